@@ -1,0 +1,126 @@
+"""Everything the coordinator can ask for: its only output. The engine carries commands out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from prefect_tune.coordinator.decision import NEVER, Action, RunUntil
+from prefect_tune.resources import Resources
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Base class of all commands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch(Command):
+    """Start an attempt of a trial on a node whose slot is reserved for it.
+
+    Attributes:
+        trial_id: The trial.
+        attempt: 1 for the first, counted up over retries and resumes.
+        name: What people see, e.g. ``train_digits_1a2b3_00004``.
+        config: The trial's configuration.
+        node: Address of the worker to pin it to.
+        resources: What is reserved there.
+        devices: GPU ids for `CUDA_VISIBLE_DEVICES`; empty without a GPU.
+        run_until: Where it first waits for a decision.
+        iteration: `training_iteration` before this attempt (0 for a fresh trial).
+        checkpoint: Path of the checkpoint to go on from, if any.
+    """
+
+    trial_id: str
+    attempt: int
+    name: str
+    config: dict[str, Any]
+    node: str
+    resources: Resources
+    devices: tuple[str, ...] = ()
+    run_until: RunUntil = NEVER
+    iteration: int = 0
+    checkpoint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decide(Command):
+    """Tell a running attempt what to do.
+
+    It answers a waiting attempt. Sent unasked (`seq` 0), STOP and PAUSE take effect at the attempt's
+    next report; a CONTINUE that is not awaited only moves `run_until`.
+    """
+
+    trial_id: str
+    attempt: int
+    node: str
+    seq: int
+    action: Action
+    run_until: RunUntil = NEVER
+
+
+@dataclass(frozen=True, slots=True)
+class Kill(Command):
+    """End an attempt: cooperatively for the grace period, then SIGTERM, then SIGKILL."""
+
+    trial_id: str
+    attempt: int
+    node: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AskSearch(Command):
+    """Have the search produce up to `count` more trials; it answers with events."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class TellSearch(Command):
+    """Give the search a result (`complete` False) or the end of a trial."""
+
+    trial_id: str
+    result: dict[str, Any] | None
+    complete: bool
+    error: bool = False
+
+
+class Notice(StrEnum):
+    """What callbacks, loggers and reporters are told; named as Ray's callback hooks."""
+
+    TRIAL_START = "trial_start"
+    TRIAL_RESTORE = "trial_restore"
+    TRIAL_RESULT = "trial_result"
+    TRIAL_COMPLETE = "trial_complete"
+    TRIAL_ERROR = "trial_error"
+
+
+@dataclass(frozen=True, slots=True)
+class Notify(Command):
+    """Tell the observers.
+
+    Attributes:
+        result: The result for `TRIAL_RESULT`, else None.
+        line: The result as the trial wrote it, if known.
+    """
+
+    notice: Notice
+    trial_id: str
+    result: dict[str, Any] | None = None
+    line: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finish(Command):
+    """The experiment is over: no attempt runs and none will be launched."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Abort(Command):
+    """The experiment cannot go on: end everything and raise this error to the user."""
+
+    error: Exception

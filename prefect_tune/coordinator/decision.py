@@ -1,0 +1,63 @@
+"""How far a trial may run before somebody has to decide about it.
+
+A trial streams its reports without waiting, except where a scheduler or a stopper could end or pause
+it. `RunUntil` names those points in a form that the trial can check by itself: it waits at the first
+report whose value of any named metric has reached its threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Action(StrEnum):
+    """The answer a waiting trial gets."""
+
+    CONTINUE = "CONTINUE"
+    PAUSE = "PAUSE"
+    STOP = "STOP"
+
+
+@dataclass(frozen=True, slots=True)
+class RunUntil:
+    """The points at which a trial waits for a decision.
+
+    Attributes:
+        thresholds: ``(metric, value)`` pairs; nested metrics are named with ``/``. The trial waits at
+            the first report in which any of them is >= its value.
+        every_result: Wait at each report, whatever it holds.
+    """
+
+    thresholds: tuple[tuple[str, float], ...] = ()
+    every_result: bool = False
+
+    def __or__(self, other: RunUntil) -> RunUntil:
+        """Wait wherever one of both waits."""
+        if self.every_result or other.every_result:
+            return EVERY_RESULT
+        if not other.thresholds:
+            return self
+        lowest = dict(self.thresholds)
+        for metric, value in other.thresholds:
+            lowest[metric] = min(value, lowest.get(metric, value))
+        return RunUntil(tuple(lowest.items()))
+
+    def reached(self, flat_result: Mapping[str, Any]) -> bool:
+        """True if a report with these (flattened) metrics has to wait for a decision."""
+        if self.every_result:
+            return True
+        for metric, value in self.thresholds:
+            reported = flat_result.get(metric)
+            # A missing or non-numeric value is for the coordinator to judge, so it waits as well.
+            if reported is None or not isinstance(reported, (int, float)) or reported >= value:
+                return True
+        return False
+
+
+#: Wait at each report: what a scheduler or stopper gets that says nothing about its milestones.
+EVERY_RESULT = RunUntil(every_result=True)
+#: Never wait: FIFO without stopping criteria.
+NEVER = RunUntil()

@@ -1,0 +1,174 @@
+"""Everything that can happen to an experiment: the coordinator's only input.
+
+Events are immutable, carry their own time (seconds since the epoch, as the engine saw it) and hold
+plain data, so that a journal of them replays to the same state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from prefect_tune.resources import Resources
+
+
+class Outcome(StrEnum):
+    """How an attempt ended."""
+
+    FINISHED = "finished"  #: the trainable returned
+    STOPPED = "stopped"  #: it ended because a decision said so
+    PAUSED = "paused"  #: it gave its slot back and can go on later
+    FAILED = "failed"  #: user code raised, exited or was killed
+    LOST = "lost"  #: its node went away; not the trial's fault
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One place where attempts run: a Dask worker.
+
+    Attributes:
+        address: The worker's address, e.g. ``tcp://10.0.0.1:4123``.
+        resources: Declared totals.
+        devices: Ids of its GPUs as `CUDA_VISIBLE_DEVICES` wants them, one per whole GPU.
+    """
+
+    address: str
+    resources: Resources
+    devices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptError:
+    """Why an attempt failed.
+
+    Attributes:
+        kind: Name of the exception class, or ``exit``, ``signal``, ``lost``, ``start``.
+        message: One line.
+        traceback: The user's traceback or the last lines of stderr; may be empty.
+        exit_code: Exit status of the process, negative for a signal, None if unknown.
+        pickled: The pickled exception, if it could be pickled.
+    """
+
+    kind: str
+    message: str
+    traceback: str = ""
+    exit_code: int | None = None
+    pickled: bytes | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.message}" if self.message else self.kind
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Base class of all events."""
+
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityChanged(Event):
+    """The set of nodes is now this one."""
+
+    nodes: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrialSuggested(Event):
+    """The search produced a trial.
+
+    Attributes:
+        trial_id: Id, unique in the experiment.
+        config: Fully resolved configuration.
+        resolved: Flat path -> value of the variables that were searched.
+        experiment_tag: ``N_k=v,...``.
+        resources: What each attempt needs.
+    """
+
+    trial_id: str
+    config: dict[str, Any]
+    resolved: dict[str, Any]
+    experiment_tag: str
+    resources: Resources
+
+
+@dataclass(frozen=True, slots=True)
+class SearchIdle(Event):
+    """The search has nothing to suggest now; `finished` means never again."""
+
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStarted(Event):
+    """The trial process exists."""
+
+    trial_id: str
+    attempt: int
+    node: str
+    pid: int
+    hostname: str
+    node_ip: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResultReported(Event):
+    """One or more consecutive reports of an attempt, complete with the auto-filled metrics.
+
+    Attributes:
+        first_seq: Sequence number of the first result; the first report of an attempt has 1.
+        results: The results in order.
+        awaiting: True if the trial waits for a decision on the last one.
+        lines: The same results as JSON texts, exactly as the trial wrote them (for the journal and
+            the JSON logger, which need not encode again); empty if not known.
+    """
+
+    trial_id: str
+    attempt: int
+    first_seq: int
+    results: tuple[dict[str, Any], ...]
+    awaiting: bool
+    lines: tuple[bytes, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointSaved(Event):
+    """A checkpoint of a trial is complete in storage."""
+
+    trial_id: str
+    attempt: int
+    path: str
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnded(Event):
+    """An attempt is over and its slot is free."""
+
+    trial_id: str
+    attempt: int
+    outcome: Outcome
+    error: AttemptError | None = None
+
+
+class Control(StrEnum):
+    """What somebody outside may ask of the running experiment."""
+
+    STOP = "stop"  #: end all trials at their next report and finish
+    INTERRUPT = "interrupt"  #: SIGINT/SIGTERM: as stop, and leave unfinished trials resumable
+    STOP_TRIAL = "stop_trial"
+
+
+@dataclass(frozen=True, slots=True)
+class ControlReceived(Event):
+    """Somebody outside asked for something."""
+
+    action: Control
+    trial_id: str | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick(Event):
+    """Time has passed; lets stoppers with a wall clock act."""

@@ -1,0 +1,244 @@
+"""The record of one trial: what schedulers, stoppers, callbacks and results see."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import Any
+
+from prefect_tune.coordinator.events import AttemptError
+from prefect_tune.resources import Resources
+
+PENDING = "PENDING"
+RUNNING = "RUNNING"
+PAUSED = "PAUSED"
+TERMINATED = "TERMINATED"
+ERROR = "ERROR"
+
+#: Metrics filled in by the trial process itself. `metric_analysis` leaves them out, but for the few
+#: that people rank or plot by: keeping running statistics of them all would cost more than the rest
+#: of the work for a result.
+AUTO_FILLED = frozenset(
+    {
+        "config",
+        "date",
+        "done",
+        "episodes_total",
+        "experiment_id",
+        "experiment_tag",
+        "hostname",
+        "iterations_since_restore",
+        "node_ip",
+        "pid",
+        "time_since_restore",
+        "time_this_iter_s",
+        "timestamp",
+        "timesteps_since_restore",
+        "timesteps_total",
+        "trial_id",
+        "warmup_time",
+    }
+)
+_WINDOW = 10
+
+
+class MetricStats:
+    """Running statistics of one metric: max, min, mean and the last ten values."""
+
+    __slots__ = ("count", "last", "maximum", "minimum", "recent", "total")
+
+    def __init__(self, value: float) -> None:
+        self.maximum = self.minimum = self.total = self.last = value
+        self.count = 1
+        self.recent: deque[float] | tuple[float, ...] = deque((value,), maxlen=_WINDOW)
+
+    def add(self, value: float) -> None:
+        """Count one more value. NaN never replaces a maximum or minimum."""
+        if value > self.maximum or self.maximum != self.maximum:
+            self.maximum = value
+        if value < self.minimum or self.minimum != self.minimum:
+            self.minimum = value
+        self.total += value
+        self.last = value
+        self.count += 1
+        if not isinstance(self.recent, deque):
+            self.recent = deque(self.recent, maxlen=_WINDOW)
+        self.recent.append(value)
+
+    def summary(self) -> dict[str, float]:
+        """The statistics under Ray Tune's scope names."""
+        recent = list(self.recent)
+        last5 = recent[-5:]
+        return {
+            "max": self.maximum,
+            "min": self.minimum,
+            "avg": self.total / self.count,
+            "last": self.last,
+            "last-5-avg": math.fsum(last5) / len(last5) if _finite(last5) else math.nan,
+            "last-10-avg": math.fsum(recent) / len(recent) if _finite(recent) else math.nan,
+        }
+
+
+def _finite(values: list[float]) -> bool:
+    return all(math.isfinite(value) for value in values)
+
+
+class Trial:
+    """One configuration and everything known about it.
+
+    Only the coordinator changes a trial; everyone else reads it.
+
+    Attributes:
+        trial_id: Id, unique in the experiment.
+        config: Resolved configuration.
+        evaluated_params: Flat path -> value of the searched variables.
+        experiment_tag: ``N_k=v,...``.
+        trainable_name: Registered or function name.
+        resources: What an attempt needs.
+        status: PENDING, RUNNING, PAUSED, TERMINATED or ERROR.
+        attempt: Number of the newest attempt; 0 before the first.
+        last_result: The newest result, nested as reported; {} before the first.
+        num_failures: Attempts that failed by the trial's own fault.
+        error: Why the last attempt failed.
+        results_seen: Number of acknowledged reports over all attempts.
+        start_time: When the first attempt was launched, None before.
+        relative_logdir: Name of its directory below the experiment directory.
+        local_experiment_dir: Where the experiment directory lies for this process, "" if nowhere.
+        location: ``hostname:pid`` of the running attempt.
+        checkpoint: Path of its newest checkpoint.
+        custom_name: What a `trial_name_creator` returned.
+    """
+
+    PENDING = PENDING
+    RUNNING = RUNNING
+    PAUSED = PAUSED
+    TERMINATED = TERMINATED
+    ERROR = ERROR
+
+    __slots__ = (
+        "_stats",
+        "attempt",
+        "checkpoint",
+        "config",
+        "custom_name",
+        "error",
+        "evaluated_params",
+        "experiment_tag",
+        "last_result",
+        "last_update_time",
+        "local_experiment_dir",
+        "location",
+        "num_failures",
+        "relative_logdir",
+        "resources",
+        "results_seen",
+        "start_time",
+        "status",
+        "trainable_name",
+        "trial_id",
+    )
+
+    def __init__(
+        self,
+        trial_id: str,
+        config: dict[str, Any],
+        *,
+        trainable_name: str = "trainable",
+        evaluated_params: dict[str, Any] | None = None,
+        experiment_tag: str = "",
+        resources: Resources | None = None,
+        relative_logdir: str = "",
+        local_experiment_dir: str = "",
+        custom_name: str | None = None,
+    ) -> None:
+        self.trial_id = trial_id
+        self.config = config
+        self.trainable_name = trainable_name
+        self.evaluated_params = {} if evaluated_params is None else evaluated_params
+        self.experiment_tag = experiment_tag
+        self.resources = Resources.parse(None) if resources is None else resources
+        self.relative_logdir = relative_logdir
+        self.local_experiment_dir = local_experiment_dir
+        self.custom_name = custom_name
+        self.status = PENDING
+        self.attempt = 0
+        self.last_result: dict[str, Any] = {}
+        self.num_failures = 0
+        self.error: AttemptError | None = None
+        self.results_seen = 0
+        self.start_time: float | None = None
+        self.last_update_time: float | None = None
+        self.location = ""
+        self.checkpoint: str | None = None
+        self._stats: dict[str, MetricStats] = {}
+
+    def __str__(self) -> str:
+        return self.custom_name or f"{self.trainable_name}_{self.trial_id}"
+
+    def __repr__(self) -> str:
+        return f"<Trial {self} {self.status}>"
+
+    @property
+    def logdir(self) -> str:
+        """Directory of the trial's result files."""
+        if not self.local_experiment_dir:
+            return self.relative_logdir
+        return f"{self.local_experiment_dir}/{self.relative_logdir}"
+
+    local_path = logdir
+    path = logdir
+
+    @property
+    def error_msg(self) -> str | None:
+        """The failure as text (traceback if there is one), None if there was none."""
+        if self.error is None:
+            return None
+        return self.error.traceback or str(self.error)
+
+    def is_finished(self) -> bool:
+        """True once the trial will not run again in this experiment."""
+        return self.status in (TERMINATED, ERROR)
+
+    @property
+    def metric_analysis(self) -> dict[str, dict[str, float]]:
+        """``{metric: {max, min, avg, last, last-5-avg, last-10-avg}}`` of all reported numbers.
+
+        Nested metrics are named with ``/``. Auto-filled metrics are left out except
+        `training_iteration` and `time_total_s`.
+        """
+        return {name: stats.summary() for name, stats in self._stats.items()}
+
+    def metric_value(self, metric: str, scope: str, mode: str) -> float | None:
+        """The value a metric is ranked by, or None if it was never reported.
+
+        Args:
+            metric: Name of the metric, nested ones with ``/``.
+            scope: ``last``, ``avg``, ``last-5-avg``, ``last-10-avg`` or ``all`` (the best ever, by mode).
+            mode: ``max`` or ``min``; used by scope ``all`` only.
+        """
+        stats = self._stats.get(metric)
+        if stats is None:
+            return None
+        return stats.summary()[mode if scope == "all" else scope]
+
+    def update_last_result(self, result: dict[str, Any], flat: dict[str, Any], time: float) -> None:
+        """Take over an acknowledged result; `flat` is the same with nested keys joined by ``/``."""
+        self.last_result = result
+        self.last_update_time = time
+        self.results_seen += 1
+        stats = self._stats
+        for name, value in flat.items():
+            if name in AUTO_FILLED:
+                continue
+            kind = type(value)
+            if kind is float or kind is int:
+                known = stats.get(name)
+                if known is None:
+                    stats[name] = MetricStats(value)
+                else:
+                    known.add(value)
+
+    def compact(self) -> None:
+        """Give back memory that only a live trial needs."""
+        for stats in self._stats.values():
+            stats.recent = tuple(stats.recent)

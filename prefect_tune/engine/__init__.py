@@ -1,0 +1,1 @@
+"""The loop that carries the coordinator: events in order, journal first, then effects."""

@@ -1,0 +1,83 @@
+"""Errors a user of the package can meet.
+
+Every error that stems from the user's input derives from `ValueError` or `TypeError` as well as from
+`TuneError`, so that both ``except TuneError`` and ``except ValueError`` work.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class TuneError(Exception):
+    """Base class of every error raised by prefect_tune."""
+
+
+class InvalidArgument(TuneError, ValueError):
+    """An argument has a value that cannot work; raised before any trial starts.
+
+    Args:
+        argument: Name of the argument as the user wrote it, e.g. ``num_samples``.
+        problem: What is wrong with the given value.
+        hint: What would be right.
+    """
+
+    def __init__(self, argument: str, problem: str, hint: str = "") -> None:
+        self.argument = argument
+        self.problem = problem
+        self.hint = hint
+        super().__init__(f"`{argument}`: {problem}" + (f" {hint}" if hint else ""))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (self.argument, self.problem, self.hint))
+
+
+class InvalidTrainable(InvalidArgument, TypeError):
+    """The trainable cannot be run as given (signature, pickling, import)."""
+
+
+class ClusterError(TuneError):
+    """The Dask cluster cannot be reached or does not fit this program."""
+
+
+class InsufficientResources(ClusterError, ValueError):
+    """A trial asks for more than any single node of the cluster has."""
+
+
+class PrefectUnavailable(TuneError):
+    """A Prefect API was configured but does not answer."""
+
+
+class StorageError(TuneError):
+    """The experiment directory cannot be created, written or read."""
+
+
+class ExperimentLocked(StorageError):
+    """Another process is running an experiment in the same directory."""
+
+
+class MissingMetric(TuneError, ValueError):
+    """A trial reported a result without the metric that the experiment optimises."""
+
+
+class TrialFailed(TuneError):
+    """One or more trials did not end well.
+
+    Args:
+        message: Summary.
+        trials: The trials that did not complete.
+    """
+
+    def __init__(self, message: str, trials: list[Any] | None = None) -> None:
+        self.trials = trials or []
+        super().__init__(message, self.trials)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (self.args[0], self.trials))
+
+
+class ExperimentInterrupted(TuneError):
+    """The sweep was ended by SIGINT, SIGTERM or a cancelled flow run; its results are saved."""

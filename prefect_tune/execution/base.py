@@ -1,0 +1,117 @@
+"""The execution seam: something that runs attempts somewhere and says what happens to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from prefect_tune.coordinator.commands import Decide, Kill, Launch
+from prefect_tune.coordinator.events import AttemptEnded, Event, Node
+
+#: Takes an event from any thread; must only enqueue.
+Emit = Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainableSource:
+    """The trainable on its way to the nodes.
+
+    Attributes:
+        name: Its name for people.
+        pickled: cloudpickle of the callable (or class).
+        module: The module it lives in, for error messages.
+        sys_path: The driver's import path, tried on the nodes after their own.
+        cwd: The driver's working directory.
+    """
+
+    name: str
+    pickled: bytes
+    module: str
+    sys_path: tuple[str, ...]
+    cwd: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentEnv:
+    """What every attempt of an experiment shares; sent to each node once.
+
+    Attributes:
+        experiment_id: Unique id of this run of the experiment (also the report topic).
+        experiment_name: Name of the experiment directory.
+        trainable: The trainable.
+        experiment_dir: The experiment directory as a path of the driver's node. A node uses it
+            directly if it finds the experiment's marker file there, else a directory of its own.
+        isolation: ``process`` or ``thread``.
+        start_method: ``auto``, ``fork`` or ``spawn``.
+        seed: Experiment seed; attempts reseed `random` and `numpy` from it and the trial id.
+        stop_grace_s: Seconds between asking a trial to stop and SIGTERM.
+        term_grace_s: Seconds between SIGTERM and SIGKILL.
+        lease_s: Seconds after which a node ends its attempts if the driver is silent.
+        env_vars: Environment variables for the attempts; win over the computed ones.
+    """
+
+    experiment_id: str
+    experiment_name: str
+    trainable: TrainableSource
+    experiment_dir: str
+    isolation: str = "process"
+    start_method: str = "auto"
+    seed: int | None = None
+    stop_grace_s: float = 10.0
+    term_grace_s: float = 5.0
+    lease_s: float = 30.0
+    env_vars: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TrialPlace:
+    """The directory and names of a trial, which an attempt needs besides its `Launch`.
+
+    Attributes:
+        relative_dir: Trial directory below the experiment directory.
+        experiment_tag: The trial's tag.
+    """
+
+    relative_dir: str
+    experiment_tag: str = ""
+
+
+class Executor(Protocol):
+    """Runs attempts. Every method may be called from the engine's thread; none blocks for long."""
+
+    def open(self, env: ExperimentEnv, emit: Emit) -> None:
+        """Prepare the nodes for an experiment and emit a first `CapacityChanged`.
+
+        Raises:
+            ClusterError: If no node can run it (other versions, trainable not importable, ...).
+        """
+        ...
+
+    def capacity(self) -> tuple[Node, ...]:
+        """The nodes as they are now."""
+        ...
+
+    def launch(self, launch: Launch, place: TrialPlace) -> Future[AttemptEnded]:
+        """Start an attempt; emits `AttemptStarted`, `ResultReported` ..., `AttemptEnded`.
+
+        The future resolves to the same `AttemptEnded`; it never raises for a failed trial.
+        """
+        ...
+
+    def decide(self, decisions: Sequence[Decide]) -> None:
+        """Send decisions to the nodes."""
+        ...
+
+    def kill(self, kills: Sequence[Kill]) -> None:
+        """Start the stop ladder for attempts."""
+        ...
+
+    def dashboard(self) -> str | None:
+        """Address of the cluster's own dashboard, if it has one."""
+        ...
+
+    def close(self) -> None:
+        """End what is left of the experiment on the nodes and forget them."""
+        ...

@@ -1,0 +1,124 @@
+"""Frames between a trial process and the agent of its node, over a stream socket.
+
+A frame is a 13-byte header (payload length, kind, sequence number) and a payload. Results are JSON
+texts that nobody on the way decodes; only the flow process does.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import NamedTuple
+
+import orjson
+
+from prefect_tune.coordinator.decision import Action, RunUntil
+from prefect_tune.trainable.attempt import Decision
+
+HEADER = struct.Struct("<IBQ")
+_RECEIVE_BYTES = 1 << 18
+
+
+class Kind(IntEnum):
+    """What a frame is; its payload in brackets."""
+
+    HELLO = 1  #: the process runs user code now [JSON: pid, hostname, node_ip]
+    RESULT = 2  #: a report [JSON]
+    RESULT_AWAITING = 3  #: a report whose sender waits for a decision [JSON]
+    ENDED = 4  #: the trainable is done [JSON: outcome]
+    FAILED = 5  #: user code failed [pickled AttemptError]
+    DECISION = 16  #: agent to trial [JSON: seq, action, thresholds, every_result]
+
+
+class Frame(NamedTuple):
+    """One decoded frame."""
+
+    kind: int
+    seq: int
+    payload: bytes
+
+
+def encode(kind: Kind, seq: int, payload: bytes) -> bytes:
+    """Header and payload as bytes ready to send."""
+    return HEADER.pack(len(payload), kind, seq) + payload
+
+
+def encode_decision(decision: Decision) -> bytes:
+    """A decision as a frame."""
+    body = {
+        "action": decision.action,
+        "thresholds": decision.run_until.thresholds,
+        "every_result": decision.run_until.every_result,
+    }
+    return encode(Kind.DECISION, decision.seq, orjson.dumps(body))
+
+
+def decode_decision(frame: Frame) -> Decision:
+    """The inverse of `encode_decision`."""
+    body = orjson.loads(frame.payload)
+    thresholds = tuple((str(metric), float(value)) for metric, value in body["thresholds"])
+    return Decision(
+        frame.seq, Action(body["action"]), RunUntil(thresholds, bool(body["every_result"]))
+    )
+
+
+class FrameBuffer:
+    """Cuts a byte stream into frames."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """Take received bytes and yield the frames that are complete."""
+        self._data += data
+        position = 0
+        view = self._data
+        try:
+            while len(view) - position >= HEADER.size:
+                length, kind, seq = HEADER.unpack_from(view, position)
+                end = position + HEADER.size + length
+                if end > len(view):
+                    break
+                frame = Frame(kind, seq, bytes(view[position + HEADER.size : end]))
+                position = end
+                yield frame
+        finally:
+            del self._data[:position]
+
+
+class SocketChannel:
+    """The `Channel` of an attempt over a connected stream socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._buffer = FrameBuffer()
+        self._decisions: list[Decision] = []
+
+    def send(self, kind: Kind, seq: int, payload: bytes) -> None:
+        """Send one frame; blocks while the agent is behind (back-pressure)."""
+        self._sock.sendall(encode(kind, seq, payload))
+
+    def send_result(self, seq: int, line: bytes, awaiting: bool) -> None:
+        """See `Channel.send_result`."""
+        self.send(Kind.RESULT_AWAITING if awaiting else Kind.RESULT, seq, line)
+
+    def wait_decision(self) -> Decision:
+        """See `Channel.wait_decision`."""
+        while not self._decisions:
+            self._receive()
+        return self._decisions.pop(0)
+
+    def poll_decision(self) -> Decision | None:
+        """See `Channel.poll_decision`."""
+        while not self._decisions and select.select((self._sock,), (), (), 0)[0]:
+            self._receive()
+        return self._decisions.pop(0) if self._decisions else None
+
+    def _receive(self) -> None:
+        data = self._sock.recv(_RECEIVE_BYTES)
+        if not data:
+            raise ConnectionError("the agent of this node has closed the connection")
+        self._decisions += [decode_decision(frame) for frame in self._buffer.feed(data)]

@@ -1,0 +1,1 @@
+"""The Prefect record of an experiment. The only package that imports Prefect."""

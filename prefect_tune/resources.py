@@ -1,0 +1,183 @@
+"""What a trial asks for and what a node has, counted in integer milli-units.
+
+Floats drift when slots are added and subtracted (nine requests of 1/9 do not fit into 1), so every
+amount is an integer number of thousandths: 0.5 CPU is 500.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prefect_tune.error import InvalidArgument
+
+MILLI = 1000
+CPU = "CPU"
+GPU = "GPU"
+_CANONICAL = {"cpu": CPU, "gpu": GPU}
+
+
+def canonical_name(name: str) -> str:
+    """Spell a resource name as Dask clusters do: ``cpu`` is ``CPU``, custom names stay."""
+    return _CANONICAL.get(name.lower(), name)
+
+
+def to_milli(amount: Any, argument: str) -> int:
+    """Convert an amount in units into milli-units.
+
+    Raises:
+        InvalidArgument: If the amount is not a finite number >= 0.
+    """
+    if isinstance(amount, bool) or not isinstance(amount, (int, float)):
+        raise InvalidArgument(argument, f"got {amount!r}.", "Give a number >= 0, e.g. 0.5.")
+    if not math.isfinite(amount) or amount < 0:
+        raise InvalidArgument(
+            argument, f"got {amount!r}.", "Resources are finite numbers >= 0, e.g. 0.5."
+        )
+    milli = round(amount * MILLI)
+    if amount > 0 and milli == 0:
+        raise InvalidArgument(argument, f"got {amount!r}.", "The smallest share is 0.001.")
+    return milli
+
+
+@dataclass(frozen=True, slots=True)
+class Resources(Mapping[str, float]):
+    """An amount of named resources, in milli-units, sorted by name.
+
+    As a mapping it shows units: ``Resources.parse({"cpu": 0.5})["CPU"] == 0.5``.
+    """
+
+    milli: tuple[tuple[str, int], ...] = ()
+
+    @classmethod
+    def parse(cls, request: Any, argument: str = "resources_per_trial") -> Resources:
+        """Read a request as Ray Tune users write it.
+
+        Args:
+            request: None (one CPU), a dict such as ``{"cpu": 0.5, "gpu": 1, "custom": 2}`` (a dict
+                without ``cpu`` asks for one CPU, a nested ``custom_resources`` dict is merged), a
+                `PlacementGroupFactory`, or `Resources`.
+            argument: The name used in errors.
+
+        Raises:
+            InvalidArgument: On negative, NaN or non-numeric amounts and unknown types.
+        """
+        if request is None:
+            return cls(((CPU, MILLI),))
+        if isinstance(request, Resources):
+            return request
+        if isinstance(request, PlacementGroupFactory):
+            return cls.parse(request.required_resources or {"cpu": 0}, argument)
+        if not isinstance(request, Mapping):
+            raise InvalidArgument(
+                argument,
+                f"got {type(request).__name__}.",
+                'Give a dict such as {"cpu": 1, "gpu": 0.5} or a PlacementGroupFactory.',
+            )
+        amounts: dict[str, int] = {}
+        for name, amount in request.items():
+            if name in ("custom_resources", "extra_custom_resources"):
+                nested: Mapping[str, Any] = amount or {}
+                for custom, value in nested.items():
+                    cls._add(amounts, custom, value, argument)
+            elif isinstance(name, str) and name.startswith("extra_"):
+                cls._add(amounts, name.removeprefix("extra_"), amount, argument)
+            else:
+                cls._add(amounts, name, amount, argument)
+        amounts.setdefault(CPU, MILLI)
+        return cls(tuple(sorted((name, value) for name, value in amounts.items() if value)))
+
+    @classmethod
+    def of(cls, **units: float) -> Resources:
+        """Build from amounts in units without any default: ``Resources.of(CPU=4, GPU=1)``."""
+        return cls(
+            tuple(sorted((canonical_name(n), to_milli(v, n)) for n, v in units.items() if v))
+        )
+
+    @staticmethod
+    def _add(amounts: dict[str, int], name: Any, amount: Any, argument: str) -> None:
+        if not isinstance(name, str) or not name:
+            raise InvalidArgument(argument, f"resource name {name!r}.", "Names are strings.")
+        key = canonical_name(name)
+        amounts[key] = amounts.get(key, 0) + to_milli(amount or 0, f'{argument}["{name}"]')
+
+    def get_milli(self, name: str) -> int:
+        """Amount of one resource in milli-units, 0 if it is not named."""
+        for key, value in self.milli:
+            if key == name:
+                return value
+        return 0
+
+    def __getitem__(self, name: str) -> float:
+        key = canonical_name(name)
+        for known, value in self.milli:
+            if known == key:
+                return value / MILLI
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, _ in self.milli)
+
+    def __len__(self) -> int:
+        return len(self.milli)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{value / MILLI:g} {name}" for name, value in self.milli) or "nothing"
+
+
+class PlacementGroupFactory:
+    """Ray's way to ask for several bundles; here a trial runs on one node and gets their sum.
+
+    Args:
+        bundles: Dicts of resources; the first is the trainable's own and may be empty.
+        strategy: Accepted for compatibility; a trial is always packed on one node.
+
+    Raises:
+        ValueError: If no bundle is given.
+    """
+
+    def __init__(
+        self,
+        bundles: list[dict[str, float]],
+        strategy: str = "PACK",
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        if not bundles:
+            raise InvalidArgument("bundles", "the list is empty.", 'Give e.g. [{"CPU": 1}].')
+        self.bundles = [dict(bundle) for bundle in bundles]
+        self.strategy = strategy
+
+    @property
+    def head_bundle_is_empty(self) -> bool:
+        """True if the trainable itself asks for nothing."""
+        return not any(self.bundles[0].values())
+
+    @property
+    def head_cpus(self) -> float:
+        """CPUs of the first bundle."""
+        return self.bundles[0].get("CPU", 0.0)
+
+    @property
+    def required_resources(self) -> dict[str, float]:
+        """Sum over all bundles, in units."""
+        total: dict[str, float] = {}
+        for bundle in self.bundles:
+            for name, amount in bundle.items():
+                total[name] = total.get(name, 0) + amount
+        return total
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, PlacementGroupFactory)
+            and self.bundles == other.bundles
+            and self.strategy == other.strategy
+        )
+
+    def __hash__(self) -> int:
+        return hash((tuple(tuple(sorted(b.items())) for b in self.bundles), self.strategy))
+
+    def __repr__(self) -> str:
+        return f"PlacementGroupFactory({self.bundles!r}, strategy={self.strategy!r})"

@@ -1,0 +1,1 @@
+"""The experiment directory: paths, journal, result files."""

@@ -1,0 +1,69 @@
+"""The commands of ``prefect-tune``, one module each.
+
+A command's module has two functions, `configure(parser)` and `run(arguments) -> exit code`, and is
+named in `COMMANDS`. Only the module of the command that is called is imported, so that
+``prefect-tune --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+from prefect_tune.error import TuneError
+
+EXIT_OK = 0
+EXIT_FAILURE = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+
+class UsageError(TuneError):
+    """An option has a value that turned out to be wrong only after the command line was parsed.
+
+    Args:
+        option: As the user wrote it, e.g. ``--storage``.
+        message: What is wrong, and what would be right.
+    """
+
+    def __init__(self, option: str, message: str) -> None:
+        self.option = option
+        super().__init__(f"argument {option}: {message}")
+
+
+class Command(Protocol):
+    """What a command's module offers."""
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add the command's options."""
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Do it and return the exit code."""
+
+
+@dataclass(frozen=True)
+class CommandEntry:
+    """A command as ``--help`` knows it.
+
+    Attributes:
+        module: Name of the command's module.
+        summary: One line about it.
+    """
+
+    module: str
+    summary: str
+
+    def load(self) -> Command:
+        """Import the module."""
+        return cast(Command, importlib.import_module(self.module))
+
+
+COMMANDS = {
+    "quickstart": CommandEntry(
+        "prefect_tune.commands.quickstart",
+        "tune a small neural network on handwritten digits, from start to best model",
+    ),
+    "version": CommandEntry("prefect_tune.commands.version", "print the versions that matter"),
+}

@@ -1,0 +1,73 @@
+"""The quickstart from start to end: sweep, refit, picture, summary."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from prefect_tune.error import TuneError
+from prefect_tune.quickstart.model import load_data, refit
+from prefect_tune.quickstart.summary import Effort, Outcome, print_introduction, print_summary
+from prefect_tune.quickstart.sweep import METRIC, MODE, SweepOptions, run_sweep, search_space
+
+if TYPE_CHECKING:
+    from prefect_tune.results import ExperimentAnalysis
+
+PICTURE = "quickstart.png"
+
+
+def run(options: SweepOptions, console: Console | None = None) -> None:
+    """Run the sweep, look at its best network on the test data, and print what came out.
+
+    Args:
+        options: What to run.
+        console: Where to print; None is standard output.
+
+    Raises:
+        prefect_tune.TuneError: If the options cannot work or no network could be trained.
+    """
+    console = console or Console()
+    print_introduction(options, console)
+    analysis = run_sweep(options)
+    print_summary(conclude(analysis, options), console)
+
+
+def conclude(analysis: ExperimentAnalysis, options: SweepOptions) -> Outcome:
+    """Refit the best network, draw the picture and gather what the summary tells.
+
+    Raises:
+        prefect_tune.TuneError: If no trial reported an accuracy.
+    """
+    best = analysis.best_trial
+    if best is None:
+        raise TuneError(f"no network was trained; see error.txt in {analysis.experiment_path}")
+    epochs = best.last_result["training_iteration"]
+    test = refit(best.config, epochs)
+    return Outcome(
+        trial_name=str(best),
+        config={name: best.config[name] for name in search_space()},
+        best_epochs=epochs,
+        validation_accuracy=best.last_result[METRIC],
+        test_accuracy=test[METRIC],
+        test_images=len(load_data().test),
+        effort=Effort.of(analysis.trials, options.epochs),
+        experiment_path=str(analysis.experiment_path),
+        plot_path=_draw(analysis),
+        flow_run_id=analysis.flow_run_id,
+        flow_run_url=analysis.flow_run_url,
+    )
+
+
+def _draw(analysis: ExperimentAnalysis) -> str | None:
+    """Draw into the experiment directory, or here if that is in a remote store."""
+    if importlib.util.find_spec("matplotlib") is None:
+        return None
+    from prefect_tune.plots import plot_experiment
+
+    directory = Path() if "://" in analysis.experiment_path else Path(analysis.experiment_path)
+    path = directory.resolve() / PICTURE
+    plot_experiment(analysis, METRIC, MODE, path)
+    return str(path)

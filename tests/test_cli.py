@@ -1,0 +1,62 @@
+import subprocess
+import sys
+
+import pytest
+
+from prefect_tune import cli
+from prefect_tune._version import __version__
+
+
+def run_and_exit(*arguments):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    return ended.value.code
+
+
+def test_without_a_command_it_lists_the_commands(capsys):
+    assert run_and_exit() == 0
+    out = capsys.readouterr().out
+    assert "quickstart" in out
+    assert "version" in out
+
+
+def test_help_imports_neither_a_command_nor_a_heavy_library():
+    script = (
+        "import sys\n"
+        "from prefect_tune import cli\n"
+        "try: cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'sklearn', 'numpy', 'prefect', 'distributed', 'prefect_tune.commands.quickstart'}"
+        "\nsys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_version_option(capsys):
+    assert run_and_exit("--version") == 0
+    assert capsys.readouterr().out == f"prefect-tune {__version__}\n"
+
+
+def test_version_command_names_what_it_works_with(capsys):
+    assert cli.main(["version"]) == 0
+    out = capsys.readouterr().out
+    assert f"prefect-tune {__version__}" in out
+    assert "python " in out
+    assert "distributed " in out
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["quikstart"], "did you mean quickstart?"),
+        (["launch"], "there is no command 'launch'; see prefect-tune --help"),
+        (["version", "--trials"], "unknown argument --trials; see prefect-tune version --help"),
+    ],
+)
+def test_a_wrong_command_line_is_explained_in_one_line(given, said, capsys):
+    assert run_and_exit(*given) == 2
+    captured = capsys.readouterr()
+    assert said in captured.err
+    assert captured.err.count("\n") == 1
+    assert not captured.out

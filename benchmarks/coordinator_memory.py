@@ -54,7 +54,7 @@ def rows(bench: Bench) -> Iterator[Row]:
             "ray_tune",
             "coordinator_memory",
             label="Ray Tune reuse_actors",
-            trials=200,
+            trials=bench.size(1000, quick=200),
             traced=traced,
             slots=slots,
         )

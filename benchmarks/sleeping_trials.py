@@ -58,7 +58,7 @@ def rows(bench: Bench) -> Iterator[Row]:
             "ray_tune",
             "sleeping_trials",
             label="Ray Tune reuse_actors",
-            trials=160,
+            trials=bench.size(1000, quick=160),
             reuse_actors=True,
             **sizes,
         ),

@@ -71,7 +71,7 @@ def rows(bench: Bench) -> Iterator[Row]:
             "streamed_results",
             label="Ray Tune",
             trials=slots,
-            results=1000 if loggers == "none" else 500,
+            results=bench.size(2000, quick=500),
             loggers=loggers,
         )
         yield from compare(

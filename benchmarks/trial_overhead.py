@@ -62,7 +62,7 @@ def rows(bench: Bench) -> Iterator[Row]:
         "ray_tune",
         "trial_overhead",
         label="Ray Tune reuse_actors",
-        trials=60,
+        trials=trials,
         slots=slots,
         reuse_actors=True,
     )

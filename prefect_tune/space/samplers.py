@@ -1,0 +1,165 @@
+"""Samplers: how the values of a domain are distributed.
+
+A sampler is an inverse distribution function. It turns one uniform number from ``[0, 1)`` into
+one value of the domain, so every draw costs one random number whatever the distribution, and any
+source of uniform numbers (pseudo-random, quasi-random, recorded) can drive a search space.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from decimal import Decimal
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from prefect_tune.error import InvalidArgument
+
+if TYPE_CHECKING:
+    from prefect_tune.space.domains import Categorical, Domain, Float, Integer
+
+Quantile: TypeAlias = Callable[[float], Any]
+
+# The inverse normal distribution is infinite at 0, and a uniform draw from [0, 1) can be 0.
+_SMALLEST_UNIFORM = 2.0**-54
+
+
+class Sampler(ABC):
+    """Distribution of the values of a domain."""
+
+    @abstractmethod
+    def quantile(self, domain: Domain) -> Quantile:
+        """The function that maps a uniform number from ``[0, 1)`` to a value of ``domain``."""
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({arguments})"
+
+
+class Uniform(Sampler):
+    """Every value of the domain is equally likely."""
+
+    def quantile(self, domain: Domain) -> Quantile:
+        """The quantile of the domain's uniform distribution."""
+        return domain.linear_quantile()
+
+
+class LogUniform(Sampler):
+    """The logarithm of the value is uniform.
+
+    Args:
+        base: Accepted because Ray Tune has it. The distribution is the same for every base.
+    """
+
+    def __init__(self, base: float = 10) -> None:
+        if not base > 0 or base == 1:
+            raise InvalidArgument("base", f"must be positive and not 1, got {base!r}.")
+        self.base = base
+
+    def quantile(self, domain: Domain) -> Quantile:
+        """The quantile of the domain's log-uniform distribution."""
+        return domain.log_quantile()
+
+
+class Normal(Sampler):
+    """Normal distribution with mean ``mean`` and standard deviation ``sd``."""
+
+    def __init__(self, mean: float = 0.0, sd: float = 1.0) -> None:
+        if not math.isfinite(mean):
+            raise InvalidArgument("mean", f"must be a finite number, got {mean!r}.")
+        if not (math.isfinite(sd) and sd > 0):
+            raise InvalidArgument("sd", f"must be a number > 0, got {sd!r}.")
+        self.mean = mean
+        self.sd = sd
+
+    def quantile(self, domain: Domain) -> Quantile:
+        """The quantile of the normal distribution."""
+        inverse = NormalDist(self.mean, self.sd).inv_cdf
+        return lambda u: inverse(max(u, _SMALLEST_UNIFORM))
+
+
+class Grid(Sampler):
+    """Not drawn at all: each category becomes a trial of its own, as with `grid_search`."""
+
+    def quantile(self, domain: Domain) -> Quantile:
+        """Not available."""
+        raise ValueError(
+            f"{domain!r} is a grid: its values are enumerated by the variant generator, "
+            "they cannot be sampled"
+        )
+
+
+class Quantized(Sampler):
+    """Rounds what another sampler draws to multiples of ``q``.
+
+    Args:
+        sampler: The distribution before rounding.
+        q: Step, > 0. For integer domains with ``q != 1`` the upper bound is a possible value,
+            with ``q = 1`` it is excluded (Ray Tune's rule).
+    """
+
+    def __init__(self, sampler: Sampler, q: float) -> None:
+        self.sampler = sampler
+        self.q = q
+
+    def get_sampler(self) -> Sampler:
+        """The distribution before rounding."""
+        return self.sampler
+
+    def quantile(self, domain: Domain) -> Quantile:
+        """The inner sampler's quantile, rounded."""
+        inner = self.sampler.quantile(domain.quantization_range(self.q))
+        round_to_step = domain.round_to(self.q)
+        return lambda u: round_to_step(inner(u))
+
+
+def linear_float(domain: Float) -> Quantile:
+    """Quantile of the uniform distribution on the floats of ``domain``."""
+    lower, upper = domain.lower, domain.upper
+    width = upper - lower
+    # lower + u * width may round up to just over `upper`.
+    return lambda u: min(lower + u * width, upper)
+
+
+def log_float(domain: Float) -> Quantile:
+    """Quantile of the log-uniform distribution on the floats of ``domain``."""
+    lower, upper = domain.lower, domain.upper
+    start, width = math.log(lower), math.log(upper) - math.log(lower)
+    exp = math.exp
+    return lambda u: min(max(exp(start + u * width), lower), upper)
+
+
+def linear_integer(domain: Integer) -> Quantile:
+    """Quantile of the uniform distribution on ``lower .. upper - 1``."""
+    lower, count = domain.lower, domain.upper - domain.lower
+    return lambda u: lower + int(u * count)
+
+
+def log_integer(domain: Integer) -> Quantile:
+    """Quantile of the log-uniform distribution on ``lower .. upper - 1``."""
+    lower, last = domain.lower, domain.upper - 1
+    start, width = math.log(lower), math.log(domain.upper) - math.log(lower)
+    exp = math.exp
+    return lambda u: min(max(int(exp(start + u * width)), lower), last)
+
+
+def linear_categorical(domain: Categorical) -> Quantile:
+    """Quantile that makes every category equally likely."""
+    categories, count = domain.categories, len(domain.categories)
+    return lambda u: categories[int(u * count)]
+
+
+def float_rounder(q: float, lower: float, upper: float) -> Callable[[float], float]:
+    """Rounds to the nearest multiple of ``q``, written with no more decimals than ``q`` has.
+
+    Without the second rounding ``3 * 0.1`` would be 0.30000000000000004, which is ugly in
+    directory names and larger than an upper bound of 0.3.
+    """
+    exponent = Decimal(repr(float(q))).as_tuple().exponent
+    decimals = -exponent if isinstance(exponent, int) else 0
+
+    def round_to_step(value: float) -> float:
+        return min(max(round(round(value / q) * q, decimals), lower), upper)
+
+    return round_to_step

@@ -1,0 +1,33 @@
+"""The experiment tag: a trial's number and parameters in one short, file-name-safe text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_UNSAFE = re.compile(r"[^a-zA-Z0-9_-]+")
+
+
+def format_tag(index: int, resolved: Mapping[str, Any]) -> str:
+    """``"3_lr=0.0100,units=64"`` for trial 3.
+
+    Args:
+        index: Number of the trial.
+        resolved: The trial's variables by path ("optimizer/lr"); only the last part is shown.
+
+    Returns:
+        The tag. Floats have four decimals, characters unfit for file names become "_".
+    """
+    if not resolved:
+        return str(index)
+    pairs = (
+        f"{_clean(path.rpartition('/')[2])}={_clean(resolved[path])}" for path in sorted(resolved)
+    )
+    return f"{index}_{','.join(pairs)}"
+
+
+def _clean(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return _UNSAFE.sub("_", str(value)).strip("_")

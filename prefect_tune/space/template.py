@@ -1,0 +1,210 @@
+"""Parsing: a search space is read once, and instantiated for every trial."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from prefect_tune.error import InvalidArgument
+from prefect_tune.space.domains import Categorical, Domain, Function, as_list
+from prefect_tune.space.samplers import Quantile
+
+Path: TypeAlias = tuple[Any, ...]
+
+
+class Variable:
+    """One position of the space that holds no constant.
+
+    Attributes:
+        path: Keys and list indices from the root of the space.
+        domain: What is drawn there; None for a grid.
+        grid: The values of a grid; None otherwise.
+        quantile: Maps a uniform number to a value; raises for grids and functions.
+        nested: For values that hold containers or further variables, how to instantiate them,
+            by the value's identity.
+        computed: Whether a user's function decides the value.
+    """
+
+    __slots__ = ("computed", "domain", "grid", "nested", "node", "path", "quantile", "slot")
+
+    def __init__(self, path: Path, node: int, slot: Any, marker: Any) -> None:
+        self.path = path
+        self.node = node
+        self.slot = slot
+        self.grid = _grid_values(marker, path)
+        self.domain: Domain | None = None if self.grid is not None else _as_domain(marker, path)
+        self.computed = self.domain is not None and self.domain.is_function()
+        self.quantile: Quantile = _not_drawn
+        if self.domain is not None and not self.computed:
+            self.quantile = self.domain.quantile()
+        self.nested: dict[int, Template] = {}
+        values = self.domain.categories if isinstance(self.domain, Categorical) else self.grid
+        for value in values or ():
+            if may_hold_variables(value):
+                self.nested[id(value)] = Template(value, path)
+
+    @property
+    def name(self) -> str:
+        """The path with "/" between its parts."""
+        return path_name(self.path)
+
+    @property
+    def sort_key(self) -> list[tuple[bool, Any]]:
+        """Orders variables by path, list indices as numbers and everything else as text."""
+        return [(False, k) if isinstance(k, int) else (True, str(k)) for k in self.path]
+
+    @property
+    def nests_variables(self) -> bool:
+        """Whether some of its values hold further variables."""
+        return any(template.variables for template in self.nested.values())
+
+    def template_of(self, value: Any) -> Template | None:
+        """How to instantiate a value of this variable; None for one that is used as it is."""
+        if self.computed:
+            return Template(value, self.path) if may_hold_variables(value) else None
+        return self.nested.get(id(value)) if self.nested else None
+
+    def evaluate(self, spec: Any) -> Any:
+        """Calls the function of a computed variable."""
+        return self.domain.sample(spec) if self.domain is not None else None
+
+
+Draw: TypeAlias = Callable[[Variable], Any]
+
+
+class Template:
+    """A value with variables in it, ready to be instantiated many times.
+
+    Instantiation copies containers (so that no trial can change another one's config) and takes
+    everything else over by reference.
+
+    Args:
+        value: A constant, a domain, or a dict, list or tuple of those.
+        path: Where in the space the value lies.
+    """
+
+    def __init__(self, value: Any, path: Path = ()) -> None:
+        self._value = value
+        # A container to copy, the node that holds it, its key there. Node 0 is the outside.
+        self._nodes: list[tuple[Any, int, Any]] = []
+        self._tuples: list[tuple[int, type[tuple[Any, ...]]]] = []
+        self.variables: list[Variable] = []
+        self._parse(value, path, 0, None)
+
+    def _parse(self, value: Any, path: Path, node: int, slot: Any) -> None:
+        if is_variable(value):
+            self.variables.append(Variable(path, node, slot, value))
+            return
+        source: Any
+        items: Any
+        if isinstance(value, dict):
+            source, items = value, value.items()
+        elif isinstance(value, list | tuple):
+            source, items = list(value), enumerate(value)
+        else:
+            return
+        self._nodes.append((source, node, slot))
+        index = len(self._nodes)
+        if isinstance(value, tuple):
+            self._tuples.append((index, type(value)))
+        for key, item in items:
+            if may_hold_variables(item):
+                self._parse(item, (*path, key), index, key)
+
+    def instantiate(self, container: Any, key: Any) -> list[Any]:
+        """Puts a copy of the value at ``container[key]``, variables still unresolved.
+
+        Returns:
+            The container of each node; a variable is to be assigned at
+            ``containers[variable.node]``.
+        """
+        containers = [container]
+        container[key] = self._value
+        for source, parent, slot in self._nodes:
+            new = source.copy()
+            containers.append(new)
+            containers[parent][slot if parent else key] = new
+        return containers
+
+    def freeze_tuples(self, containers: list[Any], key: Any) -> None:
+        """Turns the lists that stand for tuples while values are filled in into tuples."""
+        for index, kind in reversed(self._tuples):
+            _, parent, slot = self._nodes[index - 1]
+            values = containers[index]
+            frozen = kind(*values) if hasattr(kind, "_fields") else tuple(values)
+            containers[parent][slot if parent else key] = frozen
+
+    @property
+    def has_tuples(self) -> bool:
+        """Whether `freeze_tuples` has anything to do."""
+        return bool(self._tuples)
+
+    def walk(self) -> Iterator[Variable]:
+        """All variables that the text of the space shows, those inside of values included."""
+        for variable in self.variables:
+            yield variable
+            for template in variable.nested.values():
+                yield from template.walk()
+
+    def grid_size(self) -> int:
+        """Number of combinations of the grids outside of other values."""
+        return math.prod(len(v.grid) for v in self.variables if v.grid is not None)
+
+
+def is_variable(value: Any) -> bool:
+    """Whether a value of the space stands for something to be drawn, enumerated or computed."""
+    return isinstance(value, Domain) or (
+        isinstance(value, dict)
+        and len(value) == 1
+        and ("grid_search" in value or isinstance(value.get("eval"), str))
+    )
+
+
+def may_hold_variables(value: Any) -> bool:
+    """Whether a value must be looked into: it is a variable or a container."""
+    return isinstance(value, Domain | dict | list | tuple)
+
+
+def path_name(path: Path) -> str:
+    """The path as text, "a/b/0"."""
+    return "/".join(map(str, path))
+
+
+def _grid_values(marker: Any, path: Path) -> list[Any] | None:
+    if isinstance(marker, Domain):
+        if isinstance(marker, Categorical) and marker.is_grid():
+            return marker.categories
+        return None
+    if "grid_search" not in marker:
+        return None
+    return as_list(f"grid_search of {path_name(path)!r}", marker["grid_search"])
+
+
+def _as_domain(marker: Any, path: Path) -> Domain:
+    return marker if isinstance(marker, Domain) else _expression(marker["eval"], path)
+
+
+def _expression(text: str, path: Path) -> Function:
+    """``{"eval": "spec.config.x * 2"}``: like `sample_from`, for spaces written as JSON.
+
+    The text can use ``spec``, ``config``, ``np`` and ``random``.
+    """
+    try:
+        code = compile(text.strip(), f"<eval of {path_name(path)}>", "eval")
+    except SyntaxError as error:
+        raise InvalidArgument(
+            path_name(path), f"{{'eval': {text!r}}} is not a Python expression: {error.msg}"
+        ) from error
+
+    def evaluate(spec: Any) -> Any:
+        return eval(code, {"np": np, "random": random, "spec": spec, "config": spec.config})
+
+    return Function(evaluate)
+
+
+def _not_drawn(u: float) -> Any:
+    raise TypeError("grids are enumerated and functions are called; neither is drawn")

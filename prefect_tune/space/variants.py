@@ -1,0 +1,154 @@
+"""Variant generation: all the configs of an experiment, one after the other."""
+
+from __future__ import annotations
+
+import itertools
+import numbers
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from prefect_tune.error import InvalidArgument
+from prefect_tune.space.random import RandomState, own_stream, set_stream_state, stream_state
+from prefect_tune.space.search_space import SearchSpace, random_draw
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One point of a search space.
+
+    Attributes:
+        config: The configuration, without anything left to resolve.
+        resolved: The values of the variables by path ("a/b/0").
+    """
+
+    config: dict[str, Any]
+    resolved: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class VariantPosition:
+    """How far a `VariantStream` has come; small and picklable.
+
+    Attributes:
+        sample: Index of the sample that the next variant belongs to.
+        taken: How many of that sample's variants were taken.
+        random: State of the random stream at the start of that sample.
+    """
+
+    sample: int
+    taken: int
+    random: dict[str, Any] = field(repr=False)
+
+
+class VariantStream(Iterator[Variant]):
+    """The variants of ``num_samples`` samples, presets first, grids repeated in each sample.
+
+    Each preset replaces one sample. What it does not name is drawn, and grids it does not name
+    are kept.
+
+    Args:
+        space: The parsed space.
+        num_samples: How many samples; -1 for endlessly many.
+        points_to_evaluate: Presets.
+        constant_grid_search: Draw domains once per sample, not anew for each grid point.
+        random_state: Seed, numpy ``RandomState`` or ``Generator``; None to follow
+            ``np.random.seed``.
+
+    Raises:
+        InvalidArgument: ``num_samples`` is negative and not -1, or a preset names an unknown key.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        num_samples: int = 1,
+        points_to_evaluate: Sequence[Mapping[str, Any]] = (),
+        constant_grid_search: bool = False,
+        random_state: RandomState = None,
+    ) -> None:
+        check_num_samples(num_samples)
+        self._space = space
+        self._num_samples = num_samples
+        self._presets = [space.with_preset(point) for point in points_to_evaluate]
+        self._constant_grid_search = constant_grid_search
+        self._stream = own_stream(random_state)
+        self._draw = random_draw(self._stream)
+        self._enter(0)
+
+    @property
+    def total(self) -> int | None:
+        """How many variants there are in all; None if endlessly many.
+
+        Grids that appear only inside of chosen or computed values are not counted.
+        """
+        if self._num_samples < 0:
+            return None
+        presets = sum(space.grid_size for space in self._presets)
+        return presets + max(0, self._num_samples - len(self._presets)) * self._space.grid_size
+
+    def __next__(self) -> Variant:
+        while True:
+            for config in self._sample:
+                self._taken += 1
+                return Variant(config, self._space.describe(config))
+            if not self._has_sample(self._index + 1):
+                raise StopIteration
+            self._enter(self._index + 1)
+
+    def position(self) -> VariantPosition:
+        """Where the stream is now, for `seek`."""
+        return VariantPosition(self._index, self._taken, self._sample_start)
+
+    def seek(self, position: VariantPosition) -> None:
+        """Goes to a position taken from a stream of the same space and presets.
+
+        ``num_samples`` may be another one. The rest of the sample that was under way is drawn as
+        it would have been; functions of the user are called again for the part that is skipped.
+        """
+        set_stream_state(self._stream, position.random)
+        self._enter(position.sample)
+        for _ in itertools.islice(self._sample, position.taken):
+            self._taken += 1
+
+    def _enter(self, index: int) -> None:
+        self._index, self._taken = index, 0
+        self._sample_start = stream_state(self._stream)
+        self._sample: Iterator[dict[str, Any]] = iter(())
+        if self._has_sample(index):
+            space = self._presets[index] if index < len(self._presets) else self._space
+            self._sample = space.variants(self._draw, self._constant_grid_search)
+
+    def _has_sample(self, index: int) -> bool:
+        return index < len(self._presets) or self._num_samples < 0 or index < self._num_samples
+
+
+def check_num_samples(num_samples: int) -> None:
+    """Accepts a count, or -1 for endlessly many.
+
+    Raises:
+        InvalidArgument: Anything else.
+    """
+    if isinstance(num_samples, bool) or not isinstance(num_samples, numbers.Integral):
+        raise InvalidArgument(
+            "num_samples", f"must be an int, got {type(num_samples).__name__}: {num_samples!r}."
+        )
+    if num_samples < -1 or num_samples == 0:
+        raise InvalidArgument(
+            "num_samples", f"must be positive, or -1 for endlessly many, got {num_samples}."
+        )
+
+
+def generate_variants(
+    space: Mapping[str, Any],
+    num_samples: int = 1,
+    constant_grid_search: bool = False,
+    random_state: RandomState = None,
+) -> VariantStream:
+    """All variants of a search space; see `VariantStream`."""
+    return VariantStream(
+        SearchSpace(space),
+        num_samples,
+        constant_grid_search=constant_grid_search,
+        random_state=random_state,
+    )

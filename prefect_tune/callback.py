@@ -1,0 +1,179 @@
+"""Callbacks: user code that is told what happens in an experiment.
+
+Hooks, names and arguments are Ray Tune's. Every hook does nothing unless it is overridden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from prefect_tune.coordinator.trial import Trial
+from prefect_tune.error import TuneError
+
+
+class Callback:
+    """Base class of callbacks.
+
+    `iteration` counts the rounds of the experiment's loop, `trials` are all trials so far, `trial`
+    is the one that the hook is about. Trials are shared, not copied: read them, do not change them.
+    """
+
+    def setup(
+        self,
+        stop: Any = None,
+        num_samples: int | None = None,
+        total_num_samples: int | None = None,
+        **info: Any,
+    ) -> None:
+        """Before the first trial.
+
+        Args:
+            stop: Stopping criteria of the experiment.
+            num_samples: `num_samples` as given.
+            total_num_samples: Number of trials that will be created, if known.
+            info: Reserved for later additions.
+        """
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """At the beginning of each round of the loop."""
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """At the end of each round of the loop."""
+
+    def on_trial_start(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """After an attempt of a trial has started."""
+
+    def on_trial_restore(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """After a trial has gone on from a checkpoint."""
+
+    def on_trial_save(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """After a checkpoint of a trial has been asked for."""
+
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[Trial],
+        trial: Trial,
+        result: dict[str, Any],
+        **info: Any,
+    ) -> None:
+        """After a result, which is a copy; `trial.last_result` may already be a later one."""
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """After a trial has ended without an error."""
+
+    def on_trial_recover(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """After an attempt has failed and the trial is going to be retried."""
+
+    def on_trial_error(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """After a trial has failed for good."""
+
+    def on_checkpoint(
+        self, iteration: int, trials: list[Trial], trial: Trial, checkpoint: Any, **info: Any
+    ) -> None:
+        """After a checkpoint of a trial is complete in storage."""
+
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        """After the last trial has ended."""
+
+    def get_state(self) -> dict[str, Any] | None:
+        """State to save with the experiment; None if there is none. Must be picklable."""
+        return None
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take over what `get_state` returned, when an experiment is resumed."""
+
+
+def callback_error(callback: object, hook: str, error: BaseException) -> TuneError:
+    """The error that names the callback and the hook in which it was raised."""
+    raised = TuneError(
+        f"The callback {type(callback).__name__} failed in {hook}: {type(error).__name__}: {error}"
+    )
+    raised.__cause__ = error
+    return raised
+
+
+class CallbackList:
+    """Calls several callbacks in list order.
+
+    Args:
+        callbacks: The callbacks.
+
+    Raises:
+        TuneError: From every hook, if a callback raises; names the callback and the hook, and has
+            the original exception as its cause.
+    """
+
+    def __init__(self, callbacks: Sequence[Callback] = ()) -> None:
+        self._callbacks = list(callbacks)
+        self._listeners: dict[str, list[Callback]] = {}
+
+    def __len__(self) -> int:
+        return len(self._callbacks)
+
+    def __iter__(self) -> Iterator[Callback]:
+        return iter(self._callbacks)
+
+    def listens(self, hook: str) -> bool:
+        """True if any callback overrides the hook; lets a caller save the work of preparing it."""
+        return bool(self._overriding(hook))
+
+    def call(self, hook: str, **arguments: Any) -> None:
+        """Call one hook of every callback, e.g. ``call("on_step_end", iteration=3, trials=[])``."""
+        for callback in self._overriding(hook):
+            try:
+                getattr(callback, hook)(**arguments)
+            except Exception as error:
+                raise callback_error(callback, hook, error) from error
+
+    def get_state(self) -> dict[str, dict[str, Any]]:
+        """The states of the callbacks that have one, by position and class name."""
+        states: dict[str, dict[str, Any]] = {}
+        for key, callback in self._keyed():
+            try:
+                state = callback.get_state()
+            except Exception as error:
+                raise callback_error(callback, "get_state", error) from error
+            if state is not None:
+                states[key] = state
+        return states
+
+    def set_state(self, states: dict[str, dict[str, Any]]) -> None:
+        """Give the callbacks back what `get_state` returned for the same list."""
+        for key, callback in self._keyed():
+            if key not in states:
+                continue
+            try:
+                callback.set_state(states[key])
+            except Exception as error:
+                raise callback_error(callback, "set_state", error) from error
+
+    def _keyed(self) -> Iterator[tuple[str, Callback]]:
+        for position, callback in enumerate(self._callbacks):
+            yield f"{position}-{type(callback).__name__}", callback
+
+    def _overriding(self, hook: str) -> list[Callback]:
+        listeners = self._listeners.get(hook)
+        if listeners is None:
+            listeners = [c for c in self._callbacks if overrides(c, hook)]
+            self._listeners[hook] = listeners
+        return listeners
+
+
+def overrides(callback: object, hook: str) -> bool:
+    """True if the callback does something in this hook."""
+    found = getattr(callback, hook, None)
+    if found is None:
+        return False
+    return getattr(found, "__func__", found) is not getattr(Callback, hook)

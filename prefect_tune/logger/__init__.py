@@ -1,0 +1,15 @@
+"""Loggers: what trials report, written to files."""
+
+from prefect_tune.logger.base import LoggerCallback
+from prefect_tune.logger.csv import CSVLoggerCallback
+from prefect_tune.logger.defaults import default_loggers
+from prefect_tune.logger.json import JsonLoggerCallback
+from prefect_tune.logger.tensorboardx import TBXLoggerCallback
+
+__all__ = [
+    "CSVLoggerCallback",
+    "JsonLoggerCallback",
+    "LoggerCallback",
+    "TBXLoggerCallback",
+    "default_loggers",
+]

@@ -1,0 +1,99 @@
+"""Base class of loggers: callbacks that write down the results of trials."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from prefect_tune.callback import Callback
+from prefect_tune.coordinator.trial import Trial
+
+
+class LoggerCallback(Callback):
+    """A callback that logs trials; override the `log_trial_*` methods that you need.
+
+    Loggers run in a thread of their own, behind the decisions: when a hook is called, the trial may
+    already be further on than the result it is about.
+
+    Attributes:
+        own_thread: True gives the logger a thread for itself, so that it cannot slow the others. If
+            even that is too slow, intermediate results are left out for it (with a warning).
+    """
+
+    own_thread: ClassVar[bool] = False
+
+    def log_trial_start(self, trial: Trial) -> None:
+        """An attempt of the trial has started; called again at each retry."""
+
+    def log_trial_restore(self, trial: Trial) -> None:
+        """The trial has gone on from a checkpoint."""
+
+    def log_trial_save(self, trial: Trial) -> None:
+        """A checkpoint of the trial is being written."""
+
+    def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
+        """The trial has reported; `result` is a copy, complete with the auto-filled metrics."""
+
+    def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
+        """The trial has ended for good."""
+
+    def log_trial_results(
+        self,
+        iteration: int,
+        trial: Trial,
+        results: Sequence[dict[str, Any]],
+        lines: Sequence[bytes] = (),
+    ) -> None:
+        """The trial has reported several times; by default each result is logged by itself.
+
+        Args:
+            iteration: Round of the experiment's loop.
+            trial: The trial.
+            results: Consecutive results of one attempt, not copied.
+            lines: The same results as JSON texts, as the trial wrote them (without what is the same
+                for all results of an attempt, such as `config`); empty if not known.
+        """
+        for result in results:
+            self.log_trial_result(iteration, trial, dict(result))
+
+    def flush(self) -> None:
+        """Write out what is buffered; called about once a second and at the end."""
+
+    def on_trial_start(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """See `Callback.on_trial_start`."""
+        self.log_trial_start(trial)
+
+    def on_trial_restore(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """See `Callback.on_trial_restore`."""
+        self.log_trial_restore(trial)
+
+    def on_trial_save(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """See `Callback.on_trial_save`."""
+        self.log_trial_save(trial)
+
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[Trial],
+        trial: Trial,
+        result: dict[str, Any],
+        **info: Any,
+    ) -> None:
+        """See `Callback.on_trial_result`."""
+        self.log_trial_result(iteration, trial, result)
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """See `Callback.on_trial_complete`."""
+        self.log_trial_end(trial, failed=False)
+
+    def on_trial_error(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """See `Callback.on_trial_error`."""
+        self.log_trial_end(trial, failed=True)

@@ -1,0 +1,144 @@
+"""`progress.csv`: one row per result, one column per metric."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any
+
+from prefect_tune.coordinator.flatten import flatten
+from prefect_tune.coordinator.trial import Trial
+from prefect_tune.logger.base import LoggerCallback
+from prefect_tune.logger.files import AppendFiles, drop_torn_line, write_atomic
+
+PROGRESS_FILE = "progress.csv"
+_Getter = Callable[[Mapping[str, Any]], tuple[Any, ...]]
+
+
+class _Table:
+    """The rows of one trial on their way into its file."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.columns: list[str] = []
+        self.written = 0  # columns of the header in the file
+        drop_torn_line(path)
+        if os.path.exists(path):
+            with open(path, newline="", encoding="utf-8") as file:
+                self.columns = next(csv.reader(file), [])
+            self.written = len(self.columns)
+        self._positions = {name: position for position, name in enumerate(self.columns)}
+        # Results of a trial mostly have the same keys in the same order; then a row is one call.
+        self._keys: tuple[str, ...] | None = None
+        self._get: _Getter = tuple
+
+    @property
+    def grown(self) -> bool:
+        """True if the file's header lacks columns."""
+        return 0 < self.written < len(self.columns)
+
+    def row(self, result: Mapping[str, Any]) -> Sequence[Any]:
+        """The values of one result in the order of the columns."""
+        keys = tuple(result)
+        if keys != self._keys or dict in map(type, self._get(result)):
+            return self._other_row(result)
+        return self._get(result)
+
+    def _other_row(self, result: Mapping[str, Any]) -> Sequence[Any]:
+        flat = flatten({key: value for key, value in result.items() if key != "config"})
+        for name in flat:
+            if name not in self._positions:
+                self._positions[name] = len(self.columns)
+                self.columns.append(name)
+        if len(self.columns) > 1 and result.keys() >= set(self.columns):
+            self._keys, self._get = tuple(result), itemgetter(*self.columns)
+        return [flat.get(name) for name in self.columns]
+
+
+class CSVLoggerCallback(LoggerCallback):
+    """Writes every result as a row; nested metrics get columns such as ``train/loss``.
+
+    The first result makes the header. Metrics that come later are added to it: the file is then
+    written anew with a wider header, at most once per flush.
+    """
+
+    def __init__(self) -> None:
+        self._files = AppendFiles()
+        self._tables: dict[str, _Table] = {}
+
+    def log_trial_start(self, trial: Trial) -> None:
+        """Take up the file; an earlier attempt's rows are kept."""
+        self._take_up(trial)
+
+    def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
+        """Write one result."""
+        self.log_trial_results(iteration, trial, (result,))
+
+    def log_trial_results(
+        self,
+        iteration: int,
+        trial: Trial,
+        results: Sequence[Mapping[str, Any]],
+        lines: Sequence[bytes] = (),
+    ) -> None:
+        """Write several results."""
+        if not results:
+            return
+        table = self._tables.get(trial.trial_id) or self._take_up(trial)
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        rows = [table.row(result) for result in results]
+        width = len(table.columns)
+        if len(rows[0]) < width:
+            rows = [[*row, *[""] * (width - len(row))] for row in rows]
+        if not table.written:
+            writer.writerow(table.columns)
+            table.written = width
+        writer.writerows(rows)
+        self._files.append(table.path, text.getvalue().encode())
+
+    def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
+        """Write what is buffered and close the file."""
+        table = self._tables.pop(trial.trial_id, None)
+        if table is not None:
+            self._files.close(table.path)
+            if table.grown:
+                _widen(table)
+
+    def flush(self) -> None:
+        """Write what is buffered, with all columns in the header."""
+        self._files.flush()
+        for table in self._tables.values():
+            if table.grown:
+                self._files.close(table.path)
+                _widen(table)
+
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        """Write everything and close all files."""
+        self.flush()
+        self._tables.clear()
+        self._files.close_all()
+
+    def _take_up(self, trial: Trial) -> _Table:
+        table = self._tables.get(trial.trial_id)
+        if table is None:
+            path = os.path.join(trial.logdir, PROGRESS_FILE)
+            table = self._tables[trial.trial_id] = _Table(path)
+        return table
+
+
+def _widen(table: _Table) -> None:
+    """Write the file anew with the full header; rows from before get empty cells."""
+    width = len(table.columns)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table.columns)
+    with open(table.path, newline="", encoding="utf-8") as file:
+        reader = csv.reader(file)
+        next(reader, None)
+        writer.writerows([*row, *[""] * (width - len(row))] for row in reader)
+    write_atomic(table.path, text.getvalue().encode())
+    table.written = width

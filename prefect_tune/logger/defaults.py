@@ -1,0 +1,52 @@
+"""The loggers every experiment has unless it says otherwise."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+
+from prefect_tune.callback import Callback
+from prefect_tune.logger.csv import CSVLoggerCallback
+from prefect_tune.logger.json import JsonLoggerCallback
+from prefect_tune.logger.tensorboardx import TBXLoggerCallback, tensorboardx_missing
+
+log = logging.getLogger(__name__)
+_warned = False
+
+
+def default_loggers(
+    callbacks: Sequence[Callback] | None, environ: Mapping[str, str] | None = None
+) -> list[Callback]:
+    """Add the CSV, JSON and TensorBoard loggers that are missing, in this order, at the end.
+
+    Args:
+        callbacks: What the user gave.
+        environ: Where to look for `TUNE_DISABLE_AUTO_CALLBACK_LOGGERS` (1 adds nothing); None is
+            the process's environment.
+
+    Returns:
+        A new list. Without tensorboardX its logger is left out, with a warning once a process.
+    """
+    complete = list(callbacks or ())
+    values = os.environ if environ is None else environ
+    if values.get("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "") == "1":
+        return complete
+    for kind in (CSVLoggerCallback, JsonLoggerCallback, TBXLoggerCallback):
+        if any(isinstance(callback, kind) for callback in complete):
+            continue
+        if kind is TBXLoggerCallback and tensorboardx_missing():
+            _warn_once()
+            continue
+        complete.append(kind())
+    return complete
+
+
+def _warn_once() -> None:
+    global _warned
+    if not _warned:
+        _warned = True
+        log.warning(
+            "No TensorBoard logs: tensorboardX is not installed "
+            "(pip install 'prefect-tune[tensorboard]')."
+        )

@@ -1,0 +1,67 @@
+"""Results and configurations as JSON text, whatever objects are in them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+#: What is the same in all results of an attempt; a trial does not send it with each of them.
+CONSTANTS = (
+    "trial_id",
+    "experiment_id",
+    "experiment_tag",
+    "hostname",
+    "node_ip",
+    "pid",
+    "config",
+)
+
+
+def to_json(value: Any, *, pretty: bool = False) -> bytes:
+    """Encode as JSON, with ``NaN`` and ``Infinity`` for such floats, as Python and Ray Tune do.
+
+    numpy scalars and arrays become numbers and lists; any other object its `str`.
+
+    Args:
+        value: What to encode.
+        pretty: Indented, with sorted keys, for people.
+    """
+    options: dict[str, Any] = {"indent": 2, "sort_keys": True} if pretty else {}
+    if not pretty:
+        options["separators"] = (",", ":")
+    try:
+        return json.dumps(value, default=_plain, **options).encode()
+    except (TypeError, ValueError):
+        # Keys of other types than JSON's, keys that cannot be sorted, references to itself.
+        return json.dumps(_printable(value), default=str, **options).encode()
+
+
+def _plain(value: Any) -> Any:
+    for method in ("tolist", "item"):  # numpy scalars and arrays
+        convert = getattr(value, method, None)
+        if convert is not None:
+            return convert()
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, (set, frozenset)):
+        return list(value)
+    return str(value)
+
+
+def _printable(value: Any, depth: int = 0) -> Any:
+    if depth > 50:
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _printable(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_printable(item, depth + 1) for item in value]
+    return value if isinstance(value, (str, int, float, bool, type(None))) else _plain(value)
+
+
+def constants_tail(result: Mapping[str, Any]) -> bytes:
+    """The end of a JSON line: a comma, the constants of the attempt and the closing brace."""
+    constants = {key: result[key] for key in CONSTANTS if key in result}
+    if not constants:
+        return b"}\n"
+    return b"," + to_json(constants)[1:] + b"\n"

@@ -1,0 +1,112 @@
+"""Append-only result files of many trials, with few of them open at a time."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from io import FileIO
+
+#: Files that one logger keeps open. The usual limit is 1,024 a process, which also holds sockets.
+MAX_OPEN = 128
+_MAX_BUFFERED = 1 << 18
+
+
+class AppendFiles:
+    """Buffers what is appended to many files and keeps only the recently used ones open.
+
+    Not thread-safe: one logger, one thread.
+
+    Args:
+        max_open: How many files may be open at a time.
+    """
+
+    def __init__(self, max_open: int = MAX_OPEN) -> None:
+        self._max_open = max_open
+        self._open: OrderedDict[str, FileIO] = OrderedDict()
+        self._buffers: dict[str, list[bytes]] = {}
+        self._buffered = 0
+
+    def append(self, path: str, data: bytes) -> None:
+        """Add to the end of a file, now or at the next flush."""
+        self._buffers.setdefault(path, []).append(data)
+        self._buffered += len(data)
+        if self._buffered > _MAX_BUFFERED:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write everything that is buffered."""
+        buffers, self._buffers, self._buffered = self._buffers, {}, 0
+        for path, chunks in buffers.items():
+            self._write(path, b"".join(chunks))
+
+    def close(self, path: str) -> None:
+        """Write what is buffered for one file and close it."""
+        chunks = self._buffers.pop(path, None)
+        if chunks:
+            data = b"".join(chunks)
+            self._buffered -= len(data)
+            self._write(path, data)
+        file = self._open.pop(path, None)
+        if file is not None:
+            file.close()
+
+    def close_all(self) -> None:
+        """Write everything and close all files."""
+        self.flush()
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def _write(self, path: str, data: bytes) -> None:
+        file = self._open.get(path)
+        if file is None:
+            if len(self._open) >= self._max_open:
+                self._open.popitem(last=False)[1].close()
+            file = self._open[path] = open_append(path)
+        else:
+            self._open.move_to_end(path)
+        view = memoryview(data)
+        while view:
+            view = view[file.write(view) :]
+
+
+def open_append(path: str) -> FileIO:
+    """Open a file for appending, unbuffered; its directory is created if it is missing."""
+    try:
+        return open(path, "ab", buffering=0)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return open(path, "ab", buffering=0)
+
+
+def write_atomic(path: str, data: bytes) -> None:
+    """Write a whole file so that a reader sees the old one or the new one, never a part."""
+    temporary = f"{path}.tmp"
+    try:
+        file = open(temporary, "wb")  # noqa: SIM115 - closed below
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        file = open(temporary, "wb")  # noqa: SIM115
+    with file:
+        file.write(data)
+    os.replace(temporary, path)
+
+
+def drop_torn_line(path: str) -> None:
+    """Cut off a last line without its end, which a killed process leaves behind."""
+    try:
+        file = open(path, "rb+")  # noqa: SIM115 - closed below
+    except FileNotFoundError:
+        return
+    with file:
+        size = file.seek(0, os.SEEK_END)
+        end = size
+        while end:
+            start = max(0, end - 65536)
+            file.seek(start)
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                end = start + newline + 1
+                break
+            end = start
+        if end < size:
+            file.truncate(end)

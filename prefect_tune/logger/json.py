@@ -1,0 +1,120 @@
+"""`result.json`: one JSON object per result; `params.json` and `params.pkl`: the configuration."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import cloudpickle
+
+from prefect_tune.coordinator.trial import Trial
+from prefect_tune.logger.base import LoggerCallback
+from prefect_tune.logger.encoding import constants_tail, to_json
+from prefect_tune.logger.files import AppendFiles, drop_torn_line, write_atomic
+
+log = logging.getLogger(__name__)
+
+RESULT_FILE = "result.json"
+PARAMS_FILE = "params.json"
+PARAMS_PICKLE = "params.pkl"
+
+
+class _Open:
+    """What is known of a trial whose attempt runs."""
+
+    __slots__ = ("attempt", "path", "tail")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.attempt: tuple[Any, Any] | None = None
+        self.tail = b""
+
+
+class JsonLoggerCallback(LoggerCallback):
+    """Writes every result as a line of JSON, and the configuration of each trial.
+
+    The text that the trial sent is used as it is; only the constants of the attempt are added, so
+    that each line stands for itself.
+    """
+
+    def __init__(self) -> None:
+        self._files = AppendFiles()
+        self._trials: dict[str, _Open] = {}
+
+    def log_trial_start(self, trial: Trial) -> None:
+        """Write the configuration and take up the result file."""
+        directory = trial.logdir
+        write_atomic(os.path.join(directory, PARAMS_FILE), to_json(trial.config, pretty=True))
+        try:
+            pickled = cloudpickle.dumps(trial.config)
+        except Exception as error:
+            # Whatever a user object raises: params.json has its text.
+            log.warning("The config of %s cannot be pickled: %s", trial, error)
+        else:
+            write_atomic(os.path.join(directory, PARAMS_PICKLE), pickled)
+        self._take_up(trial)
+
+    def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
+        """Write one result."""
+        self.log_trial_results(iteration, trial, (result,))
+
+    def log_trial_results(
+        self,
+        iteration: int,
+        trial: Trial,
+        results: Sequence[Mapping[str, Any]],
+        lines: Sequence[bytes] = (),
+    ) -> None:
+        """Write several results of one attempt."""
+        if not results:
+            return
+        opened = self._trials.get(trial.trial_id) or self._take_up(trial)
+        if not lines:
+            data = b"".join([to_json(result) + b"\n" for result in results])
+        else:
+            first = results[0]
+            attempt = (first.get("pid"), first.get("hostname"))
+            if attempt != opened.attempt:
+                opened.attempt = attempt
+                opened.tail = constants_tail(first)
+            data = _complete(results, lines, opened.tail)
+        self._files.append(opened.path, data)
+
+    def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
+        """Write what is buffered and close the file."""
+        opened = self._trials.pop(trial.trial_id, None)
+        if opened is not None:
+            self._files.close(opened.path)
+
+    def flush(self) -> None:
+        """Write what is buffered."""
+        self._files.flush()
+
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        """Write everything and close all files."""
+        self._trials.clear()
+        self._files.close_all()
+
+    def _take_up(self, trial: Trial) -> _Open:
+        opened = self._trials.get(trial.trial_id)
+        if opened is None:
+            opened = _Open(os.path.join(trial.logdir, RESULT_FILE))
+            drop_torn_line(opened.path)
+            self._trials[trial.trial_id] = opened
+        opened.attempt = None
+        return opened
+
+
+def _complete(results: Sequence[Mapping[str, Any]], lines: Sequence[bytes], tail: bytes) -> bytes:
+    # A decision to stop marks its result as done after the trial has written the line, which
+    # happens at most once in an attempt and to its last result.
+    if results[-1].get("done"):
+        *earlier, _ = lines
+        last = to_json(results[-1]) + b"\n"
+    else:
+        earlier, last = list(lines), b""
+    if not earlier:
+        return last
+    return tail.join([line[:-1] for line in earlier]) + tail + last

@@ -5,7 +5,8 @@ Hooks, names and arguments are Ray Tune's. Every hook does nothing unless it is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from prefect_tune.coordinator.trial import Trial
@@ -104,8 +105,12 @@ def callback_error(callback: object, hook: str, error: BaseException) -> TuneErr
     return raised
 
 
+#: The methods of `Callback` that tell something.
+HOOKS = frozenset(name for name in vars(Callback) if name == "setup" or name.startswith("on_"))
+
+
 class CallbackList:
-    """Calls several callbacks in list order.
+    """Calls several callbacks in list order; has every hook of `Callback` as a method.
 
     Args:
         callbacks: The callbacks.
@@ -136,6 +141,11 @@ class CallbackList:
                 getattr(callback, hook)(**arguments)
             except Exception as error:
                 raise callback_error(callback, hook, error) from error
+
+    def __getattr__(self, hook: str) -> Callable[..., None]:
+        if hook not in HOOKS:
+            raise AttributeError(f"{type(self).__name__} has no attribute {hook!r}")
+        return partial(self.call, hook)
 
     def get_state(self) -> dict[str, dict[str, Any]]:
         """The states of the callbacks that have one, by position and class name."""

@@ -1,0 +1,216 @@
+"""One logger thread: its queue, and the loggers it calls."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from prefect_tune.callback import callback_error
+from prefect_tune.coordinator.commands import Notice
+from prefect_tune.coordinator.trial import Trial
+from prefect_tune.error import TuneError
+from prefect_tune.logger.base import LoggerCallback
+
+log = logging.getLogger(__name__)
+
+_FLUSH_EVERY_S = 1.0
+_COMPLAIN_AFTER_S = 10.0
+
+
+class LogItem(NamedTuple):
+    """Something to log about one trial.
+
+    Attributes:
+        notice: What happened.
+        trial: The trial.
+        results: For `TRIAL_RESULT`, one or more consecutive results of one attempt; else empty.
+        lines: The same results as the trial wrote them; empty or with None if not known.
+    """
+
+    notice: Notice
+    trial: Trial
+    results: Sequence[dict[str, Any]] = ()
+    lines: Sequence[bytes | None] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What is logged together: `items` at a round of the loop; `trials` are all trials."""
+
+    items: Sequence[LogItem]
+    iteration: int
+    trials: list[Trial]
+    weight: int
+
+    @classmethod
+    def of(cls, items: Sequence[LogItem], iteration: int, trials: list[Trial]) -> Batch:
+        """Weigh the items: each result counts, and each other notice."""
+        return cls(items, iteration, trials, sum(len(item.results) or 1 for item in items))
+
+
+@dataclass(frozen=True, slots=True)
+class HookCall:
+    """Any other hook to call."""
+
+    hook: str
+    arguments: dict[str, Any]
+    weight: int = 1
+
+
+class Lane:
+    """One thread, its queue and the loggers it owns.
+
+    Args:
+        loggers: At least one; called in order.
+        limit: Results that may be queued.
+        lossy: What to do beyond the limit: leave results out (True) or have `put` wait.
+    """
+
+    def __init__(self, loggers: Sequence[LoggerCallback], limit: int, *, lossy: bool) -> None:
+        self.names = ", ".join(type(logger).__name__ for logger in loggers)
+        self.error: TuneError | None = None
+        self._loggers = list(loggers)
+        self._limit = limit
+        self._lossy = lossy
+        self._left_out = 0
+        self._queue: deque[Batch | HookCall] = deque()
+        self._pending = 0  # weight of what is queued or in work
+        self._flush_wanted = False
+        self._closing = False
+        self._changed = threading.Condition()
+        name = f"log-{type(loggers[0]).__name__}"
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def pending(self) -> int:
+        """Number of results and other notices not yet written."""
+        return self._pending
+
+    def put(self, work: Batch | HookCall) -> None:
+        """Queue something; waits while the queue is full, unless results may be left out."""
+        with self._changed:
+            if self._pending > self._limit:
+                if not self._lossy:
+                    self._wait_for_room()
+                elif isinstance(work, Batch):
+                    work = self._thinned(work)
+            self._queue.append(work)
+            self._pending += work.weight
+            self._changed.notify_all()
+
+    def request_flush(self) -> None:
+        """Have everything queued so far written out."""
+        with self._changed:
+            self._flush_wanted = True
+            self._changed.notify_all()
+
+    def wait_flushed(self, timeout: float) -> bool:
+        """Wait until `request_flush` is fulfilled; False if it took too long."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._flush_wanted, timeout)
+
+    def close(self, last: HookCall) -> None:
+        """End the thread after what is queued and one last call, which does not wait for room."""
+        with self._changed:
+            self._queue.append(last)
+            self._pending += last.weight
+            self._closing = True
+            self._changed.notify_all()
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the thread's end; False if it took too long."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _wait_for_room(self) -> None:
+        while not self._changed.wait_for(lambda: self._pending <= self._limit, _COMPLAIN_AFTER_S):
+            log.warning(
+                "The experiment waits for %s to write %d results.", self.names, self._pending
+            )
+
+    def _thinned(self, batch: Batch) -> Batch:
+        """Keep the last of several results, far beyond the limit none; called with the lock."""
+        if not self._left_out:
+            log.warning(
+                "%s cannot keep up with the results; it gets only some of them.", self.names
+            )
+        kept = Batch.of(
+            [
+                item._replace(results=item.results[-1:], lines=item.lines[-1:])
+                for item in batch.items
+                if item.notice is not Notice.TRIAL_RESULT or self._pending <= 2 * self._limit
+            ],
+            batch.iteration,
+            batch.trials,
+        )
+        self._left_out += batch.weight - kept.weight
+        return kept
+
+    def _run(self) -> None:
+        next_flush = time.monotonic() + _FLUSH_EVERY_S
+        while True:
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: self._queue or self._flush_wanted or self._closing,
+                    max(0.0, next_flush - time.monotonic()),
+                )
+                work = self._queue.popleft() if self._queue else None
+                flush_asked = work is None and self._flush_wanted
+                ending = work is None and self._closing
+            if work is not None:
+                self._process(work)
+            if flush_asked or ending or time.monotonic() >= next_flush:
+                self._each("flush", lambda logger: logger.flush())
+                next_flush = time.monotonic() + _FLUSH_EVERY_S
+            with self._changed:
+                if work is not None:
+                    self._pending -= work.weight
+                if flush_asked and not self._queue:
+                    self._flush_wanted = False
+                self._changed.notify_all()
+            if ending:
+                break
+        if self._left_out:
+            log.warning("%s: %d results were left out.", self.names, self._left_out)
+
+    def _process(self, work: Batch | HookCall) -> None:
+        if isinstance(work, HookCall):
+            self._each(work.hook, lambda logger: getattr(logger, work.hook)(**work.arguments))
+            return
+        for item in work.items:
+            self._log(work, item)
+
+    def _log(self, batch: Batch, item: LogItem) -> None:
+        self._each(f"on_{item.notice}", lambda logger: _tell(logger, batch, item))
+
+    def _each(self, hook: str, action: Callable[[LoggerCallback], None]) -> None:
+        for logger in tuple(self._loggers):
+            try:
+                action(logger)
+            except BaseException as error:
+                # Even sys.exit() in a logger must not end the thread that others rely on. The one
+                # that failed would most likely fail again at each result.
+                self._loggers.remove(logger)
+                failure = callback_error(logger, hook, error)
+                if self.error is None:
+                    self.error = failure
+                else:
+                    log.error("%s", failure, exc_info=error)
+
+
+def _tell(logger: LoggerCallback, batch: Batch, item: LogItem) -> None:
+    if item.notice is not Notice.TRIAL_RESULT:
+        getattr(logger, f"on_{item.notice}")(batch.iteration, batch.trials, item.trial)
+    elif type(logger).on_trial_result is LoggerCallback.on_trial_result:
+        lines = [line for line in item.lines if line is not None]
+        known = lines if len(lines) == len(item.results) else ()
+        logger.log_trial_results(batch.iteration, item.trial, item.results, known)
+    else:
+        for result in item.results:
+            logger.on_trial_result(batch.iteration, batch.trials, item.trial, dict(result))

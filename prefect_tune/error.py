@@ -1,7 +1,7 @@
 """Errors a user of the package can meet.
 
-Every error that stems from the user's input derives from `ValueError` or `TypeError` as well as from
-`TuneError`, so that both ``except TuneError`` and ``except ValueError`` work.
+Every error that stems from the user's input derives from `ValueError` or `TypeError` as well as
+from `TuneError`, so that both ``except TuneError`` and ``except ValueError`` work.
 """
 
 from __future__ import annotations

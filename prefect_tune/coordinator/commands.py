@@ -48,8 +48,8 @@ class Launch(Command):
 class Decide(Command):
     """Tell a running attempt what to do.
 
-    It answers a waiting attempt. Sent unasked (`seq` 0), STOP and PAUSE take effect at the attempt's
-    next report; a CONTINUE that is not awaited only moves `run_until`.
+    It answers a waiting attempt. Sent unasked (`seq` 0), STOP and PAUSE take effect at the
+    attempt's next report; a CONTINUE that is not awaited only moves `run_until`.
     """
 
     trial_id: str

@@ -1,8 +1,8 @@
 """How far a trial may run before somebody has to decide about it.
 
-A trial streams its reports without waiting, except where a scheduler or a stopper could end or pause
-it. `RunUntil` names those points in a form that the trial can check by itself: it waits at the first
-report whose value of any named metric has reached its threshold.
+A trial streams its reports without waiting, except where a scheduler or a stopper could end or
+pause it. `RunUntil` names those points in a form that the trial can check by itself: it waits at
+the first report whose value of any named metric has reached its threshold.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class RunUntil:
     """The points at which a trial waits for a decision.
 
     Attributes:
-        thresholds: ``(metric, value)`` pairs; nested metrics are named with ``/``. The trial waits at
-            the first report in which any of them is >= its value.
+        thresholds: ``(metric, value)`` pairs; nested metrics are named with ``/``. The trial waits
+            at the first report in which any of them is >= its value.
         every_result: Wait at each report, whatever it holds.
     """
 

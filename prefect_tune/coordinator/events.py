@@ -84,6 +84,8 @@ class TrialSuggested(Event):
         resolved: Flat path -> value of the variables that were searched.
         experiment_tag: ``N_k=v,...``.
         resources: What each attempt needs.
+        relative_logdir: Name of the trial's directory below the experiment directory.
+        custom_name: The name a `trial_name_creator` gave it, if any.
     """
 
     trial_id: str
@@ -91,6 +93,8 @@ class TrialSuggested(Event):
     resolved: dict[str, Any]
     experiment_tag: str
     resources: Resources
+    relative_logdir: str = ""
+    custom_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

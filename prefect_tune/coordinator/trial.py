@@ -213,7 +213,8 @@ class Trial:
 
         Args:
             metric: Name of the metric, nested ones with ``/``.
-            scope: ``last``, ``avg``, ``last-5-avg``, ``last-10-avg`` or ``all`` (the best ever, by mode).
+            scope: ``last``, ``avg``, ``last-5-avg``, ``last-10-avg`` or ``all`` (the best ever, by
+                `mode`).
             mode: ``max`` or ``min``; used by scope ``all`` only.
         """
         stats = self._stats.get(metric)

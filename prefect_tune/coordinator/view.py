@@ -1,7 +1,7 @@
 """What a scheduler sees of the experiment: a narrow controller, not the engine.
 
-It is passed as the first argument of every scheduler hook, where Ray passes its trial runner or tune
-controller, and has the methods that schedulers written for Ray use.
+It is passed as the first argument of every scheduler hook, where Ray passes its trial runner or
+tune controller, and has the methods that schedulers written for Ray use.
 """
 
 from __future__ import annotations

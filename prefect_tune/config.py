@@ -1,0 +1,177 @@
+"""What a user can configure: dataclasses with Ray's names and fields."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from prefect_tune.error import InvalidArgument
+
+if TYPE_CHECKING:
+    from prefect_tune.callback import Callback
+
+MODES = ("min", "max")
+
+
+def check_mode(mode: Any, argument: str = "mode") -> None:
+    """Raise `InvalidArgument` unless the mode is ``min``, ``max``, None or a list of both."""
+    modes = list(mode) if isinstance(mode, (list, tuple)) else [mode]
+    if mode is not None and not all(m in MODES for m in modes):
+        raise InvalidArgument(argument, f"got {mode!r}.", 'It is "min" or "max".')
+
+
+@dataclass
+class FailureConfig:
+    """What happens when trials fail.
+
+    Args:
+        max_failures: Retries of each trial; -1 retries without end.
+        fail_fast: True stops all other trials at the first failed one; ``"raise"`` raises its
+            exception at once.
+
+    Raises:
+        InvalidArgument: On impossible values, and if both are given.
+    """
+
+    max_failures: int = 0
+    fail_fast: bool | str = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.fail_fast, str):
+            self.fail_fast = self.fail_fast.lower()
+        if self.fail_fast not in (True, False, "raise"):
+            raise InvalidArgument(
+                "fail_fast", f"got {self.fail_fast!r}.", 'It is True, False or "raise".'
+            )
+        if not isinstance(self.max_failures, int) or self.max_failures < -1:
+            raise InvalidArgument(
+                "max_failures", f"got {self.max_failures!r}.", "It is an integer >= -1."
+            )
+        if self.fail_fast and self.max_failures != 0:
+            raise InvalidArgument(
+                "fail_fast",
+                f"it cannot be combined with max_failures={self.max_failures}.",
+                "Give one of both.",
+            )
+
+
+@dataclass
+class CheckpointConfig:
+    """Which checkpoints are written and kept.
+
+    Args:
+        num_to_keep: How many of each trial are kept; None keeps all.
+        checkpoint_score_attribute: The metric that ranks them; None ranks by age.
+        checkpoint_score_order: ``max`` or ``min``.
+        checkpoint_frequency: Checkpoint every so many iterations (class trainables).
+        checkpoint_at_end: Checkpoint at the end (class trainables).
+
+    Raises:
+        InvalidArgument: On impossible values.
+    """
+
+    num_to_keep: int | None = None
+    checkpoint_score_attribute: str | None = None
+    checkpoint_score_order: str = "max"
+    checkpoint_frequency: int = 0
+    checkpoint_at_end: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.num_to_keep is not None and self.num_to_keep < 1:
+            raise InvalidArgument(
+                "num_to_keep", f"got {self.num_to_keep}.", "It is >= 1, or None to keep all."
+            )
+        check_mode(self.checkpoint_score_order, "checkpoint_score_order")
+        if self.checkpoint_frequency < 0:
+            raise InvalidArgument(
+                "checkpoint_frequency", f"got {self.checkpoint_frequency}.", "It is >= 0."
+            )
+
+
+@dataclass
+class TuneConfig:
+    """How the space is searched.
+
+    Args:
+        metric: Name of the metric to optimise (a list for several objectives).
+        mode: ``min`` or ``max`` (a list alike).
+        search_alg: A `Searcher`, or its name; None samples at random and expands grids.
+        scheduler: A `TrialScheduler`, or its name; None is FIFO.
+        num_samples: How often the space is sampled (the grid repeated); -1 without end.
+        max_concurrent_trials: Upper bound of running trials; None or 0 leaves it to resources.
+        time_budget_s: Seconds (or a timedelta) after which the experiment stops.
+        reuse_actors: Accepted; a fresh process costs milliseconds here.
+        trial_name_creator: ``f(trial) -> str``, what the trial is called.
+        trial_dirname_creator: ``f(trial) -> str``, the name of its directory.
+        seed: Seeds random search and the random state of every trial.
+    """
+
+    metric: str | list[str] | None = None
+    mode: str | list[str] | None = None
+    search_alg: Any = None
+    scheduler: Any = None
+    num_samples: int = 1
+    max_concurrent_trials: int | None = None
+    time_budget_s: float | datetime.timedelta | None = None
+    reuse_actors: bool | None = None
+    trial_name_creator: Callable[[Any], str] | None = None
+    trial_dirname_creator: Callable[[Any], str] | None = None
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        check_mode(self.mode)
+
+
+@dataclass
+class RunConfig:
+    """How the experiment runs and where its results go.
+
+    Args:
+        name: Name of the experiment and its directory; None makes a dated one.
+        storage_path: Where the experiment directory is made; default `TUNE_RESULT_DIR` or
+            ``~/prefect_tune_results``.
+        local_dir: Ray 2.0's name for `storage_path`.
+        callbacks: `Callback` objects.
+        stop: Stopping criteria: dict, function, `Stopper` or a list of stoppers.
+        failure_config: What happens when trials fail.
+        checkpoint_config: Which checkpoints are written and kept.
+        sync_config: Accepted; there is one place for everything, so nothing needs syncing.
+        progress_reporter: A `ProgressReporter`; None picks one for the terminal or pipe.
+        verbose: 0 silent, 1 status, 2 and brief results, 3 and full results.
+        log_to_file: Accepted; output of trials always goes to ``stdout`` and ``stderr`` in their
+            directories.
+        orchestrate: Record the experiment in Prefect; None asks `PREFECT_TUNE_ORCHESTRATE`.
+        cluster: Where to run: None (this machine), an address, a Dask cluster or a Client.
+        isolation: ``process`` (each trial its own), or ``thread``.
+        env_vars: Environment variables for every trial; win over the computed ones.
+    """
+
+    name: str | None = None
+    storage_path: str | None = None
+    local_dir: str | None = None
+    callbacks: Sequence[Callback] | None = None
+    stop: Any = None
+    failure_config: FailureConfig | None = None
+    checkpoint_config: CheckpointConfig | None = None
+    sync_config: Any = None
+    progress_reporter: Any = None
+    verbose: int | None = None
+    log_to_file: bool | str | tuple[str, str] = False
+    orchestrate: bool | None = None
+    cluster: Any = None
+    isolation: str = "process"
+    env_vars: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.storage_path is not None and self.local_dir is not None:
+            raise InvalidArgument(
+                "local_dir", "it is given together with `storage_path`.", "Give one of both."
+            )
+        if self.isolation not in ("process", "thread"):
+            raise InvalidArgument(
+                "isolation", f"got {self.isolation!r}.", 'It is "process" or "thread".'
+            )
+        if self.verbose is not None and self.verbose not in (0, 1, 2, 3):
+            raise InvalidArgument("verbose", f"got {self.verbose!r}.", "It is 0, 1, 2 or 3.")

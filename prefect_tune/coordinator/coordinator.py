@@ -1,0 +1,456 @@
+"""The experiment as a pure state machine.
+
+`Coordinator.handle(event) -> [command]` is all there is: no I/O, no clock, no threads. Whoever
+feeds it the same events gets the same commands, so a journal of events restores an experiment and
+a simulated executor tests it. What happens to one result, and in which order, follows Ray Tune 2.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from prefect_tune.coordinator.commands import (
+    Abort,
+    AskSearch,
+    Command,
+    Decide,
+    Finish,
+    Kill,
+    Launch,
+    Notice,
+    Notify,
+    TellSearch,
+)
+from prefect_tune.coordinator.decision import NEVER, Action
+from prefect_tune.coordinator.events import (
+    AttemptEnded,
+    AttemptError,
+    AttemptStarted,
+    CapacityChanged,
+    Control,
+    ControlReceived,
+    Event,
+    Outcome,
+    ResultReported,
+    SearchIdle,
+    Tick,
+    TrialSuggested,
+)
+from prefect_tune.coordinator.failure import original_exception
+from prefect_tune.coordinator.flatten import flatten
+from prefect_tune.coordinator.metrics import check_metrics
+from prefect_tune.coordinator.options import CoordinatorOptions, FailFast
+from prefect_tune.coordinator.placement import Placer
+from prefect_tune.coordinator.table import LiveTrial, TrialTable
+from prefect_tune.coordinator.trial import (
+    ERROR,
+    PAUSED,
+    PENDING,
+    RUNNING,
+    TERMINATED,
+    Trial,
+)
+from prefect_tune.error import TuneError
+from prefect_tune.schedulers import TrialScheduler
+from prefect_tune.stopper import Stopper
+
+
+class Coordinator:
+    """Decides what the trials of one experiment do.
+
+    Args:
+        scheduler: Decides about each result and which trial runs next.
+        stopper: The user's stopping criteria.
+        options: How metrics and failures are treated.
+        search_alg: The searcher, shown to schedulers that ask for it.
+    """
+
+    def __init__(
+        self,
+        scheduler: TrialScheduler,
+        stopper: Stopper,
+        options: CoordinatorOptions | None = None,
+        search_alg: Any = None,
+    ) -> None:
+        self._scheduler = scheduler
+        self._stopper = stopper
+        self._options = CoordinatorOptions() if options is None else options
+        self.table = TrialTable()
+        self.placer = Placer()
+        self.search_alg = search_alg
+        self.finished = False
+        self.stopping = ""
+        self._search_finished = False
+        self._search_idle = False
+        self._asked = 0
+        self._now = 0.0
+        self._choose = False
+        self._out: list[Command] = []
+        self._handlers: dict[type[Event], Callable[[Any], None]] = {
+            CapacityChanged: self._on_capacity,
+            TrialSuggested: self._on_suggested,
+            SearchIdle: self._on_search_idle,
+            AttemptStarted: self._on_started,
+            ResultReported: self._on_results,
+            AttemptEnded: self._on_ended,
+            ControlReceived: self._on_control,
+            Tick: self._on_tick,
+        }
+
+    # -- the state machine ------------------------------------------------------------------------
+
+    def handle(self, event: Event) -> list[Command]:
+        """Take one event and return what is to be done, in order."""
+        self._now = event.time
+        handler = self._handlers.get(type(event))
+        if handler is not None and not self.finished:
+            handler(event)
+            self._advance()
+        commands, self._out = self._out, []
+        return commands
+
+    def _advance(self) -> None:
+        """Fill free slots, keep the search going, and see whether all is done."""
+        if self.finished:
+            return
+        if not self.stopping:
+            if self._choose:
+                self._launch_what_fits()
+            self._ask_search()
+        if self.table.running == 0 and (
+            self.stopping
+            or (self._search_finished and self._asked == 0 and not self.table.waiting())
+        ):
+            self._finish()
+
+    def _finish(self) -> None:
+        self.finished = True
+        self._out.append(Finish(self.stopping))
+
+    # -- search -----------------------------------------------------------------------------------
+
+    def _ask_search(self) -> None:
+        if self._search_finished or self._search_idle:
+            return
+        wanted = self._options.lookahead - self.table.count_pending() - self._asked
+        if wanted > 0:
+            self._asked += wanted
+            self._out.append(AskSearch(wanted))
+
+    def _on_search_idle(self, event: SearchIdle) -> None:
+        self._asked = 0
+        self._search_idle = True
+        self._search_finished = self._search_finished or event.finished
+
+    def _on_suggested(self, event: TrialSuggested) -> None:
+        self._asked = max(0, self._asked - 1)
+        if self.stopping:
+            return
+        trial = Trial(
+            event.trial_id,
+            event.config,
+            trainable_name=self._options.trainable_name,
+            evaluated_params=event.resolved,
+            experiment_tag=event.experiment_tag,
+            resources=event.resources,
+            relative_logdir=event.relative_logdir,
+            local_experiment_dir=self._options.local_experiment_dir,
+            custom_name=event.custom_name,
+        )
+        self.table.add(trial)
+        self._scheduler.on_trial_add(self, trial)
+        self._choose = True
+
+    # -- slots ------------------------------------------------------------------------------------
+
+    def _on_capacity(self, event: CapacityChanged) -> None:
+        self.placer.update(event.nodes, self.table.slots())
+        self._choose = True
+
+    def _launch_what_fits(self) -> None:
+        while True:
+            trial = self._scheduler.choose_trial_to_run(self)
+            live = None if trial is None else self.table.live(trial.trial_id)
+            if live is None or live.trial.status not in (PENDING, PAUSED):
+                break
+            slot = self.placer.reserve(live.trial.resources)
+            if slot is None:
+                break
+            live.slot = slot
+            self._launch(live)
+        self._choose = False
+
+    def _launch(self, live: LiveTrial) -> None:
+        trial, slot = live.trial, live.slot
+        if slot is None:  # pragma: no cover - callers reserve first
+            raise TuneError(f"{trial} has no slot")
+        resumed = trial.attempt > 0
+        trial.attempt += 1
+        trial.status = RUNNING
+        trial.error = None
+        if trial.start_time is None:
+            trial.start_time = self._now
+        live.last_seq = 0
+        live.stop_reason = ""
+        self.table.running += 1
+        self._notify(Notice.TRIAL_RESTORE if resumed else Notice.TRIAL_START, trial)
+        self._out.append(
+            Launch(
+                trial_id=trial.trial_id,
+                attempt=trial.attempt,
+                name=str(trial),
+                config=trial.config,
+                node=slot.node,
+                resources=trial.resources,
+                devices=slot.devices,
+                run_until=self._run_until(trial),
+                iteration=0,
+                checkpoint=trial.checkpoint,
+            )
+        )
+
+    def _run_until(self, trial: Trial) -> Any:
+        return self._scheduler.run_until(trial) | self._stopper.run_until(trial.trial_id)
+
+    def _on_started(self, event: AttemptStarted) -> None:
+        live = self._current(event.trial_id, event.attempt)
+        if live is not None:
+            live.trial.location = f"{event.node_ip}:{event.pid}"
+
+    def _current(self, trial_id: str, attempt: int) -> LiveTrial | None:
+        """The entry of a running attempt; None fences off a stale one."""
+        live = self.table.live(trial_id)
+        if live is None or live.trial.attempt != attempt or live.slot is None:
+            return None
+        return live
+
+    # -- results ----------------------------------------------------------------------------------
+
+    def _on_results(self, event: ResultReported) -> None:
+        live = self._current(event.trial_id, event.attempt)
+        if live is None:
+            return
+        last = len(event.results) - 1
+        for index, result in enumerate(event.results):
+            seq = event.first_seq + index
+            if seq <= live.last_seq or live.stop_reason:
+                continue
+            live.last_seq = seq
+            line = event.lines[index] if event.lines else None
+            self._on_result(live, result, line, seq, event.awaiting and index == last)
+            if self.finished:
+                return
+
+    def _on_result(
+        self, live: LiveTrial, result: dict[str, Any], line: bytes | None, seq: int, awaiting: bool
+    ) -> None:
+        trial = live.trial
+        flat = flatten(result)
+        try:
+            check_metrics(flat, self._options.metrics, trial)
+            stop = self._stopper(trial.trial_id, flat) or flat.get("done") is True
+        except TuneError as error:
+            self._abort(error)
+            return
+        if stop:
+            action, reason = Action.STOP, "a stopping criterion was met"
+        else:
+            answer = self._scheduler.on_trial_result(self, trial, flat)
+            # NOOP: the scheduler has dealt with the trial itself; it goes on meanwhile.
+            action = Action(answer) if answer in Action.__members__ else Action.CONTINUE
+            reason = f"stopped by {type(self._scheduler).__name__}"
+        if action is Action.STOP:
+            result["done"] = flat["done"] = True
+            line = None
+            live.stop_reason = reason
+        elif self._options.search_wants_results:
+            self._out.append(TellSearch(trial.trial_id, flat, complete=False))
+        self._out.append(Notify(Notice.TRIAL_RESULT, trial.trial_id, result, line))
+        trial.update_last_result(result, flat, self._now)
+        if action is Action.STOP:
+            self._complete(live, flat)
+        if awaiting or action is not Action.CONTINUE:
+            self._decide(live, seq if awaiting else 0, action)
+        if not self.stopping and self._stopper.stop_all():
+            self._stop_everything("the stopper ended the experiment")
+
+    def _decide(self, live: LiveTrial, seq: int, action: Action) -> None:
+        trial, slot = live.trial, live.slot
+        if slot is None:
+            return
+        until = self._run_until(trial) if action is Action.CONTINUE else NEVER
+        self._out.append(Decide(trial.trial_id, trial.attempt, slot.node, seq, action, until))
+
+    def _complete(self, live: LiveTrial, flat: dict[str, Any]) -> None:
+        """Tell scheduler and search, once, that a trial has its final result."""
+        if live.completed:
+            return
+        live.completed = True
+        trial = live.trial
+        self._scheduler.on_trial_complete(self, trial, flat)
+        self._tell_complete(trial, flat or None)
+
+    def _tell_complete(
+        self, trial: Trial, flat: dict[str, Any] | None, error: bool = False
+    ) -> None:
+        self._out.append(TellSearch(trial.trial_id, flat, complete=True, error=error))
+        self._search_idle = self._search_finished
+
+    # -- ends of attempts -------------------------------------------------------------------------
+
+    def _on_ended(self, event: AttemptEnded) -> None:
+        live = self._current(event.trial_id, event.attempt)
+        if live is None or live.slot is None:
+            return
+        self.placer.release(live.slot)
+        live.slot = None
+        self.table.running -= 1
+        self._choose = True
+        trial = live.trial
+        trial.location = ""
+        if live.interrupted:
+            trial.status = PENDING
+        elif event.outcome is Outcome.PAUSED and not live.completed:
+            trial.status = PAUSED
+            if self.stopping:
+                self._drop(live)
+        elif live.completed or event.outcome not in (Outcome.FAILED, Outcome.LOST):
+            self._terminate(live)
+        else:
+            trial.error = event.error or AttemptError("lost", "the attempt ended without a word")
+            self._on_failure(live)
+
+    def _terminate(self, live: LiveTrial) -> None:
+        trial = live.trial
+        # Everyone sees the final result once more as done, but it is not logged twice.
+        trial.last_result = {**trial.last_result, "done": True}
+        self._complete(live, flatten(trial.last_result))
+        trial.status = TERMINATED
+        self._notify(Notice.TRIAL_COMPLETE, trial)
+        self.table.retire(live)
+
+    def _on_failure(self, live: LiveTrial) -> None:
+        trial, options = live.trial, self._options
+        trial.num_failures += 1
+        self._scheduler.on_trial_error(self, trial)
+        retry = options.max_failures < 0 or trial.num_failures <= options.max_failures
+        if retry and not self.stopping:
+            trial.status = PENDING
+            self.table.requeue(live)
+            self._scheduler.on_trial_add(self, trial)
+            return
+        trial.status = ERROR
+        self._tell_complete(trial, None, error=True)
+        self._notify(Notice.TRIAL_ERROR, trial)
+        self.table.retire(live)
+        if options.fail_fast is FailFast.RAISE:
+            self._abort(original_exception(trial))
+        elif options.fail_fast is FailFast.STOP:
+            self._stop_everything(f"fail_fast: {trial} failed")
+
+    # -- ending the experiment --------------------------------------------------------------------
+
+    def _stop_everything(self, reason: str) -> None:
+        """Stop running trials at their next report and start no new ones."""
+        if self.stopping:
+            return
+        self.stopping = reason
+        for live in self.table.lives():
+            if live.trial.status == RUNNING:
+                if not live.stop_reason:
+                    live.stop_reason = reason
+                    self._decide(live, 0, Action.STOP)
+            else:
+                self._drop(live)
+
+    def _drop(self, live: LiveTrial) -> None:
+        """Terminate a trial that waits for a slot."""
+        trial = live.trial
+        self._scheduler.on_trial_remove(self, trial)
+        self._tell_complete(trial, None)
+        trial.status = TERMINATED
+        self._notify(Notice.TRIAL_COMPLETE, trial)
+        self.table.retire(live)
+
+    def _interrupt(self, reason: str) -> None:
+        """End all attempts soon; their trials stay unfinished, for a later resume."""
+        self.stopping = reason
+        for live in self.table.running_trials():
+            if live.slot is not None:
+                live.interrupted = not live.completed
+                trial = live.trial
+                self._out.append(Kill(trial.trial_id, trial.attempt, live.slot.node, reason))
+
+    def _abort(self, error: Exception) -> None:
+        self._interrupt(str(error))
+        self._out.append(Abort(error))
+
+    def _on_control(self, event: ControlReceived) -> None:
+        if event.action is Control.INTERRUPT:
+            self._interrupt(event.reason or "interrupted")
+        elif event.action is Control.STOP:
+            self._stop_everything(event.reason or "stopped by request")
+        elif event.trial_id is not None:
+            trial = self.table.get(event.trial_id)
+            if trial is not None:
+                self.stop_trial(trial)
+
+    def _on_tick(self, event: Tick) -> None:
+        self._stopper.on_time(event.time)
+        if not self.stopping and self._stopper.stop_all():
+            self._stop_everything("the stopper ended the experiment")
+        # A search that had nothing to suggest is asked again now and then.
+        self._search_idle = self._search_finished
+        self._choose = True
+
+    # -- what schedulers see (ControllerView) -----------------------------------------------------
+
+    def get_trials(self) -> list[Trial]:
+        """All trials so far, in order of creation."""
+        return self.table.trials()
+
+    def get_live_trials(self) -> list[Trial]:
+        """The trials that are not finished, in queue order."""
+        return [live.trial for live in self.table.lives()]
+
+    def get_trial(self, trial_id: str) -> Trial | None:
+        """The trial with this id."""
+        return self.table.get(trial_id)
+
+    def has_resources_for_trial(self, trial: Trial) -> bool:
+        """True if an attempt of the trial could be launched now."""
+        return self.placer.fits(trial.resources)
+
+    def pause_trial(self, trial: Trial, should_checkpoint: bool = True) -> None:
+        """Ask a running trial to give its slot back at its next report."""
+        live = self.table.live(trial.trial_id)
+        if live is not None and live.trial.status == RUNNING:
+            self._decide(live, 0, Action.PAUSE)
+
+    def stop_trial(self, trial: Trial) -> None:
+        """End a trial: a running one at its next report, a waiting one at once."""
+        live = self.table.live(trial.trial_id)
+        if live is None:
+            return
+        if live.trial.status == RUNNING:
+            if not live.stop_reason:
+                live.stop_reason = "stopped by request"
+                self._decide(live, 0, Action.STOP)
+        else:
+            self._drop(live)
+
+    # -- what people see --------------------------------------------------------------------------
+
+    def waiting_for(self) -> str:
+        """Why nothing runs although trials wait; "" if something runs or nothing waits."""
+        waiting = self.table.waiting()
+        if self.table.running or not waiting or self.stopping:
+            return ""
+        trial = waiting[0]
+        if not self.placer.could_ever_fit(trial.resources):
+            return f"{trial} needs {trial.resources}, which no node has: {self.placer.describe()}"
+        return f"{trial} waits for {trial.resources}: {self.placer.describe()}"
+
+    def _notify(self, notice: Notice, trial: Trial) -> None:
+        self._out.append(Notify(notice, trial.trial_id))

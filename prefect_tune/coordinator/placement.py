@@ -1,0 +1,154 @@
+"""Which node an attempt runs on, and which of its GPUs it gets.
+
+The coordinator packs attempts into nodes itself and pins them: a Dask scheduler places by declared
+totals, and a task queued on a worker blocks the tasks behind it. All amounts are integer
+milli-units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from prefect_tune.coordinator.events import Node
+from prefect_tune.resources import CPU, GPU, MILLI, Resources
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """What is reserved for one attempt."""
+
+    node: str
+    resources: Resources
+    devices: tuple[str, ...] = ()
+
+
+class _NodeState:
+    """Free amounts of one node."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.free = dict(node.resources.milli)
+        self.device_free = dict.fromkeys(node.devices, MILLI)
+
+    def fits(self, request: Resources) -> bool:
+        if any(self.free.get(name, 0) < amount for name, amount in request.milli):
+            return False
+        gpu = request.get_milli(GPU)
+        return not gpu or not self.device_free or self._pick_devices(gpu) is not None
+
+    def _pick_devices(self, gpu: int) -> tuple[str, ...] | None:
+        """Whole devices for a request of 1 or more, else the fullest device with room."""
+        if gpu < MILLI:
+            roomy = [(free, device) for device, free in self.device_free.items() if free >= gpu]
+            return (min(roomy, key=lambda pair: pair[0])[1],) if roomy else None
+        # A share on top of whole devices (1.5 GPUs) takes the next whole device: nobody can enforce
+        # how two processes split one.
+        wanted = -(-gpu // MILLI)
+        idle = [device for device, free in self.device_free.items() if free == MILLI]
+        return tuple(idle[:wanted]) if len(idle) >= wanted else None
+
+    def take(self, request: Resources) -> Slot:
+        devices: tuple[str, ...] = ()
+        gpu = request.get_milli(GPU)
+        if gpu and self.device_free:
+            devices = self._pick_devices(gpu) or ()
+        for name, amount in request.milli:
+            self.free[name] -= amount
+        for device in devices:
+            self.device_free[device] -= min(gpu, MILLI)
+        return Slot(self.node.address, request, devices)
+
+    def give_back(self, slot: Slot) -> None:
+        for name, amount in slot.resources.milli:
+            if name in self.free:
+                self.free[name] += amount
+        gpu = slot.resources.get_milli(GPU)
+        for device in slot.devices:
+            if device in self.device_free:
+                self.device_free[device] += min(gpu, MILLI)
+
+
+class Placer:
+    """Reserves slots on nodes."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, _NodeState] = {}
+
+    def update(self, nodes: Iterable[Node], slots: Iterable[Slot]) -> None:
+        """Replace the set of nodes; `slots` are the reservations that live on."""
+        self._nodes = {node.address: _NodeState(node) for node in nodes}
+        for slot in slots:
+            state = self._nodes.get(slot.node)
+            if state is None:
+                continue
+            for name, amount in slot.resources.milli:
+                state.free[name] = state.free.get(name, 0) - amount
+            gpu = slot.resources.get_milli(GPU)
+            for device in slot.devices:
+                if device in state.device_free:
+                    state.device_free[device] -= min(gpu, MILLI)
+
+    @property
+    def nodes(self) -> list[Node]:
+        """The nodes known now."""
+        return [state.node for state in self._nodes.values()]
+
+    def fits(self, request: Resources) -> bool:
+        """True if some node has room for the request now."""
+        return any(state.fits(request) for state in self._nodes.values())
+
+    def reserve(self, request: Resources) -> Slot | None:
+        """Take a slot, or None if no node has room now.
+
+        A request with GPUs goes to the fullest node that has room, which leaves whole nodes for
+        large requests; one without goes to the emptiest, and to nodes with GPUs last.
+        """
+        candidates = [state for state in self._nodes.values() if state.fits(request)]
+        if not candidates:
+            return None
+        if request.get_milli(GPU):
+            best = min(candidates, key=lambda state: state.free.get(GPU, 0))
+        else:
+            best = min(
+                candidates, key=lambda state: (state.free.get(GPU, 0), -state.free.get(CPU, 0))
+            )
+        return best.take(request)
+
+    def release(self, slot: Slot) -> None:
+        """Give a slot back; does nothing if its node is gone."""
+        state = self._nodes.get(slot.node)
+        if state is not None:
+            state.give_back(slot)
+
+    def largest(self, name: str) -> float:
+        """The most of one resource that any single node has, in units."""
+        return max((n.resources.get_milli(name) for n in self.nodes), default=0) / MILLI
+
+    def could_ever_fit(self, request: Resources) -> bool:
+        """True if some node, when empty, has room for the request."""
+        return any(_NodeState(node).fits(request) for node in self.nodes)
+
+    def totals(self) -> dict[str, tuple[float, float]]:
+        """``{resource: (in use, total)}`` over all nodes, in units."""
+        result: dict[str, tuple[float, float]] = {}
+        for state in self._nodes.values():
+            for name, total in state.node.resources.milli:
+                used, known = result.get(name, (0.0, 0.0))
+                free = state.free.get(name, 0)
+                result[name] = (used + (total - free) / MILLI, known + total / MILLI)
+        return result
+
+    def describe(self) -> str:
+        """What each node has free, for messages."""
+        if not self._nodes:
+            return "the cluster has no workers"
+        return "; ".join(
+            f"{address} has "
+            + ", ".join(
+                f"{state.free.get(name, 0) / MILLI:g} of {total / MILLI:g} {name}"
+                for name, total in state.node.resources.milli
+            )
+            + " free"
+            for address, state in self._nodes.items()
+        )

@@ -1,0 +1,170 @@
+"""The loop of an experiment: take events, journal them, decide, carry the commands out.
+
+The order is what makes it safe: events are in the journal before anybody sees their effects. And
+what makes it fast: events are taken in batches, decisions leave first, then new attempts, and only
+then are callbacks and loggers told.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+
+from prefect_tune.coordinator.commands import (
+    Abort,
+    AskSearch,
+    Command,
+    Decide,
+    Kill,
+    Launch,
+    Notify,
+    TellSearch,
+)
+from prefect_tune.coordinator.coordinator import Coordinator
+from prefect_tune.coordinator.events import Control, ControlReceived, Event, Tick
+from prefect_tune.coordinator.records import TRANSIENT, encode_event
+from prefect_tune.engine.inbox import Inbox
+from prefect_tune.engine.launcher import AttemptLauncher
+from prefect_tune.engine.observers import Observers
+from prefect_tune.engine.search_feed import SearchFeed
+from prefect_tune.execution.base import Executor, TrialPlace
+from prefect_tune.storage.experiment_dir import ExperimentDir
+from prefect_tune.storage.journal import Journal
+
+_logger = logging.getLogger(__name__)
+_TICK_S = 0.5
+_REPEAT_WARNING_S = 60.0
+
+
+@dataclass
+class EngineParts:
+    """What an engine is made of; whoever builds them closes them."""
+
+    coordinator: Coordinator
+    inbox: Inbox
+    executor: Executor
+    launcher: AttemptLauncher
+    feed: SearchFeed
+    journal: Journal
+    directory: ExperimentDir
+    observers: Observers
+
+
+class Engine:
+    """Runs one experiment to its end.
+
+    Args:
+        parts: Its parts, open and ready.
+        warn_pending_s: Seconds after which it says why nothing runs.
+    """
+
+    def __init__(self, parts: EngineParts, warn_pending_s: float = 10.0) -> None:
+        self._parts = parts
+        self._warn_pending_s = warn_pending_s
+        self._error: Exception | None = None
+        self._last_tick = 0.0
+        self._pending_since: float | None = None
+        self.interrupted = False
+
+    def interrupt(self, reason: str) -> None:
+        """End the sweep in order, leaving unfinished trials resumable; callable from anywhere."""
+        self.interrupted = True
+        self._parts.inbox.put(ControlReceived(time.time(), Control.INTERRUPT, reason=reason))
+
+    def run(self) -> None:
+        """Loop until the experiment is over.
+
+        Raises:
+            Exception: What ended the experiment early: an error of a callback, the search, storage,
+                the strict metric check, or a trial with ``fail_fast="raise"``.
+        """
+        parts = self._parts
+        parts.observers.start()
+        self._handle([Tick(time.time())])
+        try:
+            while not parts.coordinator.finished:
+                events = parts.inbox.take(_TICK_S)
+                now = time.time()
+                if now - self._last_tick >= _TICK_S:
+                    self._last_tick = now
+                    events.append(Tick(now))
+                self._handle(events)
+                self._explain_waiting(now)
+        except Exception as error:
+            self._end_attempts(error)
+            raise
+        if self._error is not None:
+            raise self._error
+
+    def _handle(self, events: list[Event]) -> None:
+        parts = self._parts
+        parts.observers.begin_step(parts.coordinator)
+        records: list[bytes] = []
+        commands: list[Command] = []
+        for event in events:
+            if not isinstance(event, TRANSIENT):
+                records.append(encode_event(event))
+            commands += parts.coordinator.handle(event)
+        parts.journal.append(records)
+        self._carry_out(commands)
+        parts.observers.end_step(parts.coordinator)
+
+    def _carry_out(self, commands: list[Command]) -> None:
+        parts = self._parts
+        decisions: list[Decide] = []
+        kills: list[Kill] = []
+        launches: list[Launch] = []
+        notices: list[Notify] = []
+        for command in commands:
+            if isinstance(command, Notify):
+                notices.append(command)
+            elif isinstance(command, Decide):
+                decisions.append(command)
+            elif isinstance(command, (AskSearch, TellSearch)):
+                parts.feed.put(command)
+            elif isinstance(command, Launch):
+                launches.append(command)
+            elif isinstance(command, Kill):
+                kills.append(command)
+            elif isinstance(command, Abort) and self._error is None:
+                self._error = command.error
+        if decisions:
+            parts.executor.decide(decisions)
+        if kills:
+            parts.executor.kill(kills)
+        for launch in launches:
+            self._launch(launch)
+        if notices:
+            parts.observers.notify(notices, parts.coordinator.table)
+
+    def _launch(self, launch: Launch) -> None:
+        trial = self._parts.coordinator.table.get(launch.trial_id)
+        relative = launch.trial_id if trial is None else trial.relative_logdir
+        tag = "" if trial is None else trial.experiment_tag
+        self._parts.directory.make_trial_dir(relative)
+        self._parts.launcher.launch(launch, TrialPlace(relative, tag))
+
+    def _explain_waiting(self, now: float) -> None:
+        """Say why nothing runs, once it has lasted."""
+        reason = self._parts.coordinator.waiting_for()
+        if not reason:
+            self._pending_since = None
+            return
+        if self._pending_since is None:
+            self._pending_since = now
+        elif now - self._pending_since >= self._warn_pending_s:
+            _logger.warning("Nothing is running: %s.", reason)
+            self._pending_since = now + _REPEAT_WARNING_S - self._warn_pending_s
+
+    def _end_attempts(self, error: Exception) -> None:
+        """After an error of our own side: end what runs, bounded in time, without deciding more."""
+        parts = self._parts
+        kills = [
+            Kill(live.trial.trial_id, live.trial.attempt, live.slot.node, str(error))
+            for live in parts.coordinator.table.running_trials()
+            if live.slot is not None
+        ]
+        if kills:
+            parts.executor.kill(kills)
+

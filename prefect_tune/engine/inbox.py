@@ -1,0 +1,49 @@
+"""Where all events arrive, from whatever thread."""
+
+from __future__ import annotations
+
+import queue
+
+from prefect_tune.coordinator.events import Event
+
+
+class Inbox:
+    """A thread-safe queue of events that is emptied in batches."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[Event | Exception] = queue.SimpleQueue()
+
+    def put(self, event: Event) -> None:
+        """Add an event; never blocks."""
+        self._queue.put(event)
+
+    def fail(self, error: Exception) -> None:
+        """Have the engine raise an error that happened on another thread."""
+        self._queue.put(error)
+
+    def take(self, timeout: float, limit: int = 2000) -> list[Event]:
+        """Wait for an event and return it with those that have arrived behind it.
+
+        Args:
+            timeout: Seconds to wait for the first one.
+            limit: Most events returned at once.
+
+        Returns:
+            Events in order of arrival; [] if none came in time.
+
+        Raises:
+            Exception: What was handed to `fail`.
+        """
+        events: list[Event] = []
+        try:
+            item = self._queue.get(timeout=timeout)
+            while True:
+                if isinstance(item, Exception):
+                    raise item
+                events.append(item)
+                if len(events) >= limit:
+                    break
+                item = self._queue.get_nowait()
+        except queue.Empty:
+            pass
+        return events

@@ -1,0 +1,78 @@
+"""From a suggestion of the search to a trial with a name, a directory and resources."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from prefect_tune.coordinator.events import TrialSuggested
+from prefect_tune.coordinator.trial import Trial
+from prefect_tune.error import InvalidArgument
+from prefect_tune.resources import Resources
+from prefect_tune.search.source import Suggestion
+from prefect_tune.storage.layout import TrialDirNamer
+
+#: Resources of a trial with this configuration.
+ResourcesFor = Callable[[dict[str, Any]], Resources]
+
+
+class TrialMaker:
+    """Completes suggestions; called on the search's thread.
+
+    Args:
+        trainable_name: First part of every trial's name.
+        experiment_dir: The experiment directory.
+        resources_for: Resources by configuration.
+        dir_namer: Chooses directory names that are safe and free.
+        name_creator: The user's ``f(trial) -> str``, if any.
+        dirname_creator: The user's ``f(trial) -> str``, if any.
+    """
+
+    def __init__(
+        self,
+        trainable_name: str,
+        experiment_dir: str,
+        resources_for: ResourcesFor,
+        dir_namer: TrialDirNamer,
+        name_creator: Callable[[Any], str] | None = None,
+        dirname_creator: Callable[[Any], str] | None = None,
+    ) -> None:
+        self._trainable_name = trainable_name
+        self._experiment_dir = experiment_dir
+        self._resources_for = resources_for
+        self._dir_namer = dir_namer
+        self._name_creator = name_creator
+        self._dirname_creator = dirname_creator
+
+    def __call__(self, suggestion: Suggestion, time: float) -> TrialSuggested:
+        """The event that adds the trial to the experiment."""
+        trial = Trial(
+            suggestion.trial_id,
+            suggestion.config,
+            trainable_name=self._trainable_name,
+            evaluated_params=suggestion.resolved,
+            experiment_tag=suggestion.experiment_tag,
+            resources=self._resources_for(suggestion.config),
+            local_experiment_dir=self._experiment_dir,
+        )
+        if self._name_creator is not None:
+            trial.custom_name = _text(self._name_creator(trial), "trial_name_creator")
+        custom_dir = None
+        if self._dirname_creator is not None:
+            custom_dir = _text(self._dirname_creator(trial), "trial_dirname_creator")
+        return TrialSuggested(
+            time=time,
+            trial_id=trial.trial_id,
+            config=trial.config,
+            resolved=trial.evaluated_params,
+            experiment_tag=trial.experiment_tag,
+            resources=trial.resources,
+            relative_logdir=self._dir_namer.name(trial, time, custom_dir),
+            custom_name=trial.custom_name,
+        )
+
+
+def _text(value: Any, argument: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise InvalidArgument(argument, f"it returned {value!r}.", "It must return a string.")
+    return value

@@ -1,0 +1,162 @@
+"""Everybody who is told what happens: callbacks, loggers, the progress reporter, listeners.
+
+Callbacks run in the engine's thread, in order, and see the experiment as it is. Loggers run on
+threads of their own and get results in batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from prefect_tune.callback import Callback, CallbackList
+from prefect_tune.coordinator.commands import Notice, Notify
+from prefect_tune.coordinator.coordinator import Coordinator
+from prefect_tune.coordinator.table import TrialTable
+from prefect_tune.coordinator.trial import Trial
+from prefect_tune.logger.worker import LoggerThread, LogRecord, split_callbacks
+from prefect_tune.reporters.base import ProgressReporter
+
+#: Called after each batch of events, with the coordinator; must return at once.
+StepListener = Callable[[Coordinator], None]
+
+
+class Observers:
+    """Tells callbacks, loggers and the reporter.
+
+    Args:
+        callbacks: The user's callbacks and the loggers, in order.
+        reporter: Shows progress to a person; None shows nothing.
+        listeners: Called after each batch of events and at the end.
+        setup_info: Keyword arguments for `Callback.setup`.
+    """
+
+    def __init__(
+        self,
+        callbacks: Sequence[Callback],
+        reporter: ProgressReporter | None = None,
+        listeners: Sequence[StepListener] = (),
+        setup_info: dict[str, Any] | None = None,
+    ) -> None:
+        others, loggers = split_callbacks(callbacks)
+        self._callbacks = CallbackList(others)
+        self._has_callbacks = bool(others)
+        self._logging = LoggerThread(loggers)
+        self._reporter = reporter
+        self._listeners = list(listeners)
+        self._setup_info = setup_info or {}
+        self._iteration = 0
+
+    def start(self) -> None:
+        """Set everything up; before the first trial.
+
+        Raises:
+            TuneError: If a callback or logger raises; names it.
+        """
+        self._callbacks.setup(**self._setup_info)
+        self._logging.setup(**self._setup_info)
+
+    def begin_step(self, coordinator: Coordinator) -> None:
+        """Before a batch of events is handled."""
+        self._iteration += 1
+        if self._has_callbacks:
+            self._callbacks.on_step_begin(
+                iteration=self._iteration, trials=coordinator.get_trials()
+            )
+
+    def notify(self, notices: Sequence[Notify], table: TrialTable) -> None:
+        """Tell about what happened, in order.
+
+        Raises:
+            TuneError: If a callback raised; names it.
+        """
+        trials = table.trials() if self._has_callbacks else []
+        batch: list[tuple[Notify, Trial]] = []
+        for notice in notices:
+            trial = table.get(notice.trial_id)
+            if trial is None:
+                continue
+            if self._has_callbacks:
+                self._call_back(notice, trial, trials)
+            batch.append((notice, trial))
+        self._logging.submit(_joined(batch), iteration=self._iteration, trials=trials)
+
+    def _call_back(self, notice: Notify, trial: Trial, trials: list[Trial]) -> None:
+        arguments: dict[str, Any] = {
+            "iteration": self._iteration,
+            "trials": trials,
+            "trial": trial,
+        }
+        if notice.result is not None:
+            # A copy, as in Ray: what a callback does to it stays with the callback.
+            arguments["result"] = dict(notice.result)
+        getattr(self._callbacks, f"on_{notice.notice}")(**arguments)
+
+    def end_step(self, coordinator: Coordinator) -> None:
+        """After a batch of events: progress, listeners, and failures of the loggers.
+
+        Raises:
+            TuneError: If a callback or logger raised; names it.
+        """
+        if self._has_callbacks:
+            self._callbacks.on_step_end(iteration=self._iteration, trials=coordinator.get_trials())
+        if self._logging.error is not None:
+            raise self._logging.error
+        self._report(coordinator, done=False)
+        for listener in self._listeners:
+            listener(coordinator)
+
+    def close(self, coordinator: Coordinator) -> None:
+        """Flush the loggers, call `on_experiment_end`, and show the final state.
+
+        Raises:
+            TuneError: If a callback or logger raises; names it.
+        """
+        trials = coordinator.get_trials()
+        self._logging.close(trials)
+        self._callbacks.on_experiment_end(trials=trials)
+        self._report(coordinator, done=True)
+        for listener in self._listeners:
+            listener(coordinator)
+        if self._logging.error is not None:
+            raise self._logging.error
+
+    def _report(self, coordinator: Coordinator, done: bool) -> None:
+        reporter = self._reporter
+        if reporter is None:
+            return
+        trials = coordinator.get_trials()
+        if done or reporter.should_report(trials, done):
+            reporter.report(trials, done, resource_line(coordinator))
+
+
+def resource_line(coordinator: Coordinator) -> str:
+    """What is in use of the cluster, for people."""
+    totals = coordinator.placer.totals()
+    used = ", ".join(f"{used:g}/{total:g} {name}s" for name, (used, total) in totals.items())
+    return f"Resources requested: {used or 'none'}"
+
+
+def _joined(notices: Sequence[tuple[Notify, Trial]]) -> list[LogRecord]:
+    """Join neighbouring results of one trial, which loggers then write in one go."""
+    records: list[LogRecord] = []
+    results: list[dict[str, Any]] = []
+    lines: list[bytes] = []
+    for notice, trial in notices:
+        if notice.notice is not Notice.TRIAL_RESULT or notice.result is None:
+            records.append(LogRecord(notice.notice, trial))
+            continue
+        last = records[-1] if records else None
+        has_line = notice.line is not None
+        if (
+            last is None
+            or last.trial is not trial
+            or last.notice is not Notice.TRIAL_RESULT
+            or bool(last.lines) is not has_line
+        ):
+            results, lines = [], []
+            records.append(LogRecord(notice.notice, trial, results, lines))
+        results.append(notice.result)
+        if notice.line is not None:
+            lines.append(notice.line)
+    return records

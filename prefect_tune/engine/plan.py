@@ -1,0 +1,188 @@
+"""Everything about an experiment that can be checked before anything is started."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prefect_tune.callback import Callback
+from prefect_tune.config import FailureConfig, RunConfig, TuneConfig
+from prefect_tune.coordinator.options import FailFast
+from prefect_tune.engine.request import ExperimentRequest
+from prefect_tune.error import InvalidArgument
+from prefect_tune.execution.base import TrainableSource
+from prefect_tune.logger import default_loggers
+from prefect_tune.resources import Resources
+from prefect_tune.schedulers import FIFOScheduler, TrialScheduler, create_scheduler
+from prefect_tune.search.source import TrialSource, make_source
+from prefect_tune.settings import TuneSettings
+from prefect_tune.stopper import Stopper, make_stopper
+from prefect_tune.storage.experiment_dir import local_root
+from prefect_tune.storage.layout import default_root, experiment_dir_name
+from prefect_tune.trainable.function import pack_trainable, validate_trainable
+
+
+@dataclass
+class ExperimentPlan:
+    """A validated experiment.
+
+    Attributes:
+        experiment_id: Unique id of this run.
+        name: Name of the experiment and its directory.
+        root: Where the experiment directory lies.
+        trainable: The packed trainable.
+        source: The search.
+        search_alg: The searcher object, for schedulers that ask for it.
+        scheduler: The scheduler.
+        stopper: The stopping criteria.
+        metric: What results are ranked by, None if nobody said.
+        mode: ``min`` or ``max``, None if nobody said.
+        checked_metrics: Metrics that must be in every result.
+        resources: What a trial asks for.
+        callbacks: The user's callbacks and the loggers.
+        failure: What happens when trials fail.
+        tune: The user's `TuneConfig`.
+        run: The user's `RunConfig`.
+        settings: The settings in force.
+    """
+
+    experiment_id: str
+    name: str
+    root: str
+    trainable: TrainableSource
+    source: TrialSource
+    search_alg: Any
+    scheduler: TrialScheduler
+    stopper: Stopper
+    metric: str | None
+    mode: str | None
+    checked_metrics: tuple[str, ...]
+    resources: Resources
+    callbacks: list[Callback]
+    failure: FailureConfig
+    tune: TuneConfig
+    run: RunConfig
+    settings: TuneSettings
+
+    @property
+    def orchestrate(self) -> bool:
+        """Whether Prefect records the experiment."""
+        chosen = self.run.orchestrate
+        return self.settings.orchestrate if chosen is None else chosen
+
+    @property
+    def fail_fast(self) -> FailFast:
+        """The user's `fail_fast`."""
+        if self.failure.fail_fast == "raise":
+            return FailFast.RAISE
+        return FailFast.STOP if self.failure.fail_fast else FailFast.OFF
+
+
+def make_plan(request: ExperimentRequest, settings: TuneSettings) -> ExperimentPlan:
+    """Validate a request.
+
+    Raises:
+        InvalidArgument: If anything cannot work; names the argument.
+    """
+    tune, run = request.tune_config, request.run_config
+    validate_trainable(request.trainable)
+    trainable = pack_trainable(request.trainable)
+    space = {} if request.param_space is None else request.param_space
+    if not isinstance(space, Mapping) and hasattr(space, "to_dict"):
+        space = space.to_dict()
+    resources = Resources.parse(request.resources_per_trial)
+    scheduler = _make_scheduler(tune)
+    source = make_source(
+        tune.search_alg,
+        space,
+        tune.num_samples,
+        metric=tune.metric,
+        mode=tune.mode,
+        max_concurrent=tune.max_concurrent_trials or 0,
+        seed=tune.seed,
+    )
+    stopper = make_stopper(run.stop, tune.time_budget_s)
+    metrics = _metrics(tune.metric, scheduler, tune.search_alg)
+    return ExperimentPlan(
+        experiment_id=uuid.uuid4().hex,
+        name=_experiment_name(run.name, trainable.name, settings),
+        root=str(
+            local_root(run.storage_path or run.local_dir or default_root(settings.result_dir))
+        ),
+        trainable=trainable,
+        source=source,
+        search_alg=tune.search_alg,
+        scheduler=scheduler,
+        stopper=stopper,
+        metric=metrics[0] if metrics else None,
+        mode=_mode(tune.mode, scheduler, tune.search_alg),
+        checked_metrics=() if settings.disable_strict_metric_checking else metrics,
+        resources=resources,
+        callbacks=_callbacks(run.callbacks, settings),
+        failure=run.failure_config or FailureConfig(),
+        tune=tune,
+        run=run,
+        settings=settings,
+    )
+
+
+def _make_scheduler(tune: TuneConfig) -> TrialScheduler:
+    given = tune.scheduler
+    if given is None:
+        return FIFOScheduler()
+    scheduler = create_scheduler(given) if isinstance(given, str) else given
+    if not isinstance(scheduler, TrialScheduler):
+        raise InvalidArgument(
+            "scheduler", f"got {given!r}.", 'Give a TrialScheduler or a name such as "asha".'
+        )
+    metric = tune.metric if isinstance(tune.metric, str) else None
+    mode = tune.mode if isinstance(tune.mode, str) else None
+    if not scheduler.set_search_properties(metric, mode):
+        raise InvalidArgument(
+            "metric",
+            f"`metric`/`mode` are given to the experiment and to {type(scheduler).__name__}.",
+            "Give them in one place only.",
+        )
+    return scheduler
+
+
+def _experiment_name(name: str | None, trainable: str, settings: TuneSettings) -> str:
+    if name is None:
+        if settings.disable_dated_subdir:
+            return trainable
+        return experiment_dir_name(trainable, time.time())
+    if not isinstance(name, str) or not name or "/" in name or name in (".", ".."):
+        raise InvalidArgument(
+            "name", f"got {name!r}.", "It names a directory: a non-empty string without '/'."
+        )
+    return name
+
+
+def _metrics(metric: Any, scheduler: TrialScheduler, search_alg: Any) -> tuple[str, ...]:
+    names: list[str] = []
+    for owner in (metric, scheduler.metric, getattr(search_alg, "metric", None)):
+        for name in owner if isinstance(owner, (list, tuple)) else [owner]:
+            if isinstance(name, str) and name not in names:
+                names.append(name)
+    return tuple(names)
+
+
+def _mode(mode: Any, scheduler: TrialScheduler, search_alg: Any) -> str | None:
+    for owner in (mode, getattr(scheduler, "mode", None), getattr(search_alg, "mode", None)):
+        for name in owner if isinstance(owner, (list, tuple)) else [owner]:
+            if isinstance(name, str):
+                return name
+    return None
+
+
+def _callbacks(given: Any, settings: TuneSettings) -> list[Callback]:
+    callbacks = list(given or [])
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            raise InvalidArgument(
+                "callbacks", f"got {callback!r}.", "Give a list of `Callback` objects."
+            )
+    return callbacks if settings.disable_auto_callback_loggers else default_loggers(callbacks)

@@ -1,0 +1,27 @@
+"""What a user asked for, in one place, whichever call it came through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from prefect_tune.config import RunConfig, TuneConfig
+
+
+@dataclass
+class ExperimentRequest:
+    """The arguments of `run` or of `Tuner`, not yet validated.
+
+    Attributes:
+        trainable: What to tune.
+        param_space: The search space.
+        tune_config: How it is searched.
+        run_config: How it runs.
+        resources_per_trial: As the user wrote them; None is one CPU.
+    """
+
+    trainable: Any
+    param_space: Any = None
+    tune_config: TuneConfig = field(default_factory=TuneConfig)
+    run_config: RunConfig = field(default_factory=RunConfig)
+    resources_per_trial: Any = None

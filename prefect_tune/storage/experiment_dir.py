@@ -1,0 +1,95 @@
+"""The directory of one experiment on the flow process's node."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from pathlib import Path
+
+from prefect_tune.error import ExperimentLocked, InvalidArgument, StorageError
+
+#: Holds the id of the run that uses the directory: a node that finds the same id shares the disk.
+MARKER_FILE = ".prefect_tune_experiment"
+LOCK_FILE = ".lock"
+
+
+class ExperimentDir:
+    """Creates, marks and locks an experiment directory.
+
+    Args:
+        root: Where experiment directories lie; created if missing.
+        name: Name of the experiment.
+        experiment_id: Unique id of this run.
+
+    Raises:
+        InvalidArgument: If `root` cannot be a directory that is written to.
+        ExperimentLocked: If another live process runs an experiment in the same directory.
+    """
+
+    def __init__(self, root: str | Path, name: str, experiment_id: str) -> None:
+        self.root = local_root(root)
+        self.name = name
+        self.path = self.root / name
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(self.path / LOCK_FILE)
+            (self.path / MARKER_FILE).write_text(experiment_id)
+        except OSError as error:
+            raise InvalidArgument(
+                "storage_path",
+                f"cannot write to {self.path}: {error.strerror or error}.",
+                "Give a directory that this user may create and write.",
+            ) from error
+
+    def make_trial_dir(self, relative: str) -> Path:
+        """Create a trial's directory.
+
+        Raises:
+            StorageError: If it cannot be created.
+        """
+        path = self.path / relative
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"cannot create the trial directory {path}: {error}") from error
+        return path
+
+    def close(self) -> None:
+        """Release the lock."""
+        os.close(self._lock)
+
+
+def local_root(root: str | Path) -> Path:
+    """An absolute local path from what a user gave; `~` is expanded.
+
+    Raises:
+        InvalidArgument: If it is a URL of a remote file system.
+    """
+    text = os.fspath(root)
+    if text.startswith("file://"):
+        text = text.removeprefix("file://")
+    elif "://" in text:
+        raise InvalidArgument(
+            "storage_path",
+            f"got {text!r}; remote storage is not supported yet.",
+            "Give a local path; a path on a file system that all nodes share works too.",
+        )
+    return Path(text).expanduser().absolute()
+
+
+def _lock(path: Path) -> int:
+    """Hold an exclusive lock for the life of this process; its text says who holds it."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(fd, 200).decode(errors="replace") or "another process"
+        os.close(fd)
+        raise ExperimentLocked(
+            f"`name`: an experiment is running in {path.parent} already (by {holder}). "
+            f"Give this one another `name` or `storage_path`, or wait for the other to end."
+        ) from None
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+    return fd

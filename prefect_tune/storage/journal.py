@@ -1,0 +1,118 @@
+"""The append-only record of an experiment.
+
+One record a line: eight hex digits of CRC-32 over the record, a space, the record, a newline. The
+record is a JSON text (see `prefect_tune.coordinator.records`); the first one is a header. A line
+that is cut off or damaged ends what can be read; everything before it is good.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from prefect_tune.error import StorageError
+
+JOURNAL_FILE = "journal.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Where a journal stops being readable.
+
+    Attributes:
+        line: Number of the first bad line, from 1.
+        offset: Its position in bytes.
+        problem: What is wrong with it.
+    """
+
+    line: int
+    offset: int
+    problem: str
+
+
+class Journal(Protocol):
+    """The seam: append records, read them back."""
+
+    def append(self, records: Sequence[bytes]) -> None:
+        """Add records in order; they survive the death of this process once this returns."""
+        ...
+
+    def read(self, from_: int = 0) -> Iterator[bytes]:
+        """The good records, from the record with this index on."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the file."""
+        ...
+
+
+class LocalJournal:
+    """A journal in a local file.
+
+    `append` hands all lines to the operating system in one write: they survive SIGKILL of this
+    process, though not a power failure.
+
+    Args:
+        path: The file; created if missing.
+
+    Raises:
+        StorageError: If the file cannot be opened for appending.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.damage: Damage | None = None
+        try:
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError as error:
+            raise StorageError(f"cannot write the journal {self.path}: {error}") from error
+
+    def append(self, records: Sequence[bytes]) -> None:
+        """See `Journal.append`.
+
+        Raises:
+            StorageError: If the disk is full or the file cannot be written.
+        """
+        if not records:
+            return
+        data = b"".join(b"%08x %s\n" % (zlib.crc32(record), record) for record in records)
+        try:
+            written = os.write(self._fd, data)
+            while written < len(data):
+                written += os.write(self._fd, data[written:])
+        except OSError as error:
+            raise StorageError(f"cannot write the journal {self.path}: {error}") from error
+
+    def read(self, from_: int = 0) -> Iterator[bytes]:
+        """See `Journal.read`; what stopped the reading, if anything, is in `damage`."""
+        self.damage = None
+        offset = 0
+        with open(self.path, "rb") as file:
+            for number, line in enumerate(file):
+                problem = _problem(line)
+                if problem:
+                    self.damage = Damage(number + 1, offset, problem)
+                    return
+                offset += len(line)
+                if number >= from_:
+                    yield line[9:-1]
+
+    def close(self) -> None:
+        """See `Journal.close`."""
+        os.close(self._fd)
+
+
+def _problem(line: bytes) -> str:
+    if not line.endswith(b"\n"):
+        return "the line is cut off"
+    if line[8:9] != b" ":
+        return "not a journal line"
+    try:
+        expected = int(line[:8], 16)
+    except ValueError:
+        return "not a journal line"
+    return "" if zlib.crc32(line[9:-1]) == expected else "the checksum is wrong"

@@ -1,0 +1,137 @@
+"""Events survive the journal."""
+
+import math
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prefect_tune.coordinator.events import (
+    AttemptEnded,
+    AttemptError,
+    AttemptStarted,
+    CapacityChanged,
+    Control,
+    ControlReceived,
+    Node,
+    Outcome,
+    ResultReported,
+    SearchIdle,
+    Tick,
+    TrialSuggested,
+)
+from prefect_tune.coordinator.records import decode_event, encode_event
+from prefect_tune.resources import Resources
+
+plain = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+configs = st.dictionaries(st.text(min_size=1), plain, max_size=4)
+times = st.floats(0, 2e9)
+errors = st.none() | st.builds(
+    AttemptError,
+    kind=st.text(),
+    message=st.text(),
+    traceback=st.text(),
+    exit_code=st.none() | st.integers(-64, 255),
+    pickled=st.none() | st.binary(),
+)
+events = st.one_of(
+    st.builds(
+        TrialSuggested,
+        time=times,
+        trial_id=st.text(min_size=1),
+        config=configs,
+        resolved=configs,
+        experiment_tag=st.text(),
+        resources=st.just(Resources.parse({"cpu": 0.5, "gpu": 2})),
+        relative_logdir=st.text(),
+        custom_name=st.none() | st.text(),
+    ),
+    st.builds(SearchIdle, time=times, finished=st.booleans()),
+    st.builds(
+        AttemptStarted,
+        time=times,
+        trial_id=st.text(),
+        attempt=st.integers(1, 9),
+        node=st.text(),
+        pid=st.integers(1, 2**22),
+        hostname=st.text(),
+        node_ip=st.text(),
+    ),
+    st.builds(
+        ResultReported,
+        time=times,
+        trial_id=st.text(),
+        attempt=st.integers(1, 9),
+        first_seq=st.integers(1, 10**6),
+        results=st.lists(configs, min_size=1, max_size=3).map(tuple),
+        awaiting=st.booleans(),
+    ),
+    st.builds(
+        AttemptEnded,
+        time=times,
+        trial_id=st.text(),
+        attempt=st.integers(1, 9),
+        outcome=st.sampled_from(Outcome),
+        error=errors,
+    ),
+    st.builds(
+        ControlReceived,
+        time=times,
+        action=st.sampled_from(Control),
+        trial_id=st.none() | st.text(),
+        reason=st.text(),
+    ),
+    st.builds(Tick, time=times),
+    st.builds(
+        CapacityChanged,
+        time=times,
+        nodes=st.just((Node("tcp://a:1", Resources.of(CPU=4, GPU=1), ("0",)),)),
+    ),
+)
+
+
+@given(events)
+def test_an_event_comes_back_as_it_was(event):
+    record = encode_event(event)
+    assert b"\n" not in record
+    assert decode_event(record) == event
+
+
+@given(st.lists(configs, min_size=1, max_size=3))
+def test_results_are_written_as_the_trial_encoded_them(results):
+    lines = tuple(orjson.dumps(result) for result in results)
+    event = ResultReported(1.0, "t", 1, 1, tuple(results), False, lines)
+    record = encode_event(event)
+    assert all(line in record for line in lines)
+    assert decode_event(record) == event
+
+
+@pytest.mark.parametrize("lines", [(), (b'{"loss":NaN,"best":-Infinity}',)])
+def test_numbers_that_json_does_not_know_are_kept(lines):
+    result = {"loss": math.nan, "best": -math.inf}
+    event = ResultReported(1.0, "t", 1, 1, (result,), True, lines)
+    back = decode_event(encode_event(event))
+    assert isinstance(back, ResultReported)
+    assert math.isnan(back.results[0]["loss"])
+    assert back.results[0]["best"] == -math.inf
+
+
+def test_objects_in_a_config_are_written_by_their_repr():
+    event = TrialSuggested(1.0, "t", {"fn": {1, 2}}, {}, "", Resources())
+    back = decode_event(encode_event(event))
+    assert isinstance(back, TrialSuggested)
+    assert back.config == {"fn": "{1, 2}"}
+
+
+def test_another_text_is_refused():
+    with pytest.raises(ValueError, match="not a journal record"):
+        decode_event(b'{"event":"Unheard"}')

@@ -1,0 +1,35 @@
+"""The experiment directory: created, marked, locked."""
+
+import os
+
+import pytest
+
+from prefect_tune.error import ExperimentLocked, InvalidArgument
+from prefect_tune.storage.experiment_dir import MARKER_FILE, ExperimentDir
+
+
+def test_two_sweeps_with_one_name_do_not_mix(tmp_path):
+    first = ExperimentDir(tmp_path, "sweep", "id1")
+    with pytest.raises(ExperimentLocked, match=f"process {os.getpid()}"):
+        ExperimentDir(tmp_path, "sweep", "id2")
+    assert (tmp_path / "sweep" / MARKER_FILE).read_text() == "id1"
+    first.close()
+    ExperimentDir(tmp_path, "sweep", "id2").close()
+
+
+def test_home_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    directory = ExperimentDir("~/results", "sweep", "id")
+    assert directory.path == tmp_path / "results" / "sweep"
+    directory.close()
+
+
+def test_a_path_below_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InvalidArgument, match="storage_path.*cannot write"):
+        ExperimentDir(tmp_path / "file", "sweep", "id")
+
+
+def test_remote_storage_is_refused_in_words():
+    with pytest.raises(InvalidArgument, match="storage_path.*not supported"):
+        ExperimentDir("s3://bucket/x", "sweep", "id")

@@ -22,35 +22,35 @@ _FLUSH_EVERY_S = 1.0
 _COMPLAIN_AFTER_S = 10.0
 
 
-class LogItem(NamedTuple):
+class LogRecord(NamedTuple):
     """Something to log about one trial.
 
     Attributes:
         notice: What happened.
         trial: The trial.
         results: For `TRIAL_RESULT`, one or more consecutive results of one attempt; else empty.
-        lines: The same results as the trial wrote them; empty or with None if not known.
+        lines: The same results as the trial wrote them; empty if not known.
     """
 
     notice: Notice
     trial: Trial
     results: Sequence[dict[str, Any]] = ()
-    lines: Sequence[bytes | None] = ()
+    lines: Sequence[bytes] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What is logged together: `items` at a round of the loop; `trials` are all trials."""
+    """What is logged together: `records` at a round of the loop; `trials` are all trials."""
 
-    items: Sequence[LogItem]
+    records: Sequence[LogRecord]
     iteration: int
     trials: list[Trial]
     weight: int
 
     @classmethod
-    def of(cls, items: Sequence[LogItem], iteration: int, trials: list[Trial]) -> Batch:
-        """Weigh the items: each result counts, and each other notice."""
-        return cls(items, iteration, trials, sum(len(item.results) or 1 for item in items))
+    def of(cls, records: Sequence[LogRecord], iteration: int, trials: list[Trial]) -> Batch:
+        """Weigh the records: each result counts, and each other notice."""
+        return cls(records, iteration, trials, sum(len(record.results) or 1 for record in records))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +142,9 @@ class Lane:
             )
         kept = Batch.of(
             [
-                item._replace(results=item.results[-1:], lines=item.lines[-1:])
-                for item in batch.items
-                if item.notice is not Notice.TRIAL_RESULT or self._pending <= 2 * self._limit
+                record._replace(results=record.results[-1:], lines=record.lines[-1:])
+                for record in batch.records
+                if record.notice is not Notice.TRIAL_RESULT or self._pending <= 2 * self._limit
             ],
             batch.iteration,
             batch.trials,
@@ -183,11 +183,11 @@ class Lane:
         if isinstance(work, HookCall):
             self._each(work.hook, lambda logger: getattr(logger, work.hook)(**work.arguments))
             return
-        for item in work.items:
-            self._log(work, item)
+        for record in work.records:
+            self._log(work, record)
 
-    def _log(self, batch: Batch, item: LogItem) -> None:
-        self._each(f"on_{item.notice}", lambda logger: _tell(logger, batch, item))
+    def _log(self, batch: Batch, record: LogRecord) -> None:
+        self._each(f"on_{record.notice}", lambda logger: _tell(logger, batch, record))
 
     def _each(self, hook: str, action: Callable[[LoggerCallback], None]) -> None:
         for logger in tuple(self._loggers):
@@ -204,13 +204,11 @@ class Lane:
                     log.error("%s", failure, exc_info=error)
 
 
-def _tell(logger: LoggerCallback, batch: Batch, item: LogItem) -> None:
-    if item.notice is not Notice.TRIAL_RESULT:
-        getattr(logger, f"on_{item.notice}")(batch.iteration, batch.trials, item.trial)
+def _tell(logger: LoggerCallback, batch: Batch, record: LogRecord) -> None:
+    if record.notice is not Notice.TRIAL_RESULT:
+        getattr(logger, f"on_{record.notice}")(batch.iteration, batch.trials, record.trial)
     elif type(logger).on_trial_result is LoggerCallback.on_trial_result:
-        lines = [line for line in item.lines if line is not None]
-        known = lines if len(lines) == len(item.results) else ()
-        logger.log_trial_results(batch.iteration, item.trial, item.results, known)
+        logger.log_trial_results(batch.iteration, record.trial, record.results, record.lines)
     else:
-        for result in item.results:
-            logger.on_trial_result(batch.iteration, batch.trials, item.trial, dict(result))
+        for result in record.results:
+            logger.on_trial_result(batch.iteration, batch.trials, record.trial, dict(result))

@@ -7,13 +7,13 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from prefect_tune.callback import overrides
+from prefect_tune.callback import Callback, callback_error, overrides
 from prefect_tune.coordinator.trial import Trial
 from prefect_tune.error import TuneError
 from prefect_tune.logger.base import LoggerCallback
-from prefect_tune.logger.lane import Batch, HookCall, Lane, LogItem
+from prefect_tune.logger.lane import Batch, HookCall, Lane, LogRecord
 
-__all__ = ["LogItem", "LoggerThread"]
+__all__ = ["LogRecord", "LoggerThread", "split_callbacks"]
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +24,7 @@ class LoggerThread:
     """Owns all loggers of an experiment and feeds them from a bounded queue.
 
     Loggers with `own_thread` get a thread each; all others share one and are called in list order.
-    A logger that raises is not called again; `error` then holds why. Their `setup` is the caller's
-    to call.
+    A logger that raises is not called again; `error` then holds why.
 
     Args:
         loggers: The loggers; may be empty.
@@ -41,8 +40,20 @@ class LoggerThread:
         self._lanes: list[Lane] = []
         self._closed = False
 
-    def start(self) -> None:
-        """Start the threads."""
+    def setup(self, **info: Any) -> None:
+        """Call `setup` of all loggers, in the calling thread, and start.
+
+        Args:
+            info: As for `Callback.setup`.
+
+        Raises:
+            TuneError: If a logger raises; names it.
+        """
+        for logger in self._loggers:
+            try:
+                logger.setup(**info)
+            except Exception as error:
+                raise callback_error(logger, "setup", error) from error
         together = [logger for logger in self._loggers if not logger.own_thread]
         if together:
             self._lanes.append(Lane(together, self._max_pending, lossy=False))
@@ -56,18 +67,18 @@ class LoggerThread:
         return next((lane.error for lane in self._lanes if lane.error is not None), None)
 
     def submit(
-        self, items: Sequence[LogItem], *, iteration: int = 0, trials: list[Trial] | None = None
+        self, records: Sequence[LogRecord], *, iteration: int = 0, trials: list[Trial] | None = None
     ) -> None:
         """Queue what happened, in order; waits while too much is queued (back-pressure).
 
         Args:
-            items: What happened; not to be changed any more.
+            records: What happened; not to be changed any more.
             iteration: Round of the experiment's loop.
             trials: All trials, for loggers that override the `on_*` hooks; not copied.
         """
-        if not items:
+        if not records:
             return
-        batch = Batch.of(items, iteration, [] if trials is None else trials)
+        batch = Batch.of(records, iteration, [] if trials is None else trials)
         for lane in self._lanes:
             lane.put(batch)
 
@@ -128,3 +139,11 @@ def _all_done(slow: Sequence[Lane], timeout: float) -> bool:
             lane.pending,
         )
     return not slow
+
+
+def split_callbacks(
+    callbacks: Sequence[Callback],
+) -> tuple[list[Callback], list[LoggerCallback]]:
+    """Separate the callbacks that run with the decisions from the loggers that run behind them."""
+    others = [callback for callback in callbacks if not isinstance(callback, LoggerCallback)]
+    return others, [callback for callback in callbacks if isinstance(callback, LoggerCallback)]

@@ -1,0 +1,15 @@
+"""Schedulers: which trial runs next, and which is stopped or paused early."""
+
+from prefect_tune.schedulers.async_hyperband import ASHAScheduler, AsyncHyperBandScheduler
+from prefect_tune.schedulers.factory import create_scheduler
+from prefect_tune.schedulers.median_stopping_rule import MedianStoppingRule
+from prefect_tune.schedulers.trial_scheduler import FIFOScheduler, TrialScheduler
+
+__all__ = [
+    "ASHAScheduler",
+    "AsyncHyperBandScheduler",
+    "FIFOScheduler",
+    "MedianStoppingRule",
+    "TrialScheduler",
+    "create_scheduler",
+]

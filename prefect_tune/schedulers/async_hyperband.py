@@ -1,0 +1,284 @@
+"""ASHA: asynchronous successive halving.
+
+Li et al., "A System for Massively Parallel Hyperparameter Tuning" (MLSys 2020), in the stopping
+variant of Ray Tune 2.0: a trial is judged once at each rung against those that came there before
+it, and never waits for others.
+"""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_right
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+
+from prefect_tune.coordinator.decision import NEVER, RunUntil
+from prefect_tune.coordinator.trial import Trial
+from prefect_tune.coordinator.view import ControllerView
+from prefect_tune.error import InvalidArgument, TuneError
+from prefect_tune.schedulers.arguments import check_count, check_number
+from prefect_tune.schedulers.quantile import GrowingQuantile
+from prefect_tune.schedulers.trial_scheduler import ObjectiveScheduler
+
+logger = logging.getLogger(__name__)
+
+RandomState = int | np.random.RandomState | np.random.Generator
+
+
+class _Climb:
+    """How far one live trial has come.
+
+    Attributes:
+        bracket: The bracket it was drawn into.
+        recorded: Bit set of the rungs it is recorded at, numbered over all brackets: a trial that
+            comes back after a failure may be drawn into another bracket, and is judged at most once
+            at each rung of each.
+        highest: The highest rung of its bracket that it has come to, -1 before the first.
+    """
+
+    __slots__ = ("bracket", "highest", "recorded")
+
+    def __init__(self, bracket: _Bracket, recorded: int) -> None:
+        self.bracket = bracket
+        self.recorded = recorded
+        self.highest = -1
+
+
+class _Bracket:
+    """The rungs of one bracket, ascending.
+
+    Args:
+        milestones: Times of the rungs.
+        first_bit: Number of the lowest rung in `_Climb.recorded`.
+        cutoff: The quantile that a trial has to reach.
+        fills_lower: Whether a trial that jumped over a rung is still judged there, later.
+    """
+
+    def __init__(
+        self, milestones: list[float], first_bit: int, cutoff: float, fills_lower: bool
+    ) -> None:
+        self.milestones = milestones
+        self.rewards = [GrowingQuantile(cutoff) for _ in milestones]
+        self._bits = [1 << (first_bit + rung) for rung in range(len(milestones))]
+        self._until = [float(milestone) for milestone in milestones]
+        self._fills_lower = fills_lower
+
+    def judge(self, climb: _Climb, time: float, reward: float) -> bool:
+        """Record a result at the rung where it counts, if any; True if the trial has to stop."""
+        rung = self._rung_for(climb, time)
+        if rung is None:
+            return False
+        rewards = self.rewards[rung]
+        cutoff = rewards.value()
+        rewards.add(reward)
+        climb.recorded |= self._bits[rung]
+        return cutoff is not None and reward < cutoff
+
+    def next_milestone(self, climb: _Climb) -> float | None:
+        """The earliest time at which a result can be recorded."""
+        lowest = 0 if self._fills_lower else climb.highest + 1
+        for rung in range(lowest, len(self.milestones)):
+            if not climb.recorded & self._bits[rung]:
+                return self._until[rung]
+        return None
+
+    def _rung_for(self, climb: _Climb, time: float) -> int | None:
+        """The highest rung at or below `time` that the trial is not recorded at."""
+        for rung in range(len(self.milestones) - 1, -1, -1):
+            if time >= self.milestones[rung]:
+                fresh = not climb.recorded & self._bits[rung]
+                if self._fills_lower and not fresh:
+                    continue
+                climb.highest = max(climb.highest, rung)
+                return rung if fresh else None
+        return None
+
+
+class AsyncHyperBandScheduler(ObjectiveScheduler):
+    """Stops trials early that are worse than most at the same time (ASHA).
+
+    The rungs of bracket ``s`` lie at ``grace_period * reduction_factor ** (k + s)``, up to `max_t`.
+    The first result at or after a rung is compared with those recorded there before it; a trial
+    strictly worse than their ``1 - 1 / reduction_factor`` quantile is stopped. The first trial at a
+    rung always goes on, and every result that was judged is recorded, that of a stopped trial too.
+
+    A trial that jumps over a rung is judged at the higher one, and later at the lower ones it
+    missed (unless `stop_last_trials` is False), as in Ray Tune.
+
+    Args:
+        time_attr: The result key that counts as time.
+        metric: The result key to compare by; None takes the experiment's.
+        mode: ``max``, ``min``, or None for the experiment's.
+        max_t: Time at which a trial ends, in units of `time_attr`.
+        grace_period: Time before which no trial is stopped.
+        reduction_factor: About one trial in so many goes on from a rung.
+        brackets: Number of brackets; bracket ``s`` leaves out the ``s`` lowest rungs. A trial's
+            bracket is drawn by a softmax over the numbers of rungs.
+        stop_last_trials: Whether trials end at `max_t`.
+        random_state: Seed or generator of the bracket draw; None seeds it from `numpy.random`
+            at the first trial.
+
+    Raises:
+        InvalidArgument: If a value is out of its range.
+    """
+
+    def __init__(
+        self,
+        time_attr: str = "training_iteration",
+        metric: str | None = None,
+        mode: str | None = None,
+        max_t: float = 100,
+        grace_period: float = 1,
+        reduction_factor: float = 4,
+        brackets: int = 1,
+        stop_last_trials: bool = True,
+        *,
+        random_state: RandomState | None = None,
+    ) -> None:
+        super().__init__(time_attr, metric, mode)
+        check_number("max_t", max_t, above=0)
+        check_number("grace_period", grace_period, above=0)
+        check_number("reduction_factor", reduction_factor, above=1)
+        check_count("brackets", brackets, at_least=1)
+        if grace_period > max_t:
+            raise InvalidArgument(
+                "grace_period", f"{grace_period!r} is more than max_t={max_t!r}.", "Lower it."
+            )
+        self._max_t = max_t
+        self._reduction_factor = reduction_factor
+        self._stop_last_trials = stop_last_trials
+        self._brackets = self._build_brackets(grace_period, brackets)
+        self._bracket_odds = _softmax_steps([len(b.milestones) for b in self._brackets])
+        self._random = _generator(random_state)
+        self._climbs: dict[str, _Climb] = {}
+        self._num_stopped = 0
+
+    def on_trial_add(self, controller: ControllerView, trial: Trial) -> None:
+        """Draw the trial's bracket."""
+        super().on_trial_add(controller, trial)
+        known = self._climbs.get(trial.trial_id)
+        self._climbs[trial.trial_id] = _Climb(
+            self._draw_bracket(), 0 if known is None else known.recorded
+        )
+
+    def on_trial_result(
+        self, controller: ControllerView, trial: Trial, result: dict[str, Any]
+    ) -> str:
+        """Stop at `max_t`, or if the result is too bad for its rung.
+
+        Raises:
+            InvalidArgument: If the time or the metric is not a number.
+        """
+        if self._time_attr not in result or self._metric not in result:
+            return self.CONTINUE
+        time = self._number(result, self._time_attr, "time_attr")
+        if self._stop_last_trials and time >= self._max_t:
+            stop = True
+        else:
+            stop = self._judge(self._climb_of(trial), trial, time, result)
+        if not stop:
+            return self.CONTINUE
+        self._num_stopped += 1
+        return self.STOP
+
+    def on_trial_complete(
+        self, controller: ControllerView, trial: Trial, result: dict[str, Any]
+    ) -> None:
+        """Record the last result and forget the trial."""
+        climb = self._climbs.pop(trial.trial_id, None)
+        if climb is None or not result:
+            return
+        if self._time_attr in result and self._metric in result:
+            time = self._number(result, self._time_attr, "time_attr")
+            self._judge(climb, trial, time, result)
+
+    def on_trial_remove(self, controller: ControllerView, trial: Trial) -> None:
+        """Forget the trial."""
+        self._climbs.pop(trial.trial_id, None)
+
+    def run_until(self, trial: Trial) -> RunUntil:
+        """The trial's next rung, or `max_t`.
+
+        It relies on `time_attr` not decreasing between `on_trial_add` and the trial's end.
+        """
+        climb = self._climb_of(trial)
+        milestone = climb.bracket.next_milestone(climb)
+        if self._stop_last_trials:
+            milestone = self._max_t if milestone is None else min(milestone, self._max_t)
+        return NEVER if milestone is None else RunUntil(((self._time_attr, milestone),))
+
+    def debug_string(self) -> str:
+        """Number of stopped trials and the cut-off of every rung."""
+        lines = [f"Using AsyncHyperBand: num_stopped={self._num_stopped}"]
+        for bracket in self._brackets:
+            rungs = [
+                f"Iter {milestone:.3f}: {self._shown(rewards.value())}"
+                for milestone, rewards in zip(bracket.milestones, bracket.rewards, strict=True)
+            ]
+            lines.append("Bracket: " + " | ".join(reversed(rungs)))
+        return "\n".join(lines)
+
+    def _judge(self, climb: _Climb, trial: Trial, time: float, result: dict[str, Any]) -> bool:
+        metric = str(self._metric)
+        if result[metric] is None:
+            logger.warning("Trial %s reported None as %r; the result is ignored.", trial, metric)
+            return False
+        reward = self._metric_op * self._number(result, metric, "metric")
+        return climb.bracket.judge(climb, time, reward)
+
+    def _climb_of(self, trial: Trial) -> _Climb:
+        try:
+            return self._climbs[trial.trial_id]
+        except KeyError:
+            raise TuneError(
+                f"{type(self).__name__} does not know trial {trial.trial_id!r}: on_trial_add was "
+                "not called, or the trial is complete."
+            ) from None
+
+    def _draw_bracket(self) -> _Bracket:
+        if len(self._brackets) == 1:
+            return self._brackets[0]
+        if self._random is None:
+            # A generator of our own, so that the draws go on where they were after a resume.
+            self._random = np.random.RandomState(np.random.randint(2**31))
+        return self._brackets[bisect_right(self._bracket_odds, self._random.random())]
+
+    def _build_brackets(self, grace_period: float, count: int) -> list[_Bracket]:
+        factor = self._reduction_factor
+        cutoff = (1 - 1 / factor) * 100 / 100  # the rounding of a percentile
+        # Truncating the quotient of two rounded logarithms can lose the top rung, e.g. for 10 ** 3.
+        # Ray Tune's rungs come out of the same rounding.
+        depth = np.log(self._max_t / grace_period) / np.log(factor)
+        brackets = []
+        first_bit = 0
+        for s in range(count):
+            milestones = [grace_period * factor ** (k + s) for k in range(int(depth - s + 1))]
+            brackets.append(_Bracket(milestones, first_bit, cutoff, self._stop_last_trials))
+            first_bit += len(milestones)
+        return brackets
+
+    def _shown(self, cutoff: float | None) -> str:
+        return "None" if cutoff is None else f"{self._metric_op * cutoff:.6g}"
+
+
+#: The name of the paper.
+ASHAScheduler = AsyncHyperBandScheduler
+
+
+def _softmax_steps(sizes: list[int]) -> list[float]:
+    """Upper ends of the shares of [0, 1) that belong to each bracket, without the last one."""
+    weights = np.exp(np.array(sizes, dtype=float) - max(sizes))
+    return list(accumulate((weights / weights.sum()).tolist()))[:-1]
+
+
+def _generator(
+    random_state: RandomState | None,
+) -> np.random.RandomState | np.random.Generator | None:
+    if random_state is None or isinstance(
+        random_state, (np.random.RandomState, np.random.Generator)
+    ):
+        return random_state
+    check_count("random_state", random_state, at_least=0)
+    return np.random.RandomState(random_state)

@@ -1,0 +1,91 @@
+"""The end of an experiment whose best results no longer change."""
+
+from __future__ import annotations
+
+import math
+from bisect import insort
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from prefect_tune.stopper.arguments import (
+    check_count,
+    check_metric_name,
+    check_mode,
+    check_positive,
+    metric_value,
+)
+from prefect_tune.stopper.stopper import Stopper
+
+
+class ExperimentPlateauStopper(Stopper):
+    """Stops all trials once the best results of the experiment are all alike.
+
+    Args:
+        metric: The metric to watch; every result must have it.
+        std: Stop if the standard deviation of the best results is at most this.
+        top: How many best results, over all trials.
+        mode: Which are the best: the ``min`` or the ``max`` ones.
+        patience: How many results in a row must have come with the plateau in place; 0 and 1 stop
+            at the first.
+
+    Raises:
+        InvalidArgument: If a value is out of its range.
+    """
+
+    def __init__(
+        self,
+        metric: str,
+        std: float = 0.001,
+        top: int = 10,
+        mode: str = "min",
+        patience: int = 0,
+    ) -> None:
+        check_metric_name(metric)
+        check_positive("std", std)
+        check_count("top", top, at_least=2)
+        check_mode(mode)
+        check_count("patience", patience, at_least=0)
+        self._metric = metric
+        self._std = std
+        self._top = top
+        self._sign = 1.0 if mode == "min" else -1.0
+        self._patience = patience
+        self._best: list[float] = []  # ascending, sign turned so that less is better
+        self._plateau_length = 0
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Take in a result; True once the experiment has plateaued.
+
+        Raises:
+            MissingMetric: If the result does not have the metric.
+            InvalidArgument: If the metric is not a number.
+        """
+        value = self._sign * metric_value(trial_id, result, self._metric)
+        if math.isfinite(value):
+            insort(self._best, value)
+            del self._best[self._top :]
+        self._plateau_length = self._plateau_length + 1 if self._has_plateaued() else 0
+        return self.stop_all()
+
+    def stop_all(self) -> bool:
+        """True once the experiment has plateaued."""
+        return self._plateau_length >= max(1, self._patience)
+
+    def get_state(self) -> dict[str, Any]:
+        """The best results and for how long they have been alike."""
+        best = [self._sign * value for value in self._best]
+        return {"best": best, "plateau_length": self._plateau_length}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from these results."""
+        self._best = sorted(self._sign * value for value in state["best"])[: self._top]
+        self._plateau_length = state["plateau_length"]
+
+    def _has_plateaued(self) -> bool:
+        return len(self._best) == self._top and bool(np.std(self._best) <= self._std)
+
+
+#: Its name in Ray Tune 1.
+EarlyStopping = ExperimentPlateauStopper

@@ -1,0 +1,47 @@
+"""A number of results per trial."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from prefect_tune.coordinator.decision import RunUntil
+from prefect_tune.stopper.arguments import check_count
+from prefect_tune.stopper.counting import ResultCounter
+from prefect_tune.stopper.stopper import Stopper
+
+
+class MaximumIterationStopper(Stopper):
+    """Stops a trial at its n-th result, counted over all its attempts.
+
+    Args:
+        max_iter: The number of results, at least 1.
+
+    Raises:
+        InvalidArgument: If it is not a positive integer.
+    """
+
+    def __init__(self, max_iter: int) -> None:
+        check_count("max_iter", max_iter, at_least=1)
+        self._max_iter = max_iter
+        self._results = ResultCounter()
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Count a result; True from the n-th on."""
+        return self._results.count(trial_id) >= self._max_iter
+
+    def stop_all(self) -> bool:
+        """False."""
+        return False
+
+    def run_until(self, trial_id: str) -> RunUntil:
+        """The n-th result, or earlier if asked in the middle of an attempt."""
+        return self._results.run_until(trial_id, self._max_iter)
+
+    def get_state(self) -> dict[str, Any]:
+        """The counts."""
+        return {"counts": self._results.counts}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on counting."""
+        self._results.counts = dict(state["counts"])

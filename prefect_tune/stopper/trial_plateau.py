@@ -1,0 +1,117 @@
+"""The end of a trial that no longer gets better."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from prefect_tune.coordinator.decision import RunUntil
+from prefect_tune.error import InvalidArgument
+from prefect_tune.stopper.arguments import (
+    check_count,
+    check_metric_name,
+    check_mode,
+    check_positive,
+    is_number,
+    metric_value,
+)
+from prefect_tune.stopper.counting import ResultCounter
+from prefect_tune.stopper.stopper import Stopper
+
+
+class TrialPlateauStopper(Stopper):
+    """Stops a trial whose last results are all alike.
+
+    Args:
+        metric: The metric to watch. A result without it keeps the trial going.
+        std: Stop if the standard deviation of the last results is below it.
+        num_results: How many last results.
+        grace_period: Number of results before which a trial is not stopped.
+        metric_threshold: Stop only while the metric is as good as this or better.
+        mode: Which is better, ``min`` or ``max``; needed with `metric_threshold` only.
+
+    Raises:
+        InvalidArgument: If a value is out of its range.
+    """
+
+    def __init__(
+        self,
+        metric: str,
+        std: float = 0.01,
+        num_results: int = 4,
+        grace_period: int = 4,
+        metric_threshold: float | None = None,
+        mode: str | None = None,
+    ) -> None:
+        check_metric_name(metric)
+        check_positive("std", std)
+        check_count("num_results", num_results, at_least=1)
+        check_count("grace_period", grace_period, at_least=0)
+        if metric_threshold is not None:
+            if not is_number(metric_threshold):
+                raise InvalidArgument(
+                    "metric_threshold", f"got {metric_threshold!r}.", "Give a number."
+                )
+            check_mode(mode)
+        self._metric = metric
+        self._std = std
+        self._num_results = num_results
+        self._grace_period = grace_period
+        self._metric_threshold = metric_threshold
+        self._mode = mode
+        self._results = ResultCounter()
+        self._windows: dict[str, deque[float]] = {}
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Take in a result; True if the trial has plateaued.
+
+        Raises:
+            InvalidArgument: If the metric is not a number.
+        """
+        value = math.nan
+        if result.get(self._metric) is not None:
+            value = metric_value(trial_id, result, self._metric)
+        window = self._windows.get(trial_id)
+        if window is None:
+            window = self._windows[trial_id] = deque(maxlen=self._num_results)
+        window.append(value)
+        if self._results.count(trial_id) < self._grace_period or len(window) < self._num_results:
+            return False
+        # A standard deviation of values that are not finite is NaN, which is not small.
+        return (
+            all(map(math.isfinite, window))
+            and self._is_good(value)
+            and bool(np.std(window) < self._std)
+        )
+
+    def stop_all(self) -> bool:
+        """False."""
+        return False
+
+    def run_until(self, trial_id: str) -> RunUntil:
+        """The first result that ends the grace period and fills the window, and those after it."""
+        return self._results.run_until(trial_id, max(self._grace_period, self._num_results))
+
+    def get_state(self) -> dict[str, Any]:
+        """The counts and the last results of each trial."""
+        windows = {trial_id: list(window) for trial_id, window in self._windows.items()}
+        return {"counts": self._results.counts, "windows": windows}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from these results."""
+        self._results.counts = dict(state["counts"])
+        self._windows = {
+            trial_id: deque(values, maxlen=self._num_results)
+            for trial_id, values in state["windows"].items()
+        }
+
+    def _is_good(self, value: float) -> bool:
+        if self._metric_threshold is None:
+            return True
+        if self._mode == "min":
+            return value <= self._metric_threshold
+        return value >= self._metric_threshold

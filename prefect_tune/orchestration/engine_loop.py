@@ -1,0 +1,173 @@
+"""Where task engines run: one thread with one event loop and one API client for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Iterable
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_all
+from typing import Any
+from uuid import UUID
+
+from prefect.client.schemas.objects import RunInput, State
+from prefect.context import AsyncClientContext
+from prefect.futures import PrefectFuture, PrefectWrappedFuture
+from prefect.states import Crashed, exception_to_crashed_state
+from prefect.task_engine import run_task_async
+from prefect.tasks import Task
+from prefect.utilities.collections import visit_collection
+
+
+class EngineLoop:
+    """Runs Prefect's task engine for many async tasks at once, beside the caller.
+
+    A task engine that finds no client in its context builds one, with an SSL context, which costs
+    more than all the rest of a task run. So one client is entered here and handed to every engine.
+
+    The thread starts with the first task.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._stop: asyncio.Event | None = None
+        self._client: AsyncClientContext | None = None
+        self._running: set[Future[State[Any]]] = set()
+
+    def start(self) -> None:
+        """Start the thread and its client, if that has not happened yet.
+
+        Raises:
+            Exception: Whatever kept the client from being made.
+        """
+        with self._lock:
+            if self._thread is not None:
+                return
+            started: Future[None] = Future()
+            # The caller's settings hold for this thread as well.
+            context = contextvars.copy_context()
+            thread = threading.Thread(
+                target=context.run,
+                args=(asyncio.run, self._main(started)),
+                name="prefect-task-engines",
+                daemon=True,
+            )
+            thread.start()
+            started.result()
+            self._thread = thread
+
+    def run(
+        self,
+        task: Task[..., Any],
+        parameters: dict[str, Any],
+        *,
+        task_run_id: UUID,
+        context: contextvars.Context,
+        wait_for: Iterable[PrefectFuture[Any]] | None = None,
+        dependencies: dict[str, set[RunInput]] | None = None,
+    ) -> Future[State[Any]]:
+        """Run an async task as a task run.
+
+        Args:
+            task: The task; its function must be a coroutine function.
+            parameters: Its arguments; futures of other task runs are awaited first.
+            task_run_id: Id of the task run.
+            context: Where parents, tags and settings are looked up; not to be used elsewhere.
+            wait_for: Further task runs to await.
+            dependencies: Task runs to show as inputs besides those found in `parameters`.
+
+        Returns:
+            A future of the final state. It has no exception: whatever goes wrong is a state.
+        """
+        self.start()
+        if self._loop is None:
+            raise RuntimeError("the engine loop is closed")
+        done: Future[State[Any]] = Future()
+        self._running.add(done)
+        done.add_done_callback(self._running.discard)
+        drive = self._drive(done, task, parameters, task_run_id, wait_for, dependencies)
+
+        def start() -> None:
+            if self._client is not None:
+                # A copy enters its context variable anew; the client in it is the shared one.
+                context.run(self._client.model_copy().__enter__)
+            asyncio.create_task(drive, context=context)  # noqa: RUF006 - `done` keeps it
+
+        self._loop.call_soon_threadsafe(start)
+        return done
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Wait for the engines that still run, then end the thread.
+
+        Args:
+            timeout: Seconds to wait; None for as long as it takes.
+
+        Returns:
+            False if engines had to be abandoned.
+        """
+        if self._thread is None:
+            return True
+        unfinished = wait_all(set(self._running), timeout=timeout).not_done
+        with self._lock:
+            loop, self._loop = self._loop, None
+        if loop is not None and self._stop is not None:
+            loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join(timeout=timeout)
+        return not unfinished
+
+    async def _main(self, started: Future[None]) -> None:
+        try:
+            async with AsyncClientContext() as self._client:
+                self._stop = asyncio.Event()
+                self._loop = asyncio.get_running_loop()
+                started.set_result(None)
+                await self._stop.wait()
+        except BaseException as error:
+            if started.done():
+                raise
+            started.set_exception(error)
+
+    async def _drive(
+        self,
+        done: Future[State[Any]],
+        task: Task[..., Any],
+        parameters: dict[str, Any],
+        task_run_id: UUID,
+        wait_for: Iterable[PrefectFuture[Any]] | None,
+        dependencies: dict[str, set[RunInput]] | None,
+    ) -> None:
+        try:
+            await _upstream((parameters, wait_for))
+            # With this return type the engine gives a state, whatever its annotation says.
+            state: Any = await run_task_async(
+                task,
+                task_run_id=task_run_id,
+                parameters=parameters,
+                wait_for=wait_for,
+                return_type="state",
+                dependencies=dependencies,
+            )
+        except asyncio.CancelledError:
+            state = Crashed(message="The flow ended before this task run did.")
+        except BaseException as error:
+            state = await exception_to_crashed_state(error)
+        done.set_result(state)
+
+
+async def _upstream(expression: Any) -> None:
+    """Await the futures in an expression: the engine would block this very loop doing so."""
+    futures: list[PrefectFuture[Any]] = []
+
+    def collect(item: Any) -> None:
+        if isinstance(item, PrefectFuture):
+            futures.append(item)
+
+    visit_collection(expression, visit_fn=collect, return_data=False)
+    for future in futures:
+        if isinstance(future, PrefectWrappedFuture) and isinstance(future.wrapped_future, Future):
+            await asyncio.wait([asyncio.wrap_future(future.wrapped_future)])
+        else:
+            await asyncio.to_thread(future.wait)

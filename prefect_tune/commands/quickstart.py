@@ -78,7 +78,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--storage",
         type=not_empty,
         metavar="PATH",
-        help="where the experiment's directory is made, a path or URL (default: ~/ray_results)",
+        help="directory or URL the results go below (default: ~/prefect_tune_results)",
     )
     add(
         "--cluster",
@@ -89,7 +89,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "--no-prefect",
         dest="orchestrate",
-        action="store_false",
+        action="store_const",
+        const=False,
         help="do not record the sweep with Prefect; starts sooner",
     )
 

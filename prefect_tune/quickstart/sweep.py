@@ -34,7 +34,7 @@ class SweepOptions:
         search: ``optuna``, ``random``, or ``auto``: Optuna if it is installed.
         storage: Directory or URL below which the experiment directory is made; None is the default.
         cluster: Address of a running Dask scheduler; None starts a cluster in this process.
-        orchestrate: Record the sweep with Prefect.
+        orchestrate: Record the sweep with Prefect; None asks `PREFECT_TUNE_ORCHESTRATE`.
         cpus_per_trial: CPUs reserved for each network.
     """
 
@@ -44,7 +44,7 @@ class SweepOptions:
     search: str = "auto"
     storage: str | None = None
     cluster: str | None = None
-    orchestrate: bool = True
+    orchestrate: bool | None = None
     cpus_per_trial: float = 1.0
 
 

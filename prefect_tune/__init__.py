@@ -7,6 +7,146 @@ importing the package itself imports neither Prefect nor Dask nor numpy.
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect_tune._version import __version__
+
+if TYPE_CHECKING:
+    from prefect_tune.callback import Callback
+    from prefect_tune.config import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
+    from prefect_tune.error import TuneError
+    from prefect_tune.execution.cluster import init, is_initialized, shutdown
+    from prefect_tune.reporters import CLIReporter, ProgressReporter
+    from prefect_tune.resources import PlacementGroupFactory
+    from prefect_tune.results import ExperimentAnalysis, Result, ResultGrid
+    from prefect_tune.tune import run
+    from prefect_tune.schedulers import create_scheduler
+    from prefect_tune.search import create_searcher
+    from prefect_tune.space import (
+        choice,
+        grid_search,
+        lograndint,
+        loguniform,
+        qlograndint,
+        qloguniform,
+        qrandint,
+        qrandn,
+        quniform,
+        randint,
+        randn,
+        sample_from,
+        uniform,
+    )
+    from prefect_tune.stopper import Stopper
+    from prefect_tune.trainable.session import (
+        get_context,
+        get_trial_dir,
+        get_trial_id,
+        get_trial_name,
+        get_trial_resources,
+        is_session_enabled,
+        report,
+    )
+    from prefect_tune.tuner import Tuner
+
+#: Where each public name lives.
+_HOMES: dict[str, tuple[str, ...]] = {
+    "prefect_tune.callback": ("Callback",),
+    "prefect_tune.config": ("CheckpointConfig", "FailureConfig", "RunConfig", "TuneConfig"),
+    "prefect_tune.error": ("TuneError",),
+    "prefect_tune.execution.cluster": ("init", "is_initialized", "shutdown"),
+    "prefect_tune.reporters": ("CLIReporter", "ProgressReporter"),
+    "prefect_tune.resources": ("PlacementGroupFactory",),
+    "prefect_tune.results": ("ExperimentAnalysis", "Result", "ResultGrid"),
+    "prefect_tune.tune": ("run",),
+    "prefect_tune.schedulers": ("create_scheduler",),
+    "prefect_tune.search": ("create_searcher",),
+    "prefect_tune.space": (
+        "choice",
+        "grid_search",
+        "lograndint",
+        "loguniform",
+        "qlograndint",
+        "qloguniform",
+        "qrandint",
+        "qrandn",
+        "quniform",
+        "randint",
+        "randn",
+        "sample_from",
+        "uniform",
+    ),
+    "prefect_tune.stopper": ("Stopper",),
+    "prefect_tune.trainable.session": (
+        "get_context",
+        "get_trial_dir",
+        "get_trial_id",
+        "get_trial_name",
+        "get_trial_resources",
+        "is_session_enabled",
+        "report",
+    ),
+    "prefect_tune.tuner": ("Tuner",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+#: Modules that scripts reach as attributes: `tune.schedulers.ASHAScheduler`.
+_MODULES = frozenset({"air", "schedulers", "search", "session", "space", "stopper", "suggest"})
+
+__all__ = [
+    "Callback",
+    "CLIReporter",
+    "CheckpointConfig",
+    "ExperimentAnalysis",
+    "FailureConfig",
+    "PlacementGroupFactory",
+    "ProgressReporter",
+    "Result",
+    "ResultGrid",
+    "RunConfig",
+    "Stopper",
+    "TuneConfig",
+    "TuneError",
+    "Tuner",
+    "__version__",
+    "choice",
+    "create_scheduler",
+    "create_searcher",
+    "get_context",
+    "get_trial_dir",
+    "get_trial_id",
+    "get_trial_name",
+    "get_trial_resources",
+    "grid_search",
+    "init",
+    "is_initialized",
+    "is_session_enabled",
+    "lograndint",
+    "loguniform",
+    "qlograndint",
+    "qloguniform",
+    "qrandint",
+    "qrandn",
+    "quniform",
+    "randint",
+    "randn",
+    "report",
+    "run",
+    "sample_from",
+    "shutdown",
+    "uniform",
+]
+
+
+def __getattr__(name: str) -> Any:
+    module = _HOME_OF.get(name)
+    if module is not None:
+        value = getattr(importlib.import_module(module), name)
+        globals()[name] = value
+        return value
+    if name in _MODULES:
+        return importlib.import_module(f"prefect_tune.{name}")
+    raise AttributeError(f"module 'prefect_tune' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})

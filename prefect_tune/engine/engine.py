@@ -167,4 +167,3 @@ class Engine:
         ]
         if kills:
             parts.executor.kill(kills)
-

@@ -27,9 +27,7 @@ class Interruption:
 
 
 @contextmanager
-def handle_signals(
-    interrupt: Callable[[str], None], sigint: bool = True
-) -> Iterator[Interruption]:
+def handle_signals(interrupt: Callable[[str], None], sigint: bool = True) -> Iterator[Interruption]:
     """Call `interrupt` on the first SIGINT or SIGTERM; restore the old handlers at the end.
 
     Outside of the main thread no handler can be installed, and none is.

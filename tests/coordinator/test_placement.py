@@ -40,9 +40,7 @@ def test_a_whole_gpu_needs_an_idle_device():
 
 
 def test_trials_without_gpu_leave_gpu_nodes_alone():
-    both = placer(
-        Node("gpu", Resources.of(CPU=8, GPU=1), ("0",)), Node("cpu", Resources.of(CPU=1))
-    )
+    both = placer(Node("gpu", Resources.of(CPU=8, GPU=1), ("0",)), Node("cpu", Resources.of(CPU=1)))
     request = Resources.parse(None)
     nodes = [slot.node for _ in range(3) if (slot := both.reserve(request))]
     assert nodes == ["cpu", "gpu", "gpu"]

@@ -1,0 +1,71 @@
+"""Checks of arguments, with errors that name the argument and say what would be right."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+from prefect_tune.error import InvalidArgument
+
+
+def is_number(value: Any) -> bool:
+    """True for a real number, NaN and infinity included, that is not a bool."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def check_number(
+    argument: str, value: Any, *, above: float | None = None, at_least: float | None = None
+) -> None:
+    """Check that an argument is a finite number in its range.
+
+    Raises:
+        InvalidArgument: If it is not.
+    """
+    if (
+        not is_number(value)
+        or not math.isfinite(value)
+        or (above is not None and value <= above)
+        or (at_least is not None and value < at_least)
+    ):
+        raise InvalidArgument(
+            argument, f"got {value!r}.", f"Give a finite number{_range(above, at_least)}."
+        )
+
+
+def check_count(argument: str, value: Any, *, at_least: int) -> None:
+    """Check that an argument is an integer in its range.
+
+    Raises:
+        InvalidArgument: If it is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < at_least:
+        raise InvalidArgument(
+            argument, f"got {value!r}.", f"Give an integer{_range(None, at_least)}."
+        )
+
+
+def check_metric_name(argument: str, value: Any) -> None:
+    """Check that an argument can be the name of a reported metric.
+
+    Raises:
+        InvalidArgument: If it is not a string, or empty.
+    """
+    if not isinstance(value, str) or not value:
+        raise InvalidArgument(argument, f"got {value!r}.", "It is the name of a reported metric.")
+
+
+def check_mode(value: Any) -> None:
+    """Check that `mode` says which values are better.
+
+    Raises:
+        InvalidArgument: If it is neither ``min`` nor ``max``.
+    """
+    if value not in ("min", "max"):
+        raise InvalidArgument("mode", f"got {value!r}.", "It is 'min' or 'max'.")
+
+
+def _range(above: float | None, at_least: float | None) -> str:
+    if above is not None:
+        return f" above {above:g}"
+    return "" if at_least is None else f" of at least {at_least:g}"

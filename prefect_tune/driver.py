@@ -1,0 +1,82 @@
+"""From a request to its results: the one road that `run`, `Tuner` and the flows share."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from prefect_tune.engine.experiment import Experiment
+from prefect_tune.engine.launcher import DirectLauncher
+from prefect_tune.engine.plan import ExperimentPlan, make_plan
+from prefect_tune.engine.request import ExperimentRequest
+from prefect_tune.results import ExperimentAnalysis
+from prefect_tune.settings import load_settings
+
+_logger = logging.getLogger("prefect_tune")
+
+
+@dataclass
+class Finished:
+    """A run that has ended.
+
+    Attributes:
+        analysis: Its trials and results.
+        interrupted: True if a signal ended it.
+    """
+
+    analysis: ExperimentAnalysis
+    interrupted: bool = False
+
+
+def execute(request: ExperimentRequest) -> Finished:
+    """Validate a request and run it to its end.
+
+    Raises:
+        TuneError: As documented at `run`.
+    """
+    plan = make_plan(request, load_settings())
+    if plan.orchestrate:
+        # Booting a Prefect server takes longest, so it starts first and everything else beside it.
+        from prefect_tune.orchestration.server import start_server_early
+
+        start_server_early()
+    # Imported late: a wrong argument should be told before Dask has been loaded.
+    from prefect_tune.execution.cluster import connect
+    from prefect_tune.execution.dask_executor import DaskExecutor
+
+    executor = DaskExecutor(
+        connect(plan.run.cluster, autostart=not plan.settings.disable_auto_init)
+    )
+    executor.validate_request(plan.resources)
+    experiment = Experiment(plan, executor)
+    try:
+        experiment.open()
+        flow_run_id, flow_run_url = _run(experiment, plan)
+    finally:
+        experiment.close()
+    interruption = experiment.interruption
+    analysis = ExperimentAnalysis(
+        str(experiment.directory.path),
+        trials=experiment.trials,
+        default_metric=plan.metric,
+        default_mode=plan.mode,
+    )
+    analysis.flow_run_id, analysis.flow_run_url = flow_run_id, flow_run_url
+    if interruption.signal is not None:
+        _logger.warning(
+            "%s: the sweep has ended early; results so far are in %s.",
+            interruption.signal.name,
+            experiment.directory.path,
+        )
+        interruption.reraise()
+    return Finished(analysis, interruption.signal is not None)
+
+
+def _run(experiment: Experiment, plan: ExperimentPlan) -> tuple[str | None, str | None]:
+    """Run the engine, inside a Prefect flow run or without; returns the flow run's id and URL."""
+    if not plan.orchestrate:
+        experiment.run(DirectLauncher(experiment.executor))
+        return None, None
+    from prefect_tune.orchestration.experiment import run_experiment_in_flow
+
+    return run_experiment_in_flow(experiment)

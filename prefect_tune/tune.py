@@ -1,0 +1,172 @@
+"""`tune.run`: tune a trainable and get an `ExperimentAnalysis`."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from prefect_tune.callback import Callback
+from prefect_tune.config import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
+from prefect_tune.driver import execute
+from prefect_tune.engine.request import ExperimentRequest
+from prefect_tune.error import InvalidArgument, TrialFailed
+from prefect_tune.results import ExperimentAnalysis
+
+
+def run(
+    run_or_experiment: Any,
+    name: str | None = None,
+    metric: str | list[str] | None = None,
+    mode: str | list[str] | None = None,
+    stop: Any = None,
+    time_budget_s: float | datetime.timedelta | None = None,
+    config: dict[str, Any] | None = None,
+    resources_per_trial: Any = None,
+    num_samples: int = 1,
+    local_dir: str | None = None,
+    search_alg: Any = None,
+    scheduler: Any = None,
+    keep_checkpoints_num: int | None = None,
+    checkpoint_score_attr: str | None = None,
+    checkpoint_freq: int = 0,
+    checkpoint_at_end: bool = False,
+    verbose: int | None = None,
+    progress_reporter: Any = None,
+    log_to_file: bool | str | tuple[str, str] = False,
+    trial_name_creator: Callable[[Any], str] | None = None,
+    trial_dirname_creator: Callable[[Any], str] | None = None,
+    sync_config: Any = None,
+    max_failures: int = 0,
+    fail_fast: bool | str = False,
+    restore: str | None = None,
+    resume: bool | str = False,
+    reuse_actors: bool | None = None,
+    raise_on_failed_trial: bool = True,
+    callbacks: Sequence[Callback] | None = None,
+    max_concurrent_trials: int | None = None,
+    *,
+    storage_path: str | None = None,
+    cluster: Any = None,
+    orchestrate: bool | None = None,
+    isolation: str = "process",
+    seed: int | None = None,
+    env_vars: dict[str, str] | None = None,
+) -> ExperimentAnalysis:
+    """Run trials of a trainable over a search space.
+
+    Args:
+        run_or_experiment: A function ``f(config)`` that reports with `tune.report`, yields or
+            returns its metrics.
+        name: Name of the experiment and its directory; None makes ``<trainable>_<date>``.
+        metric: Name of the metric to optimise.
+        mode: ``min`` or ``max``.
+        stop: When to stop trials: ``{metric: threshold}`` (>=), a function ``(trial_id, result)``,
+            a `Stopper`, or a list of stoppers.
+        time_budget_s: Seconds (or a timedelta) after which everything stops.
+        config: The search space: constants, domains, grids, nested dicts and lists.
+        resources_per_trial: ``{"cpu": 0.5, "gpu": 1, "custom": 2}`` or a `PlacementGroupFactory`;
+            default one CPU.
+        num_samples: How often the space is sampled (the grid repeated); -1 without end.
+        local_dir: Ray 2.0's name for `storage_path`.
+        search_alg: A `Searcher` or its name; default random search and grids.
+        scheduler: A `TrialScheduler` or its name; default FIFO.
+        keep_checkpoints_num: How many checkpoints of each trial are kept.
+        checkpoint_score_attr: Metric that ranks checkpoints; ``min-`` in front inverts.
+        checkpoint_freq: Checkpoint every so many iterations; class trainables only.
+        checkpoint_at_end: Checkpoint at the end; class trainables only.
+        verbose: 0 silent, 1 status, 2 and brief results, 3 and full results.
+        progress_reporter: A `ProgressReporter`.
+        log_to_file: Accepted; output of trials always goes to files in their directories.
+        trial_name_creator: ``f(trial) -> str``.
+        trial_dirname_creator: ``f(trial) -> str``.
+        sync_config: Accepted; everything lies in one place, so nothing needs syncing.
+        max_failures: Retries of each failed trial; -1 without end.
+        fail_fast: True stops all trials at the first failure; ``"raise"`` raises it at once.
+        restore: Not supported yet.
+        resume: Not supported yet.
+        reuse_actors: Accepted; a fresh process costs milliseconds here.
+        raise_on_failed_trial: Raise `TrialFailed` at the end if a trial failed.
+        callbacks: `Callback` objects; CSV, JSON and TensorBoard loggers are added.
+        max_concurrent_trials: Upper bound of running trials.
+        storage_path: Where the experiment directory is made; default `TUNE_RESULT_DIR` or
+            ``~/prefect_tune_results``.
+        cluster: Where to run: None (the cluster of `tune.init`, else this machine), an address
+            ``tcp://...``, a Dask cluster or a ``distributed.Client``.
+        orchestrate: Record the experiment as a Prefect flow run; default
+            `PREFECT_TUNE_ORCHESTRATE`, which is on.
+        isolation: ``process`` (each trial its own) or ``thread``.
+        seed: Seeds random search and the random state of every trial.
+        env_vars: Environment variables for every trial; win over the computed ones.
+
+    Returns:
+        The trials and their results.
+
+    Raises:
+        InvalidArgument: Before any trial starts, if an argument cannot work.
+        ClusterError: If the cluster cannot be reached or does not fit.
+        PrefectUnavailable: If a Prefect API is configured but does not answer.
+        TrialFailed: At the end, if a trial failed and `raise_on_failed_trial`.
+    """
+    if resume:
+        raise InvalidArgument("resume", f"got {resume!r}, which is not supported yet.")
+    if restore:
+        raise InvalidArgument("restore", f"got {restore!r}, which is not supported yet.")
+    if checkpoint_freq or checkpoint_at_end:
+        raise InvalidArgument(
+            "checkpoint_freq" if checkpoint_freq else "checkpoint_at_end",
+            "a function decides itself when it writes a checkpoint.",
+            "Leave it out.",
+        )
+    order, attribute = "max", checkpoint_score_attr
+    if attribute is not None and attribute.startswith("min-"):
+        order, attribute = "min", attribute.removeprefix("min-")
+    finished = execute(
+        ExperimentRequest(
+            trainable=run_or_experiment,
+            param_space=config,
+            tune_config=TuneConfig(
+                metric=metric,
+                mode=mode,
+                search_alg=search_alg,
+                scheduler=scheduler,
+                num_samples=num_samples,
+                max_concurrent_trials=max_concurrent_trials,
+                time_budget_s=time_budget_s,
+                reuse_actors=reuse_actors,
+                trial_name_creator=trial_name_creator,
+                trial_dirname_creator=trial_dirname_creator,
+                seed=seed,
+            ),
+            run_config=RunConfig(
+                name=name,
+                storage_path=storage_path,
+                local_dir=local_dir,
+                callbacks=callbacks,
+                stop=stop,
+                failure_config=FailureConfig(max_failures, fail_fast),
+                checkpoint_config=CheckpointConfig(
+                    num_to_keep=keep_checkpoints_num,
+                    checkpoint_score_attribute=attribute,
+                    checkpoint_score_order=order,
+                ),
+                sync_config=sync_config,
+                progress_reporter=progress_reporter,
+                verbose=verbose,
+                log_to_file=log_to_file,
+                orchestrate=orchestrate,
+                cluster=cluster,
+                isolation=isolation,
+                env_vars=env_vars or {},
+            ),
+            resources_per_trial=resources_per_trial,
+        )
+    )
+    failed = [trial for trial in finished.analysis.trials if trial.status == trial.ERROR]
+    if raise_on_failed_trial and failed and not finished.interrupted:
+        raise TrialFailed(
+            f"{len(failed)} of {len(finished.analysis.trials)} trials failed; the first, "
+            f"{failed[0]}:\n{failed[0].error_msg}\nResults: {finished.analysis.experiment_path}",
+            failed,
+        )
+    return finished.analysis

@@ -1,0 +1,136 @@
+"""A coordinator under test with a scripted world around it: no engine, no processes, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from prefect_tune.coordinator.commands import (
+    Abort,
+    AskSearch,
+    Command,
+    Decide,
+    Finish,
+    Kill,
+    Launch,
+    Notify,
+    TellSearch,
+)
+from prefect_tune.coordinator.coordinator import Coordinator
+from prefect_tune.coordinator.decision import Action
+from prefect_tune.coordinator.events import (
+    AttemptEnded,
+    AttemptError,
+    CapacityChanged,
+    Event,
+    Node,
+    Outcome,
+    ResultReported,
+    SearchIdle,
+    TrialSuggested,
+)
+from prefect_tune.coordinator.options import CoordinatorOptions
+from prefect_tune.resources import Resources
+from prefect_tune.schedulers import FIFOScheduler, TrialScheduler
+from prefect_tune.stopper import NoopStopper, Stopper
+
+Config = dict[str, Any]
+
+
+@dataclass
+class World:
+    """Feeds events and collects commands.
+
+    Attributes:
+        log: Every command so far.
+        events: Every event so far.
+    """
+
+    scheduler: TrialScheduler = field(default_factory=FIFOScheduler)
+    stopper: Stopper = field(default_factory=NoopStopper)
+    options: CoordinatorOptions = field(default_factory=lambda: CoordinatorOptions(lookahead=4))
+    cpus: float = 2
+    samples: int = 3
+    request: Resources = field(default_factory=lambda: Resources.parse(None))
+
+    def __post_init__(self) -> None:
+        self.coordinator = Coordinator(self.scheduler, self.stopper, self.options)
+        self.log: list[Command] = []
+        self.events: list[Event] = []
+        self.running: dict[str, Launch] = {}
+        self.waiting: dict[str, int] = {}
+        self.suggested = 0
+        self.now = 1000.0
+
+    def start(self) -> list[Command]:
+        return self.send(CapacityChanged(self.now, (Node("n", Resources.of(CPU=self.cpus)),)))
+
+    def send(self, event: Event) -> list[Command]:
+        """Send one event and answer the search's questions until it is content."""
+        self.now += 1
+        self.events.append(event)
+        commands = self.coordinator.handle(event)
+        self.log += commands
+        for command in commands:
+            if isinstance(command, Launch):
+                self.running[command.trial_id] = command
+            elif isinstance(command, Decide) and command.seq:
+                self.waiting.pop(command.trial_id, None)
+        answered = [c for command in commands for c in self._answer(command)]
+        return commands + answered
+
+    def _answer(self, command: Command) -> list[Command]:
+        if not isinstance(command, AskSearch):
+            return []
+        out: list[Command] = []
+        for _ in range(command.count):
+            if self.suggested >= self.samples:
+                return out + self.send(SearchIdle(self.now, finished=True))
+            self.suggested += 1
+            out += self.send(
+                TrialSuggested(
+                    self.now,
+                    f"t{self.suggested}",
+                    {"x": self.suggested},
+                    {},
+                    str(self.suggested),
+                    self.request,
+                )
+            )
+        return out
+
+    def report(self, trial_id: str, seq: int, awaiting: bool = False, **metrics: Any) -> list[Any]:
+        result = {"training_iteration": seq, **metrics}
+        if awaiting:
+            self.waiting[trial_id] = seq
+        attempt = self.running[trial_id].attempt
+        return self.send(ResultReported(self.now, trial_id, attempt, seq, (result,), awaiting))
+
+    def end(
+        self, trial_id: str, outcome: Outcome = Outcome.FINISHED, error: AttemptError | None = None
+    ) -> list[Command]:
+        launch = self.running.pop(trial_id)
+        return self.send(AttemptEnded(self.now, trial_id, launch.attempt, outcome, error))
+
+    def of(self, kind: type[Any], commands: Sequence[Command] | None = None) -> list[Any]:
+        return [c for c in (self.log if commands is None else commands) if isinstance(c, kind)]
+
+    def status(self, trial_id: str) -> str:
+        trial = self.coordinator.get_trial(trial_id)
+        return "absent" if trial is None else trial.status
+
+
+__all__ = [
+    "Abort",
+    "Action",
+    "AttemptError",
+    "Decide",
+    "Finish",
+    "Kill",
+    "Launch",
+    "Notify",
+    "Outcome",
+    "TellSearch",
+    "World",
+]

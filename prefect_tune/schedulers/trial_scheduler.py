@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Mapping
 from typing import Any
 
+from prefect_tune.arguments import check_metric_name, check_mode
 from prefect_tune.coordinator.decision import EVERY_RESULT, NEVER, Action, RunUntil
 from prefect_tune.coordinator.trial import PAUSED, PENDING, Trial
 from prefect_tune.coordinator.view import ControllerView
@@ -14,9 +15,6 @@ from prefect_tune.error import InvalidArgument
 
 #: The metric of a trial that reports a bare number.
 DEFAULT_METRIC = "_metric"
-
-#: What `mode` multiplies a metric with so that more is better.
-_METRIC_SIGN = {"max": 1.0, "min": -1.0}
 
 
 class TrialScheduler:
@@ -171,7 +169,7 @@ class ObjectiveScheduler(FIFOScheduler):
     """
 
     def __init__(self, time_attr: str, metric: str | None, mode: str | None) -> None:
-        _check_name("time_attr", time_attr)
+        check_metric_name("time_attr", time_attr)
         self._time_attr: str = time_attr
         self._metric = None
         self._mode: str | None = None
@@ -203,13 +201,12 @@ class ObjectiveScheduler(FIFOScheduler):
 
     def _set_objective(self, metric: str | None, mode: str | None) -> None:
         if metric is not None:
-            _check_name("metric", metric)
+            check_metric_name("metric", metric)
             self._metric = metric
         if mode is not None:
-            if mode not in _METRIC_SIGN:
-                raise InvalidArgument("mode", f"got {mode!r}.", "It is 'min' or 'max'.")
+            check_mode(mode)
             self._mode = mode
-            self._metric_op = _METRIC_SIGN[mode]
+            self._metric_op = 1.0 if mode == "max" else -1.0
 
     def _number(self, result: Mapping[str, Any], key: str, argument: str) -> float:
         """The value of a key that the result has.
@@ -228,8 +225,3 @@ class ObjectiveScheduler(FIFOScheduler):
                 f"a trial reported {value!r} ({type(value).__name__}) as {key!r}.",
                 "Report a number.",
             ) from None
-
-
-def _check_name(argument: str, name: object) -> None:
-    if not isinstance(name, str) or not name:
-        raise InvalidArgument(argument, f"got {name!r}.", "It is the name of a reported metric.")

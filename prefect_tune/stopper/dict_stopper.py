@@ -7,7 +7,7 @@ from typing import Any
 
 from prefect_tune.coordinator.decision import RunUntil
 from prefect_tune.error import InvalidArgument
-from prefect_tune.stopper.arguments import metric_value
+from prefect_tune.stopper.metric import metric_value
 from prefect_tune.stopper.stopper import Stopper
 
 

@@ -9,13 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from prefect_tune.stopper.arguments import (
-    check_count,
-    check_metric_name,
-    check_mode,
-    check_positive,
-    metric_value,
-)
+from prefect_tune.arguments import check_count, check_metric_name, check_mode, check_number
+from prefect_tune.stopper.metric import metric_value
 from prefect_tune.stopper.stopper import Stopper
 
 
@@ -42,8 +37,8 @@ class ExperimentPlateauStopper(Stopper):
         mode: str = "min",
         patience: int = 0,
     ) -> None:
-        check_metric_name(metric)
-        check_positive("std", std)
+        check_metric_name("metric", metric)
+        check_number("std", std, above=0)
         check_count("top", top, at_least=2)
         check_mode(mode)
         check_count("patience", patience, at_least=0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from prefect_tune.arguments import check_count
 from prefect_tune.coordinator.decision import RunUntil
-from prefect_tune.stopper.arguments import check_count
 from prefect_tune.stopper.counting import ResultCounter
 from prefect_tune.stopper.stopper import Stopper
 

@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from prefect_tune.coordinator.decision import RunUntil
-from prefect_tune.error import InvalidArgument
-from prefect_tune.stopper.arguments import (
+from prefect_tune.arguments import (
     check_count,
     check_metric_name,
     check_mode,
-    check_positive,
+    check_number,
     is_number,
-    metric_value,
 )
+from prefect_tune.coordinator.decision import RunUntil
+from prefect_tune.error import InvalidArgument
 from prefect_tune.stopper.counting import ResultCounter
+from prefect_tune.stopper.metric import metric_value
 from prefect_tune.stopper.stopper import Stopper
 
 
@@ -47,8 +47,8 @@ class TrialPlateauStopper(Stopper):
         metric_threshold: float | None = None,
         mode: str | None = None,
     ) -> None:
-        check_metric_name(metric)
-        check_positive("std", std)
+        check_metric_name("metric", metric)
+        check_number("std", std, above=0)
         check_count("num_results", num_results, at_least=1)
         check_count("grace_period", grace_period, at_least=0)
         if metric_threshold is not None:

@@ -1,0 +1,33 @@
+"""Reading a metric from a result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from prefect_tune.error import InvalidArgument, MissingMetric
+
+
+def metric_value(trial_id: str, result: Mapping[str, Any], metric: str) -> float:
+    """The value of a metric in a flat result.
+
+    Raises:
+        MissingMetric: If the result does not have it.
+        InvalidArgument: If it cannot be read as a number.
+    """
+    if metric not in result:
+        raise MissingMetric(
+            f"`stop`: the criterion {metric!r} is not in the result of trial {trial_id}. "
+            f"It has: {', '.join(sorted(map(str, result))) or 'nothing'}."
+        )
+    value = result[metric]
+    if type(value) is float:
+        return value
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise InvalidArgument(
+            "stop",
+            f"trial {trial_id} reported {value!r} ({type(value).__name__}) as {metric!r}.",
+            "Stop by a metric that is a number.",
+        ) from None

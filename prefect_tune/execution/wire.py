@@ -41,7 +41,7 @@ class Frame(NamedTuple):
     payload: bytes
 
 
-def encode(kind: Kind, seq: int, payload: bytes) -> bytes:
+def encode(kind: int, seq: int, payload: bytes) -> bytes:
     """Header and payload as bytes ready to send."""
     return HEADER.pack(len(payload), kind, seq) + payload
 
@@ -96,6 +96,9 @@ class SocketChannel:
         self._sock = sock
         self._buffer = FrameBuffer()
         self._decisions: list[Decision] = []
+        # Unlike select(), good for any number of descriptors.
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
 
     def send(self, kind: Kind, seq: int, payload: bytes) -> None:
         """Send one frame; blocks while the agent is behind (back-pressure)."""
@@ -113,7 +116,7 @@ class SocketChannel:
 
     def poll_decision(self) -> Decision | None:
         """See `Channel.poll_decision`."""
-        while not self._decisions and select.select((self._sock,), (), (), 0)[0]:
+        while not self._decisions and self._poll.poll(0):
             self._receive()
         return self._decisions.pop(0) if self._decisions else None
 

@@ -1,0 +1,3 @@
+"""Ray AIR's paths."""
+
+from prefect_tune.air import session as session

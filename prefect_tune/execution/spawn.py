@@ -1,0 +1,236 @@
+"""Starting attempts on a node: forked or spawned processes, or threads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from prefect_tune.error import ClusterError, InvalidTrainable
+from prefect_tune.execution.base import TrainableSource
+from prefect_tune.execution.native_threads import with_sister_variables
+from prefect_tune.execution.thread_attempt import start_thread
+from prefect_tune.execution.zygote_client import Refused, ZygoteClient
+from prefect_tune.execution.zygote_wire import (
+    ExitStatus,
+    LoadInfo,
+    LoadRequest,
+    Message,
+    Refusal,
+    StartRequest,
+)
+from prefect_tune.trainable.attempt import AttemptContext
+from prefect_tune.trainable.packing import load_trainable
+
+__all__ = ["AttemptHandle", "AttemptSpawner", "ExitStatus", "LoadInfo"]
+
+PROCESS = "process"
+THREAD = "thread"
+_TAIL_BYTES = 16 * 1024
+
+
+class AttemptHandle:
+    """A running attempt, as its agent sees it.
+
+    Attributes:
+        sock: The agent's end of the connection; non-blocking. The agent closes it.
+        pid: Process id; that of this process for a thread.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        pid: int,
+        exited: asyncio.Future[ExitStatus],
+        stderr: str | None,
+    ) -> None:
+        self.sock = sock
+        self.pid = pid
+        self._exited = exited
+        self._stderr = stderr
+
+    async def wait(self) -> ExitStatus:
+        """How the attempt's process (or thread: status 0) ended, once it has."""
+        return await asyncio.shield(self._exited)
+
+    def kill_group(self, signum: signal.Signals = signal.SIGKILL) -> None:
+        """Signal the attempt's process and all its children; nothing for a thread."""
+        if self._stderr is None or self._exited.done():
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signum)
+
+    def stderr_tail(self, max_lines: int = 20) -> str:
+        """The last lines of standard error; empty for a thread."""
+        if self._stderr is None:
+            return ""
+        try:
+            with open(self._stderr, "rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+                lines = file.read().decode("utf-8", errors="replace").splitlines()
+        except OSError:
+            return ""
+        return "\n".join(lines[-max_lines:])
+
+
+class AttemptSpawner:
+    """Starts the attempts of one experiment on this node.
+
+    All methods belong to one event loop, except `prestart`; none of them blocks it.
+    """
+
+    def __init__(self) -> None:
+        self._zygote: ZygoteClient | None = None
+        self._request: LoadRequest | None = None
+        self._trainable: Any = None
+        self._restarting = asyncio.Lock()
+        self._closed = False
+
+    @classmethod
+    def prestart(cls) -> AttemptSpawner:
+        """A spawner whose zygote process begins to start now, before the trainable is known."""
+        spawner = cls()
+        spawner._zygote = ZygoteClient()
+        return spawner
+
+    async def load(
+        self, source: TrainableSource, start_method: str = "auto", isolation: str = PROCESS
+    ) -> LoadInfo:
+        """Import the trainable on this node.
+
+        Args:
+            source: The trainable.
+            start_method: ``auto``, ``fork`` or ``spawn``.
+            isolation: ``process``, or ``thread`` to import it into this process.
+
+        Returns:
+            How attempts will be started.
+
+        Raises:
+            InvalidTrainable: If it cannot be imported or unpickled here; names module and node.
+            ClusterError: If the zygote died.
+        """
+        self._request = LoadRequest(source, start_method)
+        if isolation == THREAD:
+            try:
+                self._trainable = await asyncio.to_thread(load_trainable, source)
+            except Exception as error:
+                module = error.name if isinstance(error, ModuleNotFoundError) else None
+                refusal = Refusal(type(error).__name__, str(error), module)
+                raise _cannot_load(source, refusal) from error
+            return LoadInfo(THREAD)
+        return await self._load_zygote(self._request)
+
+    async def spawn(
+        self,
+        context: AttemptContext,
+        stdout: str | Path,
+        stderr: str | Path,
+        isolation: str = PROCESS,
+    ) -> AttemptHandle:
+        """Start an attempt.
+
+        ``CUDA_VISIBLE_DEVICES`` is set from `context.devices` unless `context.env` names it.
+
+        Args:
+            context: The attempt; its `trial_dir` exists.
+            stdout: File that standard output is appended to (processes only).
+            stderr: The same for standard error; may be the same file.
+            isolation: ``process`` or ``thread``, as given to `load`.
+
+        Raises:
+            ClusterError: If it cannot be started.
+        """
+        if self._request is None:
+            raise ClusterError("no trainable is loaded on this node")
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        try:
+            if isolation == THREAD:
+                return AttemptHandle(
+                    ours, os.getpid(), start_thread(context, self._trainable, theirs), None
+                )
+            with theirs:
+                pid, exited = await self._start_process(context, str(stdout), str(stderr), theirs)
+            return AttemptHandle(ours, pid, exited, str(stderr))
+        except BaseException:
+            ours.close()
+            raise
+
+    def close(self) -> None:
+        """End the zygote and every attempt that still runs as a process."""
+        self._closed = True
+        if self._zygote is not None:
+            self._zygote.close()
+
+    async def _start_process(
+        self, context: AttemptContext, stdout: str, stderr: str, theirs: socket.socket
+    ) -> tuple[int, asyncio.Future[ExitStatus]]:
+        request = StartRequest(
+            # By value where it has to be: the main script is not the main module of a trial.
+            context=cloudpickle.dumps(context),
+            env=_environment(context),
+            stdout=os.path.abspath(stdout),
+            stderr=os.path.abspath(stderr),
+            title=context.trial_id,
+        )
+        try:
+            try:
+                zygote = await self._living_zygote()
+                return await zygote.start(request, theirs.fileno())
+            except ClusterError:
+                if self._closed:
+                    raise
+                zygote = await self._living_zygote()
+                return await zygote.start(request, theirs.fileno())
+        except Refused as error:
+            raise ClusterError(
+                f"cannot start a trial process on {socket.gethostname()}: {error}"
+            ) from error
+
+    async def _living_zygote(self) -> ZygoteClient:
+        """The zygote, started and loaded again if it has died."""
+        async with self._restarting:
+            if self._closed or self._request is None:
+                raise ClusterError("the attempts of this experiment on this node are closed")
+            if self._zygote is None or not self._zygote.alive:
+                await self._load_zygote(self._request)
+            return self._zygote  # type: ignore[return-value]
+
+    async def _load_zygote(self, request: LoadRequest) -> LoadInfo:
+        if self._zygote is None or not self._zygote.alive:
+            self._zygote = ZygoteClient()
+        try:
+            info: LoadInfo = await self._zygote.request(Message.LOAD, request)
+        except Refused as error:
+            raise _cannot_load(request.source, error.refusal) from error
+        return info
+
+
+def _environment(context: AttemptContext) -> dict[str, str]:
+    devices = {"CUDA_VISIBLE_DEVICES": ",".join(context.devices)}
+    return with_sister_variables({**devices, **context.env})
+
+
+def _cannot_load(source: TrainableSource, refusal: Refusal) -> InvalidTrainable:
+    host = socket.gethostname()
+    if refusal.module is not None:
+        return InvalidTrainable(
+            "trainable",
+            f"{source.name} (from module {source.module}) cannot be loaded on node {host}: "
+            f"there is no module named {refusal.module!r}.",
+            "Install it on every node, or define the trainable in the main script.",
+        )
+    detail = f"\n{refusal.traceback}" if refusal.traceback else ""
+    return InvalidTrainable(
+        "trainable",
+        f"{source.name} (from module {source.module}) cannot be loaded on node {host}: "
+        f"{refusal.kind}: {refusal.message}.",
+        f"Importing its module has to work on every node.{detail}",
+    )

@@ -1,0 +1,177 @@
+"""The main of a trial process, however it was started."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import functools
+import gc
+import io
+import json
+import os
+import pickle
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from prefect_tune.coordinator.events import AttemptError, Outcome
+from prefect_tune.execution.native_threads import resize_loaded_pools
+from prefect_tune.execution.wire import Kind, SocketChannel
+from prefect_tune.execution.zygote_wire import StartRequest
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
+#: Exit status of a trial process whose failure travelled as a FAILED frame.
+FAILED_EXIT_CODE = 1
+
+
+def main(
+    sock: socket.socket, request: StartRequest, load: Callable[[], Any], parent: int
+) -> NoReturn:
+    """Run one attempt in this process and end the process.
+
+    Args:
+        sock: The trial's end of its connection to the agent.
+        request: What to run.
+        load: Gives the trainable.
+        parent: Process id of the zygote, with which this process dies.
+    """
+    started = time.perf_counter()
+    code = FAILED_EXIT_CODE
+    try:
+        _leave_family(parent, request.title)
+        channel = SocketChannel(sock)
+        with contextlib.suppress(ConnectionError):
+            code = _run(channel, request, load, started)
+        _run_exit_handlers()
+    finally:
+        # Never back into the frames of the zygote, whatever happened.
+        _flush()
+        os._exit(code)
+
+
+def _run(
+    channel: SocketChannel, request: StartRequest, load: Callable[[], Any], started: float
+) -> int:
+    """Run the attempt, send its frames and return the exit status."""
+    _redirect(request.stdout, request.stderr)
+    os.environ.update(request.env)
+    resize_loaded_pools(request.env)
+    # Only now: in a spawned process the environment has to be set before numpy is imported.
+    from prefect_tune.trainable.runner import describe_error, run_attempt
+    from prefect_tune.trainable.session import current_session
+
+    def on_sigterm(_signum: int, _frame: object) -> None:
+        session = current_session()
+        if session is None:
+            raise SystemExit(128 + signal.SIGTERM)
+        session.terminate()
+
+    channel.send(Kind.HELLO, 0, json.dumps({"pid": os.getpid(), **node_identity()}).encode())
+    signal.signal(signal.SIGTERM, on_sigterm)
+    try:
+        context = pickle.loads(request.context)
+        trainable = load()
+    except BaseException as error:
+        end: Outcome | AttemptError = describe_error(error)
+    else:
+        end = run_attempt(context, trainable, channel, process_started=started)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _flush()
+    return send_end(channel, end)
+
+
+def send_end(channel: SocketChannel, end: Outcome | AttemptError) -> int:
+    """Send the last frame of an attempt; returns the exit status that goes with it."""
+    if isinstance(end, Outcome):
+        channel.send(Kind.ENDED, 0, json.dumps({"outcome": end}).encode())
+        return 0
+    channel.send(Kind.FAILED, 0, pickle.dumps(end))
+    return end.exit_code if end.exit_code is not None and end.exit_code > 0 else FAILED_EXIT_CODE
+
+
+@functools.cache
+def node_identity() -> dict[str, str]:
+    """Host name and address of this node, as results show them."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            # Connecting a datagram socket sends nothing; it only asks the routing table.
+            probe.connect(("10.255.255.255", 1))
+            address = str(probe.getsockname()[0])
+        except OSError:
+            address = "127.0.0.1"
+    return {"hostname": socket.gethostname(), "node_ip": address}
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL | None:
+    return ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def prepare() -> None:
+    """Do once in the zygote what every trial process would do again."""
+    node_identity()
+    _libc()
+
+
+def _leave_family(parent: int, title: str) -> None:
+    """Own process group, default signals, dies with the zygote, has a name."""
+    with contextlib.suppress(OSError):  # the parent does the same; whoever comes first
+        os.setpgid(0, 0)
+    signal.set_wakeup_fd(-1)
+    for signum in (signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(signum, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    libc = _libc()
+    if libc is not None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        libc.prctl(_PR_SET_NAME, title.encode()[-15:], 0, 0, 0)
+    if os.getppid() != parent:  # died before the kernel knew
+        os._exit(FAILED_EXIT_CODE)
+    gc.enable()
+    atexit._clear()
+
+
+def _redirect(stdout: str, stderr: str) -> None:
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    targets = {path: os.open(path, flags, 0o644) for path in {stdout, stderr}}
+    os.dup2(targets[stdout], 1)
+    os.dup2(targets[stderr], 2)
+    for descriptor in targets.values():
+        os.close(descriptor)
+    # Line-buffered, so that a log can be followed and a crash loses nothing.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True, encoding="utf-8", errors="backslashreplace")
+
+
+def _run_exit_handlers() -> None:
+    """Run what user code registered with `atexit`; also ends its multiprocessing children."""
+    multiprocessing = sys.modules.get("multiprocessing.util")
+    if multiprocessing is not None:
+        atexit.register(multiprocessing._exit_function)
+    atexit._run_exitfuncs()
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+
+
+def main_spawned(sock_fd: int, request_fd: int, source_fd: int, parent: int) -> NoReturn:
+    """Entry of a spawned trial process: reads what to run from the files given."""
+    with open(request_fd, "rb") as file:
+        request: StartRequest = pickle.load(file)
+
+    def load() -> Any:
+        from prefect_tune.trainable.packing import load_trainable
+
+        # All spawned trials share the file, so it is read without moving its position.
+        return load_trainable(pickle.loads(os.pread(source_fd, os.fstat(source_fd).st_size, 0)))
+
+    main(socket.socket(fileno=sock_fd), request, load, parent)

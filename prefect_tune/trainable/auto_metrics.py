@@ -1,0 +1,94 @@
+"""The metrics that every result has without the user's doing.
+
+Only what changes from report to report is filled in here and travels with each line. What is
+constant over an attempt (`trial_id`, `experiment_id`, `experiment_tag`, `config` from the launch;
+`hostname`, `node_ip`, `pid` from the process's HELLO frame) is merged by the flow process, which
+knows it anyway.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+
+class AutoMetrics:
+    """Counts iterations, steps and time of an attempt and completes its reports.
+
+    Args:
+        iteration: `training_iteration` before this attempt.
+        time_total_s: Seconds the trial has trained in earlier attempts.
+        timesteps_total: Steps so far; None if never reported.
+        episodes_total: Episodes so far; None if never reported.
+        warmup_time: Seconds from the start of the process to the start of the user's code.
+    """
+
+    def __init__(
+        self,
+        iteration: int = 0,
+        time_total_s: float = 0.0,
+        timesteps_total: float | None = None,
+        episodes_total: float | None = None,
+        warmup_time: float = 0.0,
+    ) -> None:
+        self._iteration = iteration
+        self._since_restore = 0
+        self._time_before = time_total_s
+        self._timesteps_total = timesteps_total
+        self._timesteps_since_restore: float = 0
+        self._episodes_total = episodes_total
+        self._warmup_time = warmup_time
+        self._time_since_restore = 0.0
+        self._last = time.perf_counter()
+        self._second = 0
+        self._date = ""
+
+    def complete(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
+        """A result: the user's metrics, then the auto-filled ones.
+
+        The user's own `done`, `training_iteration`, `timesteps_total`, `episodes_total`,
+        `time_this_iter_s`, `timestamp` and `neg_mean_loss` win.
+        """
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._date = time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(second))
+        now = time.perf_counter()
+        self._since_restore += 1
+        result = {
+            "done": False,
+            "training_iteration": self._iteration + self._since_restore,
+            "time_this_iter_s": now - self._last,
+            "timestamp": second,
+            **metrics,
+        }
+        self._last = now
+        self._count_steps(result)
+        if "mean_loss" in result:
+            _negate_mean_loss(result)
+        self._time_since_restore += result["time_this_iter_s"]
+        result["time_total_s"] = self._time_before + self._time_since_restore
+        result["time_since_restore"] = self._time_since_restore
+        result["iterations_since_restore"] = self._since_restore
+        result["timesteps_since_restore"] = self._timesteps_since_restore
+        result["date"] = self._date
+        result["warmup_time"] = self._warmup_time
+        return result
+
+    def _count_steps(self, result: dict[str, Any]) -> None:
+        steps = result.get("timesteps_this_iter")
+        if steps is not None:
+            self._timesteps_total = (self._timesteps_total or 0) + steps
+            self._timesteps_since_restore += steps
+        episodes = result.get("episodes_this_iter")
+        if episodes is not None:
+            self._episodes_total = (self._episodes_total or 0) + episodes
+        result.setdefault("timesteps_total", self._timesteps_total)
+        result.setdefault("episodes_total", self._episodes_total)
+
+
+def _negate_mean_loss(result: dict[str, Any]) -> None:
+    loss = result["mean_loss"]
+    if loss is not None and hasattr(loss, "__neg__"):
+        result.setdefault("neg_mean_loss", -loss)

@@ -1,0 +1,146 @@
+"""Function trainables: which signatures there are, and how to call them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Generator
+from typing import Any
+
+from prefect_tune.error import InvalidTrainable
+from prefect_tune.trainable.session import Session, as_metrics, is_number
+
+_RIGHT = "Write e.g. `def train(config): ...` and report from it."
+
+
+class LegacyReporter:
+    """The second argument of ``f(config, reporter)``: call it to report.
+
+    Attributes:
+        logdir: Directory of the trial.
+        trial_id: Id of the trial.
+        trial_name: Name of the trial.
+        trial_resources: What is reserved for it, in units.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.logdir = session.context.trial_dir
+        self.trial_id = session.context.trial_id
+        self.trial_name = session.context.trial_name
+        self.trial_resources = dict(session.context.resources)
+
+    def __call__(self, _metric: Any = None, **metrics: Any) -> None:
+        """Report ``reporter(loss=0.1)`` or ``reporter(0.1)``."""
+        named = {} if _metric is None else as_metrics(_metric)
+        self._session.report({**named, **metrics})
+
+
+def validate_trainable(trainable: object, argument: str = "trainable") -> None:
+    """Check that something can be run as a trainable.
+
+    Args:
+        trainable: What the user gave.
+        argument: How the user's argument is called.
+
+    Raises:
+        InvalidTrainable: If not; says what would be right.
+    """
+    if isinstance(trainable, str):
+        raise InvalidTrainable(argument, f"the registered name {trainable!r} is unknown.", _RIGHT)
+    if inspect.isclass(trainable):
+        raise InvalidTrainable(
+            argument, f"class trainables are not supported yet ({trainable.__name__}).", _RIGHT
+        )
+    if not callable(trainable):
+        raise InvalidTrainable(argument, f"{trainable!r:.80} is not callable.", _RIGHT)
+    name = trainable_name(trainable)
+    if inspect.iscoroutinefunction(trainable) or inspect.isasyncgenfunction(trainable):
+        raise InvalidTrainable(argument, f"{name} is an async function.", _RIGHT)
+    try:
+        signature = inspect.signature(trainable)
+    except ValueError:  # builtins do not tell; calling them will
+        return
+    arguments, keywords = _call_shape(signature, {}, None)
+    try:
+        signature.bind(*arguments, **keywords)
+    except TypeError as error:
+        raise InvalidTrainable(
+            argument,
+            f"{name}{signature} cannot be called with one argument, the config ({error}).",
+            _RIGHT,
+        ) from None
+
+
+def takes_checkpoint_dir(trainable: Callable[..., Any]) -> bool:
+    """True for ``f(config, checkpoint_dir=None)``."""
+    try:
+        return "checkpoint_dir" in inspect.signature(trainable).parameters
+    except ValueError:
+        return False
+
+
+def trainable_name(trainable: object) -> str:
+    """A name for people, made of letters that are good in file names."""
+    while isinstance(trainable, functools.partial):
+        trainable = trainable.func
+    name = getattr(trainable, "__name__", None) or type(trainable).__name__
+    return "lambda" if name == "<lambda>" else str(name)
+
+
+def run_function(function: Callable[..., Any], session: Session) -> None:
+    """Run a function trainable to its end; what it returns or yields is reported.
+
+    Raises:
+        TrialEnding: If the attempt was ended at a report.
+        InvalidTrainable: If it returns or yields anything but dicts and numbers.
+    """
+    reporter = LegacyReporter(session)
+    try:
+        arguments, keywords = _call_shape(
+            inspect.signature(function), session.context.config, reporter
+        )
+    except ValueError:
+        arguments, keywords = (session.context.config,), {}
+    outcome = function(*arguments, **keywords)
+    if inspect.isgenerator(outcome):
+        outcome = _exhaust(outcome, session)
+    _report_output(outcome, "returned", session)
+
+
+def _exhaust(results: Generator[Any, Any, Any], session: Session) -> Any:
+    try:
+        while True:
+            try:
+                result = next(results)
+            except StopIteration as end:
+                return end.value
+            _report_output(result, "yielded", session)
+    finally:
+        # The report happens outside the generator's frame: its own `finally` runs by closing it.
+        results.close()
+
+
+def _report_output(output: Any, how: str, session: Session) -> None:
+    if output is None:
+        return
+    if not isinstance(output, dict) and not is_number(output):
+        raise InvalidTrainable(
+            "trainable",
+            f"it {how} {type(output).__name__} ({output!r:.80}).",
+            "What a trainable returns or yields is a dict of metrics, a number, or nothing.",
+        )
+    if session.ending is None or how == "yielded":
+        session.report(as_metrics(output))
+
+
+def _call_shape(
+    signature: inspect.Signature, config: dict[str, Any], reporter: LegacyReporter | None
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional and keyword arguments for a call."""
+    parameters = signature.parameters
+    if "checkpoint_dir" in parameters:
+        return (config,), {"checkpoint_dir": None}
+    if "reporter" in parameters:
+        return (config,), {"reporter": reporter}
+    return (config,), {}

@@ -1,0 +1,137 @@
+"""Runs one attempt: prepares the process, calls the trainable, says how it ended."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import random
+import signal
+import time
+import traceback
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import cloudpickle
+import numpy as np
+
+from prefect_tune.coordinator.events import AttemptError, Outcome
+from prefect_tune.trainable.attempt import AttemptContext, Channel
+from prefect_tune.trainable.function import run_function
+from prefect_tune.trainable.session import Session, activate
+from prefect_tune.trainable.stopping import TrialEnding, TrialTerminated
+
+_OURS = str(Path(__file__).resolve().parent.parent) + os.sep
+_MESSAGE_LENGTH = 500
+ORIGINAL_DIRECTORY = "TUNE_ORIG_WORKING_DIR"
+CHANGE_DIRECTORY = "RAY_CHDIR_TO_TRIAL_DIR"
+
+
+def run_attempt(
+    context: AttemptContext,
+    trainable: Any,
+    channel: Channel,
+    *,
+    own_process: bool = True,
+    process_started: float | None = None,
+) -> Outcome | AttemptError:
+    """Run one attempt to its end; nothing that user code raises leaves this function.
+
+    Args:
+        context: The attempt.
+        trainable: The function to call.
+        channel: Connection to the agent.
+        own_process: False if other trials run in this process: working directory, environment and
+            global random state then stay as they are.
+        process_started: `time.perf_counter` when the process began, for `warmup_time`.
+
+    Returns:
+        How it ended, or why it failed.
+    """
+    started = time.perf_counter() if process_started is None else process_started
+    session: Session | None = None
+    try:
+        if own_process:
+            _enter_trial_directory(context.trial_dir)
+            seed_random_state(context)
+        session = Session(context, channel, warmup_time=time.perf_counter() - started)
+        activate(session, whole_process=own_process)
+        run_function(trainable, session)
+        # User code that swallowed the ending and then returned was ended all the same.
+        return _ended_by(session.ending) if session.ending else Outcome.FINISHED
+    except TrialEnding as ending:
+        return _ended_by(type(ending))
+    except SystemExit as error:
+        if error.code is None or error.code == 0:
+            return Outcome.FINISHED
+        code = error.code if isinstance(error.code, int) else 1
+        said = "" if isinstance(error.code, int) else f": {error.code}"
+        return AttemptError(
+            "exit", f"the trainable called sys.exit({code}){said}", _user_traceback(error), code
+        )
+    except BaseException as error:
+        return describe_error(error)
+    finally:
+        if session is not None:
+            session.close()
+        activate(None, whole_process=own_process)
+
+
+def _ended_by(ending: type[TrialEnding]) -> Outcome | AttemptError:
+    if issubclass(ending, TrialTerminated):
+        return AttemptError("signal", "ended by SIGTERM", exit_code=-signal.SIGTERM)
+    return ending.outcome
+
+
+def describe_error(error: BaseException) -> AttemptError:
+    """An exception of user code as data that travels."""
+    text = str(error).strip() or repr(error)
+    return AttemptError(
+        kind=type(error).__name__,
+        message=text.splitlines()[0][:_MESSAGE_LENGTH],
+        traceback=_user_traceback(error),
+        pickled=_pickle_error(error),
+    )
+
+
+def seed_random_state(context: AttemptContext) -> None:
+    """Give `random` and `numpy.random` a state of this attempt's own.
+
+    With a seed it follows from seed, trial id and the iteration the attempt starts at, so that a
+    resumed trial does not draw the same numbers again; without one it is fresh entropy, since
+    forked processes would otherwise all continue with the state of their common parent.
+    """
+    if context.seed is None:
+        random.seed()
+        np.random.seed()
+        return
+    text = f"{context.seed}:{context.trial_id}:{context.iteration}"
+    digest = hashlib.sha256(text.encode()).digest()
+    random.seed(digest)
+    np.random.seed(np.frombuffer(digest, dtype=np.uint32))
+
+
+def _enter_trial_directory(trial_dir: str) -> None:
+    os.environ.setdefault(ORIGINAL_DIRECTORY, os.getcwd())
+    if os.environ.get(CHANGE_DIRECTORY, "1").lower() not in ("0", "false", "no"):
+        os.chdir(trial_dir)
+
+
+def _user_traceback(error: BaseException) -> str:
+    """The traceback from the user's first frame on; ours above it say nothing to the user."""
+    frames: TracebackType | None = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OURS):
+        frames = frames.tb_next
+    kept = frames if frames is not None else error.__traceback__
+    return "".join(traceback.format_exception(type(error), error, kept))
+
+
+def _pickle_error(error: BaseException) -> bytes | None:
+    """The exception pickled, if it survives a round trip; exceptions with own arguments may not."""
+    try:
+        pickled: bytes = cloudpickle.dumps(error)
+        pickle.loads(pickled)
+    except Exception:
+        return None
+    return pickled

@@ -1,6 +1,8 @@
 """Search spaces: what the values of a trial's parameters may be."""
 
-from prefect_tune.space.domains import Categorical, Domain, Float, Function, Integer
+from prefect_tune.space.categorical import Categorical, Function, could_be
+from prefect_tune.space.domain import Domain
+from prefect_tune.space.numeric import Float, Integer
 from prefect_tune.space.parameters import (
     choice,
     grid_search,
@@ -25,7 +27,7 @@ from prefect_tune.space.search_space import (
     random_draw,
 )
 from prefect_tune.space.tag import format_tag
-from prefect_tune.space.template import Draw, Variable
+from prefect_tune.space.template import Draw, Variable, is_variable
 from prefect_tune.space.variants import (
     Variant,
     VariantPosition,
@@ -59,9 +61,11 @@ __all__ = [
     "VariantStream",
     "check_num_samples",
     "choice",
+    "could_be",
     "format_tag",
     "generate_variants",
     "grid_search",
+    "is_variable",
     "leaves",
     "lograndint",
     "loguniform",

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from prefect_tune.error import InvalidArgument
-from prefect_tune.space.domains import Categorical, Float, Function, Integer, as_list
+from prefect_tune.space.categorical import Categorical, Function, as_list
+from prefect_tune.space.numeric import Float, Integer
 
 
 def uniform(lower: float, upper: float | None = None) -> Float:

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from prefect_tune.error import InvalidArgument
 
 if TYPE_CHECKING:
-    from prefect_tune.space.domains import Categorical, Domain, Float, Integer
+    from prefect_tune.space.categorical import Categorical
+    from prefect_tune.space.domain import Domain
+    from prefect_tune.space.numeric import Float, Integer
 
 Quantile: TypeAlias = Callable[[float], Any]
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from prefect_tune.error import InvalidArgument
-from prefect_tune.space.domains import Domain
+from prefect_tune.space.domain import Domain
 from prefect_tune.space.random import RandomState, uniform_numbers
 from prefect_tune.space.template import Draw, Path, Template, Variable, is_variable, path_name
 from prefect_tune.space.views import SpecView, UnresolvedAccess, plain

@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from prefect_tune.error import InvalidArgument
-from prefect_tune.space.domains import Categorical, Domain, Function, as_list
+from prefect_tune.space.categorical import Categorical, Function, as_list
+from prefect_tune.space.domain import Domain
 from prefect_tune.space.samplers import Quantile
 
 Path: TypeAlias = tuple[Any, ...]

@@ -1,136 +1,27 @@
-"""Domains: the sets of values that parameters are drawn from."""
+"""Domains of numbers."""
 
 from __future__ import annotations
 
 import copy
-import inspect
 import math
 import numbers
-from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, Self
+from collections.abc import Callable
+from typing import Any, Self
 
 from prefect_tune.error import InvalidArgument
-from prefect_tune.space.random import RandomState, uniform_numbers
+from prefect_tune.space.domain import Domain
 from prefect_tune.space.samplers import (
-    Grid,
     LogUniform,
     Normal,
     Quantile,
     Quantized,
-    Sampler,
     Uniform,
     float_rounder,
-    linear_categorical,
     linear_float,
     linear_integer,
     log_float,
     log_integer,
 )
-
-
-class Domain:
-    """A set of values together with the way to draw from it.
-
-    A new kind of domain implements `linear_quantile` and `is_valid`; what else it can do
-    (`log_quantile`, `quantization_range`, `round_to`) is optional.
-    """
-
-    default_sampler_cls: ClassVar[type[Sampler]] = Uniform
-
-    def __init__(self) -> None:
-        self.sampler: Sampler | None = None
-
-    def cast(self, value: Any) -> Any:
-        """The value as this domain's Python type."""
-        return value
-
-    def get_sampler(self) -> Sampler:
-        """The sampler that was set, or a new one of the domain's default class."""
-        return self.sampler if self.sampler is not None else self.default_sampler_cls()
-
-    def has_sampler(self, cls: type[Sampler]) -> bool:
-        """Whether values are drawn by a sampler of this class, rounding aside."""
-        sampler = self.get_sampler()
-        return isinstance(sampler, cls) or (
-            isinstance(sampler, Quantized) and isinstance(sampler.get_sampler(), cls)
-        )
-
-    def set_sampler(self, sampler: Sampler, allow_override: bool = False) -> None:
-        """Sets the distribution of the values.
-
-        Raises:
-            ValueError: A sampler is set already and ``allow_override`` is False.
-        """
-        if self.sampler is not None and not allow_override:
-            raise ValueError(
-                f"{self!r} already has the sampler {self.sampler!r}; to replace it pass "
-                "allow_override=True"
-            )
-        self.sampler = sampler
-
-    def quantile(self) -> Quantile:
-        """The function that maps a uniform number from ``[0, 1)`` to a value."""
-        return self.get_sampler().quantile(self)
-
-    def sample(self, config: Any = None, size: int = 1, random_state: RandomState = None) -> Any:
-        """Draws values.
-
-        Args:
-            config: The configuration drawn so far; only `Function` looks at it.
-            size: How many values.
-            random_state: Seed, numpy ``RandomState`` or ``Generator``; None for numpy's global
-                state.
-
-        Returns:
-            One value for ``size=1``, else a list of ``size`` values.
-        """
-        if size < 1:
-            raise InvalidArgument("size", f"must be >= 1, got {size}.")
-        uniform, quantile = uniform_numbers(random_state), self.quantile()
-        if size == 1:
-            return quantile(uniform())
-        return [quantile(uniform()) for _ in range(size)]
-
-    def is_grid(self) -> bool:
-        """Whether the values are enumerated instead of drawn."""
-        return isinstance(self.get_sampler(), Grid)
-
-    def is_function(self) -> bool:
-        """Whether the values are computed by a user's function."""
-        return False
-
-    def is_valid(self, value: Any) -> bool:
-        """Whether ``value`` is one that could be drawn."""
-        raise NotImplementedError
-
-    @property
-    def domain_str(self) -> str:
-        """The values in words."""
-        return "(unknown)"
-
-    def linear_quantile(self) -> Quantile:
-        """Quantile of the uniform distribution."""
-        raise ValueError(f"{type(self).__name__} has no uniform distribution")
-
-    def log_quantile(self) -> Quantile:
-        """Quantile of the log-uniform distribution."""
-        raise ValueError(f"{type(self).__name__} has no log-uniform distribution")
-
-    def quantization_range(self, q: float) -> Domain:
-        """The domain to draw from before values are rounded to multiples of ``q``."""
-        raise ValueError(f"{type(self).__name__} cannot be quantized")
-
-    def round_to(self, q: float) -> Callable[[Any], Any]:
-        """Rounds a value of the `quantization_range` to a multiple of ``q``."""
-        raise ValueError(f"{type(self).__name__} cannot be quantized")
-
-    def _with_sampler(self, sampler: Sampler) -> Self:
-        new = copy.copy(self)
-        new.set_sampler(sampler)
-        return new
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}{self.domain_str}"
 
 
 class Float(Domain):
@@ -309,107 +200,6 @@ class Integer(Domain):
                 "q", f"there is no multiple of {q} between {self.lower} and {self.upper}."
             )
         return lowest, highest
-
-
-class Categorical(Domain):
-    """One of a list of values, which may themselves hold domains."""
-
-    def __init__(self, categories: Iterable[Any]) -> None:
-        super().__init__()
-        self.categories = as_list("categories", categories)
-
-    def uniform(self) -> Self:
-        """A copy whose values are equally likely."""
-        return self._with_sampler(Uniform())
-
-    def grid(self) -> Self:
-        """A copy that is enumerated like `grid_search`."""
-        return self._with_sampler(Grid())
-
-    def is_valid(self, value: Any) -> bool:
-        """Whether ``value`` is one of the categories."""
-        return value in self.categories
-
-    @property
-    def domain_str(self) -> str:
-        """The categories."""
-        return f"({self.categories})"
-
-    def linear_quantile(self) -> Quantile:
-        """Quantile that makes every category equally likely."""
-        return linear_categorical(self)
-
-    def __len__(self) -> int:
-        return len(self.categories)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.categories[index]
-
-
-class Function(Domain):
-    """A value computed by a function from the other values.
-
-    Args:
-        func: Called with a `SpecView` of the values drawn so far, or without arguments if it
-            takes none.
-    """
-
-    def __init__(self, func: Callable[..., Any]) -> None:
-        super().__init__()
-        if not callable(func):
-            raise InvalidArgument("func", f"must be callable, got {type(func).__name__}: {func!r}.")
-        self.func = func
-        self._takes_spec = _takes_argument(func)
-
-    def quantile(self) -> Quantile:
-        """Not available: the function, not a random number, decides."""
-        raise ValueError(f"{self!r} is computed, not drawn: call sample(config)")
-
-    def sample(self, config: Any = None, size: int = 1, random_state: RandomState = None) -> Any:
-        """Calls the function, ``size`` times; ``random_state`` is not used."""
-        values = [self.func(config) if self._takes_spec else self.func() for _ in range(size)]
-        return values[0] if size == 1 else values
-
-    def is_function(self) -> bool:
-        """Always True."""
-        return True
-
-    def is_valid(self, value: Any) -> bool:
-        """Always True: what the function returns is not known beforehand."""
-        return True
-
-    @property
-    def domain_str(self) -> str:
-        """The name of the function."""
-        return f"({getattr(self.func, '__name__', repr(self.func))})"
-
-
-def as_list(name: str, values: Iterable[Any]) -> list[Any]:
-    """The values as a list, after checking that there are any.
-
-    Raises:
-        ValueError: ``values`` is a string, a mapping, not iterable, or empty.
-    """
-    if isinstance(values, str | bytes | dict) or not isinstance(values, Iterable):
-        raise InvalidArgument(
-            name, f"must be a list of values, got {type(values).__name__}: {values!r:.200}."
-        )
-    result = list(values)
-    if not result:
-        raise InvalidArgument(name, "must hold at least one value, got an empty list.")
-    return result
-
-
-def _takes_argument(func: Callable[..., Any]) -> bool:
-    try:
-        signature = inspect.signature(func)
-    except (TypeError, ValueError):  # some builtins do not tell their signature
-        return True
-    try:
-        signature.bind(None)
-    except TypeError:
-        return False
-    return True
 
 
 def _as_float(name: str, value: Any) -> float:

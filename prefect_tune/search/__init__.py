@@ -1,0 +1,45 @@
+"""Search algorithms: which configurations to try."""
+
+from typing import TYPE_CHECKING, Any
+
+from prefect_tune.search.basic_variant import BasicVariantGenerator
+from prefect_tune.search.concurrency_limiter import ConcurrencyLimiter
+from prefect_tune.search.factory import create_searcher, make_source
+from prefect_tune.search.repeater import Repeater
+from prefect_tune.search.search_algorithm import SearchAlgorithm, SearchGenerator
+from prefect_tune.search.searcher import DEFAULT_METRIC, Searcher
+from prefect_tune.search.searcher_source import SearcherSource
+from prefect_tune.search.source import FINISHED, Finished, Suggestion, TrialSource
+from prefect_tune.search.variant_source import VariantSource
+from prefect_tune.search.wrapper import SearcherWrapper
+
+if TYPE_CHECKING:
+    from prefect_tune.search.optuna import OptunaSearch
+
+__all__ = [
+    "DEFAULT_METRIC",
+    "FINISHED",
+    "BasicVariantGenerator",
+    "ConcurrencyLimiter",
+    "Finished",
+    "OptunaSearch",
+    "Repeater",
+    "SearchAlgorithm",
+    "SearchGenerator",
+    "Searcher",
+    "SearcherSource",
+    "SearcherWrapper",
+    "Suggestion",
+    "TrialSource",
+    "VariantSource",
+    "create_searcher",
+    "make_source",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "OptunaSearch":
+        from prefect_tune.search.optuna import OptunaSearch
+
+        return OptunaSearch
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

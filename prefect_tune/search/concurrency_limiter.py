@@ -1,0 +1,69 @@
+"""Limits how many suggestions of a searcher are unfinished at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect_tune.error import InvalidArgument
+from prefect_tune.search.searcher import Searcher
+from prefect_tune.search.wrapper import SearcherWrapper
+
+
+class ConcurrencyLimiter(SearcherWrapper):
+    """Suggests nothing while ``max_concurrent`` trials are unfinished.
+
+    Args:
+        searcher: The searcher to limit.
+        max_concurrent: The limit, >= 1.
+        batch: Tell the searcher nothing until all trials of a batch of ``max_concurrent`` have
+            ended, then all at once, and only then ask for the next batch.
+    """
+
+    def __init__(self, searcher: Searcher, max_concurrent: int, batch: bool = False) -> None:
+        if isinstance(max_concurrent, bool) or not isinstance(max_concurrent, int):
+            raise InvalidArgument("max_concurrent", f"must be an int, got {max_concurrent!r}.")
+        if max_concurrent < 1:
+            raise InvalidArgument("max_concurrent", f"must be >= 1, got {max_concurrent}.")
+        super().__init__(searcher)
+        self.max_concurrent = max_concurrent
+        self.batch = batch
+        self.live_trials: set[str] = set()
+        self._withheld: dict[str, tuple[dict[str, Any] | None, bool]] = {}
+
+    def set_max_concurrency(self, max_concurrent: int) -> bool:
+        """Accepts only the limit it has.
+
+        Raises:
+            InvalidArgument: ``max_concurrent`` is another one.
+        """
+        if max_concurrent != self.max_concurrent:
+            raise InvalidArgument(
+                "max_concurrent_trials",
+                f"is {max_concurrent}, but the ConcurrencyLimiter has {self.max_concurrent}.",
+                "Give only one of the two.",
+            )
+        return True
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Asks the wrapped searcher, unless the limit is reached."""
+        if len(self.live_trials) >= self.max_concurrent:
+            return None
+        suggestion = self.searcher.suggest(trial_id)
+        if suggestion is not None and suggestion != Searcher.FINISHED:
+            self.live_trials.add(trial_id)
+        return suggestion
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Tells the wrapped searcher, in batch mode when the batch is complete."""
+        if trial_id not in self.live_trials:
+            return
+        self._withheld[trial_id] = (result, error)
+        # The last batch of an experiment may be smaller: it is complete when nothing runs.
+        if self.batch and len(self._withheld) < len(self.live_trials):
+            return
+        for finished, (last_result, failed) in self._withheld.items():
+            self.live_trials.discard(finished)
+            self.searcher.on_trial_complete(finished, result=last_result, error=failed)
+        self._withheld.clear()

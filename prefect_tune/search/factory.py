@@ -1,0 +1,121 @@
+"""From the arguments of an experiment to its search."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from prefect_tune.error import InvalidArgument
+from prefect_tune.search.basic_variant import BasicVariantGenerator
+from prefect_tune.search.concurrency_limiter import ConcurrencyLimiter
+from prefect_tune.search.search_algorithm import SearchAlgorithm, SearchGenerator
+from prefect_tune.search.searcher import Metric, Mode, Searcher, check_metric_and_mode
+from prefect_tune.search.searcher_source import SearcherSource
+from prefect_tune.search.source import TrialSource
+from prefect_tune.search.variant_source import VariantSource
+from prefect_tune.space import SearchSpace, check_num_samples
+
+# Modules are imported when they are asked for: they may need optional libraries.
+_SEARCHERS = {
+    "variant_generator": ("prefect_tune.search.basic_variant", "BasicVariantGenerator"),
+    "random": ("prefect_tune.search.basic_variant", "BasicVariantGenerator"),
+    "optuna": ("prefect_tune.search.optuna", "OptunaSearch"),
+}
+
+
+def create_searcher(search_alg: str, **kwargs: Any) -> Searcher | BasicVariantGenerator:
+    """Creates a search algorithm by name.
+
+    Args:
+        search_alg: "variant_generator" or "random" for `BasicVariantGenerator`, "optuna" for
+            `OptunaSearch`.
+        **kwargs: Arguments of its class. Those the class does not have are left out, so that one
+            set of arguments can serve several algorithms.
+
+    Raises:
+        InvalidArgument: There is no algorithm of that name.
+    """
+    if search_alg not in _SEARCHERS:
+        raise InvalidArgument(
+            "search_alg", f"there is no {search_alg!r}.", f"There are: {', '.join(_SEARCHERS)}."
+        )
+    module, name = _SEARCHERS[search_alg]
+    cls = getattr(importlib.import_module(module), name)
+    known = inspect.signature(cls).parameters
+    created: Searcher | BasicVariantGenerator = cls(
+        **{key: value for key, value in kwargs.items() if key in known}
+    )
+    return created
+
+
+def make_source(
+    search_alg: Searcher | BasicVariantGenerator | SearchGenerator | str | None = None,
+    space: Mapping[str, Any] | None = None,
+    num_samples: int = 1,
+    metric: Metric = None,
+    mode: Mode = None,
+    max_concurrent: int | None = None,
+    seed: int | None = None,
+) -> TrialSource:
+    """The trial source of an experiment, with all arguments checked.
+
+    Args:
+        search_alg: An algorithm, its name, or None for random and grid search.
+        space: The search space.
+        num_samples: Samples of the space (each one the whole grid); -1 for endlessly many.
+        metric: Result key to optimise.
+        mode: "min" or "max".
+        max_concurrent: Limit of unfinished trials; None or 0 for none.
+        seed: Makes ids, and everything drawn by algorithms without a seed of their own,
+            reproducible.
+
+    Raises:
+        InvalidArgument: An argument is wrong; the error names it.
+        RecursiveDependencyError: Functions of the space wait for each other.
+    """
+    check_num_samples(num_samples)
+    check_metric_and_mode(metric, mode)
+    limit = _check_limit(max_concurrent)
+    parsed = SearchSpace({} if space is None else space)
+    algorithm = create_searcher(search_alg) if isinstance(search_alg, str) else search_alg
+    if isinstance(algorithm, SearchGenerator):
+        algorithm = algorithm.searcher
+    if algorithm is None:
+        algorithm = BasicVariantGenerator()
+    if isinstance(algorithm, BasicVariantGenerator):
+        if limit and algorithm.max_concurrent not in (0, limit):
+            raise InvalidArgument(
+                "max_concurrent_trials",
+                f"is {limit}, but the BasicVariantGenerator has "
+                f"max_concurrent={algorithm.max_concurrent}.",
+                "Give only one of the two.",
+            )
+        return VariantSource(algorithm, parsed, num_samples, limit, seed)
+    if isinstance(algorithm, Searcher):
+        if limit and not algorithm.set_max_concurrency(limit):
+            algorithm = ConcurrencyLimiter(algorithm, limit)
+        return SearcherSource(algorithm, parsed, num_samples, metric, mode, seed)
+    raise InvalidArgument(
+        "search_alg",
+        f"must be a Searcher, a BasicVariantGenerator or a name, got {algorithm!r:.200}.",
+        "A search algorithm of your own derives from prefect_tune.search.Searcher."
+        if isinstance(algorithm, SearchAlgorithm)
+        else f"Names: {', '.join(_SEARCHERS)}.",
+    )
+
+
+def _check_limit(max_concurrent: int | None) -> int:
+    if max_concurrent is None:
+        return 0
+    if isinstance(max_concurrent, bool) or not isinstance(max_concurrent, int):
+        raise InvalidArgument(
+            "max_concurrent_trials", f"must be an int or None, got {max_concurrent!r}."
+        )
+    if max_concurrent < 0:
+        raise InvalidArgument(
+            "max_concurrent_trials",
+            f"must be positive, or None for no limit, got {max_concurrent}.",
+        )
+    return max_concurrent

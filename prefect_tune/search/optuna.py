@@ -1,0 +1,296 @@
+"""Search with Optuna's samplers."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from prefect_tune.error import InvalidArgument
+from prefect_tune.search.searcher import (
+    DEFAULT_METRIC,
+    Metric,
+    Mode,
+    Searcher,
+    check_metric_and_mode,
+    metric_values,
+)
+from prefect_tune.space import SearchSpace
+from prefect_tune.space.random import own_stream
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+    from optuna.storages import BaseStorage
+    from optuna.study import Study
+    from optuna.trial import Trial
+
+    from prefect_tune.search.optuna_space import OptunaSpace
+
+logger = logging.getLogger(__name__)
+
+
+class OptunaSearch(Searcher):
+    """Suggests configs with a sampler of Optuna, by default the tree-structured Parzen estimator.
+
+    Source of the default algorithm: Bergstra et al., "Algorithms for Hyper-Parameter
+    Optimization", NeurIPS 2011.
+
+    Args:
+        space: The search space: a dict like ``param_space``, a dict of Optuna distributions, or a
+            define-by-run function ``f(trial)`` that calls ``trial.suggest_*`` and may return a
+            dict of constants. None to take the experiment's ``param_space``.
+        metric: Result key to optimise; a list of them for several objectives.
+        mode: "min" or "max"; a list for several objectives.
+        points_to_evaluate: Configs to try first, nested or with "a/b" keys; they may be partial.
+        sampler: Any Optuna sampler. It must be seeded by itself.
+        study_name: Name of the study in ``storage``; an existing one is continued.
+        storage: Optuna storage or its URL; None to keep the study in memory.
+        seed: Seed of the default sampler.
+        evaluated_rewards: Known metric values of ``points_to_evaluate``, one (for several
+            objectives: one list) per point. The points are learnt from instead of being run.
+
+    Raises:
+        InvalidArgument: An argument is wrong, or Optuna is not installed.
+    """
+
+    def __init__(
+        self,
+        space: Mapping[str, Any] | Callable[[Trial], dict[str, Any] | None] | None = None,
+        metric: Metric = None,
+        mode: Mode = None,
+        points_to_evaluate: Sequence[Mapping[str, Any]] | None = None,
+        sampler: BaseSampler | None = None,
+        study_name: str | None = None,
+        storage: str | BaseStorage | None = None,
+        seed: int | None = None,
+        evaluated_rewards: Sequence[Any] | None = None,
+    ) -> None:
+        optuna = _import_optuna()
+        super().__init__(metric, mode)
+        if sampler is not None and not isinstance(sampler, optuna.samplers.BaseSampler):
+            raise InvalidArgument(
+                "sampler", f"must be an instance of an Optuna sampler, got {sampler!r:.200}."
+            )
+        if sampler is not None and seed is not None:
+            logger.warning("seed=%s is ignored: a given sampler must be seeded by itself", seed)
+        if isinstance(points_to_evaluate, str | Mapping):
+            raise InvalidArgument("points_to_evaluate", "must be a list of dicts.")
+        self._points = [dict(point) for point in points_to_evaluate or ()]
+        self._rewards = None if evaluated_rewards is None else list(evaluated_rewards)
+        if self._rewards is not None and len(self._rewards) != len(self._points):
+            raise InvalidArgument(
+                "evaluated_rewards",
+                f"needs one entry per point: there are {len(self._points)} points_to_evaluate, "
+                f"but {len(self._rewards)} rewards.",
+            )
+        self._sampler = sampler
+        self._study_name = study_name
+        self._storage = storage
+        self._seed = seed
+        self._given_space = space
+        self._space: OptunaSpace | None = None
+        self._study: Study | None = None
+        self._trials: dict[str, Trial] = {}
+        self._last_step: dict[str, int] = {}
+
+    @property
+    def study(self) -> Study:
+        """The Optuna study, for its analysis tools."""
+        if self._study is None:
+            self._study = self._begin()
+        return self._study
+
+    @property
+    def wants_results(self) -> bool:
+        """True for one objective: intermediate values become part of the study."""
+        return not isinstance(self._metric, list | tuple)
+
+    def set_search_properties(
+        self, metric: Metric, mode: Mode, config: dict[str, Any], **spec: Any
+    ) -> bool:
+        """Takes over metric and mode, and the space unless it was constructed with one."""
+        self._metric = metric or self._metric
+        self._mode = mode or self._mode
+        if self._seed is None:
+            self._seed = spec.get("seed")
+        own_space = self._given_space is not None
+        if not own_space:
+            self._given_space = config
+        self._check()
+        return not own_space
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Asks the study."""
+        study = self.study
+        self._trials[trial_id], config = self._checked_space().ask(study)
+        return config
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Reports an intermediate value of a single objective."""
+        trial = self._trials.get(trial_id)
+        values = metric_values(result, self._metric)
+        step = result.get("training_iteration")
+        if trial is None or values is None or len(values) != 1 or step is None:
+            return
+        # A trial that was restarted repeats steps; the study has them already.
+        if step > self._last_step.get(trial_id, -1):
+            self._last_step[trial_id] = step
+            trial.report(values[0], step)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Tells the study the final values; a trial without them has failed."""
+        trial = self._trials.pop(trial_id, None)
+        self._last_step.pop(trial_id, None)
+        if trial is None:
+            return
+        values = None if error else metric_values(result, self._metric)
+        if values is None or any(map(math.isnan, values)):
+            self.study.tell(trial, state=_import_optuna().trial.TrialState.FAIL)
+        else:
+            self.study.tell(trial, values)
+
+    def add_evaluated_point(
+        self,
+        parameters: dict[str, Any],
+        value: float,
+        error: bool = False,
+        pruned: bool = False,
+        intermediate_values: list[float] | None = None,
+    ) -> None:
+        """Adds a finished trial to the study; with several objectives ``value`` is a list.
+
+        Raises:
+            InvalidArgument: ``parameters`` does not lie in the space, or the space is a
+                define-by-run function.
+        """
+        self._add_to_study(self.study, parameters, value, error, pruned, intermediate_values)
+
+    def _add_to_study(
+        self,
+        study: Study,
+        parameters: Mapping[str, Any],
+        value: Any,
+        error: bool = False,
+        pruned: bool = False,
+        intermediate_values: list[float] | None = None,
+    ) -> None:
+        trial_module = _import_optuna().trial
+        state = trial_module.TrialState.COMPLETE
+        if error:
+            state = trial_module.TrialState.FAIL
+        elif pruned:
+            state = trial_module.TrialState.PRUNED
+        params, distributions = self._checked_space().encode(parameters)
+        if len(distributions) != len(params):
+            raise InvalidArgument(
+                "evaluated_rewards",
+                "evaluated points cannot be used with a define-by-run function: their "
+                "distributions are not known.",
+                "Give the space as a dict.",
+            )
+        values = [float(v) for v in (value if isinstance(value, list | tuple) else [value])]
+        try:
+            trial = trial_module.create_trial(
+                state=state,
+                values=None if error else values,
+                params=params,
+                distributions=distributions,
+                intermediate_values=dict(enumerate(intermediate_values or [], start=1)),
+            )
+            study.add_trial(trial)
+        except ValueError as problem:
+            raise InvalidArgument("points_to_evaluate", f"{parameters!r}: {problem}") from problem
+
+    def _check(self) -> OptunaSpace:
+        """Finds what is wrong before a trial starts; leaves the storage alone."""
+        if self._mode is None:
+            raise InvalidArgument("mode", 'OptunaSearch needs to know: "min" or "max".')
+        if self._metric is None:
+            self._metric = DEFAULT_METRIC
+        check_metric_and_mode(self._metric, self._mode)
+        self._space = self._make_space()
+        for point in self._points:
+            self._space.encode(point)
+        return self._space
+
+    def _checked_space(self) -> OptunaSpace:
+        return self._space or self._check()
+
+    def _begin(self) -> Study:
+        """Creates the study.
+
+        Not before it is needed: a resumed experiment restores its study, and must not add the
+        points to a stored one for a second time.
+        """
+        space = self._checked_space()
+        modes = [self._mode] if isinstance(self._mode, str) else self._mode or ()
+        study = self._create_study(["minimize" if mode == "min" else "maximize" for mode in modes])
+        for index, point in enumerate(self._points):
+            if self._rewards is None:
+                study.enqueue_trial(space.encode(point)[0])
+            else:
+                self._add_to_study(study, point, self._rewards[index])
+        return study
+
+    def _make_space(self) -> OptunaSpace:
+        from optuna.distributions import BaseDistribution
+
+        from prefect_tune.search.optuna_space import DefineByRun, DistributionDict, DomainSpace
+
+        space = self._given_space
+        if space is None:
+            raise InvalidArgument(
+                "space", "OptunaSearch has no search space.", "Give it one, or use param_space."
+            )
+        if callable(space) and not isinstance(space, Mapping):
+            if not _takes_one_argument(space):
+                raise InvalidArgument(
+                    "space", "a define-by-run function must take one argument, the Optuna trial."
+                )
+            return DefineByRun(space)
+        if isinstance(space, Mapping) and space:
+            kinds = {isinstance(value, BaseDistribution) for value in space.values()}
+            if kinds == {True}:
+                return DistributionDict(dict(space))
+        return DomainSpace(SearchSpace(space), own_stream(self._seed))
+
+    def _create_study(self, directions: list[Any]) -> Study:
+        optuna = _import_optuna()
+        sampler = self._sampler or optuna.samplers.TPESampler(seed=self._seed)
+        # Optuna announces new studies on stderr; ours is no news to the user.
+        verbosity = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(max(verbosity, optuna.logging.WARNING))
+        try:
+            study: Study = optuna.create_study(
+                storage=self._storage,
+                study_name=self._study_name,
+                sampler=sampler,
+                pruner=optuna.pruners.NopPruner(),
+                directions=directions,
+                load_if_exists=True,
+            )
+        finally:
+            optuna.logging.set_verbosity(verbosity)
+        return study
+
+
+def _import_optuna() -> Any:
+    try:
+        import optuna
+    except ImportError as error:
+        raise InvalidArgument(
+            "search_alg", "OptunaSearch needs Optuna.", "pip install 'prefect-tune[optuna]'"
+        ) from error
+    return optuna
+
+
+def _takes_one_argument(func: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(func).bind(None)
+    except TypeError:
+        return False
+    return True

@@ -1,0 +1,220 @@
+"""The base class of search algorithms."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import cloudpickle
+
+from prefect_tune.error import InvalidArgument
+
+Metric = str | list[str] | None
+Mode = str | list[str] | None
+
+#: The key of a result that was reported as a bare number.
+DEFAULT_METRIC = "_metric"
+
+_STATE_FILE = "searcher-state-{}.pkl"
+
+
+class Searcher:
+    """Suggests configurations and learns from how they turn out (Ray Tune's interface).
+
+    A search algorithm overrides `suggest` and `on_trial_complete`, and `set_search_properties` if
+    it can take the search space from the caller. All methods are called from one thread.
+
+    Args:
+        metric: The result key to optimise, or a list of them; None to be told later.
+        mode: "min" or "max", or a list with one entry per metric.
+    """
+
+    #: What `suggest` returns when there will never be another suggestion.
+    FINISHED: ClassVar[str] = "FINISHED"
+
+    def __init__(self, metric: Metric = None, mode: Mode = None) -> None:
+        check_metric_and_mode(metric, mode)
+        self._metric = metric
+        self._mode = mode
+
+    @property
+    def metric(self) -> Metric:
+        """The result key to optimise."""
+        return self._metric
+
+    @property
+    def mode(self) -> Mode:
+        """ "min" or "max"."""
+        return self._mode
+
+    @property
+    def wants_results(self) -> bool:
+        """Whether intermediate results are of use; if not they need not be sent."""
+        return type(self).on_trial_result is not Searcher.on_trial_result
+
+    def set_search_properties(
+        self, metric: Metric, mode: Mode, config: dict[str, Any], **spec: Any
+    ) -> bool:
+        """Offers what the caller of the experiment specified.
+
+        Args:
+            metric: The caller's metric; None if not given.
+            mode: The caller's mode; None if not given.
+            config: The search space.
+            **spec: Further facts about the experiment; `seed` if it has one.
+
+        Returns:
+            True if it was taken over; False if the searcher cannot use it or has a space already.
+        """
+        return False
+
+    def set_max_concurrency(self, max_concurrent: int) -> bool:
+        """Asks the searcher to limit the number of unfinished suggestions itself.
+
+        Returns:
+            False if it does not; the caller then wraps it in a `ConcurrencyLimiter`.
+        """
+        return False
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The config of the next trial.
+
+        Returns:
+            A config without anything left to resolve; None for "nothing now, ask again later";
+            `FINISHED` for "nothing ever again".
+        """
+        raise NotImplementedError
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Takes an intermediate result of a running trial."""
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Takes the last result of a trial; None if it has none. ``error``: it failed."""
+        raise NotImplementedError
+
+    def on_pause(self, trial_id: str) -> None:
+        """The trial was paused by the scheduler."""
+
+    def on_unpause(self, trial_id: str) -> None:
+        """The trial goes on."""
+
+    def add_evaluated_point(
+        self,
+        parameters: dict[str, Any],
+        value: float,
+        error: bool = False,
+        pruned: bool = False,
+        intermediate_values: list[float] | None = None,
+    ) -> None:
+        """Learns from a config whose value is known already.
+
+        Args:
+            parameters: The config.
+            value: Value of the metric.
+            error: Whether the evaluation failed.
+            pruned: Whether it was stopped early.
+            intermediate_values: Values of the metric after 1, 2, ... iterations.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot learn from evaluated points")
+
+    def add_evaluated_trials(self, trials_or_analysis: Any, metric: str) -> None:
+        """Learns from finished trials.
+
+        Args:
+            trials_or_analysis: A trial, a list of trials, or an analysis that has ``trials``.
+            metric: The result key that holds the value. Trials without it are passed over unless
+                they failed.
+        """
+        trials = getattr(trials_or_analysis, "trials", trials_or_analysis)
+        if not isinstance(trials, Iterable):
+            trials = [trials]
+        for trial in trials:
+            error = trial.status == "ERROR"
+            value = (trial.last_result or {}).get(metric)
+            if error or (trial.status == "TERMINATED" and value is not None):
+                known = float("nan") if value is None else value
+                self.add_evaluated_point(trial.config, known, error=error)
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything that `set_state` needs to continue as if nothing had happened."""
+        return self.__dict__.copy()
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continues from what `get_state` returned."""
+        self.__dict__.update(state)
+
+    def save(self, checkpoint_path: str | os.PathLike[str]) -> None:
+        """Writes the state to a local file, atomically."""
+        path = Path(checkpoint_path)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary.write_bytes(cloudpickle.dumps(self.get_state()))
+        temporary.replace(path)
+
+    def restore(self, checkpoint_path: str | os.PathLike[str]) -> None:
+        """Continues from what `save` wrote."""
+        self.set_state(pickle.loads(Path(checkpoint_path).read_bytes()))
+
+    def save_to_dir(
+        self, checkpoint_dir: str | os.PathLike[str], session_str: str = "default"
+    ) -> None:
+        """Writes the state into a directory under its usual name."""
+        self.save(Path(checkpoint_dir) / _STATE_FILE.format(session_str))
+
+    def has_restore_files(self, checkpoint_dir: str | os.PathLike[str]) -> bool:
+        """Whether the directory holds a saved state."""
+        return bool(_state_files(checkpoint_dir))
+
+    def restore_from_dir(self, checkpoint_dir: str | os.PathLike[str]) -> None:
+        """Continues from the newest state saved in the directory.
+
+        Raises:
+            FileNotFoundError: There is none.
+        """
+        files = _state_files(checkpoint_dir)
+        if not files:
+            raise FileNotFoundError(
+                f"no {_STATE_FILE.format('*')} in {os.fspath(checkpoint_dir)}: nothing was saved "
+                "by save_to_dir() there"
+            )
+        self.restore(files[-1])
+
+
+def check_metric_and_mode(metric: Metric, mode: Mode) -> None:
+    """Checks the names of what to optimise.
+
+    Raises:
+        InvalidArgument: ``mode`` is not "min" or "max", or the lists do not match.
+    """
+    for one in mode if isinstance(mode, list | tuple) else [mode]:
+        if one not in (None, "min", "max"):
+            raise InvalidArgument("mode", f'must be "min" or "max", got {one!r}.')
+    for one in metric if isinstance(metric, list | tuple) else [metric]:
+        if one is not None and not isinstance(one, str):
+            raise InvalidArgument(
+                "metric", f"must be the name of a result, got {type(one).__name__}: {one!r}."
+            )
+    several = isinstance(metric, list | tuple), isinstance(mode, list | tuple)
+    if metric is None or mode is None or not any(several):
+        return
+    if several != (True, True) or len(metric) != len(mode):
+        raise InvalidArgument(
+            "mode", f"needs one entry per metric, got metric={metric!r} and mode={mode!r}."
+        )
+
+
+def metric_values(result: Mapping[str, Any] | None, metric: Metric) -> list[float] | None:
+    """The metric's values in a result, None if one of them is missing."""
+    names = [metric or DEFAULT_METRIC] if not isinstance(metric, list | tuple) else metric
+    if result is None or any(result.get(name) is None for name in names):
+        return None
+    return [float(result[name]) for name in names]
+
+
+def _state_files(directory: str | os.PathLike[str]) -> list[Path]:
+    files = Path(directory).glob(_STATE_FILE.format("*"))
+    return sorted(files, key=lambda path: (path.stat().st_mtime_ns, path.name))

@@ -1,0 +1,177 @@
+"""Trials from a searcher."""
+
+from __future__ import annotations
+
+import pickle
+import random
+import tempfile
+from pathlib import Path
+from typing import Any, Literal
+
+from prefect_tune.error import InvalidArgument, TuneError
+from prefect_tune.search.searcher import Metric, Mode, Searcher
+from prefect_tune.search.source import FINISHED, Finished, Suggestion
+from prefect_tune.search.wrapper import offer_properties
+from prefect_tune.space import (
+    SearchSpace,
+    check_num_samples,
+    format_tag,
+    is_variable,
+    leaves,
+    random_draw,
+)
+from prefect_tune.space.random import own_stream, set_stream_state, stream_state
+
+
+class SearcherSource:
+    """The suggestions of a searcher as trials.
+
+    A suggestion is merged into the experiment's space. What it leaves open (functions, and domains
+    a searcher knows nothing of) is computed and drawn here.
+
+    Args:
+        searcher: Makes the suggestions; it is offered the space, metric and mode.
+        space: The parsed search space.
+        num_samples: How many trials; -1 for as many as the searcher suggests.
+        metric: The caller's metric.
+        mode: The caller's mode.
+        seed: Decides ids; offered to the searcher.
+
+    Raises:
+        InvalidArgument: The space holds a grid, or is offered to a searcher that has a space.
+    """
+
+    lookahead = 1
+
+    def __init__(
+        self,
+        searcher: Searcher,
+        space: SearchSpace,
+        num_samples: int = 1,
+        metric: Metric = None,
+        mode: Mode = None,
+        seed: int | None = None,
+    ) -> None:
+        check_num_samples(num_samples)
+        _reject_grids(space, searcher)
+        self.searcher = searcher
+        self._space = space
+        self._num_samples = num_samples
+        self._ids = random.Random(seed)
+        self._stream = own_stream(seed)
+        self._draw = random_draw(self._stream)
+        self._count = 0
+        self._next_id = self._new_id()
+        self._live: set[str] = set()
+        self._finished = False
+        taken = offer_properties(searcher, metric, mode, space.space, seed=seed)
+        if space.variables and not taken:
+            raise InvalidArgument(
+                "param_space",
+                f"{type(searcher).__name__} has a search space of its own, or takes none, but the "
+                f"given space has variables ({', '.join(v.name for v in space.variables)}).",
+                "Give the space either to the searcher or to the experiment.",
+            )
+
+    @property
+    def wants_results(self) -> bool:
+        """Whether the searcher uses intermediate results."""
+        return self.searcher.wants_results
+
+    def next(self) -> Suggestion | Literal[Finished.FINISHED] | None:
+        """The next suggestion."""
+        if self._finished or self._count == self._num_samples:
+            return FINISHED
+        # An id that got no suggestion is used again, so that ids do not depend on timing.
+        trial_id = self._next_id
+        suggested = self.searcher.suggest(trial_id)
+        if suggested is None:
+            return None
+        if isinstance(suggested, str) and suggested == Searcher.FINISHED:
+            self._finished = True
+            return FINISHED
+        if not isinstance(suggested, dict):
+            raise TuneError(
+                f"{type(self.searcher).__name__}.suggest() must return a config dict, None or "
+                f"{Searcher.FINISHED!r}, got {type(suggested).__name__}: {suggested!r:.200}"
+            )
+        self._count += 1
+        self._live.add(trial_id)
+        self._next_id = self._new_id()
+        config = self._complete(suggested)
+        resolved = self._resolved(suggested, config)
+        tag = format_tag(self._count, resolved)
+        return Suggestion(trial_id, config, resolved, self._count, tag)
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Told to the searcher."""
+        if trial_id in self._live:
+            self.searcher.on_trial_result(trial_id, result)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Told to the searcher, once."""
+        if trial_id in self._live:
+            self._live.discard(trial_id)
+            self.searcher.on_trial_complete(trial_id, result=result, error=error)
+
+    def total(self) -> int | None:
+        """``num_samples``; None if endless."""
+        return None if self._num_samples < 0 else self._num_samples
+
+    def save_state(self) -> bytes:
+        """The searcher's state, as its own `save` writes it, and the counters."""
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / "searcher.pkl"
+            self.searcher.save(str(path))
+            saved = path.read_bytes()
+        own = (self._count, self._ids.getstate(), self._next_id, self._live, self._finished)
+        return pickle.dumps((own, stream_state(self._stream), saved))
+
+    def restore_state(self, state: bytes) -> None:
+        """Continues with the saved searcher."""
+        own, stream, saved = pickle.loads(state)
+        self._count, ids, self._next_id, self._live, self._finished = own
+        self._ids.setstate(ids)
+        set_stream_state(self._stream, stream)
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / "searcher.pkl"
+            path.write_bytes(saved)
+            self.searcher.restore(str(path))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({type(self.searcher).__name__})"
+
+    def _new_id(self) -> str:
+        return f"{self._ids.getrandbits(32):08x}"
+
+    def _complete(self, suggested: dict[str, Any]) -> dict[str, Any]:
+        merged = SearchSpace(_merge(self._space.space, suggested))
+        return next(merged.variants(self._draw))
+
+    def _resolved(self, suggested: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+        if not self._space.variables:
+            return leaves(suggested)
+        extra = {key: value for key, value in suggested.items() if key not in self._space.space}
+        return {**self._space.describe(config), **leaves(extra)}
+
+
+def _merge(base: dict[str, Any], suggested: dict[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for key, value in suggested.items():
+        below = base.get(key)
+        nested = isinstance(below, dict) and isinstance(value, dict) and not is_variable(below)
+        result[key] = _merge(below, value) if nested else value  # type: ignore[arg-type]
+    return result
+
+
+def _reject_grids(space: SearchSpace, searcher: Searcher) -> None:
+    grids = [variable.name for variable in space.walk() if variable.grid is not None]
+    if grids:
+        raise InvalidArgument(
+            "param_space",
+            f"grid_search at {', '.join(map(repr, grids))} cannot be used with "
+            f"{type(searcher).__name__}, which chooses the values itself.",
+            "Use tune.choice, or no search_alg for a grid.",
+        )

@@ -1,0 +1,89 @@
+"""Trials from random and grid search."""
+
+from __future__ import annotations
+
+import pickle
+import random
+from typing import Any, Literal
+
+from prefect_tune.search.basic_variant import BasicVariantGenerator
+from prefect_tune.search.source import FINISHED, Finished, Suggestion
+from prefect_tune.space import SearchSpace, format_tag
+
+_LOOKAHEAD = 64
+
+
+class VariantSource:
+    """The variants of a search space as trials.
+
+    Args:
+        generator: How to generate them.
+        space: The parsed search space.
+        num_samples: How many samples; -1 for endlessly many.
+        max_concurrent: Limit of unfinished trials; 0 for none.
+        seed: Decides ids, and the draws unless the generator has its own ``random_state``.
+
+    Raises:
+        ValueError: The first variant cannot be made (for example a circular `sample_from`), or a
+            preset names an unknown key.
+    """
+
+    lookahead = _LOOKAHEAD
+    wants_results = False
+
+    def __init__(
+        self,
+        generator: BasicVariantGenerator,
+        space: SearchSpace,
+        num_samples: int = 1,
+        max_concurrent: int = 0,
+        seed: int | None = None,
+    ) -> None:
+        self._stream = generator.variants(space, num_samples, seed)
+        self._max_concurrent = max_concurrent or generator.max_concurrent
+        self._prefix = f"{random.Random(seed).getrandbits(20):05x}"
+        self._count = 0
+        self._live: set[str] = set()
+        # What is wrong with the space is to be known before a trial starts.
+        start = self._stream.position()
+        next(self._stream, None)
+        self._stream.seek(start)
+
+    def next(self) -> Suggestion | Literal[Finished.FINISHED] | None:
+        """The next variant."""
+        if self._max_concurrent and len(self._live) >= self._max_concurrent:
+            return None
+        variant = next(self._stream, None)
+        if variant is None:
+            return FINISHED
+        index, self._count = self._count, self._count + 1
+        trial_id = f"{self._prefix}_{index:05d}"
+        if self._max_concurrent:
+            self._live.add(trial_id)
+        tag = format_tag(index, variant.resolved)
+        return Suggestion(trial_id, variant.config, variant.resolved, index, tag)
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Ignored: nothing is learnt."""
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Makes room under the concurrency limit."""
+        self._live.discard(trial_id)
+
+    def total(self) -> int | None:
+        """Number of variants; None if endless."""
+        return self._stream.total
+
+    def save_state(self) -> bytes:
+        """Position, ids and unfinished trials."""
+        return pickle.dumps((self._stream.position(), self._prefix, self._count, self._live))
+
+    def restore_state(self, state: bytes) -> None:
+        """Continues after the last variant that was taken."""
+        position, self._prefix, self._count, self._live = pickle.loads(state)
+        self._stream.seek(position)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._stream.total} variants)"

@@ -1,0 +1,105 @@
+"""Searchers that change how another searcher is asked or told."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from prefect_tune.error import InvalidArgument
+from prefect_tune.search.basic_variant import BasicVariantGenerator
+from prefect_tune.search.searcher import Metric, Mode, Searcher
+
+
+class SearcherWrapper(Searcher):
+    """Passes everything on to another searcher; subclasses override what they change.
+
+    Args:
+        searcher: The searcher to wrap.
+    """
+
+    def __init__(self, searcher: Searcher) -> None:
+        if isinstance(searcher, BasicVariantGenerator):
+            raise InvalidArgument(
+                "searcher",
+                f"a {type(self).__name__} cannot wrap a BasicVariantGenerator.",
+                "Use BasicVariantGenerator(max_concurrent=...) or num_samples instead.",
+            )
+        if not isinstance(searcher, Searcher):
+            raise InvalidArgument("searcher", f"must be a Searcher, got {searcher!r:.200}.")
+        super().__init__()
+        self.searcher = searcher
+
+    @property
+    def metric(self) -> Metric:
+        """The wrapped searcher's metric."""
+        return self.searcher.metric
+
+    @property
+    def mode(self) -> Mode:
+        """The wrapped searcher's mode."""
+        return self.searcher.mode
+
+    @property
+    def wants_results(self) -> bool:
+        """Whether the wrapped searcher uses intermediate results."""
+        return self.searcher.wants_results
+
+    def set_search_properties(
+        self, metric: Metric, mode: Mode, config: dict[str, Any], **spec: Any
+    ) -> bool:
+        """Offered to the wrapped searcher."""
+        return offer_properties(self.searcher, metric, mode, config, **spec)
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Asks the wrapped searcher."""
+        return self.searcher.suggest(trial_id)
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Told to the wrapped searcher."""
+        self.searcher.on_trial_result(trial_id, result)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Told to the wrapped searcher."""
+        self.searcher.on_trial_complete(trial_id, result=result, error=error)
+
+    def on_pause(self, trial_id: str) -> None:
+        """Told to the wrapped searcher."""
+        self.searcher.on_pause(trial_id)
+
+    def on_unpause(self, trial_id: str) -> None:
+        """Told to the wrapped searcher."""
+        self.searcher.on_unpause(trial_id)
+
+    def add_evaluated_point(
+        self,
+        parameters: dict[str, Any],
+        value: float,
+        error: bool = False,
+        pruned: bool = False,
+        intermediate_values: list[float] | None = None,
+    ) -> None:
+        """Told to the wrapped searcher."""
+        self.searcher.add_evaluated_point(parameters, value, error, pruned, intermediate_values)
+
+    def get_state(self) -> dict[str, Any]:
+        """The state of both."""
+        state = super().get_state()
+        del state["searcher"]
+        return {"wrapper": state, "searcher": self.searcher.get_state()}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continues both."""
+        super().set_state(state["wrapper"])
+        self.searcher.set_state(state["searcher"])
+
+
+def offer_properties(
+    searcher: Searcher, metric: Metric, mode: Mode, config: dict[str, Any], **spec: Any
+) -> bool:
+    """Calls `set_search_properties`, also of searchers written before it had ``**spec``."""
+    parameters = inspect.signature(searcher.set_search_properties).parameters.values()
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        spec = {}
+    return bool(searcher.set_search_properties(metric, mode, config, **spec))

@@ -1,0 +1,128 @@
+"""Domains of arbitrary values: one of a list, or whatever a function returns."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any, Self
+
+import numpy as np
+
+from prefect_tune.error import InvalidArgument
+from prefect_tune.space.domain import Domain
+from prefect_tune.space.random import RandomState
+from prefect_tune.space.samplers import Grid, Quantile, Uniform, linear_categorical
+
+
+class Categorical(Domain):
+    """One of a list of values, which may themselves hold domains."""
+
+    def __init__(self, categories: Iterable[Any]) -> None:
+        super().__init__()
+        self.categories = as_list("categories", categories)
+
+    def uniform(self) -> Self:
+        """A copy whose values are equally likely."""
+        return self._with_sampler(Uniform())
+
+    def grid(self) -> Self:
+        """A copy that is enumerated like `grid_search`."""
+        return self._with_sampler(Grid())
+
+    def is_valid(self, value: Any) -> bool:
+        """Whether ``value`` is one of the categories, or could come from one that holds domains."""
+        return any(could_be(category, value) for category in self.categories)
+
+    @property
+    def domain_str(self) -> str:
+        """The categories."""
+        return f"({self.categories})"
+
+    def linear_quantile(self) -> Quantile:
+        """Quantile that makes every category equally likely."""
+        return linear_categorical(self)
+
+    def __len__(self) -> int:
+        return len(self.categories)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.categories[index]
+
+
+class Function(Domain):
+    """A value computed by a function from the other values.
+
+    Args:
+        func: Called with a `SpecView` of the values drawn so far, or without arguments if it
+            takes none.
+    """
+
+    def __init__(self, func: Callable[..., Any]) -> None:
+        super().__init__()
+        if not callable(func):
+            raise InvalidArgument("func", f"must be callable, got {type(func).__name__}: {func!r}.")
+        self.func = func
+        self._takes_spec = _takes_argument(func)
+
+    def quantile(self) -> Quantile:
+        """Not available: the function, not a random number, decides."""
+        raise ValueError(f"{self!r} is computed, not drawn: call sample(config)")
+
+    def sample(self, config: Any = None, size: int = 1, random_state: RandomState = None) -> Any:
+        """Calls the function, ``size`` times; ``random_state`` is not used."""
+        values = [self.func(config) if self._takes_spec else self.func() for _ in range(size)]
+        return values[0] if size == 1 else values
+
+    def is_function(self) -> bool:
+        """Always True."""
+        return True
+
+    def is_valid(self, value: Any) -> bool:
+        """Always True: what the function returns is not known beforehand."""
+        return True
+
+    @property
+    def domain_str(self) -> str:
+        """The name of the function."""
+        return f"({getattr(self.func, '__name__', repr(self.func))})"
+
+
+def could_be(pattern: Any, value: Any) -> bool:
+    """Whether resolving the variables in ``pattern`` can give ``value``."""
+    if isinstance(pattern, Domain):
+        return pattern.is_valid(value)
+    if isinstance(pattern, dict) and isinstance(value, dict):
+        return pattern.keys() == value.keys() and all(
+            could_be(item, value[key]) for key, item in pattern.items()
+        )
+    if isinstance(pattern, list | tuple) and isinstance(value, list | tuple):
+        return len(pattern) == len(value) and all(map(could_be, pattern, value))
+    return pattern is value or bool(np.all(pattern == value))
+
+
+def as_list(name: str, values: Iterable[Any]) -> list[Any]:
+    """The values as a list, after checking that there are any.
+
+    Raises:
+        ValueError: ``values`` is a string, a mapping, not iterable, or empty.
+    """
+    if isinstance(values, str | bytes | dict) or not isinstance(values, Iterable):
+        raise InvalidArgument(
+            name, f"must be a list of values, got {type(values).__name__}: {values!r:.200}."
+        )
+    result = list(values)
+    if not result:
+        raise InvalidArgument(name, "must hold at least one value, got an empty list.")
+    return result
+
+
+def _takes_argument(func: Callable[..., Any]) -> bool:
+    try:
+        signature = inspect.signature(func)
+    except (TypeError, ValueError):  # some builtins do not tell their signature
+        return True
+    try:
+        signature.bind(None)
+    except TypeError:
+        return False
+    return True

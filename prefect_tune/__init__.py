@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from prefect_tune.reporters import CLIReporter, ProgressReporter
     from prefect_tune.resources import PlacementGroupFactory
     from prefect_tune.results import ExperimentAnalysis, Result, ResultGrid
-    from prefect_tune.tune import run
     from prefect_tune.schedulers import create_scheduler
     from prefect_tune.search import create_searcher
     from prefect_tune.space import (
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
         is_session_enabled,
         report,
     )
+    from prefect_tune.tune import run
     from prefect_tune.tuner import Tuner
 
 #: Where each public name lives.
@@ -93,8 +93,8 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = frozenset({"air", "schedulers", "search", "session", "space", "stopper", "suggest"})
 
 __all__ = [
-    "Callback",
     "CLIReporter",
+    "Callback",
     "CheckpointConfig",
     "ExperimentAnalysis",
     "FailureConfig",

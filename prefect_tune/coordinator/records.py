@@ -1,8 +1,9 @@
 """Events as journal records and back: JSON texts, one per event.
 
 A record is ``{"event": <class>, "time": ..., <fields>}``. Enumerations are their values,
-`Resources` is a list of pairs, bytes are base64. Reported results keep the JSON text that the trial wrote, so
-that nothing is encoded twice; NaN and infinity are therefore written as Python's json does.
+`Resources` is a list of pairs, bytes are base64. Reported results keep the JSON text that the trial
+wrote, so that nothing is encoded twice; NaN and infinity are therefore written as Python's json
+does.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from prefect_tune.coordinator.commands import (
     TellSearch,
 )
 from prefect_tune.coordinator.coordinator import Coordinator
-from prefect_tune.coordinator.events import Control, ControlReceived, Event, Tick
+from prefect_tune.coordinator.events import AttemptEnded, Control, ControlReceived, Event, Tick
 from prefect_tune.coordinator.records import TRANSIENT, encode_event
 from prefect_tune.engine.inbox import Inbox
 from prefect_tune.engine.launcher import AttemptLauncher
@@ -107,8 +107,16 @@ class Engine:
                 records.append(encode_event(event))
             commands += parts.coordinator.handle(event)
         parts.journal.append(records)
+        self._write_errors(events)
         self._carry_out(commands)
         parts.observers.end_step(parts.coordinator)
+
+    def _write_errors(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, AttemptEnded) and event.error is not None:
+                trial = self._parts.coordinator.table.get(event.trial_id)
+                if trial is not None:
+                    self._parts.directory.write_error(trial.relative_logdir, event.error)
 
     def _carry_out(self, commands: list[Command]) -> None:
         parts = self._parts

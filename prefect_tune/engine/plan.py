@@ -22,7 +22,8 @@ from prefect_tune.settings import TuneSettings
 from prefect_tune.stopper import Stopper, make_stopper
 from prefect_tune.storage.experiment_dir import local_root
 from prefect_tune.storage.layout import default_root, experiment_dir_name
-from prefect_tune.trainable.function import pack_trainable, validate_trainable
+from prefect_tune.trainable.function import validate_trainable
+from prefect_tune.trainable.packing import pack_trainable
 
 
 @dataclass

@@ -7,6 +7,7 @@ import os
 import socket
 from pathlib import Path
 
+from prefect_tune.coordinator.events import AttemptError
 from prefect_tune.error import ExperimentLocked, InvalidArgument, StorageError
 
 #: Holds the id of the run that uses the directory: a node that finds the same id shares the disk.
@@ -54,6 +55,21 @@ class ExperimentDir:
         except OSError as error:
             raise StorageError(f"cannot create the trial directory {path}: {error}") from error
         return path
+
+    def write_error(self, relative: str, error: AttemptError) -> None:
+        """Add a failure to a trial's ``error.txt``, and its exception as ``error.pkl``.
+
+        Raises:
+            StorageError: If they cannot be written.
+        """
+        path = self.make_trial_dir(relative)
+        try:
+            with open(path / "error.txt", "a", encoding="utf-8") as file:
+                file.write(f"{error.traceback or error}\n")
+            if error.pickled is not None:
+                (path / "error.pkl").write_bytes(error.pickled)
+        except OSError as problem:
+            raise StorageError(f"cannot write {path / 'error.txt'}: {problem}") from problem
 
     def close(self) -> None:
         """Release the lock."""

@@ -170,16 +170,11 @@ def test_odd_numbers_are_accepted_as_metric(value):
 
 
 def test_a_paused_trial_frees_its_slot_and_goes_on_later():
-    class PauseOnce(FIFOScheduler):
-        paused: set[str] = set()
-
+    class PauseFirst(FIFOScheduler):
         def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
-            if trial.trial_id in self.paused:
-                return self.CONTINUE
-            self.paused.add(trial.trial_id)
-            return self.PAUSE
+            return self.PAUSE if trial.attempt == 1 else self.CONTINUE
 
-    world = started(scheduler=PauseOnce(), cpus=1, samples=2)
+    world = started(scheduler=PauseFirst(), cpus=1, samples=2)
     assert world.of(Decide, world.report("t1", 1, awaiting=True))[0].action is Action.PAUSE
     world.end("t1", Outcome.PAUSED)
     assert world.status("t1") == "PAUSED"

@@ -26,10 +26,10 @@ def test_home_is_expanded(tmp_path, monkeypatch):
 
 def test_a_path_below_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InvalidArgument, match="storage_path.*cannot write"):
+    with pytest.raises(InvalidArgument, match=r"storage_path.*cannot write"):
         ExperimentDir(tmp_path / "file", "sweep", "id")
 
 
 def test_remote_storage_is_refused_in_words():
-    with pytest.raises(InvalidArgument, match="storage_path.*not supported"):
+    with pytest.raises(InvalidArgument, match=r"storage_path.*not supported"):
         ExperimentDir("s3://bucket/x", "sweep", "id")

@@ -1,0 +1,107 @@
+"""Wrong input: a clear error that names the argument, before any trial starts."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+
+import prefect_tune as tune
+from prefect_tune.error import (
+    ClusterError,
+    ExperimentLocked,
+    InvalidArgument,
+    InvalidTrainable,
+    MissingMetric,
+    PrefectUnavailable,
+)
+from prefect_tune.storage.experiment_dir import ExperimentDir
+
+from . import trainables
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("argument", "kwargs"),
+    [
+        ("mode", {"mode": "maximum", "metric": "score"}),
+        ("config", {"config": [1, 2]}),
+        ("config", {"config": 3}),
+        ("num_samples", {"num_samples": -2}),
+        ("num_samples", {"num_samples": 1.5}),
+        ("resources_per_trial", {"resources_per_trial": {"cpu": -1}}),
+        ("resources_per_trial", {"resources_per_trial": {"gpu": NAN}}),
+        ("resources_per_trial", {"resources_per_trial": {"cpu": "two"}}),
+        ("resources_per_trial", {"resources_per_trial": {"cpu": 64}}),
+        ("resources_per_trial", {"resources_per_trial": {"tpu": 1}}),
+        ("stop", {"stop": {"a": {"b": 1}}}),
+        ("stop", {"stop": 3}),
+        ("scheduler", {"scheduler": "no_such"}),
+        ("search_alg", {"search_alg": "no_such"}),
+        ("cluster", {"cluster": 42}),
+        ("isolation", {"isolation": "container"}),
+        ("max_failures", {"max_failures": -2}),
+        ("fail_fast", {"fail_fast": True, "max_failures": 2}),
+        ("callbacks", {"callbacks": [print]}),
+        ("name", {"name": "a/b"}),
+        ("verbose", {"verbose": 9}),
+    ],
+)
+def test_a_wrong_argument_is_named(sweep, tmp_path, argument, kwargs):
+    with pytest.raises(ValueError, match=argument):
+        sweep(trainables.quadratic, **{"config": {"x": 1}, **kwargs})
+    assert not any("result.json" in files for _, _, files in os.walk(tmp_path))
+
+
+def test_a_trainable_without_config(sweep):
+    with pytest.raises(InvalidTrainable, match="no_config"):
+        sweep(trainables.no_config)
+
+
+def test_a_lambda_that_cannot_be_pickled(sweep):
+    lock = threading.Lock()
+    with pytest.raises(InvalidTrainable, match="pickle"):
+        sweep(lambda config: lock.acquire(), config={})
+
+
+def test_a_metric_that_is_never_reported(sweep, monkeypatch):
+    with pytest.raises(MissingMetric, match="accuracy"):
+        sweep(trainables.wrong_metric, config={}, metric="acc", mode="max")
+    monkeypatch.setenv("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
+    assert sweep(trainables.wrong_metric, config={}, metric="acc", mode="max").trials
+
+
+def test_a_metric_that_is_no_number(sweep):
+    with pytest.raises(MissingMetric, match="'high'"):
+        sweep(trainables.text_metric, config={}, metric="acc", mode="max")
+
+
+def test_an_unreachable_cluster(sweep):
+    with pytest.raises(ClusterError, match=r"tcp://127\.0\.0\.1:1"):
+        sweep(trainables.quadratic, config={"x": 1}, cluster="tcp://127.0.0.1:1")
+
+
+def test_an_unreachable_prefect_api(sweep, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    with pytest.raises(PrefectUnavailable, match=r"http://127\.0\.0\.1:9/api"):
+        sweep(trainables.quadratic, config={"x": 1}, orchestrate=True)
+
+
+def test_a_storage_path_that_cannot_be_written(sweep, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InvalidArgument, match="storage_path"):
+        sweep(trainables.quadratic, config={"x": 1}, storage_path=str(tmp_path / "file"))
+
+
+def test_two_sweeps_with_one_name_at_once(sweep, tmp_path):
+    running = ExperimentDir(tmp_path, "taken", "other")
+    with pytest.raises(ExperimentLocked, match="name"):
+        sweep(trainables.quadratic, config={"x": 1}, name="taken")
+    running.close()
+
+
+def test_a_tuner_without_trainable():
+    with pytest.raises(InvalidArgument, match="trainable"):
+        tune.Tuner()

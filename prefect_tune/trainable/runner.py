@@ -15,6 +15,7 @@ from typing import Any
 
 import cloudpickle
 import numpy as np
+import numpy.random  # numpy would import it at its first use: in each trial, for 8 ms
 
 from prefect_tune.coordinator.events import AttemptError, Outcome
 from prefect_tune.trainable.attempt import AttemptContext, Channel

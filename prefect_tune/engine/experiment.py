@@ -154,12 +154,13 @@ class Experiment:
         plan = self.plan
         total = plan.source.total()
         reporter = make_reporter(
-            plan.run.verbose, plan.run.progress_reporter, metric=plan.metric, mode=plan.mode
+            plan.run.verbose,
+            plan.run.progress_reporter,
+            metric=plan.metric,
+            mode=plan.mode,
+            start_time=time.time(),
+            total_samples=total,
         )
-        if reporter is not None:
-            reporter.setup(
-                start_time=time.time(), total_samples=total, metric=plan.metric, mode=plan.mode
-            )
         info: dict[str, Any] = {
             "stop": plan.run.stop,
             "num_samples": plan.tune.num_samples,

@@ -17,7 +17,8 @@ from prefect_tune.execution.base import TrainableSource
 from prefect_tune.logger import default_loggers
 from prefect_tune.resources import Resources
 from prefect_tune.schedulers import FIFOScheduler, TrialScheduler, create_scheduler
-from prefect_tune.search.source import TrialSource, make_source
+from prefect_tune.search import make_source
+from prefect_tune.search.source import TrialSource
 from prefect_tune.settings import TuneSettings
 from prefect_tune.stopper import Stopper, make_stopper
 from prefect_tune.storage.experiment_dir import local_root

@@ -1,0 +1,231 @@
+"""The loop: journal first, then effects; errors end it in order."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prefect_tune.callback import Callback
+from prefect_tune.config import RunConfig, TuneConfig
+from prefect_tune.coordinator.commands import Decide, Kill, Launch
+from prefect_tune.coordinator.decision import Action
+from prefect_tune.coordinator.events import (
+    AttemptEnded,
+    CapacityChanged,
+    Event,
+    Node,
+    Outcome,
+    ResultReported,
+)
+from prefect_tune.coordinator.records import decode_event
+from prefect_tune.engine.experiment import Experiment
+from prefect_tune.engine.launcher import DirectLauncher
+from prefect_tune.engine.plan import make_plan
+from prefect_tune.engine.request import ExperimentRequest
+from prefect_tune.error import TuneError
+from prefect_tune.execution.base import Emit, ExperimentEnv, TrialPlace
+from prefect_tune.resources import Resources
+from prefect_tune.search import Searcher
+from prefect_tune.settings import load_settings
+from prefect_tune.storage.journal import JOURNAL_FILE, LocalJournal
+
+
+def trainable(config: dict[str, Any]) -> None:
+    """Never runs: the executor below makes the results up."""
+
+
+class InlineExecutor:
+    """Runs attempts in no time: results are events that are emitted as soon as they are asked for.
+
+    Args:
+        reports: How many results each attempt has.
+    """
+
+    def __init__(self, reports: int = 3) -> None:
+        self._reports = reports
+        self._emit: Emit | None = None
+        self.launched: list[Launch] = []
+        self.killed: list[Kill] = []
+        self.before_launch: Callable[[Launch], None] = lambda launch: None
+
+    def open(self, env: ExperimentEnv, emit: Emit) -> None:
+        self._emit = emit
+        emit(CapacityChanged(0.0, self.capacity()))
+
+    def capacity(self) -> tuple[Node, ...]:
+        return (Node("inline", Resources.of(CPU=2)),)
+
+    def emit(self, event: Event) -> None:
+        if self._emit is not None:
+            self._emit(event)
+
+    def launch(self, launch: Launch, place: TrialPlace) -> Future[AttemptEnded]:
+        self.before_launch(launch)
+        self.launched.append(launch)
+        self._report(launch.trial_id, launch.attempt, 1, launch.run_until)
+        return Future()
+
+    def _report(self, trial_id: str, attempt: int, seq: int, until: Any) -> None:
+        while seq <= self._reports:
+            result = {"training_iteration": seq, "loss": 1.0 / seq}
+            waits = until.reached(result)
+            self.emit(ResultReported(1.0, trial_id, attempt, seq, (result,), waits))
+            if waits:
+                return
+            seq += 1
+        self.emit(AttemptEnded(2.0, trial_id, attempt, Outcome.FINISHED))
+
+    def decide(self, decisions: Sequence[Decide]) -> None:
+        for d in decisions:
+            if d.action is Action.STOP:
+                self.emit(AttemptEnded(2.0, d.trial_id, d.attempt, Outcome.STOPPED))
+            elif d.seq:
+                self._report(d.trial_id, d.attempt, d.seq + 1, d.run_until)
+
+    def kill(self, kills: Sequence[Kill]) -> None:
+        self.killed += kills
+        for k in kills:
+            self.emit(AttemptEnded(3.0, k.trial_id, k.attempt, Outcome.STOPPED))
+
+    def dashboard(self) -> str | None:
+        return None
+
+    def close(self) -> None:
+        self._emit = None
+
+
+def experiment(
+    tmp_path: Path, executor: InlineExecutor, tune: TuneConfig | None = None, **run: Any
+) -> Experiment:
+    request = ExperimentRequest(
+        trainable,
+        {},
+        tune or TuneConfig(num_samples=5),
+        RunConfig(name="e", storage_path=str(tmp_path), verbose=0, **run),
+    )
+    result = Experiment(make_plan(request, load_settings()), executor)
+    result.open()
+    return result
+
+
+def run(one: Experiment) -> None:
+    one.run(DirectLauncher(one.executor))
+
+
+def test_runs_all_samples_and_journals_every_result(tmp_path):
+    one = experiment(tmp_path, InlineExecutor())
+    run(one)
+    assert [trial.status for trial in one.trials] == ["TERMINATED"] * 5
+    journal = LocalJournal(tmp_path / "e" / JOURNAL_FILE)
+    events = [decode_event(record) for record in list(journal.read())[1:]]
+    journal.close()
+    results = [event for event in events if isinstance(event, ResultReported)]
+    assert sum(len(event.results) for event in results) == 15
+    assert sum(isinstance(event, AttemptEnded) for event in events) == 5
+
+
+def test_what_led_to_a_launch_is_in_the_journal_before_it_happens(tmp_path):
+    executor = InlineExecutor()
+    one = experiment(tmp_path, executor)
+
+    def check(launch: Launch) -> None:
+        assert launch.trial_id in (tmp_path / "e" / JOURNAL_FILE).read_text()
+
+    executor.before_launch = check
+    run(one)
+    assert len(executor.launched) == 5
+
+
+def test_the_replayed_journal_gives_the_same_trials(tmp_path):
+    one = experiment(tmp_path, InlineExecutor(), stop={"training_iteration": 2})
+    run(one)
+    journal = LocalJournal(tmp_path / "e" / JOURNAL_FILE)
+    other = experiment(tmp_path / "other", InlineExecutor(), stop={"training_iteration": 2})
+    other.coordinator.handle(CapacityChanged(0.0, other.executor.capacity()))
+    for record in list(journal.read())[1:]:
+        other.coordinator.handle(decode_event(record))
+    journal.close()
+    other.close()
+    assert [(t.trial_id, t.status, t.results_seen) for t in other.trials] == [
+        (t.trial_id, t.status, t.results_seen) for t in one.trials
+    ]
+
+
+def test_a_callback_that_raises_is_named_and_ends_what_runs(tmp_path):
+    class Bad(Callback):
+        def on_trial_result(self, *args: Any, **info: Any) -> None:
+            raise ZeroDivisionError("oops")
+
+    executor = InlineExecutor(reports=10**6)
+    one = experiment(tmp_path, executor, callbacks=[Bad()], stop=lambda trial_id, result: False)
+    with pytest.raises(TuneError, match=r"Bad.*on_trial_result"):
+        run(one)
+    assert executor.killed
+
+
+def test_a_search_that_raises_is_named(tmp_path):
+    class Bad(Searcher):
+        def suggest(self, trial_id: str) -> dict[str, Any] | None:
+            raise RuntimeError("no idea")
+
+    one = experiment(tmp_path, InlineExecutor(), TuneConfig(search_alg=Bad(), num_samples=2))
+    with pytest.raises(TuneError, match="no idea"):
+        run(one)
+
+
+def test_a_slow_search_does_not_hold_up_reports(tmp_path):
+    asked_again, all_reported = threading.Event(), threading.Event()
+
+    class Slow(Searcher):
+        calls = 0
+
+        def suggest(self, trial_id: str) -> dict[str, Any] | None:
+            self.calls += 1
+            if self.calls == 2:
+                asked_again.set()
+                # Were reports to wait for this call, the first trial could never end meanwhile.
+                assert all_reported.wait(30)
+            return {"x": self.calls}
+
+        def on_trial_complete(self, trial_id: str, *args: Any, **kwargs: Any) -> None: ...
+
+    class Watch(Callback):
+        def on_trial_complete(self, *args: Any, **info: Any) -> None:
+            if asked_again.is_set():
+                all_reported.set()
+
+    executor = InlineExecutor()
+    executor.before_launch = lambda launch: None if executor.launched else wait(asked_again)
+    one = experiment(
+        tmp_path, executor, TuneConfig(search_alg=Slow(), num_samples=2), callbacks=[Watch()]
+    )
+    run(one)
+    assert len(one.trials) == 2
+
+
+def wait(event: threading.Event) -> None:
+    assert event.wait(30)
+
+
+def test_an_interrupted_run_keeps_its_results(tmp_path):
+    executor = InlineExecutor(reports=4)
+    one = experiment(tmp_path, executor, TuneConfig(num_samples=-1))
+
+    def interrupt(launch: Launch) -> None:
+        if len(executor.launched) == 6:
+            from prefect_tune.coordinator.events import Control, ControlReceived
+
+            one.inbox.put(ControlReceived(9.0, Control.INTERRUPT, reason="test"))
+
+    executor.before_launch = interrupt
+    run(one)
+    assert one.coordinator.finished
+    assert len(one.trials) >= 6
+    assert all(
+        (tmp_path / "e" / t.relative_logdir / "result.json").exists() for t in one.trials[:5]
+    )

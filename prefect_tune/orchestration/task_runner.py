@@ -37,7 +37,7 @@ class Ship(Protocol):
         ...
 
 
-class BodyTaskRunner(TaskRunner[PrefectConcurrentFuture[Any]]):
+class BodyTaskRunner(TaskRunner[PrefectFuture[Any]]):
     """Runs task bodies on a cluster and everything else about task runs in the flow process.
 
     Workers need neither Prefect nor a route to its API, and a task run costs a few milliseconds

@@ -1,0 +1,193 @@
+"""Runs a planned experiment as a flow run: what its record says, and when."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from prefect_tune.coordinator.coordinator import Coordinator
+from prefect_tune.coordinator.flatten import flatten
+from prefect_tune.coordinator.trial import AUTO_FILLED, ERROR, Trial
+from prefect_tune.engine.experiment import Experiment
+from prefect_tune.engine.launcher import AttemptLauncher
+from prefect_tune.engine.plan import ExperimentPlan
+from prefect_tune.orchestration.artifacts import ArtifactReporter, Snapshot
+from prefect_tune.orchestration.flow import Conclusion, Ending, ExperimentFlow, run_in_flow
+from prefect_tune.orchestration.server import PrefectApi
+from prefect_tune.reporters.columns import parameter_columns, user_metrics
+from prefect_tune.reporters.progress import Progress
+
+_LEADERS = 20
+_COLUMNS = 8
+
+
+def run_experiment_in_flow(
+    experiment: Experiment, api: PrefectApi | None = None
+) -> tuple[str, str | None]:
+    """Run an opened experiment to its end, recorded in Prefect.
+
+    Args:
+        experiment: The experiment.
+        api: What `start_server_early` returned.
+
+    Returns:
+        Id of the flow run and its page in the UI.
+
+    Raises:
+        PrefectUnavailable: If there is no API.
+        Exception: What ended the experiment early.
+    """
+    plan = experiment.plan
+    record = _Record(plan)
+
+    def body(launcher: AttemptLauncher) -> list[Trial]:
+        with ArtifactReporter() as artifacts:
+            try:
+                experiment.run(launcher, [record.listener(artifacts)])
+            finally:
+                artifacts.conclude(*record.final(experiment.trials))
+        return experiment.trials
+
+    def conclude(trials: list[Trial]) -> Conclusion:
+        received = experiment.interruption.signal
+        return record.conclusion(trials, None if received is None else received.name)
+
+    outcome = run_in_flow(
+        body,
+        ExperimentFlow(
+            name=f"tune-{plan.trainable.name}",
+            run_name=plan.name,
+            parameters=describe(plan),
+            executor=experiment.executor,
+            ship=getattr(experiment.executor, "submit_body", None),
+            max_task_runs=plan.settings.max_task_runs,
+        ),
+        conclude,
+        api,
+    )
+    return outcome.flow_run_id, outcome.flow_run_url
+
+
+def describe(plan: ExperimentPlan) -> dict[str, Any]:
+    """What the UI shows as the flow run's parameters: texts and numbers only."""
+    tune = plan.tune
+    return {
+        "trainable": f"{plan.trainable.module}:{plan.trainable.name}",
+        "metric": plan.metric,
+        "mode": plan.mode,
+        "num_samples": tune.num_samples,
+        "search": "random and grid" if tune.search_alg is None else _kind(tune.search_alg),
+        "scheduler": _kind(plan.scheduler),
+        "resources_per_trial": str(plan.resources),
+        "max_concurrent_trials": tune.max_concurrent_trials,
+        "max_failures": plan.failure.max_failures,
+        "seed": tune.seed,
+        "storage": f"{plan.root}/{plan.name}",
+    }
+
+
+class _Record:
+    """Turns trials into what the flow run shows."""
+
+    def __init__(self, plan: ExperimentPlan) -> None:
+        self._plan = plan
+        self._progress = Progress(plan.metric, plan.mode, plan.source.total())
+
+    def listener(self, artifacts: ArtifactReporter) -> Any:
+        """A listener for the engine that returns at once unless an update is due."""
+
+        def update(coordinator: Coordinator) -> None:
+            if artifacts.due:
+                artifacts.update(self.snapshot(coordinator.get_trials()))
+
+        return update
+
+    def snapshot(self, trials: list[Trial]) -> Snapshot:
+        """Where the experiment stands."""
+        progress = self._progress
+        progress.update(trials)
+        leaders = progress.ranked([trial for trial in trials if trial.last_result])[:_LEADERS]
+        parameters = dict(list(parameter_columns(leaders).items())[:_COLUMNS])
+        metrics = user_metrics(leaders, limit=_COLUMNS)
+        if progress.metric in metrics:
+            metrics.remove(progress.metric)
+        if progress.metric is not None:
+            metrics.insert(0, progress.metric)
+        return Snapshot(
+            done=len(progress.finished),
+            total=progress.total,
+            counts=progress.counts(),
+            rows=[self._row(trial, parameters, metrics) for trial in leaders],
+        )
+
+    def final(self, trials: list[Trial]) -> tuple[Snapshot, str]:
+        """The last snapshot and the summary in markdown."""
+        snapshot = self.snapshot(trials)
+        lines = [f"# {self._plan.name}", "", f"{snapshot}.", ""]
+        best = self._progress.best
+        if best is not None:
+            lines += [f"**Best {self._progress.metric}: {best.value:.6g}** ({best.trial})", ""]
+            lines += ["| parameter | value |", "|---|---|"]
+            lines += [f"| {k} | `{v}` |" for k, v in best.trial.evaluated_params.items()]
+            lines += [""]
+        failed = [trial for trial in trials if trial.status == ERROR]
+        if failed:
+            lines += ["## Errors", ""]
+            lines += [f"* {trial}: {trial.error}" for trial in failed[:_LEADERS]]
+            lines += [""]
+        lines += [f"Results: `{self._plan.root}/{self._plan.name}`"]
+        return snapshot, "\n".join(lines)
+
+    def conclusion(self, trials: list[Trial], interrupted_by: str | None) -> Conclusion:
+        """How the flow run ends."""
+        snapshot = self.snapshot(trials)
+        failed = sum(trial.status == ERROR for trial in trials)
+        message, data = f"{snapshot}", dict[str, Any](trials=len(trials), failed=failed)
+        best = self._progress.best
+        if best is not None:
+            config = ", ".join(f"{k}={_short(v)}" for k, v in best.trial.evaluated_params.items())
+            message = f"best {self._progress.metric}={best.value:.6g} with {config or '{}'}"
+            data |= {
+                "best_trial": str(best.trial),
+                "best_config": _jsonable(best.trial.evaluated_params.items()),
+                "best_metrics": _metrics(best.trial),
+            }
+        if interrupted_by is not None:
+            return Conclusion(Ending.INTERRUPTED, f"{interrupted_by} received; {message}", data)
+        if trials and failed == len(trials):
+            error = next(trial.error for trial in trials if trial.status == ERROR)
+            return Conclusion(Ending.FAILED, f"all {failed} trials failed: {error}", data)
+        return Conclusion(Ending.COMPLETED, message, data)
+
+    @staticmethod
+    def _row(trial: Trial, parameters: dict[str, str], metrics: list[str]) -> dict[str, Any]:
+        flat = flatten(trial.last_result)
+        row: dict[str, Any] = {"trial": str(trial), "status": trial.status}
+        row |= {name: flat.get(name) for name in metrics}
+        row |= {head: trial.evaluated_params.get(name) for name, head in parameters.items()}
+        row["iterations"] = flat.get("training_iteration")
+        row["seconds"] = round(flat.get("time_total_s") or 0.0, 2)
+        return row
+
+
+def _kind(thing: Any) -> str:
+    return thing if isinstance(thing, str) else type(thing).__name__
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _metrics(trial: Trial) -> dict[str, Any]:
+    flat = flatten(trial.last_result)
+    return _jsonable((k, v) for k, v in flat.items() if k not in AUTO_FILLED and k[:7] != "config/")
+
+
+def _jsonable(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    plain: dict[str, Any] = {}
+    for key, value in items:
+        keep = value is None or isinstance(value, (bool, int, str))
+        finite = isinstance(value, float) and math.isfinite(value)
+        plain[key] = value if keep or finite else str(value)
+    return plain

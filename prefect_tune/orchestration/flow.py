@@ -1,0 +1,294 @@
+"""An experiment as a Prefect flow run with a coordinator task, called like a function."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from prefect import Flow, Task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, StateType
+from prefect.context import FlowRunContext, SyncClientContext
+from prefect.states import Cancelled, Completed, Crashed, Failed
+from prefect.utilities.urls import url_for
+
+from prefect_tune.engine.launcher import AttemptLauncher
+from prefect_tune.execution.base import Executor
+from prefect_tune.orchestration.flush import await_final_states, flush_events
+from prefect_tune.orchestration.launcher import PrefectLauncher
+from prefect_tune.orchestration.server import PrefectApi, start_server_early
+from prefect_tune.orchestration.task_runner import BodyTaskRunner, Ship
+
+T = TypeVar("T")
+_logger = logging.getLogger("prefect_tune")
+
+#: Seconds a flow run waits for its record to arrive at an embedded server, which ends with us ...
+_FLUSH_EMBEDDED = 30.0
+#: ... and at a lasting one, which goes on recording after we have left.
+_FLUSH_LASTING = 5.0
+
+_is_experiment: ContextVar[bool] = ContextVar("prefect_tune_flow_is_experiment", default=False)
+
+
+class Ending(Enum):
+    """How an experiment ended, for its flow run."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"  #: by a signal or from the UI; can be resumed
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """What the flow run says at its end.
+
+    Attributes:
+        ending: Decides the type of its state.
+        message: Its state's message, one line or a few.
+        data: Its result: small and JSON-able, e.g. best config and metrics.
+    """
+
+    ending: Ending
+    message: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentFlow:
+    """How an experiment appears as a flow run.
+
+    Attributes:
+        name: Name of the flow, e.g. ``tune-train_digits``.
+        run_name: Name of the flow run: the experiment's name.
+        parameters: What the UI shows as parameters; JSON-able. Never callables: the server would
+            turn them into ``{}``.
+        executor: Runs the trials.
+        ship: Runs the bodies of other tasks, see `BodyTaskRunner`; None if there are none.
+        max_task_runs: How many attempts are recorded as task runs.
+    """
+
+    name: str
+    run_name: str
+    parameters: Mapping[str, Any]
+    executor: Executor
+    ship: Ship | None = None
+    max_task_runs: int = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class FlowOutcome(Generic[T]):
+    """What came of an experiment.
+
+    Attributes:
+        value: What the body returned.
+        flow_run_id: Id of the flow run.
+        flow_run_url: Its page in the UI, if there is a UI.
+    """
+
+    value: T
+    flow_run_id: str
+    flow_run_url: str | None
+
+
+@contextlib.contextmanager
+def current_flow_is_experiment() -> Iterator[None]:
+    """Let the next experiment inside use the surrounding flow run instead of making one below it.
+
+    For flows whose only purpose is one experiment.
+    """
+    token = _is_experiment.set(True)
+    try:
+        yield
+    finally:
+        _is_experiment.reset(token)
+
+
+def run_in_flow(
+    body: Callable[[AttemptLauncher], T],
+    flow: ExperimentFlow,
+    conclude: Callable[[T], Conclusion],
+    api: PrefectApi | None = None,
+) -> FlowOutcome[T]:
+    """Call `body` in the calling thread, inside a coordinator task of a flow run.
+
+    Inside of a flow, sync or async, the flow run is a subflow; with a running event loop, as in a
+    notebook, it blocks that loop as any function does. Neither what `body` takes nor what it
+    returns or raises passes through Prefect.
+
+    Args:
+        body: Runs the experiment with a launcher whose attempts become task runs. Outages of the
+            API during its run do not reach it.
+        flow: How the experiment appears.
+        conclude: Makes the flow run's final state from what `body` returned.
+        api: What `start_server_early` returned.
+
+    Raises:
+        PrefectUnavailable: If there is no API, before `body` is called.
+        BaseException: What `body` raised, unchanged.
+    """
+    api = api or start_server_early()
+    api.wait_ready(_logger.warning)
+    run = _Run(body, flow, conclude, embedded=api.embedded)
+    with api.in_effect():
+        if _is_experiment.get() and FlowRunContext.get() is not None:
+            with _not_nested():
+                run.inside_flow()
+        else:
+            run.as_flow()
+    return run.outcome()
+
+
+@contextlib.contextmanager
+def _not_nested() -> Iterator[None]:
+    token = _is_experiment.set(False)
+    try:
+        yield
+    finally:
+        _is_experiment.reset(token)
+
+
+class _Run(Generic[T]):
+    """One call of `run_in_flow`: carries the body in and its outcome out, past Prefect."""
+
+    def __init__(
+        self,
+        body: Callable[[AttemptLauncher], T],
+        flow: ExperimentFlow,
+        conclude: Callable[[T], Conclusion],
+        embedded: bool,
+    ) -> None:
+        self._body = body
+        self._flow = flow
+        self._conclude = conclude
+        self._flush_seconds = _FLUSH_EMBEDDED if embedded else _FLUSH_LASTING
+        self._values: list[T] = []
+        self._error: Exception | None = None
+        self._conclusion: Conclusion | None = None
+        self._flow_run_id: UUID | None = None
+        self._recorded = 0
+        self._flow_run_url: str | None = None
+
+    def as_flow(self) -> None:
+        """Make a flow run and run the experiment in it."""
+        parameters = dict(self._flow.parameters)
+
+        def experiment(**parameters: Any) -> State[Any]:
+            return self.inside_flow()
+
+        # Parameters by name: Prefect would show those of ** as one nested dictionary.
+        experiment.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in parameters]
+        )
+        prefect_flow = Flow(
+            experiment,
+            name=self._flow.name,
+            flow_run_name=self._flow.run_name.replace("{", "(").replace("}", ")"),
+            description="A hyper-parameter sweep.",
+            task_runner=BodyTaskRunner(self._flow.ship or _no_bodies),
+            validate_parameters=False,
+            log_prints=False,
+        )
+        try:
+            prefect_flow(**parameters, return_state=True)
+        except Exception:
+            if not self._values and self._error is None:
+                raise
+            # The sweep is over and its results are safe: a record that fails now is a pity only.
+            _logger.warning("Prefect could not record the end of the flow run.", exc_info=True)
+
+    def inside_flow(self) -> State[Any]:
+        """Run the experiment in the current flow run; gives the state that flow run should end in.
+
+        Never raises an `Exception` of the body: Prefect would pickle and store it.
+        """
+        context = FlowRunContext.get()
+        if context is None or context.flow_run is None:
+            raise RuntimeError("no flow run is active")
+        self._flow_run_id = flow_run_id = context.flow_run.id
+        self._flow_run_url = url_for(context.flow_run)
+        coordinator = Task(
+            self._coordinate,
+            name="coordinator",
+            task_run_name="coordinator",
+            persist_result=False,
+            cache_policy=NO_CACHE,
+        )
+        try:
+            coordinator(return_state=True)
+        finally:
+            self._settle(flow_run_id)
+        return self._final_state(flow_run_id)
+
+    def outcome(self) -> FlowOutcome[T]:
+        """What came of it, or the error."""
+        if self._error is not None:
+            raise self._error
+        if not self._values:
+            raise RuntimeError("the flow run ended before the experiment began")
+        return FlowOutcome(self._values[0], str(self._flow_run_id), self._flow_run_url)
+
+    def _coordinate(self) -> State[Any]:
+        with BodyTaskRunner(self._flow.ship or _no_bodies) as runner:
+            launcher = PrefectLauncher(self._flow.executor, runner, self._flow.max_task_runs)
+            try:
+                value = self._body(launcher)
+                self._conclusion = self._conclude(value)
+                self._values.append(value)
+            except Exception as error:
+                self._error = error
+                self._conclusion = Conclusion(Ending.FAILED, f"{type(error).__name__}: {error}")
+            finally:
+                self._recorded = launcher.recorded
+        return self._final_state(None)
+
+    def _final_state(self, flow_run_id: UUID | None) -> State[Any]:
+        """A new state, for the flow run with this id or else for the coordinator."""
+        conclusion = self._conclusion
+        if conclusion is None:
+            return Crashed(message="the coordinator did not run to its end")
+        match conclusion.ending:
+            case Ending.COMPLETED:
+                return Completed(message=conclusion.message, data=conclusion.data)
+            case Ending.FAILED:
+                return Failed(message=conclusion.message)
+            case Ending.INTERRUPTED:
+                if flow_run_id is not None and _is_cancelling(flow_run_id):
+                    return Cancelled(message=conclusion.message)
+                return Crashed(name="Interrupted", message=conclusion.message)
+
+    def _settle(self, flow_run_id: UUID) -> None:
+        """Have the record arrive before the flow run says that it is over."""
+        try:
+            if not flush_events(self._flush_seconds):
+                _logger.warning("Not all Prefect events could be sent; some trials may be missing.")
+                return
+            with SyncClientContext.get_or_create() as context:
+                missing = await_final_states(
+                    context.client, flow_run_id, self._recorded + 1, self._flush_seconds
+                )
+            if missing and self._flush_seconds == _FLUSH_EMBEDDED:
+                _logger.warning("Prefect has not yet recorded the end of %d task runs.", missing)
+        except Exception:
+            _logger.warning("Prefect does not answer; its record may be incomplete.", exc_info=True)
+
+
+def _is_cancelling(flow_run_id: UUID) -> bool:
+    """True if somebody has asked to cancel the flow run, which then signals its process."""
+    try:
+        with SyncClientContext.get_or_create() as context:
+            state = context.client.read_flow_run(flow_run_id).state
+    except Exception:
+        _logger.debug("The state of the flow run could not be read.", exc_info=True)
+        return False
+    return state is not None and state.type is StateType.CANCELLING
+
+
+def _no_bodies(*_: Any) -> Any:
+    raise RuntimeError("this flow has no cluster for the bodies of other tasks")

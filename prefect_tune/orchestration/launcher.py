@@ -1,0 +1,82 @@
+"""Attempts launched on the executor and recorded as Prefect task runs."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import time
+from concurrent.futures import Future
+
+from prefect_tune.coordinator.commands import Launch
+from prefect_tune.coordinator.events import AttemptEnded
+from prefect_tune.execution.base import Executor, TrialPlace
+from prefect_tune.orchestration.task_runner import BodyTaskRunner
+from prefect_tune.orchestration.trial_task import (
+    Attempt,
+    silence_trial_engines,
+    task_run_name,
+    trial_task,
+)
+
+_logger = logging.getLogger("prefect_tune")
+
+
+class PrefectLauncher:
+    """Launches attempts, each of which becomes a task run of the surrounding coordinator task.
+
+    To be made inside the coordinator task. The attempt starts first and its task run follows it:
+    Prefect may be slow or dead without any trial starting a moment later.
+
+    Args:
+        executor: Runs the attempts.
+        runner: Runs the task engines; a started one, which this launcher finishes.
+        max_task_runs: How many attempts are recorded; Prefect's graphs end at 10,000 nodes and
+            get hard to read long before.
+    """
+
+    def __init__(self, executor: Executor, runner: BodyTaskRunner, max_task_runs: int) -> None:
+        self._executor = executor
+        self._runner = runner
+        self._max_task_runs = max_task_runs
+        self._context = contextvars.copy_context()
+        self._recording = max_task_runs > 0
+        self.recorded = 0
+        silence_trial_engines()
+
+    def launch(self, launch: Launch, place: TrialPlace) -> None:
+        """Start an attempt and have its task run follow it."""
+        ended = self._executor.launch(launch, place)
+        if not self._recording:
+            return
+        if self.recorded >= self._max_task_runs:
+            self._recording = False
+            _logger.info(
+                "%d task runs are shown; further trials appear in the leaderboard artifact only "
+                "(PREFECT_TUNE_MAX_TASK_RUNS sets how many).",
+                self.recorded,
+            )
+            return
+        try:
+            self._record(launch, place, ended)
+        except Exception:
+            self._recording = False
+            _logger.warning(
+                "Prefect does not take further task runs; the sweep goes on without.", exc_info=True
+            )
+
+    def close(self, timeout: float) -> None:
+        """Wait until the task runs of attempts that have ended are final too."""
+        started = time.monotonic()
+        if not self._runner.finish(timeout):
+            _logger.warning(
+                "Some task runs are not final after %.1f s; they may be shown as running.",
+                time.monotonic() - started,
+            )
+
+    def _record(self, launch: Launch, place: TrialPlace, ended: Future[AttemptEnded]) -> None:
+        parameters = {
+            "name": task_run_name(launch),
+            "attempt": Attempt(ended, place.experiment_tag),
+        }
+        self._runner.submit_here(trial_task, parameters, self._context)
+        self.recorded += 1

@@ -1,0 +1,104 @@
+"""A trial attempt as a Prefect task run."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import Future
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Crashed, Failed
+
+from prefect_tune.coordinator.commands import Launch
+from prefect_tune.coordinator.events import AttemptEnded, AttemptError, Outcome
+
+_TASK_NAME = "trial"
+_LONGEST_MESSAGE = 8_000
+
+
+class Attempt:
+    """An attempt that has been launched, on its way through a task engine.
+
+    Deliberately not a collection or a dataclass: Prefect would walk through it.
+
+    Args:
+        ended: Resolves when the attempt is over.
+        tag: The trial's experiment tag, e.g. ``3_lr=0.1``.
+    """
+
+    def __init__(self, ended: Future[AttemptEnded], tag: str) -> None:
+        self.ended = ended
+        self.tag = tag
+
+
+def task_run_name(launch: Launch) -> str:
+    """What an attempt is called in the UI: the trial's name, and which attempt after the first."""
+    return launch.name if launch.attempt == 1 else f"{launch.name} attempt {launch.attempt}"
+
+
+@task(
+    name=_TASK_NAME,
+    task_run_name="{name}",
+    persist_result=False,
+    cache_policy=NO_CACHE,
+    log_prints=False,
+)
+async def trial_task(name: str, attempt: Attempt) -> State[None]:
+    """Last as long as the attempt does, and end as it ended."""
+    try:
+        ended = await asyncio.wrap_future(attempt.ended)
+    except Exception as error:
+        return Crashed(message=f"the attempt could not be followed: {error!r}")
+    return attempt_state(ended, attempt.tag)
+
+
+def attempt_state(ended: AttemptEnded, tag: str) -> State[None]:
+    """The final state of an attempt's task run.
+
+    Args:
+        ended: How the attempt ended.
+        tag: The trial's experiment tag, shown with attempts that did not fail.
+    """
+    match ended.outcome:
+        case Outcome.FINISHED:
+            return Completed(message=tag or None)
+        case Outcome.STOPPED:
+            return Completed(name="Stopped", message=f"stopped early; {tag}".rstrip("; "))
+        case Outcome.PAUSED:
+            return Completed(name="Paused", message=f"goes on in another attempt; {tag}")
+        case Outcome.FAILED:
+            return Failed(message=_explain(ended.error))
+        case Outcome.LOST:
+            return Crashed(message=_explain(ended.error))
+
+
+def _explain(error: AttemptError | None) -> str:
+    if error is None:
+        return "no reason given"
+    text = str(error)
+    if error.exit_code is not None:
+        text += f" (exit code {error.exit_code})"
+    if error.traceback:
+        text += f"\n\n{error.traceback}"
+    # Tracebacks are read from their end.
+    return text if len(text) <= _LONGEST_MESSAGE else f"... {text[-_LONGEST_MESSAGE:]}"
+
+
+class _SkipTrials(logging.Filter):
+    """Drops what task engines say about trials.
+
+    The sweep has its own reports, the states carry the errors, and thousands of lines "Finished in
+    state Completed()" would bury both, besides the cost of sending each to the API.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return getattr(record, "task_name", None) != _TASK_NAME
+
+
+def silence_trial_engines() -> None:
+    """Keep the task engine's own lines about trials out of the log; does it once."""
+    logger = logging.getLogger("prefect.task_runs")
+    if not any(isinstance(known, _SkipTrials) for known in logger.filters):
+        logger.addFilter(_SkipTrials())

@@ -1,0 +1,5 @@
+"""Ray Tune's import path of the progress reporters."""
+
+from prefect_tune.reporters import CLIReporter, JupyterNotebookReporter, ProgressReporter
+
+__all__ = ["CLIReporter", "JupyterNotebookReporter", "ProgressReporter"]

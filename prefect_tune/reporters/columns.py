@@ -1,0 +1,88 @@
+"""Which columns a table of trials has, and how values look in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from prefect_tune.coordinator.flatten import flatten
+from prefect_tune.coordinator.trial import AUTO_FILLED, Trial
+
+#: Shown if reported, under these headings.
+DEFAULT_METRICS = {
+    "training_iteration": "iter",
+    "time_total_s": "total time (s)",
+    "mean_accuracy": "acc",
+    "mean_loss": "loss",
+    "episode_reward_mean": "reward",
+}
+Columns = dict[str, str]
+
+
+def as_columns(given: Mapping[str, str] | Sequence[str] | None) -> Columns:
+    """Column name -> heading, from what a user gave: a dict, or a list of names."""
+    if given is None:
+        return {}
+    return dict(given) if isinstance(given, Mapping) else {name: name for name in given}
+
+
+def parameter_columns(trials: Iterable[Trial]) -> Columns:
+    """The searched parameters of the trials, headed by the last part of their path.
+
+    Parameters whose last part is the same keep the whole path.
+    """
+    names = dict.fromkeys(name for trial in trials for name in trial.evaluated_params)
+    short = [str(name).rpartition("/")[2] for name in names]
+    return {
+        name: last if short.count(last) == 1 else str(name)
+        for name, last in zip(names, short, strict=True)
+    }
+
+
+def user_metrics(trials: Iterable[Trial], limit: int | None = None) -> list[str]:
+    """Names of the numbers that the trials themselves report, in order of appearance.
+
+    Args:
+        trials: Where to look.
+        limit: How many names at most.
+    """
+    known: dict[str, None] = {}
+    for trial in trials:
+        for name, value in flatten(trial.last_result).items():
+            if name in AUTO_FILLED or name in DEFAULT_METRICS:
+                continue
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                known[name] = None
+        if limit is not None and len(known) >= limit:
+            break
+    return list(known)[:limit]
+
+
+def show(value: Any, max_length: int = 20) -> str:
+    """A value as a cell: numbers with four digits, everything else cut to a length."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, int):
+        return str(value) if abs(value) < 10**9 else f"{value:.4g}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    text = str(value)
+    return text if len(text) <= max_length else "…" + text[1 - max_length :]
+
+
+def show_parameters(trial: Trial, max_length: int = 20) -> str:
+    """The searched parameters of a trial on one line: ``lr=0.01, units=64``."""
+    names = parameter_columns([trial])
+    return ", ".join(
+        f"{heading}={show(trial.evaluated_params[name], max_length)}"
+        for name, heading in names.items()
+    )
+
+
+def show_duration(seconds: float) -> str:
+    """Seconds as h:mm:ss."""
+    minutes, second = divmod(max(0, int(seconds)), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}"

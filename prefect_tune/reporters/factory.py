@@ -1,0 +1,59 @@
+"""Which reporter an experiment gets."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from prefect_tune.error import InvalidArgument
+from prefect_tune.reporters.base import ProgressReporter
+
+DEFAULT_VERBOSE = 2
+
+
+def make_reporter(
+    verbose: int | None = None,
+    progress_reporter: ProgressReporter | None = None,
+    metric: str | None = None,
+    mode: str | None = None,
+    **setup: Any,
+) -> ProgressReporter | None:
+    """Choose how progress is shown and set the reporter up.
+
+    Args:
+        verbose: 0 nothing, 1 the status, 2 and brief results, 3 and full results; None is 2.
+        progress_reporter: The user's own; then `verbose` only matters if it is 0.
+        metric: The metric that is optimised.
+        mode: ``min`` or ``max``.
+        setup: Further arguments of `ProgressReporter.setup`: `start_time`, `total_samples`.
+
+    Returns:
+        A live table on a terminal, lines of text elsewhere, None if nothing is to be shown.
+
+    Raises:
+        InvalidArgument: If an argument has another type or value.
+    """
+    level = DEFAULT_VERBOSE if verbose is None else verbose
+    if isinstance(level, bool) or not isinstance(level, int) or not 0 <= level <= 3:
+        raise InvalidArgument("verbose", f"got {verbose!r}.", "It is 0, 1, 2 or 3.")
+    if progress_reporter is not None and not isinstance(progress_reporter, ProgressReporter):
+        raise InvalidArgument(
+            "progress_reporter",
+            f"got {type(progress_reporter).__name__}.",
+            "Give a ProgressReporter, e.g. CLIReporter().",
+        )
+    if level == 0:
+        return None
+    reporter = progress_reporter or _automatic(level)
+    reporter.setup(metric=metric, mode=mode, **setup)
+    return reporter
+
+
+def _automatic(verbose: int) -> ProgressReporter:
+    if sys.stdout is not None and sys.stdout.isatty():
+        from prefect_tune.reporters.live import LiveReporter
+
+        return LiveReporter(verbose)
+    from prefect_tune.reporters.plain import PlainReporter
+
+    return PlainReporter(verbose)

@@ -1,0 +1,209 @@
+"""Progress on a terminal: a status block that is redrawn in place."""
+
+from __future__ import annotations
+
+import atexit
+import time
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from prefect_tune.coordinator.flatten import flatten
+from prefect_tune.coordinator.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED, Trial
+from prefect_tune.reporters.base import ProgressReporter
+from prefect_tune.reporters.columns import (
+    parameter_columns,
+    show,
+    show_duration,
+    show_parameters,
+    user_metrics,
+)
+from prefect_tune.reporters.progress import Progress
+
+_MIN_INTERVAL_S = 0.25
+_SHARE = 0.02  # of the time, at most, goes into drawing
+_STYLES = {
+    RUNNING: "cyan",
+    PAUSED: "yellow",
+    PENDING: "dim",
+    TERMINATED: "green",
+    ERROR: "bold red",
+}
+_LINES_AROUND_TABLE = 9
+_MAX_ROWS = 12
+_WIDE = 110
+
+
+class LiveReporter(ProgressReporter):
+    """A progress bar, counts, resources, the best trial and a table of the latest trials.
+
+    It is redrawn at most four times a second, and less often if drawing is slow. What other code
+    prints meanwhile appears above it.
+
+    Args:
+        verbose: 1 leaves the table out, 2 shows it with the metric, 3 with all metrics.
+        console: Where to draw; None is standard output.
+    """
+
+    def __init__(self, verbose: int = 2, console: Console | None = None) -> None:
+        self._verbose = verbose
+        self._console = console or Console()
+        self._progress = Progress()
+        self._start = time.time()
+        self._next_report = 0.0
+        self._live: Live | None = None
+
+    def setup(
+        self,
+        start_time: float | None = None,
+        total_samples: int | None = None,
+        metric: str | None = None,
+        mode: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """See `ProgressReporter.setup`."""
+        self._start = time.time() if start_time is None else start_time
+        self._progress = Progress(metric, mode, total_samples)
+
+    def should_report(self, trials: list[Trial], done: bool = False) -> bool:
+        """True when enough time has passed."""
+        return done or time.monotonic() >= self._next_report
+
+    def report(self, trials: list[Trial], done: bool, *sys_info: str) -> None:
+        """Redraw; the last report stays on the screen."""
+        began = time.monotonic()
+        self._progress.update(trials)
+        live = self._live or self._open()
+        live.update(self._block(done, sys_info), refresh=True)
+        if done:
+            self.close()
+        cost = time.monotonic() - began
+        self._next_report = began + max(_MIN_INTERVAL_S, cost / _SHARE)
+
+    def close(self) -> None:
+        """Give the terminal back; what was drawn last stays."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+            atexit.unregister(self.close)
+
+    def _open(self) -> Live:
+        live = self._live = Live(
+            console=self._console, auto_refresh=False, vertical_overflow="crop"
+        )
+        live.start()
+        # A live display hides the cursor; it must come back however the program ends.
+        atexit.register(self.close)
+        return live
+
+    def _block(self, done: bool, sys_info: tuple[str, ...]) -> RenderableType:
+        parts: list[RenderableType] = [self._headline(done), self._counts()]
+        if not done:
+            parts += [Text(line, style="dim", no_wrap=True) for line in sys_info if line]
+        best = self._best()
+        if best is not None:
+            parts.append(best)
+        rows = self._rows(done) if self._verbose >= 2 else []
+        if rows:
+            parts.append(self._table(rows, done))
+        return Group(*parts)
+
+    def _headline(self, done: bool) -> RenderableType:
+        progress = self._progress
+        elapsed = time.time() - self._start
+        ended = len(progress.finished)
+        grid = Table.grid(padding=(0, 1))
+        if progress.total is None:
+            bar: RenderableType = Text(f"{ended} trials ended", style="bold")
+        else:
+            width = max(10, min(40, self._console.width - 45))
+            bar = ProgressBar(total=max(1, progress.total), completed=ended, width=width)
+        texts = [] if progress.total is None else [f"{ended}/{progress.total} trials"]
+        texts.append(show_duration(elapsed))
+        remaining = None if done else progress.remaining_s(elapsed)
+        if remaining is not None:
+            texts.append(f"about {show_duration(remaining)} to go")
+        grid.add_row(bar, Text(" · ".join(texts), no_wrap=True))
+        return grid
+
+    def _counts(self) -> Text:
+        text = Text(no_wrap=True)
+        for status, number in self._progress.counts().items():
+            if text:
+                text.append("  ")
+            text.append(f"{number} {status.lower()}", style=_STYLES[status])
+        return text
+
+    def _best(self) -> Text | None:
+        best = self._progress.best
+        if best is None:
+            return None
+        text = Text("best ", style="dim", no_wrap=True, overflow="ellipsis")
+        text.append(f"{self._progress.metric}={show(best.value)}", style="bold")
+        text.append(f"  {self._name(best.trial)}", style="default")
+        text.append(f"  {show_parameters(best.trial)}")
+        return text
+
+    def _rows(self, done: bool) -> list[Trial]:
+        """At the end the best trials, before it those that run and then the latest to end."""
+        space = max(3, min(_MAX_ROWS, self._console.height - _LINES_AROUND_TABLE))
+        progress = self._progress
+        if done:
+            return progress.ranked(progress.finished + progress.live)[:space]
+        running = [trial for trial in progress.live if trial.status != PENDING]
+        latest = progress.finished[-space:][::-1]
+        # Some of the finished ones stay in sight even when many trials run at once.
+        room = max(space - len(latest), (space + 1) // 2)
+        return [*running[:room], *latest][:space]
+
+    def _name(self, trial: Trial) -> str:
+        wide = self._console.width >= _WIDE or trial.custom_name is not None
+        return str(trial) if wide else trial.trial_id
+
+    def _table(self, trials: list[Trial], done: bool) -> Table:
+        metrics = self._metrics(trials)
+        parameters = self._fitting_parameters(trials, len(metrics))
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+        table.add_column("trial", no_wrap=True)
+        table.add_column("status", no_wrap=True)
+        for heading in parameters.values():
+            table.add_column(heading, no_wrap=True, justify="right", overflow="ellipsis")
+        for heading in ("iter", "time (s)", *metrics):
+            table.add_column(heading, no_wrap=True, justify="right")
+        best = self._progress.best
+        for trial in trials:
+            result = flatten(trial.last_result)
+            is_best = best is not None and best.trial is trial
+            table.add_row(
+                self._name(trial),
+                Text(trial.status, style=_STYLES[trial.status]),
+                *(show(trial.evaluated_params.get(name), 12) for name in parameters),
+                show(result.get("training_iteration")),
+                show(result.get("time_total_s")),
+                *(show(result.get(name)) for name in metrics),
+                style="bold" if is_best else None,
+            )
+        return table
+
+    def _metrics(self, trials: list[Trial]) -> list[str]:
+        metric = self._progress.metric
+        if self._verbose < 3 and metric is not None:
+            return [metric]
+        others = user_metrics(trials, limit=1 if self._verbose < 3 else 4)
+        return list(dict.fromkeys([metric, *others] if metric is not None else others))
+
+    def _fitting_parameters(self, trials: list[Trial], num_metrics: int) -> dict[str, str]:
+        """The first parameters that leave the other columns readable."""
+        name_width = max(len(self._name(trial)) for trial in trials)
+        room = self._console.width - (name_width + 2) - 12 - 6 - 10 - 12 * num_metrics
+        fitting: dict[str, str] = {}
+        for name, heading in parameter_columns(trials).items():
+            room -= max(len(heading), 9) + 2
+            if room < 0:
+                break
+            fitting[name] = heading
+        return fitting

@@ -1,0 +1,117 @@
+"""Progress as plain lines, for pipes and log files: little, and ever less often."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from prefect_tune.coordinator.flatten import flatten
+from prefect_tune.coordinator.trial import ERROR, Trial
+from prefect_tune.reporters.base import ProgressReporter
+from prefect_tune.reporters.columns import (
+    show,
+    show_duration,
+    show_parameters,
+    user_metrics,
+)
+from prefect_tune.reporters.progress import Progress
+
+_MAX_LINES = 10
+_SHORTEST_S = 1.0
+_LONGEST_S = 30.0
+_SUMMARY_S = 5.0
+
+
+class PlainReporter(ProgressReporter):
+    """One line per finished trial, and a one-line summary every few seconds.
+
+    At most ten trials are named at a time, and the time between reports grows with the experiment
+    (a thirtieth of its age, 1 s to 30 s), so that a log stays readable: an hour of trials that end
+    every millisecond makes some 1,500 lines.
+
+    Args:
+        verbose: 1 prints summaries only, 2 names finished trials, 3 also their parameters and all
+            their metrics.
+    """
+
+    def __init__(self, verbose: int = 2) -> None:
+        self._verbose = verbose
+        self._progress = Progress()
+        self._start = time.time()
+        self._last_report = 0.0
+        self._last_summary = self._start
+        self._named = 0
+
+    def setup(
+        self,
+        start_time: float | None = None,
+        total_samples: int | None = None,
+        metric: str | None = None,
+        mode: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """See `ProgressReporter.setup`."""
+        self._start = self._last_summary = time.time() if start_time is None else start_time
+        self._progress = Progress(metric, mode, total_samples)
+
+    def should_report(self, trials: list[Trial], done: bool = False) -> bool:
+        """True when enough time has passed."""
+        now = time.time()
+        return done or now - self._last_report >= self._interval(now, _SHORTEST_S)
+
+    def report(self, trials: list[Trial], done: bool, *sys_info: str) -> None:
+        """Print what is new."""
+        now = self._last_report = time.time()
+        progress = self._progress
+        progress.update(trials)
+        lines = self._finished_lines() if self._verbose >= 2 else []
+        if done or now - self._last_summary >= self._interval(now, _SUMMARY_S):
+            self._last_summary = now
+            lines.append(self._summary(done, sys_info))
+        if lines:
+            stamp = f"[{show_duration(now - self._start)}] "
+            print("\n".join(stamp + line for line in lines), flush=True)
+
+    def _interval(self, now: float, shortest: float) -> float:
+        return max(shortest, min(_LONGEST_S, (now - self._start) / 30))
+
+    def _finished_lines(self) -> list[str]:
+        new = self._progress.finished[self._named :]
+        self._named += len(new)
+        # Failed trials are the ones somebody will look for.
+        named = sorted(new, key=lambda trial: trial.status != ERROR)[:_MAX_LINES]
+        lines = [self._trial_line(trial) for trial in new if trial in named]
+        if len(new) > len(named):
+            lines.append(f"... and {len(new) - len(named)} more trials ended")
+        return lines
+
+    def _trial_line(self, trial: Trial) -> str:
+        result = flatten(trial.last_result)
+        parts = [f"{trial} {trial.status}"]
+        if trial.error is not None and trial.status == ERROR:
+            parts.append(str(trial.error).splitlines()[0][:200])
+        metric = self._progress.metric
+        names = [metric] if metric in result else user_metrics([trial], limit=3)
+        if self._verbose >= 3:
+            names = list(dict.fromkeys([*names, *user_metrics([trial])]))
+        parts += [f"{name}={show(result.get(name))}" for name in names]
+        if "training_iteration" in result:
+            parts.append(f"iter={result['training_iteration']}")
+        if "time_total_s" in result:
+            parts.append(f"{result['time_total_s']:.1f} s")
+        if self._verbose >= 3 and trial.evaluated_params:
+            parts.append(f"({show_parameters(trial)})")
+        return "  ".join(parts)
+
+    def _summary(self, done: bool, sys_info: tuple[str, ...]) -> str:
+        progress = self._progress
+        parts = [f"{'done, ' if done else ''}trials: {progress.describe_counts()}"]
+        best = progress.best
+        if best is not None:
+            parts.append(f"best {progress.metric}={show(best.value)} ({best.trial})")
+        if not done:
+            parts += [line for line in sys_info if line]
+            remaining = progress.remaining_s(time.time() - self._start)
+            if remaining is not None:
+                parts.append(f"about {show_duration(remaining)} to go")
+        return "; ".join(parts)

@@ -1,0 +1,118 @@
+"""Where an experiment stands: counts, trials that run, the best so far."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import NamedTuple
+
+from prefect_tune.coordinator.flatten import flatten
+from prefect_tune.coordinator.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED, Trial
+
+_ORDER = (RUNNING, PAUSED, PENDING, TERMINATED, ERROR)
+
+
+class Best(NamedTuple):
+    """The best trial so far and the value it is ranked by (its last one)."""
+
+    trial: Trial
+    value: float
+
+
+class Progress:
+    """Follows the trials; each update costs time for the live ones only, however many have ended.
+
+    Args:
+        metric: The metric that ranks trials; None ranks none. Of several, the first.
+        mode: ``min`` or ``max``.
+        total: Number of trials there will be, None if not known.
+
+    Attributes:
+        live: Trials that are not finished, in order of creation.
+        finished: Finished trials, in the order in which their end was seen.
+        errors: Those of them that failed.
+    """
+
+    def __init__(
+        self, metric: str | None = None, mode: str | None = None, total: int | None = None
+    ) -> None:
+        self.metric = metric if metric is None or isinstance(metric, str) else next(iter(metric))
+        first_mode = mode if mode is None or isinstance(mode, str) else next(iter(mode))
+        self.mode = first_mode or "max"
+        # "As many as it takes" arrives as the largest integer.
+        self.total = total if total is not None and total < sys.maxsize else None
+        self.live: list[Trial] = []
+        self.finished: list[Trial] = []
+        self.errors: list[Trial] = []
+        self._seen = 0
+        self._best_finished: Best | None = None
+
+    def update(self, trials: list[Trial]) -> None:
+        """Take a look at all trials, which only ever get more."""
+        self.live += trials[self._seen :]
+        self._seen = len(trials)
+        if not any(trial.is_finished() for trial in self.live):
+            return
+        ended = [trial for trial in self.live if trial.is_finished()]
+        self.live = [trial for trial in self.live if not trial.is_finished()]
+        self.finished += ended
+        self.errors += [trial for trial in ended if trial.status == ERROR]
+        for trial in ended:
+            self._best_finished = self._better(self._best_finished, trial)
+
+    def counts(self) -> dict[str, int]:
+        """Number of trials by status, without those that have none."""
+        counts = dict.fromkeys(_ORDER, 0)
+        for trial in self.live:
+            counts[trial.status] += 1
+        counts[ERROR] += len(self.errors)
+        counts[TERMINATED] += len(self.finished) - len(self.errors)
+        return {status: number for status, number in counts.items() if number}
+
+    def describe_counts(self) -> str:
+        """E.g. ``12/40 (4 RUNNING, 8 TERMINATED)``; the first number is that of all trials."""
+        by_status = ", ".join(f"{number} {status}" for status, number in self.counts().items())
+        total = "" if self.total is None else f"/{self.total}"
+        return f"{self._seen}{total}" + (f" ({by_status})" if by_status else "")
+
+    @property
+    def best(self) -> Best | None:
+        """The best trial so far; None without a metric or a number to rank by."""
+        best = self._best_finished
+        for trial in self.live:
+            if trial.status != PENDING:
+                best = self._better(best, trial)
+        return best
+
+    def value(self, trial: Trial) -> float | None:
+        """The value a trial is ranked by, None if it has none or it is NaN."""
+        if self.metric is None:
+            return None
+        value = flatten(trial.last_result).get(self.metric)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
+            return None
+        return value
+
+    def ranked(self, trials: list[Trial]) -> list[Trial]:
+        """The trials, best first; those without a value come last in their old order."""
+        sign = -1.0 if self.mode == "max" else 1.0
+
+        def key(trial: Trial) -> tuple[bool, float]:
+            value = self.value(trial)
+            return (value is None, 0.0 if value is None else sign * value)
+
+        return sorted(trials, key=key)
+
+    def remaining_s(self, elapsed: float) -> float | None:
+        """Estimated seconds to the end, from the pace so far; None if it cannot be told."""
+        if self.total is None or not self.finished:
+            return None
+        return elapsed / len(self.finished) * max(0, self.total - len(self.finished))
+
+    def _better(self, best: Best | None, trial: Trial) -> Best | None:
+        value = self.value(trial)
+        if value is None:
+            return best
+        if best is None or (value > best.value if self.mode == "max" else value < best.value):
+            return Best(trial, value)
+        return best

@@ -32,8 +32,7 @@ def choose_start_method(wanted: str) -> LoadInfo:
         raise InvalidArgument("start_method", f"{wanted!r} is unknown.", "Use auto, fork or spawn.")
     if wanted == "spawn":
         return LoadInfo("spawn")
-    reasons = [] if hasattr(os, "fork") else ["this system has no fork"]
-    reasons += _reasons_against_fork()
+    reasons = _reasons_against_fork()
     if not reasons:
         return LoadInfo("fork")
     why = "; ".join(reasons)
@@ -48,6 +47,8 @@ def choose_start_method(wanted: str) -> LoadInfo:
 
 def _reasons_against_fork() -> list[str]:
     reasons = []
+    if sys.platform == "darwin":
+        reasons.append("frameworks of macOS are not made for it")
     imported = [name for name in _UNSAFE_MODULES if name in sys.modules]
     if imported:
         reasons.append(f"{', '.join(imported)} is imported")

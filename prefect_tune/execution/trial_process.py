@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -45,9 +46,11 @@ def main(
     try:
         _leave_family(parent, request.title)
         channel = SocketChannel(sock)
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError):  # the agent is gone
             code = _run(channel, request, load, started)
         _run_exit_handlers()
+    except BaseException:
+        traceback.print_exc()
     finally:
         # Never back into the frames of the zygote, whatever happened.
         _flush()
@@ -62,25 +65,26 @@ def _run(
     os.environ.update(request.env)
     resize_loaded_pools(request.env)
     # Only now: in a spawned process the environment has to be set before numpy is imported.
-    from prefect_tune.trainable.runner import describe_error, run_attempt
-    from prefect_tune.trainable.session import current_session
+    from prefect_tune.trainable.attempt_session import current_session
+    from prefect_tune.trainable.runner import end_of, run_attempt
+    from prefect_tune.trainable.stopping import TrialTerminated
 
     def on_sigterm(_signum: int, _frame: object) -> None:
         session = current_session()
         if session is None:
-            raise SystemExit(128 + signal.SIGTERM)
+            raise TrialTerminated
         session.terminate()
 
     channel.send(Kind.HELLO, 0, json.dumps({"pid": os.getpid(), **node_identity()}).encode())
     signal.signal(signal.SIGTERM, on_sigterm)
     try:
         context = pickle.loads(request.context)
-        trainable = load()
+        end = run_attempt(context, load(), channel, process_started=started)
     except BaseException as error:
-        end: Outcome | AttemptError = describe_error(error)
-    else:
-        end = run_attempt(context, trainable, channel, process_started=started)
+        end = end_of(error)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if isinstance(end, AttemptError):
+        print(end.traceback, file=sys.stderr)
     _flush()
     return send_end(channel, end)
 

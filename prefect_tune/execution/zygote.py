@@ -147,12 +147,11 @@ class Zygote:
         pid = os.fork()
         if pid == 0:
             self._control.close()
-            os.close(self._wakeup)
-            os.close(self._wakeup_end)
+            # The sockets of other trials among them, whose end nobody would see otherwise.
+            for descriptor in (self._wakeup, self._wakeup_end, *self._descriptors):
+                os.close(descriptor)
             _set_environment(restored(os.environ, self._thread_variables))
-            trial_process.main(
-                socket.socket(fileno=os.dup(sock)), request, lambda: self._trainable, parent
-            )
+            trial_process.main(socket.socket(fileno=sock), request, lambda: self._trainable, parent)
         with contextlib.suppress(OSError):  # the child does the same; whoever comes first
             os.setpgid(pid, pid)
         return pid

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from prefect_tune.error import InvalidTrainable
-from prefect_tune.trainable.session import Session, as_metrics, is_number
+from prefect_tune.trainable.attempt_session import Session, as_metrics, is_number
 
 _RIGHT = "Write e.g. `def train(config): ...` and report from it."
 

@@ -19,8 +19,8 @@ import numpy.random  # numpy would import it at its first use: in each trial, fo
 
 from prefect_tune.coordinator.events import AttemptError, Outcome
 from prefect_tune.trainable.attempt import AttemptContext, Channel
+from prefect_tune.trainable.attempt_session import Session, activate
 from prefect_tune.trainable.function import run_function
-from prefect_tune.trainable.session import Session, activate
 from prefect_tune.trainable.stopping import TrialEnding, TrialTerminated
 
 _OURS = str(Path(__file__).resolve().parent.parent) + os.sep
@@ -61,18 +61,8 @@ def run_attempt(
         run_function(trainable, session)
         # User code that swallowed the ending and then returned was ended all the same.
         return _ended_by(session.ending) if session.ending else Outcome.FINISHED
-    except TrialEnding as ending:
-        return _ended_by(type(ending))
-    except SystemExit as error:
-        if error.code is None or error.code == 0:
-            return Outcome.FINISHED
-        code = error.code if isinstance(error.code, int) else 1
-        said = "" if isinstance(error.code, int) else f": {error.code}"
-        return AttemptError(
-            "exit", f"the trainable called sys.exit({code}){said}", _user_traceback(error), code
-        )
     except BaseException as error:
-        return describe_error(error)
+        return end_of(error)
     finally:
         if session is not None:
             session.close()
@@ -85,8 +75,12 @@ def _ended_by(ending: type[TrialEnding]) -> Outcome | AttemptError:
     return ending.outcome
 
 
-def describe_error(error: BaseException) -> AttemptError:
-    """An exception of user code as data that travels."""
+def end_of(error: BaseException) -> Outcome | AttemptError:
+    """How an attempt ended in which this exception came out of user code."""
+    if isinstance(error, TrialEnding):
+        return _ended_by(type(error))
+    if isinstance(error, SystemExit):
+        return _exit_called(error)
     text = str(error).strip() or repr(error)
     return AttemptError(
         kind=type(error).__name__,
@@ -94,6 +88,16 @@ def describe_error(error: BaseException) -> AttemptError:
         traceback=_user_traceback(error),
         pickled=_pickle_error(error),
     )
+
+
+def _exit_called(error: SystemExit) -> Outcome | AttemptError:
+    if error.code is None or error.code == 0:
+        return Outcome.FINISHED
+    # As the interpreter does: a number is the status, anything else is printed and means 1.
+    code = error.code if isinstance(error.code, int) else 1
+    said = "" if isinstance(error.code, int) else f": {error.code}"
+    message = f"the trainable called sys.exit({code}){said}"
+    return AttemptError("exit", message, _user_traceback(error), code)
 
 
 def seed_random_state(context: AttemptContext) -> None:

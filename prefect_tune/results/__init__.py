@@ -1,0 +1,7 @@
+"""What a finished experiment gives back."""
+
+from prefect_tune.results.analysis import ExperimentAnalysis
+from prefect_tune.results.grid import ResultGrid
+from prefect_tune.results.result import Result
+
+__all__ = ["ExperimentAnalysis", "Result", "ResultGrid"]

@@ -1,0 +1,277 @@
+"""Everything that is known about the trials of an experiment."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from prefect_tune.coordinator.flatten import flatten
+from prefect_tune.coordinator.trial import Trial
+from prefect_tune.error import InvalidArgument
+from prefect_tune.results.frames import as_frame, check_file_type, load_pandas, read_frames
+from prefect_tune.results.loading import flatten_config, load_trials
+from prefect_tune.results.ranking import best_of, check_mode
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+
+class ExperimentAnalysis:
+    """The trials of an experiment and what they reported.
+
+    Args:
+        experiment_checkpoint_path: The experiment directory, or a file in it. It may have been
+            moved since.
+        trials: The trials; None reads them from the directory.
+        default_metric: Metric for everything that asks for the best; None means that it has to be
+            given there.
+        default_mode: ``min`` or ``max``.
+        flow_run_id: Id of the Prefect flow run, if there was one.
+        flow_run_url: Where to look at it.
+
+    Raises:
+        StorageError: If the directory cannot be read.
+        InvalidArgument: If `default_mode` has another value.
+    """
+
+    def __init__(
+        self,
+        experiment_checkpoint_path: str | os.PathLike[str],
+        trials: list[Trial] | None = None,
+        default_metric: str | list[str] | None = None,
+        default_mode: str | list[str] | None = None,
+        *,
+        flow_run_id: str | None = None,
+        flow_run_url: str | None = None,
+    ) -> None:
+        path = os.path.abspath(os.path.expanduser(os.fspath(experiment_checkpoint_path)))
+        self._path = os.path.dirname(path) if os.path.isfile(path) else path
+        if isinstance(default_mode, str):
+            check_mode(default_mode, "default_mode")
+        # With several objectives there is no best trial unless one metric is named.
+        self.default_metric = default_metric if isinstance(default_metric, str) else None
+        self.default_mode = default_mode if isinstance(default_mode, str) else None
+        self.trials: list[Trial] = load_trials(self._path) if trials is None else trials
+        self.flow_run_id = flow_run_id
+        self.flow_run_url = flow_run_url
+        self._file_type = check_file_type(None)
+        self._frames: dict[str, pd.DataFrame] | None = None
+
+    def __repr__(self) -> str:
+        return f"<ExperimentAnalysis of {len(self.trials)} trials in {self._path}>"
+
+    @property
+    def experiment_path(self) -> str:
+        """The experiment directory."""
+        return self._path
+
+    @property
+    def best_trial(self) -> Trial | None:
+        """The trial with the best last value of the default metric, None if there is none.
+
+        Raises:
+            InvalidArgument: If there is no default metric or mode; so do all ``best_`` members.
+        """
+        return self.get_best_trial()
+
+    @property
+    def best_config(self) -> dict[str, Any] | None:
+        """Configuration of the best trial."""
+        return self.get_best_config()
+
+    @property
+    def best_logdir(self) -> str | None:
+        """Directory of the best trial."""
+        return self.get_best_logdir()
+
+    @property
+    def best_result(self) -> dict[str, Any] | None:
+        """Last result of the best trial."""
+        trial = self.best_trial
+        return None if trial is None else trial.last_result
+
+    @property
+    def best_result_df(self) -> pd.DataFrame:
+        """Last result of the best trial as a frame with one row, indexed by trial id."""
+        result = self.best_result
+        return self._indexed([] if result is None else [result])
+
+    @property
+    def best_dataframe(self) -> pd.DataFrame | None:
+        """All results of the best trial, None if there are none."""
+        logdir = self.best_logdir
+        return None if logdir is None else self.trial_dataframes.get(logdir)
+
+    @property
+    def results(self) -> dict[str, dict[str, Any]]:
+        """Last result of each trial, by trial id."""
+        return {trial.trial_id: trial.last_result for trial in self.trials}
+
+    @property
+    def results_df(self) -> pd.DataFrame:
+        """Last results of all trials that reported, one row each, indexed by trial id."""
+        return self._indexed([trial.last_result for trial in self.trials if trial.last_result])
+
+    @property
+    def trial_dataframes(self) -> dict[str, pd.DataFrame]:
+        """All results of each trial, by its directory."""
+        if self._frames is None:
+            return self.fetch_trial_dataframes()
+        return self._frames
+
+    def get_best_trial(
+        self,
+        metric: str | None = None,
+        mode: str | None = None,
+        scope: str = "last",
+        filter_nan_and_inf: bool = True,
+    ) -> Trial | None:
+        """The best trial; None (with a warning) if no trial has a value of the metric.
+
+        Args:
+            metric: Name of the metric, nested ones with ``/``; None is the default metric.
+            mode: ``min`` or ``max``; None is the default mode.
+            scope: ``last``: compare last values; ``avg``: means over all results; ``last-5-avg``,
+                ``last-10-avg``: means over the last ones; ``all``: best values of all results.
+            filter_nan_and_inf: False lets an infinite value be the best; NaN never is.
+
+        Raises:
+            InvalidArgument: If metric or mode is missing, or an argument has another value.
+        """
+        metric, mode = self._metric_and_mode(metric, mode)
+        best = best_of(self.trials, metric, mode, scope, filter_nan_and_inf)
+        if best is None:
+            log.warning(
+                "There is no best trial: none of %d has a %svalue of the metric %r.",
+                len(self.trials),
+                "finite " if filter_nan_and_inf else "",
+                metric,
+            )
+        return best
+
+    def get_best_config(
+        self, metric: str | None = None, mode: str | None = None, scope: str = "last"
+    ) -> dict[str, Any] | None:
+        """Configuration of the best trial; arguments as for `get_best_trial`."""
+        trial = self.get_best_trial(metric, mode, scope)
+        return None if trial is None else trial.config
+
+    def get_best_logdir(
+        self, metric: str | None = None, mode: str | None = None, scope: str = "last"
+    ) -> str | None:
+        """Directory of the best trial; arguments as for `get_best_trial`."""
+        trial = self.get_best_trial(metric, mode, scope)
+        return None if trial is None else trial.logdir
+
+    def get_all_configs(self, prefix: bool = False) -> dict[str, dict[str, Any]]:
+        """The configuration of each trial, by its directory.
+
+        Args:
+            prefix: True flattens them and puts ``config/`` in front of each name.
+        """
+        if not prefix:
+            return {trial.logdir: trial.config for trial in self.trials}
+        return {trial.logdir: _prefixed(trial.config) for trial in self.trials}
+
+    def dataframe(self, metric: str | None = None, mode: str | None = None) -> pd.DataFrame:
+        """One row per trial that reported: a result, the configuration and the directory.
+
+        Args:
+            metric: Take each trial's result with the best value of this metric; None takes the last
+                result.
+            mode: ``min`` or ``max``; has to be given with `metric`.
+
+        Raises:
+            InvalidArgument: If only one of both is given, or the mode has another value.
+            ImportError: If pandas is not installed.
+        """
+        if (metric is None) != (mode is None):
+            missing, given = ("mode", "metric") if mode is None else ("metric", "mode")
+            raise InvalidArgument(missing, f"it is missing, though {given} is given.")
+        rows = []
+        for trial in self.trials:
+            row: dict[str, Any] | None
+            if metric is None or mode is None:
+                row = {k: v for k, v in trial.last_result.items() if k != "config"}
+            else:
+                row = self._best_row(trial, metric, check_mode(mode))
+            if row:
+                rows.append({**flatten(row), **_prefixed(trial.config), "logdir": trial.logdir})
+        return load_pandas().DataFrame(rows)  # type: ignore[no-any-return]
+
+    def fetch_trial_dataframes(self) -> dict[str, pd.DataFrame]:
+        """Read all results of each trial anew, by its directory.
+
+        Unreadable files are skipped; how many is logged.
+
+        Raises:
+            ImportError: If pandas is not installed.
+        """
+        self._frames = read_frames(self.trials, self._file_type)
+        return self._frames
+
+    def set_filetype(self, file_type: str | None = None) -> None:
+        """Choose the files that data frames are read from.
+
+        Args:
+            file_type: ``csv`` or ``json``; None is ``csv``.
+
+        Raises:
+            InvalidArgument: If it has another value.
+        """
+        self._file_type = check_file_type(file_type)
+        self._frames = None
+
+    def stats(self) -> dict[str, Any]:
+        """Numbers about the experiment.
+
+        Returns:
+            ``trials``, ``results``: how many; ``status``: trials by status; ``start_time``,
+            ``timestamp``: seconds since the epoch of the first start and the last result, None if
+            there was none; ``trial_time_s``: seconds that all trials took together.
+        """
+        starts = [trial.start_time for trial in self.trials if trial.start_time]
+        updates = [trial.last_update_time for trial in self.trials if trial.last_update_time]
+        return {
+            "trials": len(self.trials),
+            "results": sum(trial.results_seen for trial in self.trials),
+            "status": dict(Counter(trial.status for trial in self.trials)),
+            "start_time": min(starts, default=None),
+            "timestamp": max(updates, default=None),
+            "trial_time_s": sum(t.last_result.get("time_total_s") or 0 for t in self.trials),
+        }
+
+    def _metric_and_mode(self, metric: str | None, mode: str | None) -> tuple[str, str]:
+        metric = self.default_metric if metric is None else metric
+        mode = self.default_mode if mode is None else mode
+        if metric is None:
+            raise InvalidArgument(
+                "metric", "no metric to compare trials by.", "Give it here or to the experiment."
+            )
+        if mode is None:
+            raise InvalidArgument(
+                "mode", "no mode to compare trials by.", 'Give "min" or "max" here or there.'
+            )
+        return metric, check_mode(mode)
+
+    def _best_row(self, trial: Trial, metric: str, mode: str) -> dict[str, Any] | None:
+        frame = self.trial_dataframes.get(trial.logdir)
+        if frame is None or metric not in frame:
+            return None
+        values = load_pandas().to_numeric(frame[metric], errors="coerce").dropna()
+        if not len(values):
+            return None
+        row = frame.loc[values.idxmax() if mode == "max" else values.idxmin()]
+        return {str(name): value for name, value in row.to_dict().items()}
+
+    def _indexed(self, results: list[dict[str, Any]]) -> pd.DataFrame:
+        frame = as_frame(results)
+        return frame.set_index("trial_id") if "trial_id" in frame else frame
+
+
+def _prefixed(config: dict[str, Any]) -> dict[str, Any]:
+    return {f"config/{name}": value for name, value in flatten_config(config).items()}

@@ -1,0 +1,117 @@
+"""Results as pandas data frames; pandas is imported when the first one is asked for."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from prefect_tune.coordinator.trial import Trial
+from prefect_tune.error import InvalidArgument
+from prefect_tune.logger.csv import PROGRESS_FILE
+from prefect_tune.logger.json import RESULT_FILE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+FILE_TYPES = ("csv", "json")
+
+
+def load_pandas() -> Any:
+    """The pandas module.
+
+    Raises:
+        ImportError: If it is not installed; says what to install.
+    """
+    try:
+        import pandas
+    except ImportError as error:
+        raise ImportError("Data frames need pandas: pip install 'prefect-tune[pandas]'") from error
+    return pandas
+
+
+def check_file_type(file_type: str | None) -> str:
+    """The file type to read results from; None is ``csv``.
+
+    Raises:
+        InvalidArgument: If it is neither ``csv`` nor ``json``.
+    """
+    if file_type is None:
+        return FILE_TYPES[0]
+    if file_type not in FILE_TYPES:
+        raise InvalidArgument("file_type", f"got {file_type!r}.", 'It is "csv" or "json".')
+    return file_type
+
+
+def as_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows as a data frame; nested values get columns such as ``config/lr``."""
+    frame: pd.DataFrame = load_pandas().json_normalize(list(rows), sep="/")
+    return frame
+
+
+def read_frames(trials: Sequence[Trial], file_type: str) -> dict[str, pd.DataFrame]:
+    """All results of each trial, by its directory; trials without results are left out.
+
+    Files that cannot be read are skipped; how many is logged.
+
+    Args:
+        trials: The trials.
+        file_type: ``csv`` or ``json``; if a trial has no such file, the other is read.
+    """
+    frames: dict[str, pd.DataFrame] = {}
+    unreadable = 0
+    for trial in trials:
+        try:
+            frame = read_frame(trial.logdir, file_type)
+        except (OSError, ValueError):
+            unreadable += 1
+            continue
+        if frame is not None and len(frame):
+            frames[trial.logdir] = frame
+    if unreadable:
+        log.warning("The result files of %d of %d trials are unreadable.", unreadable, len(trials))
+    return frames
+
+
+def read_frame(directory: str, file_type: str) -> pd.DataFrame | None:
+    """All results of the trial in a directory, None if there are none.
+
+    Raises:
+        OSError: If a file cannot be read.
+        ValueError: If a file is not what its name says.
+    """
+    pandas = load_pandas()
+    progress = os.path.join(directory, PROGRESS_FILE)
+    results = os.path.join(directory, RESULT_FILE)
+    first_csv = file_type == "csv" or not os.path.exists(results)
+    if first_csv and os.path.exists(progress) and os.path.getsize(progress):
+        frame: pd.DataFrame = pandas.read_csv(progress)
+        return frame
+    if os.path.exists(results):
+        return as_frame([result for result in read_results(results) if result is not None])
+    return None
+
+
+def read_results(path: str) -> Iterator[dict[str, Any] | None]:
+    """The results in a `result.json`, None for each line that is damaged."""
+    with open(path, "rb") as file:
+        for line in file:
+            yield decode_result(line)
+
+
+def decode_result(line: bytes) -> dict[str, Any] | None:
+    """One line of a `result.json`, None if it is damaged."""
+    try:
+        result = orjson.loads(line)
+    except ValueError:
+        try:
+            result = json.loads(line)  # knows NaN and Infinity
+        except ValueError:
+            return None
+    return result if isinstance(result, dict) else None

@@ -1,0 +1,105 @@
+"""What `Tuner.fit` returns: the results of all trials."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from prefect_tune.coordinator.trial import ERROR, TERMINATED
+from prefect_tune.results.analysis import ExperimentAnalysis
+from prefect_tune.results.result import Result, trial_error
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class ResultGrid:
+    """The results of all trials, in order of creation; a sequence of `Result`.
+
+    Args:
+        experiment_analysis: The experiment.
+    """
+
+    def __init__(self, experiment_analysis: ExperimentAnalysis) -> None:
+        self._analysis = experiment_analysis
+
+    def __len__(self) -> int:
+        return len(self._analysis.trials)
+
+    def __getitem__(self, index: int) -> Result:
+        return Result.of(self._analysis.trials[index])
+
+    def __iter__(self) -> Iterator[Result]:
+        return (Result.of(trial) for trial in self._analysis.trials)
+
+    def __repr__(self) -> str:
+        return f"<ResultGrid of {len(self)} trials in {self.experiment_path}>"
+
+    @property
+    def analysis(self) -> ExperimentAnalysis:
+        """The same experiment, as `tune.run` returns it."""
+        return self._analysis
+
+    @property
+    def experiment_path(self) -> str:
+        """The experiment directory."""
+        return self._analysis.experiment_path
+
+    @property
+    def errors(self) -> list[BaseException]:
+        """The exceptions of the trials that failed."""
+        errors = (trial_error(trial) for trial in self._analysis.trials)
+        return [error for error in errors if error is not None]
+
+    @property
+    def num_errors(self) -> int:
+        """Number of trials that failed."""
+        return sum(trial.status == ERROR for trial in self._analysis.trials)
+
+    @property
+    def num_terminated(self) -> int:
+        """Number of trials that ended without an error."""
+        return sum(trial.status == TERMINATED for trial in self._analysis.trials)
+
+    def get_best_result(
+        self,
+        metric: str | None = None,
+        mode: str | None = None,
+        scope: str = "last",
+        filter_nan_and_inf: bool = True,
+    ) -> Result:
+        """The best result; arguments as for `ExperimentAnalysis.get_best_trial`.
+
+        Of a single trial it is that trial's, and no metric is needed.
+
+        Raises:
+            InvalidArgument: If metric or mode is missing, or an argument has another value.
+            RuntimeError: If no trial has a value of the metric.
+        """
+        analysis = self._analysis
+        if len(analysis.trials) == 1:
+            return self[0]
+        trial = analysis.get_best_trial(metric, mode, scope, filter_nan_and_inf)
+        if trial is None:
+            name = metric or analysis.default_metric
+            raise RuntimeError(
+                f"There is no best result: no trial has a value of the metric {name!r}. "
+                "Was it reported, and did the trials run long enough? See `errors`."
+            )
+        return Result.of(trial)
+
+    def get_dataframe(
+        self, filter_metric: str | None = None, filter_mode: str | None = None
+    ) -> pd.DataFrame:
+        """One row per trial that reported.
+
+        Args:
+            filter_metric: Take each trial's result with the best value of this metric; None takes
+                the last result.
+            filter_mode: ``min`` or ``max``.
+
+        Raises:
+            InvalidArgument: If only one of both is given, or the mode has another value.
+            ImportError: If pandas is not installed.
+        """
+        return self._analysis.dataframe(filter_metric, filter_mode)

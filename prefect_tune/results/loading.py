@@ -1,0 +1,177 @@
+"""Trials read back from an experiment directory, wherever it lies by now."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from prefect_tune.coordinator.events import AttemptError
+from prefect_tune.coordinator.flatten import flatten
+from prefect_tune.coordinator.trial import ERROR, TERMINATED, Trial
+from prefect_tune.error import StorageError
+from prefect_tune.logger.json import PARAMS_FILE, RESULT_FILE
+from prefect_tune.results.frames import read_results
+
+log = logging.getLogger(__name__)
+
+ERROR_TEXT = "error.txt"
+ERROR_PICKLE = "error.pkl"
+_DIR_NAME = re.compile(
+    r"(?P<name>.+?)_(?P<id>[0-9a-f]{5}_\d{5}|[0-9a-f]{8})(_(?P<tag>.*?))?"
+    r"(_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(_[0-9a-f]{4})*)?"
+)
+
+
+def load_trials(experiment_dir: str) -> list[Trial]:
+    """The trials of an experiment, in the order in which they were made.
+
+    A trial is a directory with a `params.json` or a `result.json`. Damaged files and lines, as a
+    killed process leaves them, are skipped; how many is logged.
+
+    Args:
+        experiment_dir: The experiment directory.
+
+    Raises:
+        StorageError: If there is no such directory or it cannot be read.
+    """
+    try:
+        with os.scandir(experiment_dir) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir())
+    except OSError as error:
+        raise StorageError(
+            f"cannot read the experiment directory {experiment_dir}: {error.strerror or error}"
+        ) from error
+    damaged: list[str] = []
+    found = [_load_trial(experiment_dir, name, damaged) for name in names]
+    if damaged:
+        log.warning(
+            "%d damaged files in %s were skipped, wholly or in part; the first: %s",
+            len(damaged),
+            experiment_dir,
+            damaged[0],
+        )
+    trials = sorted((trial for trial in found if trial is not None), key=_creation_order)
+    _find_searched_parameters(trials)
+    return trials
+
+
+def _load_trial(experiment_dir: str, name: str, damaged: list[str]) -> Trial | None:
+    directory = os.path.join(experiment_dir, name)
+    params, results = os.path.join(directory, PARAMS_FILE), os.path.join(directory, RESULT_FILE)
+    config = _read_config(params, damaged) if os.path.exists(params) else None
+    if config is None and not os.path.exists(results):
+        return None
+    parsed = _DIR_NAME.fullmatch(name)
+    trial = Trial(
+        parsed["id"] if parsed else name,
+        config or {},
+        trainable_name=parsed["name"] if parsed else "trainable",
+        experiment_tag=(parsed["tag"] or "") if parsed else "",
+        relative_logdir=name,
+        local_experiment_dir=experiment_dir,
+        custom_name=None if parsed else name,
+    )
+    if os.path.exists(results):
+        _read_results_into(trial, results, damaged)
+    if config is None:
+        trial.config = trial.last_result.get("config", {})
+    trial.status = TERMINATED
+    trial.error = _read_error(directory)
+    if trial.error is not None and not _recovered(trial, directory):
+        trial.status = ERROR
+    trial.compact()
+    return trial
+
+
+def _read_config(path: str, damaged: list[str]) -> dict[str, Any] | None:
+    try:
+        with open(path, "rb") as file:
+            config = json.load(file)
+    except (OSError, ValueError):
+        config = None
+    if isinstance(config, dict):
+        return config
+    damaged.append(path)
+    return None
+
+
+def _read_results_into(trial: Trial, path: str, damaged: list[str]) -> None:
+    complete = True
+    try:
+        for result in read_results(path):
+            if result is None:
+                complete = False
+            else:
+                time = result.get("timestamp") or 0.0
+                trial.update_last_result(result, flatten(result), time)
+                if trial.start_time is None:
+                    trial.start_time = time - float(result.get("time_this_iter_s") or 0.0)
+    except OSError:
+        complete = False
+    if not complete:
+        damaged.append(path)
+    last = trial.last_result
+    trial.trial_id = str(last.get("trial_id") or trial.trial_id)
+    trial.experiment_tag = str(last.get("experiment_tag") or trial.experiment_tag)
+
+
+def _read_error(directory: str) -> AttemptError | None:
+    try:
+        with open(os.path.join(directory, ERROR_TEXT), encoding="utf-8", errors="replace") as file:
+            text = file.read().strip()
+    except OSError:
+        return None
+    kind, _, message = (text.splitlines() or [""])[-1].partition(": ")
+    return AttemptError(kind or "error", message, text, pickled=_read_bytes(directory))
+
+
+def _recovered(trial: Trial, directory: str) -> bool:
+    """True if a retry reported after the failure: the text of every failure is kept."""
+    failed = os.path.getmtime(os.path.join(directory, ERROR_TEXT))
+    return (trial.last_update_time or 0.0) > failed
+
+
+def _read_bytes(directory: str) -> bytes | None:
+    try:
+        with open(os.path.join(directory, ERROR_PICKLE), "rb") as file:
+            return file.read()
+    except OSError:
+        return None
+
+
+def _creation_order(trial: Trial) -> tuple[int, float, str]:
+    # A tag begins with the number of the trial.
+    number = trial.experiment_tag.partition("_")[0]
+    return (
+        int(number) if number.isdecimal() else 0,
+        trial.start_time or 0.0,
+        trial.relative_logdir,
+    )
+
+
+def _find_searched_parameters(trials: list[Trial]) -> None:
+    """What was searched is not in the files; take the parameters that differ between trials."""
+    configs = [flatten_config(trial.config) for trial in trials]
+    seen: dict[str, Any] = {}
+    differing: dict[str, None] = {}
+    for config in configs:
+        for name, value in config.items():
+            if seen.setdefault(name, value) != value:
+                differing[name] = None
+    for trial, config in zip(trials, configs, strict=True):
+        trial.evaluated_params = {name: config[name] for name in differing if name in config}
+
+
+def flatten_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with nested keys joined by ``/``."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping) and value:
+            flat |= {f"{name}/{key}": item for key, item in flatten_config(value).items()}
+        else:
+            flat[str(name)] = value
+    return flat

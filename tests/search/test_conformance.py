@@ -1,0 +1,54 @@
+"""Every search algorithm, against the conformance suite."""
+
+from __future__ import annotations
+
+from optuna.samplers import RandomSampler
+
+from prefect_tune.search import (
+    BasicVariantGenerator,
+    ConcurrencyLimiter,
+    OptunaSearch,
+    Repeater,
+    Searcher,
+)
+from prefect_tune.testing.searcher import SearcherConformance
+
+
+class TestBasicVariantGenerator(SearcherConformance):
+    def make(self) -> BasicVariantGenerator:
+        return BasicVariantGenerator(random_state=1)
+
+
+class TestBasicVariantGeneratorSeededByExperiment(SearcherConformance):
+    def make(self) -> BasicVariantGenerator:
+        return BasicVariantGenerator()
+
+
+class TestOptunaTPE(SearcherConformance):
+    def make(self) -> Searcher:
+        return OptunaSearch(seed=1)
+
+
+class TestOptunaSeededByExperiment(SearcherConformance):
+    def make(self) -> Searcher:
+        return OptunaSearch()
+
+
+class TestOptunaRandom(SearcherConformance):
+    def make(self) -> Searcher:
+        return OptunaSearch(sampler=RandomSampler(seed=1))
+
+
+class TestLimitedOptuna(SearcherConformance):
+    def make(self) -> Searcher:
+        return ConcurrencyLimiter(OptunaSearch(seed=1), max_concurrent=2)
+
+
+class TestOptunaInBatches(SearcherConformance):
+    def make(self) -> Searcher:
+        return ConcurrencyLimiter(OptunaSearch(seed=1), max_concurrent=2, batch=True)
+
+
+class TestRepeatedOptuna(SearcherConformance):
+    def make(self) -> Searcher:
+        return Repeater(OptunaSearch(seed=1), repeat=2)

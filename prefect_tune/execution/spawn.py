@@ -99,6 +99,11 @@ class AttemptSpawner:
         spawner._zygote = ZygoteClient()
         return spawner
 
+    @property
+    def zygote_pid(self) -> int | None:
+        """Process id of the zygote; None if there is none (yet)."""
+        return None if self._zygote is None else self._zygote.pid
+
     async def load(
         self, source: TrainableSource, start_method: str = "auto", isolation: str = PROCESS
     ) -> LoadInfo:

@@ -64,6 +64,7 @@ class ZygoteClient:
         self._reader: asyncio.Task[None] | None = None
         self._sending = asyncio.Lock()
         self._closed = False
+        self._lost = False  # the connection ended, maybe before the process can be collected
 
     @property
     def pid(self) -> int:
@@ -73,7 +74,7 @@ class ZygoteClient:
     @property
     def alive(self) -> bool:
         """False once the zygote is gone."""
-        return not self._closed and self._process.poll() is None
+        return not (self._closed or self._lost) and self._process.poll() is None
 
     async def request(
         self, message: Message, payload: object, descriptors: tuple[int, ...] = ()
@@ -95,6 +96,7 @@ class ZygoteClient:
                 await self._send(encode(message, seq, pickle.dumps(payload)), descriptors)
             return await reply
         except OSError as error:
+            self._lost = True
             raise self._death() from error
         finally:
             self._replies.pop(seq, None)
@@ -123,6 +125,9 @@ class ZygoteClient:
             self._sock.shutdown(socket.SHUT_RDWR)
         if self._reader is None:
             self._sock.close()
+            self._collect()
+
+    def _collect(self) -> None:
         # It ends within milliseconds, but no event loop should wait for that.
         threading.Thread(target=self._process.wait, name="zygote-end", daemon=True).start()
 
@@ -156,8 +161,10 @@ class ZygoteClient:
         except OSError:
             pass  # as good as the end of the stream
         finally:
+            self._lost = True
             self._sock.close()
             self._resolve_all()
+            self._collect()
 
     def _receive(self, frame: Frame) -> None:
         payload = pickle.loads(frame.payload)

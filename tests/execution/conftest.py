@@ -1,0 +1,156 @@
+"""Runs attempts as an agent would, and collects what they send."""
+
+import asyncio
+import json
+import os
+import pickle
+import select
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prefect_tune.coordinator.events import AttemptError, Outcome
+from prefect_tune.execution.spawn import AttemptHandle, AttemptSpawner, ExitStatus
+from prefect_tune.execution.wire import Frame, FrameBuffer, Kind, encode_decision
+from prefect_tune.trainable.attempt import AttemptContext, Decision
+from prefect_tune.trainable.packing import pack_trainable
+from prefect_tune.trainable.result_codec import decode_line
+
+
+@dataclass
+class Record:
+    """All that one attempt left behind."""
+
+    hello: dict[str, Any] = field(default_factory=dict)
+    results: list[dict[str, Any]] = field(default_factory=list)
+    awaited: list[int] = field(default_factory=list)
+    end: Outcome | AttemptError | None = None
+    status: ExitStatus | None = None
+    stdout: str = ""
+    stderr: str = ""
+    kinds: list[int] = field(default_factory=list)
+
+
+#: Called with each result; what it returns is sent to the trial.
+OnResult = Callable[[AttemptHandle, Frame], Decision | None]
+
+
+class Agent:
+    """Starts attempts of one trainable and follows them to their end."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def context(self, trial_id: str = "t_00000", **changes: Any) -> AttemptContext:
+        trial_dir = self.directory / trial_id
+        trial_dir.mkdir(exist_ok=True)
+        context = AttemptContext(
+            experiment_id="e1",
+            experiment_name="exp",
+            trainable_name="train",
+            trial_id=trial_id,
+            trial_name=f"train_{trial_id}",
+            experiment_tag="0",
+            attempt=1,
+            config={},
+            resources={"CPU": 1.0},
+            trial_dir=str(trial_dir),
+        )
+        return replace(context, **changes)
+
+    def run(
+        self,
+        trainable: Callable[..., Any],
+        *contexts: AttemptContext,
+        start_method: str = "fork",
+        isolation: str = "process",
+        on_result: OnResult | None = None,
+    ) -> list[Record]:
+        """Run attempts side by side."""
+
+        async def run() -> list[Record]:
+            spawner = AttemptSpawner.prestart() if isolation == "process" else AttemptSpawner()
+            try:
+                await spawner.load(pack_trainable(trainable), start_method, isolation)
+                return await asyncio.gather(
+                    *(self.follow(spawner, context, isolation, on_result) for context in contexts)
+                )
+            finally:
+                spawner.close()
+
+        return asyncio.run(run())
+
+    def run_one(self, trainable: Callable[..., Any], **options: Any) -> Record:
+        context = options.pop("context", None) or self.context()
+        (record,) = self.run(trainable, context, **options)
+        return record
+
+    async def follow(
+        self,
+        spawner: AttemptSpawner,
+        context: AttemptContext,
+        isolation: str = "process",
+        on_result: OnResult | None = None,
+    ) -> Record:
+        stdout, stderr = (Path(context.trial_dir) / name for name in ("stdout", "stderr"))
+        handle = await spawner.spawn(context, stdout, stderr, isolation)
+        record, buffer, loop = Record(), FrameBuffer(), asyncio.get_running_loop()
+        with handle.sock:
+            while data := await _receive(handle):
+                for frame in buffer.feed(data):
+                    decision = self._take(record, handle, frame, on_result)
+                    if decision is not None:
+                        await loop.sock_sendall(handle.sock, encode_decision(decision))
+            record.status = await handle.wait()
+        if isolation == "process":
+            record.stdout, record.stderr = stdout.read_text(), handle.stderr_tail()
+        return record
+
+    def _take(
+        self, record: Record, handle: AttemptHandle, frame: Frame, on_result: OnResult | None
+    ) -> Decision | None:
+        record.kinds.append(frame.kind)
+        if frame.kind == Kind.HELLO:
+            record.hello = json.loads(frame.payload)
+        elif frame.kind == Kind.ENDED:
+            record.end = Outcome(json.loads(frame.payload)["outcome"])
+        elif frame.kind == Kind.FAILED:
+            record.end = pickle.loads(frame.payload)
+        else:
+            record.results.append(decode_line(frame.payload))
+            if frame.kind == Kind.RESULT_AWAITING:
+                record.awaited.append(frame.seq)
+            return on_result(handle, frame) if on_result else None
+        return None
+
+
+async def _receive(handle: AttemptHandle) -> bytes:
+    try:
+        return await asyncio.get_running_loop().sock_recv(handle.sock, 1 << 16)
+    except ConnectionResetError:  # ended with decisions unread
+        return b""
+
+
+@pytest.fixture
+def ends() -> Callable[[int], bool]:
+    """Waits for a process that is not our child to end; False if it does not."""
+
+    def ends(pid: int) -> bool:
+        try:
+            process = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return True
+        try:
+            return bool(select.select([process], [], [], 20)[0])
+        finally:
+            os.close(process)
+
+    return ends
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Agent:
+    return Agent(tmp_path)

@@ -79,7 +79,7 @@ def describe(plan: ExperimentPlan) -> dict[str, Any]:
         "num_samples": tune.num_samples,
         "search": "random and grid" if tune.search_alg is None else _kind(tune.search_alg),
         "scheduler": _kind(plan.scheduler),
-        "resources_per_trial": str(plan.resources),
+        "resources_per_trial": str(plan.resources or "by configuration"),
         "max_concurrent_trials": tune.max_concurrent_trials,
         "max_failures": plan.failure.max_failures,
         "seed": tune.seed,

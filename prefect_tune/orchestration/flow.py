@@ -34,7 +34,20 @@ _FLUSH_EMBEDDED = 30.0
 #: ... and at a lasting one, which goes on recording after we have left.
 _FLUSH_LASTING = 5.0
 
-_is_experiment: ContextVar[bool] = ContextVar("prefect_tune_flow_is_experiment", default=False)
+
+class ThisFlow:
+    """A flow that is an experiment itself.
+
+    Attributes:
+        final_state: The state that the flow run should end in; None before the experiment has.
+    """
+
+    def __init__(self) -> None:
+        self.final_state: State[Any] | None = None
+        self.taken = False
+
+
+_this_flow: ContextVar[ThisFlow | None] = ContextVar("prefect_tune_this_flow", default=None)
 
 
 class Ending(Enum):
@@ -98,16 +111,17 @@ class FlowOutcome(Generic[T]):
 
 
 @contextlib.contextmanager
-def current_flow_is_experiment() -> Iterator[None]:
+def current_flow_is_experiment() -> Iterator[ThisFlow]:
     """Let the next experiment inside use the surrounding flow run instead of making one below it.
 
-    For flows whose only purpose is one experiment.
+    For flows whose only purpose is one experiment. They should return its `final_state`.
     """
-    token = _is_experiment.set(True)
+    this = ThisFlow()
+    token = _this_flow.set(this)
     try:
-        yield
+        yield this
     finally:
-        _is_experiment.reset(token)
+        _this_flow.reset(token)
 
 
 def run_in_flow(
@@ -137,21 +151,14 @@ def run_in_flow(
     api.wait_ready(_logger.warning)
     run = _Run(body, flow, conclude, embedded=api.embedded)
     with api.in_effect():
-        if _is_experiment.get() and FlowRunContext.get() is not None:
-            with _not_nested():
-                run.inside_flow()
-        else:
+        this = _this_flow.get()
+        if this is None or this.taken:
             run.as_flow()
+        else:
+            this.taken = True
+            run.rename_flow()
+            this.final_state = run.inside_flow()
     return run.outcome()
-
-
-@contextlib.contextmanager
-def _not_nested() -> Iterator[None]:
-    token = _is_experiment.set(False)
-    try:
-        yield
-    finally:
-        _is_experiment.reset(token)
 
 
 class _Run(Generic[T]):
@@ -202,6 +209,17 @@ class _Run(Generic[T]):
                 raise
             # The sweep is over and its results are safe: a record that fails now is a pity only.
             _logger.warning("Prefect could not record the end of the flow run.", exc_info=True)
+
+    def rename_flow(self) -> None:
+        """Give the current flow run the experiment's name."""
+        context = FlowRunContext.get()
+        if context is None or context.flow_run is None:
+            return
+        try:
+            with SyncClientContext.get_or_create() as clients:
+                clients.client.set_flow_run_name(context.flow_run.id, self._flow.run_name)
+        except Exception:
+            _logger.debug("The flow run could not be renamed.", exc_info=True)
 
     def inside_flow(self) -> State[Any]:
         """Run the experiment in the current flow run; gives the state that flow run should end in.

@@ -1,0 +1,15 @@
+"""Serve the experiment flow from this machine: `python flows/tune.py`.
+
+Then start experiments from the UI, or with::
+
+    prefect deployment run 'tune-experiment/tune' --params '{
+        "trainable": "my_package.train:train", "metric": "accuracy",
+        "space": {"lr": {"loguniform": [1e-4, 1e-1]}}, "num_samples": 20}'
+
+Trainables are imported, so start it where they can be: in their directory or environment.
+"""
+
+from prefect_tune.flows import tune_experiment
+
+if __name__ == "__main__":
+    tune_experiment.serve(name="tune")

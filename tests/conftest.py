@@ -1,0 +1,45 @@
+"""What tests of several packages share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a Prefect server with a database of its own, in effect for this process."""
+    from prefect.context import refresh_global_settings_context
+
+    from prefect_tune.orchestration.embedded import EmbeddedServer
+
+    home = str(tmp_path_factory.mktemp("prefect"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_HOME", home)
+        patch.delenv("PREFECT_API_URL", raising=False)
+        refresh_global_settings_context()
+        server = EmbeddedServer()
+        server.wait_ready(print)
+        patch.setenv("PREFECT_API_URL", server.api_url)
+        refresh_global_settings_context()
+        yield server.api_url
+        _drain()
+        server.stop()
+    refresh_global_settings_context()
+
+
+def _drain() -> None:
+    """Have Prefect's background threads let go of the server before it ends."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    EventsWorker.drain_all(timeout=10, at_exit=False)
+    APILogWorker.drain_all(timeout=10, at_exit=False)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """No test may report home or touch the user's own Prefect database by accident."""
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         is_session_enabled,
         report,
     )
+    from prefect_tune.trainable.wrappers import with_parameters, with_resources
     from prefect_tune.tune import run
     from prefect_tune.tuner import Tuner
 
@@ -86,6 +87,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "is_session_enabled",
         "report",
     ),
+    "prefect_tune.trainable.wrappers": ("with_parameters", "with_resources"),
     "prefect_tune.tuner": ("Tuner",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -134,6 +136,8 @@ __all__ = [
     "sample_from",
     "shutdown",
     "uniform",
+    "with_parameters",
+    "with_resources",
 ]
 
 

@@ -47,7 +47,8 @@ def execute(request: ExperimentRequest) -> Finished:
     executor = DaskExecutor(
         connect(plan.run.cluster, autostart=not plan.settings.disable_auto_init)
     )
-    executor.validate_request(plan.resources)
+    if plan.resources is not None:
+        executor.validate_request(plan.resources)
     experiment = Experiment(plan, executor)
     try:
         experiment.open()

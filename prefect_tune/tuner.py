@@ -45,7 +45,6 @@ class Tuner:
             param_space=param_space,
             tune_config=tune_config or TuneConfig(),
             run_config=run_config or RunConfig(),
-            resources_per_trial=getattr(trainable, "_resources", None),
         )
         self._results: ResultGrid | None = None
 

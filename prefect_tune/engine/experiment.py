@@ -144,7 +144,7 @@ class Experiment:
         return TrialMaker(
             self.plan.trainable.name,
             str(self.directory.path),
-            lambda config: self.plan.resources,
+            self.plan.resources_for,
             TrialDirNamer(self.directory.path),
             tune.trial_name_creator,
             tune.trial_dirname_creator,

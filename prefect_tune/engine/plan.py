@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from prefect_tune.storage.experiment_dir import local_root
 from prefect_tune.storage.layout import default_root, experiment_dir_name
 from prefect_tune.trainable.function import validate_trainable
 from prefect_tune.trainable.packing import pack_trainable
+from prefect_tune.trainable.wrappers import requested_resources
 
 
 @dataclass
@@ -43,7 +44,8 @@ class ExperimentPlan:
         metric: What results are ranked by, None if nobody said.
         mode: ``min`` or ``max``, None if nobody said.
         checked_metrics: Metrics that must be in every result.
-        resources: What a trial asks for.
+        resources: What a trial asks for; None if that depends on its configuration.
+        resources_for: What a trial with a given configuration asks for.
         callbacks: The user's callbacks and the loggers.
         failure: What happens when trials fail.
         tune: The user's `TuneConfig`.
@@ -62,7 +64,8 @@ class ExperimentPlan:
     metric: str | None
     mode: str | None
     checked_metrics: tuple[str, ...]
-    resources: Resources
+    resources: Resources | None
+    resources_for: Callable[[dict[str, Any]], Resources]
     callbacks: list[Callback]
     failure: FailureConfig
     tune: TuneConfig
@@ -95,7 +98,7 @@ def make_plan(request: ExperimentRequest, settings: TuneSettings) -> ExperimentP
     space = {} if request.param_space is None else request.param_space
     if not isinstance(space, Mapping) and hasattr(space, "to_dict"):
         space = space.to_dict()
-    resources = Resources.parse(request.resources_per_trial)
+    resources = _resources(request)
     scheduler = _make_scheduler(tune)
     source = make_source(
         tune.search_alg,
@@ -123,12 +126,35 @@ def make_plan(request: ExperimentRequest, settings: TuneSettings) -> ExperimentP
         mode=_mode(tune.mode, scheduler, tune.search_alg),
         checked_metrics=() if settings.disable_strict_metric_checking else metrics,
         resources=resources,
+        resources_for=_resources_for(request.trainable, resources),
         callbacks=_callbacks(run.callbacks, settings),
         failure=run.failure_config or FailureConfig(),
         tune=tune,
         run=run,
         settings=settings,
     )
+
+
+def _resources(request: ExperimentRequest) -> Resources | None:
+    own = requested_resources(request.trainable)
+    if own is None:
+        return Resources.parse(request.resources_per_trial)
+    if request.resources_per_trial is not None:
+        raise InvalidArgument(
+            "resources_per_trial",
+            "the trainable has resources of its own (`with_resources`).",
+            "Give them in one place only.",
+        )
+    return None if callable(own) else Resources.parse(own)
+
+
+def _resources_for(
+    trainable: object, resources: Resources | None
+) -> Callable[[dict[str, Any]], Resources]:
+    if resources is not None:
+        return lambda config: resources
+    own = requested_resources(trainable)
+    return lambda config: Resources.parse(own(config))
 
 
 def _make_scheduler(tune: TuneConfig) -> TrialScheduler:

@@ -1,0 +1,117 @@
+import dataclasses
+import datetime
+import math
+import pathlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prefect_tune.trainable.result_codec import decode_line, encode_result
+
+numbers = st.one_of(
+    st.integers(-(2**63), 2**64 - 1), st.floats(allow_nan=False, allow_infinity=True)
+)
+leaves = st.one_of(st.none(), st.booleans(), numbers, st.text())
+values = st.recursive(
+    leaves, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20
+)
+
+
+@given(st.dictionaries(st.text(), values))
+def test_json_values_come_back_as_they_were(result):
+    line = encode_result(result)
+
+    assert b"\n" not in line
+    assert decode_line(line) == result
+
+
+@given(st.lists(st.sampled_from([math.nan, math.inf, -math.inf, None, 1.5, "null"]), max_size=8))
+def test_non_finite_numbers_are_kept_apart_from_none(items):
+    decoded = decode_line(encode_result({"items": items, "deep": {"items": tuple(items)}}))
+
+    for back in (decoded["items"], decoded["deep"]["items"]):
+        assert [repr(item) for item in back] == [repr(item) for item in items]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_non_finite_numpy_values_are_kept(dtype):
+    result = {"scalar": dtype("nan"), "array": np.array([1, np.inf], dtype), "none": None}
+
+    decoded = decode_line(encode_result(result, known_nulls=1))
+
+    assert math.isnan(decoded["scalar"])
+    assert decoded["array"] == [1.0, math.inf]
+    assert decoded["none"] is None
+
+
+def test_a_known_null_does_not_hide_a_nan():
+    assert math.isnan(decode_line(encode_result({"a": None, "b": math.nan}, known_nulls=1))["b"])
+
+
+class FakeTensor:
+    """Behaves as torch's and tensorflow's tensors do where it matters."""
+
+    def __init__(self, *values):
+        self.values = values
+
+    def item(self):
+        if len(self.values) != 1:
+            raise RuntimeError("only one element tensors can be converted")
+        return self.values[0]
+
+    def tolist(self):
+        return list(self.values)
+
+
+class FakeEagerTensor:
+    def numpy(self):
+        return np.float32(0.5)
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+
+
+@pytest.mark.parametrize("nan", [{}, {"nan": math.nan}], ids=["fast", "exact"])
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (np.int64(3), 3),
+        (np.float32(0.5), 0.5),
+        (np.bool_(True), True),
+        (np.arange(4).reshape(2, 2).T, [[0, 2], [1, 3]]),
+        (FakeTensor(0.25), 0.25),
+        (FakeTensor(1, 2), [1, 2]),
+        (FakeEagerTensor(), 0.5),
+        ({2: "a", None: "b", True: "c"}, {"2": "a", "null": "b", "true": "c"}),
+        ((1, 2), [1, 2]),
+        ({3}, [3]),
+        (pathlib.PurePosixPath("/a/b"), "/a/b"),
+        (Point(1), {"x": 1}),
+        (datetime.date(2026, 1, 2), "2026-01-02"),
+        (object, "<class 'object'>"),
+        (2**70, float(2**70)),
+    ],
+    ids=repr,
+)
+def test_other_values_become_the_nearest_thing(value, expected, nan):
+    decoded = decode_line(encode_result({"value": value, **nan}))
+
+    assert decoded["value"] == expected
+
+
+def test_a_result_that_contains_itself_is_refused():
+    result = {}
+    result["self"] = result
+
+    with pytest.raises(ValueError, match="contains itself"):
+        encode_result(result)
+
+
+@pytest.mark.parametrize("line", [b"[1]", b"3", b"{", b""])
+def test_a_line_that_is_no_result_is_refused(line):
+    with pytest.raises(ValueError, match=r".+"):
+        decode_line(line)

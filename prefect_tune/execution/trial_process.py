@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import faulthandler
 import functools
 import gc
 import io
@@ -151,6 +152,8 @@ def _redirect(stdout: str, stderr: str) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True, encoding="utf-8", errors="backslashreplace")
+    # Where a segmentation fault happened is then among its last words.
+    faulthandler.enable(file=2)
 
 
 def _run_exit_handlers() -> None:

@@ -186,6 +186,8 @@ def test_a_crash_leaves_its_signal_and_last_words(agent, start_method):
     assert record.end is None
     assert record.status == ExitStatus(signal=signal.SIGSEGV)
     assert "last words" in record.stderr
+    assert "Segmentation fault" in record.stderr
+    assert f'"{__file__}", line' in record.stderr
 
 
 def test_os_exit_leaves_its_status(agent):
@@ -331,6 +333,26 @@ def test_a_trial_has_its_own_environment_directory_and_devices(agent, start_meth
     assert shown(plain) == ["", None, "7", None]
     assert (agent.directory / "cpu" / "artifact").read_text() == "here"
     assert gpu.results[1]["original"] == str(Path.cwd())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
+@pytest.mark.parametrize("start_method", ["fork", "spawn"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_native_thread_pools_have_the_size_of_the_request(agent, start_method, threads):
+    def train(config):
+        import numpy as np
+
+        matrix = np.ones((400, 400))
+        matrix @ matrix
+        return len(os.listdir("/proc/self/task"))
+
+    record = agent.run_one(
+        train,
+        context=agent.context(env={"OMP_NUM_THREADS": str(threads)}),
+        start_method=start_method,
+    )
+
+    assert record.results[0]["_metric"] == threads
 
 
 def test_the_working_directory_stays_if_asked(agent):

@@ -80,6 +80,11 @@ def test_auto_forks_what_is_safe():
     [
         ("import sys, types; sys.modules['jax'] = types.ModuleType('jax')", "jax is imported"),
         (
+            "import sys, types; torch = sys.modules['torch'] = types.ModuleType('torch'); "
+            "torch.cuda = types.SimpleNamespace(is_initialized=lambda: True)",
+            "CUDA was initialised",
+        ),
+        (
             "import threading; threading.Thread(target=threading.Event().wait, daemon=True, "
             "name='poller').start()",
             r"threads \(poller\)",

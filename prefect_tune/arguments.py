@@ -55,14 +55,14 @@ def check_metric_name(argument: str, value: Any) -> None:
         raise InvalidArgument(argument, f"got {value!r}.", "It is the name of a reported metric.")
 
 
-def check_mode(value: Any) -> None:
+def check_mode(value: Any, argument: str = "mode") -> None:
     """Check that `mode` says which values are better.
 
     Raises:
         InvalidArgument: If it is neither ``min`` nor ``max``.
     """
     if value not in ("min", "max"):
-        raise InvalidArgument("mode", f"got {value!r}.", "It is 'min' or 'max'.")
+        raise InvalidArgument(argument, f"got {value!r}.", "It is 'min' or 'max'.")
 
 
 def _range(above: float | None, at_least: float | None) -> str:

@@ -7,20 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from prefect_tune.arguments import check_mode
 from prefect_tune.error import InvalidArgument
 
 if TYPE_CHECKING:
     from prefect_tune.callback import Callback
-
-MODES = ("min", "max")
-
-
-def check_mode(mode: Any, argument: str = "mode") -> None:
-    """Raise `InvalidArgument` unless the mode is ``min``, ``max``, None or a list of both."""
-    modes = list(mode) if isinstance(mode, (list, tuple)) else [mode]
-    if mode is not None and not all(m in MODES for m in modes):
-        raise InvalidArgument(argument, f"got {mode!r}.", 'It is "min" or "max".')
-
 
 @dataclass
 class FailureConfig:
@@ -121,7 +112,9 @@ class TuneConfig:
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        check_mode(self.mode)
+        for mode in self.mode if isinstance(self.mode, (list, tuple)) else [self.mode]:
+            if mode is not None:
+                check_mode(mode)
 
 
 @dataclass

@@ -249,7 +249,9 @@ class Coordinator:
         flat = flatten(result)
         try:
             check_metrics(flat, self._options.metrics, trial)
-            stop = self._stopper(trial.trial_id, flat) or flat.get("done") is True
+            # Stopping functions may look metrics up either way, nested or flat.
+            both = result if flat is result else {**result, **flat}
+            stop = self._stopper(trial.trial_id, both) or flat.get("done") is True
         except TuneError as error:
             self._abort(error)
             return

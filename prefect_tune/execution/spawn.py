@@ -141,8 +141,6 @@ class AttemptSpawner:
     ) -> AttemptHandle:
         """Start an attempt.
 
-        ``CUDA_VISIBLE_DEVICES`` is set from `context.devices` unless `context.env` names it.
-
         Args:
             context: The attempt; its `trial_dir` exists.
             stdout: File that standard output is appended to (processes only).
@@ -180,7 +178,7 @@ class AttemptSpawner:
         request = StartRequest(
             # By value where it has to be: the main script is not the main module of a trial.
             context=cloudpickle.dumps(context),
-            env=_environment(context),
+            env=with_sister_variables(context.env),
             stdout=os.path.abspath(stdout),
             stderr=os.path.abspath(stderr),
             title=context.trial_id,
@@ -216,11 +214,6 @@ class AttemptSpawner:
         except Refused as error:
             raise _cannot_load(request.source, error.refusal) from error
         return info
-
-
-def _environment(context: AttemptContext) -> dict[str, str]:
-    devices = {"CUDA_VISIBLE_DEVICES": ",".join(context.devices)}
-    return with_sister_variables({**devices, **context.env})
 
 
 def _cannot_load(source: TrainableSource, refusal: Refusal) -> InvalidTrainable:

@@ -1,0 +1,129 @@
+"""The agent: what a Dask worker becomes when experiments run on it."""
+
+from __future__ import annotations
+
+import pickle
+import socket
+from typing import Any
+
+from distributed import Worker, WorkerPlugin
+
+from prefect_tune.error import TuneError
+from prefect_tune.execution import prestart
+from prefect_tune.execution.base import ExperimentEnv
+from prefect_tune.execution.gpus import visible_gpus
+from prefect_tune.execution.node_experiment import NodeExperiment
+from prefect_tune.execution.requests import (
+    CLOSE,
+    COLLECT,
+    CONTROL,
+    OPEN,
+    PLUGIN,
+    AttemptRequest,
+    Sealed,
+    versions,
+)
+
+
+class TrialAgent(WorkerPlugin):  # type: ignore[misc]
+    """Serves the experiments of any number of drivers on one worker."""
+
+    name = PLUGIN
+    #: A second driver must not replace the agent that runs the trials of the first.
+    idempotent = True
+
+    def __init__(self) -> None:
+        self._experiments: dict[str, NodeExperiment] = {}
+
+    def setup(self, worker: Worker) -> None:
+        """Offer the agent's services; called by Dask."""
+        worker.handlers.update(
+            {
+                OPEN: self.open,
+                COLLECT: self.collect,
+                CONTROL: self.control,
+                CLOSE: self.close,
+            }
+        )
+
+    def teardown(self, worker: Worker) -> None:
+        """End everything; called by Dask when the worker closes."""
+        for name in (OPEN, COLLECT, CONTROL, CLOSE):
+            worker.handlers.pop(name, None)
+        for experiment_id in list(self._experiments):
+            self.close(experiment_id)
+
+    async def open(self, env: bytes, driver: dict[str, str]) -> dict[str, Any]:
+        """Prepare this node for an experiment.
+
+        Args:
+            env: The pickled `ExperimentEnv`.
+            driver: The driver's `versions`.
+
+        Returns:
+            What the node is, or ``{"error": text}``: an exception would end up in the scheduler's
+            log.
+        """
+        here = versions()
+        if here != driver:
+            return {"error": _mismatch(here, driver)}
+        described = {"gpus": visible_gpus(), "hostname": socket.gethostname()}
+        loaded: ExperimentEnv = pickle.loads(env)
+        if loaded.experiment_id in self._experiments:
+            return described
+        experiment = NodeExperiment(loaded, prestart.take())
+        try:
+            await experiment.open()
+        except (TuneError, OSError) as error:
+            experiment.close()
+            return {"error": str(error)}
+        self._experiments[loaded.experiment_id] = experiment
+        return described
+
+    async def collect(
+        self, experiment_id: str, acknowledged: int, patience: float
+    ) -> dict[str, Any]:
+        """Reports of an experiment, see `Outbox.take`; ``{"gone": True}`` if it is not open."""
+        experiment = self._open_experiment(experiment_id)
+        if experiment is None:
+            return {"gone": True}
+        number, entries = await experiment.collect(acknowledged, patience)
+        return {"number": number, "entries": entries}
+
+    def control(self, experiment_id: str, messages: bytes) -> None:
+        """Carry out pickled `Decide` and `Kill` commands."""
+        experiment = self._open_experiment(experiment_id)
+        if experiment is not None:
+            experiment.control(pickle.loads(messages))
+
+    def close(self, experiment_id: str) -> None:
+        """End what is left of an experiment and forget it."""
+        experiment = self._experiments.pop(experiment_id, None)
+        if experiment is not None:
+            experiment.close()
+
+    async def run(self, request: AttemptRequest, config: Sealed) -> None:
+        """Run an attempt to its end.
+
+        Raises:
+            TuneError: If its experiment is not open here.
+        """
+        experiment = self._open_experiment(request.experiment_id)
+        if experiment is None:
+            raise TuneError(f"experiment {request.experiment_id} is not open on this node")
+        await experiment.run(request, config)
+
+    def _open_experiment(self, experiment_id: str) -> NodeExperiment | None:
+        experiment = self._experiments.get(experiment_id)
+        if experiment is not None and experiment.closed:  # its lease has run out
+            del self._experiments[experiment_id]
+            return None
+        return experiment
+
+
+def _mismatch(here: dict[str, str], driver: dict[str, str]) -> str:
+    return "; ".join(
+        f"it has {what} {here.get(what, 'unknown')} and the driver has {version}"
+        for what, version in driver.items()
+        if here.get(what) != version
+    )

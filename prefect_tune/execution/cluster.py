@@ -1,0 +1,262 @@
+"""Which cluster runs go to: `init`, `shutdown`, `connect`.
+
+Dask itself is imported only when a cluster is needed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from prefect_tune.error import ClusterError, InvalidArgument
+from prefect_tune.execution.local_options import LocalOptions
+from prefect_tune.execution.prestart import discard, prestart
+from prefect_tune.resources import CPU, GPU, MILLI, canonical_name, to_milli
+
+if TYPE_CHECKING:
+    from prefect_tune.execution.cluster_handle import ClusterHandle
+
+_logger = logging.getLogger(__name__)
+
+#: Arguments of `ray.init` that have no meaning here; scripts that pass them still run.
+_WITHOUT_MEANING = frozenset(
+    {
+        "allow_multiple",
+        "configure_logging",
+        "job_config",
+        "labels",
+        "log_to_driver",
+        "logging_config",
+        "logging_format",
+        "logging_level",
+        "namespace",
+        "object_store_memory",
+        "runtime_env",
+        "storage",
+    }
+)
+
+
+class ClusterContext:
+    """What `init` returns: where runs go now. As a context manager it calls `shutdown` at its end.
+
+    Attributes:
+        address: Address of the Dask scheduler.
+        dashboard_url: Address of Dask's dashboard, None without one.
+    """
+
+    def __init__(self, handle: ClusterHandle) -> None:
+        self.address = handle.address
+        self.dashboard_url = handle.dashboard()
+
+    @property
+    def address_info(self) -> dict[str, str | None]:
+        """The same as a dict."""
+        return {"address": self.address, "webui_url": self.dashboard_url}
+
+    def disconnect(self) -> None:
+        """Call `shutdown`."""
+        shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.disconnect()
+
+    def __repr__(self) -> str:
+        return f"ClusterContext(address={self.address!r}, dashboard_url={self.dashboard_url!r})"
+
+
+class _Kept:
+    """The cluster that this process keeps between runs."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.initialized = False
+        self.local_mode = False
+        self._handle: ClusterHandle | None = None
+        self._pid = 0
+
+    def set(self, handle: ClusterHandle) -> ClusterHandle:
+        """Keep this one."""
+        if not self._pid:
+            atexit.register(self.close)
+        handle.kept = True
+        self._handle = handle
+        self._pid = os.getpid()
+        return handle
+
+    def get(self) -> ClusterHandle | None:
+        """The cluster, if there is one that answers."""
+        if self._handle is not None and (self._pid != os.getpid() or not self._handle.alive):
+            self.close()
+        return self._handle
+
+    def close(self) -> None:
+        """End it, or the connection to it."""
+        handle, self._handle = self._handle, None
+        self.initialized = self.local_mode = False
+        # A fork of the process that started it has none of its threads.
+        if handle is not None and self._pid == os.getpid():
+            discard()
+            handle.shutdown()
+
+
+_kept = _Kept()
+
+
+def init(
+    address: str | None = None,
+    *,
+    num_cpus: float | None = None,
+    num_gpus: float | None = None,
+    resources: Mapping[str, float] | None = None,
+    local_mode: bool = False,
+    ignore_reinit_error: bool = False,
+    include_dashboard: bool | None = None,
+    dashboard_host: str = "127.0.0.1",
+    dashboard_port: int | None = None,
+    **ray_arguments: Any,
+) -> ClusterContext:
+    """Set the cluster of the runs that follow, as `ray.init` does.
+
+    Runs start a cluster by themselves; call this to say what it has, or to use an existing one.
+
+    Args:
+        address: Address of a Dask scheduler (``tcp://...``); None starts a cluster in this process.
+        num_cpus: CPU slots of that cluster; by default the CPUs this process may use.
+        num_gpus: GPU slots; by default the GPUs there are. More than there are can be declared,
+            for tests.
+        resources: Custom resources, e.g. ``{"license": 2}``.
+        local_mode: Run trials one by one in this process, for debugging.
+        ignore_reinit_error: Do nothing if `init` has been called before.
+        include_dashboard: Start Dask's dashboard.
+        dashboard_host: Where the dashboard listens.
+        dashboard_port: Its port; implies `include_dashboard`. 8787 by default.
+        **ray_arguments: Arguments that only Ray has; ignored with a log line.
+
+    Raises:
+        InvalidArgument: If an argument cannot be used.
+        ClusterError: If the address does not answer within 10 s.
+        RuntimeError: If `init` has been called before without `shutdown`.
+    """
+    _check_ray_arguments(ray_arguments)
+    existing = address not in (None, "local")
+    options = _local_options(num_cpus, num_gpus, resources)
+    if include_dashboard or (dashboard_port is not None and include_dashboard is not False):
+        port = 8787 if dashboard_port is None else dashboard_port
+        options = LocalOptions(
+            options.num_cpus, options.num_gpus, options.resources, f"{dashboard_host}:{port}"
+        )
+    if existing and options != LocalOptions():
+        raise InvalidArgument(
+            "address",
+            "an existing cluster has the resources that its workers were started with.",
+            "Leave out num_cpus, num_gpus, resources and the dashboard.",
+        )
+    with _kept.lock:
+        known = _kept.get()
+        if _kept.initialized and known is not None:
+            if ignore_reinit_error:
+                return ClusterContext(known)
+            raise RuntimeError(
+                "tune.init() has been called before: call tune.shutdown() first, or pass "
+                "ignore_reinit_error=True"
+            )
+        _kept.close()
+        handle = _kept.set(_join(address) if existing and address else _start(options))
+        _kept.initialized = True
+        _kept.local_mode = local_mode
+        return ClusterContext(handle)
+
+
+def shutdown() -> None:
+    """End the cluster that `init` or a run has started, or the connection to an existing one."""
+    with _kept.lock:
+        _kept.close()
+
+
+def is_initialized() -> bool:
+    """True after `init`, until `shutdown`."""
+    with _kept.lock:
+        return _kept.get() is not None and _kept.initialized
+
+
+def is_local_mode() -> bool:
+    """True after ``init(local_mode=True)``, until `shutdown`."""
+    return _kept.local_mode
+
+
+def connect(cluster: Any = None, *, autostart: bool = True) -> ClusterHandle:
+    """Connect to a cluster.
+
+    Args:
+        cluster: None for the cluster of `init`, else one in this process, which is started at the
+            first call and kept; an address (``tcp://...``, ``tls://...``); a Dask cluster object;
+            or a synchronous `distributed.Client`.
+        autostart: Start a cluster if `cluster` is None and there is none.
+
+    Raises:
+        InvalidArgument: If `cluster` is something else.
+        ClusterError: If it does not answer within 10 s.
+    """
+    if cluster is None:
+        with _kept.lock:
+            known = _kept.get()
+            if known is not None:
+                prestart()
+                return known
+            if not autostart:
+                raise ClusterError("There is no cluster: call tune.init() or pass `cluster`.")
+            return _kept.set(_start(_local_options(None, None, None)))
+    return _join(cluster)
+
+
+def _start(options: LocalOptions) -> ClusterHandle:
+    prestart()  # boots while this process is still importing Dask
+    from prefect_tune.execution.local_cluster import start_local_cluster
+
+    return start_local_cluster(options)
+
+
+def _join(cluster: Any) -> ClusterHandle:
+    from prefect_tune.execution.connection import join_cluster
+
+    return join_cluster(cluster)
+
+
+def _local_options(
+    num_cpus: float | None, num_gpus: float | None, resources: Mapping[str, float] | None
+) -> LocalOptions:
+    for argument, amount in (("num_cpus", num_cpus), ("num_gpus", num_gpus)):
+        if amount is not None:
+            to_milli(amount, argument)
+    custom: dict[str, float] = {}
+    for name, amount in (resources or {}).items():
+        if canonical_name(name) in (CPU, GPU):
+            raise InvalidArgument(
+                "resources", f"it names {name!r}.", "Use num_cpus and num_gpus for these."
+            )
+        custom[name] = to_milli(amount, f'resources["{name}"]') / MILLI
+    return LocalOptions(num_cpus, num_gpus, custom)
+
+
+def _check_ray_arguments(arguments: Mapping[str, Any]) -> None:
+    for name in arguments:
+        if name not in _WITHOUT_MEANING and not name.startswith("_"):
+            raise InvalidArgument(
+                name, "tune.init() has no such argument.", "See help(tune.init) for those it has."
+            )
+    if arguments:
+        _logger.info("tune.init() ignores %s: only Ray has it.", ", ".join(sorted(arguments)))

@@ -1,0 +1,145 @@
+"""A connection to a Dask cluster: its client, its workers, and who comes and goes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from distributed import Client
+
+from prefect_tune.error import ClusterError
+from prefect_tune.resources import CPU, Resources, canonical_name
+
+_logger = logging.getLogger(__name__)
+#: Dask's topic for workers and clients that come and go.
+_CLUSTER_EVENTS = "all"
+
+#: Told that a worker has come (True) or gone (False), and its address; on the client's event loop.
+WorkerListener = Callable[[bool, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFacts:
+    """A worker as the scheduler knows it.
+
+    Attributes:
+        address: Its address.
+        declared: The resources it was started with, by their names on the cluster.
+        threads: Number of its threads.
+    """
+
+    address: str
+    threads: int
+    declared: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def resources(self) -> Resources:
+        """What attempts can be given there: what is declared, and CPUs as many as threads."""
+        declared = {canonical_name(name): amount for name, amount in self.declared.items()}
+        return Resources.of(**{CPU: float(self.threads), **declared})
+
+
+class ClusterHandle:
+    """A connection to a cluster, shared by the experiments that run on it.
+
+    Args:
+        client: A synchronous client of this handle's own.
+        on_shutdown: Closes the client, and the cluster if it is our own.
+        kept: True if it stays open for later runs when an experiment releases it.
+    """
+
+    def __init__(
+        self, client: Client, on_shutdown: Callable[[], None], *, kept: bool = False
+    ) -> None:
+        self.client = client
+        self.kept = kept
+        self._on_shutdown: Callable[[], None] | None = on_shutdown
+        self._listeners: list[WorkerListener] = []
+        self._lock = threading.Lock()
+        client.subscribe_topic(_CLUSTER_EVENTS, self._on_cluster_event)
+
+    @property
+    def address(self) -> str:
+        """Address of the scheduler."""
+        return str(self.client.scheduler.address)
+
+    @property
+    def alive(self) -> bool:
+        """False once the connection is closed or lost."""
+        return bool(self.client.status == "running")
+
+    def dashboard(self) -> str | None:
+        """Address of Dask's dashboard, if it has one."""
+        info = self.client.scheduler_info(n_workers=0)
+        if "dashboard" not in info.get("services", {}):
+            return None
+        return str(self.client.dashboard_link)
+
+    def workers(self, timeout: float = 60.0) -> dict[str, WorkerFacts]:
+        """The workers as they are now.
+
+        Args:
+            timeout: Seconds to wait for the first one.
+
+        Raises:
+            ClusterError: If there is none, or the scheduler does not answer.
+        """
+        workers = self._ask()
+        if not workers:
+            _logger.warning("The cluster at %s has no workers yet; waiting for one.", self.address)
+            try:
+                self.client.wait_for_workers(1, timeout)
+            except TimeoutError:
+                raise ClusterError(
+                    f"`cluster`: the cluster at {self.address} has had no worker for "
+                    f"{timeout:.0f} s. Start some, e.g. `dask worker {self.address}`, or scale it."
+                ) from None
+            workers = self._ask()
+        return workers
+
+    def listen(self, listener: WorkerListener) -> None:
+        """Have `listener` told about workers that come and go."""
+        with self._lock:
+            self._listeners.append(listener)
+
+    def unlisten(self, listener: WorkerListener) -> None:
+        """Undo `listen`."""
+        with self._lock:
+            self._listeners.remove(listener)
+
+    def release(self) -> None:
+        """Give the connection back after an experiment: shuts it down unless it is kept."""
+        if not self.kept:
+            self.shutdown()
+
+    def shutdown(self) -> None:
+        """Close the connection, and the cluster if it is our own. May be called twice."""
+        on_shutdown, self._on_shutdown = self._on_shutdown, None
+        if on_shutdown is not None:
+            # Or else the scheduler tries to tell the client that it has gone.
+            self.client.unsubscribe_topic(_CLUSTER_EVENTS)
+            on_shutdown()
+
+    def _ask(self) -> dict[str, WorkerFacts]:
+        try:
+            info = self.client.scheduler_info(n_workers=-1)
+        except (OSError, TimeoutError) as error:
+            raise ClusterError(
+                f"`cluster`: the scheduler at {self.address} does not answer: {error}"
+            ) from error
+        return {
+            address: WorkerFacts(address, worker["nthreads"], dict(worker["resources"]))
+            for address, worker in info["workers"].items()
+        }
+
+    def _on_cluster_event(self, event: tuple[float, Any]) -> None:
+        message = event[1]
+        action = message.get("action") if isinstance(message, dict) else None
+        if action in ("add-worker", "remove-worker"):
+            with self._lock:
+                listeners = list(self._listeners)
+            for listener in listeners:
+                listener(action == "add-worker", message["worker"])

@@ -1,0 +1,82 @@
+"""Connecting to a cluster that somebody else has started."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from distributed import Client
+from distributed.deploy import Cluster
+
+from prefect_tune.error import ClusterError, InvalidArgument
+from prefect_tune.execution.cluster_handle import ClusterHandle
+
+_TIMEOUT_S = 10.0
+_PROTOCOLS = ("tcp://", "tls://", "ws://", "wss://", "ucx://", "inproc://")
+_ACCEPTED = (
+    "Give None (this machine), an address such as 'tcp://10.0.0.1:8786', a Dask cluster object "
+    "or a synchronous distributed.Client."
+)
+
+
+def join_cluster(cluster: Any) -> ClusterHandle:
+    """Connect with a client of our own, so that a user's client keeps its subscriptions and life.
+
+    Raises:
+        InvalidArgument: If `cluster` is not an address, a cluster object or a client.
+        ClusterError: If it does not answer in time.
+    """
+    arguments: dict[str, Any] = {}
+    if isinstance(cluster, str):
+        target: Any = _check_address(cluster)
+    elif isinstance(cluster, Client):
+        _refuse_asynchronous(cluster)
+        if cluster.status != "running":
+            raise ClusterError(f"`cluster`: the client is {cluster.status}. Give a connected one.")
+        target = cluster.scheduler.address
+        arguments = {"security": cluster.security}
+    elif isinstance(cluster, Cluster):
+        _refuse_asynchronous(cluster)
+        target = cluster
+    else:
+        raise InvalidArgument("cluster", f"got {type(cluster).__name__}.", _ACCEPTED)
+    address = target if isinstance(target, str) else target.scheduler_address
+    client = _connect(target, address, arguments)
+    return ClusterHandle(client, client.close)
+
+
+def _connect(target: Any, address: str, arguments: dict[str, Any]) -> Client:
+    client_log = logging.getLogger("distributed.client")
+    level = client_log.level
+    # Dask logs each failed try with a traceback; the error below says it once.
+    client_log.setLevel(logging.CRITICAL)
+    try:
+        return Client(target, timeout=_TIMEOUT_S, set_as_default=False, **arguments)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise ClusterError(
+            f"`cluster`: no Dask scheduler answers at {address} ({error}). Check that "
+            "`dask scheduler` runs there, that host and port are right and that no firewall is in "
+            "the way; a scheduler with TLS needs a tls:// address and certificates."
+        ) from error
+    finally:
+        client_log.setLevel(level)
+
+
+def _check_address(address: str) -> str:
+    if address.startswith("ray://") or address == "auto":
+        raise InvalidArgument("cluster", f"{address!r} is an address of Ray.", _ACCEPTED)
+    full = address if "://" in address else f"tcp://{address}"
+    if not full.startswith(_PROTOCOLS):
+        raise InvalidArgument(
+            "cluster", f"{address!r} is not the address of a Dask scheduler.", _ACCEPTED
+        )
+    return full
+
+
+def _refuse_asynchronous(cluster: Any) -> None:
+    if cluster.asynchronous:
+        raise InvalidArgument(
+            "cluster",
+            f"the {type(cluster).__name__} is asynchronous; a run would block its event loop.",
+            "Make it with asynchronous=False, or give its address.",
+        )

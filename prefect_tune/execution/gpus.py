@@ -1,0 +1,66 @@
+"""Which GPUs a node has, found out without touching CUDA.
+
+A process that has initialised CUDA cannot be forked, so neither torch nor the driver library is
+asked.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+_SMI_TIMEOUT_S = 10.0
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """Ids of the GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` wants them."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return tuple(str(index) for index in range(_count()))
+    ids = [part.strip() for part in visible.split(",")]
+    # As CUDA reads it: an invalid entry hides itself and all that follow.
+    valid = []
+    for device in ids:
+        if not device or device.startswith("-"):
+            break
+        valid.append(device)
+    return tuple(valid)
+
+
+@cache
+def _count() -> int:
+    """Number of NVIDIA GPUs: their device files, which a container shows only if they are its own."""
+    files = [path for path in Path("/dev").glob("nvidia*") if re.fullmatch(r"nvidia\d+", path.name)]
+    if files or not Path("/dev/dxg").exists():
+        return len(files)
+    # Windows' Linux subsystem has no device file per GPU.
+    smi = shutil.which("nvidia-smi")
+    if smi is None:
+        return 0
+    try:
+        listed = subprocess.run(
+            [smi, "-L"], capture_output=True, text=True, timeout=_SMI_TIMEOUT_S, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return 0
+    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+
+
+def slots(declared: float, visible: tuple[str, ...]) -> tuple[str, ...]:
+    """Ids for a declared number of GPUs.
+
+    Args:
+        declared: What the node says it has; shares of a GPU count as one.
+        visible: The GPUs it really has.
+
+    Returns:
+        One id per declared GPU. If fewer exist than are declared, which is of use in tests only,
+        made-up ids follow the real ones.
+    """
+    wanted = int(-(-declared // 1))
+    made_up = (str(index) for index in range(wanted + len(visible)) if str(index) not in visible)
+    return (*visible[:wanted], *(next(made_up) for _ in range(wanted - len(visible))))

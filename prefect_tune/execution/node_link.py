@@ -1,0 +1,152 @@
+"""The driver's line to the agent of one node."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import pickle
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from prefect_tune.coordinator.commands import Decide, Kill
+from prefect_tune.error import ClusterError
+from prefect_tune.execution.base import ExperimentEnv
+from prefect_tune.execution.reports import Entry
+from prefect_tune.execution.requests import CLOSE, COLLECT, CONTROL, OPEN, versions
+
+_logger = logging.getLogger(__name__)
+_OPEN_TIMEOUT_S = 120.0
+_CLOSE_TIMEOUT_S = 5.0
+#: A question stays open for this share of the lease, so that the next renews it in time.
+_PATIENCE_SHARE = 4
+_RETRY_S = 0.2
+
+#: Calls a handler of a worker: address, message.
+Call = Any
+
+
+class NodeLink:
+    """Asks one node for reports and tells it decisions. Belongs to the client's event loop.
+
+    The calls go through the scheduler: a driver can often not reach the workers themselves.
+
+    Args:
+        scheduler: The client's scheduler stub.
+        address: The node.
+        env: The experiment.
+        deliver: Takes the node's entries, in order, each once.
+        lost: Called once, with the reason, when the node does not serve the experiment any more.
+    """
+
+    def __init__(
+        self,
+        scheduler: Any,
+        address: str,
+        env: ExperimentEnv,
+        deliver: Callable[[str, Sequence[Entry]], None],
+        lost: Callable[[str, str], None],
+    ) -> None:
+        self.address = address
+        self._scheduler = scheduler
+        self._env = env
+        self._deliver = deliver
+        self._lost = lost
+        self._messages: list[Decide | Kill] = []
+        self._news = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def open(self) -> dict[str, Any]:
+        """Open the experiment there; returns what the node says about itself.
+
+        Raises:
+            ClusterError: If it cannot take part.
+        """
+        env = pickle.dumps(self._env)
+        try:
+            reply: dict[str, Any] = await asyncio.wait_for(
+                self._call(OPEN, env=env, driver=versions()), _OPEN_TIMEOUT_S
+            )
+        except TimeoutError:
+            raise ClusterError(
+                f"the worker at {self.address} has not imported the trainable within "
+                f"{_OPEN_TIMEOUT_S:.0f} s"
+            ) from None
+        if "error" in reply:
+            raise ClusterError(
+                f"the worker at {self.address} cannot run this experiment: {reply['error']}"
+            )
+        return reply
+
+    def start(self) -> None:
+        """Begin to collect reports and to pass decisions on."""
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._collect()), loop.create_task(self._tell())]
+
+    def send(self, messages: Sequence[Decide | Kill]) -> None:
+        """Pass these on; they go together with what is waiting."""
+        self._messages += messages
+        self._news.set()
+
+    def abandon(self) -> None:
+        """Stop talking to the node."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def close(self) -> None:
+        """End the experiment there."""
+        self.abandon()
+        try:
+            await asyncio.wait_for(
+                self._call(CLOSE, experiment_id=self._env.experiment_id), _CLOSE_TIMEOUT_S
+            )
+        except (OSError, TimeoutError) as error:
+            _logger.info("The worker at %s could not be told the end: %s", self.address, error)
+
+    async def _call(self, operation: str, **arguments: Any) -> Any:
+        return await self._scheduler.proxy(worker=self.address, msg={"op": operation, **arguments})
+
+    async def _collect(self) -> None:
+        acknowledged = 0
+        silent_since: float | None = None
+        patience = self._env.lease_s / _PATIENCE_SHARE
+        while True:
+            try:
+                reply = await self._call(
+                    COLLECT,
+                    experiment_id=self._env.experiment_id,
+                    acknowledged=acknowledged,
+                    patience=patience,
+                )
+            except Exception as error:  # whatever Dask makes of a broken connection
+                now = time.monotonic()
+                silent_since = silent_since or now
+                if now - silent_since > self._env.lease_s:
+                    self._lost(self.address, f"it does not answer ({error!r})")
+                    return
+                await asyncio.sleep(_RETRY_S)
+                continue
+            silent_since = None
+            if reply.get("gone"):
+                self._lost(self.address, "it has ended the experiment's trials")
+                return
+            if reply["number"] > acknowledged:
+                acknowledged = reply["number"]
+                self._deliver(self.address, reply["entries"])
+
+    async def _tell(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            messages, self._messages = self._messages, []
+            try:
+                await self._call(
+                    CONTROL,
+                    experiment_id=self._env.experiment_id,
+                    messages=pickle.dumps(messages),
+                )
+            except Exception:
+                # A node that is gone is found out by `_collect`; one that is not gets them again.
+                self._messages = messages + self._messages
+                self._news.set()
+                await asyncio.sleep(_RETRY_S)

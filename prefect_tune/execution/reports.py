@@ -1,0 +1,102 @@
+"""Reports on their way from a node to the driver: collected in batches, acknowledged, never lost.
+
+The driver asks a node for what has happened (a long poll) and with the next question acknowledges
+the answer before. An answer that got lost is given again, so each entry arrives exactly once and in
+order; and a driver that is slow asks less often, which is all the back-pressure there needs to be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+#: How long a report that nobody waits for may be held back, to travel with others.
+COALESCE_S = 0.02
+_SEND_BYTES = 1 << 18
+_FULL_BYTES = 1 << 23
+
+STARTED = "started"
+RESULTS = "results"
+ENDED = "ended"
+
+#: What travels: a tuple of a kind (see above), trial id, attempt, and what the kind needs.
+Entry = tuple[Any, ...]
+
+
+class Outbox:
+    """What one node has to say about one experiment. Belongs to the event loop of the node."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._pending: list[Entry] = []
+        self._bytes = 0
+        self._sent: list[Entry] = []
+        self._number = 0
+        self._ready = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiting_for_room: list[Callable[[], None]] = []
+
+    @property
+    def full(self) -> bool:
+        """True if nothing more should be put in before the driver has asked."""
+        return self._bytes >= _FULL_BYTES
+
+    def when_room(self, resume: Callable[[], None]) -> None:
+        """Call `resume` once it is no longer full."""
+        self._waiting_for_room.append(resume)
+
+    def started(self, trial_id: str, attempt: int, pid: int, hostname: str, node_ip: str) -> None:
+        """The trial process runs."""
+        self._put((STARTED, trial_id, attempt, pid, hostname, node_ip))
+
+    def results(
+        self, trial_id: str, attempt: int, first_seq: int, lines: list[bytes], awaiting: bool
+    ) -> None:
+        """Consecutive results, as the trial wrote them."""
+        self._bytes += sum(map(len, lines))
+        last = self._pending[-1] if self._pending else None
+        if last is not None and last[:3] == (RESULTS, trial_id, attempt) and not last[5]:
+            self._pending[-1] = (*last[:4], last[4] + lines, awaiting)
+        else:
+            self._pending.append((RESULTS, trial_id, attempt, first_seq, lines, awaiting))
+        if awaiting or self._bytes >= _SEND_BYTES:
+            self._ready.set()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(COALESCE_S, self._ready.set)
+
+    def ended(self, trial_id: str, attempt: int, outcome: str, error: bytes | None) -> None:
+        """The attempt is over; `error` is a pickled `AttemptError`."""
+        self._put((ENDED, trial_id, attempt, outcome, error))
+
+    def _put(self, entry: Entry) -> None:
+        self._pending.append(entry)
+        self._ready.set()
+
+    async def take(self, acknowledged: int, patience: float) -> tuple[int, list[Entry]]:
+        """The next batch and its number.
+
+        Args:
+            acknowledged: Number of the last batch that arrived; 0 before the first.
+            patience: Seconds to wait for something to say; then the batch is empty.
+        """
+        if acknowledged == self._number:
+            self._sent = []
+        elif self._sent:
+            return self._number, self._sent
+        try:
+            await asyncio.wait_for(self._ready.wait(), patience)
+        except TimeoutError:
+            return self._number, []
+        if self._sent:  # another question, whose asker is gone, was answered meanwhile
+            return self._number, self._sent
+        self._ready.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._sent, self._pending, self._bytes = self._pending, [], 0
+        self._number += 1
+        resumed, self._waiting_for_room = self._waiting_for_room, []
+        for resume in resumed:
+            resume()
+        return self._number, self._sent

@@ -1,0 +1,89 @@
+"""What the driver and the agents of the nodes say to each other, besides reports."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from typing import Any
+
+import cloudpickle
+
+from prefect_tune._version import __version__
+from prefect_tune.coordinator.decision import RunUntil
+
+#: Names of the agent's handlers on a Dask worker.
+OPEN = "prefect_tune_open"
+COLLECT = "prefect_tune_collect"
+CONTROL = "prefect_tune_control"
+CLOSE = "prefect_tune_close"
+#: Name under which the agent is registered on the cluster.
+PLUGIN = "prefect_tune-agent"
+
+
+def python_version() -> str:
+    """Major and minor version: what has to agree for pickled code to run."""
+    return ".".join(platform.python_version_tuple()[:2])
+
+
+def versions() -> dict[str, str]:
+    """What has to be the same on the driver and on every node."""
+    return {"prefect_tune": __version__, "Python": python_version()}
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRequest:
+    """An attempt to run; its configuration travels beside it, as a `Sealed` one.
+
+    Attributes:
+        experiment_id: The experiment, open on the node.
+        trial_id: The trial.
+        attempt: Its number.
+        name: What people see.
+        experiment_tag: The trial's tag.
+        relative_dir: Trial directory below the experiment directory.
+        resources: Amounts in units.
+        devices: GPUs.
+        run_until: Where it first waits for a decision.
+        iteration: `training_iteration` so far.
+        checkpoint: Where to go on from.
+    """
+
+    experiment_id: str
+    trial_id: str
+    attempt: int
+    name: str
+    experiment_tag: str
+    relative_dir: str
+    resources: dict[str, float]
+    devices: tuple[str, ...]
+    run_until: RunUntil
+    iteration: int
+    checkpoint: str | None
+
+
+class Sealed:
+    """A pickled value that pickles as if it were the value itself.
+
+    A configuration may hold objects of classes that only the trial's process can import; whoever
+    passes it on must not need to.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    @classmethod
+    def of(cls, value: Any) -> Sealed:
+        """Seal a value."""
+        return cls(cloudpickle.dumps(value))
+
+    @property
+    def data(self) -> bytes:
+        """The pickle."""
+        return self._data
+
+    def open(self) -> Any:
+        """The value."""
+        return cloudpickle.loads(self._data)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return cloudpickle.loads, (self._data,)

@@ -1,0 +1,201 @@
+"""One attempt on its node: reads its reports, passes decisions on, ends it if it must."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import pickle
+import signal
+from collections import deque
+
+from prefect_tune.coordinator.decision import Action
+from prefect_tune.coordinator.events import AttemptError, Outcome
+from prefect_tune.execution.reports import Outbox
+from prefect_tune.execution.spawn import AttemptHandle, ExitStatus
+from prefect_tune.execution.wire import FrameBuffer, Kind, encode_decision
+from prefect_tune.trainable.attempt import Decision
+
+_RECEIVE_BYTES = 1 << 18
+#: Seconds that exit handlers of user code may take after the attempt's last frame.
+LINGER_S = 60.0
+
+
+class RunningAttempt:
+    """The agent's side of one attempt. Belongs to the event loop of the node.
+
+    Args:
+        trial_id: Its trial.
+        attempt: Its number.
+        handle: The process or thread.
+        outbox: Where its reports go.
+        stop_grace_s: Seconds between asking it to stop and SIGTERM.
+        term_grace_s: Seconds between SIGTERM and SIGKILL.
+    """
+
+    def __init__(
+        self,
+        trial_id: str,
+        attempt: int,
+        handle: AttemptHandle,
+        outbox: Outbox,
+        stop_grace_s: float,
+        term_grace_s: float,
+    ) -> None:
+        self._trial_id = trial_id
+        self._attempt = attempt
+        self._handle = handle
+        self._outbox = outbox
+        self._stop_grace_s = stop_grace_s
+        self._term_grace_s = term_grace_s
+        self._loop = asyncio.get_running_loop()
+        self._buffer = FrameBuffer()
+        self._unsent: deque[bytes] = deque()
+        self._end: Outcome | AttemptError | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._killing = False
+        self._loop.add_reader(handle.sock, self._on_readable)
+
+    async def finish(self) -> None:
+        """Wait until the process is gone, and report how the attempt ended."""
+        status = await self._handle.wait()
+        if self._timer is not None:
+            self._timer.cancel()
+        # What it sent before its end lies in the socket; `_receive` reads up to the last byte.
+        while self._receive():
+            pass
+        self._loop.remove_reader(self._handle.sock)
+        self._loop.remove_writer(self._handle.sock)
+        self._handle.sock.close()
+        outcome, error = self._verdict(status)
+        pickled = None if error is None else pickle.dumps(error)
+        self._outbox.ended(self._trial_id, self._attempt, outcome, pickled)
+
+    def decide(self, decision: Decision) -> None:
+        """Pass a decision on to the trial."""
+        self._unsent.append(encode_decision(decision))
+        self._send()
+
+    def stop(self) -> None:
+        """Start the stop ladder: ask, SIGTERM, SIGKILL."""
+        if self._killing:
+            return
+        self._killing = True
+        self.decide(Decision(0, Action.STOP))
+        self._climb_after(self._stop_grace_s, self._terminate)
+
+    def kill(self) -> None:
+        """End it now."""
+        self._killing = True
+        self._handle.kill_group(signal.SIGKILL)
+
+    def _terminate(self) -> None:
+        self._handle.kill_group(signal.SIGTERM)
+        self._climb_after(self._term_grace_s, self.kill)
+
+    def _climb_after(self, delay: float, step: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(delay, step)  # type: ignore[arg-type]
+
+    # -- what the trial says ----------------------------------------------------------------------
+
+    def _on_readable(self) -> None:
+        if self._outbox.full:
+            self._loop.remove_reader(self._handle.sock)
+            self._outbox.when_room(self._resume)
+            return
+        self._receive()
+
+    def _resume(self) -> None:
+        if self._handle.sock.fileno() >= 0:
+            self._loop.add_reader(self._handle.sock, self._on_readable)
+
+    def _receive(self) -> bool:
+        """Take what has arrived; False if there is nothing (more)."""
+        try:
+            data = self._handle.sock.recv(_RECEIVE_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        if not data:
+            self._loop.remove_reader(self._handle.sock)
+            return False
+        lines: list[bytes] = []
+        first = 0
+        for kind, seq, payload in self._buffer.feed(data):
+            if kind == Kind.RESULT or kind == Kind.RESULT_AWAITING:
+                if not lines:
+                    first = seq
+                lines.append(payload)
+                if kind == Kind.RESULT_AWAITING:
+                    self._outbox.results(self._trial_id, self._attempt, first, lines, True)
+                    lines = []
+            else:
+                self._take(kind, payload)
+        if lines:
+            self._outbox.results(self._trial_id, self._attempt, first, lines, False)
+        return True
+
+    def _take(self, kind: int, payload: bytes) -> None:
+        if kind == Kind.HELLO:
+            hello = json.loads(payload)
+            self._outbox.started(
+                self._trial_id, self._attempt, hello["pid"], hello["hostname"], hello["node_ip"]
+            )
+        elif kind == Kind.ENDED:
+            self._end = Outcome(json.loads(payload)["outcome"])
+            self._climb_after(LINGER_S, self.kill)
+        elif kind == Kind.FAILED:
+            self._end = pickle.loads(payload)
+            self._climb_after(LINGER_S, self.kill)
+
+    # -- what the trial is told -------------------------------------------------------------------
+
+    def _send(self) -> None:
+        sock = self._handle.sock
+        while self._unsent:
+            data = self._unsent[0]
+            try:
+                sent = sock.send(data)
+            except BlockingIOError:
+                self._loop.add_writer(sock, self._send)
+                return
+            except OSError:  # it has ended; nobody reads decisions any more
+                self._unsent.clear()
+                break
+            if sent < len(data):
+                self._unsent[0] = data[sent:]
+            else:
+                self._unsent.popleft()
+        if sock.fileno() >= 0:
+            self._loop.remove_writer(sock)
+
+    # -- how it ended -----------------------------------------------------------------------------
+
+    def _verdict(self, status: ExitStatus) -> tuple[Outcome, AttemptError | None]:
+        if isinstance(self._end, Outcome):
+            return self._end, None
+        error = self._end or _died(status, self._handle.stderr_tail())
+        if self._killing and error.kind in ("signal", "exit"):
+            return Outcome.STOPPED, None
+        return Outcome.FAILED, error
+
+
+def _died(status: ExitStatus, stderr: str) -> AttemptError:
+    """A process that ended without a last word."""
+    if status.signal is None:
+        return AttemptError(
+            "exit",
+            f"the trial process exited with status {status.code} before the trainable returned",
+            stderr,
+            status.code,
+        )
+    try:
+        name = signal.Signals(status.signal).name
+    except ValueError:
+        name = f"signal {status.signal}"
+    message = f"the trial process was killed by {name}"
+    if status.signal == signal.SIGKILL:
+        message += ", which was not sent by prefect_tune; maybe the node ran out of memory"
+    return AttemptError("signal", message, stderr, -status.signal)

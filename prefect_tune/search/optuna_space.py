@@ -231,7 +231,7 @@ def _parameters(space: SearchSpace) -> dict[Variable, _Parameter]:
     parameters: dict[Variable, _Parameter] = {}
     at_path: dict[str, list[BaseDistribution]] = {}
     for variable in space.walk():
-        if variable.domain is None or variable.computed:
+        if variable.domain is None or variable.function is not None:
             continue
         distribution, by_index = _distribution(variable.name, variable.domain)
         known = at_path.setdefault(variable.name, [])

@@ -18,12 +18,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from prefect_tune.error import InvalidArgument
+from prefect_tune.space.categorical import Function
 from prefect_tune.space.domain import Domain
 from prefect_tune.space.random import RandomState, uniform_numbers
 from prefect_tune.space.template import Draw, Path, Template, Variable, is_variable, path_name
 from prefect_tune.space.views import SpecView, UnresolvedAccess, plain
 
 logger = logging.getLogger(__name__)
+
+_MAX_PASSES = 1000
 
 
 class RecursiveDependencyError(ValueError):
@@ -178,25 +181,27 @@ class _Draft:
         self.decisions = dict(decisions)
         self.grids: list[Variable] = []
         self._drawn: list[_Pending] = []
-        self._computed: list[_Pending] = []
+        self._computed: list[tuple[_Pending, Function]] = []
         self._frozen: list[tuple[Template, list[Any], Any]] = []
         self._box: list[Any] = [None]
         self._open(template, self._box, 0)
 
     def settle(self, draw: Draw) -> None:
         """Draws and computes all that does not depend on a grid."""
-        progress = True
-        while progress:
+        # Each pass computes at least one function; only one that returns functions for ever
+        # reaches the limit, and then `finish` says which.
+        for _ in range(_MAX_PASSES):
             while self._drawn:
                 pending, self._drawn = self._drawn, []
                 for place in pending:
                     self._decide(place, draw(place.variable))
-            progress = self._compute()
+            if not self._compute():
+                break
 
     def finish(self) -> dict[str, Any]:
         """The finished config."""
         if self._computed:
-            names = ", ".join(repr(place.variable.name) for place in self._computed)
+            names = ", ".join(repr(place.variable.name) for place, _ in self._computed)
             raise RecursiveDependencyError(
                 f"the functions of the search space at {names} wait for each other's values (or "
                 "for their own); make one of them independent of the others"
@@ -219,8 +224,8 @@ class _Draft:
                 self._fill(place, *self.decisions[variable])
             elif variable.grid is not None:
                 self.grids.append(variable)
-            elif variable.computed:
-                self._computed.append(place)
+            elif variable.function is not None:
+                self._computed.append((place, variable.function))
             else:
                 self._drawn.append(place)
 
@@ -240,11 +245,11 @@ class _Draft:
         waiting, self._computed = self._computed, []
         spec = SpecView(self._box[0], is_variable)
         progress = False
-        for place in waiting:
+        for place, function in waiting:
             try:
-                value = plain(place.variable.evaluate(spec))
+                value = plain(function.sample(spec))
             except UnresolvedAccess:
-                self._computed.append(place)
+                self._computed.append((place, function))
                 continue
             except Exception as error:
                 raise ValueError(

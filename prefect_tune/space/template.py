@@ -22,15 +22,15 @@ class Variable:
 
     Attributes:
         path: Keys and list indices from the root of the space.
-        domain: What is drawn there; None for a grid.
+        domain: What is drawn or computed there; None for a grid.
         grid: The values of a grid; None otherwise.
         quantile: Maps a uniform number to a value; raises for grids and functions.
         nested: For values that hold containers or further variables, how to instantiate them,
             by the value's identity.
-        computed: Whether a user's function decides the value.
+        function: The user's function that decides the value; None otherwise.
     """
 
-    __slots__ = ("computed", "domain", "grid", "nested", "node", "path", "quantile", "slot")
+    __slots__ = ("domain", "function", "grid", "nested", "node", "path", "quantile", "slot")
 
     def __init__(self, path: Path, node: int, slot: Any, marker: Any) -> None:
         self.path = path
@@ -38,9 +38,9 @@ class Variable:
         self.slot = slot
         self.grid = _grid_values(marker, path)
         self.domain: Domain | None = None if self.grid is not None else _as_domain(marker, path)
-        self.computed = self.domain is not None and self.domain.is_function()
+        self.function = self.domain if isinstance(self.domain, Function) else None
         self.quantile: Quantile = _not_drawn
-        if self.domain is not None and not self.computed:
+        if self.domain is not None and self.function is None:
             self.quantile = self.domain.quantile()
         self.nested: dict[int, Template] = {}
         values = self.domain.categories if isinstance(self.domain, Categorical) else self.grid
@@ -65,13 +65,9 @@ class Variable:
 
     def template_of(self, value: Any) -> Template | None:
         """How to instantiate a value of this variable; None for one that is used as it is."""
-        if self.computed:
+        if self.function is not None:
             return Template(value, self.path) if may_hold_variables(value) else None
         return self.nested.get(id(value)) if self.nested else None
-
-    def evaluate(self, spec: Any) -> Any:
-        """Calls the function of a computed variable."""
-        return self.domain.sample(spec) if self.domain is not None else None
 
 
 Draw: TypeAlias = Callable[[Variable], Any]

@@ -5,6 +5,8 @@ import logging
 
 import optuna
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from prefect_tune import space as tune
 from prefect_tune.error import InvalidArgument
@@ -107,6 +109,15 @@ def test_points_come_first_nested_flat_and_partial():
     assert first.config == points[0]
     assert second.config == {"x": 0.2, "n": {"y": "a"}, "m": {"kind": 2}}
     assert third.config["x"] == 0.3
+
+
+@given(st.integers(0, 10_000))
+def test_every_config_of_a_space_can_be_a_point(seed):
+    branch = tune.choice([{"kind": "a", "lr": tune.loguniform(1e-3, 1)}, tune.randint(0, 3), [1]])
+    space = {**EVERYTHING, "branch": branch}
+    (variant,) = tune.generate_variants(space, random_state=seed)
+    source = source_of(OptunaSearch(points_to_evaluate=[variant.config]), space)
+    assert source.next().config == variant.config
 
 
 @pytest.mark.parametrize(

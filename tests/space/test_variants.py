@@ -187,6 +187,12 @@ def test_circular_functions_are_an_error(space):
         next(tune.generate_variants(space))
 
 
+def test_a_function_that_returns_itself_is_an_error():
+    endless = tune.sample_from(lambda: endless)
+    with pytest.raises(RecursiveDependencyError, match="'a'"):
+        next(tune.generate_variants({"a": endless}))
+
+
 def test_a_failing_function_is_named():
     space = {"x": 1, "f": tune.sample_from(lambda spec: spec.config.misspelt)}
     with pytest.raises(ValueError, match=r"'f' failed.*'misspelt'.*x, f"):

@@ -14,8 +14,10 @@ from prefect_tune.trainable.session import (
     is_session_enabled,
     report,
 )
+from prefect_tune.trainable.trainable import Trainable
 
 __all__ = [
+    "Trainable",
     "TuneContext",
     "get_checkpoint",
     "get_context",

@@ -1,4 +1,4 @@
-"""Function trainables: which signatures there are, and how to call them."""
+"""Which trainables there are, and how to call functions."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from prefect_tune.error import InvalidTrainable
 from prefect_tune.trainable.attempt_session import Session, as_metrics, is_number
+from prefect_tune.trainable.trainable import Trainable
 
 _RIGHT = "Write e.g. `def train(config): ...` and report from it."
 
@@ -49,9 +50,8 @@ def validate_trainable(trainable: object, argument: str = "trainable") -> None:
     if isinstance(trainable, str):
         raise InvalidTrainable(argument, f"the registered name {trainable!r} is unknown.", _RIGHT)
     if inspect.isclass(trainable):
-        raise InvalidTrainable(
-            argument, f"class trainables are not supported yet ({trainable.__name__}).", _RIGHT
-        )
+        _validate_class(trainable, argument)
+        return
     if not callable(trainable):
         raise InvalidTrainable(argument, f"{trainable!r:.80} is not callable.", _RIGHT)
     name = trainable_name(trainable)
@@ -70,6 +70,16 @@ def validate_trainable(trainable: object, argument: str = "trainable") -> None:
             f"{name}{signature} cannot be called with one argument, the config ({error}).",
             _RIGHT,
         ) from None
+
+
+def _validate_class(trainable: type, argument: str) -> None:
+    right = "Write e.g. `class Train(tune.Trainable)` with a method `step`."
+    if not issubclass(trainable, Trainable):
+        raise InvalidTrainable(
+            argument, f"the class {trainable.__name__} is not a `Trainable`.", right
+        )
+    if trainable.step is Trainable.step:
+        raise InvalidTrainable(argument, f"{trainable.__name__} has no method `step`.", right)
 
 
 def takes_checkpoint_dir(trainable: Callable[..., Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 import pickle
 import random
@@ -22,6 +23,7 @@ from prefect_tune.trainable.attempt import AttemptContext, Channel
 from prefect_tune.trainable.attempt_session import Session, activate
 from prefect_tune.trainable.function import run_function
 from prefect_tune.trainable.stopping import TrialEnding, TrialTerminated
+from prefect_tune.trainable.trainable import run_class
 
 _OURS = str(Path(__file__).resolve().parent.parent) + os.sep
 _MESSAGE_LENGTH = 500
@@ -41,7 +43,7 @@ def run_attempt(
 
     Args:
         context: The attempt.
-        trainable: The function to call.
+        trainable: The function to call, or the class.
         channel: Connection to the agent.
         own_process: False if other trials run in this process: working directory, environment and
             global random state then stay as they are.
@@ -58,7 +60,8 @@ def run_attempt(
             seed_random_state(context)
         session = Session(context, channel, warmup_time=time.perf_counter() - started)
         activate(session, whole_process=own_process)
-        run_function(trainable, session)
+        run = run_class if inspect.isclass(trainable) else run_function
+        run(trainable, session)
         # User code that swallowed the ending and then returned was ended all the same.
         return _ended_by(session.ending) if session.ending else Outcome.FINISHED
     except BaseException as error:

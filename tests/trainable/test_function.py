@@ -3,6 +3,7 @@ import threading
 
 import pytest
 
+import prefect_tune.trainable as tune
 from prefect_tune.error import InvalidTrainable, TuneError
 from prefect_tune.trainable.attempt import AttemptContext
 from prefect_tune.trainable.attempt_session import Session
@@ -109,11 +110,14 @@ async def coroutine(config): ...
         (lambda *, config: 1, "one argument, the config"),
         (coroutine, "async"),
         ("name", "'name' is unknown"),
-        (dict, "class trainables"),
+        (dict, "not a `Trainable`"),
+        (tune.Trainable, "no method `step`"),
     ],
 )
 def test_a_wrong_trainable_is_named_with_what_would_be_right(wrong, problem):
-    with pytest.raises(InvalidTrainable, match=f"`run_or_experiment`: .*{problem}.*def train") as e:
+    with pytest.raises(
+        InvalidTrainable, match=f"`run_or_experiment`: .*{problem}.*Write e.g."
+    ) as e:
         validate_trainable(wrong, argument="run_or_experiment")
 
     assert isinstance(e.value, (TuneError, TypeError, ValueError))

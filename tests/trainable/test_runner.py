@@ -1,0 +1,124 @@
+"""How attempts end, without a process around them."""
+
+import dataclasses
+import pickle
+
+import pytest
+
+import prefect_tune.trainable as tune
+from prefect_tune.coordinator.decision import Action, RunUntil
+from prefect_tune.coordinator.events import AttemptError, Outcome
+from prefect_tune.trainable.attempt import AttemptContext, Decision
+from prefect_tune.trainable.result_codec import decode_line
+from prefect_tune.trainable.runner import run_attempt
+
+CONTEXT = AttemptContext(
+    "e1", "exp", "train", "t1", "train_t1", "0", 1, {"x": 2}, {"CPU": 1.0}, "/trial"
+)
+
+
+class StopWhenAsked:
+    def __init__(self):
+        self.results = []
+
+    def send_result(self, seq, line, awaiting):
+        self.results.append(decode_line(line))
+
+    def wait_decision(self):
+        return Decision(len(self.results), Action.STOP)
+
+    def poll_decision(self):
+        return None
+
+
+def run(trainable, **changes):
+    channel = StopWhenAsked()
+    context = dataclasses.replace(CONTEXT, **changes)
+    return run_attempt(context, trainable, channel, own_process=False), channel.results
+
+
+class Counter(tune.Trainable):
+    log: list[str]
+
+    def setup(self, config):
+        type(self).log = [f"setup {config['x']} {self.trial_id} {self.logdir}"]
+
+    def step(self):
+        self.log.append(f"step {self.iteration}")
+        return {"x": self.iteration, "done": self.iteration == 12}
+
+    def cleanup(self):
+        self.log.append("cleanup")
+
+
+def test_a_class_steps_until_it_is_stopped():
+    end, results = run(Counter, iteration=10, run_until=RunUntil((("training_iteration", 12.0),)))
+
+    assert end is Outcome.STOPPED
+    assert [result["x"] for result in results] == [10, 11]
+    assert Counter.log == ["setup 2 t1 /trial", "step 10", "step 11", "cleanup"]
+
+
+def test_a_class_ends_when_it_is_done():
+    end, results = run(Counter, iteration=10)
+
+    assert end is Outcome.STOPPED  # at the decision that `done` brings about
+    assert [result["done"] for result in results] == [False, False, True]
+
+
+def test_a_step_that_returns_no_dict_is_an_error_and_cleans_up():
+    class Wrong(Counter):
+        def step(self):
+            return 3
+
+    end, _ = run(Wrong)
+
+    assert isinstance(end, AttemptError)
+    assert "Wrong.step() returned int" in end.message
+    assert Wrong.log[-1] == "cleanup"
+
+
+class NeedsTwo(Exception):
+    def __init__(self, one, two):
+        super().__init__(one)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message", "travels"),
+    [
+        (KeyError("k"), "KeyError", "'k'", True),
+        (ValueError(), "ValueError", "ValueError()", True),
+        (KeyboardInterrupt(), "KeyboardInterrupt", "KeyboardInterrupt()", True),
+        (NeedsTwo(1, 2), "NeedsTwo", "1", False),
+        (SystemExit("bye"), "exit", "the trainable called sys.exit(1): bye", False),
+    ],
+)
+def test_errors_become_data(error, kind, message, travels):
+    def train(config):
+        raise error
+
+    end, _ = run(train)
+
+    assert (end.kind, end.message) == (kind, message)
+    assert (end.pickled is not None) is travels
+    assert pickle.loads(pickle.dumps(end)) == end
+
+
+def test_sys_exit_without_an_error_is_an_end():
+    def train(config):
+        raise SystemExit
+
+    assert run(train)[0] is Outcome.FINISHED
+
+
+def test_a_call_that_cannot_work_keeps_its_traceback():
+    end, _ = run(lambda: None)
+
+    assert end.kind == "TypeError"
+    assert end.traceback
+
+
+def test_the_session_is_gone_after_the_attempt():
+    run(lambda config: None)
+
+    assert not tune.is_session_enabled()

@@ -53,6 +53,7 @@ class _Table:
             if name not in self._positions:
                 self._positions[name] = len(self.columns)
                 self.columns.append(name)
+                self._keys = None
         if len(self.columns) > 1 and result.keys() >= set(self.columns):
             self._keys, self._get = tuple(result), itemgetter(*self.columns)
         return [flat.get(name) for name in self.columns]

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import os
 import socket
-import struct
 import time
 from collections.abc import Mapping, Sequence
-from itertools import count
+from itertools import count, groupby
 from typing import Any, ClassVar
+
+import numpy as np
 
 from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.coordinator.trial import Trial
 from prefect_tune.logger.base import LoggerCallback
+from prefect_tune.logger.event_file import ScalarEvents, tf_record
 from prefect_tune.logger.files import AppendFiles
 
 #: First part of every tag; the same as Ray Tune's, so that existing dashboards go on.
@@ -22,8 +24,8 @@ TAG_PREFIX = "ray/tune/"
 _NOT_DRAWN = frozenset(
     {"config", "pid", "timestamp", "time_total_s", "training_iteration", "done", "trial_id"}
 )
-_LENGTH = struct.Struct("<Q")
-_CHECKSUM = struct.Struct("<I")
+_MAX_LAYOUTS = 256
+_Signature = tuple[tuple[str, ...], tuple[type, ...]]
 
 
 def tensorboardx_missing() -> bool:
@@ -49,8 +51,8 @@ class TBXLoggerCallback(LoggerCallback):
     The step is `timesteps_total` if the trial counts timesteps, else `training_iteration`. When a
     trial ends, its configuration and last metrics are written for the HParams view.
 
-    All scalars of a result go into one event, and no writer thread is started per trial: the event
-    writer of tensorboardX has both, which is too much for thousands of trials.
+    All scalars of a result go into one event, and events are written in batches: tensorboardX's own
+    writer, with a thread and a queue between processes per trial, is too much for many trials.
 
     Raises:
         ImportError: If tensorboardX is not installed.
@@ -61,16 +63,15 @@ class TBXLoggerCallback(LoggerCallback):
 
     def __init__(self) -> None:
         try:
-            from tensorboardX.crc32c import crc32c
             from tensorboardX.proto.event_pb2 import Event
-            from tensorboardX.proto.summary_pb2 import Summary
+            from tensorboardX.summary import hparams
         except ImportError as error:
             raise ImportError(
                 "TBXLoggerCallback needs tensorboardX: pip install 'prefect-tune[tensorboard]'"
             ) from error
-        self._crc32c = crc32c
         self._event = Event
-        self._summary = Summary
+        self._summarise = hparams
+        self._scalars = _ScalarEncoder()
         self._files = AppendFiles()
         self._runs: dict[str, _Run] = {}
 
@@ -94,9 +95,7 @@ class TBXLoggerCallback(LoggerCallback):
         if not results:
             return
         run = self._runs.get(trial.trial_id) or self._begin(trial)
-        records = [self._record(result) for result in results]
-        run.last |= _scalars(results[-1])
-        self._files.append(run.path, b"".join(records))
+        self._files.append(run.path, self._scalars.encode(results, run.last))
 
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
         """Write the HParams of the trial and close its file."""
@@ -116,7 +115,7 @@ class TBXLoggerCallback(LoggerCallback):
         name = f"events.out.tfevents.{int(now)}.{socket.gethostname()}.{os.getpid()}"
         run = _Run(os.path.join(trial.logdir, f"{name}.{next(self._serial)}"))
         header = self._event(wall_time=now, file_version="brain.Event:2")
-        self._files.append(run.path, self._framed(header.SerializeToString()))
+        self._files.append(run.path, tf_record(header.SerializeToString()))
         self._runs[trial.trial_id] = run
         return run
 
@@ -128,50 +127,88 @@ class TBXLoggerCallback(LoggerCallback):
             self._files.append(run.path, self._hparams(trial.config, run.last))
         self._files.close(run.path)
 
-    def _record(self, result: Mapping[str, Any]) -> bytes:
-        value = self._summary.Value
-        values = [
-            value(tag=TAG_PREFIX + name, simple_value=number)
-            for name, number in _scalars(result).items()
-        ]
-        event = self._event(
-            wall_time=result.get("timestamp") or time.time(),
-            step=int(result.get("timesteps_total") or result.get("training_iteration") or 0),
-            summary=self._summary(value=values),
-        )
-        return self._framed(event.SerializeToString())
-
     def _hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float]) -> bytes:
-        from tensorboardX.summary import hparams
-
         tagged = {TAG_PREFIX + name: value for name, value in metrics.items()}
-        summaries = hparams(hparam_dict=_hparam_values(config), metric_dict=tagged)
+        summaries = self._summarise(hparam_dict=_hparam_values(config), metric_dict=tagged)
         now = time.time()
         return b"".join(
-            self._framed(self._event(wall_time=now, summary=summary).SerializeToString())
+            tf_record(self._event(wall_time=now, summary=summary).SerializeToString())
             for summary in summaries
         )
 
-    def _framed(self, event: bytes) -> bytes:
-        """An event as a TFRecord: length, its checksum, data, its checksum."""
-        length = _LENGTH.pack(len(event))
-        return b"".join((length, self._checksum(length), event, self._checksum(event)))
 
-    def _checksum(self, data: bytes) -> bytes:
-        crc = self._crc32c(data)
-        # TFRecord stores checksums masked, since a checksum of data with checksums is a weak one.
-        return _CHECKSUM.pack((((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
+class _ScalarEncoder:
+    """Encodes results as scalar events; results alike are encoded together."""
+
+    def __init__(self) -> None:
+        self._names: dict[_Signature, tuple[str, ...]] = {}
+        self._events: dict[tuple[str, ...], ScalarEvents] = {}
+
+    def encode(self, results: Sequence[Mapping[str, Any]], last: dict[str, float]) -> bytes:
+        """The events of some results, in order; `last` takes over the newest values."""
+        encoded = []
+        flats = [flatten(dict(result)) for result in results]
+        for signature, group in groupby(flats, _signature):
+            alike = list(group)
+            names = self._names.get(signature)
+            if names is None:
+                self._make_room()
+                names = tuple(name for name, value in alike[0].items() if _is_drawn(name, value))
+                self._names[signature] = names
+            if names:
+                encoded += self._encode_alike(alike, names, last)
+        return b"".join(encoded)
+
+    def _encode_alike(
+        self, results: list[dict[str, Any]], names: tuple[str, ...], last: dict[str, float]
+    ) -> list[bytes]:
+        values = np.array([[_as_float(result[name]) for name in names] for result in results])
+        clocks = np.array([result.get("timestamp") or time.time() for result in results], float)
+        steps = np.array([_step(result) for result in results], np.int64)
+        finite = np.isfinite(values)
+        if finite.all():
+            last |= zip(names, values[-1].tolist(), strict=True)
+            return [self._layout(names).encode(clocks, steps, values)]
+        encoded = []
+        for row, mask in enumerate(finite):
+            some = tuple(name for name, is_finite in zip(names, mask, strict=True) if is_finite)
+            if some:
+                one, numbers = slice(row, row + 1), values[row][mask]
+                last |= zip(some, numbers.tolist(), strict=True)
+                encoded.append(self._layout(some).encode(clocks[one], steps[one], numbers[None]))
+        return encoded
+
+    def _make_room(self) -> None:
+        # Trials that invent metrics as they go must not fill the memory with their layouts.
+        if len(self._names) >= _MAX_LAYOUTS:
+            self._names.clear()
+            self._events.clear()
+
+    def _layout(self, names: tuple[str, ...]) -> ScalarEvents:
+        layout = self._events.get(names)
+        if layout is None:
+            layout = self._events[names] = ScalarEvents([TAG_PREFIX + name for name in names])
+        return layout
 
 
-def _scalars(result: Mapping[str, Any]) -> dict[str, float]:
-    """The finite numbers of a result worth a curve, flattened."""
-    flat = flatten({key: value for key, value in result.items() if key not in _NOT_DRAWN})
-    return {
-        name: value
-        for name, value in flat.items()
-        if (type(value) is float or type(value) is int or _is_number(value))
-        and math.isfinite(value)
-    }
+def _signature(flat: Mapping[str, Any]) -> _Signature:
+    return tuple(flat), tuple(map(type, flat.values()))
+
+
+def _step(result: Mapping[str, Any]) -> int:
+    step = result.get("timesteps_total") or result.get("training_iteration") or 0
+    return max(0, int(step))
+
+
+def _as_float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _is_drawn(name: str, value: Any) -> bool:
+    return name not in _NOT_DRAWN and (type(value) in (int, float) or _is_number(value))
 
 
 def _is_number(value: Any) -> bool:

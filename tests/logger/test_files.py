@@ -1,0 +1,68 @@
+"""Appending to many files."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prefect_tune.logger.files import AppendFiles, drop_torn_line, write_atomic
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 5), st.binary(max_size=20), st.sampled_from(["", "flush", "close"])
+        ),
+        max_size=40,
+    )
+)
+def test_each_file_gets_its_own_bytes_in_order(steps: list[tuple[int, bytes, str]]) -> None:
+    expected: dict[int, bytes] = {}
+    with tempfile.TemporaryDirectory() as directory:
+        files = AppendFiles(max_open=2)
+        for number, data, then in steps:
+            path = f"{directory}/{number}/file"
+            files.append(path, data)
+            expected[number] = expected.get(number, b"") + data
+            if then == "flush":
+                files.flush()
+            elif then == "close":
+                files.close(path)
+        files.close_all()
+        for number, data in expected.items():
+            path = Path(directory) / str(number) / "file"
+            assert path.read_bytes() == data
+
+
+def test_much_is_written_without_a_flush(tmp_path: Path) -> None:
+    files = AppendFiles()
+    files.append(str(tmp_path / "f"), b"x" * 1_000_000)
+    assert (tmp_path / "f").stat().st_size == 1_000_000
+    files.close_all()
+
+
+@given(st.binary(max_size=200).map(lambda data: data.replace(b"!", b"\n")))
+def test_a_torn_line_is_dropped_and_nothing_else(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "f"
+        path.write_bytes(data)
+        drop_torn_line(str(path))
+        assert path.read_bytes() == data[: data.rfind(b"\n") + 1]
+
+
+def test_a_very_long_torn_line(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"whole\n" + b"x" * 200_000)
+    drop_torn_line(str(path))
+    assert path.read_bytes() == b"whole\n"
+
+
+def test_an_atomic_write_leaves_no_second_file(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "f"
+    for data in (b"one", b"two"):
+        write_atomic(str(path), data)
+        assert path.read_bytes() == data
+    assert [p.name for p in path.parent.iterdir()] == ["f"]

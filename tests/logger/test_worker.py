@@ -1,0 +1,251 @@
+"""The logger threads: order, back-pressure, failures, slow loggers."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from prefect_tune.callback import Callback
+from prefect_tune.coordinator.commands import Notice
+from prefect_tune.coordinator.trial import Trial
+from prefect_tune.error import TuneError
+from prefect_tune.logger import LoggerCallback
+from prefect_tune.logger.worker import LoggerThread, LogRecord, split_callbacks
+from prefect_tune.testing.logger import example_results, example_trial
+
+
+class Recorder(LoggerCallback):
+    """Remembers its calls; works only while `gate` is open."""
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def setup(self, *args: Any, **info: Any) -> None:
+        self.calls.append(("setup", info))
+
+    def log_trial_start(self, trial: Trial) -> None:
+        self.gate.wait()
+        self.calls.append(("start", trial.trial_id))
+
+    def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
+        self.gate.wait()
+        self.calls.append(("result", iteration, trial.trial_id, result["training_iteration"]))
+        result.clear()  # must not harm anybody else
+
+    def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
+        self.calls.append(("end", trial.trial_id, failed))
+
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        self.calls.append(("experiment_end", len(trials)))
+
+    @property
+    def steps(self) -> list[int]:
+        return [call[3] for call in self.calls if call[0] == "result"]
+
+
+class OwnThread(Recorder):
+    own_thread: ClassVar[bool] = True
+
+
+@pytest.fixture
+def trial(tmp_path: Path) -> Trial:
+    return example_trial(tmp_path)
+
+
+def result_record(trial: Trial, count: int = 1, first: int = 1) -> LogRecord:
+    return LogRecord(Notice.TRIAL_RESULT, trial, example_results(trial, count, first))
+
+
+def test_loggers_hear_everything_in_order(trial: Trial) -> None:
+    recorder = Recorder()
+    thread = LoggerThread([recorder])
+    thread.setup(num_samples=3)
+    thread.submit([LogRecord(Notice.TRIAL_START, trial), result_record(trial, 2)], iteration=7)
+    thread.submit([LogRecord(Notice.TRIAL_ERROR, trial)])
+    assert thread.close([trial])
+    assert recorder.calls == [
+        ("setup", {"num_samples": 3}),
+        ("start", trial.trial_id),
+        ("result", 7, trial.trial_id, 1),
+        ("result", 7, trial.trial_id, 2),
+        ("end", trial.trial_id, True),
+        ("experiment_end", 1),
+    ]
+
+
+def test_overridden_hooks_get_the_trials_and_a_copy(trial: Trial) -> None:
+    class Hooked(LoggerCallback):
+        def on_trial_result(
+            self,
+            iteration: int,
+            trials: list[Trial],
+            trial: Trial,
+            result: dict[str, Any],
+            **info: Any,
+        ) -> None:
+            self.seen = (iteration, trials, dict(result))
+            result.clear()
+
+    logger = Hooked()
+    thread = LoggerThread([logger])
+    thread.setup()
+    record = result_record(trial)
+    thread.submit([record], iteration=3, trials=[trial])
+    thread.close()
+    assert logger.seen == (3, [trial], record.results[0])
+    assert record.results[0]["training_iteration"] == 1
+
+
+def test_flush_waits_for_what_was_submitted(trial: Trial) -> None:
+    recorder = Recorder()
+    thread = LoggerThread([recorder])
+    thread.setup()
+    thread.submit([result_record(trial, 50)])
+    assert thread.flush()
+    assert recorder.steps == list(range(1, 51))
+    thread.close()
+
+
+def test_flush_names_a_logger_that_hangs(trial: Trial, caplog: pytest.LogCaptureFixture) -> None:
+    recorder = Recorder()
+    recorder.gate.clear()
+    thread = LoggerThread([recorder])
+    thread.setup()
+    thread.submit([result_record(trial)])
+    assert not thread.flush(timeout=0.01)
+    assert "Recorder still has 1" in caplog.text
+    recorder.gate.set()
+    assert thread.close()
+
+
+def test_submit_waits_while_too_much_is_queued(trial: Trial) -> None:
+    recorder = Recorder()
+    recorder.gate.clear()
+    thread = LoggerThread([recorder], max_pending=10)
+    thread.setup()
+    thread.submit([result_record(trial, 11)])
+    submitted = threading.Event()
+
+    def submit() -> None:
+        thread.submit([result_record(trial, 1, first=12)])
+        submitted.set()
+
+    other = threading.Thread(target=submit)
+    other.start()
+    assert not submitted.wait(0.05)
+    recorder.gate.set()
+    assert submitted.wait(10)
+    other.join()
+    thread.close()
+    assert recorder.steps == list(range(1, 13))
+
+
+def test_a_slow_logger_with_its_own_thread_delays_nobody(
+    trial: Trial, caplog: pytest.LogCaptureFixture
+) -> None:
+    slow, fast = OwnThread(), Recorder()
+    slow.gate.clear()
+    thread = LoggerThread([slow, fast], max_pending=10)
+    thread.setup()
+    for first in range(1, 200, 10):
+        thread.submit([result_record(trial, 10, first=first)])
+    thread.submit([LogRecord(Notice.TRIAL_COMPLETE, trial)])
+    while ("end", trial.trial_id, False) not in fast.calls:
+        fast.gate.wait()  # the queue of the fast one drains although the slow one stands still
+    assert fast.steps == list(range(1, 201))
+    slow.gate.set()
+    thread.close([trial])
+    assert len(slow.steps) < 200
+    assert slow.steps == sorted(slow.steps)
+    assert slow.calls[-2:] == [("end", trial.trial_id, False), ("experiment_end", 1)]
+    assert "OwnThread cannot keep up" in caplog.text
+    assert f"{200 - len(slow.steps)} results were left out" in caplog.text
+
+
+@pytest.mark.parametrize("raised", [ValueError("disk full"), SystemExit(3)])
+def test_a_failing_logger_is_named_and_does_not_stop_the_others(
+    trial: Trial, raised: BaseException
+) -> None:
+    class Failing(LoggerCallback):
+        calls = 0
+
+        def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
+            self.calls += 1
+            raise raised
+
+    failing, recorder = Failing(), Recorder()
+    thread = LoggerThread([failing, recorder])
+    thread.setup()
+    assert thread.error is None
+    thread.submit([result_record(trial, 3)])
+    assert thread.flush()
+    assert isinstance(thread.error, TuneError)
+    assert "Failing" in str(thread.error)
+    assert "on_trial_result" in str(thread.error)
+    assert thread.error.__cause__ is raised
+    assert thread.close()
+    assert failing.calls == 1
+    assert recorder.steps == [1, 2, 3]
+
+
+def test_a_second_failure_is_logged(trial: Trial, caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(LoggerCallback):
+        def __init__(self, text: str) -> None:
+            self.text = text
+
+        def log_trial_start(self, trial: Trial) -> None:
+            raise RuntimeError(self.text)
+
+    thread = LoggerThread([Failing("first"), Failing("second")])
+    thread.setup()
+    thread.submit([LogRecord(Notice.TRIAL_START, trial)])
+    thread.close()
+    assert "first" in str(thread.error)
+    assert any("second" in r.message for r in caplog.records if r.levelno == logging.ERROR)
+
+
+def test_a_failing_setup_is_raised_at_once() -> None:
+    class Failing(LoggerCallback):
+        def setup(self, *args: Any, **info: Any) -> None:
+            raise OSError("no key")
+
+    with pytest.raises(TuneError, match=r"Failing.*setup.*no key"):
+        LoggerThread([Failing()]).setup()
+
+
+def test_other_hooks_reach_the_loggers_that_have_them(trial: Trial) -> None:
+    class Checkpoints(Recorder):
+        def on_checkpoint(
+            self, iteration: int, trials: list[Trial], trial: Trial, checkpoint: Any, **info: Any
+        ) -> None:
+            self.calls.append(("checkpoint", checkpoint))
+
+    logger = Checkpoints()
+    thread = LoggerThread([logger])
+    thread.setup()
+    thread.post("on_checkpoint", iteration=1, trials=[trial], trial=trial, checkpoint="path")
+    thread.post("on_step_end", iteration=1, trials=[trial])
+    thread.close()
+    assert ("checkpoint", "path") in logger.calls
+
+
+def test_closing_twice_and_without_loggers(trial: Trial) -> None:
+    recorder = Recorder()
+    for thread in (LoggerThread([recorder]), LoggerThread([])):
+        thread.setup()
+        thread.submit([result_record(trial)])
+        assert thread.flush()
+        assert thread.close()
+        assert thread.close()
+    assert [call[0] for call in recorder.calls].count("experiment_end") == 1
+
+
+def test_loggers_are_told_from_other_callbacks() -> None:
+    first, logger, last = Callback(), Recorder(), Callback()
+    assert split_callbacks([first, logger, last]) == ([first, last], [logger])

@@ -1,0 +1,108 @@
+"""Callbacks and lists of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from prefect_tune.callback import HOOKS, Callback, CallbackList, overrides
+from prefect_tune.coordinator.trial import Trial
+from prefect_tune.error import TuneError
+
+TRIAL = Trial("1", {})
+
+
+class Recorder(Callback):
+    def __init__(self, name: str, seen: list[Any]) -> None:
+        self.name = name
+        self.seen = seen
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        self.seen.append((self.name, iteration, trial, result))
+
+
+class Failing(Callback):
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        raise KeyError("loss")
+
+
+def test_hooks_are_those_of_ray() -> None:
+    assert {
+        "setup",
+        "on_step_begin",
+        "on_step_end",
+        "on_trial_start",
+        "on_trial_restore",
+        "on_trial_save",
+        "on_trial_result",
+        "on_trial_complete",
+        "on_trial_recover",
+        "on_trial_error",
+        "on_checkpoint",
+        "on_experiment_end",
+    } == HOOKS
+
+
+def test_every_hook_does_nothing_by_default() -> None:
+    callback = Callback()
+    callback.setup()
+    callback.on_step_begin(iteration=1, trials=[])
+    callback.on_step_end(iteration=1, trials=[])
+    for hook in ("start", "restore", "save", "complete", "recover", "error"):
+        getattr(callback, f"on_trial_{hook}")(iteration=1, trials=[TRIAL], trial=TRIAL)
+    callback.on_trial_result(iteration=1, trials=[TRIAL], trial=TRIAL, result={})
+    callback.on_checkpoint(iteration=1, trials=[TRIAL], trial=TRIAL, checkpoint=None)
+    callback.on_experiment_end(trials=[TRIAL])
+    assert callback.get_state() is None
+    callback.set_state({})
+
+
+def test_callbacks_are_called_in_list_order() -> None:
+    seen: list[Any] = []
+    callbacks = CallbackList([Recorder("b", seen), Callback(), Recorder("a", seen)])
+    callbacks.on_trial_result(iteration=3, trials=[TRIAL], trial=TRIAL, result={"x": 1})
+    assert seen == [("b", 3, TRIAL, {"x": 1}), ("a", 3, TRIAL, {"x": 1})]
+
+
+def test_a_failure_names_callback_and_hook() -> None:
+    with pytest.raises(TuneError, match=r"Failing.*on_step_end.*KeyError") as caught:
+        CallbackList([Failing()]).on_step_end(iteration=1, trials=[])
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_a_list_has_only_the_hooks() -> None:
+    with pytest.raises(AttributeError, match="on_trial_resutl"):
+        CallbackList([]).on_trial_resutl(result={})
+
+
+def test_listens_only_to_overridden_hooks() -> None:
+    callbacks = CallbackList([Failing()])
+    assert callbacks.listens("on_step_end")
+    assert not callbacks.listens("on_step_begin")
+
+
+def test_hooks_may_be_set_on_the_object() -> None:
+    callback = Callback()
+    callback.on_step_end = lambda iteration, trials, **info: None  # type: ignore[method-assign]
+    assert overrides(callback, "on_step_end")
+
+
+def test_states_go_back_to_where_they_came_from() -> None:
+    class Stateful(Callback):
+        def __init__(self, count: int) -> None:
+            self.count = count
+
+        def get_state(self) -> dict[str, Any] | None:
+            return {"count": self.count}
+
+        def set_state(self, state: dict[str, Any]) -> None:
+            self.count = state["count"]
+
+    saved = CallbackList([Stateful(1), Callback(), Stateful(2)]).get_state()
+    assert len(saved) == 2
+    restored = [Stateful(0), Callback(), Stateful(0)]
+    CallbackList(restored).set_state(saved)
+    assert [c.count for c in restored if isinstance(c, Stateful)] == [1, 2]

@@ -19,6 +19,8 @@ from prefect.task_engine import run_task_async
 from prefect.tasks import Task
 from prefect.utilities.collections import visit_collection
 
+_CANCEL_SECONDS = 5.0
+
 
 class EngineLoop:
     """Runs Prefect's task engine for many async tasks at once, beside the caller.
@@ -26,38 +28,16 @@ class EngineLoop:
     A task engine that finds no client in its context builds one, with an SSL context, which costs
     more than all the rest of a task run. So one client is entered here and handed to every engine.
 
-    The thread starts with the first task.
+    The thread starts with the first task; nothing here makes the caller wait for the API.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._stop: asyncio.Event | None = None
-        self._client: AsyncClientContext | None = None
+        self._stop = asyncio.Event()
+        self._client: asyncio.Future[AsyncClientContext] | None = None
         self._running: set[Future[State[Any]]] = set()
-
-    def start(self) -> None:
-        """Start the thread and its client, if that has not happened yet.
-
-        Raises:
-            Exception: Whatever kept the client from being made.
-        """
-        with self._lock:
-            if self._thread is not None:
-                return
-            started: Future[None] = Future()
-            # The caller's settings hold for this thread as well.
-            context = contextvars.copy_context()
-            thread = threading.Thread(
-                target=context.run,
-                args=(asyncio.run, self._main(started)),
-                name="prefect-task-engines",
-                daemon=True,
-            )
-            thread.start()
-            started.result()
-            self._thread = thread
 
     def run(
         self,
@@ -81,54 +61,73 @@ class EngineLoop:
 
         Returns:
             A future of the final state. It has no exception: whatever goes wrong is a state.
+
+        Raises:
+            RuntimeError: If the loop has been closed.
         """
-        self.start()
-        if self._loop is None:
-            raise RuntimeError("the engine loop is closed")
-        done: Future[State[Any]] = Future()
-        self._running.add(done)
+        with self._lock:
+            loop = self._started()
+            done: Future[State[Any]] = Future()
+            self._running.add(done)
         done.add_done_callback(self._running.discard)
         drive = self._drive(done, task, parameters, task_run_id, wait_for, dependencies)
 
         def start() -> None:
-            if self._client is not None:
-                # A copy enters its context variable anew; the client in it is the shared one.
-                context.run(self._client.model_copy().__enter__)
-            asyncio.create_task(drive, context=context)  # noqa: RUF006 - `done` keeps it
+            asyncio.create_task(drive, context=context)  # noqa: RUF006 - the loop awaits all
 
-        self._loop.call_soon_threadsafe(start)
+        loop.call_soon_threadsafe(start)
         return done
 
     def close(self, timeout: float | None = None) -> bool:
         """Wait for the engines that still run, then end the thread.
 
         Args:
-            timeout: Seconds to wait; None for as long as it takes.
+            timeout: Seconds to wait; None for as long as it takes. Engines that are not done then
+                are cancelled: their task runs end as crashed.
 
         Returns:
-            False if engines had to be abandoned.
+            False if that happened.
         """
-        if self._thread is None:
-            return True
-        unfinished = wait_all(set(self._running), timeout=timeout).not_done
         with self._lock:
             loop, self._loop = self._loop, None
-        if loop is not None and self._stop is not None:
-            loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join(timeout=timeout)
+            running = set(self._running)
+        if loop is None or self._thread is None:
+            return True
+        unfinished = wait_all(running, timeout=timeout).not_done
+        loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(timeout=_CANCEL_SECONDS)
         return not unfinished
 
-    async def _main(self, started: Future[None]) -> None:
+    def _started(self) -> asyncio.AbstractEventLoop:
+        if self._loop is not None:
+            return self._loop
+        if self._thread is not None:
+            raise RuntimeError("the engine loop is closed")
+        started: Future[asyncio.AbstractEventLoop] = Future()
+        # The caller's settings hold for this thread as well.
+        self._thread = threading.Thread(
+            target=contextvars.copy_context().run,
+            args=(asyncio.run, self._main(started)),
+            name="prefect-task-engines",
+            daemon=True,
+        )
+        self._thread.start()
+        self._loop = started.result()
+        return self._loop
+
+    async def _main(self, started: Future[asyncio.AbstractEventLoop]) -> None:
+        loop = asyncio.get_running_loop()
+        self._client = loop.create_future()
+        started.set_result(loop)
         try:
-            async with AsyncClientContext() as self._client:
-                self._stop = asyncio.Event()
-                self._loop = asyncio.get_running_loop()
-                started.set_result(None)
+            async with AsyncClientContext() as client:
+                self._client.set_result(client)
                 await self._stop.wait()
-        except BaseException as error:
-            if started.done():
+        except Exception as error:
+            if self._client.done():
                 raise
-            started.set_exception(error)
+            self._client.set_exception(error)
+            await self._stop.wait()
 
     async def _drive(
         self,
@@ -140,6 +139,7 @@ class EngineLoop:
         dependencies: dict[str, set[RunInput]] | None,
     ) -> None:
         try:
+            await self._enter_client()
             await _upstream((parameters, wait_for))
             # With this return type the engine gives a state, whatever its annotation says.
             state: Any = await run_task_async(
@@ -155,6 +155,13 @@ class EngineLoop:
         except BaseException as error:
             state = await exception_to_crashed_state(error)
         done.set_result(state)
+
+    async def _enter_client(self) -> None:
+        """Put the shared client into this engine's context."""
+        if self._client is not None:
+            client = await asyncio.shield(self._client)
+            # Entering is once per object, so a copy is entered; the client in it is the same.
+            client.model_copy().__enter__()
 
 
 async def _upstream(expression: Any) -> None:

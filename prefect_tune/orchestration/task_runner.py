@@ -85,10 +85,6 @@ class BodyTaskRunner(TaskRunner[PrefectFuture[Any]]):
         """
         return self._start(task, parameters, context.copy(), None, None)
 
-    def start_engines(self) -> None:
-        """Have the first `submit` find everything ready."""
-        self._engines.start()
-
     def finish(self, timeout: float | None) -> bool:
         """Wait for all task runs and take no more.
 

@@ -28,6 +28,12 @@ class InvalidArgument(TuneError, ValueError):
         self.hint = hint
         super().__init__(f"`{argument}`: {problem}" + (f" {hint}" if hint else ""))
 
+    def renamed(self, old: str, new: str) -> InvalidArgument:
+        """The same error for a call that has another name for the argument."""
+        if not self.argument.startswith(old):
+            return self
+        return type(self)(self.argument.replace(old, new, 1), self.problem, self.hint)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.argument, self.problem, self.hint))
 

@@ -160,6 +160,7 @@ def run(
                 env_vars=env_vars or {},
             ),
             resources_per_trial=resources_per_trial,
+            space_argument="config",
         )
     )
     failed = [trial for trial in finished.analysis.trials if trial.status == trial.ERROR]

@@ -59,6 +59,12 @@ class AttemptError:
     def __str__(self) -> str:
         return f"{self.kind}: {self.message}" if self.message else self.kind
 
+    def text(self) -> str:
+        """All there is to know: the traceback, or the message and the last lines of stderr."""
+        if not self.traceback or self.message in self.traceback:
+            return self.traceback or str(self)
+        return f"{self}\n{self.traceback}"
+
 
 @dataclass(frozen=True, slots=True)
 class Event:

@@ -190,10 +190,8 @@ class Trial:
 
     @property
     def error_msg(self) -> str | None:
-        """The failure as text (traceback if there is one), None if there was none."""
-        if self.error is None:
-            return None
-        return self.error.traceback or str(self.error)
+        """The last failure in full, None if there was none."""
+        return None if self.error is None else self.error.text()
 
     def is_finished(self) -> bool:
         """True once the trial will not run again in this experiment."""

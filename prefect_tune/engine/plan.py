@@ -100,15 +100,18 @@ def make_plan(request: ExperimentRequest, settings: TuneSettings) -> ExperimentP
         space = space.to_dict()
     resources = _resources(request)
     scheduler = _make_scheduler(tune)
-    source = make_source(
-        tune.search_alg,
-        space,
-        tune.num_samples,
-        metric=tune.metric,
-        mode=tune.mode,
-        max_concurrent=tune.max_concurrent_trials or 0,
-        seed=tune.seed,
-    )
+    try:
+        source = make_source(
+            tune.search_alg,
+            space,
+            tune.num_samples,
+            metric=tune.metric,
+            mode=tune.mode,
+            max_concurrent=tune.max_concurrent_trials,
+            seed=tune.seed,
+        )
+    except InvalidArgument as error:
+        raise error.renamed("param_space", request.space_argument) from error
     stopper = make_stopper(run.stop, tune.time_budget_s)
     metrics = _metrics(tune.metric, scheduler, tune.search_alg)
     return ExperimentPlan(

@@ -18,6 +18,7 @@ class ExperimentRequest:
         tune_config: How it is searched.
         run_config: How it runs.
         resources_per_trial: As the user wrote them; None is one CPU.
+        space_argument: What the user's call names the space, for error messages.
     """
 
     trainable: Any
@@ -25,3 +26,4 @@ class ExperimentRequest:
     tune_config: TuneConfig = field(default_factory=TuneConfig)
     run_config: RunConfig = field(default_factory=RunConfig)
     resources_per_trial: Any = None
+    space_argument: str = "param_space"

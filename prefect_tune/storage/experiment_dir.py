@@ -65,7 +65,7 @@ class ExperimentDir:
         path = self.make_trial_dir(relative)
         try:
             with open(path / "error.txt", "a", encoding="utf-8") as file:
-                file.write(f"{error.traceback or error}\n")
+                file.write(f"{error.text()}\n")
             if error.pickled is not None:
                 (path / "error.pkl").write_bytes(error.pickled)
         except OSError as problem:

@@ -123,17 +123,22 @@ class ClusterHandle:
             self.client.unsubscribe_topic(_CLUSTER_EVENTS)
             on_shutdown()
 
-    def _ask(self) -> dict[str, WorkerFacts]:
-        try:
-            info = self.client.scheduler_info(n_workers=-1)
-        except (OSError, TimeoutError) as error:
-            raise ClusterError(
-                f"`cluster`: the scheduler at {self.address} does not answer: {error}"
-            ) from error
+    async def ask_workers(self) -> dict[str, WorkerFacts]:
+        """The workers as the scheduler knows them now; on the client's event loop."""
+        info = await self.client.scheduler.identity(n_workers=-1)
         return {
             address: WorkerFacts(address, worker["nthreads"], dict(worker["resources"]))
             for address, worker in info["workers"].items()
         }
+
+    def _ask(self) -> dict[str, WorkerFacts]:
+        try:
+            workers: dict[str, WorkerFacts] = self.client.sync(self.ask_workers)
+        except (OSError, TimeoutError) as error:
+            raise ClusterError(
+                f"`cluster`: the scheduler at {self.address} does not answer: {error}"
+            ) from error
+        return workers
 
     def _on_cluster_event(self, event: tuple[float, Any]) -> None:
         message = event[1]

@@ -33,10 +33,12 @@ def visible_gpus() -> tuple[str, ...]:
 
 @cache
 def _count() -> int:
-    """Number of NVIDIA GPUs: their device files, which a container shows only if they are its own."""
-    files = [path for path in Path("/dev").glob("nvidia*") if re.fullmatch(r"nvidia\d+", path.name)]
+    """Number of NVIDIA GPUs, by their device files: a container shows only those it may use."""
+    files = sum(
+        re.fullmatch(r"nvidia\d+", path.name) is not None for path in Path("/dev").iterdir()
+    )
     if files or not Path("/dev/dxg").exists():
-        return len(files)
+        return files
     # Windows' Linux subsystem has no device file per GPU.
     smi = shutil.which("nvidia-smi")
     if smi is None:

@@ -74,10 +74,9 @@ class LiveAttempts:
         if live is not None:
             live.task = task
 
-    def node_of(self, trial_id: str, attempt: int) -> str | None:
-        """Where an attempt runs; None if it has ended."""
-        live = self._live.get((trial_id, attempt))
-        return None if live is None else live.node
+    def is_live(self, trial_id: str, attempt: int) -> bool:
+        """True if an attempt was launched and has not ended."""
+        return (trial_id, attempt) in self._live
 
     def deliver(self, node: str, entries: Sequence[Entry]) -> None:
         """Turn a batch of a node into events; what belongs to no live attempt is stale."""

@@ -26,6 +26,7 @@ PRESET = {
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": False,
 }
+_UNSEEN = "127.0.0.1:0"
 
 
 def start_local_cluster(options: LocalOptions) -> ClusterHandle:
@@ -41,6 +42,9 @@ def start_local_cluster(options: LocalOptions) -> ClusterHandle:
             memory_limit=0,
             resources={CPU: cpus, GPU: gpus, **options.resources},
             dashboard_address=options.dashboard_address,
+            worker_dashboard_address=_UNSEEN,
+            # Without a dashboard Dask serves its status pages all the same, on a fixed port.
+            scheduler_kwargs=({} if options.dashboard_address else {"dashboard_address": _UNSEEN}),
             silence_logs=logging.CRITICAL,
         )
     # The user's own Dask computations are not to end up here.

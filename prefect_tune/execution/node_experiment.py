@@ -100,8 +100,8 @@ class NodeExperiment:
             *key, handle, self._outbox, self.env.stop_grace_s, self.env.term_grace_s
         )
         self._running[key] = attempt
-        for message in self._early.pop(key, ()):
-            _apply(message, attempt)
+        for early in self._early.pop(key, ()):
+            _apply(early, attempt)
         try:
             await attempt.finish()
         finally:

@@ -22,9 +22,6 @@ _CLOSE_TIMEOUT_S = 5.0
 _PATIENCE_SHARE = 4
 _RETRY_S = 0.2
 
-#: Calls a handler of a worker: address, message.
-Call = Any
-
 
 class NodeLink:
     """Asks one node for reports and tells it decisions. Belongs to the client's event loop.
@@ -62,11 +59,8 @@ class NodeLink:
         Raises:
             ClusterError: If it cannot take part.
         """
-        env = pickle.dumps(self._env)
         try:
-            reply: dict[str, Any] = await asyncio.wait_for(
-                self._call(OPEN, env=env, driver=versions()), _OPEN_TIMEOUT_S
-            )
+            reply = await asyncio.wait_for(self._ask_to_open(), _OPEN_TIMEOUT_S)
         except TimeoutError:
             raise ClusterError(
                 f"the worker at {self.address} has not imported the trainable within "
@@ -77,6 +71,15 @@ class NodeLink:
                 f"the worker at {self.address} cannot run this experiment: {reply['error']}"
             )
         return reply
+
+    async def _ask_to_open(self) -> dict[str, Any]:
+        env = pickle.dumps(self._env)
+        while True:
+            reply: dict[str, Any] | None = await self._call(OPEN, env=env, driver=versions())
+            if reply is not None:
+                return reply
+            # Nobody answers: Dask is still setting up the agent of a new worker.
+            await asyncio.sleep(_RETRY_S)
 
     def start(self) -> None:
         """Begin to collect reports and to pass decisions on."""
@@ -127,7 +130,7 @@ class NodeLink:
                 await asyncio.sleep(_RETRY_S)
                 continue
             silent_since = None
-            if reply.get("gone"):
+            if reply is None or reply.get("gone"):
                 self._lost(self.address, "it has ended the experiment's trials")
                 return
             if reply["number"] > acknowledged:

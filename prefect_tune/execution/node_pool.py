@@ -1,0 +1,137 @@
+"""The nodes that serve an experiment, as they come and go."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+
+from prefect_tune.coordinator.commands import Decide, Kill
+from prefect_tune.coordinator.events import CapacityChanged, Node
+from prefect_tune.execution.base import Emit, ExperimentEnv
+from prefect_tune.execution.cluster_handle import ClusterHandle, WorkerFacts
+from prefect_tune.execution.gpus import slots
+from prefect_tune.execution.live_attempts import LiveAttempts
+from prefect_tune.execution.node_link import NodeLink
+from prefect_tune.resources import GPU, MILLI
+
+_logger = logging.getLogger(__name__)
+
+
+class NodePool:
+    """Belongs to the client's event loop, except where a method says otherwise.
+
+    Args:
+        cluster: The cluster.
+        env: The experiment.
+        attempts: Takes what the nodes report, and is told which nodes are lost.
+        emit: Takes `CapacityChanged`.
+    """
+
+    def __init__(
+        self, cluster: ClusterHandle, env: ExperimentEnv, attempts: LiveAttempts, emit: Emit
+    ) -> None:
+        self._cluster = cluster
+        self._env = env
+        self._attempts = attempts
+        self._emit = emit
+        self._links: dict[str, NodeLink] = {}
+        self._nodes: dict[str, Node] = {}
+        self._declared: dict[str, Mapping[str, float]] = {}
+        self._joining: set[asyncio.Task[None]] = set()
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The nodes now; from any thread."""
+        return tuple(self._nodes.values())
+
+    def declared(self, address: str) -> Mapping[str, float] | None:
+        """Dask resources that a node declares, None if it is not there; from any thread."""
+        return self._declared.get(address)
+
+    async def open(self, workers: Mapping[str, WorkerFacts]) -> None:
+        """Open the experiment on these workers.
+
+        Raises:
+            ClusterError: If one of them cannot take part.
+        """
+        self._cluster.listen(self._on_worker)
+        try:
+            await asyncio.gather(*(self._open_node(facts) for facts in workers.values()))
+        except BaseException:
+            await self.close()
+            raise
+        self._announce()
+
+    async def close(self) -> None:
+        """End the experiment on all nodes."""
+        self._cluster.unlisten(self._on_worker)
+        for task in self._joining:
+            task.cancel()
+        links, self._links = self._links, {}
+        await asyncio.gather(*(link.close() for link in links.values()))
+        for address in links:
+            self._forget(address, "the experiment was closed")
+
+    def send(self, messages: Sequence[Decide | Kill]) -> None:
+        """Pass decisions and kills on to the nodes of the attempts they are for."""
+        by_node: dict[str, list[Decide | Kill]] = {}
+        for message in messages:
+            # An attempt that has ended meanwhile needs no decision.
+            if self._attempts.is_live(message.trial_id, message.attempt):
+                by_node.setdefault(message.node, []).append(message)
+        for address, batch in by_node.items():
+            if address in self._links:
+                self._links[address].send(batch)
+
+    async def _open_node(self, facts: WorkerFacts) -> None:
+        link = NodeLink(
+            self._cluster.client.scheduler,
+            facts.address,
+            self._env,
+            self._attempts.deliver,
+            self._on_lost,
+        )
+        said = await link.open()
+        devices = slots(facts.resources.get_milli(GPU) / MILLI, tuple(said["gpus"]))
+        self._links[facts.address] = link
+        self._declared[facts.address] = facts.declared
+        self._nodes[facts.address] = Node(facts.address, facts.resources, devices)
+        link.start()
+
+    def _announce(self) -> None:
+        self._emit(CapacityChanged(time.time(), self.nodes))
+
+    def _on_worker(self, added: bool, address: str) -> None:
+        if not added:
+            self._on_lost(address, "its process or its connection has ended")
+        elif address not in self._links:
+            task = asyncio.get_running_loop().create_task(self._join(address))
+            self._joining.add(task)
+            task.add_done_callback(self._joining.discard)
+
+    async def _join(self, address: str) -> None:
+        """Take a new worker in; one that does not fit is left out, with a warning."""
+        try:
+            facts = (await self._cluster.ask_workers()).get(address)
+            if facts is None or address in self._links:
+                return
+            await self._open_node(facts)
+        except Exception as error:  # Dask's errors have no common class
+            _logger.warning("A new worker is left out: %s", error)
+            return
+        self._announce()
+
+    def _on_lost(self, address: str, reason: str) -> None:
+        link = self._links.pop(address, None)
+        if link is None:
+            return
+        link.abandon()
+        self._forget(address, reason)
+        self._announce()
+
+    def _forget(self, address: str, reason: str) -> None:
+        self._nodes.pop(address, None)
+        self._declared.pop(address, None)
+        self._attempts.lose_node(address, reason)

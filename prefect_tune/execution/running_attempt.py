@@ -7,6 +7,7 @@ import json
 import pickle
 import signal
 from collections import deque
+from dataclasses import replace
 
 from prefect_tune.coordinator.decision import Action
 from prefect_tune.coordinator.events import AttemptError, Outcome
@@ -176,20 +177,26 @@ class RunningAttempt:
     def _verdict(self, status: ExitStatus) -> tuple[Outcome, AttemptError | None]:
         if isinstance(self._end, Outcome):
             return self._end, None
-        error = self._end or _died(status, self._handle.stderr_tail())
+        error = self._end or _died(status)
         if self._killing and error.kind in ("signal", "exit"):
             return Outcome.STOPPED, None
-        return Outcome.FAILED, error
+        return Outcome.FAILED, _with_stderr(error, self._handle.stderr_tail())
 
 
-def _died(status: ExitStatus, stderr: str) -> AttemptError:
+def _with_stderr(error: AttemptError, stderr: str) -> AttemptError:
+    if not stderr.strip():
+        return error
+    parts = [error.traceback.rstrip(), f"Last lines of stderr:\n{stderr}"]
+    return replace(error, traceback="\n\n".join(filter(None, parts)))
+
+
+def _died(status: ExitStatus) -> AttemptError:
     """A process that ended without a last word."""
     if status.signal is None:
         return AttemptError(
             "exit",
             f"the trial process exited with status {status.code} before the trainable returned",
-            stderr,
-            status.code,
+            exit_code=status.code,
         )
     try:
         name = signal.Signals(status.signal).name
@@ -198,4 +205,4 @@ def _died(status: ExitStatus, stderr: str) -> AttemptError:
     message = f"the trial process was killed by {name}"
     if status.signal == signal.SIGKILL:
         message += ", which was not sent by prefect_tune; maybe the node ran out of memory"
-    return AttemptError("signal", message, stderr, -status.signal)
+    return AttemptError("signal", message, exit_code=-status.signal)

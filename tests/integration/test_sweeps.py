@@ -109,7 +109,7 @@ def test_a_crash_is_this_trials_error_only(sweep, how, told):
     assert told in bad.error_msg
     assert bad.last_result["x"] == 1.0
     if how == "exit":
-        assert "about to leave" in bad.error_msg
+        assert "Last lines of stderr:\nabout to leave" in bad.error_msg
     with open(os.path.join(bad.logdir, "error.txt")) as file:
         assert told in file.read()
 

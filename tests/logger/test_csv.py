@@ -102,7 +102,7 @@ def test_a_metric_that_turns_into_a_dict_and_back(tmp_path: Path) -> None:
     ]
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(
         st.tuples(

@@ -6,7 +6,7 @@ import io
 import struct
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorboardX import crc32c as reference
 from tensorboardX.proto.event_pb2 import Event
@@ -24,6 +24,7 @@ def split_records(data: bytes) -> list[bytes]:
     return found
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_checksum_is_the_reference_one(data: bytes) -> None:
     assert crc32c(data) == reference.crc32c(data)
@@ -33,6 +34,7 @@ def test_checksum_of_the_published_test_vector() -> None:
     assert crc32c(b"123456789") == 0xE3069283  # RFC 3720, appendix B.4
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.text(min_size=1, max_size=140), min_size=1, max_size=5, unique=True),
     st.data(),
@@ -62,6 +64,7 @@ def test_events_read_back_with_right_checksums(tags: list[str], data: st.DataObj
         assert [value.simple_value for value in event.summary.value] == row
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=100))
 def test_frame_is_the_one_of_tensorboardx(data: bytes) -> None:
     writer = RecordWriter.__new__(RecordWriter)

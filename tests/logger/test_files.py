@@ -5,12 +5,13 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefect_tune.logger.files import AppendFiles, drop_torn_line, write_atomic
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(
@@ -44,6 +45,7 @@ def test_much_is_written_without_a_flush(tmp_path: Path) -> None:
     files.close_all()
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200).map(lambda data: data.replace(b"!", b"\n")))
 def test_a_torn_line_is_dropped_and_nothing_else(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as directory:

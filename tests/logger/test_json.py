@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefect_tune.logger import JsonLoggerCallback
@@ -104,11 +104,13 @@ def test_a_torn_last_line_does_not_spoil_the_next(tmp_path: Path) -> None:
     assert logged(Path(trial.logdir)) == [{"training_iteration": 1}, {"training_iteration": 2}]
 
 
+@settings(deadline=None)
 @given(json_values, st.booleans())
 def test_json_values_survive(value: Any, pretty: bool) -> None:
     assert json.loads(to_json(value, pretty=pretty)) == value
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.integers() | st.text(max_size=3) | st.tuples(st.integers()), st.integers())
 )

@@ -1,0 +1,83 @@
+"""Cells and headings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from prefect_tune.coordinator.trial import Trial
+from prefect_tune.reporters.columns import (
+    parameter_columns,
+    show,
+    show_duration,
+    show_parameters,
+    user_metrics,
+)
+from prefect_tune.reporters.text_table import text_table
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, ""),
+        (True, "True"),
+        (12, "12"),
+        (123456789012, "1.235e+11"),
+        (0.1234567, "0.1235"),
+        (1e-7, "1e-07"),
+        (float("nan"), "nan"),
+        ("short", "short"),
+        ("a very long text of many words", "… text of many words"),
+        ([1, 2], "[1, 2]"),
+    ],
+)
+def test_cells(value: Any, text: str) -> None:
+    assert show(value) == text
+    assert len(show(value)) <= 20
+
+
+def test_parameters_are_headed_by_their_last_part_if_that_is_clear() -> None:
+    trial = Trial("1", {}, evaluated_params={"net/lr": 0.1, "head/lr": 0.2, "net/units": 3})
+    assert parameter_columns([trial]) == {
+        "net/lr": "net/lr",
+        "head/lr": "head/lr",
+        "net/units": "units",
+    }
+    assert show_parameters(trial) == "net/lr=0.1, head/lr=0.2, units=3"
+
+
+def test_only_numbers_of_the_users_own_are_metrics() -> None:
+    trial = Trial("1", {})
+    trial.last_result = {
+        "loss": 1.0,
+        "val": {"acc": 2},
+        "text": "x",
+        "flag": True,
+        "pid": 3,
+        "training_iteration": 4,
+        "third": 3,
+        "fourth": 4,
+    }
+    assert user_metrics([trial]) == ["loss", "val/acc", "third", "fourth"]
+    assert user_metrics([trial], limit=3) == ["loss", "val/acc", "third"]
+
+
+def test_durations() -> None:
+    assert [show_duration(s) for s in (-1, 0, 61.9, 36_000)] == [
+        "0:00:00",
+        "0:00:00",
+        "0:01:01",
+        "10:00:00",
+    ]
+
+
+def test_tables_align_numbers_to_the_right() -> None:
+    assert text_table(["name", "n"], [["a", "1"], ["bcdef", "-10.5"]]) == [
+        "+-------+-------+",
+        "| name  |     n |",
+        "|-------|-------|",
+        "| a     |     1 |",
+        "| bcdef | -10.5 |",
+        "+-------+-------+",
+    ]

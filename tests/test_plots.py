@@ -1,0 +1,77 @@
+"""Pictures of experiments."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.image import imread
+
+from prefect_tune.coordinator.trial import TERMINATED, Trial
+from prefect_tune.error import InvalidArgument, TuneError
+from prefect_tune.logger import JsonLoggerCallback
+from prefect_tune.plots import plot_experiment
+from prefect_tune.results import ExperimentAnalysis
+
+
+def experiment(
+    directory: Path, parameters: list[dict[str, Any]], length: int = 4
+) -> ExperimentAnalysis:
+    logger = JsonLoggerCallback()
+    trials = []
+    for number, config in enumerate(parameters):
+        trial = Trial(
+            f"c0ffe_{number:05d}",
+            config,
+            evaluated_params=config,
+            relative_logdir=f"t{number}",
+            local_experiment_dir=str(directory),
+        )
+        trial.status = TERMINATED
+        for step in range(1, 2 + number % length):
+            result = {"score": math.sin(number + step), "training_iteration": step}
+            trial.update_last_result(result, result, 0.0)
+            logger.log_trial_result(0, trial, result)
+        trials.append(trial)
+    logger.on_experiment_end(trials)
+    return ExperimentAnalysis(directory, trials)
+
+
+@pytest.mark.parametrize("num_parameters", [0, 1, 3, 4, 12])
+def test_any_number_of_parameters(tmp_path: Path, num_parameters: int) -> None:
+    configs = [
+        {f"p{index}": 10.0 ** -(number % 5) for index in range(num_parameters)}
+        for number in range(20)
+    ]
+    path = plot_experiment(experiment(tmp_path, configs), "score", "max", tmp_path / "p.png")
+    assert path == str(tmp_path / "p.png")
+    height, width, _ = imread(path).shape
+    assert width >= 1500
+    assert height >= 600
+
+
+def test_any_kind_of_value(tmp_path: Path) -> None:
+    odd: list[Any] = [1, "a", None, True, [1, 2], 0.5, {"x": 1}, (3,), -1e30, math.inf]
+    configs = [{"odd": value, f"only_{number}": number} for number, value in enumerate(odd)]
+    plot_experiment(experiment(tmp_path, configs), "score", "min", tmp_path / "p.png")
+    assert (tmp_path / "p.png").stat().st_size > 10_000
+
+
+def test_one_trial_and_long_curves(tmp_path: Path) -> None:
+    analysis = experiment(tmp_path, [{"lr": 0.1}] * 3, length=2)
+    logger = JsonLoggerCallback()
+    for step in range(5000):
+        logger.log_trial_result(0, analysis.trials[0], {"score": step, "training_iteration": step})
+    logger.on_experiment_end([])
+    plot_experiment(analysis, "score", "max", tmp_path / "p.png")
+
+
+def test_nothing_to_plot(tmp_path: Path) -> None:
+    analysis = experiment(tmp_path, [{"lr": 0.1}])
+    with pytest.raises(TuneError, match="'loss'"):
+        plot_experiment(analysis, "loss", "max", tmp_path / "p.png")
+    with pytest.raises(InvalidArgument, match="mode"):
+        plot_experiment(analysis, "score", "best", tmp_path / "p.png")
+    assert not (tmp_path / "p.png").exists()

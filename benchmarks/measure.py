@@ -133,7 +133,7 @@ class Bench:
         **arguments: Any,
     ) -> Outcome:
         """Measure the peer in `benchmarks.peers.<module>`, shown in the table as `label`."""
-        python = os.environ.get(PEER_PYTHON_VARIABLE, sys.executable)
+        python = os.environ.get(PEER_PYTHON_VARIABLE) or sys.executable
         subject = Subject(label or module, python, f"benchmarks.peers.{module}")
         if self.skip_peers:
             outcome = Outcome(subject.name, workload, arguments, problem="skipped")
@@ -273,13 +273,13 @@ def machine() -> dict[str, Any]:
     }
 
 
-HEADER = f"{'what':<44} {'ours':>12} {'peer':<24} {'theirs':>12} {'ratio':>8}  note"
+HEADER = f"{'what':<59} {'ours':>12} {'peer':<24} {'theirs':>12} {'ratio':>8}  note"
 
 
 def format_row(row: Row) -> str:
     ours, theirs = _figure(row.ours, row.unit), _figure(row.theirs, row.unit)
     ratio = "-" if row.ratio is None else f"x{row.ratio:.3g}"
-    return f"{row.what:<44} {ours:>12} {row.peer:<24} {theirs:>12} {ratio:>8}  {row.note}"
+    return f"{row.what:<59} {ours:>12} {row.peer:<24} {theirs:>12} {ratio:>8}  {row.note}"
 
 
 def _figure(value: float | None, unit: str) -> str:

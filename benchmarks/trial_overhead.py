@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import prefect_tune as tune
-from benchmarks.measure import Bench, Outcome, Row, compare
+from benchmarks.measure import Bench, Row, compare
 from benchmarks.prefect_server import running_server
 from benchmarks.subject import Values, overhead_values, seconds_since_start
 
@@ -75,37 +75,30 @@ def rows(bench: Bench) -> Iterator[Row]:
         slots=slots,
         poll_s=0.05,
     )
-    dask = _prefect_dask(bench, slots)
-    optuna = bench.peer(
-        "optuna_inprocess", "trial_overhead", label="Optuna in process", trials=1000
-    )
-    per_trial = ("per_trial_ms", "ms")
-    yield from compare(
-        "no-op trial, Prefect on", *per_trial, recorded, [ray, reuse, dask, syne, polling]
-    )
-    yield from compare("no-op trial, no Prefect", *per_trial, plain, [ray, reuse, syne, polling])
-    yield from compare("no-op trial, thread, no Prefect", *per_trial, thread, [optuna])
-    with_start = ("per_trial_with_start_ms", "ms")
-    yield from compare(
-        "no-op trial of 200 with start, Prefect on", *with_start, recorded, [ray, reuse, dask, syne]
-    )
-    yield from compare(
-        "no-op trial of 200 with start, no Prefect", *with_start, plain, [ray, reuse, syne]
-    )
-
-
-def _prefect_dask(bench: Bench, slots: int) -> Outcome:
-    def measured(environment: dict[str, str]) -> Outcome:
-        return bench.peer(
+    with running_server() as api:
+        server = {"PREFECT_API_URL": api}
+        served = bench.ours(
+            "trial_overhead", environment=server, trials=trials, slots=slots, orchestrate=True
+        )
+        dask = bench.peer(
             "prefect_dask",
             "trial_overhead",
             label="prefect-dask",
-            environment=environment,
+            environment=server,
             trials=40,
             slots=slots,
         )
-
-    if bench.skip_peers:
-        return measured({})
-    with running_server() as api:
-        return measured({"PREFECT_API_URL": api})
+    optuna = bench.peer(
+        "optuna_inprocess", "trial_overhead", label="Optuna in process", trials=1000
+    )
+    sides = (
+        ("Prefect embedded", recorded, [ray, reuse, syne, polling]),
+        ("running Prefect server", served, [dask]),
+        ("no Prefect", plain, [ray, reuse, syne, polling]),
+        ("thread, no Prefect", thread, [optuna]),
+    )
+    for how, ours, peers in sides:
+        yield from compare(f"no-op trial, {how}", "per_trial_ms", "ms", ours, peers)
+    for how, ours, peers in sides[:3]:
+        what = f"no-op trial of 200, start included, {how}"
+        yield from compare(what, "per_trial_with_start_ms", "ms", ours, peers)

@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import Any
 
 from prefect_tune.coordinator.flatten import flatten
-from prefect_tune.coordinator.trial import Trial
+from prefect_tune.coordinator.trial import AUTO_FILLED, Trial
 from prefect_tune.logger.base import LoggerCallback
 from prefect_tune.logger.files import AppendFiles, drop_torn_line, write_atomic
 
@@ -49,7 +49,7 @@ class _Table:
 
     def _other_row(self, result: Mapping[str, Any]) -> Sequence[Any]:
         flat = flatten({key: value for key, value in result.items() if key != "config"})
-        for name in flat:
+        for name in sorted(flat, key=AUTO_FILLED.__contains__):  # the user's own metrics first
             if name not in self._positions:
                 self._positions[name] = len(self.columns)
                 self.columns.append(name)

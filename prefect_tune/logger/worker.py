@@ -66,6 +66,11 @@ class LoggerThread:
         """The first failure of a logger, naming it, with the exception as cause; else None."""
         return next((lane.error for lane in self._lanes if lane.error is not None), None)
 
+    @property
+    def wants_trials(self) -> bool:
+        """True if a logger overrides an ``on_*`` hook, which is told all trials."""
+        return any(not _is_plain(logger) for logger in self._loggers)
+
     def submit(
         self, records: Sequence[LogRecord], *, iteration: int = 0, trials: list[Trial] | None = None
     ) -> None:
@@ -74,7 +79,7 @@ class LoggerThread:
         Args:
             records: What happened; not to be changed any more.
             iteration: Round of the experiment's loop.
-            trials: All trials, for loggers that override the `on_*` hooks; not copied.
+            trials: All trials; needed if `wants_trials`. Not copied.
         """
         if not records:
             return
@@ -124,6 +129,11 @@ class LoggerThread:
         deadline = time.monotonic() + timeout
         slow = [lane for lane in self._lanes if not lane.join(_remaining(deadline))]
         return _all_done(slow, timeout)
+
+
+def _is_plain(logger: LoggerCallback) -> bool:
+    names = [name for name in vars(LoggerCallback) if name.startswith("on_")]
+    return all(getattr(type(logger), name) is getattr(LoggerCallback, name) for name in names)
 
 
 def _remaining(deadline: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -50,7 +51,9 @@ def make_reporter(
 
 
 def _automatic(verbose: int) -> ProgressReporter:
-    if sys.stdout is not None and sys.stdout.isatty():
+    # A dumb terminal (an editor's, a CI job's) cannot redraw what it has shown.
+    dumb = os.environ.get("TERM", "") in ("dumb", "unknown")
+    if sys.stdout is not None and sys.stdout.isatty() and not dumb:
         from prefect_tune.reporters.live import LiveReporter
 
         return LiveReporter(verbose)

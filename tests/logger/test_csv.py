@@ -35,9 +35,24 @@ def test_columns_are_flat_and_without_the_configuration(tmp_path: Path) -> None:
     logger.log_trial_results(0, trial, example_results(trial, 2))
     logger.log_trial_end(trial)
     header = (Path(trial.logdir) / "progress.csv").read_text().splitlines()[0].split(",")
-    assert header[:3] == ["loss", "val/loss", "val/top"]
+    assert header[:4] == ["loss", "val/loss", "val/top", "training_iteration"]
+    assert header[-1] == "node_ip"
     assert not any(name.startswith("config") for name in header)
     assert rows(Path(trial.logdir))[1]["note"] == 'a "quoted", text'
+
+
+def test_the_users_own_metrics_come_first(tmp_path: Path) -> None:
+    trial = example_trial(tmp_path)
+    logger = CSVLoggerCallback()
+    logger.log_trial_result(0, trial, {"done": False, "pid": 3, "acc": 0.5, "date": "x", "loss": 1})
+    logger.log_trial_end(trial)
+    assert list(rows(Path(trial.logdir))[0].items()) == [
+        ("acc", "0.5"),
+        ("loss", "1"),
+        ("done", "False"),
+        ("pid", "3"),
+        ("date", "x"),
+    ]
 
 
 def test_a_later_metric_widens_the_file(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from prefect_tune.callback import Callback
 from prefect_tune.coordinator.commands import Notice
 from prefect_tune.coordinator.trial import Trial
 from prefect_tune.error import TuneError
-from prefect_tune.logger import LoggerCallback
+from prefect_tune.logger import LoggerCallback, default_loggers
 from prefect_tune.logger.worker import LoggerThread, LogRecord, split_callbacks
 from prefect_tune.testing.logger import example_results, example_trial
 
@@ -94,6 +94,8 @@ def test_overridden_hooks_get_the_trials_and_a_copy(trial: Trial) -> None:
 
     logger = Hooked()
     thread = LoggerThread([logger])
+    assert thread.wants_trials
+    assert not LoggerThread([Recorder(), *default_loggers([], {})]).wants_trials
     thread.setup()
     record = result_record(trial)
     thread.submit([record], iteration=3, trials=[trial])

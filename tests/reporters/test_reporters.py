@@ -98,7 +98,10 @@ class TestMakeReporter:
     ) -> None:
         assert isinstance(make_reporter(), PlainReporter)
         monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+        monkeypatch.setenv("TERM", "xterm")
         assert isinstance(make_reporter(1), LiveReporter)
+        monkeypatch.setenv("TERM", "dumb")
+        assert isinstance(make_reporter(1), PlainReporter)
 
     @pytest.mark.parametrize("wrong", [-1, 4, 1.5, "2", True])
     def test_wrong_verbosity(self, wrong: Any) -> None:

@@ -24,6 +24,7 @@ PEER_PYTHON_VARIABLE = "PREFECT_TUNE_BENCH_PYTHON"
 """Interpreter of the virtual environment with the peers; default: the one that runs this."""
 
 OURS = "prefect_tune"
+SKIPPED = "skipped"
 TERM_GRACE_S = 15.0
 
 # Nothing a benchmark starts may report home, and no subject may find another one's state.
@@ -136,7 +137,7 @@ class Bench:
         python = os.environ.get(PEER_PYTHON_VARIABLE) or sys.executable
         subject = Subject(label or module, python, f"benchmarks.peers.{module}")
         if self.skip_peers:
-            outcome = Outcome(subject.name, workload, arguments, problem="skipped")
+            outcome = Outcome(subject.name, workload, arguments, problem=SKIPPED)
         else:
             outcome = run_subject(subject, workload, arguments, timeout_s, environment or {})
         self.outcomes.append(outcome)
@@ -154,10 +155,10 @@ def compare(
 ) -> Iterator[Row]:
     """Rows that put the figure named `value` of ours beside that of each peer.
 
-    Without peers there is one row with our figure alone.
+    Without peers, or if they were skipped, there is one row with our figure alone.
     """
     mine = ours.values.get(value)
-    beside: Sequence[Outcome | None] = peers or [None]
+    beside: Sequence[Outcome | None] = [peer for peer in peers if peer.problem != SKIPPED] or [None]
     for peer in beside:
         theirs = peer.values.get(value) if peer else None
         ratio = None

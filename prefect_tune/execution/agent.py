@@ -11,7 +11,8 @@ from distributed import Worker, WorkerPlugin
 from prefect_tune.error import TuneError
 from prefect_tune.execution import prestart
 from prefect_tune.execution.base import ExperimentEnv
-from prefect_tune.execution.gpus import visible_gpus
+from prefect_tune.execution.devices import DeviceLedger
+from prefect_tune.execution.gpus import slots, visible_gpus
 from prefect_tune.execution.node_experiment import NodeExperiment
 from prefect_tune.execution.requests import (
     CLOSE,
@@ -23,6 +24,7 @@ from prefect_tune.execution.requests import (
     Sealed,
     versions,
 )
+from prefect_tune.resources import GPU, canonical_name
 
 
 class TrialAgent(WorkerPlugin):  # type: ignore[misc]
@@ -32,11 +34,19 @@ class TrialAgent(WorkerPlugin):  # type: ignore[misc]
     #: A second driver must not replace the agent that runs the trials of the first.
     idempotent = True
 
-    def __init__(self) -> None:
-        self._experiments: dict[str, NodeExperiment] = {}
+    # Made by `setup`: what travels to the workers is an empty agent.
+    _experiments: dict[str, NodeExperiment]
+    _devices: DeviceLedger
 
     def setup(self, worker: Worker) -> None:
         """Offer the agent's services; called by Dask."""
+        self._experiments = {}
+        declared = sum(
+            amount
+            for name, amount in worker.state.total_resources.items()
+            if canonical_name(name) == GPU
+        )
+        self._devices = DeviceLedger(slots(declared, visible_gpus()))
         worker.handlers.update(
             {
                 OPEN: self.open,
@@ -67,11 +77,11 @@ class TrialAgent(WorkerPlugin):  # type: ignore[misc]
         here = versions()
         if here != driver:
             return {"error": _mismatch(here, driver)}
-        described = {"gpus": visible_gpus(), "hostname": socket.gethostname()}
+        described = {"devices": self._devices.devices, "hostname": socket.gethostname()}
         loaded: ExperimentEnv = pickle.loads(env)
         if loaded.experiment_id in self._experiments:
             return described
-        experiment = NodeExperiment(loaded, prestart.take())
+        experiment = NodeExperiment(loaded, prestart.take(), self._devices)
         try:
             await experiment.open()
         except (TuneError, OSError) as error:

@@ -94,8 +94,10 @@ class DaskExecutor:
     def close(self) -> None:
         """See `Executor.close`."""
         experiment, self._experiment = self._experiment, None
-        if experiment is not None and self._cluster.alive:
-            self._client.sync(experiment.pool.close)
+        if experiment is not None:
+            if self._cluster.alive:
+                self._client.sync(experiment.pool.close)
+            experiment.attempts.lose_all("the connection to the cluster is lost")
         self._cluster.release()
 
     def launch(self, launch: Launch, place: TrialPlace) -> Future[AttemptEnded]:

@@ -27,7 +27,7 @@ _logger = logging.getLogger(__name__)
 class _Live:
     """One attempt that has been launched and has not ended."""
 
-    __slots__ = ("constants", "ended", "last_seq", "node", "task")
+    __slots__ = ("constants", "ended", "last_seq", "launched", "node", "started", "task")
 
     def __init__(self, node: str, constants: dict[str, Any]) -> None:
         self.node = node
@@ -35,6 +35,8 @@ class _Live:
         self.last_seq = 0
         self.ended: Future[AttemptEnded] = Future()
         self.task: Any = None
+        self.launched = time.monotonic()
+        self.started = False
 
 
 class LiveAttempts:
@@ -94,12 +96,22 @@ class LiveAttempts:
                 error = None if pickled is None else pickle.loads(pickled)
                 self.end(trial_id, attempt, Outcome(outcome), error)
 
+    def waiting(self, seconds: float) -> int:
+        """How many attempts were launched at least so long ago and have not started."""
+        since = time.monotonic() - seconds
+        return sum(not live.started and live.launched <= since for live in self._snapshot())
+
     def lose_node(self, node: str, reason: str) -> None:
         """End the attempts of a node that is gone."""
         for (trial_id, attempt), live in list(self._live.items()):
             if live.node == node:
                 message = f"the worker at {node} is lost: {reason}"
                 self.end(trial_id, attempt, Outcome.LOST, AttemptError("lost", message))
+
+    def lose_all(self, reason: str) -> None:
+        """End every attempt: nobody will hear of them again."""
+        for node in {live.node for live in self._snapshot()}:
+            self.lose_node(node, reason)
 
     def end(
         self, trial_id: str, attempt: int, outcome: Outcome, error: AttemptError | None
@@ -112,9 +124,13 @@ class LiveAttempts:
         self._emit(event)
         live.ended.set_result(event)
 
+    def _snapshot(self) -> list[_Live]:
+        return list(self._live.values())
+
     def _on_started(
         self, live: _Live, trial_id: str, attempt: int, pid: int, hostname: str, node_ip: str
     ) -> None:
+        live.started = True
         live.constants.update(hostname=hostname, node_ip=node_ip, pid=pid)
         self._emit(
             AttemptStarted(time.time(), trial_id, attempt, live.node, pid, hostname, node_ip)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import os
 import pickle
@@ -19,11 +20,13 @@ from prefect_tune.coordinator.decision import Action
 from prefect_tune.coordinator.events import AttemptError, Outcome
 from prefect_tune.error import TuneError
 from prefect_tune.execution.base import ExperimentEnv
+from prefect_tune.execution.devices import DeviceLedger
 from prefect_tune.execution.env import attempt_environment
 from prefect_tune.execution.reports import Entry, Outbox
 from prefect_tune.execution.requests import AttemptRequest, Sealed
 from prefect_tune.execution.running_attempt import RunningAttempt
 from prefect_tune.execution.spawn import THREAD, AttemptSpawner
+from prefect_tune.resources import GPU
 from prefect_tune.storage.experiment_dir import MARKER_FILE
 from prefect_tune.trainable.attempt import AttemptContext, Decision
 
@@ -38,11 +41,13 @@ class NodeExperiment:
     Args:
         env: The experiment.
         spawner: Starts its attempts; closed with this object.
+        devices: The GPUs of the node, shared with other experiments.
     """
 
-    def __init__(self, env: ExperimentEnv, spawner: AttemptSpawner) -> None:
+    def __init__(self, env: ExperimentEnv, spawner: AttemptSpawner, devices: DeviceLedger) -> None:
         self.env = env
         self._spawner = spawner
+        self._devices = devices
         self._outbox = Outbox()
         self._directory = _experiment_directory(env)
         self._running: dict[_Key, RunningAttempt] = {}
@@ -81,27 +86,40 @@ class NodeExperiment:
 
     async def run(self, request: AttemptRequest, config: Sealed) -> None:
         """Run an attempt to its end; everything there is to know about it goes to the driver."""
+        gpu = request.resources.get(GPU, 0.0)
+        devices = await self._devices.acquire(request.devices, gpu)
+        try:
+            await self._run(dataclasses.replace(request, devices=devices), config)
+        finally:
+            await self._devices.release(devices, gpu)
+
+    async def _run(self, request: AttemptRequest, config: Sealed) -> None:
         key = (request.trial_id, request.attempt)
-        if any(isinstance(message, Kill) for message in self._early.pop(key, ())):
-            self._outbox.ended(*key, Outcome.STOPPED, None)
-            return
         directory = self._directory / request.relative_dir
         stdout, stderr = directory / "stdout", directory / "stderr"
+        early = self._early.pop(key, [])
+        if any(isinstance(message, Kill) for message in early):
+            self._outbox.ended(*key, Outcome.STOPPED, None)
+            return
         try:
             directory.mkdir(parents=True, exist_ok=True)
             handle = await self._spawner.spawn(
                 self._context(request, config, directory), stdout, stderr, self.env.isolation
             )
         except (TuneError, OSError, pickle.PicklingError) as error:
-            message = f"the trial could not be started on {socket.gethostname()}: {error}"
-            self._fail(key, AttemptError("start", message))
+            problem = f"the trial could not be started on {socket.gethostname()}: {error}"
+            failure = AttemptError("start", problem)
+            self._outbox.ended(*key, Outcome.FAILED, pickle.dumps(failure))
             return
         attempt = RunningAttempt(
             *key, handle, self._outbox, self.env.stop_grace_s, self.env.term_grace_s
         )
         self._running[key] = attempt
-        for early in self._early.pop(key, ()):
-            _apply(early, attempt)
+        # It may have been closed while the process was starting.
+        if self.closed:
+            attempt.kill()
+        for message in early + self._early.pop(key, []):
+            _apply(message, attempt)
         try:
             await attempt.finish()
         finally:
@@ -121,9 +139,6 @@ class NodeExperiment:
             attempt.decide(Decision(0, Action.STOP))
             attempt.kill()
         self._spawner.close()
-
-    def _fail(self, key: _Key, error: AttemptError) -> None:
-        self._outbox.ended(*key, Outcome.FAILED, pickle.dumps(error))
 
     def _context(self, request: AttemptRequest, config: Sealed, directory: Path) -> AttemptContext:
         env = self.env

@@ -11,12 +11,11 @@ from prefect_tune.coordinator.commands import Decide, Kill
 from prefect_tune.coordinator.events import CapacityChanged, Node
 from prefect_tune.execution.base import Emit, ExperimentEnv
 from prefect_tune.execution.cluster_handle import ClusterHandle, WorkerFacts
-from prefect_tune.execution.gpus import slots
 from prefect_tune.execution.live_attempts import LiveAttempts
 from prefect_tune.execution.node_link import NodeLink
-from prefect_tune.resources import GPU, MILLI
 
 _logger = logging.getLogger(__name__)
+_WAITING_S = 15.0
 
 
 class NodePool:
@@ -40,6 +39,7 @@ class NodePool:
         self._nodes: dict[str, Node] = {}
         self._declared: dict[str, Mapping[str, float]] = {}
         self._joining: set[asyncio.Task[None]] = set()
+        self._watch: asyncio.Task[None] | None = None
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -63,16 +63,18 @@ class NodePool:
             await self.close()
             raise
         self._announce()
+        self._watch = asyncio.get_running_loop().create_task(self._explain_waiting())
 
     async def close(self) -> None:
         """End the experiment on all nodes."""
         self._cluster.unlisten(self._on_worker)
-        for task in self._joining:
+        for task in (*self._joining, *filter(None, (self._watch,))):
             task.cancel()
         links, self._links = self._links, {}
         await asyncio.gather(*(link.close() for link in links.values()))
-        for address in links:
-            self._forget(address, "the experiment was closed")
+        self._nodes.clear()
+        self._declared.clear()
+        self._attempts.lose_all("the experiment was closed")
 
     def send(self, messages: Sequence[Decide | Kill]) -> None:
         """Pass decisions and kills on to the nodes of the attempts they are for."""
@@ -91,13 +93,12 @@ class NodePool:
             facts.address,
             self._env,
             self._attempts.deliver,
-            self._on_lost,
+            self._on_silence,
         )
         said = await link.open()
-        devices = slots(facts.resources.get_milli(GPU) / MILLI, tuple(said["gpus"]))
         self._links[facts.address] = link
         self._declared[facts.address] = facts.declared
-        self._nodes[facts.address] = Node(facts.address, facts.resources, devices)
+        self._nodes[facts.address] = Node(facts.address, facts.resources, tuple(said["devices"]))
         link.start()
 
     def _announce(self) -> None:
@@ -123,15 +124,31 @@ class NodePool:
             return
         self._announce()
 
+    def _on_silence(self, address: str, reason: str) -> None:
+        """A node does not serve us any more; it may again if it is still there."""
+        self._on_lost(address, reason)
+        self._on_worker(True, address)
+
     def _on_lost(self, address: str, reason: str) -> None:
         link = self._links.pop(address, None)
         if link is None:
             return
         link.abandon()
-        self._forget(address, reason)
-        self._announce()
-
-    def _forget(self, address: str, reason: str) -> None:
         self._nodes.pop(address, None)
         self._declared.pop(address, None)
         self._attempts.lose_node(address, reason)
+        self._announce()
+
+    async def _explain_waiting(self) -> None:
+        """Say so if launched attempts do not start: somebody else holds what they need."""
+        told = False
+        while True:
+            await asyncio.sleep(_WAITING_S)
+            waiting = self._attempts.waiting(_WAITING_S)
+            if waiting and not told:
+                _logger.warning(
+                    "%d trials are waiting for their workers: other work on the cluster (another "
+                    "sweep, or Dask tasks with resources) holds the resources they need.",
+                    waiting,
+                )
+            told = waiting > 0

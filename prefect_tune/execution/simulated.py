@@ -1,0 +1,306 @@
+"""An executor without processes, threads or a clock: attempts run in simulated time.
+
+For tests of everything above the execution seam, and for simulating sweeps of any size. Nothing
+happens by itself: `step` lets the next thing happen.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from prefect_tune.coordinator.commands import Decide, Kill, Launch
+from prefect_tune.coordinator.decision import Action, RunUntil
+from prefect_tune.coordinator.events import (
+    AttemptEnded,
+    AttemptError,
+    AttemptStarted,
+    CapacityChanged,
+    Event,
+    Node,
+    Outcome,
+    ResultReported,
+)
+from prefect_tune.coordinator.flatten import flatten
+from prefect_tune.execution.base import Emit, ExperimentEnv, TrialPlace
+
+_ENDINGS = {Action.STOP: Outcome.STOPPED, Action.PAUSE: Outcome.PAUSED}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a simulated trial yields: `metrics`, reported after `seconds` of work."""
+
+    metrics: dict[str, Any]
+    seconds: float = 1.0
+
+
+#: A simulated trial: takes a configuration, yields `Step`s or bare metrics (one second of work).
+Program = Callable[[dict[str, Any]], Iterable[Step | dict[str, Any]]]
+
+
+@dataclass(slots=True)
+class _Attempt:
+    launch: Launch
+    steps: Iterator[Step | dict[str, Any]]
+    constants: dict[str, Any]
+    run_until: RunUntil
+    iteration: int
+    began: float
+    ended: Future[AttemptEnded] = field(default_factory=Future)
+    seq: int = 0
+    time_total: float = 0.0
+    waiting: bool = False
+    ending: Outcome | None = None
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.launch.trial_id, self.launch.attempt
+
+
+class SimulatedExecutor:
+    """An `Executor` in simulated time; deterministic.
+
+    Args:
+        program: What every trial does.
+        nodes: Where attempts can run.
+        start_s: Seconds between a launch and the first work of the attempt.
+        decision_s: Seconds that a decision travels.
+        now: Time at the beginning, seconds since the epoch.
+
+    Attributes:
+        now: The simulated time.
+        experiment_id: Shown in results; of the environment given to `open`.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        nodes: Sequence[Node],
+        *,
+        start_s: float = 0.0,
+        decision_s: float = 0.0,
+        now: float = 0.0,
+    ) -> None:
+        self.now = now
+        self.experiment_id = ""
+        self._program = program
+        self._nodes = {node.address: node for node in nodes}
+        self._start_s = start_s
+        self._decision_s = decision_s
+        self._stop_grace_s = 10.0
+        self._emit: Emit = _nobody
+        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._attempts: dict[tuple[str, int], _Attempt] = {}
+
+    # -- time -------------------------------------------------------------------------------------
+
+    def step(self) -> bool:
+        """Let the next thing happen; False if nothing is going to.
+
+        One thing may emit several events, e.g. a last result and the end of its attempt.
+        """
+        if not self._agenda:
+            return False
+        self.now, _, action = heapq.heappop(self._agenda)
+        action()
+        return True
+
+    def at(self, time: float, action: Callable[[], None]) -> None:
+        """Call `action` at a simulated time, e.g. ``lambda: executor.lose_node(address)``."""
+        heapq.heappush(self._agenda, (max(time, self.now), next(self._order), action))
+
+    # -- the executor -----------------------------------------------------------------------------
+
+    def open(self, env: ExperimentEnv, emit: Emit) -> None:
+        """See `Executor.open`."""
+        self.experiment_id = env.experiment_id
+        self._stop_grace_s = env.stop_grace_s
+        self._emit = emit
+        self._announce()
+
+    def capacity(self) -> tuple[Node, ...]:
+        """See `Executor.capacity`."""
+        return tuple(self._nodes.values())
+
+    def dashboard(self) -> str | None:
+        """There is none."""
+        return None
+
+    def launch(self, launch: Launch, place: TrialPlace) -> Future[AttemptEnded]:
+        """See `Executor.launch`."""
+        constants = {
+            "trial_id": launch.trial_id,
+            "experiment_id": self.experiment_id,
+            "experiment_tag": place.experiment_tag,
+            "config": launch.config,
+            "hostname": launch.node,
+            "node_ip": launch.node,
+            "pid": 0,
+        }
+        attempt = _Attempt(
+            launch,
+            iter(()),
+            constants,
+            launch.run_until,
+            launch.iteration,
+            began=self.now + self._start_s,
+        )
+        self._attempts[attempt.key] = attempt
+        if launch.node in self._nodes:
+            self._after(self._start_s, attempt, self._begin)
+        else:
+            self._after(0, attempt, self._lose)
+        return attempt.ended
+
+    def decide(self, decisions: Sequence[Decide]) -> None:
+        """See `Executor.decide`."""
+        for decision in decisions:
+            attempt = self._attempts.get((decision.trial_id, decision.attempt))
+            if attempt is not None:
+                self._after(self._decision_s, attempt, lambda a, d=decision: self._obey(a, d))
+
+    def kill(self, kills: Sequence[Kill]) -> None:
+        """See `Executor.kill`."""
+        for kill in kills:
+            attempt = self._attempts.get((kill.trial_id, kill.attempt))
+            if attempt is not None:
+                stop = Decide(kill.trial_id, kill.attempt, kill.node, 0, Action.STOP)
+                self._after(self._decision_s, attempt, lambda a, d=stop: self._obey(a, d))
+                # The next rung of the ladder, at which real trials get SIGTERM.
+                self._after(
+                    self._decision_s + self._stop_grace_s,
+                    attempt,
+                    lambda a: self._end(a, Outcome.STOPPED),
+                )
+
+    def close(self) -> None:
+        """See `Executor.close`."""
+        for attempt in list(self._attempts.values()):
+            self._end(attempt, Outcome.LOST, AttemptError("lost", "the experiment was closed"))
+        self._agenda.clear()
+
+    # -- mishaps ----------------------------------------------------------------------------------
+
+    def fail(self, trial_id: str, error: AttemptError) -> None:
+        """Have the running attempt of a trial fail now."""
+        for attempt in list(self._attempts.values()):
+            if attempt.launch.trial_id == trial_id:
+                self._end(attempt, Outcome.FAILED, error)
+
+    def lose_node(self, address: str) -> None:
+        """Take a node away, with all that runs on it."""
+        del self._nodes[address]
+        for attempt in list(self._attempts.values()):
+            if attempt.launch.node == address:
+                self._lose(attempt)
+        self._announce()
+
+    def add_node(self, node: Node) -> None:
+        """Add a node."""
+        self._nodes[node.address] = node
+        self._announce()
+
+    # -- attempts ---------------------------------------------------------------------------------
+
+    def _after(self, seconds: float, attempt: _Attempt, action: Callable[[Any], None]) -> None:
+        def act() -> None:
+            if self._attempts.get(attempt.key) is attempt:
+                action(attempt)
+
+        self.at(self.now + seconds, act)
+
+    def _begin(self, attempt: _Attempt) -> None:
+        launch = attempt.launch
+        self._emit(
+            AttemptStarted(
+                self.now, launch.trial_id, launch.attempt, launch.node, 0, launch.node, launch.node
+            )
+        )
+        attempt.steps = iter(self._program(launch.config))
+        self._go_on(attempt)
+
+    def _go_on(self, attempt: _Attempt) -> None:
+        """Do the attempt's next piece of work and schedule its outcome."""
+        try:
+            item = next(attempt.steps)
+        except StopIteration:
+            self._end(attempt, Outcome.FINISHED)
+        except Exception as error:  # the simulated trial's own
+            self._end(attempt, Outcome.FAILED, AttemptError(type(error).__name__, str(error)))
+        else:
+            step = item if isinstance(item, Step) else Step(item)
+            self._after(step.seconds, attempt, lambda a: self._report(a, step))
+
+    def _report(self, attempt: _Attempt, step: Step) -> None:
+        result = self._complete(attempt, step)
+        attempt.seq += 1
+        reached = attempt.run_until.reached(flatten(result)) if _watches(attempt) else False
+        attempt.waiting = reached or bool(result["done"])
+        self._emit(
+            ResultReported(
+                self.now, *attempt.key, attempt.seq, (result,), awaiting=attempt.waiting
+            )
+        )
+        if attempt.ending is not None:
+            self._end(attempt, attempt.ending)
+        elif not attempt.waiting:
+            self._go_on(attempt)
+
+    def _complete(self, attempt: _Attempt, step: Step) -> dict[str, Any]:
+        iteration = attempt.iteration + attempt.seq + 1
+        attempt.time_total += step.seconds
+        return {
+            "done": False,
+            "training_iteration": iteration,
+            "time_this_iter_s": step.seconds,
+            "timestamp": int(self.now),
+            **step.metrics,
+            "time_total_s": attempt.time_total,
+            "time_since_restore": attempt.time_total,
+            "iterations_since_restore": attempt.seq + 1,
+            **attempt.constants,
+        }
+
+    def _obey(self, attempt: _Attempt, decision: Decide) -> None:
+        ending = _ENDINGS.get(decision.action)
+        if ending is not None:
+            attempt.ending = ending
+            if attempt.waiting:
+                self._end(attempt, ending)
+            return
+        attempt.run_until = decision.run_until
+        if attempt.waiting and decision.seq == attempt.seq:
+            attempt.waiting = False
+            self._go_on(attempt)
+
+    def _lose(self, attempt: _Attempt) -> None:
+        message = f"the worker at {attempt.launch.node} is lost"
+        self._end(attempt, Outcome.LOST, AttemptError("lost", message))
+
+    def _end(
+        self, attempt: _Attempt, outcome: Outcome, error: AttemptError | None = None
+    ) -> None:
+        del self._attempts[attempt.key]
+        close = getattr(attempt.steps, "close", None)
+        if close is not None:
+            close()
+        event = AttemptEnded(self.now, *attempt.key, outcome, error)
+        self._emit(event)
+        attempt.ended.set_result(event)
+
+    def _announce(self) -> None:
+        self._emit(CapacityChanged(self.now, self.capacity()))
+
+
+def _watches(attempt: _Attempt) -> bool:
+    return attempt.run_until.every_result or bool(attempt.run_until.thresholds)
+
+
+def _nobody(event: Event) -> None:
+    raise RuntimeError(f"open() comes first; {event!r} has no taker")

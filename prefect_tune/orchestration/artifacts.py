@@ -17,6 +17,7 @@ from uuid import UUID
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.context import FlowRunContext, SyncClientContext, TaskRunContext
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 _logger = logging.getLogger("prefect_tune")
 
@@ -114,16 +115,21 @@ class ArtifactReporter:
         self._summary = summary
 
     def _work(self) -> None:
-        while not self._closing.is_set():
-            self._wake.wait()
-            self._wake.clear()
-            try:
-                self._publish()
-            except Exception:
-                if not self._complained:
-                    _logger.warning("The Prefect artifacts could not be updated.", exc_info=True)
-                self._complained = True
-            self._closing.wait(self._interval)
+        # There is always a next update, so the client need not insist on this one.
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+            while not self._closing.is_set():
+                self._wake.wait()
+                self._wake.clear()
+                self._try_to_publish()
+                self._closing.wait(self._interval)
+
+    def _try_to_publish(self) -> None:
+        try:
+            self._publish()
+        except Exception as error:
+            if not self._complained:
+                _logger.warning("The Prefect artifacts could not be updated: %s", error)
+            self._complained = True
 
     def _publish(self) -> None:
         snapshot = self._newest

@@ -16,14 +16,20 @@ from prefect import Flow, Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, StateType
 from prefect.context import FlowRunContext, SyncClientContext
+from prefect.exceptions import Abort
+from prefect.settings import (
+    PREFECT_CLIENT_MAX_RETRIES,
+    PREFECT_LOGGING_TO_API_ENABLED,
+    temporary_settings,
+)
 from prefect.states import Cancelled, Completed, Crashed, Failed
 from prefect.utilities.urls import url_for
 
 from prefect_tune.engine.launcher import AttemptLauncher
 from prefect_tune.execution.base import Executor
-from prefect_tune.orchestration.flush import await_final_states, flush_events
+from prefect_tune.orchestration.flush import abandon_sending, await_final_states, flush_events
 from prefect_tune.orchestration.launcher import PrefectLauncher
-from prefect_tune.orchestration.server import PrefectApi, start_server_early
+from prefect_tune.orchestration.server import PrefectApi, api_problem, start_server_early
 from prefect_tune.orchestration.task_runner import BodyTaskRunner, Ship
 
 T = TypeVar("T")
@@ -156,8 +162,7 @@ def run_in_flow(
             run.as_flow()
         else:
             this.taken = True
-            run.rename_flow()
-            this.final_state = run.inside_flow()
+            this.final_state = run.in_this_flow()
     return run.outcome()
 
 
@@ -180,6 +185,8 @@ class _Run(Generic[T]):
         self._conclusion: Conclusion | None = None
         self._flow_run_id: UUID | None = None
         self._recorded = 0
+        self._api_lost = False
+        self._leave = contextlib.ExitStack()
         self._flow_run_url: str | None = None
 
     def as_flow(self) -> None:
@@ -187,7 +194,11 @@ class _Run(Generic[T]):
         parameters = dict(self._flow.parameters)
 
         def experiment(**parameters: Any) -> State[Any]:
-            return self.inside_flow()
+            state = self.inside_flow()
+            if self._api_lost:
+                # Leaves the flow engine without another word to the API.
+                raise Abort("the Prefect API has gone away")
+            return state
 
         # Parameters by name: Prefect would show those of ** as one nested dictionary.
         experiment.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
@@ -202,16 +213,25 @@ class _Run(Generic[T]):
             validate_parameters=False,
             log_prints=False,
         )
-        try:
-            prefect_flow(**parameters, return_state=True)
-        except Exception:
-            if not self._values and self._error is None:
-                raise
-            # The sweep is over and its results are safe: a record that fails now is a pity only.
-            _logger.warning("Prefect could not record the end of the flow run.", exc_info=True)
+        with self._leave:
+            try:
+                prefect_flow(**parameters, return_state=True)
+            except Abort:
+                if not self._api_lost:
+                    raise
+            except Exception as error:
+                if not self._values and self._error is None:
+                    raise
+                # The sweep is over, its results are safe: a record that fails now is a mere pity.
+                _logger.warning("Prefect could not record the end of the flow run: %s", error)
 
-    def rename_flow(self) -> None:
-        """Give the current flow run the experiment's name."""
+    def in_this_flow(self) -> State[Any]:
+        """Run the experiment in the current flow run, which takes its name."""
+        self._rename_flow()
+        with self._leave:
+            return self.inside_flow()
+
+    def _rename_flow(self) -> None:
         context = FlowRunContext.get()
         if context is None or context.flow_run is None:
             return
@@ -283,6 +303,10 @@ class _Run(Generic[T]):
 
     def _settle(self, flow_run_id: UUID) -> None:
         """Have the record arrive before the flow run says that it is over."""
+        problem = api_problem()
+        if problem is not None:
+            self._give_up_recording(problem)
+            return
         try:
             if not flush_events(self._flush_seconds):
                 _logger.warning("Not all Prefect events could be sent; some trials may be missing.")
@@ -295,6 +319,23 @@ class _Run(Generic[T]):
                 _logger.warning("Prefect has not yet recorded the end of %d task runs.", missing)
         except Exception:
             _logger.warning("Prefect does not answer; its record may be incomplete.", exc_info=True)
+
+    def _give_up_recording(self, problem: Exception) -> None:
+        """Keep the end of a sweep from waiting minutes for an API that has gone."""
+        self._api_lost = True
+        dropped = abandon_sending()
+        _logger.warning(
+            "The Prefect API has gone away (%s); %d events are dropped, and the flow run is left "
+            "as it was recorded last.",
+            problem,
+            dropped,
+        )
+        # Until `_leave`: in effect for what the flow engine does after our function as well.
+        self._leave.enter_context(
+            temporary_settings(
+                {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_LOGGING_TO_API_ENABLED: False}
+            )
+        )
 
 
 def _is_cancelling(flow_run_id: UUID) -> bool:

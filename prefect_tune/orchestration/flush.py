@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from uuid import UUID
@@ -11,7 +10,6 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import TERMINAL_STATES
 from prefect.events.worker import EventsWorker
 
-_logger = logging.getLogger("prefect_tune")
 _POLL_SECONDS = 0.1
 
 
@@ -34,6 +32,23 @@ def flush_events(timeout: float) -> bool:
 
     threading.Thread(target=wait, name="prefect-events-flush", daemon=True).start()
     return sent.wait(timeout)
+
+
+def abandon_sending() -> int:
+    """End the background senders of events and logs; gives the number of events dropped.
+
+    For an API that is away for good: they try each item for seconds to a minute, one after the
+    other, and the interpreter's exit waits for all of them. New ones start with the next item.
+    """
+    dropped = 0
+    # Prefect has no public way to do this. All services of the process share one register.
+    for service in tuple(EventsWorker._instances.values()):  # type: ignore[misc]
+        loop, running = service._loop, service._task
+        if isinstance(service, EventsWorker):
+            dropped += service._queue.qsize()
+        if loop is not None and running is not None:
+            loop.call_soon_threadsafe(running.cancel)
+    return dropped
 
 
 def await_final_states(

@@ -126,20 +126,24 @@ def _started_by_prefect() -> str | None:
     return None
 
 
-def _check(url: str) -> None:
-    settings = get_current_settings()
+def api_problem() -> Exception | None:
+    """Ask the API in effect whether it is there: None if it answers, else why not, in seconds."""
     try:
         # Prefect's client knows keys, certificates and headers; left alone, it retries for long.
         with (
             temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
             get_client(sync_client=True, httpx_settings={"timeout": _ANSWER_SECONDS}) as client,
         ):
-            problem = client.api_healthcheck()
+            return client.api_healthcheck()
     except Exception as error:
-        problem = error
+        return error
+
+
+def _check(url: str) -> None:
+    problem = api_problem()
     if problem is None:
         return
-    source = f"PREFECT_API_URL (profile `{settings.profiles_path}`)"
+    source = f"PREFECT_API_URL (profile `{get_current_settings().profiles_path}`)"
     if "PREFECT_API_URL" in os.environ:
         source = "PREFECT_API_URL"
     reason = str(problem) or type(problem).__name__

@@ -1,0 +1,139 @@
+"""Which API is used, and that an embedded server is one, tethered, and no burden to others."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from prefect_tune.error import PrefectUnavailable
+from prefect_tune.orchestration.server import start_server_early
+
+
+def test_a_configured_api_is_used(prefect_api: str) -> None:
+    api = start_server_early()
+    api.wait_ready()
+    assert not api.embedded
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """Address of a server that accepts and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/api"
+
+
+def test_an_api_that_refuses_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/api"
+    with temporary_settings({PREFECT_API_URL: url}), pytest.raises(PrefectUnavailable) as caught:
+        start_server_early().wait_ready()
+    for part in (url, "PREFECT_API_URL", "orchestrate=False", "PREFECT_TUNE_ORCHESTRATE=0"):
+        assert part in str(caught.value)
+
+
+def test_an_api_that_does_not_answer_is_given_up_soon(silent: str) -> None:
+    with temporary_settings({PREFECT_API_URL: silent}), pytest.raises(PrefectUnavailable) as caught:
+        start_server_early().wait_ready()
+    assert "no answer within" in str(caught.value)
+
+
+def script(home: Path, code: str) -> subprocess.Popen[str]:
+    """Run code in a process that has a Prefect home of its own and no API."""
+    environment = {k: v for k, v in os.environ.items() if k != "PREFECT_API_URL"}
+    environment["PREFECT_HOME"] = str(home)
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("prefect")
+
+
+def test_one_server_per_process_for_every_thread_and_child(home: Path) -> None:
+    process = script(
+        home,
+        """
+        import os, subprocess, sys, threading
+        from prefect_tune.orchestration.server import start_server_early
+
+        first = start_server_early()
+        second = start_server_early()
+        assert first.embedded and second.server is first.server
+        first.wait_ready()
+
+        from prefect import flow
+        from prefect.settings import PREFECT_API_URL
+
+        urls = [first.server.api_url, PREFECT_API_URL.value()]
+        thread = threading.Thread(target=lambda: urls.append(PREFECT_API_URL.value()))
+        thread.start(); thread.join()
+        ask = "from prefect.settings import PREFECT_API_URL; print(PREFECT_API_URL.value())"
+        urls.append(subprocess.check_output([sys.executable, "-c", ask], text=True).strip())
+        urls.append(flow(lambda: start_server_early().server.api_url, name="inner")())
+        assert len(set(urls)) == 1, urls
+        print("servers", len(__import__("psutil").Process().children()))
+        """,
+    )
+    out, _ = process.communicate(timeout=100)
+    assert process.returncode == 0
+    assert "servers 1" in out
+
+
+@pytest.mark.parametrize(
+    "how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
+def test_the_server_does_not_outlive_its_process(home: Path, how: signal.Signals) -> None:
+    process = script(
+        home,
+        """
+        import psutil, sys
+        from prefect_tune.orchestration.server import start_server_early
+
+        start_server_early().wait_ready()
+        print(psutil.Process().children()[0].pid, flush=True)
+        sys.stdin.read()
+        """,
+    )
+    assert process.stdout is not None
+    lines = iter(process.stdout.readline, "")
+    server = psutil.Process(next(int(line) for line in lines if line.strip().isdigit()))
+    process.send_signal(how)
+    process.wait()
+    server.wait(timeout=60)
+
+
+@pytest.mark.slow
+def test_a_server_that_cannot_start_says_why(home: Path, tmp_path: Path) -> None:
+    process = script(
+        tmp_path,
+        """
+        import os
+        os.environ["PREFECT_API_DATABASE_CONNECTION_URL"] = "sqlite+aiosqlite:////no/such/dir/x.db"
+        from prefect_tune.error import PrefectUnavailable
+        from prefect_tune.orchestration.server import start_server_early
+        try:
+            start_server_early().wait_ready()
+        except PrefectUnavailable as error:
+            print(error)
+        """,
+    )
+    out, _ = process.communicate(timeout=100)
+    assert "ended with exit code" in out
+    assert "orchestrate=False" in out
+    assert "unable to open database file" in out

@@ -22,8 +22,8 @@ from prefect_tune.execution.requests import (
     PLUGIN,
     AttemptRequest,
     Sealed,
-    versions,
 )
+from prefect_tune.execution.versions import mismatch, versions
 from prefect_tune.resources import GPU, canonical_name
 
 
@@ -74,9 +74,9 @@ class TrialAgent(WorkerPlugin):  # type: ignore[misc]
             What the node is, or ``{"error": text}``: an exception would end up in the scheduler's
             log.
         """
-        here = versions()
-        if here != driver:
-            return {"error": _mismatch(here, driver)}
+        problem = mismatch(versions(), driver)
+        if problem:
+            return {"error": problem}
         described = {"devices": self._devices.devices, "hostname": socket.gethostname()}
         loaded: ExperimentEnv = pickle.loads(env)
         if loaded.experiment_id in self._experiments:
@@ -129,11 +129,3 @@ class TrialAgent(WorkerPlugin):  # type: ignore[misc]
             del self._experiments[experiment_id]
             return None
         return experiment
-
-
-def _mismatch(here: dict[str, str], driver: dict[str, str]) -> str:
-    return "; ".join(
-        f"it has {what} {here.get(what, 'unknown')} and the driver has {version}"
-        for what, version in driver.items()
-        if here.get(what) != version
-    )

@@ -48,14 +48,18 @@ class ClusterHandle:
     Args:
         client: A synchronous client of this handle's own.
         on_shutdown: Closes the client, and the cluster if it is our own.
+        has_dashboard: False if Dask's dashboard is known to be off.
+
+    Attributes:
         kept: True if it stays open for later runs when an experiment releases it.
     """
 
     def __init__(
-        self, client: Client, on_shutdown: Callable[[], None], *, kept: bool = False
+        self, client: Client, on_shutdown: Callable[[], None], *, has_dashboard: bool = True
     ) -> None:
         self.client = client
-        self.kept = kept
+        self.kept = False
+        self._has_dashboard = has_dashboard
         self._on_shutdown: Callable[[], None] | None = on_shutdown
         self._listeners: list[WorkerListener] = []
         self._lock = threading.Lock()
@@ -67,16 +71,19 @@ class ClusterHandle:
         return str(self.client.scheduler.address)
 
     @property
+    def in_process(self) -> bool:
+        """True if its workers are threads of this process."""
+        return self.address.startswith("inproc://")
+
+    @property
     def alive(self) -> bool:
         """False once the connection is closed or lost."""
         return bool(self.client.status == "running")
 
     def dashboard(self) -> str | None:
         """Address of Dask's dashboard, if it has one."""
-        info = self.client.scheduler_info(n_workers=0)
-        if "dashboard" not in info.get("services", {}):
-            return None
-        return str(self.client.dashboard_link)
+        link = self.client.dashboard_link if self._has_dashboard else None
+        return None if link is None else str(link)
 
     def workers(self, timeout: float = 60.0) -> dict[str, WorkerFacts]:
         """The workers as they are now.

@@ -20,7 +20,8 @@ from prefect_tune.execution.env import driver_thread_variables
 from prefect_tune.execution.live_attempts import LiveAttempts
 from prefect_tune.execution.node_pool import NodePool
 from prefect_tune.execution.remote import execute_attempt
-from prefect_tune.execution.requests import PLUGIN, AttemptRequest, Sealed, python_version
+from prefect_tune.execution.requests import PLUGIN, AttemptRequest, Sealed
+from prefect_tune.execution.versions import check_workers
 from prefect_tune.resources import GPU, MILLI, Resources, canonical_name
 
 # Dask adds and subtracts floats: twenty times 0.05 is more than 1. The coordinator's own sums are
@@ -85,7 +86,9 @@ class DaskExecutor:
         chosen = {**driver_thread_variables(), **env.env_vars}
         env = dataclasses.replace(env, env_vars=chosen)
         workers = self._cluster.workers()
-        self._register_agent()
+        if not self._cluster.in_process:
+            check_workers(self._client)
+        self._client.register_plugin(TrialAgent(), name=PLUGIN)
         attempts = LiveAttempts(env.experiment_id, emit)
         pool = NodePool(self._cluster, env, attempts, emit)
         self._client.sync(pool.open, workers)
@@ -137,18 +140,6 @@ class DaskExecutor:
         if self._experiment is None:
             raise ClusterError("No experiment is open on this executor.")
         return self._experiment
-
-    def _register_agent(self) -> None:
-        try:
-            self._client.register_plugin(TrialAgent(), name=PLUGIN)
-        except ModuleNotFoundError as error:
-            # Or else Dask would take it for registered the next time.
-            self._client.unregister_worker_plugin(PLUGIN)
-            raise ClusterError(
-                f"a worker of the cluster at {self._cluster.address} cannot load prefect_tune: "
-                f"{error}. Install the same version of prefect_tune, with Python "
-                f"{python_version()}, on every worker."
-            ) from error
 
     def _submit(
         self, env: ExperimentEnv, launch: Launch, place: TrialPlace, declared: Mapping[str, float]

@@ -54,4 +54,4 @@ def start_local_cluster(options: LocalOptions) -> ClusterHandle:
         client.close()
         cluster.close()
 
-    return ClusterHandle(client, shutdown)
+    return ClusterHandle(client, shutdown, has_dashboard=options.dashboard_address is not None)

@@ -13,7 +13,8 @@ from prefect_tune.coordinator.commands import Decide, Kill
 from prefect_tune.error import ClusterError
 from prefect_tune.execution.base import ExperimentEnv
 from prefect_tune.execution.reports import Entry
-from prefect_tune.execution.requests import CLOSE, COLLECT, CONTROL, OPEN, versions
+from prefect_tune.execution.requests import CLOSE, COLLECT, CONTROL, OPEN
+from prefect_tune.execution.versions import versions
 
 _logger = logging.getLogger(__name__)
 _OPEN_TIMEOUT_S = 120.0

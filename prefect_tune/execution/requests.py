@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import platform
 from dataclasses import dataclass
 from typing import Any
 
 import cloudpickle
 
-from prefect_tune._version import __version__
 from prefect_tune.coordinator.decision import RunUntil
 
 #: Names of the agent's handlers on a Dask worker.
@@ -18,16 +16,6 @@ CONTROL = "prefect_tune_control"
 CLOSE = "prefect_tune_close"
 #: Name under which the agent is registered on the cluster.
 PLUGIN = "prefect_tune-agent"
-
-
-def python_version() -> str:
-    """Major and minor version: what has to agree for pickled code to run."""
-    return ".".join(platform.python_version_tuple()[:2])
-
-
-def versions() -> dict[str, str]:
-    """What has to be the same on the driver and on every node."""
-    return {"prefect_tune": __version__, "Python": python_version()}
 
 
 @dataclass(frozen=True, slots=True)

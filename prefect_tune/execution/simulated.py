@@ -6,6 +6,7 @@ happens by itself: `step` lets the next thing happen.
 
 from __future__ import annotations
 
+import functools
 import heapq
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -163,7 +164,8 @@ class SimulatedExecutor:
         for decision in decisions:
             attempt = self._attempts.get((decision.trial_id, decision.attempt))
             if attempt is not None:
-                self._after(self._decision_s, attempt, lambda a, d=decision: self._obey(a, d))
+                obey = functools.partial(self._obey, decision)
+                self._after(self._decision_s, attempt, obey)
 
     def kill(self, kills: Sequence[Kill]) -> None:
         """See `Executor.kill`."""
@@ -171,7 +173,7 @@ class SimulatedExecutor:
             attempt = self._attempts.get((kill.trial_id, kill.attempt))
             if attempt is not None:
                 stop = Decide(kill.trial_id, kill.attempt, kill.node, 0, Action.STOP)
-                self._after(self._decision_s, attempt, lambda a, d=stop: self._obey(a, d))
+                self._after(self._decision_s, attempt, functools.partial(self._obey, stop))
                 # The next rung of the ladder, at which real trials get SIGTERM.
                 self._after(
                     self._decision_s + self._stop_grace_s,
@@ -208,7 +210,7 @@ class SimulatedExecutor:
 
     # -- attempts ---------------------------------------------------------------------------------
 
-    def _after(self, seconds: float, attempt: _Attempt, action: Callable[[Any], None]) -> None:
+    def _after(self, seconds: float, attempt: _Attempt, action: Callable[[_Attempt], None]) -> None:
         def act() -> None:
             if self._attempts.get(attempt.key) is attempt:
                 action(attempt)
@@ -235,17 +237,15 @@ class SimulatedExecutor:
             self._end(attempt, Outcome.FAILED, AttemptError(type(error).__name__, str(error)))
         else:
             step = item if isinstance(item, Step) else Step(item)
-            self._after(step.seconds, attempt, lambda a: self._report(a, step))
+            self._after(step.seconds, attempt, functools.partial(self._report, step))
 
-    def _report(self, attempt: _Attempt, step: Step) -> None:
+    def _report(self, step: Step, attempt: _Attempt) -> None:
         result = self._complete(attempt, step)
         attempt.seq += 1
         reached = attempt.run_until.reached(flatten(result)) if _watches(attempt) else False
         attempt.waiting = reached or bool(result["done"])
         self._emit(
-            ResultReported(
-                self.now, *attempt.key, attempt.seq, (result,), awaiting=attempt.waiting
-            )
+            ResultReported(self.now, *attempt.key, attempt.seq, (result,), awaiting=attempt.waiting)
         )
         if attempt.ending is not None:
             self._end(attempt, attempt.ending)
@@ -267,7 +267,7 @@ class SimulatedExecutor:
             **attempt.constants,
         }
 
-    def _obey(self, attempt: _Attempt, decision: Decide) -> None:
+    def _obey(self, decision: Decide, attempt: _Attempt) -> None:
         ending = _ENDINGS.get(decision.action)
         if ending is not None:
             attempt.ending = ending
@@ -283,9 +283,7 @@ class SimulatedExecutor:
         message = f"the worker at {attempt.launch.node} is lost"
         self._end(attempt, Outcome.LOST, AttemptError("lost", message))
 
-    def _end(
-        self, attempt: _Attempt, outcome: Outcome, error: AttemptError | None = None
-    ) -> None:
+    def _end(self, attempt: _Attempt, outcome: Outcome, error: AttemptError | None = None) -> None:
         del self._attempts[attempt.key]
         close = getattr(attempt.steps, "close", None)
         if close is not None:

@@ -165,7 +165,7 @@ class Zygote:
             arguments = [*map(str, (*descriptors, os.getpid())), json.dumps(self._import_path)]
             with open(request.stdout, "ab") as stdout, open(request.stderr, "ab") as stderr:
                 process = subprocess.Popen(
-                    [sys.executable, "-c", _SPAWN, *arguments],
+                    [sys.executable, "-P", "-c", _SPAWN, *arguments],
                     pass_fds=descriptors,
                     env={**environment, **request.env},
                     stdin=subprocess.DEVNULL,

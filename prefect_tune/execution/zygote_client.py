@@ -53,7 +53,7 @@ class ZygoteClient:
             # Not multiprocessing: a Dask worker below a nanny is daemonic and may not use it. Its
             # own session, so that Ctrl-C in the terminal reaches only the driver.
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _START, str(theirs.fileno()), json.dumps(sys.path)],
+                [sys.executable, "-P", "-c", _START, str(theirs.fileno()), json.dumps(sys.path)],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,

@@ -1,0 +1,95 @@
+"""From what nodes say to events."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from prefect_tune.coordinator.commands import Launch
+from prefect_tune.coordinator.events import AttemptEnded, AttemptError, Outcome, ResultReported
+from prefect_tune.execution.live_attempts import LiveAttempts
+from prefect_tune.execution.reports import ENDED, RESULTS, STARTED
+from prefect_tune.resources import Resources
+
+NODE = "tcp://node:1"
+
+
+class Listener(LiveAttempts):
+    def __init__(self):
+        self.events = []
+        super().__init__("experiment", self.events.append)
+
+    def launch(self, trial_id="a", attempt=1):
+        launch = Launch(trial_id, attempt, trial_id, {"lr": 1}, NODE, Resources.of(CPU=1))
+        return self.add(launch, "tag")
+
+
+@pytest.fixture
+def attempts():
+    return Listener()
+
+
+def test_constants_are_merged(attempts):
+    attempts.launch()
+    attempts.deliver(
+        NODE,
+        [(STARTED, "a", 1, 42, "host", "10.0.0.1"), (RESULTS, "a", 1, 1, (b'{"x":1}',), False)],
+    )
+    (result,) = attempts.events[-1].results
+    assert result == {
+        "x": 1,
+        "trial_id": "a",
+        "experiment_id": "experiment",
+        "experiment_tag": "tag",
+        "config": {"lr": 1},
+        "hostname": "host",
+        "node_ip": "10.0.0.1",
+        "pid": 42,
+    }
+
+
+@pytest.mark.parametrize(
+    ("node", "trial_id", "attempt"), [("tcp://other:1", "a", 1), (NODE, "b", 1), (NODE, "a", 2)]
+)
+def test_stale_reports_are_fenced_off(attempts, node, trial_id, attempt):
+    attempts.launch()
+    attempts.deliver(node, [(RESULTS, trial_id, attempt, 1, (b"{}",), False)])
+    attempts.deliver(node, [(ENDED, trial_id, attempt, "finished", None)])
+    assert attempts.events == []
+
+
+def test_the_end_is_the_last_word(attempts):
+    ended = attempts.launch()
+    error = AttemptError("ValueError", "x")
+    attempts.deliver(NODE, [(ENDED, "a", 1, "failed", pickle.dumps(error))])
+    attempts.deliver(NODE, [(RESULTS, "a", 1, 1, (b"{}",), False)])
+    attempts.end("a", 1, Outcome.LOST, None)
+    (event,) = attempts.events
+    assert (event.outcome, event.error) == (Outcome.FAILED, error)
+    assert ended.result(0) == event
+
+
+def test_a_gap_in_the_results_fails_the_attempt(attempts):
+    attempts.launch()
+    attempts.deliver(NODE, [(RESULTS, "a", 1, 1, (b"{}", b"{}"), False)])
+    attempts.deliver(NODE, [(RESULTS, "a", 1, 4, (b"{}",), False)])
+    assert [type(event) for event in attempts.events] == [ResultReported, AttemptEnded]
+    assert "result 3 is missing" in attempts.events[-1].error.message
+
+
+def test_a_lost_node_takes_its_attempts_along(attempts):
+    ended = attempts.launch()
+    attempts.lose_node("tcp://other:1", "it burnt down")
+    assert not ended.done()
+    attempts.lose_node(NODE, "it burnt down")
+    assert ended.result(0).outcome is Outcome.LOST
+    assert "it burnt down" in ended.result(0).error.message
+
+
+def test_who_has_not_started_is_waiting(attempts):
+    attempts.launch("a")
+    attempts.launch("b")
+    attempts.deliver(NODE, [(STARTED, "a", 1, 42, "host", "10.0.0.1")])
+    assert attempts.waiting(0) == 1
+    assert attempts.waiting(60) == 0

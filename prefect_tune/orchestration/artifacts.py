@@ -117,9 +117,12 @@ class ArtifactReporter:
     def _work(self) -> None:
         # There is always a next update, so the client need not insist on this one.
         with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
-            while not self._closing.is_set():
+            closing = False
+            while not closing:
                 self._wake.wait()
                 self._wake.clear()
+                # Asked before publishing: what was concluded before closing has to be shown.
+                closing = self._closing.is_set()
                 self._try_to_publish()
                 self._closing.wait(self._interval)
 

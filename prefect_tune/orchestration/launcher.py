@@ -7,6 +7,8 @@ import logging
 import time
 from concurrent.futures import Future
 
+from prefect.transactions import BaseTransaction
+
 from prefect_tune.coordinator.commands import Launch
 from prefect_tune.coordinator.events import AttemptEnded
 from prefect_tune.execution.base import Executor, TrialPlace
@@ -39,6 +41,9 @@ class PrefectLauncher:
         self._runner = runner
         self._max_task_runs = max_task_runs
         self._context = contextvars.copy_context()
+        # The coordinator's transaction would keep every trial's engine alive until its own end, for
+        # a rollback that trials do not have.
+        self._context.run(BaseTransaction.__var__.set, None)
         self._recording = max_task_runs > 0
         self.recorded = 0
         silence_trial_engines()

@@ -1,0 +1,59 @@
+"""The package as a whole: what it exports, and what importing it costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import prefect_tune as tune
+
+PUBLIC = (
+    "Callback CLIReporter CheckpointConfig ExperimentAnalysis FailureConfig PlacementGroupFactory "
+    "ProgressReporter Result ResultGrid RunConfig Stopper TuneConfig TuneError Tuner __version__ "
+    "choice create_scheduler create_searcher get_context get_trial_dir get_trial_id get_trial_name "
+    "get_trial_resources grid_search init is_initialized is_session_enabled lograndint loguniform "
+    "qlograndint qloguniform qrandint qrandn quniform randint randn report run sample_from "
+    "shutdown uniform with_parameters with_resources"
+).split()
+
+
+def test_the_public_names_are_these():
+    assert set(PUBLIC) <= set(tune.__all__)
+    assert len(tune.__all__) == len(set(tune.__all__))
+    assert set(tune.__all__) <= set(dir(tune))
+
+
+@pytest.mark.parametrize("name", tune.__all__)
+def test_every_public_name_can_be_had_and_is_documented(name):
+    value = getattr(tune, name)
+    assert name.startswith("__") or (value.__doc__ or "").strip()
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = tune.no_such_name
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    script = (
+        "import sys, prefect_tune; "
+        "print([m for m in ('prefect', 'distributed', 'dask', 'numpy', 'pandas', 'optuna', "
+        "'pydantic', 'rich') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("module", ["air", "schedulers", "search", "session", "stopper", "suggest"])
+def test_modules_are_reached_as_attributes(module):
+    assert getattr(tune, module).__name__ == f"prefect_tune.{module}"
+
+
+def test_run_stays_a_function_after_its_module_is_imported():
+    script = (
+        "import prefect_tune.tune, prefect_tune as tune; from prefect_tune.tune import run; "
+        "assert tune.run is run"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -39,9 +39,10 @@ class Observers:
         setup_info: dict[str, Any] | None = None,
     ) -> None:
         others, loggers = split_callbacks(callbacks)
+        self._logging = LoggerThread(loggers)
         self._callbacks = CallbackList(others)
         self._has_callbacks = bool(others)
-        self._logging = LoggerThread(loggers)
+        self._shows_trials = self._has_callbacks or self._logging.wants_trials
         self._reporter = reporter
         self._listeners = list(listeners)
         self._setup_info = setup_info or {}
@@ -59,10 +60,15 @@ class Observers:
     def begin_step(self, coordinator: Coordinator) -> None:
         """Before a batch of events is handled."""
         self._iteration += 1
-        if self._has_callbacks:
-            self._callbacks.on_step_begin(
+        self._step("on_step_begin", coordinator)
+
+    def _step(self, hook: str, coordinator: Coordinator) -> None:
+        if self._callbacks.listens(hook):
+            getattr(self._callbacks, hook)(
                 iteration=self._iteration, trials=coordinator.get_trials()
             )
+        if self._shows_trials:
+            self._logging.post(hook, iteration=self._iteration, trials=coordinator.get_trials())
 
     def notify(self, notices: Sequence[Notify], table: TrialTable) -> None:
         """Tell about what happened, in order.
@@ -70,7 +76,7 @@ class Observers:
         Raises:
             TuneError: If a callback raised; names it.
         """
-        trials = table.trials() if self._has_callbacks else []
+        trials = table.trials() if self._shows_trials else []
         batch: list[tuple[Notify, Trial]] = []
         for notice in notices:
             trial = table.get(notice.trial_id)
@@ -98,8 +104,7 @@ class Observers:
         Raises:
             TuneError: If a callback or logger raised; names it.
         """
-        if self._has_callbacks:
-            self._callbacks.on_step_end(iteration=self._iteration, trials=coordinator.get_trials())
+        self._step("on_step_end", coordinator)
         if self._logging.error is not None:
             raise self._logging.error
         self._report(coordinator, done=False)

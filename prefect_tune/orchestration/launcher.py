@@ -43,7 +43,7 @@ class PrefectLauncher:
         self._context = contextvars.copy_context()
         # The coordinator's transaction would keep every trial's engine alive until its own end, for
         # a rollback that trials do not have.
-        self._context.run(BaseTransaction.__var__.set, None)
+        self._context.run(BaseTransaction.__var__.set, None)  # type: ignore[arg-type]
         self._recording = max_task_runs > 0
         self.recorded = 0
         silence_trial_engines()

@@ -71,7 +71,7 @@ def tune_experiment(
     """
     given = {key: value for key, value in locals().items() if value is not None}
     arguments = ExperimentSpec.parse(given).run_arguments()
-    from prefect_tune.tune import run
+    from prefect_tune import run
 
     with current_flow_is_experiment() as experiment:
         try:

@@ -8,10 +8,10 @@ from typing import Any
 
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.flatten import flatten
-from prefect_tune.coordinator.trial import AUTO_FILLED, ERROR, Trial
 from prefect_tune.engine.experiment import Experiment
 from prefect_tune.engine.launcher import AttemptLauncher
 from prefect_tune.engine.plan import ExperimentPlan
+from prefect_tune.experiment.trial import AUTO_FILLED, ERROR, Trial
 from prefect_tune.orchestration.artifacts import ArtifactReporter, Snapshot
 from prefect_tune.orchestration.flow import Conclusion, Ending, ExperimentFlow, run_in_flow
 from prefect_tune.orchestration.server import PrefectApi

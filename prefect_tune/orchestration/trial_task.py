@@ -12,7 +12,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Crashed, Failed
 
 from prefect_tune.coordinator.commands import Launch
-from prefect_tune.coordinator.events import AttemptEnded, AttemptError, Outcome
+from prefect_tune.coordinator.events import AttemptEnded, Outcome
+from prefect_tune.experiment.attempt_error import AttemptError
 
 _TASK_NAME = "trial"
 _LONGEST_MESSAGE = 8_000

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from prefect_tune.coordinator.commands import Launch
-from prefect_tune.coordinator.events import AttemptEnded, AttemptError, Outcome
+from prefect_tune.coordinator.events import AttemptEnded, Outcome
+from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.orchestration.trial_task import attempt_state, task_run_name
 from prefect_tune.resources import Resources
 

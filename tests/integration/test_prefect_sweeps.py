@@ -1,0 +1,183 @@
+"""Sweeps with trial processes on a Dask cluster, recorded by a real Prefect server."""
+
+from __future__ import annotations
+
+import collections
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+import prefect_tune as tune
+
+from . import trainables
+
+
+@pytest.fixture
+def client(prefect_api: str) -> Iterator[Any]:
+    from prefect import get_client
+
+    with get_client(sync_client=True) as client:
+        yield client
+
+
+@pytest.fixture
+def recorded_sweep(prefect_api: str, cluster: None, tmp_path: Path) -> Any:
+    """`tune.run` on a cluster of four CPUs, with Prefect."""
+    return partial(
+        tune.run,
+        storage_path=str(tmp_path),
+        verbose=0,
+        orchestrate=True,
+        metric="score",
+        mode="max",
+    )
+
+
+def task_runs(client: Any, flow_run_id: str) -> list[Any]:
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+
+    which = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(flow_run_id)]))
+    return client.read_task_runs(flow_run_filter=which, limit=200)
+
+
+def sometimes(config: dict[str, Any]) -> Iterator[dict[str, float]]:
+    """Improves with `x`; fails if it is above 0.9."""
+    for step in range(1, 9):
+        if config["x"] > 0.9 and step == 2:
+            raise ValueError("x is too large")
+        yield {"score": config["x"] * step}
+
+
+def test_sixty_trials_under_asha_are_all_recorded(recorded_sweep: Any, client: Any) -> None:
+    space = {"x": tune.grid_search([i / 60 for i in range(60)])}
+    analysis = recorded_sweep(
+        sometimes,
+        config=space,
+        scheduler=tune.schedulers.ASHAScheduler(max_t=8, grace_period=1, reduction_factor=2),
+        raise_on_failed_trial=False,
+    )
+    runs = task_runs(client, analysis.flow_run_id)
+    trials = [run for run in runs if run.name != "coordinator"]
+    assert {run.name for run in trials} == {str(trial) for trial in analysis.trials}
+    failed = [trial for trial in analysis.trials if trial.status == "ERROR"]
+    states = collections.Counter(run.state_name for run in trials)
+    assert states["Failed"] == len(failed) > 0
+    assert states["Stopped"] > 0
+    assert states["Completed"] + states["Stopped"] + states["Failed"] == 60
+    message = next(run.state.message for run in trials if run.state_name == "Failed")
+    assert message.startswith("ValueError: x is too large")
+    assert "Traceback" in message
+
+
+def test_the_flow_run_ends_with_the_best_config(recorded_sweep: Any, client: Any) -> None:
+    analysis = recorded_sweep(
+        trainables.quadratic, config={"x": tune.grid_search([0.0, 0.3, 1.0])}, name="exp"
+    )
+    flow_run = client.read_flow_run(UUID(analysis.flow_run_id))
+    assert flow_run.name == "exp"
+    assert flow_run.state.name == "Completed"
+    assert flow_run.state.message.endswith("with x=0.3")
+    assert flow_run.parameters["trainable"].endswith("trainables:quadratic")
+    assert flow_run.parameters["num_samples"] == 1
+    artifacts = {artifact.key: artifact for artifact in client.read_artifacts(limit=50)}
+    assert {"trials-done", "leaderboard", "summary"} <= set(artifacts)
+
+
+def test_a_retried_trial_is_a_second_task_run(recorded_sweep: Any, client: Any) -> None:
+    analysis = recorded_sweep(
+        sometimes, config={"x": 0.95}, max_failures=1, raise_on_failed_trial=False
+    )
+    names = {run.name for run in task_runs(client, analysis.flow_run_id)}
+    (trial,) = analysis.trials
+    assert names == {"coordinator", str(trial), f"{trial} attempt 2"}
+
+
+def test_errors_of_the_sweep_reach_the_caller_unchanged(recorded_sweep: Any) -> None:
+    with pytest.raises(tune.TuneError, match="no_such_metric"):
+        recorded_sweep(trainables.quadratic, config={"x": 0.5}, metric="no_such_metric")
+
+
+def own_prefect(config: dict[str, Any]) -> dict[str, float]:
+    """Says whether Prefect has been loaded in the trial process."""
+    return {"score": float("prefect" in sys.modules)}
+
+
+def test_trial_processes_know_nothing_of_prefect(recorded_sweep: Any) -> None:
+    analysis = recorded_sweep(own_prefect, config={})
+    assert analysis.trials[0].last_result["score"] == 0.0
+
+
+def run_script(code: str, home: Path, **environment: str) -> subprocess.Popen[str]:
+    path = home / "script.py"
+    path.write_text(textwrap.dedent(code))
+    return subprocess.Popen(
+        [sys.executable, str(path)],
+        cwd=home,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_without_prefect_it_is_never_imported(tmp_path: Path) -> None:
+    process = run_script(
+        """
+        import sys
+        import prefect_tune as tune
+
+        if __name__ == "__main__":
+            tune.run(lambda config: {"a": 1}, config={}, storage_path="results", verbose=0)
+            print("prefect" in sys.modules)
+        """,
+        tmp_path,
+        PREFECT_TUNE_ORCHESTRATE="0",
+    )
+    out, _ = process.communicate(timeout=60)
+    assert out.splitlines()[-1] == "False"
+
+
+def test_sigterm_ends_the_flow_run_in_order(prefect_api: str, client: Any, tmp_path: Path) -> None:
+    process = run_script(
+        """
+        import time
+        import prefect_tune as tune
+
+        def train(config):
+            tune.report({"score": 1.0})
+            print("reported", flush=True)
+            while True:
+                time.sleep(0.02)
+                tune.report({"score": 1.0})
+
+        class Told(tune.Callback):
+            def on_trial_result(self, **info):
+                print("result", flush=True)
+
+        if __name__ == "__main__":
+            tune.run(train, config={}, name="terminated", storage_path="results", verbose=0,
+                     callbacks=[Told()])
+        """,
+        tmp_path,
+        PREFECT_API_URL=prefect_api,
+    )
+    assert process.stdout is not None
+    while "result" not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGTERM
+    (flow_run,) = [run for run in client.read_flow_runs(limit=50) if run.name == "terminated"]
+    assert flow_run.state.name == "Interrupted"
+    runs = task_runs(client, str(flow_run.id))
+    assert len(runs) == 2
+    assert all(run.state.is_final() for run in runs)
+    assert list((tmp_path / "results" / "terminated").glob("*/result.json"))

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from prefect_tune.coordinator.trial import Trial
 from prefect_tune.error import TuneError
+from prefect_tune.experiment.trial import Trial
 
 
 class Callback:

@@ -13,6 +13,7 @@ from prefect_tune.error import InvalidArgument
 if TYPE_CHECKING:
     from prefect_tune.callback import Callback
 
+
 @dataclass
 class FailureConfig:
     """What happens when trials fail.

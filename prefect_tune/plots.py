@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prefect_tune.coordinator.flatten import flatten
-from prefect_tune.coordinator.trial import Trial
 from prefect_tune.error import TuneError
+from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.json import RESULT_FILE
 from prefect_tune.results.analysis import ExperimentAnalysis
 from prefect_tune.results.frames import read_results

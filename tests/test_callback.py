@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from prefect_tune.callback import HOOKS, Callback, CallbackList, overrides
-from prefect_tune.coordinator.trial import Trial
 from prefect_tune.error import TuneError
+from prefect_tune.experiment.trial import Trial
 
 TRIAL = Trial("1", {})
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from matplotlib.image import imread
 
-from prefect_tune.coordinator.trial import TERMINATED, Trial
 from prefect_tune.error import InvalidArgument, TuneError
+from prefect_tune.experiment.trial import TERMINATED, Trial
 from prefect_tune.logger import JsonLoggerCallback
 from prefect_tune.plots import plot_experiment
 from prefect_tune.results import ExperimentAnalysis

@@ -22,10 +22,8 @@ from prefect_tune.coordinator.commands import (
     Notify,
     TellSearch,
 )
-from prefect_tune.coordinator.decision import NEVER, Action
 from prefect_tune.coordinator.events import (
     AttemptEnded,
-    AttemptError,
     AttemptStarted,
     CapacityChanged,
     Control,
@@ -43,7 +41,10 @@ from prefect_tune.coordinator.metrics import check_metrics
 from prefect_tune.coordinator.options import CoordinatorOptions, FailFast
 from prefect_tune.coordinator.placement import Placer
 from prefect_tune.coordinator.table import LiveTrial, TrialTable
-from prefect_tune.coordinator.trial import (
+from prefect_tune.error import TuneError
+from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.decision import NEVER, Action
+from prefect_tune.experiment.trial import (
     ERROR,
     PAUSED,
     PENDING,
@@ -51,7 +52,6 @@ from prefect_tune.coordinator.trial import (
     TERMINATED,
     Trial,
 )
-from prefect_tune.error import TuneError
 from prefect_tune.schedulers import TrialScheduler
 from prefect_tune.stopper import Stopper
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.resources import Resources
 
 
@@ -36,34 +37,6 @@ class Node:
     address: str
     resources: Resources
     devices: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptError:
-    """Why an attempt failed.
-
-    Attributes:
-        kind: Name of the exception class, or ``exit``, ``signal``, ``lost``, ``start``.
-        message: One line.
-        traceback: The user's traceback or the last lines of stderr; may be empty.
-        exit_code: Exit status of the process, negative for a signal, None if unknown.
-        pickled: The pickled exception, if it could be pickled.
-    """
-
-    kind: str
-    message: str
-    traceback: str = ""
-    exit_code: int | None = None
-    pickled: bytes | None = None
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.message}" if self.message else self.kind
-
-    def text(self) -> str:
-        """All there is to know: the traceback, or the message and the last lines of stderr."""
-        if not self.traceback or self.message in self.traceback:
-            return self.traceback or str(self)
-        return f"{self}\n{self.traceback}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pickle
 
-from prefect_tune.coordinator.trial import Trial
 from prefect_tune.error import TrialFailed
+from prefect_tune.experiment.trial import Trial
 
 
 def original_exception(trial: Trial) -> Exception:

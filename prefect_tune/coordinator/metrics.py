@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from prefect_tune.coordinator.trial import AUTO_FILLED
 from prefect_tune.error import MissingMetric
+from prefect_tune.experiment.trial import AUTO_FILLED
 
 _NEVER_THE_USERS = AUTO_FILLED | {
     "training_iteration",

@@ -17,7 +17,6 @@ import orjson
 
 from prefect_tune.coordinator.events import (
     AttemptEnded,
-    AttemptError,
     AttemptStarted,
     CapacityChanged,
     CheckpointSaved,
@@ -31,6 +30,7 @@ from prefect_tune.coordinator.events import (
     Tick,
     TrialSuggested,
 )
+from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.resources import Resources
 
 FORMAT_VERSION = 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from prefect_tune.coordinator.placement import Slot
-from prefect_tune.coordinator.trial import PAUSED, PENDING, RUNNING, Trial
+from prefect_tune.experiment.trial import PAUSED, PENDING, RUNNING, Trial
 
 
 class LiveTrial:

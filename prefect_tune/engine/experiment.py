@@ -9,7 +9,6 @@ from typing import Any
 
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.options import CoordinatorOptions
-from prefect_tune.coordinator.trial import Trial
 from prefect_tune.engine.engine import Engine, EngineParts
 from prefect_tune.engine.inbox import Inbox
 from prefect_tune.engine.launcher import AttemptLauncher
@@ -19,6 +18,7 @@ from prefect_tune.engine.plan import ExperimentPlan
 from prefect_tune.engine.search_feed import SearchFeed
 from prefect_tune.engine.signals import Interruption, handle_signals
 from prefect_tune.execution.base import Executor, ExperimentEnv
+from prefect_tune.experiment.trial import Trial
 from prefect_tune.reporters import make_reporter
 from prefect_tune.storage.experiment_dir import ExperimentDir
 from prefect_tune.storage.header import journal_header

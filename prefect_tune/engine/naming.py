@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from prefect_tune.coordinator.events import TrialSuggested
-from prefect_tune.coordinator.trial import Trial
 from prefect_tune.error import InvalidArgument
+from prefect_tune.experiment.trial import Trial
 from prefect_tune.resources import Resources
 from prefect_tune.search.source import Suggestion
 from prefect_tune.storage.layout import TrialDirNamer

@@ -13,7 +13,7 @@ from prefect_tune.callback import Callback, CallbackList
 from prefect_tune.coordinator.commands import Notice, Notify
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.table import TrialTable
-from prefect_tune.coordinator.trial import Trial
+from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.worker import LoggerThread, LogRecord, split_callbacks
 from prefect_tune.reporters.base import ProgressReporter
 

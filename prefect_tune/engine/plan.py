@@ -13,7 +13,6 @@ from prefect_tune.config import FailureConfig, RunConfig, TuneConfig
 from prefect_tune.coordinator.options import FailFast
 from prefect_tune.engine.request import ExperimentRequest
 from prefect_tune.error import InvalidArgument
-from prefect_tune.execution.base import TrainableSource
 from prefect_tune.logger import default_loggers
 from prefect_tune.resources import Resources
 from prefect_tune.schedulers import FIFOScheduler, TrialScheduler, create_scheduler
@@ -25,6 +24,7 @@ from prefect_tune.storage.experiment_dir import local_root
 from prefect_tune.storage.layout import default_root, experiment_dir_name
 from prefect_tune.trainable.function import validate_trainable
 from prefect_tune.trainable.packing import pack_trainable
+from prefect_tune.trainable.source import TrainableSource
 from prefect_tune.trainable.wrappers import requested_resources
 
 

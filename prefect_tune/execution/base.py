@@ -9,28 +9,10 @@ from typing import Protocol
 
 from prefect_tune.coordinator.commands import Decide, Kill, Launch
 from prefect_tune.coordinator.events import AttemptEnded, Event, Node
+from prefect_tune.trainable.source import TrainableSource
 
 #: Takes an event from any thread; must only enqueue.
 Emit = Callable[[Event], None]
-
-
-@dataclass(frozen=True, slots=True)
-class TrainableSource:
-    """The trainable on its way to the nodes.
-
-    Attributes:
-        name: Its name for people.
-        pickled: cloudpickle of the callable (or class).
-        module: The module it lives in, for error messages.
-        sys_path: The driver's import path, tried on the nodes after their own.
-        cwd: The driver's working directory.
-    """
-
-    name: str
-    pickled: bytes
-    module: str
-    sys_path: tuple[str, ...]
-    cwd: str
 
 
 @dataclass(frozen=True, slots=True)

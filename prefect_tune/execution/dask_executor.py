@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from prefect_tune.coordinator.commands import Decide, Kill, Launch
-from prefect_tune.coordinator.events import AttemptEnded, AttemptError, Node, Outcome
+from prefect_tune.coordinator.events import AttemptEnded, Node, Outcome
 from prefect_tune.error import ClusterError, InsufficientResources
 from prefect_tune.execution import bodies
 from prefect_tune.execution.agent import TrialAgent
@@ -22,6 +22,7 @@ from prefect_tune.execution.node_pool import NodePool
 from prefect_tune.execution.remote import execute_attempt
 from prefect_tune.execution.requests import PLUGIN, AttemptRequest, Sealed
 from prefect_tune.execution.versions import check_workers
+from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.resources import GPU, MILLI, Resources, canonical_name
 
 # Dask adds and subtracts floats: twenty times 0.05 is more than 1. The coordinator's own sums are

@@ -10,15 +10,10 @@ from concurrent.futures import Future
 from typing import Any
 
 from prefect_tune.coordinator.commands import Launch
-from prefect_tune.coordinator.events import (
-    AttemptEnded,
-    AttemptError,
-    AttemptStarted,
-    Outcome,
-    ResultReported,
-)
+from prefect_tune.coordinator.events import AttemptEnded, AttemptStarted, Outcome, ResultReported
 from prefect_tune.execution.base import Emit
 from prefect_tune.execution.reports import ENDED, RESULTS, STARTED, Entry
+from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.trainable.result_codec import decode_line
 
 _logger = logging.getLogger(__name__)

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect_tune.coordinator.commands import Decide, Kill
-from prefect_tune.coordinator.decision import Action
-from prefect_tune.coordinator.events import AttemptError, Outcome
+from prefect_tune.coordinator.events import Outcome
 from prefect_tune.error import TuneError
 from prefect_tune.execution.base import ExperimentEnv
 from prefect_tune.execution.devices import DeviceLedger
@@ -26,6 +25,8 @@ from prefect_tune.execution.reports import Entry, Outbox
 from prefect_tune.execution.requests import AttemptRequest, Sealed
 from prefect_tune.execution.running_attempt import RunningAttempt
 from prefect_tune.execution.spawn import THREAD, AttemptSpawner
+from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.decision import Action
 from prefect_tune.resources import GPU
 from prefect_tune.storage.experiment_dir import MARKER_FILE
 from prefect_tune.trainable.attempt import AttemptContext, Decision

@@ -7,7 +7,7 @@ from typing import Any
 
 import cloudpickle
 
-from prefect_tune.coordinator.decision import RunUntil
+from prefect_tune.experiment.decision import RunUntil
 
 #: Names of the agent's handlers on a Dask worker.
 OPEN = "prefect_tune_open"

@@ -9,11 +9,12 @@ import signal
 from collections import deque
 from dataclasses import replace
 
-from prefect_tune.coordinator.decision import Action
-from prefect_tune.coordinator.events import AttemptError, Outcome
+from prefect_tune.coordinator.events import Outcome
 from prefect_tune.execution.reports import Outbox
 from prefect_tune.execution.spawn import AttemptHandle, ExitStatus
 from prefect_tune.execution.wire import FrameBuffer, Kind, encode_decision
+from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.decision import Action
 from prefect_tune.trainable.attempt import Decision
 
 _RECEIVE_BYTES = 1 << 18

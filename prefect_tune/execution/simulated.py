@@ -15,10 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prefect_tune.coordinator.commands import Decide, Kill, Launch
-from prefect_tune.coordinator.decision import Action, RunUntil
 from prefect_tune.coordinator.events import (
     AttemptEnded,
-    AttemptError,
     AttemptStarted,
     CapacityChanged,
     Event,
@@ -28,6 +26,8 @@ from prefect_tune.coordinator.events import (
 )
 from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.execution.base import Emit, ExperimentEnv, TrialPlace
+from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.decision import Action, RunUntil
 
 _ENDINGS = {Action.STOP: Outcome.STOPPED, Action.PAUSE: Outcome.PAUSED}
 

@@ -13,7 +13,6 @@ from typing import Any
 import cloudpickle
 
 from prefect_tune.error import ClusterError, InvalidTrainable
-from prefect_tune.execution.base import TrainableSource
 from prefect_tune.execution.native_threads import with_sister_variables
 from prefect_tune.execution.thread_attempt import start_thread
 from prefect_tune.execution.zygote_client import Refused, ZygoteClient
@@ -27,6 +26,7 @@ from prefect_tune.execution.zygote_wire import (
 )
 from prefect_tune.trainable.attempt import AttemptContext
 from prefect_tune.trainable.packing import load_trainable
+from prefect_tune.trainable.source import TrainableSource
 
 __all__ = ["AttemptHandle", "AttemptSpawner", "ExitStatus", "LoadInfo"]
 

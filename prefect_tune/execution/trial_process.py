@@ -20,10 +20,11 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from prefect_tune.coordinator.events import AttemptError, Outcome
+from prefect_tune.coordinator.events import Outcome
 from prefect_tune.execution.native_threads import resize_loaded_pools
 from prefect_tune.execution.wire import Kind, SocketChannel
 from prefect_tune.execution.zygote_wire import StartRequest
+from prefect_tune.experiment.attempt_error import AttemptError
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15

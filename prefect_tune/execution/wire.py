@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import orjson
 
-from prefect_tune.coordinator.decision import Action, RunUntil
+from prefect_tune.experiment.decision import Action, RunUntil
 from prefect_tune.trainable.attempt import Decision
 
 HEADER = struct.Struct("<IBQ")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from prefect_tune.callback import Callback
-from prefect_tune.coordinator.trial import Trial
+from prefect_tune.experiment.trial import Trial
 
 
 class LoggerCallback(Callback):

@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import Any
 
 from prefect_tune.coordinator.flatten import flatten
-from prefect_tune.coordinator.trial import AUTO_FILLED, Trial
+from prefect_tune.experiment.trial import AUTO_FILLED, Trial
 from prefect_tune.logger.base import LoggerCallback
 from prefect_tune.logger.files import AppendFiles, drop_torn_line, write_atomic
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import cloudpickle
 
-from prefect_tune.coordinator.trial import Trial
+from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.base import LoggerCallback
 from prefect_tune.logger.encoding import constants_tail, to_json
 from prefect_tune.logger.files import AppendFiles, drop_torn_line, write_atomic

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from prefect_tune.callback import callback_error
 from prefect_tune.coordinator.commands import Notice
-from prefect_tune.coordinator.trial import Trial
 from prefect_tune.error import TuneError
+from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.base import LoggerCallback
 
 log = logging.getLogger(__name__)

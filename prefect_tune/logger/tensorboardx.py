@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from prefect_tune.coordinator.flatten import flatten
-from prefect_tune.coordinator.trial import Trial
+from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.base import LoggerCallback
 from prefect_tune.logger.event_file import ScalarEvents, tf_record
 from prefect_tune.logger.files import AppendFiles

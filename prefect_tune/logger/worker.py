@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from prefect_tune.callback import Callback, callback_error, overrides
-from prefect_tune.coordinator.trial import Trial
 from prefect_tune.error import TuneError
+from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.base import LoggerCallback
 from prefect_tune.logger.lane import Batch, HookCall, Lane, LogRecord
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from rich.console import Console
 from rich.text import Text
 
-from prefect_tune.coordinator.trial import ERROR
+from prefect_tune.experiment.trial import ERROR, TERMINATED
 
 if TYPE_CHECKING:
     from prefect_tune.quickstart.sweep import SweepOptions
@@ -19,7 +19,7 @@ _LABEL_WIDTH = 22
 _LOCAL_SERVER = "http://127.0.0.1:4200"
 
 
-class FinishedTrial(Protocol):
+class TrialRecord(Protocol):
     """What the summary needs to know of a trial."""
 
     status: str
@@ -28,28 +28,35 @@ class FinishedTrial(Protocol):
 
 @dataclass(frozen=True)
 class Effort:
-    """How much training the sweep took.
+    """How much training the finished trials of the sweep took.
 
     Attributes:
-        epochs: Epochs trained in all trials together.
+        trials: Trials that have ended, one way or the other.
+        epochs: Epochs trained in all of them together.
         epochs_without_stopping: What the same trials would have taken to their last epoch.
         stopped_early: Trials that ended before their last epoch.
         failed: Trials that ended in an error.
     """
 
+    trials: int
     epochs: int
     epochs_without_stopping: int
     stopped_early: int
     failed: int
 
     @classmethod
-    def of(cls, trials: Sequence[FinishedTrial], epochs_each: int) -> Effort:
-        """Count the epochs of trials that could have trained `epochs_each` epochs."""
-        trained = [int(trial.last_result.get("training_iteration", 0)) for trial in trials]
-        failed = [trial.status == ERROR for trial in trials]
+    def of(cls, trials: Sequence[TrialRecord], epochs_each: int) -> Effort:
+        """Count the epochs of trials that could have trained `epochs_each` epochs.
+
+        Trials that an interruption left unfinished do not count: nobody found them weak.
+        """
+        finished = [trial for trial in trials if trial.status in (TERMINATED, ERROR)]
+        trained = [int(trial.last_result.get("training_iteration", 0)) for trial in finished]
+        failed = [trial.status == ERROR for trial in finished]
         return cls(
+            trials=len(finished),
             epochs=sum(trained),
-            epochs_without_stopping=len(trained) * epochs_each,
+            epochs_without_stopping=len(finished) * epochs_each,
             stopped_early=sum(
                 epochs < epochs_each and not error
                 for epochs, error in zip(trained, failed, strict=True)
@@ -74,6 +81,7 @@ class Outcome:
         validation_accuracy: Its last accuracy on the validation part, 0 to 1.
         test_accuracy: Accuracy of the refitted network on the test part, 0 to 1.
         test_images: Size of the test part.
+        trials_wanted: How many trials were asked for; more than have finished if interrupted.
         effort: How much training the sweep took.
         experiment_path: Directory or URL of the results.
         plot_path: The picture, None if none was drawn.
@@ -87,18 +95,25 @@ class Outcome:
     validation_accuracy: float
     test_accuracy: float
     test_images: int
+    trials_wanted: int
     effort: Effort
     experiment_path: str
     plot_path: str | None
     flow_run_id: str | None
     flow_run_url: str | None
 
+    @property
+    def interrupted(self) -> bool:
+        """True if the sweep was ended before all of its trials had."""
+        return self.effort.trials < self.trials_wanted
+
 
 def print_introduction(options: SweepOptions, console: Console) -> None:
     """Say what is about to happen."""
     console.print(
-        f"Training up to {options.trials:,} small neural networks to read handwritten digits, "
-        f"at most {options.epochs:,} epochs each. ASHA stops the weak ones early.\n",
+        "Tuning a small neural network that reads handwritten digits.\n"
+        f"{_count(options.trials, 'trial')} of at most {_count(options.epochs, 'epoch')}; "
+        "ASHA stops the weak ones early.\n",
         highlight=False,
     )
 
@@ -126,6 +141,8 @@ def _scores(outcome: Outcome) -> Iterable[Text]:
     right = round(outcome.test_accuracy * outcome.test_images)
     effort = outcome.effort
     yield Text("Scores", style="bold")
+    if outcome.interrupted:
+        yield _line("interrupted after", f"{effort.trials:,} of {outcome.trials_wanted:,} trials")
     yield _line(
         "validation accuracy",
         f"{outcome.validation_accuracy:.1%}",
@@ -134,15 +151,14 @@ def _scores(outcome: Outcome) -> Iterable[Text]:
     yield _line(
         "test accuracy",
         f"{outcome.test_accuracy:.1%}",
-        f"refitted on training and validation data, reads {right} of {outcome.test_images} "
-        "digits it never saw",
+        f"{right} of {outcome.test_images} unseen digits, refitted with the validation data",
         emphasised=True,
     )
     yield _line(
         "early stopping saved",
         f"{effort.saved:.0%}",
-        f"of the epochs: {effort.epochs:,} trained instead of "
-        f"{effort.epochs_without_stopping:,}, {_count(effort.stopped_early, 'trial')} ended early",
+        f"{effort.epochs:,} epochs instead of {effort.epochs_without_stopping:,}, "
+        f"{_count(effort.stopped_early, 'trial')} stopped",
     )
     if effort.failed:
         yield _line("failed", _count(effort.failed, "trial"), "see error.txt in their directories")
@@ -151,7 +167,7 @@ def _scores(outcome: Outcome) -> Iterable[Text]:
 def _places(outcome: Outcome) -> Iterable[Text]:
     path = outcome.experiment_path
     yield Text("Where to look", style="bold")
-    yield _line("results", path, "(a directory per trial: progress.csv, result.json)")
+    yield _line("results", path)
     if outcome.plot_path is not None:
         yield _line("picture", outcome.plot_path)
     yield _line("TensorBoard", f"tensorboard --logdir {shlex.quote(path)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
-from prefect_tune.coordinator.trial import Trial
+from prefect_tune.experiment.trial import Trial
 
 
 class ProgressReporter(ABC):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from prefect_tune.coordinator.flatten import flatten
-from prefect_tune.coordinator.trial import AUTO_FILLED, Trial
+from prefect_tune.experiment.trial import AUTO_FILLED, Trial
 
 #: Shown if reported, under these headings.
 DEFAULT_METRICS = {

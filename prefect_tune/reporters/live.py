@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from prefect_tune.coordinator.flatten import flatten
-from prefect_tune.coordinator.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED, Trial
+from prefect_tune.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED, Trial
 from prefect_tune.reporters.base import ProgressReporter
 from prefect_tune.reporters.columns import (
     parameter_columns,

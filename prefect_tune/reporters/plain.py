@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from prefect_tune.coordinator.flatten import flatten
-from prefect_tune.coordinator.trial import ERROR, Trial
+from prefect_tune.experiment.trial import ERROR, Trial
 from prefect_tune.reporters.base import ProgressReporter
 from prefect_tune.reporters.columns import (
     show,

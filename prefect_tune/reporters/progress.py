@@ -7,7 +7,7 @@ import sys
 from typing import NamedTuple
 
 from prefect_tune.coordinator.flatten import flatten
-from prefect_tune.coordinator.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED, Trial
+from prefect_tune.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED, Trial
 
 _ORDER = (RUNNING, PAUSED, PENDING, TERMINATED, ERROR)
 

@@ -8,8 +8,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from prefect_tune.coordinator.flatten import flatten
-from prefect_tune.coordinator.trial import Trial
 from prefect_tune.error import InvalidArgument
+from prefect_tune.experiment.trial import Trial
 from prefect_tune.results.frames import as_frame, check_file_type, load_pandas, read_frames
 from prefect_tune.results.loading import flatten_config, load_trials
 from prefect_tune.results.ranking import best_of, check_mode

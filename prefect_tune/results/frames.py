@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from prefect_tune.coordinator.trial import Trial
 from prefect_tune.error import InvalidArgument
+from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.csv import PROGRESS_FILE
 from prefect_tune.logger.json import RESULT_FILE
 

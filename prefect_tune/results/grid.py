@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from prefect_tune.coordinator.trial import ERROR, TERMINATED
+from prefect_tune.experiment.trial import ERROR, TERMINATED
 from prefect_tune.results.analysis import ExperimentAnalysis
 from prefect_tune.results.result import Result, trial_error
 

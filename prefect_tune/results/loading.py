@@ -9,10 +9,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from prefect_tune.coordinator.events import AttemptError
 from prefect_tune.coordinator.flatten import flatten
-from prefect_tune.coordinator.trial import ERROR, TERMINATED, Trial
 from prefect_tune.error import StorageError
+from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial
 from prefect_tune.logger.json import PARAMS_FILE, RESULT_FILE
 from prefect_tune.results.frames import read_results
 

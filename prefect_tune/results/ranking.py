@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from prefect_tune.coordinator.flatten import flatten
-from prefect_tune.coordinator.trial import Trial
 from prefect_tune.error import InvalidArgument
+from prefect_tune.experiment.trial import Trial
 
 SCOPES = ("last", "avg", "last-5-avg", "last-10-avg", "all")
 

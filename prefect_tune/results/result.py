@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prefect_tune.coordinator.trial import Trial
 from prefect_tune.error import TrialFailed
+from prefect_tune.experiment.trial import Trial
 from prefect_tune.results.frames import read_frame
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from prefect_tune.arguments import check_metric_name, check_mode
-from prefect_tune.coordinator.decision import EVERY_RESULT, NEVER, Action, RunUntil
-from prefect_tune.coordinator.trial import PAUSED, PENDING, Trial
-from prefect_tune.coordinator.view import ControllerView
 from prefect_tune.error import InvalidArgument
+from prefect_tune.experiment.decision import EVERY_RESULT, NEVER, Action, RunUntil
+from prefect_tune.experiment.trial import PAUSED, PENDING, Trial
+from prefect_tune.experiment.view import ControllerView
 
 #: The metric of a trial that reports a bare number.
 DEFAULT_METRIC = "_metric"

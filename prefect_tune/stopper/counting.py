@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prefect_tune.coordinator.decision import RunUntil
+from prefect_tune.experiment.decision import RunUntil
 
 #: Auto-filled: counts the reports of one attempt from 1.
 _REPORTS_OF_ATTEMPT = "iterations_since_restore"

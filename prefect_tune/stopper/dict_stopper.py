@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from prefect_tune.coordinator.decision import RunUntil
 from prefect_tune.error import InvalidArgument
+from prefect_tune.experiment.decision import RunUntil
 from prefect_tune.stopper.metric import metric_value
 from prefect_tune.stopper.stopper import Stopper
 

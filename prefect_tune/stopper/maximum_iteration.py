@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from prefect_tune.arguments import check_count
-from prefect_tune.coordinator.decision import RunUntil
+from prefect_tune.experiment.decision import RunUntil
 from prefect_tune.stopper.counting import ResultCounter
 from prefect_tune.stopper.stopper import Stopper
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect_tune.coordinator.decision import NEVER, RunUntil
+from prefect_tune.experiment.decision import NEVER, RunUntil
 from prefect_tune.stopper.stopper import Stopper
 
 

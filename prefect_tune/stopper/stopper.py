@@ -8,8 +8,8 @@ from functools import reduce
 from operator import or_
 from typing import Any
 
-from prefect_tune.coordinator.decision import EVERY_RESULT, NEVER, RunUntil
 from prefect_tune.error import InvalidArgument
+from prefect_tune.experiment.decision import EVERY_RESULT, NEVER, RunUntil
 
 
 class Stopper(ABC):

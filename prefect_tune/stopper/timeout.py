@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from prefect_tune.arguments import is_number
-from prefect_tune.coordinator.decision import NEVER, RunUntil
 from prefect_tune.error import InvalidArgument
+from prefect_tune.experiment.decision import NEVER, RunUntil
 from prefect_tune.stopper.stopper import Stopper
 
 

@@ -16,8 +16,8 @@ from prefect_tune.arguments import (
     check_number,
     is_number,
 )
-from prefect_tune.coordinator.decision import RunUntil
 from prefect_tune.error import InvalidArgument
+from prefect_tune.experiment.decision import RunUntil
 from prefect_tune.stopper.counting import ResultCounter
 from prefect_tune.stopper.metric import metric_value
 from prefect_tune.stopper.stopper import Stopper

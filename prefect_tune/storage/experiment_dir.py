@@ -7,8 +7,8 @@ import os
 import socket
 from pathlib import Path
 
-from prefect_tune.coordinator.events import AttemptError
 from prefect_tune.error import ExperimentLocked, InvalidArgument, StorageError
+from prefect_tune.experiment.attempt_error import AttemptError
 
 #: Holds the id of the run that uses the directory: a node that finds the same id shares the disk.
 MARKER_FILE = ".prefect_tune_experiment"

@@ -21,7 +21,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from prefect_tune.coordinator.commands import Decide, Kill, Launch
-from prefect_tune.coordinator.decision import EVERY_RESULT, NEVER, Action, RunUntil
 from prefect_tune.coordinator.events import (
     AttemptEnded,
     AttemptStarted,
@@ -31,6 +30,7 @@ from prefect_tune.coordinator.events import (
     ResultReported,
 )
 from prefect_tune.execution.base import Executor, ExperimentEnv, TrialPlace
+from prefect_tune.experiment.decision import EVERY_RESULT, NEVER, Action, RunUntil
 from prefect_tune.resources import Resources
 
 Trainable = Callable[[dict[str, Any]], Iterable[dict[str, Any]]]

@@ -22,7 +22,7 @@ import orjson
 import pytest
 
 from prefect_tune.coordinator.commands import Notice
-from prefect_tune.coordinator.trial import Trial
+from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.base import LoggerCallback
 from prefect_tune.logger.encoding import CONSTANTS
 from prefect_tune.logger.worker import LoggerThread, LogRecord

@@ -13,7 +13,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-from prefect_tune.coordinator.trial import PAUSED, PENDING, RUNNING, Trial
+from prefect_tune.experiment.trial import PAUSED, PENDING, RUNNING, Trial
 from prefect_tune.schedulers import TrialScheduler
 from prefect_tune.testing.simulation import SimulatedController, Simulation
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from prefect_tune.coordinator.decision import NEVER, RunUntil
-from prefect_tune.coordinator.trial import PAUSED, PENDING, RUNNING, TERMINATED, Trial
+from prefect_tune.experiment.decision import NEVER, RunUntil
+from prefect_tune.experiment.trial import PAUSED, PENDING, RUNNING, TERMINATED, Trial
 from prefect_tune.schedulers import FIFOScheduler, TrialScheduler
 from prefect_tune.stopper import NoopStopper, Stopper
 

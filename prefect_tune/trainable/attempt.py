@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from prefect_tune.coordinator.decision import NEVER, Action, RunUntil
+from prefect_tune.experiment.decision import NEVER, Action, RunUntil
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
 
-from prefect_tune.coordinator.decision import Action, RunUntil
 from prefect_tune.error import InvalidArgument
+from prefect_tune.experiment.decision import Action, RunUntil
 from prefect_tune.trainable.attempt import AttemptContext, Channel, Decision
 from prefect_tune.trainable.auto_metrics import AutoMetrics
 from prefect_tune.trainable.result_codec import encode_result

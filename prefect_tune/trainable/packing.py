@@ -12,8 +12,8 @@ from typing import Any
 import cloudpickle
 
 from prefect_tune.error import InvalidTrainable
-from prefect_tune.execution.base import TrainableSource
 from prefect_tune.trainable.function import trainable_name
+from prefect_tune.trainable.source import TrainableSource
 
 
 def pack_trainable(trainable: object, name: str | None = None) -> TrainableSource:

@@ -18,7 +18,8 @@ import cloudpickle
 import numpy as np
 import numpy.random  # numpy would import it at its first use: in each trial, for 8 ms
 
-from prefect_tune.coordinator.events import AttemptError, Outcome
+from prefect_tune.coordinator.events import Outcome
+from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.trainable.attempt import AttemptContext, Channel
 from prefect_tune.trainable.attempt_session import Session, activate
 from prefect_tune.trainable.function import run_function

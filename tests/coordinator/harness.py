@@ -18,10 +18,8 @@ from prefect_tune.coordinator.commands import (
     TellSearch,
 )
 from prefect_tune.coordinator.coordinator import Coordinator
-from prefect_tune.coordinator.decision import Action
 from prefect_tune.coordinator.events import (
     AttemptEnded,
-    AttemptError,
     CapacityChanged,
     Event,
     Node,
@@ -31,6 +29,8 @@ from prefect_tune.coordinator.events import (
     TrialSuggested,
 )
 from prefect_tune.coordinator.options import CoordinatorOptions
+from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.decision import Action
 from prefect_tune.resources import Resources
 from prefect_tune.schedulers import FIFOScheduler, TrialScheduler
 from prefect_tune.stopper import NoopStopper, Stopper

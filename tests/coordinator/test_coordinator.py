@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from prefect_tune.coordinator.commands import Notice
 from prefect_tune.coordinator.coordinator import Coordinator
-from prefect_tune.coordinator.decision import EVERY_RESULT
 from prefect_tune.coordinator.events import (
     AttemptEnded,
     CapacityChanged,
@@ -22,6 +21,7 @@ from prefect_tune.coordinator.events import (
 )
 from prefect_tune.coordinator.options import CoordinatorOptions, FailFast
 from prefect_tune.error import MissingMetric
+from prefect_tune.experiment.decision import EVERY_RESULT
 from prefect_tune.resources import Resources
 from prefect_tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
 from prefect_tune.stopper import FunctionStopper, make_stopper

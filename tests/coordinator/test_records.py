@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from prefect_tune.coordinator.events import (
     AttemptEnded,
-    AttemptError,
     AttemptStarted,
     CapacityChanged,
     Control,
@@ -22,6 +21,7 @@ from prefect_tune.coordinator.events import (
     TrialSuggested,
 )
 from prefect_tune.coordinator.records import decode_event, encode_event
+from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.resources import Resources
 
 plain = st.recursive(

@@ -13,7 +13,6 @@ import pytest
 from prefect_tune.callback import Callback
 from prefect_tune.config import RunConfig, TuneConfig
 from prefect_tune.coordinator.commands import Decide, Kill, Launch
-from prefect_tune.coordinator.decision import Action
 from prefect_tune.coordinator.events import (
     AttemptEnded,
     CapacityChanged,
@@ -29,6 +28,7 @@ from prefect_tune.engine.plan import make_plan
 from prefect_tune.engine.request import ExperimentRequest
 from prefect_tune.error import TuneError
 from prefect_tune.execution.base import Emit, ExperimentEnv, TrialPlace
+from prefect_tune.experiment.decision import Action
 from prefect_tune.resources import Resources
 from prefect_tune.search import Searcher
 from prefect_tune.settings import load_settings

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from prefect_tune.coordinator.events import AttemptError, Outcome
+from prefect_tune.coordinator.events import Outcome
 from prefect_tune.execution.spawn import AttemptHandle, AttemptSpawner, ExitStatus
 from prefect_tune.execution.wire import Frame, FrameBuffer, Kind, encode_decision
+from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.trainable.attempt import AttemptContext, Decision
 from prefect_tune.trainable.packing import pack_trainable
 from prefect_tune.trainable.result_codec import decode_line

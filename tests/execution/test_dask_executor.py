@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 import prefect_tune as tune
-from prefect_tune.coordinator.decision import EVERY_RESULT, Action
 from prefect_tune.coordinator.events import AttemptStarted, Outcome
 from prefect_tune.error import ClusterError, InsufficientResources
 from prefect_tune.execution.cluster import connect
 from prefect_tune.execution.dask_executor import DaskExecutor
+from prefect_tune.experiment.decision import EVERY_RESULT, Action
 from prefect_tune.resources import Resources
 
 from .experiments import Experiment, make_env

@@ -7,9 +7,10 @@ import pickle
 import pytest
 
 from prefect_tune.coordinator.commands import Launch
-from prefect_tune.coordinator.events import AttemptEnded, AttemptError, Outcome, ResultReported
+from prefect_tune.coordinator.events import AttemptEnded, Outcome, ResultReported
 from prefect_tune.execution.live_attempts import LiveAttempts
 from prefect_tune.execution.reports import ENDED, RESULTS, STARTED
+from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.resources import Resources
 
 NODE = "tcp://node:1"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from prefect_tune.coordinator.commands import Kill, Launch
 from prefect_tune.coordinator.events import (
     AttemptEnded,
-    AttemptError,
     CapacityChanged,
     Node,
     Outcome,
@@ -13,6 +12,7 @@ from prefect_tune.coordinator.events import (
 )
 from prefect_tune.execution.base import TrialPlace
 from prefect_tune.execution.simulated import SimulatedExecutor, Step
+from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.resources import Resources
 
 from .experiments import make_env

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 import prefect_tune.trainable as tune
-from prefect_tune.coordinator.decision import EVERY_RESULT, Action, RunUntil
-from prefect_tune.coordinator.events import AttemptError, Outcome
+from prefect_tune.coordinator.events import Outcome
 from prefect_tune.execution.spawn import ExitStatus
 from prefect_tune.execution.wire import Kind
+from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.decision import EVERY_RESULT, Action, RunUntil
 from prefect_tune.trainable.attempt import Decision
 
 everywhere = pytest.mark.parametrize(

@@ -13,9 +13,9 @@ import pytest
 import prefect_tune.trainable as tune
 from prefect_tune.coordinator.events import Outcome
 from prefect_tune.error import ClusterError, InvalidArgument, InvalidTrainable
-from prefect_tune.execution.base import TrainableSource
 from prefect_tune.execution.spawn import AttemptSpawner, ExitStatus
 from prefect_tune.trainable.packing import pack_trainable
+from prefect_tune.trainable.source import TrainableSource
 
 
 @pytest.fixture

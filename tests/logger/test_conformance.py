@@ -10,7 +10,7 @@ from typing import Any
 from tensorboardX.proto.event_pb2 import Event
 
 from prefect_tune.coordinator.flatten import flatten
-from prefect_tune.coordinator.trial import Trial
+from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger import (
     CSVLoggerCallback,
     JsonLoggerCallback,

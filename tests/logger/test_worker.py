@@ -11,8 +11,8 @@ import pytest
 
 from prefect_tune.callback import Callback
 from prefect_tune.coordinator.commands import Notice
-from prefect_tune.coordinator.trial import Trial
 from prefect_tune.error import TuneError
+from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger import LoggerCallback, default_loggers
 from prefect_tune.logger.worker import LoggerThread, LogRecord, split_callbacks
 from prefect_tune.testing.logger import example_results, example_trial

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from prefect_tune.coordinator.trial import Trial
+from prefect_tune.experiment.trial import Trial
 from prefect_tune.reporters.columns import (
     parameter_columns,
     show,

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from prefect_tune.coordinator.events import AttemptError
-from prefect_tune.coordinator.trial import ERROR, PENDING, RUNNING, TERMINATED, Trial
 from prefect_tune.error import InvalidArgument
+from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.trial import ERROR, PENDING, RUNNING, TERMINATED, Trial
 from prefect_tune.progress_reporter import CLIReporter, ProgressReporter
 from prefect_tune.reporters import make_reporter
 from prefect_tune.reporters.live import LiveReporter

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefect_tune.coordinator.flatten import flatten
-from prefect_tune.coordinator.trial import ERROR, TERMINATED, Trial
 from prefect_tune.error import InvalidArgument, StorageError
+from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial
 from prefect_tune.logger import CSVLoggerCallback, JsonLoggerCallback
 from prefect_tune.results import ExperimentAnalysis
 from prefect_tune.results.ranking import SCOPES, best_of

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from prefect_tune.analysis import ExperimentAnalysis
-from prefect_tune.coordinator.events import AttemptError
-from prefect_tune.coordinator.trial import ERROR, TERMINATED, Trial
 from prefect_tune.error import TrialFailed
+from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial
 from prefect_tune.logger import JsonLoggerCallback
 from prefect_tune.result_grid import ResultGrid
 from prefect_tune.results import Result

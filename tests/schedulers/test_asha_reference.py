@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prefect_tune.coordinator.trial import Trial
+from prefect_tune.experiment.trial import Trial
 from prefect_tune.schedulers import ASHAScheduler
 from prefect_tune.testing.simulation import SimulatedController
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prefect_tune.coordinator.decision import NEVER, RunUntil
-from prefect_tune.coordinator.trial import Trial
 from prefect_tune.error import InvalidArgument, TuneError
+from prefect_tune.experiment.decision import NEVER, RunUntil
+from prefect_tune.experiment.trial import Trial
 from prefect_tune.schedulers import ASHAScheduler, AsyncHyperBandScheduler
 from prefect_tune.testing.simulation import SimulatedController, Simulation
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from prefect_tune.coordinator.decision import EVERY_RESULT, NEVER
-from prefect_tune.coordinator.trial import PAUSED, RUNNING, Trial
+from prefect_tune.experiment.decision import EVERY_RESULT, NEVER
+from prefect_tune.experiment.trial import PAUSED, RUNNING, Trial
 from prefect_tune.schedulers import FIFOScheduler, TrialScheduler
 from prefect_tune.testing.simulation import SimulatedController, Simulation
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prefect_tune.coordinator.decision import NEVER, RunUntil
-from prefect_tune.coordinator.trial import PAUSED, PENDING, RUNNING, Trial
 from prefect_tune.error import InvalidArgument
+from prefect_tune.experiment.decision import NEVER, RunUntil
+from prefect_tune.experiment.trial import PAUSED, PENDING, RUNNING, Trial
 from prefect_tune.schedulers import MedianStoppingRule
 from prefect_tune.testing.simulation import SimulatedController
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from prefect_tune.coordinator.decision import EVERY_RESULT, NEVER, RunUntil
 from prefect_tune.error import InvalidArgument
+from prefect_tune.experiment.decision import EVERY_RESULT, NEVER, RunUntil
 from prefect_tune.stopper import (
     CombinedStopper,
     DictStopper,

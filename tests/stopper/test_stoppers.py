@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prefect_tune.coordinator.decision import EVERY_RESULT, NEVER, RunUntil
 from prefect_tune.error import InvalidArgument, MissingMetric, TuneError
+from prefect_tune.experiment.decision import EVERY_RESULT, NEVER, RunUntil
 from prefect_tune.stopper import (
     DictStopper,
     EarlyStopping,

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prefect_tune.coordinator.trial import Trial
 from prefect_tune.error import InvalidArgument
+from prefect_tune.experiment.trial import Trial
 from prefect_tune.storage.layout import (
     TrialDirNamer,
     date_string,

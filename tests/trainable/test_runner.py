@@ -6,8 +6,9 @@ import pickle
 import pytest
 
 import prefect_tune.trainable as tune
-from prefect_tune.coordinator.decision import Action, RunUntil
-from prefect_tune.coordinator.events import AttemptError, Outcome
+from prefect_tune.coordinator.events import Outcome
+from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.decision import Action, RunUntil
 from prefect_tune.trainable.attempt import AttemptContext, Decision
 from prefect_tune.trainable.result_codec import decode_line
 from prefect_tune.trainable.runner import run_attempt

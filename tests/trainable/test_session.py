@@ -9,8 +9,8 @@ import pytest
 
 import prefect_tune.trainable as tune
 from prefect_tune.air import session as air_session
-from prefect_tune.coordinator.decision import EVERY_RESULT, NEVER, Action, RunUntil
 from prefect_tune.error import InvalidArgument, TuneError
+from prefect_tune.experiment.decision import EVERY_RESULT, NEVER, Action, RunUntil
 from prefect_tune.trainable.attempt import AttemptContext, Decision
 from prefect_tune.trainable.attempt_session import Session, activate
 from prefect_tune.trainable.result_codec import decode_line

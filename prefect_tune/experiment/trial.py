@@ -6,7 +6,7 @@ import math
 from collections import deque
 from typing import Any
 
-from prefect_tune.coordinator.events import AttemptError
+from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.resources import Resources
 
 PENDING = "PENDING"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from prefect_tune.coordinator.trial import Trial
+from prefect_tune.experiment.trial import Trial
 
 
 class ControllerView(Protocol):

@@ -1,0 +1,33 @@
+"""Why an attempt of a trial failed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptError:
+    """Why an attempt failed.
+
+    Attributes:
+        kind: Name of the exception class, or ``exit``, ``signal``, ``lost``, ``start``.
+        message: One line.
+        traceback: The user's traceback or the last lines of stderr; may be empty.
+        exit_code: Exit status of the process, negative for a signal, None if unknown.
+        pickled: The pickled exception, if it could be pickled.
+    """
+
+    kind: str
+    message: str
+    traceback: str = ""
+    exit_code: int | None = None
+    pickled: bytes | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.message}" if self.message else self.kind
+
+    def text(self) -> str:
+        """All there is to know: the traceback, or the message and the last lines of stderr."""
+        if not self.traceback or self.message in self.traceback:
+            return self.traceback or str(self)
+        return f"{self}\n{self.traceback}"

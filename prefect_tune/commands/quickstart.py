@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import math
+import re
 from collections.abc import Callable
 
-from prefect_tune.commands import EXIT_OK, UsageError
+from prefect_tune.commands import EXIT_INTERRUPTED, EXIT_OK, UsageError
 from prefect_tune.error import (
     ClusterError,
     InsufficientResources,
@@ -106,9 +107,9 @@ def run(arguments: argparse.Namespace) -> int:
     from prefect_tune.quickstart.sweep import SweepOptions
 
     try:
-        main.run(SweepOptions(**vars(arguments)))
+        outcome = main.run(SweepOptions(**vars(arguments)))
     except PrefectUnavailable as error:
-        raise TuneError(f"{error} Or leave Prefect out with --no-prefect.") from error
+        raise TuneError(f"{error} Here the option for that is --no-prefect.") from error
     except InvalidArgument as error:
         option = _OPTION_OF_ARGUMENT.get(error.argument)
         if option is None:
@@ -117,9 +118,11 @@ def run(arguments: argparse.Namespace) -> int:
     except TuneError as error:
         for kind, option in _OPTION_OF_ERROR:
             if isinstance(error, kind):
-                raise UsageError(option, str(error)) from error
+                # The sweep names its own argument in front; here the option is the name.
+                message = re.sub(r"^`\w+`: ", "", str(error))
+                raise UsageError(option, message) from error
         raise
-    return EXIT_OK
+    return EXIT_INTERRUPTED if outcome.interrupted else EXIT_OK
 
 
 def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], int]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from prefect_tune.error import TuneError
+from prefect_tune.error import ExperimentInterrupted, TuneError
 from prefect_tune.quickstart.model import load_data, refit
 from prefect_tune.quickstart.summary import Effort, Outcome, print_introduction, print_summary
 from prefect_tune.quickstart.sweep import METRIC, MODE, SweepOptions, run_sweep, search_space
@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 PICTURE = "quickstart.png"
 
 
-def run(options: SweepOptions, console: Console | None = None) -> None:
+def run(options: SweepOptions, console: Console | None = None) -> Outcome:
     """Run the sweep, look at its best network on the test data, and print what came out.
 
     Args:
         options: What to run.
         console: Where to print; None is standard output.
+
+    Returns:
+        What was printed.
 
     Raises:
         prefect_tune.TuneError: If the options cannot work or no network could be trained.
@@ -32,7 +35,9 @@ def run(options: SweepOptions, console: Console | None = None) -> None:
     console = console or Console()
     print_introduction(options, console)
     analysis = run_sweep(options)
-    print_summary(conclude(analysis, options), console)
+    outcome = conclude(analysis, options)
+    print_summary(outcome, console)
+    return outcome
 
 
 def conclude(analysis: ExperimentAnalysis, options: SweepOptions) -> Outcome:
@@ -41,9 +46,11 @@ def conclude(analysis: ExperimentAnalysis, options: SweepOptions) -> Outcome:
     Raises:
         prefect_tune.TuneError: If no trial reported an accuracy.
     """
+    effort = Effort.of(analysis.trials, options.epochs)
     best = analysis.best_trial
     if best is None:
-        raise TuneError(f"no network was trained; see error.txt in {analysis.experiment_path}")
+        where = f"no network was trained; see {analysis.experiment_path}"
+        raise TuneError(where) if effort.failed else ExperimentInterrupted(where)
     epochs = best.last_result["training_iteration"]
     test = refit(best.config, epochs)
     return Outcome(
@@ -53,11 +60,12 @@ def conclude(analysis: ExperimentAnalysis, options: SweepOptions) -> Outcome:
         validation_accuracy=best.last_result[METRIC],
         test_accuracy=test[METRIC],
         test_images=len(load_data().test),
-        effort=Effort.of(analysis.trials, options.epochs),
+        trials_wanted=options.trials,
+        effort=effort,
         experiment_path=str(analysis.experiment_path),
         plot_path=_draw(analysis),
         flow_run_id=analysis.flow_run_id,
-        flow_run_url=analysis.flow_run_url,
+        flow_run_url=_lasting_url(analysis),
     )
 
 
@@ -71,3 +79,13 @@ def _draw(analysis: ExperimentAnalysis) -> str | None:
     path = directory.resolve() / PICTURE
     plot_experiment(analysis, METRIC, MODE, path)
     return str(path)
+
+
+def _lasting_url(analysis: ExperimentAnalysis) -> str | None:
+    """Address of the flow run, unless its server is the embedded one, which ends with us."""
+    if analysis.flow_run_url is None:
+        return None
+    # Not imported above: without Prefect the quickstart has to do without its import, too.
+    from prefect_tune.orchestration.server import start_server_early
+
+    return None if start_server_early().embedded else analysis.flow_run_url

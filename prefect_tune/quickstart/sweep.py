@@ -67,6 +67,8 @@ def scheduler(epochs: int) -> ASHAScheduler:
         max_t=epochs,
         grace_period=min(FIRST_RUNG, epochs),
         reduction_factor=RUNG_FACTOR,
+        # A network that got to its last epoch ends by itself: it was not stopped early.
+        stop_last_trials=False,
     )
 
 

@@ -17,15 +17,19 @@ from prefect_tune.error import (
 def started(monkeypatch):
     """Replaces the quickstart; holds the options it was started with."""
     options = []
-    stand_in = types.ModuleType("prefect_tune.quickstart.main")
-    stand_in.run = options.append
-    _install(monkeypatch, stand_in)
+
+    def run(given):
+        options.append(given)
+        return types.SimpleNamespace(interrupted=False)
+
+    _install(monkeypatch, run)
     return options
 
 
-def _install(monkeypatch, stand_in):
+def _install(monkeypatch, run):
     import prefect_tune.quickstart
 
+    stand_in = types.SimpleNamespace(run=run)
     monkeypatch.setitem(sys.modules, "prefect_tune.quickstart.main", stand_in)
     monkeypatch.setattr(prefect_tune.quickstart, "main", stand_in, raising=False)
 
@@ -38,9 +42,7 @@ def ending_with(monkeypatch):
         def run(options):
             raise error
 
-        stand_in = types.ModuleType("prefect_tune.quickstart.main")
-        stand_in.run = run
-        _install(monkeypatch, stand_in)
+        _install(monkeypatch, run)
 
     return install
 
@@ -115,14 +117,16 @@ def test_a_misspelt_option_is_answered_with_the_nearest(started, capsys):
     ("error", "option"),
     [
         (StorageError("cannot write /proc/x"), "--storage"),
-        (ClusterError("no answer"), "--cluster"),
+        (ClusterError("`cluster`: no answer"), "--cluster"),
         (InsufficientResources("no node has 99 CPUs"), "--cpus-per-trial"),
         (InvalidArgument("storage_path", "no.", "Give a path."), "--storage"),
     ],
 )
 def test_what_the_sweep_refuses_is_blamed_on_the_option(error, option, ending_with, capsys):
     ending_with(error)
-    assert f"argument {option}: " in error_of(capsys)
+    said = error_of(capsys)
+    assert f"argument {option}: " in said
+    assert "`" not in said
 
 
 def test_without_prefect_api_the_way_out_is_named(ending_with, capsys):
@@ -137,6 +141,11 @@ def test_without_scikit_learn_it_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert cli.main(["quickstart"]) == 1
     assert "pip install 'prefect-tune[quickstart]'" in capsys.readouterr().err
+
+
+def test_an_interrupted_sweep_has_an_exit_code_of_its_own(monkeypatch):
+    _install(monkeypatch, lambda options: types.SimpleNamespace(interrupted=True))
+    assert cli.main(["quickstart"]) == 130
 
 
 def test_an_interruption_is_not_a_traceback(ending_with, capsys):

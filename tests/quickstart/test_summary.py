@@ -14,7 +14,8 @@ OUTCOME = Outcome(
     validation_accuracy=0.9861,
     test_accuracy=0.975,
     test_images=360,
-    effort=Effort(600, 1600, 31, 0),
+    trials_wanted=40,
+    effort=Effort(40, 600, 1600, 31, 0),
     experiment_path="/a/very/long/path/" + "x" * 100,
     plot_path="/somewhere/quickstart.png",
     flow_run_id="0000-1111",
@@ -35,13 +36,23 @@ def trial(epochs, status="TERMINATED"):
 
 def test_effort_counts_epochs_of_all_trials():
     effort = Effort.of([trial(40), trial(3), trial(9), trial(40)], epochs_each=40)
-    assert effort == Effort(epochs=92, epochs_without_stopping=160, stopped_early=2, failed=0)
+    assert effort == Effort(4, epochs=92, epochs_without_stopping=160, stopped_early=2, failed=0)
     assert effort.saved == pytest.approx(1 - 92 / 160)
 
 
 def test_a_failed_trial_was_not_stopped_early():
     effort = Effort.of([trial(40), trial(3), trial(7, "ERROR"), trial(0, "ERROR")], 40)
-    assert effort == Effort(epochs=50, epochs_without_stopping=160, stopped_early=1, failed=2)
+    assert effort == Effort(4, epochs=50, epochs_without_stopping=160, stopped_early=1, failed=2)
+
+
+def test_what_an_interruption_left_over_was_not_stopped_early():
+    effort = Effort.of([trial(40), trial(3), trial(7, "PENDING"), trial(0, "PENDING")], 40)
+    assert effort == Effort(2, epochs=43, epochs_without_stopping=80, stopped_early=1, failed=0)
+
+
+def test_an_interruption_is_told():
+    assert "interrupted" not in text_of(OUTCOME)
+    assert "3 of 40 trials" in text_of(replace(OUTCOME, effort=Effort(3, 50, 120, 1, 0)))
 
 
 def test_effort_without_trials_divides_by_nothing():
@@ -51,14 +62,14 @@ def test_effort_without_trials_divides_by_nothing():
 def test_the_numbers_are_told():
     text = text_of(OUTCOME)
     assert "98.6%" in text
-    assert "reads 351 of 360 digits" in text
-    assert "62%  of the epochs: 600 trained instead of 1,600, 31 trials ended early" in text
+    assert "351 of 360 unseen digits" in text
+    assert "62%  600 epochs instead of 1,600, 31 trials stopped" in text
     assert "0.001235" in text
     assert "failed" not in text
 
 
 def test_failures_are_told():
-    assert "1 trial  see error.txt" in text_of(replace(OUTCOME, effort=Effort(9, 80, 0, 1)))
+    assert "1 trial  see error.txt" in text_of(replace(OUTCOME, effort=Effort(40, 9, 80, 0, 1)))
 
 
 def test_long_paths_stay_in_one_piece():

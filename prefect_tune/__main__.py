@@ -1,0 +1,7 @@
+"""``python -m prefect_tune`` is ``prefect-tune``."""
+
+import sys
+
+from prefect_tune.cli import main
+
+sys.exit(main())

@@ -5,8 +5,8 @@ deploy it by module path, ``prefect_tune.flows.tune_experiment``, to any work po
 has this package and the trainable installed.
 """
 
-from __future__ import annotations
-
+# Annotations must stay objects: Prefect makes the form of them, and where it loads this file from
+# its path, it could not look their names up.
 from typing import Any
 
 from prefect import flow

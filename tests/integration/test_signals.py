@@ -30,8 +30,8 @@ def endless(config):
 
 tune.init(num_cpus=2)
 analysis = tune.run(
-    endless, config={"x": tune.grid_search([1, 2, 3])}, name="signalled", metric="score", mode="max",
-    verbose=0, storage_path=sys.argv[1], orchestrate=False, callbacks=[Say()],
+    endless, config={"x": tune.grid_search([1, 2, 3])}, metric="score", mode="max", verbose=0,
+    name="signalled", storage_path=sys.argv[1], orchestrate=False, callbacks=[Say()],
 )
 print("returned", len(analysis.trials), analysis.best_config)
 """

@@ -15,6 +15,7 @@ from uuid import UUID
 from prefect._internal.uuid7 import uuid7
 from prefect.client.schemas.objects import RunInput
 from prefect.futures import PrefectConcurrentFuture, PrefectFuture
+from prefect.states import Crashed
 from prefect.task_runners import TaskRunner
 from prefect.tasks import Task
 
@@ -48,12 +49,41 @@ class BodyTaskRunner(TaskRunner[PrefectFuture[Any]]):
 
     Args:
         ship: Where bodies go.
+
+    Example::
+
+        @flow(task_runner=BodyTaskRunner.on("tcp://scheduler:8786"))
+        def pipeline():
+            return prepare.map(range(10)).result()
     """
 
     def __init__(self, ship: Ship) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._ship = ship
         self._engines = EngineLoop()
+
+    @classmethod
+    def on(cls, cluster: Any = None) -> Self:
+        """A runner for a Dask cluster.
+
+        Args:
+            cluster: As for `prefect_tune.run`: None for the cluster of `prefect_tune.init`, else
+                one in this process; an address, a cluster object or a `distributed.Client`.
+        """
+
+        @functools.cache
+        def connected() -> Any:
+            from prefect_tune.execution.cluster import connect
+
+            return connect(cluster)
+
+        def ship(*call: Any) -> Future[Any]:
+            # Not before the first task: making a flow must not connect to anything.
+            from prefect_tune.execution.bodies import submit_body
+
+            return submit_body(connected(), *call)
+
+        return cls(ship)
 
     def duplicate(self) -> Self:
         """A runner of the same cluster that has not been started."""
@@ -129,7 +159,13 @@ class BodyTaskRunner(TaskRunner[PrefectFuture[Any]]):
         if inspect.iscoroutinefunction(function):
             args = (function, *args)
             function = run_coroutine_function
-        return await asyncio.wrap_future(self._ship(function, args, kwargs, annotations))
+        try:
+            return await asyncio.wrap_future(self._ship(function, args, kwargs, annotations))
+        except Exception as error:
+            if type(error).__module__.partition(".")[0] != "distributed":
+                raise
+            # Lost workers and cancelled futures are not the body's fault.
+            return Crashed(message=f"{type(error).__name__}: {error}")
 
 
 def _with_body(task: Task[..., Any], call: Callable[..., Any]) -> Task[..., Any]:

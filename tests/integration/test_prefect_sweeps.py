@@ -181,3 +181,34 @@ def test_sigterm_ends_the_flow_run_in_order(prefect_api: str, client: Any, tmp_p
     assert len(runs) == 2
     assert all(run.state.is_final() for run in runs)
     assert list((tmp_path / "results" / "terminated").glob("*/result.json"))
+
+
+def test_tasks_of_a_pipeline_run_on_the_same_cluster(prefect_api: str, cluster: None) -> None:
+    import dask
+    from prefect import flow, task
+
+    from prefect_tune.orchestration.task_runner import BodyTaskRunner
+
+    @task
+    def gpus() -> dict[str, float]:
+        from distributed import get_worker
+
+        return dict(get_worker().state.total_resources)
+
+    @task
+    def add(a: int, b: int) -> int:
+        return a + b
+
+    @flow(task_runner=BodyTaskRunner.on())
+    def pipeline() -> tuple[list[int], Any, Any]:
+        sums = add.map([1, 2, 3], 10).result()
+        with dask.annotate(resources={"CPU": 1}):
+            declared = gpus.submit().result()
+        with dask.annotate(resources={"TPU": 1}):
+            impossible = gpus.submit(return_state=True)
+        return sums, declared, impossible.message
+
+    sums, declared, message = pipeline()
+    assert sums == [11, 12, 13]
+    assert declared["CPU"] >= 1
+    assert "TPU" in message

@@ -6,10 +6,12 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
+from types import SimpleNamespace
 from typing import Any
 
 import dask
 import pytest
+from distributed.scheduler import KilledWorker
 from prefect import flow, get_client, task
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.states import Completed
@@ -95,12 +97,9 @@ def test_dask_annotations_reach_the_cluster(executor: FakeExecutor) -> None:
 
 
 def test_failures_and_lost_workers_become_states(executor: FakeExecutor) -> None:
-    class LostWorker(Exception):
-        pass
-
     def lost(*_: Any) -> Future[Any]:
         future: Future[Any] = Future()
-        future.set_exception(LostWorker("tcp://10.0.0.1"))
+        future.set_exception(KilledWorker("add", SimpleNamespace(address="tcp://10.0.0.1"), 3))
         return future
 
     @flow(task_runner=BodyTaskRunner(executor.submit_body))
@@ -115,7 +114,7 @@ def test_failures_and_lost_workers_become_states(executor: FakeExecutor) -> None
     assert failed.is_failed()
     assert "boom" in failed.message
     assert left.is_crashed()
-    assert lost_state.is_failed()
+    assert lost_state.is_crashed()
     assert "tcp://10.0.0.1" in lost_state.message
 
 

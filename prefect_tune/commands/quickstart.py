@@ -79,7 +79,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--storage",
         type=not_empty,
         metavar="PATH",
-        help="directory or URL the results go below (default: ~/prefect_tune_results)",
+        help="directory the results go below (default: ~/prefect_tune_results)",
     )
     add(
         "--cluster",
@@ -155,7 +155,7 @@ def positive_number(text: str) -> float:
 def not_empty(text: str) -> str:
     """Refuse an empty path: it is mostly a shell variable that is not set."""
     if not text.strip():
-        raise argparse.ArgumentTypeError("is empty; give a directory or a URL such as s3://bucket")
+        raise argparse.ArgumentTypeError("is empty; give a directory")
     return text
 
 

@@ -62,7 +62,7 @@ def conclude(analysis: ExperimentAnalysis, options: SweepOptions) -> Outcome:
         test_images=len(load_data().test),
         trials_wanted=options.trials,
         effort=effort,
-        experiment_path=str(analysis.experiment_path),
+        experiment_path=analysis.experiment_path,
         plot_path=_draw(analysis),
         flow_run_id=analysis.flow_run_id,
         flow_run_url=_lasting_url(analysis),
@@ -70,15 +70,12 @@ def conclude(analysis: ExperimentAnalysis, options: SweepOptions) -> Outcome:
 
 
 def _draw(analysis: ExperimentAnalysis) -> str | None:
-    """Draw into the experiment directory, or here if that is in a remote store."""
+    """Draw into the experiment directory, if there is something to draw with."""
     if importlib.util.find_spec("matplotlib") is None:
         return None
     from prefect_tune.plots import plot_experiment
 
-    directory = Path() if "://" in analysis.experiment_path else Path(analysis.experiment_path)
-    path = directory.resolve() / PICTURE
-    plot_experiment(analysis, METRIC, MODE, path)
-    return str(path)
+    return plot_experiment(analysis, METRIC, MODE, Path(analysis.experiment_path) / PICTURE)
 
 
 def _lasting_url(analysis: ExperimentAnalysis) -> str | None:

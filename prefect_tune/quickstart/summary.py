@@ -83,7 +83,7 @@ class Outcome:
         test_images: Size of the test part.
         trials_wanted: How many trials were asked for; more than have finished if interrupted.
         effort: How much training the sweep took.
-        experiment_path: Directory or URL of the results.
+        experiment_path: Directory of the results.
         plot_path: The picture, None if none was drawn.
         flow_run_id: Of the sweep's Prefect flow run, None without Prefect.
         flow_run_url: Where to see it now, None if no Prefect server outlives this process.

@@ -32,7 +32,7 @@ class SweepOptions:
         epochs: Epochs a network is trained at most.
         seed: Seeds the search, the initial weights and the shuffling.
         search: ``optuna``, ``random``, or ``auto``: Optuna if it is installed.
-        storage: Directory or URL below which the experiment directory is made; None is the default.
+        storage: Directory below which the experiment directory is made; None is the default.
         cluster: Address of a running Dask scheduler; None starts a cluster in this process.
         orchestrate: Record the sweep with Prefect; None asks `PREFECT_TUNE_ORCHESTRATE`.
         cpus_per_trial: CPUs reserved for each network.

@@ -95,7 +95,7 @@ def test_every_option_arrives(started):
         ("--cpus-per-trial", "nan", "a number greater than 0"),
         ("--cluster", "localhost:8786", "such as tcp://127.0.0.1:8786"),
         ("--cluster", "http://localhost", "such as tcp://127.0.0.1:8786"),
-        ("--storage", "", "a directory or a URL"),
+        ("--storage", "", "give a directory"),
         ("--search", "grid", "optuna, random"),
     ],
 )

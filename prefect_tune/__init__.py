@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from prefect_tune.config import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
     from prefect_tune.error import TuneError
     from prefect_tune.execution.cluster import init, is_initialized, shutdown
-    from prefect_tune.reporters import CLIReporter, ProgressReporter
+    from prefect_tune.registry import register_trainable
+    from prefect_tune.reporters import CLIReporter, JupyterNotebookReporter, ProgressReporter
     from prefect_tune.resources import PlacementGroupFactory
     from prefect_tune.results import ExperimentAnalysis, Result, ResultGrid
     from prefect_tune.schedulers import create_scheduler
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     )
     from prefect_tune.stopper import Stopper
     from prefect_tune.trainable.session import (
+        TuneContext,
+        get_checkpoint,
         get_context,
         get_trial_dir,
         get_trial_id,
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
         is_session_enabled,
         report,
     )
+    from prefect_tune.trainable.trainable import Trainable
     from prefect_tune.trainable.wrappers import with_parameters, with_resources
     from prefect_tune.tune import run
     from prefect_tune.tuner import Tuner
@@ -56,7 +60,8 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "prefect_tune.config": ("CheckpointConfig", "FailureConfig", "RunConfig", "TuneConfig"),
     "prefect_tune.error": ("TuneError",),
     "prefect_tune.execution.cluster": ("init", "is_initialized", "shutdown"),
-    "prefect_tune.reporters": ("CLIReporter", "ProgressReporter"),
+    "prefect_tune.registry": ("register_trainable",),
+    "prefect_tune.reporters": ("CLIReporter", "JupyterNotebookReporter", "ProgressReporter"),
     "prefect_tune.resources": ("PlacementGroupFactory",),
     "prefect_tune.results": ("ExperimentAnalysis", "Result", "ResultGrid"),
     "prefect_tune.tune": ("run",),
@@ -79,6 +84,8 @@ _HOMES: dict[str, tuple[str, ...]] = {
     ),
     "prefect_tune.stopper": ("Stopper",),
     "prefect_tune.trainable.session": (
+        "TuneContext",
+        "get_checkpoint",
         "get_context",
         "get_trial_dir",
         "get_trial_id",
@@ -87,12 +94,32 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "is_session_enabled",
         "report",
     ),
+    "prefect_tune.trainable.trainable": ("Trainable",),
     "prefect_tune.trainable.wrappers": ("with_parameters", "with_resources"),
     "prefect_tune.tuner": ("Tuner",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 #: Modules that scripts reach as attributes: `tune.schedulers.ASHAScheduler`.
-_MODULES = frozenset({"air", "schedulers", "search", "session", "space", "stopper", "suggest"})
+_MODULES = frozenset(
+    {
+        "air",
+        "callback",
+        "error",
+        "experiment",
+        "logger",
+        "progress_reporter",
+        "registry",
+        "result",
+        "schedulers",
+        "search",
+        "session",
+        "space",
+        "stopper",
+        "suggest",
+        "train",
+        "tune",
+    }
+)
 
 __all__ = [
     "CLIReporter",
@@ -100,19 +127,23 @@ __all__ = [
     "CheckpointConfig",
     "ExperimentAnalysis",
     "FailureConfig",
+    "JupyterNotebookReporter",
     "PlacementGroupFactory",
     "ProgressReporter",
     "Result",
     "ResultGrid",
     "RunConfig",
     "Stopper",
+    "Trainable",
     "TuneConfig",
+    "TuneContext",
     "TuneError",
     "Tuner",
     "__version__",
     "choice",
     "create_scheduler",
     "create_searcher",
+    "get_checkpoint",
     "get_context",
     "get_trial_dir",
     "get_trial_id",
@@ -131,6 +162,7 @@ __all__ = [
     "quniform",
     "randint",
     "randn",
+    "register_trainable",
     "report",
     "run",
     "sample_from",

@@ -59,8 +59,8 @@ def execute(request: ExperimentRequest) -> Finished:
     analysis = ExperimentAnalysis(
         str(experiment.directory.path),
         trials=experiment.trials,
-        default_metric=plan.metric,
-        default_mode=plan.mode,
+        default_metric=plan.metric if plan.one_objective else None,
+        default_mode=plan.mode if plan.one_objective else None,
     )
     analysis.flow_run_id, analysis.flow_run_url = flow_run_id, flow_run_url
     if interruption.signal is not None:

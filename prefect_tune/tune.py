@@ -1,8 +1,14 @@
-"""`tune.run`: tune a trainable and get an `ExperimentAnalysis`."""
+"""`tune.run`: tune a trainable and get an `ExperimentAnalysis`.
+
+All public names can be had from this module too, so that ``from ray import tune`` may become
+``from prefect_tune import tune``.
+"""
 
 from __future__ import annotations
 
 import datetime
+import importlib
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +17,7 @@ from prefect_tune.config import CheckpointConfig, FailureConfig, RunConfig, Tune
 from prefect_tune.driver import execute
 from prefect_tune.engine.request import ExperimentRequest
 from prefect_tune.error import InvalidArgument, TrialFailed
+from prefect_tune.ray_arguments import check_other_arguments
 from prefect_tune.results import ExperimentAnalysis
 
 
@@ -47,17 +54,19 @@ def run(
     max_concurrent_trials: int | None = None,
     *,
     storage_path: str | None = None,
+    checkpoint_config: CheckpointConfig | None = None,
     cluster: Any = None,
     orchestrate: bool | None = None,
     isolation: str = "process",
     seed: int | None = None,
     env_vars: dict[str, str] | None = None,
+    **others: Any,
 ) -> ExperimentAnalysis:
     """Run trials of a trainable over a search space.
 
     Args:
         run_or_experiment: A function ``f(config)`` that reports with `tune.report`, yields or
-            returns its metrics.
+            returns its metrics; or the name that `register_trainable` gave it.
         name: Name of the experiment and its directory; None makes ``<trainable>_<date>``.
         metric: Name of the metric to optimise.
         mode: ``min`` or ``max``.
@@ -91,6 +100,7 @@ def run(
         max_concurrent_trials: Upper bound of running trials.
         storage_path: Where the experiment directory is made; default `TUNE_RESULT_DIR` or
             ``~/prefect_tune_results``.
+        checkpoint_config: The same as the single arguments about checkpoints.
         cluster: Where to run: None (the cluster of `tune.init`, else this machine), an address
             ``tcp://...``, a Dask cluster or a ``distributed.Client``.
         orchestrate: Record the experiment as a Prefect flow run; default
@@ -98,16 +108,20 @@ def run(
         isolation: ``process`` (each trial its own) or ``thread``.
         seed: Seeds random search and the random state of every trial.
         env_vars: Environment variables for every trial; win over the computed ones.
+        **others: Arguments that Ray Tune had at one time: either needless here, or an error that
+            says what to give instead.
 
     Returns:
         The trials and their results.
 
     Raises:
         InvalidArgument: Before any trial starts, if an argument cannot work.
+        TypeError: If there is no such argument.
         ClusterError: If the cluster cannot be reached or does not fit.
         PrefectUnavailable: If a Prefect API is configured but does not answer.
         TrialFailed: At the end, if a trial failed and `raise_on_failed_trial`.
     """
+    check_other_arguments(others, inspect.signature(run).parameters)
     if resume:
         raise InvalidArgument("resume", f"got {resume!r}, which is not supported yet.")
     if restore:
@@ -118,9 +132,6 @@ def run(
             "a function decides itself when it writes a checkpoint.",
             "Leave it out.",
         )
-    order, attribute = "max", checkpoint_score_attr
-    if attribute is not None and attribute.startswith("min-"):
-        order, attribute = "min", attribute.removeprefix("min-")
     finished = execute(
         ExperimentRequest(
             trainable=run_or_experiment,
@@ -145,11 +156,8 @@ def run(
                 callbacks=callbacks,
                 stop=stop,
                 failure_config=FailureConfig(max_failures, fail_fast),
-                checkpoint_config=CheckpointConfig(
-                    num_to_keep=keep_checkpoints_num,
-                    checkpoint_score_attribute=attribute,
-                    checkpoint_score_order=order,
-                ),
+                checkpoint_config=checkpoint_config
+                or _checkpoint_config(keep_checkpoints_num, checkpoint_score_attr),
                 sync_config=sync_config,
                 progress_reporter=progress_reporter,
                 verbose=verbose,
@@ -171,3 +179,17 @@ def run(
             failed,
         )
     return finished.analysis
+
+
+def _checkpoint_config(num_to_keep: int | None, score: str | None) -> CheckpointConfig:
+    order = "max"
+    if score is not None and score.startswith("min-"):
+        order, score = "min", score.removeprefix("min-")
+    return CheckpointConfig(num_to_keep, score, order)
+
+
+def __getattr__(name: str) -> Any:
+    # Not `__path__`: submodules would be imported a second time, under this module's name.
+    if name.startswith("__"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module("prefect_tune"), name)

@@ -131,7 +131,7 @@ class Observers:
         if reporter is None:
             return
         trials = coordinator.get_trials()
-        if done or reporter.should_report(trials, done):
+        if reporter.should_report(trials, done):
             reporter.report(trials, done, resource_line(coordinator))
 
 

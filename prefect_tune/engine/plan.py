@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from prefect_tune.callback import Callback
@@ -14,6 +14,7 @@ from prefect_tune.coordinator.options import FailFast
 from prefect_tune.engine.request import ExperimentRequest
 from prefect_tune.error import InvalidArgument
 from prefect_tune.logger import default_loggers
+from prefect_tune.registry import get_trainable
 from prefect_tune.resources import Resources
 from prefect_tune.schedulers import FIFOScheduler, TrialScheduler, create_scheduler
 from prefect_tune.search import make_source
@@ -21,7 +22,7 @@ from prefect_tune.search.source import TrialSource
 from prefect_tune.settings import TuneSettings
 from prefect_tune.stopper import Stopper, make_stopper
 from prefect_tune.storage.experiment_dir import local_root
-from prefect_tune.storage.layout import default_root, experiment_dir_name
+from prefect_tune.storage.layout import default_root, experiment_dir_name, safe_name
 from prefect_tune.trainable.function import validate_trainable
 from prefect_tune.trainable.packing import pack_trainable
 from prefect_tune.trainable.source import TrainableSource
@@ -79,6 +80,12 @@ class ExperimentPlan:
         return self.settings.orchestrate if chosen is None else chosen
 
     @property
+    def one_objective(self) -> bool:
+        """False if the search weighs metrics against each other: no trial is the best then."""
+        metrics = (self.tune.metric, getattr(self.search_alg, "metric", None))
+        return not any(isinstance(metric, (list, tuple)) and len(metric) > 1 for metric in metrics)
+
+    @property
     def fail_fast(self) -> FailFast:
         """The user's `fail_fast`."""
         if self.failure.fail_fast == "raise":
@@ -93,8 +100,11 @@ def make_plan(request: ExperimentRequest, settings: TuneSettings) -> ExperimentP
         InvalidArgument: If anything cannot work; names the argument.
     """
     tune, run = request.tune_config, request.run_config
+    registered = request.trainable if isinstance(request.trainable, str) else None
+    if registered is not None:
+        request = replace(request, trainable=get_trainable(registered))
     validate_trainable(request.trainable)
-    trainable = pack_trainable(request.trainable)
+    trainable = pack_trainable(request.trainable, registered)
     space = {} if request.param_space is None else request.param_space
     if not isinstance(space, Mapping) and hasattr(space, "to_dict"):
         space = space.to_dict()
@@ -116,7 +126,11 @@ def make_plan(request: ExperimentRequest, settings: TuneSettings) -> ExperimentP
     metrics = _metrics(tune.metric, scheduler, tune.search_alg)
     return ExperimentPlan(
         experiment_id=uuid.uuid4().hex,
-        name=_experiment_name(run.name, trainable.name, settings),
+        name=_experiment_name(
+            run.name,
+            trainable.name,
+            dated=registered is None and not settings.disable_dated_subdir,
+        ),
         root=str(
             local_root(run.storage_path or run.local_dir or default_root(settings.result_dir))
         ),
@@ -180,11 +194,9 @@ def _make_scheduler(tune: TuneConfig) -> TrialScheduler:
     return scheduler
 
 
-def _experiment_name(name: str | None, trainable: str, settings: TuneSettings) -> str:
+def _experiment_name(name: str | None, trainable: str, *, dated: bool) -> str:
     if name is None:
-        if settings.disable_dated_subdir:
-            return trainable
-        return experiment_dir_name(trainable, time.time())
+        return experiment_dir_name(trainable, time.time()) if dated else safe_name(trainable)
     if not isinstance(name, str) or not name or "/" in name or name in (".", ".."):
         raise InvalidArgument(
             "name", f"got {name!r}.", "It names a directory: a non-empty string without '/'."

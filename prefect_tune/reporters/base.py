@@ -12,7 +12,7 @@ class ProgressReporter(ABC):
     """Shows a person how the experiment goes.
 
     The engine asks `should_report` after each round of its loop, which may be thousands of times a
-    second: it must be cheap. `report` is called when it returned True and once at the end.
+    second: it must be cheap. `report` is called when it returned True.
     """
 
     def setup(  # noqa: B027 - nothing to do is a fine default
@@ -39,7 +39,7 @@ class ProgressReporter(ABC):
 
         Args:
             trials: All trials, in order of creation.
-            done: True if this is the last report.
+            done: True if the experiment is over: there will be no later report.
         """
 
     @abstractmethod

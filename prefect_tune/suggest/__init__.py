@@ -1,5 +1,17 @@
 """The name that `prefect_tune.search` had in Ray Tune 1."""
 
-from prefect_tune.search import ConcurrencyLimiter, Repeater, Searcher, create_searcher
+from prefect_tune.search import (
+    BasicVariantGenerator,
+    ConcurrencyLimiter,
+    Repeater,
+    Searcher,
+    create_searcher,
+)
 
-__all__ = ["ConcurrencyLimiter", "Repeater", "Searcher", "create_searcher"]
+__all__ = [
+    "BasicVariantGenerator",
+    "ConcurrencyLimiter",
+    "Repeater",
+    "Searcher",
+    "create_searcher",
+]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from prefect_tune.error import InvalidTrainable
+from prefect_tune.resources import PlacementGroupFactory
 from prefect_tune.trainable.attempt_session import Session, as_metrics, is_number
 from prefect_tune.trainable.trainable import Trainable
 
@@ -21,7 +22,7 @@ class LegacyReporter:
         logdir: Directory of the trial.
         trial_id: Id of the trial.
         trial_name: Name of the trial.
-        trial_resources: What is reserved for it, in units.
+        trial_resources: What is reserved for it, as one bundle.
     """
 
     def __init__(self, session: Session) -> None:
@@ -29,7 +30,7 @@ class LegacyReporter:
         self.logdir = session.context.trial_dir
         self.trial_id = session.context.trial_id
         self.trial_name = session.context.trial_name
-        self.trial_resources = dict(session.context.resources)
+        self.trial_resources = PlacementGroupFactory([session.context.resources])
 
     def __call__(self, _metric: Any = None, **metrics: Any) -> None:
         """Report ``reporter(loss=0.1)`` or ``reporter(0.1)``."""
@@ -47,8 +48,6 @@ def validate_trainable(trainable: object, argument: str = "trainable") -> None:
     Raises:
         InvalidTrainable: If not; says what would be right.
     """
-    if isinstance(trainable, str):
-        raise InvalidTrainable(argument, f"the registered name {trainable!r} is unknown.", _RIGHT)
     if inspect.isclass(trainable):
         _validate_class(trainable, argument)
         return

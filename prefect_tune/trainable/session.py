@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from prefect_tune.error import TuneError
+from prefect_tune.resources import PlacementGroupFactory
 from prefect_tune.trainable.attempt_session import Session, as_metrics, current_session
 
 
@@ -75,10 +76,13 @@ def get_trial_dir() -> str | None:
     return session.context.trial_dir if session else None
 
 
-def get_trial_resources() -> dict[str, float] | None:
-    """What is reserved for the running trial, in units, e.g. ``{"CPU": 2.0}``; None outside one."""
+def get_trial_resources() -> PlacementGroupFactory | None:
+    """What is reserved for the running trial, as one bundle; None outside one.
+
+    ``get_trial_resources().required_resources`` is a dict in units, e.g. ``{"CPU": 2.0}``.
+    """
     session = _session_or_warn("get_trial_resources")
-    return dict(session.context.resources) if session else None
+    return PlacementGroupFactory([session.context.resources]) if session else None
 
 
 def get_experiment_name() -> str | None:
@@ -113,8 +117,8 @@ class TuneContext:
         """Directory of the trial on this node."""
         return get_trial_dir()
 
-    def get_trial_resources(self) -> dict[str, float] | None:
-        """What is reserved for the trial, in units."""
+    def get_trial_resources(self) -> PlacementGroupFactory | None:
+        """What is reserved for the trial, as one bundle."""
         return get_trial_resources()
 
     def get_experiment_name(self) -> str | None:

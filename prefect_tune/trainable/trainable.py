@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from prefect_tune.error import InvalidTrainable
+from prefect_tune.resources import PlacementGroupFactory
 from prefect_tune.trainable.attempt_session import Session, current_session
 
 
@@ -76,9 +77,9 @@ class Trainable:
         return "default" if self._context is None else self._context.trial_name
 
     @property
-    def trial_resources(self) -> dict[str, float] | None:
-        """What is reserved for the trial, in units; None outside a trial."""
-        return None if self._context is None else dict(self._context.resources)
+    def trial_resources(self) -> PlacementGroupFactory | None:
+        """What is reserved for the trial, as one bundle; None outside a trial."""
+        return None if self._context is None else PlacementGroupFactory([self._context.resources])
 
     def get_config(self) -> dict[str, Any]:
         """The trial's configuration."""

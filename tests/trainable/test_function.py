@@ -56,7 +56,7 @@ def with_checkpoint(config, checkpoint_dir=None):
 
 def with_reporter(config, reporter):
     reporter(len(reporter.trial_id))
-    reporter(logdir=len(reporter.logdir), _metric=reporter.trial_resources["CPU"])
+    reporter(logdir=len(reporter.logdir), _metric=reporter.trial_resources.head_cpus)
 
 
 def generator(config):
@@ -109,7 +109,6 @@ async def coroutine(config): ...
         (lambda a, b: 1, "one argument, the config"),
         (lambda *, config: 1, "one argument, the config"),
         (coroutine, "async"),
-        ("name", "'name' is unknown"),
         (dict, "not a `Trainable`"),
         (tune.Trainable, "no method `step`"),
     ],

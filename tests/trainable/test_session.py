@@ -268,7 +268,8 @@ def test_a_trial_knows_itself(start):
     assert tune.get_trial_id() == context.get_trial_id() == "t1"
     assert tune.get_trial_name() == context.get_trial_name() == "train_t1"
     assert tune.get_trial_dir() == context.get_trial_dir() == "/trial"
-    assert tune.get_trial_resources() == context.get_trial_resources() == {"CPU": 2.0}
+    assert tune.get_trial_resources() == context.get_trial_resources()
+    assert tune.get_trial_resources().required_resources == {"CPU": 2.0}
     assert context.get_experiment_name() == "exp"
     assert tune.get_checkpoint() is None
 

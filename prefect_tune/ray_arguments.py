@@ -1,0 +1,61 @@
+"""Arguments of `run` that Ray Tune had at one time and that have no place here."""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from prefect_tune.error import InvalidArgument
+
+#: Without an effect on what comes out; why nothing has to be done.
+_NEEDLESS = {
+    "global_checkpoint_period": "every result is on disk as it comes",
+    "queue_trials": "trials always wait for free resources",
+    "ray_auto_init": "a local cluster is started unless `cluster` or `tune.init` names one",
+    "sync_on_checkpoint": "everything is written to its final place",
+    "sync_to_driver": "everything is written to its final place",
+}
+#: With an effect that cannot be had this way; what to write instead.
+_REPLACED = {
+    "chdir_to_trial_dir": "Set the environment variable RAY_CHDIR_TO_TRIAL_DIR=0.",
+    "export_formats": "Write the model to a file from the trial.",
+    "loggers": "Give `callbacks=[...]`; CSV, JSON and TensorBoard loggers are there by default.",
+    "run_errored_only": 'Use `resume="ERRORED_ONLY"`.',
+    "server_port": "Watch and cancel the flow run in the Prefect UI.",
+    "storage_filesystem": "Give `storage_path`.",
+    "sync_to_cloud": "Give `storage_path`.",
+    "trial_executor": "Give `cluster` to say where trials run.",
+    "upload_dir": "Give `storage_path`.",
+    "with_server": "Watch and cancel the flow run in the Prefect UI.",
+}
+
+
+def check_other_arguments(given: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Say what becomes of arguments that `run` does not have.
+
+    Those that ask for nothing (None, False, an empty list) are passed over, and so are those that
+    are needless here, with a warning.
+
+    Args:
+        given: The arguments.
+        known: Names of the arguments there are.
+
+    Raises:
+        InvalidArgument: If something of Ray Tune's is asked for that is had in another way here.
+        TypeError: If there never was such an argument; names the most similar one.
+    """
+    for name, value in given.items():
+        if name in _NEEDLESS:
+            if value:
+                warnings.warn(
+                    f"`{name}` is not needed: {_NEEDLESS[name]}.", FutureWarning, stacklevel=4
+                )
+        elif name in _REPLACED:
+            if value:
+                raise InvalidArgument(name, "there is no such argument here.", _REPLACED[name])
+        else:
+            similar = difflib.get_close_matches(name, [*known, *_NEEDLESS, *_REPLACED], n=1)
+            hint = f" Did you mean `{similar[0]}`?" if similar else ""
+            raise TypeError(f"run() has no argument `{name}`.{hint}")

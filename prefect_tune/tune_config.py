@@ -1,0 +1,5 @@
+"""Ray Tune's import path of `TuneConfig`."""
+
+from prefect_tune.config import TuneConfig
+
+__all__ = ["TuneConfig"]

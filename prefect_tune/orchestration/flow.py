@@ -29,6 +29,7 @@ from prefect_tune.engine.launcher import AttemptLauncher
 from prefect_tune.execution.base import Executor
 from prefect_tune.orchestration.flush import abandon_sending, await_final_states, flush_events
 from prefect_tune.orchestration.launcher import PrefectLauncher
+from prefect_tune.orchestration.quiet import COORDINATOR, silence_our_tasks
 from prefect_tune.orchestration.server import PrefectApi, api_problem, start_server_early
 from prefect_tune.orchestration.task_runner import BodyTaskRunner, Ship
 
@@ -155,6 +156,7 @@ def run_in_flow(
     """
     api = api or start_server_early()
     api.wait_ready(_logger.warning)
+    silence_our_tasks()
     run = _Run(body, flow, conclude, embedded=api.embedded)
     with api.in_effect():
         this = _this_flow.get()
@@ -253,8 +255,8 @@ class _Run(Generic[T]):
         self._flow_run_url = url_for(context.flow_run)
         coordinator = Task(
             self._coordinate,
-            name="coordinator",
-            task_run_name="coordinator",
+            name=COORDINATOR,
+            task_run_name=COORDINATOR,
             persist_result=False,
             cache_policy=NO_CACHE,
         )

@@ -15,7 +15,6 @@ from prefect_tune.execution.base import Executor, TrialPlace
 from prefect_tune.orchestration.task_runner import BodyTaskRunner
 from prefect_tune.orchestration.trial_task import (
     Attempt,
-    silence_trial_engines,
     task_run_name,
     trial_task,
 )
@@ -46,7 +45,6 @@ class PrefectLauncher:
         self._context.run(BaseTransaction.__var__.set, None)  # type: ignore[arg-type]
         self._recording = max_task_runs > 0
         self.recorded = 0
-        silence_trial_engines()
 
     def launch(self, launch: Launch, place: TrialPlace) -> None:
         """Start an attempt and have its task run follow it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from concurrent.futures import Future
 
 from prefect import task
@@ -14,8 +13,8 @@ from prefect.states import Completed, Crashed, Failed
 from prefect_tune.coordinator.commands import Launch
 from prefect_tune.coordinator.events import AttemptEnded, Outcome
 from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.orchestration.quiet import TRIAL
 
-_TASK_NAME = "trial"
 _LONGEST_MESSAGE = 8_000
 
 
@@ -40,7 +39,7 @@ def task_run_name(launch: Launch) -> str:
 
 
 @task(
-    name=_TASK_NAME,
+    name=TRIAL,
     task_run_name="{name}",
     persist_result=False,
     cache_policy=NO_CACHE,
@@ -85,21 +84,3 @@ def _explain(error: AttemptError | None) -> str:
         text += f"\n\n{error.traceback}"
     # Tracebacks are read from their end.
     return text if len(text) <= _LONGEST_MESSAGE else f"... {text[-_LONGEST_MESSAGE:]}"
-
-
-class _SkipTrials(logging.Filter):
-    """Drops what task engines say about trials.
-
-    The sweep has its own reports, the states carry the errors, and thousands of lines "Finished in
-    state Completed()" would bury both, besides the cost of sending each to the API.
-    """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return getattr(record, "task_name", None) != _TASK_NAME
-
-
-def silence_trial_engines() -> None:
-    """Keep the task engine's own lines about trials out of the log; does it once."""
-    logger = logging.getLogger("prefect.task_runs")
-    if not any(isinstance(known, _SkipTrials) for known in logger.filters):
-        logger.addFilter(_SkipTrials())

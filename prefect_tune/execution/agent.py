@@ -21,6 +21,7 @@ from prefect_tune.execution.requests import (
     OPEN,
     PLUGIN,
     AttemptRequest,
+    ExperimentNotOpen,
     Sealed,
 )
 from prefect_tune.execution.versions import mismatch, versions
@@ -116,11 +117,11 @@ class TrialAgent(WorkerPlugin):  # type: ignore[misc]
         """Run an attempt to its end.
 
         Raises:
-            TuneError: If its experiment is not open here.
+            ExperimentNotOpen: If its experiment is not open here.
         """
         experiment = self._open_experiment(request.experiment_id)
         if experiment is None:
-            raise TuneError(f"experiment {request.experiment_id} is not open on this node")
+            raise ExperimentNotOpen(request.experiment_id)
         await experiment.run(request, config)
 
     def _open_experiment(self, experiment_id: str) -> NodeExperiment | None:

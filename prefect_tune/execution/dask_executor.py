@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
+from distributed import KilledWorker
+
 from prefect_tune.coordinator.commands import Decide, Kill, Launch
 from prefect_tune.coordinator.events import AttemptEnded, Node, Outcome
 from prefect_tune.error import ClusterError, InsufficientResources
@@ -20,7 +22,7 @@ from prefect_tune.execution.env import driver_thread_variables
 from prefect_tune.execution.live_attempts import LiveAttempts
 from prefect_tune.execution.node_pool import NodePool
 from prefect_tune.execution.remote import execute_attempt
-from prefect_tune.execution.requests import PLUGIN, AttemptRequest, Sealed
+from prefect_tune.execution.requests import PLUGIN, AttemptRequest, ExperimentNotOpen, Sealed
 from prefect_tune.execution.versions import check_workers
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.resources import GPU, MILLI, Resources, canonical_name
@@ -185,8 +187,10 @@ class DaskExecutor:
         outcome, kind = Outcome.LOST, "lost"
         if task.status != "error":
             message = f"Dask has dropped the trial's task ({task.status}) on {launch.node}"
-        elif type(error := task.exception()).__name__ == "KilledWorker":
+        elif isinstance(error := task.exception(), KilledWorker):
             message = f"the worker at {launch.node} died"
+        elif isinstance(error, ExperimentNotOpen):
+            message = f"the worker at {launch.node} does not serve the experiment any more"
         else:
             outcome, kind = Outcome.FAILED, "start"
             message = f"the trial could not be run on {launch.node}: {error!r}"

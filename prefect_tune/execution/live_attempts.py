@@ -140,7 +140,7 @@ class LiveAttempts:
         lines: Sequence[bytes],
         awaiting: bool,
     ) -> None:
-        if first_seq != live.last_seq + 1:
+        if first_seq != live.last_seq + 1:  # cannot happen; if it does, it must not go unseen
             message = f"result {live.last_seq + 1} is missing: the next that came is {first_seq}"
             self.end(trial_id, attempt, Outcome.FAILED, AttemptError("lost", message))
             return

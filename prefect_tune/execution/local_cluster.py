@@ -20,6 +20,8 @@ PRESET = {
     "distributed.scheduler.allowed-failures": 0,
     # Attempts are pinned; moving them is not Dask's to decide.
     "distributed.scheduler.work-stealing": False,
+    # Dask's own history of every task, which costs kilobytes each.
+    "distributed.admin.low-level-log-length": 100,
     # Trials are processes of their own; their worker must not be killed for the memory they use.
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,

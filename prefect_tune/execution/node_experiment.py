@@ -26,7 +26,6 @@ from prefect_tune.execution.requests import AttemptRequest, Sealed
 from prefect_tune.execution.running_attempt import RunningAttempt
 from prefect_tune.execution.spawn import THREAD, AttemptSpawner
 from prefect_tune.experiment.attempt_error import AttemptError
-from prefect_tune.experiment.decision import Action
 from prefect_tune.resources import GPU
 from prefect_tune.storage.experiment_dir import MARKER_FILE
 from prefect_tune.trainable.attempt import AttemptContext, Decision
@@ -118,7 +117,7 @@ class NodeExperiment:
         self._running[key] = attempt
         # It may have been closed while the process was starting.
         if self.closed:
-            attempt.kill()
+            attempt.abandon()
         for message in early + self._early.pop(key, []):
             _apply(message, attempt)
         try:
@@ -136,9 +135,7 @@ class NodeExperiment:
         if self._lease is not None:
             self._lease.cancel()
         for attempt in self._running.values():
-            # A thread cannot be killed; it ends at its next report.
-            attempt.decide(Decision(0, Action.STOP))
-            attempt.kill()
+            attempt.abandon()
         self._spawner.close()
 
     def _context(self, request: AttemptRequest, config: Sealed, directory: Path) -> AttemptContext:

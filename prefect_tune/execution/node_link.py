@@ -86,6 +86,8 @@ class NodeLink:
         """Begin to collect reports and to pass decisions on."""
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._collect()), loop.create_task(self._tell())]
+        for task in self._tasks:
+            task.add_done_callback(self._on_end)
 
     def send(self, messages: Sequence[Decide | Kill]) -> None:
         """Pass these on; they go together with what is waiting."""
@@ -106,6 +108,12 @@ class NodeLink:
             )
         except (OSError, TimeoutError) as error:
             _logger.info("The worker at %s could not be told the end: %s", self.address, error)
+
+    def _on_end(self, task: asyncio.Task[None]) -> None:
+        """A node that is not listened to any more is lost, whatever the reason."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _logger.error("What %s said could not be handled.", self.address, exc_info=error)
+            self._lost(self.address, f"what it said could not be handled ({error!r})")
 
     async def _call(self, operation: str, **arguments: Any) -> Any:
         return await self._scheduler.proxy(worker=self.address, msg={"op": operation, **arguments})

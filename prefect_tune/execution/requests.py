@@ -7,6 +7,7 @@ from typing import Any
 
 import cloudpickle
 
+from prefect_tune.error import TuneError
 from prefect_tune.experiment.decision import RunUntil
 
 #: Names of the agent's handlers on a Dask worker.
@@ -16,6 +17,10 @@ CONTROL = "prefect_tune_control"
 CLOSE = "prefect_tune_close"
 #: Name under which the agent is registered on the cluster.
 PLUGIN = "prefect_tune-agent"
+
+
+class ExperimentNotOpen(TuneError):
+    """A node was asked to run an attempt of an experiment that it has ended or never opened."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,7 @@ class RunningAttempt:
         self._end: Outcome | AttemptError | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._killing = False
+        self._abandoned = False
         self._loop.add_reader(handle.sock, self._on_readable)
 
     async def finish(self) -> None:
@@ -85,14 +86,20 @@ class RunningAttempt:
         self.decide(Decision(0, Action.STOP))
         self._climb_after(self._stop_grace_s, self._terminate)
 
-    def kill(self) -> None:
-        """End it now."""
+    def abandon(self) -> None:
+        """End it now, because this node gives the experiment up."""
+        self._abandoned = self._end is None
+        # A thread cannot be killed; it ends at its next report.
+        self.decide(Decision(0, Action.STOP))
+        self._kill()
+
+    def _kill(self) -> None:
         self._killing = True
         self._handle.kill_group(signal.SIGKILL)
 
     def _terminate(self) -> None:
         self._handle.kill_group(signal.SIGTERM)
-        self._climb_after(self._term_grace_s, self.kill)
+        self._climb_after(self._term_grace_s, self._kill)
 
     def _climb_after(self, delay: float, step: object) -> None:
         if self._timer is not None:
@@ -147,10 +154,10 @@ class RunningAttempt:
             )
         elif kind == Kind.ENDED:
             self._end = Outcome(json.loads(payload)["outcome"])
-            self._climb_after(LINGER_S, self.kill)
+            self._climb_after(LINGER_S, self._kill)
         elif kind == Kind.FAILED:
             self._end = pickle.loads(payload)
-            self._climb_after(LINGER_S, self.kill)
+            self._climb_after(LINGER_S, self._kill)
 
     # -- what the trial is told -------------------------------------------------------------------
 
@@ -176,6 +183,9 @@ class RunningAttempt:
     # -- how it ended -----------------------------------------------------------------------------
 
     def _verdict(self, status: ExitStatus) -> tuple[Outcome, AttemptError | None]:
+        if self._abandoned:
+            message = "its worker has ended the trials of the experiment"
+            return Outcome.LOST, AttemptError("lost", message)
         if isinstance(self._end, Outcome):
             return self._end, None
         error = self._end or _died(status)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import select
 import socket
 import struct
-from collections.abc import Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -69,24 +68,24 @@ class FrameBuffer:
     """Cuts a byte stream into frames."""
 
     def __init__(self) -> None:
-        self._data = bytearray()
+        self._rest = b""
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
-        """Take received bytes and yield the frames that are complete."""
-        self._data += data
+    def feed(self, data: bytes) -> list[Frame]:
+        """Take received bytes and return the frames that are complete."""
+        if self._rest:
+            data = self._rest + data
+        frames: list[Frame] = []
         position = 0
-        view = self._data
-        try:
-            while len(view) - position >= HEADER.size:
-                length, kind, seq = HEADER.unpack_from(view, position)
-                end = position + HEADER.size + length
-                if end > len(view):
-                    break
-                frame = Frame(kind, seq, bytes(view[position + HEADER.size : end]))
-                position = end
-                yield frame
-        finally:
-            del self._data[:position]
+        while position + HEADER.size <= len(data):
+            length, kind, seq = HEADER.unpack_from(data, position)
+            payload = position + HEADER.size
+            end = payload + length
+            if end > len(data):
+                break
+            frames.append(Frame(kind, seq, data[payload:end]))
+            position = end
+        self._rest = data[position:]
+        return frames
 
 
 class SocketChannel:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 import prefect_tune as tune
 from prefect_tune.coordinator.events import AttemptStarted, Outcome
 from prefect_tune.error import ClusterError, InsufficientResources
+from prefect_tune.execution import node_pool
 from prefect_tune.execution.cluster import connect
 from prefect_tune.execution.dask_executor import DaskExecutor
 from prefect_tune.experiment.decision import EVERY_RESULT, Action
@@ -309,6 +311,19 @@ def test_experiments_that_share_a_node_do_not_share_a_device(experiment):
         assert one.until_reported("a").results[0]["gpus"] == devices[0]
         two.launch("a", resources=Resources.of(GPU=1), devices=devices[:1])
         assert two.until_reported("a").results[0]["gpus"] in devices[1:]
+
+
+def test_it_says_so_if_trials_cannot_start(experiment, monkeypatch):
+    monkeypatch.setattr(node_pool, "_WAITING_S", 0.05)
+    license_ = Resources.of(license=1)
+    with experiment(forever) as one, experiment(forever) as two:
+        one.launch("a", resources=license_)
+        one.until_reported("a")
+        two.launch("b", resources=license_)
+        two.launch("c", resources=license_)
+        told = threading.Event()
+        monkeypatch.setattr(node_pool._logger, "warning", lambda *args: told.set())
+        assert told.wait(30)
 
 
 def test_an_impossible_request_is_told_at_once():

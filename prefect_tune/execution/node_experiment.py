@@ -137,6 +137,7 @@ class NodeExperiment:
         for attempt in self._running.values():
             attempt.abandon()
         self._spawner.close()
+        self._outbox.wake()
 
     def _context(self, request: AttemptRequest, config: Sealed, directory: Path) -> AttemptContext:
         env = self.env

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import prefect_tune as tune
-from prefect_tune.coordinator.events import AttemptStarted, Outcome
+from prefect_tune.coordinator.events import AttemptStarted, CapacityChanged, Outcome
 from prefect_tune.error import ClusterError, InsufficientResources
 from prefect_tune.execution import node_pool
 from prefect_tune.execution.cluster import connect
@@ -242,7 +242,7 @@ def test_a_driver_that_comes_back_hears_of_the_loss_and_goes_on(experiment):
         agent = worker.plugins["prefect_tune-agent"]
         loop.add_callback(agent.close, run.env.experiment_id)  # what an expired lease does
         assert run.until_ended("a").outcome is Outcome.LOST
-        while not run.executor.capacity():
+        while [len(e.nodes) for e in run.seen if isinstance(e, CapacityChanged)] != [1, 0, 1]:
             run.next_event()
         assert run.run("b", {"long": False})[1].outcome is Outcome.FINISHED
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from prefect_tune.coordinator.commands import Decide, Kill, Launch
 from prefect_tune.coordinator.events import AttemptEnded, Event, Node
+from prefect_tune.resources import Resources
 from prefect_tune.trainable.source import TrainableSource
 
 #: Takes an event from any thread; must only enqueue.
@@ -62,6 +63,14 @@ class TrialPlace:
 
 class Executor(Protocol):
     """Runs attempts. Every method may be called from the engine's thread; none blocks for long."""
+
+    def validate_request(self, resources: Resources) -> None:
+        """See whether a trial that asks for this could ever run; may be called before `open`.
+
+        Raises:
+            InsufficientResources: If no node has so much; says what each node has.
+        """
+        ...
 
     def open(self, env: ExperimentEnv, emit: Emit) -> None:
         """Prepare the nodes for an experiment and emit a first `CapacityChanged`.

@@ -13,19 +13,20 @@ from distributed import KilledWorker
 
 from prefect_tune.coordinator.commands import Decide, Kill, Launch
 from prefect_tune.coordinator.events import AttemptEnded, Node, Outcome
-from prefect_tune.error import ClusterError, InsufficientResources
+from prefect_tune.error import ClusterError
 from prefect_tune.execution import bodies
 from prefect_tune.execution.agent import TrialAgent
 from prefect_tune.execution.base import Emit, ExperimentEnv, TrialPlace
 from prefect_tune.execution.cluster_handle import ClusterHandle
 from prefect_tune.execution.env import driver_thread_variables
+from prefect_tune.execution.fitting import check_fits
 from prefect_tune.execution.live_attempts import LiveAttempts
 from prefect_tune.execution.node_pool import NodePool
 from prefect_tune.execution.remote import execute_attempt
 from prefect_tune.execution.requests import PLUGIN, AttemptRequest, ExperimentNotOpen, Sealed
 from prefect_tune.execution.versions import check_workers
 from prefect_tune.experiment.attempt_error import AttemptError
-from prefect_tune.resources import GPU, MILLI, Resources, canonical_name
+from prefect_tune.resources import MILLI, Resources, canonical_name
 
 # Dask adds and subtracts floats: twenty times 0.05 is more than 1. The coordinator's own sums are
 # exact, so a request that it has placed must never be the one that does not fit.
@@ -54,27 +55,13 @@ class DaskExecutor:
         self._experiment: _Opened | None = None
 
     def validate_request(self, resources: Resources) -> None:
-        """See whether some node could ever run a trial that asks for this.
+        """See `Executor.validate_request`.
 
         Raises:
-            InsufficientResources: If none could; says what each node has.
-            ClusterError: If the cluster has no node.
+            ClusterError: If the cluster has no worker.
         """
-        has = {address: facts.resources for address, facts in self._cluster.workers().items()}
-        for node in has.values():
-            if all(node.get_milli(name) >= amount for name, amount in resources.milli):
-                return
-        hint = ""
-        if resources.get_milli(GPU) and not any(node.get_milli(GPU) for node in has.values()):
-            hint = (
-                " Declare GPUs with tune.init(num_gpus=...), or start workers with "
-                "`dask worker ... --resources 'GPU=2'`."
-            )
-        raise InsufficientResources(
-            f"`resources_per_trial`: a trial asks for {resources}, which no node has: "
-            + "; ".join(f"{address} has {node}" for address, node in has.items())
-            + f".{hint}"
-        )
+        workers = self._cluster.workers()
+        check_fits(resources, {address: facts.resources for address, facts in workers.items()})
 
     def capacity(self) -> tuple[Node, ...]:
         """See `Executor.capacity`."""

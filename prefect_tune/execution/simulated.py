@@ -26,8 +26,10 @@ from prefect_tune.coordinator.events import (
 )
 from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.execution.base import Emit, ExperimentEnv, TrialPlace
+from prefect_tune.execution.fitting import check_fits
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.decision import Action, RunUntil
+from prefect_tune.resources import Resources
 
 _ENDINGS = {Action.STOP: Outcome.STOPPED, Action.PAUSE: Outcome.PAUSED}
 
@@ -124,6 +126,10 @@ class SimulatedExecutor:
         self._stop_grace_s = env.stop_grace_s
         self._emit = emit
         self._announce()
+
+    def validate_request(self, resources: Resources) -> None:
+        """See `Executor.validate_request`."""
+        check_fits(resources, {node.address: node.resources for node in self._nodes.values()})
 
     def capacity(self) -> tuple[Node, ...]:
         """See `Executor.capacity`."""

@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
 from prefect_tune.coordinator.commands import Decide, Kill, Launch
 from prefect_tune.coordinator.events import (
     AttemptEnded,
@@ -29,6 +31,7 @@ from prefect_tune.coordinator.events import (
     Outcome,
     ResultReported,
 )
+from prefect_tune.error import InsufficientResources
 from prefect_tune.execution.base import Executor, ExperimentEnv, TrialPlace
 from prefect_tune.experiment.decision import EVERY_RESULT, NEVER, Action, RunUntil
 from prefect_tune.resources import Resources
@@ -171,6 +174,13 @@ class ExecutorConformance:
             assert isinstance(event, CapacityChanged)
             assert event.nodes == run.executor.capacity()
             assert event.nodes[0].resources["CPU"] >= 1
+
+    def test_an_impossible_request_is_told(self) -> None:
+        executor = self.make_executor(count_up)
+        executor.validate_request(Resources.of(CPU=0.5))
+        with pytest.raises(InsufficientResources, match=r"asks for 1000 CPU, which no node has"):
+            executor.validate_request(Resources.of(CPU=1000))
+        executor.close()
 
     def test_an_attempt_starts_reports_and_ends(self) -> None:
         with self.run(count_up) as run:

@@ -7,7 +7,7 @@ from typing import Any
 from prefect_tune.config import RunConfig, TuneConfig
 from prefect_tune.driver import execute
 from prefect_tune.engine.request import ExperimentRequest
-from prefect_tune.error import InvalidArgument, TuneError
+from prefect_tune.error import InvalidArgument
 from prefect_tune.results import ResultGrid
 
 
@@ -62,8 +62,8 @@ class Tuner:
         """The results of `fit`.
 
         Raises:
-            TuneError: Before `fit`.
+            RuntimeError: Before `fit`.
         """
         if self._results is None:
-            raise TuneError("There are no results yet: call `fit()` first.")
+            raise RuntimeError("There are no results yet: call `fit()` first.")
         return self._results

@@ -1,0 +1,40 @@
+"""What is decided before anything starts."""
+
+from __future__ import annotations
+
+import pytest
+
+import prefect_tune as tune
+from prefect_tune.engine.plan import make_plan
+from prefect_tune.engine.request import ExperimentRequest
+from prefect_tune.search import ConcurrencyLimiter
+from prefect_tune.search.optuna import OptunaSearch
+from prefect_tune.settings import TuneSettings
+
+
+def train(config): ...
+
+
+def two_objectives():
+    return OptunaSearch(metric=["loss", "size"], mode=["min", "min"])
+
+
+@pytest.mark.parametrize(
+    ("config", "one"),
+    [
+        ({}, True),
+        ({"metric": "loss", "mode": "min"}, True),
+        ({"search_alg": OptunaSearch(metric="loss", mode="min")}, True),
+        ({"search_alg": two_objectives()}, False),
+        ({"search_alg": ConcurrencyLimiter(two_objectives(), 2)}, False),
+        (
+            {"metric": ["loss", "size"], "mode": ["min", "max"], "search_alg": OptunaSearch()},
+            False,
+        ),
+    ],
+)
+def test_with_several_objectives_no_trial_is_the_best(config, one):
+    request = ExperimentRequest(
+        train, {"x": tune.uniform(0, 1)}, tune_config=tune.TuneConfig(**config)
+    )
+    assert make_plan(request, TuneSettings()).one_objective is one

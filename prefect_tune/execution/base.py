@@ -21,7 +21,7 @@ class ExperimentEnv:
     """What every attempt of an experiment shares; sent to each node once.
 
     Attributes:
-        experiment_id: Unique id of this run of the experiment (also the report topic).
+        experiment_id: Unique id of this run of the experiment.
         experiment_name: Name of the experiment directory.
         trainable: The trainable.
         experiment_dir: The experiment directory as a path of the driver's node. A node uses it

@@ -20,7 +20,7 @@ from prefect_tune.error import PrefectUnavailable
 
 #: Seconds a start may take: the first one on a slow disk migrates a new database.
 START_TIMEOUT = 120.0
-_SILENT_SECONDS = 3.0
+_SILENT_SECONDS = 8.0
 _STOP_SECONDS = 15.0
 
 # Defaults, not orders: whoever sets one of these in the environment or a profile keeps it.
@@ -119,6 +119,8 @@ class EmbeddedServer:
             return  # a fork of ours: the server is not its own to stop
         atexit.unregister(self.stop)
         self._control.close()
+        if not self._ready:  # nobody has used it: no reason to wait until it hears of its end
+            self._process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=_STOP_SECONDS)
         if self._process.poll() is None:

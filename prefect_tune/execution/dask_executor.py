@@ -103,7 +103,14 @@ class DaskExecutor:
             reason = "it was gone before the trial started"
             self._on_loop(attempts.lose_node, launch.node, reason)
             return ended
-        task = self._submit(experiment.env, launch, place, declared)
+        try:
+            config = Sealed.of(launch.config)
+        except Exception as error:  # whatever an object of the user's raises when it is pickled
+            problem = f"the configuration cannot be sent to the trial ({error!r})"
+            end = functools.partial(attempts.end, error=AttemptError("start", problem))
+            self._on_loop(end, launch.trial_id, launch.attempt, Outcome.FAILED)
+            return ended
+        task = self._submit(experiment.env, launch, config, place, declared)
         attempts.hold(launch.trial_id, launch.attempt, task)
         task.add_done_callback(functools.partial(self._on_task_done, attempts, launch))
         return ended
@@ -132,7 +139,12 @@ class DaskExecutor:
         return self._experiment
 
     def _submit(
-        self, env: ExperimentEnv, launch: Launch, place: TrialPlace, declared: Mapping[str, float]
+        self,
+        env: ExperimentEnv,
+        launch: Launch,
+        config: Sealed,
+        place: TrialPlace,
+        declared: Mapping[str, float],
     ) -> Any:
         request = AttemptRequest(
             experiment_id=env.experiment_id,
@@ -154,7 +166,7 @@ class DaskExecutor:
             execute_attempt,
             key,
             pickle.dumps(request),
-            Sealed.of(launch.config).data,
+            config.data,
             key=key,
             workers=[launch.node],
             allow_other_workers=False,

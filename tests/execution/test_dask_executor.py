@@ -408,6 +408,14 @@ def test_configurations_with_objects_of_any_class(experiment):
     assert (results[0]["size"], results[0]["even"]) == (3, True)
 
 
+def test_a_configuration_that_cannot_be_pickled_fails_its_trial_only(experiment):
+    with experiment(lambda config: {"x": 1}) as run:
+        _, end = run.run("a", {"lock": threading.Lock()})
+        assert end.outcome is Outcome.FAILED
+        assert "the configuration cannot be sent" in end.error.message
+        assert run.run("b")[1].outcome is Outcome.FINISHED
+
+
 def test_bodies_run_with_the_annotations_of_dask(experiment):
     executor = DaskExecutor(connect())
     future = executor.submit_body(divmod, (7, 3), {}, {"resources": {"license": 1}, "priority": 2})

@@ -50,7 +50,7 @@ def check_other_arguments(given: Mapping[str, Any], known: Iterable[str]) -> Non
         if name in _NEEDLESS:
             if value:
                 warnings.warn(
-                    f"`{name}` is not needed: {_NEEDLESS[name]}.", FutureWarning, stacklevel=4
+                    f"`{name}` is not needed: {_NEEDLESS[name]}.", FutureWarning, stacklevel=3
                 )
         elif name in _REPLACED:
             if value:

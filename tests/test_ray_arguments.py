@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import warnings
 
 import pytest
@@ -26,6 +27,7 @@ def test_what_is_needless_warns_and_says_why(name):
     ):
         run(**{name: True})
     assert caught[0].filename == __file__
+    assert "return tune.run(" in linecache.getline(__file__, caught[0].lineno)
 
 
 @pytest.mark.parametrize(

@@ -65,9 +65,10 @@ def execute(request: ExperimentRequest) -> Finished:
     analysis.flow_run_id, analysis.flow_run_url = flow_run_id, flow_run_url
     if interruption.signal is not None:
         _logger.warning(
-            "%s: the sweep has ended early; results so far are in %s.",
+            "%s: the sweep has ended early; results so far are in %s. Go on with\n    %s",
             interruption.signal.name,
             experiment.directory.path,
+            request.resume_call(plan.name, plan.root),
         )
         interruption.reraise()
     return Finished(analysis, interruption.signal is not None)

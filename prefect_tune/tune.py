@@ -47,7 +47,7 @@ def run(
     max_failures: int = 0,
     fail_fast: bool | str = False,
     restore: str | None = None,
-    resume: bool | str = False,
+    resume: bool | str | None = False,
     reuse_actors: bool | None = None,
     raise_on_failed_trial: bool = True,
     callbacks: Sequence[Callback] | None = None,
@@ -93,7 +93,10 @@ def run(
         max_failures: Retries of each failed trial; -1 without end.
         fail_fast: True stops all trials at the first failure; ``"raise"`` raises it at once.
         restore: Not supported yet.
-        resume: Not supported yet.
+        resume: True or ``"LOCAL"`` goes on with the interrupted experiment of this `name` and
+            `storage_path`: give the arguments it had. Finished trials are not repeated, failed ones
+            stay failed, those that were running start again. ``"AUTO"`` begins a new experiment if
+            there is none.
         reuse_actors: Accepted; a fresh process costs milliseconds here.
         raise_on_failed_trial: Raise `TrialFailed` at the end if a trial failed.
         callbacks: `Callback` objects; CSV, JSON and TensorBoard loggers are added.
@@ -122,8 +125,6 @@ def run(
         TrialFailed: At the end, if a trial failed and `raise_on_failed_trial`.
     """
     check_other_arguments(others, inspect.signature(run).parameters)
-    if resume:
-        raise InvalidArgument("resume", f"got {resume!r}, which is not supported yet.")
     if restore:
         raise InvalidArgument("restore", f"got {restore!r}, which is not supported yet.")
     if checkpoint_freq or checkpoint_at_end:
@@ -169,6 +170,7 @@ def run(
             ),
             resources_per_trial=resources_per_trial,
             space_argument="config",
+            resume=resume,
         )
     )
     failed = [trial for trial in finished.analysis.trials if trial.status == trial.ERROR]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from prefect_tune.coordinator.events import Event
 from prefect_tune.experiment.decision import NEVER, Action, RunUntil
 from prefect_tune.resources import Resources
 
@@ -13,6 +14,16 @@ from prefect_tune.resources import Resources
 @dataclass(frozen=True, slots=True)
 class Command:
     """Base class of all commands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record(Command):
+    """Write this into the journal, before anything else is done.
+
+    The records of an experiment, handled by a coordinator that replays, bring it to the same state.
+    """
+
+    event: Event
 
 
 @dataclass(frozen=True, slots=True)

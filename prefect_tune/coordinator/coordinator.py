@@ -1,13 +1,15 @@
 """The experiment as a pure state machine.
 
 `Coordinator.handle(event) -> [command]` is all there is: no I/O, no clock, no threads. Whoever
-feeds it the same events gets the same commands, so a journal of events restores an experiment and
-a simulated executor tests it. What happens to one result, and in which order, follows Ray Tune 2.0.
+feeds it the same events gets the same commands, so a journal of what it recorded restores an
+experiment and a simulated executor tests it. What happens to one result, and in which order,
+follows Ray Tune 2.0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from prefect_tune.coordinator.commands import (
@@ -24,13 +26,16 @@ from prefect_tune.coordinator.commands import (
 )
 from prefect_tune.coordinator.events import (
     AttemptEnded,
+    AttemptLaunched,
     AttemptStarted,
     CapacityChanged,
     Control,
     ControlReceived,
     Event,
+    Fate,
     Outcome,
     ResultReported,
+    Resumed,
     SearchIdle,
     Tick,
     TrialSuggested,
@@ -39,7 +44,8 @@ from prefect_tune.coordinator.failure import original_exception
 from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.coordinator.metrics import check_metrics
 from prefect_tune.coordinator.options import CoordinatorOptions, FailFast
-from prefect_tune.coordinator.placement import Placer
+from prefect_tune.coordinator.placement import Placer, Slot
+from prefect_tune.coordinator.recorder import Recorder
 from prefect_tune.coordinator.table import LiveTrial, TrialTable
 from prefect_tune.error import TuneError
 from prefect_tune.experiment.attempt_error import AttemptError
@@ -64,6 +70,10 @@ class Coordinator:
         stopper: The user's stopping criteria.
         options: How metrics and failures are treated.
         search_alg: The searcher, shown to schedulers that ask for it.
+
+    Attributes:
+        finished: True once the experiment is over.
+        stopping: Why the experiment is coming to its end, "" if it is not.
     """
 
     def __init__(
@@ -87,14 +97,18 @@ class Coordinator:
         self._now = 0.0
         self._choose = False
         self._out: list[Command] = []
+        self._replaying = False
+        self._recorder = Recorder(lambda record: self._out.append(record))
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
             CapacityChanged: self._on_capacity,
             TrialSuggested: self._on_suggested,
             SearchIdle: self._on_search_idle,
+            AttemptLaunched: self._on_launched,
             AttemptStarted: self._on_started,
             ResultReported: self._on_results,
             AttemptEnded: self._on_ended,
             ControlReceived: self._on_control,
+            Resumed: self._on_resumed,
             Tick: self._on_tick,
         }
 
@@ -110,9 +124,17 @@ class Coordinator:
         commands, self._out = self._out, []
         return commands
 
+    def replay(self, on: bool) -> None:
+        """Begin or end a replay of recorded events.
+
+        Meanwhile nothing is launched, asked for or ended but what the records say, and results are
+        decided as they were then.
+        """
+        self._replaying = self._recorder.muted = on
+
     def _advance(self) -> None:
         """Fill free slots, keep the search going, and see whether all is done."""
-        if self.finished:
+        if self.finished or self._replaying:
             return
         if not self.stopping:
             if self._choose:
@@ -146,7 +168,9 @@ class Coordinator:
     def _on_suggested(self, event: TrialSuggested) -> None:
         self._asked = max(0, self._asked - 1)
         if self.stopping:
+            # Without a record: when the experiment is resumed, the search suggests it again.
             return
+        self._recorder.record(event)
         trial = Trial(
             event.trial_id,
             event.config,
@@ -194,6 +218,7 @@ class Coordinator:
         live.last_seq = 0
         live.stop_reason = ""
         self.table.running += 1
+        self._recorder.record(AttemptLaunched(self._now, trial.trial_id, trial.attempt))
         self._notify(Notice.TRIAL_RESTORE if resumed else Notice.TRIAL_START, trial)
         self._out.append(
             Launch(
@@ -213,9 +238,17 @@ class Coordinator:
     def _run_until(self, trial: Trial) -> Any:
         return self._scheduler.run_until(trial) | self._stopper.run_until(trial.trial_id)
 
+    def _on_launched(self, event: AttemptLaunched) -> None:
+        live = self.table.live(event.trial_id)
+        if self._replaying and live is not None and live.slot is None:
+            live.slot = Slot("", live.trial.resources)  # on no node: its process is gone
+            live.trial.attempt = event.attempt - 1
+            self._launch(live)
+
     def _on_started(self, event: AttemptStarted) -> None:
         live = self._current(event.trial_id, event.attempt)
         if live is not None:
+            self._recorder.record(event)
             live.trial.location = f"{event.node_ip}:{event.pid}"
 
     def _current(self, trial_id: str, attempt: int) -> LiveTrial | None:
@@ -232,40 +265,58 @@ class Coordinator:
         if live is None:
             return
         last = len(event.results) - 1
+        taken: list[int] = []
         for index, result in enumerate(event.results):
             seq = event.first_seq + index
-            if seq <= live.last_seq or live.stop_reason:
+            if seq <= live.last_seq:
                 continue
+            if live.stop_reason and not self._replaying:
+                break
             live.last_seq = seq
             line = event.lines[index] if event.lines else None
-            self._on_result(live, result, line, seq, event.awaiting and index == last)
-            if self.finished:
-                return
+            awaiting = event.awaiting and index == last
+            if not self._on_result(live, result, line, awaiting, event.stop and index == last):
+                break
+            taken.append(index)
+        if taken:
+            self._record_results(event, taken[0], taken[-1] + 1, live.completed)
+
+    def _record_results(self, event: ResultReported, begin: int, end: int, stop: bool) -> None:
+        """Write down the results that count, and no others."""
+        self._recorder.record(
+            replace(
+                event,
+                first_seq=event.first_seq + begin,
+                results=event.results[begin:end],
+                lines=event.lines[begin:end],
+                stop=stop,
+            )
+        )
 
     def _on_result(
-        self, live: LiveTrial, result: dict[str, Any], line: bytes | None, seq: int, awaiting: bool
-    ) -> None:
+        self,
+        live: LiveTrial,
+        result: dict[str, Any],
+        line: bytes | None,
+        awaiting: bool,
+        stopped: bool,
+    ) -> bool:
+        """Take one result in; False if it cannot be accepted, which ends the experiment."""
         trial = live.trial
         flat = flatten(result)
         try:
-            check_metrics(flat, self._options.metrics, trial)
-            # Stopping functions may look metrics up either way, nested or flat.
-            both = result if flat is result else {**result, **flat}
-            stop = self._stopper(trial.trial_id, both) or flat.get("done") is True
+            action, reason = self._judge(trial, result, flat)
         except TuneError as error:
-            self._abort(error)
-            return
-        if stop:
-            action, reason = Action.STOP, "a stopping criterion was met"
-        else:
-            answer = self._scheduler.on_trial_result(self, trial, flat)
-            # NOOP: the scheduler has dealt with the trial itself; it goes on meanwhile.
-            action = Action(answer) if answer in Action.__members__ else Action.CONTINUE
-            reason = f"stopped by {type(self._scheduler).__name__}"
+            if not self._replaying:
+                self._abort(error)
+                return False
+            action, reason = Action.CONTINUE, ""
+        if self._replaying:
+            action = Action.STOP if stopped else Action.CONTINUE
         if action is Action.STOP:
             result["done"] = flat["done"] = True
             line = None
-            live.stop_reason = reason
+            live.stop_reason = reason or "it was stopped"
         elif self._options.search_wants_results:
             self._out.append(TellSearch(trial.trial_id, flat, complete=False))
         self._out.append(Notify(Notice.TRIAL_RESULT, trial.trial_id, result, line))
@@ -273,9 +324,23 @@ class Coordinator:
         if action is Action.STOP:
             self._complete(live, flat)
         if awaiting or action is not Action.CONTINUE:
-            self._decide(live, seq if awaiting else 0, action)
-        if not self.stopping and self._stopper.stop_all():
-            self._stop_everything("the stopper ended the experiment")
+            self._decide(live, live.last_seq if awaiting else 0, action)
+        self._see_whether_to_stop()
+        return True
+
+    def _judge(
+        self, trial: Trial, result: dict[str, Any], flat: dict[str, Any]
+    ) -> tuple[Action, str]:
+        """What stopper and scheduler say about a result, and why."""
+        check_metrics(flat, self._options.metrics, trial)
+        # Stopping functions may look metrics up either way, nested or flat.
+        both = result if flat is result else {**result, **flat}
+        if self._stopper(trial.trial_id, both) or flat.get("done") is True:
+            return Action.STOP, "a stopping criterion was met"
+        answer = self._scheduler.on_trial_result(self, trial, flat)
+        # NOOP: the scheduler has dealt with the trial itself; it goes on meanwhile.
+        action = Action(answer) if answer in Action.__members__ else Action.CONTINUE
+        return action, f"stopped by {type(self._scheduler).__name__}"
 
     def _decide(self, live: LiveTrial, seq: int, action: Action) -> None:
         trial, slot = live.trial, live.slot
@@ -305,23 +370,46 @@ class Coordinator:
         live = self._current(event.trial_id, event.attempt)
         if live is None or live.slot is None:
             return
-        self.placer.release(live.slot)
-        live.slot = None
-        self.table.running -= 1
-        self._choose = True
+        fate = event.fate or self._fate(live, event.outcome)
+        self._recorder.record(replace(event, fate=fate))
+        self._free(live)
         trial = live.trial
-        trial.location = ""
+        match fate:
+            case Fate.INTERRUPTED:
+                live.interrupted = True
+                trial.status = PENDING
+            case Fate.PAUSED:
+                trial.status = PAUSED
+                if self.stopping:
+                    self._drop(live)
+            case Fate.TERMINATED:
+                self._terminate(live)
+            case _:
+                trial.error = event.error or AttemptError("lost", "it ended without a word")
+                self._on_failure(live, fate)
+
+    def _fate(self, live: LiveTrial, outcome: Outcome) -> Fate:
+        """What is to become of a trial whose attempt has ended."""
+        if outcome is Outcome.FINISHED or live.completed:
+            return Fate.TERMINATED
         if live.interrupted:
-            trial.status = PENDING
-        elif event.outcome is Outcome.PAUSED and not live.completed:
-            trial.status = PAUSED
-            if self.stopping:
-                self._drop(live)
-        elif live.completed or event.outcome not in (Outcome.FAILED, Outcome.LOST):
-            self._terminate(live)
-        else:
-            trial.error = event.error or AttemptError("lost", "the attempt ended without a word")
-            self._on_failure(live)
+            return Fate.INTERRUPTED
+        if outcome is Outcome.PAUSED:
+            return Fate.PAUSED
+        if outcome is Outcome.STOPPED:
+            return Fate.TERMINATED
+        allowed = self._options.max_failures
+        retry = allowed < 0 or live.trial.num_failures < allowed
+        return Fate.RETRIED if retry and not self.stopping else Fate.FAILED
+
+    def _free(self, live: LiveTrial) -> None:
+        """Give back what a running attempt held."""
+        if live.slot is not None:
+            self.placer.release(live.slot)
+            live.slot = None
+            live.trial.location = ""
+            self.table.running -= 1
+            self._choose = True
 
     def _terminate(self, live: LiveTrial) -> None:
         trial = live.trial
@@ -332,12 +420,11 @@ class Coordinator:
         self._notify(Notice.TRIAL_COMPLETE, trial)
         self.table.retire(live)
 
-    def _on_failure(self, live: LiveTrial) -> None:
+    def _on_failure(self, live: LiveTrial, fate: Fate) -> None:
         trial, options = live.trial, self._options
         trial.num_failures += 1
         self._scheduler.on_trial_error(self, trial)
-        retry = options.max_failures < 0 or trial.num_failures <= options.max_failures
-        if retry and not self.stopping:
+        if fate is Fate.RETRIED:
             trial.status = PENDING
             self.table.requeue(live)
             self._scheduler.on_trial_add(self, trial)
@@ -355,7 +442,7 @@ class Coordinator:
 
     def _stop_everything(self, reason: str) -> None:
         """Stop running trials at their next report and start no new ones."""
-        if self.stopping:
+        if self.stopping or self._replaying:
             return
         self.stopping = reason
         for live in self.table.lives():
@@ -377,6 +464,8 @@ class Coordinator:
 
     def _interrupt(self, reason: str) -> None:
         """End all attempts soon; their trials stay unfinished, for a later resume."""
+        if self._replaying:
+            return
         self.stopping = reason
         for live in self.table.running_trials():
             if live.slot is not None:
@@ -385,10 +474,35 @@ class Coordinator:
                 self._out.append(Kill(trial.trial_id, trial.attempt, live.slot.node, reason))
 
     def _abort(self, error: Exception) -> None:
+        if self._replaying:
+            return
         self._interrupt(str(error))
         self._out.append(Abort(error))
 
+    def _see_whether_to_stop(self) -> None:
+        if not self.stopping and not self._replaying and self._stopper.stop_all():
+            self._stop_everything("the stopper ended the experiment")
+
+    def _on_resumed(self, event: Resumed) -> None:
+        """Queue what was running once more; what was told to stop has ended."""
+        self._recorder.record(event)
+        # An experiment may be extended: the search is asked again even if it had come to its end.
+        self._search_finished = self._search_idle = False
+        self._stopper.on_resume(event.time)
+        for live in self.table.lives():
+            if live.slot is None and not live.interrupted:
+                continue
+            self._free(live)
+            live.interrupted = False
+            if live.stop_reason:
+                self._terminate(live)
+            else:
+                live.trial.status = PENDING
+                self._scheduler.on_trial_add(self, live.trial)
+        self._choose = True
+
     def _on_control(self, event: ControlReceived) -> None:
+        self._recorder.record(event)
         if event.action is Control.INTERRUPT:
             self._interrupt(event.reason or "interrupted")
         elif event.action is Control.STOP:
@@ -399,9 +513,9 @@ class Coordinator:
                 self.stop_trial(trial)
 
     def _on_tick(self, event: Tick) -> None:
+        self._recorder.tick(event)
         self._stopper.on_time(event.time)
-        if not self.stopping and self._stopper.stop_all():
-            self._stop_everything("the stopper ended the experiment")
+        self._see_whether_to_stop()
         # A search that had nothing to suggest is asked again now and then.
         self._search_idle = self._search_finished
         self._choose = True

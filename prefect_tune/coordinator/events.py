@@ -24,6 +24,16 @@ class Outcome(StrEnum):
     LOST = "lost"  #: its node went away; not the trial's fault
 
 
+class Fate(StrEnum):
+    """What becomes of a trial whose attempt has ended."""
+
+    TERMINATED = "terminated"
+    PAUSED = "paused"
+    RETRIED = "retried"  #: it failed and is tried again
+    FAILED = "failed"  #: it failed for good
+    INTERRUPTED = "interrupted"  #: the whole sweep was; the trial is run again when it is resumed
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """One place where attempts run: a Dask worker.
@@ -65,6 +75,7 @@ class TrialSuggested(Event):
         resources: What each attempt needs.
         relative_logdir: Name of the trial's directory below the experiment directory.
         custom_name: The name a `trial_name_creator` gave it, if any.
+        told: How much the search had been told (`TellSearch` commands) when it was asked.
     """
 
     trial_id: str
@@ -74,6 +85,7 @@ class TrialSuggested(Event):
     resources: Resources
     relative_logdir: str = ""
     custom_name: str | None = None
+    told: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +93,33 @@ class SearchIdle(Event):
     """The search has nothing to suggest now; `finished` means never again."""
 
     finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSaved(Event):
+    """The search has saved its state; comes behind all trials that it had suggested by then.
+
+    Attributes:
+        suggested: How many suggestions it had made.
+        told: How much it had been told.
+        state: The state.
+    """
+
+    suggested: int
+    told: int
+    state: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptLaunched(Event):
+    """The coordinator has launched an attempt.
+
+    Only in the journal, as is what follows from it: where and when there was room for an attempt
+    depends on the cluster, which a replay knows nothing of.
+    """
+
+    trial_id: str
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +144,8 @@ class ResultReported(Event):
         awaiting: True if the trial waits for a decision on the last one.
         lines: The same results as JSON texts, exactly as the trial wrote them (for the journal and
             the JSON logger, which need not encode again); empty if not known.
+        stop: Only in the journal: the last result ended the trial. A replay does what was decided
+            then, even if another scheduler would decide otherwise now.
     """
 
     trial_id: str
@@ -113,6 +154,7 @@ class ResultReported(Event):
     results: tuple[dict[str, Any], ...]
     awaiting: bool
     lines: tuple[bytes, ...] = field(default=(), compare=False)
+    stop: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +169,17 @@ class CheckpointSaved(Event):
 
 @dataclass(frozen=True, slots=True)
 class AttemptEnded(Event):
-    """An attempt is over and its slot is free."""
+    """An attempt is over and its slot is free.
+
+    Attributes:
+        fate: Only in the journal: what became of the trial.
+    """
 
     trial_id: str
     attempt: int
     outcome: Outcome
     error: AttemptError | None = None
+    fate: Fate | None = None
 
 
 class Control(StrEnum):
@@ -150,6 +197,11 @@ class ControlReceived(Event):
     action: Control
     trial_id: str | None = None
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed(Event):
+    """An interrupted experiment goes on; attempts that ran are gone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Events as journal records and back: JSON texts, one per event.
 
 A record is ``{"event": <class>, "time": ..., <fields>}``. Enumerations are their values,
-`Resources` is a list of pairs, bytes are base64. Reported results keep the JSON text that the trial
+`Resources` is a list of pairs, bytes are base64. A configuration with values that JSON has no form
+for is there as a pickle as well. Reported results keep the JSON text that the trial
 wrote, so that nothing is encoded twice; NaN and infinity are therefore written as Python's json
 does.
 """
@@ -10,22 +11,27 @@ from __future__ import annotations
 
 import base64
 import json
+import pickle
 from dataclasses import fields
 from typing import Any
 
+import cloudpickle
 import orjson
 
 from prefect_tune.coordinator.events import (
     AttemptEnded,
+    AttemptLaunched,
     AttemptStarted,
     CapacityChanged,
     CheckpointSaved,
     Control,
     ControlReceived,
     Event,
+    Fate,
     Node,
     Outcome,
     ResultReported,
+    Resumed,
     SearchIdle,
     Tick,
     TrialSuggested,
@@ -39,24 +45,26 @@ _CLASSES: dict[str, type[Event]] = {
     cls.__name__: cls
     for cls in (
         AttemptEnded,
+        AttemptLaunched,
         AttemptStarted,
         CapacityChanged,
         CheckpointSaved,
         ControlReceived,
         ResultReported,
+        Resumed,
         SearchIdle,
         Tick,
         TrialSuggested,
     )
 }
-#: Events that change nothing that a resumed experiment needs to know.
-TRANSIENT: tuple[type[Event], ...] = (Tick, CapacityChanged)
+#: Fields that are written only if they say something.
+_OPTIONAL = frozenset({"custom_name", "error", "fate", "stop"})
 
 
 def encode_event(event: Event) -> bytes:
     """An event as one line of JSON, without the newline."""
     if isinstance(event, ResultReported) and event.lines:
-        head = {
+        head: dict[str, Any] = {
             "event": "ResultReported",
             "time": event.time,
             "trial_id": event.trial_id,
@@ -64,11 +72,20 @@ def encode_event(event: Event) -> bytes:
             "first_seq": event.first_seq,
             "awaiting": event.awaiting,
         }
+        if event.stop:
+            head["stop"] = True
         return orjson.dumps(head)[:-1] + b',"results":[' + b",".join(event.lines) + b"]}"
     body: dict[str, Any] = {"event": type(event).__name__}
     for field in fields(event):
+        value = getattr(event, field.name)
+        if field.name in _OPTIONAL and (value is None or value is False):
+            continue
         if field.name != "lines":
-            body[field.name] = _plain(getattr(event, field.name))
+            body[field.name] = _plain(value)
+    if isinstance(event, TrialSuggested) and not (
+        _is_json(event.config) and _is_json(event.resolved)
+    ):
+        body |= _pickled(event)
     try:
         text = orjson.dumps(body, option=_OPTIONS)
     except (orjson.JSONEncodeError, TypeError):
@@ -102,6 +119,27 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _is_json(value: Any) -> bool:
+    """True if a value comes back from JSON as exactly what it was."""
+    kind = type(value)
+    if kind is dict:
+        return all(type(key) is str and _is_json(item) for key, item in value.items())
+    if kind is list:
+        return all(map(_is_json, value))
+    if kind is int:
+        return bool(-(2**63) <= value < 2**63)
+    return kind in (str, float, bool, type(None))
+
+
+def _pickled(event: TrialSuggested) -> dict[str, str]:
+    try:
+        data = cloudpickle.dumps((event.config, event.resolved))
+    except Exception:
+        # Whatever a user object raises. It cannot get to a trial process either; the text is left.
+        return {}
+    return {"pickled": base64.b64encode(data).decode()}
+
+
 def _has_nan(value: Any) -> bool:
     if isinstance(value, dict):
         return any(_has_nan(item) for item in value.values())
@@ -130,7 +168,12 @@ def decode_event(text: bytes) -> Event:
         body["resources"] = _resources(body["resources"])
     if cls is AttemptEnded:
         body["outcome"] = Outcome(body["outcome"])
-        body["error"] = _error(body["error"])
+        body["error"] = _error(body.get("error"))
+        body["fate"] = Fate(body["fate"]) if "fate" in body else None
+    elif cls is TrialSuggested:
+        pickled = body.pop("pickled", None)
+        if pickled is not None:
+            body["config"], body["resolved"] = pickle.loads(base64.b64decode(pickled))
     elif cls is ControlReceived:
         body["action"] = Control(body["action"])
     elif cls is ResultReported:

@@ -19,11 +19,20 @@ from prefect_tune.coordinator.commands import (
     Kill,
     Launch,
     Notify,
+    Record,
     TellSearch,
 )
 from prefect_tune.coordinator.coordinator import Coordinator
-from prefect_tune.coordinator.events import AttemptEnded, Control, ControlReceived, Event, Tick
-from prefect_tune.coordinator.records import TRANSIENT, encode_event
+from prefect_tune.coordinator.events import (
+    AttemptEnded,
+    Control,
+    ControlReceived,
+    Event,
+    Resumed,
+    SearchSaved,
+    Tick,
+)
+from prefect_tune.coordinator.records import encode_event
 from prefect_tune.engine.inbox import Inbox
 from prefect_tune.engine.launcher import AttemptLauncher
 from prefect_tune.engine.observers import Observers
@@ -31,6 +40,7 @@ from prefect_tune.engine.search_feed import SearchFeed
 from prefect_tune.execution.base import Executor, TrialPlace
 from prefect_tune.storage.experiment_dir import ExperimentDir
 from prefect_tune.storage.journal import Journal
+from prefect_tune.storage.search_state import SearchState, SearchStates
 
 _logger = logging.getLogger(__name__)
 _TICK_S = 0.5
@@ -48,6 +58,7 @@ class EngineParts:
     feed: SearchFeed
     journal: Journal
     directory: ExperimentDir
+    search_states: SearchStates
     observers: Observers
 
 
@@ -72,8 +83,11 @@ class Engine:
         self.interrupted = True
         self._parts.inbox.put(ControlReceived(time.time(), Control.INTERRUPT, reason=reason))
 
-    def run(self) -> None:
+    def run(self, resumed: bool = False) -> None:
         """Loop until the experiment is over.
+
+        Args:
+            resumed: The coordinator was brought to where an earlier run ended.
 
         Raises:
             Exception: What ended the experiment early: an error of a callback, the search, storage,
@@ -81,7 +95,8 @@ class Engine:
         """
         parts = self._parts
         parts.observers.start()
-        self._handle([Tick(time.time())])
+        now = time.time()
+        self._handle([Resumed(now), Tick(now)] if resumed else [Tick(now)])
         try:
             while not parts.coordinator.finished:
                 events = parts.inbox.take(_TICK_S)
@@ -100,16 +115,42 @@ class Engine:
     def _handle(self, events: list[Event]) -> None:
         parts = self._parts
         parts.observers.begin_step(parts.coordinator)
-        records: list[bytes] = []
         commands: list[Command] = []
+        saved: SearchSaved | None = None
         for event in events:
-            if not isinstance(event, TRANSIENT):
-                records.append(encode_event(event))
-            commands += parts.coordinator.handle(event)
-        parts.journal.append(records)
+            if isinstance(event, SearchSaved):
+                saved = self._take_state(event) or saved
+            else:
+                commands += parts.coordinator.handle(event)
+        parts.journal.append([encode_event(c.event) for c in commands if isinstance(c, Record)])
+        if saved is not None:
+            self._save_search(saved)
         self._write_errors(events)
         self._carry_out(commands)
         parts.observers.end_step(parts.coordinator)
+
+    def _take_state(self, event: SearchSaved) -> SearchSaved | None:
+        """The state of the search if it is to be saved once the journal is written.
+
+        A state that knows of suggestions which did not become trials is of no use: they would never
+        be made again.
+        """
+        if event.suggested != len(self._parts.coordinator.table):
+            return None
+        if event.suggested:
+            return event
+        # The first one is needed as soon as the journal has a trial.
+        self._save_search(event)
+        return None
+
+    def _save_search(self, event: SearchSaved) -> None:
+        self._parts.search_states.save(SearchState(event.suggested, event.told, event.state))
+
+    def save_search(self) -> None:
+        """Save the state that the search left when it was closed."""
+        for event in self._parts.inbox.rest():
+            if isinstance(event, SearchSaved) and (state := self._take_state(event)) is not None:
+                self._save_search(state)
 
     def _write_errors(self, events: list[Event]) -> None:
         for event in events:

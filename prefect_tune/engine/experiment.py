@@ -15,15 +15,17 @@ from prefect_tune.engine.launcher import AttemptLauncher
 from prefect_tune.engine.naming import TrialMaker
 from prefect_tune.engine.observers import Observers, StepListener
 from prefect_tune.engine.plan import ExperimentPlan
+from prefect_tune.engine.resume import Resumption, resume
 from prefect_tune.engine.search_feed import SearchFeed
 from prefect_tune.engine.signals import Interruption, handle_signals
 from prefect_tune.execution.base import Executor, ExperimentEnv
 from prefect_tune.experiment.trial import Trial
+from prefect_tune.logger.worker import Backlog
 from prefect_tune.reporters import make_reporter
 from prefect_tune.storage.experiment_dir import ExperimentDir
-from prefect_tune.storage.header import journal_header
 from prefect_tune.storage.journal import JOURNAL_FILE, LocalJournal
 from prefect_tune.storage.layout import TrialDirNamer
+from prefect_tune.storage.search_state import SearchStates
 
 _CLOSE_TIMEOUT_S = 10.0
 
@@ -47,8 +49,12 @@ class Experiment:
         self.inbox = Inbox()
         self.interruption = Interruption()
         self._exit = ExitStack()
-        self.directory = ExperimentDir(plan.root, plan.name, plan.experiment_id)
+        self.directory = ExperimentDir(
+            plan.root, plan.name, plan.experiment_id, fresh=not plan.named
+        )
+        plan.name = self.directory.name
         self._exit.callback(self.directory.close)
+        self._resumption: Resumption | None = None
         self.coordinator = Coordinator(
             plan.scheduler,
             plan.stopper,
@@ -70,13 +76,19 @@ class Experiment:
         return self.coordinator.get_trials()
 
     def open(self) -> None:
-        """Open the executor for this experiment.
+        """Read what there is of a resumed experiment, and open the executor.
 
         Raises:
+            InvalidArgument: If a resumed experiment is another one than planned.
+            StorageError: If the journal cannot be used.
             ClusterError: If the cluster cannot run it.
             InsufficientResources: If a trial asks for more than any node has.
         """
         plan = self.plan
+        self._journal = LocalJournal(self.directory.path / JOURNAL_FILE)
+        self._exit.callback(self._journal.close)
+        if plan.resume:
+            self._resumption = resume(plan, self._journal, self.coordinator)
         self._exit.callback(self.executor.close)
         self.executor.open(
             ExperimentEnv(
@@ -105,13 +117,17 @@ class Experiment:
             Exception: What ended the experiment early; everything reported so far is on disk.
         """
         with self._exit:
-            journal = LocalJournal(self.directory.path / JOURNAL_FILE)
-            self._exit.callback(journal.close)
-            journal.append([journal_header(self.plan.experiment_id, self.plan.name, time.time())])
+            resumption = self._resumption or Resumption(self.plan.experiment_id)
+            self._journal.append([self.plan.header(time.time(), resumption.origin).encode()])
             feed = SearchFeed(
-                self.plan.source, self._trial_maker(), self.inbox.put, self.inbox.fail
+                self.plan.source,
+                self._trial_maker(),
+                self.inbox.put,
+                self.inbox.fail,
+                resumption.suggested,
+                resumption.told,
             )
-            observers = self._observers(listeners)
+            observers = self._observers(listeners, resumption.backlog)
             engine = Engine(
                 EngineParts(
                     coordinator=self.coordinator,
@@ -119,8 +135,9 @@ class Experiment:
                     executor=self.executor,
                     launcher=launcher,
                     feed=feed,
-                    journal=journal,
+                    journal=self._journal,
                     directory=self.directory,
+                    search_states=SearchStates(self.directory.path, resumption.origin),
                     observers=observers,
                 ),
                 warn_pending_s=self.plan.settings.warn_insufficient_resources_s,
@@ -129,9 +146,10 @@ class Experiment:
             sigint = not self.plan.settings.disable_sigint_handler
             try:
                 with handle_signals(engine.interrupt, sigint) as self.interruption:
-                    engine.run()
+                    engine.run(resumed=self._resumption is not None)
             finally:
                 feed.close()
+                engine.save_search()
                 launcher.close(_CLOSE_TIMEOUT_S)
                 observers.close(self.coordinator)
 
@@ -150,7 +168,9 @@ class Experiment:
             tune.trial_dirname_creator,
         )
 
-    def _observers(self, listeners: Sequence[StepListener]) -> Observers:
+    def _observers(
+        self, listeners: Sequence[StepListener], backlog: Sequence[Backlog]
+    ) -> Observers:
         plan = self.plan
         total = plan.source.total()
         reporter = make_reporter(
@@ -166,4 +186,4 @@ class Experiment:
             "num_samples": plan.tune.num_samples,
             "total_num_samples": total,
         }
-        return Observers(plan.callbacks, reporter, listeners, info)
+        return Observers(plan.callbacks, reporter, listeners, info, backlog)

@@ -47,3 +47,12 @@ class Inbox:
         except queue.Empty:
             pass
         return events
+
+    def rest(self) -> list[Event]:
+        """What has arrived and was not taken, at the end; errors are left out."""
+        events: list[Event] = []
+        while not self._queue.empty():
+            item = self._queue.get_nowait()
+            if not isinstance(item, Exception):
+                events.append(item)
+        return events

@@ -14,7 +14,7 @@ from prefect_tune.coordinator.commands import Notice, Notify
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.table import TrialTable
 from prefect_tune.experiment.trial import Trial
-from prefect_tune.logger.worker import LoggerThread, LogRecord, split_callbacks
+from prefect_tune.logger.worker import Backlog, LoggerThread, LogRecord, split_callbacks
 from prefect_tune.reporters.base import ProgressReporter
 
 #: Called after each batch of events, with the coordinator; must return at once.
@@ -29,6 +29,7 @@ class Observers:
         reporter: Shows progress to a person; None shows nothing.
         listeners: Called after each batch of events and at the end.
         setup_info: Keyword arguments for `Callback.setup`.
+        backlog: Results that an earlier process has acknowledged but not logged.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Observers:
         reporter: ProgressReporter | None = None,
         listeners: Sequence[StepListener] = (),
         setup_info: dict[str, Any] | None = None,
+        backlog: Sequence[Backlog] = (),
     ) -> None:
         others, loggers = split_callbacks(callbacks)
         self._logging = LoggerThread(loggers)
@@ -46,6 +48,7 @@ class Observers:
         self._reporter = reporter
         self._listeners = list(listeners)
         self._setup_info = setup_info or {}
+        self._backlog = backlog
         self._iteration = 0
 
     def start(self) -> None:
@@ -55,7 +58,8 @@ class Observers:
             TuneError: If a callback or logger raises; names it.
         """
         self._callbacks.setup(**self._setup_info)
-        self._logging.setup(**self._setup_info)
+        self._logging.setup(self._backlog, **self._setup_info)
+        self._backlog = ()
 
     def begin_step(self, coordinator: Coordinator) -> None:
         """Before a batch of events is handled."""

@@ -12,6 +12,7 @@ from prefect_tune.callback import Callback
 from prefect_tune.config import FailureConfig, RunConfig, TuneConfig
 from prefect_tune.coordinator.options import FailFast
 from prefect_tune.engine.request import ExperimentRequest
+from prefect_tune.engine.resume_mode import wants_resume
 from prefect_tune.error import InvalidArgument
 from prefect_tune.logger import default_loggers
 from prefect_tune.registry import get_trainable
@@ -19,10 +20,13 @@ from prefect_tune.resources import Resources
 from prefect_tune.schedulers import FIFOScheduler, TrialScheduler, create_scheduler
 from prefect_tune.search import make_source
 from prefect_tune.search.source import TrialSource
+from prefect_tune.search.wrapper import SearcherWrapper
 from prefect_tune.settings import TuneSettings
 from prefect_tune.stopper import Stopper, make_stopper
 from prefect_tune.storage.experiment_dir import local_root
+from prefect_tune.storage.header import JournalHeader
 from prefect_tune.storage.layout import default_root, experiment_dir_name, safe_name
+from prefect_tune.trainable.fingerprint import code_digest
 from prefect_tune.trainable.function import validate_trainable
 from prefect_tune.trainable.packing import pack_trainable
 from prefect_tune.trainable.source import TrainableSource
@@ -36,6 +40,7 @@ class ExperimentPlan:
     Attributes:
         experiment_id: Unique id of this run.
         name: Name of the experiment and its directory.
+        named: False if the name was made up, and may still change to one that is free.
         root: Where the experiment directory lies.
         trainable: The packed trainable.
         source: The search.
@@ -52,10 +57,13 @@ class ExperimentPlan:
         tune: The user's `TuneConfig`.
         run: The user's `RunConfig`.
         settings: The settings in force.
+        code: Digest of the trainable's source, "" if unknown.
+        resume: True if an interrupted experiment is to go on.
     """
 
     experiment_id: str
     name: str
+    named: bool
     root: str
     trainable: TrainableSource
     source: TrialSource
@@ -72,6 +80,26 @@ class ExperimentPlan:
     tune: TuneConfig
     run: RunConfig
     settings: TuneSettings
+    code: str = ""
+    resume: bool = False
+
+    def header(self, time: float, origin: str) -> JournalHeader:
+        """The journal's header for this run.
+
+        Args:
+            time: Seconds since the epoch.
+            origin: Id of the run that is resumed, or of this one.
+        """
+        return JournalHeader(
+            experiment_id=self.experiment_id,
+            origin=origin,
+            name=self.name,
+            time=time,
+            trainable=self.trainable.name,
+            code=self.code,
+            search=_search_name(self.source),
+            scheduler=type(self.scheduler).__name__,
+        )
 
     @property
     def orchestrate(self) -> bool:
@@ -124,16 +152,14 @@ def make_plan(request: ExperimentRequest, settings: TuneSettings) -> ExperimentP
         raise error.renamed("param_space", request.space_argument) from error
     stopper = make_stopper(run.stop, tune.time_budget_s)
     metrics = _metrics(tune.metric, scheduler, tune.search_alg)
+    undated = registered is not None or settings.disable_dated_subdir
+    name = _experiment_name(run.name, trainable.name, undated)
+    root = str(local_root(run.storage_path or run.local_dir or default_root(settings.result_dir)))
     return ExperimentPlan(
         experiment_id=uuid.uuid4().hex,
-        name=_experiment_name(
-            run.name,
-            trainable.name,
-            dated=registered is None and not settings.disable_dated_subdir,
-        ),
-        root=str(
-            local_root(run.storage_path or run.local_dir or default_root(settings.result_dir))
-        ),
+        name=name,
+        named=run.name is not None or undated,
+        root=root,
         trainable=trainable,
         source=source,
         search_alg=tune.search_alg,
@@ -149,7 +175,17 @@ def make_plan(request: ExperimentRequest, settings: TuneSettings) -> ExperimentP
         tune=tune,
         run=run,
         settings=settings,
+        code=code_digest(request.trainable),
+        resume=wants_resume(request.resume, root, name),
     )
+
+
+def _search_name(source: TrialSource) -> str:
+    """Which algorithm makes the suggestions, whatever limits or repeats them."""
+    searcher = getattr(source, "searcher", None)
+    while isinstance(searcher, SearcherWrapper):
+        searcher = searcher.searcher
+    return "random and grid search" if searcher is None else type(searcher).__name__
 
 
 def _resources(request: ExperimentRequest) -> Resources | None:
@@ -194,9 +230,9 @@ def _make_scheduler(tune: TuneConfig) -> TrialScheduler:
     return scheduler
 
 
-def _experiment_name(name: str | None, trainable: str, *, dated: bool) -> str:
+def _experiment_name(name: str | None, trainable: str, undated: bool) -> str:
     if name is None:
-        return experiment_dir_name(trainable, time.time()) if dated else safe_name(trainable)
+        return safe_name(trainable) if undated else experiment_dir_name(trainable, time.time())
     if not isinstance(name, str) or not name or "/" in name or name in (".", ".."):
         raise InvalidArgument(
             "name", f"got {name!r}.", "It names a directory: a non-empty string without '/'."

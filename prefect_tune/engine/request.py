@@ -19,6 +19,7 @@ class ExperimentRequest:
         run_config: How it runs.
         resources_per_trial: As the user wrote them; None is one CPU.
         space_argument: What the user's call names the space, for error messages.
+        resume: As the user wrote it: whether to go on with an interrupted experiment.
     """
 
     trainable: Any
@@ -27,3 +28,8 @@ class ExperimentRequest:
     run_config: RunConfig = field(default_factory=RunConfig)
     resources_per_trial: Any = None
     space_argument: str = "param_space"
+    resume: Any = None
+
+    def resume_call(self, name: str, root: str) -> str:
+        """The call that goes on with the experiment, for people."""
+        return f"tune.run(..., name={name!r}, storage_path={root!r}, resume=True)"

@@ -6,18 +6,25 @@ the other, so that a slow `suggest` never holds up reports.
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from prefect_tune.coordinator.commands import AskSearch, TellSearch
-from prefect_tune.coordinator.events import Event, SearchIdle, TrialSuggested
+from prefect_tune.coordinator.events import Event, SearchIdle, SearchSaved, TrialSuggested
 from prefect_tune.error import TuneError
 from prefect_tune.search.source import FINISHED, Suggestion, TrialSource
 
 #: Makes the event for a suggestion: resources, names and directory are looked up on the way.
 MakeTrial = Callable[[Suggestion, float], TrialSuggested]
+
+_logger = logging.getLogger(__name__)
+#: Saving the search may take this share of the time, and happens at most this often.
+_SAVE_SHARE = 0.05
+_SAVE_EVERY_S = 10.0
 
 
 class SearchFeed:
@@ -28,6 +35,8 @@ class SearchFeed:
         make_trial: Completes a suggestion to a `TrialSuggested`.
         emit: Takes the resulting events.
         fail: Takes the exception if the search raises; nothing is asked afterwards.
+        suggested: How many trials of this experiment the search has suggested before.
+        told: How much it has been told before.
     """
 
     def __init__(
@@ -36,11 +45,17 @@ class SearchFeed:
         make_trial: MakeTrial,
         emit: Callable[[Event], None],
         fail: Callable[[Exception], None],
+        suggested: int = 0,
+        told: int = 0,
     ) -> None:
         self._source = source
         self._make_trial = make_trial
         self._emit = emit
         self._fail = fail
+        self._suggested = suggested
+        self._told = told
+        self._can_save = True
+        self._next_save = 0.0
         self._todo: queue.SimpleQueue[AskSearch | TellSearch | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="tune-search", daemon=True)
 
@@ -53,36 +68,75 @@ class SearchFeed:
         self._todo.put(command)
 
     def close(self, timeout: float = 5.0) -> None:
-        """Let queued commands finish and end the thread; a search that hangs is left behind."""
+        """Let queued commands finish, save, and end the thread; a hanging search is left behind."""
         self._todo.put(None)
         if self._thread.is_alive():
             self._thread.join(timeout)
 
     def _run(self) -> None:
+        if self._suggested == 0:
+            self.save()  # all that is needed to ask for the same suggestions once more
         while (command := self._todo.get()) is not None:
             try:
-                if isinstance(command, AskSearch):
-                    self._ask(command.count)
-                else:
-                    self._tell(command)
+                self.carry_out(command)
             except Exception as error:
                 self._fail(_named(self._source, error))
                 return
+            if time.monotonic() >= self._next_save:
+                self.save()
+        self.save()
+
+    def carry_out(self, command: AskSearch | TellSearch) -> None:
+        """Ask or tell the search, now and in this thread.
+
+        Raises:
+            Exception: Whatever the search raises.
+        """
+        if isinstance(command, AskSearch):
+            self._ask(command.count)
+        else:
+            tell(self._source, command)
+            self._told += 1
+
+    def save(self) -> None:
+        """Emit the state of the search; one that cannot be saved is warned about, once."""
+        if not self._can_save:
+            return
+        begin = time.monotonic()
+        try:
+            state = self._source.save_state()
+        except Exception as error:
+            self._can_save = False
+            _logger.warning(
+                "The state of the search %r cannot be saved (%s: %s). A resumed experiment repeats "
+                "no trial, but the search may have forgotten what it has learnt.",
+                self._source,
+                type(error).__name__,
+                error,
+            )
+            return
+        self._emit(SearchSaved(time.time(), self._suggested, self._told, state))
+        now = time.monotonic()
+        self._next_save = now + max(_SAVE_EVERY_S, (now - begin) / _SAVE_SHARE)
 
     def _ask(self, count: int) -> None:
         for _ in range(count):
             suggestion = self._source.next()
             if isinstance(suggestion, Suggestion):
-                self._emit(self._make_trial(suggestion, time.time()))
+                event = self._make_trial(suggestion, time.time())
+                self._suggested += 1
+                self._emit(replace(event, told=self._told))
             else:
                 self._emit(SearchIdle(time.time(), finished=suggestion is FINISHED))
                 return
 
-    def _tell(self, command: TellSearch) -> None:
-        if command.complete:
-            self._source.on_trial_complete(command.trial_id, command.result, command.error)
-        elif command.result is not None:
-            self._source.on_trial_result(command.trial_id, command.result)
+
+def tell(source: TrialSource, command: TellSearch) -> None:
+    """Give a source what a command holds."""
+    if command.complete:
+        source.on_trial_complete(command.trial_id, command.result, command.error)
+    elif command.result is not None:
+        source.on_trial_result(command.trial_id, command.result)
 
 
 def _named(source: TrialSource, error: Exception) -> Exception:

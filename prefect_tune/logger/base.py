@@ -56,6 +56,17 @@ class LoggerCallback(Callback):
         for result in results:
             self.log_trial_result(iteration, trial, dict(result))
 
+    def count_results(self, trial: Trial) -> int | None:
+        """How many results of a trial have been written by earlier processes.
+
+        Asked when an interrupted experiment is resumed, before anything is logged: results that got
+        lost with the process are then logged again.
+
+        Returns:
+            The number; None, the default, to be given no results of the past.
+        """
+        return None
+
     def flush(self) -> None:
         """Write out what is buffered; called about once a second and at the end."""
 

@@ -109,6 +109,19 @@ class CSVLoggerCallback(LoggerCallback):
             if table.grown:
                 _widen(table)
 
+    def count_results(self, trial: Trial) -> int | None:
+        """Whole rows of the trial's file."""
+        path = os.path.join(trial.logdir, PROGRESS_FILE)
+        drop_torn_line(path)
+        try:
+            with open(path, newline="", encoding="utf-8") as file:
+                text = file.read()
+        except FileNotFoundError:
+            return 0
+        # Texts in quotes may hold line breaks.
+        rows = sum(1 for _ in csv.reader(io.StringIO(text))) if '"' in text else text.count("\n")
+        return max(0, rows - 1)
+
     def flush(self) -> None:
         """Write what is buffered, with all columns in the header."""
         self._files.flush()

@@ -88,6 +88,14 @@ class JsonLoggerCallback(LoggerCallback):
         if opened is not None:
             self._files.close(opened.path)
 
+    def count_results(self, trial: Trial) -> int | None:
+        """Whole lines of the trial's file."""
+        try:
+            with open(os.path.join(trial.logdir, RESULT_FILE), "rb") as file:
+                return file.read().count(b"\n")
+        except FileNotFoundError:
+            return 0
+
     def flush(self) -> None:
         """Write what is buffered."""
         self._files.flush()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from prefect_tune.callback import Callback, callback_error, overrides
@@ -13,11 +14,32 @@ from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.base import LoggerCallback
 from prefect_tune.logger.lane import Batch, HookCall, Lane, LogRecord
 
-__all__ = ["LogRecord", "LoggerThread", "split_callbacks"]
+__all__ = ["Backlog", "LogRecord", "LoggerThread", "split_callbacks"]
 
 log = logging.getLogger(__name__)
 
 _MAX_PENDING = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Results of one trial that one logger has not got."""
+
+    logger: LoggerCallback
+    trial: Trial
+    results: list[dict[str, Any]] = field(default_factory=list)
+
+    def write(self) -> None:
+        """Log them.
+
+        Raises:
+            TuneError: If the logger raises; names it.
+        """
+        try:
+            self.logger.log_trial_results(0, self.trial, self.results)
+            self.logger.log_trial_end(self.trial)
+        except Exception as error:
+            raise callback_error(self.logger, "log_trial_results", error) from error
 
 
 class LoggerThread:
@@ -40,10 +62,11 @@ class LoggerThread:
         self._lanes: list[Lane] = []
         self._closed = False
 
-    def setup(self, **info: Any) -> None:
-        """Call `setup` of all loggers, in the calling thread, and start.
+    def setup(self, backlog: Sequence[Backlog] = (), /, **info: Any) -> None:
+        """Call `setup` of all loggers, in the calling thread, log what is overdue, and start.
 
         Args:
+            backlog: Results of an earlier process that did not get to a logger.
             info: As for `Callback.setup`.
 
         Raises:
@@ -54,6 +77,8 @@ class LoggerThread:
                 logger.setup(**info)
             except Exception as error:
                 raise callback_error(logger, "setup", error) from error
+        for overdue in backlog:
+            overdue.write()
         together = [logger for logger in self._loggers if not logger.own_thread]
         if together:
             self._lanes.append(Lane(together, self._max_pending, lossy=False))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from prefect_tune.error import ExperimentLocked, InvalidArgument, StorageError
 from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.storage.journal import JOURNAL_FILE
 
 #: Holds the id of the run that uses the directory: a node that finds the same id shares the disk.
 MARKER_FILE = ".prefect_tune_experiment"
@@ -22,17 +23,27 @@ class ExperimentDir:
         root: Where experiment directories lie; created if missing.
         name: Name of the experiment.
         experiment_id: Unique id of this run.
+        fresh: Take no directory that is there already: a number is added to the name then.
+
+    Attributes:
+        name: The name it got.
+        path: The directory.
 
     Raises:
         InvalidArgument: If `root` cannot be a directory that is written to.
         ExperimentLocked: If another live process runs an experiment in the same directory.
     """
 
-    def __init__(self, root: str | Path, name: str, experiment_id: str) -> None:
+    def __init__(
+        self, root: str | Path, name: str, experiment_id: str, *, fresh: bool = False
+    ) -> None:
         self.root = local_root(root)
         self.name = name
         self.path = self.root / name
         try:
+            if fresh:
+                self.path = _make_fresh(self.path)
+                self.name = self.path.name
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(self.path / LOCK_FILE)
             (self.path / MARKER_FILE).write_text(experiment_id)
@@ -74,6 +85,26 @@ class ExperimentDir:
     def close(self) -> None:
         """Release the lock."""
         os.close(self._lock)
+
+
+def can_resume(path: Path) -> bool:
+    """True if a directory holds the journal of an experiment."""
+    try:
+        return (path / JOURNAL_FILE).stat().st_size > 0
+    except OSError:
+        return False
+
+
+def _make_fresh(path: Path) -> Path:
+    """Make the directory, or `path_2`, `path_3` ... if others have made those before."""
+    fresh, number = path, 1
+    while True:
+        try:
+            fresh.mkdir(parents=True)
+            return fresh
+        except FileExistsError:
+            number += 1
+            fresh = path.with_name(f"{path.name}_{number}")
 
 
 def local_root(root: str | Path) -> Path:

@@ -8,6 +8,7 @@ that is cut off or damaged ends what can be read; everything before it is good.
 from __future__ import annotations
 
 import os
+import shutil
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -100,6 +101,40 @@ class LocalJournal:
                 offset += len(line)
                 if number >= from_:
                     yield line[9:-1]
+
+    def cut_damage(self) -> Path | None:
+        """Cut off what the last `read` could not read, so that new records follow good ones.
+
+        Returns:
+            The file in which it is kept, beside the journal; None if there was no damage.
+
+        Raises:
+            StorageError: If it cannot be kept; the journal is then left as it is.
+        """
+        if self.damage is None:
+            return None
+        try:
+            kept = self._keep(self.damage.offset)
+            os.ftruncate(self._fd, self.damage.offset)
+        except OSError as error:
+            raise StorageError(f"cannot repair the journal {self.path}: {error}") from error
+        self.damage = None
+        return kept
+
+    def _keep(self, offset: int) -> Path:
+        number = 1
+        while True:
+            kept = self.path.with_name(f"{self.path.name}.damaged-{number}")
+            try:
+                with open(kept, "xb") as target, open(self.path, "rb") as source:
+                    source.seek(offset)
+                    shutil.copyfileobj(source, target)
+                    target.flush()
+                    os.fsync(target.fileno())
+            except FileExistsError:
+                number += 1
+            else:
+                return kept
 
     def close(self) -> None:
         """See `Journal.close`."""

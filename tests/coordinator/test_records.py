@@ -1,7 +1,9 @@
 """Events survive the journal."""
 
 import math
+import threading
 
+import numpy as np
 import orjson
 import pytest
 from hypothesis import given
@@ -9,13 +11,16 @@ from hypothesis import strategies as st
 
 from prefect_tune.coordinator.events import (
     AttemptEnded,
+    AttemptLaunched,
     AttemptStarted,
     CapacityChanged,
     Control,
     ControlReceived,
+    Fate,
     Node,
     Outcome,
     ResultReported,
+    Resumed,
     SearchIdle,
     Tick,
     TrialSuggested,
@@ -54,6 +59,7 @@ events = st.one_of(
         resources=st.just(Resources.parse({"cpu": 0.5, "gpu": 2})),
         relative_logdir=st.text(),
         custom_name=st.none() | st.text(),
+        told=st.integers(0, 10**6),
     ),
     st.builds(SearchIdle, time=times, finished=st.booleans()),
     st.builds(
@@ -74,6 +80,7 @@ events = st.one_of(
         first_seq=st.integers(1, 10**6),
         results=st.lists(configs, min_size=1, max_size=3).map(tuple),
         awaiting=st.booleans(),
+        stop=st.booleans(),
     ),
     st.builds(
         AttemptEnded,
@@ -82,7 +89,10 @@ events = st.one_of(
         attempt=st.integers(1, 9),
         outcome=st.sampled_from(Outcome),
         error=errors,
+        fate=st.none() | st.sampled_from(Fate),
     ),
+    st.builds(AttemptLaunched, time=times, trial_id=st.text(), attempt=st.integers(1, 9)),
+    st.builds(Resumed, time=times),
     st.builds(
         ControlReceived,
         time=times,
@@ -125,11 +135,21 @@ def test_numbers_that_json_does_not_know_are_kept(lines):
     assert back.results[0]["best"] == -math.inf
 
 
-def test_objects_in_a_config_are_written_by_their_repr():
-    event = TrialSuggested(1.0, "t", {"fn": {1, 2}}, {}, "", Resources())
+@pytest.mark.parametrize("value", [{1, 2}, (1, 2), 2**70, np.float64(0.1), {1: "a"}, math.sqrt])
+def test_a_config_comes_back_as_exactly_what_it_was(value):
+    event = TrialSuggested(1.0, "t", {"x": value}, {"x": value}, "", Resources())
     back = decode_event(encode_event(event))
     assert isinstance(back, TrialSuggested)
-    assert back.config == {"fn": "{1, 2}"}
+    assert type(back.config["x"]) is type(value)
+    assert (back.config, back.resolved) == (event.config, event.resolved)
+
+
+def test_a_config_that_cannot_be_pickled_is_written_by_its_repr():
+    lock = threading.Lock()
+    event = TrialSuggested(1.0, "t", {"x": lock}, {}, "", Resources())
+    back = decode_event(encode_event(event))
+    assert isinstance(back, TrialSuggested)
+    assert back.config == {"x": repr(lock)}
 
 
 def test_another_text_is_refused():

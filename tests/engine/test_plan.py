@@ -38,3 +38,20 @@ def test_with_several_objectives_no_trial_is_the_best(config, one):
         train, {"x": tune.uniform(0, 1)}, tune_config=tune.TuneConfig(**config)
     )
     assert make_plan(request, TuneSettings()).one_objective is one
+
+
+@pytest.mark.parametrize(
+    ("trainable", "settings", "name", "named"),
+    [
+        (train, {}, "mine", True),
+        (train, {}, None, False),
+        (train, {"disable_dated_subdir": True}, None, True),
+        ("registered", {}, None, True),
+    ],
+)
+def test_only_a_dated_name_may_change(monkeypatch, trainable, settings, name, named):
+    monkeypatch.setattr("prefect_tune.registry._trainables", {"registered": train})
+    request = ExperimentRequest(trainable, run_config=tune.RunConfig(name=name))
+    plan = make_plan(request, TuneSettings(**settings))
+    assert plan.named is named
+    assert plan.name.startswith("train_20") is not named

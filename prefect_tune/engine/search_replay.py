@@ -1,0 +1,112 @@
+"""Brings a search back to where it was.
+
+The journal says what was suggested and, with each suggestion, how much the search had been told
+before. So a search whose randomness is part of its state is in the same state again once it has
+been asked and told the same things in the same order, from any state that was saved on the way.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from prefect_tune.coordinator.commands import TellSearch
+from prefect_tune.coordinator.events import TrialSuggested
+from prefect_tune.engine.search_feed import tell
+from prefect_tune.error import TuneError
+from prefect_tune.search.source import FINISHED, Suggestion, TrialSource
+from prefect_tune.search.variant_source import VariantSource
+from prefect_tune.storage.search_state import SearchState
+
+_logger = logging.getLogger(__name__)
+
+
+class SearchReplay:
+    """Asks and tells a search what it was asked and told before.
+
+    Args:
+        source: The search, new, with the arguments of the interrupted run.
+        state: A saved state to start from; None starts from the beginning.
+
+    Attributes:
+        suggested: How many suggestions there were.
+        told: How much the search was told.
+    """
+
+    def __init__(self, source: TrialSource, state: SearchState | None) -> None:
+        self._source = source
+        self._state = SearchState(0, 0, b"") if state is None else state
+        self._tells: deque[TellSearch] = deque()
+        self._differing = 0
+        self._finished = False
+        self.suggested = 0
+        self.told = 0
+        if state is not None:
+            source.restore_state(state.state)
+
+    def tell(self, command: TellSearch) -> None:
+        """The search was told this, at the latest when it was asked the next time."""
+        self._tells.append(command)
+
+    def suggest(self, event: TrialSuggested) -> None:
+        """The search suggested this.
+
+        Raises:
+            TuneError: If it now suggests nothing, so that its arguments must be other ones.
+        """
+        self._tell_until(event.told)
+        self.suggested += 1
+        if self.suggested <= self._state.suggested or self._finished:
+            return
+        answer = self._source.next()
+        if answer is FINISHED:
+            self._finished = True
+        elif isinstance(answer, Suggestion):
+            self._compare(answer, event)
+        else:
+            raise TuneError(
+                f"The search {self._source!r} suggests nothing where it had suggested trial "
+                f"{event.trial_id}. Resume with the search arguments of the interrupted run "
+                "(param_space or config, search_alg, max_concurrent_trials, num_samples)."
+            )
+
+    def finish(self) -> None:
+        """Tell the rest."""
+        self._tell_until(self.told + len(self._tells))
+        if self._differing:
+            _logger.warning(
+                "%d trials of the interrupted run differ from what the search %r suggests when it "
+                "is asked again: it has not learnt from them. They keep their configurations.",
+                self._differing,
+                self._source,
+            )
+
+    def _tell_until(self, count: int) -> None:
+        while self._tells and self.told < count:
+            command = self._tells.popleft()
+            self.told += 1
+            if self.told > self._state.told:
+                tell(self._source, command)
+
+    def _compare(self, answer: Suggestion, event: TrialSuggested) -> None:
+        same_id = answer.trial_id == event.trial_id
+        if same_id and _alike(answer.config, event.config):
+            return
+        self._differing += 1
+        # What ran is not what the search has in mind; it must not learn from its result. Random and
+        # grid search learn nothing anyway and go on counting the trial as unfinished.
+        if not (same_id and isinstance(self._source, VariantSource)):
+            self._source.on_trial_complete(answer.trial_id, None, error=True)
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """True if two configurations look the same; objects need only be of one type."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_alike(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        return len(one) == len(other) and all(map(_alike, one, other))
+    if isinstance(one, (str, int, float, bool, type(None))):
+        return bool(one == other) or (one != one and other != other)
+    return type(one).__qualname__ == type(other).__qualname__

@@ -1,0 +1,87 @@
+"""Saved states of a search: they shorten, and for some searches make possible, its replay."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+
+from prefect_tune.error import StorageError
+
+_START = "search_start.state"
+_LATEST = "search_latest.state"
+
+
+@dataclass(frozen=True, slots=True)
+class SearchState:
+    """The state of a search at one point of an experiment.
+
+    Attributes:
+        suggested: How many suggestions it had made.
+        told: How much it had been told.
+        state: What `TrialSource.save_state` returned.
+    """
+
+    suggested: int
+    told: int
+    state: bytes = field(repr=False)
+
+
+class SearchStates:
+    """The states of one run: the one before the first suggestion, and the latest.
+
+    The first one is kept because a journal that was cut may know less than the latest state.
+
+    Args:
+        directory: The experiment directory.
+        origin: Id of the run; the states of another one are not looked at.
+    """
+
+    def __init__(self, directory: Path, origin: str) -> None:
+        self._directory = directory
+        self._origin = origin
+
+    def save(self, state: SearchState) -> None:
+        """Write a state; a reader sees the one before or this one, whole.
+
+        Raises:
+            StorageError: If it cannot be written.
+        """
+        head = orjson.dumps(
+            {
+                "origin": self._origin,
+                "suggested": state.suggested,
+                "told": state.told,
+                "crc": zlib.crc32(state.state),
+            }
+        )
+        path = self._directory / (_LATEST if state.suggested or state.told else _START)
+        temporary = path.with_name(f".{path.name}.tmp")
+        try:
+            temporary.write_bytes(head + b"\n" + state.state)
+            os.replace(temporary, path)
+        except OSError as error:
+            raise StorageError(f"cannot write the state of the search {path}: {error}") from error
+
+    def load(self) -> SearchState | None:
+        """The newest state of this run, if there is one."""
+        latest = self._read(self._directory / _LATEST)
+        return self._read(self._directory / _START) if latest is None else latest
+
+    def forget_latest(self) -> None:
+        """Drop the latest state: the journal has lost what it was saved behind."""
+        (self._directory / _LATEST).unlink(missing_ok=True)
+
+    def _read(self, path: Path) -> SearchState | None:
+        """The state in a file; None if it is missing, damaged or of another run."""
+        try:
+            head, _, state = path.read_bytes().partition(b"\n")
+            facts = orjson.loads(head)
+        except (OSError, orjson.JSONDecodeError):
+            return None
+        if facts.get("origin") != self._origin or facts.get("crc") != zlib.crc32(state):
+            return None
+        return SearchState(facts["suggested"], facts["told"], state)

@@ -17,6 +17,16 @@ def test_two_sweeps_with_one_name_do_not_mix(tmp_path):
     ExperimentDir(tmp_path, "sweep", "id2").close()
 
 
+def test_a_made_up_name_gives_way_to_what_is_there(tmp_path):
+    names = []
+    for _ in range(3):
+        directory = ExperimentDir(tmp_path / "new", "sweep", "id", fresh=True)
+        names.append(directory.name)
+        assert directory.path == tmp_path / "new" / directory.name
+        directory.close()
+    assert names == ["sweep", "sweep_2", "sweep_3"]
+
+
 def test_home_is_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     directory = ExperimentDir("~/results", "sweep", "id")

@@ -9,7 +9,6 @@ follows Ray Tune 2.0.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from prefect_tune.coordinator.commands import (
@@ -19,7 +18,6 @@ from prefect_tune.coordinator.commands import (
     Decide,
     Finish,
     Kill,
-    Launch,
     Notice,
     Notify,
     TellSearch,
@@ -33,23 +31,24 @@ from prefect_tune.coordinator.events import (
     ControlReceived,
     Event,
     Fate,
-    Outcome,
     ResultReported,
     Resumed,
     SearchIdle,
     Tick,
     TrialSuggested,
 )
-from prefect_tune.coordinator.failure import original_exception
+from prefect_tune.coordinator.conversion import launch_of, new_trial
+from prefect_tune.coordinator.failure import fate_of, original_exception
 from prefect_tune.coordinator.flatten import flatten
-from prefect_tune.coordinator.metrics import check_metrics
+from prefect_tune.coordinator.judge import Judge
 from prefect_tune.coordinator.options import CoordinatorOptions, FailFast
-from prefect_tune.coordinator.placement import Placer, Slot
+from prefect_tune.coordinator.placement import Placer, Slot, explain_waiting
 from prefect_tune.coordinator.recorder import Recorder
+from prefect_tune.coordinator.search_turns import SearchTurns
 from prefect_tune.coordinator.table import LiveTrial, TrialTable
 from prefect_tune.error import TuneError
 from prefect_tune.experiment.attempt_error import AttemptError
-from prefect_tune.experiment.decision import NEVER, Action
+from prefect_tune.experiment.decision import NEVER, Action, RunUntil
 from prefect_tune.experiment.trial import (
     ERROR,
     PAUSED,
@@ -91,13 +90,12 @@ class Coordinator:
         self.search_alg = search_alg
         self.finished = False
         self.stopping = ""
-        self._search_finished = False
-        self._search_idle = False
-        self._asked = 0
+        self._turns = SearchTurns(self._options.lookahead)
         self._now = 0.0
         self._choose = False
         self._out: list[Command] = []
         self._replaying = False
+        self._judge = Judge(self._options.metrics, stopper, scheduler)
         self._recorder = Recorder(lambda record: self._out.append(record))
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
             CapacityChanged: self._on_capacity,
@@ -141,8 +139,7 @@ class Coordinator:
                 self._launch_what_fits()
             self._ask_search()
         if self.table.running == 0 and (
-            self.stopping
-            or (self._search_finished and self._asked == 0 and not self.table.waiting())
+            self.stopping or (self._turns.is_over and not self.table.waiting())
         ):
             self._finish()
 
@@ -153,35 +150,20 @@ class Coordinator:
     # -- search -----------------------------------------------------------------------------------
 
     def _ask_search(self) -> None:
-        if self._search_finished or self._search_idle:
-            return
-        wanted = self._options.lookahead - self.table.count_pending() - self._asked
+        wanted = self._turns.ask(self.table.count_pending())
         if wanted > 0:
-            self._asked += wanted
             self._out.append(AskSearch(wanted))
 
     def _on_search_idle(self, event: SearchIdle) -> None:
-        self._asked = 0
-        self._search_idle = True
-        self._search_finished = self._search_finished or event.finished
+        self._turns.pass_by(event.finished)
 
     def _on_suggested(self, event: TrialSuggested) -> None:
-        self._asked = max(0, self._asked - 1)
+        self._turns.answered()
         if self.stopping:
             # Without a record: when the experiment is resumed, the search suggests it again.
             return
         self._recorder.record(event)
-        trial = Trial(
-            event.trial_id,
-            event.config,
-            trainable_name=self._options.trainable_name,
-            evaluated_params=event.resolved,
-            experiment_tag=event.experiment_tag,
-            resources=event.resources,
-            relative_logdir=event.relative_logdir,
-            local_experiment_dir=self._options.local_experiment_dir,
-            custom_name=event.custom_name,
-        )
+        trial = new_trial(event, self._options)
         self.table.add(trial)
         self._scheduler.on_trial_add(self, trial)
         self._choose = True
@@ -220,22 +202,9 @@ class Coordinator:
         self.table.running += 1
         self._recorder.record(AttemptLaunched(self._now, trial.trial_id, trial.attempt))
         self._notify(Notice.TRIAL_RESTORE if resumed else Notice.TRIAL_START, trial)
-        self._out.append(
-            Launch(
-                trial_id=trial.trial_id,
-                attempt=trial.attempt,
-                name=str(trial),
-                config=trial.config,
-                node=slot.node,
-                resources=trial.resources,
-                devices=slot.devices,
-                run_until=self._run_until(trial),
-                iteration=0,
-                checkpoint=trial.checkpoint,
-            )
-        )
+        self._out.append(launch_of(trial, slot, self._run_until(trial)))
 
-    def _run_until(self, trial: Trial) -> Any:
+    def _run_until(self, trial: Trial) -> RunUntil:
         return self._scheduler.run_until(trial) | self._stopper.run_until(trial.trial_id)
 
     def _on_launched(self, event: AttemptLaunched) -> None:
@@ -279,19 +248,7 @@ class Coordinator:
                 break
             taken.append(index)
         if taken:
-            self._record_results(event, taken[0], taken[-1] + 1, live.completed)
-
-    def _record_results(self, event: ResultReported, begin: int, end: int, stop: bool) -> None:
-        """Write down the results that count, and no others."""
-        self._recorder.record(
-            replace(
-                event,
-                first_seq=event.first_seq + begin,
-                results=event.results[begin:end],
-                lines=event.lines[begin:end],
-                stop=stop,
-            )
-        )
+            self._recorder.results(event, taken[0], taken[-1] + 1, live.completed)
 
     def _on_result(
         self,
@@ -305,7 +262,7 @@ class Coordinator:
         trial = live.trial
         flat = flatten(result)
         try:
-            action, reason = self._judge(trial, result, flat)
+            action, reason = self._judge(self, trial, result, flat)
         except TuneError as error:
             if not self._replaying:
                 self._abort(error)
@@ -328,20 +285,6 @@ class Coordinator:
         self._see_whether_to_stop()
         return True
 
-    def _judge(
-        self, trial: Trial, result: dict[str, Any], flat: dict[str, Any]
-    ) -> tuple[Action, str]:
-        """What stopper and scheduler say about a result, and why."""
-        check_metrics(flat, self._options.metrics, trial)
-        # Stopping functions may look metrics up either way, nested or flat.
-        both = result if flat is result else {**result, **flat}
-        if self._stopper(trial.trial_id, both) or flat.get("done") is True:
-            return Action.STOP, "a stopping criterion was met"
-        answer = self._scheduler.on_trial_result(self, trial, flat)
-        # NOOP: the scheduler has dealt with the trial itself; it goes on meanwhile.
-        action = Action(answer) if answer in Action.__members__ else Action.CONTINUE
-        return action, f"stopped by {type(self._scheduler).__name__}"
-
     def _decide(self, live: LiveTrial, seq: int, action: Action) -> None:
         trial, slot = live.trial, live.slot
         if slot is None:
@@ -362,7 +305,7 @@ class Coordinator:
         self, trial: Trial, flat: dict[str, Any] | None, error: bool = False
     ) -> None:
         self._out.append(TellSearch(trial.trial_id, flat, complete=True, error=error))
-        self._search_idle = self._search_finished
+        self._turns.retry()
 
     # -- ends of attempts -------------------------------------------------------------------------
 
@@ -370,8 +313,8 @@ class Coordinator:
         live = self._current(event.trial_id, event.attempt)
         if live is None or live.slot is None:
             return
-        fate = event.fate or self._fate(live, event.outcome)
-        self._recorder.record(replace(event, fate=fate))
+        fate = event.fate or fate_of(live, event.outcome, self._may_retry(live.trial))
+        self._recorder.end(event, fate)
         self._free(live)
         trial = live.trial
         match fate:
@@ -388,19 +331,9 @@ class Coordinator:
                 trial.error = event.error or AttemptError("lost", "it ended without a word")
                 self._on_failure(live, fate)
 
-    def _fate(self, live: LiveTrial, outcome: Outcome) -> Fate:
-        """What is to become of a trial whose attempt has ended."""
-        if outcome is Outcome.FINISHED or live.completed:
-            return Fate.TERMINATED
-        if live.interrupted:
-            return Fate.INTERRUPTED
-        if outcome is Outcome.PAUSED:
-            return Fate.PAUSED
-        if outcome is Outcome.STOPPED:
-            return Fate.TERMINATED
+    def _may_retry(self, trial: Trial) -> bool:
         allowed = self._options.max_failures
-        retry = allowed < 0 or live.trial.num_failures < allowed
-        return Fate.RETRIED if retry and not self.stopping else Fate.FAILED
+        return not self.stopping and (allowed < 0 or trial.num_failures < allowed)
 
     def _free(self, live: LiveTrial) -> None:
         """Give back what a running attempt held."""
@@ -487,7 +420,7 @@ class Coordinator:
         """Queue what was running once more; what was told to stop has ended."""
         self._recorder.record(event)
         # An experiment may be extended: the search is asked again even if it had come to its end.
-        self._search_finished = self._search_idle = False
+        self._turns = SearchTurns(self._options.lookahead)
         self._stopper.on_resume(event.time)
         for live in self.table.lives():
             if live.slot is None and not live.interrupted:
@@ -517,7 +450,7 @@ class Coordinator:
         self._stopper.on_time(event.time)
         self._see_whether_to_stop()
         # A search that had nothing to suggest is asked again now and then.
-        self._search_idle = self._search_finished
+        self._turns.retry()
         self._choose = True
 
     # -- what schedulers see (ControllerView) -----------------------------------------------------
@@ -560,13 +493,9 @@ class Coordinator:
 
     def waiting_for(self) -> str:
         """Why nothing runs although trials wait; "" if something runs or nothing waits."""
-        waiting = self.table.waiting()
-        if self.table.running or not waiting or self.stopping:
+        if self.table.running or self.stopping:
             return ""
-        trial = waiting[0]
-        if not self.placer.could_ever_fit(trial.resources):
-            return f"{trial} needs {trial.resources}, which no node has: {self.placer.describe()}"
-        return f"{trial} waits for {trial.resources}: {self.placer.describe()}"
+        return explain_waiting(self.table.waiting(), self.placer)
 
     def _notify(self, notice: Notice, trial: Trial) -> None:
         self._out.append(Notify(notice, trial.trial_id))

@@ -7,10 +7,11 @@ milli-units.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from prefect_tune.coordinator.events import Node
+from prefect_tune.experiment.trial import Trial
 from prefect_tune.resources import CPU, GPU, MILLI, Resources
 
 
@@ -152,3 +153,13 @@ class Placer:
             + " free"
             for address, state in self._nodes.items()
         )
+
+
+def explain_waiting(waiting: Sequence[Trial], placer: Placer) -> str:
+    """Why the first of some trials does not run; "" if none waits."""
+    if not waiting:
+        return ""
+    trial = waiting[0]
+    if not placer.could_ever_fit(trial.resources):
+        return f"{trial} needs {trial.resources}, which no node has: {placer.describe()}"
+    return f"{trial} waits for {trial.resources}: {placer.describe()}"

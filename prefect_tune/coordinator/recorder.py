@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from prefect_tune.coordinator.commands import Record
-from prefect_tune.coordinator.events import Event, Tick
+from prefect_tune.coordinator.events import AttemptEnded, Event, Fate, ResultReported, Tick
 
 #: While nothing else happens, the time is recorded as often as this, in seconds.
 _HEARTBEAT_S = 10.0
@@ -38,6 +39,32 @@ class Recorder:
             self._write(self._tick)
             self._tick = None
         self._write(event)
+
+    def results(self, event: ResultReported, begin: int, end: int, stop: bool) -> None:
+        """Write the results that count, and no others.
+
+        Args:
+            event: What was reported.
+            begin: Index of the first result that counts.
+            end: Index behind the last one.
+            stop: Whether the last one ended the trial.
+        """
+        if self.muted:
+            return
+        if stop or end - begin < len(event.results):
+            event = replace(
+                event,
+                first_seq=event.first_seq + begin,
+                results=event.results[begin:end],
+                lines=event.lines[begin:end],
+                stop=stop,
+            )
+        self.record(event)
+
+    def end(self, event: AttemptEnded, fate: Fate) -> None:
+        """Write the end of an attempt and what became of its trial."""
+        if not self.muted:
+            self.record(replace(event, fate=fate))
 
     def tick(self, event: Tick) -> None:
         """Note the time."""

@@ -125,7 +125,7 @@ class SearchFeed:
             if isinstance(suggestion, Suggestion):
                 event = self._make_trial(suggestion, time.time())
                 self._suggested += 1
-                self._emit(replace(event, told=self._told))
+                self._emit(replace(event, told=self._told) if self._told else event)
             else:
                 self._emit(SearchIdle(time.time(), finished=suggestion is FINISHED))
                 return

@@ -181,7 +181,7 @@ class DirectFeed:
 
     def put(self, command: AskSearch | TellSearch) -> None:
         self._feed.carry_out(command)
-        if self._random.random() < 0.1:
+        if self._random.random() < 0.5:
             self._feed.save()
 
 

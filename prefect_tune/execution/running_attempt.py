@@ -195,9 +195,11 @@ class RunningAttempt:
 
 
 def _with_stderr(error: AttemptError, stderr: str) -> AttemptError:
+    # Python prints an exception that ends a program; it need not be shown twice.
+    stderr = stderr.replace(error.traceback.strip(), "") if error.traceback else stderr
     if not stderr.strip():
         return error
-    parts = [error.traceback.rstrip(), f"Last lines of stderr:\n{stderr}"]
+    parts = [error.traceback.rstrip(), f"Last lines of stderr:\n{stderr.strip()}"]
     return replace(error, traceback="\n\n".join(filter(None, parts)))
 
 

@@ -22,6 +22,7 @@ from prefect_tune.coordinator.commands import (
     Notify,
     TellSearch,
 )
+from prefect_tune.coordinator.conversion import launch_of, new_trial
 from prefect_tune.coordinator.events import (
     AttemptEnded,
     AttemptLaunched,
@@ -37,7 +38,6 @@ from prefect_tune.coordinator.events import (
     Tick,
     TrialSuggested,
 )
-from prefect_tune.coordinator.conversion import launch_of, new_trial
 from prefect_tune.coordinator.failure import fate_of, original_exception
 from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.coordinator.judge import Judge
@@ -49,14 +49,7 @@ from prefect_tune.coordinator.table import LiveTrial, TrialTable
 from prefect_tune.error import TuneError
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.decision import NEVER, Action, RunUntil
-from prefect_tune.experiment.trial import (
-    ERROR,
-    PAUSED,
-    PENDING,
-    RUNNING,
-    TERMINATED,
-    Trial,
-)
+from prefect_tune.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED, Trial
 from prefect_tune.schedulers import TrialScheduler
 from prefect_tune.stopper import Stopper
 

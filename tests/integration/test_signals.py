@@ -52,6 +52,8 @@ def test_a_signal_ends_the_sweep_and_keeps_its_results(tmp_path: Path, number: i
     out, err = process.communicate(timeout=60)
     assert process.returncode == status, err
     assert "the sweep has ended early" in err
+    call = f"tune.run(..., name='signalled', storage_path={str(tmp_path)!r}, resume=True)"
+    assert call in err
     assert str(tmp_path / "signalled") in err
     # The script goes on after SIGINT, with what there is; SIGTERM ends it as it ends any script.
     assert ("returned" in out) == (number == signal.SIGINT)

@@ -60,3 +60,22 @@ def test_a_cut_file_keeps_its_whole_lines(tmp_path_factory, cut):
 def test_a_journal_that_cannot_be_opened_is_named(tmp_path):
     with pytest.raises(StorageError, match="no/such"):
         LocalJournal(tmp_path / "no" / "such" / "journal.jsonl")
+
+
+def test_damage_is_cut_off_and_kept(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    journal = LocalJournal(path)
+    journal.append([b"one", b"two", b"three"])
+    whole = path.read_bytes()
+    for number in (1, 2):
+        lines = whole.splitlines(keepends=True)
+        path.write_bytes(lines[0] + b"#" + lines[1] + lines[2])
+        assert list(journal.read()) == [b"one"]
+        kept = journal.cut_damage()
+        assert kept == tmp_path / f"journal.jsonl.damaged-{number}"
+        assert kept.read_bytes() == b"#" + lines[1] + lines[2]
+        assert path.read_bytes() == lines[0]
+    journal.append([b"new"])
+    assert list(journal.read()) == [b"one", b"new"]
+    assert journal.cut_damage() is None
+    journal.close()

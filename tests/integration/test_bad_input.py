@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -14,7 +16,6 @@ from prefect_tune.error import (
     InvalidArgument,
     InvalidTrainable,
     MissingMetric,
-    PrefectUnavailable,
 )
 from prefect_tune.storage.experiment_dir import ExperimentDir
 
@@ -83,10 +84,22 @@ def test_an_unreachable_cluster(sweep):
         sweep(trainables.quadratic, config={"x": 1}, cluster="tcp://127.0.0.1:1")
 
 
-def test_an_unreachable_prefect_api(sweep, monkeypatch):
-    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
-    with pytest.raises(PrefectUnavailable, match=r"http://127\.0\.0\.1:9/api"):
-        sweep(trainables.quadratic, config={"x": 1}, orchestrate=True)
+def test_an_unreachable_prefect_api(tmp_path):
+    # In a process of its own: other tests have a server in effect in this one.
+    script = "import prefect_tune as tune; tune.run(lambda config: {'x': 1}, config={})"
+    environment = {
+        **os.environ,
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+        "PREFECT_API_URL": "http://127.0.0.1:9/api",
+        "TUNE_RESULT_DIR": str(tmp_path / "results"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 1
+    assert "PrefectUnavailable" in done.stderr
+    assert "http://127.0.0.1:9/api" in done.stderr
+    assert not list(tmp_path.glob("results/*/*/result.json"))
 
 
 def test_a_storage_path_that_cannot_be_written(sweep, tmp_path):

@@ -11,6 +11,7 @@ from prefect_tune.engine.plan import ExperimentPlan, make_plan
 from prefect_tune.engine.request import ExperimentRequest
 from prefect_tune.results import ExperimentAnalysis
 from prefect_tune.settings import load_settings
+from prefect_tune.storage.experiment_dir import TUNER_FILE
 
 _logger = logging.getLogger("prefect_tune")
 
@@ -51,6 +52,8 @@ def execute(request: ExperimentRequest) -> Finished:
         executor.validate_request(plan.resources)
     experiment = Experiment(plan, executor)
     try:
+        if not plan.resume:
+            experiment.directory.write(TUNER_FILE, request.saved)
         experiment.open()
         flow_run_id, flow_run_url = _run(experiment, plan)
     finally:

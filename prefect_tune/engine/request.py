@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,8 @@ class ExperimentRequest:
         resources_per_trial: As the user wrote them; None is one CPU.
         space_argument: What the user's call names the space, for error messages.
         resume: As the user wrote it: whether to go on with an interrupted experiment.
+        saved: What `Tuner.restore` needs, to be written into the experiment directory; None writes
+            nothing.
     """
 
     trainable: Any
@@ -29,7 +32,10 @@ class ExperimentRequest:
     resources_per_trial: Any = None
     space_argument: str = "param_space"
     resume: Any = None
+    saved: bytes | None = None
 
     def resume_call(self, name: str, root: str) -> str:
         """The call that goes on with the experiment, for people."""
+        if self.saved is not None:
+            return f"Tuner.restore({os.path.join(root, name)!r}, trainable).fit()"
         return f"tune.run(..., name={name!r}, storage_path={root!r}, resume=True)"

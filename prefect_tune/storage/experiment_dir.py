@@ -14,6 +14,8 @@ from prefect_tune.storage.journal import JOURNAL_FILE
 #: Holds the id of the run that uses the directory: a node that finds the same id shares the disk.
 MARKER_FILE = ".prefect_tune_experiment"
 LOCK_FILE = ".lock"
+#: The arguments of a `Tuner`.
+TUNER_FILE = "tuner.pkl"
 
 
 class ExperimentDir:
@@ -66,6 +68,26 @@ class ExperimentDir:
         except OSError as error:
             raise StorageError(f"cannot create the trial directory {path}: {error}") from error
         return path
+
+    def write(self, name: str, data: bytes | None) -> None:
+        """Write a file of the experiment; a reader sees all of it or none.
+
+        Args:
+            name: Name of the file.
+            data: What is in it; None removes a file from before.
+
+        Raises:
+            StorageError: If it cannot be written.
+        """
+        temporary = self.path / f".{name}.tmp"
+        try:
+            if data is None:
+                (self.path / name).unlink(missing_ok=True)
+                return
+            temporary.write_bytes(data)
+            os.replace(temporary, self.path / name)
+        except OSError as error:
+            raise StorageError(f"cannot write {self.path / name}: {error}") from error
 
     def write_error(self, relative: str, error: AttemptError) -> None:
         """Add a failure to a trial's ``error.txt``, and its exception as ``error.pkl``.

@@ -13,7 +13,7 @@ BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SCHEDULER = "tcp://scheduler:8786"
 DOCUMENTS = [
     path
-    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
     if BLOCK.search(path.read_text())
 ]
 
@@ -50,7 +50,7 @@ def test_there_is_something_to_run():
 
 
 @pytest.mark.parametrize(
-    "document", [ROOT / "README.md", *(ROOT / "docs").glob("*.md")], ids=lambda path: path.name
+    "document", [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")], ids=lambda path: path.name
 )
 def test_links_between_documents_lead_somewhere(document):
     targets = re.findall(r"\]\((?!https?://|#)([^)#]+)", document.read_text())

@@ -150,3 +150,16 @@ def test_whatever_is_reported_can_be_read_back(
         for row, result in zip(read, results, strict=True):
             written = {name: "" if value is None else str(value) for name, value in result.items()}
             assert row == dict.fromkeys(row, "") | written
+
+
+def test_counts_the_whole_rows_of_earlier_processes(tmp_path: Path) -> None:
+    trial = example_trial(tmp_path)
+    logger = CSVLoggerCallback()
+    assert logger.count_results(trial) == 0
+    for step in range(3):
+        logger.log_trial_result(0, trial, {"step": step, "text": 'two\nlines, "quoted"'})
+    logger.log_trial_end(trial)
+    path = Path(trial.logdir, "progress.csv")
+    path.write_text(path.read_text() + "4,tor")
+    assert CSVLoggerCallback().count_results(trial) == 3
+    assert len(rows(Path(trial.logdir))) == 3

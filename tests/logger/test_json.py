@@ -117,3 +117,14 @@ def test_json_values_survive(value: Any, pretty: bool) -> None:
 def test_any_keys_can_be_encoded(value: dict[Any, int]) -> None:
     for pretty in (False, True):
         assert set(json.loads(to_json(value, pretty=pretty)).values()) <= set(value.values())
+
+
+def test_counts_the_whole_lines_of_earlier_processes(tmp_path: Path) -> None:
+    trial = example_trial(tmp_path)
+    logger = JsonLoggerCallback()
+    assert logger.count_results(trial) == 0
+    logger.log_trial_results(0, trial, [{"step": step, "text": "two\nlines"} for step in range(3)])
+    logger.log_trial_end(trial)
+    path = Path(trial.logdir, "result.json")
+    path.write_text(path.read_text() + '{"torn')
+    assert JsonLoggerCallback().count_results(trial) == 3

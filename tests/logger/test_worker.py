@@ -14,7 +14,7 @@ from prefect_tune.coordinator.commands import Notice
 from prefect_tune.error import TuneError
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger import LoggerCallback, default_loggers
-from prefect_tune.logger.worker import LoggerThread, LogRecord, split_callbacks
+from prefect_tune.logger.worker import Backlog, LoggerThread, LogRecord, split_callbacks
 from prefect_tune.testing.logger import example_results, example_trial
 
 
@@ -251,3 +251,25 @@ def test_closing_twice_and_without_loggers(trial: Trial) -> None:
 def test_loggers_are_told_from_other_callbacks() -> None:
     first, logger, last = Callback(), Recorder(), Callback()
     assert split_callbacks([first, logger, last]) == ([first, last], [logger])
+
+
+def test_a_backlog_is_logged_after_setup_and_before_anything_else(tmp_path: Path) -> None:
+    calls: list[Any] = []
+
+    class Order(LoggerCallback):
+        def setup(self, *args: Any, **info: Any) -> None:
+            calls.append("setup")
+
+        def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
+            calls.append(result["step"])
+
+        def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
+            calls.append("end")
+
+    logger = Order()
+    trial = example_trial(tmp_path)
+    thread = LoggerThread([logger])
+    thread.setup([Backlog(logger, trial, [{"step": 1}, {"step": 2}])])
+    thread.submit([LogRecord(Notice.TRIAL_RESULT, trial, [{"step": 3}])])
+    thread.close()
+    assert calls == ["setup", 1, 2, "end", 3]

@@ -21,9 +21,9 @@ from prefect_tune.coordinator.records import decode_event
 from prefect_tune.engine.resume_mode import wants_resume
 from prefect_tune.error import ExperimentLocked, InvalidArgument, StorageError
 from prefect_tune.experiment.trial import TERMINATED
-from prefect_tune.schedulers import FIFOScheduler
+from prefect_tune.schedulers import ASHAScheduler, FIFOScheduler
 from prefect_tune.search import Searcher
-from prefect_tune.stopper import TimeoutStopper
+from prefect_tune.stopper import TimeoutStopper, TrialPlateauStopper
 from prefect_tune.storage.header import JOURNAL_FORMAT, parse_header
 from prefect_tune.storage.journal import JOURNAL_FILE, LocalJournal
 
@@ -280,3 +280,37 @@ def test_down_time_does_not_count_against_a_time_budget():
     assert not stopper.stop_all()
     coordinator.handle(Tick(9041.0))
     assert stopper.stop_all()
+
+
+def test_the_same_scheduler_and_stopper_objects_do_not_learn_everything_twice(tmp_path):
+    def parts() -> tuple[Any, Any]:
+        return (
+            ASHAScheduler(max_t=3, reduction_factor=2),
+            TrialPlateauStopper("loss", std=0.01, num_results=2),
+        )
+
+    def sweep(resume: bool, scheduler: Any, stopper: Any) -> None:
+        config = TuneConfig(num_samples=9, scheduler=scheduler, metric="loss", mode="min", seed=1)
+        executor = InlineExecutor()
+        run(
+            experiment(
+                tmp_path,
+                executor,
+                config,
+                stop=[stopper, {"training_iteration": 99}],
+                resume=resume,
+            )
+        )
+
+    def known(scheduler: Any, stopper: Any) -> Any:
+        return scheduler.debug_string(), stopper.get_state()
+
+    used = parts()
+    sweep(False, *used)
+    before = known(*used)
+    sweep(True, *used)
+    sweep(True, *used)
+    assert known(*used) == before
+    fresh = parts()
+    sweep(True, *fresh)
+    assert known(*fresh) == before

@@ -264,7 +264,8 @@ class Coordinator:
         if self._replaying:
             action = Action.STOP if stopped else Action.CONTINUE
         if action is Action.STOP:
-            result["done"] = flat["done"] = True
+            # Copies: the journal gets what was reported.
+            result, flat = {**result, "done": True}, {**flat, "done": True}
             line = None
             live.stop_reason = reason or "it was stopped"
         elif self._options.search_wants_results:

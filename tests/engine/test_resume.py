@@ -285,12 +285,12 @@ def test_down_time_does_not_count_against_a_time_budget():
 def test_the_same_scheduler_and_stopper_objects_do_not_learn_everything_twice(tmp_path):
     def parts() -> tuple[Any, Any]:
         return (
-            ASHAScheduler(max_t=3, reduction_factor=2),
+            ASHAScheduler(metric="loss", mode="min", max_t=3, reduction_factor=2),
             TrialPlateauStopper("loss", std=0.01, num_results=2),
         )
 
     def sweep(resume: bool, scheduler: Any, stopper: Any) -> None:
-        config = TuneConfig(num_samples=9, scheduler=scheduler, metric="loss", mode="min", seed=1)
+        config = TuneConfig(num_samples=9, scheduler=scheduler, seed=1)
         executor = InlineExecutor()
         run(
             experiment(

@@ -73,12 +73,13 @@ def _run(
 
     def on_sigterm(_signum: int, _frame: object) -> None:
         session = current_session()
-        if session is None:
+        if session is None:  # before or after user code
             raise TrialTerminated
         session.terminate()
 
     channel.send(Kind.HELLO, 0, json.dumps({"pid": os.getpid(), **node_identity()}).encode())
     signal.signal(signal.SIGTERM, on_sigterm)
+    _let_children_end_at_sigterm()
     try:
         context = pickle.loads(request.context)
         end = run_attempt(context, load(), channel, process_started=started)
@@ -89,6 +90,27 @@ def _run(
         print(end.traceback, file=sys.stderr)
     _flush()
     return send_end(channel, end)
+
+
+def _let_children_end_at_sigterm() -> None:
+    """Processes that user code forks end at SIGTERM like any other.
+
+    A `multiprocessing.Pool` ends its workers by it, and waits for ever for one that runs the trial's
+    handler instead. The signal is held back during the fork: one that came before the child has let
+    go of the handler would be lost in it.
+    """
+
+    def hold() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def release() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+    def release_child() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        release()
+
+    os.register_at_fork(before=hold, after_in_parent=release, after_in_child=release_child)
 
 
 def send_end(channel: SocketChannel, end: Outcome | AttemptError) -> int:

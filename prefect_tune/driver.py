@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from prefect_tune.engine.experiment import Experiment
@@ -42,22 +43,24 @@ def execute(request: ExperimentRequest) -> Finished:
 
         start_server_early()
     # Imported late: a wrong argument should be told before Dask has been loaded.
-    from prefect_tune.execution.cluster import connect
+    from prefect_tune.execution.cluster import connect, is_local_mode
     from prefect_tune.execution.dask_executor import DaskExecutor
 
+    if is_local_mode():
+        plan = plan.for_debugging()
     executor = DaskExecutor(
         connect(plan.run.cluster, autostart=not plan.settings.disable_auto_init)
     )
-    if plan.resources is not None:
-        executor.validate_request(plan.resources)
-    experiment = Experiment(plan, executor)
-    try:
+    with ExitStack() as exit_stack:
+        exit_stack.callback(executor.close)
+        if plan.resources is not None:
+            executor.validate_request(plan.resources)
+        experiment = Experiment(plan, executor)
+        exit_stack.callback(experiment.close)
         if not plan.resume:
             experiment.directory.write(TUNER_FILE, request.saved)
         experiment.open()
         flow_run_id, flow_run_url = _run(experiment, plan)
-    finally:
-        experiment.close()
     interruption = experiment.interruption
     analysis = ExperimentAnalysis(
         str(experiment.directory.path),

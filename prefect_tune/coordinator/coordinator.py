@@ -168,7 +168,8 @@ class Coordinator:
         self._choose = True
 
     def _launch_what_fits(self) -> None:
-        while True:
+        limit = self._options.max_running
+        while limit is None or self.table.running < limit:
             trial = self._scheduler.choose_trial_to_run(self)
             live = None if trial is None else self.table.live(trial.trial_id)
             if live is None or live.trial.status not in (PENDING, PAUSED):
@@ -176,14 +177,12 @@ class Coordinator:
             slot = self.placer.reserve(live.trial.resources)
             if slot is None:
                 break
-            live.slot = slot
-            self._launch(live)
+            self._launch(live, slot)
         self._choose = False
 
-    def _launch(self, live: LiveTrial) -> None:
-        trial, slot = live.trial, live.slot
-        if slot is None:  # pragma: no cover - callers reserve first
-            raise TuneError(f"{trial} has no slot")
+    def _launch(self, live: LiveTrial, slot: Slot) -> None:
+        trial = live.trial
+        live.slot = slot
         resumed = trial.attempt > 0
         trial.attempt += 1
         trial.status = RUNNING
@@ -203,9 +202,9 @@ class Coordinator:
     def _on_launched(self, event: AttemptLaunched) -> None:
         live = self.table.live(event.trial_id)
         if self._replaying and live is not None and live.slot is None:
-            live.slot = Slot("", live.trial.resources)  # on no node: its process is gone
             live.trial.attempt = event.attempt - 1
-            self._launch(live)
+            # On no node: its process is gone.
+            self._launch(live, Slot("", live.trial.resources))
 
     def _on_started(self, event: AttemptStarted) -> None:
         live = self._current(event.trial_id, event.attempt)

@@ -27,6 +27,7 @@ class CoordinatorOptions:
         fail_fast: What the first failed trial does to the others.
         lookahead: How many trials may wait for a slot.
         search_wants_results: False if the search ignores intermediate results.
+        max_running: Most trials that run at once, whatever the resources; None for no limit.
     """
 
     trainable_name: str = "trainable"
@@ -36,3 +37,4 @@ class CoordinatorOptions:
     fail_fast: FailFast = FailFast.OFF
     lookahead: int = 1
     search_wants_results: bool = True
+    max_running: int | None = None

@@ -67,6 +67,7 @@ class Experiment:
                 fail_fast=plan.fail_fast,
                 lookahead=plan.settings.max_pending_trials or plan.source.lookahead or 1,
                 search_wants_results=plan.source.wants_results,
+                max_running=1 if plan.one_by_one else None,
             ),
             search_alg=plan.search_alg,
         )

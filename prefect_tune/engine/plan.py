@@ -59,6 +59,7 @@ class ExperimentPlan:
         settings: The settings in force.
         code: Digest of the trainable's source, "" if unknown.
         resume: True if an interrupted experiment is to go on.
+        one_by_one: True if trials run one after the other, for debugging.
     """
 
     experiment_id: str
@@ -82,6 +83,11 @@ class ExperimentPlan:
     settings: TuneSettings
     code: str = ""
     resume: bool = False
+    one_by_one: bool = False
+
+    def for_debugging(self) -> ExperimentPlan:
+        """The same with trials one by one, in this process, where breakpoints work."""
+        return replace(self, run=replace(self.run, isolation="thread"), one_by_one=True)
 
     def header(self, time: float, origin: str) -> JournalHeader:
         """The journal's header for this run.

@@ -35,6 +35,7 @@ def start_local_cluster(options: LocalOptions) -> ClusterHandle:
     """Start one; takes milliseconds and no process."""
     cpus = CPU_COUNT if options.num_cpus is None else options.num_cpus
     gpus = len(visible_gpus()) if options.num_gpus is None else options.num_gpus
+    _keep_quiet()
     with dask.config.set(PRESET):
         cluster = LocalCluster(
             n_workers=1,
@@ -57,3 +58,14 @@ def start_local_cluster(options: LocalOptions) -> ClusterHandle:
         cluster.close()
 
     return ClusterHandle(client, shutdown, has_dashboard=options.dashboard_address is not None)
+
+
+def _keep_quiet() -> None:
+    """Leave Dask's accounts of starting and stopping out of the user's output.
+
+    `silence_logs` reaches Dask's own handlers only, and where logging was set up before Dask was
+    loaded, as Prefect does, there are none. A level from the user's Dask configuration stays.
+    """
+    if dask.config.get("logging", None) is None:
+        logger = logging.getLogger("distributed")
+        logger.setLevel(max(logger.level, logging.WARNING))

@@ -95,9 +95,9 @@ def _run(
 def _let_children_end_at_sigterm() -> None:
     """Processes that user code forks end at SIGTERM like any other.
 
-    A `multiprocessing.Pool` ends its workers by it, and waits for ever for one that runs the trial's
-    handler instead. The signal is held back during the fork: one that came before the child has let
-    go of the handler would be lost in it.
+    A `multiprocessing.Pool` ends its workers by it, and waits for ever for one that runs the
+    trial's handler instead. The signal is held back during the fork: one that came before the child
+    has let go of the handler would be lost in it.
     """
 
     def hold() -> None:

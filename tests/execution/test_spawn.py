@@ -265,6 +265,23 @@ def test_multiprocessing_works_inside_a_trial(agent):
     assert record.results[0]["total"] == 6
 
 
+def test_a_child_process_ends_at_sigterm_however_early_it_comes(agent):
+    def train(config):
+        endings = set()
+        for _ in range(200):
+            child = os.fork()
+            if child == 0:
+                signal.pause()
+                os._exit(0)
+            os.kill(child, signal.SIGTERM)
+            endings.add(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        tune.report(endings=sorted(endings))
+
+    record = agent.run_one(train)
+
+    assert record.results[0]["endings"] == [-signal.SIGTERM]
+
+
 def test_a_child_process_does_not_report_for_its_trial(agent):
     def train(config):
         if os.fork() == 0:

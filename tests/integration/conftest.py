@@ -11,8 +11,9 @@ import pytest
 import prefect_tune as tune
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
+    """Per module, so that no other test finds it initialised."""
     tune.init(num_cpus=4, num_gpus=2)
     yield
     tune.shutdown()

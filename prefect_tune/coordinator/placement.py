@@ -122,10 +122,6 @@ class Placer:
         if state is not None:
             state.give_back(slot)
 
-    def largest(self, name: str) -> float:
-        """The most of one resource that any single node has, in units."""
-        return max((n.resources.get_milli(name) for n in self.nodes), default=0) / MILLI
-
     def could_ever_fit(self, request: Resources) -> bool:
         """True if some node, when empty, has room for the request."""
         return any(_NodeState(node).fits(request) for node in self.nodes)

@@ -76,11 +76,9 @@ class Engine:
         self._error: Exception | None = None
         self._last_tick = 0.0
         self._pending_since: float | None = None
-        self.interrupted = False
 
     def interrupt(self, reason: str) -> None:
         """End the sweep in order, leaving unfinished trials resumable; callable from anywhere."""
-        self.interrupted = True
         self._parts.inbox.put(ControlReceived(time.time(), Control.INTERRUPT, reason=reason))
 
     def run(self, resumed: bool = False) -> None:

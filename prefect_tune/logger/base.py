@@ -108,3 +108,11 @@ class LoggerCallback(Callback):
     ) -> None:
         """See `Callback.on_trial_error`."""
         self.log_trial_end(trial, failed=True)
+
+
+class BatchLoggerCallback(LoggerCallback):
+    """A logger that writes several results at a time; override `log_trial_results`."""
+
+    def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
+        """Write one result."""
+        self.log_trial_results(iteration, trial, (result,))

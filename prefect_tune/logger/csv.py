@@ -11,7 +11,7 @@ from typing import Any
 
 from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.experiment.trial import AUTO_FILLED, Trial
-from prefect_tune.logger.base import LoggerCallback
+from prefect_tune.logger.base import BatchLoggerCallback
 from prefect_tune.logger.files import AppendFiles, drop_torn_line, write_atomic
 
 PROGRESS_FILE = "progress.csv"
@@ -59,7 +59,7 @@ class _Table:
         return [flat.get(name) for name in self.columns]
 
 
-class CSVLoggerCallback(LoggerCallback):
+class CSVLoggerCallback(BatchLoggerCallback):
     """Writes every result as a row; nested metrics get columns such as ``train/loss``.
 
     The first result makes the header. Metrics that come later are added to it: the file is then
@@ -73,10 +73,6 @@ class CSVLoggerCallback(LoggerCallback):
     def log_trial_start(self, trial: Trial) -> None:
         """Take up the file; an earlier attempt's rows are kept."""
         self._take_up(trial)
-
-    def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
-        """Write one result."""
-        self.log_trial_results(iteration, trial, (result,))
 
     def log_trial_results(
         self,

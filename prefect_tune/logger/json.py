@@ -10,7 +10,7 @@ from typing import Any
 import cloudpickle
 
 from prefect_tune.experiment.trial import Trial
-from prefect_tune.logger.base import LoggerCallback
+from prefect_tune.logger.base import BatchLoggerCallback
 from prefect_tune.logger.encoding import constants_tail, to_json
 from prefect_tune.logger.files import AppendFiles, drop_torn_line, write_atomic
 
@@ -32,7 +32,7 @@ class _Open:
         self.tail = b""
 
 
-class JsonLoggerCallback(LoggerCallback):
+class JsonLoggerCallback(BatchLoggerCallback):
     """Writes every result as a line of JSON, and the configuration of each trial.
 
     The text that the trial sent is used as it is; only the constants of the attempt are added, so
@@ -55,10 +55,6 @@ class JsonLoggerCallback(LoggerCallback):
         else:
             write_atomic(os.path.join(directory, PARAMS_PICKLE), pickled)
         self._take_up(trial)
-
-    def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
-        """Write one result."""
-        self.log_trial_results(iteration, trial, (result,))
 
     def log_trial_results(
         self,

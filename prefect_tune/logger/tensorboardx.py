@@ -14,7 +14,7 @@ import numpy as np
 
 from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.experiment.trial import Trial
-from prefect_tune.logger.base import LoggerCallback
+from prefect_tune.logger.base import BatchLoggerCallback
 from prefect_tune.logger.event_file import ScalarEvents, tf_record
 from prefect_tune.logger.files import AppendFiles
 
@@ -45,7 +45,7 @@ class _Run:
         self.last: dict[str, Any] = {}
 
 
-class TBXLoggerCallback(LoggerCallback):
+class TBXLoggerCallback(BatchLoggerCallback):
     """Writes numeric metrics as TensorBoard scalars named ``ray/tune/<metric>``.
 
     The step is `timesteps_total` if the trial counts timesteps, else `training_iteration`. When a
@@ -79,10 +79,6 @@ class TBXLoggerCallback(LoggerCallback):
         """Begin an event file; each attempt has its own."""
         self._finish(trial, hparams=False)
         self._begin(trial)
-
-    def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
-        """Write one result."""
-        self.log_trial_results(iteration, trial, (result,))
 
     def log_trial_results(
         self,

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from prefect_tune.coordinator.events import Event
+from prefect_tune.experiment.checkpoints import NO_PROGRESS, Progress, TrialCheckpoint
 from prefect_tune.experiment.decision import NEVER, Action, RunUntil
 from prefect_tune.resources import Resources
 
@@ -39,8 +40,10 @@ class Launch(Command):
         resources: What is reserved there.
         devices: GPU ids for `CUDA_VISIBLE_DEVICES`; empty without a GPU.
         run_until: Where it first waits for a decision.
-        iteration: `training_iteration` before this attempt (0 for a fresh trial).
-        checkpoint: Path of the checkpoint to go on from, if any.
+        checkpoint: The checkpoint to go on from, if any; see `TrialCheckpoint.path`.
+        progress: How far the trial is there.
+        checkpoint_suffix: Ends the names of the checkpoints that this attempt writes, so that it
+            never writes to where an earlier attempt has written or, cut off from us, still does.
     """
 
     trial_id: str
@@ -51,8 +54,9 @@ class Launch(Command):
     resources: Resources
     devices: tuple[str, ...] = ()
     run_until: RunUntil = NEVER
-    iteration: int = 0
     checkpoint: str | None = None
+    progress: Progress = NO_PROGRESS
+    checkpoint_suffix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,18 @@ class Kill(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class DeleteCheckpoint(Command):
+    """Remove a checkpoint from storage: nothing refers to it any more.
+
+    Attributes:
+        path: See `TrialCheckpoint.path`; never one outside the experiment directory.
+    """
+
+    trial_id: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class AskSearch(Command):
     """Have the search produce up to `count` more trials; it answers with events."""
 
@@ -106,6 +122,7 @@ class Notice(StrEnum):
     TRIAL_RESULT = "trial_result"
     TRIAL_COMPLETE = "trial_complete"
     TRIAL_ERROR = "trial_error"
+    CHECKPOINT = "checkpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +132,14 @@ class Notify(Command):
     Attributes:
         result: The result for `TRIAL_RESULT`, else None.
         line: The result as the trial wrote it, if known.
+        checkpoint: The checkpoint for `CHECKPOINT`, else None.
     """
 
     notice: Notice
     trial_id: str
     result: dict[str, Any] | None = None
     line: bytes | None = None
+    checkpoint: TrialCheckpoint | None = None
 
 
 @dataclass(frozen=True, slots=True)

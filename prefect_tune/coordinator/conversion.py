@@ -36,6 +36,5 @@ def launch_of(trial: Trial, slot: Slot, run_until: RunUntil) -> Launch:
         resources=trial.resources,
         devices=slot.devices,
         run_until=run_until,
-        iteration=0,
         checkpoint=trial.checkpoint,
     )

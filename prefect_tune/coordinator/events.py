@@ -159,7 +159,15 @@ class ResultReported(Event):
 
 @dataclass(frozen=True, slots=True)
 class CheckpointSaved(Event):
-    """A checkpoint of a trial is complete in storage."""
+    """A checkpoint of a trial is complete in storage.
+
+    It comes behind the result that it belongs to, maybe long after: a remote store takes its time.
+
+    Attributes:
+        path: See `TrialCheckpoint.path`.
+        metrics: The result that it belongs to, complete with the auto-filled metrics that the trial
+            itself fills in.
+    """
 
     trial_id: str
     attempt: int
@@ -168,11 +176,29 @@ class CheckpointSaved(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class CheckpointFailed(Event):
+    """A checkpoint of a trial will never be complete in storage.
+
+    Attributes:
+        path: Where it would have been.
+        reason: For people.
+    """
+
+    trial_id: str
+    attempt: int
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptEnded(Event):
     """An attempt is over and its slot is free.
 
     Attributes:
         fate: Only in the journal: what became of the trial.
+        uploading: How many of its checkpoints are still on their way to storage: so many
+            `CheckpointSaved` or `CheckpointFailed` follow, and what becomes of the trial is
+            decided behind the last of them.
     """
 
     trial_id: str
@@ -180,6 +206,7 @@ class AttemptEnded(Event):
     outcome: Outcome
     error: AttemptError | None = None
     fate: Fate | None = None
+    uploading: int = 0
 
 
 class Control(StrEnum):

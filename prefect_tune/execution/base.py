@@ -9,6 +9,8 @@ from typing import Protocol
 
 from prefect_tune.coordinator.commands import Decide, Kill, Launch
 from prefect_tune.coordinator.events import AttemptEnded, Event, Node
+from prefect_tune.experiment.checkpoints import CheckpointRules
+from prefect_tune.filesystem.location import Location
 from prefect_tune.resources import Resources
 from prefect_tune.trainable.source import TrainableSource
 
@@ -28,6 +30,9 @@ class ExperimentEnv:
             directly if it finds the experiment's marker file there, else a directory of its own.
         isolation: ``process`` or ``thread``.
         start_method: ``auto``, ``fork`` or ``spawn``.
+        storage: Where checkpoints go if that is not `experiment_dir` itself.
+        checkpoint_rules: Which checkpoints trials write unasked.
+        storage_timeout_s: Seconds after which a transfer of a checkpoint is given up.
         seed: Experiment seed; attempts reseed `random` and `numpy` from it and the trial id.
         stop_grace_s: Seconds between asking a trial to stop and SIGTERM.
         term_grace_s: Seconds between SIGTERM and SIGKILL.
@@ -41,6 +46,9 @@ class ExperimentEnv:
     experiment_dir: str
     isolation: str = "process"
     start_method: str = "auto"
+    storage: Location | None = None
+    checkpoint_rules: CheckpointRules = field(default_factory=CheckpointRules)
+    storage_timeout_s: float = 1800.0
     seed: int | None = None
     stop_grace_s: float = 10.0
     term_grace_s: float = 5.0

@@ -156,8 +156,9 @@ class DaskExecutor:
             resources=dict(launch.resources),
             devices=launch.devices,
             run_until=launch.run_until,
-            iteration=launch.iteration,
             checkpoint=launch.checkpoint,
+            progress=launch.progress,
+            checkpoint_suffix=launch.checkpoint_suffix,
         )
         # Dask keeps statistics per first part of a key for ever: one per experiment is enough.
         group = f"{env.trainable.name}-{env.experiment_id}"

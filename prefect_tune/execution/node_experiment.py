@@ -155,8 +155,10 @@ class NodeExperiment:
             trial_dir=str(directory),
             devices=request.devices,
             run_until=request.run_until,
-            iteration=request.iteration,
             checkpoint=request.checkpoint,
+            progress=request.progress,
+            checkpoint_suffix=request.checkpoint_suffix,
+            checkpoint_rules=env.checkpoint_rules,
             seed=env.seed,
             env=attempt_environment(request.resources, request.devices, env.env_vars),
         )

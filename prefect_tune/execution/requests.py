@@ -8,6 +8,7 @@ from typing import Any
 import cloudpickle
 
 from prefect_tune.error import TuneError
+from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.experiment.decision import RunUntil
 
 #: Names of the agent's handlers on a Dask worker.
@@ -37,8 +38,9 @@ class AttemptRequest:
         resources: Amounts in units.
         devices: GPUs.
         run_until: Where it first waits for a decision.
-        iteration: `training_iteration` so far.
-        checkpoint: Where to go on from.
+        checkpoint: Where to go on from; see `TrialCheckpoint.path`.
+        progress: How far the trial is there.
+        checkpoint_suffix: Ends the names of the checkpoints that it writes.
     """
 
     experiment_id: str
@@ -50,8 +52,9 @@ class AttemptRequest:
     resources: dict[str, float]
     devices: tuple[str, ...]
     run_until: RunUntil
-    iteration: int
     checkpoint: str | None
+    progress: Progress
+    checkpoint_suffix: str
 
 
 class Sealed:

@@ -155,7 +155,7 @@ class SimulatedExecutor:
             iter(()),
             constants,
             launch.run_until,
-            launch.iteration,
+            launch.progress.iteration,
             began=self.now + self._start_s,
         )
         self._attempts[attempt.key] = attempt

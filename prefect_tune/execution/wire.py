@@ -29,7 +29,9 @@ class Kind(IntEnum):
     RESULT_AWAITING = 3  #: a report whose sender waits for a decision [JSON]
     ENDED = 4  #: the trainable is done [JSON: outcome]
     FAILED = 5  #: user code failed [pickled AttemptError]
+    CHECKPOINT = 6  #: a checkpoint lies in the trial directory [JSON: name; newline; the result]
     DECISION = 16  #: agent to trial [JSON: seq, action, thresholds, every_result]
+    KEPT = 17  #: agent to trial: one more checkpoint has arrived in storage, or never will [empty]
 
 
 class Frame(NamedTuple):
@@ -64,6 +66,17 @@ def decode_decision(frame: Frame) -> Decision:
     )
 
 
+def encode_checkpoint(name: str, line: bytes) -> bytes:
+    """The payload of a CHECKPOINT frame."""
+    return orjson.dumps(name) + b"\n" + line
+
+
+def decode_checkpoint(payload: bytes) -> tuple[str, bytes]:
+    """The inverse of `encode_checkpoint`."""
+    name, _, line = payload.partition(b"\n")
+    return orjson.loads(name), line
+
+
 class FrameBuffer:
     """Cuts a byte stream into frames."""
 
@@ -95,6 +108,8 @@ class SocketChannel:
         self._sock = sock
         self._buffer = FrameBuffer()
         self._decisions: list[Decision] = []
+        self._handed_over = 0
+        self._kept = 0
         # Unlike select(), good for any number of descriptors.
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
@@ -119,8 +134,22 @@ class SocketChannel:
             self._receive()
         return self._decisions.pop(0) if self._decisions else None
 
+    def send_checkpoint(self, seq: int, name: str, line: bytes) -> None:
+        """See `Channel.send_checkpoint`."""
+        self._handed_over += 1
+        self.send(Kind.CHECKPOINT, seq, encode_checkpoint(name, line))
+
+    def wait_kept(self, pending: int) -> None:
+        """See `Channel.wait_kept`."""
+        while self._handed_over - self._kept > pending:
+            self._receive()
+
     def _receive(self) -> None:
         data = self._sock.recv(_RECEIVE_BYTES)
         if not data:
             raise ConnectionError("the agent of this node has closed the connection")
-        self._decisions += [decode_decision(frame) for frame in self._buffer.feed(data)]
+        for frame in self._buffer.feed(data):
+            if frame.kind == Kind.KEPT:
+                self._kept += 1
+            else:
+                self._decisions.append(decode_decision(frame))

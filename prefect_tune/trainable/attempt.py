@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from prefect_tune.experiment.checkpoints import NO_PROGRESS, CheckpointRules, Progress
 from prefect_tune.experiment.decision import NEVER, Action, RunUntil
 
 
@@ -25,8 +26,13 @@ class AttemptContext:
         trial_dir: Directory on this node; exists, and is the working directory.
         devices: GPU ids this attempt may use.
         run_until: Where it first waits for a decision.
-        iteration: `training_iteration` so far.
-        checkpoint: Where to go on from, if anywhere.
+        checkpoint: Directory on this node with the checkpoint to go on from, if any; complete.
+        checkpoint_uri: Where in storage that is.
+        progress: How far the trial is there.
+        checkpoint_suffix: Ends the names of the checkpoints that this attempt writes.
+        checkpoint_rules: Which checkpoints are written without being asked by user code.
+        storage_dir: The trial's directory in storage, as people and user code see it: a path or
+            URL. Equal to `trial_dir` if that is where results are kept.
         seed: Seeds `random` and `numpy`; None leaves them random.
         env: Environment variables to set before any user code runs.
     """
@@ -43,8 +49,12 @@ class AttemptContext:
     trial_dir: str
     devices: tuple[str, ...] = ()
     run_until: RunUntil = NEVER
-    iteration: int = 0
     checkpoint: str | None = None
+    checkpoint_uri: str | None = None
+    progress: Progress = NO_PROGRESS
+    checkpoint_suffix: str = ""
+    checkpoint_rules: CheckpointRules = field(default_factory=CheckpointRules)
+    storage_dir: str = ""
     seed: int | None = None
     env: dict[str, str] = field(default_factory=dict)
 
@@ -75,4 +85,26 @@ class Channel(Protocol):
 
     def poll_decision(self) -> Decision | None:
         """The next decision if one has arrived; never blocks."""
+        ...
+
+    def send_checkpoint(self, seq: int, name: str, line: bytes) -> None:
+        """Hand over a checkpoint that lies complete in the trial directory.
+
+        It belongs to the report with this number, which was sent before. From now on the agent owns
+        the directory: it takes it to storage, and says so.
+
+        Args:
+            seq: Number of the report; 0 for one that belongs to the newest result of an earlier
+                attempt.
+            name: Name of its directory below the trial directory.
+            line: The result that it belongs to, a JSON text.
+        """
+        ...
+
+    def wait_kept(self, pending: int) -> None:
+        """Block until at most so many of the checkpoints handed over are on their way to storage.
+
+        Raises:
+            ConnectionError: If the agent is gone.
+        """
         ...

@@ -37,7 +37,7 @@ class Session:
     def __init__(self, context: AttemptContext, channel: Channel, warmup_time: float = 0.0) -> None:
         self.context = context
         self._channel = channel
-        self._auto = AutoMetrics(iteration=context.iteration, warmup_time=warmup_time)
+        self._auto = AutoMetrics(context.progress, warmup_time=warmup_time)
         self._run_until = context.run_until
         self._watches = _watches(context.run_until)
         self._seq = 0

@@ -12,32 +12,28 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from prefect_tune.experiment.checkpoints import NO_PROGRESS, Progress
+
 
 class AutoMetrics:
     """Counts iterations, steps and time of an attempt and completes its reports.
 
     Args:
-        iteration: `training_iteration` before this attempt.
-        time_total_s: Seconds the trial has trained in earlier attempts.
-        timesteps_total: Steps so far; None if never reported.
-        episodes_total: Episodes so far; None if never reported.
+        progress: How far the trial was where this attempt goes on from.
         warmup_time: Seconds from the start of the process to the start of the user's code.
     """
 
     def __init__(
         self,
-        iteration: int = 0,
-        time_total_s: float = 0.0,
-        timesteps_total: float | None = None,
-        episodes_total: float | None = None,
+        progress: Progress = NO_PROGRESS,
         warmup_time: float = 0.0,
     ) -> None:
-        self._iteration = iteration
+        self._iteration = progress.iteration
         self._since_restore = 0
-        self._time_before = time_total_s
-        self._timesteps_total = timesteps_total
+        self._time_before = progress.time_total_s
+        self._timesteps_total = progress.timesteps_total
         self._timesteps_since_restore: float = 0
-        self._episodes_total = episodes_total
+        self._episodes_total = progress.episodes_total
         self._warmup_time = warmup_time
         self._time_since_restore = 0.0
         self._last = time.perf_counter()

@@ -22,7 +22,7 @@ class Trainable:
         self.config: dict[str, Any] = {} if config is None else config
         session = current_session()
         self._context = None if session is None else session.context
-        self._iteration = 0 if self._context is None else self._context.iteration
+        self._iteration = 0 if self._context is None else self._context.progress.iteration
         self.setup(self.config)
 
     def setup(self, config: dict[str, Any]) -> None:

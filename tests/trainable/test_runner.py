@@ -8,6 +8,7 @@ import pytest
 import prefect_tune.trainable as tune
 from prefect_tune.coordinator.events import Outcome
 from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.experiment.decision import Action, RunUntil
 from prefect_tune.trainable.attempt import AttemptContext, Decision
 from prefect_tune.trainable.result_codec import decode_line
@@ -53,7 +54,9 @@ class Counter(tune.Trainable):
 
 
 def test_a_class_steps_until_it_is_stopped():
-    end, results = run(Counter, iteration=10, run_until=RunUntil((("training_iteration", 12.0),)))
+    end, results = run(
+        Counter, progress=Progress(10), run_until=RunUntil((("training_iteration", 12.0),))
+    )
 
     assert end is Outcome.STOPPED
     assert [result["x"] for result in results] == [10, 11]
@@ -61,7 +64,7 @@ def test_a_class_steps_until_it_is_stopped():
 
 
 def test_a_class_ends_when_it_is_done():
-    end, results = run(Counter, iteration=10)
+    end, results = run(Counter, progress=Progress(10))
 
     assert end is Outcome.STOPPED  # at the decision that `done` brings about
     assert [result["done"] for result in results] == [False, False, True]

@@ -10,6 +10,7 @@ import pytest
 import prefect_tune.trainable as tune
 from prefect_tune.air import session as air_session
 from prefect_tune.error import InvalidArgument, TuneError
+from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.experiment.decision import EVERY_RESULT, NEVER, Action, RunUntil
 from prefect_tune.trainable.attempt import AttemptContext, Decision
 from prefect_tune.trainable.attempt_session import Session, activate
@@ -124,7 +125,7 @@ def test_a_checkpoint_is_refused_clearly(start, channel):
 
 def test_auto_filled_metrics(start, channel):
     before = int(time.time())
-    start(iteration=10)
+    start(progress=Progress(10))
 
     tune.report(mean_loss=0.25)
     tune.report(mean_loss=0.5)

@@ -1,0 +1,1 @@
+"""Files wherever they are: local paths and every file system that fsspec knows."""

@@ -58,7 +58,8 @@ class CheckpointConfig:
         checkpoint_score_attribute: The metric that ranks them; None ranks by age.
         checkpoint_score_order: ``max`` or ``min``.
         checkpoint_frequency: Checkpoint every so many iterations (class trainables).
-        checkpoint_at_end: Checkpoint at the end (class trainables).
+        checkpoint_at_end: Checkpoint at the end (class trainables); None does so for classes that
+            can save one. (`run` has False as its default, as Ray Tune's.)
 
     Raises:
         InvalidArgument: On impossible values.
@@ -75,6 +76,12 @@ class CheckpointConfig:
             raise InvalidArgument(
                 "num_to_keep", f"got {self.num_to_keep}.", "It is >= 1, or None to keep all."
             )
+        if self.checkpoint_score_attribute is not None and (
+            self.checkpoint_score_attribute.startswith("min-")
+        ):
+            # Ray 1's way to say it, in `run(checkpoint_score_attr=)`.
+            self.checkpoint_score_order = "min"
+            self.checkpoint_score_attribute = self.checkpoint_score_attribute.removeprefix("min-")
         check_mode(self.checkpoint_score_order, "checkpoint_score_order")
         if self.checkpoint_frequency < 0:
             raise InvalidArgument(

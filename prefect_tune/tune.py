@@ -127,12 +127,6 @@ def run(
     check_other_arguments(others, inspect.signature(run).parameters)
     if restore:
         raise InvalidArgument("restore", f"got {restore!r}, which is not supported yet.")
-    if checkpoint_freq or checkpoint_at_end:
-        raise InvalidArgument(
-            "checkpoint_freq" if checkpoint_freq else "checkpoint_at_end",
-            "a function decides itself when it writes a checkpoint.",
-            "Leave it out.",
-        )
     finished = execute(
         ExperimentRequest(
             trainable=run_or_experiment,
@@ -158,7 +152,12 @@ def run(
                 stop=stop,
                 failure_config=FailureConfig(max_failures, fail_fast),
                 checkpoint_config=checkpoint_config
-                or _checkpoint_config(keep_checkpoints_num, checkpoint_score_attr),
+                or CheckpointConfig(
+                    num_to_keep=keep_checkpoints_num,
+                    checkpoint_score_attribute=checkpoint_score_attr,
+                    checkpoint_frequency=checkpoint_freq,
+                    checkpoint_at_end=checkpoint_at_end,
+                ),
                 sync_config=sync_config,
                 progress_reporter=progress_reporter,
                 verbose=verbose,
@@ -181,13 +180,6 @@ def run(
             failed,
         )
     return finished.analysis
-
-
-def _checkpoint_config(num_to_keep: int | None, score: str | None) -> CheckpointConfig:
-    order = "max"
-    if score is not None and score.startswith("min-"):
-        order, score = "min", score.removeprefix("min-")
-    return CheckpointConfig(num_to_keep, score, order)
 
 
 def __getattr__(name: str) -> Any:

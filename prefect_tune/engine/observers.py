@@ -13,6 +13,7 @@ from prefect_tune.callback import Callback, CallbackList
 from prefect_tune.coordinator.commands import Notice, Notify
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.table import TrialTable
+from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.worker import Backlog, LoggerThread, LogRecord, split_callbacks
 from prefect_tune.reporters.base import ProgressReporter
@@ -30,6 +31,7 @@ class Observers:
         listeners: Called after each batch of events and at the end.
         setup_info: Keyword arguments for `Callback.setup`.
         backlog: Results that an earlier process has acknowledged but not logged.
+        open_checkpoint: Makes of a checkpoint what callbacks are given.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Observers:
         listeners: Sequence[StepListener] = (),
         setup_info: dict[str, Any] | None = None,
         backlog: Sequence[Backlog] = (),
+        open_checkpoint: Callable[[TrialCheckpoint], Any] = lambda saved: saved.path,
     ) -> None:
         others, loggers = split_callbacks(callbacks)
         self._logging = LoggerThread(loggers)
@@ -49,6 +52,7 @@ class Observers:
         self._listeners = list(listeners)
         self._setup_info = setup_info or {}
         self._backlog = backlog
+        self._open_checkpoint = open_checkpoint
         self._iteration = 0
 
     def start(self) -> None:
@@ -86,10 +90,23 @@ class Observers:
             trial = table.get(notice.trial_id)
             if trial is None:
                 continue
+            if notice.checkpoint is not None:
+                self._checkpoint(notice.checkpoint, trial, trials)
+                continue
             if self._has_callbacks:
                 self._call_back(notice, trial, trials)
             batch.append((notice, trial))
         self._logging.submit(_joined(batch), iteration=self._iteration, trials=trials)
+
+    def _checkpoint(self, saved: TrialCheckpoint, trial: Trial, trials: list[Trial]) -> None:
+        told = {
+            "iteration": self._iteration,
+            "trials": trials,
+            "trial": trial,
+            "checkpoint": self._open_checkpoint(saved),
+        }
+        self._callbacks.on_checkpoint(**told)
+        self._logging.post("on_checkpoint", **told)
 
     def _call_back(self, notice: Notify, trial: Trial, trials: list[Trial]) -> None:
         arguments: dict[str, Any] = {

@@ -62,6 +62,14 @@ class ExperimentLocked(StorageError):
     """Another process is running an experiment in the same directory."""
 
 
+class StorageUnavailable(StorageError):
+    """The storage did not answer in time, again and again; what was to be done may work later."""
+
+
+class CheckpointUnreadable(StorageError):
+    """A checkpoint is incomplete or damaged; trying again will not help."""
+
+
 class MissingMetric(TuneError, ValueError):
     """A trial reported a result without the metric that the experiment optimises."""
 

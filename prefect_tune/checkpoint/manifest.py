@@ -1,0 +1,274 @@
+"""What makes a directory a checkpoint: the list of its files in `.is_checkpoint`.
+
+A checkpoint exists if its directory holds this marker. Locally the directory appears complete, by a
+rename; in an object store the marker is written last and deleted first. Whoever reads a checkpoint
+compares its files with the list, so one that lost or truncated a file is never taken for good.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from prefect_tune.checkpoint.files import remove_tree
+from prefect_tune.experiment.checkpoints import NO_PROGRESS, Progress
+
+#: Name of the file that holds the manifest.
+MARKER = ".is_checkpoint"
+FORMAT = 1
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What belongs to a checkpoint.
+
+    Attributes:
+        files: Size in bytes of each file, by its path relative to the directory (``/`` as
+            separator), without the marker itself.
+        progress: How far the trial was.
+        metadata: What the user attached.
+    """
+
+    files: Mapping[str, int]
+    progress: Progress = NO_PROGRESS
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def iteration(self) -> int:
+        """`training_iteration` of the result that the checkpoint belongs to."""
+        return self.progress.iteration
+
+    def encode(self) -> bytes:
+        """The content of the marker file.
+
+        Raises:
+            TypeError: If the metadata has no JSON form.
+        """
+        progress = self.progress
+        body = {
+            "format": FORMAT,
+            "files": dict(self.files),
+            "iteration": progress.iteration,
+            "time_total_s": progress.time_total_s,
+            "timesteps_total": progress.timesteps_total,
+            "episodes_total": progress.episodes_total,
+            "metadata": dict(self.metadata),
+        }
+        return json.dumps(body).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Manifest:
+        """The inverse of `encode`.
+
+        Raises:
+            ValueError: If it is not the content of a marker file; says why.
+        """
+        try:
+            body = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{MARKER} is not readable ({error})") from None
+        if not isinstance(body, dict) or type(body.get("format")) is not int:
+            raise ValueError(f"{MARKER} is not the list of a checkpoint's files")
+        if body["format"] > FORMAT:
+            raise ValueError(
+                f"{MARKER} has format {body['format']}; this version reads up to {FORMAT}"
+            )
+        files, metadata = body.get("files"), body.get("metadata", {})
+        if not isinstance(files, dict) or not isinstance(metadata, dict):
+            raise ValueError(f"{MARKER} is not the list of a checkpoint's files")
+        for name, size in files.items():
+            if type(size) is not int or size < 0 or not is_inside(name):
+                raise ValueError(f"{MARKER} lists {name!r} with the size {size!r}")
+        return cls(files, _progress(body), metadata)
+
+    def mismatch(self, sizes: Mapping[str, int]) -> str:
+        """What is wrong with files of these sizes; "" if nothing is.
+
+        Files that are not listed are nobody's business.
+        """
+        wrong = []
+        for name, size in self.files.items():
+            found = sizes.get(name)
+            if found is None:
+                wrong.append(f"{name} is missing")
+            elif found != size:
+                wrong.append(f"{name} has {found} bytes instead of {size}")
+        more = f", and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+        return ", ".join(wrong[:_SHOWN]) + more
+
+
+def is_inside(name: str) -> bool:
+    """True if a relative path (``/`` as separator) stays below its directory."""
+    path = PurePosixPath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
+
+
+def file_sizes(directory: str | os.PathLike[str]) -> dict[str, int]:
+    """Sizes of the files of a checkpoint by relative path, without the marker.
+
+    Links count as what they lead to; what is neither file nor directory (sockets, pipes, links to
+    nowhere) does not count.
+
+    Raises:
+        OSError: If the directory cannot be read.
+    """
+    root = Path(directory)
+    if not root.is_dir():
+        raise NotADirectoryError(f"{root} is not a directory")
+    return dict(sorted(_files(root, "", frozenset())))
+
+
+def _files(
+    directory: Path, prefix: str, above: frozenset[tuple[int, int]]
+) -> Iterator[tuple[str, int]]:
+    status = directory.stat()
+    above |= {(status.st_dev, status.st_ino)}
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if not prefix and entry.name.startswith(MARKER):
+                continue
+            try:
+                status = entry.stat()
+            except FileNotFoundError:
+                continue
+            if stat.S_ISREG(status.st_mode):
+                yield prefix + entry.name, status.st_size
+            # A link to a directory above would go on for ever.
+            elif stat.S_ISDIR(status.st_mode) and (status.st_dev, status.st_ino) not in above:
+                yield from _files(Path(entry.path), f"{prefix}{entry.name}/", above)
+
+
+def write_manifest(
+    directory: str | os.PathLike[str],
+    *,
+    iteration: int = 0,
+    metadata: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Manifest:
+    """Make a directory a checkpoint that consists of the files it has now.
+
+    Args:
+        directory: A local directory.
+        iteration: `training_iteration` it belongs to.
+        metadata: What the user attached; JSON types only.
+        progress: How far the trial was, in full; replaces `iteration`.
+
+    Raises:
+        TypeError: If the metadata has no JSON form.
+        OSError: If the directory cannot be read or written.
+    """
+    reached = Progress(iteration) if progress is None else progress
+    manifest = Manifest(file_sizes(directory), reached, dict(metadata or {}))
+    replace_manifest(directory, manifest)
+    return manifest
+
+
+def replace_manifest(directory: str | os.PathLike[str], manifest: Manifest) -> None:
+    """Write a manifest into its directory; readers see the old one or the new one.
+
+    Raises:
+        TypeError: If the metadata has no JSON form.
+        OSError: If it cannot be written.
+    """
+    content = manifest.encode()
+    temporary = Path(directory, f"{MARKER}.tmp-{os.getpid()}")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(Path(directory, MARKER))
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def read_manifest(directory: str | os.PathLike[str]) -> Manifest | None:
+    """The manifest of a local directory; None if it has none, or an unreadable one.
+
+    `verify` tells the two apart.
+    """
+    try:
+        return Manifest.decode(Path(directory, MARKER).read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def verify(directory: str | os.PathLike[str]) -> str:
+    """What keeps a local directory from being a complete checkpoint; "" if nothing does."""
+    try:
+        manifest = Manifest.decode(Path(directory, MARKER).read_bytes())
+        return manifest.mismatch(file_sizes(directory))
+    except (FileNotFoundError, NotADirectoryError):
+        if Path(directory).is_dir():
+            return f"it has no {MARKER}: it was not written to its end"
+        return "there is no such directory"
+    except (OSError, ValueError) as error:
+        return str(error)
+
+
+def commit(
+    temporary: str | os.PathLike[str],
+    final: str | os.PathLike[str],
+    *,
+    iteration: int = 0,
+    metadata: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Manifest:
+    """Make a complete temporary directory a checkpoint of its final name, all at once.
+
+    Both have to be on one file system. Nothing is synced to disk: a checkpoint survives the death
+    of any process, and one that a power failure has truncated does not pass `verify`.
+
+    Args:
+        temporary: The directory as written.
+        final: Its name from now on.
+        iteration: See `write_manifest`.
+        metadata: See `write_manifest`.
+        progress: See `write_manifest`.
+
+    Raises:
+        TypeError: If the metadata has no JSON form.
+        OSError: If it cannot be written or renamed.
+    """
+    manifest = write_manifest(temporary, iteration=iteration, metadata=metadata, progress=progress)
+    publish(temporary, final)
+    return manifest
+
+
+def publish(temporary: str | os.PathLike[str], final: str | os.PathLike[str]) -> None:
+    """Give a directory that has its manifest its final name, in place of a leftover.
+
+    Raises:
+        OSError: If it cannot be renamed.
+    """
+    source, target = Path(temporary), Path(final)
+    try:
+        source.rename(target)
+    except OSError:
+        if not target.exists():
+            raise
+        # A directory with files in it cannot be replaced by one rename.
+        leftover = target.with_name(f".{target.name}.old-{os.getpid()}")
+        target.rename(leftover)
+        source.rename(target)
+        remove_tree(leftover)
+
+
+def _progress(body: Mapping[str, Any]) -> Progress:
+    def number(name: str) -> Any:
+        value = body.get(name)
+        return value if type(value) in (int, float) else None
+
+    iteration = body.get("iteration")
+    return Progress(
+        iteration if type(iteration) is int else 0,
+        float(number("time_total_s") or 0.0),
+        number("timesteps_total"),
+        number("episodes_total"),
+    )

@@ -1,0 +1,23 @@
+"""moto's S3 server as a process: prints its port, runs until its standard input is closed."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+
+def main() -> None:
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    _, port = server.get_host_and_port()
+    print(port, flush=True)
+    # The pipe closes when the process that holds its other end dies, in whatever way.
+    sys.stdin.read()
+    server.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -265,10 +265,10 @@ def _progress(body: Mapping[str, Any]) -> Progress:
         value = body.get(name)
         return value if type(value) in (int, float) else None
 
-    iteration = body.get("iteration")
+    iteration, seconds = body.get("iteration"), body.get("time_total_s")
     return Progress(
         iteration if type(iteration) is int else 0,
-        float(number("time_total_s") or 0.0),
+        seconds if type(seconds) is float else 0.0,
         number("timesteps_total"),
         number("episodes_total"),
     )

@@ -1,0 +1,379 @@
+"""`Checkpoint`: the state of a training in a user's hands."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import cloudpickle
+
+from prefect_tune.checkpoint.dict_form import read_dict, write_dict
+from prefect_tune.checkpoint.files import clone_tree, remove_tree
+from prefect_tune.checkpoint.metadata import encode_metadata, read_metadata, write_metadata
+from prefect_tune.checkpoint.remote import (
+    download,
+    read_remote_metadata,
+    upload,
+    write_remote_metadata,
+)
+from prefect_tune.error import InvalidArgument, TuneError
+from prefect_tune.filesystem.location import Location
+
+Self = TypeVar("Self", bound="Checkpoint")
+#: Carries the metadata of a checkpoint that is written as bytes.
+_METADATA_KEY = "_checkpoint_metadata"
+_NO_OBJECT_STORE = "There is no object store here: use `to_dict`, `to_bytes` or `to_directory`."
+
+
+class Checkpoint:
+    """The state of a training: a directory (local or at a URL), or a dict in memory.
+
+    Make one by `from_directory`, `from_dict`, `from_bytes` or `from_uri`; every form can be turned
+    into every other one. A dict becomes the file ``dict_checkpoint.pkl`` of a directory; the files
+    of a directory become the entry ``_checkpoint_files`` of a dict.
+
+    Args:
+        path: A directory: local, or a URL that fsspec knows (``s3://bucket/dir``).
+        filesystem: The fsspec file system that `path` is on; by default the path says it.
+
+    Raises:
+        InvalidArgument: If `path` is not a path.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], filesystem: Any = None) -> None:
+        self._data: dict[str, Any] | None = None
+        self._data_metadata: dict[str, Any] = {}
+        self._location: Location | None = _locate(path, filesystem)
+        self._uri: str | None = None
+
+    @classmethod
+    def from_directory(cls: type[Self], path: str | os.PathLike[str]) -> Self:
+        """A checkpoint that is a local directory; the directory stays where it is.
+
+        Raises:
+            InvalidArgument: If `path` is not a path.
+        """
+        return cls(path)
+
+    @classmethod
+    def from_dict(cls: type[Self], data: Mapping[str, Any]) -> Self:
+        """A checkpoint that is a dict; its values are neither copied nor looked at.
+
+        Raises:
+            InvalidArgument: If `data` is no dict.
+        """
+        if not isinstance(data, Mapping):
+            raise InvalidArgument(
+                "data", f"got {type(data).__name__} ({data!r:.80}).", "It is a dict."
+            )
+        checkpoint = cls.__new__(cls)
+        checkpoint._data = dict(data)
+        checkpoint._data_metadata = {}
+        checkpoint._location = None
+        checkpoint._uri = None
+        return checkpoint
+
+    @classmethod
+    def from_bytes(cls: type[Self], data: bytes) -> Self:
+        """The inverse of `to_bytes`; also takes any pickled dict. Only for bytes that you trust.
+
+        Raises:
+            InvalidArgument: If `data` is no pickled dict.
+        """
+        try:
+            content = pickle.loads(data)
+        except Exception as error:
+            raise InvalidArgument(
+                "data", f"cannot be unpickled ({type(error).__name__}: {error}).", "Use `to_bytes`."
+            ) from error
+        if not isinstance(content, dict):
+            raise InvalidArgument("data", f"is a pickled {type(content).__name__}, not a dict.")
+        metadata = content.pop(_METADATA_KEY, {})
+        checkpoint = cls.from_dict(content)
+        checkpoint._data_metadata = metadata
+        return checkpoint
+
+    @classmethod
+    def from_uri(cls: type[Self], uri: str) -> Self:
+        """A checkpoint at a URL that fsspec knows; nothing is read yet.
+
+        Raises:
+            InvalidArgument: If `uri` is not a text.
+        """
+        if not isinstance(uri, str):
+            raise InvalidArgument("uri", f"got {uri!r:.80}.", "It is a URL such as s3://a/b.")
+        return cls(uri)
+
+    @classmethod
+    def from_checkpoint(cls: type[Self], other: Checkpoint) -> Self:
+        """The same checkpoint as an object of this class.
+
+        Raises:
+            InvalidArgument: If `other` is no checkpoint.
+        """
+        if not isinstance(other, Checkpoint):
+            raise InvalidArgument("other", f"got {other!r:.80}.", "It is a Checkpoint.")
+        checkpoint = cls.__new__(cls)
+        checkpoint.__dict__.update(other.__dict__)
+        return checkpoint
+
+    @classmethod
+    def at(cls: type[Self], directory: str, uri: str | None) -> Self:
+        """A checkpoint whose content lies in a local directory and that is kept at a URL."""
+        checkpoint = cls(directory)
+        checkpoint._uri = uri
+        return checkpoint
+
+    @classmethod
+    def from_object_ref(cls, obj_ref: object) -> Checkpoint:
+        """Accepted to say what to do instead.
+
+        Raises:
+            TuneError: Always.
+        """
+        raise TuneError(f"Checkpoint.from_object_ref: {_NO_OBJECT_STORE}")
+
+    def to_object_ref(self) -> object:
+        """Accepted to say what to do instead.
+
+        Raises:
+            TuneError: Always.
+        """
+        raise TuneError(f"Checkpoint.to_object_ref: {_NO_OBJECT_STORE}")
+
+    def to_directory(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Copy the checkpoint into a directory.
+
+        Args:
+            path: The directory, created if need be; None for a new temporary one, which the caller
+                removes.
+
+        Returns:
+            The directory.
+
+        Raises:
+            InvalidArgument: If the checkpoint's own directory does not exist.
+            StorageError: If it cannot be fetched or is damaged.
+            OSError: If it cannot be written, e.g. because the disk is full.
+        """
+        if path is not None:
+            target = Path(os.path.abspath(os.path.expanduser(path)))
+            target.mkdir(parents=True, exist_ok=True)
+            self._write(target)
+            return str(target)
+        target = Path(tempfile.mkdtemp(prefix="checkpoint_"))
+        try:
+            self._write(target)
+        except BaseException:
+            remove_tree(target)
+            raise
+        return str(target)
+
+    @contextlib.contextmanager
+    def as_directory(self) -> Iterator[str]:
+        """The checkpoint as a directory: its own if it is local, else a temporary copy.
+
+        Raises:
+            InvalidArgument: If the checkpoint's own directory does not exist.
+            StorageError: If it cannot be fetched or is damaged.
+        """
+        own = self._local_path()
+        if own is not None:
+            yield str(_existing(own))
+            return
+        copy = self.to_directory()
+        try:
+            yield copy
+        finally:
+            remove_tree(copy)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The checkpoint as a dict.
+
+        Raises:
+            InvalidArgument: If its directory does not exist.
+            StorageError: If it cannot be fetched or is damaged.
+        """
+        if self._data is not None:
+            return dict(self._data)
+        with self.as_directory() as directory:
+            return read_dict(Path(directory))
+
+    def to_bytes(self) -> bytes:
+        """The checkpoint, with its metadata, as a pickled dict.
+
+        Raises:
+            InvalidArgument: If its directory does not exist.
+            StorageError: If it cannot be fetched or is damaged.
+        """
+        data, metadata = self.to_dict(), self.get_metadata()
+        if metadata:
+            data[_METADATA_KEY] = metadata
+        pickled: bytes = cloudpickle.dumps(data)
+        return pickled
+
+    def to_uri(self, uri: str) -> str:
+        """Store the checkpoint at a URL, complete with the list of its files.
+
+        Args:
+            uri: A URL that fsspec knows, or a local path.
+
+        Returns:
+            The URL.
+
+        Raises:
+            StorageError: If the storage fails.
+            InvalidArgument: If the checkpoint's own directory does not exist.
+        """
+        staged = Path(self.to_directory())
+        try:
+            upload(staged, _locate(uri, None))
+        finally:
+            remove_tree(staged)
+        return uri
+
+    def get_metadata(self) -> dict[str, Any]:
+        """What was attached to the checkpoint; {} if nothing was.
+
+        Raises:
+            StorageError: If it cannot be read.
+        """
+        if self._location is None:
+            return dict(self._data_metadata)
+        if self._location.is_local:
+            return read_metadata(Path(self._location.path))
+        return read_remote_metadata(self._location)
+
+    def set_metadata(self, metadata: Mapping[str, Any]) -> None:
+        """Attach a dict to the checkpoint, in place of what it had.
+
+        Raises:
+            InvalidArgument: If it is no dict, or has no JSON form.
+            StorageError: If it cannot be written.
+        """
+        if self._location is None:
+            encode_metadata(metadata)
+            self._data_metadata = dict(metadata)
+        elif self._location.is_local:
+            write_metadata(_existing(self._location.path), metadata)
+        else:
+            write_remote_metadata(self._location, metadata)
+
+    def update_metadata(self, metadata: Mapping[str, Any]) -> None:
+        """Add to what is attached to the checkpoint.
+
+        Raises:
+            InvalidArgument: If it is no dict, or has no JSON form.
+            StorageError: If it cannot be written.
+        """
+        encode_metadata(metadata)
+        self.set_metadata({**self.get_metadata(), **metadata})
+
+    @property
+    def path(self) -> str:
+        """The directory: a local path or a URL.
+
+        Raises:
+            TuneError: If the checkpoint is a dict.
+        """
+        if self._location is None:
+            raise TuneError("The checkpoint is a dict in memory: `to_directory` gives it a path.")
+        return self._location.path if self._location.is_local else self._location.url
+
+    def __fspath__(self) -> str:
+        own = self._local_path()
+        if own is None:
+            raise TuneError(
+                f"{self!r} is not a local directory: `as_directory` or `to_directory` makes it one."
+            )
+        return own
+
+    @property
+    def filesystem(self) -> Any:
+        """The fsspec file system that `path` is on.
+
+        Raises:
+            TuneError: If the checkpoint is a dict.
+        """
+        import fsspec
+
+        if self._location is None:
+            raise TuneError("The checkpoint is a dict in memory and on no file system.")
+        if self._location.is_local:
+            return fsspec.filesystem("file")
+        protocol = self._location.url.partition("://")[0]
+        return fsspec.filesystem(protocol, **self._location.options)
+
+    @property
+    def uri(self) -> str | None:
+        """Where the checkpoint is kept, as a URL; None for a dict."""
+        if self._uri is not None or self._location is None:
+            return self._uri
+        return f"file://{self.path}" if self._location.is_local else self._location.url
+
+    def get_internal_representation(self) -> tuple[str, Any]:
+        """``("local_path", path)``, ``("uri", url)`` or ``("data_dict", dict)``."""
+        if self._location is None:
+            return "data_dict", self._data
+        return ("local_path" if self._location.is_local else "uri"), self.path
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Checkpoint):
+            return NotImplemented
+        if self._data is None or other._data is None:
+            return (self._data is None) is (other._data is None) and self.path == other.path
+        try:
+            return bool(self._data == other._data)
+        except Exception:  # arrays do not compare to one truth value
+            return bool(cloudpickle.dumps(self._data) == cloudpickle.dumps(other._data))
+
+    def __hash__(self) -> int:
+        return hash(self.path if self._location is not None else "data_dict")
+
+    def __repr__(self) -> str:
+        kind, _ = self.get_internal_representation()
+        name = type(self).__name__
+        if self._data is not None:
+            return f"{name}(data_dict={sorted(map(str, self._data))})"
+        return f"{name}({kind}={self.path})"
+
+    def _local_path(self) -> str | None:
+        local = self._location is not None and self._location.is_local
+        return self.path if local else None
+
+    def _write(self, target: Path) -> None:
+        """Write the content into an existing directory."""
+        if self._location is None:
+            write_dict(self._data or {}, target)
+            if self._data_metadata:
+                write_metadata(target, self._data_metadata)
+        elif not self._location.is_local:
+            download(self._location, target)
+        elif (source := _existing(self._location.path)).resolve() != target.resolve():
+            clone_tree(source, target)
+
+
+def _locate(path: str | os.PathLike[str], filesystem: Any) -> Location:
+    if not isinstance(path, (str, os.PathLike)):
+        raise InvalidArgument(
+            "path", f"got {type(path).__name__} ({path!r:.80}).", "It is a directory or a URL."
+        )
+    text = os.fspath(path)
+    if filesystem is not None:
+        return Location(filesystem.unstrip_protocol(text), dict(filesystem.storage_options))
+    location = Location(text.rstrip("/") or "/")
+    if location.is_local:
+        return Location(os.path.abspath(os.path.expanduser(location.path)))
+    return location
+
+
+def _existing(path: str) -> Path:
+    directory = Path(path)
+    if not directory.is_dir():
+        raise InvalidArgument("checkpoint", f"there is no directory {path}.")
+    return directory

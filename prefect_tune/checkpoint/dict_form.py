@@ -1,0 +1,102 @@
+"""Checkpoints that are dicts as directories, and directories as dicts."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import cloudpickle
+
+from prefect_tune.checkpoint.manifest import file_sizes, is_inside
+from prefect_tune.checkpoint.metadata import METADATA_FILE
+from prefect_tune.error import CheckpointUnreadable
+
+#: The file of a directory that holds the pickled dict, named as Ray's.
+DICT_FILE = "dict_checkpoint.pkl"
+#: The key of a dict that holds the files of a directory, ``{relative path: content}``.
+FILES_KEY = "_checkpoint_files"
+#: How a class trainable's checkpoint was made; says nothing to the reader of its dict.
+SAVED_FILE = ".tune_metadata"
+
+
+def write_dict(data: Mapping[str, Any], directory: Path) -> None:
+    """Write a dict as the content of a directory, the inverse of `read_dict`.
+
+    Raises:
+        Exception: Whatever pickling the values raises.
+        OSError: If it cannot be written.
+    """
+    files = data.get(FILES_KEY)
+    if _is_file_map(files):
+        write_files(files, directory)
+        data = {key: value for key, value in data.items() if key != FILES_KEY}
+        if not data:
+            return
+    with open(directory / DICT_FILE, "wb") as file:
+        cloudpickle.dump(dict(data), file)
+
+
+def read_dict(directory: Path) -> dict[str, Any]:
+    """A directory as a dict: the one it was made from, and its other files below `FILES_KEY`.
+
+    Raises:
+        CheckpointUnreadable: If the pickled dict cannot be read.
+        OSError: If a file cannot be read.
+    """
+    names = set(file_sizes(directory)) - {METADATA_FILE}
+    data: dict[str, Any] = {}
+    if DICT_FILE in names:
+        data = load_dict(directory / DICT_FILE)
+        names -= {DICT_FILE, SAVED_FILE}
+        if not names:
+            return data
+    return {**data, FILES_KEY: read_files(directory, names)}
+
+
+def load_dict(path: Path) -> dict[str, Any]:
+    """The dict that is pickled in a file; only for files that you trust.
+
+    Raises:
+        CheckpointUnreadable: If it cannot be unpickled or is no dict.
+        OSError: If the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        try:
+            data = pickle.load(file)
+        except Exception as error:
+            raise CheckpointUnreadable(
+                f"{path} cannot be unpickled: {type(error).__name__}: {error}"
+            ) from error
+    if not isinstance(data, dict):
+        raise CheckpointUnreadable(f"{path} holds {type(data).__name__}, not a dict")
+    return data
+
+
+def read_files(directory: Path, names: Iterable[str]) -> dict[str, bytes]:
+    """Contents of the named files of a directory.
+
+    Raises:
+        OSError: If one cannot be read.
+    """
+    return {name: (directory / name).read_bytes() for name in sorted(names)}
+
+
+def write_files(files: Mapping[str, bytes], directory: Path) -> None:
+    """Write files into a directory.
+
+    Raises:
+        OSError: If one cannot be written.
+    """
+    for name, content in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def _is_file_map(value: object) -> TypeGuard[Mapping[str, bytes]]:
+    return isinstance(value, Mapping) and all(
+        isinstance(name, str) and isinstance(content, bytes) and is_inside(name)
+        for name, content in value.items()
+    )

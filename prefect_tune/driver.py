@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import logging
+import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from prefect_tune.engine.experiment import Experiment
 from prefect_tune.engine.launcher import DirectLauncher
 from prefect_tune.engine.plan import ExperimentPlan, make_plan
 from prefect_tune.engine.request import ExperimentRequest
 from prefect_tune.results import ExperimentAnalysis
-from prefect_tune.settings import load_settings
+from prefect_tune.settings import TuneSettings, load_settings
 from prefect_tune.storage.experiment_dir import TUNER_FILE
+
+if TYPE_CHECKING:
+    from prefect_tune.orchestration.sweep_memory import FlowRunMemory
 
 _logger = logging.getLogger("prefect_tune")
 
@@ -36,7 +42,9 @@ def execute(request: ExperimentRequest) -> Finished:
     Raises:
         TuneError: As documented at `run`.
     """
-    plan = make_plan(request, load_settings())
+    settings = load_settings()
+    memory = _flow_run_memory(request, settings)
+    plan = make_plan(request, settings, memory)
     if plan.orchestrate:
         # Booting a Prefect server takes longest, so it starts first and everything else beside it.
         from prefect_tune.orchestration.server import start_server_early
@@ -55,10 +63,12 @@ def execute(request: ExperimentRequest) -> Finished:
         exit_stack.callback(executor.close)
         if plan.resources is not None:
             executor.validate_request(plan.resources)
-        experiment = Experiment(plan, executor)
+        experiment = _opened(lambda: Experiment(plan, executor), memory)
         exit_stack.callback(experiment.close)
         if not plan.resume:
             experiment.directory.write(TUNER_FILE, request.saved)
+        if memory is not None:
+            memory.remember(plan.name)
         experiment.open()
         flow_run_id, flow_run_url = _run(experiment, plan)
     interruption = experiment.interruption
@@ -78,6 +88,25 @@ def execute(request: ExperimentRequest) -> Finished:
         )
         interruption.reraise()
     return Finished(analysis, interruption.signal is not None)
+
+
+def _flow_run_memory(request: ExperimentRequest, settings: TuneSettings) -> FlowRunMemory | None:
+    """What the surrounding flow run has begun in an earlier execution; None without one."""
+    orchestrate = request.run_config.orchestrate
+    # Inside a flow run Prefect has been imported; looking for one must not import it.
+    if "prefect" not in sys.modules or not (
+        settings.orchestrate if orchestrate is None else orchestrate
+    ):
+        return None
+    from prefect_tune.orchestration.sweep_memory import flow_run_memory
+
+    return flow_run_memory(settings.lease_s)
+
+
+def _opened(
+    open_experiment: Callable[[], Experiment], memory: FlowRunMemory | None
+) -> Experiment:
+    return open_experiment() if memory is None else memory.when_free(open_experiment)
 
 
 def _run(experiment: Experiment, plan: ExperimentPlan) -> tuple[str | None, str | None]:

@@ -47,7 +47,7 @@ def run(
     max_failures: int = 0,
     fail_fast: bool | str = False,
     restore: str | None = None,
-    resume: bool | str | None = False,
+    resume: bool | str | None = None,
     reuse_actors: bool | None = None,
     raise_on_failed_trial: bool = True,
     callbacks: Sequence[Callback] | None = None,

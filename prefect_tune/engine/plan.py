@@ -11,9 +11,11 @@ from typing import Any
 from prefect_tune.callback import Callback
 from prefect_tune.config import FailureConfig, RunConfig, TuneConfig
 from prefect_tune.coordinator.options import FailFast
+from prefect_tune.engine.memory import SweepMemory
 from prefect_tune.engine.request import ExperimentRequest
 from prefect_tune.engine.resume_mode import wants_resume
 from prefect_tune.error import InvalidArgument
+from prefect_tune.filesystem.location import Location
 from prefect_tune.logger import default_loggers
 from prefect_tune.registry import get_trainable
 from prefect_tune.resources import Resources
@@ -127,8 +129,16 @@ class ExperimentPlan:
         return FailFast.STOP if self.failure.fail_fast else FailFast.OFF
 
 
-def make_plan(request: ExperimentRequest, settings: TuneSettings) -> ExperimentPlan:
+def make_plan(
+    request: ExperimentRequest, settings: TuneSettings, memory: SweepMemory | None = None
+) -> ExperimentPlan:
     """Validate a request.
+
+    Args:
+        request: What the user asked for.
+        settings: The settings in force.
+        memory: Knows which experiment this sweep has begun, if the surrounding flow run is being
+            executed again. None, and `request.resume` False, is a new sweep.
 
     Raises:
         InvalidArgument: If anything cannot work; names the argument.
@@ -161,10 +171,15 @@ def make_plan(request: ExperimentRequest, settings: TuneSettings) -> ExperimentP
     undated = registered is not None or settings.disable_dated_subdir
     name = _experiment_name(run.name, trainable.name, undated)
     root = str(local_root(run.storage_path or run.local_dir or default_root(settings.result_dir)))
+    named, mode = run.name is not None or undated, request.resume
+    if memory is not None and request.resume is not False:
+        begun = memory.recall(Location(root), trainable.name, run.name)
+        if begun is not None:
+            name, named, mode = begun.name, True, begun.resume_mode(request.resume)
     return ExperimentPlan(
         experiment_id=uuid.uuid4().hex,
         name=name,
-        named=run.name is not None or undated,
+        named=named,
         root=root,
         trainable=trainable,
         source=source,
@@ -182,7 +197,7 @@ def make_plan(request: ExperimentRequest, settings: TuneSettings) -> ExperimentP
         run=run,
         settings=settings,
         code=code_digest(request.trainable),
-        resume=wants_resume(request.resume, root, name),
+        resume=wants_resume(mode, root, name),
     )
 
 

@@ -1,0 +1,152 @@
+"""Makes the fsspec file system of a location, once per process."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+from urllib.parse import urlsplit
+
+from prefect_tune.error import InvalidArgument, StorageError
+from prefect_tune.filesystem.blocks import resolve_block
+from prefect_tune.filesystem.failures import scrub
+from prefect_tune.filesystem.location import Location
+
+#: What `pip install` gets a protocol.
+PACKAGES = {
+    "s3": "s3fs",
+    "s3a": "s3fs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "az": "adlfs",
+    "abfs": "adlfs",
+    "abfss": "adlfs",
+    "adl": "adlfs",
+    "hdfs": "pyarrow",
+    "arrow_hdfs": "pyarrow",
+    "webhdfs": "requests",
+    "sftp": "paramiko",
+    "ssh": "paramiko",
+    "smb": "smbprotocol",
+    "oss": "ossfs",
+    "oci": "ocifs",
+    "tos": "tosfs",
+    "webdav": "webdav4",
+    "http": "aiohttp",
+    "https": "aiohttp",
+}
+S3_PROTOCOLS = ("s3", "s3a")
+
+_Key = tuple[str, str, str | None]
+_lock = threading.Lock()
+_opened: dict[_Key, tuple[Any, str]] = {}
+
+
+def connect(location: Location) -> tuple[Any, str]:
+    """The file system of a remote location, and the location's path on it.
+
+    A file system is made once per process for the same host, options and block; one that was made
+    before a fork is not used: its thread and connections are the parent's.
+
+    Raises:
+        InvalidArgument: If fsspec does not know the protocol.
+        StorageError: If its package is not installed or the options do not fit.
+    """
+    parts = urlsplit(location.url)
+    options = repr(sorted(location.options.items()))
+    key = (f"{parts.scheme}://{parts.netloc}", options, location.block)
+    with _lock:
+        found = _opened.get(key)
+        if found is None:
+            found = _opened[key] = _make(location, parts.scheme)
+    fs, _ = found
+    return fs, fs._strip_protocol(location.url)
+
+
+def protocol_of(location: Location) -> str:
+    """The protocol of a remote location: ``s3``."""
+    return urlsplit(location.url).scheme
+
+
+def check_protocol(protocol: str, argument: str) -> None:
+    """See that a protocol can be used here.
+
+    Args:
+        protocol: Such as ``s3``.
+        argument: The argument to name.
+
+    Raises:
+        InvalidArgument: If fsspec does not know it or its package is missing.
+    """
+    import fsspec
+
+    try:
+        fsspec.get_filesystem_class(protocol)
+    except ValueError:
+        raise InvalidArgument(
+            argument,
+            f"no file system is known for {protocol}://.",
+            "Give a local path or a URL that fsspec knows, such as s3://bucket/path.",
+        ) from None
+    except ImportError as error:
+        package = PACKAGES.get(protocol)
+        advice = f"pip install {package}" if package else str(error)
+        raise InvalidArgument(
+            argument, f"{protocol}:// needs a package that is not installed here.", f"{advice}."
+        ) from error
+
+
+def _make(location: Location, protocol: str) -> tuple[Any, str]:
+    import fsspec
+
+    check_protocol(protocol, "storage_path")
+    options: dict[str, Any] = resolve_block(location.block) if location.block else {}
+    options |= location.options
+    if protocol in S3_PROTOCOLS:
+        options = _s3_options(options)
+    # Listings are asked for to learn what others wrote; and fsspec's own cache of file systems
+    # would hand out one that somebody else configured.
+    options |= {"use_listings_cache": False, "skip_instance_cache": True}
+    try:
+        fs, path = fsspec.core.url_to_fs(location.url, **options)
+    except (TypeError, ValueError, KeyError) as error:
+        raise StorageError(
+            f"cannot open {location.url} with these storage options ({_without(error, options)}). "
+            f"They are the arguments of fsspec's file system for {protocol}://."
+        ) from None
+    if protocol in S3_PROTOCOLS:
+        fs.retries = 1  # this package tries again itself: with jitter and limits
+    return fs, path
+
+
+def _s3_options(options: dict[str, Any]) -> dict[str, Any]:
+    config = {
+        "connect_timeout": 10,
+        "read_timeout": 30,
+        "max_pool_connections": 32,
+        "retries": {"total_max_attempts": 1, "mode": "standard"},
+    }
+    client = options.get("client_kwargs") or {}
+    if options.get("endpoint_url") or client.get("endpoint_url"):
+        # Newer kinds of checksums are beyond many stores that are not AWS.
+        config["request_checksum_calculation"] = "when_required"
+        config["response_checksum_validation"] = "when_required"
+    return {**options, "config_kwargs": {**config, **(options.get("config_kwargs") or {})}}
+
+
+def _without(error: Exception, options: dict[str, Any]) -> str:
+    """The text of an error without the values of options, which may be secret."""
+    text = scrub(str(error))
+    for value in options.values():
+        if isinstance(value, str) and len(value) > 3:
+            text = text.replace(value, "***")
+    return f"{type(error).__name__}: {text}"
+
+
+def _forget() -> None:
+    global _lock
+    _lock = threading.Lock()
+    _opened.clear()
+
+
+os.register_at_fork(after_in_child=_forget)

@@ -1,0 +1,152 @@
+"""A store in a local directory, or one on a file system that is mounted here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from prefect_tune.filesystem.failures import NotFound
+from prefect_tune.filesystem.limits import Call, Limits, Retry
+from prefect_tune.filesystem.location import Location
+from prefect_tune.filesystem.names import checked, is_temporary, temporary_name
+from prefect_tune.filesystem.store import local_files
+
+T = TypeVar("T")
+
+
+class LocalStore:
+    """See `Store`.
+
+    Args:
+        location: A local directory; made when the first file is written.
+        limits: How long a mounted file system may be away.
+        cancelled: Ends waiting for it.
+    """
+
+    def __init__(
+        self, location: Location, limits: Limits, cancelled: threading.Event | None = None
+    ) -> None:
+        self.location = location
+        self._root = Path(location.path)
+        self._retry = Retry(limits, cancelled)
+
+    def read(self, rel: str) -> bytes | None:
+        """See `Store.read`."""
+        path = self._path(rel)
+        try:
+            return self._do("read", path, path.read_bytes)
+        except NotFound:
+            return None
+
+    def write(self, rel: str, data: bytes) -> None:
+        """See `Store.write`."""
+        path = self._path(rel)
+        self._do("write", path, lambda: _replace(path, lambda new: _write(new, data)))
+
+    def sizes(self, rel: str = "") -> dict[str, int]:
+        """See `Store.sizes`."""
+        path = self._path(rel)
+        try:
+            return self._do("list", path, lambda: _sizes(path))
+        except NotFound:
+            return {}
+
+    def exists(self, rel: str) -> bool:
+        """See `Store.exists`."""
+        path = self._path(rel)
+        return self._do("look for", path, path.is_file)
+
+    def delete(self, rels: Iterable[str]) -> None:
+        """See `Store.delete`."""
+        for rel in rels:
+            path = self._path(rel)
+            self._do("delete", path, lambda path=path: path.unlink(missing_ok=True))  # type: ignore[misc]
+
+    def delete_tree(self, rel: str) -> None:
+        """See `Store.delete_tree`."""
+        path = self._path(rel)
+        try:
+            self._do("delete", path, lambda: shutil.rmtree(path))
+        except NotFound:
+            return
+
+    def put_file(self, local: str | os.PathLike[str], rel: str) -> None:
+        """See `Store.put_file`."""
+        self._copy(self._retry.begin(), Path(local), self._path(rel))
+
+    def get_file(self, rel: str, local: str | os.PathLike[str]) -> None:
+        """See `Store.get_file`."""
+        self._copy(self._retry.begin(), self._path(rel), Path(local))
+
+    def put_tree(
+        self, local_dir: str | os.PathLike[str], rel: str, last: Iterable[str] = ()
+    ) -> None:
+        """See `Store.put_tree`."""
+        source = Path(local_dir)
+        call = self._retry.begin()
+        names = call.run("read", str(source), lambda timeout: local_files(source))
+        at_the_end = [name for name in last if name in names]
+        for name in [name for name in names if name not in at_the_end] + at_the_end:
+            self._copy(call, source / name, self._path(rel) / name)
+
+    def get_tree(self, rel: str, local_dir: str | os.PathLike[str]) -> None:
+        """See `Store.get_tree`."""
+        target = Path(local_dir)
+        call = self._retry.begin()
+        call.run("write", str(target), lambda timeout: target.mkdir(parents=True, exist_ok=True))
+        for name in self.sizes(rel):
+            self._copy(call, self._path(rel) / name, target / name)
+
+    def _copy(self, call: Call, source: Path, target: Path) -> None:
+        call.run(
+            f"copy {source} to",
+            str(target),
+            lambda timeout: _replace(target, lambda new: shutil.copyfile(source, new)),
+        )
+
+    def _do(self, doing: str, path: Path, action: Callable[[], T]) -> T:
+        return self._retry.begin().run(doing, str(path), lambda timeout: action())
+
+    def _path(self, rel: str) -> Path:
+        return self._root / checked(rel)
+
+
+def _replace(path: Path, make: Callable[[Path], object]) -> None:
+    """Make a file under another name and give it its own when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _gone_if_it_fails(path.with_name(temporary_name(path.name))) as new:
+        make(new)
+        os.replace(new, path)
+
+
+@contextmanager
+def _gone_if_it_fails(path: Path) -> Iterator[Path]:
+    try:
+        yield path
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _write(path: Path, data: bytes) -> None:
+    # Written in a loop by the interpreter; a full disk raises before the file gets its name.
+    with open(path, "wb", buffering=0) as file:
+        view = memoryview(data)
+        while view:
+            view = view[file.write(view) :]
+
+
+def _sizes(directory: Path) -> dict[str, int]:
+    sizes = {}
+    for name in local_files(directory):
+        if not is_temporary(name):
+            try:
+                sizes[name] = (directory / name).stat().st_size
+            except FileNotFoundError:
+                continue  # deleted meanwhile
+    return sizes

@@ -1,0 +1,301 @@
+"""A store on a file system that is reached by requests."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from prefect_tune.error import StorageError
+from prefect_tune.filesystem.backend import Backend, Entry, Part, Upload
+from prefect_tune.filesystem.failures import NotFound, classify
+from prefect_tune.filesystem.limits import Call, Limits, Retry
+from prefect_tune.filesystem.location import Location
+from prefect_tune.filesystem.names import checked, join, temporary_name
+from prefect_tune.filesystem.store import local_files
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+#: Requests at the same time, of one call; each holds a part of a file in memory.
+PARALLEL = 8
+PART_SIZE = 16 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class _Sending:
+    upload: Upload
+    rel: str
+
+
+class RemoteStore:
+    """See `Store`.
+
+    Args:
+        location: Where it is.
+        backend: Makes the requests.
+        limits: How long things may take.
+        cancelled: Ends waiting for a store that is away.
+    """
+
+    def __init__(
+        self,
+        location: Location,
+        backend: Backend,
+        limits: Limits,
+        cancelled: threading.Event | None = None,
+    ) -> None:
+        self.location = location
+        self._backend = backend
+        self._retry = Retry(limits, cancelled)
+
+    def read(self, rel: str) -> bytes | None:
+        """See `Store.read`."""
+        checked(rel)
+        try:
+            return self._do("read", rel, lambda timeout: self._backend.read(rel, timeout))
+        except NotFound:
+            return None
+
+    def write(self, rel: str, data: bytes) -> None:
+        """See `Store.write`."""
+        checked(rel)
+        self._do(
+            "write", rel, lambda timeout: self._backend.write(rel, data, timeout), size=len(data)
+        )
+
+    def sizes(self, rel: str = "") -> dict[str, int]:
+        """See `Store.sizes`."""
+        return {name: entry.size for name, entry in self._list(self._retry.begin(), rel).items()}
+
+    def exists(self, rel: str) -> bool:
+        """See `Store.exists`."""
+        checked(rel)
+        try:
+            self._do("look for", rel, lambda timeout: self._backend.stat(rel, timeout))
+        except NotFound:
+            return False
+        return True
+
+    def delete(self, rels: Iterable[str]) -> None:
+        """See `Store.delete`."""
+        self._delete(self._retry.begin(), [checked(rel) for rel in rels])
+
+    def delete_tree(self, rel: str) -> None:
+        """See `Store.delete_tree`."""
+        call = self._retry.begin()
+        self._delete(call, [join(rel, name) for name in self._list(call, rel)])
+        self._try(
+            call, "delete", rel, lambda timeout: self._backend.forget_directories(rel, timeout)
+        )
+
+    def put_file(self, local: str | os.PathLike[str], rel: str) -> None:
+        """See `Store.put_file`."""
+        self._put(self._retry.begin(), [(Path(local), checked(rel))])
+
+    def get_file(self, rel: str, local: str | os.PathLike[str]) -> None:
+        """See `Store.get_file`."""
+        checked(rel)
+        call = self._retry.begin()
+        entry = call.run("read", self._url(rel), lambda timeout: self._backend.stat(rel, timeout))
+        self._get(call, [(rel, entry, Path(local))])
+
+    def put_tree(
+        self, local_dir: str | os.PathLike[str], rel: str, last: Iterable[str] = ()
+    ) -> None:
+        """See `Store.put_tree`."""
+        source = Path(local_dir)
+        call = self._retry.begin()
+        names = call.run("read", str(source), lambda timeout: local_files(source))
+        at_the_end = [name for name in last if name in names]
+        first = [name for name in names if name not in at_the_end]
+        self._put(call, [(source / name, join(checked(rel), name)) for name in first])
+        for name in at_the_end:
+            self._put(call, [(source / name, join(rel, name))])
+
+    def get_tree(self, rel: str, local_dir: str | os.PathLike[str]) -> None:
+        """See `Store.get_tree`."""
+        call = self._retry.begin()
+        entries = self._list(call, rel)
+        target = Path(local_dir)
+        _make_directory(target)
+        self._get(call, [(join(rel, n), entry, target / n) for n, entry in entries.items()])
+
+    def _list(self, call: Call, rel: str) -> dict[str, Entry]:
+        checked(rel)
+        found: dict[str, Entry] = {}
+        page = ""
+        while True:
+
+            def ask(timeout: float, page: str = page) -> tuple[dict[str, Entry], str]:
+                return self._backend.list(rel, page, timeout)
+
+            try:
+                entries, page = call.run("list", self._url(rel), ask)
+            except NotFound:
+                entries, page = {}, ""  # file systems that have directories
+            found |= entries
+            if not page:
+                break
+        start = len(rel) + 1 if rel else 0
+        try:
+            return {checked(name[start:]): found[name] for name in sorted(found)}
+        except ValueError as error:
+            raise StorageError(f"cannot use the files below {self._url(rel)}: {error}.") from error
+
+    def _delete(self, call: Call, rels: Sequence[str]) -> None:
+        def job(rel: str) -> Callable[[], None]:
+            return lambda: self._try(
+                call, "delete", rel, lambda timeout: self._backend.delete(rel, timeout)
+            )
+
+        run_all([job(rel) for rel in rels])
+
+    def _put(self, call: Call, files: Sequence[tuple[Path, str]]) -> None:
+        """Send files: all their parts in one pool, so that a large one is as fast as many."""
+        sending: list[_Sending] = []
+        try:
+            run_all([self._beginning(call, local, rel, sending) for local, rel in files])
+            run_all([self._part(call, one, part) for one in sending for part in one.upload.parts])
+            run_all([self._finishing(call, one) for one in sending])
+        except BaseException:
+            for one in sending:
+                self._abort(one)
+            raise
+
+    def _beginning(
+        self, call: Call, local: Path, rel: str, sending: list[_Sending]
+    ) -> Callable[[], None]:
+        def begin() -> None:
+            try:
+                size = local.stat().st_size
+            except OSError as error:
+                raise StorageError(f"cannot read {local}: {error.strerror}.") from error
+            upload = call.run(
+                "write",
+                self._url(rel),
+                lambda timeout: self._backend.begin_upload(local, size, rel, timeout),
+            )
+            sending.append(_Sending(upload, rel))
+
+        return begin
+
+    def _part(self, call: Call, one: _Sending, part: Part) -> Callable[[], None]:
+        return lambda: call.run("write", self._url(one.rel), part.send, part.size)
+
+    def _finishing(self, call: Call, one: _Sending) -> Callable[[], None]:
+        return lambda: call.run("write", self._url(one.rel), one.upload.finish)
+
+    def _abort(self, one: _Sending) -> None:
+        try:
+            one.upload.abort(10.0)
+        except Exception as error:
+            # The upload has failed, which is what the caller hears; nothing of it is visible.
+            log.debug("Parts of %s were left behind: %s", self._url(one.rel), classify(error).text)
+
+    def _get(self, call: Call, files: Sequence[tuple[str, Entry, Path]]) -> None:
+        temporary = [local.with_name(temporary_name(local.name)) for _, _, local in files]
+        try:
+            jobs: list[Callable[[], None]] = []
+            for (rel, entry, _), new in zip(files, temporary, strict=True):
+                _make_file(new, entry.size)
+                jobs += [
+                    self._fetching(call, rel, entry, start, new)
+                    for start in range(0, entry.size, PART_SIZE)
+                ]
+            run_all(jobs)
+            for (_, _, local), new in zip(files, temporary, strict=True):
+                _local(new, lambda new=new, local=local: os.replace(new, local))  # type: ignore[misc]
+        except BaseException:
+            for new in temporary:
+                new.unlink(missing_ok=True)
+            raise
+
+    def _fetching(
+        self, call: Call, rel: str, entry: Entry, start: int, new: Path
+    ) -> Callable[[], None]:
+        end = min(start + PART_SIZE, entry.size)
+
+        def fetch() -> None:
+            data = call.run(
+                "read",
+                self._url(rel),
+                lambda timeout: self._backend.read_range(rel, start, end, entry.version, timeout),
+                end - start,
+            )
+            _local(new, lambda: _write_at(new, start, data))
+
+        return fetch
+
+    def _do(self, doing: str, rel: str, request: Callable[[float], T], size: int = 0) -> T:
+        return self._retry.begin().run(doing, self._url(rel), request, size)
+
+    def _try(self, call: Call, doing: str, rel: str, request: Callable[[float], None]) -> None:
+        try:
+            call.run(doing, self._url(rel), request)
+        except NotFound:
+            return
+
+    def _url(self, rel: str) -> str:
+        return (self.location / rel).url
+
+
+def run_all(jobs: Sequence[Callable[[], None]]) -> None:
+    """Run jobs in parallel; after a failure no further one is begun.
+
+    Raises:
+        Exception: The first failure, once nothing runs any more.
+    """
+    if len(jobs) == 1:
+        jobs[0]()
+        return
+    with ThreadPoolExecutor(min(PARALLEL, len(jobs) or 1), "storage") as pool:
+        futures = [pool.submit(job) for job in jobs]
+        _, waiting = wait(futures, return_when=FIRST_EXCEPTION)
+        if waiting:
+            pool.shutdown(wait=True, cancel_futures=True)
+        for future in futures:
+            if not future.cancelled():
+                future.result()
+
+
+def _make_directory(path: Path) -> None:
+    _local(path, lambda: path.mkdir(parents=True, exist_ok=True))
+
+
+def _make_file(path: Path, size: int) -> None:
+    def make() -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "wb") as file:
+            # Room for all of it, so that a disk that is too small is found before the transfer.
+            if size:
+                os.posix_fallocate(file.fileno(), 0, size)
+
+    _local(path, make)
+
+
+def _write_at(path: Path, start: int, data: bytes) -> None:
+    with open(path, "r+b", buffering=0) as file:
+        file.seek(start)
+        view = memoryview(data)
+        while view:
+            view = view[file.write(view) :]
+
+
+def _local(path: Path, action: Callable[[], T]) -> T:
+    """Do something on this machine's disk, which is not tried again.
+
+    Raises:
+        StorageError: If it fails; says why.
+    """
+    try:
+        return action()
+    except OSError as error:
+        failure = classify(error)
+        raise failure.as_error("write", str(path)) from error

@@ -1,0 +1,228 @@
+"""S3 and what speaks like it, through s3fs.
+
+Only GetObject, PutObject (with its multipart requests), DeleteObject and ListObjectsV2 are used:
+nothing here asks for or makes a bucket, and no bulk delete, for which some stores demand a checksum
+that botocore does not send.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect_tune.error import StorageError
+from prefect_tune.filesystem.backend import Entry, Part, Upload
+from prefect_tune.filesystem.connect import connect
+from prefect_tune.filesystem.failures import TruncatedTransfer
+from prefect_tune.filesystem.location import Location
+
+PART_SIZE = 16 * 2**20
+#: A file up to this size is one request.
+WHOLE_SIZE = 2 * PART_SIZE
+_MAX_PARTS = 10_000
+
+
+class S3Backend:
+    """See `Backend`.
+
+    Args:
+        location: Bucket and prefix.
+    """
+
+    def __init__(self, location: Location) -> None:
+        self._location = location
+
+    def read(self, path: str, timeout: float) -> bytes:
+        """See `Backend.read`."""
+        return self._get(path, {}, timeout)
+
+    def read_range(self, path: str, start: int, end: int, version: str, timeout: float) -> bytes:
+        """See `Backend.read_range`."""
+        wanted = {"Range": f"bytes={start}-{end - 1}"}
+        if version:
+            wanted["IfMatch"] = version
+        data = self._get(path, wanted, timeout)
+        if len(data) != end - start:
+            raise TruncatedTransfer(f"{len(data)} bytes of {end - start} arrived")
+        return data
+
+    def write(self, path: str, data: bytes, timeout: float) -> None:
+        """See `Backend.write`."""
+        self._call("put_object", path, timeout, Body=data, **_content_type(path))
+
+    def stat(self, path: str, timeout: float) -> Entry:
+        """See `Backend.stat`.
+
+        It is a listing: a HEAD request cannot tell a missing bucket from a missing object.
+        """
+        fs, bucket, key = self._address(path)
+        answer = fs.call_s3(
+            "list_objects_v2", Bucket=bucket, Prefix=key, MaxKeys=1, timeout=timeout
+        )
+        for found in answer.get("Contents", ()):
+            if found["Key"] == key:
+                return Entry(found["Size"], found.get("ETag", ""))
+        raise FileNotFoundError(path)
+
+    def list(self, path: str, page: str, timeout: float) -> tuple[dict[str, Entry], str]:
+        """See `Backend.list`."""
+        fs, bucket, base = self._address("")
+        base = f"{base}/" if base else ""
+        prefix = f"{base}{path}/" if path else base
+        more = {"ContinuationToken": page} if page else {}
+        answer = fs.call_s3(
+            "list_objects_v2", Bucket=bucket, Prefix=prefix, timeout=timeout, **more
+        )
+        entries = {
+            found["Key"][len(base) :]: Entry(found["Size"], found.get("ETag", ""))
+            for found in answer.get("Contents", ())
+            if not found["Key"].endswith("/")  # placeholders that consoles make
+        }
+        return entries, answer.get("NextContinuationToken", "") if answer["IsTruncated"] else ""
+
+    def delete(self, path: str, timeout: float) -> None:
+        """See `Backend.delete`."""
+        self._call("delete_object", path, timeout)
+
+    def forget_directories(self, path: str, timeout: float) -> None:
+        """There are none."""
+
+    def begin_upload(self, local: Path, size: int, path: str, timeout: float) -> Upload:
+        """See `Backend.begin_upload`."""
+        if size <= WHOLE_SIZE:
+            return _WholeUpload(self, local, size, path)
+        answer = self._call("create_multipart_upload", path, timeout, **_content_type(path))
+        return _MultipartUpload(self._bound(path), local, size, answer["UploadId"], self, path)
+
+    def _get(self, path: str, wanted: dict[str, str], timeout: float) -> bytes:
+        from fsspec.asyn import sync
+
+        fs, bucket, key = self._address(path)
+
+        async def get() -> bytes:
+            answer = await fs._call_s3("get_object", Bucket=bucket, Key=key, **wanted)
+            async with answer["Body"] as body:
+                data: bytes = await body.read()
+            return data
+
+        data: bytes = sync(fs.loop, get, timeout=timeout)
+        return data
+
+    def _call(self, method: str, path: str, timeout: float, **arguments: Any) -> Any:
+        fs, bucket, key = self._address(path)
+        return fs.call_s3(method, Bucket=bucket, Key=key, timeout=timeout, **arguments)
+
+    def _bound(self, path: str) -> Callable[..., Any]:
+        def call(method: str, timeout: float, **arguments: Any) -> Any:
+            return self._call(method, path, timeout, **arguments)
+
+        return call
+
+    def _address(self, path: str) -> tuple[Any, str, str]:
+        """The file system of this process, the bucket, and a key in it."""
+        fs, base = connect(self._location)
+        bucket, prefix, _ = fs.split_path(base)
+        if not path:
+            return fs, bucket, prefix
+        return fs, bucket, f"{prefix}/{path}" if prefix else path
+
+
+class _WholeUpload:
+    """A file in one request."""
+
+    def __init__(self, backend: S3Backend, local: Path, size: int, path: str) -> None:
+        self._backend = backend
+        self._local = local
+        self._path = path
+        self.parts: Sequence[Part] = [Part(size, self._send)]
+
+    def _send(self, timeout: float) -> None:
+        self._backend.write(self._path, read_part(self._local, 0, None), timeout)
+
+    def finish(self, timeout: float) -> None:
+        """It is there since its request succeeded."""
+
+    def abort(self, timeout: float) -> None:
+        """Nothing is kept of a request that failed."""
+
+
+class _MultipartUpload:
+    """A file in numbered parts, which the store puts together at the end."""
+
+    def __init__(
+        self,
+        call: Callable[..., Any],
+        local: Path,
+        size: int,
+        upload_id: str,
+        backend: S3Backend,
+        path: str,
+    ) -> None:
+        self._call = call
+        self._local = local
+        self._size = size
+        self._id = upload_id
+        self._backend = backend
+        self._path = path
+        self._etags: dict[int, str] = {}
+        part_size = max(PART_SIZE, -(-size // _MAX_PARTS))
+        starts = range(0, size, part_size)
+        self.parts: Sequence[Part] = [
+            self._part(number, start, min(part_size, size - start))
+            for number, start in enumerate(starts, 1)
+        ]
+
+    def _part(self, number: int, start: int, size: int) -> Part:
+        def send(timeout: float) -> None:
+            data = read_part(self._local, start, size)
+            answer = self._call(
+                "upload_part", timeout, UploadId=self._id, PartNumber=number, Body=data
+            )
+            self._etags[number] = answer["ETag"]
+
+        return Part(size, send)
+
+    def finish(self, timeout: float) -> None:
+        """See `Upload.finish`."""
+        parts = [{"PartNumber": n, "ETag": self._etags[n]} for n in sorted(self._etags)]
+        try:
+            self._call(
+                "complete_multipart_upload",
+                timeout,
+                UploadId=self._id,
+                MultipartUpload={"Parts": parts},
+            )
+        except FileNotFoundError:
+            # The answer of a first try may have been lost: the upload is known no more then, and
+            # the object is there.
+            if self._backend.stat(self._path, timeout).size != self._size:
+                raise
+
+    def abort(self, timeout: float) -> None:
+        """See `Upload.abort`."""
+        self._call("abort_multipart_upload", timeout, UploadId=self._id)
+
+
+def read_part(local: Path, start: int, size: int | None) -> bytes:
+    """A piece of a local file that is being sent.
+
+    Raises:
+        StorageError: If it cannot be read, or has become shorter.
+    """
+    try:
+        with open(local, "rb") as file:
+            file.seek(start)
+            data = file.read() if size is None else file.read(size)
+    except OSError as error:
+        raise StorageError(f"cannot read {local}: {os.strerror(error.errno or 0)}.") from error
+    if size is not None and len(data) != size:
+        raise StorageError(f"{local} became shorter while it was read.")
+    return data
+
+
+def _content_type(path: str) -> dict[str, str]:
+    guessed, _ = mimetypes.guess_type(path)
+    return {} if guessed is None else {"ContentType": guessed}

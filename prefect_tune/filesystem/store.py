@@ -1,0 +1,140 @@
+"""The seam between everything that keeps files and where they are kept."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+from prefect_tune.filesystem.limits import Limits
+from prefect_tune.filesystem.location import Location
+
+
+class Store(Protocol):
+    """Files below one location, named by paths relative to it, with ``/`` and without ``..``.
+
+    A file appears whole or not at all, also if the process is killed. Every method may be called
+    from any thread; what fails and may pass is tried again within the limits the store was opened
+    with.
+
+    Every method may raise:
+        StorageUnavailable: If the storage did not answer in time.
+        StorageError: If trying again cannot help: wrong credentials, no such bucket, read-only, no
+            space left. It names the URL, what is wrong and what would be right.
+    """
+
+    @property
+    def location(self) -> Location:
+        """Where it is."""
+        ...
+
+    def read(self, rel: str) -> bytes | None:
+        """All of a file, None if there is none."""
+        ...
+
+    def write(self, rel: str, data: bytes) -> None:
+        """Write a file, or replace it."""
+        ...
+
+    def sizes(self, rel: str = "") -> dict[str, int]:
+        """Files below a directory, at any depth: paths relative to it, and bytes.
+
+        A directory that does not exist is empty. Temporary files are left out.
+        """
+        ...
+
+    def exists(self, rel: str) -> bool:
+        """True if there is such a file; directories are not asked for."""
+        ...
+
+    def delete(self, rels: Iterable[str]) -> None:
+        """Delete files, in parallel; those that do not exist are deleted already."""
+        ...
+
+    def delete_tree(self, rel: str) -> None:
+        """Delete everything below a directory; it may not exist."""
+        ...
+
+    def put_file(self, local: str | os.PathLike[str], rel: str) -> None:
+        """Copy a local file here, or replace what is here."""
+        ...
+
+    def get_file(self, rel: str, local: str | os.PathLike[str]) -> None:
+        """Copy a file to a local path, which appears whole; its directory is made.
+
+        Raises:
+            NotFound: If there is no such file.
+        """
+        ...
+
+    def put_tree(
+        self, local_dir: str | os.PathLike[str], rel: str, last: Iterable[str] = ()
+    ) -> None:
+        """Copy all files below a local directory here; other files that are here stay.
+
+        Args:
+            local_dir: The directory; symbolic links to files are followed.
+            rel: Where the files go.
+            last: Files (relative to `local_dir`) that appear after all others, in this order; those
+                that do not exist are passed over.
+        """
+        ...
+
+    def get_tree(self, rel: str, local_dir: str | os.PathLike[str]) -> None:
+        """Copy all files below a directory to a local one, which is made; other files stay."""
+        ...
+
+
+def open_store(
+    location: Location,
+    limits: Limits | None = None,
+    cancelled: threading.Event | None = None,
+) -> Store:
+    """The store at a location; nothing is asked or made there yet.
+
+    Args:
+        location: Where.
+        limits: How long things may take; None is `Limits()`.
+        cancelled: Once it is set, what waits to be tried again fails at once.
+
+    Raises:
+        InvalidArgument: If nothing is known that could open the URL, or its package is missing.
+    """
+    limits = limits or Limits()
+    if location.is_local:
+        from prefect_tune.filesystem.local import LocalStore
+
+        return LocalStore(location, limits, cancelled)
+    from prefect_tune.filesystem.connect import S3_PROTOCOLS, check_protocol, protocol_of
+    from prefect_tune.filesystem.remote import RemoteStore
+
+    protocol = protocol_of(location)
+    check_protocol(protocol, "storage_path")
+    if protocol in S3_PROTOCOLS:
+        from prefect_tune.filesystem.s3 import S3Backend
+
+        return RemoteStore(location, S3Backend(location), limits, cancelled)
+    from prefect_tune.filesystem.fsspec_backend import FsspecBackend
+
+    return RemoteStore(location, FsspecBackend(location), limits, cancelled)
+
+
+def local_files(directory: Path) -> list[str]:
+    """Files below a local directory, sorted, relative to it and with ``/``.
+
+    Raises:
+        OSError: If it is not there or cannot be read.
+    """
+    found: list[str] = []
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for parent, _, names in os.walk(directory, onerror=fail):
+        for name in names:
+            path = Path(parent, name)
+            if path.is_file():
+                found.append(path.relative_to(directory).as_posix())
+    return sorted(found)

@@ -7,12 +7,27 @@ import pickle
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any
 
 from prefect_tune.coordinator.commands import Launch
-from prefect_tune.coordinator.events import AttemptEnded, AttemptStarted, Outcome, ResultReported
+from prefect_tune.coordinator.events import (
+    AttemptEnded,
+    AttemptStarted,
+    CheckpointFailed,
+    CheckpointSaved,
+    Outcome,
+    ResultReported,
+)
 from prefect_tune.execution.base import Emit
-from prefect_tune.execution.reports import ENDED, RESULTS, STARTED, Entry
+from prefect_tune.execution.reports import (
+    CHECKPOINT_FAILED,
+    CHECKPOINT_SAVED,
+    ENDED,
+    RESULTS,
+    STARTED,
+    Entry,
+)
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.trainable.result_codec import decode_line
 
@@ -34,8 +49,16 @@ class _Live:
         self.started = False
 
 
+@dataclass(slots=True)
+class _Uploading:
+    """An attempt that has ended before all its checkpoints were in storage."""
+
+    node: str
+    paths: set[str]
+
+
 class LiveAttempts:
-    """All attempts of an experiment that have not ended.
+    """All attempts of an experiment that have not ended, or whose checkpoints are on their way.
 
     `add` and `hold` may be called from any thread, everything else from one only.
 
@@ -48,6 +71,7 @@ class LiveAttempts:
         self._experiment_id = experiment_id
         self._emit = emit
         self._live: dict[tuple[str, int], _Live] = {}
+        self._uploading: dict[tuple[str, int], _Uploading] = {}
 
     def add(self, launch: Launch, experiment_tag: str) -> Future[AttemptEnded]:
         """Expect reports of this attempt; returns the future of its end."""
@@ -80,16 +104,18 @@ class LiveAttempts:
         for entry in entries:
             kind, trial_id, attempt = entry[:3]
             live = self._live.get((trial_id, attempt))
-            if live is None or live.node != node:
+            if live is None and kind in (CHECKPOINT_SAVED, CHECKPOINT_FAILED):
+                self._on_late_checkpoint(node, entry)
+            elif live is None or live.node != node:
                 _logger.debug("A stale report of %s attempt %d was dropped.", trial_id, attempt)
             elif kind == RESULTS:
                 self._on_results(live, trial_id, attempt, *entry[3:])
             elif kind == STARTED:
                 self._on_started(live, trial_id, attempt, *entry[3:])
             elif kind == ENDED:
-                outcome, pickled = entry[3:]
-                error = None if pickled is None else pickle.loads(pickled)
-                self.end(trial_id, attempt, Outcome(outcome), error)
+                self._on_ended(live, trial_id, attempt, *entry[3:])
+            else:
+                self._on_checkpoint(*entry)
 
     def waiting(self, seconds: float) -> int:
         """How many attempts were launched at least so long ago and have not started."""
@@ -97,25 +123,49 @@ class LiveAttempts:
         return sum(not live.started and live.launched <= since for live in self._snapshot())
 
     def lose_node(self, node: str, reason: str) -> None:
-        """End the attempts of a node that is gone."""
+        """End the attempts of a node that is gone, and what it had under way."""
+        message = f"the worker at {node} is lost: {reason}"
         for (trial_id, attempt), live in list(self._live.items()):
             if live.node == node:
-                message = f"the worker at {node} is lost: {reason}"
                 self.end(trial_id, attempt, Outcome.LOST, AttemptError("lost", message))
+        for (trial_id, attempt), uploading in list(self._uploading.items()):
+            if uploading.node == node:
+                del self._uploading[trial_id, attempt]
+                for path in sorted(uploading.paths):
+                    self._emit(CheckpointFailed(time.time(), trial_id, attempt, path, message))
 
     def lose_all(self, reason: str) -> None:
         """End every attempt: nobody will hear of them again."""
-        for node in {live.node for live in self._snapshot()}:
+        busy = [live.node for live in self._snapshot()]
+        busy += [uploading.node for uploading in list(self._uploading.values())]
+        for node in set(busy):
             self.lose_node(node, reason)
 
     def end(
-        self, trial_id: str, attempt: int, outcome: Outcome, error: AttemptError | None
+        self,
+        trial_id: str,
+        attempt: int,
+        outcome: Outcome,
+        error: AttemptError | None,
+        uploading: Sequence[str] = (),
     ) -> None:
-        """Emit the end of an attempt, unless it has ended before."""
+        """Emit the end of an attempt, unless it has ended before.
+
+        Args:
+            trial_id: Its trial.
+            attempt: Its number.
+            outcome: How it ended.
+            error: Why it failed.
+            uploading: Its checkpoints of which the node will tell later what became of them.
+        """
         live = self._live.pop((trial_id, attempt), None)
         if live is None:
             return
-        event = AttemptEnded(time.time(), trial_id, attempt, outcome, error)
+        if uploading:
+            self._uploading[trial_id, attempt] = _Uploading(live.node, set(uploading))
+        event = AttemptEnded(
+            time.time(), trial_id, attempt, outcome, error, uploading=len(uploading)
+        )
         self._emit(event)
         live.ended.set_result(event)
 
@@ -130,6 +180,40 @@ class LiveAttempts:
         self._emit(
             AttemptStarted(time.time(), trial_id, attempt, live.node, pid, hostname, node_ip)
         )
+
+    def _on_ended(
+        self,
+        live: _Live,
+        trial_id: str,
+        attempt: int,
+        outcome: str,
+        pickled: bytes | None,
+        uploading: Sequence[str],
+    ) -> None:
+        error = None if pickled is None else pickle.loads(pickled)
+        self.end(trial_id, attempt, Outcome(outcome), error, uploading)
+
+    def _on_checkpoint(
+        self, kind: str, trial_id: str, attempt: int, path: str, detail: Any
+    ) -> None:
+        """`detail` is the result that it belongs to, or why it failed."""
+        now = time.time()
+        if kind == CHECKPOINT_SAVED:
+            self._emit(CheckpointSaved(now, trial_id, attempt, path, decode_line(detail)))
+        else:
+            self._emit(CheckpointFailed(now, trial_id, attempt, path, detail))
+
+    def _on_late_checkpoint(self, node: str, entry: Entry) -> None:
+        """What became of a checkpoint whose attempt has ended."""
+        trial_id, attempt, path = entry[1:4]
+        uploading = self._uploading.get((trial_id, attempt))
+        if uploading is None or uploading.node != node or path not in uploading.paths:
+            _logger.debug("A stale checkpoint of %s attempt %d: %s", trial_id, attempt, path)
+            return
+        uploading.paths.remove(path)
+        if not uploading.paths:
+            del self._uploading[trial_id, attempt]
+        self._on_checkpoint(*entry)
 
     def _on_results(
         self,

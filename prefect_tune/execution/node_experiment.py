@@ -6,10 +6,8 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-import os
 import pickle
 import socket
-import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,17 +15,20 @@ from typing import Any
 
 from prefect_tune.coordinator.commands import Decide, Kill
 from prefect_tune.coordinator.events import Outcome
-from prefect_tune.error import TuneError
+from prefect_tune.error import CheckpointUnreadable, StorageError, TuneError
 from prefect_tune.execution.base import ExperimentEnv
+from prefect_tune.execution.checkpoint_route import CheckpointRoute, InPlace
 from prefect_tune.execution.devices import DeviceLedger
+from prefect_tune.execution.early import CalledOff, Early
 from prefect_tune.execution.env import attempt_environment
+from prefect_tune.execution.handed_over import HandedOver
+from prefect_tune.execution.node_directory import NodeDirectory, in_storage
 from prefect_tune.execution.reports import Entry, Outbox
 from prefect_tune.execution.requests import AttemptRequest, Sealed
 from prefect_tune.execution.running_attempt import RunningAttempt
 from prefect_tune.execution.spawn import THREAD, AttemptSpawner
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.resources import GPU
-from prefect_tune.storage.experiment_dir import MARKER_FILE
 from prefect_tune.trainable.attempt import AttemptContext, Decision
 
 _logger = logging.getLogger(__name__)
@@ -49,10 +50,11 @@ class NodeExperiment:
         self._spawner = spawner
         self._devices = devices
         self._outbox = Outbox()
-        self._directory = _experiment_directory(env)
+        self._directory = NodeDirectory(env)
+        self._route: CheckpointRoute = InPlace(self._directory.path)
         self._running: dict[_Key, RunningAttempt] = {}
         # Decisions and kills that came before the process they are for.
-        self._early: dict[_Key, list[Decide | Kill]] = {}
+        self._early: dict[_Key, Early] = {}
         self._last_contact = time.monotonic()
         self._lease: asyncio.Task[None] | None = None
         self.closed = False
@@ -80,7 +82,7 @@ class NodeExperiment:
             key = (message.trial_id, message.attempt)
             attempt = self._running.get(key)
             if attempt is None:
-                self._early.setdefault(key, []).append(message)
+                self._early.setdefault(key, Early()).tell(message)
             else:
                 _apply(message, attempt)
 
@@ -95,37 +97,57 @@ class NodeExperiment:
 
     async def _run(self, request: AttemptRequest, config: Sealed) -> None:
         key = (request.trial_id, request.attempt)
-        directory = self._directory / request.relative_dir
-        stdout, stderr = directory / "stdout", directory / "stderr"
-        early = self._early.pop(key, [])
-        if any(isinstance(message, Kill) for message in early):
+        early = self._early.setdefault(key, Early())
+        try:
+            attempt = await self._start(request, config, early)
+        except CalledOff:
             self._outbox.ended(*key, Outcome.STOPPED, None)
             return
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            handle = await self._spawner.spawn(
-                self._context(request, config, directory), stdout, stderr, self.env.isolation
-            )
         except (TuneError, OSError, pickle.PicklingError) as error:
-            problem = f"the trial could not be started on {socket.gethostname()}: {error}"
-            failure = AttemptError("start", problem)
-            self._outbox.ended(*key, Outcome.FAILED, pickle.dumps(failure))
+            outcome, reason = _not_started(error)
+            self._outbox.ended(*key, outcome, pickle.dumps(reason))
             return
-        attempt = RunningAttempt(
-            *key, handle, self._outbox, self.env.stop_grace_s, self.env.term_grace_s
-        )
+        finally:
+            del self._early[key]
         self._running[key] = attempt
         # It may have been closed while the process was starting.
         if self.closed:
             attempt.abandon()
-        for message in early + self._early.pop(key, []):
+        for message in early.messages:
             _apply(message, attempt)
         try:
             await attempt.finish()
         finally:
             del self._running[key]
-            _remove_if_empty(stdout)
-            _remove_if_empty(stderr)
+            for stream in self._streams(request):
+                _remove_if_empty(stream)
+
+    async def _start(self, request: AttemptRequest, config: Sealed, early: Early) -> RunningAttempt:
+        checkpoint = await early.unless_called_off(self._fetch(request.checkpoint))
+        directory = self._directory.path / request.relative_dir
+        directory.mkdir(parents=True, exist_ok=True)
+        handle = await self._spawner.spawn(
+            self._context(request, config, directory, checkpoint),
+            *self._streams(request),
+            self.env.isolation,
+        )
+        key = (request.trial_id, request.attempt)
+        return RunningAttempt(
+            *key,
+            handle,
+            self._outbox,
+            HandedOver(*key, directory, request.relative_dir, self._route, self._outbox),
+            self.env.stop_grace_s,
+            self.env.term_grace_s,
+        )
+
+    async def _fetch(self, checkpoint: str | None) -> Path | None:
+        return None if checkpoint is None else await self._route.fetch(checkpoint)
+
+    def _streams(self, request: AttemptRequest) -> tuple[Path, Path]:
+        """The files of the attempt's output."""
+        directory = self._directory.path / request.relative_dir
+        return directory / "stdout", directory / "stderr"
 
     def close(self) -> None:
         """End every attempt, now."""
@@ -134,12 +156,16 @@ class NodeExperiment:
         self.closed = True
         if self._lease is not None:
             self._lease.cancel()
+        for early in self._early.values():
+            early.call_off()
         for attempt in self._running.values():
             attempt.abandon()
         self._spawner.close()
         self._outbox.wake()
 
-    def _context(self, request: AttemptRequest, config: Sealed, directory: Path) -> AttemptContext:
+    def _context(
+        self, request: AttemptRequest, config: Sealed, directory: Path, checkpoint: Path | None
+    ) -> AttemptContext:
         env = self.env
         shown: Any = config.open() if env.isolation == THREAD else config
         return AttemptContext(
@@ -155,10 +181,12 @@ class NodeExperiment:
             trial_dir=str(directory),
             devices=request.devices,
             run_until=request.run_until,
-            checkpoint=request.checkpoint,
+            checkpoint=None if checkpoint is None else str(checkpoint),
+            checkpoint_uri=request.checkpoint and in_storage(env, request.checkpoint),
             progress=request.progress,
             checkpoint_suffix=request.checkpoint_suffix,
             checkpoint_rules=env.checkpoint_rules,
+            storage_dir=in_storage(env, request.relative_dir),
             seed=env.seed,
             env=attempt_environment(request.resources, request.devices, env.env_vars),
         )
@@ -188,15 +216,14 @@ def _apply(message: Decide | Kill, attempt: RunningAttempt) -> None:
         attempt.decide(Decision(message.seq, message.action, message.run_until))
 
 
-def _experiment_directory(env: ExperimentEnv) -> Path:
-    """The experiment directory itself if this node sees it, else one of the node's own."""
-    shared = Path(env.experiment_dir)
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        if (shared / MARKER_FILE).read_text(encoding="utf-8").strip() == env.experiment_id:
-            return shared
-    own = Path(tempfile.gettempdir()) / f"prefect_tune-{os.getuid()}"
-    own.mkdir(mode=0o700, exist_ok=True)
-    return own / env.experiment_id
+def _not_started(error: Exception) -> tuple[Outcome, AttemptError]:
+    """How an attempt ends whose process could not be started."""
+    if isinstance(error, CheckpointUnreadable):
+        return Outcome.FAILED, AttemptError("restore", str(error))
+    if isinstance(error, StorageError):  # not the trial's fault
+        return Outcome.LOST, AttemptError("storage", str(error))
+    problem = f"the trial could not be started on {socket.gethostname()}: {error}"
+    return Outcome.FAILED, AttemptError("start", problem)
 
 
 def _remove_if_empty(path: Path) -> None:

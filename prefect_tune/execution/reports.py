@@ -8,7 +8,7 @@ order; and a driver that is slow asks less often, which is all the back-pressure
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 #: How long a report that nobody waits for may be held back, to travel with others.
@@ -18,6 +18,8 @@ _FULL_BYTES = 1 << 23
 
 STARTED = "started"
 RESULTS = "results"
+CHECKPOINT_SAVED = "checkpoint saved"
+CHECKPOINT_FAILED = "checkpoint failed"
 ENDED = "ended"
 
 #: What travels: a tuple of a kind (see above), trial id, attempt, and what the kind needs.
@@ -62,16 +64,46 @@ class Outbox:
             self._pending.append((RESULTS, trial_id, attempt, first_seq, lines, awaiting))
         if awaiting or self._bytes >= _SEND_BYTES:
             self._ready.set()
-        elif self._timer is None:
-            self._timer = self._loop.call_later(COALESCE_S, self._ready.set)
+        else:
+            self._send_soon()
 
-    def ended(self, trial_id: str, attempt: int, outcome: str, error: bytes | None) -> None:
-        """The attempt is over; `error` is a pickled `AttemptError`."""
-        self._put((ENDED, trial_id, attempt, outcome, error))
+    def checkpoint_saved(self, trial_id: str, attempt: int, path: str, line: bytes) -> None:
+        """A checkpoint is complete in storage; `line` is the result that it belongs to."""
+        self._pending.append((CHECKPOINT_SAVED, trial_id, attempt, path, line))
+        self._bytes += len(line)
+        self._send_soon()
+
+    def checkpoint_failed(self, trial_id: str, attempt: int, path: str, reason: str) -> None:
+        """A checkpoint will never be complete in storage."""
+        self._pending.append((CHECKPOINT_FAILED, trial_id, attempt, path, reason))
+        self._send_soon()
+
+    def ended(
+        self,
+        trial_id: str,
+        attempt: int,
+        outcome: str,
+        error: bytes | None,
+        uploading: Sequence[str] = (),
+    ) -> None:
+        """The attempt is over.
+
+        Args:
+            trial_id: Its trial.
+            attempt: Its number.
+            outcome: How it ended.
+            error: A pickled `AttemptError`.
+            uploading: Its checkpoints whose `checkpoint_saved` or `checkpoint_failed` follows.
+        """
+        self._put((ENDED, trial_id, attempt, outcome, error, tuple(uploading)))
 
     def _put(self, entry: Entry) -> None:
         self._pending.append(entry)
         self._ready.set()
+
+    def _send_soon(self) -> None:
+        if self._timer is None:
+            self._timer = self._loop.call_later(COALESCE_S, self._ready.set)
 
     def wake(self) -> None:
         """Answer the driver now, even with nothing."""

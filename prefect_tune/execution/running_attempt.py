@@ -10,9 +10,16 @@ from collections import deque
 from dataclasses import replace
 
 from prefect_tune.coordinator.events import Outcome
+from prefect_tune.execution.handed_over import HandedOver
 from prefect_tune.execution.reports import Outbox
 from prefect_tune.execution.spawn import AttemptHandle, ExitStatus
-from prefect_tune.execution.wire import FrameBuffer, Kind, encode_decision
+from prefect_tune.execution.wire import (
+    FrameBuffer,
+    Kind,
+    decode_checkpoint,
+    encode,
+    encode_decision,
+)
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.decision import Action
 from prefect_tune.trainable.attempt import Decision
@@ -30,6 +37,7 @@ class RunningAttempt:
         attempt: Its number.
         handle: The process or thread.
         outbox: Where its reports go.
+        checkpoints: Takes its checkpoints over.
         stop_grace_s: Seconds between asking it to stop and SIGTERM.
         term_grace_s: Seconds between SIGTERM and SIGKILL.
     """
@@ -40,6 +48,7 @@ class RunningAttempt:
         attempt: int,
         handle: AttemptHandle,
         outbox: Outbox,
+        checkpoints: HandedOver,
         stop_grace_s: float,
         term_grace_s: float,
     ) -> None:
@@ -47,6 +56,7 @@ class RunningAttempt:
         self._attempt = attempt
         self._handle = handle
         self._outbox = outbox
+        self._checkpoints = checkpoints
         self._stop_grace_s = stop_grace_s
         self._term_grace_s = term_grace_s
         self._loop = asyncio.get_running_loop()
@@ -71,12 +81,12 @@ class RunningAttempt:
         self._handle.sock.close()
         outcome, error = self._verdict(status)
         pickled = None if error is None else pickle.dumps(error)
-        self._outbox.ended(self._trial_id, self._attempt, outcome, pickled)
+        uploading = self._checkpoints.uploading
+        self._outbox.ended(self._trial_id, self._attempt, outcome, pickled, uploading)
 
     def decide(self, decision: Decision) -> None:
         """Pass a decision on to the trial."""
-        self._unsent.append(encode_decision(decision))
-        self._send()
+        self._tell(encode_decision(decision))
 
     def stop(self) -> None:
         """Start the stop ladder: ask, SIGTERM, SIGKILL."""
@@ -141,6 +151,9 @@ class RunningAttempt:
                     self._outbox.results(self._trial_id, self._attempt, first, lines, True)
                     lines = []
             else:
+                if lines:  # a checkpoint never comes before its result
+                    self._outbox.results(self._trial_id, self._attempt, first, lines, False)
+                    lines = []
                 self._take(kind, payload)
         if lines:
             self._outbox.results(self._trial_id, self._attempt, first, lines, False)
@@ -152,6 +165,8 @@ class RunningAttempt:
             self._outbox.started(
                 self._trial_id, self._attempt, hello["pid"], hello["hostname"], hello["node_ip"]
             )
+        elif kind == Kind.CHECKPOINT:
+            self._checkpoints.take(*decode_checkpoint(payload), self._tell_kept)
         elif kind == Kind.ENDED:
             self._end = Outcome(json.loads(payload)["outcome"])
             self._climb_after(LINGER_S, self._kill)
@@ -160,6 +175,13 @@ class RunningAttempt:
             self._climb_after(LINGER_S, self._kill)
 
     # -- what the trial is told -------------------------------------------------------------------
+
+    def _tell_kept(self) -> None:
+        self._tell(encode(Kind.KEPT, 0, b""))
+
+    def _tell(self, frame: bytes) -> None:
+        self._unsent.append(frame)
+        self._send()
 
     def _send(self) -> None:
         sock = self._handle.sock

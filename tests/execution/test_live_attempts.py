@@ -7,9 +7,21 @@ import pickle
 import pytest
 
 from prefect_tune.coordinator.commands import Launch
-from prefect_tune.coordinator.events import AttemptEnded, Outcome, ResultReported
+from prefect_tune.coordinator.events import (
+    AttemptEnded,
+    CheckpointFailed,
+    CheckpointSaved,
+    Outcome,
+    ResultReported,
+)
 from prefect_tune.execution.live_attempts import LiveAttempts
-from prefect_tune.execution.reports import ENDED, RESULTS, STARTED
+from prefect_tune.execution.reports import (
+    CHECKPOINT_FAILED,
+    CHECKPOINT_SAVED,
+    ENDED,
+    RESULTS,
+    STARTED,
+)
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.resources import Resources
 
@@ -56,14 +68,14 @@ def test_constants_are_merged(attempts):
 def test_stale_reports_are_fenced_off(attempts, node, trial_id, attempt):
     attempts.launch()
     attempts.deliver(node, [(RESULTS, trial_id, attempt, 1, (b"{}",), False)])
-    attempts.deliver(node, [(ENDED, trial_id, attempt, "finished", None)])
+    attempts.deliver(node, [(ENDED, trial_id, attempt, "finished", None, ())])
     assert attempts.events == []
 
 
 def test_the_end_is_the_last_word(attempts):
     ended = attempts.launch()
     error = AttemptError("ValueError", "x")
-    attempts.deliver(NODE, [(ENDED, "a", 1, "failed", pickle.dumps(error))])
+    attempts.deliver(NODE, [(ENDED, "a", 1, "failed", pickle.dumps(error), ())])
     attempts.deliver(NODE, [(RESULTS, "a", 1, 1, (b"{}",), False)])
     attempts.end("a", 1, Outcome.LOST, None)
     (event,) = attempts.events
@@ -94,3 +106,56 @@ def test_who_has_not_started_is_waiting(attempts):
     attempts.deliver(NODE, [(STARTED, "a", 1, 42, "host", "10.0.0.1")])
     assert attempts.waiting(0) == 1
     assert attempts.waiting(60) == 0
+
+
+# -- checkpoints --------------------------------------------------------------------------------
+
+
+def _saved(path, trial_id="a", attempt=1):
+    return (CHECKPOINT_SAVED, trial_id, attempt, path, b'{"x":1}')
+
+
+def _ended(*uploading):
+    return (ENDED, "a", 1, "finished", None, uploading)
+
+
+def test_checkpoints_of_a_running_attempt(attempts):
+    attempts.launch()
+    attempts.deliver(NODE, [_saved("a/c1"), (CHECKPOINT_FAILED, "a", 1, "a/c2", "disk full")])
+    saved, failed = attempts.events
+    assert isinstance(saved, CheckpointSaved)
+    assert (saved.trial_id, saved.attempt, saved.path, saved.metrics) == ("a", 1, "a/c1", {"x": 1})
+    assert isinstance(failed, CheckpointFailed)
+    assert (failed.path, failed.reason) == ("a/c2", "disk full")
+
+
+def test_what_an_ended_attempt_left_under_way_is_let_through_once(attempts):
+    attempts.launch()
+    attempts.deliver(NODE, [_ended("a/c1", "a/c2")])
+    attempts.deliver("tcp://other:1", [_saved("a/c1")])
+    attempts.deliver(NODE, [_saved("a/c9"), _saved("a/c1"), _saved("a/c1")])
+    attempts.deliver(NODE, [(CHECKPOINT_FAILED, "a", 1, "a/c2", "too slow"), _saved("a/c2")])
+    ended, saved, failed = attempts.events
+    assert ended.uploading == 2
+    assert (type(saved), saved.path) == (CheckpointSaved, "a/c1")
+    assert (type(failed), failed.path) == (CheckpointFailed, "a/c2")
+
+
+def test_a_lost_node_settles_what_it_had_under_way(attempts):
+    attempts.launch()
+    attempts.deliver(NODE, [_ended("a/c1", "a/c2"), _saved("a/c1")])
+    attempts.lose_node("tcp://other:1", "it burnt down")
+    attempts.lose_node(NODE, "it burnt down")
+    attempts.lose_all("the end")
+    attempts.deliver(NODE, [_saved("a/c2")])
+    *_, saved, failed = attempts.events
+    assert (type(saved), saved.path) == (CheckpointSaved, "a/c1")
+    assert (type(failed), failed.path) == (CheckpointFailed, "a/c2")
+    assert "it burnt down" in failed.reason
+
+
+def test_an_attempt_that_was_given_up_saves_nothing_any_more(attempts):
+    attempts.launch()
+    attempts.end("a", 1, Outcome.LOST, None)
+    attempts.deliver(NODE, [_saved("a/c1"), _ended("a/c2"), _saved("a/c2")])
+    assert [type(event) for event in attempts.events] == [AttemptEnded]

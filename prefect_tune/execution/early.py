@@ -1,0 +1,55 @@
+"""What an attempt is told before its process exists."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from prefect_tune.coordinator.commands import Decide, Kill
+
+_T = TypeVar("_T")
+
+
+class CalledOff(Exception):
+    """The attempt was killed before it had started."""
+
+
+class Early:
+    """Keeps messages for an attempt that is being prepared; a kill ends the preparation.
+
+    Attributes:
+        messages: What the process is to be told, in order.
+    """
+
+    def __init__(self) -> None:
+        self.messages: list[Decide | Kill] = []
+        self._called_off = asyncio.Event()
+
+    def tell(self, message: Decide | Kill) -> None:
+        """Keep a message for the process."""
+        self.messages.append(message)
+        if isinstance(message, Kill):
+            self.call_off()
+
+    def call_off(self) -> None:
+        """End the preparation."""
+        self._called_off.set()
+
+    async def unless_called_off(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """The result of `work`, which is cancelled when the attempt is called off.
+
+        Raises:
+            CalledOff: If it is.
+        """
+        task = asyncio.ensure_future(work)
+        called_off = asyncio.ensure_future(self._called_off.wait())
+        try:
+            await asyncio.wait({task, called_off}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done() and not called_off.done():
+                return task.result()
+            raise CalledOff
+        finally:
+            called_off.cancel()
+            if not task.cancel() and not task.cancelled():
+                task.exception()  # so that nobody is told of an error that does not matter any more

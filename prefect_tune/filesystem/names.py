@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import posixpath
+import re
 import uuid
+
+# As narrow as it can be: files of users may begin with a dot and hold ".tmp-" too.
+_TEMPORARY = re.compile(r"\..*\.tmp-[0-9a-f]{8}")
 
 
 def temporary_name(name: str) -> str:
@@ -13,7 +17,7 @@ def temporary_name(name: str) -> str:
 
 def is_temporary(relative: str) -> bool:
     """True if a path is, or lies in, something that is not complete."""
-    return any(part.startswith(".") and ".tmp-" in part for part in relative.split("/"))
+    return any(_TEMPORARY.fullmatch(part) for part in relative.split("/"))
 
 
 def checked(relative: str) -> str:

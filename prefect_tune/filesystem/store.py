@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -75,7 +76,7 @@ class Store(Protocol):
         """Copy all files below a local directory here; other files that are here stay.
 
         Args:
-            local_dir: The directory; symbolic links to files are followed.
+            local_dir: The directory; symbolic links are followed.
             rel: Where the files go.
             last: Files (relative to `local_dir`) that appear after all others, in this order; those
                 that do not exist are passed over.
@@ -124,17 +125,24 @@ def open_store(
 def local_files(directory: Path) -> list[str]:
     """Files below a local directory, sorted, relative to it and with ``/``.
 
+    Links count as what they lead to; a link to a directory above is passed over.
+
     Raises:
         OSError: If it is not there or cannot be read.
     """
-    found: list[str] = []
+    return sorted(_files(directory, "", frozenset()))
 
-    def fail(error: OSError) -> None:
-        raise error
 
-    for parent, _, names in os.walk(directory, onerror=fail):
-        for name in names:
-            path = Path(parent, name)
-            if path.is_file():
-                found.append(path.relative_to(directory).as_posix())
-    return sorted(found)
+def _files(directory: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
+    status = directory.stat()
+    above |= {(status.st_dev, status.st_ino)}
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            try:
+                status = entry.stat()
+            except FileNotFoundError:
+                continue
+            if stat.S_ISREG(status.st_mode):
+                yield prefix + entry.name
+            elif stat.S_ISDIR(status.st_mode) and (status.st_dev, status.st_ino) not in above:
+                yield from _files(Path(entry.path), f"{prefix}{entry.name}/", above)

@@ -12,10 +12,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from prefect_tune.error import StorageError, TuneError
+from prefect_tune.filesystem.location import Location
 
-#: From the slug of a saved block (``tune-storage/NAME``) to storage options for fsspec.
+#: From the slug of a saved block (``tune-storage/NAME``) to storage options for fsspec, and under
+#: the key ``url`` the URL that the block stands for.
 BlockResolver = Callable[[str], Mapping[str, Any]]
 
+_URL = "url"
 _REGISTERING_MODULE = "prefect_tune.blocks"
 _lock = threading.Lock()
 _resolver: BlockResolver | None = None
@@ -32,7 +35,7 @@ def set_block_resolver(resolver: BlockResolver | None) -> None:
 
 
 def resolve_block(slug: str) -> dict[str, Any]:
-    """The storage options in a block.
+    """The storage options in a block; secrets are among them.
 
     Args:
         slug: Slug of a saved block: ``tune-storage/NAME``.
@@ -40,6 +43,27 @@ def resolve_block(slug: str) -> dict[str, Any]:
     Raises:
         StorageError: If there is no such block or it cannot be loaded.
     """
+    options = _resolve(slug)
+    options.pop(_URL, None)
+    return options
+
+
+def resolve_location(slug: str) -> Location:
+    """The location that a block stands for; it names the block and holds no secrets.
+
+    Args:
+        slug: Slug of a saved block: ``tune-storage/NAME``.
+
+    Raises:
+        StorageError: If there is no such block, it cannot be loaded or has no URL.
+    """
+    url = _resolve(slug).get(_URL)
+    if not url:
+        raise StorageError(f"the block {slug} has no URL: give it one, such as s3://bucket/path.")
+    return Location(str(url).rstrip("/"), {}, slug)
+
+
+def _resolve(slug: str) -> dict[str, Any]:
     with _lock:
         if _resolver is None:
             _register()

@@ -1,0 +1,136 @@
+"""From what a user gives as a place for files to a `Location`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from prefect_tune.error import InvalidArgument
+from prefect_tune.filesystem.connect import S3_PROTOCOLS, check_protocol
+from prefect_tune.filesystem.location import Location
+
+_BLOCK = "block://"
+_PLACES = "Give a local path, a URL such as s3://bucket/path, or a TuneStorage block."
+
+
+def parse_location(value: Any, argument: str = "storage_path", filesystem: Any = None) -> Location:
+    """The location that a user means.
+
+    Args:
+        value: A local path (``~`` is expanded), a URL that fsspec knows, a saved block
+            (``block://tune-storage/NAME``, with ``/sub/path`` behind it if that is wanted), or an
+            object with `get_location()`, as blocks have.
+        argument: The argument to name in errors.
+        filesystem: An fsspec file system; `value` is a path on it then.
+
+    Returns:
+        The location; nothing is asked there.
+
+    Raises:
+        InvalidArgument: If it is none of these, or cannot be used here.
+    """
+    if filesystem is not None:
+        return _on(filesystem, value, argument)
+    if hasattr(value, "get_location"):
+        location = value.get_location()
+        if not isinstance(location, Location):
+            raise InvalidArgument(argument, f"get_location() of {type(value).__name__} is wrong.")
+        return location
+    if isinstance(value, Location):
+        return value
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+        raise InvalidArgument(argument, f"got {type(value).__name__}.", _PLACES)
+    text = os.fspath(value)
+    if not isinstance(text, str):
+        raise InvalidArgument(argument, "it is bytes.", _PLACES)
+    if text.startswith(_BLOCK):
+        return _block(text, argument)
+    if "://" not in text or text.startswith("file://"):
+        return Location(os.path.abspath(os.path.expanduser(text.removeprefix("file://"))))
+    return _url(text, argument)
+
+
+def _url(text: str, argument: str) -> Location:
+    parts = urlsplit(text)
+    if parts.password:
+        raise InvalidArgument(
+            argument,
+            "the URL holds a password.",
+            "Keep it in a TuneStorage block, where nothing prints it.",
+        )
+    check_protocol(parts.scheme, argument)
+    if parts.scheme not in S3_PROTOCOLS:
+        return Location(text.rstrip("/"))
+    if not parts.netloc:
+        raise InvalidArgument(argument, f"{text!r} names no bucket.", "Give s3://bucket/path.")
+    return Location(
+        f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}",
+        _query_options(parts.query, argument) if parts.query else {},
+    )
+
+
+def _query_options(query: str, argument: str) -> dict[str, Any]:
+    """The options in a URL of the form that Arrow, and so Ray, takes for other S3 services."""
+    given = {name: values[-1] for name, values in parse_qs(query).items()}
+    options: dict[str, Any] = {}
+    endpoint = given.pop("endpoint_override", "")
+    scheme = given.pop("scheme", "https")
+    if endpoint:
+        options["endpoint_url"] = endpoint if "://" in endpoint else f"{scheme}://{endpoint}"
+    region = given.pop("region", "")
+    if region:
+        options["client_kwargs"] = {"region_name": region}
+    if given:
+        raise InvalidArgument(
+            argument,
+            f"the URL has the unknown options {', '.join(sorted(given))}.",
+            "It may have endpoint_override, scheme and region.",
+        )
+    return options
+
+
+def _block(text: str, argument: str) -> Location:
+    slug_and_path = text.removeprefix(_BLOCK).strip("/").split("/", 2)
+    if len(slug_and_path) < 2:
+        raise InvalidArgument(
+            argument, f"{text!r} names no block.", "Give block://tune-storage/NAME."
+        )
+    from prefect_tune.filesystem.blocks import resolve_location
+
+    slug = "/".join(slug_and_path[:2])
+    location = resolve_location(slug)
+    return location / slug_and_path[2] if len(slug_and_path) == 3 else location
+
+
+def _on(filesystem: Any, value: Any, argument: str) -> Location:
+    import fsspec
+
+    if not isinstance(filesystem, fsspec.AbstractFileSystem):
+        raise InvalidArgument(
+            "storage_filesystem",
+            f"got {type(filesystem).__module__}.{type(filesystem).__name__}.",
+            "Give an fsspec file system, or give a URL as `storage_path` and its options in a "
+            "TuneStorage block.",
+        )
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+        raise InvalidArgument(
+            argument, "it is missing.", "With `storage_filesystem` it is a path on it."
+        )
+    protocol = filesystem.protocol
+    protocol = protocol if isinstance(protocol, str) else protocol[0]
+    path = filesystem._strip_protocol(os.fspath(value))
+    if protocol in ("file", "local"):
+        return Location(os.path.abspath(path))
+    try:
+        known = fsspec.get_filesystem_class(protocol)
+    except (ImportError, ValueError):
+        known = None
+    if known is not type(filesystem):
+        # Nodes make a file system of their own: connections do not travel.
+        raise InvalidArgument(
+            "storage_filesystem",
+            f"fsspec does not know {type(filesystem).__name__} as {protocol}://.",
+            "Register it with fsspec.register_implementation on every node.",
+        )
+    return Location(f"{protocol}://{path.rstrip('/')}", dict(filesystem.storage_options))

@@ -14,6 +14,7 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import TerminationSignal
 
 from prefect_tune.orchestration.flow import current_flow_is_experiment
+from prefect_tune.orchestration.sigterm import announced
 from prefect_tune.spec import ExperimentSpec, Mode, SchedulerName, SearchName
 
 
@@ -78,7 +79,8 @@ def tune_experiment(
             run(**arguments, raise_on_failed_trial=False, orchestrate=True)
         except TerminationSignal:
             # The sweep has ended in order already; its state says so better than a crash would.
-            if experiment.final_state is None:
+            # What the supervisor has announced, to cancel or to run it elsewhere, it does itself.
+            if experiment.final_state is None or announced() is not None:
                 raise
     if experiment.final_state is None:
         raise RuntimeError("the experiment was not recorded")

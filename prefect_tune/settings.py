@@ -90,6 +90,12 @@ class TuneSettings(BaseSettings):
         validation_alias=_names("PREFECT_TUNE_LEASE_S"),
         description="Seconds after which a node ends its trials if the flow process is silent.",
     )
+    heartbeat_s: float = Field(
+        15.0,
+        ge=0,
+        validation_alias=_names("PREFECT_TUNE_HEARTBEAT_S"),
+        description="Seconds between a sweep's signs of life in Prefect; 0 sends none.",
+    )
     start_method: str = Field(
         "auto",
         pattern="^(auto|fork|spawn)$",

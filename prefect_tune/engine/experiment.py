@@ -18,7 +18,7 @@ from prefect_tune.engine.observers import Observers, StepListener
 from prefect_tune.engine.plan import ExperimentPlan
 from prefect_tune.engine.resume import Resumption, resume
 from prefect_tune.engine.search_feed import SearchFeed
-from prefect_tune.engine.signals import Interruption, handle_signals
+from prefect_tune.engine.signals import Interruption, StandIn, handle_signals
 from prefect_tune.execution.base import Executor, ExperimentEnv
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.worker import Backlog
@@ -111,12 +111,18 @@ class Experiment:
             self.inbox.put,
         )
 
-    def run(self, launcher: AttemptLauncher, listeners: Sequence[StepListener] = ()) -> None:
+    def run(
+        self,
+        launcher: AttemptLauncher,
+        listeners: Sequence[StepListener] = (),
+        stand_in: StandIn | None = None,
+    ) -> None:
         """Run to the end, in the calling thread; closes everything.
 
         Args:
             launcher: Starts attempts.
             listeners: Told after each batch of events.
+            stand_in: For whoever has to know that the sweep handles signals.
 
         Raises:
             Exception: What ended the experiment early; everything reported so far is on disk.
@@ -150,7 +156,7 @@ class Experiment:
             feed.start()
             sigint = not self.plan.settings.disable_sigint_handler
             try:
-                with handle_signals(engine.interrupt, sigint) as self.interruption:
+                with handle_signals(engine.interrupt, sigint, stand_in) as self.interruption:
                     engine.run(resumed=self._resumption is not None)
             finally:
                 feed.close()

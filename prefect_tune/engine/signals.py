@@ -5,9 +5,12 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
 from typing import Any
+
+#: Told which handler is installed, for as long as it is.
+StandIn = Callable[[Callable[..., Any]], AbstractContextManager[None]]
 
 
 class Interruption:
@@ -27,7 +30,9 @@ class Interruption:
 
 
 @contextmanager
-def handle_signals(interrupt: Callable[[str], None], sigint: bool = True) -> Iterator[Interruption]:
+def handle_signals(
+    interrupt: Callable[[str], None], sigint: bool = True, stand_in: StandIn | None = None
+) -> Iterator[Interruption]:
     """Call `interrupt` on the first SIGINT or SIGTERM; restore the old handlers at the end.
 
     Outside of the main thread no handler can be installed, and none is.
@@ -35,6 +40,7 @@ def handle_signals(interrupt: Callable[[str], None], sigint: bool = True) -> Ite
     Args:
         interrupt: Gets the reason; must only enqueue.
         sigint: False leaves SIGINT alone.
+        stand_in: For whoever has to know that his handler has been replaced.
     """
     state = Interruption()
     if threading.current_thread() is not threading.main_thread():
@@ -56,7 +62,8 @@ def handle_signals(interrupt: Callable[[str], None], sigint: bool = True) -> Ite
     for known in numbers:
         previous[known] = signal.signal(known, handler)
     try:
-        yield state
+        with nullcontext() if stand_in is None else stand_in(handler):
+            yield state
     finally:
         for known, old in previous.items():
             signal.signal(known, old)

@@ -14,7 +14,11 @@ from prefect_tune.engine.plan import ExperimentPlan
 from prefect_tune.experiment.trial import AUTO_FILLED, ERROR, Trial
 from prefect_tune.orchestration.artifacts import ArtifactReporter, Snapshot
 from prefect_tune.orchestration.flow import Conclusion, Ending, ExperimentFlow, run_in_flow
+from prefect_tune.orchestration.flow_identity import current_flow_identity
+from prefect_tune.orchestration.heartbeat import heartbeats
 from prefect_tune.orchestration.server import PrefectApi
+from prefect_tune.orchestration.sigterm import stand_in
+from prefect_tune.orchestration.suspension import SuspensionWatch
 from prefect_tune.reporters.columns import parameter_columns, user_metrics
 from prefect_tune.reporters.progress import Progress
 
@@ -40,18 +44,25 @@ def run_experiment_in_flow(
     """
     plan = experiment.plan
     record = _Record(plan)
+    interrupted_by: list[str] = []
 
     def body(launcher: AttemptLauncher) -> list[Trial]:
-        with ArtifactReporter() as artifacts:
+        watch = SuspensionWatch(experiment.inbox)
+        signs_of_life = heartbeats(current_flow_identity(), plan.settings.heartbeat_s)
+        with signs_of_life, ArtifactReporter() as artifacts:
             try:
-                experiment.run(launcher, [record.listener(artifacts)])
+                experiment.run(launcher, [record.listener(artifacts), watch], stand_in)
             finally:
                 artifacts.conclude(*record.final(experiment.trials))
+        received = experiment.interruption.signal
+        if received is not None:
+            interrupted_by.append(f"{received.name} received")
+        elif watch.suspended:
+            interrupted_by.append("suspended")
         return experiment.trials
 
     def conclude(trials: list[Trial]) -> Conclusion:
-        received = experiment.interruption.signal
-        return record.conclusion(trials, None if received is None else received.name)
+        return record.conclusion(trials, next(iter(interrupted_by), None))
 
     outcome = run_in_flow(
         body,
@@ -154,7 +165,7 @@ class _Record:
                 "best_metrics": _metrics(best.trial),
             }
         if interrupted_by is not None:
-            return Conclusion(Ending.INTERRUPTED, f"{interrupted_by} received; {message}", data)
+            return Conclusion(Ending.INTERRUPTED, f"{interrupted_by}; {message}", data)
         if trials and failed == len(trials):
             error = next(trial.error for trial in trials if trial.status == ERROR)
             return Conclusion(Ending.FAILED, f"all {failed} trials failed: {error}", data)

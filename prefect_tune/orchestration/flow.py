@@ -16,7 +16,7 @@ from prefect import Flow, Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, StateType
 from prefect.context import FlowRunContext, SyncClientContext
-from prefect.exceptions import Abort
+from prefect.exceptions import Abort, Pause
 from prefect.settings import (
     PREFECT_CLIENT_MAX_RETRIES,
     PREFECT_LOGGING_TO_API_ENABLED,
@@ -31,6 +31,8 @@ from prefect_tune.orchestration.flush import abandon_sending, await_final_states
 from prefect_tune.orchestration.launcher import PrefectLauncher
 from prefect_tune.orchestration.quiet import COORDINATOR, silence_our_tasks
 from prefect_tune.orchestration.server import PrefectApi, api_problem, start_server_early
+from prefect_tune.orchestration.sigterm import announced
+from prefect_tune.orchestration.suspension import end_subflow
 from prefect_tune.orchestration.task_runner import BodyTaskRunner, Ship
 
 T = TypeVar("T")
@@ -152,6 +154,7 @@ def run_in_flow(
 
     Raises:
         PrefectUnavailable: If there is no API, before `body` is called.
+        Pause: If the flow run was suspended while `body` ran.
         BaseException: What `body` raised, unchanged.
     """
     api = api or start_server_early()
@@ -214,6 +217,8 @@ class _Run(Generic[T]):
             task_runner=BodyTaskRunner(self._flow.ship or _no_bodies),
             validate_parameters=False,
             log_prints=False,
+            # What Prefect finds persisted it returns next time, without calling us.
+            persist_result=False,
         )
         with self._leave:
             try:
@@ -262,6 +267,10 @@ class _Run(Generic[T]):
         )
         try:
             coordinator(return_state=True)
+        except Pause:
+            if self._conclusion is not None:
+                end_subflow(self._conclusion.message)
+            raise
         finally:
             self._settle(flow_run_id)
         return self._final_state(flow_run_id)
@@ -299,7 +308,8 @@ class _Run(Generic[T]):
             case Ending.FAILED:
                 return Failed(message=conclusion.message)
             case Ending.INTERRUPTED:
-                if flow_run_id is not None and _is_cancelling(flow_run_id):
+                cancelled = announced() == "cancel"
+                if cancelled or (flow_run_id is not None and _is_cancelling(flow_run_id)):
                     return Cancelled(message=conclusion.message)
                 return Crashed(name="Interrupted", message=conclusion.message)
 

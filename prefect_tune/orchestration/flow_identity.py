@@ -23,6 +23,8 @@ class FlowIdentity:
         run_count: Which execution of it this is, from 1.
         root_id: The outermost flow run; the one that a person retries and that a deployment runs.
         root_run_count: Which execution of the outermost one this is.
+        root_name: Its name.
+        deployment_id: Its deployment, if it has one.
         path: Names of the calls that lead from there to here; empty if they are the same.
     """
 
@@ -30,12 +32,9 @@ class FlowIdentity:
     run_count: int
     root_id: str
     root_run_count: int
+    root_name: str = ""
+    deployment_id: str | None = None
     path: tuple[str, ...] = ()
-
-    @property
-    def is_again(self) -> bool:
-        """True if there was an execution before."""
-        return self.run_count > 1 or self.root_run_count > 1
 
 
 def current_flow_identity() -> FlowIdentity | None:
@@ -51,7 +50,15 @@ def current_flow_identity() -> FlowIdentity | None:
         except Exception:
             _logger.debug("The flow run above this one could not be read.", exc_info=True)
             root, path = own, ()
-    return FlowIdentity(str(own.id), own.run_count, str(root.id), root.run_count, path)
+    return FlowIdentity(
+        flow_run_id=str(own.id),
+        run_count=own.run_count,
+        root_id=str(root.id),
+        root_run_count=root.run_count,
+        root_name=root.name,
+        deployment_id=None if root.deployment_id is None else str(root.deployment_id),
+        path=path,
+    )
 
 
 def _way_up(run: FlowRun) -> tuple[FlowRun, tuple[str, ...]]:

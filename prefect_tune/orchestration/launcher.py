@@ -12,6 +12,7 @@ from prefect.transactions import BaseTransaction
 from prefect_tune.coordinator.commands import Launch
 from prefect_tune.coordinator.events import AttemptEnded
 from prefect_tune.execution.base import Executor, TrialPlace
+from prefect_tune.orchestration.suspension import shield
 from prefect_tune.orchestration.task_runner import BodyTaskRunner
 from prefect_tune.orchestration.trial_task import (
     Attempt,
@@ -43,6 +44,7 @@ class PrefectLauncher:
         # The coordinator's transaction would keep every trial's engine alive until its own end, for
         # a rollback that trials do not have.
         self._context.run(BaseTransaction.__var__.set, None)  # type: ignore[arg-type]
+        shield(self._context)
         self._recording = max_task_runs > 0
         self.recorded = 0
 

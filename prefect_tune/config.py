@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from prefect_tune.arguments import check_mode
 from prefect_tune.error import InvalidArgument
@@ -87,6 +88,46 @@ class CheckpointConfig:
             raise InvalidArgument(
                 "checkpoint_frequency", f"got {self.checkpoint_frequency}.", "It is >= 0."
             )
+
+
+class ResumeType(StrEnum):
+    """What becomes of the trials of a kind when an experiment is resumed."""
+
+    RESUME = "resume"  #: they run on, from their newest checkpoint if they have one
+    RESTART = "restart"  #: they run once more, from scratch
+    SKIP = "skip"  #: they stay as they are
+
+
+@dataclass(frozen=True)
+class ResumeConfig:
+    """Which trials of a resumed experiment run again.
+
+    Args:
+        finished: Trials that have ended well.
+        unfinished: Trials that were running, paused or waiting. With ``SKIP`` the search is not
+            asked for more trials either: only what `finished` and `errored` name runs.
+        errored: Trials that have failed for good.
+
+    Raises:
+        InvalidArgument: If a value is not a `ResumeType` or the text of one.
+    """
+
+    ResumeType: ClassVar[type[ResumeType]] = ResumeType
+
+    finished: ResumeType | str = ResumeType.SKIP
+    unfinished: ResumeType | str = ResumeType.RESUME
+    errored: ResumeType | str = ResumeType.SKIP
+
+    def __post_init__(self) -> None:
+        for name in ("finished", "unfinished", "errored"):
+            value = getattr(self, name)
+            try:
+                kind = ResumeType(str(value).lower())
+            except ValueError:
+                raise InvalidArgument(
+                    name, f"got {value!r}.", 'It is "resume", "restart" or "skip".'
+                ) from None
+            object.__setattr__(self, name, kind)
 
 
 @dataclass

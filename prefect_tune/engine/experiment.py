@@ -9,7 +9,6 @@ from typing import Any
 
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.options import CoordinatorOptions
-from prefect_tune.engine import pristine
 from prefect_tune.engine.engine import Engine, EngineParts
 from prefect_tune.engine.inbox import Inbox
 from prefect_tune.engine.launcher import AttemptLauncher
@@ -89,11 +88,8 @@ class Experiment:
         plan = self.plan
         self._journal = LocalJournal(self.directory.path / JOURNAL_FILE)
         self._exit.callback(self._journal.close)
-        if plan.resume:
-            pristine.rewind(plan.scheduler, plan.stopper)
+        if plan.resume is not None:
             self._resumption = resume(plan, self._journal, self.coordinator)
-        else:
-            pristine.begin(plan.scheduler, plan.stopper)
         self._exit.callback(self.executor.close)
         self.executor.open(
             ExperimentEnv(

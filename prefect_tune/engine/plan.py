@@ -6,14 +6,16 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from prefect_tune.callback import Callback
-from prefect_tune.config import FailureConfig, RunConfig, TuneConfig
+from prefect_tune.config import FailureConfig, ResumeConfig, RunConfig, TuneConfig
 from prefect_tune.coordinator.options import FailFast
+from prefect_tune.engine import pristine
 from prefect_tune.engine.memory import SweepMemory
 from prefect_tune.engine.request import ExperimentRequest
-from prefect_tune.engine.resume_mode import wants_resume
+from prefect_tune.engine.resume_mode import decide, parse_resume
 from prefect_tune.error import InvalidArgument
 from prefect_tune.filesystem.location import Location
 from prefect_tune.logger import default_loggers
@@ -25,7 +27,7 @@ from prefect_tune.search.source import TrialSource
 from prefect_tune.search.wrapper import SearcherWrapper
 from prefect_tune.settings import TuneSettings
 from prefect_tune.stopper import Stopper, make_stopper
-from prefect_tune.storage.experiment_dir import local_root
+from prefect_tune.storage.experiment_dir import can_resume, local_root
 from prefect_tune.storage.header import JournalHeader
 from prefect_tune.storage.layout import default_root, experiment_dir_name, safe_name
 from prefect_tune.trainable.fingerprint import code_digest
@@ -60,7 +62,7 @@ class ExperimentPlan:
         run: The user's `RunConfig`.
         settings: The settings in force.
         code: Digest of the trainable's source, "" if unknown.
-        resume: True if an interrupted experiment is to go on.
+        resume: Which trials of an earlier experiment run again; None begins a new one.
         one_by_one: True if trials run one after the other, for debugging.
     """
 
@@ -84,7 +86,7 @@ class ExperimentPlan:
     run: RunConfig
     settings: TuneSettings
     code: str = ""
-    resume: bool = False
+    resume: ResumeConfig | None = None
     one_by_one: bool = False
 
     def for_debugging(self) -> ExperimentPlan:
@@ -153,6 +155,20 @@ def make_plan(
     if not isinstance(space, Mapping) and hasattr(space, "to_dict"):
         space = space.to_dict()
     resources = _resources(request)
+    undated = registered is not None or settings.disable_dated_subdir
+    name = _experiment_name(run.name, trainable.name, undated)
+    root = str(local_root(run.storage_path or run.local_dir or default_root(settings.result_dir)))
+    named, mode = run.name is not None or undated, request.resume
+    if memory is not None and request.resume is not False:
+        begun = memory.recall(Location(root), trainable.name, run.name)
+        if begun is not None:
+            name, named, mode = begun.name, True, begun.resume_mode(request.resume)
+    directory = Path(root, name)
+    resume = decide(
+        parse_resume(mode, request.resume_config), can_resume(directory), str(directory)
+    )
+    for part in (tune.scheduler, tune.search_alg, *pristine.stoppers_in(run.stop)):
+        pristine.begin(part, resumes=resume is not None)
     scheduler = _make_scheduler(tune)
     try:
         source = make_source(
@@ -168,14 +184,6 @@ def make_plan(
         raise error.renamed("param_space", request.space_argument) from error
     stopper = make_stopper(run.stop, tune.time_budget_s)
     metrics = _metrics(tune.metric, scheduler, tune.search_alg)
-    undated = registered is not None or settings.disable_dated_subdir
-    name = _experiment_name(run.name, trainable.name, undated)
-    root = str(local_root(run.storage_path or run.local_dir or default_root(settings.result_dir)))
-    named, mode = run.name is not None or undated, request.resume
-    if memory is not None and request.resume is not False:
-        begun = memory.recall(Location(root), trainable.name, run.name)
-        if begun is not None:
-            name, named, mode = begun.name, True, begun.resume_mode(request.resume)
     return ExperimentPlan(
         experiment_id=uuid.uuid4().hex,
         name=name,
@@ -197,7 +205,7 @@ def make_plan(
         run=run,
         settings=settings,
         code=code_digest(request.trainable),
-        resume=wants_resume(mode, root, name),
+        resume=resume,
     )
 
 

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from prefect_tune.config import RunConfig, TuneConfig
+from prefect_tune.config import ResumeConfig, RunConfig, TuneConfig
 
 
 @dataclass
@@ -21,6 +21,7 @@ class ExperimentRequest:
         resources_per_trial: As the user wrote them; None is one CPU.
         space_argument: What the user's call names the space, for error messages.
         resume: As the user wrote it: whether to go on with an interrupted experiment.
+        resume_config: As the user wrote it: which of its trials run again.
         saved: What `Tuner.restore` needs, to be written into the experiment directory; None writes
             nothing.
     """
@@ -32,6 +33,7 @@ class ExperimentRequest:
     resources_per_trial: Any = None
     space_argument: str = "param_space"
     resume: Any = None
+    resume_config: ResumeConfig | None = None
     saved: bytes | None = None
 
     def resume_call(self, name: str, root: str) -> str:

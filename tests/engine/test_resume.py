@@ -18,7 +18,6 @@ from prefect_tune.config import TuneConfig
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.events import ResultReported, Resumed, Tick
 from prefect_tune.coordinator.records import decode_event
-from prefect_tune.engine.resume_mode import wants_resume
 from prefect_tune.error import ExperimentLocked, InvalidArgument, StorageError
 from prefect_tune.experiment.trial import TERMINATED
 from prefect_tune.schedulers import ASHAScheduler, FIFOScheduler
@@ -182,18 +181,6 @@ def test_auto_begins_where_there_is_none(tmp_path):
     run(second)
     assert [t.trial_id for t in second.trials] == [t.trial_id for t in first.trials]
     assert executor.launched == []
-
-
-@pytest.mark.parametrize("mode", ["REMOTE", "PROMPT", "ERRORED_ONLY", "AUTO+ERRORED"])
-def test_modes_that_are_yet_to_come(tmp_path, mode):
-    with pytest.raises(InvalidArgument, match="not supported yet"):
-        wants_resume(mode, str(tmp_path), "e")
-
-
-@pytest.mark.parametrize("mode", ["LOCALLY", "+NONSENSE", "", 3])
-def test_what_is_no_mode(tmp_path, mode):
-    with pytest.raises(InvalidArgument, match='It is True, False, "LOCAL"'):
-        wants_resume(mode, str(tmp_path), "e")
 
 
 def another_trainable(config: dict[str, Any]) -> None: ...

@@ -13,6 +13,7 @@ from prefect_tune._version import __version__
 
 if TYPE_CHECKING:
     from prefect_tune.callback import Callback
+    from prefect_tune.checkpoint.checkpoint import Checkpoint
     from prefect_tune.config import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
     from prefect_tune.error import TuneError
     from prefect_tune.execution.cluster import init, is_initialized, shutdown
@@ -38,8 +39,10 @@ if TYPE_CHECKING:
         uniform,
     )
     from prefect_tune.stopper import Stopper
+    from prefect_tune.trainable.durable import DurableTrainable, durable
     from prefect_tune.trainable.session import (
         TuneContext,
+        checkpoint_dir,
         get_checkpoint,
         get_context,
         get_trial_dir,
@@ -47,7 +50,9 @@ if TYPE_CHECKING:
         get_trial_name,
         get_trial_resources,
         is_session_enabled,
+        make_checkpoint_dir,
         report,
+        save_checkpoint,
     )
     from prefect_tune.trainable.trainable import Trainable
     from prefect_tune.trainable.wrappers import with_parameters, with_resources
@@ -57,6 +62,7 @@ if TYPE_CHECKING:
 #: Where each public name lives.
 _HOMES: dict[str, tuple[str, ...]] = {
     "prefect_tune.callback": ("Callback",),
+    "prefect_tune.checkpoint.checkpoint": ("Checkpoint",),
     "prefect_tune.config": ("CheckpointConfig", "FailureConfig", "RunConfig", "TuneConfig"),
     "prefect_tune.error": ("TuneError",),
     "prefect_tune.execution.cluster": ("init", "is_initialized", "shutdown"),
@@ -83,8 +89,10 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "uniform",
     ),
     "prefect_tune.stopper": ("Stopper",),
+    "prefect_tune.trainable.durable": ("DurableTrainable", "durable"),
     "prefect_tune.trainable.session": (
         "TuneContext",
+        "checkpoint_dir",
         "get_checkpoint",
         "get_context",
         "get_trial_dir",
@@ -92,7 +100,9 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "get_trial_name",
         "get_trial_resources",
         "is_session_enabled",
+        "make_checkpoint_dir",
         "report",
+        "save_checkpoint",
     ),
     "prefect_tune.trainable.trainable": ("Trainable",),
     "prefect_tune.trainable.wrappers": ("with_parameters", "with_resources"),
@@ -124,7 +134,9 @@ _MODULES = frozenset(
 __all__ = [
     "CLIReporter",
     "Callback",
+    "Checkpoint",
     "CheckpointConfig",
+    "DurableTrainable",
     "ExperimentAnalysis",
     "FailureConfig",
     "JupyterNotebookReporter",
@@ -140,9 +152,11 @@ __all__ = [
     "TuneError",
     "Tuner",
     "__version__",
+    "checkpoint_dir",
     "choice",
     "create_scheduler",
     "create_searcher",
+    "durable",
     "get_checkpoint",
     "get_context",
     "get_trial_dir",
@@ -155,6 +169,7 @@ __all__ = [
     "is_session_enabled",
     "lograndint",
     "loguniform",
+    "make_checkpoint_dir",
     "qlograndint",
     "qloguniform",
     "qrandint",
@@ -166,6 +181,7 @@ __all__ = [
     "report",
     "run",
     "sample_from",
+    "save_checkpoint",
     "shutdown",
     "uniform",
     "with_parameters",

@@ -1,6 +1,6 @@
 """Ray Tune's names for the keys of results and for the files that hold them."""
 
-from prefect_tune.trainable.attempt_session import DEFAULT_METRIC as DEFAULT_METRIC
+from prefect_tune.trainable.metrics import DEFAULT_METRIC as DEFAULT_METRIC
 
 DONE = "done"
 EPISODES_THIS_ITER = "episodes_this_iter"

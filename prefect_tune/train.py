@@ -1,5 +1,6 @@
 """Ray Train's path of what tuning scripts import from it: ``from prefect_tune import train``."""
 
+from prefect_tune.checkpoint.checkpoint import Checkpoint as Checkpoint
 from prefect_tune.config import CheckpointConfig as CheckpointConfig
 from prefect_tune.config import FailureConfig as FailureConfig
 from prefect_tune.config import RunConfig as RunConfig

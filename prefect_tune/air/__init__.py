@@ -1,6 +1,7 @@
 """Ray AIR's paths."""
 
 from prefect_tune.air import session as session
+from prefect_tune.checkpoint.checkpoint import Checkpoint as Checkpoint
 from prefect_tune.config import CheckpointConfig as CheckpointConfig
 from prefect_tune.config import FailureConfig as FailureConfig
 from prefect_tune.config import RunConfig as RunConfig

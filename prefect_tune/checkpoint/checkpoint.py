@@ -123,10 +123,18 @@ class Checkpoint:
         return checkpoint
 
     @classmethod
-    def at(cls: type[Self], directory: str, uri: str | None) -> Self:
-        """A checkpoint whose content lies in a local directory and that is kept at a URL."""
-        checkpoint = cls(directory)
-        checkpoint._uri = uri
+    def at_location(cls: type[Self], location: Location, kept: str | None = None) -> Self:
+        """A checkpoint that is somewhere.
+
+        Args:
+            location: Its directory.
+            kept: Path or URL of the place where it is kept, if `location` is a copy.
+        """
+        checkpoint = cls.__new__(cls)
+        checkpoint._data = None
+        checkpoint._data_metadata = {}
+        checkpoint._location = location
+        checkpoint._uri = None if kept is None else _as_url(kept)
         return checkpoint
 
     @classmethod
@@ -300,21 +308,22 @@ class Checkpoint:
         Raises:
             TuneError: If the checkpoint is a dict.
         """
-        import fsspec
-
         if self._location is None:
             raise TuneError("The checkpoint is a dict in memory and on no file system.")
         if self._location.is_local:
+            import fsspec
+
             return fsspec.filesystem("file")
-        protocol = self._location.url.partition("://")[0]
-        return fsspec.filesystem(protocol, **self._location.options)
+        from prefect_tune.filesystem.connect import connect
+
+        return connect(self._location)[0]
 
     @property
     def uri(self) -> str | None:
         """Where the checkpoint is kept, as a URL; None for a dict."""
         if self._uri is not None or self._location is None:
             return self._uri
-        return f"file://{self.path}" if self._location.is_local else self._location.url
+        return _as_url(self.path)
 
     def get_internal_representation(self) -> tuple[str, Any]:
         """``("local_path", path)``, ``("uri", url)`` or ``("data_dict", dict)``."""
@@ -364,12 +373,16 @@ def _locate(path: str | os.PathLike[str], filesystem: Any) -> Location:
             "path", f"got {type(path).__name__} ({path!r:.80}).", "It is a directory or a URL."
         )
     text = os.fspath(path)
-    if filesystem is not None:
-        return Location(filesystem.unstrip_protocol(text), dict(filesystem.storage_options))
-    location = Location(text.rstrip("/") or "/")
-    if location.is_local:
-        return Location(os.path.abspath(os.path.expanduser(location.path)))
-    return location
+    if filesystem is None and "://" not in text:
+        return Location(os.path.abspath(os.path.expanduser(text)))
+    # Most trials never need what knows about URLs.
+    from prefect_tune.filesystem.parse import parse_location
+
+    return parse_location(text, "path", filesystem)
+
+
+def _as_url(path: str) -> str:
+    return path if "://" in path else f"file://{path}"
 
 
 def _existing(path: str) -> Path:

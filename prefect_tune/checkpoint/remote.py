@@ -45,8 +45,12 @@ def upload(directory: Path, location: Location) -> None:
         OSError: If the directory cannot be read.
     """
     known = read_manifest(directory)
-    write_manifest(directory, metadata=take_metadata(directory), progress=known and known.progress)
-    _store(location).put_tree(directory, "", last=(MARKER,))
+    progress = None if known is None else known.progress
+    write_manifest(directory, metadata=take_metadata(directory), progress=progress)
+    store = _store(location)
+    # What is there is no checkpoint any more from here on, until the new one is complete.
+    store.delete([MARKER])
+    store.put_tree(directory, "", last=(MARKER,))
 
 
 def read_remote_metadata(location: Location) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def _run(
     os.environ.update(request.env)
     resize_loaded_pools(request.env)
     # Only now: in a spawned process the environment has to be set before numpy is imported.
-    from prefect_tune.trainable.attempt_session import current_session
+    from prefect_tune.trainable.current import current_session
     from prefect_tune.trainable.runner import end_of, run_attempt
     from prefect_tune.trainable.stopping import TrialTerminated
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect_tune.trainable.session import (
     TuneContext,
+    checkpoint_dir,
     get_checkpoint,
     get_context,
     get_experiment_name,
@@ -12,13 +13,16 @@ from prefect_tune.trainable.session import (
     get_trial_name,
     get_trial_resources,
     is_session_enabled,
+    make_checkpoint_dir,
     report,
+    save_checkpoint,
 )
 from prefect_tune.trainable.trainable import Trainable
 
 __all__ = [
     "Trainable",
     "TuneContext",
+    "checkpoint_dir",
     "get_checkpoint",
     "get_context",
     "get_experiment_name",
@@ -27,5 +31,7 @@ __all__ = [
     "get_trial_name",
     "get_trial_resources",
     "is_session_enabled",
+    "make_checkpoint_dir",
     "report",
+    "save_checkpoint",
 ]

@@ -1,28 +1,29 @@
-"""The connection of a running attempt to whoever decides about it, and which attempt is current."""
+"""The connection of a running attempt to whoever decides about it."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
-from collections.abc import Mapping
-from contextvars import ContextVar
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from prefect_tune.error import InvalidArgument
+from prefect_tune.checkpoint.checkpoint import Checkpoint
+from prefect_tune.error import InvalidArgument, StorageError
+from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.experiment.decision import Action, RunUntil
 from prefect_tune.trainable.attempt import AttemptContext, Channel, Decision
 from prefect_tune.trainable.auto_metrics import AutoMetrics
-from prefect_tune.trainable.result_codec import encode_result
+from prefect_tune.trainable.drafts import Draft, Drafts, valid_step
+from prefect_tune.trainable.metrics import lookup
+from prefect_tune.trainable.result_codec import decode_line, encode_result
 from prefect_tune.trainable.stopping import (
     TrialEnding,
     TrialPaused,
     TrialStopped,
     TrialTerminated,
 )
-
-#: Key of a result that was reported as a bare number.
-DEFAULT_METRIC = "_metric"
-_MISSING = object()
 
 
 class Session:
@@ -36,13 +37,18 @@ class Session:
 
     def __init__(self, context: AttemptContext, channel: Channel, warmup_time: float = 0.0) -> None:
         self.context = context
+        self.auto_metrics = AutoMetrics(context.progress, warmup_time=warmup_time)
         self._channel = channel
-        self._auto = AutoMetrics(context.progress, warmup_time=warmup_time)
         self._run_until = context.run_until
         self._watches = _watches(context.run_until)
         self._seq = 0
+        self._line = b""
+        self._awaiting = False
+        self._drafts = Drafts(context)
+        self._saved_seq = -1
         self._ending: type[TrialEnding] | None = None
         self._sending = False
+        self._lost = False
         # Re-entrant: `terminate` is called from a signal handler, maybe in the middle of a report.
         self._lock = threading.RLock()
 
@@ -51,12 +57,23 @@ class Session:
         """Why this attempt has to end; None while it may go on."""
         return self._ending
 
-    def report(self, metrics: Mapping[str, Any]) -> None:
+    @property
+    def has_saved(self) -> bool:
+        """True if the newest result has a checkpoint."""
+        return self._saved_seq == self._seq
+
+    def report(self, metrics: Mapping[str, Any], checkpoint: Checkpoint | None = None) -> None:
         """Send one result; waits for a decision where one can be made.
+
+        Args:
+            metrics: The user's metrics.
+            checkpoint: Belongs to them; copied, so that its directory may be written to again.
 
         Raises:
             TrialEnding: If the attempt ends with this report.
-            InvalidArgument: If `metrics` is not a dict or contains itself.
+            InvalidArgument: If `metrics` is not a dict or contains itself, or `checkpoint` is not a
+                checkpoint or its directory does not exist.
+            StorageError: If the checkpoint cannot be read or written.
         """
         if not isinstance(metrics, Mapping):
             raise InvalidArgument(
@@ -67,27 +84,141 @@ class Session:
         with self._lock:
             if self._ending is not None:
                 raise self._ending
-            result = self._auto.complete(metrics)
+            draft = None if checkpoint is None else self._copy(checkpoint)
+            try:
+                self.send(self.auto_metrics.complete(metrics))
+            except Exception:
+                if draft is not None:
+                    self._drafts.discard(draft)
+                raise
+            self.settle()
+
+    def send(self, result: dict[str, Any]) -> None:
+        """Send a complete result, and the checkpoints that were written for it.
+
+        Raises:
+            TrialEnding: If the attempt has ended already.
+            InvalidArgument: If the result contains itself.
+            StorageError: If a checkpoint cannot be written.
+        """
+        with self._lock:
+            if self._ending is not None:
+                raise self._ending
             known_nulls = (result["timesteps_total"] is None) + (result["episodes_total"] is None)
             try:
                 line = encode_result(result, known_nulls)
             except ValueError as error:
                 raise InvalidArgument("metrics", f"cannot be sent: {error}.") from error
-            self._seq += 1
             awaiting = self._watches and self._has_to_wait(result)
             # The sender of `done` is not to run on before it is ended.
-            awaiting = awaiting or bool(result["done"])
+            self._awaiting = awaiting or bool(result["done"])
+            self._sending = True
             try:
-                self._send(line, awaiting)
-                if awaiting:
+                named = self._seal_complete(line) if self._drafts.complete else ()
+                self._seq += 1
+                self._line = line
+                self._channel.send_result(self._seq, line, self._awaiting)
+                for draft, name in named:
+                    self._hand_over(draft, name)
+            except OSError:
+                self._lose()
+            finally:
+                self._sending = False
+
+    def settle(self) -> None:
+        """Wait for the decision about the result just sent, if it needs one.
+
+        Raises:
+            TrialEnding: If the attempt ends here.
+        """
+        with self._lock:
+            try:
+                if self._awaiting:
                     self._wait()
-                else:
+                elif self._ending is None:
                     self._look()
             except OSError:
-                # The agent is gone: nobody will ever read another report.
-                self._ending = TrialStopped
+                self._lose()
             if self._ending is not None:
                 raise self._ending
+
+    def save(self, write: Callable[[str], object]) -> None:
+        """Write a checkpoint that belongs to the newest result.
+
+        Args:
+            write: Gets the directory to write it into.
+
+        Raises:
+            StorageError: If it cannot be put in place.
+            Exception: Whatever `write` raises.
+        """
+        with self._lock:
+            self._wait_for_room()
+            if self._lost:
+                return
+            draft = self._drafts.open()
+            try:
+                write(str(draft.directory))
+                self._attach(draft)
+            except BaseException:
+                self._drafts.discard(draft)
+                raise
+
+    @contextlib.contextmanager
+    def checkpoint_dir(self, step: Any) -> Iterator[str]:
+        """A directory for a checkpoint that belongs to the next report.
+
+        Raises:
+            TrialEnding: If the attempt ends here.
+            InvalidArgument: If `step` is no integer, or negative.
+            StorageError: If the directory cannot be made.
+        """
+        draft = self._open_draft(valid_step(step))
+        try:
+            yield str(draft.directory)
+        except BaseException:
+            self._drafts.discard(draft)
+            raise
+        self._drafts.register(draft)
+
+    def make_checkpoint_dir(self, step: Any = None) -> str:
+        """A directory for a checkpoint, which counts once `save_checkpoint` is called with it.
+
+        Raises:
+            TrialEnding: If the attempt ends here.
+            InvalidArgument: If `step` is no integer, or negative.
+            StorageError: If the directory cannot be made.
+        """
+        return str(self._open_draft(None if step is None else valid_step(step)).directory)
+
+    def save_checkpoint(self, checkpoint: Any) -> None:
+        """Let a directory from `make_checkpoint_dir` belong to the next report.
+
+        Args:
+            checkpoint: The directory, or something in it.
+
+        Raises:
+            InvalidArgument: If it is no such directory.
+        """
+        given = isinstance(checkpoint, (str, os.PathLike))
+        draft = self._drafts.find(Path(checkpoint)) if given else None
+        if draft is None:
+            raise InvalidArgument(
+                "checkpoint",
+                f"{checkpoint!r:.200} is not a directory that `make_checkpoint_dir` has made.",
+                "Write the checkpoint into such a directory and give that.",
+            )
+        self._drafts.register(draft)
+
+    def finish(self) -> None:
+        """User code has returned: what it saved after its last report belongs to that one.
+
+        Raises:
+            StorageError: If a checkpoint cannot be put in place.
+        """
+        with self._lock:
+            for draft in tuple(self._drafts.complete):
+                self._attach(draft)
 
     def terminate(self) -> None:
         """End the attempt from a signal handler: at once, or when the frame being sent is out.
@@ -108,16 +239,75 @@ class Session:
             raise self._ending
 
     def close(self) -> None:
-        """Let no thread that user code left behind report any more."""
+        """Let no thread that user code left behind report any more; drop what was not reported."""
         with self._lock:
             self._ending = self._ending or TrialStopped
+            self._drafts.discard_all()
 
-    def _send(self, line: bytes, awaiting: bool) -> None:
+    def remove_leftovers(self) -> None:
+        """Remove what earlier attempts of this trial had not finished when they were killed."""
+        self._drafts.remove_leftovers()
+
+    def _copy(self, checkpoint: Checkpoint) -> Draft:
+        if not isinstance(checkpoint, Checkpoint):
+            raise InvalidArgument(
+                "checkpoint",
+                f"got {type(checkpoint).__name__} ({checkpoint!r:.80}).",
+                "Give Checkpoint.from_directory(path) or Checkpoint.from_dict(data).",
+            )
+        draft = self._open_draft(None)
+        try:
+            checkpoint.to_directory(draft.directory)
+        except BaseException as error:
+            self._drafts.discard(draft)
+            if isinstance(error, OSError):
+                raise StorageError(f"A checkpoint cannot be written: {error}") from error
+            raise
+        self._drafts.register(draft)
+        return draft
+
+    def _open_draft(self, step: int | None) -> Draft:
+        with self._lock:
+            if self._ending is None:
+                self._wait_for_room()
+            if self._ending is not None:
+                raise self._ending
+            return self._drafts.open(step)
+
+    def _wait_for_room(self) -> None:
+        """Wait until not too many checkpoints are on their way to storage."""
+        try:
+            self._channel.wait_kept(max(self.context.checkpoint_rules.max_pending - 1, 0))
+        except OSError:
+            self._lose()
+
+    def _seal_complete(self, line: bytes) -> list[tuple[Draft, str]]:
+        progress = Progress.of(decode_line(line))
+        return [(draft, self._drafts.seal(draft, progress)) for draft in self._drafts.complete]
+
+    def _attach(self, draft: Draft) -> None:
+        """Hand over a checkpoint of the newest result, which was sent before."""
+        if not self._line:
+            self._line = encode_result(_result_of(self.context.progress))
+        name = self._drafts.seal(draft, Progress.of(decode_line(self._line)))
         self._sending = True
         try:
-            self._channel.send_result(self._seq, line, awaiting)
+            self._hand_over(draft, name)
         finally:
             self._sending = False
+
+    def _hand_over(self, draft: Draft, name: str) -> None:
+        self._drafts.publish(draft, name)
+        self._saved_seq = self._seq
+        try:
+            self._channel.send_checkpoint(self._seq, name, self._line)
+        except OSError:
+            self._lose()
+
+    def _lose(self) -> None:
+        # The agent is gone: nobody will ever read another report.
+        self._lost = True
+        self._ending = TrialStopped
 
     def _wait(self) -> None:
         while self._ending is None:
@@ -153,80 +343,19 @@ class Session:
 
     def _has_to_wait(self, result: dict[str, Any]) -> bool:
         """`RunUntil.reached`, looking only at the metrics it names."""
-        watched = {metric: _lookup(result, metric) for metric, _ in self._run_until.thresholds}
+        watched = {metric: lookup(result, metric) for metric, _ in self._run_until.thresholds}
         return self._run_until.reached(watched)
+
+
+def _result_of(progress: Progress) -> dict[str, Any]:
+    """What a checkpoint belongs to in an attempt that has reported nothing."""
+    return {
+        "training_iteration": progress.iteration,
+        "time_total_s": progress.time_total_s,
+        "timesteps_total": progress.timesteps_total,
+        "episodes_total": progress.episodes_total,
+    }
 
 
 def _watches(run_until: RunUntil) -> bool:
     return run_until.every_result or bool(run_until.thresholds)
-
-
-def _lookup(result: Mapping[str, Any], metric: str) -> Any:
-    """A metric by its flat name (``a/b`` for nested ones), array scalars as Python numbers."""
-    value = result.get(metric, _MISSING)
-    if value is _MISSING:
-        value = result
-        for part in metric.split("/"):
-            if not isinstance(value, Mapping):
-                return None
-            value = value.get(part)
-    if isinstance(value, (int, float)) or not hasattr(value, "item"):
-        return value
-    try:
-        return value.item()
-    except (TypeError, ValueError, RuntimeError):
-        return value
-
-
-# A trial process has one session, which all its threads share. Trials that are threads of one
-# process each have their own, by context variable.
-_process_session: Session | None = None
-_thread_session: ContextVar[Session | None] = ContextVar("prefect_tune_session", default=None)
-
-
-def activate(session: Session | None, whole_process: bool) -> None:
-    """Make `session` the current one, of the process or of this thread; None ends it."""
-    global _process_session
-    if whole_process:
-        _process_session = session
-    else:
-        _thread_session.set(session)
-
-
-def _forget_in_child() -> None:
-    # A process that user code forks shares the socket; its reports would garble the trial's.
-    activate(None, whole_process=True)
-    activate(None, whole_process=False)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_in_child)
-
-
-def current_session() -> Session | None:
-    """The session of the trial that the caller runs in, or None outside a trial."""
-    return _thread_session.get() or _process_session
-
-
-def as_metrics(value: Any) -> Mapping[str, Any]:
-    """What user code reported, returned or yielded, as a dict of metrics.
-
-    Raises:
-        InvalidArgument: If it is neither a dict nor a number.
-    """
-    if isinstance(value, Mapping):
-        return value
-    if is_number(value):
-        return {DEFAULT_METRIC: value}
-    raise InvalidArgument(
-        "metrics",
-        f"a result is a dict of metrics or a number, not {type(value).__name__} ({value!r:.80}).",
-        "Use e.g. {'loss': 0.1}.",
-    )
-
-
-def is_number(value: Any) -> bool:
-    """True for numbers and for scalars of array libraries."""
-    if isinstance(value, (int, float)):
-        return True
-    return getattr(value, "shape", None) == () and hasattr(value, "__float__")

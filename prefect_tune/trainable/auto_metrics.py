@@ -28,17 +28,31 @@ class AutoMetrics:
         progress: Progress = NO_PROGRESS,
         warmup_time: float = 0.0,
     ) -> None:
+        self._warmup_time = warmup_time
+        self._second = 0
+        self._date = ""
+        self.restart(progress)
+
+    def restart(self, progress: Progress) -> None:
+        """Count on from a checkpoint: its totals are kept, what counts since then begins at 0."""
         self._iteration = progress.iteration
         self._since_restore = 0
         self._time_before = progress.time_total_s
         self._timesteps_total = progress.timesteps_total
         self._timesteps_since_restore: float = 0
         self._episodes_total = progress.episodes_total
-        self._warmup_time = warmup_time
         self._time_since_restore = 0.0
         self._last = time.perf_counter()
-        self._second = 0
-        self._date = ""
+
+    @property
+    def progress(self) -> Progress:
+        """How far the trial is."""
+        return Progress(
+            self._iteration + self._since_restore,
+            self._time_before + self._time_since_restore,
+            self._timesteps_total,
+            self._episodes_total,
+        )
 
     def complete(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
         """A result: the user's metrics, then the auto-filled ones.

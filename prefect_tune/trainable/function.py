@@ -9,7 +9,8 @@ from typing import Any
 
 from prefect_tune.error import InvalidTrainable
 from prefect_tune.resources import PlacementGroupFactory
-from prefect_tune.trainable.attempt_session import Session, as_metrics, is_number
+from prefect_tune.trainable.attempt_session import Session
+from prefect_tune.trainable.metrics import as_metrics, is_number
 from prefect_tune.trainable.trainable import Trainable
 
 _RIGHT = "Write e.g. `def train(config): ...` and report from it."
@@ -60,7 +61,7 @@ def validate_trainable(trainable: object, argument: str = "trainable") -> None:
         signature = inspect.signature(trainable)
     except ValueError:  # builtins do not tell; calling them will
         return
-    arguments, keywords = _call_shape(signature, {}, None)
+    arguments, keywords = _call_shape(signature, {})
     try:
         signature.bind(*arguments, **keywords)
     except TypeError as error:
@@ -104,17 +105,18 @@ def run_function(function: Callable[..., Any], session: Session) -> None:
         TrialEnding: If the attempt was ended at a report.
         InvalidTrainable: If it returns or yields anything but dicts and numbers.
     """
-    reporter = LegacyReporter(session)
+    context = session.context
     try:
         arguments, keywords = _call_shape(
-            inspect.signature(function), session.context.config, reporter
+            inspect.signature(function), context.config, LegacyReporter(session), context.checkpoint
         )
     except ValueError:
-        arguments, keywords = (session.context.config,), {}
+        arguments, keywords = (context.config,), {}
     outcome = function(*arguments, **keywords)
     if inspect.isgenerator(outcome):
         outcome = _exhaust(outcome, session)
     _report_output(outcome, "returned", session)
+    session.finish()
 
 
 def _exhaust(results: Generator[Any, Any, Any], session: Session) -> Any:
@@ -144,12 +146,15 @@ def _report_output(output: Any, how: str, session: Session) -> None:
 
 
 def _call_shape(
-    signature: inspect.Signature, config: dict[str, Any], reporter: LegacyReporter | None
+    signature: inspect.Signature,
+    config: dict[str, Any],
+    reporter: LegacyReporter | None = None,
+    checkpoint_dir: str | None = None,
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Positional and keyword arguments for a call."""
     parameters = signature.parameters
     if "checkpoint_dir" in parameters:
-        return (config,), {"checkpoint_dir": None}
+        return (config,), {"checkpoint_dir": checkpoint_dir}
     if "reporter" in parameters:
         return (config,), {"reporter": reporter}
     return (config,), {}

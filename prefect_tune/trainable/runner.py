@@ -10,6 +10,7 @@ import random
 import signal
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,14 +22,17 @@ import numpy.random  # numpy would import it at its first use: in each trial, fo
 from prefect_tune.coordinator.events import Outcome
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.trainable.attempt import AttemptContext, Channel
-from prefect_tune.trainable.attempt_session import Session, activate
+from prefect_tune.trainable.attempt_session import Session
+from prefect_tune.trainable.class_loop import RestoreFailed, run_class
+from prefect_tune.trainable.current import activate
 from prefect_tune.trainable.function import run_function
 from prefect_tune.trainable.stopping import TrialEnding, TrialTerminated
-from prefect_tune.trainable.trainable import run_class
 
 _OURS = str(Path(__file__).resolve().parent.parent) + os.sep
 _MESSAGE_LENGTH = 500
 ORIGINAL_DIRECTORY = "TUNE_ORIG_WORKING_DIR"
+#: The kind of an error that a checkpoint to go on from has caused.
+RESTORE = "restore"
 CHANGE_DIRECTORY = "RAY_CHDIR_TO_TRIAL_DIR"
 
 
@@ -60,6 +64,7 @@ def run_attempt(
             _enter_trial_directory(context.trial_dir)
             seed_random_state(context)
         session = Session(context, channel, warmup_time=time.perf_counter() - started)
+        session.remove_leftovers()
         activate(session, whole_process=own_process)
         run = run_class if inspect.isclass(trainable) else run_function
         run(trainable, session)
@@ -85,6 +90,11 @@ def end_of(error: BaseException) -> Outcome | AttemptError:
         return _ended_by(type(error))
     if isinstance(error, SystemExit):
         return _exit_called(error)
+    if isinstance(error, RestoreFailed) and error.__cause__ is not None:
+        failed = end_of(error.__cause__)
+        if isinstance(failed, AttemptError):
+            return replace(failed, kind=RESTORE, message=f"{failed.kind}: {failed.message}")
+        return failed
     text = str(error).strip() or repr(error)
     return AttemptError(
         kind=type(error).__name__,

@@ -6,25 +6,30 @@ hand.
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from prefect_tune.error import TuneError
+from prefect_tune.checkpoint.checkpoint import Checkpoint
+from prefect_tune.filesystem.location import Location
 from prefect_tune.resources import PlacementGroupFactory
-from prefect_tune.trainable.attempt_session import Session, as_metrics, current_session
+from prefect_tune.trainable.attempt_session import Session
+from prefect_tune.trainable.current import current_session
+from prefect_tune.trainable.metrics import as_metrics
 
 
-def _session_or_warn(name: str) -> Session | None:
+def _session_or_warn(name: str, stacklevel: int = 3) -> Session | None:
     session = current_session()
     if session is None:
         warnings.warn(
-            f"`{name}` was called outside a trial and does nothing.", RuntimeWarning, stacklevel=3
+            f"`{name}` was called outside a trial and does nothing.", RuntimeWarning, stacklevel
         )
     return session
 
 
-def report(_metric: Any = None, *, checkpoint: Any = None, **metrics: Any) -> None:
+def report(_metric: Any = None, *, checkpoint: Checkpoint | None = None, **metrics: Any) -> None:
     """Report a result of the running trial.
 
     All styles may be mixed: ``report({"loss": 0.1})``, ``report(loss=0.1)``, ``report(0.1)`` (its
@@ -33,24 +38,24 @@ def report(_metric: Any = None, *, checkpoint: Any = None, **metrics: Any) -> No
 
     Args:
         _metric: A dict of metrics, or one number.
-        checkpoint: A checkpoint that belongs to this result.
+        checkpoint: A `Checkpoint` that belongs to this result. It is copied into the trial's
+            directory, as ``checkpoint_<training_iteration>``; a dict is written there directly.
         **metrics: More metrics.
 
     Raises:
-        InvalidArgument: If the metrics are neither a dict nor a number.
-        TuneError: If a checkpoint is given.
+        InvalidArgument: If the metrics are neither a dict nor a number, if `checkpoint` is no
+            checkpoint, or its directory does not exist.
+        StorageError: If the checkpoint cannot be read or written.
     """
     session = _session_or_warn("report")
     if session is None:
         return
-    if checkpoint is not None:
-        raise TuneError("`checkpoint`: reporting a checkpoint is not supported yet.")
     if _metric is None:
         if len(metrics) == 1 and isinstance(metrics.get("metrics"), Mapping):
             metrics = dict(metrics["metrics"])  # report(metrics={...})
-        session.report(metrics)
+        session.report(metrics, checkpoint)
     else:
-        session.report({**as_metrics(_metric), **metrics})
+        session.report({**as_metrics(_metric), **metrics}, checkpoint)
 
 
 def is_session_enabled() -> bool:
@@ -91,15 +96,73 @@ def get_experiment_name() -> str | None:
     return session.context.experiment_name if session else None
 
 
-def get_checkpoint() -> None:
-    """The checkpoint to go on from: None for a trial that starts afresh, and outside a trial.
+def get_checkpoint() -> Checkpoint | None:
+    """The checkpoint to go on from, as a directory on this node.
 
-    Raises:
-        TuneError: If the trial has one.
+    None for a trial that starts afresh, and outside a trial.
     """
     session = _session_or_warn("get_checkpoint")
-    if session is not None and session.context.checkpoint is not None:
-        raise TuneError("Going on from a checkpoint is not supported yet.")
+    context = None if session is None else session.context
+    if context is None or context.checkpoint is None:
+        return None
+    return Checkpoint.at_location(Location(context.checkpoint), context.checkpoint_uri)
+
+
+@contextlib.contextmanager
+def checkpoint_dir(step: int) -> Iterator[str]:
+    """A new directory to write a checkpoint into: ``with tune.checkpoint_dir(step=epoch) as d:``.
+
+    It is in the trial's directory already, so nothing is copied. The checkpoint exists from the
+    next report on, and belongs to that; if the block raises, it is dropped. The function has to
+    accept `checkpoint_dir` to go on from it, ``def train(config, checkpoint_dir=None)``, or call
+    `get_checkpoint`.
+
+    Args:
+        step: Becomes the number in the directory's name.
+
+    Raises:
+        InvalidArgument: If `step` is no integer, or negative.
+        StorageError: If the directory cannot be made.
+    """
+    session = _session_or_warn("checkpoint_dir", stacklevel=5)
+    if session is not None:
+        with session.checkpoint_dir(step) as directory:
+            yield directory
+    else:
+        with tempfile.TemporaryDirectory(prefix="checkpoint_") as directory:
+            yield directory
+
+
+def make_checkpoint_dir(step: int | None = None) -> str:
+    """A new directory for a checkpoint that `save_checkpoint` will be called with.
+
+    The older form of `checkpoint_dir`. Outside a trial: a temporary directory.
+
+    Args:
+        step: Becomes the number in the directory's name; by default the training iteration.
+
+    Raises:
+        InvalidArgument: If `step` is no integer, or negative.
+        StorageError: If the directory cannot be made.
+    """
+    session = _session_or_warn("make_checkpoint_dir")
+    if session is None:
+        return tempfile.mkdtemp(prefix="checkpoint_")
+    return session.make_checkpoint_dir(step)
+
+
+def save_checkpoint(checkpoint: str) -> None:
+    """Let a directory from `make_checkpoint_dir` belong to the next report.
+
+    Args:
+        checkpoint: The directory, or something in it.
+
+    Raises:
+        InvalidArgument: If it is no such directory.
+    """
+    session = _session_or_warn("save_checkpoint")
+    if session is not None:
+        session.save_checkpoint(checkpoint)
 
 
 class TuneContext:

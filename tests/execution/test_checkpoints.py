@@ -59,7 +59,7 @@ def test_a_checkpoint_in_place_follows_its_result(experiment, isolation):
 
 def test_an_attempt_goes_on_from_a_checkpoint_in_place(experiment):
     def look(config):
-        context = tune.trainable.attempt_session.current_session().context
+        context = tune.trainable.current.current_session().context
         return {"step": restored_step(), "uri": context.checkpoint_uri}
 
     with experiment(look) as run:

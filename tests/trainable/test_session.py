@@ -13,7 +13,8 @@ from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.experiment.decision import EVERY_RESULT, NEVER, Action, RunUntil
 from prefect_tune.trainable.attempt import AttemptContext, Decision
-from prefect_tune.trainable.attempt_session import Session, activate
+from prefect_tune.trainable.attempt_session import Session
+from prefect_tune.trainable.current import activate
 from prefect_tune.trainable.result_codec import decode_line
 from prefect_tune.trainable.stopping import TrialPaused, TrialStopped, TrialTerminated
 

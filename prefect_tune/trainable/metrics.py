@@ -1,0 +1,53 @@
+"""What user code may report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from prefect_tune.error import InvalidArgument
+
+#: Key of a result that was reported as a bare number.
+DEFAULT_METRIC = "_metric"
+_MISSING = object()
+
+
+def as_metrics(value: Any) -> Mapping[str, Any]:
+    """What user code reported, returned or yielded, as a dict of metrics.
+
+    Raises:
+        InvalidArgument: If it is neither a dict nor a number.
+    """
+    if isinstance(value, Mapping):
+        return value
+    if is_number(value):
+        return {DEFAULT_METRIC: value}
+    raise InvalidArgument(
+        "metrics",
+        f"a result is a dict of metrics or a number, not {type(value).__name__} ({value!r:.80}).",
+        "Use e.g. {'loss': 0.1}.",
+    )
+
+
+def is_number(value: Any) -> bool:
+    """True for numbers and for scalars of array libraries."""
+    if isinstance(value, (int, float)):
+        return True
+    return getattr(value, "shape", None) == () and hasattr(value, "__float__")
+
+
+def lookup(result: Mapping[str, Any], metric: str) -> Any:
+    """A metric by its flat name (``a/b`` for nested ones), array scalars as Python numbers."""
+    value = result.get(metric, _MISSING)
+    if value is _MISSING:
+        value = result
+        for part in metric.split("/"):
+            if not isinstance(value, Mapping):
+                return None
+            value = value.get(part)
+    if isinstance(value, (int, float)) or not hasattr(value, "item"):
+        return value
+    try:
+        return value.item()
+    except (TypeError, ValueError, RuntimeError):
+        return value

@@ -1,0 +1,52 @@
+"""When checkpoints are written without user code asking for it."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from prefect_tune.error import InvalidArgument
+from prefect_tune.experiment.checkpoints import CheckpointRules
+from prefect_tune.trainable.function import trainable_name
+from prefect_tune.trainable.trainable import can_save
+
+_BY_THEMSELVES = (
+    "Functions write checkpoints by themselves: use `tune.checkpoint_dir` or "
+    "`tune.report(..., checkpoint=...)`."
+)
+_METHODS = "Give it the methods `save_checkpoint` and `load_checkpoint`."
+
+
+def validate_checkpoint_rules(
+    trainable: Any, frequency: Any = 0, at_end: Any = None
+) -> CheckpointRules:
+    """The rules that a trainable's checkpoints are written by.
+
+    Args:
+        trainable: A function or class trainable.
+        frequency: `checkpoint_freq`: a checkpoint every so many iterations; 0 for none.
+        at_end: `checkpoint_at_end`: a checkpoint at the end of each trial; None for the default,
+            which is True for classes that have `save_checkpoint` and False for everything else.
+
+    Raises:
+        InvalidArgument: If they are of a wrong type, or ask for what the trainable cannot do.
+    """
+    if isinstance(frequency, bool) or not isinstance(frequency, int) or frequency < 0:
+        raise InvalidArgument(
+            "checkpoint_freq", f"got {frequency!r:.80}.", "It is a number of iterations, or 0."
+        )
+    if at_end is not None and not isinstance(at_end, bool):
+        raise InvalidArgument(
+            "checkpoint_at_end", f"got {at_end!r:.80}.", "It is True, False or None."
+        )
+    is_class = inspect.isclass(trainable)
+    able = is_class and can_save(trainable)
+    if not able:
+        argument = "checkpoint_freq" if frequency else "checkpoint_at_end" if at_end else ""
+        if argument and is_class:
+            problem = f"{trainable.__name__} cannot save its state."
+            raise InvalidArgument(argument, problem, _METHODS)
+        if argument:
+            problem = f"{trainable_name(trainable)} is a function."
+            raise InvalidArgument(argument, problem, _BY_THEMSELVES)
+    return CheckpointRules(frequency, able if at_end is None else at_end)

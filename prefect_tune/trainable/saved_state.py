@@ -1,0 +1,95 @@
+"""What a class trainable's `save_checkpoint` returned, as a directory, and back."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from prefect_tune.checkpoint.dict_form import DICT_FILE, SAVED_FILE, load_dict, write_dict
+from prefect_tune.checkpoint.manifest import read_manifest
+from prefect_tune.error import CheckpointUnreadable, InvalidTrainable
+from prefect_tune.experiment.checkpoints import NO_PROGRESS, Progress
+
+_DICT, _PATH = "dict", "path"
+
+
+def write_saved(saved: Any, directory: Path, progress: Progress, owner: str) -> None:
+    """Note down in a checkpoint's directory what `save_checkpoint` returned for it.
+
+    Args:
+        saved: A dict, which is written to a file; the path of something in `directory`; None.
+        directory: What `save_checkpoint` was given.
+        progress: How far the trainable is.
+        owner: Name of its class, for errors.
+
+    Raises:
+        InvalidTrainable: If `saved` is something else, or a path outside `directory`.
+        OSError: If it cannot be written.
+    """
+    note = {"saved": _PATH, "path": ".", **asdict(progress)}
+    if isinstance(saved, Mapping):
+        note["saved"] = _DICT
+        write_dict(saved, directory)
+    elif isinstance(saved, (str, os.PathLike)):
+        note["path"] = _relative(Path(saved), directory, owner)
+    elif saved is not None:
+        raise InvalidTrainable(
+            "trainable",
+            f"{owner}.save_checkpoint() returned {type(saved).__name__} ({saved!r:.80}).",
+            "It returns a dict, the path of what it wrote, or nothing.",
+        )
+    (directory / SAVED_FILE).write_text(json.dumps(note))
+
+
+def read_saved(directory: Path) -> tuple[Any, Progress]:
+    """What `load_checkpoint` is to get, and how far the trainable was.
+
+    A directory that no class trainable has written is given as it is, or as the dict it was made
+    from.
+
+    Raises:
+        CheckpointUnreadable: If the directory is damaged.
+        OSError: If it cannot be read.
+    """
+    try:
+        note = json.loads((directory / SAVED_FILE).read_text())
+        progress = Progress(*(note[name] for name in asdict(NO_PROGRESS)))
+        kind, path = note["saved"], directory / note["path"]
+    except FileNotFoundError:
+        manifest = read_manifest(directory)
+        progress = NO_PROGRESS if manifest is None else manifest.progress
+        kind = _DICT if (directory / DICT_FILE).exists() else _PATH
+        path = directory
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointUnreadable(f"{directory / SAVED_FILE} is damaged: {error}") from None
+    if kind == _DICT:
+        return load_dict(directory / DICT_FILE), progress
+    return str(path), progress
+
+
+def directory_of(path: Path) -> Path:
+    """The directory of the checkpoint that a path is, or lies in."""
+    for directory in (path, *path.parents):
+        if (directory / SAVED_FILE).is_file():
+            return directory
+    return path
+
+
+def _relative(saved: Path, directory: Path, owner: str) -> str:
+    # A prefix of file names, as TensorFlow's savers return it, need not exist.
+    root = directory.resolve()
+    for candidate in (Path.cwd() / saved, directory / saved):
+        try:
+            return str(candidate.resolve().relative_to(root))
+        except ValueError:
+            continue
+    raise InvalidTrainable(
+        "trainable",
+        f"{owner}.save_checkpoint() returned {str(saved)!r}, which is not in the directory that it "
+        f"was given, {str(directory)!r}.",
+        "Write the checkpoint into that directory.",
+    )

@@ -33,6 +33,10 @@ class ExperimentEnv:
         storage: Where checkpoints go if that is not `experiment_dir` itself.
         checkpoint_rules: Which checkpoints trials write unasked.
         storage_timeout_s: Seconds after which a transfer of a checkpoint is given up.
+        sync_to_driver: Whether the driver fetches what is written on nodes that do not see
+            `experiment_dir`.
+        sync_period_s: Seconds between two looks at what running trials write there, besides
+            checkpoints.
         seed: Experiment seed; attempts reseed `random` and `numpy` from it and the trial id.
         stop_grace_s: Seconds between asking a trial to stop and SIGTERM.
         term_grace_s: Seconds between SIGTERM and SIGKILL.
@@ -49,6 +53,8 @@ class ExperimentEnv:
     storage: Location | None = None
     checkpoint_rules: CheckpointRules = field(default_factory=CheckpointRules)
     storage_timeout_s: float = 1800.0
+    sync_to_driver: bool = True
+    sync_period_s: float = 300.0
     seed: int | None = None
     stop_grace_s: float = 10.0
     term_grace_s: float = 5.0

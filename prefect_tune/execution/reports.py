@@ -21,6 +21,9 @@ RESULTS = "results"
 CHECKPOINT_SAVED = "checkpoint saved"
 CHECKPOINT_FAILED = "checkpoint failed"
 ENDED = "ended"
+#: Questions to the driver: to fetch a checkpoint, to bring one.
+KEEP = "keep"
+WANT = "want"
 
 #: What travels: a tuple of a kind (see above), trial id, attempt, and what the kind needs.
 Entry = tuple[Any, ...]
@@ -96,6 +99,16 @@ class Outbox:
             uploading: Its checkpoints whose `checkpoint_saved` or `checkpoint_failed` follows.
         """
         self._put((ENDED, trial_id, attempt, outcome, error, tuple(uploading)))
+
+    def ask(self, question: str, path: str, to: str = "") -> None:
+        """Ask the driver about a checkpoint; its answer comes another way.
+
+        Args:
+            question: `KEEP` or `WANT`.
+            path: The checkpoint, see `TrialCheckpoint.path`.
+            to: Where it is wanted, relative to the node's directory of the experiment.
+        """
+        self._put((question, "", 0, path, to))
 
     def _put(self, entry: Entry) -> None:
         self._pending.append(entry)

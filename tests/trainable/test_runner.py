@@ -2,6 +2,7 @@
 
 import dataclasses
 import pickle
+import threading
 
 import pytest
 
@@ -82,9 +83,11 @@ def test_a_step_that_returns_no_dict_is_an_error_and_cleans_up():
     assert Wrong.log[-1] == "cleanup"
 
 
-class NeedsTwo(Exception):
-    def __init__(self, one, two):
-        super().__init__(one)
+class HoldsLock(Exception):
+    def __init__(self, message):
+        super().__init__(message)
+        # Cannot be pickled, whoever has a say in how exceptions are.
+        self.lock = threading.Lock()
 
 
 @pytest.mark.parametrize(
@@ -93,7 +96,7 @@ class NeedsTwo(Exception):
         (KeyError("k"), "KeyError", "'k'", True),
         (ValueError(), "ValueError", "ValueError()", True),
         (KeyboardInterrupt(), "KeyboardInterrupt", "KeyboardInterrupt()", True),
-        (NeedsTwo(1, 2), "NeedsTwo", "1", False),
+        (HoldsLock("held"), "HoldsLock", "held", False),
         (SystemExit("bye"), "exit", "the trainable called sys.exit(1): bye", False),
     ],
 )

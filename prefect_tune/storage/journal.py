@@ -80,7 +80,7 @@ class LocalJournal:
         """
         if not records:
             return
-        data = b"".join(b"%08x %s\n" % (zlib.crc32(record), record) for record in records)
+        data = b"".join(map(encode_line, records))
         try:
             written = os.write(self._fd, data)
             while written < len(data):
@@ -94,7 +94,7 @@ class LocalJournal:
         offset = 0
         with open(self.path, "rb") as file:
             for number, line in enumerate(file):
-                problem = _problem(line)
+                problem = line_problem(line)
                 if problem:
                     self.damage = Damage(number + 1, offset, problem)
                     return
@@ -141,7 +141,13 @@ class LocalJournal:
         os.close(self._fd)
 
 
-def _problem(line: bytes) -> str:
+def encode_line(record: bytes) -> bytes:
+    """The line of a record."""
+    return b"%08x %s\n" % (zlib.crc32(record), record)
+
+
+def line_problem(line: bytes) -> str:
+    """What is wrong with a line, "" if nothing is."""
     if not line.endswith(b"\n"):
         return "the line is cut off"
     if line[8:9] != b" ":
@@ -151,3 +157,15 @@ def _problem(line: bytes) -> str:
     except ValueError:
         return "not a journal line"
     return "" if zlib.crc32(line[9:-1]) == expected else "the checksum is wrong"
+
+
+def good_length(data: bytes) -> tuple[int, str]:
+    """How many bytes of a journal's text are good lines, and what is wrong with the next one."""
+    position = 0
+    while position < len(data):
+        end = data.find(b"\n", position) + 1 or len(data)
+        problem = line_problem(data[position:end])
+        if problem:
+            return position, problem
+        position = end
+    return position, ""

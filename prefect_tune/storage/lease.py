@@ -1,0 +1,253 @@
+"""One writer per experiment: an object in storage that says who it is and until when.
+
+A lease does not make a second writer impossible, as no clock is exact and no store promises to
+order two writes; the openings of the journal do that. It keeps people from starting the same
+experiment twice, and tells them who runs it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+import orjson
+import psutil
+
+from prefect_tune.error import ExperimentLocked, StorageError
+from prefect_tune.filesystem.store import Store
+
+log = logging.getLogger(__name__)
+
+LEASE_FILE = "lease.json"
+DURATION_S = 60.0
+_RENEWALS = 3  # in one duration
+_SETTLE_S = 0.4
+_SKEW_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who runs an experiment.
+
+    Attributes:
+        experiment_id: Id of this opening of the experiment.
+        host: Name of the machine.
+        pid: The process.
+        user: Name of the user.
+        machine: What tells this machine's processes from others with the same number.
+        started: When the process began, in seconds since the epoch.
+        flow_run: Name or id of the Prefect flow run, "" if there is none.
+        expires: Until when, in seconds since the epoch.
+    """
+
+    experiment_id: str
+    host: str = ""
+    pid: int = 0
+    user: str = ""
+    machine: str = ""
+    started: float = 0.0
+    flow_run: str = ""
+    expires: float = 0.0
+
+    @classmethod
+    def this_process(cls, experiment_id: str, flow_run: str = "") -> Holder:
+        """This process as a holder."""
+        return cls(
+            experiment_id,
+            socket.gethostname(),
+            os.getpid(),
+            _user(),
+            _machine(),
+            psutil.Process().create_time(),
+            flow_run,
+        )
+
+    def encode(self) -> bytes:
+        """The content of the lease."""
+        return orjson.dumps({"lease": 1, **asdict(self)})
+
+    @classmethod
+    def decode(cls, data: bytes) -> Holder | None:
+        """The inverse of `encode`; None if nobody can be made out."""
+        try:
+            body = orjson.loads(data)
+            known = {field.name: body[field.name] for field in fields(cls) if field.name in body}
+            return cls(**known)
+        except (ValueError, TypeError):
+            return None
+
+    def has_ended(self) -> bool:
+        """True if it is a process of this very machine that is gone; else nobody knows."""
+        if not self.machine or self.machine != _machine():
+            return False
+        try:
+            return bool(abs(psutil.Process(self.pid).create_time() - self.started) > 1.0)
+        except psutil.NoSuchProcess:
+            return True
+
+    def __str__(self) -> str:
+        run = f", flow run {self.flow_run}" if self.flow_run else ""
+        return f"process {self.pid} of {self.user} on {self.host}{run}"
+
+
+class Lease:
+    """The lease of one experiment.
+
+    Args:
+        store: The experiment directory in storage; should give up soon when it is away.
+        holder: Who wants it.
+        duration_s: For how long it is taken; renewed three times as often.
+        on_lost: Called once, from the lease's thread, if somebody else has taken it.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        holder: Holder,
+        duration_s: float = DURATION_S,
+        on_lost: Callable[[ExperimentLocked], None] | None = None,
+    ) -> None:
+        self._store = store
+        self._holder = holder
+        self._duration_s = duration_s
+        self._on_lost = on_lost or (lambda error: None)
+        self._closing = threading.Event()
+        self._lost = False
+        self._failing_since: float | None = None
+        self._thread = threading.Thread(target=self._keep, name="storage-lease", daemon=True)
+
+    def take(self) -> None:
+        """Take it and keep it.
+
+        Waits for one that nobody renews any more, at most until it expires.
+
+        Raises:
+            ExperimentLocked: If somebody has it; says who and until when.
+            StorageError: If the storage fails.
+        """
+        while not self._try_to_take():
+            pass
+        self._thread.start()
+
+    def close(self) -> None:
+        """Give it back; a failure is only logged: it expires by itself."""
+        self._closing.set()
+        if self._thread.ident is not None:
+            self._thread.join(5.0)
+        try:
+            found = self._read()
+            if found is not None and found.experiment_id == self._holder.experiment_id:
+                self._store.delete([LEASE_FILE])
+        except StorageError as error:
+            log.debug("The lease was not given back: %s", error)
+
+    def _try_to_take(self) -> bool:
+        """False if it has to be tried again."""
+        found = self._read()
+        if found is not None and not self._is_free(found):
+            self._wait_for(found)
+            return False
+        self._write()
+        # Another one that read before this write has written by then. If one was slower still, the
+        # first renewal finds it here, and this one ends.
+        time.sleep(_SETTLE_S)
+        again = self._read()
+        if again is not None and again.experiment_id != self._holder.experiment_id:
+            raise self._locked(again)
+        return again is not None
+
+    def _is_free(self, found: Holder) -> bool:
+        mine = found.experiment_id == self._holder.experiment_id
+        if not mine and found.has_ended():
+            log.info("Taking over from %s, which has ended.", found)
+            return True
+        return mine or found.expires < time.time()
+
+    def _wait_for(self, found: Holder) -> None:
+        """Wait until a lease that was not renewed in time has expired."""
+        left = found.expires - time.time()
+        overdue = left < self._duration_s * (1 - 1 / _RENEWALS) - _SKEW_S
+        if not overdue:
+            raise self._locked(found)
+        log.warning(
+            "The experiment was run by %s, which seems to have died; waiting %.0f s for its lease "
+            "in %s to expire.",
+            found,
+            left,
+            self._store.location,
+        )
+        while time.time() <= found.expires:
+            time.sleep(min(1.0, max(0.0, found.expires - time.time()) + 0.01))
+            now = self._read()
+            if now is None:
+                return
+            if now.expires > found.expires or now.experiment_id != found.experiment_id:
+                raise self._locked(now)
+
+    def _keep(self) -> None:
+        while not self._closing.wait(self._duration_s / _RENEWALS):
+            try:
+                self._renew()
+            except StorageError as error:
+                if self._failing_since is None:
+                    self._failing_since = time.monotonic()
+                    log.debug("The lease is not renewed: %s", error)
+            if self._lost:
+                return
+
+    def _renew(self) -> None:
+        found = self._read()
+        if self._closing.is_set():
+            return
+        if found is not None and found.experiment_id != self._holder.experiment_id:
+            self._lost = True
+            self._on_lost(self._locked(found))
+            return
+        self._write()
+        if self._failing_since is not None:
+            away = time.monotonic() - self._failing_since
+            self._failing_since = None
+            if away > self._duration_s:
+                log.warning(
+                    "The lease in %s was not renewed for %.0f s; nobody else has taken it.",
+                    self._store.location,
+                    away,
+                )
+
+    def _read(self) -> Holder | None:
+        data = self._store.read(LEASE_FILE)
+        return None if data is None else Holder.decode(data)
+
+    def _write(self) -> None:
+        expires = time.time() + self._duration_s
+        self._store.write(LEASE_FILE, replace(self._holder, expires=expires).encode())
+
+    def _locked(self, holder: Holder) -> ExperimentLocked:
+        until = time.strftime("%H:%M:%S", time.localtime(holder.expires))
+        return ExperimentLocked(
+            f"`name`: the experiment in {self._store.location} is run by {holder} (at least until "
+            f"{until}). Give this one another `name` or `storage_path`, or wait for the other to "
+            "end."
+        )
+
+
+def _user() -> str:
+    try:
+        return str(psutil.Process().username())
+    except (KeyError, psutil.Error):
+        return str(os.getuid())
+
+
+def _machine() -> str:
+    """This boot of this machine, and whose process numbers are counted; "" if nobody can tell."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""

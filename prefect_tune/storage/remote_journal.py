@@ -1,0 +1,170 @@
+"""Reading a journal from storage: which segments count, and what they say together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from prefect_tune.filesystem.store import Store
+from prefect_tune.storage.journal import good_length
+from prefect_tune.storage.segments import NEW_RUN, SEGMENT_DIR, Origin, Segment, SegmentName
+
+log = logging.getLogger(__name__)
+
+_PARALLEL = 8
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteJournal:
+    """The journal of the newest run in storage, as far as it is good.
+
+    Attributes:
+        data: Its lines; the text that a local journal of the run has.
+        opening: Number of the newest opening; 0 if there is none.
+        writer: Id of its writer.
+        last: Name of the last segment that was used.
+        problem: What keeps the rest from being used, "" if nothing does.
+        numbers: The number of every opening that is there, used or not.
+    """
+
+    data: bytes = field(default=b"", repr=False)
+    opening: int = 0
+    writer: str = ""
+    last: str = ""
+    problem: str = ""
+    numbers: frozenset[int] = frozenset()
+
+    @property
+    def next_opening(self) -> int:
+        """The number for the next opening."""
+        return max(self.numbers, default=0) + 1
+
+    def origin_at(self, start: int) -> Origin:
+        """The origin of an opening that goes on behind the first `start` bytes."""
+        return Origin(self.opening, self.writer, self.last, start) if self.opening else NEW_RUN
+
+
+def read_remote(store: Store) -> RemoteJournal:
+    """Read the journal of an experiment from storage.
+
+    Args:
+        store: The experiment directory in storage.
+
+    Raises:
+        StorageError: If the storage fails or a segment is of a newer format.
+    """
+    names = _names(store.sizes(SEGMENT_DIR))
+    while True:
+        found = _read(store, names)
+        if not found.problem:
+            return found
+        # A writer that is alive may have merged segments after they were listed.
+        before, names = names, _names(store.sizes(SEGMENT_DIR))
+        if names == before:
+            return found
+
+
+def has_remote_journal(store: Store) -> bool:
+    """True if there is a journal in storage.
+
+    Raises:
+        StorageError: If the storage fails.
+    """
+    return bool(_names(store.sizes(SEGMENT_DIR)))
+
+
+def _names(files: Iterable[str]) -> list[SegmentName]:
+    parsed = (SegmentName.parse(name) for name in files)
+    return sorted(name for name in parsed if name is not None)
+
+
+def _read(store: Store, names: Sequence[SegmentName]) -> RemoteJournal:
+    numbers = frozenset(name.opening for name in names)
+    reader = _Reader(store, names)
+    # An opening whose first segment never arrived, or is unreadable, has not begun.
+    for opening, writer in sorted({(n.opening, n.writer) for n in names}, reverse=True):
+        content = reader.content(opening, writer)
+        if content is not None:
+            good, problem = good_length(content.data)
+            problem = content.problem or problem
+            return RemoteJournal(
+                content.data[:good], opening, writer, content.last, problem, numbers
+            )
+    return RemoteJournal(numbers=numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    data: bytes
+    last: str
+    problem: str = ""
+
+
+class _Reader:
+    """Puts openings together from their segments and those of the openings before."""
+
+    def __init__(self, store: Store, names: Iterable[SegmentName]) -> None:
+        self._store = store
+        self._openings: dict[tuple[int, str], dict[int, list[SegmentName]]] = {}
+        for name in names:
+            numbers = self._openings.setdefault((name.opening, name.writer), {})
+            numbers.setdefault(name.number, []).append(name)
+
+    def content(self, opening: int, writer: str) -> _Content | None:
+        """Everything up to the end of an opening; None if it has no readable beginning."""
+        segments, problem = self._read(opening, writer)
+        if not segments:
+            if problem:
+                log.warning("The opening %d of the journal is not used: %s.", opening, problem)
+            return None
+        origin = segments[0].origin
+        before = b""
+        if origin.opening:
+            earlier = self.content(origin.opening, origin.writer)
+            if earlier is None:
+                return _Content(b"", "", f"opening {origin.opening} is missing")
+            before = earlier.data[: origin.start]
+            if len(before) < origin.start:
+                lost = earlier.problem or f"opening {origin.opening} is not complete"
+                return _Content(before, earlier.last, lost)
+        pieces = [before]
+        position = origin.start
+        last = ""
+        for segment in segments:
+            if segment.start != position:
+                problem = f"{segment.name} does not follow {last or 'what comes before'}"
+                break
+            pieces.append(segment.data)
+            position += len(segment.data)
+            last = str(segment.name)
+        return _Content(b"".join(pieces), last, problem)
+
+    def _read(self, opening: int, writer: str) -> tuple[list[Segment], str]:
+        """The segments of an opening in order, up to the first that is missing or damaged."""
+        chosen = self._sequence(opening, writer)
+        segments: list[Segment] = []
+        with ThreadPoolExecutor(_PARALLEL, "journal") as pool:
+            contents = pool.map(lambda name: self._store.read(name.path), chosen)
+            for name, content in zip(chosen, contents, strict=True):
+                if content is None:
+                    return segments, f"{name} is missing"
+                try:
+                    segments.append(Segment.decode(name, content))
+                except ValueError as error:
+                    return segments, f"{name}: {error}"
+        return segments, ""
+
+    def _sequence(self, opening: int, writer: str) -> list[SegmentName]:
+        numbers = self._openings.get((opening, writer), {})
+        chosen: list[SegmentName] = []
+        number = 0
+        while number <= max(numbers, default=-1):
+            # One that is not listed though later ones are may be there: not every store lists what
+            # was written a moment ago.
+            candidates = numbers.get(number) or [SegmentName(opening, number, 1, writer)]
+            name = max(candidates, key=lambda candidate: candidate.count)
+            chosen.append(name)
+            number += name.count
+        return chosen

@@ -1,0 +1,232 @@
+"""Ships a local journal to storage, piece by piece, behind the back of whoever writes it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from pathlib import Path
+
+from prefect_tune.error import StorageError, StorageUnavailable
+from prefect_tune.filesystem.store import Store
+from prefect_tune.storage.segments import Origin, Segment, SegmentName
+
+log = logging.getLogger(__name__)
+
+#: Bytes of one segment at most, unless one line is longer.
+SEGMENT_SIZE = 4 * 2**20
+#: So many segments of one kind become one.
+MERGED = 64
+MERGED_SIZE = 64 * 2**20
+_RETRY_S = 5.0
+
+
+class Shipment:
+    """What has been shipped of a journal file by this opening; one step at a time.
+
+    Args:
+        store: The experiment directory in storage.
+        path: The local journal.
+        run_start: Where the run begins in the file.
+        origin: Where this opening goes on; what comes before `origin.start` is in storage already.
+        opening: Number of this opening.
+        writer: Id of this writer, 8 hex digits.
+    """
+
+    def __init__(
+        self, store: Store, path: Path, run_start: int, origin: Origin, opening: int, writer: str
+    ) -> None:
+        self._store = store
+        self._path = path
+        self._run_start = run_start
+        self._origin = origin
+        self._opening = opening
+        self._writer = writer
+        self._position = origin.start
+        self._segments: list[tuple[SegmentName, int, int]] = []  # name, start, end
+        self._next = 0
+
+    @property
+    def position(self) -> int:
+        """How many bytes of the journal file are in storage."""
+        return self._run_start + self._position
+
+    def pending(self) -> int:
+        """How many bytes are not in storage."""
+        return max(0, os.stat(self._path).st_size - self.position)
+
+    def step(self) -> bool:
+        """Ship one segment, if there is a whole line to ship.
+
+        Returns:
+            False if there was nothing.
+
+        Raises:
+            StorageError: If it did not arrive; the next step tries the same again.
+        """
+        data = self._read(self._position, None)
+        if not data:
+            return False
+        name = SegmentName(self._opening, self._next, 1, self._writer)
+        segment = Segment(name, self._origin, self._position, data)
+        self._store.write(name.path, segment.encode())
+        self._segments.append((name, self._position, self._position + len(data)))
+        self._position += len(data)
+        self._next += 1
+        return True
+
+    def merge(self) -> bool:
+        """Replace the newest segments by one with the same bytes, if there are enough of a kind.
+
+        Returns:
+            False if there are not.
+
+        Raises:
+            StorageError: If the storage fails; nothing is lost then.
+        """
+        newest = self._segments[-MERGED:]
+        first, start, _ = newest[0] if newest else (None, 0, 0)
+        if first is None or len(newest) < MERGED or newest[-1][2] - start > MERGED_SIZE:
+            return False
+        if any(name.count != first.count for name, _, _ in newest):
+            return False
+        end = newest[-1][2]
+        name = SegmentName(self._opening, first.number, first.count * MERGED, self._writer)
+        data = self._read(start, end)
+        self._store.write(name.path, Segment(name, self._origin, start, data).encode())
+        self._segments[-MERGED:] = [(name, start, end)]
+        # Only what another object holds by now.
+        self._store.delete(old.path for old, _, _ in newest)
+        return True
+
+    def _read(self, start: int, end: int | None) -> bytes:
+        """Whole lines of the run's journal."""
+        size = SEGMENT_SIZE if end is None else end - start
+        try:
+            with open(self._path, "rb") as file:
+                file.seek(self._run_start + start)
+                data = file.read(size)
+                if end is None and data and b"\n" not in data:
+                    data += file.readline()
+        except OSError as error:
+            raise StorageError(f"cannot read {self._path}: {error.strerror}.") from error
+        # A line that is being written, or that a full disk has cut, has no end yet.
+        return data if end is not None else data[: data.rfind(b"\n") + 1]
+
+
+class Shipper:
+    """A thread that ships about once a second; while the storage is away, the file is the queue.
+
+    Args:
+        shipment: What to ship.
+        url: Where, for messages.
+        interval_s: Seconds between looks at the file.
+        cancelled: Set from outside: nothing is shipped any more.
+    """
+
+    def __init__(
+        self,
+        shipment: Shipment,
+        url: str,
+        interval_s: float = 1.0,
+        cancelled: threading.Event | None = None,
+    ) -> None:
+        self._shipment = shipment
+        self._url = url
+        self._interval_s = interval_s
+        self._cancelled = cancelled or threading.Event()
+        self._changed = threading.Condition()
+        self._wanted = False
+        self._stopping = False
+        self._failing_since: float | None = None
+        self._thread = threading.Thread(target=self._run, name="journal-shipper", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def wait_shipped(self, position: int, timeout: float) -> bool:
+        """Wait until so many bytes of the journal file are in storage.
+
+        Args:
+            position: Bytes of the file.
+            timeout: Seconds to wait at most.
+
+        Returns:
+            False if they were not in time.
+        """
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            while self._shipment.position < position:
+                left = deadline - time.monotonic()
+                if left <= 0 or not self._thread.is_alive():
+                    return False
+                self._wanted = True
+                self._changed.notify_all()
+                self._changed.wait(left)
+        return True
+
+    def close(self, timeout: float) -> int:
+        """Ship what is left and end the thread.
+
+        Args:
+            timeout: Seconds to wait at most.
+
+        Returns:
+            How many bytes did not get to storage.
+        """
+        if self._thread.is_alive():
+            # The end of a line that a full disk has cut is never shipped.
+            self.wait_shipped(self._shipment.position + self._shipment.pending(), timeout)
+            with self._changed:
+                self._stopping = True
+                self._changed.notify_all()
+            self._thread.join(1.0)
+        return self._shipment.pending()
+
+    def _run(self) -> None:
+        while not self._stopping and not self._cancelled.is_set():
+            pause = self._interval_s
+            try:
+                while self._shipment.step() and not self._cancelled.is_set():
+                    self._tell_works()
+                    with self._changed:
+                        self._changed.notify_all()
+                if self._failing_since is None:
+                    self._shipment.merge()
+            except StorageError as error:
+                self._tell_fails(error)
+                pause = _RETRY_S
+            except OSError as error:
+                self._tell_fails(StorageError(f"cannot read the journal: {error}"))
+                pause = _RETRY_S
+            with self._changed:
+                if not self._wanted and not self._stopping:
+                    self._changed.wait(pause)
+                elif self._wanted and self._failing_since is not None:
+                    self._changed.wait(min(pause, 0.5))
+                self._wanted = False
+
+    def _tell_fails(self, error: StorageError) -> None:
+        if self._failing_since is not None:
+            return
+        self._failing_since = time.monotonic()
+        away = isinstance(error, StorageUnavailable)
+        log.warning(
+            "The journal cannot be written to %s (%s) The sweep goes on; results are safe on this "
+            "machine's disk and follow when the storage %s.",
+            self._url,
+            error,
+            "is back" if away else "can be written",
+        )
+
+    def _tell_works(self) -> None:
+        if self._failing_since is None:
+            return
+        log.warning(
+            "The journal in %s has caught up after %.0f s.",
+            self._url,
+            time.monotonic() - self._failing_since,
+        )
+        self._failing_since = None

@@ -65,5 +65,9 @@ COMMANDS = {
         "prefect_tune.commands.quickstart",
         "tune a small neural network on handwritten digits, from start to best model",
     ),
+    "automations": CommandEntry(
+        "prefect_tune.commands.automations",
+        "have the Prefect server notice dead sweeps and go on with them",
+    ),
     "version": CommandEntry("prefect_tune.commands.version", "print the versions that matter"),
 }

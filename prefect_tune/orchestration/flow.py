@@ -29,6 +29,7 @@ from prefect_tune.engine.launcher import AttemptLauncher
 from prefect_tune.execution.base import Executor
 from prefect_tune.orchestration.flush import abandon_sending, await_final_states, flush_events
 from prefect_tune.orchestration.launcher import PrefectLauncher
+from prefect_tune.orchestration.leftovers import end_leftovers
 from prefect_tune.orchestration.quiet import COORDINATOR, silence_our_tasks
 from prefect_tune.orchestration.server import PrefectApi, api_problem, start_server_early
 from prefect_tune.orchestration.sigterm import announced
@@ -258,6 +259,8 @@ class _Run(Generic[T]):
             raise RuntimeError("no flow run is active")
         self._flow_run_id = flow_run_id = context.flow_run.id
         self._flow_run_url = url_for(context.flow_run)
+        if context.flow_run.run_count > 1:
+            end_leftovers(flow_run_id)
         coordinator = Task(
             self._coordinate,
             name=COORDINATOR,

@@ -1,8 +1,8 @@
 """A sweep's signs of life, by which an automation notices that its process has gone.
 
-Prefect's own heartbeats come every three minutes, at best every 30 seconds, from every flow run. These
-come more often, and only while a sweep runs, so an automation that acts on their absence meddles
-with no other flow run of the same server.
+Prefect's own heartbeats come every three minutes, at best every 30 seconds, from every flow run.
+These come more often, and only while a sweep runs, so an automation that acts on their absence
+meddles with no other flow run of the same server.
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@ from prefect.transactions import BaseTransaction
 from prefect_tune.coordinator.commands import Launch
 from prefect_tune.coordinator.events import AttemptEnded
 from prefect_tune.execution.base import Executor, TrialPlace
+from prefect_tune.orchestration.retry_log import RetryLog
+from prefect_tune.orchestration.run_log import run_log
 from prefect_tune.orchestration.suspension import shield
 from prefect_tune.orchestration.task_runner import BodyTaskRunner
 from prefect_tune.orchestration.trial_task import (
@@ -45,12 +47,14 @@ class PrefectLauncher:
         # a rollback that trials do not have.
         self._context.run(BaseTransaction.__var__.set, None)  # type: ignore[arg-type]
         shield(self._context)
+        self._retries = RetryLog(run_log())
         self._recording = max_task_runs > 0
         self.recorded = 0
 
     def launch(self, launch: Launch, place: TrialPlace) -> None:
         """Start an attempt and have its task run follow it."""
         ended = self._executor.launch(launch, place)
+        self._retries.follow(launch, ended)
         if not self._recording:
             return
         if self.recorded >= self._max_task_runs:

@@ -100,6 +100,22 @@ def start_server_early() -> PrefectApi:
         return PrefectApi(server, None)
 
 
+def check_lasting_server() -> str:
+    """The address of the configured server, for what has to outlive this process.
+
+    Raises:
+        PrefectUnavailable: If none is configured or it does not answer.
+    """
+    url = get_current_settings().api.url
+    if not url:
+        raise PrefectUnavailable(
+            "no Prefect server is configured. Start one with `prefect server start` and set "
+            "PREFECT_API_URL."
+        )
+    _check(url)
+    return url
+
+
 def _start() -> EmbeddedServer:
     global _server, _server_pid
     # The old address, if a server of ours died, must not become the new one's client setting.

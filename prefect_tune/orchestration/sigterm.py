@@ -25,7 +25,7 @@ def stand_in(handler: Callable[..., Any]) -> Iterator[None]:
     original = prefect_engine._prefect_sigterm_handler
     lock = prefect_engine._prefect_sigterm_bridge_lock
     with lock:
-        prefect_engine._prefect_sigterm_handler = handler  # type: ignore[assignment]
+        prefect_engine._prefect_sigterm_handler = handler
     try:
         yield
     finally:

@@ -11,13 +11,16 @@ from __future__ import annotations
 import contextvars
 import logging
 import time
+from typing import Any
 
+from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext, SyncClientContext
 from prefect.states import Cancelled
 
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.events import Control, ControlReceived
 from prefect_tune.engine.inbox import Inbox
+from prefect_tune.orchestration.run_log import run_log
 
 _logger = logging.getLogger("prefect_tune")
 
@@ -42,7 +45,7 @@ class SuspensionWatch:
         if self.suspended or self._request is None or not self._request.is_requested():
             return
         self.suspended = True
-        _logger.warning(
+        run_log().warning(
             "The flow run has been suspended: the sweep ends here and goes on when it is resumed."
         )
         self._inbox.put(
@@ -68,7 +71,7 @@ def end_subflow(message: str) -> None:
     context = FlowRunContext.get()
     if context is None or context.flow_run is None or context.flow_run.parent_task_run_id is None:
         return
-    state = Cancelled(name="Interrupted", message=f"suspended; {message}")  # type: ignore[arg-type]
+    state: State[Any] = Cancelled(name="Interrupted", message=f"suspended; {message}")
     try:
         with SyncClientContext.get_or_create() as clients:
             clients.client.set_flow_run_state(context.flow_run.id, state, force=True)

@@ -12,7 +12,6 @@ experiments themselves, so it is found wherever the flow run goes on::
 from __future__ import annotations
 
 import json
-import logging
 import posixpath
 import threading
 import time
@@ -25,41 +24,17 @@ from prefect.exceptions import Abort
 from prefect_tune.engine.memory import BegunSweep
 from prefect_tune.error import ExperimentLocked
 from prefect_tune.filesystem.location import Location
+from prefect_tune.filesystem.store import Store, open_store
 from prefect_tune.orchestration.flow_identity import FlowIdentity, current_flow_identity
+from prefect_tune.orchestration.run_log import run_log
 from prefect_tune.storage.layout import safe_name
 
 T = TypeVar("T")
-_logger = logging.getLogger("prefect_tune")
 
 DIRECTORY = ".flow_runs"
 _FORMAT = 1
 _LONGEST_KEY = 120
 _POLL_S = 1.0
-
-class Store:  # TEMPORARY until filesystem/store.py
-    def __init__(self, root: str) -> None:
-        self._root = root
-
-    def read(self, rel: str) -> bytes | None:
-        try:
-            with open(posixpath.join(self._root, rel), "rb") as file:
-                return file.read()
-        except FileNotFoundError:
-            return None
-
-    def write(self, rel: str, data: bytes) -> None:
-        import os
-
-        path = posixpath.join(self._root, rel)
-        os.makedirs(posixpath.dirname(path), exist_ok=True)
-        with open(path + ".tmp", "wb") as file:
-            file.write(data)
-        os.replace(path + ".tmp", path)
-
-
-def open_store(location: Location) -> Store:
-    return Store(location.path)
-
 
 _lock = threading.Lock()
 _calls: Counter[tuple[str, int, str]] = Counter()
@@ -92,7 +67,7 @@ class FlowRunMemory:
         self._store = open_store(storage)
         self._begun = _decode(self._store.read(self._file))
         if self._begun is not None:
-            _logger.info(
+            run_log().info(
                 "This flow run is executed again (run %d): its sweep of %s goes on as %s in %s.",
                 max(self._flow.run_count, self._flow.root_run_count),
                 trainable,
@@ -140,13 +115,13 @@ class FlowRunMemory:
                 if self._begun is None:
                     raise
                 if time.monotonic() >= deadline:
-                    _logger.warning(
+                    run_log().warning(
                         "%s This execution of the flow run ends; the flow run is left to it.", error
                     )
                     raise Abort(str(error)) from error
                 if not told:
                     told = True
-                    _logger.warning("%s Waiting up to %.0f s.", error, self._patience_s)
+                    run_log().warning("%s Waiting up to %.0f s.", error, self._patience_s)
             time.sleep(_POLL_S)
 
     def _next_file(self, trainable: str, name: str | None) -> str:
@@ -183,5 +158,5 @@ def _decode(record: bytes | None) -> BegunSweep | None:
         body: dict[str, Any] = json.loads(record)
         return BegunSweep(str(body["name"]), bool(body["failed"]))
     except (ValueError, KeyError, TypeError):
-        _logger.warning("What this flow run has begun cannot be read; it begins anew: %r", record)
+        run_log().warning("What this flow run has begun cannot be read; it begins anew: %r", record)
         return None

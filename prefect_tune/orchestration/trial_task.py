@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import posixpath
 from concurrent.futures import Future
 
 from prefect import task
@@ -34,8 +35,14 @@ class Attempt:
 
 
 def task_run_name(launch: Launch) -> str:
-    """What an attempt is called in the UI: the trial's name, and which attempt after the first."""
-    return launch.name if launch.attempt == 1 else f"{launch.name} attempt {launch.attempt}"
+    """What an attempt is called in the UI.
+
+    The trial's name, which attempt it is after the first, and the checkpoint that it goes on from.
+    """
+    name = launch.name if launch.attempt == 1 else f"{launch.name} attempt {launch.attempt}"
+    if launch.checkpoint is None:
+        return name
+    return f"{name} from {posixpath.basename(launch.checkpoint.rstrip('/'))}"
 
 
 @task(

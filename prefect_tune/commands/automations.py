@@ -1,0 +1,66 @@
+"""``prefect-tune automations``: have the Prefect server notice dead sweeps and go on with them."""
+
+from __future__ import annotations
+
+import argparse
+
+from prefect_tune.commands import EXIT_OK, UsageError
+from prefect_tune.error import InvalidArgument
+
+_ACTIONS = ("create", "list", "delete")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("action", choices=_ACTIONS, metavar="ACTION", help=", ".join(_ACTIONS))
+    parser.add_argument(
+        "--silence",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="without a sign of life, after which a sweep's process is taken for dead (60)",
+    )
+    parser.add_argument(
+        "--max-runs",
+        type=int,
+        default=10,
+        metavar="N",
+        help="executions of a flow run in all, the first one included (10)",
+    )
+    parser.add_argument(
+        "--no-resume", action="store_true", help="only mark dead flow runs as crashed"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Create, list or delete the automations on the server that PREFECT_API_URL names."""
+    from prefect_tune.orchestration.automations import (
+        AutomationOptions,
+        create_automations,
+        delete_automations,
+        list_automations,
+    )
+    from prefect_tune.orchestration.server import check_lasting_server
+
+    url = check_lasting_server()
+    if arguments.action == "delete":
+        deleted = delete_automations()
+        print(f"Deleted from {url}: {', '.join(deleted)}" if deleted else f"None were on {url}.")
+        return EXIT_OK
+    if arguments.action == "create":
+        try:
+            options = AutomationOptions(
+                silence_s=arguments.silence,
+                max_runs=arguments.max_runs,
+                resume=not arguments.no_resume,
+            )
+        except InvalidArgument as error:
+            option = {"silence_s": "--silence", "max_runs": "--max-runs"}[error.argument]
+            raise UsageError(option, f"{error.problem} {error.hint}") from error
+        create_automations(options)
+    installed = list_automations()
+    print(f"Automations on {url}:" if installed else f"No automations of prefect-tune on {url}.")
+    for automation in installed:
+        print(f"  {automation.name}{'' if automation.enabled else ' (switched off)'}")
+        print(f"    {automation.summary}")
+    return EXIT_OK

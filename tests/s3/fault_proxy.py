@@ -26,6 +26,7 @@ class FaultProxy:
     in the order in which they were made; the first that hits a request decides what becomes of it.
 
     Attributes:
+        upstream: The service.
         endpoint: The service as seen through the proxy.
         seen: Every request that has reached the proxy, in order.
     """
@@ -40,7 +41,8 @@ class FaultProxy:
         parts = urlsplit(upstream.url or "")
         if parts.scheme != "http" or parts.hostname is None:
             raise ValueError(f"the fault proxy speaks plain HTTP only, not {upstream.url!r}")
-        self._upstream = (parts.hostname, parts.port or 80)
+        self.upstream = upstream
+        self._address = (parts.hostname, parts.port or 80)
         self._random = random.Random(seed)
         self._rules: list[Rule] = []
         self._lock = threading.Lock()
@@ -147,7 +149,7 @@ class FaultProxy:
         self._connections.add(task)
         try:
             with contextlib.suppress(asyncio.CancelledError):
-                await ProxyConnection(self, self._upstream, reader, writer).serve()
+                await ProxyConnection(self, self._address, reader, writer).serve()
         finally:
             self._connections.discard(task)
 

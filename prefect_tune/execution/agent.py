@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import pickle
 import socket
 from typing import Any
@@ -13,6 +15,7 @@ from prefect_tune.execution import prestart
 from prefect_tune.execution.base import ExperimentEnv
 from prefect_tune.execution.devices import DeviceLedger
 from prefect_tune.execution.gpus import slots, visible_gpus
+from prefect_tune.execution.node_directory import NodeDirectory
 from prefect_tune.execution.node_experiment import NodeExperiment
 from prefect_tune.execution.requests import (
     CLOSE,
@@ -26,6 +29,9 @@ from prefect_tune.execution.requests import (
 )
 from prefect_tune.execution.versions import mismatch, versions
 from prefect_tune.resources import GPU, canonical_name
+
+#: Seconds that the end of experiments may hold up the end of the worker.
+_TEARDOWN_S = 5.0
 
 
 class TrialAgent(WorkerPlugin):  # type: ignore[misc]
@@ -57,12 +63,15 @@ class TrialAgent(WorkerPlugin):  # type: ignore[misc]
             }
         )
 
-    def teardown(self, worker: Worker) -> None:
+    async def teardown(self, worker: Worker) -> None:
         """End everything; called by Dask when the worker closes."""
         for name in (OPEN, COLLECT, CONTROL, CLOSE):
             worker.handlers.pop(name, None)
-        for experiment_id in list(self._experiments):
-            self.close(experiment_id)
+        for experiment in self._experiments.values():
+            experiment.close(patience=0)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_TEARDOWN_S):
+                await asyncio.gather(*(e.gone() for e in self._experiments.values()))
 
     async def open(self, env: bytes, driver: dict[str, str]) -> dict[str, Any]:
         """Prepare this node for an experiment.
@@ -82,7 +91,11 @@ class TrialAgent(WorkerPlugin):  # type: ignore[misc]
         loaded: ExperimentEnv = pickle.loads(env)
         if loaded.experiment_id in self._experiments:
             return described
-        experiment = NodeExperiment(loaded, prestart.take(), self._devices)
+        try:
+            directory = NodeDirectory(loaded)
+        except OSError as error:
+            return {"error": f"there is no place for files of trials: {error}"}
+        experiment = NodeExperiment(loaded, directory, prestart.take(), self._devices)
         try:
             await experiment.open()
         except (TuneError, OSError) as error:
@@ -107,11 +120,12 @@ class TrialAgent(WorkerPlugin):  # type: ignore[misc]
         if experiment is not None:
             experiment.control(pickle.loads(messages))
 
-    def close(self, experiment_id: str) -> None:
+    async def close(self, experiment_id: str) -> None:
         """End what is left of an experiment and forget it."""
         experiment = self._experiments.pop(experiment_id, None)
         if experiment is not None:
             experiment.close()
+            await experiment.gone()
 
     async def run(self, request: AttemptRequest, config: Sealed) -> None:
         """Run an attempt to its end.

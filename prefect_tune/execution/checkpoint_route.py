@@ -52,6 +52,14 @@ class CheckpointRoute(Protocol):
         """The attempt that a checkpoint was fetched for does not need it any more."""
         ...
 
+    def forget(self, trial_dir: str) -> None:
+        """A trial is over: this node need not keep copies of its checkpoints.
+
+        Args:
+            trial_dir: Its directory relative to the experiment directory.
+        """
+        ...
+
     async def close(self, patience: float) -> None:
         """Wait up to `patience` seconds for what is under way, then give the rest up."""
         ...
@@ -74,14 +82,13 @@ class InPlace:
     async def fetch(self, path: str) -> Path:
         """See `CheckpointRoute.fetch`."""
         # An absolute path stays what it is.
-        directory = self._directory / path
-        problem = await asyncio.to_thread(verify, directory)
-        if problem:
-            raise CheckpointUnreadable(f"the checkpoint {directory} cannot be used: {problem}")
-        return directory
+        return await verified(self._directory / path)
 
     def release(self, path: str) -> None:
         """See `CheckpointRoute.release`."""
+
+    def forget(self, trial_dir: str) -> None:
+        """See `CheckpointRoute.forget`."""
 
     async def close(self, patience: float) -> None:
         """See `CheckpointRoute.close`."""
@@ -92,3 +99,15 @@ def resolved(problem: str) -> asyncio.Future[str]:
     future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     future.set_result(problem)
     return future
+
+
+async def verified(directory: Path) -> Path:
+    """A checkpoint's directory, once its files have been compared with its list.
+
+    Raises:
+        CheckpointUnreadable: If they differ.
+    """
+    problem = await asyncio.to_thread(verify, directory)
+    if problem:
+        raise CheckpointUnreadable(f"the checkpoint {directory} cannot be used: {problem}")
+    return directory

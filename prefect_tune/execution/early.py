@@ -42,14 +42,16 @@ class Early:
         Raises:
             CalledOff: If it is.
         """
+        if self._called_off.is_set():
+            work.close()
+            raise CalledOff
         task = asyncio.ensure_future(work)
         called_off = asyncio.ensure_future(self._called_off.wait())
         try:
             await asyncio.wait({task, called_off}, return_when=asyncio.FIRST_COMPLETED)
-            if task.done() and not called_off.done():
-                return task.result()
-            raise CalledOff
+            if not task.done():
+                raise CalledOff
+            return task.result()
         finally:
             called_off.cancel()
-            if not task.cancel() and not task.cancelled():
-                task.exception()  # so that nobody is told of an error that does not matter any more
+            task.cancel()

@@ -12,6 +12,11 @@ from prefect_tune.checkpoint.files import remove_tree
 from prefect_tune.execution.base import ExperimentEnv
 from prefect_tune.storage.experiment_dir import MARKER_FILE
 
+#: Below the experiment's directory on a node: checkpoints that were brought there.
+FETCHED = ".fetched"
+#: Set to 0 in a worker's environment, it works in a directory of its own in any case: for a shared
+#: file system that is too slow or unreliable for trials.
+SHARED_DIRECTORY = "PREFECT_TUNE_SHARED_DIRECTORY"
 _LOCK = ".lock"
 
 
@@ -72,6 +77,8 @@ def is_elsewhere(path: str) -> bool:
 
 
 def _is_here(env: ExperimentEnv) -> bool:
+    if os.environ.get(SHARED_DIRECTORY) == "0":
+        return False
     with contextlib.suppress(OSError, UnicodeDecodeError):
         marker = Path(env.experiment_dir) / MARKER_FILE
         return marker.read_text(encoding="utf-8").strip() == env.experiment_id

@@ -17,11 +17,11 @@ from prefect_tune.coordinator.commands import Decide, Kill
 from prefect_tune.coordinator.events import Outcome
 from prefect_tune.error import CheckpointUnreadable, StorageError, TuneError
 from prefect_tune.execution.base import ExperimentEnv
-from prefect_tune.execution.checkpoint_route import CheckpointRoute, InPlace
 from prefect_tune.execution.devices import DeviceLedger
 from prefect_tune.execution.early import CalledOff, Early
 from prefect_tune.execution.env import attempt_environment
 from prefect_tune.execution.handed_over import HandedOver
+from prefect_tune.execution.node_checkpoints import NodeCheckpoints
 from prefect_tune.execution.node_directory import NodeDirectory, in_storage
 from prefect_tune.execution.reports import Entry, Outbox
 from prefect_tune.execution.requests import AttemptRequest, Sealed
@@ -33,6 +33,10 @@ from prefect_tune.trainable.attempt import AttemptContext, Decision
 
 _logger = logging.getLogger(__name__)
 _LEASE_CHECKS = 4
+#: Seconds that checkpoints may take into storage when the experiment, or the driver, is gone.
+UPLOAD_PATIENCE_S = 60.0
+#: Seconds that processes may take to end when they are killed.
+_END_S = 10.0
 _Key = tuple[str, int]
 
 
@@ -41,23 +45,36 @@ class NodeExperiment:
 
     Args:
         env: The experiment.
+        directory: Where its trials work; removed with this object if it is the node's own.
         spawner: Starts its attempts; closed with this object.
         devices: The GPUs of the node, shared with other experiments.
     """
 
-    def __init__(self, env: ExperimentEnv, spawner: AttemptSpawner, devices: DeviceLedger) -> None:
+    def __init__(
+        self,
+        env: ExperimentEnv,
+        directory: NodeDirectory,
+        spawner: AttemptSpawner,
+        devices: DeviceLedger,
+    ) -> None:
         self.env = env
         self._spawner = spawner
         self._devices = devices
         self._outbox = Outbox()
-        self._directory = NodeDirectory(env)
-        self._route: CheckpointRoute = InPlace(self._directory.path)
+        self._directory = directory
+        self._checkpoints = NodeCheckpoints(env, directory)
+        self._attempts: set[asyncio.Task[None]] = set()
         self._running: dict[_Key, RunningAttempt] = {}
         # Decisions and kills that came before the process they are for.
         self._early: dict[_Key, Early] = {}
         self._last_contact = time.monotonic()
         self._lease: asyncio.Task[None] | None = None
-        self.closed = False
+        self._wound_up: asyncio.Task[None] | None = None
+
+    @property
+    def closed(self) -> bool:
+        """True once it runs no attempts any more."""
+        return self._wound_up is not None
 
     async def open(self) -> None:
         """Import the trainable.
@@ -88,6 +105,12 @@ class NodeExperiment:
 
     async def run(self, request: AttemptRequest, config: Sealed) -> None:
         """Run an attempt to its end; everything there is to know about it goes to the driver."""
+        attempt = asyncio.create_task(self._run_on_devices(request, config))
+        self._attempts.add(attempt)
+        attempt.add_done_callback(self._attempts.discard)
+        await attempt
+
+    async def _run_on_devices(self, request: AttemptRequest, config: Sealed) -> None:
         gpu = request.resources.get(GPU, 0.0)
         devices = await self._devices.acquire(request.devices, gpu)
         try:
@@ -116,44 +139,51 @@ class NodeExperiment:
         for message in early.messages:
             _apply(message, attempt)
         try:
-            await attempt.finish()
+            outcome = await attempt.finish()
         finally:
             del self._running[key]
+            self._checkpoints.release(request.checkpoint)
             for stream in self._streams(request):
                 _remove_if_empty(stream)
+        if outcome in (Outcome.FINISHED, Outcome.STOPPED):
+            self._checkpoints.route.forget(request.relative_dir)
 
     async def _start(self, request: AttemptRequest, config: Sealed, early: Early) -> RunningAttempt:
-        checkpoint = await early.unless_called_off(self._fetch(request.checkpoint))
-        directory = self._directory.path / request.relative_dir
-        directory.mkdir(parents=True, exist_ok=True)
-        handle = await self._spawner.spawn(
-            self._context(request, config, directory, checkpoint),
-            *self._streams(request),
-            self.env.isolation,
-        )
-        key = (request.trial_id, request.attempt)
+        checkpoint = await early.unless_called_off(self._checkpoints.fetch(request.checkpoint))
+        try:
+            directory = self._directory.path / request.relative_dir
+            directory.mkdir(parents=True, exist_ok=True)
+            handle = await self._spawner.spawn(
+                self._context(request, config, directory, checkpoint),
+                *self._streams(request),
+                self.env.isolation,
+            )
+        except BaseException:
+            self._checkpoints.release(request.checkpoint)
+            raise
+        key, route = (request.trial_id, request.attempt), self._checkpoints.route
         return RunningAttempt(
             *key,
             handle,
             self._outbox,
-            HandedOver(*key, directory, request.relative_dir, self._route, self._outbox),
+            HandedOver(*key, directory, request.relative_dir, route, self._outbox),
             self.env.stop_grace_s,
             self.env.term_grace_s,
         )
-
-    async def _fetch(self, checkpoint: str | None) -> Path | None:
-        return None if checkpoint is None else await self._route.fetch(checkpoint)
 
     def _streams(self, request: AttemptRequest) -> tuple[Path, Path]:
         """The files of the attempt's output."""
         directory = self._directory.path / request.relative_dir
         return directory / "stdout", directory / "stderr"
 
-    def close(self) -> None:
-        """End every attempt, now."""
-        if self.closed:
+    def close(self, patience: float = UPLOAD_PATIENCE_S) -> None:
+        """End every attempt, now, and all the rest when what is on its way to storage is there.
+
+        Args:
+            patience: Seconds to wait for that.
+        """
+        if self._wound_up is not None:
             return
-        self.closed = True
         if self._lease is not None:
             self._lease.cancel()
         for early in self._early.values():
@@ -161,7 +191,20 @@ class NodeExperiment:
         for attempt in self._running.values():
             attempt.abandon()
         self._spawner.close()
+        self._wound_up = asyncio.get_running_loop().create_task(self._wind_up(patience))
         self._outbox.wake()
+
+    async def gone(self) -> None:
+        """Wait until nothing is left of it on this node."""
+        if self._wound_up is not None:
+            await asyncio.shield(self._wound_up)
+
+    async def _wind_up(self, patience: float) -> None:
+        if self._attempts:
+            # Processes are killed and gone soon. A thread ends when it reports again: maybe never.
+            await asyncio.wait(self._attempts, timeout=_END_S)
+        await self._checkpoints.close(patience)
+        await asyncio.to_thread(self._directory.remove)
 
     def _context(
         self, request: AttemptRequest, config: Sealed, directory: Path, checkpoint: Path | None

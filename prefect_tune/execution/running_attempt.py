@@ -68,8 +68,8 @@ class RunningAttempt:
         self._abandoned = False
         self._loop.add_reader(handle.sock, self._on_readable)
 
-    async def finish(self) -> None:
-        """Wait until the process is gone, and report how the attempt ended."""
+    async def finish(self) -> Outcome:
+        """Wait until the process is gone, and report how the attempt ended; returns that."""
         status = await self._handle.wait()
         if self._timer is not None:
             self._timer.cancel()
@@ -83,6 +83,7 @@ class RunningAttempt:
         pickled = None if error is None else pickle.dumps(error)
         uploading = self._checkpoints.uploading
         self._outbox.ended(self._trial_id, self._attempt, outcome, pickled, uploading)
+        return outcome
 
     def decide(self, decision: Decision) -> None:
         """Pass a decision on to the trial."""

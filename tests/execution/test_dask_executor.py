@@ -381,9 +381,11 @@ def test_a_node_that_does_not_see_the_directory_uses_its_own(experiment):
     (Path(run.env.experiment_dir) / ".prefect_tune_experiment").write_text("another one")
     with run:
         results, end = run.run("a")
-    assert end.outcome is Outcome.FINISHED
-    assert not results[0]["dir"].startswith(run.env.experiment_dir)
-    assert Path(results[0]["dir"]).parent.stat().st_uid == os.getuid()
+        assert end.outcome is Outcome.FINISHED
+        own = Path(results[0]["dir"]).parent
+        assert not own.is_relative_to(run.env.experiment_dir)
+        assert (own.stat().st_uid, own.stat().st_mode & 0o777) == (os.getuid(), 0o700)
+    assert not list(own.parent.glob(f"{own.name}*"))
 
 
 def test_a_trainable_that_cannot_be_imported_is_named(experiment):

@@ -1,0 +1,84 @@
+"""All that a node does about the checkpoints of an experiment."""
+
+from __future__ import annotations
+
+import dataclasses
+import posixpath
+from pathlib import Path
+
+from prefect_tune.execution.base import ExperimentEnv
+from prefect_tune.execution.checkpoint_route import CheckpointRoute, InPlace, verified
+from prefect_tune.execution.downloads import Downloads
+from prefect_tune.execution.node_directory import NodeDirectory
+from prefect_tune.execution.transfer.service import TransferService
+from prefect_tune.execution.uploading import Uploading
+from prefect_tune.filesystem.location import Location
+
+
+class NodeCheckpoints:
+    """Chooses the route to storage, and brings checkpoints before attempts start.
+
+    Belongs to the event loop of the node.
+
+    Args:
+        env: The experiment.
+        directory: Its directory on this node.
+
+    Attributes:
+        route: How checkpoints of trials get into storage.
+        transfers: Talks to remote storage.
+    """
+
+    def __init__(self, env: ExperimentEnv, directory: NodeDirectory) -> None:
+        self._env = env
+        self.transfers = TransferService(env.storage_timeout_s)
+        self._downloads = Downloads(directory.path, self.transfers)
+        self.route = self._choose_route(directory)
+
+    def _choose_route(self, directory: NodeDirectory) -> CheckpointRoute:
+        storage = self._env.storage
+        if storage is not None:
+            return Uploading(directory.path, storage, self.transfers, self._downloads)
+        return InPlace(directory.path)
+
+    async def fetch(self, checkpoint: str | None) -> Path | None:
+        """Have the checkpoint that an attempt goes on from here, complete, until `release`.
+
+        Args:
+            checkpoint: See `TrialCheckpoint.path`.
+
+        Raises:
+            CheckpointUnreadable: If it is incomplete or damaged, wherever it is.
+            StorageError: If it cannot be had now for another reason.
+        """
+        if checkpoint is None:
+            return None
+        if "://" not in checkpoint:
+            return await self.route.fetch(checkpoint)
+        parent, name = posixpath.split(checkpoint)
+        location = self._opened_like_storage(Location(parent))
+        if location.is_local:
+            return await verified(Path(location.path, name))
+        return await self._downloads.bring(location, name)
+
+    def release(self, checkpoint: str | None) -> None:
+        """The attempt that a checkpoint was fetched for is over."""
+        if checkpoint is not None and "://" not in checkpoint:
+            self.route.release(checkpoint)
+
+    async def close(self, patience: float) -> None:
+        """Wait up to `patience` seconds for what is on its way to storage; then end it all."""
+        await self.route.close(patience)
+        self.transfers.close()
+        await self._downloads.close()
+
+    def _opened_like_storage(self, location: Location) -> Location:
+        """What opens the experiment's storage opens its neighbours as well."""
+        storage = self._env.storage
+        if storage is None or _protocol(storage) != _protocol(location):
+            return location
+        return dataclasses.replace(storage, url=location.url)
+
+
+def _protocol(location: Location) -> str:
+    return location.url.partition("://")[0]

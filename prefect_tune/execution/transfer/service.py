@@ -1,0 +1,128 @@
+"""The agent's side of its transfer process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any
+
+from prefect_tune.error import StorageError, StorageUnavailable
+from prefect_tune.execution.helper_process import HelperGone, HelperProcess
+from prefect_tune.execution.transfer.messages import Message, Transfer
+from prefect_tune.filesystem.limits import Limits
+from prefect_tune.filesystem.location import Location
+
+_logger = logging.getLogger(__name__)
+#: Checkpoints under way at once; each is moved in several pieces at once.
+_ABREAST = 4
+#: How often a transfer is begun again because the process died under it.
+_LIVES = 3
+#: Seconds beyond its time limit after which a transfer is taken to hang.
+_SLACK_S = 10.0
+_MAIN = "from prefect_tune.execution.transfer.process import main; main(int(sys.argv[1]))"
+
+
+class _Process(HelperProcess):
+    def __init__(self) -> None:
+        super().__init__("that moves checkpoints", _MAIN)
+
+    def understand(self, message: int, payload: Any) -> Any:
+        if message == Message.FAILED:
+            raise payload
+        return payload
+
+
+class TransferService:
+    """Moves the checkpoints of one experiment between this node and storage.
+
+    The process starts when it is first needed and again when it has died. Belongs to the event loop
+    of the node.
+
+    Args:
+        timeout_s: Seconds after which a transfer is given up.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._process: _Process | None = None
+        self._room = asyncio.Semaphore(_ABREAST)
+        self._closed = False
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the transfer process; None if there is none (yet)."""
+        return None if self._process is None else self._process.pid
+
+    async def put(self, directory: Path, location: Location, path: str) -> None:
+        """Take a checkpoint to storage; waits out an outage as long as the time limit allows.
+
+        Args:
+            directory: Its directory here.
+            location: A directory in storage.
+            path: Where it goes below that.
+
+        Raises:
+            StorageUnavailable: If it took too long.
+            StorageError: If it cannot be done.
+        """
+        outage = self._timeout_s
+        transfer = Transfer(location, path, str(directory), self._timeout_s, outage)
+        await self._do(Message.PUT, transfer)
+
+    async def get(self, location: Location, path: str, directory: Path) -> None:
+        """Bring a checkpoint from storage; its directory appears when it is complete.
+
+        Args:
+            location: A directory in storage.
+            path: The checkpoint's path below that.
+            directory: Where it goes here.
+
+        Raises:
+            CheckpointUnreadable: If it is not there, incomplete or damaged.
+            StorageUnavailable: If storage is away or it took too long.
+            StorageError: If it cannot be done.
+        """
+        # A slot is reserved for whoever waits for this: better given to somebody else.
+        outage = min(self._timeout_s, Limits().outage_s)
+        transfer = Transfer(location, path, str(directory), self._timeout_s, outage)
+        await self._do(Message.GET, transfer)
+
+    def close(self) -> None:
+        """End the process; what is under way fails."""
+        self._closed = True
+        if self._process is not None:
+            self._process.close()
+
+    async def _do(self, message: Message, transfer: Transfer) -> None:
+        async with self._room:
+            for _ in range(_LIVES):
+                process = self._living()
+                try:
+                    async with asyncio.timeout(transfer.timeout_s + _SLACK_S):
+                        await process.request(message, transfer)
+                    return
+                except HelperGone as error:
+                    if self._closed:
+                        break
+                    _logger.warning("%s; it is started again.", error)
+                except TimeoutError:
+                    process.close()  # what else it moves is begun again
+                    process.kill()
+                    raise StorageUnavailable(
+                        f"cannot move {transfer.path}: nothing has happened for "
+                        f"{transfer.timeout_s:.0f} s"
+                    ) from None
+        if self._closed:
+            raise StorageUnavailable("the experiment on this node was closed before it was moved")
+        raise StorageError(
+            f"cannot move {transfer.path}: the process that does it died {_LIVES} times; its "
+            "output is in the worker's log"
+        )
+
+    def _living(self) -> _Process:
+        if self._closed:
+            raise StorageUnavailable("the experiment on this node is closed")
+        if self._process is None or not self._process.alive:
+            self._process = _Process()
+        return self._process

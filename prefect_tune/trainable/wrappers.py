@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from prefect_tune.error import InvalidArgument
+from prefect_tune.error import InvalidArgument, InvalidTrainable
 from prefect_tune.resources import PlacementGroupFactory, Resources
 from prefect_tune.trainable.function import validate_trainable
+from prefect_tune.trainable.trainable import Trainable
 
 _RESOURCES = "_resources"
 
@@ -20,12 +22,14 @@ def with_parameters(trainable: Callable[..., Any], **kwargs: Any) -> Callable[..
     process that holds them and share its memory.
 
     Args:
-        trainable: A function ``f(config, **kwargs)``.
+        trainable: A function ``f(config, **kwargs)``, or a class with ``setup(config, **kwargs)``.
         **kwargs: The arguments.
 
     Raises:
         InvalidTrainable: If `trainable` is not callable or does not take these arguments.
     """
+    if inspect.isclass(trainable):
+        return _class_with_parameters(trainable, kwargs)
     if not callable(trainable):
         validate_trainable(trainable)
     wrapped = functools.partial(trainable, **kwargs)
@@ -38,7 +42,7 @@ def with_resources(trainable: Callable[..., Any], resources: Any) -> Callable[..
     """Say what each trial of a trainable needs.
 
     Args:
-        trainable: A function ``f(config)``.
+        trainable: A function ``f(config)``, or a class.
         resources: A dict as for `resources_per_trial`, a `PlacementGroupFactory`, or a function of
             the configuration that returns one of them.
 
@@ -53,9 +57,38 @@ def with_resources(trainable: Callable[..., Any], resources: Any) -> Callable[..
         )
     if not callable(resources):
         Resources.parse(resources, "resources")
+    if inspect.isclass(trainable):
+        # As a plain function in a class it would become a method.
+        own = staticmethod(resources) if callable(resources) else resources
+        return _subclass(trainable, {_RESOURCES: own})
     wrapped = functools.partial(trainable)
     setattr(wrapped, _RESOURCES, resources)
     return wrapped
+
+
+def _class_with_parameters(trainable: type, kwargs: dict[str, Any]) -> type[Trainable]:
+    validate_trainable(trainable)
+    setup = trainable.setup  # type: ignore[attr-defined]  # it is a Trainable
+    signature = inspect.signature(setup)
+    try:
+        signature.bind(None, {}, **kwargs)
+    except TypeError as error:
+        raise InvalidTrainable(
+            "trainable",
+            f"{trainable.__name__}.setup{signature} does not take these arguments ({error}).",
+            "Write e.g. `def setup(self, config, data=None)`.",
+        ) from None
+
+    def setup_with_parameters(self: Trainable, config: dict[str, Any]) -> None:
+        setup(self, config, **kwargs)
+
+    return _subclass(trainable, {"setup": setup_with_parameters})
+
+
+def _subclass(trainable: type, members: dict[str, Any]) -> type[Trainable]:
+    named = ("__module__", "__qualname__", "__doc__")
+    like = {name: getattr(trainable, name) for name in named}
+    return type(trainable.__name__, (trainable,), {**like, **members})
 
 
 def requested_resources(trainable: object) -> Any:

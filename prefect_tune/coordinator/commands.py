@@ -98,6 +98,14 @@ class DeleteCheckpoint(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class Warn(Command):
+    """Tell people of something that went wrong and does not end anything; goes to the log."""
+
+    trial_id: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class AskSearch(Command):
     """Have the search produce up to `count` more trials; it answers with events."""
 

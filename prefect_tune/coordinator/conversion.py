@@ -6,6 +6,7 @@ from prefect_tune.coordinator.commands import Launch
 from prefect_tune.coordinator.events import TrialSuggested
 from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.coordinator.placement import Slot
+from prefect_tune.experiment.checkpoints import NO_PROGRESS, TrialCheckpoint
 from prefect_tune.experiment.decision import RunUntil
 from prefect_tune.experiment.trial import Trial
 
@@ -25,8 +26,22 @@ def new_trial(event: TrialSuggested, options: CoordinatorOptions) -> Trial:
     )
 
 
-def launch_of(trial: Trial, slot: Slot, run_until: RunUntil) -> Launch:
-    """The command that starts a trial's newest attempt in its slot."""
+def launch_of(
+    trial: Trial,
+    slot: Slot,
+    run_until: RunUntil,
+    start: TrialCheckpoint | None = None,
+    checkpoint_suffix: str = "",
+) -> Launch:
+    """The command that starts a trial's newest attempt in its slot.
+
+    Args:
+        trial: The trial.
+        slot: Where.
+        run_until: Where it first waits for a decision.
+        start: What it goes on from; None for afresh.
+        checkpoint_suffix: Ends the names of the checkpoints that it writes.
+    """
     return Launch(
         trial_id=trial.trial_id,
         attempt=trial.attempt,
@@ -36,5 +51,7 @@ def launch_of(trial: Trial, slot: Slot, run_until: RunUntil) -> Launch:
         resources=trial.resources,
         devices=slot.devices,
         run_until=run_until,
-        checkpoint=trial.checkpoint,
+        checkpoint=None if start is None else start.path,
+        progress=NO_PROGRESS if start is None else start.progress,
+        checkpoint_suffix=checkpoint_suffix,
     )

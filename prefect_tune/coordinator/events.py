@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.resources import Resources
 
 
@@ -30,6 +31,7 @@ class Fate(StrEnum):
     TERMINATED = "terminated"
     PAUSED = "paused"
     RETRIED = "retried"  #: it failed and is tried again
+    REQUEUED = "requeued"  #: it is tried again, and the failure is not counted as the trial's own
     FAILED = "failed"  #: it failed for good
     INTERRUPTED = "interrupted"  #: the whole sweep was; the trial is run again when it is resumed
 
@@ -191,8 +193,43 @@ class CheckpointFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class CheckpointsDropped(Event):
+    """Nothing refers to some checkpoints of a trial any more; they are deleted.
+
+    Only in the journal: a replay keeps what was kept then, whatever the rules are now.
+
+    Attributes:
+        paths: See `TrialCheckpoint.path`.
+    """
+
+    trial_id: str
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRedirected(Event):
+    """A scheduler has given a trial another trial's checkpoint to go on from.
+
+    Only in the journal, where it follows the event at which the scheduler did it.
+
+    Attributes:
+        source_id: The trial whose checkpoint it is.
+        checkpoint: The checkpoint.
+        config: The trial's new configuration; None leaves it as it is.
+    """
+
+    trial_id: str
+    source_id: str
+    checkpoint: TrialCheckpoint
+    config: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptEnded(Event):
     """An attempt is over and its slot is free.
+
+    With checkpoints on their way it gets into the journal twice: at once, without a fate, and when
+    they have settled.
 
     Attributes:
         fate: Only in the journal: what became of the trial.
@@ -213,7 +250,9 @@ class Control(StrEnum):
     """What somebody outside may ask of the running experiment."""
 
     STOP = "stop"  #: end all trials at their next report and finish
-    INTERRUPT = "interrupt"  #: SIGINT/SIGTERM: as stop, and leave unfinished trials resumable
+    #: SIGINT/SIGTERM: as stop, and leave unfinished trials resumable. A second one also gives up
+    #: checkpoints of ended attempts that are still on their way to storage.
+    INTERRUPT = "interrupt"
     STOP_TRIAL = "stop_trial"
 
 
@@ -226,9 +265,27 @@ class ControlReceived(Event):
     reason: str = ""
 
 
+class Errored(StrEnum):
+    """What a resumed experiment does about trials that failed for good."""
+
+    KEEP = "keep"  #: they stay as they are
+    RESUME = "resume"  #: they go on from their newest checkpoint, or afresh if they have none
+    RESTART = "restart"  #: they run again from scratch
+
+
 @dataclass(frozen=True, slots=True)
 class Resumed(Event):
-    """An interrupted experiment goes on; attempts that ran are gone."""
+    """An interrupted experiment goes on; attempts that ran are gone.
+
+    Attributes:
+        errored: What to do about trials that failed for good; a trial that is run again gets its
+            full `max_failures` once more. Terminated ones never run again.
+        only_errored: Run nothing but these: unfinished trials are left as they are for a later
+            resume, and the search is not asked.
+    """
+
+    errored: Errored = Errored.KEEP
+    only_errored: bool = False
 
 
 @dataclass(frozen=True, slots=True)

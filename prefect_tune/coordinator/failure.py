@@ -3,29 +3,72 @@
 from __future__ import annotations
 
 import pickle
+from enum import StrEnum
 
-from prefect_tune.coordinator.events import Fate, Outcome
+from prefect_tune.coordinator.events import AttemptEnded, Fate, Outcome
+from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.coordinator.table import LiveTrial
 from prefect_tune.error import TrialFailed
 from prefect_tune.experiment.trial import Trial
 
+#: Kinds of `AttemptError` that are not user code's doing.
+RESTORE = "restore"  #: the checkpoint to go on from is unreadable, or the trial could not load it
+STORAGE = "storage"  #: it could not be fetched: the store is away
+START = "start"  #: the process could not be started
 
-def fate_of(live: LiveTrial, outcome: Outcome, may_retry: bool) -> Fate:
+
+class Blame(StrEnum):
+    """Whose fault the end of an attempt was."""
+
+    TRIAL = "trial"
+    CHECKPOINT = "checkpoint"  #: the one that it was to go on from
+    NODE = "node"  #: its node's, or the store's
+
+
+def blame_for(live: LiveTrial, event: AttemptEnded) -> Blame:
+    """Whose fault it was that an attempt has failed."""
+    kind = "" if event.error is None else event.error.kind
+    if event.outcome is Outcome.LOST or kind == STORAGE:
+        return Blame.NODE
+    if kind == RESTORE and live.start is not None and live.start != live.book.origin:
+        return Blame.CHECKPOINT
+    return Blame.TRIAL
+
+
+def casts_doubt(live: LiveTrial, event: AttemptEnded) -> bool:
+    """True if a failed attempt may have failed for the checkpoint that it went on from."""
+    return live.last_seq == 0 and (event.error is None or event.error.kind != START)
+
+
+def fate_of(
+    live: LiveTrial, event: AttemptEnded, options: CoordinatorOptions, stopping: bool
+) -> Fate:
     """What is to become of a trial.
 
     Args:
         live: The trial.
-        outcome: How its attempt has ended.
-        may_retry: Whether it may be tried again if it failed.
+        event: How its attempt has ended.
+        options: How failures are treated.
+        stopping: Whether the experiment is coming to its end.
     """
+    outcome = event.outcome
     if outcome is Outcome.FINISHED or live.completed:
         return Fate.TERMINATED
     if live.interrupted:
         return Fate.INTERRUPTED
     if outcome is Outcome.PAUSED:
-        return Fate.PAUSED
+        return Fate.TERMINATED if live.stop_reason else Fate.PAUSED
     if outcome is Outcome.STOPPED:
         return Fate.TERMINATED
+    blame = blame_for(live, event)
+    if blame is not Blame.TRIAL:
+        if live.stop_reason:
+            # It was to end anyway.
+            return Fate.TERMINATED
+        if not stopping and (blame is Blame.CHECKPOINT or live.lost < options.max_lost):
+            return Fate.REQUEUED
+    allowed = options.max_failures
+    may_retry = not stopping and (allowed < 0 or live.trial.num_failures < allowed)
     return Fate.RETRIED if may_retry else Fate.FAILED
 
 

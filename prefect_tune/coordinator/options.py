@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from prefect_tune.experiment.checkpoints import TrialCheckpoint
+
 
 class FailFast(StrEnum):
     """What the first failed trial does to the others."""
@@ -28,6 +30,18 @@ class CoordinatorOptions:
         lookahead: How many trials may wait for a slot.
         search_wants_results: False if the search ignores intermediate results.
         max_running: Most trials that run at once, whatever the resources; None for no limit.
+        checkpoint_keep: How many checkpoints of each trial are kept, the best ones; the newest is
+            kept on top of them, as in Ray Tune, and so is each that something refers to. None keeps
+            all.
+        checkpoint_score_attribute: The metric that ranks checkpoints, nested ones with ``/``; one
+            without it, or with NaN, ranks worst. None ranks by age, the newest best.
+        checkpoint_score_order: ``max`` or ``min``.
+        restore_from: What each trial starts from, None for afresh; outside the experiment.
+        max_lost: Attempts in a row, counted since the trial's last new checkpoint, that may be lost
+            with their node or for want of storage before each further one counts as the trial's
+            own failure: a trial that kills its node must not do so for ever.
+        retry_delay_s: Seconds before a trial whose attempt failed is tried again; doubled with each
+            further failure since its last new checkpoint, up to 300; 0 tries again at once.
     """
 
     trainable_name: str = "trainable"
@@ -38,3 +52,9 @@ class CoordinatorOptions:
     lookahead: int = 1
     search_wants_results: bool = True
     max_running: int | None = None
+    checkpoint_keep: int | None = None
+    checkpoint_score_attribute: str | None = None
+    checkpoint_score_order: str = "max"
+    restore_from: TrialCheckpoint | None = None
+    max_lost: int = 10
+    retry_delay_s: float = 0.0

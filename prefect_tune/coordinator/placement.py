@@ -7,11 +7,10 @@ milli-units.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from prefect_tune.coordinator.events import Node
-from prefect_tune.experiment.trial import Trial
 from prefect_tune.resources import CPU, GPU, MILLI, Resources
 
 
@@ -99,15 +98,21 @@ class Placer:
         """True if some node has room for the request now."""
         return any(state.fits(request) for state in self._nodes.values())
 
-    def reserve(self, request: Resources) -> Slot | None:
+    def reserve(self, request: Resources, avoid: str = "") -> Slot | None:
         """Take a slot, or None if no node has room now.
 
         A request with GPUs goes to the fullest node that has room, which leaves whole nodes for
         large requests; one without goes to the emptiest, and to nodes with GPUs last.
+
+        Args:
+            request: How much.
+            avoid: Address of a node that is taken only if no other one has room.
         """
         candidates = [state for state in self._nodes.values() if state.fits(request)]
         if not candidates:
             return None
+        if avoid and len(candidates) > 1:
+            candidates = [state for state in candidates if state.node.address != avoid]
         if request.get_milli(GPU):
             best = min(candidates, key=lambda state: state.free.get(GPU, 0))
         else:
@@ -149,13 +154,3 @@ class Placer:
             + " free"
             for address, state in self._nodes.items()
         )
-
-
-def explain_waiting(waiting: Sequence[Trial], placer: Placer) -> str:
-    """Why the first of some trials does not run; "" if none waits."""
-    if not waiting:
-        return ""
-    trial = waiting[0]
-    if not placer.could_ever_fit(trial.resources):
-        return f"{trial} needs {trial.resources}, which no node has: {placer.describe()}"
-    return f"{trial} waits for {trial.resources}: {placer.describe()}"

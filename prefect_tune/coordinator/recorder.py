@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from prefect_tune.coordinator.commands import Record
-from prefect_tune.coordinator.events import AttemptEnded, Event, Fate, ResultReported, Tick
+from prefect_tune.coordinator.events import Event, ResultReported, Tick
 
 #: While nothing else happens, the time is recorded as often as this, in seconds.
 _HEARTBEAT_S = 10.0
@@ -28,6 +28,7 @@ class Recorder:
     def __init__(self, emit: Callable[[Record], None]) -> None:
         self._emit = emit
         self._tick: Tick | None = None
+        self._behind: list[Event] = []
         self._last_time: float | None = None
         self.muted = False
 
@@ -39,6 +40,18 @@ class Recorder:
             self._write(self._tick)
             self._tick = None
         self._write(event)
+
+    def record_behind(self, event: Event) -> None:
+        """Write an event behind the one that is being handled, of which it is a consequence."""
+        if not self.muted:
+            self._behind.append(event)
+
+    def flush(self) -> None:
+        """The event has been handled."""
+        if self._behind:
+            for event in self._behind:
+                self.record(event)
+            self._behind.clear()
 
     def results(self, event: ResultReported, begin: int, end: int, stop: bool) -> None:
         """Write the results that count, and no others.
@@ -60,11 +73,6 @@ class Recorder:
                 stop=stop,
             )
         self.record(event)
-
-    def end(self, event: AttemptEnded, fate: Fate) -> None:
-        """Write the end of an attempt and what became of its trial."""
-        if not self.muted:
-            self.record(replace(event, fate=fate))
 
     def tick(self, event: Tick) -> None:
         """Note the time."""

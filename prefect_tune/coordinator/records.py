@@ -23,9 +23,12 @@ from prefect_tune.coordinator.events import (
     AttemptLaunched,
     AttemptStarted,
     CapacityChanged,
+    CheckpointFailed,
     CheckpointSaved,
+    CheckpointsDropped,
     Control,
     ControlReceived,
+    Errored,
     Event,
     Fate,
     Node,
@@ -34,9 +37,11 @@ from prefect_tune.coordinator.events import (
     Resumed,
     SearchIdle,
     Tick,
+    TrialRedirected,
     TrialSuggested,
 )
 from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.checkpoints import Progress, TrialCheckpoint
 from prefect_tune.resources import Resources
 
 FORMAT_VERSION = 1
@@ -48,17 +53,20 @@ _CLASSES: dict[str, type[Event]] = {
         AttemptLaunched,
         AttemptStarted,
         CapacityChanged,
+        CheckpointFailed,
         CheckpointSaved,
+        CheckpointsDropped,
         ControlReceived,
         ResultReported,
         Resumed,
         SearchIdle,
         Tick,
+        TrialRedirected,
         TrialSuggested,
     )
 }
 #: Fields that are written only if they say something.
-_OPTIONAL = frozenset({"custom_name", "error", "fate", "stop"})
+_OPTIONAL = frozenset({"custom_name", "error", "fate", "only_errored", "stop", "uploading"})
 
 
 def encode_event(event: Event) -> bytes:
@@ -78,14 +86,16 @@ def encode_event(event: Event) -> bytes:
     body: dict[str, Any] = {"event": type(event).__name__}
     for field in fields(event):
         value = getattr(event, field.name)
-        if field.name in _OPTIONAL and (value is None or value is False):
+        if field.name in _OPTIONAL and (value is None or value == 0):
             continue
         if field.name != "lines":
             body[field.name] = _plain(value)
     if isinstance(event, TrialSuggested) and not (
         _is_json(event.config) and _is_json(event.resolved)
     ):
-        body |= _pickled(event)
+        body |= _pickled((event.config, event.resolved))
+    elif isinstance(event, TrialRedirected) and not _is_json(event.config):
+        body |= _pickled(event.config)
     try:
         text = orjson.dumps(body, option=_OPTIONS)
     except (orjson.JSONEncodeError, TypeError):
@@ -104,7 +114,7 @@ def _scalar(value: Any) -> Any:
 def _plain(value: Any) -> Any:
     if isinstance(value, Resources):
         return [list(pair) for pair in value.milli]
-    if isinstance(value, AttemptError):
+    if isinstance(value, (AttemptError, TrialCheckpoint, Progress)):
         return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Node):
         return {
@@ -131,9 +141,9 @@ def _is_json(value: Any) -> bool:
     return kind in (str, float, bool, type(None))
 
 
-def _pickled(event: TrialSuggested) -> dict[str, str]:
+def _pickled(value: Any) -> dict[str, str]:
     try:
-        data = cloudpickle.dumps((event.config, event.resolved))
+        data = cloudpickle.dumps(value)
     except Exception:
         # Whatever a user object raises. It cannot get to a trial process either; the text is left.
         return {}
@@ -174,6 +184,15 @@ def decode_event(text: bytes) -> Event:
         pickled = body.pop("pickled", None)
         if pickled is not None:
             body["config"], body["resolved"] = pickle.loads(base64.b64decode(pickled))
+    elif cls is TrialRedirected:
+        body["checkpoint"] = _checkpoint(body["checkpoint"])
+        pickled = body.pop("pickled", None)
+        if pickled is not None:
+            body["config"] = pickle.loads(base64.b64decode(pickled))
+    elif cls is CheckpointsDropped:
+        body["paths"] = tuple(body["paths"])
+    elif cls is Resumed:
+        body["errored"] = Errored(body.get("errored", Errored.KEEP))
     elif cls is ControlReceived:
         body["action"] = Control(body["action"])
     elif cls is ResultReported:
@@ -188,6 +207,10 @@ def decode_event(text: bytes) -> Event:
 
 def _resources(pairs: list[list[Any]]) -> Resources:
     return Resources(tuple((str(name), int(milli)) for name, milli in pairs))
+
+
+def _checkpoint(body: dict[str, Any]) -> TrialCheckpoint:
+    return TrialCheckpoint(**{**body, "progress": Progress(**body["progress"])})
 
 
 def _error(body: dict[str, Any] | None) -> AttemptError | None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from prefect_tune.coordinator.checkpoint_book import CheckpointBook
+from prefect_tune.coordinator.events import AttemptEnded, TrialRedirected
 from prefect_tune.coordinator.placement import Slot
+from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.trial import PAUSED, PENDING, RUNNING, Trial
 
 
@@ -11,36 +16,84 @@ class LiveTrial:
 
     Attributes:
         trial: The trial.
+        book: What it can go on from.
         slot: What the running attempt holds, None if none runs.
+        node: Where its newest attempt ran.
+        start: The checkpoint that its newest attempt went on from.
         last_seq: Sequence number of the newest report of the running attempt.
         stop_reason: Why the attempt was told to stop, "" if it was not.
         completed: True once scheduler and search were told that the trial is complete.
         interrupted: True if the attempt ends only because the whole sweep is interrupted.
+        ending: How its newest attempt has ended, as long as checkpoints of it are on their way.
+        uploads: How many.
+        redirect: What it is to go on from, and with which configuration, once its attempt has
+            ended.
+        borrowed: Paths of other trials' checkpoints that it refers to, each with that trial's id.
+        setbacks: Attempts that failed or were lost since its last new checkpoint.
+        lost: How many of them were not its own fault.
     """
 
-    __slots__ = ("completed", "interrupted", "last_seq", "slot", "stop_reason", "trial")
+    __slots__ = (
+        "book",
+        "borrowed",
+        "completed",
+        "ending",
+        "interrupted",
+        "last_seq",
+        "lost",
+        "node",
+        "redirect",
+        "setbacks",
+        "slot",
+        "start",
+        "stop_reason",
+        "trial",
+        "uploads",
+    )
 
-    def __init__(self, trial: Trial) -> None:
+    def __init__(self, trial: Trial, origin: TrialCheckpoint | None = None) -> None:
         self.trial = trial
+        self.book = CheckpointBook(trial, origin)
         self.slot: Slot | None = None
+        self.node = ""
+        self.start: TrialCheckpoint | None = None
         self.last_seq = 0
         self.stop_reason = ""
         self.completed = False
         self.interrupted = False
+        self.ending: AttemptEnded | None = None
+        self.uploads = 0
+        self.redirect: TrialRedirected | None = None
+        self.borrowed: dict[str, str] = {}
+        self.setbacks = 0
+        self.lost = 0
 
 
 class TrialTable:
-    """Trials by id; finished ones are kept compact."""
+    """Trials by id; finished ones are kept compact.
+
+    Attributes:
+        running: How many attempts hold a slot.
+        settling: How many attempts have ended but for their uploads.
+    """
 
     def __init__(self) -> None:
         self._all: dict[str, Trial] = {}
         self._live: dict[str, LiveTrial] = {}
+        self._aside: dict[str, LiveTrial] = {}
+        # Retired trials in the order in which they changed last, with the number of the change.
+        self._changes: dict[str, int] = {}
+        self._num_changes = 0
         self.running = 0
+        self.settling = 0
 
-    def add(self, trial: Trial) -> LiveTrial:
-        """Add a new pending trial."""
+    # -- live trials ------------------------------------------------------------------------------
+
+    def add(self, trial: Trial, origin: TrialCheckpoint | None = None) -> LiveTrial:
+        """Add a new pending trial, which starts from `origin`."""
+        trial.index = len(self._all)
         self._all[trial.trial_id] = trial
-        live = self._live[trial.trial_id] = LiveTrial(trial)
+        live = self._live[trial.trial_id] = LiveTrial(trial, origin)
         return live
 
     def requeue(self, live: LiveTrial) -> None:
@@ -48,18 +101,70 @@ class TrialTable:
         trial_id = live.trial.trial_id
         self._live[trial_id] = self._live.pop(trial_id)
 
-    def retire(self, live: LiveTrial) -> None:
-        """Forget what only a live trial needs."""
-        live.trial.compact()
-        del self._live[live.trial.trial_id]
+    def set_aside(self, live: LiveTrial) -> None:
+        """Leave an unfinished trial out until `bring_back`."""
+        trial_id = live.trial.trial_id
+        self._aside[trial_id] = self._live.pop(trial_id)
+
+    def bring_back(self) -> list[LiveTrial]:
+        """Put what was set aside to the end of the queue; returns it."""
+        back = list(self._aside.values())
+        self._live |= self._aside
+        self._aside.clear()
+        return back
 
     def live(self, trial_id: str) -> LiveTrial | None:
         """The live entry of a trial, None once it is finished."""
         return self._live.get(trial_id)
 
+    def current(self, trial_id: str, attempt: int) -> LiveTrial | None:
+        """The entry of a running attempt; None fences off a stale one."""
+        live = self._live.get(trial_id)
+        if live is None or live.trial.attempt != attempt or live.slot is None:
+            return None
+        return live
+
     def lives(self) -> list[LiveTrial]:
         """All live entries, in queue order."""
         return list(self._live.values())
+
+    def aside(self) -> list[LiveTrial]:
+        """What is set aside."""
+        return list(self._aside.values())
+
+    # -- finished trials --------------------------------------------------------------------------
+
+    def retire(self, live: LiveTrial) -> None:
+        """Forget what only a live trial needs."""
+        live.trial.compact()
+        del self._live[live.trial.trial_id]
+        self.changed(live.trial)
+
+    def revive(self, trial: Trial, origin: TrialCheckpoint | None = None) -> LiveTrial:
+        """Put a finished trial to the end of the queue."""
+        self._changes.pop(trial.trial_id, None)
+        live = self._live[trial.trial_id] = LiveTrial(trial, origin)
+        return live
+
+    def changed(self, trial: Trial) -> None:
+        """Note that something about a finished trial is another than before."""
+        self._changes.pop(trial.trial_id, None)
+        self._num_changes += 1
+        self._changes[trial.trial_id] = self._num_changes
+
+    @property
+    def mark(self) -> int:
+        """For `retired_since`: now."""
+        return self._num_changes
+
+    def retired_since(self, mark: int) -> Iterator[Trial]:
+        """Finished trials that have changed since then, the newest change first."""
+        for trial_id in reversed(self._changes):
+            if self._changes[trial_id] <= mark:
+                break
+            yield self._all[trial_id]
+
+    # -- all --------------------------------------------------------------------------------------
 
     def get(self, trial_id: str) -> Trial | None:
         """A trial by id."""
@@ -82,8 +187,37 @@ class TrialTable:
         return [entry.slot for entry in self._live.values() if entry.slot is not None]
 
     def running_trials(self) -> list[LiveTrial]:
-        """Entries with a running attempt."""
+        """Entries with a running attempt, or one that has ended but for its uploads."""
         return [entry for entry in self._live.values() if entry.trial.status == RUNNING]
+
+    def settling_trials(self) -> list[LiveTrial]:
+        """Entries whose newest attempt has ended but for its uploads."""
+        if not self.settling:
+            return []
+        return [entry for entry in self._live.values() if entry.ending is not None]
+
+    def load(
+        self,
+        trials: list[Trial],
+        live: list[LiveTrial],
+        aside: list[LiveTrial],
+    ) -> None:
+        """Replace everything.
+
+        Args:
+            trials: All trials, in order of creation.
+            live: The live ones among them, in queue order.
+            aside: What is set aside.
+        """
+        self._all = {trial.trial_id: trial for trial in trials}
+        self._live = {entry.trial.trial_id: entry for entry in live}
+        self._aside = {entry.trial.trial_id: entry for entry in aside}
+        self._changes = {}
+        for trial in trials:
+            if trial.trial_id not in self._live and trial.trial_id not in self._aside:
+                self.changed(trial)
+        self.running = len(self.slots())
+        self.settling = sum(entry.ending is not None for entry in live)
 
     def __len__(self) -> int:
         return len(self._all)

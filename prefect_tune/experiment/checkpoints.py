@@ -48,12 +48,14 @@ class TrialCheckpoint:
         progress: How far the trial was.
         metrics: The result that it belongs to, nested as reported.
         time: When it was complete, in seconds since the epoch.
+        problem: Why no attempt goes on from it, "" if nothing speaks against it.
     """
 
     path: str
     progress: Progress = NO_PROGRESS
     metrics: dict[str, Any] = field(default_factory=dict, compare=False)
     time: float = 0.0
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)

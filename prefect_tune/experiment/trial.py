@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import pickle
+import zlib
 from collections import deque
 from typing import Any
 
 from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.resources import Resources
 
 PENDING = "PENDING"
@@ -105,8 +108,8 @@ class Trial:
         relative_logdir: Name of its directory below the experiment directory.
         local_experiment_dir: Where the experiment directory lies for this process, "" if nowhere.
         location: ``hostname:pid`` of the running attempt.
-        checkpoint: Path of its newest checkpoint.
         custom_name: What a `trial_name_creator` returned.
+        index: How many trials of the experiment were created before it.
     """
 
     PENDING = PENDING
@@ -116,14 +119,15 @@ class Trial:
     ERROR = ERROR
 
     __slots__ = (
+        "_checkpoints",
         "_stats",
         "attempt",
-        "checkpoint",
         "config",
         "custom_name",
         "error",
         "evaluated_params",
         "experiment_tag",
+        "index",
         "last_result",
         "last_update_time",
         "local_experiment_dir",
@@ -169,7 +173,8 @@ class Trial:
         self.start_time: float | None = None
         self.last_update_time: float | None = None
         self.location = ""
-        self.checkpoint: str | None = None
+        self.index = 0
+        self._checkpoints: tuple[TrialCheckpoint, ...] | bytes = ()
         self._stats: dict[str, MetricStats] = {}
 
     def __str__(self) -> str:
@@ -187,6 +192,27 @@ class Trial:
 
     local_path = logdir
     path = logdir
+
+    @property
+    def checkpoints(self) -> tuple[TrialCheckpoint, ...]:
+        """Its checkpoints that exist, oldest first; see `TrialCheckpoint.problem` for bad ones."""
+        kept = self._checkpoints
+        if isinstance(kept, bytes):
+            unpacked: tuple[TrialCheckpoint, ...] = pickle.loads(zlib.decompress(kept))
+            return unpacked
+        return kept
+
+    @checkpoints.setter
+    def checkpoints(self, checkpoints: tuple[TrialCheckpoint, ...]) -> None:
+        self._checkpoints = checkpoints
+
+    @property
+    def checkpoint(self) -> str | None:
+        """Path of its newest good checkpoint, below the experiment directory; None without one."""
+        for checkpoint in reversed(self.checkpoints):
+            if not checkpoint.problem:
+                return checkpoint.path
+        return None
 
     @property
     def error_msg(self) -> str | None:
@@ -241,3 +267,11 @@ class Trial:
         """Give back memory that only a live trial needs."""
         for stats in self._stats.values():
             stats.recent = tuple(stats.recent)
+        if self._checkpoints and not isinstance(self._checkpoints, bytes):
+            # Hundreds of checkpoints with all their metrics would not do, but they are much alike.
+            self._checkpoints = zlib.compress(pickle.dumps(self._checkpoints))
+
+    def forget_results(self) -> None:
+        """Begin from scratch: what earlier attempts reported does not count any more."""
+        self.last_result = {}
+        self._stats = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.trial import Trial
 
 
@@ -36,6 +37,31 @@ class ControllerView(Protocol):
 
     def stop_trial(self, trial: Trial) -> None:
         """End a trial: a running one at its next report, a waiting one at once."""
+        ...
+
+    def restore_trial_from(
+        self,
+        trial: Trial,
+        source: Trial,
+        checkpoint: TrialCheckpoint | None = None,
+        config: dict[str, Any] | None = None,
+    ) -> bool:
+        """Have a trial go on from another trial's checkpoint (PBT calls it exploit).
+
+        A running trial is paused for it. It goes on from there at its next attempt, and at those
+        after it until it has saved a checkpoint of its own. Nobody deletes the checkpoint
+        meanwhile.
+
+        Args:
+            trial: The trial, unfinished.
+            source: The trial that the checkpoint belongs to.
+            checkpoint: One of `Trial.checkpoints`; None takes the newest one.
+            config: The trial's configuration from then on; None leaves it as it is.
+
+        Returns:
+            False if that cannot be: the source has no such checkpoint, or the trial is about to
+            stop.
+        """
         ...
 
     @property

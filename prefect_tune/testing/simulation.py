@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.decision import NEVER, RunUntil
 from prefect_tune.experiment.trial import PAUSED, PENDING, RUNNING, TERMINATED, Trial
 from prefect_tune.schedulers import FIFOScheduler, TrialScheduler
@@ -65,6 +66,16 @@ class SimulatedController:
 
     def stop_trial(self, trial: Trial) -> None:
         self.requests[trial.trial_id] = TrialScheduler.STOP
+
+    def restore_trial_from(
+        self,
+        trial: Trial,
+        source: Trial,
+        checkpoint: TrialCheckpoint | None = None,
+        config: dict[str, Any] | None = None,
+    ) -> bool:
+        """False: trials of a `Simulation` have no checkpoints."""
+        return False
 
     def add(self, trial: Trial) -> None:
         """A trial came up."""

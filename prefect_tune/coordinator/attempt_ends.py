@@ -1,0 +1,203 @@
+"""How attempts end, and what they leave behind: checkpoints, failures, another try."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from prefect_tune.coordinator.checkpoint_keeper import CheckpointKeeper
+from prefect_tune.coordinator.commands import Notice
+from prefect_tune.coordinator.core import Core
+from prefect_tune.coordinator.delays import delay_after
+from prefect_tune.coordinator.events import (
+    AttemptEnded,
+    CapacityChanged,
+    CheckpointFailed,
+    CheckpointSaved,
+    Fate,
+)
+from prefect_tune.coordinator.failure import (
+    Blame,
+    blame_for,
+    casts_doubt,
+    fate_of,
+    original_exception,
+)
+from prefect_tune.coordinator.lifecycle import Lifecycle
+from prefect_tune.coordinator.options import FailFast
+from prefect_tune.coordinator.shutdown import Shutdown
+from prefect_tune.coordinator.table import LiveTrial
+from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.checkpoints import Progress, TrialCheckpoint
+
+
+class AttemptEnds:
+    """Takes ends of attempts and their checkpoints in.
+
+    An attempt's slot is free as soon as it has ended. What becomes of its trial is decided when
+    none of its checkpoints is on its way to storage any more.
+
+    Args:
+        core: The state of the coordinator.
+        lifecycle: The transitions of trials.
+        keeper: Keeps checkpoints.
+        shutdown: Ends the experiment.
+    """
+
+    def __init__(
+        self, core: Core, lifecycle: Lifecycle, keeper: CheckpointKeeper, shutdown: Shutdown
+    ) -> None:
+        self._core = core
+        self._lifecycle = lifecycle
+        self._keeper = keeper
+        self._shutdown = shutdown
+
+    # -- checkpoints ------------------------------------------------------------------------------
+
+    def on_saved(self, event: CheckpointSaved) -> None:
+        """A checkpoint is complete in storage."""
+        live = self._newest(event.trial_id, event.attempt)
+        if live is None:
+            return
+        progress = Progress.of(event.metrics)
+        checkpoint = TrialCheckpoint(event.path, progress, event.metrics, event.time)
+        if not live.book.add(checkpoint):
+            return
+        live.setbacks = live.lost = 0
+        self._core.recorder.record(event)
+        self._core.notify(Notice.CHECKPOINT, live.trial, checkpoint)
+        self._keeper.update(live)
+        self._upload_settled(live)
+
+    def on_save_failed(self, event: CheckpointFailed) -> None:
+        """A checkpoint will never be complete in storage; its trial goes on."""
+        live = self._newest(event.trial_id, event.attempt)
+        if live is None:
+            return
+        self._core.recorder.record(event)
+        # Part of it may lie where it was to be.
+        live.book.unclean = True
+        self._core.warn(live.trial, f"{live.trial}: {event.path} is not saved: {event.reason}")
+        self._upload_settled(live)
+
+    def _newest(self, trial_id: str, attempt: int) -> LiveTrial | None:
+        """The entry of an attempt that runs, or has ended but for its uploads."""
+        live = self._core.table.live(trial_id)
+        if live is None or live.trial.attempt != attempt:
+            return None
+        return live if live.slot is not None or live.ending is not None else None
+
+    def _upload_settled(self, live: LiveTrial) -> None:
+        if live.ending is None:
+            return
+        live.uploads -= 1
+        # In a replay the record of the fate follows.
+        if live.uploads <= 0 and not self._core.replaying:
+            self._settle(live, live.ending)
+
+    # -- ends -------------------------------------------------------------------------------------
+
+    def on_ended(self, event: AttemptEnded) -> None:
+        """An attempt is over."""
+        live = self._newest(event.trial_id, event.attempt)
+        if live is None:
+            return
+        if event.fate is not None:
+            self._settle(live, event)
+        elif live.ending is None:
+            self._lifecycle.free(live)
+            if event.uploading > 0:
+                self._core.recorder.record(event)
+                live.ending = event
+                live.uploads = event.uploading
+                self._core.table.settling += 1
+            else:
+                self._settle(live, event)
+
+    def on_capacity(self, event: CapacityChanged) -> None:
+        """Uploads from a node that is gone will never be heard of again."""
+        nodes = {node.address for node in event.nodes}
+        for live in self._core.table.settling_trials():
+            if live.node not in nodes and live.ending is not None:
+                self._settle(live, live.ending)
+
+    def settle_all(self) -> None:
+        """Give up all uploads of ended attempts."""
+        for live in self._core.table.settling_trials():
+            if live.ending is not None:
+                self._settle(live, live.ending)
+
+    def _settle(self, live: LiveTrial, event: AttemptEnded) -> None:
+        """Decide what becomes of a trial."""
+        core = self._core
+        fate = event.fate or fate_of(live, event, core.options, bool(core.stopping))
+        core.recorder.record(replace(event, time=core.now, fate=fate, uploading=0))
+        self._lifecycle.free(live)
+        if live.ending is not None:
+            if live.uploads > 0:
+                live.book.unclean = True
+            live.ending = None
+            live.uploads = 0
+            core.table.settling -= 1
+        match fate:
+            case Fate.INTERRUPTED:
+                live.interrupted = True
+                live.book.unclean = True
+                self._lifecycle.wait(live)
+            case Fate.PAUSED:
+                self._lifecycle.pause(live)
+            case Fate.TERMINATED:
+                self._lifecycle.terminate(live)
+            case _:
+                self._on_failure(live, event, fate)
+
+    # -- failures ---------------------------------------------------------------------------------
+
+    def _on_failure(self, live: LiveTrial, event: AttemptEnded, fate: Fate) -> None:
+        trial = live.trial
+        trial.error = event.error or AttemptError("lost", "it ended without a word")
+        blame = blame_for(live, event)
+        live.setbacks += 1
+        if fate is not Fate.REQUEUED:
+            trial.num_failures += 1
+        if blame is Blame.NODE:
+            live.lost += 1
+            # Its process may live on behind a broken connection.
+            live.book.unclean = True
+        else:
+            self._doubt(live, event, blame)
+        if fate is Fate.FAILED:
+            self._give_up(live)
+            return
+        self._lifecycle.retry(live)
+        if not self._core.replaying:
+            lost = live.lost if blame is Blame.NODE else 0
+            delay = delay_after(live.setbacks, lost, self._core.options.retry_delay_s)
+            if blame is not Blame.CHECKPOINT and delay > 0:
+                self._core.delays.hold(trial.trial_id, self._core.now + delay)
+
+    def _doubt(self, live: LiveTrial, event: AttemptEnded, blame: Blame) -> None:
+        """See whether the checkpoint that an attempt went on from is any good."""
+        start, trial, book = live.start, live.trial, live.book
+        if start is None:
+            return
+        if blame is Blame.CHECKPOINT:
+            problem = str(event.error)
+            if not book.give_up(start, problem):
+                return
+        elif not casts_doubt(live, event) or not book.doubt(start):
+            return
+        else:
+            problem = f"it failed before its first report ({event.error})"
+        other = book.start()
+        place = "the beginning" if other is None else other.path
+        self._core.warn(
+            trial, f"{trial} could not go on from {start.path}: {problem}. {place} comes next."
+        )
+
+    def _give_up(self, live: LiveTrial) -> None:
+        self._lifecycle.give_up(live)
+        match self._core.options.fail_fast:
+            case FailFast.RAISE:
+                self._shutdown.abort(original_exception(live.trial))
+            case FailFast.STOP:
+                self._shutdown.stop(f"fail_fast: {live.trial} failed")

@@ -1,0 +1,192 @@
+"""The checkpoints of one trial: which are kept, and which one its next attempt goes on from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from prefect_tune.experiment.checkpoints import TrialCheckpoint
+from prefect_tune.experiment.trial import Trial
+
+#: `TrialCheckpoint.problem` of those from before a trial was started from scratch.
+SUPERSEDED = "the trial was started from scratch since"
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """Which checkpoints of a trial are kept, as in Ray Tune: the best, and the newest besides.
+
+    Attributes:
+        keep: How many; None keeps all.
+        attribute: The metric that ranks them, nested ones with ``/``; None ranks by age.
+        order: ``max`` or ``min``.
+    """
+
+    keep: int | None = None
+    attribute: str | None = None
+    order: str = "max"
+
+    def surplus(
+        self, checkpoints: Sequence[TrialCheckpoint], in_use: Container[str]
+    ) -> tuple[str, ...]:
+        """Paths of those that need not be kept.
+
+        Args:
+            checkpoints: All of a trial, oldest first.
+            in_use: Paths of those that something refers to.
+        """
+        if self.keep is None or len(checkpoints) <= self.keep:
+            return ()
+        newest = newest_usable(checkpoints)
+        # Worst first. The sort is stable: of two that are equally good, the newer one is kept.
+        ranked = sorted(checkpoints, key=self._rank)
+        return tuple(
+            checkpoint.path
+            for checkpoint in ranked[: len(ranked) - self.keep]
+            if checkpoint is not newest and checkpoint.path not in in_use
+        )
+
+    def _rank(self, checkpoint: TrialCheckpoint) -> tuple[bool, bool, float]:
+        """Comparable; more is better."""
+        usable = not checkpoint.problem
+        score = None if self.attribute is None else _lookup(checkpoint.metrics, self.attribute)
+        if not isinstance(score, (int, float)) or math.isnan(score):
+            return usable, False, 0.0
+        return usable, True, float(score) if self.order == "max" else -float(score)
+
+
+def _lookup(metrics: Mapping[str, Any], name: str) -> Any:
+    """A metric by its flat name, in a nested result."""
+    if name in metrics:
+        return metrics[name]
+    value: Any = metrics
+    for key in name.split("/"):
+        if not isinstance(value, Mapping) or key not in value:
+            return None
+        value = value[key]
+    return value
+
+
+def newest_usable(
+    checkpoints: Sequence[TrialCheckpoint], without: Container[str] = ()
+) -> TrialCheckpoint | None:
+    """The newest one that an attempt can go on from, None if there is none.
+
+    Args:
+        checkpoints: Oldest first.
+        without: Paths of those that are not to be tried.
+    """
+    for checkpoint in reversed(checkpoints):
+        if not checkpoint.problem and checkpoint.path not in without:
+            return checkpoint
+    return None
+
+
+class CheckpointBook:
+    """What an unfinished trial can go on from.
+
+    Its own checkpoints are in `Trial.checkpoints`; on top of them there may be one that a scheduler
+    took from another trial, and below them what the user gave to start from.
+
+    Args:
+        trial: The trial.
+        origin: What its first attempt starts from, None for afresh.
+
+    Attributes:
+        origin: The same.
+        adopted: Another trial's checkpoint that this one goes on from; gone as soon as it has saved
+            one of its own after that.
+        suspects: Own checkpoints, by path, whose attempt failed before its first report. They are
+            passed over, but nothing is proven.
+        furthest: The highest iteration of any own checkpoint so far.
+        unclean: True once an attempt was cut off from us: its process may still write checkpoints.
+    """
+
+    __slots__ = ("_current", "_trial", "adopted", "furthest", "origin", "suspects", "unclean")
+
+    def __init__(self, trial: Trial, origin: TrialCheckpoint | None) -> None:
+        self._trial = trial
+        self._current: set[str] = set()
+        self.origin = origin
+        self.adopted: TrialCheckpoint | None = None
+        self.suspects: set[str] = set()
+        self.furthest = max((c.progress.iteration for c in trial.checkpoints), default=0)
+        self.unclean = False
+
+    def start(self) -> TrialCheckpoint | None:
+        """What the next attempt goes on from; None for afresh."""
+        if self.adopted is not None:
+            return self.adopted
+        own = newest_usable(self._trial.checkpoints, without=self.suspects)
+        return self.origin if own is None else own
+
+    def suffix(self, attempt: int) -> str:
+        """What ends the names of an attempt's checkpoints, so that none is ever written twice."""
+        start = self.start()
+        begins = 0 if start is None else start.progress.iteration
+        return f"_{attempt}" if self.unclean or self.furthest > begins else ""
+
+    def launched(self) -> None:
+        """An attempt starts."""
+        self._current.clear()
+
+    def add(self, checkpoint: TrialCheckpoint) -> bool:
+        """Take in a checkpoint of the newest attempt; False if it is known already."""
+        own = self._trial.checkpoints
+        if any(known.path == checkpoint.path for known in own):
+            return False
+        place = len(own)
+        iteration = checkpoint.progress.iteration
+        # Uploads may overtake each other.
+        while (
+            place
+            and own[place - 1].path in self._current
+            and own[place - 1].progress.iteration > iteration
+        ):
+            place -= 1
+        self._trial.checkpoints = (*own[:place], checkpoint, *own[place:])
+        self._current.add(checkpoint.path)
+        self.furthest = max(self.furthest, iteration)
+        self.adopted = None
+        return True
+
+    def doubt(self, checkpoint: TrialCheckpoint) -> bool:
+        """Pass a checkpoint over from now on; False if there is nothing to put in its place."""
+        if checkpoint == self.origin:
+            # What the user asked for is never silently left out.
+            return False
+        if checkpoint == self.adopted:
+            self.adopted = None
+        else:
+            self.suspects.add(checkpoint.path)
+        return True
+
+    def give_up(self, checkpoint: TrialCheckpoint, problem: str) -> bool:
+        """Never go on from a checkpoint again; False if there is nothing to put in its place.
+
+        It is not deleted before its time: what is wrong may be the code that reads it.
+        """
+        if not self.doubt(checkpoint):
+            return False
+        self._trial.checkpoints = tuple(
+            replace(known, problem=problem) if known.path == checkpoint.path else known
+            for known in self._trial.checkpoints
+        )
+        return True
+
+    def begin_again(self) -> None:
+        """Start from scratch."""
+        self.adopted = None
+        self._trial.checkpoints = tuple(
+            replace(known, problem=SUPERSEDED) for known in self._trial.checkpoints
+        )
+
+    def rehabilitate(self) -> None:
+        """Try everything once more, e.g. with corrected code."""
+        self.suspects.clear()
+        self._trial.checkpoints = tuple(
+            replace(known, problem="") if known.problem != SUPERSEDED else known
+            for known in self._trial.checkpoints
+        )

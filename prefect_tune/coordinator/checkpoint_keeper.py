@@ -1,0 +1,106 @@
+"""Keeps the checkpoints that are wanted or in use, and has the others deleted."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from prefect_tune.coordinator.checkpoint_book import Retention
+from prefect_tune.coordinator.commands import DeleteCheckpoint
+from prefect_tune.coordinator.core import Core
+from prefect_tune.coordinator.events import CheckpointsDropped
+from prefect_tune.coordinator.table import LiveTrial
+from prefect_tune.experiment.trial import Trial
+
+#: How many of the newest deletions are repeated when an experiment is resumed.
+_REPEATED = 256
+
+
+class CheckpointKeeper:
+    """Applies the rules of retention over all trials.
+
+    Args:
+        core: The state of the coordinator.
+
+    Attributes:
+        dropped: ``(trial id, path)`` of what was dropped last: a crash may have come between the
+            record and the deletion.
+    """
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        options = core.options
+        self._retention = Retention(
+            options.checkpoint_keep,
+            options.checkpoint_score_attribute,
+            options.checkpoint_score_order,
+        )
+        self.dropped: deque[tuple[str, str]] = deque(maxlen=_REPEATED)
+
+    def update(self, live: LiveTrial) -> None:
+        """What a trial refers to may have changed: drop what is free now."""
+        if live.borrowed:
+            redirect = live.redirect
+            held = {None if c is None else c.path for c in (live.book.adopted, live.start)}
+            held.add(None if redirect is None else redirect.checkpoint.path)
+            for path in [path for path in live.borrowed if path not in held]:
+                self._give_back(live, path)
+        self.tidy(live.trial)
+
+    def retired(self, live: LiveTrial) -> None:
+        """A trial has come to its end."""
+        for path in list(live.borrowed):
+            self._give_back(live, path)
+        self.tidy(live.trial)
+
+    def _give_back(self, live: LiveTrial, path: str) -> None:
+        lender = self._core.table.get(live.borrowed.pop(path))
+        if lender is not None:
+            self.tidy(lender)
+
+    def tidy(self, trial: Trial) -> None:
+        """Drop what need not be kept of a trial's checkpoints."""
+        core = self._core
+        keep = core.options.checkpoint_keep
+        if keep is None or core.replaying or len(trial.checkpoints) <= keep:
+            return
+        paths = self._retention.surplus(trial.checkpoints, self._in_use(trial))
+        if paths:
+            event = CheckpointsDropped(core.now, trial.trial_id, paths)
+            core.recorder.record(event)
+            self.drop(event)
+            for path in paths:
+                core.emit(DeleteCheckpoint(trial.trial_id, path))
+
+    def _in_use(self, trial: Trial) -> set[str]:
+        """Paths of what any unfinished trial refers to."""
+        used: set[str] = set()
+        for live in (*self._core.table.lives(), *self._core.table.aside()):
+            used.update(live.borrowed)
+            if live.trial is trial:
+                for checkpoint in (live.book.start(), live.start):
+                    if checkpoint is not None:
+                        used.add(checkpoint.path)
+        return used
+
+    def drop(self, event: CheckpointsDropped) -> None:
+        """Forget checkpoints that are deleted."""
+        table = self._core.table
+        trial = table.get(event.trial_id)
+        if trial is None:
+            return
+        trial.checkpoints = tuple(c for c in trial.checkpoints if c.path not in event.paths)
+        self.dropped.extend((event.trial_id, path) for path in event.paths)
+        if trial.is_finished():
+            trial.compact()
+            table.changed(trial)
+
+    def clean_up(self) -> None:
+        """After a crash: repeat the last deletions, and tidy where it came before a record."""
+        core = self._core
+        for trial_id, path in self.dropped:
+            core.emit(DeleteCheckpoint(trial_id, path))
+        trials = [live.trial for live in (*core.table.lives(), *core.table.aside())]
+        for _, trial in zip(range(_REPEATED), core.table.retired_since(0), strict=False):
+            trials.append(trial)
+        for trial in trials:
+            self.tidy(trial)

@@ -1,0 +1,87 @@
+"""What all parts of a coordinator share: the state, and the way out."""
+
+from __future__ import annotations
+
+from prefect_tune.coordinator.commands import Command, Notice, Notify, Record, Warn
+from prefect_tune.coordinator.delays import Delays
+from prefect_tune.coordinator.options import CoordinatorOptions
+from prefect_tune.coordinator.placement import Placer
+from prefect_tune.coordinator.recorder import Recorder
+from prefect_tune.coordinator.search_turns import SearchTurns
+from prefect_tune.coordinator.table import TrialTable
+from prefect_tune.experiment.checkpoints import TrialCheckpoint
+from prefect_tune.experiment.trial import Trial
+from prefect_tune.experiment.view import ControllerView
+from prefect_tune.schedulers import TrialScheduler
+from prefect_tune.stopper import Stopper
+
+
+class Core:
+    """The state of a coordinator.
+
+    Args:
+        view: What the hooks of the scheduler get.
+        scheduler: The scheduler.
+        stopper: The stopper.
+        options: How metrics and failures are treated.
+
+    Attributes:
+        table: All trials.
+        placer: The nodes and what is free there.
+        delays: Trials that are not to be launched yet.
+        turns: When it is the search's turn.
+        recorder: Writes the journal.
+        now: Time of the event that is being handled.
+        choose: Whether something may be launched that could not before.
+        stopping: Why the experiment is coming to its end, "" if it is not.
+        interrupted: Whether it is because the sweep was interrupted.
+        finished: Whether it has.
+        replaying: Whether recorded events are being replayed.
+    """
+
+    def __init__(
+        self,
+        view: ControllerView,
+        scheduler: TrialScheduler,
+        stopper: Stopper,
+        options: CoordinatorOptions,
+    ) -> None:
+        self.view = view
+        self.scheduler = scheduler
+        self.stopper = stopper
+        self.options = options
+        self.table = TrialTable()
+        self.placer = Placer()
+        self.delays = Delays()
+        self.turns = SearchTurns(options.lookahead)
+        self._out: list[Command] = []
+        self.recorder = Recorder(self._record)
+        self.now = 0.0
+        self.choose = False
+        self.stopping = ""
+        self.interrupted = False
+        self.finished = False
+        self.replaying = False
+
+    def emit(self, command: Command) -> None:
+        """Have something done, behind all that was emitted before."""
+        self._out.append(command)
+
+    def take(self) -> list[Command]:
+        """What is to be done, in order; forgets it."""
+        commands, self._out = self._out, []
+        return commands
+
+    def notify(
+        self, notice: Notice, trial: Trial, checkpoint: TrialCheckpoint | None = None
+    ) -> None:
+        """Tell the observers."""
+        self._out.append(Notify(notice, trial.trial_id, checkpoint=checkpoint))
+
+    def warn(self, trial: Trial, message: str) -> None:
+        """Tell people; what is replayed was told before."""
+        if not self.replaying:
+            self._out.append(Warn(trial.trial_id, message))
+
+    def _record(self, record: Record) -> None:
+        self._out.append(record)

@@ -1,0 +1,162 @@
+"""What happens to one trial: it is launched, told what to do, and ends or waits again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect_tune.coordinator.checkpoint_keeper import CheckpointKeeper
+from prefect_tune.coordinator.commands import Decide, Notice, TellSearch
+from prefect_tune.coordinator.conversion import launch_of
+from prefect_tune.coordinator.core import Core
+from prefect_tune.coordinator.events import AttemptLaunched, TrialRedirected
+from prefect_tune.coordinator.flatten import flatten
+from prefect_tune.coordinator.placement import Slot
+from prefect_tune.coordinator.table import LiveTrial
+from prefect_tune.experiment.decision import NEVER, Action, RunUntil
+from prefect_tune.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED, Trial
+
+
+class Lifecycle:
+    """The transitions of trials.
+
+    Args:
+        core: The state of the coordinator.
+        keeper: Keeps their checkpoints.
+    """
+
+    def __init__(self, core: Core, keeper: CheckpointKeeper) -> None:
+        self._core = core
+        self._keeper = keeper
+
+    # -- running ----------------------------------------------------------------------------------
+
+    def launch(self, live: LiveTrial, slot: Slot) -> None:
+        """Start the next attempt of a waiting trial in its slot."""
+        core, trial = self._core, live.trial
+        resumed = trial.attempt > 0
+        trial.attempt += 1
+        trial.status = RUNNING
+        trial.error = None
+        if trial.start_time is None:
+            trial.start_time = core.now
+        live.slot = slot
+        live.node = slot.node
+        live.start = live.book.start()
+        live.last_seq = 0
+        live.stop_reason = ""
+        suffix = live.book.suffix(trial.attempt)
+        live.book.launched()
+        core.table.running += 1
+        core.recorder.record(AttemptLaunched(core.now, trial.trial_id, trial.attempt))
+        core.notify(Notice.TRIAL_RESTORE if resumed else Notice.TRIAL_START, trial)
+        core.emit(launch_of(trial, slot, self._run_until(trial), live.start, suffix))
+
+    def _run_until(self, trial: Trial) -> RunUntil:
+        core = self._core
+        return core.scheduler.run_until(trial) | core.stopper.run_until(trial.trial_id)
+
+    def decide(self, live: LiveTrial, seq: int, action: Action) -> None:
+        """Tell the running attempt of a trial what to do; `seq` as in `Decide`."""
+        trial, slot = live.trial, live.slot
+        if slot is None:
+            return
+        until = self._run_until(trial) if action is Action.CONTINUE else NEVER
+        self._core.emit(Decide(trial.trial_id, trial.attempt, slot.node, seq, action, until))
+
+    def free(self, live: LiveTrial) -> None:
+        """Give back what a running attempt held."""
+        if live.slot is not None:
+            core = self._core
+            core.placer.release(live.slot)
+            live.slot = None
+            live.trial.location = ""
+            core.table.running -= 1
+            core.choose = True
+
+    # -- waiting ----------------------------------------------------------------------------------
+
+    def pause(self, live: LiveTrial) -> None:
+        """An attempt has ended so that its trial goes on later."""
+        live.trial.status = PAUSED
+        self._turn(live)
+
+    def wait(self, live: LiveTrial) -> None:
+        """An attempt has ended before its time; its trial keeps its place in the queue."""
+        live.trial.status = PENDING
+        self._turn(live)
+
+    def retry(self, live: LiveTrial) -> None:
+        """An attempt has failed; its trial is tried again behind the others."""
+        core = self._core
+        core.scheduler.on_trial_error(core.view, live.trial)
+        self.wait(live)
+        core.table.requeue(live)
+        core.scheduler.on_trial_add(core.view, live.trial)
+
+    def redirect(self, live: LiveTrial, event: TrialRedirected) -> None:
+        """Have a trial go on from another trial's checkpoint, once its attempt has ended."""
+        live.redirect = event
+        live.borrowed[event.checkpoint.path] = event.source_id
+        if live.trial.status != RUNNING:
+            self._turn(live)
+        else:
+            self._keeper.update(live)
+
+    def _turn(self, live: LiveTrial) -> None:
+        """No attempt runs: what it went on from is free, and a redirection takes effect."""
+        live.start = None
+        event = live.redirect
+        if event is not None:
+            live.redirect = None
+            live.book.adopted = event.checkpoint
+            if event.config is not None:
+                live.trial.config = event.config
+        self._keeper.update(live)
+
+    # -- ends -------------------------------------------------------------------------------------
+
+    def complete(self, live: LiveTrial, flat: dict[str, Any]) -> None:
+        """Tell scheduler and search, once, that a trial has its final result."""
+        if live.completed:
+            return
+        live.completed = True
+        core = self._core
+        core.scheduler.on_trial_complete(core.view, live.trial, flat)
+        self._tell_complete(live.trial, flat or None)
+
+    def _tell_complete(
+        self, trial: Trial, flat: dict[str, Any] | None, error: bool = False
+    ) -> None:
+        self._core.emit(TellSearch(trial.trial_id, flat, complete=True, error=error))
+        self._core.turns.retry()
+
+    def terminate(self, live: LiveTrial) -> None:
+        """A trial has come to its end."""
+        trial = live.trial
+        # Everyone sees the final result once more as done, but it is not logged twice.
+        trial.last_result = {**trial.last_result, "done": True}
+        self.complete(live, flatten(trial.last_result))
+        self._retire(live, TERMINATED, Notice.TRIAL_COMPLETE)
+
+    def give_up(self, live: LiveTrial) -> None:
+        """A trial has failed for good."""
+        core = self._core
+        core.scheduler.on_trial_error(core.view, live.trial)
+        self._tell_complete(live.trial, None, error=True)
+        self._retire(live, ERROR, Notice.TRIAL_ERROR)
+
+    def drop(self, live: LiveTrial) -> None:
+        """End a trial that waits for a slot."""
+        core = self._core
+        core.scheduler.on_trial_remove(core.view, live.trial)
+        self._tell_complete(live.trial, None)
+        self._retire(live, TERMINATED, Notice.TRIAL_COMPLETE)
+
+    def _retire(self, live: LiveTrial, status: str, notice: Notice) -> None:
+        core = self._core
+        live.trial.status = status
+        core.notify(notice, live.trial)
+        core.delays.forget(live.trial.trial_id)
+        live.start = None
+        self._keeper.retired(live)
+        core.table.retire(live)

@@ -1,0 +1,127 @@
+"""What happens to a reported result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect_tune.coordinator.commands import Notice, Notify, TellSearch
+from prefect_tune.coordinator.core import Core
+from prefect_tune.coordinator.events import ResultReported
+from prefect_tune.coordinator.flatten import flatten
+from prefect_tune.coordinator.judge import Judge
+from prefect_tune.coordinator.lifecycle import Lifecycle
+from prefect_tune.coordinator.shutdown import Shutdown
+from prefect_tune.coordinator.table import LiveTrial
+from prefect_tune.error import TuneError
+from prefect_tune.experiment.decision import Action
+from prefect_tune.experiment.trial import RUNNING
+
+_BY_REQUEST = "stopped by request"
+
+
+class Results:
+    """Takes results in, and what a scheduler asks for meanwhile.
+
+    Args:
+        core: The state of the coordinator.
+        lifecycle: The transitions of trials.
+        shutdown: Ends trials and the experiment.
+    """
+
+    def __init__(self, core: Core, lifecycle: Lifecycle, shutdown: Shutdown) -> None:
+        self._core = core
+        self._lifecycle = lifecycle
+        self._shutdown = shutdown
+        self._judge = Judge(core.options.metrics, core.stopper, core.scheduler)
+        # The trial that is being judged, and what was asked for it meanwhile.
+        self._judged: LiveTrial | None = None
+        self._asked = Action.CONTINUE
+
+    def on_reported(self, event: ResultReported) -> None:
+        """One or more results of an attempt."""
+        live = self._core.table.current(event.trial_id, event.attempt)
+        if live is None:
+            return
+        last = len(event.results) - 1
+        taken: list[int] = []
+        for index, result in enumerate(event.results):
+            seq = event.first_seq + index
+            if seq <= live.last_seq:
+                continue
+            if live.stop_reason and not self._core.replaying:
+                break
+            live.last_seq = seq
+            line = event.lines[index] if event.lines else None
+            awaiting = event.awaiting and index == last
+            if not self._on_result(live, result, line, awaiting, event.stop and index == last):
+                break
+            taken.append(index)
+        if taken:
+            self._core.recorder.results(event, taken[0], taken[-1] + 1, live.completed)
+
+    def _on_result(
+        self,
+        live: LiveTrial,
+        result: dict[str, Any],
+        line: bytes | None,
+        awaiting: bool,
+        stopped: bool,
+    ) -> bool:
+        """Take one result in; False if it cannot be accepted, which ends the experiment."""
+        core, trial = self._core, live.trial
+        flat = flatten(result)
+        try:
+            action, reason = self._ask(live, result, flat)
+        except TuneError as error:
+            if not core.replaying:
+                self._shutdown.abort(error)
+                return False
+            action, reason = Action.CONTINUE, ""
+        if core.replaying:
+            action = Action.STOP if stopped else Action.CONTINUE
+        if action is Action.STOP:
+            # Copies: the journal gets what was reported.
+            result, flat = {**result, "done": True}, {**flat, "done": True}
+            line = None
+            live.stop_reason = reason or "it was stopped"
+        elif core.options.search_wants_results:
+            core.emit(TellSearch(trial.trial_id, flat, complete=False))
+        core.emit(Notify(Notice.TRIAL_RESULT, trial.trial_id, result, line))
+        trial.update_last_result(result, flat, core.now)
+        if action is Action.STOP:
+            self._lifecycle.complete(live, flat)
+        if awaiting or action is not Action.CONTINUE:
+            self._lifecycle.decide(live, live.last_seq if awaiting else 0, action)
+        self._shutdown.see_whether_to_stop()
+        return True
+
+    def _ask(
+        self, live: LiveTrial, result: dict[str, Any], flat: dict[str, Any]
+    ) -> tuple[Action, str]:
+        """What is to become of the trial, and why; the strictest of what was said counts."""
+        self._judged, self._asked = live, Action.CONTINUE
+        try:
+            action, reason = self._judge(self._core.view, live.trial, result, flat)
+        finally:
+            self._judged = None
+        asked = self._asked
+        if asked is Action.STOP and action is not Action.STOP:
+            return asked, _BY_REQUEST
+        return (asked, "") if action is Action.CONTINUE else (action, reason)
+
+    # -- what a scheduler asks for ----------------------------------------------------------------
+
+    def pause(self, live: LiveTrial) -> None:
+        """A running trial is to give its slot back: at once if it is being judged."""
+        if live is self._judged:
+            if self._asked is Action.CONTINUE:
+                self._asked = Action.PAUSE
+        elif live.trial.status == RUNNING and not live.stop_reason:
+            self._lifecycle.decide(live, 0, Action.PAUSE)
+
+    def stop(self, live: LiveTrial) -> None:
+        """A trial is to end: at once if it is being judged or waits."""
+        if live is self._judged:
+            self._asked = Action.STOP
+        else:
+            self._shutdown.stop_trial(live, _BY_REQUEST)

@@ -1,0 +1,91 @@
+"""How an interrupted experiment goes on."""
+
+from __future__ import annotations
+
+from prefect_tune.coordinator.attempt_ends import AttemptEnds
+from prefect_tune.coordinator.checkpoint_keeper import CheckpointKeeper
+from prefect_tune.coordinator.core import Core
+from prefect_tune.coordinator.events import Errored, Resumed
+from prefect_tune.coordinator.lifecycle import Lifecycle
+from prefect_tune.coordinator.search_turns import SearchTurns
+from prefect_tune.coordinator.table import LiveTrial
+from prefect_tune.experiment.trial import ERROR, PENDING, Trial
+
+
+class Resumption:
+    """Puts the trials of an experiment back into the queue.
+
+    Args:
+        core: The state of the coordinator.
+        lifecycle: The transitions of trials.
+        keeper: Keeps checkpoints.
+        ends: Decides about attempts that had ended but for their uploads.
+    """
+
+    def __init__(
+        self, core: Core, lifecycle: Lifecycle, keeper: CheckpointKeeper, ends: AttemptEnds
+    ) -> None:
+        self._core = core
+        self._lifecycle = lifecycle
+        self._keeper = keeper
+        self._ends = ends
+
+    def on_resumed(self, event: Resumed) -> None:
+        """Queue what was running once more; what was told to stop has ended."""
+        core = self._core
+        if not core.replaying:
+            # Before the record: in a replay the fates that are decided here come first as well.
+            self._ends.settle_all()
+        core.recorder.record(event)
+        # An experiment may be extended: the search is asked again even if it had come to its end.
+        core.turns = SearchTurns(core.options.lookahead)
+        core.stopper.on_resume(event.time)
+        core.delays.clear()
+        for live in core.table.lives():
+            if live.slot is not None or live.interrupted:
+                self._go_on(live)
+        for live in core.table.bring_back():
+            core.scheduler.on_trial_add(core.view, live.trial)
+        if event.only_errored:
+            self._set_unfinished_aside()
+        if event.errored is not Errored.KEEP:
+            for trial in core.table.trials():
+                if trial.status == ERROR:
+                    self._reset(trial, event.errored)
+        if not core.replaying:
+            self._keeper.clean_up()
+        core.choose = True
+
+    def _go_on(self, live: LiveTrial) -> None:
+        """An attempt ran when the experiment was interrupted."""
+        self._lifecycle.free(live)
+        live.interrupted = False
+        live.book.unclean = True
+        if live.stop_reason:
+            self._lifecycle.terminate(live)
+        else:
+            self._lifecycle.wait(live)
+            self._core.scheduler.on_trial_add(self._core.view, live.trial)
+
+    def _set_unfinished_aside(self) -> None:
+        core = self._core
+        core.turns.pass_by(finished=True)
+        for live in core.table.lives():
+            core.scheduler.on_trial_remove(core.view, live.trial)
+            core.table.set_aside(live)
+
+    def _reset(self, trial: Trial, errored: Errored) -> None:
+        """Run a trial that has failed for good once more."""
+        core = self._core
+        trial.status = PENDING
+        trial.error = None
+        trial.num_failures = 0
+        trial.checkpoints = trial.checkpoints
+        live = core.table.revive(trial, core.options.restore_from)
+        live.book.unclean = True
+        if errored is Errored.RESTART:
+            trial.forget_results()
+            live.book.begin_again()
+        else:
+            live.book.rehabilitate()
+        core.scheduler.on_trial_add(core.view, trial)

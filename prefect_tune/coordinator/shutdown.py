@@ -1,0 +1,68 @@
+"""How an experiment is ended before all its trials have come to their ends."""
+
+from __future__ import annotations
+
+from prefect_tune.coordinator.commands import Abort, Kill
+from prefect_tune.coordinator.core import Core
+from prefect_tune.coordinator.events import Outcome
+from prefect_tune.coordinator.lifecycle import Lifecycle
+from prefect_tune.coordinator.table import LiveTrial
+from prefect_tune.experiment.decision import Action
+from prefect_tune.experiment.trial import RUNNING
+
+
+class Shutdown:
+    """Ends experiments and single trials. Nothing of this happens in a replay of its own accord.
+
+    Args:
+        core: The state of the coordinator.
+        lifecycle: The transitions of trials.
+    """
+
+    def __init__(self, core: Core, lifecycle: Lifecycle) -> None:
+        self._core = core
+        self._lifecycle = lifecycle
+
+    def stop_trial(self, live: LiveTrial, reason: str) -> None:
+        """End a trial: a running one at its next report, a waiting one at once."""
+        if live.trial.status != RUNNING:
+            self._lifecycle.drop(live)
+        elif not live.stop_reason:
+            live.stop_reason = reason
+            self._lifecycle.decide(live, 0, Action.STOP)
+
+    def stop(self, reason: str) -> None:
+        """Stop running trials at their next report and start no new ones."""
+        core = self._core
+        if core.stopping or core.replaying:
+            return
+        core.stopping = reason
+        for live in core.table.lives():
+            self.stop_trial(live, reason)
+
+    def interrupt(self, reason: str) -> None:
+        """End all attempts soon; their trials stay unfinished, for a later resume."""
+        core = self._core
+        if core.replaying:
+            return
+        core.stopping = reason
+        core.interrupted = True
+        for live in core.table.running_trials():
+            if live.slot is not None:
+                live.interrupted = not live.completed
+                trial = live.trial
+                core.emit(Kill(trial.trial_id, trial.attempt, live.slot.node, reason))
+            elif live.ending is not None and live.ending.outcome in (Outcome.FAILED, Outcome.LOST):
+                live.interrupted = True
+
+    def abort(self, error: Exception) -> None:
+        """The experiment cannot go on."""
+        if not self._core.replaying:
+            self.interrupt(str(error))
+            self._core.emit(Abort(error))
+
+    def see_whether_to_stop(self) -> None:
+        """Ask the stopper whether the experiment is over."""
+        core = self._core
+        if not core.stopping and not core.replaying and core.stopper.stop_all():
+            self.stop("the stopper ended the experiment")

@@ -1,0 +1,35 @@
+"""Why an experiment does not go on, for people."""
+
+from __future__ import annotations
+
+from prefect_tune.coordinator.core import Core
+
+
+def explain(core: Core) -> str:
+    """Why no attempt runs; "" if one runs, or nothing waits.
+
+    Uploads that have to settle are named, and trials that are tried again later, before those that
+    wait for resources.
+    """
+    if core.table.running:
+        return ""
+    settling = core.table.settling_trials()
+    if settling:
+        left = sum(live.uploads for live in settling)
+        first = settling[0]
+        return (
+            f"{left} checkpoints of {len(settling)} trials are on their way to storage, "
+            f"{first.uploads} of {first.trial} from {first.node}"
+        )
+    waiting = [] if core.stopping else core.table.waiting()
+    ready = [trial for trial in waiting if not core.delays.holds(trial.trial_id)]
+    if not ready and waiting:
+        trial = waiting[0]
+        left_s = max(0.0, (core.delays.until(trial.trial_id) or core.now) - core.now)
+        return f"{trial} is tried again in {left_s:.0f} s ({trial.error})"
+    if not ready:
+        return ""
+    trial, placer = ready[0], core.placer
+    if not placer.could_ever_fit(trial.resources):
+        return f"{trial} needs {trial.resources}, which no node has: {placer.describe()}"
+    return f"{trial} waits for {trial.resources}: {placer.describe()}"

@@ -92,7 +92,6 @@ class CheckpointKeeper:
         self.dropped.extend((event.trial_id, path) for path in event.paths)
         if trial.is_finished():
             trial.compact()
-            table.changed(trial)
 
     def clean_up(self) -> None:
         """After a crash: repeat the last deletions, and tidy where it came before a record."""
@@ -100,7 +99,9 @@ class CheckpointKeeper:
         for trial_id, path in self.dropped:
             core.emit(DeleteCheckpoint(trial_id, path))
         trials = [live.trial for live in (*core.table.lives(), *core.table.aside())]
-        for _, trial in zip(range(_REPEATED), core.table.retired_since(0), strict=False):
-            trials.append(trial)
+        for trial_id in core.table.retired:
+            trial = core.table.get(trial_id)
+            if trial is not None:
+                trials.append(trial)
         for trial in trials:
             self.tidy(trial)

@@ -41,6 +41,7 @@ from prefect_tune.coordinator.placement import Placer, Slot
 from prefect_tune.coordinator.results import Results
 from prefect_tune.coordinator.resumption import Resumption
 from prefect_tune.coordinator.shutdown import Shutdown
+from prefect_tune.coordinator.state import CoordinatorState, portable
 from prefect_tune.coordinator.table import TrialTable
 from prefect_tune.coordinator.waiting import explain
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
@@ -112,6 +113,31 @@ class Coordinator:
         results are decided as they were then.
         """
         self._core.replaying = self._core.recorder.muted = on
+
+    def get_state(self) -> CoordinatorState:
+        """Everything but the states of scheduler and stopper; see `CoordinatorState`.
+
+        As long as `is_replayable`, `set_state` with it and a replay of the records that follow come
+        to what a replay of all records comes to.
+        """
+        table = self._core.table
+        return CoordinatorState(
+            table.trials(),
+            [portable(live) for live in table.lives()],
+            [portable(live) for live in table.aside()],
+            list(table.retired),
+            list(self._keeper.dropped),
+        )
+
+    def set_state(self, state: CoordinatorState) -> None:
+        """Take over a state of `get_state`; for a coordinator that has handled nothing yet."""
+        self._core.table.load(state.trials, state.live, state.aside, state.retired)
+        self._keeper.dropped.extend(state.dropped)
+
+    @property
+    def is_replayable(self) -> bool:
+        """False once the state holds what the records do not: how a stop ends what waits."""
+        return not self._core.stopping
 
     @property
     def finished(self) -> bool:

@@ -74,10 +74,13 @@ class Placer:
 
     def __init__(self) -> None:
         self._nodes: dict[str, _NodeState] = {}
+        # Schedulers ask for one waiting trial after the other, which mostly want the same.
+        self._too_large: Resources | None = None
 
     def update(self, nodes: Iterable[Node], slots: Iterable[Slot]) -> None:
         """Replace the set of nodes; `slots` are the reservations that live on."""
         self._nodes = {node.address: _NodeState(node) for node in nodes}
+        self._too_large = None
         for slot in slots:
             state = self._nodes.get(slot.node)
             if state is None:
@@ -96,7 +99,12 @@ class Placer:
 
     def fits(self, request: Resources) -> bool:
         """True if some node has room for the request now."""
-        return any(state.fits(request) for state in self._nodes.values())
+        if request is self._too_large:
+            return False
+        if any(state.fits(request) for state in self._nodes.values()):
+            return True
+        self._too_large = request
+        return False
 
     def reserve(self, request: Resources, avoid: str = "") -> Slot | None:
         """Take a slot, or None if no node has room now.
@@ -123,6 +131,7 @@ class Placer:
 
     def release(self, slot: Slot) -> None:
         """Give a slot back; does nothing if its node is gone."""
+        self._too_large = None
         state = self._nodes.get(slot.node)
         if state is not None:
             state.give_back(slot)

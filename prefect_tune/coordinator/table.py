@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable
 
 from prefect_tune.coordinator.checkpoint_book import CheckpointBook
 from prefect_tune.coordinator.events import AttemptEnded, TrialRedirected
 from prefect_tune.coordinator.placement import Slot
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.trial import PAUSED, PENDING, RUNNING, Trial
+
+_REMEMBERED = 256
 
 
 class LiveTrial:
@@ -75,15 +78,14 @@ class TrialTable:
     Attributes:
         running: How many attempts hold a slot.
         settling: How many attempts have ended but for their uploads.
+        retired: Ids of the trials that have finished last.
     """
 
     def __init__(self) -> None:
         self._all: dict[str, Trial] = {}
         self._live: dict[str, LiveTrial] = {}
         self._aside: dict[str, LiveTrial] = {}
-        # Retired trials in the order in which they changed last, with the number of the change.
-        self._changes: dict[str, int] = {}
-        self._num_changes = 0
+        self.retired: deque[str] = deque(maxlen=_REMEMBERED)
         self.running = 0
         self.settling = 0
 
@@ -91,7 +93,6 @@ class TrialTable:
 
     def add(self, trial: Trial, origin: TrialCheckpoint | None = None) -> LiveTrial:
         """Add a new pending trial, which starts from `origin`."""
-        trial.index = len(self._all)
         self._all[trial.trial_id] = trial
         live = self._live[trial.trial_id] = LiveTrial(trial, origin)
         return live
@@ -138,31 +139,12 @@ class TrialTable:
         """Forget what only a live trial needs."""
         live.trial.compact()
         del self._live[live.trial.trial_id]
-        self.changed(live.trial)
+        self.retired.append(live.trial.trial_id)
 
     def revive(self, trial: Trial, origin: TrialCheckpoint | None = None) -> LiveTrial:
         """Put a finished trial to the end of the queue."""
-        self._changes.pop(trial.trial_id, None)
         live = self._live[trial.trial_id] = LiveTrial(trial, origin)
         return live
-
-    def changed(self, trial: Trial) -> None:
-        """Note that something about a finished trial is another than before."""
-        self._changes.pop(trial.trial_id, None)
-        self._num_changes += 1
-        self._changes[trial.trial_id] = self._num_changes
-
-    @property
-    def mark(self) -> int:
-        """For `retired_since`: now."""
-        return self._num_changes
-
-    def retired_since(self, mark: int) -> Iterator[Trial]:
-        """Finished trials that have changed since then, the newest change first."""
-        for trial_id in reversed(self._changes):
-            if self._changes[trial_id] <= mark:
-                break
-            yield self._all[trial_id]
 
     # -- all --------------------------------------------------------------------------------------
 
@@ -198,9 +180,10 @@ class TrialTable:
 
     def load(
         self,
-        trials: list[Trial],
-        live: list[LiveTrial],
-        aside: list[LiveTrial],
+        trials: Iterable[Trial],
+        live: Iterable[LiveTrial],
+        aside: Iterable[LiveTrial],
+        retired: Iterable[str],
     ) -> None:
         """Replace everything.
 
@@ -208,16 +191,15 @@ class TrialTable:
             trials: All trials, in order of creation.
             live: The live ones among them, in queue order.
             aside: What is set aside.
+            retired: Ids of those that have finished last.
         """
         self._all = {trial.trial_id: trial for trial in trials}
         self._live = {entry.trial.trial_id: entry for entry in live}
         self._aside = {entry.trial.trial_id: entry for entry in aside}
-        self._changes = {}
-        for trial in trials:
-            if trial.trial_id not in self._live and trial.trial_id not in self._aside:
-                self.changed(trial)
+        self.retired.clear()
+        self.retired.extend(retired)
         self.running = len(self.slots())
-        self.settling = sum(entry.ending is not None for entry in live)
+        self.settling = sum(entry.ending is not None for entry in self._live.values())
 
     def __len__(self) -> int:
         return len(self._all)

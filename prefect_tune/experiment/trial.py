@@ -109,7 +109,6 @@ class Trial:
         local_experiment_dir: Where the experiment directory lies for this process, "" if nowhere.
         location: ``hostname:pid`` of the running attempt.
         custom_name: What a `trial_name_creator` returned.
-        index: How many trials of the experiment were created before it.
     """
 
     PENDING = PENDING
@@ -127,7 +126,6 @@ class Trial:
         "error",
         "evaluated_params",
         "experiment_tag",
-        "index",
         "last_result",
         "last_update_time",
         "local_experiment_dir",
@@ -173,7 +171,6 @@ class Trial:
         self.start_time: float | None = None
         self.last_update_time: float | None = None
         self.location = ""
-        self.index = 0
         self._checkpoints: tuple[TrialCheckpoint, ...] | bytes = ()
         self._stats: dict[str, MetricStats] = {}
 

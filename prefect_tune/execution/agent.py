@@ -14,6 +14,7 @@ from prefect_tune.error import TuneError
 from prefect_tune.execution import prestart
 from prefect_tune.execution.base import ExperimentEnv
 from prefect_tune.execution.devices import DeviceLedger
+from prefect_tune.execution.file_service import FILE_OPERATIONS, FileService, NodeFiles
 from prefect_tune.execution.gpus import slots, visible_gpus
 from prefect_tune.execution.node_directory import NodeDirectory
 from prefect_tune.execution.node_experiment import NodeExperiment
@@ -60,12 +61,13 @@ class TrialAgent(WorkerPlugin):  # type: ignore[misc]
                 COLLECT: self.collect,
                 CONTROL: self.control,
                 CLOSE: self.close,
+                **FileService(self._files).handlers(),
             }
         )
 
     async def teardown(self, worker: Worker) -> None:
         """End everything; called by Dask when the worker closes."""
-        for name in (OPEN, COLLECT, CONTROL, CLOSE):
+        for name in (OPEN, COLLECT, CONTROL, CLOSE, *FILE_OPERATIONS):
             worker.handlers.pop(name, None)
         for experiment in self._experiments.values():
             experiment.close(patience=0)
@@ -87,10 +89,9 @@ class TrialAgent(WorkerPlugin):  # type: ignore[misc]
         problem = mismatch(versions(), driver)
         if problem:
             return {"error": problem}
-        described = {"devices": self._devices.devices, "hostname": socket.gethostname()}
         loaded: ExperimentEnv = pickle.loads(env)
         if loaded.experiment_id in self._experiments:
-            return described
+            return self._describe(self._experiments[loaded.experiment_id])
         try:
             directory = NodeDirectory(loaded)
         except OSError as error:
@@ -102,7 +103,7 @@ class TrialAgent(WorkerPlugin):  # type: ignore[misc]
             experiment.close()
             return {"error": str(error)}
         self._experiments[loaded.experiment_id] = experiment
-        return described
+        return self._describe(experiment)
 
     async def collect(
         self, experiment_id: str, acknowledged: int, patience: float
@@ -137,6 +138,17 @@ class TrialAgent(WorkerPlugin):  # type: ignore[misc]
         if experiment is None:
             raise ExperimentNotOpen(request.experiment_id)
         await experiment.run(request, config)
+
+    def _describe(self, experiment: NodeExperiment) -> dict[str, Any]:
+        return {
+            "devices": self._devices.devices,
+            "hostname": socket.gethostname(),
+            "shared": experiment.files is None,
+        }
+
+    def _files(self, experiment_id: str) -> NodeFiles | None:
+        experiment = self._open_experiment(experiment_id)
+        return None if experiment is None else experiment.files
 
     def _open_experiment(self, experiment_id: str) -> NodeExperiment | None:
         experiment = self._experiments.get(experiment_id)

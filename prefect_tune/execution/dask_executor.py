@@ -18,6 +18,7 @@ from prefect_tune.execution import bodies
 from prefect_tune.execution.agent import TrialAgent
 from prefect_tune.execution.base import Emit, ExperimentEnv, TrialPlace
 from prefect_tune.execution.cluster_handle import ClusterHandle
+from prefect_tune.execution.driver_files import DriverFiles
 from prefect_tune.execution.env import driver_thread_variables
 from prefect_tune.execution.fitting import check_fits
 from prefect_tune.execution.live_attempts import LiveAttempts
@@ -40,6 +41,7 @@ class _Opened:
     env: ExperimentEnv
     attempts: LiveAttempts
     pool: NodePool
+    files: DriverFiles
 
 
 class DaskExecutor:
@@ -80,9 +82,10 @@ class DaskExecutor:
             check_workers(self._client)
         self._client.register_plugin(TrialAgent(), name=PLUGIN)
         attempts = LiveAttempts(env.experiment_id, emit)
-        pool = NodePool(self._cluster, env, attempts, emit)
+        files = DriverFiles(self._client.scheduler, env)
+        pool = NodePool(self._cluster, env, attempts, files, emit)
         self._client.sync(pool.open, workers)
-        self._experiment = _Opened(env, attempts, pool)
+        self._experiment = _Opened(env, attempts, pool, files)
 
     def close(self) -> None:
         """See `Executor.close`."""
@@ -110,6 +113,7 @@ class DaskExecutor:
             end = functools.partial(attempts.end, error=AttemptError("start", problem))
             self._on_loop(end, launch.trial_id, launch.attempt, Outcome.FAILED)
             return ended
+        self._follow_files(experiment.files, launch, place, ended)
         task = self._submit(experiment.env, launch, config, place, declared)
         attempts.hold(launch.trial_id, launch.attempt, task)
         task.add_done_callback(functools.partial(self._on_task_done, attempts, launch))
@@ -175,6 +179,13 @@ class DaskExecutor:
             pure=False,
             retries=0,
         )
+
+    def _follow_files(
+        self, files: DriverFiles, launch: Launch, place: TrialPlace, ended: Future[AttemptEnded]
+    ) -> None:
+        where = (launch.node, place.relative_dir)
+        self._on_loop(files.attempt_launched, *where, launch.checkpoint)
+        ended.add_done_callback(lambda _: self._on_loop(files.attempt_ended, *where))
 
     def _on_task_done(self, attempts: LiveAttempts, launch: Launch, task: Any) -> None:
         """The Dask task is over; called on a thread of Dask's.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -45,7 +46,7 @@ class DriverFiles:
         self._turns = asyncio.Semaphore(_ABREAST)
         self._areas: dict[str, ThereArea] = {}
         self._work: dict[str, set[asyncio.Task[None]]] = {}
-        self._arriving: set[str] = set()
+        self._trials: dict[str, asyncio.Lock] = {}
         # In place, but their `CheckpointSaved` has not come.
         self._unconfirmed: dict[str, str] = {}
         self._foreign: set[str] = set()
@@ -124,16 +125,16 @@ class DriverFiles:
 
     async def _keep(self, area: ThereArea, path: str) -> None:
         """Fetch a checkpoint that a trial has written, and say so."""
-        error: StorageError | None = None
         directory = str(PurePosixPath(path).parent)
-        try:
-            async with self._turns:
-                await self._forget_earlier_life(directory)
-                await self._transfers.copy(At(area, path), At(self._here, path))
-            self._unconfirmed[path] = area.address
-        except (StorageError, OSError) as problem:
-            error = _as_storage_error(problem)
-        await self._settle(area, KEEP, path, error)
+        async with self._turn_of(directory):
+            error: StorageError | None = None
+            try:
+                async with self._turns:
+                    await self._transfers.copy(At(area, path), At(self._here, path))
+                self._unconfirmed[path] = area.address
+            except (StorageError, OSError) as problem:
+                error = _as_storage_error(problem)
+            await self._settle(area, KEEP, path, error)
 
     async def _bring(self, area: ThereArea, path: str, to: str) -> None:
         """Take a checkpoint to a node that an attempt goes on from it there."""
@@ -162,11 +163,18 @@ class DriverFiles:
         except StorageUnavailable as gone:
             _logger.info("%s; it is not told about %s", gone, path)
 
-    async def _forget_earlier_life(self, directory: str) -> None:
-        """Remove what a killed driver was fetching into a trial's directory; once for each."""
-        if directory not in self._arriving:
-            self._arriving.add(directory)
-            await in_thread(self._root.discard_arriving, directory)
+    @contextlib.asynccontextmanager
+    async def _turn_of(self, directory: str) -> AsyncIterator[None]:
+        """A trial's checkpoints come one after another, in the order that it wrote them."""
+        lock = self._trials.get(directory)
+        first = lock is None
+        if lock is None:
+            lock = self._trials[directory] = asyncio.Lock()
+        async with lock:
+            if first:  # what a killed driver was fetching
+                with contextlib.suppress(StorageError):
+                    await in_thread(self._root.discard_arriving, directory)
+            yield
 
     def _remove(self, path: str) -> None:
         try:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 from distributed.protocol import to_serialize
 
@@ -18,19 +19,24 @@ PUBLISH_FILES = "prefect_tune_publish_files"
 DISCARD_FILES = "prefect_tune_discard_files"
 SETTLE = "prefect_tune_settle"
 
+FILE_OPERATIONS = (LIST_FILES, READ_FILES, WRITE_FILES, PUBLISH_FILES, DISCARD_FILES, SETTLE)
+
 #: What is wrong, in a reply: the checkpoint, or anything else.
 DAMAGED = "damaged"
 FAILED = "failed"
 
 
-class NodeFiles(Protocol):
-    """The files of one experiment on this node."""
+@dataclass(frozen=True, slots=True)
+class NodeFiles:
+    """The files of one experiment on this node.
+
+    Attributes:
+        area: Its directory.
+        settle: Takes what became of a question to the driver; see `DriverRoute.settle`.
+    """
 
     area: FileArea
-
-    def settle(self, question: str, path: str, problem: str, damaged: bool) -> None:
-        """The driver has done what it was asked, or why it cannot."""
-        ...
+    settle: Callable[[str, str, str, bool], None]
 
 
 class FileService:

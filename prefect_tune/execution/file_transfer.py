@@ -177,9 +177,8 @@ class Transfers:
                 data = await source.read(batch)
                 for piece, content in zip(batch, data, strict=True):
                     if len(content) != piece.length:
-                        size = piece.offset + len(content)
                         raise CheckpointUnreadable(
-                            f"{piece.path} has only {size} bytes, fewer than {MARKER} lists"
+                            f"{source.file(piece.path)} has fewer bytes than {MARKER} lists"
                         )
                 await target.write(batch, data)
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import posixpath
+import socket
 from pathlib import Path
 
 from prefect_tune.execution.base import ExperimentEnv
 from prefect_tune.execution.checkpoint_route import CheckpointRoute, InPlace, verified
 from prefect_tune.execution.downloads import Downloads
+from prefect_tune.execution.driver_route import DriverRoute, NoRoute
+from prefect_tune.execution.file_area import FileArea
+from prefect_tune.execution.file_service import NodeFiles
 from prefect_tune.execution.node_directory import NodeDirectory
+from prefect_tune.execution.reports import Outbox
 from prefect_tune.execution.transfer.service import TransferService
 from prefect_tune.execution.uploading import Uploading
 from prefect_tune.filesystem.location import Location
@@ -23,23 +28,39 @@ class NodeCheckpoints:
     Args:
         env: The experiment.
         directory: Its directory on this node.
+        outbox: Where questions to the driver go.
 
     Attributes:
         route: How checkpoints of trials get into storage.
         transfers: Talks to remote storage.
+        files: What the driver may ask for; None if it sees all files itself.
     """
 
-    def __init__(self, env: ExperimentEnv, directory: NodeDirectory) -> None:
+    def __init__(self, env: ExperimentEnv, directory: NodeDirectory, outbox: Outbox) -> None:
         self._env = env
         self.transfers = TransferService(env.storage_timeout_s)
         self._downloads = Downloads(directory.path, self.transfers)
-        self.route = self._choose_route(directory)
+        self.route = self._choose_route(directory, outbox)
+        self.files = None if directory.shared else NodeFiles(FileArea(directory.path), self._settle)
 
-    def _choose_route(self, directory: NodeDirectory) -> CheckpointRoute:
+    def _choose_route(self, directory: NodeDirectory, outbox: Outbox) -> CheckpointRoute:
         storage = self._env.storage
         if storage is not None:
             return Uploading(directory.path, storage, self.transfers, self._downloads)
-        return InPlace(directory.path)
+        if directory.shared:
+            return InPlace(directory.path)
+        if self._env.sync_to_driver:
+            return DriverRoute(directory.path, outbox)
+        return NoRoute(
+            f"{socket.gethostname()} does not see {self._env.experiment_dir}, and with "
+            "SyncConfig(sync_to_driver=False) the driver fetches nothing from there. Leave "
+            "sync_to_driver on, or give a storage_path that all nodes see."
+        )
+
+    def _settle(self, question: str, path: str, problem: str, damaged: bool) -> None:
+        """What became of a question to the driver."""
+        if isinstance(self.route, DriverRoute):
+            self.route.settle(question, path, problem, damaged)
 
     async def fetch(self, checkpoint: str | None) -> Path | None:
         """Have the checkpoint that an attempt goes on from here, complete, until `release`.

@@ -20,6 +20,7 @@ from prefect_tune.execution.base import ExperimentEnv
 from prefect_tune.execution.devices import DeviceLedger
 from prefect_tune.execution.early import CalledOff, Early
 from prefect_tune.execution.env import attempt_environment
+from prefect_tune.execution.file_service import NodeFiles
 from prefect_tune.execution.handed_over import HandedOver
 from prefect_tune.execution.node_checkpoints import NodeCheckpoints
 from prefect_tune.execution.node_directory import NodeDirectory, in_storage
@@ -62,7 +63,7 @@ class NodeExperiment:
         self._devices = devices
         self._outbox = Outbox()
         self._directory = directory
-        self._checkpoints = NodeCheckpoints(env, directory)
+        self._checkpoints = NodeCheckpoints(env, directory, self._outbox)
         self._attempts: set[asyncio.Task[None]] = set()
         self._running: dict[_Key, RunningAttempt] = {}
         # Decisions and kills that came before the process they are for.
@@ -70,6 +71,11 @@ class NodeExperiment:
         self._last_contact = time.monotonic()
         self._lease: asyncio.Task[None] | None = None
         self._wound_up: asyncio.Task[None] | None = None
+
+    @property
+    def files(self) -> NodeFiles | None:
+        """What the driver may ask for; None if it sees all files itself."""
+        return self._checkpoints.files
 
     @property
     def closed(self) -> bool:

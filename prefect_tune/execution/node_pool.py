@@ -11,11 +11,15 @@ from prefect_tune.coordinator.commands import Decide, Kill
 from prefect_tune.coordinator.events import CapacityChanged, Node
 from prefect_tune.execution.base import Emit, ExperimentEnv
 from prefect_tune.execution.cluster_handle import ClusterHandle, WorkerFacts
+from prefect_tune.execution.driver_files import DriverFiles
 from prefect_tune.execution.live_attempts import LiveAttempts
 from prefect_tune.execution.node_link import NodeLink
+from prefect_tune.execution.reports import Entry
 
 _logger = logging.getLogger(__name__)
 _WAITING_S = 15.0
+#: Seconds that files of nodes may take to come when everything else is over.
+_FILES_S = 60.0
 
 
 class NodePool:
@@ -25,15 +29,22 @@ class NodePool:
         cluster: The cluster.
         env: The experiment.
         attempts: Takes what the nodes report, and is told which nodes are lost.
+        files: Serves the nodes that do not see the experiment directory.
         emit: Takes `CapacityChanged`.
     """
 
     def __init__(
-        self, cluster: ClusterHandle, env: ExperimentEnv, attempts: LiveAttempts, emit: Emit
+        self,
+        cluster: ClusterHandle,
+        env: ExperimentEnv,
+        attempts: LiveAttempts,
+        files: DriverFiles,
+        emit: Emit,
     ) -> None:
         self._cluster = cluster
         self._env = env
         self._attempts = attempts
+        self._files = files
         self._emit = emit
         self._links: dict[str, NodeLink] = {}
         self._nodes: dict[str, Node] = {}
@@ -70,6 +81,7 @@ class NodePool:
         self._cluster.unlisten(self._on_worker)
         for task in (*self._joining, *filter(None, (self._watch,))):
             task.cancel()
+        await self._files.close(_FILES_S)
         links, self._links = self._links, {}
         await asyncio.gather(*(link.close() for link in links.values()))
         self._nodes.clear()
@@ -92,14 +104,19 @@ class NodePool:
             self._cluster.client.scheduler,
             facts.address,
             self._env,
-            self._attempts.deliver,
+            self._deliver,
             self._on_silence,
         )
         said = await link.open()
+        if not said["shared"]:
+            self._files.add_node(facts.address)
         self._links[facts.address] = link
         self._declared[facts.address] = facts.declared
         self._nodes[facts.address] = Node(facts.address, facts.resources, tuple(said["devices"]))
         link.start()
+
+    def _deliver(self, address: str, entries: Sequence[Entry]) -> None:
+        self._attempts.deliver(address, self._files.take(address, entries))
 
     def _announce(self) -> None:
         self._emit(CapacityChanged(time.time(), self.nodes))
@@ -134,6 +151,7 @@ class NodePool:
         if link is None:
             return
         link.abandon()
+        self._files.lose_node(address)
         self._nodes.pop(address, None)
         self._declared.pop(address, None)
         self._attempts.lose_node(address, reason)

@@ -67,7 +67,7 @@ class Experiment:
         return self.executor.launch(
             Launch(
                 trial_id=trial_id,
-                attempt=1,
+                attempt=options.pop("attempt", 1),
                 name=f"trial_{trial_id}",
                 config=config or {},
                 node=options.pop("node", None) or self.node,

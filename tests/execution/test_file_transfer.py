@@ -102,7 +102,7 @@ def test_a_source_that_is_incomplete_leaves_nothing(node, driver):
     make_checkpoint(node.directory / PATH, FILES)
     with open(node.directory / PATH / "large", "r+b") as file:
         file.truncate(CHUNK_BYTES + 1)
-    with pytest.raises(CheckpointUnreadable, match=f"large has only {CHUNK_BYTES + 1} bytes"):
+    with pytest.raises(CheckpointUnreadable, match="large has fewer bytes"):
         pull(node, driver)
     assert left_in(driver) == []
 

@@ -53,6 +53,7 @@ def _report(training: Trainable, result: dict[str, Any], session: Session) -> No
     session.send(result)
     try:
         due = rules.frequency > 0 and training.iteration % rules.frequency == 0
+        due = due or (rules.at_end and bool(result["done"]))
         if due or (saves and result.get("should_checkpoint")):
             session.save(training.save)
         session.settle()

@@ -124,7 +124,7 @@ def checkpoint_dir(step: int) -> Iterator[str]:
         InvalidArgument: If `step` is no integer, or negative.
         StorageError: If the directory cannot be made.
     """
-    session = _session_or_warn("checkpoint_dir", stacklevel=5)
+    session = _session_or_warn("checkpoint_dir", stacklevel=4)
     if session is not None:
         with session.checkpoint_dir(step) as directory:
             yield directory

@@ -12,7 +12,8 @@ import orjson
 from prefect_tune.error import StorageError
 
 _START = "search_start.state"
-_LATEST = "search_latest.state"
+#: The newest state, which may know more than a journal that was cut.
+LATEST_STATE = "search_latest.state"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class SearchStates:
                 "crc": zlib.crc32(state.state),
             }
         )
-        path = self._directory / (_LATEST if state.suggested or state.told else _START)
+        path = self._directory / (LATEST_STATE if state.suggested or state.told else _START)
         temporary = path.with_name(f".{path.name}.tmp")
         try:
             temporary.write_bytes(head + b"\n" + state.state)
@@ -68,12 +69,12 @@ class SearchStates:
 
     def load(self) -> SearchState | None:
         """The newest state of this run, if there is one."""
-        latest = self._read(self._directory / _LATEST)
+        latest = self._read(self._directory / LATEST_STATE)
         return self._read(self._directory / _START) if latest is None else latest
 
     def forget_latest(self) -> None:
         """Drop the latest state: the journal has lost what it was saved behind."""
-        (self._directory / _LATEST).unlink(missing_ok=True)
+        (self._directory / LATEST_STATE).unlink(missing_ok=True)
 
     def _read(self, path: Path) -> SearchState | None:
         """The state in a file; None if it is missing, damaged or of another run."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from pathlib import Path
@@ -51,10 +50,6 @@ class Shipment:
     def position(self) -> int:
         """How many bytes of the journal file are in storage."""
         return self._run_start + self._position
-
-    def pending(self) -> int:
-        """How many bytes are not in storage."""
-        return max(0, os.stat(self._path).st_size - self.position)
 
     def step(self) -> bool:
         """Ship one segment, if there is a whole line to ship.
@@ -118,6 +113,8 @@ class Shipment:
 class Shipper:
     """A thread that ships about once a second; while the storage is away, the file is the queue.
 
+    It may be stopped at any moment: what is not shipped is in the file.
+
     Args:
         shipment: What to ship.
         url: Where, for messages.
@@ -139,6 +136,7 @@ class Shipper:
         self._changed = threading.Condition()
         self._wanted = False
         self._stopping = False
+        self._ended = False
         self._failing_since: float | None = None
         self._thread = threading.Thread(target=self._run, name="journal-shipper", daemon=True)
 
@@ -160,36 +158,32 @@ class Shipper:
         with self._changed:
             while self._shipment.position < position:
                 left = deadline - time.monotonic()
-                if left <= 0 or not self._thread.is_alive():
+                if left <= 0 or self._ended:
                     return False
                 self._wanted = True
                 self._changed.notify_all()
                 self._changed.wait(left)
         return True
 
-    def close(self, timeout: float) -> int:
-        """Ship what is left and end the thread.
-
-        Args:
-            timeout: Seconds to wait at most.
-
-        Returns:
-            How many bytes did not get to storage.
-        """
-        if self._thread.is_alive():
-            # The end of a line that a full disk has cut is never shipped.
-            self.wait_shipped(self._shipment.position + self._shipment.pending(), timeout)
-            with self._changed:
-                self._stopping = True
-                self._changed.notify_all()
-            self._thread.join(1.0)
-        return self._shipment.pending()
+    def stop(self) -> None:
+        """End the thread, after what it is doing."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
 
     def _run(self) -> None:
+        try:
+            self._work()
+        finally:
+            with self._changed:
+                self._ended = True
+                self._changed.notify_all()
+
+    def _work(self) -> None:
         while not self._stopping and not self._cancelled.is_set():
             pause = self._interval_s
             try:
-                while self._shipment.step() and not self._cancelled.is_set():
+                while self._shipment.step() and not (self._stopping or self._cancelled.is_set()):
                     self._tell_works()
                     with self._changed:
                         self._changed.notify_all()
@@ -197,9 +191,6 @@ class Shipper:
                     self._shipment.merge()
             except StorageError as error:
                 self._tell_fails(error)
-                pause = _RETRY_S
-            except OSError as error:
-                self._tell_fails(StorageError(f"cannot read the journal: {error}"))
                 pause = _RETRY_S
             with self._changed:
                 if not self._wanted and not self._stopping:

@@ -1,0 +1,1 @@
+"""Names of Ray Tune's integrations."""

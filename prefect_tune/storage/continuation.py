@@ -1,0 +1,187 @@
+"""Brings an experiment from storage to this machine, and says where its journal goes on."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefect_tune.checkpoint.manifest import MARKER
+from prefect_tune.error import StorageError
+from prefect_tune.filesystem.location import Location
+from prefect_tune.filesystem.names import temporary_name
+from prefect_tune.filesystem.store import Store, open_store
+from prefect_tune.storage.experiment_dir import LOCK_FILE, MARKER_FILE
+from prefect_tune.storage.journal import JOURNAL_FILE
+from prefect_tune.storage.lease import LEASE_FILE
+from prefect_tune.storage.remote_journal import has_remote_journal, read_remote
+from prefect_tune.storage.run_text import RunText, common_length, knows_more
+from prefect_tune.storage.search_state import LATEST_STATE
+from prefect_tune.storage.segments import NEW_RUN, SEGMENT_DIR, Origin
+from prefect_tune.storage.snapshot_files import SNAPSHOT_FILE, TRIALS_FILE
+
+log = logging.getLogger(__name__)
+
+#: Files that may know more than the journal.
+STATE_FILES = (LATEST_STATE, SNAPSHOT_FILE, TRIALS_FILE)
+_CHECKPOINT = re.compile(r"\.?checkpoint_\d+(\.tmp.*|\.old.*)?")
+_OWN_FILES = frozenset({LOCK_FILE, MARKER_FILE, LEASE_FILE})
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """Where a new opening of an experiment begins.
+
+    Attributes:
+        opening: Its number.
+        origin: What it goes on from.
+        run_start: Where the run begins in the local journal.
+    """
+
+    opening: int
+    origin: Origin = NEW_RUN
+    run_start: int = 0
+
+
+def is_resumable(location: Location) -> bool:
+    """True if there is the journal of an experiment at a location, local or not.
+
+    Raises:
+        StorageError: If the storage cannot be asked.
+    """
+    if location.is_local:
+        path = Path(location.path, JOURNAL_FILE)
+        try:
+            return path.stat().st_size > 0
+        except OSError:
+            return False
+    return has_remote_journal(open_store(location))
+
+
+def begin_new(store: Store, directory: Path) -> Continuation:
+    """Where a run begins that has nothing to do with what is there.
+
+    Raises:
+        StorageError: If the storage fails.
+    """
+    journal = directory / JOURNAL_FILE
+    size = journal.stat().st_size if journal.exists() else 0
+    return Continuation(read_remote(store).next_opening, NEW_RUN, size)
+
+
+def bring_home(store: Store, directory: Path) -> Continuation:
+    """Make a local directory know what storage knows of an experiment.
+
+    The journal that knows more is taken, and the files that go with it; checkpoints stay where they
+    are.
+
+    Args:
+        store: The experiment directory in storage.
+        directory: The local one; may be empty.
+
+    Returns:
+        Where the run goes on.
+
+    Raises:
+        StorageError: If the storage or the disk fails, or a journal is of a newer format.
+    """
+    journal = directory / JOURNAL_FILE
+    there = read_remote(store)
+    if there.problem:
+        log.warning(
+            "The journal in %s is not whole: %s. What comes before is used.",
+            store.location / SEGMENT_DIR,
+            there.problem,
+        )
+    remote = RunText.of(there.data)
+    local = RunText.of(journal.read_bytes() if journal.exists() else b"")
+    if knows_more(local, remote) or not remote.data:
+        same = bool(remote.data) and local.origin == remote.origin
+        common = common_length(local.data, remote.data) if same else 0
+        _fetch(store, directory, replace=False)
+        return Continuation(
+            there.next_opening, there.origin_at(common) if same else NEW_RUN, local.start
+        )
+    # States that were saved behind another journal, or behind what was lost of this one, would know
+    # more than it does; snapshots among them shorten the replay only.
+    for name in STATE_FILES:
+        (directory / name).unlink(missing_ok=True)
+    _replace_journal(journal, remote)
+    _fetch(store, directory, replace=True, left_out=STATE_FILES if there.problem else ())
+    return Continuation(there.next_opening, there.origin_at(len(there.data)), 0)
+
+
+def is_mirrored(name: str) -> bool:
+    """True for what storage has a copy of: everything but journal, checkpoints and our own locks.
+
+    Args:
+        name: Path of a file relative to the experiment directory.
+    """
+    parts = name.split("/")
+    if len(parts) == 1 and (name == JOURNAL_FILE or name in _OWN_FILES):
+        return False
+    if parts[0] == SEGMENT_DIR or any(_CHECKPOINT.fullmatch(part) for part in parts[:-1]):
+        return False
+    return not (parts[-1].startswith(".") and (".tmp" in parts[-1] or parts[-1] == MARKER))
+
+
+def _replace_journal(journal: Path, run: RunText) -> None:
+    """Make a local journal of a run in storage; what was there is kept beside it."""
+    temporary = journal.with_name(temporary_name(journal.name))
+    try:
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(run.data)
+        if journal.exists() and journal.stat().st_size:
+            kept = _free_name(journal)
+            log.warning(
+                "The journal in storage knows more than the one in %s, which is kept as %s.",
+                journal.parent,
+                kept.name,
+            )
+            os.replace(journal, kept)
+        os.replace(temporary, journal)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StorageError(f"cannot write {journal}: {error.strerror}.") from error
+
+
+def _free_name(journal: Path) -> Path:
+    number = 1
+    while (kept := journal.with_name(f"{journal.name}.replaced-{number}")).exists():
+        number += 1
+    return kept
+
+
+def _fetch(store: Store, directory: Path, *, replace: bool, left_out: Collection[str] = ()) -> None:
+    """Copy mirrored files here: those that are missing, and if asked those of another size."""
+    fetched: list[int] = []
+
+    def wanted(name: str, size: int) -> bool:
+        if not is_mirrored(name) or name in left_out:
+            return False
+        try:
+            here = (directory / name).stat().st_size
+        except OSError:
+            here = -1
+        # Of a file at the top nobody can tell by its size whether it is the same.
+        other = here < 0 or (replace and (here != size or "/" not in name))
+        if other:
+            fetched.append(size)
+        return other
+
+    store.get_tree("", directory, wanted)
+    if fetched:
+        log.info(
+            "Fetched %d files (%.1f MB) of the experiment from %s.",
+            len(fetched),
+            sum(fetched) / 1e6,
+            store.location,
+        )
+
+
+def checkpoint_dirs(names: Iterable[str]) -> list[str]:
+    """The directories among paths of files that hold a checkpoint's marker."""
+    return sorted(name.rpartition("/")[0] for name in names if name.endswith(f"/{MARKER}"))

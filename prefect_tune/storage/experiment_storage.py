@@ -1,0 +1,247 @@
+"""Everything an experiment keeps, in one object that the engine opens and closes.
+
+How it is used::
+
+    directory = ExperimentDir(plan.root, name, experiment_id)      # local, locked
+    storage = ExperimentStorage(directory.path, experiment_id, storage_plan, on_lost=inbox.fail)
+    storage.open(resume=True)      # lease taken, journal and states brought here
+    journal = storage.journal      # a LocalJournal, to read and to append to
+    journal.append([header])
+    storage.start()                # from here on journal and files follow into storage
+    storage.delete_checkpoint("trial_1/checkpoint_000003")
+    storage.flush(10)              # at a signal: as much as gets there in 10 s
+    storage.close(60)
+
+Without storage (`plan.location` is None) all of it is local: there is no lease besides the lock of
+the directory, nothing is shipped, and `flush` has nothing to do.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from prefect_tune.error import StorageError
+from prefect_tune.filesystem.limits import Limits
+from prefect_tune.filesystem.location import Location
+from prefect_tune.filesystem.store import Store, open_store
+from prefect_tune.storage.checkpoints import CheckpointStore
+from prefect_tune.storage.continuation import Continuation, begin_new, bring_home
+from prefect_tune.storage.deletions import Deletions
+from prefect_tune.storage.journal import JOURNAL_FILE, LocalJournal
+from prefect_tune.storage.lease import Holder, Lease
+from prefect_tune.storage.mirror import ByUser, ChangedFiles, Mirror, Upload
+from prefect_tune.storage.shipper import Shipment, Shipper
+from prefect_tune.storage.storage_plan import StoragePlan
+
+log = logging.getLogger(__name__)
+
+# Somebody waits for these.
+_OPENING = Limits(request_s=20.0, outage_s=30.0, total_s=1800.0)
+# These are tried again by whoever makes them.
+_SHIPPING = Limits(request_s=20.0, outage_s=5.0)
+_LEASING = Limits(request_s=10.0, outage_s=10.0)
+_JOURNAL_FIRST_S = 15.0
+
+
+class ExperimentStorage:
+    """Journal, lease, mirror and deletions of one experiment.
+
+    Args:
+        directory: The local experiment directory; exists and is locked.
+        experiment_id: Id of this opening of the experiment.
+        plan: Where things go.
+        flow_run: Name or id of the Prefect flow run, for people.
+        on_lost: Called once, from another thread, if somebody else has taken the experiment over:
+            this run has to end. Nothing is written to storage from then on.
+
+    Attributes:
+        location: The experiment directory in storage, None if it is `directory` itself.
+        journal: The journal; there once `open` has returned.
+    """
+
+    journal: LocalJournal
+
+    def __init__(
+        self,
+        directory: Path,
+        experiment_id: str,
+        plan: StoragePlan,
+        *,
+        flow_run: str = "",
+        on_lost: Callable[[StorageError], None] | None = None,
+    ) -> None:
+        self.location = plan.of(directory.name)
+        self._directory = directory
+        self._plan = plan
+        self._id = experiment_id
+        self._on_lost = on_lost
+        self._cancelled = threading.Event()
+        self._store: Store | None = None
+        self._lease: Lease | None = None
+        self._continuation: Continuation | None = None
+        self._shipper: Shipper | None = None
+        self._mirror: Mirror | None = None
+        self._opened = False
+        self._resumed = False
+        if self.location is not None:
+            self._store = open_store(self.location, _OPENING, self._cancelled)
+            holder = Holder.this_process(experiment_id, flow_run)
+            # It is given back when everything else has been cancelled.
+            self._lease = Lease(open_store(self.location, _LEASING), holder, on_lost=self._lose)
+        self._deletions = Deletions(self._places(), self._cancelled)
+
+    def open(self, *, resume: bool) -> None:
+        """Take the experiment, bring here what storage has of it, and open the journal.
+
+        Args:
+            resume: True to go on with what is there, False to begin a new run.
+
+        Raises:
+            ExperimentLocked: If somebody else runs it; says who and until when.
+            StorageError: If the storage does not answer, refuses, or cannot be read here.
+        """
+        self._resumed = resume
+        if self._lease is not None and self._store is not None:
+            self._lease.take()
+            try:
+                prepare = bring_home if resume else begin_new
+                self._continuation = prepare(self._store, self._directory)
+            except BaseException:
+                self._lease.close()
+                raise
+        elif resume:
+            self._fetch_with_own_sync()
+        self.journal = LocalJournal(self._directory / JOURNAL_FILE)
+        self._opened = True
+
+    def start(self) -> None:
+        """Begin to ship and to copy; the journal must have this opening's header by then."""
+        self._deletions.start()
+        if self._continuation is not None and self.location is not None:
+            self._shipper = self._make_shipper(self._continuation, self.location)
+            self._shipper.start()
+        upload, target = self._upload()
+        if upload is not None:
+            self._mirror = Mirror(upload, target, self._plan.period_s, self._cancelled)
+            self._mirror.start()
+
+    def delete_checkpoint(self, rel: str) -> None:
+        """Delete a checkpoint soon, here and in storage; returns at once.
+
+        Args:
+            rel: Its path relative to the experiment directory.
+        """
+        self._deletions.delete(rel)
+
+    def flush(self, timeout: float) -> bool:
+        """Get everything into storage.
+
+        Args:
+            timeout: Seconds to wait at most.
+
+        Returns:
+            False if something is missing there; what is, is said in a warning.
+        """
+        deadline = time.monotonic() + timeout
+        problems = []
+        if self._shipper is not None and not self._shipper.wait_shipped(self._end(), timeout):
+            problems.append("the end of the journal")
+        if self._mirror is not None:
+            problem = self._mirror.flush(max(0.0, deadline - time.monotonic()))
+            if problem is not None:
+                problems.append(f"results and logs ({str(problem).rstrip('.')})")
+        return self._tell_missing(problems, timeout)
+
+    def close(self, timeout: float = 60.0) -> None:
+        """Get everything into storage and let go of it.
+
+        Args:
+            timeout: Seconds to wait at most; what is missing then is said in a warning, and is on
+                this machine's disk.
+        """
+        deadline = time.monotonic() + timeout
+        if not self._cancelled.is_set():
+            self.flush(timeout)
+        self._end_threads(deadline)
+        if self._opened:
+            self.journal.close()
+        if self._lease is not None:
+            self._lease.close()
+
+    def _end_threads(self, deadline: float) -> None:
+        """End the threads, and what they wait for."""
+
+        def left() -> float:
+            return max(0.5, deadline - time.monotonic())
+
+        self._deletions.close(min(left(), 10.0))
+        if self._mirror is not None:
+            self._mirror.stop()
+        if self._shipper is not None:
+            self._shipper.stop()
+        self._cancelled.set()
+
+    def _places(self) -> list[CheckpointStore]:
+        here = CheckpointStore(open_store(Location(str(self._directory))))
+        if self.location is None:
+            return [here]
+        return [here, CheckpointStore(open_store(self.location, _SHIPPING, self._cancelled))]
+
+    def _make_shipper(self, continuation: Continuation, location: Location) -> Shipper:
+        shipment = Shipment(
+            open_store(location, _SHIPPING, self._cancelled),
+            self._directory / JOURNAL_FILE,
+            continuation.run_start,
+            continuation.origin,
+            continuation.opening,
+            self._id[:8],
+        )
+        return Shipper(shipment, str(location), cancelled=self._cancelled)
+
+    def _upload(self) -> tuple[Upload | None, str]:
+        if self._plan.own_sync is not None:
+            target = self._plan.own_target_of(self._directory.name)
+            by_user = ByUser(self._directory, self._plan.own_sync, target, self._plan.timeout_s)
+            return by_user, target
+        if self.location is None:
+            return None, ""
+        limits = Limits(request_s=60.0, outage_s=20.0, total_s=self._plan.timeout_s)
+        store = open_store(self.location, limits, self._cancelled)
+        files = ChangedFiles(self._directory, store, self._journal_is_safe, self._resumed)
+        return files, str(self.location)
+
+    def _journal_is_safe(self) -> bool:
+        shipper = self._shipper
+        return shipper is None or shipper.wait_shipped(self._end(), _JOURNAL_FIRST_S)
+
+    def _end(self) -> int:
+        return (self._directory / JOURNAL_FILE).stat().st_size
+
+    def _fetch_with_own_sync(self) -> None:
+        """If nothing is here, what the user's sync has copied away may be."""
+        sync = self._plan.own_sync
+        if sync is not None and not (self._directory / JOURNAL_FILE).exists():
+            target = self._plan.own_target_of(self._directory.name)
+            log.info("Fetching the experiment from %s.", target)
+            sync.down(target, str(self._directory), self._plan.timeout_s)
+
+    def _lose(self, error: StorageError) -> None:
+        self._cancelled.set()
+        log.error("This run ends: %s", error)
+        if self._on_lost is not None:
+            self._on_lost(error)
+
+    def _tell_missing(self, problems: list[str], timeout: float) -> bool:
+        if problems:
+            log.warning(
+                "Not in %s after %.0f s: %s. It is in %s; resume on this machine to go on with it.",
+                self.location or self._plan.own_target,
+                timeout,
+                "; ".join(problems),
+                self._directory,
+            )
+        return not problems

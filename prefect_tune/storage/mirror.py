@@ -1,0 +1,272 @@
+"""Keeps storage like the experiment directory: results, logs, states and error files."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from prefect_tune.error import StorageError, StorageUnavailable
+from prefect_tune.filesystem.store import Store
+from prefect_tune.storage.continuation import is_mirrored
+from prefect_tune.storage.own_sync import OwnSync
+
+log = logging.getLogger(__name__)
+
+_FIRST_S = 2.0
+_BATCH = 64
+_Stamp = tuple[int, int]
+
+
+class Upload(Protocol):
+    """One way to bring storage up to date."""
+
+    def __call__(self) -> None:
+        """Do it now.
+
+        Raises:
+            StorageError: If something did not get there.
+        """
+        ...
+
+
+class ChangedFiles:
+    """Uploads the files of a directory that have changed since it last did.
+
+    Args:
+        directory: The experiment directory.
+        store: Its counterpart.
+        journal_is_safe: Called before files that say how far the run is, such as saved states, are
+            written: storage must never know a state of a journal that it does not know. False
+            leaves them for the next time.
+        compare: Files of trials that storage has with the same size are not sent again: for a run
+            that goes on with an experiment.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        store: Store,
+        journal_is_safe: Callable[[], bool] = lambda: True,
+        compare: bool = False,
+    ) -> None:
+        self._directory = directory
+        self._store = store
+        self._journal_is_safe = journal_is_safe
+        self._compare = compare
+        self._sent: dict[str, _Stamp] = {}
+
+    def __call__(self) -> None:
+        """See `Upload`."""
+        if self._compare:
+            self._assume_sent()
+            self._compare = False
+        changed = {name: stamp for name, stamp in self._stamps() if self._sent.get(name) != stamp}
+        problems = self._send_states(changed)
+        trials = [name for name in changed if "/" in name]
+        for begin in range(0, len(trials), _BATCH):
+            problems += self._send(trials[begin : begin + _BATCH], changed)
+        if problems:
+            more = f" ({len(problems)} files were not copied)" if len(problems) > 1 else ""
+            raise StorageError(f"{problems[0]}{more}")
+
+    def _assume_sent(self) -> None:
+        there = self._store.sizes()
+        for name, stamp in self._stamps():
+            if "/" in name and there.get(name) == stamp[1]:
+                self._sent[name] = stamp
+
+    def _send_states(self, changed: dict[str, _Stamp]) -> list[str]:
+        """Files at the top; each is read before the journal is asked to be as far as it is."""
+        contents: dict[str, bytes] = {}
+        for name in sorted(name for name in changed if "/" not in name):
+            try:
+                contents[name] = (self._directory / name).read_bytes()
+            except OSError as error:
+                log.debug("%s was not copied to storage: %s", name, error)
+        if not contents:
+            return []
+        if not self._journal_is_safe():
+            return ["the journal is not there yet."]
+        # What was read first, such as a snapshot, may refer to what was read after it.
+        for name in reversed(contents):
+            self._store.write(name, contents[name])
+            self._sent[name] = changed[name]
+        return []
+
+    def _send(self, names: list[str], stamps: dict[str, _Stamp]) -> list[str]:
+        try:
+            self._store.put_tree(self._directory, "", names=names)
+        except StorageUnavailable:
+            raise
+        except StorageError as error:
+            if len(names) == 1:
+                # One that was deleted meanwhile needs no copy.
+                return [str(error)] if (self._directory / names[0]).exists() else []
+            return [problem for name in names for problem in self._send([name], stamps)]
+        self._sent.update((name, stamps[name]) for name in names)
+        return []
+
+    def _stamps(self) -> Iterator[tuple[str, _Stamp]]:
+        for name, status in _files(self._directory, ""):
+            if is_mirrored(name):
+                yield name, (status.st_mtime_ns, status.st_size)
+
+
+class ByUser:
+    """Lets the user's own command, function or `Syncer` upload everything.
+
+    Args:
+        directory: The experiment directory.
+        sync: What uploads.
+        target: Where to.
+        timeout_s: For one upload.
+    """
+
+    def __init__(self, directory: Path, sync: OwnSync, target: str, timeout_s: float) -> None:
+        self._directory = directory
+        self._sync = sync
+        self._target = target
+        self._timeout_s = timeout_s
+
+    def __call__(self) -> None:
+        """See `Upload`."""
+        self._sync.up(str(self._directory), self._target, self._timeout_s)
+
+
+class Mirror:
+    """A thread that uploads from time to time, and at the end.
+
+    Args:
+        upload: What to do.
+        target: Where to, for messages.
+        period_s: Seconds between uploads; the first comes soon.
+        cancelled: Set from outside: nothing is uploaded any more.
+    """
+
+    def __init__(
+        self,
+        upload: Upload,
+        target: str,
+        period_s: float,
+        cancelled: threading.Event | None = None,
+    ) -> None:
+        self._upload = upload
+        self._target = target
+        self._period_s = period_s
+        self._cancelled = cancelled or threading.Event()
+        self._changed = threading.Condition()
+        self._asked = 0
+        self._done = 0
+        self._closing = False
+        self._ended = False
+        self._failing_since: float | None = None
+        self._last_error: StorageError | None = None
+        self._thread = threading.Thread(target=self._run, name="storage-mirror", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def flush(self, timeout: float) -> StorageError | None:
+        """Upload now what has changed.
+
+        Args:
+            timeout: Seconds to wait at most.
+
+        Returns:
+            Why not everything is in storage; None if it is.
+        """
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            self._asked += 1
+            wanted = self._asked
+            self._changed.notify_all()
+            while self._done < wanted:
+                left = deadline - time.monotonic()
+                if left <= 0 or self._ended:
+                    return StorageUnavailable(f"it was not done within {timeout:.0f} s.")
+                self._changed.wait(left)
+            return self._last_error
+
+    def stop(self) -> None:
+        """End the thread, after what it is doing."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        finally:
+            with self._changed:
+                self._ended = True
+                self._changed.notify_all()
+
+    def _work(self) -> None:
+        pause = min(_FIRST_S, self._period_s)
+        while True:
+            with self._changed:
+                if self._asked == self._done and not self._closing:
+                    self._changed.wait(pause)
+                if self._closing or self._cancelled.is_set():
+                    return
+                asked = self._asked
+            pause = self._period_s
+            begun = time.monotonic()
+            error = self._try()
+            with self._changed:
+                self._last_error = error
+                self._done = asked
+                self._changed.notify_all()
+            log.debug("Copying to %s took %.1f s.", self._target, time.monotonic() - begun)
+
+    def _try(self) -> StorageError | None:
+        try:
+            self._upload()
+        except StorageError as error:
+            self._tell_fails(error)
+            return error
+        except Exception as error:
+            # Nothing that happens here may end the thread, and with it all later uploads.
+            log.exception("Copying the experiment directory to %s failed.", self._target)
+            return StorageError(f"{type(error).__name__}: {error}")
+        if self._failing_since is not None:
+            away = time.monotonic() - self._failing_since
+            log.warning("The copy of results in %s has caught up after %.0f s.", self._target, away)
+            self._failing_since = None
+        return None
+
+    def _tell_fails(self, error: StorageError) -> None:
+        if self._failing_since is None:
+            self._failing_since = time.monotonic()
+            log.warning(
+                "Results and logs were not copied to %s (%s) The sweep goes on; they are on this "
+                "machine's disk, and the copy is tried again every %.0f s.",
+                self._target,
+                error,
+                self._period_s,
+            )
+
+
+def _files(directory: Path, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Regular files below a directory; what vanishes meanwhile is passed over."""
+    try:
+        entries: Iterable[os.DirEntry[str]] = list(os.scandir(directory))
+    except OSError:
+        return
+    for entry in entries:
+        name = f"{prefix}{entry.name}"
+        try:
+            if entry.is_dir(follow_symlinks=False):
+                # Checkpoints have their own way, and may be many.
+                if is_mirrored(f"{name}/file"):
+                    yield from _files(Path(entry.path), f"{name}/")
+            elif entry.is_file():
+                yield name, entry.stat()
+        except OSError:
+            continue

@@ -1,0 +1,130 @@
+"""From what a user says about places to where an experiment's files go."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from prefect_tune.error import InvalidArgument
+from prefect_tune.filesystem.location import Location
+from prefect_tune.filesystem.parse import parse_location
+from prefect_tune.storage.own_sync import OwnSync
+from prefect_tune.storage.sync_config import SyncConfig
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StoragePlan:
+    """Where the files of experiments go.
+
+    Attributes:
+        root: Local directory in which experiment directories are made.
+        location: Where experiment directories are in storage; None if `root` is the place itself.
+        own_sync: The user's own way to copy the experiment directory.
+        own_target: Where to, as the user wrote it.
+        period_s: Seconds between copies of results and logs.
+        timeout_s: Seconds after which one transfer is given up.
+    """
+
+    root: str
+    location: Location | None = None
+    own_sync: OwnSync | None = None
+    own_target: str = ""
+    period_s: float = 300.0
+    timeout_s: float = 1800.0
+
+    def of(self, name: str) -> Location | None:
+        """Where one experiment is in storage."""
+        return None if self.location is None else self.location / name
+
+    def own_target_of(self, name: str) -> str:
+        """Where the user's own sync copies one experiment."""
+        return f"{self.own_target.rstrip('/')}/{name}"
+
+
+def make_storage_plan(
+    *,
+    storage_path: Any = None,
+    local_dir: Any = None,
+    storage_filesystem: Any = None,
+    sync_config: Any = None,
+    default_root: str,
+    cloud_sync_s: float | None = None,
+    global_checkpoint_s: float | None = None,
+) -> StoragePlan:
+    """Decide where files go; nothing is asked or made there yet.
+
+    Args:
+        storage_path: The user's: a path, URL or block; None is `local_dir`.
+        local_dir: The user's: a local path.
+        storage_filesystem: The user's: an fsspec file system that `storage_path` is a path on.
+        sync_config: The user's `SyncConfig`.
+        default_root: The local directory if nothing else is said.
+        cloud_sync_s: `TUNE_CLOUD_SYNC_S`; wins over the `SyncConfig`.
+        global_checkpoint_s: `TUNE_GLOBAL_CHECKPOINT_S`: copies come no more often.
+
+    Raises:
+        InvalidArgument: If places cannot be used or contradict each other.
+    """
+    sync = _checked(sync_config)
+    sync.tell_what_is_used()
+    root = default_root
+    remote: Location | None = None
+    if storage_path is not None or storage_filesystem is not None:
+        place = parse_location(storage_path, "storage_path", storage_filesystem)
+        if place.is_local:
+            root = place.path
+        else:
+            remote = place
+    if local_dir is not None:
+        local = parse_location(local_dir, "local_dir")
+        if not local.is_local:
+            raise InvalidArgument(
+                "local_dir", f"got {local}.", "Give a local path; URLs go into `storage_path`."
+            )
+        root = local.path
+    own = sync.own_sync()
+    if sync.upload_dir and sync.syncer is None:
+        log.warning("Nothing is copied to %s: SyncConfig(syncer=None) says so.", sync.upload_dir)
+    elif sync.upload_dir:
+        if remote is not None:
+            raise InvalidArgument(
+                "upload_dir", "`storage_path` is a URL already.", "Give one of both."
+            )
+        if own is None:
+            remote = _upload_location(sync.upload_dir, root)
+    period = sync.period_s if cloud_sync_s is None else cloud_sync_s
+    return StoragePlan(
+        root=root,
+        location=remote,
+        own_sync=own,
+        own_target=str(sync.upload_dir) if own is not None else "",
+        period_s=max(1.0, period, global_checkpoint_s or 0.0),
+        timeout_s=sync.sync_timeout,
+    )
+
+
+def _checked(sync_config: Any) -> SyncConfig:
+    if sync_config is None:
+        return SyncConfig()
+    if isinstance(sync_config, dict):
+        try:
+            return SyncConfig(**sync_config)
+        except TypeError as error:
+            raise InvalidArgument("sync_config", f"{error}.") from None
+    if not isinstance(sync_config, SyncConfig):
+        raise InvalidArgument("sync_config", f"got {sync_config!r}.", "Give a SyncConfig.")
+    return sync_config
+
+
+def _upload_location(upload_dir: Any, root: str) -> Location:
+    location = parse_location(upload_dir, "upload_dir")
+    if location.is_local and location.path == root:
+        raise InvalidArgument(
+            "upload_dir",
+            f"it is {root}, where experiments are made.",
+            "Give another place, or none.",
+        )
+    return location

@@ -1,0 +1,126 @@
+"""`SyncConfig`: where an experiment is copied to, in the words of every version of Ray Tune."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from prefect_tune.arguments import check_number, is_number
+from prefect_tune.error import InvalidArgument
+from prefect_tune.storage.own_sync import OwnSync, make_own_sync
+from prefect_tune.storage.syncer import Syncer
+
+log = logging.getLogger(__name__)
+
+DEFAULT_PERIOD_S = 300.0
+DEFAULT_TIMEOUT_S = 1800.0
+
+
+class ClusterSyncer:
+    """Base of the names that once copied files between nodes; see `SyncConfig.sync_to_driver`."""
+
+
+@dataclass
+class SyncConfig:
+    """Where an experiment is copied to, and how often.
+
+    Checkpoints go from the trial's node straight to `upload_dir` while training goes on; the
+    journal follows within about a second; results and logs every `sync_period`. Without
+    `upload_dir` everything is in the experiment directory, to which checkpoints and logs of nodes
+    that do not share it travel through Dask's own connections.
+
+    Args:
+        upload_dir: A URL that fsspec knows, such as ``s3://bucket/path``, a TuneStorage block, or a
+            path; the experiment's name is added to it. `RunConfig(storage_path=)` says the same.
+        syncer: ``"auto"``, a `Syncer` that copies the experiment directory in place of what is
+            built in, or None to copy nothing.
+        sync_to_cloud: A command with ``{source}`` and ``{target}``, or ``f(source, target)``, that
+            copies the experiment directory in place of what is built in; needs `upload_dir`.
+        sync_to_driver: Accepted: files of nodes that do not share the experiment directory always
+            travel through Dask's connections, and those of nodes that share it stay where they are.
+        sync_on_checkpoint: Accepted: checkpoints are always copied as soon as they are complete.
+        sync_period: Seconds between copies of results and logs. `TUNE_CLOUD_SYNC_S` wins.
+        sync_timeout: Seconds after which one transfer is given up.
+        node_sync_period: Accepted: see `sync_to_driver`.
+        cloud_sync_period: The name of `sync_period` in version 1; None is `sync_period`.
+        sync_artifacts: Accepted: everything in the experiment directory is copied.
+        sync_artifacts_on_checkpoint: Accepted, as `sync_artifacts`.
+
+    Raises:
+        InvalidArgument: On impossible values, and for `sync_to_cloud` without `upload_dir`.
+    """
+
+    upload_dir: Any = None
+    syncer: Any = "auto"
+    sync_to_cloud: str | Callable[[str, str], Any] | None = None
+    sync_to_driver: Any = None
+    sync_on_checkpoint: bool = True
+    sync_period: float = DEFAULT_PERIOD_S
+    sync_timeout: float = DEFAULT_TIMEOUT_S
+    node_sync_period: float | None = None
+    cloud_sync_period: float | None = None
+    sync_artifacts: bool = False
+    sync_artifacts_on_checkpoint: bool = True
+
+    def __post_init__(self) -> None:
+        check_number("sync_period", self.sync_period, at_least=0)
+        check_number("sync_timeout", self.sync_timeout, above=0)
+        if self.cloud_sync_period is not None and not is_number(self.cloud_sync_period):
+            raise InvalidArgument(
+                "cloud_sync_period", f"got {self.cloud_sync_period!r}.", "Give seconds."
+            )
+        if self.syncer not in ("auto", None) and not isinstance(self.syncer, Syncer):
+            raise InvalidArgument(
+                "syncer", f"got {self.syncer!r}.", 'It is "auto", a Syncer object or None.'
+            )
+        if self.sync_to_cloud is not None:
+            if isinstance(self.syncer, Syncer):
+                raise InvalidArgument(
+                    "sync_to_cloud", "it is given together with `syncer`.", "Give one of both."
+                )
+            if not self.upload_dir:
+                raise InvalidArgument(
+                    "upload_dir",
+                    "it is missing, though `sync_to_cloud` is given.",
+                    "Say where to copy to: SyncConfig(upload_dir='s3://bucket/path', ...).",
+                )
+        if isinstance(self.syncer, Syncer) and not self.upload_dir:
+            raise InvalidArgument(
+                "upload_dir", "it is missing, though a `syncer` is given.", "Say where to copy to."
+            )
+        self.own_sync()
+
+    def own_sync(self) -> OwnSync | None:
+        """The user's own way to copy, None if the built-in one is used.
+
+        Raises:
+            InvalidArgument: If it cannot be one.
+        """
+        if isinstance(self.syncer, Syncer):
+            return make_own_sync(self.syncer, "syncer")
+        return None if self.sync_to_cloud is None else make_own_sync(self.sync_to_cloud)
+
+    @property
+    def period_s(self) -> float:
+        """Seconds between copies; a negative `cloud_sync_period` is the default, as in Ray."""
+        if isinstance(self.syncer, Syncer):
+            return self.syncer.sync_period
+        period = self.sync_period if self.cloud_sync_period is None else self.cloud_sync_period
+        return DEFAULT_PERIOD_S if period < 0 else float(period)
+
+    def tell_what_is_used(self) -> None:
+        """Log what becomes of names that once copied files between nodes."""
+        given = self.sync_to_driver
+        if isinstance(given, type) and issubclass(given, ClusterSyncer):
+            name = given.__name__
+        elif isinstance(given, ClusterSyncer):
+            name = type(given).__name__
+        elif given is None or isinstance(given, bool):
+            return
+        else:
+            name = f"sync_to_driver={given!r}"
+        log.info(
+            "%s is not needed: files of other nodes come through Dask's own connections.", name
+        )

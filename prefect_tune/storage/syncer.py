@@ -1,0 +1,120 @@
+"""`Syncer`: how a directory of one's own gets to a place that only its author knows."""
+
+from __future__ import annotations
+
+import abc
+import logging
+import time
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+
+class Syncer(abc.ABC):
+    """Copies directories to and from storage.
+
+    Implement the three methods; each may copy at once or begin to copy and return. Give an object
+    of the class as ``SyncConfig(upload_dir=..., syncer=...)``: it is then used in place of what is
+    built in, for everything in the experiment directory.
+
+    Args:
+        sync_period: Seconds between uploads in the course of a run.
+    """
+
+    def __init__(self, sync_period: float = 300.0) -> None:
+        self.sync_period = sync_period
+        self.last_sync_up_time = float("-inf")
+        self.last_sync_down_time = float("-inf")
+
+    @abc.abstractmethod
+    def sync_up(self, local_dir: str, remote_dir: str, exclude: list[str] | None = None) -> bool:
+        """Copy a local directory to storage.
+
+        Args:
+            local_dir: The local directory.
+            remote_dir: Where to.
+            exclude: Patterns of names that are left out.
+
+        Returns:
+            True if it was begun or done, False if one is still under way.
+        """
+
+    @abc.abstractmethod
+    def sync_down(self, remote_dir: str, local_dir: str, exclude: list[str] | None = None) -> bool:
+        """Copy from storage to a local directory; as `sync_up`."""
+
+    @abc.abstractmethod
+    def delete(self, remote_dir: str) -> bool:
+        """Delete a directory in storage; returns True if it was begun or done."""
+
+    def retry(self) -> None:
+        """Do the last thing again.
+
+        Raises:
+            NotImplementedError: If the class has not said how.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how to retry.")
+
+    def wait(self, timeout: float | None = None) -> Any:  # noqa: B027 (only some have to)
+        """Wait until what was begun is done; what fails, raises.
+
+        Args:
+            timeout: Seconds to wait at most.
+        """
+
+    def wait_or_retry(
+        self, max_retries: int = 3, backoff_s: float = 5.0, timeout: float | None = None
+    ) -> None:
+        """Wait; if it fails, try again.
+
+        Args:
+            max_retries: How often.
+            backoff_s: Seconds between tries.
+            timeout: Seconds for each wait.
+
+        Raises:
+            RuntimeError: If the last try failed too.
+        """
+        for attempt in range(max_retries + 1):
+            try:
+                if attempt:
+                    self.retry()
+                self.wait(timeout) if timeout is not None else self.wait()
+            except NotImplementedError:
+                raise
+            except Exception as error:
+                if attempt == max_retries:
+                    raise RuntimeError(
+                        f"{type(self).__name__} failed {attempt + 1} times; the last: {error}"
+                    ) from error
+                log.warning("%s failed and is tried again: %s", type(self).__name__, error)
+                time.sleep(backoff_s)
+            else:
+                return
+
+    def sync_up_if_needed(
+        self, local_dir: str, remote_dir: str, exclude: list[str] | None = None
+    ) -> bool:
+        """`sync_up`, unless the last one is less than `sync_period` ago."""
+        now = time.monotonic()
+        if now - self.last_sync_up_time < self.sync_period:
+            return False
+        self.last_sync_up_time = now
+        return self.sync_up(local_dir, remote_dir, exclude)
+
+    def sync_down_if_needed(
+        self, remote_dir: str, local_dir: str, exclude: list[str] | None = None
+    ) -> bool:
+        """`sync_down`, unless the last one is less than `sync_period` ago."""
+        now = time.monotonic()
+        if now - self.last_sync_down_time < self.sync_period:
+            return False
+        self.last_sync_down_time = now
+        return self.sync_down(remote_dir, local_dir, exclude)
+
+    def reset(self) -> None:
+        """Forget when the last syncs were."""
+        self.last_sync_up_time = self.last_sync_down_time = float("-inf")
+
+    def close(self) -> None:  # noqa: B027 (only some have to)
+        """Let go of what the syncer holds."""

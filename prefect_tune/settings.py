@@ -6,7 +6,7 @@ wins.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -78,6 +78,11 @@ class TuneSettings(BaseSettings):
         validation_alias=_names("PREFECT_TUNE_MAX_TASK_RUNS"),
         description="Trial attempts beyond this number are not recorded as Prefect task runs.",
     )
+    global_checkpoint_s: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
+        "auto",
+        validation_alias=_twins("GLOBAL_CHECKPOINT_S"),
+        description="Seconds between snapshots of the experiment; auto: >= 10, <= 5 % of time.",
+    )
     stop_grace_s: float = Field(
         10.0,
         gt=0,
@@ -95,6 +100,12 @@ class TuneSettings(BaseSettings):
         ge=0,
         validation_alias=_names("PREFECT_TUNE_HEARTBEAT_S"),
         description="Seconds between a sweep's signs of life in Prefect; 0 sends none.",
+    )
+    cloud_sync_s: float | None = Field(
+        None,
+        gt=0,
+        validation_alias=_twins("CLOUD_SYNC_S"),
+        description="Seconds between copies of results and logs to storage.",
     )
     start_method: str = Field(
         "auto",

@@ -52,7 +52,7 @@ def make_storage_plan(
     sync_config: Any = None,
     default_root: str,
     cloud_sync_s: float | None = None,
-    global_checkpoint_s: float | None = None,
+    global_checkpoint_s: float | str | None = None,
 ) -> StoragePlan:
     """Decide where files go; nothing is asked or made there yet.
 
@@ -63,7 +63,7 @@ def make_storage_plan(
         sync_config: The user's `SyncConfig`.
         default_root: The local directory if nothing else is said.
         cloud_sync_s: `TUNE_CLOUD_SYNC_S`; wins over the `SyncConfig`.
-        global_checkpoint_s: `TUNE_GLOBAL_CHECKPOINT_S`: copies come no more often.
+        global_checkpoint_s: `TUNE_GLOBAL_CHECKPOINT_S`, in seconds or "auto": copies come no more often.
 
     Raises:
         InvalidArgument: If places cannot be used or contradict each other.
@@ -96,12 +96,13 @@ def make_storage_plan(
         if own is None:
             remote = _upload_location(sync.upload_dir, root)
     period = sync.period_s if cloud_sync_s is None else cloud_sync_s
+    slowest = 0.0 if isinstance(global_checkpoint_s, str) else float(global_checkpoint_s or 0.0)
     return StoragePlan(
         root=root,
         location=remote,
         own_sync=own,
         own_target=str(sync.upload_dir) if own is not None else "",
-        period_s=max(1.0, period, global_checkpoint_s or 0.0),
+        period_s=max(1.0, period, slowest),
         timeout_s=sync.sync_timeout,
     )
 

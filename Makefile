@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test test-all check bench docs clean
+.PHONY: quickstart test test-all chaos check bench docs clean
 
 $(VENV)/.installed: requirements.txt requirements-dev.txt pyproject.toml
 	@echo "Installing into $(VENV); this takes a few minutes once."
@@ -20,6 +20,9 @@ test: $(VENV)/.installed
 
 test-all: $(VENV)/.installed
 	$(BIN)/python -m pytest $(ARGS)
+
+chaos: $(VENV)/.installed
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .evidence import Key, Told, key_of, read_lines
+from .evidence import Key, Told, ends_trial, key_of, read_lines
 from .scenario import ASHA, Scenario
 from .shelf import Shelf
 
@@ -24,7 +24,9 @@ class Findings:
         repeated: Finished trials that ran again.
         checkpoints: Checkpoints that should be there and are not, or are not what they should be.
         other: Everything else that is wrong.
-        leftovers: Checkpoints that retention should have deleted.
+        leftovers: Checkpoints that nothing needs any more and that are still there.
+        saved: How many checkpoints the journal has.
+        restored: How many attempts went on from one.
     """
 
     acknowledged: int = 0
@@ -33,7 +35,9 @@ class Findings:
     repeated: list[str] = field(default_factory=list)
     checkpoints: list[str] = field(default_factory=list)
     other: list[str] = field(default_factory=list)
-    leftovers: int = 0
+    leftovers: list[str] = field(default_factory=list)
+    saved: int = 0
+    restored: int = 0
 
     @property
     def faults(self) -> list[str]:
@@ -150,7 +154,7 @@ def _repeated(evidence: Evidence) -> Iterator[str]:
             launched[trial_id] += 1
             if trial_id in finished:
                 yield f"trial {trial_id}, attempt {event['attempt']}"
-        elif event["event"] == "AttemptEnded" and event.get("fate") == "terminated":
+        elif ends_trial(event):
             finished.add(trial_id)
     for trial_id in sorted(set(evidence.completed) - finished):
         yield f"trial {trial_id} was shown as complete and is not"
@@ -169,7 +173,9 @@ def _check_checkpoints(evidence: Evidence, findings: Findings) -> None:
             wrong = evidence.shelf.fault(checkpoint.path, trial_id, checkpoint.iteration)
             if wrong:
                 findings.checkpoints.append(f"{checkpoint.path}: {wrong}")
-    findings.leftovers = len(evidence.shelf.complete() - kept)
+    findings.saved = sum(map(len, saved.values()))
+    findings.restored = sum(entry["restored"] is not None for entry in evidence.diary)
+    findings.leftovers = sorted(evidence.shelf.complete() - kept)
     findings.checkpoints += _restores(evidence)
 
 

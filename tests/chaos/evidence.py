@@ -49,11 +49,16 @@ class Told:
 
     def finished(self) -> set[str]:
         """Trials that are over for good."""
-        return {
-            event["trial_id"]
-            for event in self.events
-            if event["event"] == "AttemptEnded" and event.get("fate") == "terminated"
-        }
+        return {event["trial_id"] for event in self.events if ends_trial(event)}
+
+
+def ends_trial(event: dict[str, Any]) -> bool:
+    """Whether a record says that its trial is over for good.
+
+    A result that ended its trial says so itself: what comes behind it is only how the process went.
+    """
+    ended = event["event"] == "AttemptEnded" and event.get("fate") == "terminated"
+    return ended or (event["event"] == "ResultReported" and bool(event.get("stop")))
 
 
 def key_of(trial_id: str, result: dict[str, Any]) -> Key:

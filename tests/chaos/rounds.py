@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -107,6 +108,8 @@ class Round:
                     pass
             except CallFailed as error:
                 problem = str(error)
+            except Exception:  # of the harness itself; other runs go on
+                problem = traceback.format_exc()
             finally:
                 self._striker.tend(at_once=True)
             findings = self._audit()

@@ -104,7 +104,8 @@ class Striker:
                 return True
             case Kind.DISK_FULL if targets.disk is not None:
                 _fill(targets.disk / _BALLAST)
-                self._later(strike.lasting, (targets.disk / _BALLAST).unlink)
+                ballast = targets.disk / _BALLAST
+                self._later(strike.lasting, lambda: ballast.unlink(missing_ok=True))
                 return True
             case Kind.MACHINE:
                 return _lose_machine(targets)

@@ -21,7 +21,9 @@ def summary(outcomes: Sequence[Outcome]) -> str:
         "kills": sum(done.values()),
         **{f"  {kind}": done[kind] for kind in Kind if done[kind]},
         **{f"  {kind} (skipped: not possible here)": times for kind, times in skipped.items()},
-        "checkpoints left over": sum(f.leftovers for f in found),
+        "checkpoints saved": sum(f.saved for f in found),
+        "attempts that went on from one": sum(f.restored for f in found),
+        "checkpoints left over": sum(len(f.leftovers) for f in found),
         "results acknowledged": sum(f.acknowledged for f in found),
         "lost": sum(len(f.lost) for f in found),
         "duplicated": sum(len(f.duplicated) for f in found),
@@ -38,8 +40,13 @@ def report(outcome: Outcome) -> str:
     done = ", ".join(f"{kind} {n}" for kind, n in outcome.done.items() if n) or "nothing hit"
     lines = [
         f"{mark:<6} seed {outcome.scenario.seed}: {outcome.scenario} -> {done}; "
-        f"{outcome.calls} calls, {outcome.findings.acknowledged} results, {outcome.seconds:.1f} s"
+        f"{outcome.calls} calls, {outcome.findings.acknowledged} results, "
+        f"{outcome.findings.saved} checkpoints, {outcome.findings.restored} restored, "
+        f"{outcome.seconds:.1f} s"
     ]
+    if outcome.findings.leftovers:
+        first, more = outcome.findings.leftovers[0], len(outcome.findings.leftovers) - 1
+        lines.append(f"       left over: {first}" + (f" and {more} more" if more else ""))
     lines += [f"       {fault}" for fault in outcome.findings.faults[:20]]
     if outcome.failed:
         lines.append(f"       kept in {outcome.directory}")

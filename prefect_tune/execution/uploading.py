@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import posixpath
 import socket
 from pathlib import Path
 
@@ -37,13 +38,16 @@ class Uploading:
         self._transfers = transfers
         self._downloads = downloads
         self._copies = LocalCopies()
-        self._uploads: set[asyncio.Task[str]] = set()
+        self._uploads: dict[asyncio.Task[str], str] = {}  # with the trial's directory
 
     def keep(self, trial_id: str, attempt: int, path: str, directory: Path) -> asyncio.Future[str]:
         """See `CheckpointRoute.keep`."""
-        upload = asyncio.create_task(self._upload(path, directory))
-        self._uploads.add(upload)
-        upload.add_done_callback(self._uploads.discard)
+        trial_dir = posixpath.dirname(path)
+        # In order: whoever hears of a checkpoint takes it for the newest of its trial.
+        before = [task for task, of_trial in self._uploads.items() if of_trial == trial_dir]
+        upload = asyncio.create_task(self._upload(path, directory, before))
+        self._uploads[upload] = trial_dir
+        upload.add_done_callback(self._uploads.pop)
         return upload
 
     async def fetch(self, path: str) -> Path:
@@ -76,7 +80,9 @@ class Uploading:
             await asyncio.wait(self._uploads)
         await self._copies.settle()
 
-    async def _upload(self, path: str, directory: Path) -> str:
+    async def _upload(self, path: str, directory: Path, before: list[asyncio.Task[str]]) -> str:
+        if before:
+            await asyncio.wait(before)
         problem = ""
         try:
             await self._transfers.put(directory, self._storage, path)

@@ -16,8 +16,10 @@ from prefect_tune.execution.base import ExperimentEnv
 from prefect_tune.execution.file_area import FileArea
 from prefect_tune.execution.file_transfer import At, HereArea, Transfers, in_thread
 from prefect_tune.execution.log_collector import LogCollector
+from prefect_tune.execution.node_directory import is_elsewhere
 from prefect_tune.execution.reports import CHECKPOINT_SAVED, KEEP, WANT, Entry
 from prefect_tune.execution.there_area import ThereArea
+from prefect_tune.filesystem.location import Location
 
 _logger = logging.getLogger(__name__)
 #: Checkpoints that are moved at once; the others wait, and with them their trials.
@@ -49,7 +51,7 @@ class DriverFiles:
         self._trials: dict[str, asyncio.Lock] = {}
         # In place, but their `CheckpointSaved` has not come.
         self._unconfirmed: dict[str, str] = {}
-        self._foreign: set[str] = set()
+        self._given: set[str] = set()
 
     def add_node(self, address: str) -> None:
         """A node works in a directory of its own."""
@@ -57,11 +59,7 @@ class DriverFiles:
 
     def lose_node(self, address: str) -> None:
         """A node is gone; whatever it had under way ends."""
-        if self._areas.pop(address, None) is None:
-            return
-        self._logs.lose_node(address)
-        for task in self._work.pop(address, set()):
-            task.cancel()
+        self._abandon(address)
         unconfirmed = [path for path, node in self._unconfirmed.items() if node == address]
         for path in unconfirmed:
             # Nobody will ever hear of it.
@@ -97,8 +95,8 @@ class DriverFiles:
         area = self._areas.get(address)
         if area is None:
             return
-        if checkpoint is not None and checkpoint.startswith("/"):
-            self._foreign.add(checkpoint)
+        if checkpoint is not None and (location := Location(checkpoint)).is_local:
+            self._given.add(location.path)
         if self._env.sync_to_driver:
             self._logs.watch(area, relative_dir)
 
@@ -113,9 +111,15 @@ class DriverFiles:
         if tasks:
             await asyncio.wait(tasks, timeout=patience)
         for address in list(self._areas):
-            self.lose_node(address)
+            self._abandon(address)
         if tasks:
             await asyncio.wait(tasks)
+
+    def _abandon(self, address: str) -> None:
+        self._areas.pop(address, None)
+        self._logs.lose_node(address)
+        for task in self._work.pop(address, set()):
+            task.cancel()
 
     def _start(self, address: str, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -148,12 +152,10 @@ class DriverFiles:
         await self._settle(area, WANT, path, error)
 
     def _source(self, path: str) -> At:
-        if not path.startswith("/"):
-            return At(self._here, path)
-        # A node is given what an attempt was launched with, and no other file of this machine.
-        if path not in self._foreign:
+        # Nothing else of this machine is anything to a node.
+        if path not in self._given:
             raise StorageError(f"no attempt was given the checkpoint {path}")
-        return At(HereArea(FileArea(path)), "")
+        return At(HereArea(FileArea(path)), "") if is_elsewhere(path) else At(self._here, path)
 
     async def _settle(
         self, area: ThereArea, question: str, path: str, error: StorageError | None

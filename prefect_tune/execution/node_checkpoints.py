@@ -8,12 +8,12 @@ import socket
 from pathlib import Path
 
 from prefect_tune.execution.base import ExperimentEnv
-from prefect_tune.execution.checkpoint_route import CheckpointRoute, InPlace, verified
+from prefect_tune.execution.checkpoint_route import CheckpointRoute, InPlace
 from prefect_tune.execution.downloads import Downloads
 from prefect_tune.execution.driver_route import DriverRoute, NoRoute
 from prefect_tune.execution.file_area import FileArea
 from prefect_tune.execution.file_service import NodeFiles
-from prefect_tune.execution.node_directory import NodeDirectory
+from prefect_tune.execution.node_directory import NodeDirectory, is_elsewhere
 from prefect_tune.execution.reports import Outbox
 from prefect_tune.execution.transfer.service import TransferService
 from prefect_tune.execution.uploading import Uploading
@@ -40,27 +40,26 @@ class NodeCheckpoints:
         self._env = env
         self.transfers = TransferService(env.storage_timeout_s)
         self._downloads = Downloads(directory.path, self.transfers)
-        self.route = self._choose_route(directory, outbox)
-        self.files = None if directory.shared else NodeFiles(FileArea(directory.path), self._settle)
+        # Reaches what only the driver sees.
+        self._driver = None if directory.shared else DriverRoute(directory.path, outbox)
+        self.route = self._choose_route(directory)
+        self.files: NodeFiles | None = None
+        if self._driver is not None:
+            self.files = NodeFiles(FileArea(directory.path), self._driver.settle)
 
-    def _choose_route(self, directory: NodeDirectory, outbox: Outbox) -> CheckpointRoute:
+    def _choose_route(self, directory: NodeDirectory) -> CheckpointRoute:
         storage = self._env.storage
         if storage is not None:
             return Uploading(directory.path, storage, self.transfers, self._downloads)
-        if directory.shared:
+        if self._driver is None:
             return InPlace(directory.path)
         if self._env.sync_to_driver:
-            return DriverRoute(directory.path, outbox)
+            return self._driver
         return NoRoute(
             f"{socket.gethostname()} does not see {self._env.experiment_dir}, and with "
             "SyncConfig(sync_to_driver=False) the driver fetches nothing from there. Leave "
             "sync_to_driver on, or give a storage_path that all nodes see."
         )
-
-    def _settle(self, question: str, path: str, problem: str, damaged: bool) -> None:
-        """What became of a question to the driver."""
-        if isinstance(self.route, DriverRoute):
-            self.route.settle(question, path, problem, damaged)
 
     async def fetch(self, checkpoint: str | None) -> Path | None:
         """Have the checkpoint that an attempt goes on from here, complete, until `release`.
@@ -74,22 +73,26 @@ class NodeCheckpoints:
         """
         if checkpoint is None:
             return None
-        if "://" not in checkpoint:
-            return await self.route.fetch(checkpoint)
-        parent, name = posixpath.split(checkpoint)
-        location = self._opened_like_storage(Location(parent))
+        location = Location(checkpoint)
         if location.is_local:
-            return await verified(Path(location.path, name))
-        return await self._downloads.bring(location, name)
+            return await self._route_of(location.path).fetch(location.path)
+        parent, name = posixpath.split(checkpoint)
+        return await self._downloads.bring(self._opened_like_storage(Location(parent)), name)
 
     def release(self, checkpoint: str | None) -> None:
         """The attempt that a checkpoint was fetched for is over."""
-        if checkpoint is not None and "://" not in checkpoint:
-            self.route.release(checkpoint)
+        if checkpoint is not None and (location := Location(checkpoint)).is_local:
+            self._route_of(location.path).release(location.path)
+
+    def _route_of(self, path: str) -> CheckpointRoute:
+        """By which a checkpoint is had: one of elsewhere may lie where only the driver sees it."""
+        return self._driver if self._driver and is_elsewhere(path) else self.route
 
     async def close(self, patience: float) -> None:
         """Wait up to `patience` seconds for what is on its way to storage; then end it all."""
         await self.route.close(patience)
+        if self._driver is not None:
+            await self._driver.close(patience)
         self.transfers.close()
         await self._downloads.close()
 

@@ -165,7 +165,7 @@ def test_a_checkpoint_follows_its_result_and_its_trial_waits_for_room(experiment
         # What is saved is not kept on the node, apart from the newest while the trial runs.
         own = Path(run.results("a")[-1]["dir"])
         deadline = time.monotonic() + 30
-        while any(map(file_area.Path.is_dir, own.glob("checkpoint_*"))):
+        while any(map(Path.is_dir, own.glob("checkpoint_*"))):
             assert time.monotonic() < deadline
             time.sleep(0.02)
 
@@ -284,34 +284,13 @@ def test_a_damaged_checkpoint_on_the_driver_is_told(experiment):
         assert "weights has fewer bytes" in end.error.message
 
 
-def test_files_of_the_driver_are_given_to_nobody(experiment, tmp_path):
-    make_checkpoint(tmp_path / "secret", {"key": b"secret"})
-
-    def ask(path, dask_worker):
-        (agent,) = [p for name, p in dask_worker.plugins.items() if "prefect_tune" in name]
-        (node,) = agent._experiments.values()
-        node._outbox.ask("want", path, ".fetched/x")
-        return str(node._directory.path)
-
+def test_a_node_that_joins_later(experiment, scheduler, tmp_path):
     with experiment(train) as run:
-        node = run.node
-        client = run.executor._client
-        for path in (str(tmp_path / "secret"), "../secret"):
-            own = client.run(ask, path=path, workers=[node])[node]
-        run.run("a", {"until": 1})  # by then it has been answered
-        saved(run, "a", 1)
-        assert not Path(own, ".fetched").exists()
-
-
-def test_capacity_returns_when_a_node_comes_back(experiment, scheduler, tmp_path, nodes):
-    with experiment(train) as run:
-        first = run.node
-        nodes[agent_pid(run, first)].send_signal(signal.SIGKILL)
-        while len(run.executor.capacity()) > 1:
-            run.next_event()
+        first = {node.address for node in run.executor.capacity()}
         with start_node(scheduler, tmp_path / "node3"):
-            while len(run.executor.capacity()) < 2:
+            while len(run.executor.capacity()) < 3:
                 assert isinstance(run.next_event(), CapacityChanged)
-            (joined,) = {n.address for n in run.executor.capacity()} - {run.node}
+            (joined,) = {node.address for node in run.executor.capacity()} - first
             run.launch("a", {"until": 1}, node=joined)
-            saved(run, "a", 1)
+            (path,) = saved(run, "a", 1)
+            assert content(driver_dir(run) / path)["weights"] == weights(1)

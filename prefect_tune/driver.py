@@ -77,6 +77,7 @@ def execute(request: ExperimentRequest) -> Finished:
         trials=experiment.trials,
         default_metric=plan.metric if plan.one_objective else None,
         default_mode=plan.mode if plan.one_objective else None,
+        storage=experiment.storage.location,
     )
     analysis.flow_run_id, analysis.flow_run_url = flow_run_id, flow_run_url
     if interruption.signal is not None:

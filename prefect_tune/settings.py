@@ -107,6 +107,18 @@ class TuneSettings(BaseSettings):
         validation_alias=_twins("CLOUD_SYNC_S"),
         description="Seconds between copies of results and logs to storage.",
     )
+    max_lost: int = Field(
+        10,
+        ge=0,
+        validation_alias=_names("PREFECT_TUNE_MAX_LOST"),
+        description="Attempts in a row that may be lost with their node before it is a failure.",
+    )
+    retry_delay_s: float = Field(
+        0.0,
+        ge=0,
+        validation_alias=_names("PREFECT_TUNE_RETRY_DELAY_S"),
+        description="Seconds before a failed trial is tried again; doubled with each failure.",
+    )
     start_method: str = Field(
         "auto",
         pattern="^(auto|fork|spawn)$",

@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING, Any
 from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import Trial
+from prefect_tune.filesystem.location import Location
+from prefect_tune.results.checkpoints import BY_AGE, best, newest, open_checkpoint, score
 from prefect_tune.results.frames import as_frame, check_file_type, load_pandas, read_frames
 from prefect_tune.results.loading import flatten_config, load_trials
 from prefect_tune.results.ranking import best_of, check_mode
+from prefect_tune.results.result import Result
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from prefect_tune.checkpoint.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +37,7 @@ class ExperimentAnalysis:
         default_mode: ``min`` or ``max``.
         flow_run_id: Id of the Prefect flow run, if there was one.
         flow_run_url: Where to look at it.
+        storage: Where checkpoints are, if that is not the experiment directory.
 
     Raises:
         StorageError: If the directory cannot be read.
@@ -47,9 +53,11 @@ class ExperimentAnalysis:
         *,
         flow_run_id: str | None = None,
         flow_run_url: str | None = None,
+        storage: Location | None = None,
     ) -> None:
         path = os.path.abspath(os.path.expanduser(os.fspath(experiment_checkpoint_path)))
         self._path = os.path.dirname(path) if os.path.isfile(path) else path
+        self._root = Location(self._path) if storage is None else storage
         if isinstance(default_mode, str):
             check_mode(default_mode, "default_mode")
         # With several objectives there is no best trial unless one metric is named.
@@ -166,6 +174,63 @@ class ExperimentAnalysis:
         """Directory of the best trial; arguments as for `get_best_trial`."""
         trial = self.get_best_trial(metric, mode, scope)
         return None if trial is None else trial.logdir
+
+    def result_of(self, trial: Trial) -> Result:
+        """What came out of one trial."""
+        return Result.of(trial, self._root)
+
+    @property
+    def best_checkpoint(self) -> Checkpoint | None:
+        """The best checkpoint of the best trial, by the default metric; None if it has none."""
+        trial = self.best_trial
+        return None if trial is None else self.get_best_checkpoint(trial)
+
+    def get_trial_checkpoints_paths(
+        self, trial: Trial, metric: str | None = None
+    ) -> list[tuple[str, float | None]]:
+        """Path (or URL) of each kept checkpoint of a trial, with its value of a metric.
+
+        Args:
+            trial: The trial.
+            metric: None is the default metric, and `training_iteration` if there is none.
+        """
+        metric = metric or self.default_metric or BY_AGE
+        return [(str(self._root / c.path), score(c, metric)) for c in trial.checkpoints]
+
+    def get_best_checkpoint(
+        self, trial: Trial, metric: str | None = None, mode: str | None = None
+    ) -> Checkpoint | None:
+        """The kept checkpoint of a trial with the best value of a metric.
+
+        Returns:
+            The checkpoint; it can be used as a path. None (with a warning) if the trial has none.
+
+        Raises:
+            InvalidArgument: If metric or mode is missing, or an argument has another value.
+        """
+        metric, mode = self._metric_and_mode(metric, mode)
+        found = best(trial.checkpoints, metric, mode)
+        if found is None:
+            log.warning("%s has no checkpoint with a value of the metric %r.", trial, metric)
+        return None if found is None else open_checkpoint(found, self._root)
+
+    def get_last_checkpoint(
+        self, trial: Trial | None = None, metric: str | None = None, mode: str | None = None
+    ) -> Checkpoint | None:
+        """The newest checkpoint of a trial, None if it has none.
+
+        Args:
+            trial: None is the best trial.
+            metric: Metric to find the best trial by; None is the default metric.
+            mode: ``min`` or ``max``; None is the default mode.
+
+        Raises:
+            InvalidArgument: If no trial is given and metric or mode is missing.
+        """
+        if trial is None:
+            trial = self.get_best_trial(metric, mode)
+        found = None if trial is None else newest(trial)
+        return None if found is None else open_checkpoint(found, self._root)
 
     def get_all_configs(self, prefix: bool = False) -> dict[str, dict[str, Any]]:
         """The configuration of each trial, by its directory.

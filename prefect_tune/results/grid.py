@@ -27,10 +27,10 @@ class ResultGrid:
         return len(self._analysis.trials)
 
     def __getitem__(self, index: int) -> Result:
-        return Result.of(self._analysis.trials[index])
+        return self._analysis.result_of(self._analysis.trials[index])
 
     def __iter__(self) -> Iterator[Result]:
-        return (Result.of(trial) for trial in self._analysis.trials)
+        return (self._analysis.result_of(trial) for trial in self._analysis.trials)
 
     def __repr__(self) -> str:
         return f"<ResultGrid of {len(self)} trials in {self.experiment_path}>"
@@ -86,7 +86,7 @@ class ResultGrid:
                 f"There is no best result: no trial has a value of the metric {name!r}. "
                 "Was it reported, and did the trials run long enough? See `errors`."
             )
-        return Result.of(trial)
+        return analysis.result_of(trial)
 
     def get_dataframe(
         self, filter_metric: str | None = None, filter_mode: str | None = None

@@ -14,6 +14,7 @@ from prefect_tune.error import StorageError
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial
 from prefect_tune.logger.json import PARAMS_FILE, RESULT_FILE
+from prefect_tune.results.checkpoints import find_checkpoints
 from prefect_tune.results.frames import read_results
 
 log = logging.getLogger(__name__)
@@ -75,8 +76,10 @@ def _load_trial(experiment_dir: str, name: str, damaged: list[str]) -> Trial | N
         local_experiment_dir=experiment_dir,
         custom_name=None if parsed else name,
     )
+    rows: list[dict[str, Any]] = []
     if os.path.exists(results):
-        _read_results_into(trial, results, damaged)
+        rows = _read_results_into(trial, results, damaged)
+    trial.checkpoints = tuple(find_checkpoints(directory, rows))
     if config is None:
         trial.config = trial.last_result.get("config", {})
     trial.status = TERMINATED
@@ -99,13 +102,14 @@ def _read_config(path: str, damaged: list[str]) -> dict[str, Any] | None:
     return None
 
 
-def _read_results_into(trial: Trial, path: str, damaged: list[str]) -> None:
-    complete = True
+def _read_results_into(trial: Trial, path: str, damaged: list[str]) -> list[dict[str, Any]]:
+    complete, rows = True, []
     try:
         for result in read_results(path):
             if result is None:
                 complete = False
             else:
+                rows.append(result)
                 time = result.get("timestamp") or 0.0
                 trial.update_last_result(result, flatten(result), time)
                 if trial.start_time is None:
@@ -117,6 +121,7 @@ def _read_results_into(trial: Trial, path: str, damaged: list[str]) -> None:
     last = trial.last_result
     trial.trial_id = str(last.get("trial_id") or trial.trial_id)
     trial.experiment_tag = str(last.get("experiment_tag") or trial.experiment_tag)
+    return rows
 
 
 def _read_error(directory: str) -> AttemptError | None:

@@ -8,12 +8,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prefect_tune.arguments import check_mode
+from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.error import TrialFailed
 from prefect_tune.experiment.trial import Trial
+from prefect_tune.filesystem.location import Location
+from prefect_tune.results.checkpoints import newest, open_checkpoint
 from prefect_tune.results.frames import read_frame
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from prefect_tune.checkpoint.checkpoint import Checkpoint
 
 
 @dataclass
@@ -24,7 +30,7 @@ class Result:
         metrics: The last result, with the auto-filled metrics; empty if there was none.
         error: Why the trial failed, None if it did not.
         path: The trial's directory, None if it has none.
-        checkpoint: The newest checkpoint, None if there is none.
+        checkpoint: The newest checkpoint, a `Checkpoint`; None if there is none.
         best_checkpoints: Kept checkpoints with their metrics.
         config: The trial's configuration.
     """
@@ -32,19 +38,42 @@ class Result:
     metrics: dict[str, Any] = field(default_factory=dict)
     error: BaseException | None = None
     path: str | None = None
-    checkpoint: Any = None
-    best_checkpoints: list[tuple[Any, dict[str, Any]]] = field(default_factory=list)
+    checkpoint: Checkpoint | None = None
+    best_checkpoints: list[tuple[Checkpoint, dict[str, Any]]] = field(default_factory=list)
     config: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, trial: Trial) -> Result:
-        """The outcome of a trial as it is now."""
+    def of(cls, trial: Trial, root: Location) -> Result:
+        """The outcome of a trial as it is now.
+
+        Args:
+            trial: The trial.
+            root: Where the experiment's checkpoints are.
+        """
+        last = newest(trial)
         return cls(
+            checkpoint=None if last is None else open_checkpoint(last, root),
+            best_checkpoints=[(open_checkpoint(c, root), c.metrics) for c in trial.checkpoints],
             metrics=trial.last_result,
             error=trial_error(trial),
             path=trial.logdir or None,
             config=trial.config,
         )
+
+    def get_best_checkpoint(self, metric: str, mode: str) -> Checkpoint | None:
+        """The kept checkpoint with the best value of a metric; None if none has one.
+
+        Raises:
+            InvalidArgument: If `mode` is neither ``min`` nor ``max``.
+        """
+        check_mode(mode)
+        sign = 1.0 if mode == "max" else -1.0
+        scored = [
+            (sign * value, index)
+            for index, (_, metrics) in enumerate(self.best_checkpoints)
+            if (value := flatten(metrics).get(metric)) is not None and value == value
+        ]
+        return self.best_checkpoints[max(scored)[1]][0] if scored else None
 
     @property
     def log_dir(self) -> Path | None:

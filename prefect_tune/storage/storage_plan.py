@@ -35,6 +35,11 @@ class StoragePlan:
     period_s: float = 300.0
     timeout_s: float = 1800.0
 
+    @property
+    def kept_in(self) -> Location:
+        """Where experiments are for good."""
+        return Location(self.root) if self.location is None else self.location
+
     def of(self, name: str) -> Location | None:
         """Where one experiment is in storage."""
         return None if self.location is None else self.location / name
@@ -63,7 +68,8 @@ def make_storage_plan(
         sync_config: The user's `SyncConfig`.
         default_root: The local directory if nothing else is said.
         cloud_sync_s: `TUNE_CLOUD_SYNC_S`; wins over the `SyncConfig`.
-        global_checkpoint_s: `TUNE_GLOBAL_CHECKPOINT_S`, in seconds or "auto": copies come no more often.
+        global_checkpoint_s: `TUNE_GLOBAL_CHECKPOINT_S`, in seconds or "auto": copies come no more
+            often.
 
     Raises:
         InvalidArgument: If places cannot be used or contradict each other.

@@ -1,0 +1,86 @@
+"""The checkpoints of trials, as people ask for them afterwards."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from prefect_tune.checkpoint.checkpoint import Checkpoint
+from prefect_tune.checkpoint.manifest import MARKER, read_manifest
+from prefect_tune.coordinator.flatten import flatten
+from prefect_tune.experiment.checkpoints import TrialCheckpoint
+from prefect_tune.experiment.trial import Trial
+from prefect_tune.filesystem.location import Location
+
+#: What checkpoints are ranked by if nobody says otherwise: the newest is the best.
+BY_AGE = "training_iteration"
+
+
+def open_checkpoint(saved: TrialCheckpoint, root: Location) -> Checkpoint:
+    """A checkpoint as users hold it.
+
+    Args:
+        saved: The checkpoint.
+        root: The experiment directory.
+    """
+    elsewhere = "://" in saved.path or os.path.isabs(saved.path)
+    place = Location(saved.path, root.options, root.block) if elsewhere else root / saved.path
+    return Checkpoint.at_location(place)
+
+
+def newest(trial: Trial) -> TrialCheckpoint | None:
+    """The newest checkpoint of a trial, None if it has none."""
+    return trial.checkpoints[-1] if trial.checkpoints else None
+
+
+def best(saved: Sequence[TrialCheckpoint], metric: str, mode: str) -> TrialCheckpoint | None:
+    """The checkpoint with the best value of a metric; None if none has one.
+
+    Args:
+        saved: Checkpoints of one trial.
+        metric: Name of the metric, nested ones with ``/``.
+        mode: ``min`` or ``max``.
+    """
+    sign = 1.0 if mode == "max" else -1.0
+    scored = [
+        (sign * value, index, checkpoint)
+        for index, checkpoint in enumerate(saved)
+        if (value := score(checkpoint, metric)) is not None
+    ]
+    return max(scored, key=lambda entry: entry[:2])[2] if scored else None
+
+
+def score(checkpoint: TrialCheckpoint, metric: str) -> float | None:
+    """The value of a metric that belongs to a checkpoint; None if there is none, or NaN."""
+    if metric == BY_AGE and metric not in checkpoint.metrics:
+        return float(checkpoint.progress.iteration)
+    value: Any = flatten(checkpoint.metrics).get(metric)
+    if not isinstance(value, (int, float)) or math.isnan(value):
+        return None
+    return float(value)
+
+
+def find_checkpoints(directory: str, results: Sequence[dict[str, Any]]) -> list[TrialCheckpoint]:
+    """The complete checkpoints in a trial's directory, oldest first.
+
+    Args:
+        directory: The trial's directory; an empty list if it cannot be read.
+        results: The trial's results: a checkpoint belongs to the last one of its iteration.
+    """
+    try:
+        names = sorted(entry.name for entry in os.scandir(directory) if entry.is_dir())
+    except OSError:
+        return []
+    by_iteration = {result.get("training_iteration"): result for result in results}
+    found: list[TrialCheckpoint] = []
+    for name in names:
+        path = os.path.join(directory, name)
+        manifest = None if name.startswith(".") else read_manifest(path)
+        if manifest is not None:
+            metrics = by_iteration.get(manifest.iteration, {})
+            relative = f"{os.path.basename(directory)}/{name}"
+            written = os.path.getmtime(os.path.join(path, MARKER))
+            found.append(TrialCheckpoint(relative, manifest.progress, metrics, written))
+    return sorted(found, key=lambda checkpoint: (checkpoint.progress.iteration, checkpoint.time))

@@ -15,7 +15,7 @@ from prefect_tune.experiment.trial import AUTO_FILLED, ERROR, Trial
 from prefect_tune.orchestration.artifacts import ArtifactReporter, Snapshot
 from prefect_tune.orchestration.flow import Conclusion, Ending, ExperimentFlow, run_in_flow
 from prefect_tune.orchestration.flow_identity import current_flow_identity
-from prefect_tune.orchestration.heartbeat import heartbeats
+from prefect_tune.orchestration.heartbeat import Heartbeat
 from prefect_tune.orchestration.server import PrefectApi
 from prefect_tune.orchestration.sigterm import stand_in
 from prefect_tune.orchestration.suspension import SuspensionWatch
@@ -47,9 +47,9 @@ def run_experiment_in_flow(
     interrupted_by: list[str] = []
 
     def body(launcher: AttemptLauncher) -> list[Trial]:
-        watch = SuspensionWatch(experiment.inbox)
-        signs_of_life = heartbeats(current_flow_identity(), plan.settings.heartbeat_s)
-        with signs_of_life, ArtifactReporter() as artifacts:
+        heartbeat = Heartbeat(current_flow_identity(), plan.settings.heartbeat_s)
+        watch = SuspensionWatch(experiment.inbox, heartbeat.end)
+        with heartbeat, ArtifactReporter() as artifacts:
             try:
                 experiment.run(launcher, [record.listener(artifacts), watch], stand_in)
             finally:

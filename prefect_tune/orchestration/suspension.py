@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextvars
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 from prefect.client.schemas.objects import State
@@ -32,12 +33,14 @@ class SuspensionWatch:
 
     Args:
         inbox: The sweep's inbox.
+        on_suspended: Called first of all when it has been.
     """
 
-    def __init__(self, inbox: Inbox) -> None:
+    def __init__(self, inbox: Inbox, on_suspended: Callable[[], None] = lambda: None) -> None:
         context = FlowRunContext.get()
         self._request = None if context is None else context.flow_run_suspension_request
         self._inbox = inbox
+        self._on_suspended = on_suspended
         self.suspended = False
 
     def __call__(self, coordinator: Coordinator) -> None:
@@ -45,6 +48,7 @@ class SuspensionWatch:
         if self.suspended or self._request is None or not self._request.is_requested():
             return
         self.suspended = True
+        self._on_suspended()
         run_log().warning(
             "The flow run has been suspended: the sweep ends here and goes on when it is resumed."
         )
@@ -71,7 +75,7 @@ def end_subflow(message: str) -> None:
     context = FlowRunContext.get()
     if context is None or context.flow_run is None or context.flow_run.parent_task_run_id is None:
         return
-    state: State[Any] = Cancelled(name="Interrupted", message=f"suspended; {message}")
+    state: State[Any] = Cancelled(name="Interrupted", message=message)
     try:
         with SyncClientContext.get_or_create() as clients:
             clients.client.set_flow_run_state(context.flow_run.id, state, force=True)

@@ -68,8 +68,7 @@ class FlowRunMemory:
         self._begun = _decode(self._store.read(self._file))
         if self._begun is not None:
             run_log().info(
-                "This flow run is executed again (run %d): its sweep of %s goes on as %s in %s.",
-                max(self._flow.run_count, self._flow.root_run_count),
+                "This flow run has begun its sweep of %s before: it goes on with %s in %s.",
                 trainable,
                 self._begun.name,
                 storage,

@@ -1,0 +1,265 @@
+"""Prefect blocks.
+
+`TuneStorage` says where experiments are stored and holds the credentials for it. Register it with
+``prefect block register -m prefect_tune.blocks``, fill it in in the UI or save it from Python, and
+name it wherever a storage path is asked for: ``block://tune-storage/NAME``.
+
+In all that travels, to the nodes of a cluster and into files, a saved block is named by its slug;
+whoever opens the storage loads it, so its secrets are nowhere but on the Prefect server and in the
+memory of the processes that use them.
+"""
+
+# Annotations must stay objects: Prefect makes the form of them.
+from typing import Any
+
+import fsspec
+from prefect._internal.compatibility.async_dispatch import async_dispatch
+from prefect.blocks.core import Block
+from prefect.blocks.fields import SecretDict
+from prefect.filesystems import WritableFileSystem
+from prefect.utilities.asyncutils import run_sync_in_worker_thread
+from pydantic import Field, SecretStr, field_validator
+
+from prefect_tune.error import InvalidArgument
+from prefect_tune.filesystem.block_options import storage_options
+from prefect_tune.filesystem.blocks import set_block_resolver
+from prefect_tune.filesystem.connect import connect, protocol_of
+from prefect_tune.filesystem.location import Location
+from prefect_tune.filesystem.store import open_store
+
+
+class TuneStorage(WritableFileSystem):
+    """Where experiments are stored, with the credentials for it.
+
+    Any file system that fsspec knows will do. It can be Prefect's result storage too.
+
+    Example:
+        Load a saved block and use it:
+        ```python
+        from prefect_tune.blocks import TuneStorage
+
+        storage = TuneStorage.load("BLOCK_NAME")
+        ```
+    """
+
+    _block_type_name = "Tune Storage"
+    _block_type_slug = "tune-storage"
+    _logo_url = "https://raw.githubusercontent.com/PrefectHQ/prefect/420d0d6a78bb6df1fc18bcf188fdad43c1d22ea9/assets/block-logos/filesystem.png"  # type: ignore[assignment]
+    _documentation_url = (
+        "https://filesystem-spec.readthedocs.io/en/latest/api.html#other-known-implementations"  # type: ignore[assignment]
+    )
+
+    basepath: str = Field(
+        default=...,
+        title="Base path",
+        description="URL below which experiments are stored, or an absolute local path.",
+        examples=["s3://bucket/experiments"],
+    )
+    key: SecretStr | None = Field(
+        default=None,
+        title="Key",
+        description="S3 access key id; account name on Azure; user name elsewhere.",
+    )
+    secret: SecretStr | None = Field(
+        default=None,
+        title="Secret",
+        description="S3 secret access key; account key on Azure; password elsewhere.",
+    )
+    token: SecretStr | None = Field(
+        default=None,
+        title="Token",
+        description="S3 session token; SAS token on Azure; token or path of a key file on GCS.",
+    )
+    endpoint_url: str | None = Field(
+        default=None,
+        title="Endpoint URL",
+        description="Address of the service, if it is not the vendor's own.",
+        examples=["https://minio.example.com:9000"],
+    )
+    region: str | None = Field(
+        default=None, title="Region", description="Region of the bucket, where there are regions."
+    )
+    options: SecretDict | None = Field(
+        default=None,
+        title="Options",
+        description="Further arguments of the fsspec file system, as JSON; they win.",
+    )
+
+    @field_validator("basepath")
+    @classmethod
+    def _check_basepath(cls, value: str) -> str:
+        value = value.rstrip("/")
+        if "://" not in value and not value.startswith("/"):
+            raise ValueError("give a URL such as s3://bucket/path, or an absolute path")
+        if "@" in value.partition("://")[2].partition("/")[0]:
+            raise ValueError(
+                "a URL must not hold a user or password: they have fields of their own"
+            )
+        return value
+
+    @classmethod
+    def of(cls, block: Any, basepath: str | None = None) -> "TuneStorage":
+        """Make one of another block, without needing the package that defines it.
+
+        Args:
+            block: A `TuneStorage`, a `RemoteFileSystem`, an `S3Bucket`, or `AwsCredentials` or
+                `MinIOCredentials` together with `basepath`.
+            basepath: Where experiments are stored; None asks the block.
+
+        Returns:
+            The same block if it is one already, else one that is not saved.
+
+        Raises:
+            InvalidArgument: If it is another kind of block or does not say where to store.
+        """
+        if isinstance(block, cls) and basepath is None:
+            return block
+        if hasattr(block, "aws_access_key_id") or hasattr(block, "minio_root_user"):
+            return cls(basepath=_required(basepath, block), **_credentials(block))
+        if hasattr(block, "bucket_name") and hasattr(block, "credentials"):
+            url = f"s3://{block.bucket_name}/{getattr(block, 'bucket_folder', '')}"
+            return cls(basepath=basepath or url, **_credentials(block.credentials))
+        if hasattr(block, "basepath"):
+            settings = getattr(block, "settings", None)
+            options = SecretDict(dict(settings)) if settings else None
+            return cls(basepath=basepath or block.basepath, options=options)
+        raise InvalidArgument(
+            "storage_path",
+            f"a {type(block).__name__} is not a storage block.",
+            "Give a TuneStorage, RemoteFileSystem or S3Bucket.",
+        )
+
+    @property
+    def slug(self) -> str | None:
+        """``tune-storage/NAME`` once it has been saved under a name, else None."""
+        name = self._block_document_name
+        return None if name is None else f"{self.get_block_type_slug()}/{name}"
+
+    def get_location(self) -> Location:
+        """What the rest of the package calls this place.
+
+        Returns:
+            The location; it names the block if that is saved, and holds its options, secrets among
+            them, if it is not.
+        """
+        if self.slug is not None:
+            return Location(self.basepath, {}, self.slug)
+        return Location(self.basepath, self.storage_options())
+
+    def storage_options(self) -> dict[str, Any]:
+        """What fsspec makes the file system with, in clear."""
+        return storage_options(
+            protocol_of(Location(self.basepath)) if "://" in self.basepath else "file",
+            key=_clear(self.key),
+            secret=_clear(self.secret),
+            token=_clear(self.token),
+            endpoint_url=self.endpoint_url,
+            region=self.region,
+            further=self.options.get_secret_value() if self.options is not None else {},
+        )
+
+    def get_filesystem(self) -> fsspec.AbstractFileSystem:
+        """The file system, made once per process.
+
+        Raises:
+            StorageError: If it cannot be made with these options.
+        """
+        location = Location(self.basepath, self.storage_options())
+        if location.is_local:
+            return fsspec.filesystem("file")
+        return connect(location)[0]
+
+    async def aread_path(self, path: str) -> bytes:
+        """What is in a file.
+
+        Args:
+            path: Relative to the base path.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            StorageError: If it cannot be read.
+        """
+        return await run_sync_in_worker_thread(self._read, path)
+
+    @async_dispatch(aread_path)
+    def read_path(self, path: str) -> bytes:  # type: ignore[override]
+        """What is in a file; see `aread_path`."""
+        return self._read(path)
+
+    async def awrite_path(self, path: str, content: bytes) -> None:
+        """Write a file; no directory or bucket is made on an object store.
+
+        Args:
+            path: Relative to the base path.
+            content: What to write.
+
+        Raises:
+            StorageError: If it cannot be written.
+        """
+        await run_sync_in_worker_thread(self._write, path, content)
+
+    @async_dispatch(awrite_path)
+    def write_path(self, path: str, content: bytes) -> None:  # type: ignore[override]
+        """Write a file; see `awrite_path`."""
+        self._write(path, content)
+
+    def _read(self, path: str) -> bytes:
+        content = open_store(Location(self.basepath, self.storage_options())).read(path)
+        if content is None:
+            raise FileNotFoundError(f"{self.basepath}/{path}")
+        return content
+
+    def _write(self, path: str, content: bytes) -> None:
+        open_store(Location(self.basepath, self.storage_options())).write(path, content)
+
+    def __reduce__(self) -> Any:
+        # Whoever unpickles a saved block loads it: no secret gets into a pickle.
+        return super().__reduce__() if self.slug is None else (load_storage, (self.slug,))
+
+
+def load_storage(slug: str) -> TuneStorage:
+    """Load a saved block.
+
+    Args:
+        slug: ``tune-storage/NAME``, or that of another kind of block that `TuneStorage.of` takes.
+
+    Raises:
+        ValueError: If there is no such block on the server in effect.
+    """
+    block: Any = Block.load(slug, _sync=True)  # type: ignore[call-arg]
+    return TuneStorage.of(block)
+
+
+def _resolve(slug: str) -> dict[str, Any]:
+    storage = load_storage(slug)
+    return {"url": storage.basepath, **storage.storage_options()}
+
+
+def _required(basepath: str | None, block: Any) -> str:
+    if basepath is None:
+        raise InvalidArgument(
+            "basepath",
+            f"it is missing, and a {type(block).__name__} does not say where to store.",
+            "Give a URL such as s3://bucket/path.",
+        )
+    return basepath
+
+
+def _credentials(block: Any) -> dict[str, Any]:
+    parameters = getattr(block, "aws_client_parameters", None)
+    return {
+        "key": _clear(getattr(block, "aws_access_key_id", getattr(block, "minio_root_user", None))),
+        "secret": _clear(
+            getattr(block, "aws_secret_access_key", getattr(block, "minio_root_password", None))
+        ),
+        "token": _clear(getattr(block, "aws_session_token", None)),
+        "region": getattr(block, "region_name", None),
+        "endpoint_url": getattr(parameters, "endpoint_url", None),
+    }
+
+
+def _clear(value: Any) -> Any:
+    return value.get_secret_value() if hasattr(value, "get_secret_value") else value
+
+
+set_block_resolver(_resolve)

@@ -212,8 +212,10 @@ class RunningAttempt:
         if isinstance(self._end, Outcome):
             return self._end, None
         error = self._end or _died(status)
-        if self._killing and error.kind in ("signal", "exit"):
+        if self._killing and error.kind in ("signal", "exit", "lost"):
             return Outcome.STOPPED, None
+        if error.kind == "lost":
+            return Outcome.LOST, error
         return Outcome.FAILED, _with_stderr(error, self._handle.stderr_tail())
 
 
@@ -228,6 +230,9 @@ def _with_stderr(error: AttemptError, stderr: str) -> AttemptError:
 
 def _died(status: ExitStatus) -> AttemptError:
     """A process that ended without a last word."""
+    if status.signal is None and status.code is None:
+        starter = "the process that starts trials on its node has died"
+        return AttemptError("lost", f"{starter}, and the trial with it")
     if status.signal is None:
         return AttemptError(
             "exit",

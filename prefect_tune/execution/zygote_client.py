@@ -71,7 +71,7 @@ class ZygoteClient(HelperProcess):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
         for exited in self._exits.values():
-            _resolve(exited, ExitStatus(signal=signal.SIGKILL))
+            _resolve(exited, ExitStatus())  # it takes the knowledge of how they ended along
         self._exits.clear()
 
 

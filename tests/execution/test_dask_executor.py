@@ -146,6 +146,23 @@ def test_the_worker_survives_crashes(experiment):
         assert run.run("b", {"crash": False})[1].outcome is Outcome.FINISHED
 
 
+def test_a_killed_zygote_loses_its_trials_and_the_next_start(experiment, ends):
+    def train(config):
+        tune.report(starter=os.getppid())
+        while config["hang"]:
+            time.sleep(60)
+
+    with experiment(train) as run:
+        run.launch("a", {"hang": True})
+        pid = run.until_started("a").pid
+        os.kill(run.until_reported("a").results[0]["starter"], signal.SIGKILL)
+        end = run.until_ended("a")
+        assert (end.outcome, end.error.kind) == (Outcome.LOST, "lost")
+        assert "process that starts trials" in end.error.message
+        assert ends(pid)
+        assert run.run("b", {"hang": False})[1].outcome is Outcome.FINISHED
+
+
 def test_the_ladder_asks_first(experiment):
     def train(config):
         try:

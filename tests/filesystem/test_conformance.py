@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from prefect_tune.filesystem.location import Location
+from prefect_tune.filesystem.store import Store, open_store
+from prefect_tune.testing.store import StoreConformance
+from tests.s3.endpoint import Bucket
+
+
+class TestLocal(StoreConformance):
+    @pytest.fixture
+    def store(self, tmp_path_factory: pytest.TempPathFactory) -> Store:
+        return open_store(Location(str(tmp_path_factory.mktemp("store") / "not yet made")))
+
+
+class TestMemory(StoreConformance):
+    @pytest.fixture
+    def store(self) -> Iterator[Store]:
+        store = open_store(Location(f"memory://{uuid.uuid4().hex}/below"))
+        yield store
+        store.delete_tree("")
+
+
+class TestS3(StoreConformance):
+    @pytest.fixture
+    def store(self, s3_bucket: Bucket) -> Store:
+        return open_store(Location(f"{s3_bucket.url}/some/prefix", s3_bucket.options))
+
+
+class TestSwift(StoreConformance):
+    @pytest.fixture
+    def store(self, swift_bucket: Bucket) -> Store:
+        return open_store(Location(f"{swift_bucket.url}/some/prefix", swift_bucket.options))
+
+
+def test_a_file_url_is_local(tmp_path: Path) -> None:
+    open_store(Location(f"file://{tmp_path}/x")).write("a", b"1")
+    assert (tmp_path / "x" / "a").read_bytes() == b"1"
+
+
+def test_a_whole_bucket(s3_bucket: Bucket, tmp_path: Path) -> None:
+    store = open_store(Location(s3_bucket.url, s3_bucket.options))
+    store.write("a/b", b"1")
+    assert store.sizes() == {"a/b": 1}
+    assert store.read("a/b") == b"1"
+    store.get_tree("", tmp_path)
+    assert (tmp_path / "a" / "b").read_bytes() == b"1"
+    store.delete_tree("")
+    assert store.sizes() == {}

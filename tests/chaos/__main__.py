@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         storages=options.storage,
         clusters=clusters,
         kinds=options.kind,
-        prefect=not options.no_prefect,
+        prefect=options.prefect,
     )
     outcomes = run_many(
         base, range(options.seed, options.seed + options.runs), limits, options.workers
@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="seed of the first one")
     parser.add_argument("--workers", type=int, default=2, help="how many side by side")
     parser.add_argument("--keep", help="where to write; default: a temporary directory")
-    parser.add_argument("--no-prefect", action="store_true", help="no run with a Prefect server")
+    parser.add_argument("--prefect", type=float, default=0.2, help="share with a Prefect server")
     for name, choices in (
         ("trainable", words.TRAINABLES),
         ("scheduler", words.SCHEDULERS),

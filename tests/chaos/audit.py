@@ -39,6 +39,12 @@ class Findings:
     saved: int = 0
     restored: int = 0
 
+    def add(self, other: Findings, name: str) -> None:
+        """Take over what was found at another place."""
+        for field_name in ("lost", "duplicated", "repeated", "checkpoints", "other"):
+            own: list[str] = getattr(self, field_name)
+            own += [name + text for text in getattr(other, field_name)]
+
     @property
     def faults(self) -> list[str]:
         """All that is wrong, a line each."""
@@ -64,6 +70,7 @@ class Evidence:
         experiment_dir: The experiment directory at the end.
         diary: What the trial processes noted at their beginnings.
         shelf: The checkpoints in storage.
+        forgetful: A machine was lost, with attempts that nobody else knew of.
     """
 
     scenario: Scenario
@@ -73,6 +80,7 @@ class Evidence:
     experiment_dir: Path
     diary: Sequence[dict[str, Any]]
     shelf: Shelf
+    forgetful: bool = False
 
 
 @dataclass(frozen=True)
@@ -160,7 +168,7 @@ def _repeated(evidence: Evidence) -> Iterator[str]:
         yield f"trial {trial_id} was shown as complete and is not"
     started = Counter(entry["trial_id"] for entry in evidence.diary)
     for trial_id, times in started.items():
-        if times > launched[trial_id]:
+        if times > launched[trial_id] and not evidence.forgetful:
             yield f"trial {trial_id} has {times} processes, {launched[trial_id]} attempts"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -69,14 +68,17 @@ def key_of(trial_id: str, result: dict[str, Any]) -> Key:
 def read_journal(experiment_dir: Path) -> Told:
     """What the journal of an experiment holds now; empty if there is none."""
     source = experiment_dir / JOURNAL_FILE
-    if not source.exists():
-        return Told()
     # Read from a copy: another process may be about to repair or to go on with this one.
+    return told_by(source.read_bytes()) if source.exists() else Told()
+
+
+def told_by(text: bytes) -> Told:
+    """What the text of a journal says."""
+    told = Told()
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch, JOURNAL_FILE)
-        shutil.copyfile(source, copy)
+        copy.write_bytes(text)
         journal = LocalJournal(copy)
-        told = Told()
         for record in journal.read():
             header = parse_header(record)
             if header is None:

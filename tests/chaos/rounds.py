@@ -15,14 +15,15 @@ from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.s3.endpoint import Bucket
 
 from . import processes
 from .audit import Evidence, Findings, audit
-from .evidence import Key, Told, read_diary, read_journal, read_lines
-from .scenario import FATAL, S3, Kind, Scenario, Strike
-from .shelf import BucketShelf, LocalShelf, Shelf
+from .evidence import Key, read_diary, read_journal, read_lines
+from .home import BucketHome, Home, LocalHome
+from .scenario import FATAL, NEEDED, S3, Kind, Scenario, Strike
 from .strikes import Striker, Targets
 from .sweep import DIARY, NAME, SCENARIO_FILE, WITNESS_FILE
 from .world import LEASE_S, ROOT, World, can_have_small_disks, small_disk
@@ -32,6 +33,8 @@ _STUCK_S = 60.0
 _MAX_CALLS = 10
 _POLL_S = 0.02
 _TAIL_LINES = 25
+#: Where in its bucket a sweep is stored.
+_PREFIX = "some/where"
 
 
 @dataclass
@@ -86,6 +89,8 @@ class Round:
     _witnessed: int = 0
     _disk: Path | None = None
     _bucket: Bucket | None = None
+    _remote: BucketHome | None = None
+    _forgetful: bool = False
 
     def __post_init__(self) -> None:
         self._pending = list(dict.fromkeys(self.scenario.strikes))
@@ -131,6 +136,7 @@ class Round:
     def _prepare(self, exit_stack: ExitStack) -> None:
         if self.scenario.storage == S3:
             self._bucket = exit_stack.enter_context(self.world.bucket())
+            self._remote = BucketHome(self._bucket, f"{_PREFIX}/{NAME}/")
         if any(strike.kind is Kind.DISK_FULL for strike in self._pending):
             if can_have_small_disks():
                 self._disk = self._results
@@ -172,17 +178,18 @@ class Round:
         self._striker.tend(at_once=True)
         if flow.returncode == 0:
             return True
-        self._note_acknowledged()
+        self.acknowledged.update(read_journal(self._experiment_dir).keys())
         if not excused:
             raise CallFailed(f"call {self.calls} ended with {flow.returncode}:\n{self._tail()}")
         return False
 
     def _storage(self) -> str:
-        return str(self._results) if self._bucket is None else f"{self._bucket.url}/chaos"
+        return str(self._results) if self._bucket is None else f"{self._bucket.url}/{_PREFIX}"
 
     def _accompany(self, flow: subprocess.Popen[bytes], targets: Targets) -> bool:
         """Strike until the flow process ends; True if a strike may have ended it."""
         excused = False
+        shown = self._witnessed
         news = time.monotonic()
         while flow.poll() is None:
             time.sleep(_POLL_S)
@@ -196,7 +203,8 @@ class Round:
             for strike in self._due():
                 if self._carry_out(strike, targets):
                     news = time.monotonic()
-                    excused |= strike.kind in FATAL
+                    starting = self._witnessed == shown
+                    excused |= strike.kind in FATAL or (starting and strike.kind in NEEDED)
             if time.monotonic() - news > _STUCK_S:
                 flow.send_signal(signal.SIGABRT)
                 flow.wait()
@@ -220,10 +228,13 @@ class Round:
         self._pending.remove(strike)
         with (self.directory / "strikes.log").open("a") as log:
             log.write(f"{time.time():.3f} call {self.calls}: {strike}\n")
-        if strike.kind is Kind.MACHINE:
+        if strike.kind is Kind.MACHINE and self._remote is not None:
             # What had not reached the store yet is gone; what it has is what counts.
-            self.acknowledged.clear()
-            self.completed.clear()
+            self._forgetful = True
+            self._read_witness()
+            told = self._remote.told()
+            self.acknowledged = set(told.keys())
+            self.completed = told.finished()
         return True
 
     def _read_witness(self) -> bool:
@@ -237,32 +248,28 @@ class Round:
                 self.completed.add(entry["trial_id"])
         return bool(new)
 
-    def _note_acknowledged(self) -> None:
-        self.acknowledged.update(self._told().keys())
-
-    def _told(self) -> Told:
-        return read_journal(self._experiment_dir)
-
-    def _shelf(self) -> Shelf:
-        if self._bucket is None:
-            return LocalShelf(self._experiment_dir)
-        return BucketShelf(self._bucket, f"chaos/{NAME}/")
-
     def _audit(self) -> Findings:
         diary = read_diary(self.directory / DIARY)
-        findings = audit(
-            Evidence(
-                self.scenario,
-                self._told(),
-                self.acknowledged,
-                self.completed,
-                self._experiment_dir,
-                diary,
-                self._shelf(),
-            )
-        )
+        findings = self._audit_at(LocalHome(self._experiment_dir, self._remote), diary)
+        if self._remote is not None:
+            findings.add(self._audit_at(self._remote, diary), self._remote.name)
         findings.other += self._orphans({entry["pid"] for entry in diary})
         return findings
+
+    def _audit_at(self, home: Home, diary: list[dict[str, Any]]) -> Findings:
+        with home.files() as files:
+            return audit(
+                Evidence(
+                    self.scenario,
+                    home.told(),
+                    self.acknowledged,
+                    self.completed,
+                    files,
+                    diary,
+                    home.shelf(),
+                    self._forgetful,
+                )
+            )
 
     def _orphans(self, pids: set[int]) -> list[str]:
         """Trials that run on though nobody is there any more for whom."""

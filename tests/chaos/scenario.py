@@ -26,6 +26,8 @@ class Kind(StrEnum):
 
 #: After these the flow process may end with an error, and the sweep has to be resumed.
 FATAL = frozenset({Kind.FLOW, Kind.MACHINE, Kind.SCHEDULER, Kind.DISK_FULL})
+#: Without these a sweep may refuse to start; once it runs it has to do without them for a while.
+NEEDED = frozenset({Kind.PREFECT, Kind.STORAGE_AWAY})
 
 PLAIN, FUNCTION, STEP_DIR, CLASS, CLASS_DICT = (
     "plain",  # a function without checkpoints
@@ -108,14 +110,14 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Limits:
-    """What runs may be made of; what is not allowed is drawn again from the rest."""
+    """What runs may be made of; `prefect` is the share of those with a Prefect server."""
 
     trainables: Collection[str] = TRAINABLES
     schedulers: Collection[str] = SCHEDULERS
     storages: Collection[str] = STORAGES
     clusters: Collection[str] = CLUSTERS
     kinds: Collection[str] = tuple(Kind)
-    prefect: bool = True
+    prefect: float = 0.2
 
 
 def draw(seed: int, limits: Limits) -> Scenario:
@@ -131,7 +133,7 @@ def draw(seed: int, limits: Limits) -> Scenario:
         scheduler=rng.choice(schedulers),
         storage=rng.choice([s for s in STORAGES if s in limits.storages]),
         cluster=rng.choice([c for c in CLUSTERS if c in limits.clusters]),
-        prefect=rng.random() < 0.2 and limits.prefect,
+        prefect=rng.random() < limits.prefect,
         optuna=rng.random() < 0.15,
         trials=rng.randint(2, 6),
         steps=rng.randint(4, 12),

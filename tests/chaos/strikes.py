@@ -134,8 +134,10 @@ def _kill(pid: int) -> bool:
 def _lose_machine(targets: Targets) -> bool:
     if not _kill(targets.flow):
         return False
-    with contextlib.suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
-        psutil.Process(targets.flow).wait(30)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        # Not `wait`: its exit status belongs to the one who has started it.
+        while psutil.Process(targets.flow).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
     if targets.cluster is not None:
         for number in range(2):
             targets.cluster.kill_worker(number)

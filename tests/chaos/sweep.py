@@ -47,7 +47,7 @@ def scheduler_of(scenario: Scenario) -> Any:
     if scenario.scheduler == PAUSING:
         from prefect_tune.testing.pausing import PausingScheduler
 
-        return PausingScheduler(every=2)
+        return PausingScheduler(1 + scenario.seed % 3)
     return None
 
 

@@ -25,7 +25,7 @@ def test_killed_sweeps_lose_nothing(tmp_path: Path) -> None:
         storages=[LOCAL],
         clusters=[INSIDE, SHARED],
         kinds=[Kind.TRIAL, Kind.ZYGOTE, Kind.WORKER, Kind.FLOW],
-        prefect=False,
+        prefect=0.0,
     )
     check(run_many(tmp_path, range(8), limits, workers=1))
 

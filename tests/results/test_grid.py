@@ -13,6 +13,7 @@ from prefect_tune.analysis import ExperimentAnalysis
 from prefect_tune.error import TrialFailed
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial
+from prefect_tune.filesystem.location import Location
 from prefect_tune.logger import JsonLoggerCallback
 from prefect_tune.result_grid import ResultGrid
 from prefect_tune.results import Result
@@ -91,7 +92,7 @@ def test_errors() -> None:
 def test_an_error_of_an_earlier_attempt_does_not_count() -> None:
     trial = make_trial(0, 1.0)
     trial.error = AttemptError("ValueError", "no")
-    assert Result.of(trial).error is None
+    assert Result.of(trial, Location("")).error is None
 
 
 def test_frames(tmp_path: Path) -> None:

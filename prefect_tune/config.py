@@ -98,6 +98,10 @@ class ResumeType(StrEnum):
     SKIP = "skip"  #: they stay as they are
 
 
+# The class below has an attribute of the same name, as Ray Tune's has.
+_Type = ResumeType
+
+
 @dataclass(frozen=True)
 class ResumeConfig:
     """Which trials of a resumed experiment run again.
@@ -112,17 +116,17 @@ class ResumeConfig:
         InvalidArgument: If a value is not a `ResumeType` or the text of one.
     """
 
-    ResumeType: ClassVar[type[ResumeType]] = ResumeType
+    ResumeType: ClassVar[type[_Type]] = _Type
 
-    finished: ResumeType | str = ResumeType.SKIP
-    unfinished: ResumeType | str = ResumeType.RESUME
-    errored: ResumeType | str = ResumeType.SKIP
+    finished: _Type | str = _Type.SKIP
+    unfinished: _Type | str = _Type.RESUME
+    errored: _Type | str = _Type.SKIP
 
     def __post_init__(self) -> None:
         for name in ("finished", "unfinished", "errored"):
             value = getattr(self, name)
             try:
-                kind = ResumeType(str(value).lower())
+                kind = _Type(str(value).lower())
             except ValueError:
                 raise InvalidArgument(
                     name, f"got {value!r}.", 'It is "resume", "restart" or "skip".'
@@ -172,9 +176,11 @@ class RunConfig:
 
     Args:
         name: Name of the experiment and its directory; None makes a dated one.
-        storage_path: Where the experiment directory is made; default `TUNE_RESULT_DIR` or
-            ``~/prefect_tune_results``.
-        local_dir: Ray 2.0's name for `storage_path`.
+        storage_path: Where the experiment is kept: a local path, a URL that fsspec knows
+            (``s3://bucket/path``), or a `TuneStorage` block (the object, or
+            ``block://tune-storage/NAME``); default `TUNE_RESULT_DIR` or ``~/prefect_tune_results``.
+        local_dir: Ray 2.0's name for a local `storage_path`; beside a remote one, where the
+            experiment is worked on.
         callbacks: `Callback` objects.
         stop: Stopping criteria: dict, function, `Stopper` or a list of stoppers.
         failure_config: What happens when trials fail.
@@ -188,10 +194,11 @@ class RunConfig:
         cluster: Where to run: None (this machine), an address, a Dask cluster or a Client.
         isolation: ``process`` (each trial its own), or ``thread``.
         env_vars: Environment variables for every trial; win over the computed ones.
+        storage_filesystem: An fsspec file system that `storage_path` is a path on.
     """
 
     name: str | None = None
-    storage_path: str | None = None
+    storage_path: Any = None
     local_dir: str | None = None
     callbacks: Sequence[Callback] | None = None
     stop: Any = None
@@ -205,12 +212,9 @@ class RunConfig:
     cluster: Any = None
     isolation: str = "process"
     env_vars: dict[str, str] = field(default_factory=dict)
+    storage_filesystem: Any = None
 
     def __post_init__(self) -> None:
-        if self.storage_path is not None and self.local_dir is not None:
-            raise InvalidArgument(
-                "local_dir", "it is given together with `storage_path`.", "Give one of both."
-            )
         if self.isolation not in ("process", "thread"):
             raise InvalidArgument(
                 "isolation", f"got {self.isolation!r}.", 'It is "process" or "thread".'

@@ -145,11 +145,18 @@ class Lifecycle:
         self._tell_complete(live.trial, None, error=True)
         self._retire(live, ERROR, Notice.TRIAL_ERROR)
 
-    def drop(self, live: LiveTrial) -> None:
-        """End a trial that waits for a slot."""
+    def drop(self, live: LiveTrial, for_good: bool = True) -> None:
+        """End a trial that waits for a slot.
+
+        Args:
+            live: The trial.
+            for_good: False if it waits again when the experiment is resumed: the search goes on
+                counting on it.
+        """
         core = self._core
         core.scheduler.on_trial_remove(core.view, live.trial)
-        self._tell_complete(live.trial, None)
+        if for_good:
+            self._tell_complete(live.trial, None)
         self._retire(live, TERMINATED, Notice.TRIAL_COMPLETE)
 
     def _retire(self, live: LiveTrial, status: str, notice: Notice) -> None:

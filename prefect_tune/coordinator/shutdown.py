@@ -38,7 +38,10 @@ class Shutdown:
             return
         core.stopping = reason
         for live in core.table.lives():
-            self.stop_trial(live, reason)
+            if live.trial.status == RUNNING:
+                self.stop_trial(live, reason)
+            else:
+                self._lifecycle.drop(live, for_good=False)
 
     def interrupt(self, reason: str) -> None:
         """End all attempts soon; their trials stay unfinished, for a later resume."""

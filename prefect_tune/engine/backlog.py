@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prefect_tune.callback import Callback
@@ -16,8 +16,8 @@ class _Seen:
 
     __slots__ = ("count", "written")
 
-    def __init__(self, written: list[int | None]) -> None:
-        self.count = 0
+    def __init__(self, count: int, written: list[int | None]) -> None:
+        self.count = count
         self.written = written
 
 
@@ -29,9 +29,13 @@ class BacklogFinder:
 
     Args:
         callbacks: All callbacks; those that are loggers and count their results are looked at.
+        before: How many results of each trial came before the replay; they have been written.
     """
 
-    def __init__(self, callbacks: Sequence[Callback]) -> None:
+    def __init__(
+        self, callbacks: Sequence[Callback], before: Mapping[str, int] | None = None
+    ) -> None:
+        self._before = {} if before is None else before
         self._loggers = [
             callback
             for callback in callbacks
@@ -46,7 +50,8 @@ class BacklogFinder:
         seen = self._seen.get(trial.trial_id)
         if seen is None:
             written = [logger.count_results(trial) for logger in self._loggers]
-            seen = self._seen[trial.trial_id] = _Seen(written)
+            count = self._before.get(trial.trial_id, 0)
+            seen = self._seen[trial.trial_id] = _Seen(count, written)
         seen.count += 1
         for index, written_count in enumerate(seen.written):
             if written_count is not None and seen.count > written_count:

@@ -11,16 +11,19 @@ import logging
 import time
 from dataclasses import dataclass
 
+from prefect_tune.config import ResumeConfig
 from prefect_tune.coordinator.commands import (
     Abort,
     AskSearch,
     Command,
     Decide,
+    DeleteCheckpoint,
     Kill,
     Launch,
     Notify,
     Record,
     TellSearch,
+    Warn,
 )
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.events import (
@@ -28,7 +31,6 @@ from prefect_tune.coordinator.events import (
     Control,
     ControlReceived,
     Event,
-    Resumed,
     SearchSaved,
     Tick,
 )
@@ -36,9 +38,12 @@ from prefect_tune.coordinator.records import encode_event
 from prefect_tune.engine.inbox import Inbox
 from prefect_tune.engine.launcher import AttemptLauncher
 from prefect_tune.engine.observers import Observers
+from prefect_tune.engine.resume_mode import resumed_event
 from prefect_tune.engine.search_feed import SearchFeed
+from prefect_tune.engine.snapshots import Snapshots
 from prefect_tune.execution.base import Executor, TrialPlace
 from prefect_tune.storage.experiment_dir import ExperimentDir
+from prefect_tune.storage.experiment_storage import ExperimentStorage
 from prefect_tune.storage.journal import Journal
 from prefect_tune.storage.search_state import SearchState, SearchStates
 
@@ -58,7 +63,9 @@ class EngineParts:
     feed: SearchFeed
     journal: Journal
     directory: ExperimentDir
+    storage: ExperimentStorage
     search_states: SearchStates
+    snapshots: Snapshots
     observers: Observers
 
 
@@ -81,11 +88,12 @@ class Engine:
         """End the sweep in order, leaving unfinished trials resumable; callable from anywhere."""
         self._parts.inbox.put(ControlReceived(time.time(), Control.INTERRUPT, reason=reason))
 
-    def run(self, resumed: bool = False) -> None:
+    def run(self, resumed: ResumeConfig | None = None) -> None:
         """Loop until the experiment is over.
 
         Args:
-            resumed: The coordinator was brought to where an earlier run ended.
+            resumed: Which trials of an earlier run, to whose end the coordinator was brought, run
+                again; None for a new run.
 
         Raises:
             Exception: What ended the experiment early: an error of a callback, the search, storage,
@@ -94,7 +102,7 @@ class Engine:
         parts = self._parts
         parts.observers.start()
         now = time.time()
-        self._handle([Resumed(now), Tick(now)] if resumed else [Tick(now)])
+        self._handle([Tick(now)] if resumed is None else [resumed_event(resumed, now), Tick(now)])
         try:
             while not parts.coordinator.finished:
                 events = parts.inbox.take(_TICK_S)
@@ -120,12 +128,15 @@ class Engine:
                 saved = self._take_state(event) or saved
             else:
                 commands += parts.coordinator.handle(event)
-        parts.journal.append([encode_event(c.event) for c in commands if isinstance(c, Record)])
+        records = [encode_event(c.event) for c in commands if isinstance(c, Record)]
+        parts.journal.append(records)
+        parts.snapshots.journaled(commands, records)
         if saved is not None:
             self._save_search(saved)
         self._write_errors(events)
         self._carry_out(commands)
         parts.observers.end_step(parts.coordinator)
+        parts.snapshots.step()
 
     def _take_state(self, event: SearchSaved) -> SearchSaved | None:
         """The state of the search if it is to be saved once the journal is written.
@@ -143,6 +154,7 @@ class Engine:
 
     def _save_search(self, event: SearchSaved) -> None:
         self._parts.search_states.save(SearchState(event.suggested, event.told, event.state))
+        self._parts.snapshots.search_saved(event)
 
     def save_search(self) -> None:
         """Save the state that the search left when it was closed."""
@@ -174,6 +186,10 @@ class Engine:
                 launches.append(command)
             elif isinstance(command, Kill):
                 kills.append(command)
+            elif isinstance(command, DeleteCheckpoint):
+                parts.storage.delete_checkpoint(command.path)
+            elif isinstance(command, Warn):
+                _logger.warning("%s", command.message)
             elif isinstance(command, Abort) and self._error is None:
                 self._error = command.error
         if decisions:

@@ -65,6 +65,20 @@ class Observers:
         self._logging.setup(self._backlog, **self._setup_info)
         self._backlog = ()
 
+    def mark(self, visit: Callable[[Callback], None]) -> Callable[[], bool]:
+        """Visit callbacks once they have been told all that has happened so far.
+
+        Args:
+            visit: Called with each callback now, and with each logger in its thread, as soon as it
+                has written what it was given.
+
+        Returns:
+            A function that is True once all have been visited.
+        """
+        for callback in self._callbacks:
+            visit(callback)
+        return self._logging.mark(visit)
+
     def begin_step(self, coordinator: Coordinator) -> None:
         """Before a batch of events is handled."""
         self._iteration += 1

@@ -5,18 +5,19 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from prefect_tune.callback import Callback
-from prefect_tune.config import FailureConfig, ResumeConfig, RunConfig, TuneConfig
+from prefect_tune.config import CheckpointConfig, FailureConfig, ResumeConfig, RunConfig, TuneConfig
 from prefect_tune.coordinator.options import FailFast
 from prefect_tune.engine import pristine
 from prefect_tune.engine.memory import SweepMemory
 from prefect_tune.engine.request import ExperimentRequest
-from prefect_tune.engine.resume_mode import decide, parse_resume
+from prefect_tune.engine.resume_mode import ResumeMode, decide, parse_resume
+from prefect_tune.engine.wording import in_words, space_in_words
 from prefect_tune.error import InvalidArgument
+from prefect_tune.experiment.checkpoints import CheckpointRules
 from prefect_tune.filesystem.location import Location
 from prefect_tune.logger import default_loggers
 from prefect_tune.registry import get_trainable
@@ -27,12 +28,14 @@ from prefect_tune.search.source import TrialSource
 from prefect_tune.search.wrapper import SearcherWrapper
 from prefect_tune.settings import TuneSettings
 from prefect_tune.stopper import Stopper, make_stopper
-from prefect_tune.storage.experiment_dir import can_resume, local_root
+from prefect_tune.storage.continuation import is_resumable
 from prefect_tune.storage.header import JournalHeader
 from prefect_tune.storage.layout import default_root, experiment_dir_name, safe_name
+from prefect_tune.storage.storage_plan import StoragePlan, make_storage_plan
 from prefect_tune.trainable.fingerprint import code_digest
 from prefect_tune.trainable.function import validate_trainable
 from prefect_tune.trainable.packing import pack_trainable
+from prefect_tune.trainable.rules import validate_checkpoint_rules
 from prefect_tune.trainable.source import TrainableSource
 from prefect_tune.trainable.wrappers import requested_resources
 
@@ -45,7 +48,7 @@ class ExperimentPlan:
         experiment_id: Unique id of this run.
         name: Name of the experiment and its directory.
         named: False if the name was made up, and may still change to one that is free.
-        root: Where the experiment directory lies.
+        places: Where the experiment lies, on this machine and in storage.
         trainable: The packed trainable.
         source: The search.
         search_alg: The searcher object, for schedulers that ask for it.
@@ -62,14 +65,18 @@ class ExperimentPlan:
         run: The user's `RunConfig`.
         settings: The settings in force.
         code: Digest of the trainable's source, "" if unknown.
+        space_in_words: The parameters of the search space by path.
+        stop_in_words: The stopping criteria.
         resume: Which trials of an earlier experiment run again; None begins a new one.
         one_by_one: True if trials run one after the other, for debugging.
+        checkpoint_rules: Which checkpoints trials write unasked.
+        checkpoints: Which checkpoints are kept.
     """
 
     experiment_id: str
     name: str
     named: bool
-    root: str
+    places: StoragePlan
     trainable: TrainableSource
     source: TrialSource
     search_alg: Any
@@ -86,8 +93,17 @@ class ExperimentPlan:
     run: RunConfig
     settings: TuneSettings
     code: str = ""
+    space_in_words: dict[str, str] = field(default_factory=dict)
+    stop_in_words: str = ""
     resume: ResumeConfig | None = None
     one_by_one: bool = False
+    checkpoint_rules: CheckpointRules = field(default_factory=CheckpointRules)
+    checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
+
+    @property
+    def root(self) -> str:
+        """The local directory in which experiment directories are made."""
+        return self.places.root
 
     def for_debugging(self) -> ExperimentPlan:
         """The same with trials one by one, in this process, where breakpoints work."""
@@ -109,7 +125,19 @@ class ExperimentPlan:
             code=self.code,
             search=_search_name(self.source),
             scheduler=type(self.scheduler).__name__,
+            arguments={
+                "`metric`": in_words(self.metric),
+                "`mode`": in_words(self.mode),
+                "`seed`": in_words(self.tune.seed),
+            },
+            space=self.space_in_words,
+            stop=self.stop_in_words,
         )
+
+    @property
+    def sync_to_driver(self) -> bool:
+        """Whether files of nodes that do not see the experiment directory are fetched."""
+        return getattr(self.run.sync_config, "sync_to_driver", None) is not False
 
     @property
     def orchestrate(self) -> bool:
@@ -157,16 +185,21 @@ def make_plan(
     resources = _resources(request)
     undated = registered is not None or settings.disable_dated_subdir
     name = _experiment_name(run.name, trainable.name, undated)
-    root = str(local_root(run.storage_path or run.local_dir or default_root(settings.result_dir)))
+    places = make_storage_plan(
+        storage_path=run.storage_path,
+        local_dir=run.local_dir,
+        storage_filesystem=run.storage_filesystem,
+        sync_config=run.sync_config,
+        default_root=default_root(settings.result_dir),
+        cloud_sync_s=settings.cloud_sync_s,
+        global_checkpoint_s=settings.global_checkpoint_s,
+    )
     named, mode = run.name is not None or undated, request.resume
     if memory is not None and request.resume is not False:
-        begun = memory.recall(Location(root), trainable.name, run.name)
+        begun = memory.recall(places.kept_in, trainable.name, run.name)
         if begun is not None:
             name, named, mode = begun.name, True, begun.resume_mode(request.resume)
-    directory = Path(root, name)
-    resume = decide(
-        parse_resume(mode, request.resume_config), can_resume(directory), str(directory)
-    )
+    resume = _resume(parse_resume(mode, request.resume_config), places, name)
     for part in (tune.scheduler, tune.search_alg, *pristine.stoppers_in(run.stop)):
         pristine.begin(part, resumes=resume is not None)
     scheduler = _make_scheduler(tune)
@@ -184,11 +217,12 @@ def make_plan(
         raise error.renamed("param_space", request.space_argument) from error
     stopper = make_stopper(run.stop, tune.time_budget_s)
     metrics = _metrics(tune.metric, scheduler, tune.search_alg)
+    checkpoints = run.checkpoint_config or CheckpointConfig()
     return ExperimentPlan(
         experiment_id=uuid.uuid4().hex,
         name=name,
         named=named,
-        root=root,
+        places=places,
         trainable=trainable,
         source=source,
         search_alg=tune.search_alg,
@@ -205,8 +239,25 @@ def make_plan(
         run=run,
         settings=settings,
         code=code_digest(request.trainable),
+        space_in_words=space_in_words(space),
+        stop_in_words=in_words(run.stop),
         resume=resume,
+        checkpoint_rules=validate_checkpoint_rules(
+            request.trainable, checkpoints.checkpoint_frequency, checkpoints.checkpoint_at_end
+        ),
+        checkpoints=checkpoints,
     )
+
+
+def _resume(mode: ResumeMode | None, places: StoragePlan, name: str) -> ResumeConfig | None:
+    """Which trials of an earlier run go on, None for a new run."""
+    if mode is None:
+        return None
+    here, there = Location(places.root) / name, places.of(name)
+    found = mode.place != "REMOTE" and is_resumable(here)
+    if not found and there is not None:
+        found = is_resumable(there)
+    return decide(mode, found, str(here if there is None else there))
 
 
 def _search_name(source: TrialSource) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from prefect_tune.config import ResumeConfig, ResumeType
+from prefect_tune.coordinator.events import Errored, Resumed
 from prefect_tune.error import InvalidArgument
 
 #: Where the experiment is looked for, and what happens if there is none.
@@ -117,6 +118,25 @@ def decide(
             "begin a new one where there is none.",
         )
     return None
+
+
+def resumed_event(trials: ResumeConfig, time: float) -> Resumed:
+    """What the coordinator is told when an experiment goes on.
+
+    Args:
+        trials: Which trials run again.
+        time: Seconds since the epoch.
+    """
+    errored = {
+        ResumeType.SKIP: Errored.KEEP,
+        ResumeType.RESUME: Errored.RESUME,
+        ResumeType.RESTART: Errored.RESTART,
+    }
+    return Resumed(
+        time,
+        errored=errored[ResumeType(trials.errored)],
+        only_errored=trials.unfinished is ResumeType.SKIP,
+    )
 
 
 def _ask_on_terminal(question: str) -> bool:

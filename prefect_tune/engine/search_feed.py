@@ -37,6 +37,10 @@ class SearchFeed:
         fail: Takes the exception if the search raises; nothing is asked afterwards.
         suggested: How many trials of this experiment the search has suggested before.
         told: How much it has been told before.
+        every_s: Seconds between two saves; None chooses them so that they cost little.
+
+    Attributes:
+        can_save: False once the state of the search has turned out not to be one that can be saved.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class SearchFeed:
         fail: Callable[[Exception], None],
         suggested: int = 0,
         told: int = 0,
+        every_s: float | None = None,
     ) -> None:
         self._source = source
         self._make_trial = make_trial
@@ -54,7 +59,8 @@ class SearchFeed:
         self._fail = fail
         self._suggested = suggested
         self._told = told
-        self._can_save = True
+        self._every_s = every_s
+        self.can_save = True
         self._next_save = 0.0
         self._todo: queue.SimpleQueue[AskSearch | TellSearch | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="tune-search", daemon=True)
@@ -100,13 +106,13 @@ class SearchFeed:
 
     def save(self) -> None:
         """Emit the state of the search; one that cannot be saved is warned about, once."""
-        if not self._can_save:
+        if not self.can_save:
             return
         begin = time.monotonic()
         try:
             state = self._source.save_state()
         except Exception as error:
-            self._can_save = False
+            self.can_save = False
             _logger.warning(
                 "The state of the search %r cannot be saved (%s: %s). A resumed experiment repeats "
                 "no trial, but the search may have forgotten what it has learnt.",
@@ -117,7 +123,8 @@ class SearchFeed:
             return
         self._emit(SearchSaved(time.time(), self._suggested, self._told, state))
         now = time.monotonic()
-        self._next_save = now + max(_SAVE_EVERY_S, (now - begin) / _SAVE_SHARE)
+        auto = max(_SAVE_EVERY_S, (now - begin) / _SAVE_SHARE)
+        self._next_save = now + (auto if self._every_s is None else self._every_s)
 
     def _ask(self, count: int) -> None:
         for _ in range(count):

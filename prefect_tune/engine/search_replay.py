@@ -29,22 +29,31 @@ class SearchReplay:
     Args:
         source: The search, new, with the arguments of the interrupted run.
         state: A saved state to start from; None starts from the beginning.
+        suggested: How many suggestions are left out here, because the state knows them.
+        told: How much of what it was told is left out.
 
     Attributes:
         suggested: How many suggestions there were.
         told: How much the search was told.
     """
 
-    def __init__(self, source: TrialSource, state: SearchState | None) -> None:
+    def __init__(
+        self, source: TrialSource, state: SearchState | None, suggested: int = 0, told: int = 0
+    ) -> None:
         self._source = source
         self._state = SearchState(0, 0, b"") if state is None else state
         self._tells: deque[TellSearch] = deque()
         self._differing = 0
         self._finished = False
-        self.suggested = 0
-        self.told = 0
+        self.suggested = suggested
+        self.told = told
         if state is not None:
             source.restore_state(state.state)
+
+    @property
+    def knows_too_much(self) -> bool:
+        """True if the saved state is from behind the end of the journal, part of which is lost."""
+        return self._state.suggested > self.suggested or self._state.told > self.told
 
     def tell(self, command: TellSearch) -> None:
         """The search was told this, at the latest when it was asked the next time."""

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from prefect_tune.callback import callback_error
@@ -62,6 +62,20 @@ class HookCall:
     weight: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place in the queue: what is before it is to be written out.
+
+    Attributes:
+        visit: Called with each logger then, in the logger's thread.
+        reached: Set afterwards.
+    """
+
+    visit: Callable[[LoggerCallback], None]
+    reached: threading.Event = field(default_factory=threading.Event)
+    weight: int = 0
+
+
 class Lane:
     """One thread, its queue and the loggers it owns.
 
@@ -78,7 +92,7 @@ class Lane:
         self._limit = limit
         self._lossy = lossy
         self._left_out = 0
-        self._queue: deque[Batch | HookCall] = deque()
+        self._queue: deque[Batch | HookCall | Mark] = deque()
         self._pending = 0  # weight of what is queued or in work
         self._flush_wanted = False
         self._closing = False
@@ -92,7 +106,7 @@ class Lane:
         """Number of results and other notices not yet written."""
         return self._pending
 
-    def put(self, work: Batch | HookCall) -> None:
+    def put(self, work: Batch | HookCall | Mark) -> None:
         """Queue something; waits while the queue is full, unless results may be left out."""
         with self._changed:
             if self._pending > self._limit:
@@ -179,7 +193,12 @@ class Lane:
         if self._left_out:
             log.warning("%s: %d results were left out.", self.names, self._left_out)
 
-    def _process(self, work: Batch | HookCall) -> None:
+    def _process(self, work: Batch | HookCall | Mark) -> None:
+        if isinstance(work, Mark):
+            self._each("flush", lambda logger: logger.flush())
+            self._each("get_state", work.visit)
+            work.reached.set()
+            return
         if isinstance(work, HookCall):
             self._each(work.hook, lambda logger: getattr(logger, work.hook)(**work.arguments))
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from prefect_tune.callback import Callback, callback_error, overrides
 from prefect_tune.error import TuneError
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.base import LoggerCallback
-from prefect_tune.logger.lane import Batch, HookCall, Lane, LogRecord
+from prefect_tune.logger.lane import Batch, HookCall, Lane, LogRecord, Mark
 
 __all__ = ["Backlog", "LogRecord", "LoggerThread", "split_callbacks"]
 
@@ -120,6 +120,20 @@ class LoggerThread:
         if any(overrides(logger, hook) for logger in self._loggers):
             for lane in self._lanes:
                 lane.put(HookCall(hook, arguments))
+
+    def mark(self, visit: Callable[[LoggerCallback], None]) -> Callable[[], bool]:
+        """Have everything submitted so far written out, without waiting for it.
+
+        Args:
+            visit: Called then with each logger, in the logger's thread.
+
+        Returns:
+            A function that is True once that is done.
+        """
+        marks = [Mark(visit) for _ in self._lanes]
+        for lane, mark in zip(self._lanes, marks, strict=True):
+            lane.put(mark)
+        return lambda: all(mark.reached.is_set() for mark in marks)
 
     def flush(self, timeout: float = 30.0) -> bool:
         """Wait until everything submitted is written.

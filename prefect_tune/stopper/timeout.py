@@ -39,6 +39,11 @@ class TimeoutStopper(Stopper):
         self._last: float | None = None
         self._is_told = False
 
+    @property
+    def budget(self) -> float:
+        """Seconds in all."""
+        return self._budget
+
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """False: it is the experiment that ends, by `stop_all`."""
         timestamp = result.get("timestamp")

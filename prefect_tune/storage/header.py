@@ -7,7 +7,7 @@ a header of its own, and goes on with one more whenever it is resumed.
 from __future__ import annotations
 
 import platform
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 
 import orjson
 
@@ -33,6 +33,9 @@ class JournalHeader:
         scheduler: Name of the scheduler's class.
         prefect_tune: Version of this package.
         python: Version of Python.
+        arguments: Further arguments by name, in words; those that are not to change.
+        space: The parameters of the search space by path, in words; None if not known.
+        stop: The stopping criteria in words.
     """
 
     experiment_id: str
@@ -45,6 +48,9 @@ class JournalHeader:
     scheduler: str = ""
     prefect_tune: str = __version__
     python: str = platform.python_version()
+    arguments: dict[str, str] = field(default_factory=dict)
+    space: dict[str, str] | None = None
+    stop: str = ""
 
     @property
     def is_first(self) -> bool:

@@ -41,6 +41,7 @@ class InlineExecutor:
     def __init__(self, reports: int = 3) -> None:
         self._reports = reports
         self._emit: Emit | None = None
+        self._constants: dict[str, dict[str, Any]] = {}
         self.launched: list[Launch] = []
         self.killed: list[Kill] = []
         self.before_launch: Callable[[Launch], None] = lambda launch: None
@@ -59,12 +60,13 @@ class InlineExecutor:
     def launch(self, launch: Launch, place: TrialPlace) -> Future[AttemptEnded]:
         self.before_launch(launch)
         self.launched.append(launch)
+        self._constants[launch.trial_id] = {"trial_id": launch.trial_id, "config": launch.config}
         self._report(launch.trial_id, launch.attempt, 1, launch.run_until)
         return Future()
 
     def _report(self, trial_id: str, attempt: int, seq: int, until: Any) -> None:
         while seq <= self._reports:
-            result = {"training_iteration": seq, "loss": 1.0 / seq}
+            result = {"training_iteration": seq, "loss": 1.0 / seq, **self._constants[trial_id]}
             waits = until.reached(result)
             self.emit(ResultReported(1.0, trial_id, attempt, seq, (result,), waits))
             if waits:

@@ -1,18 +1,19 @@
-"""A whole experiment in one thread that can be killed behind any record of its journal.
+"""A whole experiment in one thread that can be killed behind anything it writes.
 
-Everything is the real thing but for the trials, whose reports are made up one by one, and the
-search's thread: it is asked and told at once, so that nothing depends on timing.
+Everything is the real thing, on a real disk, but for the trials, whose reports are made up one by
+one, and the search's thread: it is asked and told at once, so that nothing depends on timing.
 """
 
 from __future__ import annotations
 
 import itertools
 import random
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 from prefect_tune.coordinator.commands import AskSearch, Decide, Kill, Launch, TellSearch
 from prefect_tune.coordinator.coordinator import Coordinator
@@ -20,6 +21,7 @@ from prefect_tune.coordinator.events import (
     AttemptEnded,
     AttemptStarted,
     CapacityChanged,
+    CheckpointSaved,
     Control,
     ControlReceived,
     Event,
@@ -28,14 +30,18 @@ from prefect_tune.coordinator.events import (
     ResultReported,
 )
 from prefect_tune.coordinator.options import CoordinatorOptions
+from prefect_tune.coordinator.records import decode_event
 from prefect_tune.engine.engine import Engine, EngineParts
 from prefect_tune.engine.inbox import Inbox
 from prefect_tune.engine.launcher import DirectLauncher
 from prefect_tune.engine.naming import TrialMaker
 from prefect_tune.engine.observers import Observers
-from prefect_tune.engine.replay import replay
+from prefect_tune.engine.pristine import fingerprint
+from prefect_tune.engine.resume_mode import parse_resume
+from prefect_tune.engine.resumer import Resumer, Resumption
+from prefect_tune.engine.run_records import find_last_run
 from prefect_tune.engine.search_feed import SearchFeed
-from prefect_tune.engine.search_replay import SearchReplay
+from prefect_tune.engine.snapshots import Deciders, Position, Snapshots
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.decision import Action
 from prefect_tune.experiment.trial import Trial
@@ -43,8 +49,11 @@ from prefect_tune.resources import Resources
 from prefect_tune.schedulers import TrialScheduler
 from prefect_tune.search.source import TrialSource
 from prefect_tune.stopper import Stopper
+from prefect_tune.storage.header import JournalHeader, parse_header
+from prefect_tune.storage.journal import JOURNAL_FILE, LocalJournal
 from prefect_tune.storage.layout import TrialDirNamer
-from prefect_tune.storage.search_state import SearchState
+from prefect_tune.storage.search_state import SearchState, SearchStates
+from prefect_tune.storage.snapshot_files import SnapshotFiles
 
 #: What attempt `n` of a trial reports at each iteration, and whether it fails there.
 Objective = Callable[[dict[str, Any], int, int], tuple[float, bool]]
@@ -55,37 +64,86 @@ class Killed(BaseException):
 
 
 class Disk:
-    """What outlives the process: the journal and the latest state of the search."""
+    """What outlives the process: the experiment directory, and the trials' checkpoints.
+
+    Attributes:
+        path: The experiment directory.
+        writes: How often something was written.
+        kill_at: Number of the write behind which the process is killed, before any effect of it.
+        checkpoints: How far each checkpoint that exists is, by path.
+    """
 
     def __init__(self) -> None:
-        self.records: list[bytes] = []
-        self.state: SearchState | None = None
-        self.room: int | None = None
+        self._temporary = tempfile.TemporaryDirectory()
+        self.path = Path(self._temporary.name)
+        self.writes = 0
+        self.kill_at: int | None = None
+        self.checkpoints: dict[str, int] = {}
+        self.openings = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._temporary.cleanup()
+
+    def written(self) -> None:
+        self.writes += 1
+        if self.writes == self.kill_at:
+            raise Killed
+
+    def records(self) -> list[bytes]:
+        journal = LocalJournal(self.path / JOURNAL_FILE)
+        found = list(journal.read())
+        journal.close()
+        return found
+
+    def events(self) -> list[Event]:
+        return [decode_event(record) for record in self.records() if parse_header(record) is None]
+
+
+class DiskJournal(LocalJournal):
+    """Writes record by record: a batch may be cut anywhere."""
+
+    def __init__(self, disk: Disk) -> None:
+        super().__init__(disk.path / JOURNAL_FILE)
+        self._disk = disk
 
     def append(self, records: Sequence[bytes]) -> None:
         for record in records:
-            if self.room is not None and len(self.records) >= self.room:
-                raise Killed
-            self.records.append(record)
+            super().append([record])
+            self._disk.written()
 
-    def read(self, from_: int = 0) -> Iterator[bytes]:
-        return iter(self.records[from_:])
 
-    def close(self) -> None: ...
+class DiskSearchStates(SearchStates):
+    def __init__(self, disk: Disk, origin: str) -> None:
+        super().__init__(disk.path, origin)
+        self._disk = disk
 
     def save(self, state: SearchState) -> None:
-        self.state = state
+        super().save(state)
+        self._disk.written()
 
 
 class Trials:
     """An executor whose attempts take turns; each turn is one event."""
 
-    def __init__(self, slots: int, iterations: int, objective: Objective) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        slots: int,
+        iterations: int,
+        objective: Objective,
+        checkpoint_every: int = 0,
+    ) -> None:
+        self._disk = disk
         self._slots = slots
         self._iterations = iterations
         self._objective = objective
+        self._every = checkpoint_every
         self._running: dict[str, Iterator[Event]] = {}
-        self._waiting: dict[str, Action | None] = {}
+        self._waiting: dict[str, Decide | None] = {}
+        self._unasked: dict[str, Decide] = {}
         self._killed: list[Event] = []
         self._clock = itertools.count(1000.0)
         self.turns = 0
@@ -98,38 +156,66 @@ class Trials:
         self._running[launch.trial_id] = self._events(launch)
         return Future()
 
+    def _begin_at(self, launch: Launch) -> int:
+        """The step that comes first."""
+        if launch.checkpoint is None:
+            return 1
+        assert launch.checkpoint in self._disk.checkpoints, "a checkpoint in use is deleted"
+        reached = self._disk.checkpoints[launch.checkpoint]
+        assert launch.progress.iteration == reached
+        return reached + 1
+
     def _events(self, launch: Launch) -> Iterator[Event]:
         trial_id, attempt, until = launch.trial_id, launch.attempt, launch.run_until
+        self._unasked.pop(trial_id, None)
         yield AttemptStarted(next(self._clock), trial_id, attempt, "n", 1, "host", "1.2.3.4")
-        for step in range(1, self._iterations + 1):
+        seq = 0
+        for step in range(self._begin_at(launch), self._iterations + 1):
             loss, fails = self._objective(launch.config, attempt, step)
             if fails:
                 error = AttemptError("ValueError", "bad luck")
                 yield self._ended(launch, Outcome.FAILED, error)
                 return
+            seq += 1
             result = {"training_iteration": step, "loss": loss}
             waits = until.reached(result)
             if waits:
                 self._waiting[trial_id] = None
-            yield ResultReported(next(self._clock), trial_id, attempt, step, (result,), waits)
-            if waits:
-                decision = self._waiting.pop(trial_id)
-                assert isinstance(decision, Decide)
-                if decision.action is not Action.CONTINUE:
-                    outcome = Outcome.STOPPED if decision.action is Action.STOP else Outcome.PAUSED
-                    yield self._ended(launch, outcome)
-                    return
-                until = decision.run_until
+            yield ResultReported(next(self._clock), trial_id, attempt, seq, (result,), waits)
+            if self._every and step % self._every == 0:
+                yield self._checkpoint(launch, step, result)
+            decision = self._waiting.pop(trial_id, None) or self._unasked.pop(trial_id, None)
+            if decision is None:
+                continue
+            if decision.action is Action.PAUSE and not (self._every and step % self._every == 0):
+                yield self._checkpoint(launch, step, result)
+            if decision.action is not Action.CONTINUE:
+                outcome = Outcome.STOPPED if decision.action is Action.STOP else Outcome.PAUSED
+                yield self._ended(launch, outcome)
+                return
+            until = decision.run_until
         yield self._ended(launch, Outcome.FINISHED)
+
+    def _checkpoint(self, launch: Launch, step: int, result: dict[str, Any]) -> Event:
+        trial_id, suffix = launch.trial_id, launch.checkpoint_suffix
+        path = f"{trial_id}/checkpoint_{step:06d}{suffix}"
+        self._disk.checkpoints[path] = step
+        return CheckpointSaved(next(self._clock), trial_id, launch.attempt, path, dict(result))
 
     def _ended(self, launch: Launch, outcome: Outcome, error: AttemptError | None = None) -> Event:
         del self._running[launch.trial_id]
         return AttemptEnded(next(self._clock), launch.trial_id, launch.attempt, outcome, error)
 
+    def delete_checkpoint(self, path: str) -> None:
+        # Again after a crash, to be sure.
+        self._disk.checkpoints.pop(path, None)
+
     def decide(self, decisions: Sequence[Decide]) -> None:
         for decision in decisions:
             if decision.seq:
-                self._waiting[decision.trial_id] = decision  # type: ignore[assignment]
+                self._waiting[decision.trial_id] = decision
+            elif decision.action is not Action.CONTINUE:
+                self._unasked[decision.trial_id] = decision
 
     def kill(self, kills: Sequence[Kill]) -> None:
         for kill in kills:
@@ -185,6 +271,19 @@ class DirectFeed:
             self._feed.save()
 
 
+def _resume(
+    disk: Disk,
+    journal: LocalJournal,
+    source: TrialSource,
+    deciders: Deciders,
+    make_coordinator: Callable[[], Coordinator],
+) -> Resumption | None:
+    run = find_last_run(journal)
+    if run is None:
+        return None
+    return Resumer(source, [], journal, run, deciders, make_coordinator).resume()
+
+
 def simulate(
     disk: Disk,
     source: TrialSource,
@@ -195,24 +294,45 @@ def simulate(
     slots: int = 3,
     iterations: int = 4,
     max_failures: int = 0,
+    checkpoint_every: int = 0,
+    checkpoint_keep: int | None = None,
+    snapshot_every_s: float | None = None,
+    resume: str = "AUTO",
     seed: int = 0,
     interrupt_at: int | None = None,
 ) -> list[Trial]:
     """Run an experiment, or go on with the one on the disk, to its end or until it is killed."""
-    coordinator = Coordinator(
-        scheduler,
-        stopper,
-        CoordinatorOptions(
-            max_failures=max_failures,
-            lookahead=source.lookahead,
-            search_wants_results=source.wants_results,
-        ),
-    )
-    resumed = bool(disk.records)
-    search = SearchReplay(source, disk.state if resumed else None)
-    if resumed:
-        replay(disk.read(), coordinator, search, lambda trial, result: None)
-    trials = Trials(slots, iterations, objective)
+    disk.openings += 1
+    journal = DiskJournal(disk)
+
+    def make_coordinator() -> Coordinator:
+        return Coordinator(
+            scheduler,
+            stopper,
+            CoordinatorOptions(
+                max_failures=max_failures,
+                lookahead=source.lookahead,
+                search_wants_results=source.wants_results,
+                checkpoint_keep=checkpoint_keep,
+            ),
+        )
+
+    deciders = Deciders(scheduler, stopper, None, fingerprint(scheduler), fingerprint(stopper))
+    resumption = _resume(disk, journal, source, deciders, make_coordinator)
+    resumed = resumption is not None
+    if resumption is None:
+        position = Position(f"run-{disk.openings}", SnapshotFiles(disk.path))
+        resumption = Resumption(position, make_coordinator())
+    position, coordinator = resumption.position, resumption.coordinator
+    save = position.files.save
+
+    def save_and_count(*arguments: Any) -> None:
+        save(*arguments)
+        disk.written()
+
+    position.files.save = save_and_count  # type: ignore[method-assign]
+
+    trials = Trials(disk, slots, iterations, objective, checkpoint_every)
     inbox = TurnInbox(trials, interrupt_at)
     maker = TrialMaker(
         "f", "", lambda config: Resources.parse(None), TrialDirNamer("/nonexistent", 130)
@@ -221,9 +341,23 @@ def simulate(
     def fail(error: Exception) -> None:
         raise error
 
-    feed = SearchFeed(source, maker, inbox.put, fail, search.suggested, search.told)
+    feed = SearchFeed(source, maker, inbox.put, fail, position.suggested, position.told)
+    experiment_id = f"run-{disk.openings}"
+    header = JournalHeader(experiment_id, position.origin, "e", 0.0).encode()
+    journal.append([header])
+    observers = Observers([])
+    snapshots = Snapshots(
+        position,
+        coordinator,
+        deciders,
+        SimpleNamespace(collect=None, collect_all=lambda: None, save=lambda: None),  # type: ignore[arg-type]
+        observers.mark,
+        lambda: feed.can_save,
+        1e9 if snapshot_every_s is None else snapshot_every_s,
+    )
+    snapshots.opened(experiment_id, header)
     inbox.put(CapacityChanged(0.0, trials.nodes))
-    if not search.suggested:
+    if not position.suggested:
         feed.save()
     directory = SimpleNamespace(
         make_trial_dir=lambda relative: Path(), write_error=lambda relative, error: None
@@ -234,10 +368,19 @@ def simulate(
         executor=trials,  # type: ignore[arg-type]
         launcher=DirectLauncher(trials),  # type: ignore[arg-type]
         feed=DirectFeed(feed, random.Random(seed)),  # type: ignore[arg-type]
-        journal=disk,
+        journal=journal,
         directory=directory,  # type: ignore[arg-type]
-        search_states=disk,  # type: ignore[arg-type]
-        observers=Observers([]),
+        storage=SimpleNamespace(delete_checkpoint=trials.delete_checkpoint),  # type: ignore[arg-type]
+        search_states=DiskSearchStates(disk, position.origin),
+        snapshots=snapshots,
+        observers=observers,
     )
-    Engine(parts).run(resumed=resumed)
+    mode = parse_resume(resume)
+    assert mode is not None
+    try:
+        Engine(parts).run(mode.trials if resumed else None)
+        if snapshot_every_s is not None:
+            snapshots.close()
+    finally:
+        journal.close()
     return coordinator.get_trials()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -13,12 +14,16 @@ from hypothesis import strategies as st
 
 import prefect_tune as tune
 from prefect_tune.coordinator.events import AttemptEnded, AttemptLaunched, Fate, ResultReported
-from prefect_tune.coordinator.records import decode_event
 from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial
 from prefect_tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule
-from prefect_tune.search import make_source
+from prefect_tune.search import Searcher, make_source
 from prefect_tune.search.optuna import OptunaSearch
-from prefect_tune.stopper import MaximumIterationStopper, NoopStopper
+from prefect_tune.stopper import (
+    MaximumIterationStopper,
+    NoopStopper,
+    Stopper,
+    TrialPlateauStopper,
+)
 
 from .simulated_run import Disk, Killed, simulate
 
@@ -52,7 +57,7 @@ def limited_grid() -> dict[str, Any]:
 def asha() -> dict[str, Any]:
     space = {"x": tune.uniform(0, 1), "kind": tune.choice(["a", "b"])}
     return {
-        "source": make_source(None, space, 12, seed=7),
+        "source": make_source(None, space, 9, seed=7),
         "scheduler": ASHAScheduler(metric="loss", mode="min", max_t=4, reduction_factor=2),
         "objective": unlucky,
         "max_failures": 1,
@@ -97,26 +102,120 @@ def optuna_tpe() -> dict[str, Any]:
     }
 
 
+def failing_with_checkpoints() -> dict[str, Any]:
+    return {
+        "source": make_source(None, {"x": tune.uniform(0, 1)}, 6, seed=11),
+        "scheduler": FIFOScheduler(),
+        "objective": unlucky,
+        "max_failures": 1,
+        "checkpoint_every": 2,
+        "checkpoint_keep": 1,
+    }
+
+
+class CountingStopper(Stopper):
+    """Ends the experiment after so many good results; with a state of its own."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.seen: dict[str, float] = {}
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        self.seen[trial_id] = min(self.seen.get(trial_id, 9.0), result["loss"])
+        return result["training_iteration"] >= 3 and result["loss"] > 0.6
+
+    def stop_all(self) -> bool:
+        return sum(loss < 0.5 for loss in self.seen.values()) >= self.limit
+
+
+def with_a_stopper() -> dict[str, Any]:
+    return {
+        "source": make_source(None, {"x": tune.uniform(0, 1)}, 9, seed=2),
+        "scheduler": FIFOScheduler(),
+        "stopper": CountingStopper(3) | TrialPlateauStopper("loss", std=0.01, num_results=2),
+    }
+
+
+class Climber(Searcher):
+    """Goes on from the best so far; depends on all that it was told, and on its own dice."""
+
+    def __init__(self) -> None:
+        super().__init__("loss", "min")
+        self.best = (9.0, 0.5)
+        # A trial that is interrupted reports some iterations once more.
+        self.seen: set[tuple[str, int]] = set()
+        self.configs: dict[str, float] = {}
+        self.dice = random.Random(4)
+
+    def suggest(self, trial_id: str) -> dict[str, Any]:
+        x = min(1.0, max(0.0, self.best[1] + self.dice.gauss(0.0, 0.2) + len(self.seen) / 1000))
+        self.configs[trial_id] = x
+        return {"x": x}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        self.seen.add((trial_id, result["training_iteration"]))
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        x = self.configs.pop(trial_id)
+        if result is not None:
+            self.best = min(self.best, (result["loss"], x))
+
+
+def custom_searcher() -> dict[str, Any]:
+    return {"source": make_source(Climber(), {}, 7, seed=1), "scheduler": FIFOScheduler()}
+
+
+class TakesTurns(FIFOScheduler):
+    """Pauses each trial after every second result as long as another one waits."""
+
+    def on_trial_result(self, controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        waiting = [t for t in controller.get_live_trials() if t.status in ("PENDING", "PAUSED")]
+        return self.PAUSE if result["training_iteration"] % 2 == 0 and waiting else self.CONTINUE
+
+    def choose_trial_to_run(self, controller: Any) -> Trial | None:
+        waiting = [
+            trial
+            for trial in controller.get_live_trials()
+            if trial.status in ("PENDING", "PAUSED") and controller.has_resources_for_trial(trial)
+        ]
+        return min(waiting, key=lambda trial: trial.results_seen, default=None)
+
+
+def pausing() -> dict[str, Any]:
+    return {
+        "source": make_source(None, {"x": tune.uniform(0, 1)}, 4, seed=3),
+        "scheduler": TakesTurns(),
+        "checkpoint_keep": 1,
+    }
+
+
 Make = Callable[[], dict[str, Any]]
 
 
-def run(make: Make, disk: Disk, seed: int = 0, interrupt_at: int | None = None) -> list[Trial]:
+def run(make: Make, disk: Disk, seed: int = 0, **options: Any) -> list[Trial]:
     arguments = {"stopper": NoopStopper(), "objective": loss, **make(), "seed": seed}
-    return simulate(disk, **arguments, interrupt_at=interrupt_at)
+    return simulate(disk, **{**arguments, **options})
 
 
-def killed_and_resumed(make: Make, cuts: list[int], seed: int) -> tuple[Disk, list[Trial]]:
-    """A run that is killed whenever its journal has grown by so many records."""
-    disk = Disk()
+def undisturbed(make: Make, **options: Any) -> list[Trial]:
+    with Disk() as disk:
+        return run(make, disk, **options)
+
+
+def killed_and_resumed(
+    make: Make, disk: Disk, cuts: list[int], seed: int, **options: Any
+) -> list[Trial]:
+    """A run that is killed whenever so much more has been written."""
     for cut in cuts:
-        disk.room = len(disk.records) + cut
+        disk.kill_at = disk.writes + cut
         try:
-            trials = run(make, disk, seed)
+            return run(make, disk, seed, **options)
         except Killed:
             continue
-        return disk, trials
-    disk.room = None
-    return disk, run(make, disk, seed)
+    disk.kill_at = None
+    return run(make, disk, seed, **options)
 
 
 def check_journal(disk: Disk, trials: list[Trial]) -> None:
@@ -126,7 +225,7 @@ def check_journal(disk: Disk, trials: list[Trial]) -> None:
     attempts: Counter[str] = Counter()
     ended: set[str] = set()
     complete: dict[str, bool] = {}
-    for event in map(decode_event, disk.records):
+    for event in disk.events():
         if isinstance(event, AttemptLaunched):
             assert event.trial_id not in ended, "a finished trial is repeated"
             attempts[event.trial_id] += 1
@@ -138,7 +237,8 @@ def check_journal(disk: Disk, trials: list[Trial]) -> None:
             results[event.trial_id] += len(event.results)
             if event.stop:
                 ended.add(event.trial_id)
-            complete[event.trial_id] = event.stop or last[key] == 4
+            step = event.results[-1]["training_iteration"]
+            complete[event.trial_id] = event.stop or step == 4
         elif isinstance(event, AttemptEnded) and event.fate in (Fate.TERMINATED, Fate.FAILED):
             ended.add(event.trial_id)
     assert {trial.trial_id: trial.results_seen for trial in trials if trial.results_seen} == results
@@ -151,67 +251,109 @@ def configs(trials: list[Trial]) -> list[bytes]:
     return sorted(orjson.dumps(trial.config, option=orjson.OPT_SORT_KEYS) for trial in trials)
 
 
-SEEDED = [grid, limited_grid, asha, median, optuna_random, optuna_tpe]
+def outcomes(trials: list[Trial]) -> list[tuple[Any, ...]]:
+    """What has become of each configuration; the best one is in there."""
+    return sorted(
+        (
+            orjson.dumps(trial.config, option=orjson.OPT_SORT_KEYS),
+            trial.status,
+            trial.last_result.get("training_iteration"),
+            trial.last_result.get("loss"),
+            # Who fails only at first may have been killed instead.
+            trial.status == ERROR and trial.num_failures,
+        )
+        for trial in trials
+    )
 
 
-@pytest.mark.parametrize("make", SEEDED)
-@settings(max_examples=15, deadline=None)
-@given(cuts=st.lists(st.integers(1, 150), min_size=1, max_size=4), seed=st.integers(0, 99))
-def test_the_same_trials_as_without_a_kill(make, cuts, seed):
-    undisturbed = run(make, Disk())
-    disk, trials = killed_and_resumed(make, cuts, seed)
-    assert configs(trials) == configs(undisturbed)
-    assert len({trial.trial_id for trial in trials}) == len(undisturbed)
-    check_journal(disk, trials)
+SEEDED = [grid, limited_grid, asha, median, optuna_random, optuna_tpe, failing_with_checkpoints]
+#: Without a snapshot, and with one after each batch of events.
+SNAPSHOTS = [None, 0.0]
 
 
+@pytest.mark.parametrize("snapshots", SNAPSHOTS)
 @pytest.mark.parametrize("make", SEEDED)
 @settings(max_examples=10, deadline=None)
+@given(cuts=st.lists(st.integers(1, 250), min_size=1, max_size=4), seed=st.integers(0, 99))
+def test_the_same_trials_as_without_a_kill(make, snapshots, cuts, seed):
+    expected = undisturbed(make)
+    with Disk() as disk:
+        trials = killed_and_resumed(make, disk, cuts, seed, snapshot_every_s=snapshots)
+        assert configs(trials) == configs(expected)
+        assert len({trial.trial_id for trial in trials}) == len(expected)
+        check_journal(disk, trials)
+
+
+@pytest.mark.parametrize("snapshots", SNAPSHOTS)
+@pytest.mark.parametrize("make", SEEDED)
+@settings(max_examples=6, deadline=None)
 @given(turns=st.lists(st.integers(0, 60), min_size=1, max_size=3), seed=st.integers(0, 99))
-def test_the_same_trials_as_without_an_interruption(make, turns, seed):
-    undisturbed = run(make, Disk())
-    disk = Disk()
-    for turn in turns:
-        run(make, disk, seed, interrupt_at=turn)
-    trials = run(make, disk, seed)
-    assert configs(trials) == configs(undisturbed)
-    check_journal(disk, trials)
+def test_the_same_trials_as_without_an_interruption(make, snapshots, turns, seed):
+    expected = undisturbed(make)
+    with Disk() as disk:
+        for turn in turns:
+            run(make, disk, seed, interrupt_at=turn, snapshot_every_s=snapshots)
+        trials = run(make, disk, seed, snapshot_every_s=snapshots)
+        assert configs(trials) == configs(expected)
+        check_journal(disk, trials)
 
 
 @settings(max_examples=15, deadline=None)
 @given(cuts=st.lists(st.integers(1, 150), min_size=1, max_size=4), seed=st.integers(0, 99))
 def test_without_seeds_nothing_is_lost_or_repeated_either(cuts, seed):
-    disk, trials = killed_and_resumed(unseeded, cuts, seed)
-    assert len(trials) == len(set(configs(trials))) == 8
-    check_journal(disk, trials)
-
-
-@pytest.mark.parametrize("make", [grid, asha, optuna_tpe])
-def test_killed_behind_each_single_record(make):
-    whole = Disk()
-    undisturbed = run(make, whole)
-    for cut in range(1, len(whole.records)):
-        disk, trials = killed_and_resumed(make, [cut], seed=cut)
-        assert configs(trials) == configs(undisturbed), cut
+    with Disk() as disk:
+        trials = killed_and_resumed(unseeded, disk, cuts, seed)
+        assert len(trials) == len(set(configs(trials))) == 8
         check_journal(disk, trials)
 
 
+def small_grid() -> dict[str, Any]:
+    space = {name: tune.grid_search([0, 1]) for name in "ab"}
+    return {"source": make_source(None, space, 1), "scheduler": FIFOScheduler()}
+
+
+ONE_BY_ONE = [
+    small_grid,
+    asha,
+    median,
+    optuna_tpe,
+    custom_searcher,
+    failing_with_checkpoints,
+    with_a_stopper,
+    pausing,
+]
+
+
+@pytest.mark.parametrize("snapshots", SNAPSHOTS)
+@pytest.mark.parametrize("make", ONE_BY_ONE)
+def test_killed_behind_each_single_write_everything_is_as_without(make, snapshots):
+    """One slot: then the order of results does not depend on the interruption."""
+    options = {"slots": 1, "iterations": 3, "snapshot_every_s": snapshots}
+    with Disk() as whole:
+        expected = outcomes(run(make, whole, **options))
+        writes = whole.writes
+    for cut in range(1, writes):
+        with Disk() as disk:
+            trials = killed_and_resumed(make, disk, [cut], seed=0, **options)
+            assert outcomes(trials) == expected, f"killed behind write {cut}"
+
+
 def test_a_finished_experiment_has_nothing_left_to_do():
-    disk = Disk()
-    trials = run(asha, disk)
-    size = len(disk.records)
-    again = run(asha, disk)
-    assert [(t.trial_id, t.status, t.last_result) for t in again] == [
-        (t.trial_id, t.status, t.last_result | without_constants(t)) for t in trials
-    ]
-    assert not any(b"AttemptLaunched" in record for record in disk.records[size:])
+    with Disk() as disk:
+        trials = run(asha, disk)
+        size = len(disk.records())
+        again = run(asha, disk)
+        assert [(t.trial_id, t.status, t.last_result) for t in again] == [
+            (t.trial_id, t.status, t.last_result | without_constants(t)) for t in trials
+        ]
+        assert not any(b"AttemptLaunched" in record for record in disk.records()[size:])
 
 
 def without_constants(trial: Trial) -> dict[str, Any]:
     """What a resumed experiment adds again to the results it reads from the journal."""
     return {
         "trial_id": trial.trial_id,
-        "experiment_id": "",
+        "experiment_id": "run-1",
         "experiment_tag": trial.experiment_tag,
         "config": trial.config,
         "hostname": "host",

@@ -1,0 +1,107 @@
+"""What callbacks remember beyond the life of a process."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from collections.abc import Sequence
+
+import cloudpickle
+
+from prefect_tune.callback import Callback, overrides
+from prefect_tune.storage.experiment_dir import ExperimentDir
+
+CALLBACKS_FILE = "callbacks.pkl"
+_logger = logging.getLogger(__name__)
+
+
+class CallbackStates:
+    """Saves the states of callbacks in an experiment directory, and gives them back.
+
+    One that cannot be saved or restored is named in a warning; the others and the experiment go on.
+
+    Args:
+        callbacks: All callbacks; those that do not override `get_state` have no state.
+        directory: The experiment directory.
+    """
+
+    def __init__(self, callbacks: Sequence[Callback], directory: ExperimentDir) -> None:
+        self._callbacks = list(callbacks)
+        self._directory = directory
+        self._places = {
+            id(callback): place
+            for place, callback in enumerate(callbacks)
+            if overrides(callback, "get_state")
+        }
+        self._states: dict[int, bytes] = {}
+        self._failed: set[int] = set()
+
+    def restore(self) -> None:
+        """Give each callback the first saved state left that comes from its class."""
+        path = self._directory.path / CALLBACKS_FILE
+        try:
+            saved: list[tuple[str, bytes]] = pickle.loads(path.read_bytes())
+        except FileNotFoundError:
+            return
+        except Exception as error:
+            # Unpickling what is damaged raises anything.
+            _logger.warning(
+                "The states of the callbacks in %s cannot be read (%s: %s); callbacks begin anew.",
+                path,
+                type(error).__name__,
+                error,
+            )
+            return
+        for callback in self._callbacks:
+            name = _name(callback)
+            index = next((i for i, (other, _) in enumerate(saved) if other == name), None)
+            if index is None:
+                continue
+            try:
+                callback.set_state(pickle.loads(saved.pop(index)[1]))
+            except Exception as error:
+                self._warn(callback, "set_state", "begins anew", error)
+
+    def collect(self, callback: Callback) -> None:
+        """Take the state of a callback; in the thread in which the callback is called."""
+        place = self._places.get(id(callback))
+        if place is None or place in self._failed:
+            return
+        try:
+            state = callback.get_state()
+            if state is not None:
+                self._states[place] = cloudpickle.dumps(state)
+        except Exception as error:
+            self._failed.add(place)
+            self._states.pop(place, None)
+            self._warn(callback, "get_state", "will begin anew if the experiment is resumed", error)
+
+    def save(self) -> None:
+        """Write what was collected.
+
+        Raises:
+            StorageError: If it cannot be written.
+        """
+        if not self._places:
+            return
+        saved = [(_name(self._callbacks[place]), self._states[place]) for place in self._states]
+        self._directory.write(CALLBACKS_FILE, pickle.dumps(saved))
+
+    def collect_all(self) -> None:
+        """Take the states of all, once none of them is called any more."""
+        for callback in self._callbacks:
+            self.collect(callback)
+
+    def _warn(self, callback: Callback, hook: str, outcome: str, error: Exception) -> None:
+        _logger.warning(
+            "The callback %s failed in %s and %s: %s: %s",
+            type(callback).__name__,
+            hook,
+            outcome,
+            type(error).__name__,
+            error,
+        )
+
+
+def _name(callback: Callback) -> str:
+    return f"{type(callback).__module__}.{type(callback).__qualname__}"

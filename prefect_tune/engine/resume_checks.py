@@ -1,0 +1,115 @@
+"""Whether the experiment of a directory is the one that is to go on, and what differs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from prefect_tune._version import __version__
+from prefect_tune.coordinator.coordinator import Coordinator
+from prefect_tune.engine.plan import ExperimentPlan
+from prefect_tune.engine.wording import differences
+from prefect_tune.error import InvalidArgument
+from prefect_tune.experiment.trial import ERROR, RUNNING
+from prefect_tune.stopper import CombinedStopper, TimeoutStopper
+from prefect_tune.storage.header import JournalHeader
+
+_logger = logging.getLogger(__name__)
+_SHOWN = 5
+
+
+def check_same(
+    plan: ExperimentPlan, first: JournalHeader, latest: JournalHeader, path: Path
+) -> None:
+    """Compare the plan with what the journal was written for.
+
+    What differs and may do so is named in one warning.
+
+    Args:
+        plan: What to go on with.
+        first: Header of the run's first opening.
+        latest: Header of its last one.
+        path: The experiment directory.
+
+    Raises:
+        InvalidArgument: If the experiment is another one.
+    """
+    new = plan.header(0.0, first.origin)
+    if first.trainable and first.trainable != new.trainable:
+        raise InvalidArgument(
+            "resume",
+            f"the experiment in {path} is of the trainable {first.trainable!r}, not "
+            f"{new.trainable!r}.",
+            "Give the same trainable, or another `name`.",
+        )
+    if first.search and first.search != new.search:
+        raise InvalidArgument(
+            "resume",
+            f"the experiment in {path} was searched by {first.search}, not {new.search}.",
+            "Give the same `search_alg`.",
+        )
+    found = list(_differences(latest, new))
+    if found:
+        _logger.warning("The experiment is resumed with differences: %s.", "; ".join(found))
+
+
+def _differences(before: JournalHeader, now: JournalHeader) -> Iterator[str]:
+    for what, old, new in (
+        ("the scheduler", before.scheduler, now.scheduler),
+        ("prefect_tune", before.prefect_tune, __version__),
+        ("Python", before.python, now.python),
+    ):
+        if old and old != new:
+            yield f"{what} was {old}, is {new}"
+    if before.code and now.code and before.code != now.code:
+        yield f"the source of {now.trainable} has changed"
+    if before.arguments:
+        yield from differences(before.arguments, now.arguments)
+    if before.space is not None and now.space is not None:
+        changed = list(differences(before.space, now.space))
+        if changed:
+            more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
+            yield (
+                f"the search space has changed ({', '.join(changed[:_SHOWN])}{more}), which trials "
+                "that exist already do not follow"
+            )
+    if before.stop and now.stop and before.stop != now.stop:
+        yield (
+            f"`stop` was {before.stop}, is {now.stop}, which holds for results from now on and "
+            "continues no finished trial"
+        )
+
+
+def tell_what_was_found(plan: ExperimentPlan, coordinator: Coordinator, path: Path) -> None:
+    """Say what there is, and what of the user's arguments leads nowhere."""
+    trials = coordinator.get_trials()
+    finished = sum(trial.is_finished() for trial in trials)
+    _logger.info(
+        "Resuming %s: %d trials, of which %d are finished (%d of them failed) and %d ran when it "
+        "ended.",
+        path,
+        len(trials),
+        finished,
+        sum(trial.status == ERROR for trial in trials),
+        sum(trial.status == RUNNING for trial in trials),
+    )
+    total = plan.source.total()
+    if total is not None and len(trials) > total:
+        _logger.warning(
+            "`num_samples` makes %d trials, but the experiment has %d already: no more are made.",
+            total,
+            len(trials),
+        )
+    for stopper in _members(plan):
+        if isinstance(stopper, TimeoutStopper) and stopper.stop_all():
+            _logger.warning(
+                "The time budget of %.0f s is used up: the experiment ends at once. Give a larger "
+                "`time_budget_s`; the time that was used counts.",
+                stopper.budget,
+            )
+
+
+def _members(plan: ExperimentPlan) -> tuple[object, ...]:
+    stopper = plan.stopper
+    return stopper.stoppers if isinstance(stopper, CombinedStopper) else (stopper,)

@@ -1,0 +1,192 @@
+"""Brings an experiment to where its journal ends: by snapshot and tail, or by a full replay."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import cloudpickle
+
+from prefect_tune.callback import Callback
+from prefect_tune.coordinator.coordinator import Coordinator
+from prefect_tune.engine.attempt_constants import AttemptConstants
+from prefect_tune.engine.backlog import BacklogFinder
+from prefect_tune.engine.replay import replay
+from prefect_tune.engine.run_records import RunRecords
+from prefect_tune.engine.search_replay import SearchReplay
+from prefect_tune.engine.snapshot_restore import Restored, restore_snapshot, tail_of
+from prefect_tune.engine.snapshots import Deciders, Position
+from prefect_tune.error import TuneError
+from prefect_tune.logger.worker import Backlog
+from prefect_tune.search.source import TrialSource
+from prefect_tune.storage.journal import LocalJournal
+from prefect_tune.storage.search_state import SearchState, SearchStates
+from prefect_tune.storage.snapshot_files import SnapshotFiles, SnapshotUnusable
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """Where an experiment goes on.
+
+    Attributes:
+        position: How far it is.
+        coordinator: Knows what the one of the last opening knew.
+        backlog: Results that are to be logged first.
+    """
+
+    position: Position
+    coordinator: Coordinator
+    backlog: list[Backlog] = field(default_factory=list)
+
+
+class _SearchIsAhead(TuneError):
+    """The saved state of the search knows things that the journal has lost."""
+
+
+class Resumer:
+    """Resumes in the fastest way that works.
+
+    A snapshot and the newest state of the search only make it faster or, for a search that is not
+    reproducible, better: the journal, and the state in which the search began, are enough.
+
+    Args:
+        source: The search, not used yet.
+        callbacks: All callbacks; those that are loggers may have missed results.
+        journal: The journal.
+        run: The run in it that is to go on.
+        deciders: Scheduler and stopper, not used yet.
+        make_coordinator: Makes a coordinator without trials.
+    """
+
+    def __init__(
+        self,
+        source: TrialSource,
+        callbacks: Sequence[Callback],
+        journal: LocalJournal,
+        run: RunRecords,
+        deciders: Deciders,
+        make_coordinator: Callable[[], Coordinator],
+    ) -> None:
+        self._source = source
+        self._callbacks = callbacks
+        self._journal = journal
+        self._run = run
+        self._deciders = deciders
+        self._make_coordinator = make_coordinator
+        self._states = SearchStates(journal.path.parent, run.first.origin)
+        self._files = SnapshotFiles(journal.path.parent)
+        self._unused = _pickled_states(deciders)
+
+    def resume(self) -> Resumption:
+        """Bring everything to where the journal ends.
+
+        Raises:
+            StorageError: If a record cannot be understood.
+            TuneError: If the search cannot follow.
+        """
+        if self._run.damaged:
+            self._states.forget_latest()
+        state = self._states.load()
+        try:
+            found = self._with_snapshot(state)
+        except Exception as error:
+            # The scheduler's and stopper's own code runs on the way, and a file may hold anything.
+            _logger.warning(
+                "The snapshot in %s is not used: %s. The whole journal is replayed.",
+                self._journal.path.parent,
+                error
+                if isinstance(error, SnapshotUnusable)
+                else f"{type(error).__name__}: {error}",
+            )
+            self._start_over()
+            found = None
+        if found is not None:
+            return found
+        try:
+            return self._without_snapshot(state)
+        except _SearchIsAhead as error:
+            _logger.info("%s It is asked and told everything once more.", error)
+            self._start_over()
+            self._states.forget_latest()
+            return self._without_snapshot(self._states.load(), whatever=True)
+
+    def _start_over(self) -> None:
+        """Undo what a failed try has done to scheduler and stopper."""
+        self._files.forget()
+        if self._unused is not None:
+            scheduler, stopper = cloudpickle.loads(self._unused)
+            self._deciders.scheduler.set_state(scheduler)
+            self._deciders.stopper.set_state(stopper)
+
+    def _with_snapshot(self, state: SearchState | None) -> Resumption | None:
+        """Replay what is behind the snapshot; None if there is none.
+
+        Raises:
+            Exception: Whatever keeps the snapshot from being used.
+        """
+        head = self._files.load_head(self._run.first.origin)
+        if head is None or self._unused is None:
+            return None
+        if state is None or state.suggested < head.suggested or state.told < head.told:
+            raise SnapshotUnusable("the state of the search that belongs to it is missing")
+        tail = tail_of(self._journal, self._run, head)
+        coordinator = self._make_coordinator()
+        directory = str(self._journal.path.parent)
+        restored = restore_snapshot(self._files, head, self._deciders, coordinator, directory)
+        search = SearchReplay(self._source, state, head.suggested, head.told)
+        for command in restored.body.tells:
+            search.tell(command)
+        for event in restored.body.suggested:
+            search.suggest(event)
+        return self._replay(tail, coordinator, search, restored)
+
+    def _without_snapshot(self, state: SearchState | None, whatever: bool = False) -> Resumption:
+        """Replay everything.
+
+        Raises:
+            _SearchIsAhead: Unless `whatever`.
+        """
+        search = SearchReplay(self._source, state)
+        records = self._journal.read(self._run.start)
+        return self._replay(records, self._make_coordinator(), search, None, whatever)
+
+    def _replay(
+        self,
+        records: Iterable[bytes],
+        coordinator: Coordinator,
+        search: SearchReplay,
+        restored: Restored | None,
+        whatever: bool = False,
+    ) -> Resumption:
+        constants = AttemptConstants() if restored is None else restored.body.constants
+        before = {trial.trial_id: trial.results_seen for trial in coordinator.get_trials()}
+        finder = BacklogFinder(self._callbacks, before)
+        replay(records, coordinator, search, finder.see, constants)
+        if search.knows_too_much and not whatever:
+            raise _SearchIsAhead("The newest state of the search is ahead of the journal.")
+        position = Position(
+            origin=self._run.first.origin,
+            files=self._files,
+            records=self._run.count,
+            suggested=search.suggested,
+            told=search.told,
+            constants=constants,
+            stored=set() if restored is None else restored.stored,
+        )
+        return Resumption(position, coordinator, finder.found())
+
+
+def _pickled_states(deciders: Deciders) -> bytes | None:
+    """The states of scheduler and stopper; None if they have none that can be kept."""
+    try:
+        pickled: bytes = cloudpickle.dumps(
+            (deciders.scheduler.get_state(), deciders.stopper.get_state())
+        )
+    except Exception as error:
+        # Whatever a part of the user's raises. There is no snapshot of it either.
+        _logger.debug("Scheduler and stopper have no state that can be kept: %s", error)
+        return None
+    return pickled

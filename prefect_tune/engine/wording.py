@@ -1,0 +1,68 @@
+"""The arguments of an experiment in words, so that a resume can tell which of them have changed."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from prefect_tune.stopper import Stopper
+
+_LONGEST = 80
+_MOST_LEAVES = 300
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
+def space_in_words(space: Mapping[str, Any]) -> dict[str, str]:
+    """Each parameter of a search space by its path (``a/b``)."""
+    words = dict(_leaves(space, ""))
+    if len(words) > _MOST_LEAVES:
+        return {"": _short(repr(sorted(words.items())))}
+    return words
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping) and value and "grid_search" not in value:
+        for key, item in value.items():
+            yield from _leaves(item, f"{path}/{key}" if path else str(key))
+    else:
+        yield path, in_words(value)
+
+
+def in_words(value: Any) -> str:
+    """Any value, short, and the same for equal values of another process."""
+    if isinstance(value, Stopper):
+        plain = {k: v for k, v in vars(value).items() if isinstance(v, (bool, int, float, str))}
+        text = f"{type(value).__name__}({', '.join(f'{k}={v!r}' for k, v in plain.items())})"
+    elif isinstance(value, (list, tuple)):
+        text = f"[{', '.join(map(in_words, value))}]"
+    elif callable(value):
+        text = str(getattr(value, "__qualname__", type(value).__qualname__))
+    else:
+        text = _ADDRESS.sub("", repr(value))
+    return _short(text)
+
+
+def _short(text: str) -> str:
+    if len(text) <= _LONGEST:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return f"{text[: _LONGEST - 12]}...{digest}"
+
+
+def differences(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
+    """What has changed, in words.
+
+    Args:
+        before: Names and what they were.
+        now: Names and what they are.
+    """
+    for name in before:
+        if name not in now:
+            yield f"{name} is gone"
+        elif before[name] != now[name]:
+            yield f"{name} was {before[name]}, is {now[name]}"
+    for name in now:
+        if name not in before:
+            yield f"{name} is new"

@@ -1,0 +1,173 @@
+"""The files of a snapshot: they shorten the replay of a journal.
+
+`snapshot.pkl` is replaced as a whole: a line of JSON with what it belongs to, and the pickled
+state. Trials that are finished are not written again and again: they are appended to
+`snapshot_trials.pkl`, of which a snapshot says how many bytes it knows.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import orjson
+
+from prefect_tune.error import StorageError
+
+SNAPSHOT_FILE = "snapshot.pkl"
+TRIALS_FILE = "snapshot_trials.pkl"
+SNAPSHOT_FORMAT = 1
+_LENGTH = struct.Struct(">Q")
+
+
+class SnapshotUnusable(StorageError):
+    """A snapshot is there but does not help; its text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotHead:
+    """What a snapshot belongs to, and how it was made.
+
+    Attributes:
+        origin: Id of the run.
+        records: How many records the run's journal had, headers included.
+        last_record: CRC-32 of the last of them.
+        suggested: How many suggestions the state of the search knows that it builds on.
+        told: How much that state had been told.
+        scheduler: Fingerprint of the scheduler before the run.
+        stopper: Fingerprint of the stopping criteria before the run.
+        prefect_tune: Version of this package.
+        python: Version of Python, without the patch level.
+        trials_size: How many bytes of the file of finished trials belong to it.
+        trials_crc: Their CRC-32.
+        body_crc: CRC-32 of the state.
+        format: Of the files.
+    """
+
+    origin: str
+    records: int
+    last_record: int
+    suggested: int
+    told: int
+    scheduler: str
+    stopper: str
+    prefect_tune: str
+    python: str
+    trials_size: int = 0
+    trials_crc: int = 0
+    body_crc: int = 0
+    format: int = SNAPSHOT_FORMAT
+
+
+class SnapshotFiles:
+    """Reads and writes the snapshot of an experiment directory.
+
+    Args:
+        directory: The directory.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._snapshot = directory / SNAPSHOT_FILE
+        self._trials = directory / TRIALS_FILE
+        self._size = 0
+        self._crc = 0
+
+    def load_head(self, origin: str) -> SnapshotHead | None:
+        """The head of the snapshot of a run; None if it has none.
+
+        Raises:
+            SnapshotUnusable: If it is damaged or of another format.
+        """
+        try:
+            with open(self._snapshot, "rb") as file:
+                line = file.readline()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise SnapshotUnusable(f"it cannot be read ({error})") from error
+        try:
+            body = orjson.loads(line)
+            if body["format"] != SNAPSHOT_FORMAT:
+                raise SnapshotUnusable(f"it has format {body['format']}, not {SNAPSHOT_FORMAT}")
+            head = SnapshotHead(**{field.name: body[field.name] for field in fields(SnapshotHead)})
+        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+            raise SnapshotUnusable("it is damaged") from error
+        return head if head.origin == origin else None
+
+    def load(self, head: SnapshotHead) -> tuple[bytes, list[bytes]]:
+        """The pickled state, and the pickles of finished trials in the order of their writing.
+
+        What is saved next continues these files.
+
+        Raises:
+            SnapshotUnusable: If a file is damaged or missing.
+        """
+        try:
+            body = self._snapshot.read_bytes().partition(b"\n")[2]
+            with open(self._trials, "rb") as file:
+                trials = file.read(head.trials_size)
+        except FileNotFoundError:
+            trials = b""
+        except OSError as error:
+            raise SnapshotUnusable(f"it cannot be read ({error})") from error
+        if zlib.crc32(body) != head.body_crc:
+            raise SnapshotUnusable("it is damaged")
+        if len(trials) != head.trials_size or zlib.crc32(trials) != head.trials_crc:
+            raise SnapshotUnusable(f"{TRIALS_FILE} is damaged")
+        self._size, self._crc = head.trials_size, head.trials_crc
+        return body, list(_frames(trials))
+
+    def forget(self) -> None:
+        """What is saved next begins anew."""
+        self._size = self._crc = 0
+
+    def save(self, head: SnapshotHead, body: bytes, trials: bytes | None) -> None:
+        """Write a snapshot; a reader sees the one before or this one, whole.
+
+        Args:
+            head: Its head; sizes and checksums are filled in here.
+            body: The pickled state.
+            trials: The pickle of the trials that have finished since the last one; None for none.
+
+        Raises:
+            StorageError: If it cannot be written.
+        """
+        temporary = self._snapshot.with_name(f".{SNAPSHOT_FILE}.tmp")
+        try:
+            if trials is not None or not self._size:
+                self._append(trials)
+            written = asdict(head) | {
+                "trials_size": self._size,
+                "trials_crc": self._crc,
+                "body_crc": zlib.crc32(body),
+            }
+            with open(temporary, "wb") as file:
+                file.write(orjson.dumps(written) + b"\n")
+                file.write(body)
+            os.replace(temporary, self._snapshot)
+        except OSError as error:
+            raise StorageError(f"cannot write the snapshot {self._snapshot}: {error}") from error
+
+    def _append(self, trials: bytes | None) -> None:
+        data = b"" if trials is None else _LENGTH.pack(len(trials)) + trials
+        fd = os.open(self._trials, os.O_RDWR | os.O_CREAT, 0o644)
+        with open(fd, "r+b") as file:
+            # Behind what is known may be the rest of a process that was killed here.
+            file.truncate(self._size)
+            file.seek(self._size)
+            file.write(data)
+        self._size += len(data)
+        self._crc = zlib.crc32(data, self._crc)
+
+
+def _frames(data: bytes) -> Iterator[bytes]:
+    position = 0
+    while position < len(data):
+        begin = position + _LENGTH.size
+        (length,) = _LENGTH.unpack(data[position:begin])
+        position = begin + length
+        yield data[begin:position]

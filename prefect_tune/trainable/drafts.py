@@ -15,7 +15,8 @@ from prefect_tune.error import InvalidArgument, StorageError
 from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.trainable.attempt import AttemptContext
 
-_TEMPORARY = ".checkpoint_"
+# Others have directories of other names there, for checkpoints that arrive from elsewhere.
+_LEFTOVERS = (".checkpoint_*.tmp-attempt*", ".checkpoint_*.old-*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,9 @@ class Drafts:
 
     def remove_leftovers(self) -> None:
         """Remove what earlier attempts of this trial had not finished when they were killed."""
-        for directory in self._trial_dir.glob(f"{_TEMPORARY}*"):
-            remove_tree(directory)
+        for pattern in _LEFTOVERS:
+            for directory in self._trial_dir.glob(pattern):
+                remove_tree(directory)
 
     def open(self, step: int | None = None) -> Draft:
         """A new, empty directory.
@@ -60,7 +62,7 @@ class Drafts:
             StorageError: If it cannot be made.
         """
         label = "" if step is None else f"{step:06d}"
-        name = f"{_TEMPORARY}{label}.tmp-{self._attempt}-{next(self._count)}"
+        name = f".checkpoint_{label}.tmp-attempt{self._attempt}-{next(self._count)}"
         directory = self._trial_dir / name
         try:
             directory.mkdir()

@@ -11,8 +11,9 @@ from typing import Any
 
 from prefect_tune.checkpoint.dict_form import DICT_FILE, SAVED_FILE, load_dict, write_dict
 from prefect_tune.checkpoint.manifest import read_manifest
-from prefect_tune.error import CheckpointUnreadable, InvalidTrainable
+from prefect_tune.error import CheckpointUnreadable, InvalidTrainable, StorageError
 from prefect_tune.experiment.checkpoints import NO_PROGRESS, Progress
+from prefect_tune.trainable.result_codec import encode_result
 
 _DICT, _PATH = "dict", "path"
 
@@ -28,12 +29,11 @@ def write_saved(saved: Any, directory: Path, progress: Progress, owner: str) -> 
 
     Raises:
         InvalidTrainable: If `saved` is something else, or a path outside `directory`.
-        OSError: If it cannot be written.
+        StorageError: If it cannot be written.
     """
     note = {"saved": _PATH, "path": ".", **asdict(progress)}
     if isinstance(saved, Mapping):
         note["saved"] = _DICT
-        write_dict(saved, directory)
     elif isinstance(saved, (str, os.PathLike)):
         note["path"] = _relative(Path(saved), directory, owner)
     elif saved is not None:
@@ -42,7 +42,12 @@ def write_saved(saved: Any, directory: Path, progress: Progress, owner: str) -> 
             f"{owner}.save_checkpoint() returned {type(saved).__name__} ({saved!r:.80}).",
             "It returns a dict, the path of what it wrote, or nothing.",
         )
-    (directory / SAVED_FILE).write_text(json.dumps(note))
+    try:
+        if isinstance(saved, Mapping):
+            write_dict(saved, directory)
+        (directory / SAVED_FILE).write_bytes(encode_result(note))
+    except OSError as error:
+        raise StorageError(f"A checkpoint cannot be written: {error}") from error
 
 
 def read_saved(directory: Path) -> tuple[Any, Progress]:

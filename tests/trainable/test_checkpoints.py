@@ -263,14 +263,30 @@ def test_a_failure_that_user_code_survives_leaves_nothing_behind_either(trial):
     assert trial.names == []
 
 
-def test_leftovers_of_a_killed_attempt_are_removed_and_checkpoints_are_not(trial):
-    for name in (".checkpoint_000001.tmp-1-1", "checkpoint_000001", "other"):
+def test_leftovers_of_a_killed_attempt_are_removed_and_nothing_else(trial):
+    def is_killed(config):
+        tune.report(x=1)
+        tune.make_checkpoint_dir(step=1)
+        context = tune.checkpoint_dir(step=2)
+        context.__enter__()
+        Path(killed).mkdir()
+        for directory in trial.dir.iterdir():
+            directory.rename(Path(killed, directory.name))
+        context.__exit__(None, None, None)
+
+    killed = trial.dir.parent / "killed"
+    trial.run(is_killed)
+    assert len(os.listdir(killed)) == 2
+    for name in os.listdir(killed):
+        Path(killed, name).rename(trial.dir / name)
+    kept = [".checkpoint_000001.tmp-arriving-0", "checkpoint_000001", "other"]
+    for name in (".checkpoint_000001.old-99", *kept):
         (trial.dir / name).mkdir()
         write(trial.dir / name)
 
     trial.run(lambda config: None)
 
-    assert trial.names == ["checkpoint_000001", "other"]
+    assert trial.names == kept
 
 
 def test_no_more_than_so_many_are_on_their_way(trial):

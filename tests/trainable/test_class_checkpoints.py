@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from prefect_tune import Checkpoint, Trainable
@@ -26,7 +27,7 @@ class Counter(Trainable):
         self.n += 1
         return {
             "x": self.n,
-            "timesteps_this_iter": 10,
+            "timesteps_this_iter": np.int64(10),
             "done": self.n == self.config.get("last", 5),
             "should_checkpoint": self.n in self.config.get("ask", ()),
         }

@@ -129,6 +129,7 @@ _AGAIN_TYPES = {
     "SSLError",
     "TimeoutError",
     "TransportError",
+    "TruncatedTransfer",
 }
 _CREDENTIAL_TYPES = {
     "ClientAuthenticationError",
@@ -173,30 +174,34 @@ def classify(error: BaseException) -> Failure:
         return Failure(Kind.FATAL, str(error).rstrip("."))
     text = brief(error)
     code, status = _answer(error)
+    names = {cls.__name__ for one in _chain(error) for cls in type(one).__mro__}
     if code in _CODES:
         problem, hint = _CODES[code]
         return Failure(Kind.FATAL, f"{problem} ({text})", _HINTS.get(hint, ""))
-    if status == 507:
-        return Failure(Kind.FATAL, f"there is no space left ({text})", _HINTS["full"])
-    if code in _AGAIN_CODES or (status is not None and _may_pass(status)):
+    if code in _AGAIN_CODES or (not code and names & _AGAIN_TYPES):
         return Failure(Kind.AWAY, text)
-    if status == 404 or code in ("NoSuchKey", "NoSuchUpload"):
+    if code in ("NoSuchKey", "NoSuchUpload"):
         return Failure(Kind.MISSING, text)
-    if status in (401, 403):
-        hint = "credentials" if status == 401 else "denied"
-        return Failure(Kind.FATAL, f"access is denied ({text})", _HINTS[hint])
-    if status is not None and 300 <= status < 400:
-        return Failure(Kind.FATAL, text, _HINTS["region"])
-    if status is not None and 400 <= status < 500:
-        return Failure(Kind.FATAL, text)
-    names = {cls.__name__ for one in _chain(error) for cls in type(one).__mro__}
+    if status is not None:
+        return _of_status(status, text)
     if names & _CREDENTIAL_TYPES:
         return Failure(Kind.FATAL, text, _HINTS["credentials"])
     if isinstance(error, FileNotFoundError):
         return Failure(Kind.MISSING, text)
-    if isinstance(error, TruncatedTransfer) or names & _AGAIN_TYPES:
-        return Failure(Kind.AWAY, text)
     return _of_operating_system(error, text)
+
+
+def _of_status(status: int, text: str) -> Failure:
+    if status == 404:
+        return Failure(Kind.MISSING, text)
+    if status in (401, 403):
+        hint = "credentials" if status == 401 else "denied"
+        return Failure(Kind.FATAL, f"access is denied ({text})", _HINTS[hint])
+    if status == 507:
+        return Failure(Kind.FATAL, f"there is no space left ({text})", _HINTS["full"])
+    if status in _AGAIN_STATUS or (status >= 500 and status != 501):  # 501: not implemented
+        return Failure(Kind.AWAY, text)
+    return Failure(Kind.FATAL, text, _HINTS["region"] if status < 400 else "")
 
 
 def _of_operating_system(error: BaseException, text: str) -> Failure:
@@ -248,10 +253,6 @@ def _answer(error: BaseException) -> tuple[str, int | None]:
             if status is not None:
                 return "", status
     return "", None
-
-
-def _may_pass(status: int) -> bool:
-    return status in _AGAIN_STATUS or (status >= 500 and status != 501)  # 501: not implemented
 
 
 def _as_status(value: Any) -> int | None:

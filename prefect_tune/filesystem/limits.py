@@ -97,8 +97,9 @@ class Call:
         tries = 0
         while True:
             tries += 1
+            allowed = self._allowed(size)
             try:
-                return request(self._allowed(begun, size))
+                return request(allowed)
             except Exception as error:
                 failure = classify(error)
                 if failure.kind is not Kind.AWAY:
@@ -125,7 +126,7 @@ class Call:
                 f"the transfer was given up: it took longer than {self.limits.total_s:.0f} s."
             )
 
-    def _allowed(self, begun: float, size: int) -> float:
+    def _allowed(self, size: int) -> float:
         self.check()
         allowed = max(self.limits.request_s, size / 2**18)
         if self.deadline is not None:

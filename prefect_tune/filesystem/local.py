@@ -14,7 +14,7 @@ from prefect_tune.filesystem.failures import NotFound
 from prefect_tune.filesystem.limits import Call, Limits, Retry
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.names import checked, is_temporary, temporary_name
-from prefect_tune.filesystem.store import local_files
+from prefect_tune.filesystem.store import Wanted, local_files
 
 T = TypeVar("T")
 
@@ -84,23 +84,32 @@ class LocalStore:
         self._copy(self._retry.begin(), self._path(rel), Path(local))
 
     def put_tree(
-        self, local_dir: str | os.PathLike[str], rel: str, last: Iterable[str] = ()
+        self,
+        local_dir: str | os.PathLike[str],
+        rel: str,
+        last: Iterable[str] = (),
+        names: Iterable[str] | None = None,
     ) -> None:
         """See `Store.put_tree`."""
         source = Path(local_dir)
         call = self._retry.begin()
-        names = call.run("read", str(source), lambda timeout: local_files(source))
+        if names is None:
+            names = call.run("read", str(source), lambda timeout: local_files(source))
+        names = list(names)
         at_the_end = [name for name in last if name in names]
         for name in [name for name in names if name not in at_the_end] + at_the_end:
             self._copy(call, source / name, self._path(rel) / name)
 
-    def get_tree(self, rel: str, local_dir: str | os.PathLike[str]) -> None:
+    def get_tree(
+        self, rel: str, local_dir: str | os.PathLike[str], wanted: Wanted | None = None
+    ) -> None:
         """See `Store.get_tree`."""
         target = Path(local_dir)
         call = self._retry.begin()
         call.run("write", str(target), lambda timeout: target.mkdir(parents=True, exist_ok=True))
-        for name in self.sizes(rel):
-            self._copy(call, self._path(rel) / name, target / name)
+        for name, size in self.sizes(rel).items():
+            if wanted is None or wanted(name, size):
+                self._copy(call, self._path(rel) / name, target / name)
 
     def _copy(self, call: Call, source: Path, target: Path) -> None:
         call.run(

@@ -17,7 +17,7 @@ from prefect_tune.filesystem.failures import NotFound, classify
 from prefect_tune.filesystem.limits import Call, Limits, Retry
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.names import checked, join, temporary_name
-from prefect_tune.filesystem.store import local_files
+from prefect_tune.filesystem.store import Wanted, local_files
 
 T = TypeVar("T")
 
@@ -107,25 +107,38 @@ class RemoteStore:
         self._get(call, [(rel, entry, Path(local))])
 
     def put_tree(
-        self, local_dir: str | os.PathLike[str], rel: str, last: Iterable[str] = ()
+        self,
+        local_dir: str | os.PathLike[str],
+        rel: str,
+        last: Iterable[str] = (),
+        names: Iterable[str] | None = None,
     ) -> None:
         """See `Store.put_tree`."""
         source = Path(local_dir)
         call = self._retry.begin()
-        names = call.run("read", str(source), lambda timeout: local_files(source))
+        if names is None:
+            names = call.run("read", str(source), lambda timeout: local_files(source))
+        names = list(names)
         at_the_end = [name for name in last if name in names]
         first = [name for name in names if name not in at_the_end]
         self._put(call, [(source / name, join(checked(rel), name)) for name in first])
         for name in at_the_end:
             self._put(call, [(source / name, join(rel, name))])
 
-    def get_tree(self, rel: str, local_dir: str | os.PathLike[str]) -> None:
+    def get_tree(
+        self, rel: str, local_dir: str | os.PathLike[str], wanted: Wanted | None = None
+    ) -> None:
         """See `Store.get_tree`."""
         call = self._retry.begin()
         entries = self._list(call, rel)
         target = Path(local_dir)
         _make_directory(target)
-        self._get(call, [(join(rel, n), entry, target / n) for n, entry in entries.items()])
+        chosen = {
+            name: entry
+            for name, entry in entries.items()
+            if wanted is None or wanted(name, entry.size)
+        }
+        self._get(call, [(join(rel, n), entry, target / n) for n, entry in chosen.items()])
 
     def _list(self, call: Call, rel: str) -> dict[str, Entry]:
         checked(rel)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
 from prefect_tune.filesystem.limits import Limits
 from prefect_tune.filesystem.location import Location
+
+#: Chooses files by path and bytes.
+Wanted = Callable[[str, int], bool]
 
 
 class Store(Protocol):
@@ -71,20 +74,33 @@ class Store(Protocol):
         ...
 
     def put_tree(
-        self, local_dir: str | os.PathLike[str], rel: str, last: Iterable[str] = ()
+        self,
+        local_dir: str | os.PathLike[str],
+        rel: str,
+        last: Iterable[str] = (),
+        names: Iterable[str] | None = None,
     ) -> None:
-        """Copy all files below a local directory here; other files that are here stay.
+        """Copy the files below a local directory here; other files that are here stay.
 
         Args:
             local_dir: The directory; symbolic links are followed.
             rel: Where the files go.
             last: Files (relative to `local_dir`) that appear after all others, in this order; those
                 that do not exist are passed over.
+            names: Only these files (relative to `local_dir`); None is all.
         """
         ...
 
-    def get_tree(self, rel: str, local_dir: str | os.PathLike[str]) -> None:
-        """Copy all files below a directory to a local one, which is made; other files stay."""
+    def get_tree(
+        self, rel: str, local_dir: str | os.PathLike[str], wanted: Wanted | None = None
+    ) -> None:
+        """Copy the files below a directory to a local one, which is made; other files stay.
+
+        Args:
+            rel: Where the files are.
+            local_dir: Where they go.
+            wanted: Takes a file's path relative to `rel` and its bytes; None is all.
+        """
         ...
 
 

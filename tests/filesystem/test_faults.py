@@ -159,7 +159,7 @@ def test_a_fetch_that_fails_leaves_nothing(
 
 
 def test_a_store_that_is_away(fault_bucket: Bucket, fault_proxy: FaultProxy) -> None:
-    store = short(fault_bucket)
+    store = short(fault_bucket, Limits(request_s=10, outage_s=2, first_delay_s=0.01))
     fault_proxy.go_away()
     with pytest.raises(StorageUnavailable, match=f"cannot write {fault_bucket.url}/p/a: .* tries"):
         store.write("a", b"1")
@@ -199,6 +199,15 @@ def test_waiting_ends_when_it_is_cancelled(fault_bucket: Bucket, fault_proxy: Fa
     cancelled.set()
     thread.join(30)
     assert isinstance(failure[0], StorageUnavailable)
+
+
+def test_nothing_is_begun_when_it_is_cancelled(tmp_path: Path) -> None:
+    cancelled = threading.Event()
+    cancelled.set()
+    store = open_store(Location(str(tmp_path)), Limits(), cancelled)
+    with pytest.raises(StorageUnavailable, match="the run is ending"):
+        store.write("a", b"1")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_wrong_credentials_fail_at_once(

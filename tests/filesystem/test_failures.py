@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from prefect_tune.error import StorageError
+from prefect_tune.filesystem.failures import Kind, NotFound, brief, classify, scrub
+
+
+class HttpError(Exception):
+    """As gcsfs and the Azure libraries have them."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"it answered {status}")
+        self.status_code = status
+
+
+class ServiceRequestError(Exception):
+    pass
+
+
+class DefaultCredentialsError(Exception):
+    pass
+
+
+def answered(code: str, status: int) -> Exception:
+    """An exception of botocore's shape."""
+    error = Exception(f"An error occurred ({code})")
+    error.response = {  # type: ignore[attr-defined]
+        "Error": {"Code": code, "Message": "m"},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+    }
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (answered("SlowDown", 503), Kind.AWAY),
+        (answered("SomethingNew", 500), Kind.AWAY),
+        (answered("BadDigest", 400), Kind.AWAY),
+        (answered("NoSuchKey", 404), Kind.MISSING),
+        (answered("404", 404), Kind.MISSING),
+        (answered("NoSuchBucket", 404), Kind.FATAL),
+        (answered("AccessDenied", 403), Kind.FATAL),
+        (answered("403", 403), Kind.FATAL),
+        (answered("SomethingNew", 400), Kind.FATAL),
+        (answered("NotImplemented", 501), Kind.FATAL),
+        (answered("PermanentRedirect", 301), Kind.FATAL),
+        (HttpError(503), Kind.AWAY),
+        (HttpError(429), Kind.AWAY),
+        (HttpError(404), Kind.MISSING),
+        (HttpError(401), Kind.FATAL),
+        (HttpError(507), Kind.FATAL),
+        (ServiceRequestError("no route"), Kind.AWAY),
+        (DefaultCredentialsError("none found"), Kind.FATAL),
+        (TimeoutError(), Kind.AWAY),
+        (ConnectionResetError(errno.ECONNRESET, "reset"), Kind.AWAY),
+        (OSError(errno.ESTALE, "stale"), Kind.AWAY),
+        (OSError(errno.EIO, "broken"), Kind.AWAY),
+        (OSError(errno.ENOSPC, "full"), Kind.FATAL),
+        (FileNotFoundError("a"), Kind.MISSING),
+        (PermissionError(errno.EACCES, "no"), Kind.FATAL),
+        (ValueError("what is this"), Kind.FATAL),
+        (NotFound("there is no such file"), Kind.MISSING),
+        (StorageError("said already."), Kind.FATAL),
+    ],
+    ids=repr,
+)
+def test_kinds(error: Exception, kind: Kind) -> None:
+    assert classify(error).kind is kind
+    wrapped = OSError("wrapped")
+    wrapped.__cause__ = error
+    if hasattr(error, "response"):
+        assert classify(wrapped).kind is kind
+
+
+def test_an_error_says_what_would_be_right() -> None:
+    error = classify(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))).as_error("write", "/a/b")
+    assert str(error) == (
+        "cannot write /a/b: there is no space left (OSError: No space left on device). "
+        "Free space, or give a `storage_path` with more of it."
+    )
+
+
+def test_secrets_in_urls_are_not_shown() -> None:
+    assert scrub("sftp://me:pass@host/a failed") == "sftp://me:***@host/a failed"
+    shown = brief(OSError("https://x.blob/a?sv=1&sig=abc%3D&se=2 X-Amz-Signature"))
+    assert "abc" not in shown
+    assert "sv=1" in shown
+
+
+def test_long_texts_are_cut() -> None:
+    assert len(brief(ValueError("x" * 10_000))) < 400

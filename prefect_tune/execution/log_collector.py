@@ -15,6 +15,7 @@ from prefect_tune.execution.trial_files import TrialFiles
 _logger = logging.getLogger(__name__)
 #: Trials whose files are fetched at once.
 _ABREAST = 8
+_SHORTEST_PERIOD_S = 0.1
 
 
 class LogCollector:
@@ -34,7 +35,7 @@ class LogCollector:
     ) -> None:
         self._here = here
         self._transfers = transfers
-        self._period_s = period_s
+        self._period_s = max(period_s, _SHORTEST_PERIOD_S)
         self._timeout_s = timeout_s
         self._turns = asyncio.Semaphore(_ABREAST)
         self._watched: dict[tuple[str, str], ThereArea] = {}

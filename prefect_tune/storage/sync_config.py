@@ -38,8 +38,9 @@ class SyncConfig:
             built in, or None to copy nothing.
         sync_to_cloud: A command with ``{source}`` and ``{target}``, or ``f(source, target)``, that
             copies the experiment directory in place of what is built in; needs `upload_dir`.
-        sync_to_driver: Accepted: files of nodes that do not share the experiment directory always
-            travel through Dask's connections, and those of nodes that share it stay where they are.
+        sync_to_driver: With False, nothing is fetched from nodes that do not share the experiment
+            directory: without remote storage their trials cannot keep checkpoints. Else what they
+            write travels through Dask's connections.
         sync_on_checkpoint: Accepted: checkpoints are always copied as soon as they are complete.
         sync_period: Seconds between copies of results and logs. `TUNE_CLOUD_SYNC_S` wins.
         sync_timeout: Seconds after which one transfer is given up.

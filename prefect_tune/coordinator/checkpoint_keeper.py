@@ -93,11 +93,14 @@ class CheckpointKeeper:
         if trial.is_finished():
             trial.compact()
 
-    def clean_up(self) -> None:
-        """After a crash: repeat the last deletions, and tidy where it came before a record."""
-        core = self._core
+    def repeat_deletions(self) -> None:
+        """After a crash: it may have come between the record of a deletion and the deletion."""
         for trial_id, path in self.dropped:
-            core.emit(DeleteCheckpoint(trial_id, path))
+            self._core.emit(DeleteCheckpoint(trial_id, path))
+
+    def tidy_all(self) -> None:
+        """After a crash: it may have come before the record of a deletion."""
+        core = self._core
         trials = [live.trial for live in (*core.table.lives(), *core.table.aside())]
         for trial_id in core.table.retired:
             trial = core.table.get(trial_id)

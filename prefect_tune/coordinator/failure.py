@@ -54,10 +54,10 @@ def fate_of(
     outcome = event.outcome
     if outcome is Outcome.FINISHED or live.completed:
         return Fate.TERMINATED
-    if live.interrupted:
-        return Fate.INTERRUPTED
     if outcome is Outcome.PAUSED:
         return Fate.TERMINATED if live.stop_reason else Fate.PAUSED
+    if live.interrupted:
+        return Fate.INTERRUPTED
     if outcome is Outcome.STOPPED:
         return Fate.TERMINATED
     blame = blame_for(live, event)

@@ -104,6 +104,7 @@ class Lifecycle:
 
     def _turn(self, live: LiveTrial) -> None:
         """No attempt runs: what it went on from is free, and a redirection takes effect."""
+        self._core.choose = True
         live.start = None
         event = live.redirect
         if event is not None:

@@ -37,6 +37,8 @@ class Resumption:
             # Before the record: in a replay the fates that are decided here come first as well.
             self._ends.settle_all()
         core.recorder.record(event)
+        if not core.replaying:
+            self._keeper.repeat_deletions()
         # An experiment may be extended: the search is asked again even if it had come to its end.
         core.turns = SearchTurns(core.options.lookahead)
         core.stopper.on_resume(event.time)
@@ -52,8 +54,7 @@ class Resumption:
             for trial in core.table.trials():
                 if trial.status == ERROR:
                     self._reset(trial, event.errored)
-        if not core.replaying:
-            self._keeper.clean_up()
+        self._keeper.tidy_all()
         core.choose = True
 
     def _go_on(self, live: LiveTrial) -> None:

@@ -19,6 +19,8 @@ from prefect_tune.coordinator.events import (
     AttemptEnded,
     AttemptStarted,
     CapacityChanged,
+    CheckpointFailed,
+    CheckpointSaved,
     Event,
     Node,
     Outcome,
@@ -27,6 +29,7 @@ from prefect_tune.coordinator.events import (
 from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.execution.base import Emit, ExperimentEnv, TrialPlace
 from prefect_tune.execution.fitting import check_fits
+from prefect_tune.execution.simulated_storage import SimulatedStorage
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.decision import Action, RunUntil
 from prefect_tune.resources import Resources
@@ -36,13 +39,18 @@ _ENDINGS = {Action.STOP: Outcome.STOPPED, Action.PAUSE: Outcome.PAUSED}
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a simulated trial yields: `metrics`, reported after `seconds` of work."""
+    """What a simulated trial yields: `metrics`, reported after `seconds` of work.
+
+    With `checkpoint` it saves a checkpoint as well.
+    """
 
     metrics: dict[str, Any]
     seconds: float = 1.0
+    checkpoint: bool = False
 
 
-#: A simulated trial: takes a configuration, yields `Step`s or bare metrics (one second of work).
+#: A simulated trial: takes a configuration, yields `Step`s or bare metrics (one second of work). It
+#: goes on from a checkpoint by leaving out as many of them as it had yielded there.
 Program = Callable[[dict[str, Any]], Iterable[Step | dict[str, Any]]]
 
 
@@ -52,13 +60,15 @@ class _Attempt:
     steps: Iterator[Step | dict[str, Any]]
     constants: dict[str, Any]
     run_until: RunUntil
-    iteration: int
-    began: float
+    directory: str
     ended: Future[AttemptEnded] = field(default_factory=Future)
     seq: int = 0
-    time_total: float = 0.0
+    seconds: float = 0.0
+    uploading: int = 0
     waiting: bool = False
     ending: Outcome | None = None
+    last_result: dict[str, Any] = field(default_factory=dict)
+    saved: str = ""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -74,10 +84,15 @@ class SimulatedExecutor:
         start_s: Seconds between a launch and the first work of the attempt.
         decision_s: Seconds that a decision travels.
         now: Time at the beginning, seconds since the epoch.
+        checkpoint_every: Trials checkpoint with every so many results; 0 only where a `Step` says
+            so.
+        checkpoint_at_pause: Trials checkpoint when they pause.
+        storage: Where checkpoints are.
 
     Attributes:
         now: The simulated time.
         experiment_id: Shown in results; of the environment given to `open`.
+        storage: Where checkpoints are.
     """
 
     def __init__(
@@ -88,13 +103,19 @@ class SimulatedExecutor:
         start_s: float = 0.0,
         decision_s: float = 0.0,
         now: float = 0.0,
+        checkpoint_every: int = 0,
+        checkpoint_at_pause: bool = False,
+        storage: SimulatedStorage | None = None,
     ) -> None:
         self.now = now
+        self.storage = SimulatedStorage() if storage is None else storage
         self.experiment_id = ""
         self._program = program
         self._nodes = {node.address: node for node in nodes}
         self._start_s = start_s
         self._decision_s = decision_s
+        self._checkpoint_every = checkpoint_every
+        self._checkpoint_at_pause = checkpoint_at_pause
         self._stop_grace_s = 10.0
         self._emit: Emit = _nobody
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
@@ -150,14 +171,7 @@ class SimulatedExecutor:
             "node_ip": launch.node,
             "pid": 0,
         }
-        attempt = _Attempt(
-            launch,
-            iter(()),
-            constants,
-            launch.run_until,
-            launch.progress.iteration,
-            began=self.now + self._start_s,
-        )
+        attempt = _Attempt(launch, iter(()), constants, launch.run_until, place.relative_dir)
         self._attempts[attempt.key] = attempt
         if launch.node in self._nodes:
             self._after(self._start_s, attempt, self._begin)
@@ -230,7 +244,12 @@ class SimulatedExecutor:
                 self.now, launch.trial_id, launch.attempt, launch.node, 0, launch.node, launch.node
             )
         )
-        attempt.steps = iter(self._program(launch.config))
+        problem = None if launch.checkpoint is None else self.storage.problem(launch.checkpoint)
+        if problem is not None:
+            self._end(attempt, Outcome.FAILED, problem)
+            return
+        steps = self._program(launch.config)
+        attempt.steps = itertools.islice(steps, launch.progress.iteration, None)
         self._go_on(attempt)
 
     def _go_on(self, attempt: _Attempt) -> None:
@@ -253,37 +272,76 @@ class SimulatedExecutor:
         self._emit(
             ResultReported(self.now, *attempt.key, attempt.seq, (result,), awaiting=attempt.waiting)
         )
+        attempt.last_result = result
+        every = self._checkpoint_every
+        if step.checkpoint or (every and result["training_iteration"] % every == 0):
+            self._save(attempt)
         if attempt.ending is not None:
-            self._end(attempt, attempt.ending)
+            self._leave(attempt, attempt.ending)
         elif not attempt.waiting:
             self._go_on(attempt)
 
     def _complete(self, attempt: _Attempt, step: Step) -> dict[str, Any]:
-        iteration = attempt.iteration + attempt.seq + 1
-        attempt.time_total += step.seconds
+        before = attempt.launch.progress
+        attempt.seconds += step.seconds
         return {
             "done": False,
-            "training_iteration": iteration,
+            "training_iteration": before.iteration + attempt.seq + 1,
             "time_this_iter_s": step.seconds,
             "timestamp": int(self.now),
             **step.metrics,
-            "time_total_s": attempt.time_total,
-            "time_since_restore": attempt.time_total,
+            "time_total_s": before.time_total_s + attempt.seconds,
+            "time_since_restore": attempt.seconds,
             "iterations_since_restore": attempt.seq + 1,
             **attempt.constants,
         }
+
+    def _save(self, attempt: _Attempt) -> None:
+        """Take a checkpoint of an attempt to storage."""
+        result = attempt.last_result
+        path = f"{attempt.directory}/checkpoint_{result['training_iteration']:06d}"
+        path += attempt.launch.checkpoint_suffix
+        if path == attempt.saved:
+            return
+        attempt.saved = path
+        seconds = self.storage.upload_s(path)
+        settle = functools.partial(self._settle, attempt, path, result, seconds is not None)
+        if seconds == 0:
+            settle()
+            return
+        attempt.uploading += 1
+
+        def arrive() -> None:
+            attempt.uploading -= 1
+            if attempt.launch.node in self._nodes:
+                settle()
+
+        self.at(self.now + (seconds or 0.0), arrive)
+
+    def _settle(self, attempt: _Attempt, path: str, result: dict[str, Any], good: bool) -> None:
+        if good:
+            self.storage.put(path)
+            self._emit(CheckpointSaved(self.now, *attempt.key, path, result))
+        else:
+            self._emit(CheckpointFailed(self.now, *attempt.key, path, "the upload was given up"))
 
     def _obey(self, decision: Decide, attempt: _Attempt) -> None:
         ending = _ENDINGS.get(decision.action)
         if ending is not None:
             attempt.ending = ending
             if attempt.waiting:
-                self._end(attempt, ending)
+                self._leave(attempt, ending)
             return
         attempt.run_until = decision.run_until
         if attempt.waiting and decision.seq == attempt.seq:
             attempt.waiting = False
             self._go_on(attempt)
+
+    def _leave(self, attempt: _Attempt, ending: Outcome) -> None:
+        """End an attempt at a report, as it was told."""
+        if ending is Outcome.PAUSED and self._checkpoint_at_pause:
+            self._save(attempt)
+        self._end(attempt, ending)
 
     def _lose(self, attempt: _Attempt) -> None:
         message = f"the worker at {attempt.launch.node} is lost"
@@ -294,7 +352,9 @@ class SimulatedExecutor:
         close = getattr(attempt.steps, "close", None)
         if close is not None:
             close()
-        event = AttemptEnded(self.now, *attempt.key, outcome, error)
+        lost = attempt.launch.node not in self._nodes
+        uploading = 0 if lost else attempt.uploading
+        event = AttemptEnded(self.now, *attempt.key, outcome, error, uploading=uploading)
         self._emit(event)
         attempt.ended.set_result(event)
 

@@ -11,16 +11,20 @@ from prefect_tune.coordinator.commands import (
     AskSearch,
     Command,
     Decide,
+    DeleteCheckpoint,
     Finish,
     Kill,
     Launch,
     Notify,
     TellSearch,
+    Warn,
 )
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.events import (
     AttemptEnded,
     CapacityChanged,
+    CheckpointFailed,
+    CheckpointSaved,
     Event,
     Node,
     Outcome,
@@ -31,6 +35,7 @@ from prefect_tune.coordinator.events import (
 from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.decision import Action
+from prefect_tune.experiment.trial import Trial
 from prefect_tune.resources import Resources
 from prefect_tune.schedulers import FIFOScheduler, TrialScheduler
 from prefect_tune.stopper import NoopStopper, Stopper
@@ -60,6 +65,7 @@ class World:
         self.events: list[Event] = []
         self.running: dict[str, Launch] = {}
         self.waiting: dict[str, int] = {}
+        self.seqs: dict[str, int] = {}
         self.suggested = 0
         self.now = 1000.0
 
@@ -107,11 +113,49 @@ class World:
         attempt = self.running[trial_id].attempt
         return self.send(ResultReported(self.now, trial_id, attempt, seq, (result,), awaiting))
 
+    def save(
+        self, trial_id: str, iteration: int, attempt: int | None = None, **metrics: Any
+    ) -> Any:
+        """A checkpoint of the running attempt, or of another one, is in storage."""
+        if attempt is None:
+            attempt = self.running[trial_id].attempt
+        suffix = self.running[trial_id].checkpoint_suffix if trial_id in self.running else ""
+        path = f"{trial_id}/checkpoint_{iteration:06d}{suffix}"
+        metrics = {"training_iteration": iteration, "time_total_s": float(iteration), **metrics}
+        return self.send(CheckpointSaved(self.now, trial_id, attempt, path, metrics))
+
+    def train(self, trial_id: str, *iterations: int, **metrics: Any) -> None:
+        """Report and checkpoint these iterations."""
+        for iteration in iterations:
+            seq = self.seqs[trial_id] = self.seqs.get(trial_id, 0) + 1
+            attempt = self.running[trial_id].attempt
+            result = {"training_iteration": iteration, **metrics}
+            self.send(ResultReported(self.now, trial_id, attempt, seq, (result,), False))
+            self.save(trial_id, iteration, **metrics)
+
     def end(
-        self, trial_id: str, outcome: Outcome = Outcome.FINISHED, error: AttemptError | None = None
+        self,
+        trial_id: str,
+        outcome: Outcome = Outcome.FINISHED,
+        error: AttemptError | None = None,
+        uploading: int = 0,
     ) -> list[Command]:
         launch = self.running.pop(trial_id)
-        return self.send(AttemptEnded(self.now, trial_id, launch.attempt, outcome, error))
+        self.seqs.pop(trial_id, None)
+        return self.send(
+            AttemptEnded(self.now, trial_id, launch.attempt, outcome, error, uploading=uploading)
+        )
+
+    def fail(self, trial_id: str, kind: str = "ValueError") -> list[Command]:
+        return self.end(trial_id, Outcome.FAILED, AttemptError(kind, "bad luck"))
+
+    def lose(self, trial_id: str) -> list[Command]:
+        return self.end(trial_id, Outcome.LOST, AttemptError("lost", "the node is gone"))
+
+    def trial(self, trial_id: str) -> Trial:
+        trial = self.coordinator.get_trial(trial_id)
+        assert trial is not None
+        return trial
 
     def of(self, kind: type[Any], commands: Sequence[Command] | None = None) -> list[Any]:
         return [c for c in (self.log if commands is None else commands) if isinstance(c, kind)]
@@ -124,13 +168,17 @@ class World:
 __all__ = [
     "Abort",
     "Action",
+    "AskSearch",
     "AttemptError",
+    "CheckpointFailed",
     "Decide",
+    "DeleteCheckpoint",
     "Finish",
     "Kill",
     "Launch",
     "Notify",
     "Outcome",
     "TellSearch",
+    "Warn",
     "World",
 ]

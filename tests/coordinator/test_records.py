@@ -14,8 +14,12 @@ from prefect_tune.coordinator.events import (
     AttemptLaunched,
     AttemptStarted,
     CapacityChanged,
+    CheckpointFailed,
+    CheckpointSaved,
+    CheckpointsDropped,
     Control,
     ControlReceived,
+    Errored,
     Fate,
     Node,
     Outcome,
@@ -23,10 +27,12 @@ from prefect_tune.coordinator.events import (
     Resumed,
     SearchIdle,
     Tick,
+    TrialRedirected,
     TrialSuggested,
 )
 from prefect_tune.coordinator.records import decode_event, encode_event
 from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.checkpoints import Progress, TrialCheckpoint
 from prefect_tune.resources import Resources
 
 plain = st.recursive(
@@ -90,9 +96,47 @@ events = st.one_of(
         outcome=st.sampled_from(Outcome),
         error=errors,
         fate=st.none() | st.sampled_from(Fate),
+        uploading=st.integers(0, 3),
+    ),
+    st.builds(
+        CheckpointSaved,
+        time=times,
+        trial_id=st.text(),
+        attempt=st.integers(1, 9),
+        path=st.text(),
+        metrics=configs,
+    ),
+    st.builds(
+        CheckpointFailed,
+        time=times,
+        trial_id=st.text(),
+        attempt=st.integers(1, 9),
+        path=st.text(),
+        reason=st.text(),
+    ),
+    st.builds(
+        CheckpointsDropped,
+        time=times,
+        trial_id=st.text(),
+        paths=st.lists(st.text(), max_size=3).map(tuple),
+    ),
+    st.builds(
+        TrialRedirected,
+        time=times,
+        trial_id=st.text(),
+        source_id=st.text(),
+        checkpoint=st.builds(
+            TrialCheckpoint,
+            path=st.text(),
+            progress=st.builds(Progress, st.integers(0, 9), times, st.none() | times),
+            metrics=configs,
+            time=times,
+            problem=st.text(),
+        ),
+        config=st.none() | configs,
     ),
     st.builds(AttemptLaunched, time=times, trial_id=st.text(), attempt=st.integers(1, 9)),
-    st.builds(Resumed, time=times),
+    st.builds(Resumed, time=times, errored=st.sampled_from(Errored), only_errored=st.booleans()),
     st.builds(
         ControlReceived,
         time=times,
@@ -142,6 +186,21 @@ def test_a_config_comes_back_as_exactly_what_it_was(value):
     assert isinstance(back, TrialSuggested)
     assert type(back.config["x"]) is type(value)
     assert (back.config, back.resolved) == (event.config, event.resolved)
+
+
+def test_a_new_config_comes_back_as_exactly_what_it_was():
+    checkpoint = TrialCheckpoint("t/checkpoint_000001", Progress(1), {"loss": math.nan})
+    event = TrialRedirected(1.0, "t", "u", checkpoint, {"x": (1, 2), "f": math.sqrt})
+    back = decode_event(encode_event(event))
+    assert back == event
+    assert isinstance(back, TrialRedirected)
+    assert math.isnan(back.checkpoint.metrics["loss"])
+
+
+def test_the_record_of_a_format_without_checkpoints_is_read():
+    assert decode_event(b'{"event":"Resumed","time":1.0}') == Resumed(1.0)
+    ended = b'{"event":"AttemptEnded","time":1.0,"trial_id":"t","attempt":1,"outcome":"paused"}'
+    assert decode_event(ended) == AttemptEnded(1.0, "t", 1, Outcome.PAUSED)
 
 
 def test_a_config_that_cannot_be_pickled_is_written_by_its_repr():

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from prefect_tune.coordinator.commands import Kill, Launch
+import pytest
+
+from prefect_tune.coordinator.commands import Decide, Kill, Launch
 from prefect_tune.coordinator.events import (
     AttemptEnded,
     CapacityChanged,
+    CheckpointFailed,
+    CheckpointSaved,
     Node,
     Outcome,
     ResultReported,
 )
 from prefect_tune.execution.base import TrialPlace
 from prefect_tune.execution.simulated import SimulatedExecutor, Step
+from prefect_tune.execution.simulated_storage import SimulatedStorage
 from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.checkpoints import Progress
+from prefect_tune.experiment.decision import Action
 from prefect_tune.resources import Resources
 
 from .experiments import make_env
@@ -108,3 +115,120 @@ def test_clean_up_of_the_program_runs():
     executor.close()
     assert cleaned == [True]
     assert isinstance(events[-1], AttemptEnded)
+
+
+# -- checkpoints ----------------------------------------------------------------------------------
+
+
+def launch_from(executor, attempt, checkpoint=None, iteration=0, suffix="", **config):
+    request = Launch(
+        "a",
+        attempt,
+        "a",
+        config,
+        NODE.address,
+        Resources.of(CPU=1),
+        checkpoint=checkpoint,
+        progress=Progress(iteration, 2.0 * iteration),
+        checkpoint_suffix=suffix,
+    )
+    return executor.launch(request, TrialPlace("a"))
+
+
+def test_a_checkpoint_comes_behind_its_result():
+    executor, events = opened(checkpoint_every=2)
+    launch(executor, n=5)
+    while executor.step():
+        pass
+    kinds = [type(event) for event in events[2:]]
+    assert kinds == [
+        ResultReported,
+        ResultReported,
+        CheckpointSaved,
+        ResultReported,
+        ResultReported,
+        CheckpointSaved,
+        ResultReported,
+        AttemptEnded,
+    ]
+    saved = [event for event in events if isinstance(event, CheckpointSaved)]
+    assert [event.path for event in saved] == ["a/checkpoint_000002", "a/checkpoint_000004"]
+    assert saved[1].metrics["training_iteration"] == 4
+    assert executor.storage.stored == {event.path for event in saved}
+
+
+def test_an_attempt_goes_on_from_a_checkpoint():
+    executor, events = opened(checkpoint_every=2)
+    launch_from(executor, 1, n=5)
+    while executor.step():
+        pass
+    events.clear()
+    launch_from(executor, 2, "a/checkpoint_000004", 4, "_2", n=7)
+    while executor.step():
+        pass
+    results = [e.results[0] for e in events if isinstance(e, ResultReported)]
+    assert [r["x"] for r in results] == [4, 5, 6]
+    assert [r["training_iteration"] for r in results] == [5, 6, 7]
+    assert [r["iterations_since_restore"] for r in results] == [1, 2, 3]
+    assert [r["time_total_s"] for r in results] == [10.0, 12.0, 14.0]
+    assert "a/checkpoint_000006_2" in executor.storage.stored
+
+
+@pytest.mark.parametrize(
+    ("mishap", "kind"),
+    [
+        (lambda storage: storage.delete("a/checkpoint_000004"), "restore"),
+        (lambda storage: storage.spoiled.add("a/checkpoint_000004"), "restore"),
+        (lambda storage: setattr(storage, "away", True), "storage"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_had_fails_the_attempt(mishap, kind):
+    executor, _ = opened(checkpoint_every=2)
+    launch_from(executor, 1, n=5)
+    while executor.step():
+        pass
+    mishap(executor.storage)
+    ended = launch_from(executor, 2, "a/checkpoint_000004", 4, n=7)
+    while executor.step():
+        pass
+    assert ended.result(0).outcome is Outcome.FAILED
+    assert ended.result(0).error.kind == kind
+
+
+def test_uploads_settle_behind_the_end_of_their_attempt():
+    upload_s = {"a/checkpoint_000002": 3.5, "a/checkpoint_000003": None}.get
+    storage = SimulatedStorage(upload_s)
+
+    def program(config):
+        for number in range(1, 4):
+            yield Step({"x": number}, checkpoint=number > 1)
+
+    executor, events = opened(program, storage=storage)
+    ended = launch_from(executor, 1)
+    while executor.step():
+        pass
+    assert ended.result(0).uploading == 2
+    late = [(type(e), e.time) for e in events if isinstance(e, CheckpointSaved | CheckpointFailed)]
+    assert late == [(CheckpointFailed, 3.0), (CheckpointSaved, 5.5)]
+
+
+def test_uploads_of_a_lost_node_are_never_heard_of_again():
+    storage = SimulatedStorage(lambda path: 100.0)
+    executor, events = opened(storage=storage, checkpoint_every=1)
+    ended = launch(executor, n=10)
+    executor.at(5.0, lambda: executor.lose_node("node-1"))
+    while executor.step():
+        pass
+    assert ended.result(0).uploading == 0
+    assert not [e for e in events if isinstance(e, CheckpointSaved | CheckpointFailed)]
+
+
+def test_a_trial_may_checkpoint_when_it_pauses():
+    executor, events = opened(checkpoint_at_pause=True)
+    launch(executor, n=10)
+    executor.at(5.0, lambda: executor.decide([Decide("a", 1, "node-1", 0, Action.PAUSE)]))
+    while executor.step():
+        pass
+    assert [type(e) for e in events[-3:]] == [ResultReported, CheckpointSaved, AttemptEnded]
+    assert events[-2].path == "a/checkpoint_000003"
+    assert events[-1].outcome is Outcome.PAUSED

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from prefect_tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
+from prefect_tune.testing.pausing import PausingScheduler
 from prefect_tune.testing.scheduler import SchedulerConformance
 
 
@@ -65,3 +66,8 @@ class RayStyle(FIFOScheduler):
 class TestCustomScheduler(SchedulerConformance):
     def make_scheduler(self) -> TrialScheduler:
         return RayStyle()
+
+
+class TestPausing(SchedulerConformance):
+    def make_scheduler(self) -> TrialScheduler:
+        return PausingScheduler(slice_length=3)

@@ -1,0 +1,237 @@
+"""What becomes of trials whose attempts fail or are lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from prefect_tune.coordinator.commands import Notice
+from prefect_tune.coordinator.delays import LONGEST_S, delay_after
+from prefect_tune.coordinator.events import CapacityChanged, Control, ControlReceived, Node, Tick
+from prefect_tune.coordinator.options import CoordinatorOptions, FailFast
+from prefect_tune.coordinator.placement import Placer
+from prefect_tune.resources import Resources
+
+from .harness import Finish, Notify, Outcome, TellSearch, Warn, World
+
+
+def started(**options: Any) -> World:
+    samples, cpus = options.pop("samples", 1), options.pop("cpus", 1)
+    world = World(options=CoordinatorOptions(lookahead=4, **options), samples=samples, cpus=cpus)
+    world.start()
+    return world
+
+
+def until_running(world: World, trial_id: str) -> float:
+    """Seconds until a trial runs again."""
+    begin = world.now
+    while trial_id not in world.running:
+        world.send(Tick(world.now))
+        assert world.now - begin < 2 * LONGEST_S
+    return world.now - begin
+
+
+# -- lost -----------------------------------------------------------------------------------------
+
+
+def test_a_lost_node_is_not_the_trials_failure():
+    world = started()
+    world.lose("t1")
+    assert world.status("t1") == "RUNNING"
+    assert world.trial("t1").num_failures == 0
+    assert world.running["t1"].attempt == 2
+
+
+def test_a_store_that_is_away_is_not_the_trials_failure():
+    world = started(max_failures=0)
+    world.train("t1", 1)
+    world.lose("t1")
+    world.fail("t1", "storage")
+    until_running(world, "t1")
+    assert world.running["t1"].checkpoint == "t1/checkpoint_000001"
+    assert world.trial("t1").num_failures == 0
+
+
+def test_a_trial_that_loses_its_node_again_and_again_has_failed():
+    world = started(max_lost=3)
+    for _ in range(3):
+        world.lose("t1")
+        until_running(world, "t1")
+    commands = world.lose("t1")
+    assert world.status("t1") == "ERROR"
+    assert world.of(Finish, commands)
+    assert world.trial("t1").num_failures == 1
+
+
+def test_behind_the_limit_losses_count_as_failures():
+    world = started(max_lost=0, max_failures=1)
+    world.lose("t1")
+    assert world.trial("t1").num_failures == 1
+    world.lose("t1")
+    assert world.status("t1") == "ERROR"
+
+
+def test_a_new_checkpoint_begins_the_count_anew():
+    world = started(max_lost=1)
+    for iteration in range(1, 6):
+        world.train("t1", iteration)
+        world.lose("t1")
+        assert world.status("t1") == "RUNNING"
+    assert world.trial("t1").num_failures == 0
+
+
+def test_a_lost_trial_that_was_told_to_stop_has_ended():
+    world = started(samples=2)
+    world.send(ControlReceived(world.now, Control.STOP_TRIAL, "t1"))
+    world.lose("t1")
+    assert world.status("t1") == "TERMINATED"
+
+
+def test_after_a_loss_checkpoints_get_other_names():
+    world = started()
+    world.train("t1", 1)
+    world.lose("t1")
+    assert world.running["t1"].checkpoint_suffix == "_2"
+    world.train("t1", 2)
+    world.lose("t1")
+    assert world.running["t1"].checkpoint == "t1/checkpoint_000002_2"
+    assert world.running["t1"].checkpoint_suffix == "_3"
+
+
+# -- where it is tried again ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.LOST])
+def test_a_retry_prefers_another_node(outcome):
+    world = World(samples=1, options=CoordinatorOptions(max_failures=1))
+    nodes = (Node("n", Resources.of(CPU=4)), Node("m", Resources.of(CPU=1)))
+    world.send(CapacityChanged(world.now, nodes))
+    assert world.running["t1"].node == "n"
+    world.end("t1", outcome)
+    assert world.running["t1"].node == "m"
+
+
+def test_a_retry_takes_the_same_node_if_there_is_no_other():
+    placer = Placer()
+    placer.update([Node("n", Resources.of(CPU=2)), Node("m", Resources.of(CPU=1))], [])
+    wide = Resources.of(CPU=2)
+    slot = placer.reserve(wide, avoid="n")
+    assert slot is not None
+    assert slot.node == "n"
+
+
+# -- checkpoints that are no good -----------------------------------------------------------------
+
+
+def test_an_unreadable_checkpoint_is_left_out_and_costs_nothing():
+    world = started(max_failures=0)
+    world.train("t1", 1, 2)
+    world.lose("t1")
+    commands = world.fail("t1", "restore")
+    assert "t1/checkpoint_000002" in world.of(Warn, commands)[0].message
+    assert world.running["t1"].checkpoint == "t1/checkpoint_000001"
+    world.fail("t1", "restore")
+    assert world.running["t1"].checkpoint is None
+    assert world.trial("t1").num_failures == 0
+    assert world.trial("t1").checkpoint is None
+    assert len(world.trial("t1").checkpoints) == 2
+    # Without a checkpoint it can only be the trial.
+    world.fail("t1", "restore")
+    assert world.status("t1") == "ERROR"
+
+
+def test_a_checkpoint_whose_attempt_never_reported_is_suspect():
+    world = started(max_failures=3)
+    world.train("t1", 1, 2)
+    world.fail("t1")
+    assert world.running["t1"].checkpoint == "t1/checkpoint_000002"
+    commands = world.fail("t1")
+    assert world.of(Warn, commands)
+    assert world.running["t1"].checkpoint == "t1/checkpoint_000001"
+    assert world.running["t1"].checkpoint_suffix == "_3"
+    # It reports, so its checkpoint was good: the failure has other reasons.
+    world.report("t1", 1)
+    world.fail("t1")
+    assert world.running["t1"].checkpoint == "t1/checkpoint_000001"
+    assert world.trial("t1").num_failures == 3
+    assert all(not c.problem for c in world.trial("t1").checkpoints)
+
+
+def test_a_process_that_cannot_be_started_says_nothing_about_its_checkpoint():
+    world = started(max_failures=2)
+    world.train("t1", 1, 2)
+    world.fail("t1")
+    world.fail("t1", "start")
+    assert world.running["t1"].checkpoint == "t1/checkpoint_000002"
+
+
+# -- delays ---------------------------------------------------------------------------------------
+
+
+def test_delays_double_up_to_a_limit():
+    assert [delay_after(n, 0, 2.0) for n in range(1, 5)] == [2.0, 4.0, 8.0, 16.0]
+    assert delay_after(50, 0, 2.0) == LONGEST_S
+    assert delay_after(5000, 5000, 0.0) == LONGEST_S
+    assert [delay_after(n, 0, 0.0) for n in range(1, 4)] == [0.0, 0.0, 0.0]
+    assert [delay_after(n, n, 0.0) for n in range(1, 5)] == [0.0, 1.0, 2.0, 4.0]
+    assert delay_after(2, 2, 30.0) == 60.0
+
+
+def test_a_delayed_trial_holds_no_slot_and_is_not_offered():
+    world = started(samples=2, max_failures=1, retry_delay_s=20.0)
+    world.fail("t1")
+    assert list(world.running) == ["t2"]
+    assert not world.coordinator.has_resources_for_trial(world.trial("t1"))
+    world.end("t2")
+    assert not world.running
+    assert not world.coordinator.finished
+    assert "tried again in" in world.coordinator.waiting_for()
+    assert "ValueError" in world.coordinator.waiting_for()
+    assert 15 <= until_running(world, "t1") <= 25
+    world.end("t1")
+    assert world.coordinator.finished
+
+
+def test_others_go_first_meanwhile():
+    world = started(samples=3, max_failures=1, retry_delay_s=20.0)
+    world.fail("t1")
+    world.end("t2")
+    assert list(world.running) == ["t3"]
+
+
+def test_a_delayed_trial_can_be_stopped():
+    world = started(max_failures=1, retry_delay_s=20.0)
+    world.fail("t1")
+    world.send(ControlReceived(world.now, Control.STOP_TRIAL, "t1"))
+    assert world.status("t1") == "TERMINATED"
+    assert world.coordinator.finished
+
+
+# -- what others are told -------------------------------------------------------------------------
+
+
+def test_the_search_hears_of_the_final_failure_only():
+    world = started(max_failures=1)
+    assert not world.of(TellSearch, world.fail("t1"))
+    commands = world.fail("t1")
+    assert [(tell.complete, tell.error) for tell in world.of(TellSearch, commands)] == [
+        (True, True)
+    ]
+    assert [n.notice for n in world.of(Notify, commands)] == [Notice.TRIAL_ERROR]
+
+
+def test_retries_without_end():
+    world = started(max_failures=-1)
+    for attempt in range(2, 60):
+        world.fail("t1")
+        assert world.running["t1"].attempt == attempt
+
+
+def test_a_lost_node_does_not_fail_fast():
+    world = started(samples=2, cpus=2, fail_fast=FailFast.STOP)
+    world.lose("t1")
+    assert world.status("t2") == "RUNNING"
+    world.fail("t2")
+    assert world.status("t2") == "ERROR"
+    assert world.coordinator.stopping

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import signal
 import sys
 import tempfile
 import threading
@@ -24,6 +25,8 @@ from .world import World
 def main(arguments: list[str] | None = None) -> int:
     """Run; returns the exit status."""
     options = _parser().parse_args(arguments)
+    # As Ctrl-C: all that was started is ended.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     base = Path(options.keep or tempfile.mkdtemp(prefix="prefect_tune_chaos_")).absolute()
     clusters = list(options.cluster)
     if words.APART in clusters and not can_mount():
@@ -52,10 +55,11 @@ def run_many(base: Path, seeds: range, limits: Limits, workers: int) -> list[Out
     numbers = itertools.count()
     local = threading.local()
     worlds: list[World] = []
+    stopping = threading.Event()
 
     def one(seed: int) -> Outcome:
         if not hasattr(local, "world"):
-            local.world = World(base / f"worker-{next(numbers)}")
+            local.world = World(base / f"worker-{next(numbers)}", stopping)
             worlds.append(local.world)
         outcome = run_one(local.world, draw(seed, limits))
         print(report(outcome), flush=True)
@@ -63,7 +67,13 @@ def run_many(base: Path, seeds: range, limits: Limits, workers: int) -> list[Out
 
     try:
         with ThreadPoolExecutor(workers) as pool:
-            return list(pool.map(one, seeds))
+            running = [pool.submit(one, seed) for seed in seeds]
+            try:
+                return [future.result() for future in running]
+            except BaseException:
+                stopping.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
     finally:
         for world in worlds:
             world.close()

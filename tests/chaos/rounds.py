@@ -28,8 +28,9 @@ from .strikes import Striker, Targets
 from .sweep import DIARY, NAME, SCENARIO_FILE, WITNESS_FILE
 from .world import LEASE_S, ROOT, World, can_have_small_disks, small_disk
 
-#: A call that shows nothing new for so long hangs.
+#: A call that shows nothing new for so long hangs, and one that takes so long goes in circles.
 _STUCK_S = 60.0
+_CALL_S = 200.0
 _MAX_CALLS = 10
 _POLL_S = 0.02
 _TAIL_LINES = 25
@@ -190,9 +191,11 @@ class Round:
         """Strike until the flow process ends; True if a strike may have ended it."""
         excused = False
         shown = self._witnessed
-        news = time.monotonic()
+        begin = news = time.monotonic()
         while flow.poll() is None:
             time.sleep(_POLL_S)
+            if self.world.stopping.is_set():
+                raise CallFailed("interrupted")
             if self._read_witness():
                 news = time.monotonic()
             self._striker.tend()
@@ -205,10 +208,11 @@ class Round:
                     news = time.monotonic()
                     starting = self._witnessed == shown
                     excused |= strike.kind in FATAL or (starting and strike.kind in NEEDED)
-            if time.monotonic() - news > _STUCK_S:
+            now = time.monotonic()
+            if now - news > _STUCK_S or now - begin > _CALL_S:
                 flow.send_signal(signal.SIGABRT)
                 flow.wait()
-                raise CallFailed(f"call {self.calls} hangs:\n{self._tail()}")
+                raise CallFailed(f"call {self.calls} does not end:\n{self._tail()}")
         self._read_witness()
         return excused
 

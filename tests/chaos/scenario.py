@@ -125,8 +125,8 @@ def draw(seed: int, limits: Limits) -> Scenario:
     rng = random.Random(f"chaos {seed}")
     trainable = rng.choice([t for t in TRAINABLES if t in limits.trainables])
     schedulers = [s for s in SCHEDULERS if s in limits.schedulers]
-    if trainable == PLAIN:
-        schedulers = [s for s in schedulers if s != PAUSING] or schedulers
+    if trainable == PLAIN:  # would begin anew after each pause, and never come to its end
+        schedulers = [s for s in schedulers if s != PAUSING] or [FIFO]
     scenario = Scenario(
         seed=seed,
         trainable=trainable,

@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,9 +29,13 @@ class World:
 
     Args:
         directory: Takes everything that is written.
+
+    Attributes:
+        stopping: Set if runs are to end now.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, stopping: threading.Event) -> None:
+        self.stopping = stopping
         self.directory = directory
         self.results = directory / "results"
         self.results.mkdir(parents=True)

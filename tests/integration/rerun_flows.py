@@ -1,0 +1,112 @@
+"""Flows that are executed more than once; served by `python -m tests.integration.rerun_flows`.
+
+Trials of 0 and 1 end at once, the others wait until their directory's file ``go`` is there. Each
+writes a line into ``ran-<x>`` when it starts, so that what ran again can be counted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+import prefect_tune as tune
+from prefect_tune.flows import tune_experiment
+
+
+def train(config: dict[str, Any]) -> None:
+    root = Path(config["root"])
+    with open(root / f"ran-{config['x']}", "a") as file:
+        file.write("once\n")
+    tune.report({"score": config["x"]})
+    if config["x"] < 2:
+        return
+    (root / "waiting").touch()
+    while not (root / "go").exists():
+        time.sleep(0.02)
+        tune.report({"score": config["x"]})
+
+
+def times_run(root: Path, x: int) -> int:
+    """How many attempts of the trial of `x` there have been."""
+    return len((root / f"ran-{x}").read_text().splitlines())
+
+
+def sweep(root: str, **options: Any) -> tune.ExperimentAnalysis:
+    """Four trials one after the other, without a name."""
+    return tune.run(
+        train,
+        config={"x": tune.grid_search([0, 1, 2, 3]), "root": root},
+        metric="score",
+        mode="max",
+        storage_path=root,
+        max_concurrent_trials=1,
+        verbose=0,
+        **options,
+    )
+
+
+@flow
+def pipeline(root: str) -> list[int]:
+    """Two equal sweeps; the second one finds `go`."""
+    Path(root, "pid").write_text(str(os.getpid()))
+    return [len(sweep(root).trials), len(sweep(root).trials)]
+
+
+class Bomb(tune.Callback):
+    """Raises at the end of the second trial, the first time."""
+
+    def __init__(self, root: str) -> None:
+        self._fuse = Path(root, "fuse")
+        self._ended = 0
+
+    def on_trial_complete(self, **info: Any) -> None:
+        self._ended += 1
+        if self._ended == 2 and not self._fuse.exists():
+            self._fuse.touch()
+            raise RuntimeError("bomb")
+
+
+@flow(retries=1)
+def raising(root: str) -> list[int]:
+    """One sweep raises half way, and what comes after another one raises too."""
+    Path(root, "go").touch()
+    first = sweep(root, name="first", callbacks=[Bomb(root)])
+    return [len(first.trials)]
+
+
+@flow(retries=1)
+def raising_later(root: str) -> list[int]:
+    """Raises when its sweep is over."""
+    Path(root, "go").touch()
+    analysis = sweep(root)
+    fuse = Path(root, "fuse")
+    if not fuse.exists():
+        fuse.touch()
+        raise RuntimeError("bomb")
+    return [len(analysis.trials)]
+
+
+@flow(retries=1)
+def anew(root: str) -> list[int]:
+    """Says that it wants a new experiment each time."""
+    Path(root, "go").touch()
+    sweep(root, resume=False)
+    fuse = Path(root, "fuse")
+    if not fuse.exists():
+        fuse.touch()
+        raise RuntimeError("bomb")
+    return []
+
+
+if __name__ == "__main__":
+    from prefect import serve
+
+    serve(
+        pipeline.to_deployment(name=sys.argv[1]),
+        tune_experiment.to_deployment(name=sys.argv[1]),
+    )

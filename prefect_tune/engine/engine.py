@@ -128,12 +128,13 @@ class Engine:
                 saved = self._take_state(event) or saved
             else:
                 commands += parts.coordinator.handle(event)
-        records = [encode_event(c.event) for c in commands if isinstance(c, Record)]
+        recorded = [c.event for c in commands if isinstance(c, Record)]
+        records = [encode_event(event) for event in recorded]
         parts.journal.append(records)
         parts.snapshots.journaled(commands, records)
         if saved is not None:
             self._save_search(saved)
-        self._write_errors(events)
+        self._write_errors(recorded)
         self._carry_out(commands)
         parts.observers.end_step(parts.coordinator)
         parts.snapshots.step()
@@ -164,7 +165,8 @@ class Engine:
 
     def _write_errors(self, events: list[Event]) -> None:
         for event in events:
-            if isinstance(event, AttemptEnded) and event.error is not None:
+            # An end with checkpoints on their way is recorded a second time, with a fate.
+            if isinstance(event, AttemptEnded) and event.error is not None and event.fate:
                 trial = self._parts.coordinator.table.get(event.trial_id)
                 if trial is not None:
                     self._parts.directory.write_error(trial.relative_logdir, event.error)

@@ -22,7 +22,8 @@ from prefect_tune.engine.resume import resume
 from prefect_tune.engine.resumer import Resumption
 from prefect_tune.engine.search_feed import SearchFeed
 from prefect_tune.engine.signals import Interruption, StandIn, handle_signals
-from prefect_tune.engine.snapshots import Deciders, Position, Snapshots
+from prefect_tune.engine.snapshot_state import Deciders, Position
+from prefect_tune.engine.snapshots import Snapshots
 from prefect_tune.execution.base import Executor, ExperimentEnv
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.trial import Trial

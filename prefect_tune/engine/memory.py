@@ -25,11 +25,12 @@ class BegunSweep:
     name: str
     failed: bool = False
 
-    def resume_mode(self, asked: Any) -> Any:
+    def resume_mode(self, asked: Any, config: Any = None) -> Any:
         """How to go on with it.
 
         Args:
             asked: What the user's call says; None says nothing.
+            config: The call's `resume_config`, which may say which trials run again.
 
         Returns:
             What a user would give as `resume=`. There may be nothing to resume if the process was
@@ -37,7 +38,7 @@ class BegunSweep:
         """
         if asked not in (None, "PROMPT"):
             return asked
-        return "AUTO"
+        return "AUTO+ERRORED" if self.failed and config is None else "AUTO"
 
 
 class SweepMemory(Protocol):

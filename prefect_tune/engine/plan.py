@@ -198,7 +198,7 @@ def make_plan(
     if memory is not None and request.resume is not False:
         begun = memory.recall(places.kept_in, trainable.name, run.name)
         if begun is not None:
-            name, named, mode = begun.name, True, begun.resume_mode(request.resume)
+            name, named, mode = begun.name, True, begun.resume_mode(request.resume, request.resume_config)
     resume = _resume(parse_resume(mode, request.resume_config), places, name)
     for part in (tune.scheduler, tune.search_alg, *pristine.stoppers_in(run.stop)):
         pristine.begin(part, resumes=resume is not None)

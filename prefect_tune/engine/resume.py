@@ -12,7 +12,7 @@ from prefect_tune.engine.plan import ExperimentPlan
 from prefect_tune.engine.resume_checks import check_same, tell_what_was_found
 from prefect_tune.engine.resumer import Resumer, Resumption
 from prefect_tune.engine.run_records import find_last_run
-from prefect_tune.engine.snapshots import Deciders
+from prefect_tune.engine.snapshot_state import Deciders
 from prefect_tune.storage.journal import LocalJournal
 
 

@@ -16,7 +16,7 @@ from prefect_tune.engine.replay import replay
 from prefect_tune.engine.run_records import RunRecords
 from prefect_tune.engine.search_replay import SearchReplay
 from prefect_tune.engine.snapshot_restore import Restored, restore_snapshot, tail_of
-from prefect_tune.engine.snapshots import Deciders, Position
+from prefect_tune.engine.snapshot_state import Deciders, Position
 from prefect_tune.error import TuneError
 from prefect_tune.logger.worker import Backlog
 from prefect_tune.search.source import TrialSource

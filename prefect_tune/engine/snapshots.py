@@ -7,108 +7,34 @@ wrong with one, the journal alone will do.
 
 from __future__ import annotations
 
+import itertools
 import logging
-import platform
 import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from prefect_tune._version import __version__
 from prefect_tune.coordinator.commands import Command, Notice, Notify, Record, TellSearch
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.events import CheckpointsDropped, SearchSaved, TrialSuggested
-from prefect_tune.engine.attempt_constants import AttemptConstants
 from prefect_tune.engine.callback_states import CallbackStates
 from prefect_tune.engine.snapshot_pickle import dump_state
+from prefect_tune.engine.snapshot_state import PYTHON, Deciders, Position, SnapshotBody
 from prefect_tune.error import StorageError
-from prefect_tune.experiment.trial import Trial
-from prefect_tune.schedulers import TrialScheduler
-from prefect_tune.stopper import Stopper
-from prefect_tune.storage.snapshot_files import SnapshotFiles, SnapshotHead
+from prefect_tune.storage.snapshot_files import SnapshotHead
 
 _logger = logging.getLogger(__name__)
 #: Unless the user says otherwise, a snapshot is taken this often at most, in seconds ...
 _EVERY_S = 10.0
 #: ... and takes at most this share of the time.
 _SHARE = 0.05
+#: Finished trials that are written at a time.
+_AT_ONCE = 200
 
-PYTHON = ".".join(platform.python_version_tuple()[:2])
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Deciders:
-    """What a snapshot holds the state of, beside the coordinator.
-
-    Attributes:
-        scheduler: The scheduler.
-        stopper: The stopping criteria.
-        search_alg: The searcher, which saves itself; a scheduler may refer to it.
-        scheduler_print: Fingerprint of the scheduler before the run.
-        stopper_print: Fingerprint of the stopper before the run.
-    """
-
-    scheduler: TrialScheduler
-    stopper: Stopper
-    search_alg: Any = None
-    scheduler_print: str = ""
-    stopper_print: str = ""
-
-    def names(self, coordinator: Coordinator) -> dict[str, Any]:
-        """The objects that a snapshot only names."""
-        return {
-            "coordinator": coordinator,
-            "scheduler": self.scheduler,
-            "stopper": self.stopper,
-            "search_alg": self.search_alg,
-        }
-
-
-@dataclass
-class SnapshotBody:
-    """The state itself; pickled by `dump_state`.
-
-    Attributes:
-        coordinator: State of the coordinator.
-        scheduler: State of the scheduler.
-        stopper: State of the stopping criteria.
-        constants: What results are completed with.
-        suggested: Suggestions that the saved state of the search does not know.
-        tells: What it has not been told.
-    """
-
-    coordinator: Any
-    scheduler: Any
-    stopper: Any
-    constants: AttemptConstants
-    suggested: list[TrialSuggested]
-    tells: list[TellSearch]
-
-
-@dataclass
-class Position:
-    """How far an experiment has got when it is opened.
-
-    Attributes:
-        origin: Id of the run.
-        records: How many records its journal has.
-        suggested: How many trials the search has suggested.
-        told: How much it has been told.
-        constants: What results are completed with.
-        files: Where snapshots go; continues the one that the experiment was resumed from.
-        stored: Ids of the finished trials in `files`.
-    """
-
-    origin: str
-    files: SnapshotFiles
-    records: int = 0
-    suggested: int = 0
-    told: int = 0
-    constants: AttemptConstants = field(default_factory=AttemptConstants)
-    stored: set[str] = field(default_factory=set)
 
 
 class _Since(Generic[T]):
@@ -134,9 +60,7 @@ class _Taken:
 
     head: SnapshotHead | None
     body: bytes
-    trials: list[Trial]
     is_logged: Callable[[], bool]
-    cost: float
 
 
 class Snapshots:
@@ -184,6 +108,7 @@ class Snapshots:
         self._search_is_saved = False
         self._possible = True
         self._taken: _Taken | None = None
+        self._cost = 0.0
         finished = (trial for trial in coordinator.get_trials() if trial.is_finished())
         self._touched = {t.trial_id: None for t in finished if t.trial_id not in position.stored}
 
@@ -218,6 +143,7 @@ class Snapshots:
                     self._suggested.add(event)
                 elif isinstance(event, CheckpointsDropped):
                     self._touched[event.trial_id] = None
+                    self._position.stored.discard(event.trial_id)
                 else:
                     self._position.constants.see(event)
             elif isinstance(command, Notify) and command.notice is not Notice.TRIAL_RESULT:
@@ -237,41 +163,76 @@ class Snapshots:
     # -- taking and writing -----------------------------------------------------------------------
 
     def step(self) -> None:
-        """Between two batches of events: take or write a snapshot if it is time to."""
+        """Between two batches of events: do what is to be done next, if it is time to."""
+        begin = self._clock()
         if self._taken is not None:
-            if self._taken.is_logged():
-                self._write(self._taken)
-        elif self._clock() >= self._next:
-            begin = self._clock()
-            head, body, trials = self._take()
-            is_logged = self._mark(self._callbacks.collect)
-            self._taken = _Taken(head, body, trials, is_logged, self._clock() - begin)
+            if not self._taken.is_logged():
+                return
+            self._write(self._taken)
+            self._taken = None
+            cost = self._cost + self._clock() - begin
+            auto = max(_EVERY_S, cost / _SHARE)
+            self._next = begin + (auto if self._every_s is None else self._every_s)
+            self._cost = 0.0
+            return
+        if begin < self._next:
+            return
+        # After a full replay there are many finished trials; nobody is to wait for all of them.
+        if self._store(_AT_ONCE):
+            head, body = self._take()
+            self._taken = _Taken(head, body, self._mark(self._callbacks.collect))
+        self._cost += self._clock() - begin
 
     def close(self) -> None:
         """Write a last one, once nobody is told anything any more."""
         self._callbacks.collect_all()
-        self._write(_Taken(*self._take(), lambda: True, 0.0))
+        self._store(None)
+        head, body = self._take()
+        self._write(_Taken(head, body, lambda: True))
 
-    def _take(self) -> tuple[SnapshotHead | None, bytes, list[Trial]]:
-        coordinator, position = self._coordinator, self._position
+    def _store(self, limit: int | None) -> bool:
+        """Write some finished trials; True if none is left."""
+        if not self._can_take:
+            return True
+        touched = list(itertools.islice(self._touched, limit))
+        found = [self._coordinator.get_trial(trial_id) for trial_id in touched]
+        trials = [trial for trial in found if trial is not None and trial.is_finished()]
+        try:
+            if trials:
+                data = dump_state(trials, {}, lambda trial: False)
+                self._position.files.add_trials(data)
+        except StorageError as error:
+            _logger.warning("%s", error)
+        except Exception as error:
+            # Whatever objects in a configuration or a result raise.
+            self._give_up(f"a trial cannot be pickled ({error})")
+        else:
+            self._position.stored |= {trial.trial_id for trial in trials}
+            for trial_id in touched:
+                del self._touched[trial_id]
+        return limit is None or len(touched) < limit
+
+    @property
+    def _can_take(self) -> bool:
         if not self._search_can_save():
             self._give_up("the state of the search cannot be saved")
-        if not (self._possible and self._search_is_saved and coordinator.is_replayable):
-            return None, b"", []
-        touched = [coordinator.get_trial(trial_id) for trial_id in self._touched]
-        new = [trial for trial in touched if trial is not None and trial.is_finished()]
-        stored = position.stored | {trial.trial_id for trial in new}
+        return self._possible and self._search_is_saved and self._coordinator.is_replayable
+
+    def _take(self) -> tuple[SnapshotHead | None, bytes]:
+        if not self._can_take:
+            return None, b""
+        stored = self._position.stored
         try:
             data = dump_state(
                 self._body(),
-                self._deciders.names(coordinator),
+                self._deciders.names(self._coordinator),
                 lambda trial: trial.trial_id in stored and trial.is_finished(),
             )
         except Exception as error:
             # Whatever the objects of a user's scheduler or stopper raise.
             self._give_up(f"the state of the experiment cannot be pickled ({error})")
-            return None, b"", []
-        return self._head(), data, new
+            return None, b""
+        return self._head(), data
 
     def _body(self) -> SnapshotBody:
         return SnapshotBody(
@@ -297,31 +258,13 @@ class Snapshots:
         )
 
     def _write(self, taken: _Taken) -> None:
-        begin = self._clock()
-        self._taken = None
         try:
             self._callbacks.save()
             if taken.head is not None:
-                self._save(taken.head, taken.body, taken.trials)
+                self._position.files.save(taken.head, taken.body)
         except StorageError as error:
             # The journal is what counts; if that cannot be written either, the sweep ends there.
             _logger.warning("%s", error)
-        now = self._clock()
-        cost = taken.cost + now - begin
-        auto = max(_EVERY_S, cost / _SHARE)
-        self._next = now + (auto if self._every_s is None else self._every_s)
-
-    def _save(self, head: SnapshotHead, body: bytes, trials: list[Trial]) -> None:
-        try:
-            finished = dump_state(trials, {}, lambda trial: False) if trials else None
-        except Exception as error:
-            # Whatever objects in a configuration or a result raise.
-            self._give_up(f"a trial cannot be pickled ({error})")
-            return
-        self._position.files.save(head, body, finished)
-        for trial in trials:
-            self._position.stored.add(trial.trial_id)
-            self._touched.pop(trial.trial_id, None)
 
     def _give_up(self, reason: str) -> None:
         if self._possible:

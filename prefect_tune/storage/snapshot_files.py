@@ -125,43 +125,47 @@ class SnapshotFiles:
         """What is saved next begins anew."""
         self._size = self._crc = 0
 
-    def save(self, head: SnapshotHead, body: bytes, trials: bytes | None) -> None:
+    def add_trials(self, trials: bytes) -> None:
+        """Append the pickle of some finished trials; the next snapshot that is saved knows them.
+
+        Raises:
+            StorageError: If it cannot be written.
+        """
+        data = _LENGTH.pack(len(trials)) + trials
+        try:
+            with open(os.open(self._trials, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as file:
+                # Behind what is known may be what a process wrote that was killed then.
+                file.truncate(self._size)
+                file.seek(self._size)
+                file.write(data)
+        except OSError as error:
+            raise StorageError(f"cannot write the snapshot {self._trials}: {error}") from error
+        self._size += len(data)
+        self._crc = zlib.crc32(data, self._crc)
+
+    def save(self, head: SnapshotHead, body: bytes) -> None:
         """Write a snapshot; a reader sees the one before or this one, whole.
 
         Args:
             head: Its head; sizes and checksums are filled in here.
             body: The pickled state.
-            trials: The pickle of the trials that have finished since the last one; None for none.
 
         Raises:
             StorageError: If it cannot be written.
         """
         temporary = self._snapshot.with_name(f".{SNAPSHOT_FILE}.tmp")
+        written = asdict(head) | {
+            "trials_size": self._size,
+            "trials_crc": self._crc,
+            "body_crc": zlib.crc32(body),
+        }
         try:
-            if trials is not None or not self._size:
-                self._append(trials)
-            written = asdict(head) | {
-                "trials_size": self._size,
-                "trials_crc": self._crc,
-                "body_crc": zlib.crc32(body),
-            }
             with open(temporary, "wb") as file:
                 file.write(orjson.dumps(written) + b"\n")
                 file.write(body)
             os.replace(temporary, self._snapshot)
         except OSError as error:
             raise StorageError(f"cannot write the snapshot {self._snapshot}: {error}") from error
-
-    def _append(self, trials: bytes | None) -> None:
-        data = b"" if trials is None else _LENGTH.pack(len(trials)) + trials
-        fd = os.open(self._trials, os.O_RDWR | os.O_CREAT, 0o644)
-        with open(fd, "r+b") as file:
-            # Behind what is known may be the rest of a process that was killed here.
-            file.truncate(self._size)
-            file.seek(self._size)
-            file.write(data)
-        self._size += len(data)
-        self._crc = zlib.crc32(data, self._crc)
 
 
 def _frames(data: bytes) -> Iterator[bytes]:

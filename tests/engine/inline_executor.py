@@ -46,7 +46,7 @@ class InlineExecutor:
         self.killed: list[Kill] = []
         self.before_launch: Callable[[Launch], None] = lambda launch: None
 
-    def open(self, env: ExperimentEnv, emit: Emit) -> None:
+    def open(self, env: ExperimentEnv, emit: Emit, fail: Any = None) -> None:
         self._emit = emit
         emit(CapacityChanged(0.0, self.capacity()))
 

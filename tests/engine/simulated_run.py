@@ -41,7 +41,8 @@ from prefect_tune.engine.resume_mode import parse_resume
 from prefect_tune.engine.resumer import Resumer, Resumption
 from prefect_tune.engine.run_records import find_last_run
 from prefect_tune.engine.search_feed import SearchFeed
-from prefect_tune.engine.snapshots import Deciders, Position, Snapshots
+from prefect_tune.engine.snapshot_state import Deciders, Position
+from prefect_tune.engine.snapshots import Snapshots
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.decision import Action
 from prefect_tune.experiment.trial import Trial
@@ -284,6 +285,18 @@ def _resume(
     return Resumer(source, [], journal, run, deciders, make_coordinator).resume()
 
 
+def _count_writes(disk: Disk, files: SnapshotFiles) -> None:
+    def counted(method: Callable[..., None]) -> Callable[..., None]:
+        def write(*arguments: Any) -> None:
+            method(*arguments)
+            disk.written()
+
+        return write
+
+    files.save = counted(files.save)  # type: ignore[method-assign]
+    files.add_trials = counted(files.add_trials)  # type: ignore[method-assign]
+
+
 def simulate(
     disk: Disk,
     source: TrialSource,
@@ -324,13 +337,7 @@ def simulate(
         position = Position(f"run-{disk.openings}", SnapshotFiles(disk.path))
         resumption = Resumption(position, make_coordinator())
     position, coordinator = resumption.position, resumption.coordinator
-    save = position.files.save
-
-    def save_and_count(*arguments: Any) -> None:
-        save(*arguments)
-        disk.written()
-
-    position.files.save = save_and_count  # type: ignore[method-assign]
+    _count_writes(disk, position.files)
 
     trials = Trials(disk, slots, iterations, objective, checkpoint_every)
     inbox = TurnInbox(trials, interrupt_at)

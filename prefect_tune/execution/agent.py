@@ -8,7 +8,7 @@ import pickle
 import socket
 from typing import Any
 
-from distributed import Worker, WorkerPlugin
+from distributed import Client, Worker, WorkerPlugin
 
 from prefect_tune.error import TuneError
 from prefect_tune.execution import prestart
@@ -90,8 +90,6 @@ class TrialAgent(WorkerPlugin):  # type: ignore[misc]
         if problem:
             return {"error": problem}
         loaded: ExperimentEnv = pickle.loads(env)
-        if loaded.experiment_id in self._experiments:
-            return self._describe(self._experiments[loaded.experiment_id])
         try:
             directory = NodeDirectory(loaded)
         except OSError as error:
@@ -102,6 +100,10 @@ class TrialAgent(WorkerPlugin):  # type: ignore[misc]
         except (TuneError, OSError) as error:
             experiment.close()
             return {"error": str(error)}
+        # A driver that asks again has given up what runs here, and begins anew.
+        earlier = self._experiments.pop(loaded.experiment_id, None)
+        if earlier is not None:
+            earlier.close()
         self._experiments[loaded.experiment_id] = experiment
         return self._describe(experiment)
 
@@ -156,3 +158,8 @@ class TrialAgent(WorkerPlugin):  # type: ignore[misc]
             del self._experiments[experiment_id]
             return None
         return experiment
+
+
+async def install_agent(client: Client) -> None:
+    """Have every worker, now or to come, serve experiments; on the client's event loop."""
+    await client.register_plugin(TrialAgent(), name=PLUGIN)

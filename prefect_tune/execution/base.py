@@ -16,6 +16,8 @@ from prefect_tune.trainable.source import TrainableSource
 
 #: Takes an event from any thread; must only enqueue.
 Emit = Callable[[Event], None]
+#: Takes, from any thread, an error after which the experiment cannot go on.
+Fail = Callable[[Exception], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +88,14 @@ class Executor(Protocol):
         """
         ...
 
-    def open(self, env: ExperimentEnv, emit: Emit) -> None:
+    def open(self, env: ExperimentEnv, emit: Emit, fail: Fail | None = None) -> None:
         """Prepare the nodes for an experiment and emit a first `CapacityChanged`.
+
+        Args:
+            env: The experiment.
+            emit: Takes what happens.
+            fail: Takes the `ClusterError` if the cluster is lost as a whole later on, if anybody
+                does.
 
         Raises:
             ClusterError: If no node can run it (other versions, trainable not importable, ...).

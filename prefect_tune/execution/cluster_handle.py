@@ -51,6 +51,7 @@ class ClusterHandle:
         has_dashboard: False if Dask's dashboard is known to be off.
 
     Attributes:
+        address: Address of the scheduler.
         kept: True if it stays open for later runs when an experiment releases it.
     """
 
@@ -63,12 +64,12 @@ class ClusterHandle:
         self._on_shutdown: Callable[[], None] | None = on_shutdown
         self._listeners: list[WorkerListener] = []
         self._lock = threading.Lock()
-        client.subscribe_topic(_CLUSTER_EVENTS, self._on_cluster_event)
+        self.address = str(client.scheduler.address)
+        self.subscribe()
 
-    @property
-    def address(self) -> str:
-        """Address of the scheduler."""
-        return str(self.client.scheduler.address)
+    def subscribe(self) -> None:
+        """Have the scheduler tell of workers; it forgets that when the connection breaks."""
+        self.client.subscribe_topic(_CLUSTER_EVENTS, self._on_cluster_event)
 
     @property
     def in_process(self) -> bool:
@@ -79,6 +80,16 @@ class ClusterHandle:
     def alive(self) -> bool:
         """False once the connection is closed or lost."""
         return bool(self.client.status == "running")
+
+    @property
+    def connection(self) -> object | None:
+        """What is another object after each time that the connection was lost; None while it is."""
+        return self.client.scheduler_comm if self.alive else None
+
+    @property
+    def gone(self) -> bool:
+        """True once the connection is closed, or lost for good."""
+        return self.client.status in ("closing", "closed")
 
     def dashboard(self) -> str | None:
         """Address of Dask's dashboard, if it has one."""
@@ -126,8 +137,9 @@ class ClusterHandle:
         """Close the connection, and the cluster if it is our own. May be called twice."""
         on_shutdown, self._on_shutdown = self._on_shutdown, None
         if on_shutdown is not None:
-            # Or else the scheduler tries to tell the client that it has gone.
-            self.client.unsubscribe_topic(_CLUSTER_EVENTS)
+            if self.alive:
+                # Or else the scheduler tries to tell the client that it has gone.
+                self.client.unsubscribe_topic(_CLUSTER_EVENTS)
             on_shutdown()
 
     async def ask_workers(self) -> dict[str, WorkerFacts]:

@@ -10,13 +10,14 @@ from concurrent.futures import Future
 from typing import Any
 
 from distributed import KilledWorker
+from distributed.client import ClosedClientError
 
 from prefect_tune.coordinator.commands import Decide, Kill, Launch
 from prefect_tune.coordinator.events import AttemptEnded, Node, Outcome
 from prefect_tune.error import ClusterError
 from prefect_tune.execution import bodies
-from prefect_tune.execution.agent import TrialAgent
-from prefect_tune.execution.base import Emit, ExperimentEnv, TrialPlace
+from prefect_tune.execution.agent import install_agent
+from prefect_tune.execution.base import Emit, ExperimentEnv, Fail, TrialPlace
 from prefect_tune.execution.cluster_handle import ClusterHandle
 from prefect_tune.execution.driver_files import DriverFiles
 from prefect_tune.execution.env import driver_thread_variables
@@ -24,7 +25,7 @@ from prefect_tune.execution.fitting import check_fits
 from prefect_tune.execution.live_attempts import LiveAttempts
 from prefect_tune.execution.node_pool import NodePool
 from prefect_tune.execution.remote import execute_attempt
-from prefect_tune.execution.requests import PLUGIN, AttemptRequest, ExperimentNotOpen, Sealed
+from prefect_tune.execution.requests import AttemptRequest, ExperimentNotOpen, Sealed
 from prefect_tune.execution.versions import check_workers
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.resources import MILLI, Resources, canonical_name
@@ -73,17 +74,17 @@ class DaskExecutor:
         """See `Executor.dashboard`."""
         return self._cluster.dashboard()
 
-    def open(self, env: ExperimentEnv, emit: Emit) -> None:
+    def open(self, env: ExperimentEnv, emit: Emit, fail: Fail | None = None) -> None:
         """See `Executor.open`."""
         chosen = {**driver_thread_variables(), **env.env_vars}
         env = dataclasses.replace(env, env_vars=chosen)
         workers = self._cluster.workers()
         if not self._cluster.in_process:
             check_workers(self._client)
-        self._client.register_plugin(TrialAgent(), name=PLUGIN)
+        self._client.sync(install_agent, self._client)
         attempts = LiveAttempts(env.experiment_id, emit)
         files = DriverFiles(self._client.scheduler, env)
-        pool = NodePool(self._cluster, env, attempts, files, emit)
+        pool = NodePool(self._cluster, env, attempts, files, emit, fail)
         self._client.sync(pool.open, workers)
         self._experiment = _Opened(env, attempts, pool, files)
 
@@ -114,7 +115,12 @@ class DaskExecutor:
             self._on_loop(end, launch.trial_id, launch.attempt, Outcome.FAILED)
             return ended
         self._follow_files(experiment.files, launch, place, ended)
-        task = self._submit(experiment.env, launch, config, place, declared)
+        try:
+            task = self._submit(experiment.env, launch, config, place, declared)
+        except ClosedClientError:  # the pool tells of it
+            reason = "the connection to the scheduler is lost"
+            self._on_loop(attempts.lose_node, launch.node, reason)
+            return ended
         attempts.hold(launch.trial_id, launch.attempt, task)
         task.add_done_callback(functools.partial(self._on_task_done, attempts, launch))
         return ended
@@ -195,10 +201,13 @@ class DaskExecutor:
         """
         if task.status == "finished":
             return
-        outcome, kind = Outcome.LOST, "lost"
         if task.status != "error":
-            message = f"Dask has dropped the trial's task ({task.status}) on {launch.node}"
-        elif isinstance(error := task.exception(), KilledWorker):
+            experiment = self._experiment
+            if experiment is not None:
+                self._on_loop(experiment.pool.on_dropped, launch, task.status)
+            return
+        outcome, kind = Outcome.LOST, "lost"
+        if isinstance(error := task.exception(), KilledWorker):
             message = f"the worker at {launch.node} died"
         elif isinstance(error, ExperimentNotOpen):
             message = f"the worker at {launch.node} does not serve the experiment any more"

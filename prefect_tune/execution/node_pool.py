@@ -5,21 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any
 
-from prefect_tune.coordinator.commands import Decide, Kill
-from prefect_tune.coordinator.events import CapacityChanged, Node
-from prefect_tune.execution.base import Emit, ExperimentEnv
+from prefect_tune.coordinator.commands import Decide, Kill, Launch
+from prefect_tune.coordinator.events import CapacityChanged, Node, Outcome
+from prefect_tune.error import ClusterError
+from prefect_tune.execution.agent import install_agent
+from prefect_tune.execution.base import Emit, ExperimentEnv, Fail
 from prefect_tune.execution.cluster_handle import ClusterHandle, WorkerFacts
 from prefect_tune.execution.driver_files import DriverFiles
 from prefect_tune.execution.live_attempts import LiveAttempts
 from prefect_tune.execution.node_link import NodeLink
 from prefect_tune.execution.reports import Entry
+from prefect_tune.execution.scheduler_watch import PERIOD_S, watch_scheduler
+from prefect_tune.experiment.attempt_error import AttemptError
 
 _logger = logging.getLogger(__name__)
 _WAITING_S = 15.0
 #: Seconds that files of nodes may take to come when everything else is over.
-_FILES_S = 60.0
+_FILES_S = 30.0
 
 
 class NodePool:
@@ -31,6 +36,7 @@ class NodePool:
         attempts: Takes what the nodes report, and is told which nodes are lost.
         files: Serves the nodes that do not see the experiment directory.
         emit: Takes `CapacityChanged`.
+        fail: Takes the error when the cluster is gone, if anybody does.
     """
 
     def __init__(
@@ -40,17 +46,20 @@ class NodePool:
         attempts: LiveAttempts,
         files: DriverFiles,
         emit: Emit,
+        fail: Fail | None,
     ) -> None:
         self._cluster = cluster
         self._env = env
         self._attempts = attempts
         self._files = files
         self._emit = emit
+        self._fail = fail
         self._links: dict[str, NodeLink] = {}
         self._nodes: dict[str, Node] = {}
         self._declared: dict[str, Mapping[str, float]] = {}
-        self._joining: set[asyncio.Task[None]] = set()
-        self._watch: asyncio.Task[None] | None = None
+        #: Where the experiment is being opened now.
+        self._opening: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -67,6 +76,7 @@ class NodePool:
         Raises:
             ClusterError: If one of them cannot take part.
         """
+        self._opening.update(workers)
         self._cluster.listen(self._on_worker)
         try:
             await asyncio.gather(*(self._open_node(facts) for facts in workers.values()))
@@ -74,12 +84,13 @@ class NodePool:
             await self.close()
             raise
         self._announce()
-        self._watch = asyncio.get_running_loop().create_task(self._explain_waiting())
+        self._start(self._explain_waiting())
+        self._start(watch_scheduler(self._cluster, self))
 
     async def close(self) -> None:
         """End the experiment on all nodes."""
         self._cluster.unlisten(self._on_worker)
-        for task in (*self._joining, *filter(None, (self._watch,))):
+        for task in self._tasks:
             task.cancel()
         await self._files.close(_FILES_S)
         links, self._links = self._links, {}
@@ -99,6 +110,18 @@ class NodePool:
             if address in self._links:
                 self._links[address].send(batch)
 
+    def on_dropped(self, launch: Launch, status: str) -> None:
+        """Dask has forgotten an attempt's task, whose process may run on."""
+        # If that is because the connection was lost, the watch knows by then and has told so.
+        loop = asyncio.get_running_loop()
+        loop.call_later(2 * PERIOD_S, self._give_up, launch, status)
+
+    def _give_up(self, launch: Launch, status: str) -> None:
+        trial_id, attempt, node = launch.trial_id, launch.attempt, launch.node
+        message = f"Dask has dropped the trial's task ({status}) on {node}"
+        self.send([Kill(trial_id, attempt, node, message)])
+        self._attempts.end(trial_id, attempt, Outcome.LOST, AttemptError("lost", message))
+
     async def _open_node(self, facts: WorkerFacts) -> None:
         link = NodeLink(
             self._cluster.client.scheduler,
@@ -107,7 +130,10 @@ class NodePool:
             self._deliver,
             self._on_silence,
         )
-        said = await link.open()
+        try:
+            said = await link.open()
+        finally:
+            self._opening.discard(facts.address)
         if not said["shared"]:
             self._files.add_node(facts.address)
         self._links[facts.address] = link
@@ -121,24 +147,30 @@ class NodePool:
     def _announce(self) -> None:
         self._emit(CapacityChanged(time.time(), self.nodes))
 
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     def _on_worker(self, added: bool, address: str) -> None:
         if not added:
             self._on_lost(address, "its process or its connection has ended")
-        elif address not in self._links:
-            task = asyncio.get_running_loop().create_task(self._join(address))
-            self._joining.add(task)
-            task.add_done_callback(self._joining.discard)
+        elif address not in self._links and address not in self._opening:
+            self._opening.add(address)
+            self._start(self._join(address))
 
     async def _join(self, address: str) -> None:
         """Take a new worker in; one that does not fit is left out, with a warning."""
         try:
             facts = (await self._cluster.ask_workers()).get(address)
-            if facts is None or address in self._links:
+            if facts is None:
                 return
             await self._open_node(facts)
         except Exception as error:  # Dask's errors have no common class
             _logger.warning("A new worker is left out: %s", error)
             return
+        finally:
+            self._opening.discard(address)
         self._announce()
 
     def _on_silence(self, address: str, reason: str) -> None:
@@ -154,8 +186,30 @@ class NodePool:
         self._files.lose_node(address)
         self._nodes.pop(address, None)
         self._declared.pop(address, None)
-        self._attempts.lose_node(address, reason)
+        # In this order, so that what is retried is not sent there once more.
         self._announce()
+        self._attempts.lose_node(address, reason)
+
+    # -- the scheduler (`ConnectionListener`) ------------------------------------------------------
+
+    def on_away(self) -> None:
+        """Nobody can be reached: what runs is given up, here and, by its lease, there."""
+        for address in list(self._links):
+            self._on_lost(address, "the connection to the scheduler is lost")
+
+    async def on_back(self) -> None:
+        """Begin anew on the workers that are there now."""
+        await install_agent(self._cluster.client)  # it may be a new scheduler
+        for address in await self._cluster.ask_workers():
+            self._on_worker(True, address)
+
+    def on_gone(self) -> None:
+        """Nothing can go on."""
+        self.on_away()
+        message = f"the connection to the Dask scheduler at {self._cluster.address} is lost"
+        self._attempts.lose_all(message)
+        if self._fail is not None:
+            self._fail(ClusterError(f"{message}: it has ended, or cannot be reached any more."))
 
     async def _explain_waiting(self) -> None:
         """Say so if launched attempts do not start: somebody else holds what they need."""

@@ -155,18 +155,20 @@ class ExecutorConformance:
 
     def setup_method(self) -> None:
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self.errors: list[Exception] = []
 
     @contextmanager
     def run(self, trainable: Trainable) -> Iterator[Run]:
         """An open executor, closed at the end."""
         self.executor = self.make_executor(trainable)
         try:
-            self.executor.open(self.make_env(trainable), self.events.put)
+            self.executor.open(self.make_env(trainable), self.events.put, self.errors.append)
             run = Run(self.executor, self.next_event)
             run.until(lambda event: isinstance(event, CapacityChanged))
             yield run
         finally:
             self.executor.close()
+        assert self.errors == []
 
     def test_the_first_event_tells_the_capacity(self) -> None:
         with self.run(count_up) as run:

@@ -38,12 +38,12 @@ class Experiment:
     def __init__(self, executor: DaskExecutor, env: ExperimentEnv) -> None:
         self.executor = executor
         self.env = env
-        self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self.events: queue.SimpleQueue[Event | Exception] = queue.SimpleQueue()
         self.seen: list[Event] = []
 
     def __enter__(self) -> Experiment:
         try:
-            self.executor.open(self.env, self.events.put)
+            self.executor.open(self.env, self.events.put, self.events.put)
         except BaseException:
             self.executor.close()
             raise
@@ -86,6 +86,8 @@ class Experiment:
 
     def next_event(self) -> Event:
         event = self.events.get(timeout=60)
+        if isinstance(event, Exception):
+            raise event
         self.seen.append(event)
         return event
 

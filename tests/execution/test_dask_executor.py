@@ -264,6 +264,17 @@ def test_a_driver_that_comes_back_hears_of_the_loss_and_goes_on(experiment):
         assert run.run("b", {"long": False})[1].outcome is Outcome.FINISHED
 
 
+def test_a_task_that_somebody_cancels_is_lost_and_its_process_ended(experiment, ends):
+    with experiment(forever, stop_grace_s=0.1) as run:
+        run.launch("a")
+        pid = run.until_started("a").pid
+        (live,) = run.executor._experiment.attempts._live.values()
+        run.executor._client.cancel(live.task)
+        end = run.until_ended("a")
+        assert (end.outcome, end.error.kind) == (Outcome.LOST, "lost")
+        assert ends(pid)
+
+
 # -- resources ----------------------------------------------------------------------------------
 
 

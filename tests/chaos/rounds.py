@@ -288,7 +288,9 @@ class Round:
         return [f"the trial process {pid} runs on" for pid in left]
 
     def _tail(self) -> str:
-        lines = (self.directory / f"flow-{self.calls}.log").read_text(errors="replace").splitlines()
+        log = self.directory / f"flow-{self.calls}.log"
+        text = log.read_text(errors="replace").partition("Fatal Python error")[0]
+        lines = [line for line in text.splitlines() if not line.startswith("  File ")]
         return "\n".join(f"    {line}" for line in lines[-_TAIL_LINES:])
 
 

@@ -27,7 +27,7 @@ class Kind(StrEnum):
 #: After these the flow process may end with an error, and the sweep has to be resumed.
 FATAL = frozenset({Kind.FLOW, Kind.MACHINE, Kind.SCHEDULER, Kind.DISK_FULL})
 #: Without these a sweep may refuse to start; once it runs it has to do without them for a while.
-NEEDED = frozenset({Kind.PREFECT, Kind.STORAGE_AWAY})
+NEEDED = frozenset({Kind.PREFECT, Kind.STORAGE_AWAY, Kind.WORKER, Kind.ZYGOTE})
 
 PLAIN, FUNCTION, STEP_DIR, CLASS, CLASS_DICT = (
     "plain",  # a function without checkpoints

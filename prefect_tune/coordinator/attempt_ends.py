@@ -163,7 +163,7 @@ class AttemptEnds:
             live.lost += 1
             # Its process may live on behind a broken connection.
             live.book.unclean = True
-        else:
+        elif fate is not Fate.FAILED:
             self._doubt(live, event, blame)
         if fate is Fate.FAILED:
             self._give_up(live)

@@ -158,6 +158,14 @@ def test_a_checkpoint_whose_attempt_never_reported_is_suspect():
     assert all(not c.problem for c in world.trial("t1").checkpoints)
 
 
+def test_nothing_is_said_of_a_checkpoint_that_is_not_gone_on_from_any_more():
+    world = started(max_failures=1)
+    world.train("t1", 1)
+    world.fail("t1")
+    assert not world.of(Warn, world.fail("t1"))
+    assert world.status("t1") == "ERROR"
+
+
 def test_a_process_that_cannot_be_started_says_nothing_about_its_checkpoint():
     world = started(max_failures=2)
     world.train("t1", 1, 2)

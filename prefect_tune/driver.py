@@ -30,10 +30,17 @@ class Finished:
     Attributes:
         analysis: Its trials and results.
         interrupted: True if a signal ended it.
+        memory: What the surrounding flow run remembers of it; None outside of flow runs.
     """
 
     analysis: ExperimentAnalysis
     interrupted: bool = False
+    memory: FlowRunMemory | None = None
+
+    def has_failed(self) -> None:
+        """Its failed trials fail the call, so a retry of the flow run is to try them again."""
+        if self.memory is not None:
+            self.memory.has_failed()
 
 
 def execute(request: ExperimentRequest) -> Finished:
@@ -88,7 +95,7 @@ def execute(request: ExperimentRequest) -> Finished:
             request.resume_call(plan.name, plan.root),
         )
         interruption.reraise()
-    return Finished(analysis, interruption.signal is not None)
+    return Finished(analysis, interruption.signal is not None, memory)
 
 
 def _flow_run_memory(request: ExperimentRequest, settings: TuneSettings) -> FlowRunMemory | None:

@@ -173,6 +173,8 @@ def run(
         )
     )
     failed = [trial for trial in finished.analysis.trials if trial.status == trial.ERROR]
+    if failed and (raise_on_failed_trial or len(failed) == len(finished.analysis.trials)):
+        finished.has_failed()
     if raise_on_failed_trial and failed and not finished.interrupted:
         raise TrialFailed(
             f"{len(failed)} of {len(finished.analysis.trials)} trials failed; the first, "

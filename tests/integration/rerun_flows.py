@@ -91,6 +91,23 @@ def raising_later(root: str) -> list[int]:
     return [len(analysis.trials)]
 
 
+def failing_once(config: dict[str, Any]) -> dict[str, float]:
+    """Fails the first time, if `x` is above 1."""
+    train({**config, "x": config["x"]})
+    if config["x"] > 1 and times_run(Path(config["root"]), config["x"]) == 1:
+        raise ValueError("too early")
+    return {"score": config["x"]}
+
+
+@flow(retries=1)
+def failing(root: str) -> list[str]:
+    """Failed trials fail it."""
+    Path(root, "go").touch()
+    space = {"x": tune.grid_search([0, 1, 2, 3]), "root": root}
+    analysis = tune.run(failing_once, config=space, storage_path=root, verbose=0)
+    return [trial.status for trial in analysis.trials]
+
+
 @flow(retries=1)
 def anew(root: str) -> list[int]:
     """Says that it wants a new experiment each time."""

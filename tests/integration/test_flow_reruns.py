@@ -50,6 +50,11 @@ def test_a_finished_sweep_is_not_run_again(cluster: None, tmp_path: Path) -> Non
     assert len(experiments(tmp_path)) == 1
 
 
+def test_failed_trials_that_failed_the_flow_are_tried_again(cluster: None, tmp_path: Path) -> None:
+    assert rerun_flows.failing(str(tmp_path)) == ["TERMINATED"] * 4
+    assert [times_run(tmp_path, x) for x in range(4)] == [1, 1, 2, 2]
+
+
 def test_resume_false_begins_anew(cluster: None, tmp_path: Path) -> None:
     rerun_flows.anew(str(tmp_path))
     assert [times_run(tmp_path, x) for x in range(4)] == [2, 2, 2, 2]

@@ -117,6 +117,13 @@ def test_the_users_mode_is_kept(asked: Any, mode: Any) -> None:
     assert BegunSweep("train_1").resume_mode(asked) == mode
 
 
+def test_failed_trials_that_failed_the_call_are_tried_again() -> None:
+    failed = BegunSweep("train_1", failed=True)
+    assert failed.resume_mode(None) == "AUTO+ERRORED"
+    assert failed.resume_mode(None, config=object()) == "AUTO"
+    assert failed.resume_mode("AUTO") == "AUTO"
+
+
 def test_outside_of_flow_runs_there_is_no_memory() -> None:
     assert flow_run_memory(30.0) is None
 

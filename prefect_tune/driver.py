@@ -13,6 +13,7 @@ from prefect_tune.engine.experiment import Experiment
 from prefect_tune.engine.launcher import DirectLauncher
 from prefect_tune.engine.plan import ExperimentPlan, make_plan
 from prefect_tune.engine.request import ExperimentRequest
+from prefect_tune.error import ClusterError
 from prefect_tune.results import ExperimentAnalysis
 from prefect_tune.settings import TuneSettings, load_settings
 from prefect_tune.storage.experiment_dir import TUNER_FILE
@@ -77,7 +78,13 @@ def execute(request: ExperimentRequest) -> Finished:
         if memory is not None:
             memory.remember(plan.name)
         experiment.open()
-        flow_run_id, flow_run_url = _run(experiment, plan)
+        try:
+            flow_run_id, flow_run_url = _run(experiment, plan)
+        except ClusterError as error:
+            raise ClusterError(
+                f"{error} Results so far are in {experiment.directory.path}. When there is a "
+                f"cluster, go on with\n    {request.resume_call(plan.name, plan.root)}"
+            ) from error
     interruption = experiment.interruption
     analysis = ExperimentAnalysis(
         str(experiment.directory.path),

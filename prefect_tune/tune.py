@@ -96,7 +96,8 @@ def run(
         resume: True or ``"LOCAL"`` goes on with the interrupted experiment of this `name` and
             `storage_path`: give the arguments it had. Finished trials are not repeated, failed ones
             stay failed, those that were running start again. ``"AUTO"`` begins a new experiment if
-            there is none.
+            there is none. None, the default, begins a new one, but goes on with what a flow run has
+            begun when Prefect executes it again; False never does.
         reuse_actors: Accepted; a fresh process costs milliseconds here.
         raise_on_failed_trial: Raise `TrialFailed` at the end if a trial failed.
         callbacks: `Callback` objects; CSV, JSON and TensorBoard loggers are added.

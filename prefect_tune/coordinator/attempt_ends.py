@@ -24,6 +24,7 @@ from prefect_tune.coordinator.failure import (
 )
 from prefect_tune.coordinator.lifecycle import Lifecycle
 from prefect_tune.coordinator.options import FailFast
+from prefect_tune.coordinator.overtime import Overtime
 from prefect_tune.coordinator.shutdown import Shutdown
 from prefect_tune.coordinator.table import LiveTrial
 from prefect_tune.experiment.attempt_error import AttemptError
@@ -41,15 +42,22 @@ class AttemptEnds:
         lifecycle: The transitions of trials.
         keeper: Keeps checkpoints.
         shutdown: Ends the experiment.
+        overtime: Knows which attempts took too long.
     """
 
     def __init__(
-        self, core: Core, lifecycle: Lifecycle, keeper: CheckpointKeeper, shutdown: Shutdown
+        self,
+        core: Core,
+        lifecycle: Lifecycle,
+        keeper: CheckpointKeeper,
+        shutdown: Shutdown,
+        overtime: Overtime,
     ) -> None:
         self._core = core
         self._lifecycle = lifecycle
         self._keeper = keeper
         self._shutdown = shutdown
+        self._overtime = overtime
 
     # -- checkpoints ------------------------------------------------------------------------------
 
@@ -101,6 +109,7 @@ class AttemptEnds:
         live = self._newest(event.trial_id, event.attempt)
         if live is None:
             return
+        event = self._overtime.verdict(live, event)
         if event.fate is not None:
             self._settle(live, event)
         elif live.ending is None:

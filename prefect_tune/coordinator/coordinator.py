@@ -37,6 +37,7 @@ from prefect_tune.coordinator.events import (
 )
 from prefect_tune.coordinator.lifecycle import Lifecycle
 from prefect_tune.coordinator.options import CoordinatorOptions
+from prefect_tune.coordinator.overtime import Overtime
 from prefect_tune.coordinator.placement import Placer, Slot
 from prefect_tune.coordinator.results import Results
 from prefect_tune.coordinator.resumption import Resumption
@@ -74,7 +75,10 @@ class Coordinator:
         self._lifecycle = Lifecycle(core, self._keeper)
         self._shutdown = Shutdown(core, self._lifecycle)
         self._results = Results(core, self._lifecycle, self._shutdown)
-        self._ends = AttemptEnds(core, self._lifecycle, self._keeper, self._shutdown)
+        self._overtime = Overtime(core)
+        self._ends = AttemptEnds(
+            core, self._lifecycle, self._keeper, self._shutdown, self._overtime
+        )
         self._resumption = Resumption(core, self._lifecycle, self._keeper, self._ends)
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
             CapacityChanged: self._on_capacity,
@@ -261,6 +265,7 @@ class Coordinator:
         core.stopper.on_time(event.time)
         core.delays.release(event.time)
         self._shutdown.see_whether_to_stop()
+        self._overtime.look()
         # A search that had nothing to suggest is asked again now and then.
         core.turns.retry()
         core.choose = True

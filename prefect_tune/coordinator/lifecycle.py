@@ -40,6 +40,7 @@ class Lifecycle:
         if trial.start_time is None:
             trial.start_time = core.now
         live.slot = slot
+        live.since = core.now
         live.node = slot.node
         live.start = live.book.start()
         live.last_seq = 0
@@ -69,6 +70,8 @@ class Lifecycle:
             core = self._core
             core.placer.release(live.slot)
             live.slot = None
+            live.ran = live.time_run(core.now)
+            live.since = None
             live.trial.location = ""
             core.table.running -= 1
             core.choose = True

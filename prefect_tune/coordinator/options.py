@@ -42,6 +42,12 @@ class CoordinatorOptions:
             own failure: a trial that kills its node must not do so for ever.
         retry_delay_s: Seconds before a trial whose attempt failed is tried again; doubled with each
             further failure since its last new checkpoint, up to 300; 0 tries again at once.
+        trial_time_limit_s: Seconds for which a trial may run, over all its attempts; None for no
+            limit.
+        stop_patience_s: Seconds that a trial may take to its next report after it was told to
+            stop, before it is ended by force; 0 waits for ever.
+        cleanup_s: Seconds that a trial which was stopped at a report may take to clean up, before
+            it is ended by force; 0 waits for ever.
     """
 
     trainable_name: str = "trainable"
@@ -58,3 +64,6 @@ class CoordinatorOptions:
     restore_from: TrialCheckpoint | None = None
     max_lost: int = 10
     retry_delay_s: float = 0.0
+    trial_time_limit_s: float | None = None
+    stop_patience_s: float = 60.0
+    cleanup_s: float = 600.0

@@ -59,6 +59,9 @@ class Resumption:
 
     def _go_on(self, live: LiveTrial) -> None:
         """An attempt ran when the experiment was interrupted."""
+        # How long it ran behind its last report, nobody knows.
+        live.ran = live.time_run(live.trial.last_update_time or 0.0)
+        live.since = None
         self._lifecycle.free(live)
         live.interrupted = False
         live.book.unclean = True

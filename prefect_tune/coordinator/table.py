@@ -34,6 +34,9 @@ class LiveTrial:
         borrowed: Paths of other trials' checkpoints that it refers to, each with that trial's id.
         setbacks: Attempts that failed or were lost since its last new checkpoint.
         lost: How many of them were not its own fault.
+        since: When its running attempt was launched, None if none runs.
+        ran: Seconds that its earlier attempts have run.
+        overdue: True if its newest attempt was ended because that was too long.
     """
 
     __slots__ = (
@@ -45,8 +48,11 @@ class LiveTrial:
         "last_seq",
         "lost",
         "node",
+        "overdue",
+        "ran",
         "redirect",
         "setbacks",
+        "since",
         "slot",
         "start",
         "stop_reason",
@@ -70,6 +76,13 @@ class LiveTrial:
         self.borrowed: dict[str, str] = {}
         self.setbacks = 0
         self.lost = 0
+        self.since: float | None = None
+        self.ran = 0.0
+        self.overdue = False
+
+    def time_run(self, now: float) -> float:
+        """Seconds that its attempts have run by `now`."""
+        return self.ran if self.since is None else self.ran + max(0.0, now - self.since)
 
 
 class TrialTable:

@@ -18,7 +18,6 @@ from prefect_tune.storage.layout import (
     date_string,
     default_root,
     experiment_dir_name,
-    max_name_length,
     trial_dir_name,
 )
 
@@ -66,14 +65,6 @@ def test_long_names_are_cut(tmp_path: Path) -> None:
     long = trial(tag="1_" + "x" * 500)
     assert len(TrialDirNamer(tmp_path).name(long, NOON)) == 130 + len("_2026-01-31_12-00-01")
     assert len(TrialDirNamer(tmp_path, max_length=20).name(long, NOON)) == 20 + 20
-
-
-def test_the_variable_for_the_length() -> None:
-    assert max_name_length({}) == 130
-    assert max_name_length({"TUNE_MAX_LEN_IDENTIFIER": "40"}) == 40
-    for wrong in ("0", "-1", "x", "1.5"):
-        with pytest.raises(InvalidArgument, match="TUNE_MAX_LEN_IDENTIFIER"):
-            max_name_length({"TUNE_MAX_LEN_IDENTIFIER": wrong})
 
 
 def test_a_directory_that_exists_gets_a_suffix(tmp_path: Path) -> None:

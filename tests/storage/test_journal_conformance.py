@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import uuid
+
+from prefect_tune.storage.continuation import begin_new, bring_home
+from prefect_tune.storage.header import JournalHeader
+from prefect_tune.storage.journal import JOURNAL_FILE, Journal, LocalJournal
+from prefect_tune.storage.shipper import Shipment
+from prefect_tune.testing.journal import JournalConformance
+
+from .stores import DictStore
+
+
+class TestLocal(JournalConformance):
+    def open(self) -> Journal:
+        return LocalJournal(self.directory / JOURNAL_FILE)
+
+    def reopen(self, journal: Journal) -> Journal:
+        return self.open()
+
+
+class _Shipped(LocalJournal):
+    """A local journal whose records are in storage when `append` returns."""
+
+    shipment: Shipment
+
+    def append(self, records) -> None:
+        super().append(records)
+        while self.shipment.step():
+            self.shipment.merge()
+
+    def read(self, from_: int = 0):
+        # Headers are the business of whoever opens an experiment.
+        records = (record for record in super().read() if not record.startswith(b'{"journal"'))
+        for index, record in enumerate(records):
+            if index >= from_:
+                yield record
+
+
+class TestShipped(JournalConformance):
+    """Each process is on another machine: it knows what storage knows."""
+
+    def open(self) -> Journal:
+        self.store = DictStore()
+        self.origin = uuid.uuid4().hex
+        return self._on_a_new_machine(resume=False)
+
+    def reopen(self, journal: Journal) -> Journal:
+        return self._on_a_new_machine(resume=True)
+
+    def _on_a_new_machine(self, resume: bool) -> Journal:
+        directory = self.directory / uuid.uuid4().hex
+        directory.mkdir()
+        opened = (bring_home if resume else begin_new)(self.store, directory)
+        writer = uuid.uuid4().hex if resume else self.origin
+        journal = _Shipped(directory / JOURNAL_FILE)
+        journal.shipment = Shipment(
+            self.store, journal.path, opened.run_start, opened.origin, opened.opening, writer[:8]
+        )
+        journal.append([JournalHeader(writer, self.origin, "exp", 0.0).encode()])
+        return journal

@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 
 #: Files that may know more than the journal.
 STATE_FILES = (LATEST_STATE, SNAPSHOT_FILE, TRIALS_FILE)
-_CHECKPOINT = re.compile(r"\.?checkpoint_\d+(\.tmp.*|\.old.*)?")
+# Directories of checkpoints: stored (maybe by a later attempt), being written, being deleted.
+_CHECKPOINT = re.compile(r"checkpoint_\d+(_\d+)*|\.checkpoint_.*")
 _OWN_FILES = frozenset({LOCK_FILE, MARKER_FILE, LEASE_FILE})
 
 

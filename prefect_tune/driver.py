@@ -16,12 +16,14 @@ from prefect_tune.engine.request import ExperimentRequest
 from prefect_tune.error import ClusterError
 from prefect_tune.results import ExperimentAnalysis
 from prefect_tune.settings import TuneSettings, load_settings
-from prefect_tune.storage.experiment_dir import TUNER_FILE
+from prefect_tune.storage.experiment_dir import TRAINABLE_FILE, TUNER_FILE
 
 if TYPE_CHECKING:
     from prefect_tune.orchestration.sweep_memory import FlowRunMemory
 
 _logger = logging.getLogger("prefect_tune")
+#: Larger ones (those with data of `with_parameters`) have to be given again to be restored.
+_LARGEST_TRAINABLE = 64 * 2**20
 
 
 @dataclass
@@ -74,7 +76,7 @@ def execute(request: ExperimentRequest) -> Finished:
         experiment = _opened(lambda: Experiment(plan, executor), memory)
         exit_stack.callback(experiment.close)
         if not plan.resume:
-            experiment.directory.write(TUNER_FILE, request.saved)
+            _write_arguments(experiment, request)
         if memory is not None:
             memory.remember(plan.name)
         experiment.open()
@@ -103,6 +105,14 @@ def execute(request: ExperimentRequest) -> Finished:
         )
         interruption.reraise()
     return Finished(analysis, interruption.signal is not None, memory)
+
+
+def _write_arguments(experiment: Experiment, request: ExperimentRequest) -> None:
+    """Write what `Tuner.restore` reads, or remove what an earlier run has left."""
+    directory, pickled = experiment.directory, experiment.plan.trainable.pickled
+    directory.write(TUNER_FILE, request.saved)
+    small = request.saved is not None and len(pickled) <= _LARGEST_TRAINABLE
+    directory.write(TRAINABLE_FILE, pickled if small else None)
 
 
 def _flow_run_memory(request: ExperimentRequest, settings: TuneSettings) -> FlowRunMemory | None:

@@ -70,6 +70,10 @@ class CheckpointUnreadable(StorageError):
     """A checkpoint is incomplete or damaged; trying again will not help."""
 
 
+class NoResults(TuneError, RuntimeError):
+    """Results are asked for before there are any."""
+
+
 class MissingMetric(TuneError, ValueError):
     """A trial reported a result without the metric that the experiment optimises."""
 

@@ -19,12 +19,10 @@ _NEEDLESS = {
 }
 #: With an effect that cannot be had this way; what to write instead.
 _REPLACED = {
-    "chdir_to_trial_dir": "Set the environment variable RAY_CHDIR_TO_TRIAL_DIR=0.",
     "export_formats": "Write the model to a file from the trial.",
     "loggers": "Give `callbacks=[...]`; CSV, JSON and TensorBoard loggers are there by default.",
     "run_errored_only": 'Use `resume="ERRORED_ONLY"`.',
     "server_port": "Watch and cancel the flow run in the Prefect UI.",
-    "storage_filesystem": "Give `storage_path`.",
     "sync_to_cloud": "Give `storage_path`.",
     "trial_executor": "Give `cluster` to say where trials run.",
     "upload_dir": "Give `storage_path`.",

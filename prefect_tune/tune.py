@@ -13,10 +13,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from prefect_tune.callback import Callback
-from prefect_tune.config import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
+from prefect_tune.config import (
+    CheckpointConfig,
+    FailureConfig,
+    ResumeConfig,
+    RunConfig,
+    TuneConfig,
+)
 from prefect_tune.driver import execute
 from prefect_tune.engine.request import ExperimentRequest
-from prefect_tune.error import InvalidArgument, TrialFailed
+from prefect_tune.error import TrialFailed
 from prefect_tune.ray_arguments import check_other_arguments
 from prefect_tune.results import ExperimentAnalysis
 
@@ -46,19 +52,23 @@ def run(
     sync_config: Any = None,
     max_failures: int = 0,
     fail_fast: bool | str = False,
-    restore: str | None = None,
+    restore: Any = None,
     resume: bool | str | None = None,
     reuse_actors: bool | None = None,
     raise_on_failed_trial: bool = True,
     callbacks: Sequence[Callback] | None = None,
     max_concurrent_trials: int | None = None,
     *,
-    storage_path: str | None = None,
+    storage_path: Any = None,
+    storage_filesystem: Any = None,
     checkpoint_config: CheckpointConfig | None = None,
+    resume_config: ResumeConfig | None = None,
     cluster: Any = None,
     orchestrate: bool | None = None,
     isolation: str = "process",
     seed: int | None = None,
+    trial_time_limit_s: float | datetime.timedelta | None = None,
+    chdir_to_trial_dir: bool | None = None,
     env_vars: dict[str, str] | None = None,
     **others: Any,
 ) -> ExperimentAnalysis:
@@ -92,25 +102,38 @@ def run(
         sync_config: Accepted; everything lies in one place, so nothing needs syncing.
         max_failures: Retries of each failed trial; -1 without end.
         fail_fast: True stops all trials at the first failure; ``"raise"`` raises it at once.
-        restore: Not supported yet.
-        resume: True or ``"LOCAL"`` goes on with the interrupted experiment of this `name` and
-            `storage_path`: give the arguments it had. Finished trials are not repeated, failed ones
-            stay failed, those that were running start again. ``"AUTO"`` begins a new experiment if
-            there is none. None, the default, begins a new one, but goes on with what a flow run has
-            begun when Prefect executes it again; False never does.
+        restore: A checkpoint that the first attempt of every trial starts from: its directory, its
+            URL, or a `Checkpoint`.
+        resume: Whether to go on with the experiment of this `name` and `storage_path`: give the
+            arguments it had, or more (`num_samples`, `time_budget_s`). Finished trials are not
+            repeated, failed ones stay failed, and those that were running go on from their newest
+            checkpoints. True or ``"LOCAL"`` takes what this machine or the storage has, and is an
+            error if there is none; ``"REMOTE"`` insists on what is in storage; ``"AUTO"`` begins a
+            new experiment if there is none; ``"PROMPT"`` asks on the terminal first. ``+ERRORED``
+            behind them runs failed trials again from their newest checkpoints,
+            ``+RESTART_ERRORED`` from scratch, and ``+ERRORED_ONLY`` and ``+RESTART_ERRORED_ONLY``
+            run nothing else. ``"ERRORED_ONLY"`` is ``"LOCAL+RESTART_ERRORED_ONLY"``. None, the
+            default, begins a new experiment, but goes on with what a flow run has begun when
+            Prefect executes it again; False never does.
         reuse_actors: Accepted; a fresh process costs milliseconds here.
         raise_on_failed_trial: Raise `TrialFailed` at the end if a trial failed.
         callbacks: `Callback` objects; CSV, JSON and TensorBoard loggers are added.
         max_concurrent_trials: Upper bound of running trials.
-        storage_path: Where the experiment directory is made; default `TUNE_RESULT_DIR` or
-            ``~/prefect_tune_results``.
+        storage_path: Where the experiment is kept: a local path, a URL (``s3://bucket/path``) or a
+            `TuneStorage` block; default `TUNE_RESULT_DIR` or ``~/prefect_tune_results``.
+        storage_filesystem: An fsspec file system that `storage_path` is a path on.
         checkpoint_config: The same as the single arguments about checkpoints.
+        resume_config: Which trials of a resumed experiment run again; says the same as what is
+            behind the ``+`` of `resume`.
         cluster: Where to run: None (the cluster of `tune.init`, else this machine), an address
             ``tcp://...``, a Dask cluster or a ``distributed.Client``.
         orchestrate: Record the experiment as a Prefect flow run; default
             `PREFECT_TUNE_ORCHESTRATE`, which is on.
         isolation: ``process`` (each trial its own) or ``thread``.
         seed: Seeds random search and the random state of every trial.
+        trial_time_limit_s: Seconds (or a timedelta) for which a trial may run; see `RunConfig`.
+        chdir_to_trial_dir: Whether trial processes work in the trial's directory; default
+            `RAY_CHDIR_TO_TRIAL_DIR`, which is on.
         env_vars: Environment variables for every trial; win over the computed ones.
         **others: Arguments that Ray Tune had at one time: either needless here, or an error that
             says what to give instead.
@@ -126,8 +149,6 @@ def run(
         TrialFailed: At the end, if a trial failed and `raise_on_failed_trial`.
     """
     check_other_arguments(others, inspect.signature(run).parameters)
-    if restore:
-        raise InvalidArgument("restore", f"got {restore!r}, which is not supported yet.")
     finished = execute(
         ExperimentRequest(
             trainable=run_or_experiment,
@@ -144,10 +165,12 @@ def run(
                 trial_name_creator=trial_name_creator,
                 trial_dirname_creator=trial_dirname_creator,
                 seed=seed,
+                chdir_to_trial_dir=chdir_to_trial_dir,
             ),
             run_config=RunConfig(
                 name=name,
                 storage_path=storage_path,
+                storage_filesystem=storage_filesystem,
                 local_dir=local_dir,
                 callbacks=callbacks,
                 stop=stop,
@@ -167,10 +190,13 @@ def run(
                 cluster=cluster,
                 isolation=isolation,
                 env_vars=env_vars or {},
+                trial_time_limit_s=trial_time_limit_s,
             ),
             resources_per_trial=resources_per_trial,
             space_argument="config",
             resume=resume,
+            resume_config=resume_config,
+            restore=restore,
         )
     )
     failed = [trial for trial in finished.analysis.trials if trial.status == trial.ERROR]

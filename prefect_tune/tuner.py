@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import datetime
 import os
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from prefect_tune.config import RunConfig, TuneConfig
+from prefect_tune.callback import Callback
+from prefect_tune.config import FailureConfig, ResumeConfig, ResumeType, RunConfig, TuneConfig
 from prefect_tune.driver import execute
 from prefect_tune.engine.request import ExperimentRequest
-from prefect_tune.error import InvalidArgument
-from prefect_tune.results import ResultGrid
-from prefect_tune.tuner_state import TunerState, is_restorable, load_state
+from prefect_tune.error import InvalidArgument, NoResults
+from prefect_tune.filesystem.location import Location
+from prefect_tune.results import ExperimentAnalysis, ResultGrid
+from prefect_tune.tuner_state import (
+    TunerState,
+    is_restorable,
+    load_state,
+    load_trainable,
+    locate,
+)
 
 
 class Tuner:
     """Tunes a trainable over a search space.
 
     Args:
-        trainable: A function ``f(config)``.
+        trainable: A function ``f(config)`` or a `Trainable` class, or the name that
+            `register_trainable` gave it.
         param_space: The search space: constants, domains, grids, nested dicts and lists.
         tune_config: How it is searched.
         run_config: How it runs and where its results go.
@@ -49,7 +60,14 @@ class Tuner:
             tune_config=tune_config or TuneConfig(),
             run_config=run_config or RunConfig(),
         )
+        self._restored: Location | None = None
         self._results: ResultGrid | None = None
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "restore":
+            # It would be lost: a restored tuner is another object.
+            raise AttributeError("Tuner.restore(path, trainable) is called on the class.")
+        return super().__getattribute__(name)
 
     @classmethod
     def restore(
@@ -60,44 +78,78 @@ class Tuner:
         resume_errored: bool = False,
         restart_errored: bool = False,
         param_space: dict[str, Any] | None = None,
+        storage_filesystem: Any = None,
+        *,
+        num_samples: int | None = None,
+        time_budget_s: float | datetime.timedelta | None = None,
+        stop: Any = None,
+        failure_config: FailureConfig | None = None,
+        callbacks: Sequence[Callback] | None = None,
+        cluster: Any = None,
     ) -> Tuner:
-        """A tuner that goes on, at `fit`, with an interrupted experiment.
+        """A tuner that goes on, at `fit`, with an earlier experiment.
 
-        Finished trials are not repeated, failed ones stay failed, those that were running start
-        again. A cluster is not remembered: the one of `tune.init` or this machine is used.
+        Finished trials are not repeated; those that were running go on from their newest
+        checkpoints. Everything else is as it was, but for what is given here.
 
         Args:
-            path: The experiment directory; it may have been moved.
-            trainable: The trainable of the experiment.
-            resume_unfinished: Has to be True.
-            resume_errored: Not supported yet.
-            restart_errored: Not supported yet.
-            param_space: The same search space, if it is to be given anew; default as it was.
+            path: The experiment directory, local or a URL; it may have been moved.
+            trainable: The trainable of the experiment; None takes it as it was saved.
+            resume_unfinished: False runs failed trials only, and leaves the others for later.
+            resume_errored: True lets failed trials go on from their newest checkpoints.
+            restart_errored: True runs failed trials again from scratch.
+            param_space: The same search space, if it is to be given anew, e.g. because objects in
+                it cannot be saved.
+            storage_filesystem: An fsspec file system that `path` is on.
+            num_samples: Extends the experiment to so many samples.
+            time_budget_s: Seconds in all; those that are used up count.
+            stop: Stopping criteria for results from now on.
+            failure_config: What happens when trials fail from now on.
+            callbacks: `Callback` objects in place of the earlier ones.
+            cluster: Where to run. The earlier cluster is not remembered.
 
         Raises:
-            InvalidArgument: If there is no such experiment.
+            InvalidArgument: If there is no such experiment, or it cannot be restored so.
+            AttributeError: If it is called on an object instead of the class.
+            StorageError: If the storage does not answer.
         """
-        for name, value, right in (
-            ("resume_unfinished", resume_unfinished, True),
-            ("resume_errored", resume_errored, False),
-            ("restart_errored", restart_errored, False),
-        ):
-            if bool(value) is not right:
-                raise InvalidArgument(name, f"got {value!r}, which is not supported yet.")
-        state = load_state(Path(path).expanduser().absolute())
+        location = locate(path, storage_filesystem)
+        state = load_state(location)
+        if param_space is not None:
+            _check_keys(param_space, state.param_space)
+        tune = {"num_samples": num_samples, "time_budget_s": time_budget_s}
+        run = {
+            "stop": stop,
+            "failure_config": failure_config,
+            "callbacks": callbacks,
+            "cluster": cluster,
+        }
         tuner = cls(
-            trainable,
+            load_trainable(location, state) if trainable is None else trainable,
             param_space=state.param_space if param_space is None else param_space,
-            tune_config=state.tune_config,
-            run_config=state.run_config,
+            tune_config=replace(state.tune_config, **_given(tune)),
+            run_config=replace(state.run_config, **_given(run)),
         )
+        tuner._restored = location
         tuner._request.resume = True
+        tuner._request.resume_config = _resume_config(
+            resume_unfinished, resume_errored, restart_errored
+        )
         return tuner
 
     @staticmethod
-    def can_restore(path: str | os.PathLike[str]) -> bool:
-        """True if `restore` finds the experiment of a tuner in a directory."""
-        return is_restorable(Path(path).expanduser().absolute())
+    def can_restore(path: str | os.PathLike[str], storage_filesystem: Any = None) -> bool:
+        """True if `restore` finds the experiment of a tuner at a path or URL.
+
+        Args:
+            path: The experiment directory.
+            storage_filesystem: An fsspec file system that `path` is on.
+
+        Raises:
+            InvalidArgument: If `path` is no place for files.
+            StorageError: If the storage does not answer.
+        """
+        return is_restorable(locate(path, storage_filesystem))
 
     def fit(self) -> ResultGrid:
         """Run the sweep to its end; failed trials are in `ResultGrid.errors`, not raised.
@@ -108,17 +160,57 @@ class Tuner:
         """
         request = self._request
         # Before anything runs: searchers and schedulers change as they do.
-        state = TunerState(request.param_space, request.tune_config, request.run_config)
+        registered = request.trainable if isinstance(request.trainable, str) else None
+        state = TunerState(request.param_space, request.tune_config, request.run_config, registered)
         request.saved = state.dump()
         self._results = ResultGrid(execute(request).analysis)
         return self._results
 
     def get_results(self) -> ResultGrid:
-        """The results of `fit`.
+        """The results of `fit`; after `restore`, those that there are already.
 
         Raises:
-            RuntimeError: Before `fit`.
+            NoResults: Before `fit`, unless the tuner was restored.
+            StorageError: If they cannot be read.
         """
+        if self._results is None and self._restored is not None:
+            config = self._request.tune_config
+            return ResultGrid(
+                ExperimentAnalysis(
+                    self._restored.path if self._restored.is_local else self._restored.url,
+                    default_metric=config.metric,
+                    default_mode=config.mode,
+                )
+            )
         if self._results is None:
-            raise RuntimeError("There are no results yet: call `fit()` first.")
+            raise NoResults("There are no results yet: call `fit()` first.")
         return self._results
+
+
+def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if value is not None}
+
+
+def _check_keys(new: Mapping[str, Any], old: Any) -> None:
+    """The space may be given anew, with other objects in it, but it has to be the same one."""
+    if not isinstance(new, Mapping) or not isinstance(old, Mapping) or new.keys() == old.keys():
+        return
+    differing = ", ".join(sorted(map(repr, new.keys() ^ old.keys())))
+    raise InvalidArgument(
+        "param_space",
+        f"its keys are not those of the experiment: {differing}.",
+        "Give the same search space, or leave it out.",
+    )
+
+
+def _resume_config(unfinished: bool, errored: bool, restart_errored: bool) -> ResumeConfig:
+    if errored and restart_errored:
+        raise InvalidArgument(
+            "restart_errored", "it is given together with `resume_errored`.", "Give one of both."
+        )
+    failed = ResumeType.SKIP
+    if errored or restart_errored:
+        failed = ResumeType.RESTART if restart_errored else ResumeType.RESUME
+    return ResumeConfig(
+        unfinished=ResumeType.RESUME if unfinished else ResumeType.SKIP, errored=failed
+    )

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
+import posixpath
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import cloudpickle
 
 from prefect_tune.config import RunConfig, TuneConfig
 from prefect_tune.error import InvalidArgument
-from prefect_tune.storage.experiment_dir import TUNER_FILE, can_resume
+from prefect_tune.filesystem.location import Location
+from prefect_tune.filesystem.parse import parse_location
+from prefect_tune.filesystem.store import open_store
+from prefect_tune.storage.continuation import is_resumable
+from prefect_tune.storage.experiment_dir import TRAINABLE_FILE, TUNER_FILE
 
 _logger = logging.getLogger("prefect_tune")
 
@@ -24,16 +29,27 @@ class TunerState:
     Attributes:
         param_space: The search space.
         tune_config: How it is searched.
-        run_config: How it runs; `cluster` is left out.
+        run_config: How it runs; `cluster` is left out, and what may hold credentials.
+        registered: The name by which the trainable was given, if it was.
     """
 
     param_space: Any
     tune_config: TuneConfig
     run_config: RunConfig
+    registered: str | None = None
 
     def dump(self) -> bytes | None:
         """The pickled arguments; None, with a warning, if they cannot be pickled."""
-        portable = replace(self, run_config=replace(self.run_config, cluster=None))
+        run = self.run_config
+        portable = replace(
+            self,
+            run_config=replace(
+                run,
+                cluster=None,
+                storage_path=_without_secrets(run.storage_path),
+                storage_filesystem=None,
+            ),
+        )
         try:
             pickled: bytes = cloudpickle.dumps(portable)
         except Exception as error:
@@ -48,33 +64,100 @@ class TunerState:
         return pickled
 
 
-def is_restorable(path: Path) -> bool:
-    """True if a directory is that of an experiment of a `Tuner`."""
-    return can_resume(path) and (path / TUNER_FILE).is_file()
+def _without_secrets(storage_path: Any) -> Any:
+    """A text for what a user gave as the place; who restores says it once more anyway."""
+    if storage_path is None or isinstance(storage_path, (str, os.PathLike)):
+        return storage_path
+    location = getattr(storage_path, "get_location", lambda: storage_path)()
+    return location.url if isinstance(location, Location) else None
 
 
-def load_state(path: Path) -> TunerState:
-    """The arguments of the experiment in a directory, which may have been moved.
+def locate(path: Any, filesystem: Any = None) -> Location:
+    """Where the experiment is that a user names.
+
+    Raises:
+        InvalidArgument: If it is no place for files.
+    """
+    return parse_location(path, "path", filesystem)
+
+
+def is_restorable(location: Location) -> bool:
+    """True if there is an experiment of a `Tuner`.
+
+    Raises:
+        StorageError: If the storage cannot be asked.
+    """
+    return is_resumable(location) and open_store(location).exists(TUNER_FILE)
+
+
+def load_state(location: Location) -> TunerState:
+    """The arguments of an experiment, which may have been moved.
 
     Raises:
         InvalidArgument: If there is none, or it cannot be read.
+        StorageError: If the storage cannot be asked.
     """
-    if not is_restorable(path):
+    data = open_store(location).read(TUNER_FILE) if is_resumable(location) else None
+    if data is None:
         raise InvalidArgument(
             "path",
-            f"there is no experiment of a Tuner in {path}.",
+            f"there is no experiment of a Tuner in {location}.",
             "Give an experiment directory; for an experiment of `tune.run` use `resume=True`.",
         )
+    state = _loaded(data, location, TUNER_FILE)
+    if not isinstance(state, TunerState):
+        raise InvalidArgument("path", f"{location / TUNER_FILE} was not written by a Tuner.")
+    state.run_config = replace(state.run_config, **_places(state.run_config, location))
+    return state
+
+
+def load_trainable(location: Location, state: TunerState) -> Any:
+    """The trainable of an experiment, as it was.
+
+    Raises:
+        InvalidArgument: If it was not saved, or cannot be read here.
+        StorageError: If the storage cannot be asked.
+    """
+    if state.registered is not None:
+        return state.registered
+    data = open_store(location).read(TRAINABLE_FILE)
+    if data is None:
+        raise InvalidArgument(
+            "trainable",
+            f"it was not saved in {location}.",
+            "Give the trainable of the experiment.",
+        )
+    return _loaded(data, location, TRAINABLE_FILE)
+
+
+def _loaded(data: bytes, location: Location, name: str) -> Any:
     try:
-        state = pickle.loads((path / TUNER_FILE).read_bytes())
+        return pickle.loads(data)
     except Exception as error:
         # Unpickling imports the user's modules and may raise whatever they do.
         raise InvalidArgument(
-            "path", f"{path / TUNER_FILE} cannot be read ({type(error).__name__}: {error})."
+            "trainable" if name == TRAINABLE_FILE else "path",
+            f"{location / name} cannot be read ({type(error).__name__}: {error}).",
+            "Restore it where the same modules can be imported.",
         ) from error
-    if not isinstance(state, TunerState):
-        raise InvalidArgument("path", f"{path / TUNER_FILE} was not written by a Tuner.")
-    state.run_config = replace(
-        state.run_config, name=path.name, storage_path=str(path.parent), local_dir=None
-    )
-    return state
+
+
+def _places(run: RunConfig, location: Location) -> dict[str, Any]:
+    """Where the experiment goes on: where it was found."""
+    url = location.url.removeprefix("file://") if location.is_local else location.url
+    parent, name = posixpath.split(url)
+    if not location.is_local:
+        here = run.local_dir if run.local_dir and os.path.isdir(run.local_dir) else None
+        return {
+            "name": name,
+            "storage_path": replace(location, url=parent),
+            "local_dir": here,
+        }
+    if _is_remote(run.storage_path):
+        # It was found in the directory in which it is worked on.
+        return {"name": name, "local_dir": parent}
+    return {"name": name, "storage_path": parent, "local_dir": None}
+
+
+def _is_remote(storage_path: Any) -> bool:
+    return isinstance(storage_path, str) and "://" in storage_path and storage_path[:7] != "file://"

@@ -79,6 +79,9 @@ class Experiment:
             fingerprint(plan.stopper),
         )
         self._callback_states = CallbackStates(plan.callbacks, self.directory)
+        self._restore_from = (
+            None if plan.restore is None else plan.restore.in_place(self.directory.path)
+        )
         self.coordinator = self._make_coordinator()
 
     def _make_coordinator(self) -> Coordinator:
@@ -98,6 +101,7 @@ class Experiment:
                 checkpoint_keep=plan.checkpoints.num_to_keep,
                 checkpoint_score_attribute=plan.checkpoints.checkpoint_score_attribute,
                 checkpoint_score_order=plan.checkpoints.checkpoint_score_order,
+                restore_from=self._restore_from,
                 max_lost=plan.settings.max_lost,
                 retry_delay_s=plan.settings.retry_delay_s,
             ),

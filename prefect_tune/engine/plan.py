@@ -14,6 +14,7 @@ from prefect_tune.coordinator.options import FailFast
 from prefect_tune.engine import pristine
 from prefect_tune.engine.memory import SweepMemory
 from prefect_tune.engine.request import ExperimentRequest
+from prefect_tune.engine.restore_from import RestoreFrom, parse_restore
 from prefect_tune.engine.resume_mode import ResumeMode, decide, parse_resume
 from prefect_tune.engine.wording import in_words, space_in_words
 from prefect_tune.error import InvalidArgument
@@ -67,6 +68,7 @@ class ExperimentPlan:
         code: Digest of the trainable's source, "" if unknown.
         space_in_words: The parameters of the search space by path.
         stop_in_words: The stopping criteria.
+        restore: The checkpoint that trials start from; None starts them afresh.
         resume: Which trials of an earlier experiment run again; None begins a new one.
         one_by_one: True if trials run one after the other, for debugging.
         checkpoint_rules: Which checkpoints trials write unasked.
@@ -95,6 +97,7 @@ class ExperimentPlan:
     code: str = ""
     space_in_words: dict[str, str] = field(default_factory=dict)
     stop_in_words: str = ""
+    restore: RestoreFrom | None = None
     resume: ResumeConfig | None = None
     one_by_one: bool = False
     checkpoint_rules: CheckpointRules = field(default_factory=CheckpointRules)
@@ -241,6 +244,7 @@ def make_plan(
         code=code_digest(request.trainable),
         space_in_words=space_in_words(space),
         stop_in_words=in_words(run.stop),
+        restore=parse_restore(request.restore),
         resume=resume,
         checkpoint_rules=validate_checkpoint_rules(
             request.trainable, checkpoints.checkpoint_frequency, checkpoints.checkpoint_at_end

@@ -21,6 +21,7 @@ class ExperimentRequest:
         resources_per_trial: As the user wrote them; None is one CPU.
         space_argument: What the user's call names the space, for error messages.
         resume: As the user wrote it: whether to go on with an interrupted experiment.
+        restore: As the user wrote it: the checkpoint that trials start from.
         resume_config: As the user wrote it: which of its trials run again.
         saved: What `Tuner.restore` needs, to be written into the experiment directory; None writes
             nothing.
@@ -33,6 +34,7 @@ class ExperimentRequest:
     resources_per_trial: Any = None
     space_argument: str = "param_space"
     resume: Any = None
+    restore: Any = None
     resume_config: ResumeConfig | None = None
     saved: bytes | None = None
 

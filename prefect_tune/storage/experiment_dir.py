@@ -16,6 +16,8 @@ MARKER_FILE = ".prefect_tune_experiment"
 LOCK_FILE = ".lock"
 #: The arguments of a `Tuner`.
 TUNER_FILE = "tuner.pkl"
+#: Its trainable.
+TRAINABLE_FILE = "trainable.pkl"
 
 
 class ExperimentDir:

@@ -1,0 +1,122 @@
+"""The checkpoint of `restore=`, from which every trial's first attempt starts."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prefect_tune.checkpoint.checkpoint import Checkpoint
+from prefect_tune.checkpoint.files import remove_tree
+from prefect_tune.checkpoint.manifest import MARKER, Manifest, commit, read_manifest, verify
+from prefect_tune.error import InvalidArgument
+from prefect_tune.experiment.checkpoints import NO_PROGRESS, Progress, TrialCheckpoint
+from prefect_tune.filesystem.location import Location
+from prefect_tune.filesystem.parse import parse_location
+from prefect_tune.filesystem.store import open_store
+
+#: Where a checkpoint is put, below the experiment directory, if nodes cannot have it as it is.
+_PLACE = "restored_from/checkpoint_000000"
+_GIVE = "Give a checkpoint's directory, its URL, or a Checkpoint."
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreFrom:
+    """What trials start from.
+
+    Attributes:
+        found: The checkpoint, if it can be used where it is.
+        given: What has to be brought here, or made one, first.
+        progress: How far it is, if that is known.
+    """
+
+    found: TrialCheckpoint | None = None
+    given: Checkpoint | None = field(default=None, compare=False)
+    progress: Progress = NO_PROGRESS
+
+    def in_place(self, experiment_dir: Path) -> TrialCheckpoint | None:
+        """The checkpoint, complete.
+
+        Args:
+            experiment_dir: The experiment directory; exists.
+
+        Raises:
+            StorageError: If it cannot be fetched.
+            OSError: If it cannot be written.
+        """
+        if self.given is None:
+            return self.found
+        target = experiment_dir / _PLACE
+        temporary = target.with_name(f".{target.name}.tmp-{os.getpid()}")
+        try:
+            self.given.to_directory(temporary)
+            metadata = self.given.get_metadata()
+            manifest = commit(temporary, target, metadata=metadata, progress=self.progress)
+        finally:
+            remove_tree(temporary)
+        return _known(str(target), manifest)
+
+
+def parse_restore(restore: Any) -> RestoreFrom | None:
+    """Look for what a user gave as `restore`.
+
+    Args:
+        restore: A path or URL of a checkpoint, or a `Checkpoint`; None for nothing.
+
+    Raises:
+        InvalidArgument: If there is nothing, or it is incomplete.
+        StorageError: If the storage does not answer.
+    """
+    if restore is None:
+        return None
+    if isinstance(restore, Checkpoint):
+        kind, place = restore.get_internal_representation()
+        if kind == "data_dict":
+            return RestoreFrom(given=restore)
+        restore = place
+    if not isinstance(restore, (str, os.PathLike)) or not os.fspath(restore):
+        raise InvalidArgument("restore", f"got {restore!r}.", _GIVE)
+    location = parse_location(restore, "restore")
+    return _local(Path(location.path)) if location.is_local else _remote(location)
+
+
+def _local(path: Path) -> RestoreFrom:
+    if path.is_file() and (path.parent / MARKER).exists():
+        # Ray 1 named a file in the checkpoint's directory.
+        path = path.parent
+    if not path.is_dir():
+        what = "is a file" if path.exists() else "does not exist"
+        raise InvalidArgument("restore", f"{path} {what}.", _GIVE)
+    if not any(path.iterdir()):
+        raise InvalidArgument("restore", f"{path} is empty.", _GIVE)
+    if not (path / MARKER).exists():
+        # Somebody else wrote it, and to its end for all we know.
+        return RestoreFrom(given=Checkpoint.from_directory(path))
+    problem = verify(path)
+    manifest = read_manifest(path)
+    if problem or manifest is None:
+        raise InvalidArgument("restore", f"{path} is no complete checkpoint: {problem}.", _GIVE)
+    return RestoreFrom(_known(str(path), manifest))
+
+
+def _remote(location: Location) -> RestoreFrom:
+    store = open_store(location)
+    marker = store.read(MARKER)
+    sizes = store.sizes("")
+    if marker is None:
+        if not sizes:
+            raise InvalidArgument("restore", f"there is nothing in {location}.", _GIVE)
+        return RestoreFrom(given=Checkpoint.at_location(location))
+    try:
+        manifest = Manifest.decode(marker)
+        problem = manifest.mismatch(sizes)
+    except ValueError as error:
+        manifest, problem = None, str(error)
+    if manifest is None or problem:
+        raise InvalidArgument("restore", f"{location} is no complete checkpoint: {problem}.", _GIVE)
+    return RestoreFrom(given=Checkpoint.at_location(location), progress=manifest.progress)
+
+
+def _known(path: str, manifest: Manifest) -> TrialCheckpoint:
+    return TrialCheckpoint(path, manifest.progress)

@@ -266,7 +266,7 @@ class ControlReceived(Event):
 
 
 class Errored(StrEnum):
-    """What a resumed experiment does about trials that failed for good."""
+    """What a resumed experiment does about trials that failed for good, or that have terminated."""
 
     KEEP = "keep"  #: they stay as they are
     RESUME = "resume"  #: they go on from their newest checkpoint, or afresh if they have none
@@ -279,13 +279,17 @@ class Resumed(Event):
 
     Attributes:
         errored: What to do about trials that failed for good; a trial that is run again gets its
-            full `max_failures` once more. Terminated ones never run again.
+            full `max_failures` once more.
         only_errored: Run nothing but these: unfinished trials are left as they are for a later
             resume, and the search is not asked.
+        finished: What to do about trials that have terminated.
+        restart_unfinished: Unfinished trials run again from scratch.
     """
 
     errored: Errored = Errored.KEEP
     only_errored: bool = False
+    finished: Errored = Errored.KEEP
+    restart_unfinished: bool = False
 
 
 @dataclass(frozen=True, slots=True)

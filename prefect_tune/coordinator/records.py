@@ -66,7 +66,9 @@ _CLASSES: dict[str, type[Event]] = {
     )
 }
 #: Fields that are written only if they say something.
-_OPTIONAL = frozenset({"custom_name", "error", "fate", "only_errored", "stop", "uploading"})
+_OPTIONAL = frozenset(
+    {"custom_name", "error", "fate", "only_errored", "restart_unfinished", "stop", "uploading"}
+)
 
 
 def encode_event(event: Event) -> bytes:
@@ -192,7 +194,8 @@ def decode_event(text: bytes) -> Event:
     elif cls is CheckpointsDropped:
         body["paths"] = tuple(body["paths"])
     elif cls is Resumed:
-        body["errored"] = Errored(body.get("errored", Errored.KEEP))
+        for name in ("errored", "finished"):
+            body[name] = Errored(body.get(name, Errored.KEEP))
     elif cls is ControlReceived:
         body["action"] = Control(body["action"])
     elif cls is ResultReported:

@@ -9,7 +9,7 @@ from prefect_tune.coordinator.events import Errored, Resumed
 from prefect_tune.coordinator.lifecycle import Lifecycle
 from prefect_tune.coordinator.search_turns import SearchTurns
 from prefect_tune.coordinator.table import LiveTrial
-from prefect_tune.experiment.trial import ERROR, PENDING, Trial
+from prefect_tune.experiment.trial import ERROR, PENDING, TERMINATED, Trial
 
 
 class Resumption:
@@ -50,10 +50,14 @@ class Resumption:
             core.scheduler.on_trial_add(core.view, live.trial)
         if event.only_errored:
             self._set_unfinished_aside()
-        if event.errored is not Errored.KEEP:
-            for trial in core.table.trials():
-                if trial.status == ERROR:
-                    self._reset(trial, event.errored)
+        elif event.restart_unfinished:
+            for live in core.table.lives():
+                self._begin_again(live)
+        for status, wanted in ((ERROR, event.errored), (TERMINATED, event.finished)):
+            if wanted is not Errored.KEEP:
+                for trial in core.table.trials():
+                    if trial.status == status:
+                        self._reset(trial, wanted)
         self._keeper.tidy_all()
         core.choose = True
 
@@ -78,8 +82,15 @@ class Resumption:
             core.scheduler.on_trial_remove(core.view, live.trial)
             core.table.set_aside(live)
 
-    def _reset(self, trial: Trial, errored: Errored) -> None:
-        """Run a trial that has failed for good once more."""
+    def _begin_again(self, live: LiveTrial) -> None:
+        """An unfinished trial forgets what it has done."""
+        live.trial.status = PENDING
+        live.book.unclean = True
+        live.trial.forget_results()
+        live.book.begin_again()
+
+    def _reset(self, trial: Trial, wanted: Errored) -> None:
+        """Run a trial that has come to its end once more."""
         core = self._core
         trial.status = PENDING
         trial.error = None
@@ -87,9 +98,8 @@ class Resumption:
         trial.checkpoints = trial.checkpoints
         live = core.table.revive(trial, core.options.restore_from)
         live.book.unclean = True
-        if errored is Errored.RESTART:
-            trial.forget_results()
-            live.book.begin_again()
+        if wanted is Errored.RESTART:
+            self._begin_again(live)
         else:
             live.book.rehabilitate()
         core.scheduler.on_trial_add(core.view, trial)

@@ -127,15 +127,17 @@ def resumed_event(trials: ResumeConfig, time: float) -> Resumed:
         trials: Which trials run again.
         time: Seconds since the epoch.
     """
-    errored = {
+    again = {
         ResumeType.SKIP: Errored.KEEP,
         ResumeType.RESUME: Errored.RESUME,
         ResumeType.RESTART: Errored.RESTART,
     }
     return Resumed(
         time,
-        errored=errored[ResumeType(trials.errored)],
+        errored=again[ResumeType(trials.errored)],
         only_errored=trials.unfinished is ResumeType.SKIP,
+        finished=again[ResumeType(trials.finished)],
+        restart_unfinished=trials.unfinished is ResumeType.RESTART,
     )
 
 

@@ -136,7 +136,14 @@ events = st.one_of(
         config=st.none() | configs,
     ),
     st.builds(AttemptLaunched, time=times, trial_id=st.text(), attempt=st.integers(1, 9)),
-    st.builds(Resumed, time=times, errored=st.sampled_from(Errored), only_errored=st.booleans()),
+    st.builds(
+        Resumed,
+        time=times,
+        errored=st.sampled_from(Errored),
+        only_errored=st.booleans(),
+        finished=st.sampled_from(Errored),
+        restart_unfinished=st.booleans(),
+    ),
     st.builds(
         ControlReceived,
         time=times,

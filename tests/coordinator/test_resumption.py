@@ -91,6 +91,28 @@ def test_the_iteration_counts_of_errored_trials(errored, expected, only):
     assert launched == (set() if errored is Errored.KEEP else {"t2", "t4"})
 
 
+@pytest.mark.parametrize(
+    ("finished", "expected"), [(Errored.RESUME, [4, 1, 4, 1]), (Errored.RESTART, [2, 1, 2, 1])]
+)
+def test_finished_trials_run_again_if_that_is_asked_for(finished, expected):
+    again = resumed(four_trials(), finished=finished)
+    assert {launch.trial_id for launch in again.of(Launch)} == {"t1", "t3"}
+    run_two_steps(again)
+    assert counts(again) == expected
+    # A resume of this one asks for nothing of the kind.
+    assert counts(resumed(again)) == expected
+
+
+def test_unfinished_trials_begin_again_from_scratch_if_that_is_asked_for():
+    world = World(samples=1)
+    world.start()
+    world.train("t1", 1, 2)
+    again = resumed(world, restart_unfinished=True)
+    assert again.running["t1"].checkpoint is None
+    assert again.trial("t1").last_result == {}
+    assert resumed(again).running["t1"].checkpoint is None
+
+
 def test_a_resume_that_is_resumed_knows_what_was_reset():
     again = resumed(four_trials(), errored=Errored.RESTART)
     once_more = resumed(again)

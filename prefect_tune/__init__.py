@@ -14,7 +14,13 @@ from prefect_tune._version import __version__
 if TYPE_CHECKING:
     from prefect_tune.callback import Callback
     from prefect_tune.checkpoint.checkpoint import Checkpoint
-    from prefect_tune.config import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
+    from prefect_tune.config import (
+        CheckpointConfig,
+        FailureConfig,
+        ResumeConfig,
+        RunConfig,
+        TuneConfig,
+    )
     from prefect_tune.error import TuneError
     from prefect_tune.execution.cluster import init, is_initialized, shutdown
     from prefect_tune.registry import register_trainable
@@ -63,7 +69,13 @@ if TYPE_CHECKING:
 _HOMES: dict[str, tuple[str, ...]] = {
     "prefect_tune.callback": ("Callback",),
     "prefect_tune.checkpoint.checkpoint": ("Checkpoint",),
-    "prefect_tune.config": ("CheckpointConfig", "FailureConfig", "RunConfig", "TuneConfig"),
+    "prefect_tune.config": (
+        "CheckpointConfig",
+        "FailureConfig",
+        "ResumeConfig",
+        "RunConfig",
+        "TuneConfig",
+    ),
     "prefect_tune.error": ("TuneError",),
     "prefect_tune.execution.cluster": ("init", "is_initialized", "shutdown"),
     "prefect_tune.registry": ("register_trainable",),
@@ -144,6 +156,7 @@ __all__ = [
     "ProgressReporter",
     "Result",
     "ResultGrid",
+    "ResumeConfig",
     "RunConfig",
     "Stopper",
     "Trainable",

@@ -38,6 +38,8 @@ def tune_experiment(
     name: str | None = None,
     cluster: str | None = None,
     seed: int | None = None,
+    resume: bool | str | None = None,
+    restore: str | None = None,
 ) -> State[Any]:
     """Tune the hyper-parameters of a trainable; this flow run is the experiment.
 
@@ -63,6 +65,11 @@ def tune_experiment(
         name: Name of the experiment, its directory and this flow run; default a dated one.
         cluster: Address of a Dask scheduler, e.g. `tcp://10.0.0.1:8786`; default this machine.
         seed: Seeds the search and every trial.
+        resume: Goes on with the experiment of this name and storage path: `AUTO` if there is one,
+            `LOCAL` insists on it, `REMOTE` on what is in remote storage; `+ERRORED` or
+            `+RESTART_ERRORED` behind it runs failed trials again. When Prefect executes a flow run
+            again, it goes on with its experiment anyway, unless this is false.
+        restore: Path or URL of a checkpoint that every trial starts from.
 
     Returns:
         Best trial, config and metrics.

@@ -72,6 +72,8 @@ class ExperimentSpec(BaseModel):
     name: str | None = None
     cluster: str | None = None
     seed: int | None = None
+    resume: bool | str | None = None
+    restore: str | None = None
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> ExperimentSpec:

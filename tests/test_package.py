@@ -21,6 +21,7 @@ PUBLIC = {
     "ProgressReporter",
     "Result",
     "ResultGrid",
+    "ResumeConfig",
     "RunConfig",
     "Stopper",
     "TuneConfig",

@@ -131,3 +131,14 @@ def test_arguments_for_run() -> None:
     assert type(arguments["scheduler"]).__name__ == "AsyncHyperBandScheduler"
     assert arguments["search_alg"] is None
     assert (arguments["metric"], arguments["mode"], arguments["name"]) == ("loss", "min", "exp")
+
+
+@pytest.mark.parametrize("resume", [True, False, "AUTO", "LOCAL+ERRORED_ONLY"])
+def test_resume_and_restore_are_arguments_of_run(resume: bool | str) -> None:
+    spec = ExperimentSpec.parse(
+        {"trainable": "math:sqrt", "resume": resume, "restore": "s3://bucket/checkpoint_000010"}
+    )
+    arguments = spec.run_arguments()
+    assert (type(arguments["resume"]), arguments["resume"]) == (type(resume), resume)
+    assert arguments["restore"] == "s3://bucket/checkpoint_000010"
+    assert ExperimentSpec.parse(spec.model_dump(mode="json")) == spec

@@ -6,6 +6,9 @@ Then start experiments from the UI, or with::
         "trainable": "my_package.train:train", "metric": "accuracy",
         "space": {"lr": {"loguniform": [1e-4, 1e-1]}}, "num_samples": 20}'
 
+A run that is retried, resumed, or restarted after a crash goes on with its experiment.
+`prefect-tune automations create` has the server restart crashed ones by itself.
+
 Trainables are imported, so start it where they can be: in their directory or environment.
 """
 

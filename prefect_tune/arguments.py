@@ -45,6 +45,59 @@ def check_count(argument: str, value: Any, *, at_least: int) -> None:
         )
 
 
+def seconds_from(argument: str, value: Any) -> float:
+    """Read a time as users give it: a number of seconds or a `datetime.timedelta`.
+
+    Raises:
+        InvalidArgument: If it is not a finite time above 0.
+    """
+    # A timedelta by its look: the pure packages may not get at a clock.
+    total_seconds = getattr(value, "total_seconds", None)
+    seconds = total_seconds() if callable(total_seconds) else value
+    if not is_number(seconds) or not math.isfinite(seconds) or seconds <= 0:
+        raise InvalidArgument(argument, f"got {value!r}.", "Give seconds above 0, or a timedelta.")
+    return float(seconds)
+
+
+def check_flag(argument: str, value: Any) -> None:
+    """Check that an argument is True or False (or 1 or 0).
+
+    Raises:
+        InvalidArgument: If it is something else.
+    """
+    if not (isinstance(value, int) or type(value).__name__ in ("bool", "bool_")) or value not in (
+        True,
+        False,
+    ):
+        raise InvalidArgument(argument, f"got {value!r}.", "It is True or False.")
+
+
+def check_type(argument: str, value: Any, kind: type, right: str) -> None:
+    """Check that an argument is an object of a class.
+
+    Args:
+        argument: Its name.
+        value: Its value.
+        kind: The class.
+        right: What would be right, e.g. ``a CheckpointConfig``.
+
+    Raises:
+        InvalidArgument: If it is not.
+    """
+    if not isinstance(value, kind):
+        raise InvalidArgument(argument, f"got {value!r:.200}.", f"Give {right}.")
+
+
+def check_callable(argument: str, value: Any, right: str) -> None:
+    """Check that an argument can be called.
+
+    Raises:
+        InvalidArgument: If it cannot.
+    """
+    if not callable(value):
+        raise InvalidArgument(argument, f"got {value!r:.200}.", f"Give a function {right}.")
+
+
 def check_metric_name(argument: str, value: Any) -> None:
     """Check that an argument can be the name of a reported metric.
 

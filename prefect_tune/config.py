@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from prefect_tune.arguments import check_mode
+from prefect_tune.arguments import (
+    check_callable,
+    check_count,
+    check_flag,
+    check_metric_name,
+    check_mode,
+    check_type,
+    seconds_from,
+)
 from prefect_tune.error import InvalidArgument
 
 if TYPE_CHECKING:
@@ -73,21 +81,19 @@ class CheckpointConfig:
     checkpoint_at_end: bool | None = None
 
     def __post_init__(self) -> None:
-        if self.num_to_keep is not None and self.num_to_keep < 1:
-            raise InvalidArgument(
-                "num_to_keep", f"got {self.num_to_keep}.", "It is >= 1, or None to keep all."
-            )
-        if self.checkpoint_score_attribute is not None and (
-            self.checkpoint_score_attribute.startswith("min-")
-        ):
-            # Ray 1's way to say it, in `run(checkpoint_score_attr=)`.
-            self.checkpoint_score_order = "min"
-            self.checkpoint_score_attribute = self.checkpoint_score_attribute.removeprefix("min-")
+        if self.num_to_keep is not None:
+            check_count("num_to_keep", self.num_to_keep, at_least=1)
+        attribute = self.checkpoint_score_attribute
+        if attribute is not None:
+            check_metric_name("checkpoint_score_attribute", attribute)
+            if attribute.startswith("min-"):
+                # Ray 1's way to say it, in `run(checkpoint_score_attr=)`.
+                self.checkpoint_score_order = "min"
+                self.checkpoint_score_attribute = attribute.removeprefix("min-")
         check_mode(self.checkpoint_score_order, "checkpoint_score_order")
-        if self.checkpoint_frequency < 0:
-            raise InvalidArgument(
-                "checkpoint_frequency", f"got {self.checkpoint_frequency}.", "It is >= 0."
-            )
+        check_count("checkpoint_frequency", self.checkpoint_frequency, at_least=0)
+        if self.checkpoint_at_end is not None:
+            check_flag("checkpoint_at_end", self.checkpoint_at_end)
 
 
 class ResumeType(StrEnum):
@@ -150,6 +156,8 @@ class TuneConfig:
         trial_name_creator: ``f(trial) -> str``, what the trial is called.
         trial_dirname_creator: ``f(trial) -> str``, the name of its directory.
         seed: Seeds random search and the random state of every trial.
+        chdir_to_trial_dir: Whether trial processes work in the trial's directory; None asks
+            `RAY_CHDIR_TO_TRIAL_DIR`, which is on.
     """
 
     metric: str | list[str] | None = None
@@ -163,11 +171,22 @@ class TuneConfig:
     trial_name_creator: Callable[[Any], str] | None = None
     trial_dirname_creator: Callable[[Any], str] | None = None
     seed: int | None = None
+    chdir_to_trial_dir: bool | None = None
 
     def __post_init__(self) -> None:
         for mode in self.mode if isinstance(self.mode, (list, tuple)) else [self.mode]:
             if mode is not None:
                 check_mode(mode)
+        if self.metric is not None:
+            several = isinstance(self.metric, (list, tuple)) and self.metric
+            for metric in self.metric if several else [self.metric]:
+                check_metric_name("metric", metric)
+        for name in ("trial_name_creator", "trial_dirname_creator"):
+            if getattr(self, name) is not None:
+                check_callable(name, getattr(self, name), "f(trial) -> str")
+        for name in ("reuse_actors", "chdir_to_trial_dir"):
+            if getattr(self, name) is not None:
+                check_flag(name, getattr(self, name))
 
 
 @dataclass
@@ -195,6 +214,11 @@ class RunConfig:
         isolation: ``process`` (each trial its own), or ``thread``.
         env_vars: Environment variables for every trial; win over the computed ones.
         storage_filesystem: An fsspec file system that `storage_path` is a path on.
+        trial_time_limit_s: Seconds (or a timedelta) for which a trial may run, all its attempts
+            together; waiting does not count. A trial over it is asked to end, gets SIGTERM after
+            `PREFECT_TUNE_STOP_GRACE_S` (10 s) and SIGKILL 5 s later. It keeps what it has reported
+            by then and is TERMINATED; one that has reported nothing has failed (ERROR), and is not
+            tried again. A trial in a thread cannot be killed and is left behind.
     """
 
     name: str | None = None
@@ -213,6 +237,7 @@ class RunConfig:
     isolation: str = "process"
     env_vars: dict[str, str] = field(default_factory=dict)
     storage_filesystem: Any = None
+    trial_time_limit_s: float | datetime.timedelta | None = None
 
     def __post_init__(self) -> None:
         if self.isolation not in ("process", "thread"):
@@ -221,3 +246,27 @@ class RunConfig:
             )
         if self.verbose is not None and self.verbose not in (0, 1, 2, 3):
             raise InvalidArgument("verbose", f"got {self.verbose!r}.", "It is 0, 1, 2 or 3.")
+        if self.trial_time_limit_s is not None:
+            seconds_from("trial_time_limit_s", self.trial_time_limit_s)
+        if self.orchestrate is not None:
+            check_flag("orchestrate", self.orchestrate)
+        if self.failure_config is not None:
+            check_type("failure_config", self.failure_config, FailureConfig, "a FailureConfig")
+        if self.checkpoint_config is not None:
+            right = "a CheckpointConfig"
+            check_type("checkpoint_config", self.checkpoint_config, CheckpointConfig, right)
+        if self.callbacks is not None:
+            right = "a list of `Callback` objects"
+            check_type("callbacks", self.callbacks, Sequence, right)
+        self._check_env_vars()
+
+    def _check_env_vars(self) -> None:
+        check_type("env_vars", self.env_vars, Mapping, "a dict of strings")
+        for name, value in self.env_vars.items():
+            good_name = isinstance(name, str) and name and not set("=\0") & set(name)
+            if not good_name or not isinstance(value, str) or "\0" in value:
+                raise InvalidArgument(
+                    "env_vars",
+                    f"{name!r}: {value!r} cannot be an environment variable.",
+                    "Names and values are strings, and names have no '='.",
+                )

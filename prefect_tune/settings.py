@@ -1,42 +1,98 @@
 """Settings from the environment, read when a run starts.
 
 Each has Ray Tune's name where there is one (``TUNE_...``) and a twin ``PREFECT_TUNE_...``, which
-wins.
+wins. Variables that are empty count as not set.
 """
 
 from __future__ import annotations
 
+import difflib
+import os
+import warnings
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from prefect_tune.error import InvalidArgument
+from prefect_tune.ray_variables import warn_about_ray_variables
+from prefect_tune.trainable.variables import CHANGE_DIRECTORY, FULL_TRACEBACKS
+
+_PREFIX = "PREFECT_TUNE_"
+#: Read by the agents on the nodes, each for itself.
+NODE_VARIABLES = {
+    "PREFECT_TUNE_SHARED_DIRECTORY": (
+        "0 on a node: it does not share the experiment directory, even if it looks so."
+    ),
+}
 
 
-def _names(*names: str) -> AliasChoices:
-    return AliasChoices(*names)
+def _ours(name: str) -> AliasChoices:
+    return AliasChoices(_PREFIX + name)
 
 
-def _twins(name: str) -> AliasChoices:
-    return AliasChoices(f"PREFECT_TUNE_{name}", f"TUNE_{name}")
+def _twins(name: str, *others: str, prefix: str = "TUNE_") -> AliasChoices:
+    names = (name, *others)
+    return AliasChoices(*(first + n for n in names for first in (_PREFIX, prefix)))
 
 
 class TuneSettings(BaseSettings):
     """All settings; see the field descriptions."""
 
-    model_config = SettingsConfigDict(extra="ignore", populate_by_name=True, frozen=True)
+    model_config = SettingsConfigDict(
+        extra="ignore", populate_by_name=True, frozen=True, env_ignore_empty=True
+    )
+
+    # -- where and what --------------------------------------------------------------------------
 
     orchestrate: bool = Field(
         True,
-        validation_alias=_names("PREFECT_TUNE_ORCHESTRATE"),
+        validation_alias=_ours("ORCHESTRATE"),
         description="Record experiments as Prefect flow runs.",
+    )
+    max_task_runs: int = Field(
+        2000,
+        ge=0,
+        validation_alias=_ours("MAX_TASK_RUNS"),
+        description="Trial attempts beyond this number are not recorded as Prefect task runs.",
+    )
+    heartbeat_s: float = Field(
+        15.0,
+        ge=0,
+        validation_alias=_ours("HEARTBEAT_S"),
+        description="Seconds between a sweep's signs of life in Prefect; 0 sends none.",
     )
     result_dir: str | None = Field(
         None,
         validation_alias=_twins("RESULT_DIR"),
-        description="Where experiment directories are made by default.",
+        description="Where experiment directories are made by default: `~/prefect_tune_results`.",
     )
+    disable_dated_subdir: bool = Field(
+        False,
+        validation_alias=_twins("DISABLE_DATED_SUBDIR"),
+        description="Name experiment directories without the date.",
+    )
+    max_len_identifier: int = Field(
+        130,
+        ge=1,
+        validation_alias=_twins("MAX_LEN_IDENTIFIER"),
+        description="Characters of a trial directory's name, before its date.",
+    )
+    chdir_to_trial_dir: bool = Field(
+        True,
+        validation_alias=_twins("CHDIR_TO_TRIAL_DIR", prefix="RAY_"),
+        description="Trial processes work in the trial's directory; the one that they started in "
+        "is in `TUNE_ORIG_WORKING_DIR`.",
+    )
+    disable_auto_init: bool = Field(
+        False,
+        validation_alias=_twins("DISABLE_AUTO_INIT"),
+        description="Never start a local cluster; `tune.init` or `cluster=` is needed.",
+    )
+
+    # -- results and logs --------------------------------------------------------------------------
+
     disable_auto_callback_loggers: bool = Field(
         False,
         validation_alias=_twins("DISABLE_AUTO_CALLBACK_LOGGERS"),
@@ -47,59 +103,113 @@ class TuneSettings(BaseSettings):
         validation_alias=_twins("DISABLE_STRICT_METRIC_CHECKING"),
         description="Accept results without the metric.",
     )
-    disable_dated_subdir: bool = Field(
+    full_tracebacks: bool = Field(
         False,
-        validation_alias=_twins("DISABLE_DATED_SUBDIR"),
-        description="Name experiment directories without the date.",
+        validation_alias=_twins("FULL_TRACEBACKS", prefix="RAY_AIR_"),
+        description="Show prefect_tune's own frames in the tracebacks of trials, too.",
     )
-    disable_sigint_handler: bool = Field(
-        False,
-        validation_alias=_twins("DISABLE_SIGINT_HANDLER"),
-        description="Leave SIGINT alone.",
+    warn_threshold_s: float = Field(
+        0.5,
+        ge=0,
+        validation_alias=_twins("WARN_THRESHOLD_S"),
+        description="Seconds after which callbacks, or scheduler and stopper, that hold the sweep "
+        "up are told about, once; 0 never does.",
     )
-    disable_auto_init: bool = Field(
-        False,
-        validation_alias=_twins("DISABLE_AUTO_INIT"),
-        description="Never start a local cluster; `tune.init` or `cluster=` is needed.",
-    )
+
+    # -- starting and stopping trials --------------------------------------------------------------
+
     max_pending_trials: int | None = Field(
         None,
         ge=1,
-        validation_alias=_names(
+        validation_alias=AliasChoices(
             "PREFECT_TUNE_MAX_PENDING_TRIALS",
             "PREFECT_TUNE_MAX_PENDING_TRIALS_PG",
             "TUNE_MAX_PENDING_TRIALS_PG",
         ),
         description="Trials that are made ahead of free slots (1 with a model-based searcher).",
     )
-    max_task_runs: int = Field(
-        2000,
-        ge=0,
-        validation_alias=_names("PREFECT_TUNE_MAX_TASK_RUNS"),
-        description="Trial attempts beyond this number are not recorded as Prefect task runs.",
-    )
-    global_checkpoint_s: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
+    start_method: Literal["auto", "fork", "spawn"] = Field(
         "auto",
-        validation_alias=_twins("GLOBAL_CHECKPOINT_S"),
-        description="Seconds between snapshots of the experiment; auto: >= 10, <= 5 % of time.",
+        validation_alias=_ours("START_METHOD"),
+        description="How trial processes start: auto, fork or spawn.",
+    )
+    disable_resource_checks: bool = Field(
+        False,
+        validation_alias=_twins("DISABLE_RESOURCE_CHECKS"),
+        description="Wait for nodes that may come if no node has what a trial asks for; without "
+        "it, that is an error.",
+    )
+    warn_insufficient_resources_s: float = Field(
+        10.0,
+        gt=0,
+        validation_alias=_twins(
+            "WARN_INSUFFICENT_RESOURCE_THRESHOLD_S",
+            "WARN_INSUFFICENT_RESOURCE_THRESHOLD_S_AUTOSCALER",
+            "TRIAL_STARTUP_GRACE_PERIOD",
+        ),
+        description="Seconds after which a run says what its waiting trials wait for.",
     )
     stop_grace_s: float = Field(
         10.0,
         gt=0,
-        validation_alias=_names("PREFECT_TUNE_STOP_GRACE_S"),
-        description="Seconds between asking a trial to end and SIGTERM.",
+        validation_alias=_ours("STOP_GRACE_S"),
+        description="Seconds between asking a trial to end and SIGTERM, where it is ended by "
+        "force: when the sweep is interrupted, and at its time limit. SIGKILL follows after 5 "
+        "more.",
+    )
+    stop_patience_s: float = Field(
+        60.0,
+        ge=0,
+        validation_alias=_ours("STOP_PATIENCE_S"),
+        description="Seconds that trials may take to their next report when the experiment is "
+        "over (`time_budget_s`, `stop_all`, `fail_fast`, a stop by request) before they are ended "
+        "by force; 0 waits for ever.",
+    )
+    force_trial_cleanup_s: float = Field(
+        600.0,
+        ge=0,
+        validation_alias=_twins("FORCE_TRIAL_CLEANUP_S"),
+        description="Seconds that a trial which was stopped at a report may take to clean up "
+        "before it is ended by force; 0 waits for ever.",
+    )
+
+    # -- when things go wrong ----------------------------------------------------------------------
+
+    disable_sigint_handler: bool = Field(
+        False,
+        validation_alias=_twins("DISABLE_SIGINT_HANDLER"),
+        description="Leave SIGINT alone.",
+    )
+    max_lost: int = Field(
+        10,
+        ge=0,
+        validation_alias=_ours("MAX_LOST"),
+        description="Attempts in a row that may be lost with their node before it is a failure.",
+    )
+    count_preemption_as_failure: bool = Field(
+        False,
+        validation_alias=_twins("COUNT_PREEMPTION_AS_FAILURE", prefix="RAY_TRAIN_"),
+        description="Count each attempt that is lost with its node as a failure of its trial.",
+    )
+    retry_delay_s: float = Field(
+        0.0,
+        ge=0,
+        validation_alias=_ours("RETRY_DELAY_S"),
+        description="Seconds before a failed trial is tried again; doubled with each failure.",
     )
     lease_s: float = Field(
         30.0,
         gt=1,
-        validation_alias=_names("PREFECT_TUNE_LEASE_S"),
+        validation_alias=_ours("LEASE_S"),
         description="Seconds after which a node ends its trials if the flow process is silent.",
     )
-    heartbeat_s: float = Field(
-        15.0,
-        ge=0,
-        validation_alias=_names("PREFECT_TUNE_HEARTBEAT_S"),
-        description="Seconds between a sweep's signs of life in Prefect; 0 sends none.",
+
+    # -- storage -----------------------------------------------------------------------------------
+
+    global_checkpoint_s: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
+        "auto",
+        validation_alias=_twins("GLOBAL_CHECKPOINT_S"),
+        description="Seconds between snapshots of the experiment; auto: >= 10, <= 5 % of time.",
     )
     cloud_sync_s: float | None = Field(
         None,
@@ -107,46 +217,76 @@ class TuneSettings(BaseSettings):
         validation_alias=_twins("CLOUD_SYNC_S"),
         description="Seconds between copies of results and logs to storage.",
     )
-    max_lost: int = Field(
-        10,
-        ge=0,
-        validation_alias=_names("PREFECT_TUNE_MAX_LOST"),
-        description="Attempts in a row that may be lost with their node before it is a failure.",
+    disable_auto_callback_syncer: bool = Field(
+        False,
+        validation_alias=_twins("DISABLE_AUTO_CALLBACK_SYNCER"),
+        description="Do not fetch what trials write on nodes that do not share the experiment "
+        "directory; as `SyncConfig(sync_to_driver=False)`.",
     )
-    retry_delay_s: float = Field(
-        0.0,
-        ge=0,
-        validation_alias=_names("PREFECT_TUNE_RETRY_DELAY_S"),
-        description="Seconds before a failed trial is tried again; doubled with each failure.",
-    )
-    start_method: str = Field(
-        "auto",
-        pattern="^(auto|fork|spawn)$",
-        validation_alias=_names("PREFECT_TUNE_START_METHOD"),
-        description="How trial processes start: auto, fork or spawn.",
-    )
-    warn_insufficient_resources_s: float = Field(
-        10.0,
-        gt=0,
-        validation_alias=_names(
-            "PREFECT_TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S",
-            "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S",
-            "PREFECT_TUNE_TRIAL_STARTUP_GRACE_PERIOD",
-            "TUNE_TRIAL_STARTUP_GRACE_PERIOD",
-        ),
-        description="Seconds after which a run says what its waiting trials wait for.",
-    )
+
+    @property
+    def lost_before_failure(self) -> int:
+        """How many attempts in a row may be lost with their node before it is a failure."""
+        return 0 if self.count_preemption_as_failure else self.max_lost
+
+    def trial_variables(self, chdir_to_trial_dir: bool | None = None) -> dict[str, str]:
+        """Environment variables through which trial processes learn what concerns them.
+
+        Args:
+            chdir_to_trial_dir: As the user's `TuneConfig` has it; None asks the setting.
+        """
+        chdir = self.chdir_to_trial_dir if chdir_to_trial_dir is None else chdir_to_trial_dir
+        variables = {CHANGE_DIRECTORY: str(int(chdir))}
+        if self.full_tracebacks:
+            variables[FULL_TRACEBACKS] = "1"
+        return variables
+
+
+def variables_of(field: str) -> tuple[str, ...]:
+    """The environment variables of a setting, the one that wins first."""
+    alias = TuneSettings.model_fields[field].validation_alias
+    if not isinstance(alias, AliasChoices):
+        raise TypeError(f"{field} has no list of names")
+    return tuple(str(choice) for choice in alias.choices)
 
 
 def load_settings(**overrides: Any) -> TuneSettings:
     """Read the environment now.
 
+    Variables that have no effect are warned about, once each.
+
     Raises:
         InvalidArgument: If a variable has a value that cannot work; names the variable.
     """
+    for message in _misspelt(os.environ):
+        warnings.warn(message, UserWarning, stacklevel=2)
+    warn_about_ray_variables(os.environ)
     try:
         return TuneSettings(**overrides)
     except ValidationError as error:
         first = error.errors()[0]
-        name = str(first["loc"][0]) if first["loc"] else "settings"
-        raise InvalidArgument(name, f"{first['msg']} (got {first.get('input')!r}).") from error
+        name, value = _as_set(str(first["loc"][0])), first.get("input")
+        raise InvalidArgument(name, f"got {value!r}.", f"{first['msg']}.") from error
+
+
+def _as_set(first_name: str) -> str:
+    """The name by which a setting is in the environment, of those it could have."""
+    for field in TuneSettings.model_fields:
+        names = variables_of(field)
+        if first_name == names[0]:
+            return next((name for name in names if os.environ.get(name)), first_name)
+    return first_name
+
+
+def _misspelt(environ: Mapping[str, str]) -> Iterator[str]:
+    """What is wrong with variables that only this package could mean."""
+    known = {name for field in TuneSettings.model_fields for name in variables_of(field)}
+    known |= NODE_VARIABLES.keys()
+    for name in environ:
+        if name.startswith(_PREFIX) and name not in known:
+            similar = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+            if similar:
+                yield (
+                    f"There is no setting {name}, so this environment variable has no effect. "
+                    f"Did you mean {similar[0]}?"
+                )

@@ -12,6 +12,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from prefect_tune.arguments import check_flag
 from prefect_tune.callback import Callback
 from prefect_tune.config import (
     CheckpointConfig,
@@ -134,6 +135,9 @@ def run(
         trial_time_limit_s: Seconds (or a timedelta) for which a trial may run; see `RunConfig`.
         chdir_to_trial_dir: Whether trial processes work in the trial's directory; default
             `RAY_CHDIR_TO_TRIAL_DIR`, which is on.
+        trial_time_limit_s: Seconds (or a timedelta) for which a trial may run; see `RunConfig`.
+        chdir_to_trial_dir: Whether trial processes work in the trial's directory; default
+            `RAY_CHDIR_TO_TRIAL_DIR`, which is on.
         env_vars: Environment variables for every trial; win over the computed ones.
         **others: Arguments that Ray Tune had at one time: either needless here, or an error that
             says what to give instead.
@@ -149,6 +153,7 @@ def run(
         TrialFailed: At the end, if a trial failed and `raise_on_failed_trial`.
     """
     check_other_arguments(others, inspect.signature(run).parameters)
+    check_flag("raise_on_failed_trial", raise_on_failed_trial)
     finished = execute(
         ExperimentRequest(
             trainable=run_or_experiment,
@@ -175,11 +180,11 @@ def run(
                 callbacks=callbacks,
                 stop=stop,
                 failure_config=FailureConfig(max_failures, fail_fast),
-                checkpoint_config=checkpoint_config
-                or CheckpointConfig(
-                    num_to_keep=keep_checkpoints_num,
-                    checkpoint_score_attribute=checkpoint_score_attr,
-                    checkpoint_frequency=checkpoint_freq,
+                checkpoint_config=_checkpoint_config(
+                    checkpoint_config,
+                    keep_checkpoints_num=keep_checkpoints_num,
+                    checkpoint_score_attr=checkpoint_score_attr,
+                    checkpoint_freq=checkpoint_freq,
                     checkpoint_at_end=checkpoint_at_end,
                 ),
                 sync_config=sync_config,
@@ -189,7 +194,8 @@ def run(
                 orchestrate=orchestrate,
                 cluster=cluster,
                 isolation=isolation,
-                env_vars=env_vars or {},
+                env_vars={} if env_vars is None else env_vars,
+                trial_time_limit_s=trial_time_limit_s,
                 trial_time_limit_s=trial_time_limit_s,
             ),
             resources_per_trial=resources_per_trial,
@@ -209,6 +215,28 @@ def run(
             failed,
         )
     return finished.analysis
+
+
+#: `run`'s names for the fields of `CheckpointConfig`.
+_CHECKPOINT_FIELDS = {
+    "keep_checkpoints_num": "num_to_keep",
+    "checkpoint_score_attr": "checkpoint_score_attribute",
+    "checkpoint_freq": "checkpoint_frequency",
+    "checkpoint_at_end": "checkpoint_at_end",
+}
+
+
+def _checkpoint_config(config: Any, **arguments: Any) -> Any:
+    """The `checkpoint_config` of a run: as given, or made of single arguments."""
+    if config is not None:
+        return config
+    try:
+        return CheckpointConfig(**{_CHECKPOINT_FIELDS[k]: v for k, v in arguments.items()})
+    except InvalidArgument as error:
+        for argument, field in _CHECKPOINT_FIELDS.items():
+            if error.argument == field:
+                raise error.renamed(field, argument) from None
+        raise
 
 
 def __getattr__(name: str) -> Any:

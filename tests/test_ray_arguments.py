@@ -37,7 +37,6 @@ def test_what_is_needless_warns_and_says_why(name):
         ("upload_dir", "s3://bucket", "`storage_path`"),
         ("server_port", 4321, "Prefect UI"),
         ("trial_executor", object(), "`cluster`"),
-        ("chdir_to_trial_dir", True, "RAY_CHDIR_TO_TRIAL_DIR"),
     ],
 )
 def test_what_is_had_in_another_way_is_an_error_that_says_how(name, value, instead):

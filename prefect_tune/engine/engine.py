@@ -40,6 +40,7 @@ from prefect_tune.engine.launcher import AttemptLauncher
 from prefect_tune.engine.observers import Observers
 from prefect_tune.engine.resume_mode import resumed_event
 from prefect_tune.engine.search_feed import SearchFeed
+from prefect_tune.engine.slowness import SlowSteps
 from prefect_tune.engine.snapshots import Snapshots
 from prefect_tune.execution.base import Executor, TrialPlace
 from prefect_tune.storage.experiment_dir import ExperimentDir
@@ -75,11 +76,15 @@ class Engine:
     Args:
         parts: Its parts, open and ready.
         warn_pending_s: Seconds after which it says why nothing runs.
+        warn_slow_s: Seconds after which it says that user code holds it up; 0 never does.
     """
 
-    def __init__(self, parts: EngineParts, warn_pending_s: float = 10.0) -> None:
+    def __init__(
+        self, parts: EngineParts, warn_pending_s: float = 10.0, warn_slow_s: float = 0.5
+    ) -> None:
         self._parts = parts
         self._warn_pending_s = warn_pending_s
+        self._slow = SlowSteps(warn_slow_s)
         self._error: Exception | None = None
         self._last_tick = 0.0
         self._pending_since: float | None = None
@@ -123,11 +128,12 @@ class Engine:
         parts.observers.begin_step(parts.coordinator)
         commands: list[Command] = []
         saved: SearchSaved | None = None
-        for event in events:
-            if isinstance(event, SearchSaved):
-                saved = self._take_state(event) or saved
-            else:
-                commands += parts.coordinator.handle(event)
+        with self._slow.watch("Scheduler and stopper", len(events)):
+            for event in events:
+                if isinstance(event, SearchSaved):
+                    saved = self._take_state(event) or saved
+                else:
+                    commands += parts.coordinator.handle(event)
         recorded = [c.event for c in commands if isinstance(c, Record)]
         records = [encode_event(event) for event in recorded]
         parts.journal.append(records)
@@ -201,7 +207,8 @@ class Engine:
         for launch in launches:
             self._launch(launch)
         if notices:
-            parts.observers.notify(notices, parts.coordinator.table)
+            with self._slow.watch("Callbacks", len(notices)):
+                parts.observers.notify(notices, parts.coordinator.table)
 
     def _launch(self, launch: Launch) -> None:
         trial = self._parts.coordinator.table.get(launch.trial_id)

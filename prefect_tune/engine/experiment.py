@@ -102,8 +102,11 @@ class Experiment:
                 checkpoint_score_attribute=plan.checkpoints.checkpoint_score_attribute,
                 checkpoint_score_order=plan.checkpoints.checkpoint_score_order,
                 restore_from=self._restore_from,
-                max_lost=plan.settings.max_lost,
+                max_lost=plan.settings.lost_before_failure,
                 retry_delay_s=plan.settings.retry_delay_s,
+                trial_time_limit_s=plan.trial_time_limit_s,
+                stop_patience_s=0 if plan.one_by_one else plan.settings.stop_patience_s,
+                cleanup_s=0 if plan.one_by_one else plan.settings.force_trial_cleanup_s,
             ),
             search_alg=plan.search_alg,
         )
@@ -143,7 +146,10 @@ class Experiment:
                 seed=plan.tune.seed,
                 stop_grace_s=plan.settings.stop_grace_s,
                 lease_s=plan.settings.lease_s,
-                env_vars=dict(plan.run.env_vars),
+                env_vars={
+                    **plan.settings.trial_variables(plan.tune.chdir_to_trial_dir),
+                    **plan.run.env_vars,
+                },
                 storage=self.storage.location,
                 checkpoint_rules=plan.checkpoint_rules,
                 storage_timeout_s=plan.places.timeout_s,
@@ -211,6 +217,7 @@ class Experiment:
                     observers=observers,
                 ),
                 warn_pending_s=self.plan.settings.warn_insufficient_resources_s,
+                warn_slow_s=self.plan.settings.warn_threshold_s,
             )
             feed.start()
             sigint = not self.plan.settings.disable_sigint_handler
@@ -249,7 +256,7 @@ class Experiment:
             self.plan.trainable.name,
             str(self.directory.path),
             self.plan.resources_for,
-            TrialDirNamer(self.directory.path),
+            TrialDirNamer(self.directory.path, self.plan.settings.max_len_identifier),
             tune.trial_name_creator,
             tune.trial_dirname_creator,
         )

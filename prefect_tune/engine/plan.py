@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from prefect_tune.arguments import seconds_from
 from prefect_tune.callback import Callback
 from prefect_tune.config import CheckpointConfig, FailureConfig, ResumeConfig, RunConfig, TuneConfig
 from prefect_tune.coordinator.options import FailFast
@@ -140,7 +141,17 @@ class ExperimentPlan:
     @property
     def sync_to_driver(self) -> bool:
         """Whether files of nodes that do not see the experiment directory are fetched."""
+        if self.settings.disable_auto_callback_syncer:
+            return False
         return getattr(self.run.sync_config, "sync_to_driver", None) is not False
+
+    @property
+    def trial_time_limit_s(self) -> float | None:
+        """Seconds for which a trial may run; who debugs one takes the time that it takes."""
+        limit = self.run.trial_time_limit_s
+        if limit is None or self.one_by_one:
+            return None
+        return seconds_from("trial_time_limit_s", limit)
 
     @property
     def orchestrate(self) -> bool:
@@ -314,10 +325,13 @@ def _make_scheduler(tune: TuneConfig) -> TrialScheduler:
     return scheduler
 
 
+_DOTS = (".", "..")
+
+
 def _experiment_name(name: str | None, trainable: str, undated: bool) -> str:
     if name is None:
         return safe_name(trainable) if undated else experiment_dir_name(trainable, time.time())
-    if not isinstance(name, str) or not name or "/" in name or name in (".", ".."):
+    if not isinstance(name, str) or not name.strip() or set("/\0") & set(name) or name in _DOTS:
         raise InvalidArgument(
             "name", f"got {name!r}.", "It names a directory: a non-empty string without '/'."
         )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-from prefect_tune.arguments import is_number
-from prefect_tune.error import InvalidArgument
+from prefect_tune.arguments import is_number, seconds_from
 from prefect_tune.experiment.decision import NEVER, RunUntil
 from prefect_tune.stopper.stopper import Stopper
 
@@ -27,14 +25,7 @@ class TimeoutStopper(Stopper):
     """
 
     def __init__(self, timeout: Any, argument: str = "timeout") -> None:
-        # A timedelta by its look: nothing here may get at a clock.
-        total_seconds = getattr(timeout, "total_seconds", None)
-        seconds = total_seconds() if callable(total_seconds) else timeout
-        if not is_number(seconds) or not math.isfinite(seconds) or seconds <= 0:
-            raise InvalidArgument(
-                argument, f"got {timeout!r}.", "Give seconds above 0, or a timedelta."
-            )
-        self._budget = float(seconds)
+        self._budget = seconds_from(argument, timeout)
         self._elapsed = 0.0
         self._last: float | None = None
         self._is_told = False

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import time as clock
-from collections.abc import Mapping
 from hashlib import sha1
 from typing import Any
 
@@ -50,20 +49,6 @@ def safe_name(text: str) -> str:
     return _FORBIDDEN.sub("_", text)
 
 
-def max_name_length(environ: Mapping[str, str] | None = None) -> int:
-    """The length to which trial directory names are cut: `TUNE_MAX_LEN_IDENTIFIER`, default 130.
-
-    Raises:
-        InvalidArgument: If the variable is not a positive integer.
-    """
-    text = (os.environ if environ is None else environ).get("TUNE_MAX_LEN_IDENTIFIER", "")
-    if not text:
-        return MAX_LENGTH
-    if not text.isdigit() or int(text) < 1:
-        raise InvalidArgument("TUNE_MAX_LEN_IDENTIFIER", f"got {text!r}.", "Give an integer >= 1.")
-    return int(text)
-
-
 def trial_dir_name(name: str, tag: str, time: float, max_length: int = MAX_LENGTH) -> str:
     """Name of a trial's directory: ``<name>_<tag>``, cut, and the date.
 
@@ -87,14 +72,14 @@ class TrialDirNamer:
 
     Args:
         experiment_dir: The experiment directory; what it holds already is not taken again.
-        max_length: Characters of a name before its date; None asks `TUNE_MAX_LEN_IDENTIFIER`.
+        max_length: Characters of a name before its date.
     """
 
     def __init__(
-        self, experiment_dir: str | os.PathLike[str], max_length: int | None = None
+        self, experiment_dir: str | os.PathLike[str], max_length: int = MAX_LENGTH
     ) -> None:
         self._experiment_dir = os.fspath(experiment_dir)
-        self._max_length = max_name_length() if max_length is None else max_length
+        self._max_length = max_length
         self._taken: set[str] = set()
 
     def name(self, trial: Any, time: float, custom: str | None = None) -> str:

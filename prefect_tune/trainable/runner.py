@@ -27,13 +27,17 @@ from prefect_tune.trainable.class_loop import RestoreFailed, run_class
 from prefect_tune.trainable.current import activate
 from prefect_tune.trainable.function import run_function
 from prefect_tune.trainable.stopping import TrialEnding, TrialTerminated
+from prefect_tune.trainable.variables import (
+    CHANGE_DIRECTORY,
+    FULL_TRACEBACKS,
+    ORIGINAL_DIRECTORY,
+    is_on,
+)
 
 _OURS = str(Path(__file__).resolve().parent.parent) + os.sep
 _MESSAGE_LENGTH = 500
-ORIGINAL_DIRECTORY = "TUNE_ORIG_WORKING_DIR"
 #: The kind of an error that a checkpoint to go on from has caused.
 RESTORE = "restore"
-CHANGE_DIRECTORY = "RAY_CHDIR_TO_TRIAL_DIR"
 
 
 def run_attempt(
@@ -133,13 +137,15 @@ def seed_random_state(context: AttemptContext) -> None:
 
 def _enter_trial_directory(trial_dir: str) -> None:
     os.environ.setdefault(ORIGINAL_DIRECTORY, os.getcwd())
-    if os.environ.get(CHANGE_DIRECTORY, "1").lower() not in ("0", "false", "no"):
+    if is_on(os.environ.get(CHANGE_DIRECTORY) or "1"):
         os.chdir(trial_dir)
 
 
 def _user_traceback(error: BaseException) -> str:
     """The traceback from the user's first frame on; ours above it say nothing to the user."""
     frames: TracebackType | None = error.__traceback__
+    if is_on(os.environ.get(FULL_TRACEBACKS, "")):
+        return "".join(traceback.format_exception(error))
     while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OURS):
         frames = frames.tb_next
     kept = frames if frames is not None else error.__traceback__

@@ -1,0 +1,52 @@
+"""Environment variables that mean something to Ray Tune and nothing here."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+
+_GROUPS = "there are no placement groups: a trial's resources are reserved on one node"
+_BATCHES = "results travel in batches wherever nothing can be decided about them"
+_NO_BLOCKING_SYNC = "nothing waits for files to be copied"
+
+#: Why each has no effect.
+WITHOUT_EFFECT = {
+    "TUNE_CLUSTER_SSH_KEY": "nodes are reached through Dask, without SSH",
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "a function runs in a process, which ends with its trial",
+    "TUNE_GET_EXECUTOR_EVENT_WAIT_S": "the sweep goes on as soon as something happens",
+    "TUNE_ONLY_STORE_CHECKPOINT_SCORE_ATTRIBUTE": "results of checkpoints are kept compressed",
+    "TUNE_PLACEMENT_GROUP_AUTO_DISABLED": _GROUPS,
+    "TUNE_PLACEMENT_GROUP_CLEANUP_DISABLED": _GROUPS,
+    "TUNE_PLACEMENT_GROUP_PREFIX": _GROUPS,
+    "TUNE_PLACEMENT_GROUP_RECON_INTERVAL": _GROUPS,
+    "TUNE_PLACEMENT_GROUP_WAIT_S": _GROUPS,
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "tracebacks are in the error.txt of each trial; the table of "
+    "errors says where",
+    "TUNE_RESTORE_RETRY_NUM": "a checkpoint that cannot be fetched or loaded never counts as a "
+    "failure; see PREFECT_TUNE_MAX_LOST",
+    "TUNE_RESULT_BUFFER_LENGTH": _BATCHES,
+    "TUNE_RESULT_BUFFER_MAX_TIME_S": _BATCHES,
+    "TUNE_RESULT_BUFFER_MIN_TIME_S": _BATCHES,
+    "TUNE_RESULT_DELIM": "nested metrics are always joined by '/'",
+    "TUNE_STATE_REFRESH_PERIOD": "changes of the cluster are known as they happen",
+    "TUNE_SYNCER_VERBOSITY": "copying is told about by the logger prefect_tune.storage",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": _NO_BLOCKING_SYNC,
+    "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": _NO_BLOCKING_SYNC,
+    "RAY_AIR_NEW_OUTPUT": "`verbose` and `progress_reporter` say how progress is shown",
+}
+#: The values that ask for what is done anyway.
+_AS_IT_IS = {"TUNE_RESULT_DELIM": "/"}
+_warned: set[str] = set()
+
+
+def warn_about_ray_variables(environ: Mapping[str, str]) -> None:
+    """Say once in this process, for each that is set, why it does nothing."""
+    for name, reason in WITHOUT_EFFECT.items():
+        value = environ.get(name, "")
+        if value and value != _AS_IT_IS.get(name) and name not in _warned:
+            _warned.add(name)
+            warnings.warn(
+                f"The environment variable {name} has no effect: {reason}.",
+                UserWarning,
+                stacklevel=3,
+            )

@@ -171,6 +171,7 @@ class NodeExperiment:
         return RunningAttempt(
             *key,
             handle,
+            directory,
             self._outbox,
             HandedOver(*key, directory, request.relative_dir, route, self._outbox),
             self.env.stop_grace_s,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import pickle
 import signal
 from collections import deque
-from dataclasses import replace
+from pathlib import Path
 
 from prefect_tune.coordinator.events import Outcome
 from prefect_tune.execution.handed_over import HandedOver
+from prefect_tune.execution.last_words import died, explained
 from prefect_tune.execution.reports import Outbox
 from prefect_tune.execution.spawn import AttemptHandle, ExitStatus
 from prefect_tune.execution.wire import (
@@ -23,6 +25,7 @@ from prefect_tune.execution.wire import (
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.decision import Action
 from prefect_tune.trainable.attempt import Decision
+from prefect_tune.trainable.drafts import remove_drafts
 
 _RECEIVE_BYTES = 1 << 18
 #: Seconds that exit handlers of user code may take after the attempt's last frame.
@@ -36,6 +39,7 @@ class RunningAttempt:
         trial_id: Its trial.
         attempt: Its number.
         handle: The process or thread.
+        directory: The trial's directory.
         outbox: Where its reports go.
         checkpoints: Takes its checkpoints over.
         stop_grace_s: Seconds between asking it to stop and SIGTERM.
@@ -47,6 +51,7 @@ class RunningAttempt:
         trial_id: str,
         attempt: int,
         handle: AttemptHandle,
+        directory: Path,
         outbox: Outbox,
         checkpoints: HandedOver,
         stop_grace_s: float,
@@ -55,6 +60,7 @@ class RunningAttempt:
         self._trial_id = trial_id
         self._attempt = attempt
         self._handle = handle
+        self._directory = directory
         self._outbox = outbox
         self._checkpoints = checkpoints
         self._stop_grace_s = stop_grace_s
@@ -80,6 +86,10 @@ class RunningAttempt:
         self._loop.remove_writer(self._handle.sock)
         self._handle.sock.close()
         outcome, error = self._verdict(status)
+        if outcome is not Outcome.FINISHED:
+            # Half a checkpoint is of no use to anybody, and takes the place of others.
+            with contextlib.suppress(OSError):
+                await asyncio.to_thread(remove_drafts, self._directory, self._attempt)
         pickled = None if error is None else pickle.dumps(error)
         uploading = self._checkpoints.uploading
         self._outbox.ended(self._trial_id, self._attempt, outcome, pickled, uploading)
@@ -211,39 +221,9 @@ class RunningAttempt:
             return Outcome.LOST, AttemptError("lost", message)
         if isinstance(self._end, Outcome):
             return self._end, None
-        error = self._end or _died(status)
+        error = self._end or died(status)
         if self._killing and error.kind in ("signal", "exit", "lost"):
             return Outcome.STOPPED, None
         if error.kind == "lost":
             return Outcome.LOST, error
-        return Outcome.FAILED, _with_stderr(error, self._handle.stderr_tail())
-
-
-def _with_stderr(error: AttemptError, stderr: str) -> AttemptError:
-    # Python prints an exception that ends a program; it need not be shown twice.
-    stderr = stderr.replace(error.traceback.strip(), "") if error.traceback else stderr
-    if not stderr.strip():
-        return error
-    parts = [error.traceback.rstrip(), f"Last lines of stderr:\n{stderr.strip()}"]
-    return replace(error, traceback="\n\n".join(filter(None, parts)))
-
-
-def _died(status: ExitStatus) -> AttemptError:
-    """A process that ended without a last word."""
-    if status.signal is None and status.code is None:
-        starter = "the process that starts trials on its node has died"
-        return AttemptError("lost", f"{starter}, and the trial with it")
-    if status.signal is None:
-        return AttemptError(
-            "exit",
-            f"the trial process exited with status {status.code} before the trainable returned",
-            exit_code=status.code,
-        )
-    try:
-        name = signal.Signals(status.signal).name
-    except ValueError:
-        name = f"signal {status.signal}"
-    message = f"the trial process was killed by {name}"
-    if status.signal == signal.SIGKILL:
-        message += ", which was not sent by prefect_tune; maybe the node ran out of memory"
-    return AttemptError("signal", message, exit_code=-status.signal)
+        return Outcome.FAILED, explained(error, self._directory, self._handle.stderr_tail())

@@ -16,7 +16,8 @@ from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.trainable.attempt import AttemptContext
 
 # Others have directories of other names there, for checkpoints that arrive from elsewhere.
-_LEFTOVERS = (".checkpoint_*.tmp-attempt*", ".checkpoint_*.old-*")
+_DRAFT, _OF_ATTEMPT = ".checkpoint_", ".tmp-attempt"
+_LEFTOVERS = (f"{_DRAFT}*{_OF_ATTEMPT}*", f"{_DRAFT}*.old-*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,17 @@ class Draft:
 
     directory: Path
     step: int | None
+
+
+def remove_drafts(trial_dir: Path, attempt: int) -> None:
+    """Remove what an attempt that is over had begun to write.
+
+    Args:
+        trial_dir: The trial's directory.
+        attempt: Its number; drafts of other attempts stay.
+    """
+    for directory in trial_dir.glob(f"{_DRAFT}*{_OF_ATTEMPT}{attempt}-*"):
+        remove_tree(directory)
 
 
 class Drafts:
@@ -62,7 +74,7 @@ class Drafts:
             StorageError: If it cannot be made.
         """
         label = "" if step is None else f"{step:06d}"
-        name = f".checkpoint_{label}.tmp-attempt{self._attempt}-{next(self._count)}"
+        name = f"{_DRAFT}{label}{_OF_ATTEMPT}{self._attempt}-{next(self._count)}"
         directory = self._trial_dir / name
         try:
             directory.mkdir()

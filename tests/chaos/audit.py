@@ -24,7 +24,8 @@ class Findings:
         repeated: Finished trials that ran again.
         checkpoints: Checkpoints that should be there and are not, or are not what they should be.
         other: Everything else that is wrong.
-        leftovers: Checkpoints that nothing needs any more and that are still there.
+        leftovers: Checkpoints that retention has not deleted.
+        strays: Complete checkpoints of which the journal does not know.
         saved: How many checkpoints the journal has.
         restored: How many attempts went on from one.
     """
@@ -36,6 +37,7 @@ class Findings:
     checkpoints: list[str] = field(default_factory=list)
     other: list[str] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
+    strays: list[str] = field(default_factory=list)
     saved: int = 0
     restored: int = 0
 
@@ -183,7 +185,10 @@ def _check_checkpoints(evidence: Evidence, findings: Findings) -> None:
                 findings.checkpoints.append(f"{checkpoint.path}: {wrong}")
     findings.saved = sum(map(len, saved.values()))
     findings.restored = sum(entry["restored"] is not None for entry in evidence.diary)
-    findings.leftovers = sorted(evidence.shelf.complete() - kept)
+    known = {checkpoint.path for checkpoints in saved.values() for checkpoint in checkpoints}
+    there = evidence.shelf.complete()
+    findings.leftovers = sorted(there & known - kept)
+    findings.strays = sorted(there - known)
     findings.checkpoints += _restores(evidence)
 
 

@@ -23,7 +23,8 @@ def summary(outcomes: Sequence[Outcome]) -> str:
         **{f"  {kind} (skipped: not possible here)": times for kind, times in skipped.items()},
         "checkpoints saved": sum(f.saved for f in found),
         "attempts that went on from one": sum(f.restored for f in found),
-        "checkpoints left over": sum(len(f.leftovers) for f in found),
+        "checkpoints not deleted": sum(len(f.leftovers) for f in found),
+        "checkpoints not in the journal": sum(len(f.strays) for f in found),
         "results acknowledged": sum(f.acknowledged for f in found),
         "lost": sum(len(f.lost) for f in found),
         "duplicated": sum(len(f.duplicated) for f in found),
@@ -44,10 +45,14 @@ def report(outcome: Outcome) -> str:
         f"{outcome.findings.saved} checkpoints, {outcome.findings.restored} restored, "
         f"{outcome.seconds:.1f} s"
     ]
-    if outcome.findings.leftovers:
-        first, more = outcome.findings.leftovers[0], len(outcome.findings.leftovers) - 1
-        lines.append(f"       left over: {first}" + (f" and {more} more" if more else ""))
+    lines += _some("not deleted", outcome.findings.leftovers)
+    lines += _some("not in the journal", outcome.findings.strays)
     lines += [f"       {fault}" for fault in outcome.findings.faults[:20]]
     if outcome.failed:
         lines.append(f"       kept in {outcome.directory}")
     return "\n".join(lines)
+
+
+def _some(what: str, paths: Sequence[str]) -> list[str]:
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    return [f"       {what}: {paths[0]}{more}"] if paths else []

@@ -8,26 +8,29 @@ import pytest
 
 from .__main__ import run_many
 from .rounds import Outcome
-from .scenario import INSIDE, LOCAL, SHARED, Kind, Limits
+from .scenario import INSIDE, LOCAL, S3, SHARED, Kind, Limits
 from .services import can_mount
 from .summary import report
 
 
 def check(outcomes: list[Outcome]) -> None:
-    assert [report(outcome) for outcome in outcomes if outcome.failed] == []
+    failed = [report(outcome) for outcome in outcomes if outcome.failed]
+    assert not failed, "\n".join(failed)
     # Or else they have shown nothing.
     assert sum(o.findings.acknowledged for o in outcomes) > 0
     assert sum(sum(o.done.values()) for o in outcomes) > 0
 
 
-def test_killed_sweeps_lose_nothing(tmp_path: Path) -> None:
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(("storage", "seeds"), [(LOCAL, range(6)), (S3, range(10, 13))])
+def test_killed_sweeps_lose_nothing(storage: str, seeds: range, tmp_path: Path) -> None:
     limits = Limits(
-        storages=[LOCAL],
+        storages=[storage],
         clusters=[INSIDE, SHARED],
-        kinds=[Kind.TRIAL, Kind.ZYGOTE, Kind.WORKER, Kind.FLOW],
+        kinds=[Kind.TRIAL, Kind.ZYGOTE, Kind.WORKER, Kind.FLOW, Kind.STORAGE_ERRORS, Kind.MACHINE],
         prefect=0.0,
     )
-    check(run_many(tmp_path, range(8), limits, workers=1))
+    check(run_many(tmp_path, seeds, limits, workers=1))
 
 
 @pytest.mark.chaos

@@ -1,8 +1,8 @@
 """The files of a snapshot: they shorten the replay of a journal.
 
-`snapshot.pkl` is replaced as a whole: a line of JSON with what it belongs to, and the pickled
-state. Trials that are finished are not written again and again: they are appended to
-`snapshot_trials.pkl`, of which a snapshot says how many bytes it knows.
+`snapshot.pkl` is replaced as a whole: a line of JSON (with a checksum, as in the journal) about
+what it belongs to, and the pickled state. Trials that are finished are not written again and again:
+they are appended to `snapshot_trials.pkl`, of which a snapshot says how many bytes it knows.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 import orjson
 
 from prefect_tune.error import StorageError
+from prefect_tune.storage.journal import encode_line, line_problem
 
 SNAPSHOT_FILE = "snapshot.pkl"
 TRIALS_FILE = "snapshot_trials.pkl"
@@ -89,8 +90,11 @@ class SnapshotFiles:
             return None
         except OSError as error:
             raise SnapshotUnusable(f"it cannot be read ({error})") from error
+        problem = line_problem(line)
+        if problem:
+            raise SnapshotUnusable(f"it is damaged ({problem})")
         try:
-            body = orjson.loads(line)
+            body = orjson.loads(line[9:])
             if body["format"] != SNAPSHOT_FORMAT:
                 raise SnapshotUnusable(f"it has format {body['format']}, not {SNAPSHOT_FORMAT}")
             head = SnapshotHead(**{field.name: body[field.name] for field in fields(SnapshotHead)})
@@ -161,7 +165,7 @@ class SnapshotFiles:
         }
         try:
             with open(temporary, "wb") as file:
-                file.write(orjson.dumps(written) + b"\n")
+                file.write(encode_line(orjson.dumps(written)))
                 file.write(body)
             os.replace(temporary, self._snapshot)
         except OSError as error:

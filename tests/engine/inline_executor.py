@@ -48,6 +48,7 @@ class InlineExecutor:
 
     def open(self, env: ExperimentEnv, emit: Emit, fail: Any = None) -> None:
         self._emit = emit
+        self._experiment_id = env.experiment_id
         emit(CapacityChanged(0.0, self.capacity()))
 
     def capacity(self) -> tuple[Node, ...]:
@@ -60,7 +61,12 @@ class InlineExecutor:
     def launch(self, launch: Launch, place: TrialPlace) -> Future[AttemptEnded]:
         self.before_launch(launch)
         self.launched.append(launch)
-        self._constants[launch.trial_id] = {"trial_id": launch.trial_id, "config": launch.config}
+        self._constants[launch.trial_id] = {
+            "trial_id": launch.trial_id,
+            "experiment_id": self._experiment_id,
+            "experiment_tag": place.experiment_tag,
+            "config": launch.config,
+        }
         self._report(launch.trial_id, launch.attempt, 1, launch.run_until)
         return Future()
 

@@ -126,6 +126,7 @@ class Experiment:
             InsufficientResources: If a trial asks for more than any node has.
         """
         plan = self.plan
+        plan.first_states.remember()
         self.storage.open(resume=plan.resume is not None)
         self._exit.callback(self._close_storage)
         self._journal = self.storage.journal

@@ -12,8 +12,8 @@ from prefect_tune.arguments import seconds_from
 from prefect_tune.callback import Callback
 from prefect_tune.config import CheckpointConfig, FailureConfig, ResumeConfig, RunConfig, TuneConfig
 from prefect_tune.coordinator.options import FailFast
-from prefect_tune.engine import pristine
 from prefect_tune.engine.memory import SweepMemory
+from prefect_tune.engine.pristine import FirstStates, stoppers_in
 from prefect_tune.engine.request import ExperimentRequest
 from prefect_tune.engine.restore_from import RestoreFrom, parse_restore
 from prefect_tune.engine.resume_mode import ResumeMode, decide, parse_resume
@@ -69,6 +69,7 @@ class ExperimentPlan:
         code: Digest of the trainable's source, "" if unknown.
         space_in_words: The parameters of the search space by path.
         stop_in_words: The stopping criteria.
+        first_states: Scheduler, searcher and stoppers as the user gave them.
         restore: The checkpoint that trials start from; None starts them afresh.
         resume: Which trials of an earlier experiment run again; None begins a new one.
         one_by_one: True if trials run one after the other, for debugging.
@@ -98,6 +99,7 @@ class ExperimentPlan:
     code: str = ""
     space_in_words: dict[str, str] = field(default_factory=dict)
     stop_in_words: str = ""
+    first_states: FirstStates = field(default_factory=FirstStates)
     restore: RestoreFrom | None = None
     resume: ResumeConfig | None = None
     one_by_one: bool = False
@@ -187,6 +189,20 @@ def make_plan(
     Raises:
         InvalidArgument: If anything cannot work; names the argument.
     """
+    first_states = FirstStates()
+    try:
+        return _make_plan(request, settings, memory, first_states)
+    except BaseException:
+        first_states.give_back()
+        raise
+
+
+def _make_plan(
+    request: ExperimentRequest,
+    settings: TuneSettings,
+    memory: SweepMemory | None,
+    first_states: FirstStates,
+) -> ExperimentPlan:
     tune, run = request.tune_config, request.run_config
     registered = request.trainable if isinstance(request.trainable, str) else None
     if registered is not None:
@@ -212,10 +228,11 @@ def make_plan(
     if memory is not None and request.resume is not False:
         begun = memory.recall(places.kept_in, trainable.name, run.name)
         if begun is not None:
-            name, named, mode = begun.name, True, begun.resume_mode(request.resume, request.resume_config)
+            name, named = begun.name, True
+            mode = begun.resume_mode(request.resume, request.resume_config)
     resume = _resume(parse_resume(mode, request.resume_config), places, name)
-    for part in (tune.scheduler, tune.search_alg, *pristine.stoppers_in(run.stop)):
-        pristine.begin(part, resumes=resume is not None)
+    for part in (tune.scheduler, tune.search_alg, *stoppers_in(run.stop)):
+        first_states.add(part, resumes=resume is not None)
     scheduler = _make_scheduler(tune)
     try:
         source = make_source(
@@ -255,6 +272,7 @@ def make_plan(
         code=code_digest(request.trainable),
         space_in_words=space_in_words(space),
         stop_in_words=in_words(run.stop),
+        first_states=first_states,
         restore=parse_restore(request.restore),
         resume=resume,
         checkpoint_rules=validate_checkpoint_rules(

@@ -3,7 +3,8 @@
 In a notebook, Ctrl-C and then the same call with ``resume=True`` bring the same objects once more.
 They know the results of the interrupted run, and have its metric and search space; a replay would
 teach them everything twice, and their constructors' checks would take what they got from the first
-run for the user's own. So their first state is remembered, and a resume takes them back to it.
+run for the user's own. So their first state is remembered, and a resume takes them back to it. The
+same goes for a call that is refused for another argument and made again with a better one.
 """
 
 from __future__ import annotations
@@ -38,30 +39,49 @@ class _First:
         part.set_state(pickle.loads(self.state))
 
 
-_firsts: WeakKeyDictionary[Any, _First] = WeakKeyDictionary()
+_known: WeakKeyDictionary[Any, _First] = WeakKeyDictionary()
 
 
-def begin(part: Any, *, resumes: bool) -> None:
-    """An experiment is planned with a scheduler, searcher or stopper.
+class FirstStates:
+    """The first states of the scheduler, searcher and stoppers of an experiment that is planned."""
 
-    Args:
-        part: As the user gave it; anything without `get_state` is passed over.
-        resumes: True takes it back to the state in which it began, if it began here; False
-            remembers the state it is in.
-    """
-    for member in getattr(part, "stoppers", (part,)):
-        if not hasattr(member, "get_state") or isinstance(member, type):
-            continue
-        try:
-            first = _firsts.get(member)
-            if resumes and first is not None:
-                first.give_back(member)
+    def __init__(self) -> None:
+        self._states: list[tuple[Any, _First]] = []
+
+    def add(self, part: Any, *, resumes: bool) -> None:
+        """A scheduler, searcher or stopper is going to be used.
+
+        Args:
+            part: As the user gave it; anything without `get_state` is passed over.
+            resumes: True takes it back to the state in which it began, if it began here.
+        """
+        for member in getattr(part, "stoppers", (part,)):
+            if not hasattr(member, "get_state") or isinstance(member, type):
+                continue
+            try:
+                first = _known.get(member) if resumes else None
+                if first is None:
+                    first = _First(member)
+                else:
+                    first.give_back(member)
+            except Exception as error:
+                # Whatever a part of the user's raises, or a TypeError for objects without a hash;
+                # it matters only if the same object is used once more.
+                _logger.debug("The state of %r cannot be kept: %s", member, error)
             else:
-                _firsts[member] = _First(member)
-        except Exception as error:
-            # Whatever a part of the user's raises, or a TypeError for objects without a hash; it
-            # matters only in the case named above.
-            _logger.debug("The state of %r cannot be kept: %s", member, error)
+                self._states.append((member, first))
+
+    def remember(self) -> None:
+        """The experiment begins."""
+        _known.update(self._states)
+
+    def give_back(self) -> None:
+        """Nothing comes of the plan: leave everything as it was given."""
+        for member, first in self._states:
+            try:
+                first.give_back(member)
+            except Exception as error:
+                _logger.debug("%r cannot be taken back: %s", member, error)
 
 
 def stoppers_in(stop: Any) -> list[Stopper]:

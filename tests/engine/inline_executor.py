@@ -107,6 +107,7 @@ def experiment(
     space: dict[str, Any] | None = None,
     function: Any = trainable,
     resume: Any = None,
+    resources: Any = None,
     **run: Any,
 ) -> Experiment:
     request = ExperimentRequest(
@@ -114,6 +115,7 @@ def experiment(
         space or {},
         tune or TuneConfig(num_samples=5),
         RunConfig(name="e", storage_path=str(tmp_path), verbose=0, **run),
+        resources_per_trial=resources,
         resume=resume,
     )
     result = Experiment(make_plan(request, load_settings()), executor)

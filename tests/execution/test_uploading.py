@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -21,6 +22,7 @@ from prefect_tune.coordinator.events import (
 )
 from prefect_tune.execution.cluster import connect
 from prefect_tune.execution.dask_executor import DaskExecutor
+from prefect_tune.execution.transfer import service
 from prefect_tune.experiment.checkpoints import CheckpointRules
 from prefect_tune.filesystem.location import Location
 from prefect_tune.resources import Resources
@@ -212,12 +214,25 @@ def test_a_killed_transfer_process_is_replaced_and_nothing_is_lost(experiment, s
 
 
 def test_one_that_dies_again_and_again_gives_up(experiment, shaky, fault_proxy, monkeypatch):
-    from prefect_tune.execution.transfer import service
-
     monkeypatch.setattr(service, "_MAIN", "sys.exit(3)")
     with experiment(train, shaky) as run:
         run.launch("a", {"until": 1})
         assert "died 3 times" in run.until(CheckpointFailed, "a").reason
+
+
+def test_one_that_hangs_is_replaced(experiment, storage, monkeypatch, ends):
+    with experiment(train, storage, storage_timeout_s=0.5) as run:
+        run.launch("a", {"until": 1})
+        saved(run)
+        hanging = transfers(run).pid
+        os.kill(hanging, signal.SIGSTOP)
+        with monkeypatch.context() as patch:
+            patch.setattr(service, "_SLACK_S", 0.1)
+            run.launch("b", {"until": 1})
+            assert "nothing has happened" in run.until(CheckpointFailed, "b").reason
+        assert ends(hanging)
+        run.launch("c", {"until": 1})
+        assert saved(run, 2)[-1].startswith("trial_c/")
 
 
 def test_it_ends_with_the_experiment(experiment, storage, ends):
@@ -273,6 +288,24 @@ def test_an_attempt_goes_on_from_storage(experiment, storage, ends):
         # Copies of another trial's checkpoints are not in its directory.
         assert checkpoints_below(local(run, "trial_a")) == []
     assert not local(run, ".fetched").exists()
+
+
+def test_many_that_want_the_same_one_bring_it_once(experiment, shaky, fault_proxy):
+    with experiment(train, shaky) as run:
+        run.launch("a", {"until": 1})
+        run.until_ended("a")
+        (path,) = saved(run)
+        _settled(run)
+
+        async def fetch_all():
+            fetch = agent(run)._checkpoints.fetch
+            return await asyncio.gather(*(fetch(path) for _ in range(5)))
+
+        before = len(fault_proxy.seen)
+        directories = run.executor._client.sync(fetch_all)
+        assert len(set(directories)) == 1
+        seen = [request for request in fault_proxy.seen[before:] if request.method == "GET"]
+        assert sum("dict_checkpoint.pkl" in request.target for request in seen) == 1
 
 
 def test_a_copy_on_the_node_needs_no_storage(experiment, shaky, fault_proxy):

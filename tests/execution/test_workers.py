@@ -5,17 +5,26 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from distributed import Client, LocalCluster
 
-from prefect_tune.coordinator.events import CapacityChanged, Outcome, ResultReported
+import prefect_tune as tune
+from prefect_tune.coordinator.events import (
+    CapacityChanged,
+    CheckpointFailed,
+    Outcome,
+    ResultReported,
+)
 from prefect_tune.error import ClusterError
 from prefect_tune.execution.cluster import connect
 from prefect_tune.execution.dask_executor import DaskExecutor
+from prefect_tune.filesystem.location import Location
 
 from .experiments import Experiment, make_env
 
@@ -153,3 +162,53 @@ def test_a_worker_that_joins_is_used(scheduler, tmp_path):
                 assert isinstance(run.next_event(), CapacityChanged)
             (joined,) = [n for n in run.executor.capacity() if n.resources["CPU"] == 3]
             assert run.run("a", node=joined.address)[1].outcome is Outcome.FINISHED
+
+
+def test_dask_does_not_run_an_attempt_again_on_a_worker_that_comes_back(scheduler, tmp_path):
+    """Not even at the same address, where Dask would: it lets a task outlive three workers."""
+
+    def train(config):
+        with open(config["log"], "a") as log:
+            log.write(f"{config['name']}\n")
+        yield {"x": 0}
+        while config.get("hang"):
+            time.sleep(60)
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    log = str(tmp_path / "log")
+    options = ("--host", "127.0.0.1", "--worker-port", port)
+    with worker(scheduler, "", *options) as first:
+        run = Experiment(DaskExecutor(connect(scheduler)), make_env(train, tmp_path))
+        with run:
+            run.launch("a", {"hang": True, "name": "a", "log": log})
+            run.until_reported("a")
+            first.kill()
+            assert run.until_ended("a").outcome is Outcome.LOST
+            first.wait()
+            with worker(scheduler, "", *options):
+                while not run.executor.capacity():
+                    run.next_event()
+                assert run.executor.capacity()[0].address.endswith(port)
+                # Dask runs what waits for a worker in order.
+                assert run.run("b", {"name": "b", "log": log})[1].outcome is Outcome.FINISHED
+    assert Path(log).read_text().split() == ["a", "b"]
+
+
+def test_uploads_of_a_lost_worker_are_settled(
+    cluster, experiment, fault_bucket, fault_proxy, tmp_path
+):
+    def train(config):
+        tune.report({"x": 1}, checkpoint=tune.Checkpoint.from_dict({"x": 1}))
+
+    fault_proxy.go_away()
+    storage = Location(f"{fault_bucket.url}/exp", fault_bucket.options)
+    with experiment(train, storage=storage) as run, Client(cluster) as client:
+        node = run.node
+        run.launch("a", node=node)
+        assert run.until_ended("a").uploading == 1
+        os.kill(client.run(os.getpid, workers=[node])[node], signal.SIGKILL)
+        failed = run.until(CheckpointFailed, "a")
+        assert failed.path == "trial_a/checkpoint_000001"
+        assert node in failed.reason

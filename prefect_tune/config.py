@@ -152,7 +152,9 @@ class TuneConfig:
         num_samples: How often the space is sampled (the grid repeated); -1 without end.
         max_concurrent_trials: Upper bound of running trials; None or 0 leaves it to resources.
         time_budget_s: Seconds (or a timedelta) after which the experiment stops.
-        reuse_actors: Accepted; a fresh process costs milliseconds here.
+        reuse_actors: True keeps the process and the object of a class trainable for further trials
+            with the same resources: its `reset_config` is called in place of `setup`, and has to
+            return True. Functions get a fresh process in any case, which costs milliseconds here.
         trial_name_creator: ``f(trial) -> str``, what the trial is called.
         trial_dirname_creator: ``f(trial) -> str``, the name of its directory.
         seed: Seeds random search and the random state of every trial.

@@ -19,7 +19,6 @@ _NEEDLESS = {
 }
 #: With an effect that cannot be had this way; what to write instead.
 _REPLACED = {
-    "export_formats": "Write the model to a file from the trial.",
     "loggers": "Give `callbacks=[...]`; CSV, JSON and TensorBoard loggers are there by default.",
     "run_errored_only": 'Use `resume="ERRORED_ONLY"`.',
     "server_port": "Watch and cancel the flow run in the Prefect UI.",

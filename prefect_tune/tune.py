@@ -23,7 +23,7 @@ from prefect_tune.config import (
 )
 from prefect_tune.driver import execute
 from prefect_tune.engine.request import ExperimentRequest
-from prefect_tune.error import TrialFailed
+from prefect_tune.error import InvalidArgument, TrialFailed
 from prefect_tune.ray_arguments import check_other_arguments
 from prefect_tune.results import ExperimentAnalysis
 
@@ -64,6 +64,7 @@ def run(
     storage_filesystem: Any = None,
     checkpoint_config: CheckpointConfig | None = None,
     resume_config: ResumeConfig | None = None,
+    export_formats: Sequence[str] | None = None,
     cluster: Any = None,
     orchestrate: bool | None = None,
     isolation: str = "process",
@@ -116,7 +117,9 @@ def run(
             run nothing else. ``"ERRORED_ONLY"`` is ``"LOCAL+RESTART_ERRORED_ONLY"``. None, the
             default, begins a new experiment, but goes on with what a flow run has begun when
             Prefect executes it again; False never does.
-        reuse_actors: Accepted; a fresh process costs milliseconds here.
+        reuse_actors: True keeps the process and the object of a class trainable for further trials
+            with the same resources: its `reset_config` is called in place of `setup`, and has to
+            return True. Functions get a fresh process in any case, which costs milliseconds here.
         raise_on_failed_trial: Raise `TrialFailed` at the end if a trial failed.
         callbacks: `Callback` objects; CSV, JSON and TensorBoard loggers are added.
         max_concurrent_trials: Upper bound of running trials.
@@ -126,15 +129,14 @@ def run(
         checkpoint_config: The same as the single arguments about checkpoints.
         resume_config: Which trials of a resumed experiment run again; says the same as what is
             behind the ``+`` of `resume`.
+        export_formats: Have class trainables export their models at their end: names of
+            `ExportFormat`, passed to `Trainable.export_model`.
         cluster: Where to run: None (the cluster of `tune.init`, else this machine), an address
             ``tcp://...``, a Dask cluster or a ``distributed.Client``.
         orchestrate: Record the experiment as a Prefect flow run; default
             `PREFECT_TUNE_ORCHESTRATE`, which is on.
         isolation: ``process`` (each trial its own) or ``thread``.
         seed: Seeds random search and the random state of every trial.
-        trial_time_limit_s: Seconds (or a timedelta) for which a trial may run; see `RunConfig`.
-        chdir_to_trial_dir: Whether trial processes work in the trial's directory; default
-            `RAY_CHDIR_TO_TRIAL_DIR`, which is on.
         trial_time_limit_s: Seconds (or a timedelta) for which a trial may run; see `RunConfig`.
         chdir_to_trial_dir: Whether trial processes work in the trial's directory; default
             `RAY_CHDIR_TO_TRIAL_DIR`, which is on.
@@ -196,13 +198,13 @@ def run(
                 isolation=isolation,
                 env_vars={} if env_vars is None else env_vars,
                 trial_time_limit_s=trial_time_limit_s,
-                trial_time_limit_s=trial_time_limit_s,
             ),
             resources_per_trial=resources_per_trial,
             space_argument="config",
             resume=resume,
             resume_config=resume_config,
             restore=restore,
+            export_formats=export_formats,
         )
     )
     failed = [trial for trial in finished.analysis.trials if trial.status == trial.ERROR]

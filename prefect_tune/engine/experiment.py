@@ -39,7 +39,8 @@ from prefect_tune.storage.snapshot_files import SnapshotFiles
 
 _CLOSE_TIMEOUT_S = 10.0
 _STORAGE_TIMEOUT_S = 60.0
-_INTERRUPTED_TIMEOUT_S = 15.0
+# With the grace of trials and their checkpoints below the 30 s that Prefect gives a flow run.
+_INTERRUPTED_TIMEOUT_S = 8.0
 
 
 class Experiment:
@@ -156,6 +157,8 @@ class Experiment:
                 storage_timeout_s=plan.places.timeout_s,
                 sync_to_driver=plan.sync_to_driver,
                 sync_period_s=plan.places.period_s,
+                reuse_processes=plan.reuse_processes,
+                export_formats=plan.export_formats,
             ),
             self.inbox.put,
             self.inbox.fail,

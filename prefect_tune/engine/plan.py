@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -34,6 +35,7 @@ from prefect_tune.storage.continuation import is_resumable
 from prefect_tune.storage.header import JournalHeader
 from prefect_tune.storage.layout import default_root, experiment_dir_name, safe_name
 from prefect_tune.storage.storage_plan import StoragePlan, make_storage_plan
+from prefect_tune.trainable.export import export_formats
 from prefect_tune.trainable.fingerprint import code_digest
 from prefect_tune.trainable.function import validate_trainable
 from prefect_tune.trainable.packing import pack_trainable
@@ -75,6 +77,8 @@ class ExperimentPlan:
         one_by_one: True if trials run one after the other, for debugging.
         checkpoint_rules: Which checkpoints trials write unasked.
         checkpoints: Which checkpoints are kept.
+        export_formats: In which formats trials export their models at their end.
+        reuse_processes: Whether a trial process runs one trial after the other.
     """
 
     experiment_id: str
@@ -105,6 +109,8 @@ class ExperimentPlan:
     one_by_one: bool = False
     checkpoint_rules: CheckpointRules = field(default_factory=CheckpointRules)
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
+    export_formats: tuple[str, ...] = ()
+    reuse_processes: bool = False
 
     @property
     def root(self) -> str:
@@ -279,6 +285,8 @@ def _make_plan(
             request.trainable, checkpoints.checkpoint_frequency, checkpoints.checkpoint_at_end
         ),
         checkpoints=checkpoints,
+        export_formats=export_formats(request.export_formats),
+        reuse_processes=bool(tune.reuse_actors) and inspect.isclass(request.trainable),
     )
 
 
@@ -308,7 +316,7 @@ def _resources(request: ExperimentRequest) -> Resources | None:
     if request.resources_per_trial is not None:
         raise InvalidArgument(
             "resources_per_trial",
-            "the trainable has resources of its own (`with_resources`).",
+            "the trainable has its own, by `with_resources` or `default_resource_request`.",
             "Give them in one place only.",
         )
     return None if callable(own) else Resources.parse(own)

@@ -23,6 +23,7 @@ class ExperimentRequest:
         resume: As the user wrote it: whether to go on with an interrupted experiment.
         restore: As the user wrote it: the checkpoint that trials start from.
         resume_config: As the user wrote it: which of its trials run again.
+        export_formats: As the user wrote them: what trials export at their end.
         saved: What `Tuner.restore` needs, to be written into the experiment directory; None writes
             nothing.
     """
@@ -36,6 +37,7 @@ class ExperimentRequest:
     resume: Any = None
     restore: Any = None
     resume_config: ResumeConfig | None = None
+    export_formats: Any = None
     saved: bytes | None = None
 
     def resume_call(self, name: str, root: str) -> str:

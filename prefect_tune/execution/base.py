@@ -44,6 +44,8 @@ class ExperimentEnv:
         term_grace_s: Seconds between SIGTERM and SIGKILL.
         lease_s: Seconds after which a node ends its attempts if the driver is silent.
         env_vars: Environment variables for the attempts; win over the computed ones.
+        reuse_processes: Whether a process runs one attempt after the other, if its trainable can.
+        export_formats: In which formats trials export their models at their end.
     """
 
     experiment_id: str
@@ -62,6 +64,8 @@ class ExperimentEnv:
     term_grace_s: float = 5.0
     lease_s: float = 30.0
     env_vars: dict[str, str] = field(default_factory=dict)
+    reuse_processes: bool = False
+    export_formats: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,6 +163,7 @@ class NodeExperiment:
                 self._context(request, config, directory, checkpoint),
                 *self._streams(request),
                 self.env.isolation,
+                self.env.reuse_processes,
             )
         except BaseException:
             self._checkpoints.release(request.checkpoint)
@@ -210,6 +211,7 @@ class NodeExperiment:
         if self._attempts:
             # Processes are killed and gone soon. A thread ends when it reports again: maybe never.
             await asyncio.wait(self._attempts, timeout=_END_S)
+        await self._spawner.closed()
         await self._checkpoints.close(patience)
         await asyncio.to_thread(self._directory.remove)
 
@@ -236,6 +238,7 @@ class NodeExperiment:
             progress=request.progress,
             checkpoint_suffix=request.checkpoint_suffix,
             checkpoint_rules=env.checkpoint_rules,
+            export_formats=env.export_formats,
             storage_dir=in_storage(env, request.relative_dir),
             seed=env.seed,
             env=attempt_environment(request.resources, request.devices, env.env_vars),

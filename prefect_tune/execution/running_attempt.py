@@ -72,6 +72,7 @@ class RunningAttempt:
         self._timer: asyncio.TimerHandle | None = None
         self._killing = False
         self._abandoned = False
+        self._over = False
         self._loop.add_reader(handle.sock, self._on_readable)
 
     async def finish(self) -> Outcome:
@@ -82,9 +83,10 @@ class RunningAttempt:
         # What it sent before its end lies in the socket; `_receive` reads up to the last byte.
         while self._receive():
             pass
+        self._over = True
         self._loop.remove_reader(self._handle.sock)
         self._loop.remove_writer(self._handle.sock)
-        self._handle.sock.close()
+        self._handle.release(usable=not self._unsent and not self._killing)
         outcome, error = self._verdict(status)
         if outcome is not Outcome.FINISHED:
             # Half a checkpoint is of no use to anybody, and takes the place of others.
@@ -137,7 +139,7 @@ class RunningAttempt:
         self._receive()
 
     def _resume(self) -> None:
-        if self._handle.sock.fileno() >= 0:
+        if not self._over:
             self._loop.add_reader(self._handle.sock, self._on_readable)
 
     def _receive(self) -> bool:
@@ -179,8 +181,12 @@ class RunningAttempt:
         elif kind == Kind.CHECKPOINT:
             self._checkpoints.take(*decode_checkpoint(payload), self._tell_kept)
         elif kind == Kind.ENDED:
-            self._end = Outcome(json.loads(payload)["outcome"])
-            self._climb_after(LINGER_S, self._kill)
+            end = json.loads(payload)
+            self._end = Outcome(end["outcome"])
+            if end["waits"]:
+                self._handle.set_over()
+            else:
+                self._climb_after(LINGER_S, self._kill)
         elif kind == Kind.FAILED:
             self._end = pickle.loads(payload)
             self._climb_after(LINGER_S, self._kill)
@@ -191,8 +197,9 @@ class RunningAttempt:
         self._tell(encode(Kind.KEPT, 0, b""))
 
     def _tell(self, frame: bytes) -> None:
-        self._unsent.append(frame)
-        self._send()
+        if not self._over:
+            self._unsent.append(frame)
+            self._send()
 
     def _send(self) -> None:
         sock = self._handle.sock

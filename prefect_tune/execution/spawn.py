@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
+import pickle
 import signal
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cloudpickle
 
 from prefect_tune.error import ClusterError, InvalidTrainable
+from prefect_tune.execution.idle_processes import IdleProcess, IdleProcesses
 from prefect_tune.execution.native_threads import with_sister_variables
 from prefect_tune.execution.thread_attempt import start_thread
+from prefect_tune.execution.wire import Kind, encode
 from prefect_tune.execution.zygote_client import Refused, ZygoteClient
 from prefect_tune.execution.zygote_wire import (
     ExitStatus,
@@ -49,15 +54,36 @@ class AttemptHandle:
         pid: int,
         exited: asyncio.Future[ExitStatus],
         stderr: str | None,
+        keep: Callable[[], None] | None = None,
     ) -> None:
         self.sock = sock
         self.pid = pid
         self._exited = exited
         self._stderr = stderr
+        self._keep = keep
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def set_over(self) -> None:
+        """The attempt has ended, and its process waits for another one: `wait` returns."""
+        if not self._over.done():
+            self._over.set_result(None)
 
     async def wait(self) -> ExitStatus:
-        """How the attempt's process (or thread: status 0) ended, once it has."""
-        return await asyncio.shield(self._exited)
+        """How the attempt's process (or thread: status 0) ended, once the attempt has."""
+        either: set[asyncio.Future[Any]] = {self._exited, self._over}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        return self._exited.result() if self._exited.done() else ExitStatus(code=0)
+
+    def release(self, usable: bool) -> None:
+        """Done with it: let the process go, or keep it for another attempt.
+
+        Args:
+            usable: Whether nothing is left over in the connection.
+        """
+        if usable and self._keep is not None and self._over.done() and not self._exited.done():
+            self._keep()
+        else:
+            self.sock.close()
 
     def kill_group(self, signum: signal.Signals = signal.SIGKILL) -> None:
         """Signal the attempt's process and all its children; nothing for a thread."""
@@ -90,6 +116,8 @@ class AttemptSpawner:
         self._request: LoadRequest | None = None
         self._trainable: Any = None
         self._restarting = asyncio.Lock()
+        self._idle = IdleProcesses()
+        self._closing: asyncio.Task[None] | None = None
         self._closed = False
 
     @classmethod
@@ -138,6 +166,7 @@ class AttemptSpawner:
         stdout: str | Path,
         stderr: str | Path,
         isolation: str = PROCESS,
+        reuse: bool = False,
     ) -> AttemptHandle:
         """Start an attempt.
 
@@ -146,35 +175,18 @@ class AttemptSpawner:
             stdout: File that standard output is appended to (processes only).
             stderr: The same for standard error; may be the same file.
             isolation: ``process`` or ``thread``, as given to `load`.
+            reuse: Whether it may run in a process that has run another one before, and another one
+                after it (processes only).
 
         Raises:
             ClusterError: If it cannot be started.
         """
         if self._request is None:
             raise ClusterError("no trainable is loaded on this node")
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        try:
-            if isolation == THREAD:
-                return AttemptHandle(
-                    ours, os.getpid(), start_thread(context, self._trainable, theirs), None
-                )
-            with theirs:
-                pid, exited = await self._start_process(context, str(stdout), str(stderr), theirs)
-            return AttemptHandle(ours, pid, exited, str(stderr))
-        except BaseException:
-            ours.close()
-            raise
-
-    def close(self) -> None:
-        """End the zygote and every attempt that still runs as a process."""
-        self._closed = True
-        if self._zygote is not None:
-            self._zygote.close()
-
-    async def _start_process(
-        self, context: AttemptContext, stdout: str, stderr: str, theirs: socket.socket
-    ) -> tuple[int, asyncio.Future[ExitStatus]]:
+        if isolation == THREAD:
+            ours, theirs = _connection()
+            ended = start_thread(context, self._trainable, theirs)
+            return AttemptHandle(ours, os.getpid(), ended, None)
         request = StartRequest(
             # By value where it has to be: the main script is not the main module of a trial.
             context=cloudpickle.dumps(context),
@@ -182,7 +194,62 @@ class AttemptSpawner:
             stdout=os.path.abspath(stdout),
             stderr=os.path.abspath(stderr),
             title=context.trial_id,
+            reuse=reuse,
         )
+        process = (await self._reused(request) if reuse else None) or await self._started(request)
+        keep = functools.partial(self._idle.add, process) if reuse else None
+        return AttemptHandle(process.sock, process.pid, process.exited, request.stderr, keep)
+
+    def close(self) -> None:
+        """End the zygote and every attempt that still runs as a process.
+
+        Processes that wait for another attempt may clean up first, for `CLEANUP_S` seconds.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        if self._idle.waiting:
+            self._closing = asyncio.get_running_loop().create_task(self._close_idle())
+        elif self._zygote is not None:
+            self._zygote.close()
+
+    async def closed(self) -> None:
+        """Wait until what `close` has begun is done."""
+        if self._closing is not None:
+            await asyncio.shield(self._closing)
+
+    async def _close_idle(self) -> None:
+        try:
+            await self._idle.close()
+        finally:
+            if self._zygote is not None:
+                self._zygote.close()
+
+    async def _reused(self, request: StartRequest) -> IdleProcess | None:
+        """A process that waits, sent to the attempt; None if there is none."""
+        while (process := self._idle.take(request.env)) is not None:
+            frame = encode(Kind.NEXT, 0, pickle.dumps(request))
+            try:
+                await asyncio.get_running_loop().sock_sendall(process.sock, frame)
+            except OSError:  # it has died meanwhile
+                process.sock.close()
+            else:
+                return process
+        return None
+
+    async def _started(self, request: StartRequest) -> IdleProcess:
+        ours, theirs = _connection()
+        try:
+            with theirs:
+                pid, exited = await self._start_process(request, theirs)
+        except BaseException:
+            ours.close()
+            raise
+        return IdleProcess(ours, pid, exited, request.env)
+
+    async def _start_process(
+        self, request: StartRequest, theirs: socket.socket
+    ) -> tuple[int, asyncio.Future[ExitStatus]]:
         try:
             try:
                 zygote = await self._living_zygote()
@@ -214,6 +281,13 @@ class AttemptSpawner:
         except Refused as error:
             raise _cannot_load(request.source, error.refusal) from error
         return info
+
+
+def _connection() -> tuple[socket.socket, socket.socket]:
+    """The agent's end, which does not block, and the trial's."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    return ours, theirs
 
 
 def _cannot_load(source: TrainableSource, refusal: Refusal) -> InvalidTrainable:

@@ -10,10 +10,11 @@ import socket
 import threading
 from typing import Any
 
-from prefect_tune.execution.trial_process import node_identity, send_end
+from prefect_tune.execution.trial_process import send_end
 from prefect_tune.execution.wire import Kind, SocketChannel
 from prefect_tune.execution.zygote_wire import ExitStatus
 from prefect_tune.trainable.attempt import AttemptContext
+from prefect_tune.trainable.identity import node_identity
 from prefect_tune.trainable.runner import run_attempt
 
 

@@ -18,13 +18,17 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from prefect_tune.coordinator.events import Outcome
 from prefect_tune.execution.native_threads import resize_loaded_pools
 from prefect_tune.execution.wire import Kind, SocketChannel
 from prefect_tune.execution.zygote_wire import StartRequest
 from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.trainable.identity import node_identity
+
+if TYPE_CHECKING:
+    from prefect_tune.trainable.class_loop import ClassRunner
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
@@ -35,11 +39,11 @@ FAILED_EXIT_CODE = 1
 def main(
     sock: socket.socket, request: StartRequest, load: Callable[[], Any], parent: int
 ) -> NoReturn:
-    """Run one attempt in this process and end the process.
+    """Run an attempt in this process, and others that follow it, and end the process.
 
     Args:
         sock: The trial's end of its connection to the agent.
-        request: What to run.
+        request: What to run first.
         load: Gives the trainable.
         parent: Process id of the zygote, with which this process dies.
     """
@@ -49,7 +53,7 @@ def main(
         _leave_family(parent, request.title)
         channel = SocketChannel(sock)
         with contextlib.suppress(ConnectionError):  # the agent is gone
-            code = _run(channel, request, load, started)
+            code = _serve(channel, request, load, started)
         _run_exit_handlers()
     except BaseException:
         traceback.print_exc()
@@ -59,14 +63,43 @@ def main(
         os._exit(code)
 
 
-def _run(
+def _serve(
     channel: SocketChannel, request: StartRequest, load: Callable[[], Any], started: float
 ) -> int:
-    """Run the attempt, send its frames and return the exit status."""
+    """Run one attempt after the other; returns the exit status."""
     _redirect(request.stdout, request.stderr)
     os.environ.update(request.env)
     resize_loaded_pools(request.env)
     # Only now: in a spawned process the environment has to be set before numpy is imported.
+    from prefect_tune.trainable.class_loop import ClassRunner
+
+    _let_children_end_at_sigterm()
+    classes = ClassRunner(keep=request.reuse)
+    try:
+        while True:
+            code = _run(channel, request, load, started, classes)
+            if not classes.has_kept:
+                return code
+            try:
+                request = pickle.loads(channel.wait_next())
+            except ConnectionError:  # there is none
+                return code
+            started = time.perf_counter()
+            _flush()
+            _redirect(request.stdout, request.stderr)
+            _name_process(request.title)
+    finally:
+        classes.close()
+
+
+def _run(
+    channel: SocketChannel,
+    request: StartRequest,
+    load: Callable[[], Any],
+    started: float,
+    classes: ClassRunner,
+) -> int:
+    """Run an attempt, send its frames and return the exit status that goes with it."""
     from prefect_tune.trainable.current import current_session
     from prefect_tune.trainable.runner import end_of, run_attempt
     from prefect_tune.trainable.stopping import TrialTerminated
@@ -79,17 +112,16 @@ def _run(
 
     channel.send(Kind.HELLO, 0, json.dumps({"pid": os.getpid(), **node_identity()}).encode())
     signal.signal(signal.SIGTERM, on_sigterm)
-    _let_children_end_at_sigterm()
     try:
         context = pickle.loads(request.context)
-        end = run_attempt(context, load(), channel, process_started=started)
+        end = run_attempt(context, load(), channel, process_started=started, classes=classes)
     except BaseException as error:
         end = end_of(error)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if isinstance(end, AttemptError):
         print(end.traceback, file=sys.stderr)
     _flush()
-    return send_end(channel, end)
+    return send_end(channel, end, waits=classes.has_kept)
 
 
 def _let_children_end_at_sigterm() -> None:
@@ -113,26 +145,19 @@ def _let_children_end_at_sigterm() -> None:
     os.register_at_fork(before=hold, after_in_parent=release, after_in_child=release_child)
 
 
-def send_end(channel: SocketChannel, end: Outcome | AttemptError) -> int:
-    """Send the last frame of an attempt; returns the exit status that goes with it."""
+def send_end(channel: SocketChannel, end: Outcome | AttemptError, waits: bool = False) -> int:
+    """Send the last frame of an attempt; returns the exit status that goes with it.
+
+    Args:
+        channel: The connection.
+        end: How the attempt ended.
+        waits: Whether the process waits for another trial.
+    """
     if isinstance(end, Outcome):
-        channel.send(Kind.ENDED, 0, json.dumps({"outcome": end}).encode())
+        channel.send(Kind.ENDED, 0, json.dumps({"outcome": end, "waits": waits}).encode())
         return 0
     channel.send(Kind.FAILED, 0, pickle.dumps(end))
     return end.exit_code if end.exit_code is not None and end.exit_code > 0 else FAILED_EXIT_CODE
-
-
-@functools.cache
-def node_identity() -> dict[str, str]:
-    """Host name and address of this node, as results show them."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            # Connecting a datagram socket sends nothing; it only asks the routing table.
-            probe.connect(("10.255.255.255", 1))
-            address = str(probe.getsockname()[0])
-        except OSError:
-            address = "127.0.0.1"
-    return {"hostname": socket.gethostname(), "node_ip": address}
 
 
 @functools.cache
@@ -157,11 +182,17 @@ def _leave_family(parent: int, title: str) -> None:
     libc = _libc()
     if libc is not None:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        libc.prctl(_PR_SET_NAME, title.encode()[-15:], 0, 0, 0)
+    _name_process(title)
     if os.getppid() != parent:  # died before the kernel knew
         os._exit(FAILED_EXIT_CODE)
     gc.enable()
     atexit._clear()
+
+
+def _name_process(title: str) -> None:
+    libc = _libc()
+    if libc is not None:
+        libc.prctl(_PR_SET_NAME, title.encode()[-15:], 0, 0, 0)
 
 
 def _redirect(stdout: str, stderr: str) -> None:

@@ -27,10 +27,11 @@ class Kind(IntEnum):
     HELLO = 1  #: the process runs user code now [JSON: pid, hostname, node_ip]
     RESULT = 2  #: a report [JSON]
     RESULT_AWAITING = 3  #: a report whose sender waits for a decision [JSON]
-    ENDED = 4  #: the trainable is done [JSON: outcome]
+    ENDED = 4  #: the trainable is done [JSON: outcome, waits (for another trial)]
     FAILED = 5  #: user code failed [pickled AttemptError]
     CHECKPOINT = 6  #: a checkpoint lies in the trial directory [JSON: name; newline; the result]
     DECISION = 16  #: agent to trial [JSON: seq, action, thresholds, every_result]
+    NEXT = 18  #: agent to trial: another trial for this process [pickled StartRequest]
     KEPT = 17  #: agent to trial: one more checkpoint has arrived in storage, or never will [empty]
 
 
@@ -110,6 +111,7 @@ class SocketChannel:
         self._decisions: list[Decision] = []
         self._handed_over = 0
         self._kept = 0
+        self._wanted: bytes | None = None
         # Unlike select(), good for any number of descriptors.
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
@@ -144,12 +146,30 @@ class SocketChannel:
         while self._handed_over - self._kept > pending:
             self._receive()
 
+    def wait_next(self) -> bytes:
+        """Block until the agent has another trial for this process; returns the request.
+
+        What arrives before it was meant for the trial that has ended.
+
+        Raises:
+            ConnectionError: If there is none, or the agent is gone.
+        """
+        self._wanted = None
+        while self._wanted is None:
+            self._receive()
+        request, self._wanted = self._wanted, None
+        self._decisions.clear()
+        self._handed_over = self._kept = 0
+        return request
+
     def _receive(self) -> None:
         data = self._sock.recv(_RECEIVE_BYTES)
         if not data:
             raise ConnectionError("the agent of this node has closed the connection")
         for frame in self._buffer.feed(data):
-            if frame.kind == Kind.KEPT:
+            if frame.kind == Kind.NEXT:
+                self._wanted = frame.payload
+            elif frame.kind == Kind.KEPT:
                 self._kept += 1
             else:
                 self._decisions.append(decode_decision(frame))

@@ -51,6 +51,7 @@ class StartRequest:
         stdout: File that standard output is appended to.
         stderr: The same for standard error; may be the same file.
         title: What process listings show.
+        reuse: Whether the process may wait for another trial at the end of this one.
     """
 
     context: bytes
@@ -58,6 +59,7 @@ class StartRequest:
     stdout: str
     stderr: str
     title: str
+    reuse: bool = False
 
 
 @dataclass(frozen=True, slots=True)

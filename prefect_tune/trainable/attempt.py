@@ -35,6 +35,7 @@ class AttemptContext:
             URL. Equal to `trial_dir` if that is where results are kept.
         seed: Seeds `random` and `numpy`; None leaves them random.
         env: Environment variables to set before any user code runs.
+        export_formats: In which formats the trial exports its model at its end.
     """
 
     experiment_id: str
@@ -57,6 +58,7 @@ class AttemptContext:
     storage_dir: str = ""
     seed: int | None = None
     env: dict[str, str] = field(default_factory=dict)
+    export_formats: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,27 @@ class AutoMetrics:
             self._episodes_total,
         )
 
+    def totals(self, time_this_iter: float | None = None) -> dict[str, Any]:
+        """The counters as results show them, after the newest result.
+
+        Args:
+            time_this_iter: Seconds since then; None if none are to be named.
+        """
+        progress = self.progress
+        passed = {} if time_this_iter is None else {"time_this_iter_s": time_this_iter}
+        return {
+            **passed,
+            "done": False,
+            "training_iteration": progress.iteration,
+            "timesteps_total": progress.timesteps_total,
+            "episodes_total": progress.episodes_total,
+            "time_total_s": progress.time_total_s,
+            "time_since_restore": self._time_since_restore,
+            "timesteps_since_restore": self._timesteps_since_restore,
+            "iterations_since_restore": self._since_restore,
+            "warmup_time": self._warmup_time,
+        }
+
     def complete(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
         """A result: the user's metrics, then the auto-filled ones.
 

@@ -1,36 +1,96 @@
-"""Runs a class trainable: step, report, save, wait."""
+"""Runs class trainables: step, report, save, wait."""
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from prefect_tune.error import TuneError
 from prefect_tune.trainable.attempt_session import Session
-from prefect_tune.trainable.stopping import TrialEnding, TrialPaused
+from prefect_tune.trainable.stopping import TrialEnding, TrialPaused, TrialStopped
 from prefect_tune.trainable.trainable import Trainable, can_save
+
+_logger = logging.getLogger("prefect_tune")
 
 
 class RestoreFailed(TuneError):
     """The checkpoint to go on from could not be loaded; its cause says why."""
 
 
-def run_class(trainable: type[Trainable], session: Session) -> None:
-    """Run a class trainable until it is done or ended.
+class ResetRefused(TuneError):
+    """An object was to serve another trial, and cannot."""
 
-    Raises:
-        TrialEnding: If the attempt was ended at a report.
-        RestoreFailed: If the checkpoint to go on from cannot be loaded.
+
+class ClassRunner:
+    """Runs attempts of a class trainable in a process, one after the other.
+
+    Args:
+        keep: Whether an object serves several trials; else each attempt has an object of its own.
     """
-    training = trainable(session.context.config)
-    try:
-        _restore(training, session)
-        done = False
-        while not done:
-            result = training.train()
-            done = bool(result["done"])
-            _report(training, result, session)
-    finally:
-        training.stop()
+
+    def __init__(self, keep: bool = False) -> None:
+        self._keep = keep
+        self._kept: Trainable | None = None
+
+    @property
+    def has_kept(self) -> bool:
+        """True if there is an object for another trial."""
+        return self._kept is not None
+
+    def run(self, trainable: type[Trainable], session: Session) -> None:
+        """Run an attempt until it is done or ended.
+
+        Raises:
+            TrialEnding: If the attempt was ended at a report.
+            RestoreFailed: If the checkpoint to go on from cannot be loaded.
+            ResetRefused: If the object of the trial before cannot serve this one.
+        """
+        training = self._training(trainable, session)
+        stays = False
+        try:
+            _restore(training, session)
+            try:
+                done = False
+                while not done:
+                    result = training.train()
+                    done = bool(result["done"])
+                    _report(training, result, session)
+            except TrialStopped:
+                _export(training, session)
+                raise
+            _export(training, session)
+            stays = self._keep
+        except (TrialStopped, TrialPaused):
+            stays = self._keep
+            raise
+        finally:
+            if stays:
+                self._kept = training
+            else:
+                training.stop()
+
+    def close(self) -> None:
+        """End the training of the object that was kept."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.stop()
+
+    def _training(self, trainable: type[Trainable], session: Session) -> Trainable:
+        kept, self._kept = self._kept, None
+        if kept is None:
+            return trainable(session.context.config)
+        able = False
+        try:
+            able = kept.reset(session.context.config)
+        finally:
+            if not able:
+                kept.stop()
+        if not able:
+            raise ResetRefused(
+                f"with `reuse_actors`, {trainable.__name__}.reset_config() has to prepare the "
+                "object for the next trial and return True"
+            )
+        return kept
 
 
 def _restore(training: Trainable, session: Session) -> None:
@@ -62,3 +122,12 @@ def _report(training: Trainable, result: dict[str, Any], session: Session) -> No
         if wanted and not session.has_saved:
             session.save(training.save)
         raise
+
+
+def _export(training: Trainable, session: Session) -> None:
+    """Export the model of a trial that has come to its end."""
+    formats = session.context.export_formats
+    if not formats:
+        return
+    exported = training.export_model(list(formats))
+    _logger.info("%s: exported %s", session.context.trial_name, exported)

@@ -23,10 +23,11 @@ from prefect_tune.coordinator.events import Outcome
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.trainable.attempt import AttemptContext, Channel
 from prefect_tune.trainable.attempt_session import Session
-from prefect_tune.trainable.class_loop import RestoreFailed, run_class
+from prefect_tune.trainable.class_loop import ClassRunner, ResetRefused, RestoreFailed
 from prefect_tune.trainable.current import activate
 from prefect_tune.trainable.function import run_function
 from prefect_tune.trainable.stopping import TrialEnding, TrialTerminated
+from prefect_tune.trainable.trainable import Trainable
 from prefect_tune.trainable.variables import (
     CHANGE_DIRECTORY,
     FULL_TRACEBACKS,
@@ -47,6 +48,7 @@ def run_attempt(
     *,
     own_process: bool = True,
     process_started: float | None = None,
+    classes: ClassRunner | None = None,
 ) -> Outcome | AttemptError:
     """Run one attempt to its end; nothing that user code raises leaves this function.
 
@@ -57,6 +59,7 @@ def run_attempt(
         own_process: False if other trials run in this process: working directory, environment and
             global random state then stay as they are.
         process_started: `time.perf_counter` when the process began, for `warmup_time`.
+        classes: Runs class trainables; None for one of this attempt's own.
 
     Returns:
         How it ended, or why it failed.
@@ -70,8 +73,10 @@ def run_attempt(
         session = Session(context, channel, warmup_time=time.perf_counter() - started)
         session.remove_leftovers()
         activate(session, whole_process=own_process)
-        run = run_class if inspect.isclass(trainable) else run_function
-        run(trainable, session)
+        if inspect.isclass(trainable) and issubclass(trainable, Trainable):
+            (classes or ClassRunner()).run(trainable, session)
+        else:
+            run_function(trainable, session)
         # User code that swallowed the ending and then returned was ended all the same.
         return _ended_by(session.ending) if session.ending else Outcome.FINISHED
     except BaseException as error:
@@ -99,6 +104,8 @@ def end_of(error: BaseException) -> Outcome | AttemptError:
         if isinstance(failed, AttemptError):
             return replace(failed, kind=RESTORE, message=f"{failed.kind}: {failed.message}")
         return failed
+    if isinstance(error, ResetRefused):
+        return AttemptError("reuse", str(error))
     text = str(error).strip() or repr(error)
     return AttemptError(
         kind=type(error).__name__,

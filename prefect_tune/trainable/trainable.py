@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import logging
 import os
 import pickle
 import tempfile
@@ -16,26 +18,84 @@ from prefect_tune.error import InvalidArgument, InvalidTrainable
 from prefect_tune.resources import PlacementGroupFactory
 from prefect_tune.trainable.auto_metrics import AutoMetrics
 from prefect_tune.trainable.current import current_session
+from prefect_tune.trainable.export import export_formats as parse_formats
+from prefect_tune.trainable.identity import constant_metrics
 from prefect_tune.trainable.saved_state import directory_of, read_saved, write_saved
+
+_logger = logging.getLogger("prefect_tune")
+#: Seconds after which a slow `setup` is worth a word.
+SLOW_SETUP_S = 10.0
+_DEBUG_METRICS = (
+    "trial_id",
+    "experiment_id",
+    "date",
+    "timestamp",
+    "time_this_iter_s",
+    "time_total_s",
+    "pid",
+    "hostname",
+    "node_ip",
+)
 
 
 class Trainable:
     """Base class for training as an object.
 
     Override `setup`, `step` and, if need be, `cleanup`; `save_checkpoint` and `load_checkpoint` for
-    trials that can be paused, retried and resumed where they were. The trial ends when a scheduler
-    or stopper says so, or when `step` returns ``done=True``.
+    trials that can be paused, retried and resumed where they were; `reset_config` for objects that
+    can serve one trial after another. The trial ends when a scheduler or stopper says so, or when
+    `step` returns ``done=True``.
 
     Args:
         config: The trial's configuration.
+        logger_creator: Accepted; loggers are callbacks of the experiment.
+        storage: Accepted; where checkpoints go is the experiment's business.
     """
 
-    def __init__(self, config: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, config: dict[str, Any] | None = None, logger_creator: Any = None, storage: Any = None
+    ) -> None:
         self.config: dict[str, Any] = {} if config is None else config
+        self._own_logdir: str | None = None
+        self._join_session()
+        started = time.perf_counter()
+        self.setup(self.config)
+        took = time.perf_counter() - started
+        if took > SLOW_SETUP_S:
+            _logger.warning(
+                "%s.setup() took %.0f s, in each trial anew. Data that all trials share can be "
+                "loaded once and given with `tune.with_parameters(%s, data=...)`; with "
+                "`reuse_actors=True` and a `reset_config` an object serves many trials.",
+                type(self).__name__,
+                took,
+                type(self).__name__,
+            )
+
+    def _join_session(self) -> None:
         session = current_session()
         self._context = None if session is None else session.context
         self._metrics = AutoMetrics() if session is None else session.auto_metrics
-        self.setup(self.config)
+
+    @classmethod
+    def default_resource_request(cls, config: dict[str, Any]) -> Any:
+        """What a trial needs; override it in place of `resources_per_trial`.
+
+        Args:
+            config: The trial's configuration.
+
+        Returns:
+            A dict as for `resources_per_trial`, a `PlacementGroupFactory`, or None for one CPU.
+        """
+        return None
+
+    @classmethod
+    def resource_help(cls, config: dict[str, Any]) -> str:
+        """Text for users whose trials wait for resources; may be overridden.
+
+        Args:
+            config: A trial's configuration.
+        """
+        return ""
 
     def setup(self, config: dict[str, Any]) -> None:
         """Prepare the training; called once, before the first `step`."""
@@ -48,7 +108,55 @@ class Trainable:
         raise NotImplementedError(f"{type(self).__name__} has no method `step`")
 
     def cleanup(self) -> None:
-        """Release what `setup` took; called at the end, however the trial ends."""
+        """Release what `setup` took; called at the end, however the trial ends.
+
+        An object that serves several trials is cleaned up after the last of them.
+        """
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Become what a new object with this configuration would be.
+
+        Called if the experiment has `reuse_actors=True`, in place of a new object's `setup`;
+        `config`, ids, names and directory are those of the new trial already.
+
+        Args:
+            new_config: The configuration of the next trial.
+
+        Returns:
+            True if that was possible; anything else fails the trial.
+        """
+        return False
+
+    def log_result(self, result: dict[str, Any]) -> None:
+        """Called with each complete result, in the trial's process, before it is reported.
+
+        Args:
+            result: The metrics, the automatic ones among them; what is changed in it is reported.
+        """
+
+    def export_model(
+        self, export_formats: str | list[str], export_dir: str | None = None
+    ) -> dict[str, str]:
+        """Write the trained model; override it or `_export_model`.
+
+        Called at the end of each trial if the experiment has `export_formats`.
+
+        Args:
+            export_formats: One or several of `ExportFormat`.
+            export_dir: Where to write; by default the trial's directory.
+
+        Returns:
+            Format -> path of what was written.
+
+        Raises:
+            InvalidArgument: If a format is unknown.
+        """
+        formats = list(parse_formats(export_formats))
+        exported: dict[str, str] = self._export_model(formats, export_dir or self.logdir)
+        return exported
+
+    def _export_model(self, export_formats: list[str], export_dir: str) -> dict[str, str]:
+        return {}
 
     def save_checkpoint(self, checkpoint_dir: str) -> Any:
         """Write the state of the training.
@@ -80,7 +188,79 @@ class Trainable:
                 f"{type(self).__name__}.step() returned {type(result).__name__} ({result!r:.80}).",
                 "It returns a dict of metrics.",
             )
-        return self._metrics.complete({"time_this_iter_s": time.perf_counter() - started, **result})
+        result = self._metrics.complete(
+            {"time_this_iter_s": time.perf_counter() - started, **result}
+        )
+        in_trial = self._context is not None
+        if in_trial and type(self).log_result is Trainable.log_result:
+            return result
+        constants = constant_metrics(self._context, self.config)
+        result = {**constants, **result}
+        self.log_result(result)
+        if in_trial:  # then they are added to each result where it arrives
+            for name, value in constants.items():
+                if result.get(name) is value:
+                    del result[name]
+        return result
+
+    def train_buffered(
+        self, buffer_time_s: float, max_buffer_length: int = 1000
+    ) -> list[dict[str, Any]]:
+        """Do several steps.
+
+        Args:
+            buffer_time_s: No further one is begun after so many seconds.
+            max_buffer_length: How many at most.
+
+        Returns:
+            Their results; the last one may be the last of the training.
+        """
+        until = time.perf_counter() + buffer_time_s
+        results: list[dict[str, Any]] = []
+        while len(results) < max_buffer_length:
+            result = self.train()
+            results.append(result)
+            if result["done"] or result.get("should_checkpoint") or time.perf_counter() > until:
+                break
+        return results
+
+    def get_auto_filled_metrics(
+        self,
+        now: datetime.datetime | None = None,
+        time_this_iter: float | None = None,
+        timestamp: int | None = None,
+        debug_metrics_only: bool = False,
+    ) -> dict[str, Any]:
+        """The automatic metrics as they are now.
+
+        Args:
+            now: Point in time for `date` and `timestamp`; default now.
+            time_this_iter: Seconds of the current iteration.
+            timestamp: In place of that of `now`.
+            debug_metrics_only: Leave out what is configuration and totals of steps.
+        """
+        moment = datetime.datetime.now() if now is None else now
+        metrics = constant_metrics(self._context, self.config)
+        metrics.update(self._metrics.totals(time_this_iter))
+        metrics["date"] = moment.strftime("%Y-%m-%d_%H-%M-%S")
+        metrics["timestamp"] = int(moment.timestamp()) if timestamp is None else timestamp
+        if debug_metrics_only:
+            return {name: metrics[name] for name in _DEBUG_METRICS if name in metrics}
+        return metrics
+
+    def reset(self, new_config: dict[str, Any], logger_creator: Any = None) -> bool:
+        """Serve another trial from now on.
+
+        Args:
+            new_config: Its configuration.
+            logger_creator: Accepted; loggers are callbacks of the experiment.
+
+        Returns:
+            False if `reset_config` does not say that it could be done.
+        """
+        self._join_session()
+        self.config = new_config
+        return bool(self.reset_config(new_config))
 
     def save(self, checkpoint_dir: str | os.PathLike[str] | None = None) -> str:
         """Write a checkpoint.
@@ -153,9 +333,13 @@ class Trainable:
         return self.iteration
 
     @property
-    def logdir(self) -> str | None:
-        """Directory of the trial on this node; None outside a trial."""
-        return None if self._context is None else self._context.trial_dir
+    def logdir(self) -> str:
+        """Directory of the trial on this node; outside a trial a temporary one of its own."""
+        if self._context is not None:
+            return self._context.trial_dir
+        if self._own_logdir is None:
+            self._own_logdir = tempfile.mkdtemp(prefix=f"{type(self).__name__}_")
+        return self._own_logdir
 
     @property
     def trial_id(self) -> str:

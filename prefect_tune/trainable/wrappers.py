@@ -13,6 +13,7 @@ from prefect_tune.trainable.function import validate_trainable
 from prefect_tune.trainable.trainable import Trainable
 
 _RESOURCES = "_resources"
+_REQUEST = "default_resource_request"
 
 
 def with_parameters(trainable: Callable[..., Any], **kwargs: Any) -> Callable[..., Any]:
@@ -60,7 +61,8 @@ def with_resources(trainable: Callable[..., Any], resources: Any) -> Callable[..
     if inspect.isclass(trainable):
         # As a plain function in a class it would become a method.
         own = staticmethod(resources) if callable(resources) else resources
-        return _subclass(trainable, {_RESOURCES: own})
+        request = classmethod(lambda _, config: resources(config) if callable(resources) else own)
+        return _subclass(trainable, {_RESOURCES: own, _REQUEST: request})
     wrapped = functools.partial(trainable)
     setattr(wrapped, _RESOURCES, resources)
     return wrapped
@@ -92,5 +94,18 @@ def _subclass(trainable: type, members: dict[str, Any]) -> type[Trainable]:
 
 
 def requested_resources(trainable: object) -> Any:
-    """What `with_resources` was given for a trainable, None if it was not used."""
-    return getattr(trainable, _RESOURCES, None)
+    """What a trainable asks for itself: a request or a function of the configuration.
+
+    Given by `with_resources`, or by a class's `default_resource_request`; None if it does not ask.
+    """
+    if not inspect.isclass(trainable):
+        return getattr(trainable, _RESOURCES, None)
+    # The nearest class that says anything: a subclass may override what `with_resources` said.
+    for cls in trainable.__mro__:
+        if cls is Trainable:
+            return None
+        if _RESOURCES in vars(cls):
+            return getattr(cls, _RESOURCES)
+        if _REQUEST in vars(cls):
+            return getattr(trainable, _REQUEST)
+    return None

@@ -1,0 +1,53 @@
+"""Models that trials export at their end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from prefect_tune.error import InvalidArgument
+
+
+class ExportFormat:
+    """Names of formats for `Trainable.export_model`."""
+
+    CHECKPOINT = "checkpoint"
+    MODEL = "model"
+    ONNX = "onnx"
+    H5 = "h5"
+
+    @staticmethod
+    def validate(formats: list[str]) -> None:
+        """Check names of formats; brings them into lower case, in place.
+
+        Raises:
+            InvalidArgument: If one is unknown.
+        """
+        formats[:] = export_formats(formats)
+
+
+_KNOWN = (ExportFormat.CHECKPOINT, ExportFormat.MODEL, ExportFormat.ONNX, ExportFormat.H5)
+
+
+def export_formats(given: Any, argument: str = "export_formats") -> tuple[str, ...]:
+    """Read names of formats.
+
+    Args:
+        given: One name, several, or None.
+        argument: How the user's argument is called.
+
+    Raises:
+        InvalidArgument: If one is unknown, or `given` is something else.
+    """
+    if given is None:
+        return ()
+    names = [given] if isinstance(given, str) else given
+    if not isinstance(names, Iterable):
+        raise InvalidArgument(argument, f"got {given!r:.80}.", f"Known are {', '.join(_KNOWN)}.")
+    found = tuple(name.strip().lower() if isinstance(name, str) else name for name in names)
+    for name in found:
+        if name not in _KNOWN:
+            raise InvalidArgument(
+                argument, f"there is no format {name!r:.80}.", f"Known are {', '.join(_KNOWN)}."
+            )
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,8 @@ class Evidence:
         diary: What the trial processes noted at their beginnings.
         shelf: The checkpoints in storage.
         forgetful: A machine was lost, with attempts that nobody else knew of.
+        results: What the checkpoints hold that the results lead to, see `sweep.look`; empty if the
+            sweep has not come to its end.
     """
 
     scenario: Scenario
@@ -83,6 +85,7 @@ class Evidence:
     diary: Sequence[dict[str, Any]]
     shelf: Shelf
     forgetful: bool = False
+    results: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -190,6 +193,7 @@ def _check_checkpoints(evidence: Evidence, findings: Findings) -> None:
     findings.leftovers = sorted(there & known - kept)
     findings.strays = sorted(there - known)
     findings.checkpoints += _restores(evidence)
+    findings.checkpoints += _results(evidence, saved)
 
 
 def saved_checkpoints(told: Told) -> dict[str, list[Saved]]:
@@ -215,6 +219,22 @@ def must_exist(checkpoints: Sequence[Saved], scenario: Scenario) -> list[Saved]:
         for one in checkpoints
         if one is newest or sum(other.score >= one.score for other in checkpoints) <= scenario.keep
     ]
+
+
+def _results(evidence: Evidence, saved: Mapping[str, Sequence[Saved]]) -> Iterator[str]:
+    """The results lead to the newest checkpoint and to the best one."""
+    for trial_id, (newest, best) in evidence.results.items():
+        checkpoints = saved.get(trial_id)
+        if not checkpoints:
+            wanted = None, None
+        else:
+            # The score grows with each iteration.
+            kept = must_exist(checkpoints, evidence.scenario)
+            wanted = checkpoints[-1].iteration, max(one.iteration for one in kept)
+        if newest != wanted[0]:
+            yield f"the results of trial {trial_id} lead to {newest!r} as newest, not {wanted[0]}"
+        if best != wanted[1]:
+            yield f"the results of trial {trial_id} lead to {best!r} as best, not {wanted[1]}"
 
 
 def _restores(evidence: Evidence) -> Iterator[str]:

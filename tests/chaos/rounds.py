@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import shutil
@@ -25,7 +26,7 @@ from .evidence import Key, read_diary, read_journal, read_lines
 from .home import BucketHome, Home, LocalHome
 from .scenario import FATAL, NEEDED, S3, Kind, Scenario, Strike
 from .strikes import Striker, Targets
-from .sweep import DIARY, NAME, SCENARIO_FILE, WITNESS_FILE
+from .sweep import DIARY, NAME, RESULTS_FILE, SCENARIO_FILE, WITNESS_FILE
 from .world import LEASE_S, ROOT, World, can_have_small_disks, small_disk
 
 #: A call that shows nothing new for so long hangs, and one that takes so long goes in circles.
@@ -272,8 +273,13 @@ class Round:
                     diary,
                     home.shelf(),
                     self._forgetful,
+                    self._results_seen(),
                 )
             )
+
+    def _results_seen(self) -> dict[str, list[Any]]:
+        path = self.directory / RESULTS_FILE
+        return json.loads(path.read_text()) if path.exists() else {}
 
     def _orphans(self, pids: set[int]) -> list[str]:
         """Trials that run on though nobody is there any more for whom."""

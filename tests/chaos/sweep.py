@@ -15,10 +15,11 @@ from typing import Any
 import prefect_tune as tune
 
 from .scenario import ASHA, CLASS, CLASS_DICT, INSIDE, PAUSING, Scenario
-from .trainables import trainables
+from .trainables import STATE, fault_of, read_state, trainables
 
 NAME = "sweep"
 SCENARIO_FILE, WITNESS_FILE, DIARY = "scenario.json", "witness.jsonl", "diary"
+RESULTS_FILE = "results.json"
 
 
 class Witness(tune.Callback):
@@ -58,7 +59,7 @@ def run(directory: Path, storage: str, cluster: str | None) -> None:
     if scenario.cluster == INSIDE:
         tune.init(num_cpus=3)
     by_class = scenario.trainable in (CLASS, CLASS_DICT)
-    tune.run(
+    analysis = tune.run(
         trainables()[scenario.trainable],
         config={
             "x": tune.uniform(0, 1),
@@ -86,6 +87,30 @@ def run(directory: Path, storage: str, cluster: str | None) -> None:
         seed=scenario.seed,
         verbose=1,
     )
+    (directory / RESULTS_FILE).write_text(json.dumps(look(analysis)))
+
+
+def look(analysis: tune.ExperimentAnalysis) -> dict[str, list[Any]]:
+    """What the checkpoints hold that the results lead to: by trial, the newest and the best."""
+    seen: dict[str, list[Any]] = {}
+    for trial in analysis.trials:
+        found = analysis.get_last_checkpoint(trial), analysis.get_best_checkpoint(trial)
+        seen[trial.trial_id] = [None if one is None else content(one, trial) for one in found]
+    return seen
+
+
+def content(checkpoint: tune.Checkpoint, trial: Any) -> Any:
+    """The iteration that a checkpoint holds, or what is wrong with it."""
+    try:
+        with checkpoint.as_directory() as directory:
+            if Path(directory, STATE).exists():
+                state, data = read_state(Path(directory))
+            else:
+                saved = checkpoint.to_dict()
+                state, data = saved["state"], saved["payload"]
+        return fault_of(state, data, trial.trial_id) or state["iteration"]
+    except Exception as error:  # whatever it is, it goes into the report
+        return repr(error)
 
 
 if __name__ == "__main__":

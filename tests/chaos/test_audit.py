@@ -50,6 +50,7 @@ class Sweep:
         self.diary = [{"trial_id": "a", "token": "t1", "pid": 1, "restored": None, "wrong": ""}]
         self.acknowledged: set[Key] = set()
         self.completed = {"a"}
+        self.results = {"a": [3, 3]}
         self.report("t1", 1, 1, 1)
         self.save(1)
         self.report("t1", 1, 2, 2)
@@ -120,6 +121,7 @@ class Sweep:
                 self.directory,
                 self.diary,
                 LocalShelf(self.directory),
+                results=self.results,
             )
         )
 
@@ -258,6 +260,12 @@ def test_a_suspect_may_be_passed_over(sweep):
     sweep.events[at:at] = [launched, failed]
     sweep.diary[1]["restored"] = 1
     assert sweep.audit().faults == []
+
+
+@pytest.mark.parametrize("seen", [[2, 3], [3, 2], [None, 3], [3, "it is not readable"]])
+def test_results_that_lead_to_another_checkpoint(sweep, seen):
+    sweep.results = {"a": seen}
+    assert len(sweep.audit().checkpoints) == 1
 
 
 def test_a_restore_that_a_trial_found_to_be_wrong(sweep):

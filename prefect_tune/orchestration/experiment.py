@@ -44,25 +44,20 @@ def run_experiment_in_flow(
     """
     plan = experiment.plan
     record = _Record(plan)
-    interrupted_by: list[str] = []
+    interruption = _Interruption(experiment)
 
     def body(launcher: AttemptLauncher) -> list[Trial]:
         heartbeat = Heartbeat(current_flow_identity(), plan.settings.heartbeat_s)
-        watch = SuspensionWatch(experiment.inbox, heartbeat.end)
+        watch = interruption.watch = SuspensionWatch(experiment.inbox, heartbeat.end)
         with heartbeat, ArtifactReporter() as artifacts:
             try:
                 experiment.run(launcher, [record.listener(artifacts), watch], stand_in)
             finally:
                 artifacts.conclude(*record.final(experiment.trials))
-        received = experiment.interruption.signal
-        if received is not None:
-            interrupted_by.append(f"{received.name} received")
-        elif watch.suspended:
-            interrupted_by.append("suspended")
         return experiment.trials
 
     def conclude(trials: list[Trial]) -> Conclusion:
-        return record.conclusion(trials, next(iter(interrupted_by), None))
+        return record.conclusion(trials, interruption.reason())
 
     outcome = run_in_flow(
         body,
@@ -73,6 +68,7 @@ def run_experiment_in_flow(
             executor=experiment.executor,
             ship=getattr(experiment.executor, "submit_body", None),
             max_task_runs=plan.settings.max_task_runs,
+            is_interrupted=lambda: interruption.reason() is not None,
         ),
         conclude,
         api,
@@ -96,6 +92,21 @@ def describe(plan: ExperimentPlan) -> dict[str, Any]:
         "seed": tune.seed,
         "storage": f"{plan.root}/{plan.name}",
     }
+
+
+class _Interruption:
+    """What has ended a sweep before its end, if anything has."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._experiment = experiment
+        self.watch: SuspensionWatch | None = None
+
+    def reason(self) -> str | None:
+        """In a word or two."""
+        received = self._experiment.interruption.signal
+        if received is not None:
+            return f"{received.name} received"
+        return "suspended" if self.watch is not None and self.watch.suspended else None
 
 
 class _Record:

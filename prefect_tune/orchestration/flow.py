@@ -95,6 +95,7 @@ class ExperimentFlow:
         executor: Runs the trials.
         ship: Runs the bodies of other tasks, see `BodyTaskRunner`; None if there are none.
         max_task_runs: How many attempts are recorded as task runs.
+        is_interrupted: True once the sweep is being ended, to be resumed later.
     """
 
     name: str
@@ -103,6 +104,7 @@ class ExperimentFlow:
     executor: Executor
     ship: Ship | None = None
     max_task_runs: int = 2000
+    is_interrupted: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +290,10 @@ class _Run(Generic[T]):
 
     def _coordinate(self) -> State[Any]:
         with BodyTaskRunner(self._flow.ship or _no_bodies) as runner:
-            launcher = PrefectLauncher(self._flow.executor, runner, self._flow.max_task_runs)
+            flow = self._flow
+            launcher = PrefectLauncher(
+                flow.executor, runner, flow.max_task_runs, flow.is_interrupted
+            )
             try:
                 value = self._body(launcher)
                 self._conclusion = self._conclude(value)

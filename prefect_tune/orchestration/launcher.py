@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 
 from prefect.transactions import BaseTransaction
@@ -36,10 +37,18 @@ class PrefectLauncher:
         runner: Runs the task engines; a started one, which this launcher finishes.
         max_task_runs: How many attempts are recorded; Prefect's graphs end at 10,000 nodes and
             get hard to read long before.
+        is_interrupted: True once the sweep is being ended, to be resumed later.
     """
 
-    def __init__(self, executor: Executor, runner: BodyTaskRunner, max_task_runs: int) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        runner: BodyTaskRunner,
+        max_task_runs: int,
+        is_interrupted: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._executor = executor
+        self._is_interrupted = is_interrupted
         self._runner = runner
         self._max_task_runs = max_task_runs
         self._context = contextvars.copy_context()
@@ -85,7 +94,7 @@ class PrefectLauncher:
     def _record(self, launch: Launch, place: TrialPlace, ended: Future[AttemptEnded]) -> None:
         parameters = {
             "name": task_run_name(launch),
-            "attempt": Attempt(ended, place.experiment_tag),
+            "attempt": Attempt(ended, place.experiment_tag, self._is_interrupted),
         }
         self._runner.submit_here(trial_task, parameters, self._context)
         self.recorded += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import posixpath
+from collections.abc import Callable
 from concurrent.futures import Future
 
 from prefect import task
@@ -27,11 +28,18 @@ class Attempt:
     Args:
         ended: Resolves when the attempt is over.
         tag: The trial's experiment tag, e.g. ``3_lr=0.1``.
+        is_interrupted: True once the sweep is being ended, to be resumed later.
     """
 
-    def __init__(self, ended: Future[AttemptEnded], tag: str) -> None:
+    def __init__(
+        self,
+        ended: Future[AttemptEnded],
+        tag: str,
+        is_interrupted: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.ended = ended
         self.tag = tag
+        self.is_interrupted = is_interrupted
 
 
 def task_run_name(launch: Launch) -> str:
@@ -58,19 +66,22 @@ async def trial_task(name: str, attempt: Attempt) -> State[None]:
         ended = await asyncio.wrap_future(attempt.ended)
     except Exception as error:
         return Crashed(message=f"the attempt could not be followed: {error!r}")
-    return attempt_state(ended, attempt.tag)
+    return attempt_state(ended, attempt.tag, attempt.is_interrupted())
 
 
-def attempt_state(ended: AttemptEnded, tag: str) -> State[None]:
+def attempt_state(ended: AttemptEnded, tag: str, interrupted: bool = False) -> State[None]:
     """The final state of an attempt's task run.
 
     Args:
         ended: How the attempt ended.
         tag: The trial's experiment tag, shown with attempts that did not fail.
+        interrupted: The sweep is being ended, to be resumed later.
     """
     match ended.outcome:
         case Outcome.FINISHED:
             return Completed(message=tag or None)
+        case Outcome.STOPPED if interrupted:
+            return Completed(name="Interrupted", message=f"goes on with the sweep; {tag}")
         case Outcome.STOPPED:
             return Completed(name="Stopped", message=f"stopped early; {tag}".rstrip("; "))
         case Outcome.PAUSED:

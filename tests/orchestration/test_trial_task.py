@@ -29,6 +29,12 @@ def test_each_outcome_has_a_telling_state(outcome: Outcome, type_: str, name: st
     assert state.data is None
 
 
+def test_what_is_interrupted_was_not_stopped_for_good() -> None:
+    state = attempt_state(ended(Outcome.STOPPED), "3_lr=0.1", interrupted=True)
+    assert (state.type.value, state.name) == ("COMPLETED", "Interrupted")
+    assert attempt_state(ended(Outcome.FINISHED), "", interrupted=True).name == "Completed"
+
+
 def test_a_failure_carries_error_exit_code_and_traceback() -> None:
     error = AttemptError("ValueError", "bad lr", "Traceback: here", exit_code=1, pickled=b"x" * 99)
     message = attempt_state(ended(Outcome.FAILED, error), "").message
@@ -43,9 +49,16 @@ def test_a_huge_traceback_keeps_its_end() -> None:
     assert len(message) < 10_000
 
 
-def test_later_attempts_are_told_apart() -> None:
-    def launch(attempt: int) -> Launch:
-        return Launch("1", attempt, "train_00001", {}, "node", Resources.parse(None))
-
-    assert task_run_name(launch(1)) == "train_00001"
-    assert task_run_name(launch(2)) == "train_00001 attempt 2"
+@pytest.mark.parametrize(
+    ("attempt", "checkpoint", "name"),
+    [
+        (1, None, "train_00001"),
+        (2, None, "train_00001 attempt 2"),
+        (2, "train_00001_x/checkpoint_000010", "train_00001 attempt 2 from checkpoint_000010"),
+        (1, "s3://bucket/old/checkpoint_000003/", "train_00001 from checkpoint_000003"),
+    ],
+)
+def test_attempts_are_told_apart(attempt: int, checkpoint: str | None, name: str) -> None:
+    resources = Resources.parse(None)
+    launch = Launch("1", attempt, "train_00001", {}, "node", resources, checkpoint=checkpoint)
+    assert task_run_name(launch) == name

@@ -17,15 +17,12 @@ from prefect_tune.filesystem.failures import NotFound, classify
 from prefect_tune.filesystem.limits import Call, Limits, Retry
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.names import checked, join, temporary_name
+from prefect_tune.filesystem.parts import parallel, part_size, ranges
 from prefect_tune.filesystem.store import Wanted, local_files
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
-
-#: Requests at the same time, of one call; each holds a part of a file in memory.
-PARALLEL = 8
-PART_SIZE = 16 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +172,9 @@ class RemoteStore:
         sending: list[_Sending] = []
         try:
             run_all([self._beginning(call, local, rel, sending) for local, rel in files])
-            run_all([self._part(call, one, part) for one in sending for part in one.upload.parts])
+            parts = [(one, part) for one in sending for part in one.upload.parts]
+            largest = max((part.size for _, part in parts), default=0)
+            run_all([self._part(call, one, part) for one, part in parts], parallel(largest))
             run_all([self._finishing(call, one) for one in sending])
         except BaseException:
             for one in sending:
@@ -219,10 +218,12 @@ class RemoteStore:
             for (rel, entry, _), new in zip(files, temporary, strict=True):
                 _make_file(new, entry.size)
                 jobs += [
-                    self._fetching(call, rel, entry, start, new)
-                    for start in range(0, entry.size, PART_SIZE)
+                    self._fetching(call, rel, entry, begin, end, new)
+                    for begin, end in ranges(entry.size)
                 ]
-            run_all(jobs)
+            sizes = [entry.size for _, entry, _ in files]
+            largest = max((min(size, part_size(size)) for size in sizes), default=0)
+            run_all(jobs, parallel(largest))
             for (_, _, local), new in zip(files, temporary, strict=True):
                 _local(new, lambda new=new, local=local: os.replace(new, local))  # type: ignore[misc]
         except BaseException:
@@ -231,18 +232,16 @@ class RemoteStore:
             raise
 
     def _fetching(
-        self, call: Call, rel: str, entry: Entry, start: int, new: Path
+        self, call: Call, rel: str, entry: Entry, begin: int, end: int, new: Path
     ) -> Callable[[], None]:
-        end = min(start + PART_SIZE, entry.size)
-
         def fetch() -> None:
             data = call.run(
                 "read",
                 self._url(rel),
-                lambda timeout: self._backend.read_range(rel, start, end, entry.version, timeout),
-                end - start,
+                lambda timeout: self._backend.read_range(rel, begin, end, entry.version, timeout),
+                end - begin,
             )
-            _local(new, lambda: _write_at(new, start, data))
+            _local(new, lambda: _write_at(new, begin, data))
 
         return fetch
 
@@ -259,8 +258,12 @@ class RemoteStore:
         return (self.location / rel).url
 
 
-def run_all(jobs: Sequence[Callable[[], None]]) -> None:
+def run_all(jobs: Sequence[Callable[[], None]], at_once: int = 8) -> None:
     """Run jobs in parallel; after a failure no further one is begun.
+
+    Args:
+        jobs: What to do.
+        at_once: How many run at the same time.
 
     Raises:
         Exception: The first failure, once nothing runs any more.
@@ -268,7 +271,7 @@ def run_all(jobs: Sequence[Callable[[], None]]) -> None:
     if len(jobs) == 1:
         jobs[0]()
         return
-    with ThreadPoolExecutor(min(PARALLEL, len(jobs) or 1), "storage") as pool:
+    with ThreadPoolExecutor(min(at_once, len(jobs) or 1), "storage") as pool:
         futures = [pool.submit(job) for job in jobs]
         _, waiting = wait(futures, return_when=FIRST_EXCEPTION)
         if waiting:

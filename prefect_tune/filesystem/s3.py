@@ -18,11 +18,7 @@ from prefect_tune.filesystem.backend import Entry, Part, Upload
 from prefect_tune.filesystem.connect import connect
 from prefect_tune.filesystem.failures import TruncatedTransfer
 from prefect_tune.filesystem.location import Location
-
-PART_SIZE = 16 * 2**20
-#: A file up to this size is one request.
-WHOLE_SIZE = 2 * PART_SIZE
-_MAX_PARTS = 10_000
+from prefect_tune.filesystem.parts import WHOLE_SIZE, ranges
 
 
 class S3Backend:
@@ -168,11 +164,9 @@ class _MultipartUpload:
         self._backend = backend
         self._path = path
         self._etags: dict[int, str] = {}
-        part_size = max(PART_SIZE, -(-size // _MAX_PARTS))
-        starts = range(0, size, part_size)
         self.parts: Sequence[Part] = [
-            self._part(number, start, min(part_size, size - start))
-            for number, start in enumerate(starts, 1)
+            self._part(number, begin, end - begin)
+            for number, (begin, end) in enumerate(ranges(size), 1)
         ]
 
     def _part(self, number: int, start: int, size: int) -> Part:

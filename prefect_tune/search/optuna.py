@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from prefect_tune.error import InvalidArgument
+from prefect_tune.search.optuna_stored import StoredTrials
 from prefect_tune.search.searcher import (
     DEFAULT_METRIC,
     Metric,
@@ -92,6 +93,7 @@ class OptunaSearch(Searcher):
         self._given_space = space
         self._space: OptunaSpace | None = None
         self._study: Study | None = None
+        self._stored = StoredTrials()
         self._trials: dict[str, Trial] = {}
         self._last_step: dict[str, int] = {}
 
@@ -123,8 +125,13 @@ class OptunaSearch(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Asks the study."""
-        study = self.study
-        self._trials[trial_id], config = self._checked_space().ask(study)
+        trial = None if self._storage is None else self._stored.take_up(self.study, trial_id)
+        if trial is None:
+            trial = self.study.ask()
+            if self._storage is not None:
+                self._stored.mark(trial, trial_id)
+        config = self._checked_space().config(trial)
+        self._trials[trial_id] = trial
         return config
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -133,6 +140,8 @@ class OptunaSearch(Searcher):
         values = metric_values(result, self._metric)
         step = result.get("training_iteration")
         if trial is None or values is None or len(values) != 1 or step is None:
+            return
+        if self._stored.is_finished(self.study, trial):
             return
         # A trial that was restarted repeats steps; the study has them already.
         if step > self._last_step.get(trial_id, -1):
@@ -149,9 +158,11 @@ class OptunaSearch(Searcher):
             return
         values = None if error else metric_values(result, self._metric)
         if values is None or any(map(math.isnan, values)):
-            self.study.tell(trial, state=_import_optuna().trial.TrialState.FAIL)
+            state = _import_optuna().trial.TrialState.FAIL
+            self.study.tell(trial, state=state, skip_if_finished=True)
         else:
-            self.study.tell(trial, values)
+            # A storage may have been told before this process was interrupted.
+            self.study.tell(trial, values, skip_if_finished=True)
 
     def add_evaluated_point(
         self,
@@ -177,6 +188,7 @@ class OptunaSearch(Searcher):
         error: bool = False,
         pruned: bool = False,
         intermediate_values: list[float] | None = None,
+        mark: dict[str, str] | None = None,
     ) -> None:
         trial_module = _import_optuna().trial
         state = trial_module.TrialState.COMPLETE
@@ -199,6 +211,7 @@ class OptunaSearch(Searcher):
                 values=None if error else values,
                 params=params,
                 distributions=distributions,
+                user_attrs=mark,
                 intermediate_values=dict(enumerate(intermediate_values or [], start=1)),
             )
             study.add_trial(trial)
@@ -229,11 +242,15 @@ class OptunaSearch(Searcher):
         space = self._checked_space()
         modes = [self._mode] if isinstance(self._mode, str) else self._mode or ()
         study = self._create_study(["minimize" if mode == "min" else "maximize" for mode in modes])
+        there = set() if self._storage is None else self._stored.points(study)
         for index, point in enumerate(self._points):
+            mark = self._stored.point_mark(index)
+            if index in there:
+                continue
             if self._rewards is None:
-                study.enqueue_trial(space.encode(point)[0])
+                study.enqueue_trial(space.encode(point)[0], user_attrs=mark)
             else:
-                self._add_to_study(study, point, self._rewards[index])
+                self._add_to_study(study, point, self._rewards[index], mark=mark)
         return study
 
     def _make_space(self) -> OptunaSpace:

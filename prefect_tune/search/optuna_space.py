@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-import optuna
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -42,10 +41,10 @@ Distributions = dict[str, BaseDistribution]
 
 
 class OptunaSpace(Protocol):
-    """A search space that can ask a study for a config."""
+    """A search space that can make a config of an Optuna trial."""
 
-    def ask(self, study: optuna.Study) -> tuple[Trial, dict[str, Any]]:
-        """A new Optuna trial and the config made from its parameters."""
+    def config(self, trial: Trial) -> dict[str, Any]:
+        """The config made from a trial's parameters, which are asked for if need be."""
 
     def encode(self, point: Mapping[str, Any]) -> tuple[Params, Distributions]:
         """The parameters, as the study knows them, of a (partial) config.
@@ -66,9 +65,8 @@ class DefineByRun:
     def __init__(self, func: Callable[[Trial], dict[str, Any] | None]) -> None:
         self._func = func
 
-    def ask(self, study: optuna.Study) -> tuple[Trial, dict[str, Any]]:
-        """Runs the function on a new trial."""
-        trial = study.ask()
+    def config(self, trial: Trial) -> dict[str, Any]:
+        """Runs the function on the trial."""
         constants = self._func(trial)
         if constants is not None and not isinstance(constants, dict):
             raise InvalidArgument(
@@ -76,7 +74,7 @@ class DefineByRun:
                 "a define-by-run function must return None or a dict of constants, got "
                 f"{type(constants).__name__}.",
             )
-        return trial, nested({**trial.params, **(constants or {})})
+        return nested({**trial.params, **(constants or {})})
 
     def encode(self, point: Mapping[str, Any]) -> tuple[Params, Distributions]:
         """The flat parameters; their distributions are not known before the function runs."""
@@ -89,10 +87,11 @@ class DistributionDict:
     def __init__(self, distributions: Distributions) -> None:
         self._distributions = distributions
 
-    def ask(self, study: optuna.Study) -> tuple[Trial, dict[str, Any]]:
-        """Asks for all parameters at once."""
-        trial = study.ask(fixed_distributions=self._distributions)
-        return trial, nested(trial.params)
+    def config(self, trial: Trial) -> dict[str, Any]:
+        """Asks for all parameters."""
+        for name, distribution in self._distributions.items():
+            suggest(trial, name, distribution)
+        return nested(trial.params)
 
     def encode(self, point: Mapping[str, Any]) -> tuple[Params, Distributions]:
         """The flat parameters."""
@@ -124,15 +123,14 @@ class DomainSpace:
     def __reduce__(self) -> tuple[type[DomainSpace], tuple[SearchSpace, Any]]:
         return type(self), (self._space, self._random_state)
 
-    def ask(self, study: optuna.Study) -> tuple[Trial, dict[str, Any]]:
+    def config(self, trial: Trial) -> dict[str, Any]:
         """Resolves the space with the study's suggestions."""
-        trial = study.ask()
 
         def draw(variable: Variable) -> Any:
             parameter = self._parameters.get(variable)
             return parameter.suggest(trial) if parameter else self._draw_unknown(variable)
 
-        return trial, next(self._space.variants(draw))
+        return next(self._space.variants(draw))
 
     def encode(self, point: Mapping[str, Any]) -> tuple[Params, Distributions]:
         """The study's parameters for the values in ``point``."""
@@ -172,32 +170,13 @@ class _Parameter:
 
     def suggest(self, trial: Trial) -> Any:
         """Asks the study for a value."""
-        distribution = self.distribution
-        if isinstance(distribution, CategoricalDistribution):
-            value = trial.suggest_categorical(self.name, distribution.choices)
+        value = suggest(trial, self.name, self.distribution)
+        if isinstance(self.distribution, CategoricalDistribution):
             categories = self.domain.categories  # type: ignore[attr-defined]
             return categories[value] if self.by_index else value
-        if isinstance(distribution, IntDistribution):
-            number: float = trial.suggest_int(
-                self.name,
-                distribution.low,
-                distribution.high,
-                step=distribution.step,
-                log=distribution.log,
-            )
-        elif isinstance(distribution, FloatDistribution):
-            number = trial.suggest_float(
-                self.name,
-                distribution.low,
-                distribution.high,
-                step=distribution.step,
-                log=distribution.log,
-            )
-        else:
-            raise TypeError(f"unexpected distribution {distribution!r}")
         sampler = self.domain.get_sampler()
         # Optuna has no steps in log space, and does not clean up the digits of a step.
-        return self.domain.round_to(sampler.q)(number) if isinstance(sampler, Quantized) else number
+        return self.domain.round_to(sampler.q)(value) if isinstance(sampler, Quantized) else value
 
     def encode(self, variable: Variable, value: Any) -> tuple[Any, list[Variable]]:
         """The study's value for a value of the config, and the variables that lie inside of it."""
@@ -213,6 +192,21 @@ class _Parameter:
             f"{value!r} is not a possible value of {variable.name!r}.",
             f"Possible are {self.domain.domain_str}.",
         )
+
+
+def suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
+    """The value of one parameter of an Optuna trial, asked for unless it has one."""
+    if isinstance(distribution, CategoricalDistribution):
+        return trial.suggest_categorical(name, distribution.choices)
+    if isinstance(distribution, IntDistribution):
+        return trial.suggest_int(
+            name, distribution.low, distribution.high, step=distribution.step, log=distribution.log
+        )
+    if isinstance(distribution, FloatDistribution):
+        return trial.suggest_float(
+            name, distribution.low, distribution.high, step=distribution.step, log=distribution.log
+        )
+    raise TypeError(f"unexpected distribution {distribution!r}")
 
 
 def nested(params: Mapping[str, Any]) -> dict[str, Any]:

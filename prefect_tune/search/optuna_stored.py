@@ -1,0 +1,101 @@
+"""Trials of a study that lies in a storage of its own, and so outlives what this process knows.
+
+A resumed search begins with a state of some time ago and is asked and told once more what came
+after it. The storage has all that already: trials are marked with their ids here, so that they are
+found there instead of being made and told a second time.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial, Trial
+
+_MARK = "prefect_tune:trial"
+_POINT = "prefect_tune:point"
+
+
+class StoredTrials:
+    """The trials that one search has made in a study.
+
+    A copy that was pickled looks into the study once, before it answers.
+    """
+
+    def __init__(self) -> None:
+        # Others may use the same study, with the same seed and so with the same ids.
+        self._token = uuid.uuid4().hex
+        self._is_restored = False
+        self._trials: dict[str, FrozenTrial] = {}
+        self._finished: set[int] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"token": self._token}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__()  # type: ignore[misc]
+        self._token = state["token"]
+        self._is_restored = True
+
+    def mark(self, trial: Trial, trial_id: str) -> None:
+        """Note in the storage whose trial it is."""
+        trial.set_user_attr(_MARK, f"{self._token}:{trial_id}")
+
+    def point_mark(self, index: int) -> dict[str, str]:
+        """Attributes for the preset with this index."""
+        return {_POINT: f"{self._token}:{index}"}
+
+    def points(self, study: Study) -> set[int]:
+        """Indices of the presets that are in the study already."""
+        marks = (trial.user_attrs.get(_POINT, "") for trial in study.get_trials(deepcopy=False))
+        own = (mark.partition(":") for mark in marks)
+        return {int(index) for token, _, index in own if token == self._token}
+
+    def take_up(self, study: Study, trial_id: str) -> Trial | None:
+        """The trial that an earlier process has made for an id, None if there is none."""
+        self._look(study)
+        found = self._trials.pop(trial_id, None)
+        if found is None:
+            return None
+        from optuna.trial import Trial
+
+        _draw_as_then(study, found)
+        return Trial(study, found._trial_id)
+
+    def is_finished(self, study: Study, trial: Trial) -> bool:
+        """True if an earlier process has told the end of a trial."""
+        self._look(study)
+        return trial._trial_id in self._finished
+
+    def _look(self, study: Study) -> None:
+        if not self._is_restored:
+            return
+        self._is_restored = False
+        for trial in study.get_trials(deepcopy=False):
+            token, _, trial_id = trial.user_attrs.get(_MARK, "").partition(":")
+            if token == self._token:
+                self._trials[trial_id] = trial
+                if trial.state.is_finished():
+                    self._finished.add(trial._trial_id)
+
+
+def _draw_as_then(study: Study, found: FrozenTrial) -> None:
+    """Leave the sampler's random numbers as after the first time, or it repeats them."""
+    import optuna
+
+    from prefect_tune.search.optuna_space import suggest
+
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(max(verbosity, optuna.logging.WARNING))
+    try:
+        scratch = optuna.create_study(sampler=study.sampler, directions=study.directions).ask()
+        for name, distribution in found.distributions.items():
+            if name not in found.system_attrs.get("fixed_params", {}):
+                suggest(scratch, name, distribution)
+    except Exception:
+        # A sampler that cannot do without its study draws other numbers from now on.
+        study.sampler.reseed_rng()
+    finally:
+        optuna.logging.set_verbosity(verbosity)

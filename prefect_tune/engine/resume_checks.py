@@ -70,9 +70,11 @@ def _differences(before: JournalHeader, now: JournalHeader) -> Iterator[str]:
         changed = list(differences(before.space, now.space))
         if changed:
             more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
+            grid = any("grid_search" in change for change in changed)
             yield (
                 f"the search space has changed ({', '.join(changed[:_SHOWN])}{more}), which trials "
                 "that exist already do not follow"
+                + (", and of another grid some points may be left out or come twice" * grid)
             )
     if before.stop and now.stop and before.stop != now.stop:
         yield (

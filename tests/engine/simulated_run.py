@@ -177,6 +177,9 @@ class Trials:
                 error = AttemptError("ValueError", "bad luck")
                 yield self._ended(launch, Outcome.FAILED, error)
                 return
+            if (unasked := self._unasked.pop(trial_id, None)) is not None:
+                yield self._ended(launch, _outcome(unasked))
+                return
             seq += 1
             result = {"training_iteration": step, "loss": loss}
             waits = until.reached(result)
@@ -185,14 +188,13 @@ class Trials:
             yield ResultReported(next(self._clock), trial_id, attempt, seq, (result,), waits)
             if self._every and step % self._every == 0:
                 yield self._checkpoint(launch, step, result)
-            decision = self._waiting.pop(trial_id, None) or self._unasked.pop(trial_id, None)
+            decision = self._waiting.pop(trial_id, None)
             if decision is None:
                 continue
             if decision.action is Action.PAUSE and not (self._every and step % self._every == 0):
                 yield self._checkpoint(launch, step, result)
             if decision.action is not Action.CONTINUE:
-                outcome = Outcome.STOPPED if decision.action is Action.STOP else Outcome.PAUSED
-                yield self._ended(launch, outcome)
+                yield self._ended(launch, _outcome(decision))
                 return
             until = decision.run_until
         yield self._ended(launch, Outcome.FINISHED)
@@ -237,6 +239,10 @@ class Trials:
                 self._running[trial_id] = events  # to the end of the queue
                 return next(events)
         return None
+
+
+def _outcome(decision: Decide) -> Outcome:
+    return Outcome.STOPPED if decision.action is Action.STOP else Outcome.PAUSED
 
 
 class TurnInbox(Inbox):

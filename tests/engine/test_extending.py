@@ -109,6 +109,13 @@ def test_the_space(tmp_path, caplog):
     assert "deep/z is new" in text
 
 
+def test_a_grid(tmp_path, caplog):
+    first = {"space": {"a": tune.grid_search([1, 2])}}
+    text = differing(tmp_path, caplog, first=first, space={"a": tune.grid_search([1, 2, 3])})
+    assert "a was {'grid_search': [1, 2]}, is {'grid_search': [1, 2, 3]}" in text
+    assert "of another grid some points may be left out or come twice" in text
+
+
 def test_everything_is_in_one_warning(tmp_path, caplog, monkeypatch):
     def other(config: dict[str, Any]) -> None:
         """Another text."""

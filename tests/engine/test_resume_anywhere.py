@@ -338,6 +338,43 @@ def test_killed_behind_each_single_write_everything_is_as_without(make, snapshot
             assert outcomes(trials) == expected, f"killed behind write {cut}"
 
 
+class Limit(Stopper):
+    """Ends the experiment after so many results, however many trials wait."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.count = 0
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        self.count += 1
+        return False
+
+    def stop_all(self) -> bool:
+        return self.count >= self.limit
+
+    def get_state(self) -> dict[str, Any]:
+        return {"count": self.count}
+
+
+@pytest.mark.parametrize("snapshots", SNAPSHOTS)
+@pytest.mark.parametrize("make", [grid, optuna_random, custom_searcher])
+def test_what_a_stop_left_waiting_runs_once_the_experiment_is_extended(make, snapshots):
+    expected = undisturbed(make)
+    with Disk() as disk:
+        options = {"snapshot_every_s": snapshots}
+        stopped = run(make, disk, stopper=Limit(7), **options)
+        assert {trial.status for trial in stopped} == {TERMINATED}
+        ran = {trial.trial_id for trial in stopped if trial.attempt}
+        for limit in (11, 12, 999):
+            trials = run(make, disk, stopper=Limit(limit), **options)
+        assert len(trials) == len(expected)
+        if make is not custom_searcher:  # which learns from what was stopped early
+            assert configs(trials) == configs(expected)
+        # Nothing that had run was run again, and all that had waited was.
+        assert all(trial.attempt == 1 for trial in trials)
+        assert len(ran) < len(trials)
+
+
 def test_a_finished_experiment_has_nothing_left_to_do():
     with Disk() as disk:
         trials = run(asha, disk)

@@ -81,11 +81,13 @@ class Uploading:
         await self._copies.settle()
 
     async def _upload(self, path: str, directory: Path, before: list[asyncio.Task[str]]) -> str:
+        loop = asyncio.get_running_loop()
+        since = loop.time()
         if before:
             await asyncio.wait(before)
         problem = ""
         try:
-            await self._transfers.put(directory, self._storage, path)
+            await self._transfers.put(directory, self._storage, path, loop.time() - since)
         except StorageError as error:
             problem = str(error)
         except Exception as error:

@@ -175,6 +175,29 @@ def test_an_upload_is_given_up_after_its_time_and_training_goes_on(experiment, s
         assert not verify(local(run, f"trial_a/{names[-1]}"))
 
 
+def test_what_queued_up_while_storage_was_away_is_not_given_up_one_after_the_other(
+    experiment, shaky, fault_proxy, monkeypatch
+):
+    monkeypatch.setattr(service, "_ABREAST", 1)
+    monkeypatch.setattr(service, "_LEAST_OUTAGE_S", 0.0)
+    asked = []
+    request = service._Process.request
+
+    def noting(self, message, transfer):
+        asked.append(transfer.outage_s)
+        return request(self, message, transfer)
+
+    monkeypatch.setattr(service._Process, "request", noting)
+    fault_proxy.go_away()
+    with experiment(train, shaky, storage_timeout_s=2.0) as run:
+        for trial_id in "abc":
+            run.launch(trial_id, {"until": 1})
+        while sum(isinstance(event, CheckpointFailed) for event in run.seen) < 3:
+            run.next_event()
+    assert asked[0] > 1.5
+    assert asked[2] < 1.5
+
+
 def test_a_read_only_bucket_is_told(experiment, shaky, fault_proxy):
     fault_proxy.refuse_writes()
     with experiment(train, shaky) as run:

@@ -14,8 +14,10 @@ from prefect_tune.filesystem.limits import Limits
 from prefect_tune.filesystem.location import Location
 
 _logger = logging.getLogger(__name__)
-#: Checkpoints under way at once; each is moved in several pieces at once.
+#: Checkpoints under way at once in either direction; each is moved in several pieces at once.
 _ABREAST = 4
+#: Seconds for which storage may be away when a checkpoint has waited for its turn for very long.
+_LEAST_OUTAGE_S = 10.0
 #: How often a transfer is begun again because the process died under it.
 _LIVES = 3
 #: Seconds beyond its time limit after which a transfer is taken to hang.
@@ -46,7 +48,8 @@ class TransferService:
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
         self._process: _Process | None = None
-        self._room = asyncio.Semaphore(_ABREAST)
+        # A trial that is to start does not wait behind what others have written.
+        self._room = {kind: asyncio.Semaphore(_ABREAST) for kind in (Message.PUT, Message.GET)}
         self._closed = False
 
     @property
@@ -54,21 +57,28 @@ class TransferService:
         """Process id of the transfer process; None if there is none (yet)."""
         return None if self._process is None else self._process.pid
 
-    async def put(self, directory: Path, location: Location, path: str) -> None:
+    async def put(
+        self, directory: Path, location: Location, path: str, waited_s: float = 0.0
+    ) -> None:
         """Take a checkpoint to storage; waits out an outage as long as the time limit allows.
 
         Args:
             directory: Its directory here.
             location: A directory in storage.
             path: Where it goes below that.
+            waited_s: Seconds that it has waited already, which shortens the outage it waits out: or
+                else what queues up while storage is away would wait one after the other.
 
         Raises:
             StorageUnavailable: If it took too long.
             StorageError: If it cannot be done.
         """
-        outage = self._timeout_s
-        transfer = Transfer(location, path, str(directory), self._timeout_s, outage)
-        await self._do(Message.PUT, transfer)
+        since = asyncio.get_running_loop().time() - waited_s
+        async with self._room[Message.PUT]:
+            waited = asyncio.get_running_loop().time() - since
+            outage = max(self._timeout_s - waited, _LEAST_OUTAGE_S)
+            transfer = Transfer(location, path, str(directory), self._timeout_s, outage)
+            await self._do(Message.PUT, transfer)
 
     async def get(self, location: Location, path: str, directory: Path) -> None:
         """Bring a checkpoint from storage; its directory appears when it is complete.
@@ -86,7 +96,8 @@ class TransferService:
         # A slot is reserved for whoever waits for this: better given to somebody else.
         outage = min(self._timeout_s, Limits().outage_s)
         transfer = Transfer(location, path, str(directory), self._timeout_s, outage)
-        await self._do(Message.GET, transfer)
+        async with self._room[Message.GET]:
+            await self._do(Message.GET, transfer)
 
     def close(self) -> None:
         """End the process; what is under way fails."""
@@ -95,24 +106,23 @@ class TransferService:
             self._process.close()
 
     async def _do(self, message: Message, transfer: Transfer) -> None:
-        async with self._room:
-            for _ in range(_LIVES):
-                process = self._living()
-                try:
-                    async with asyncio.timeout(transfer.timeout_s + _SLACK_S):
-                        await process.request(message, transfer)
-                    return
-                except HelperGone as error:
-                    if self._closed:
-                        break
-                    _logger.warning("%s; it is started again.", error)
-                except TimeoutError:
-                    process.close()  # what else it moves is begun again
-                    process.kill()
-                    raise StorageUnavailable(
-                        f"cannot move {transfer.path}: nothing has happened for "
-                        f"{transfer.timeout_s:.0f} s"
-                    ) from None
+        for _ in range(_LIVES):
+            process = self._living()
+            try:
+                async with asyncio.timeout(transfer.timeout_s + _SLACK_S):
+                    await process.request(message, transfer)
+                return
+            except HelperGone as error:
+                if self._closed:
+                    break
+                _logger.warning("%s; it is started again.", error)
+            except TimeoutError:
+                process.close()  # what else it moves is begun again
+                process.kill()
+                raise StorageUnavailable(
+                    f"cannot move {transfer.path}: nothing has happened for "
+                    f"{transfer.timeout_s:g} s"
+                ) from None
         if self._closed:
             raise StorageUnavailable("the experiment on this node was closed before it was moved")
         raise StorageError(
@@ -124,5 +134,10 @@ class TransferService:
         if self._closed:
             raise StorageUnavailable("the experiment on this node is closed")
         if self._process is None or not self._process.alive:
-            self._process = _Process()
+            try:
+                self._process = _Process()
+            except OSError as error:
+                raise StorageError(
+                    f"the process that moves checkpoints cannot be started: {error}"
+                ) from error
         return self._process

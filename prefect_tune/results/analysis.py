@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.location import Location
+from prefect_tune.filesystem.parse import parse_location
 from prefect_tune.results.checkpoints import BY_AGE, best, newest, open_checkpoint, score
 from prefect_tune.results.frames import as_frame, check_file_type, load_pandas, read_frames
 from prefect_tune.results.loading import flatten_config, load_trials
 from prefect_tune.results.ranking import best_of, check_mode
+from prefect_tune.results.remote import copy_results, directory_of
 from prefect_tune.results.result import Result
 
 if TYPE_CHECKING:
@@ -30,7 +33,7 @@ class ExperimentAnalysis:
 
     Args:
         experiment_checkpoint_path: The experiment directory, or a file in it. It may have been
-            moved since.
+            moved since. A URL or a TuneStorage block works too: result files are copied here then.
         trials: The trials; None reads them from the directory.
         default_metric: Metric for everything that asks for the best; None means that it has to be
             given there.
@@ -46,7 +49,7 @@ class ExperimentAnalysis:
 
     def __init__(
         self,
-        experiment_checkpoint_path: str | os.PathLike[str],
+        experiment_checkpoint_path: str | os.PathLike[str] | Location,
         trials: list[Trial] | None = None,
         default_metric: str | list[str] | None = None,
         default_mode: str | list[str] | None = None,
@@ -55,9 +58,16 @@ class ExperimentAnalysis:
         flow_run_url: str | None = None,
         storage: Location | None = None,
     ) -> None:
-        path = os.path.abspath(os.path.expanduser(os.fspath(experiment_checkpoint_path)))
-        self._path = os.path.dirname(path) if os.path.isfile(path) else path
-        self._root = Location(self._path) if storage is None else storage
+        place = parse_location(experiment_checkpoint_path, "experiment_checkpoint_path")
+        self._copy: TemporaryDirectory[str] | None = None  # removed with this object
+        if place.is_local:
+            path = place.path
+            self._path = os.path.dirname(path) if os.path.isfile(path) else path
+            self._root = Location(self._path) if storage is None else storage
+        else:
+            self._copy = copy_results(place)
+            self._path = directory_of(self._copy)
+            self._root = place
         if isinstance(default_mode, str):
             check_mode(default_mode, "default_mode")
         # With several objectives there is no best trial unless one metric is named.
@@ -74,8 +84,8 @@ class ExperimentAnalysis:
 
     @property
     def experiment_path(self) -> str:
-        """The experiment directory."""
-        return self._path
+        """The experiment directory, or its URL if it was read from there."""
+        return self._path if self._copy is None else self._root.url
 
     @property
     def best_trial(self) -> Trial | None:

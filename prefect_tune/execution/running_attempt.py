@@ -122,7 +122,11 @@ class RunningAttempt:
 
     def _terminate(self) -> None:
         self._handle.kill_group(signal.SIGTERM)
-        self._climb_after(self._term_grace_s, self._kill)
+        self._climb_after(self._term_grace_s, self._end_by_force)
+
+    def _end_by_force(self) -> None:
+        self._kill()
+        self._handle.leave_behind()
 
     def _climb_after(self, delay: float, step: object) -> None:
         if self._timer is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import logging
 import os
 import pickle
 import signal
@@ -35,6 +36,7 @@ from prefect_tune.trainable.source import TrainableSource
 
 __all__ = ["AttemptHandle", "AttemptSpawner", "ExitStatus", "LoadInfo"]
 
+_logger = logging.getLogger(__name__)
 PROCESS = "process"
 THREAD = "thread"
 _TAIL_BYTES = 16 * 1024
@@ -91,6 +93,18 @@ class AttemptHandle:
             return
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signum)
+
+    def leave_behind(self) -> None:
+        """Count a thread, which nobody can end from outside, as ended; nothing for a process.
+
+        It goes on until it reports: there is nobody any more who takes that.
+        """
+        if self._stderr is None and not self._exited.done():
+            _logger.warning(
+                "A trial in a thread does not end. It goes on in the background, but its slot is "
+                "given away; only trials in processes can be ended by force."
+            )
+            self._exited.set_result(ExitStatus(code=None, signal=signal.SIGKILL))
 
     def stderr_tail(self, max_lines: int = 20) -> str:
         """The last lines of standard error; empty for a thread."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import signal
 import sys
 import time
@@ -92,3 +94,22 @@ def wrong_metric(config: dict[str, Any]) -> dict[str, Any]:
 def text_metric(config: dict[str, Any]) -> dict[str, Any]:
     """Reports a text as metric."""
     return {"acc": "high"}
+
+
+def hang(config: dict[str, Any]) -> None:
+    """Reports once, and then does not come back."""
+    how = config["how"]
+    if how == "says nothing":
+        time.sleep(1000)
+    tune.report(process=os.getpid())
+    if how == "deaf":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if how == "in C":
+        re.match(r"(a+)+$", "a" * 40 + "b")
+    while how == "swallows":
+        with contextlib.suppress(BaseException):
+            time.sleep(1000)
+    while how == "reports":
+        time.sleep(0.05)
+        tune.report(process=os.getpid())
+    time.sleep(1000)

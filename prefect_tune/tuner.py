@@ -177,7 +177,7 @@ class Tuner:
             config = self._request.tune_config
             return ResultGrid(
                 ExperimentAnalysis(
-                    self._restored.path if self._restored.is_local else self._restored.url,
+                    self._restored.path if self._restored.is_local else self._restored,
                     default_metric=config.metric,
                     default_mode=config.mode,
                 )

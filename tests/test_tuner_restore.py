@@ -74,6 +74,7 @@ def test_straight_from_a_url(tmp_path, request):
     # Another machine: nothing is here.
     (tmp_path / "here").rename(tmp_path / "gone")
     restored = tune.Tuner.restore(f"{url}/t", train)
+    assert len(restored.get_results()) == 3
     results = restored.fit()
     assert sorted(r.config["x"] for r in results) == [1, 2, 3]
     assert [r.metrics["score"] for r in results] == [1, 2, 3]

@@ -77,21 +77,39 @@ class Engine:
         parts: Its parts, open and ready.
         warn_pending_s: Seconds after which it says why nothing runs.
         warn_slow_s: Seconds after which it says that user code holds it up; 0 never does.
+        upload_grace_s: Seconds for which an interrupted sweep waits for checkpoints that are on
+            their way to storage.
     """
 
     def __init__(
-        self, parts: EngineParts, warn_pending_s: float = 10.0, warn_slow_s: float = 0.5
+        self,
+        parts: EngineParts,
+        warn_pending_s: float = 10.0,
+        warn_slow_s: float = 0.5,
+        upload_grace_s: float = 18.0,
     ) -> None:
         self._parts = parts
         self._warn_pending_s = warn_pending_s
         self._slow = SlowSteps(warn_slow_s)
+        self._upload_grace_s = upload_grace_s
+        self._give_up_uploads_at: float | None = None
         self._error: Exception | None = None
         self._last_tick = 0.0
         self._pending_since: float | None = None
 
     def interrupt(self, reason: str) -> None:
         """End the sweep in order, leaving unfinished trials resumable; callable from anywhere."""
-        self._parts.inbox.put(ControlReceived(time.time(), Control.INTERRUPT, reason=reason))
+        now = time.time()
+        self._give_up_uploads_at = now + self._upload_grace_s
+        self._parts.inbox.put(ControlReceived(now, Control.INTERRUPT, reason=reason))
+
+    def _upload_patience(self, now: float) -> list[Event]:
+        """Whoever interrupted a sweep does not wait for transfers of checkpoints without end."""
+        if self._give_up_uploads_at is None or now < self._give_up_uploads_at:
+            return []
+        self._give_up_uploads_at = None
+        reason = "checkpoints that are on their way are given up"
+        return [ControlReceived(now, Control.INTERRUPT, reason=reason)]
 
     def run(self, resumed: ResumeConfig | None = None) -> None:
         """Loop until the experiment is over.
@@ -115,6 +133,7 @@ class Engine:
                 if now - self._last_tick >= _TICK_S:
                     self._last_tick = now
                     events.append(Tick(now))
+                events += self._upload_patience(now)
                 self._handle(events)
                 self._explain_waiting(now)
         except Exception as error:

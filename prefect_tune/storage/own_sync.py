@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import signal
 import subprocess
 from collections.abc import Callable
 from typing import Protocol
@@ -77,27 +79,32 @@ class _ByCommand:
         else:
             command = [self._fill(part, source, target) for part in shlex.split(self._template)]
         try:
-            done = subprocess.run(
+            process = subprocess.Popen(
                 command,
                 shell=self._needs_shell,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                timeout=timeout,
-                check=False,
+                start_new_session=True,
             )
-        except subprocess.TimeoutExpired:
-            raise StorageUnavailable(
-                f"the command {self._template!r} took longer than {timeout:.0f} s and was ended."
-            ) from None
         except OSError as error:
             raise StorageError(
                 f"the command {self._template!r} cannot be run: {error.strerror}."
             ) from error
-        if done.returncode:
-            output = done.stdout.decode(errors="replace").strip()[-_TAIL:]
+        with process:
+            try:
+                output, _ = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                # With everything that a shell has started.
+                os.killpg(process.pid, signal.SIGKILL)
+                raise StorageUnavailable(
+                    f"the command {self._template!r} took longer than {timeout:.0f} s and was "
+                    "ended."
+                ) from None
+        if process.returncode:
+            text = output.decode(errors="replace").strip()[-_TAIL:]
             raise StorageError(
-                f"the command {self._template!r} ended with {done.returncode}: {output or '-'}"
+                f"the command {self._template!r} ended with {process.returncode}: {text or '-'}"
             )
 
     def down(self, source: str, target: str, timeout: float) -> None:

@@ -51,6 +51,14 @@ class Shipment:
         """How many bytes of the journal file are in storage."""
         return self._run_start + self._position
 
+    @property
+    def waiting(self) -> int:
+        """How many bytes of the journal file are not in storage."""
+        try:
+            return self._path.stat().st_size - self.position
+        except OSError as error:
+            raise StorageError(f"cannot read {self._path}: {error.strerror}.") from error
+
     def step(self) -> bool:
         """Ship one segment, if there is a whole line to ship.
 
@@ -187,8 +195,12 @@ class Shipper:
                     self._tell_works()
                     with self._changed:
                         self._changed.notify_all()
-                if self._failing_since is None:
-                    self._shipment.merge()
+                    # What came meanwhile waits its turn: a busy sweep would else make a request,
+                    # and an object, as fast as the storage answers.
+                    if self._shipment.waiting < SEGMENT_SIZE:
+                        break
+                while self._failing_since is None and self._shipment.merge():
+                    pass  # many of one size become one of the next
             except StorageError as error:
                 self._tell_fails(error)
                 pause = _RETRY_S

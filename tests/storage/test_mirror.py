@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from prefect_tune.checkpoint.manifest import write_manifest
+from prefect_tune.error import StorageError
+from prefect_tune.storage.mirror import ByUser, ChangedFiles, Mirror
+
+from .stores import DictStore
+
+
+@pytest.fixture
+def store() -> DictStore:
+    return DictStore()
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    for name in ("tuner.pkl", "trial_1/result.json", "trial_1/deep/er/note", "trial_2/stdout"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"1")
+    return tmp_path
+
+
+def test_what_is_copied(store: DictStore, directory: Path) -> None:
+    for name in (
+        ".lock",
+        ".prefect_tune_experiment",
+        "journal.jsonl",
+        ".tuner.pkl.tmp",
+        "trial_1/.result.json.tmp-12345678",
+        "trial_1/.checkpoint_000002.tmp-1/model",
+        "trial_1/checkpoint_000001/model",
+    ):
+        (directory / name).parent.mkdir(exist_ok=True)
+        (directory / name).write_bytes(b"not copied")
+    write_manifest(directory / "trial_1" / "checkpoint_000001")
+    os.mkfifo(directory / "trial_1" / "pipe")
+    ChangedFiles(directory, store)()
+    assert sorted(store.files) == [
+        "trial_1/deep/er/note",
+        "trial_1/result.json",
+        "trial_2/stdout",
+        "tuner.pkl",
+    ]
+
+
+def test_only_what_has_changed_is_copied_again(store: DictStore, directory: Path) -> None:
+    upload = ChangedFiles(directory, store)
+    upload()
+    store.writes.clear()
+    upload()
+    assert store.writes == []
+    with open(directory / "trial_1" / "result.json", "ab") as file:
+        file.write(b"2")
+    (directory / "trial_3").mkdir()
+    (directory / "trial_3" / "error.txt").write_bytes(b"")
+    upload()
+    assert sorted(store.writes) == ["trial_1/result.json", "trial_3/error.txt"]
+    assert store.files["trial_1/result.json"] == b"12"
+
+
+def test_a_resumed_run_does_not_copy_everything_again(store: DictStore, directory: Path) -> None:
+    ChangedFiles(directory, store)()
+    store.writes.clear()
+    (directory / "trial_2" / "stdout").write_bytes(b"longer")
+    ChangedFiles(directory, store, compare=True)()
+    # Files at the top may have changed without a change of size.
+    assert sorted(store.writes) == ["trial_2/stdout", "tuner.pkl"]
+
+
+def test_states_wait_for_the_journal(store: DictStore, directory: Path) -> None:
+    safe = [False]
+    upload = ChangedFiles(directory, store, lambda: safe[0])
+    with pytest.raises(StorageError, match="journal is not there yet"):
+        upload()
+    assert "tuner.pkl" not in store.files
+    assert "trial_1/result.json" in store.files
+    safe[0] = True
+    upload()
+    assert "tuner.pkl" in store.files
+
+
+def test_a_state_is_the_one_from_before_the_journal_was_safe(
+    store: DictStore, directory: Path
+) -> None:
+    def journal_is_safe() -> bool:
+        # The run goes on meanwhile, and saves a state of a journal that is longer.
+        (directory / "tuner.pkl").write_bytes(b"newer")
+        return True
+
+    upload = ChangedFiles(directory, store, journal_is_safe)
+    upload()
+    assert store.files["tuner.pkl"] == b"1"
+    upload()
+    assert store.files["tuner.pkl"] == b"newer"
+
+
+def test_a_snapshot_comes_after_what_it_refers_to(store: DictStore, directory: Path) -> None:
+    (directory / "snapshot.pkl").write_bytes(b"s")
+    (directory / "snapshot_trials.pkl").write_bytes(b"t")
+    ChangedFiles(directory, store)()
+    assert store.writes.index("snapshot_trials.pkl") < store.writes.index("snapshot.pkl")
+
+
+def test_one_file_that_cannot_be_read_does_not_keep_the_others(
+    store: DictStore, directory: Path
+) -> None:
+    put = store.put_file
+
+    def fail_for_one(local, rel: str) -> None:
+        if rel == "trial_1/result.json":
+            raise StorageError("cannot read trial_1/result.json.")
+        put(local, rel)
+
+    store.put_file = fail_for_one
+    with pytest.raises(StorageError, match=r"trial_1/result\.json"):
+        ChangedFiles(directory, store)()
+    assert "trial_2/stdout" in store.files
+    assert "trial_1/deep/er/note" in store.files
+
+
+def test_it_copies_from_time_to_time_and_when_asked(store: DictStore, directory: Path) -> None:
+    mirror = Mirror(ChangedFiles(directory, store), "memory://x", period_s=0.01)
+    mirror.start()
+    assert store.wait_until(lambda: "tuner.pkl" in store.files)
+    (directory / "late").write_bytes(b"1")
+    assert mirror.flush(30) is None
+    assert "late" in store.files
+    mirror.stop()
+
+
+def test_failures_are_told_once_and_caught_up(
+    store: DictStore, directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.go_away()
+    mirror = Mirror(ChangedFiles(directory, store), "s3://bucket/exp", period_s=3600)
+    with caplog.at_level(logging.INFO):
+        mirror.start()
+        assert "away" in str(mirror.flush(30))
+        assert "away" in str(mirror.flush(30))
+        store.come_back()
+        assert mirror.flush(30) is None
+    mirror.stop()
+    texts = [record.getMessage() for record in caplog.records]
+    assert len([text for text in texts if "not copied to s3://bucket/exp" in text]) == 1
+    assert len([text for text in texts if "has caught up" in text]) == 1
+
+
+def test_a_bug_does_not_end_the_thread(directory: Path, store: DictStore) -> None:
+    upload = ChangedFiles(directory, store)
+    turns = []
+
+    def fail_once() -> None:
+        turns.append(1)
+        if len(turns) == 1:
+            raise ZeroDivisionError
+        upload()
+
+    mirror = Mirror(fail_once, "x", period_s=3600)
+    mirror.start()
+    assert "ZeroDivisionError" in str(mirror.flush(30))
+    assert mirror.flush(30) is None
+    mirror.stop()
+
+
+def test_flush_is_bounded(directory: Path) -> None:
+    import threading
+
+    release = threading.Event()
+    mirror = Mirror(lambda: release.wait(60), "x", period_s=0.01)
+    mirror.start()
+    assert "not done within" in str(mirror.flush(0.1))
+    release.set()
+    mirror.stop()
+
+
+def test_the_users_own_sync_gets_the_directory(directory: Path) -> None:
+    calls = []
+
+    class Sync:
+        def up(self, source: str, target: str, timeout: float) -> None:
+            calls.append((source, target, timeout))
+
+    ByUser(directory, Sync(), "s3://b/exp", 5.0)()
+    assert calls == [(str(directory), "s3://b/exp", 5.0)]

@@ -85,5 +85,7 @@ def original_exception(trial: Trial) -> Exception:
         except Exception as problem:
             return TrialFailed(f"{trial} failed: {error} (not loadable here: {problem})", [trial])
         if isinstance(loaded, Exception):
+            # So that its traceback in the trial is shown before the one of this process.
+            loaded.__cause__ = TrialFailed(f"{trial} failed:\n{error.text()}", [trial])
             return loaded
     return TrialFailed(f"{trial} failed: {trial.error_msg}", [trial])

@@ -29,7 +29,10 @@ class AttemptError:
         return f"{self.kind}: {self.message}" if self.message else self.kind
 
     def text(self) -> str:
-        """All there is to know: the traceback, or the message and the last lines of stderr."""
-        if not self.traceback or self.message in self.traceback:
-            return self.traceback or str(self)
-        return f"{self}\n{self.traceback}"
+        """All there is to know: the user's traceback first, or the message and what stderr said."""
+        known = self.traceback.strip("\n")
+        if not known or self.message in known:
+            return known or str(self)
+        if known.startswith("Traceback"):
+            return f"{known}\n{self}"
+        return f"{self}\n{known}"

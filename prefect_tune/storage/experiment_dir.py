@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pickle
 import socket
 from pathlib import Path
 
-from prefect_tune.error import ExperimentLocked, InvalidArgument, StorageError
+from prefect_tune.error import ExperimentLocked, InvalidArgument, StorageError, TrialFailed
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.storage.journal import JOURNAL_FILE
 
@@ -99,10 +100,13 @@ class ExperimentDir:
         """
         path = self.make_trial_dir(relative)
         try:
-            with open(path / "error.txt", "a", encoding="utf-8") as file:
-                file.write(f"{error.text()}\n")
-            if error.pickled is not None:
-                (path / "error.pkl").write_bytes(error.pickled)
+            # Messages may hold file names that are not UTF-8.
+            text = f"{error.text()}\n".encode(errors="backslashreplace")
+            with open(path / "error.txt", "ab") as file:
+                file.write(text)
+            # What killed a process, or cannot be pickled, is told about in words.
+            pickled = error.pickled or pickle.dumps(TrialFailed(error.text()))
+            (path / "error.pkl").write_bytes(pickled)
         except OSError as problem:
             raise StorageError(f"cannot write {path / 'error.txt'}: {problem}") from problem
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import os
-import pickle
 import random
 import signal
 import time
@@ -15,7 +14,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import cloudpickle
 import numpy as np
 import numpy.random  # numpy would import it at its first use: in each trial, for 8 ms
 
@@ -25,6 +23,7 @@ from prefect_tune.trainable.attempt import AttemptContext, Channel
 from prefect_tune.trainable.attempt_session import Session
 from prefect_tune.trainable.class_loop import ClassRunner, ResetRefused, RestoreFailed
 from prefect_tune.trainable.current import activate
+from prefect_tune.trainable.error_pickling import pickle_exception
 from prefect_tune.trainable.function import run_function
 from prefect_tune.trainable.stopping import TrialEnding, TrialTerminated
 from prefect_tune.trainable.trainable import Trainable
@@ -106,13 +105,20 @@ def end_of(error: BaseException) -> Outcome | AttemptError:
         return failed
     if isinstance(error, ResetRefused):
         return AttemptError("reuse", str(error))
-    text = str(error).strip() or repr(error)
     return AttemptError(
         kind=type(error).__name__,
-        message=text.splitlines()[0][:_MESSAGE_LENGTH],
+        message=_first_line(error)[:_MESSAGE_LENGTH],
         traceback=_user_traceback(error),
-        pickled=_pickle_error(error),
+        pickled=pickle_exception(error),
     )
+
+
+def _first_line(error: BaseException) -> str:
+    try:
+        text = str(error).strip()
+    except Exception:  # it is the user's class
+        return "(its message cannot be shown)"
+    return text.splitlines()[0] if text else ""
 
 
 def _exit_called(error: SystemExit) -> Outcome | AttemptError:
@@ -157,13 +163,3 @@ def _user_traceback(error: BaseException) -> str:
         frames = frames.tb_next
     kept = frames if frames is not None else error.__traceback__
     return "".join(traceback.format_exception(type(error), error, kept))
-
-
-def _pickle_error(error: BaseException) -> bytes | None:
-    """The exception pickled, if it survives a round trip; exceptions with own arguments may not."""
-    try:
-        pickled: bytes = cloudpickle.dumps(error)
-        pickle.loads(pickled)
-    except Exception:
-        return None
-    return pickled

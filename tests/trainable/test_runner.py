@@ -94,9 +94,9 @@ class HoldsLock(Exception):
     ("error", "kind", "message", "travels"),
     [
         (KeyError("k"), "KeyError", "'k'", True),
-        (ValueError(), "ValueError", "ValueError()", True),
-        (KeyboardInterrupt(), "KeyboardInterrupt", "KeyboardInterrupt()", True),
-        (HoldsLock("held"), "HoldsLock", "held", False),
+        (ValueError(), "ValueError", "", True),
+        (KeyboardInterrupt(), "KeyboardInterrupt", "", True),
+        (HoldsLock("held"), "HoldsLock", "held", True),
         (SystemExit("bye"), "exit", "the trainable called sys.exit(1): bye", False),
     ],
 )

@@ -196,7 +196,7 @@ class Round:
         while flow.poll() is None:
             time.sleep(_POLL_S)
             if self.world.stopping.is_set():
-                raise CallFailed("interrupted")
+                raise KeyboardInterrupt
             if self._read_witness():
                 news = time.monotonic()
             self._striker.tend()

@@ -29,6 +29,8 @@ DURATION_S = 60.0
 _RENEWALS = 3  # in one duration
 _SETTLE_S = 0.4
 _SKEW_S = 5.0
+#: Leases that this process has given back, or has tried to while the storage was away.
+_given_back: set[str] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,7 @@ class Lease:
     def close(self) -> None:
         """Give it back; a failure is only logged: it expires by itself."""
         self._closing.set()
+        _given_back.add(self._holder.experiment_id)
         if self._thread.ident is not None:
             self._thread.join(5.0)
         try:
@@ -163,7 +166,7 @@ class Lease:
         return again is not None
 
     def _is_free(self, found: Holder) -> bool:
-        mine = found.experiment_id == self._holder.experiment_id
+        mine = found.experiment_id in (self._holder.experiment_id, *_given_back)
         if not mine and found.has_ended():
             log.info("Taking over from %s, which has ended.", found)
             return True

@@ -7,6 +7,7 @@ the first report whose value of any named metric has reached its threshold.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -27,7 +28,7 @@ class RunUntil:
 
     Attributes:
         thresholds: ``(metric, value)`` pairs; nested metrics are named with ``/``. The trial waits
-            at the first report in which any of them is >= its value.
+            at the first report in which any of them is >= its value, or is missing or not finite.
         every_result: Wait at each report, whatever it holds.
     """
 
@@ -51,8 +52,8 @@ class RunUntil:
             return True
         for metric, value in self.thresholds:
             reported = flat_result.get(metric)
-            # A missing or non-numeric value is for the coordinator to judge, so it waits as well.
-            if reported is None or not isinstance(reported, (int, float)) or reported >= value:
+            # What is missing, no number or not finite is for the coordinator to judge.
+            if not isinstance(reported, (int, float)) or not -math.inf < reported < value:
                 return True
         return False
 

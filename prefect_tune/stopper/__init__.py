@@ -5,6 +5,7 @@ from prefect_tune.stopper.experiment_plateau import EarlyStopping, ExperimentPla
 from prefect_tune.stopper.factory import make_stopper
 from prefect_tune.stopper.function_stopper import FunctionStopper
 from prefect_tune.stopper.maximum_iteration import MaximumIterationStopper
+from prefect_tune.stopper.non_finite import NonFiniteStopper
 from prefect_tune.stopper.noop import NoopStopper
 from prefect_tune.stopper.stopper import CombinedStopper, JointStopper, Stopper
 from prefect_tune.stopper.timeout import TimeoutStopper
@@ -18,6 +19,7 @@ __all__ = [
     "FunctionStopper",
     "JointStopper",
     "MaximumIterationStopper",
+    "NonFiniteStopper",
     "NoopStopper",
     "Stopper",
     "TimeoutStopper",

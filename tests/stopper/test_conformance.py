@@ -7,6 +7,7 @@ from prefect_tune.stopper import (
     FunctionStopper,
     JointStopper,
     MaximumIterationStopper,
+    NonFiniteStopper,
     NoopStopper,
     Stopper,
     TimeoutStopper,
@@ -43,6 +44,16 @@ class TestTrialPlateau(StopperConformance):
 class TestExperimentPlateau(StopperConformance):
     def make_stopper(self) -> Stopper:
         return ExperimentPlateauStopper("score", std=0.05, top=5, mode="max", patience=3)
+
+
+class TestNonFinite(StopperConformance):
+    def make_stopper(self) -> Stopper:
+        return NonFiniteStopper("score", patience=2)
+
+
+class TestNonFiniteWhatever(StopperConformance):
+    def make_stopper(self) -> Stopper:
+        return NonFiniteStopper()
 
 
 class TestTimeout(StopperConformance):

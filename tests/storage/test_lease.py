@@ -17,6 +17,7 @@ from .stores import DictStore
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "_SETTLE_S", 0.05)
+    monkeypatch.setattr(leases, "_given_back", set())
 
 
 @pytest.fixture
@@ -162,6 +163,18 @@ def test_one_that_was_taken_over_is_lost(store: DictStore) -> None:
     assert "eve" in str(lost[0])
     lease.close()
     assert held(store).experiment_id == "other"
+
+
+def test_one_that_could_not_be_given_back_is_taken_back(store: DictStore) -> None:
+    lease = Lease(store, holder("one"))
+    lease.take()
+    store.go_away()
+    lease.close()
+    store.come_back()
+    assert held(store).experiment_id == "one"
+    lease = Lease(store, holder("two"))
+    lease.take()
+    lease.close()
 
 
 def test_a_lease_that_nobody_can_read_is_taken(store: DictStore) -> None:

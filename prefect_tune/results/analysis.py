@@ -80,7 +80,7 @@ class ExperimentAnalysis:
         self._frames: dict[str, pd.DataFrame] | None = None
 
     def __repr__(self) -> str:
-        return f"<ExperimentAnalysis of {len(self.trials)} trials in {self._path}>"
+        return f"<ExperimentAnalysis of {len(self.trials)} trials in {self.experiment_path}>"
 
     @property
     def experiment_path(self) -> str:

@@ -24,6 +24,7 @@ from prefect_tune.stopper import (
     Stopper,
     TrialPlateauStopper,
 )
+from prefect_tune.testing.pausing import PausingScheduler
 
 from .simulated_run import Disk, Killed, simulate
 
@@ -167,26 +168,10 @@ def custom_searcher() -> dict[str, Any]:
     return {"source": make_source(Climber(), {}, 7, seed=1), "scheduler": FIFOScheduler()}
 
 
-class TakesTurns(FIFOScheduler):
-    """Pauses each trial after every second result as long as another one waits."""
-
-    def on_trial_result(self, controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        waiting = [t for t in controller.get_live_trials() if t.status in ("PENDING", "PAUSED")]
-        return self.PAUSE if result["training_iteration"] % 2 == 0 and waiting else self.CONTINUE
-
-    def choose_trial_to_run(self, controller: Any) -> Trial | None:
-        waiting = [
-            trial
-            for trial in controller.get_live_trials()
-            if trial.status in ("PENDING", "PAUSED") and controller.has_resources_for_trial(trial)
-        ]
-        return min(waiting, key=lambda trial: trial.results_seen, default=None)
-
-
 def pausing() -> dict[str, Any]:
     return {
         "source": make_source(None, {"x": tune.uniform(0, 1)}, 4, seed=3),
-        "scheduler": TakesTurns(),
+        "scheduler": PausingScheduler(2),
         "checkpoint_keep": 1,
     }
 

@@ -186,6 +186,8 @@ class TuneConfig:
         for name in ("trial_name_creator", "trial_dirname_creator"):
             if getattr(self, name) is not None:
                 check_callable(name, getattr(self, name), "f(trial) -> str")
+        if self.seed is not None:
+            check_count("seed", self.seed, at_least=0)
         for name in ("reuse_actors", "chdir_to_trial_dir"):
             if getattr(self, name) is not None:
                 check_flag(name, getattr(self, name))

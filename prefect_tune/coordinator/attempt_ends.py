@@ -139,7 +139,8 @@ class AttemptEnds:
         """Decide what becomes of a trial."""
         core = self._core
         fate = event.fate or fate_of(live, event, core.options, bool(core.stopping))
-        core.recorder.record(replace(event, time=core.now, fate=fate, uploading=0))
+        error = None if fate is Fate.TERMINATED else event.error
+        core.recorder.record(replace(event, time=core.now, fate=fate, error=error, uploading=0))
         self._lifecycle.free(live)
         if live.ending is not None:
             if live.uploads > 0:

@@ -6,7 +6,7 @@ import pickle
 from enum import StrEnum
 
 from prefect_tune.coordinator.events import AttemptEnded, Fate, Outcome
-from prefect_tune.coordinator.options import CoordinatorOptions
+from prefect_tune.coordinator.options import CoordinatorOptions, FailFast
 from prefect_tune.coordinator.table import LiveTrial
 from prefect_tune.error import TrialFailed
 from prefect_tune.experiment.trial import Trial
@@ -59,6 +59,9 @@ def fate_of(
     if live.interrupted:
         return Fate.INTERRUPTED
     if outcome is Outcome.STOPPED:
+        return Fate.TERMINATED
+    if live.stop_reason and options.fail_fast is not FailFast.OFF:
+        # It failed beside the trial for which all others are stopped: one failure is enough.
         return Fate.TERMINATED
     blame = blame_for(live, event)
     if blame is not Blame.TRIAL:

@@ -24,6 +24,7 @@ from prefect_tune.experiment.checkpoints import CheckpointRules
 from prefect_tune.filesystem.location import Location
 from prefect_tune.logger import default_loggers
 from prefect_tune.registry import get_trainable
+from prefect_tune.reporters.debugging import DebuggingReporter
 from prefect_tune.resources import Resources
 from prefect_tune.schedulers import FIFOScheduler, TrialScheduler, create_scheduler
 from prefect_tune.search import make_source
@@ -119,7 +120,10 @@ class ExperimentPlan:
 
     def for_debugging(self) -> ExperimentPlan:
         """The same with trials one by one, in this process, where breakpoints work."""
-        return replace(self, run=replace(self.run, isolation="thread"), one_by_one=True)
+        run = replace(self.run, isolation="thread")
+        if run.progress_reporter is None and run.verbose != 0:
+            run.progress_reporter = DebuggingReporter(run.verbose or 2)
+        return replace(self, run=run, one_by_one=True)
 
     def header(self, time: float, origin: str) -> JournalHeader:
         """The journal's header for this run.

@@ -6,9 +6,16 @@ from typing import Any
 
 import pytest
 
-from prefect_tune.coordinator.commands import Notice
+from prefect_tune.coordinator.commands import Notice, Record
 from prefect_tune.coordinator.delays import LONGEST_S, delay_after
-from prefect_tune.coordinator.events import CapacityChanged, Control, ControlReceived, Node, Tick
+from prefect_tune.coordinator.events import (
+    AttemptEnded,
+    CapacityChanged,
+    Control,
+    ControlReceived,
+    Node,
+    Tick,
+)
 from prefect_tune.coordinator.options import CoordinatorOptions, FailFast
 from prefect_tune.coordinator.placement import Placer
 from prefect_tune.resources import Resources
@@ -243,3 +250,18 @@ def test_a_lost_node_does_not_fail_fast():
     world.fail("t2")
     assert world.status("t2") == "ERROR"
     assert world.coordinator.stopping
+
+
+# -- fail_fast ------------------------------------------------------------------------------------
+
+
+def test_fail_fast_leaves_one_failed_trial_however_many_fail_at_once():
+    world = World(samples=4, options=CoordinatorOptions(lookahead=4, fail_fast=FailFast.STOP))
+    world.start()
+    world.fail("t1")
+    world.fail("t2")  # it was told to stop, and did not get that far
+    assert [world.status(f"t{n}") for n in (1, 2, 3, 4)] == ["ERROR", *["TERMINATED"] * 3]
+    assert world.trial("t2").error is None
+    ends = [c.event for c in world.of(Record) if isinstance(c.event, AttemptEnded)]
+    assert [end.error is None for end in ends] == [False, True]
+    assert world.of(Finish)

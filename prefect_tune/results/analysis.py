@@ -17,6 +17,7 @@ from prefect_tune.results.checkpoints import BY_AGE, best, newest, open_checkpoi
 from prefect_tune.results.frames import as_frame, check_file_type, load_pandas, read_frames
 from prefect_tune.results.loading import flatten_config, load_trials
 from prefect_tune.results.ranking import best_of, check_mode
+from prefect_tune.results.record import ExperimentRecord, read_record
 from prefect_tune.results.remote import copy_results, directory_of
 from prefect_tune.results.result import Result
 
@@ -73,11 +74,24 @@ class ExperimentAnalysis:
         # With several objectives there is no best trial unless one metric is named.
         self.default_metric = default_metric if isinstance(default_metric, str) else None
         self.default_mode = default_mode if isinstance(default_mode, str) else None
-        self.trials: list[Trial] = load_trials(self._path) if trials is None else trials
+        self.trials: list[Trial] = [] if trials is None else trials
+        self._record: ExperimentRecord | None = None
+        if trials is None:
+            self._record = read_record(self._path)
+            self.trials = load_trials(self._path, self._record)
+            self._take_defaults(default_metric is None, default_mode is None)
         self.flow_run_id = flow_run_id
         self.flow_run_url = flow_run_url
         self._file_type = check_file_type(None)
         self._frames: dict[str, pd.DataFrame] | None = None
+
+    def _take_defaults(self, metric: bool, mode: bool) -> None:
+        """Take metric and mode from the journal, where nobody gave them."""
+        if self._record is None or not metric:
+            return
+        self.default_metric = self._record.argument("metric")
+        if mode and self._record.argument("mode") in ("min", "max"):
+            self.default_mode = self._record.argument("mode")
 
     def __repr__(self) -> str:
         return f"<ExperimentAnalysis of {len(self.trials)} trials in {self.experiment_path}>"

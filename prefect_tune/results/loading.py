@@ -12,10 +12,11 @@ from typing import Any
 from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.error import StorageError
 from prefect_tune.experiment.attempt_error import AttemptError
-from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial
+from prefect_tune.experiment.trial import ERROR, RUNNING, TERMINATED, Trial
 from prefect_tune.logger.json import PARAMS_FILE, RESULT_FILE
 from prefect_tune.results.checkpoints import find_checkpoints
 from prefect_tune.results.frames import read_results
+from prefect_tune.results.record import ExperimentRecord, TrialRecord, read_record
 
 log = logging.getLogger(__name__)
 
@@ -27,14 +28,17 @@ _DIR_NAME = re.compile(
 )
 
 
-def load_trials(experiment_dir: str) -> list[Trial]:
+def load_trials(experiment_dir: str, record: ExperimentRecord | None = None) -> list[Trial]:
     """The trials of an experiment, in the order in which they were made.
 
-    A trial is a directory with a `params.json` or a `result.json`. Damaged files and lines, as a
-    killed process leaves them, are skipped; how many is logged.
+    The journal, where there is one, says which trials there are and what became of them; without,
+    a trial is a directory with a `params.json` or a `result.json`, and has ended if nothing says
+    that it failed. Damaged files and lines, as a killed process leaves them, are skipped; how many
+    is logged.
 
     Args:
         experiment_dir: The experiment directory.
+        record: What its journal says; None if there is none.
 
     Raises:
         StorageError: If there is no such directory or it cannot be read.
@@ -47,7 +51,15 @@ def load_trials(experiment_dir: str) -> list[Trial]:
             f"cannot read the experiment directory {experiment_dir}: {error.strerror or error}"
         ) from error
     damaged: list[str] = []
-    found = [_load_trial(experiment_dir, name, damaged) for name in names]
+    trials: list[Trial] = []
+    if record is not None:
+        known = list(record.trials.values())
+        trials = [_load_recorded(experiment_dir, trial, record, damaged) for trial in known]
+        taken = {trial.directory for trial in known} | record.earlier
+        # What a damaged journal has lost.
+        names = [name for name in names if name not in taken]
+    found = (_load_trial(experiment_dir, name, damaged) for name in names)
+    others = sorted((trial for trial in found if trial is not None), key=_creation_order)
     if damaged:
         log.warning(
             "%d damaged files in %s were skipped, wholly or in part; the first: %s",
@@ -55,9 +67,37 @@ def load_trials(experiment_dir: str) -> list[Trial]:
             experiment_dir,
             damaged[0],
         )
-    trials = sorted((trial for trial in found if trial is not None), key=_creation_order)
-    _find_searched_parameters(trials)
-    return trials
+    _find_searched_parameters(others)
+    return trials + others
+
+
+def _load_recorded(
+    experiment_dir: str, known: TrialRecord, record: ExperimentRecord, damaged: list[str]
+) -> Trial:
+    directory = os.path.join(experiment_dir, known.directory)
+    config = known.config
+    if config is None:
+        config = _read_config(os.path.join(directory, PARAMS_FILE), damaged)
+    trial = Trial(
+        known.trial_id,
+        config or {},
+        trainable_name=record.header.trainable if record.header is not None else "trainable",
+        evaluated_params=known.searched,
+        experiment_tag=known.tag,
+        relative_logdir=known.directory,
+        local_experiment_dir=experiment_dir,
+        custom_name=known.name,
+    )
+    _read_files(trial, directory, damaged)
+    trial.status = known.status
+    trial.attempt = known.attempt
+    trial.num_failures = known.failures
+    trial.error = known.error
+    trial.location = known.location if known.status == RUNNING else ""
+    if known.started is not None:
+        trial.start_time = known.started
+    trial.compact()
+    return trial
 
 
 def _load_trial(experiment_dir: str, name: str, damaged: list[str]) -> Trial | None:
@@ -76,17 +116,48 @@ def _load_trial(experiment_dir: str, name: str, damaged: list[str]) -> Trial | N
         local_experiment_dir=experiment_dir,
         custom_name=None if parsed else name,
     )
-    rows: list[dict[str, Any]] = []
-    if os.path.exists(results):
-        rows = _read_results_into(trial, results, damaged)
-    trial.checkpoints = tuple(find_checkpoints(directory, rows))
+    _read_files(trial, directory, damaged)
     if config is None:
         trial.config = trial.last_result.get("config", {})
+    last = trial.last_result
+    trial.trial_id = str(last.get("trial_id") or trial.trial_id)
+    trial.experiment_tag = str(last.get("experiment_tag") or trial.experiment_tag)
     trial.status = TERMINATED
     trial.error = _read_error(directory)
     if trial.error is not None and not _recovered(trial, directory):
         trial.status = ERROR
     trial.compact()
+    return trial
+
+
+def _read_files(trial: Trial, directory: str, damaged: list[str]) -> None:
+    """Read what the trial reported, and which checkpoints it left."""
+    rows: list[dict[str, Any]] = []
+    path = os.path.join(directory, RESULT_FILE)
+    if os.path.exists(path):
+        rows = _read_results_into(trial, path, damaged)
+    trial.checkpoints = tuple(find_checkpoints(directory, rows))
+
+
+def load_trial(directory: str) -> Trial:
+    """The trial in a directory; the journal beside it is asked what became of it.
+
+    Raises:
+        StorageError: If there is no trial in the directory.
+    """
+    directory = os.path.abspath(os.path.expanduser(directory))
+    experiment_dir, name = os.path.split(directory)
+    record = read_record(experiment_dir)
+    damaged: list[str] = []
+    if record is not None:
+        for known in record.trials.values():
+            if known.directory == name:
+                return _load_recorded(experiment_dir, known, record, damaged)
+    trial = _load_trial(experiment_dir, name, damaged)
+    if trial is None:
+        raise StorageError(
+            f"there is no trial in {directory}: it has neither {PARAMS_FILE} nor {RESULT_FILE}."
+        )
     return trial
 
 
@@ -118,9 +189,6 @@ def _read_results_into(trial: Trial, path: str, damaged: list[str]) -> list[dict
         complete = False
     if not complete:
         damaged.append(path)
-    last = trial.last_result
-    trial.trial_id = str(last.get("trial_id") or trial.trial_id)
-    trial.experiment_tag = str(last.get("experiment_tag") or trial.experiment_tag)
     return rows
 
 

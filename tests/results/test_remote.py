@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 
 from prefect_tune.checkpoint.manifest import write_manifest
+from prefect_tune.coordinator.events import AttemptEnded, Fate, Outcome, TrialSuggested
+from prefect_tune.coordinator.records import encode_event
 from prefect_tune.error import InvalidArgument, StorageError
+from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.store import Store, open_store
+from prefect_tune.resources import Resources
 from prefect_tune.results import ExperimentAnalysis, ResultGrid
 from prefect_tune.storage.header import JournalHeader
 from prefect_tune.storage.journal import encode_line
@@ -46,15 +50,18 @@ def add_trial(store: Store, number: int, scores: list[float], error: str = "") -
     return name
 
 
-def add_journal(store: Store, failures: dict[str, float]) -> None:
-    records = [JournalHeader("a" * 32, "a" * 32, "experiment", 0.0).encode()]
-    records += [
-        json.dumps(
-            {"event": "AttemptEnded", "time": time, "trial_id": trial_id, "error": {}},
-            separators=(",", ":"),
-        ).encode()
-        for trial_id, time in failures.items()
-    ]
+def add_journal(store: Store, fates: dict[str, str]) -> None:
+    records = [JournalHeader("a" * 32, "a" * 32, "experiment", 0.0, "train").encode()]
+    for directory, fate in fates.items():
+        trial_id = directory[6:17]
+        error = AttemptError("ValueError", "at last")
+        outcome = Outcome.FAILED if fate == "failed" else Outcome.FINISHED
+        events = [
+            TrialSuggested(0.0, trial_id, {}, {}, "1_x=1", Resources.parse(None), directory),
+            AttemptEnded(1.0, trial_id, 1, Outcome.FAILED, error, Fate.RETRIED),
+            AttemptEnded(2.0, trial_id, 2, outcome, error, Fate(fate)),
+        ]
+        records += map(encode_event, events)
     name = SegmentName(1, 0, 1, "a" * 8)
     segment = Segment(name, NEW_RUN, 0, b"".join(map(encode_line, records)))
     store.write(name.path, segment.encode())
@@ -92,12 +99,10 @@ def test_checkpoints_are_left_where_they_are(
         assert (Path(directory) / "model").read_bytes() == b"weights"
 
 
-def test_a_trial_that_went_on_after_a_failure_has_not_failed(
-    store: Store, location: Location
-) -> None:
-    add_trial(store, 1, [1.0, 2.0], "ValueError: once")
-    add_trial(store, 2, [1.0, 2.0], "ValueError: at last")
-    add_journal(store, {"abcde_00001": 1001.5, "abcde_00002": 1002.5})
+def test_the_journal_knows_what_became_of_a_trial(store: Store, location: Location) -> None:
+    first = add_trial(store, 1, [1.0, 2.0], "ValueError: once")
+    second = add_trial(store, 2, [1.0, 2.0], "ValueError: at last")
+    add_journal(store, {first: "terminated", second: "failed"})
     grid = ResultGrid(ExperimentAnalysis(location.url))
     assert [trial.status for trial in grid.analysis.trials] == ["TERMINATED", "ERROR"]
     assert "at last" in str(grid.errors[0])

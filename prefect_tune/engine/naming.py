@@ -56,10 +56,10 @@ class TrialMaker:
             local_experiment_dir=self._experiment_dir,
         )
         if self._name_creator is not None:
-            trial.custom_name = _text(self._name_creator(trial), "trial_name_creator")
+            trial.custom_name = _ask(self._name_creator, trial, "trial_name_creator")
         custom_dir = None
         if self._dirname_creator is not None:
-            custom_dir = _text(self._dirname_creator(trial), "trial_dirname_creator")
+            custom_dir = _ask(self._dirname_creator, trial, "trial_dirname_creator")
         return TrialSuggested(
             time=time,
             trial_id=trial.trial_id,
@@ -72,7 +72,13 @@ class TrialMaker:
         )
 
 
-def _text(value: Any, argument: str) -> str:
+def _ask(creator: Callable[[Any], str], trial: Trial, argument: str) -> str:
+    try:
+        value = creator(trial)
+    except Exception as error:
+        raise InvalidArgument(
+            argument, f"it raised {type(error).__name__} for {trial!r}: {error}."
+        ) from error
     if not isinstance(value, str) or not value:
         raise InvalidArgument(argument, f"it returned {value!r}.", "It must return a string.")
     return value

@@ -34,7 +34,13 @@ from prefect_tune.settings import TuneSettings
 from prefect_tune.stopper import Stopper, make_stopper
 from prefect_tune.storage.continuation import is_resumable
 from prefect_tune.storage.header import JournalHeader
-from prefect_tune.storage.layout import default_root, experiment_dir_name, safe_name
+from prefect_tune.storage.layout import (
+    LONGEST_NAME,
+    default_root,
+    experiment_dir_name,
+    is_directory_name,
+    safe_name,
+)
 from prefect_tune.storage.storage_plan import StoragePlan, make_storage_plan
 from prefect_tune.trainable.export import export_formats
 from prefect_tune.trainable.fingerprint import code_digest
@@ -355,15 +361,14 @@ def _make_scheduler(tune: TuneConfig) -> TrialScheduler:
     return scheduler
 
 
-_DOTS = (".", "..")
-
-
 def _experiment_name(name: str | None, trainable: str, undated: bool) -> str:
     if name is None:
         return safe_name(trainable) if undated else experiment_dir_name(trainable, time.time())
-    if not isinstance(name, str) or not name.strip() or set("/\0") & set(name) or name in _DOTS:
+    if not isinstance(name, str) or not is_directory_name(name):
         raise InvalidArgument(
-            "name", f"got {name!r}.", "It names a directory: a non-empty string without '/'."
+            "name",
+            f"got {name!r}.",
+            f"It names a directory: a string without '/', of at most {LONGEST_NAME} bytes.",
         )
     return name
 

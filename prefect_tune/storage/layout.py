@@ -18,6 +18,8 @@ from prefect_tune.error import InvalidArgument
 DEFAULT_ROOT = "~/prefect_tune_results"
 MAX_LENGTH = 130
 _MAX_BYTES = 255  # of one name, in every common file system
+#: Bytes of a name that the user has chosen.
+LONGEST_NAME = _MAX_BYTES - len("_0000")
 _DATE_FORMAT = "%Y-%m-%d_%H-%M-%S"
 _FORBIDDEN = re.compile(r'[/()\\:*?"<>|\x00-\x1f\x7f]')
 
@@ -41,7 +43,15 @@ def default_root(result_dir: str | None = None) -> str:
 
 def experiment_dir_name(trainable_name: str, time: float) -> str:
     """Name of an experiment that was not given one: ``<trainable>_<date>``."""
-    return f"{safe_name(trainable_name)}_{date_string(time)}"
+    date = f"_{date_string(time)}"
+    return _cut_bytes(safe_name(trainable_name), _MAX_BYTES - len(date) - len("_0000")) + date
+
+
+def is_directory_name(name: str) -> bool:
+    """True if a directory can have this name, whole, and a few characters behind it."""
+    if not name.strip() or name in (".", "..") or set("/\0") & set(name):
+        return False
+    return len(os.fsencode(name)) <= LONGEST_NAME
 
 
 def safe_name(text: str) -> str:
@@ -107,10 +117,11 @@ class TrialDirNamer:
 
 
 def _checked(name: str) -> str:
-    if "/" in name or name in ("", ".", "..") or "\x00" in name:
+    if not is_directory_name(name):
         raise InvalidArgument(
             "trial_dirname_creator",
             f"it returned {name!r}.",
-            "It must return the name of one directory, without '/'.",
+            f"It must return the name of one directory, without '/', of at most {LONGEST_NAME} "
+            f"bytes.",
         )
     return name

@@ -36,14 +36,14 @@ def times_run(root: Path, x: int) -> int:
     return len((root / f"ran-{x}").read_text().splitlines())
 
 
-def sweep(root: str, **options: Any) -> tune.ExperimentAnalysis:
+def sweep(root: str, storage: str | None = None, **options: Any) -> tune.ExperimentAnalysis:
     """Four trials one after the other, without a name."""
     return tune.run(
         train,
         config={"x": tune.grid_search([0, 1, 2, 3]), "root": root},
         metric="score",
         mode="max",
-        storage_path=root,
+        storage_path=storage or root,
         max_concurrent_trials=1,
         verbose=0,
         **options,
@@ -51,10 +51,10 @@ def sweep(root: str, **options: Any) -> tune.ExperimentAnalysis:
 
 
 @flow
-def pipeline(root: str) -> list[int]:
+def pipeline(root: str, storage: str | None = None) -> list[int]:
     """Two equal sweeps; the second one finds `go`."""
     Path(root, "pid").write_text(str(os.getpid()))
-    return [len(sweep(root).trials), len(sweep(root).trials)]
+    return [len(sweep(root, storage).trials), len(sweep(root, storage).trials)]
 
 
 class Bomb(tune.Callback):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ import pytest
 import prefect_tune as tune
 from prefect_tune.flows import tune_experiment
 from tests.s3.endpoint import Bucket, Endpoint, fresh_bucket
+
+from .rerun_flows import times_run
+from .served import Run, poll, serving
 
 KEY = "AKIAKEYTHATNOBODYSEES"
 SECRET = "secret-that-nobody-sees"
@@ -92,6 +96,33 @@ def test_nothing_holds_the_secrets(
         # botocore logs what it sends, at a level that nobody uses in earnest.
         ours = [record for record in caplog.records if record.levelno > logging.DEBUG]
         assert [record for record in ours if needle in record.getMessage()] == []
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(300)
+def test_a_flow_run_goes_on_where_nothing_but_the_storage_is_left(
+    block: str, bucket: Bucket, prefect_api: str, tmp_path: Path
+) -> None:
+    from prefect import get_client
+    from prefect.states import Crashed, Scheduled
+
+    def machine(name: str) -> dict[str, str]:
+        return {"TUNE_RESULT_DIR": str(tmp_path / name)}
+
+    with get_client(sync_client=True) as client:
+        with serving("moved", **machine("first")) as process:
+            parameters = {"root": str(tmp_path), "storage": f"block://{block}"}
+            run = Run(client, "pipeline/moved", parameters, process)
+            poll((tmp_path / "waiting").exists, process)
+            poll(lambda: any("journal" in key for key in bucket.keys("train_")), process)
+        client.set_flow_run_state(run.id, Crashed(), force=True)
+        shutil.rmtree(tmp_path / "first")
+        (tmp_path / "go").touch()
+        with serving("moved", **machine("second")):
+            client.set_flow_run_state(run.id, Scheduled(), force=True)
+            run.wait_for("Completed")
+    # What the first machine had not yet shipped may have run once more, nothing else.
+    assert [times_run(tmp_path, x) for x in range(4)] in ([2, 2, 3, 2], [2, 3, 3, 2], [3, 3, 3, 2])
 
 
 def test_a_deployment_names_the_block(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from prefect_tune.registry import register_trainable
     from prefect_tune.reporters import CLIReporter, JupyterNotebookReporter, ProgressReporter
     from prefect_tune.resources import PlacementGroupFactory
-    from prefect_tune.results import ExperimentAnalysis, Result, ResultGrid
+    from prefect_tune.results import Analysis, ExperimentAnalysis, Result, ResultGrid
     from prefect_tune.schedulers import create_scheduler
     from prefect_tune.search import create_searcher
     from prefect_tune.space import (
@@ -81,7 +81,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "prefect_tune.registry": ("register_trainable",),
     "prefect_tune.reporters": ("CLIReporter", "JupyterNotebookReporter", "ProgressReporter"),
     "prefect_tune.resources": ("PlacementGroupFactory",),
-    "prefect_tune.results": ("ExperimentAnalysis", "Result", "ResultGrid"),
+    "prefect_tune.results": ("Analysis", "ExperimentAnalysis", "Result", "ResultGrid"),
     "prefect_tune.tune": ("run",),
     "prefect_tune.schedulers": ("create_scheduler",),
     "prefect_tune.search": ("create_searcher",),
@@ -144,6 +144,7 @@ _MODULES = frozenset(
 )
 
 __all__ = [
+    "Analysis",
     "CLIReporter",
     "Callback",
     "Checkpoint",

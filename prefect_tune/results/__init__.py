@@ -2,6 +2,7 @@
 
 from prefect_tune.results.analysis import ExperimentAnalysis
 from prefect_tune.results.grid import ResultGrid
+from prefect_tune.results.old_analysis import Analysis
 from prefect_tune.results.result import Result
 
-__all__ = ["ExperimentAnalysis", "Result", "ResultGrid"]
+__all__ = ["Analysis", "ExperimentAnalysis", "Result", "ResultGrid"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +15,24 @@ from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.parse import parse_location
+from prefect_tune.results.by_trial import ByTrial
 from prefect_tune.results.checkpoints import BY_AGE, best, newest, open_checkpoint, score
+from prefect_tune.results.conditions import parse_all
 from prefect_tune.results.frames import as_frame, check_file_type, load_pandas, read_frames
+from prefect_tune.results.importance import importance
 from prefect_tune.results.loading import flatten_config, load_trials
-from prefect_tune.results.ranking import best_of, check_mode
+from prefect_tune.results.pareto import objectives, pareto_front, satisfying
+from prefect_tune.results.ranking import best_of, check_mode, check_scope
+from prefect_tune.results.ranking import score as score_of
 from prefect_tune.results.record import ExperimentRecord, read_record
 from prefect_tune.results.remote import copy_results, directory_of
-from prefect_tune.results.result import Result
+from prefect_tune.results.result import Result, file_system
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from prefect_tune.checkpoint.checkpoint import Checkpoint
+    from prefect_tune.plots import Plot
 
 log = logging.getLogger(__name__)
 
@@ -71,9 +79,12 @@ class ExperimentAnalysis:
             self._root = place
         if isinstance(default_mode, str):
             check_mode(default_mode, "default_mode")
+        self._objectives = (default_metric, default_mode)
         # With several objectives there is no best trial unless one metric is named.
-        self.default_metric = default_metric if isinstance(default_metric, str) else None
-        self.default_mode = default_mode if isinstance(default_mode, str) else None
+        self.default_metric: str | None = (
+            default_metric if isinstance(default_metric, str) else None
+        )
+        self.default_mode: str | None = default_mode if isinstance(default_mode, str) else None
         self.trials: list[Trial] = [] if trials is None else trials
         self._record: ExperimentRecord | None = None
         if trials is None:
@@ -89,9 +100,12 @@ class ExperimentAnalysis:
         """Take metric and mode from the journal, where nobody gave them."""
         if self._record is None or not metric:
             return
-        self.default_metric = self._record.argument("metric")
-        if mode and self._record.argument("mode") in ("min", "max"):
-            self.default_mode = self._record.argument("mode")
+        found = self._record.argument("metric")
+        given = self._record.argument("mode") if mode else self._objectives[1]
+        self._objectives = (found, given)
+        self.default_metric = found if isinstance(found, str) else None
+        if mode and given in ("min", "max"):
+            self.default_mode = str(given)
 
     def __repr__(self) -> str:
         return f"<ExperimentAnalysis of {len(self.trials)} trials in {self.experiment_path}>"
@@ -100,6 +114,11 @@ class ExperimentAnalysis:
     def experiment_path(self) -> str:
         """The experiment directory, or its URL if it was read from there."""
         return self._path if self._copy is None else self._root.url
+
+    @property
+    def filesystem(self) -> Any:
+        """The fsspec file system on which `experiment_path` lies."""
+        return file_system(self._root)
 
     @property
     def best_trial(self) -> Trial | None:
@@ -150,7 +169,7 @@ class ExperimentAnalysis:
 
     @property
     def trial_dataframes(self) -> dict[str, pd.DataFrame]:
-        """All results of each trial, by its directory."""
+        """All results of each trial, by its directory or id."""
         if self._frames is None:
             return self.fetch_trial_dataframes()
         return self._frames
@@ -161,6 +180,8 @@ class ExperimentAnalysis:
         mode: str | None = None,
         scope: str = "last",
         filter_nan_and_inf: bool = True,
+        *,
+        constraints: str | Iterable[str] | None = None,
     ) -> Trial | None:
         """The best trial; None (with a warning) if no trial has a value of the metric.
 
@@ -170,20 +191,114 @@ class ExperimentAnalysis:
             scope: ``last``: compare last values; ``avg``: means over all results; ``last-5-avg``,
                 ``last-10-avg``: means over the last ones; ``all``: best values of all results.
             filter_nan_and_inf: False lets an infinite value be the best; NaN never is.
+            constraints: Conditions on last results and configurations, such as
+                ``"latency <= 20"`` or ``"config/lr < 0.1"``; trials that miss one do not count.
 
         Raises:
             InvalidArgument: If metric or mode is missing, or an argument has another value.
         """
         metric, mode = self._metric_and_mode(metric, mode)
-        best = best_of(self.trials, metric, mode, scope, filter_nan_and_inf)
+        conditions = parse_all(constraints)
+        candidates = satisfying(self.trials, conditions)
+        best = best_of(candidates, metric, mode, scope, filter_nan_and_inf)
         if best is None:
             log.warning(
-                "There is no best trial: none of %d has a %svalue of the metric %r.",
+                "There is no best trial: none of %d has a %svalue of the metric %r%s.",
                 len(self.trials),
                 "finite " if filter_nan_and_inf else "",
                 metric,
+                " and fulfils the constraints" if conditions else "",
             )
         return best
+
+    def get_pareto_trials(
+        self,
+        metric: str | Sequence[str] | Mapping[str, str] | None = None,
+        mode: str | Sequence[str] | None = None,
+        scope: str = "last",
+        *,
+        constraints: str | Iterable[str] | None = None,
+    ) -> list[Trial]:
+        """The trials that no other trial beats in all of several metrics.
+
+        Args:
+            metric: Names of metrics, or names with modes; None are the experiment's.
+            mode: One mode for all, or one for each; None are the experiment's.
+            scope: As for `get_best_trial`.
+            constraints: As for `get_best_trial`.
+
+        Returns:
+            The trials, best of the first metric first.
+
+        Raises:
+            InvalidArgument: If metrics or modes are missing, or an argument has another value.
+        """
+        check_scope(scope)
+        metric = self._objectives[0] if metric is None else metric
+        mode = self._objectives[1] if mode is None else mode
+        return pareto_front(
+            satisfying(self.trials, parse_all(constraints)), objectives(metric, mode), scope
+        )
+
+    def get_parameter_importance(
+        self, metric: str | None = None, mode: str | None = None, scope: str = "last"
+    ) -> dict[str, float]:
+        """The share of the differences between trials that each parameter explains by itself.
+
+        See `prefect_tune.results.importance.importance` for how it is estimated; arguments are
+        those of `get_best_trial`.
+
+        Returns:
+            Parameter -> share from 0 to 1, largest first; empty with too few trials to tell.
+        """
+        metric, mode = self._metric_and_mode(metric, mode)
+        scored = [(t, score_of(t, metric, mode, check_scope(scope))) for t in self.trials]
+        known = [(trial.evaluated_params, value) for trial, value in scored if value is not None]
+        return importance([params for params, _ in known], [value for _, value in known], mode)
+
+    def plot(
+        self,
+        kind: str = "curves",
+        metric: str | Sequence[str] | None = None,
+        mode: str | Sequence[str] | None = None,
+        *,
+        parameters: Sequence[str] | None = None,
+        path: str | os.PathLike[str] | None = None,
+    ) -> Plot:
+        """Draw the experiment.
+
+        Args:
+            kind: ``curves``: the metric over the iterations; ``slices``: its last value by
+                parameter; ``parallel``: parallel coordinates; ``importance``: how much each
+                parameter matters; ``contours``: the metric over pairs of parameters; ``pareto``:
+                two metrics against each other; ``overview``: curves and slices.
+            metric: Metric, two of them for ``pareto``; None is the experiment's.
+            mode: ``min`` or ``max``; None is the experiment's.
+            parameters: Parameters to show, flat (``net/units``); None is all that were searched.
+            path: Where to save it, too: ``.png``, ``.svg``, ``.pdf`` or ``.html``.
+
+        Returns:
+            The picture; a notebook shows it, `save` writes it.
+
+        Raises:
+            InvalidArgument: If an argument has another value.
+            TuneError: If there is nothing to draw.
+            ImportError: If matplotlib is not installed; says what to install.
+        """
+        from prefect_tune.plots import PARETO, draw
+
+        if kind == PARETO:
+            metric = self._objectives[0] if metric is None else metric
+            mode = self._objectives[1] if mode is None else mode
+            wanted = objectives(metric, mode)
+        else:
+            name = metric if isinstance(metric, str) or metric is None else metric[0]
+            single = mode if isinstance(mode, str) or mode is None else mode[0]
+            wanted = dict([self._metric_and_mode(name, single)])
+        picture = draw(self.trials, kind, wanted, parameters)
+        if path is not None:
+            picture.save(path)
+        return picture
 
     def get_best_config(
         self, metric: str | None = None, mode: str | None = None, scope: str = "last"
@@ -257,14 +372,12 @@ class ExperimentAnalysis:
         return None if found is None else open_checkpoint(found, self._root)
 
     def get_all_configs(self, prefix: bool = False) -> dict[str, dict[str, Any]]:
-        """The configuration of each trial, by its directory.
+        """The configuration of each trial, by its directory or id.
 
         Args:
             prefix: True flattens them and puts ``config/`` in front of each name.
         """
-        if not prefix:
-            return {trial.logdir: trial.config for trial in self.trials}
-        return {trial.logdir: _prefixed(trial.config) for trial in self.trials}
+        return ByTrial((t, _prefixed(t.config) if prefix else t.config) for t in self.trials)
 
     def dataframe(self, metric: str | None = None, mode: str | None = None) -> pd.DataFrame:
         """One row per trial that reported: a result, the configuration and the directory.
@@ -314,6 +427,17 @@ class ExperimentAnalysis:
         """
         self._file_type = check_file_type(file_type)
         self._frames = None
+
+    def runner_data(self) -> dict[str, Any]:
+        """How the experiment was run, as its journal has it; empty if there is none.
+
+        Returns:
+            ``experiment_id``, ``name``, ``time`` (of the last start, in seconds since the epoch),
+            ``trainable``, ``search``, ``scheduler``, ``stop``, ``space``, ``arguments``,
+            ``prefect_tune``, ``python`` and others.
+        """
+        record = self._record or read_record(self._path)
+        return {} if record is None or record.header is None else asdict(record.header)
 
     def stats(self) -> dict[str, Any]:
         """Numbers about the experiment.

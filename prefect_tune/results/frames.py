@@ -14,6 +14,7 @@ from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.csv import PROGRESS_FILE
 from prefect_tune.logger.json import RESULT_FILE
+from prefect_tune.results.by_trial import ByTrial
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +65,7 @@ def read_frames(trials: Sequence[Trial], file_type: str) -> dict[str, pd.DataFra
         trials: The trials.
         file_type: ``csv`` or ``json``; if a trial has no such file, the other is read.
     """
-    frames: dict[str, pd.DataFrame] = {}
+    frames: list[tuple[Trial, pd.DataFrame]] = []
     unreadable = 0
     for trial in trials:
         try:
@@ -73,10 +74,10 @@ def read_frames(trials: Sequence[Trial], file_type: str) -> dict[str, pd.DataFra
             unreadable += 1
             continue
         if frame is not None and len(frame):
-            frames[trial.logdir] = frame
+            frames.append((trial, frame))
     if unreadable:
         log.warning("The result files of %d of %d trials are unreadable.", unreadable, len(trials))
-    return frames
+    return ByTrial(frames)
 
 
 def read_frame(directory: str, file_type: str) -> pd.DataFrame | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from prefect_tune.experiment.trial import ERROR, TERMINATED
 from prefect_tune.results.analysis import ExperimentAnalysis
@@ -11,6 +12,8 @@ from prefect_tune.results.result import Result, trial_error
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from prefect_tune.plots import Plot
 
 
 class ResultGrid:
@@ -46,6 +49,11 @@ class ResultGrid:
         return self._analysis.experiment_path
 
     @property
+    def filesystem(self) -> Any:
+        """The fsspec file system on which `experiment_path` lies."""
+        return self._analysis.filesystem
+
+    @property
     def errors(self) -> list[BaseException]:
         """The exceptions of the trials that failed."""
         errors = (trial_error(trial) for trial in self._analysis.trials)
@@ -67,26 +75,58 @@ class ResultGrid:
         mode: str | None = None,
         scope: str = "last",
         filter_nan_and_inf: bool = True,
+        *,
+        constraints: str | Iterable[str] | None = None,
     ) -> Result:
         """The best result; arguments as for `ExperimentAnalysis.get_best_trial`.
 
-        Of a single trial it is that trial's, and no metric is needed.
+        Of a single trial it is that trial's, and no metric is needed unless there are constraints.
 
         Raises:
             InvalidArgument: If metric or mode is missing, or an argument has another value.
             RuntimeError: If no trial has a value of the metric.
         """
         analysis = self._analysis
-        if len(analysis.trials) == 1:
+        if len(analysis.trials) == 1 and constraints is None:
             return self[0]
-        trial = analysis.get_best_trial(metric, mode, scope, filter_nan_and_inf)
+        trial = analysis.get_best_trial(
+            metric, mode, scope, filter_nan_and_inf, constraints=constraints
+        )
         if trial is None:
             name = metric or analysis.default_metric
+            also = "" if constraints is None else " and fulfils the constraints"
             raise RuntimeError(
-                f"There is no best result: no trial has a value of the metric {name!r}. "
+                f"There is no best result: no trial has a value of the metric {name!r}{also}. "
                 "Was it reported, and did the trials run long enough? See `errors`."
             )
         return analysis.result_of(trial)
+
+    def pareto(
+        self,
+        metric: str | Sequence[str] | Mapping[str, str] | None = None,
+        mode: str | Sequence[str] | None = None,
+        scope: str = "last",
+        *,
+        constraints: str | Iterable[str] | None = None,
+    ) -> list[Result]:
+        """The results that no other one beats in all of several metrics.
+
+        Arguments and errors are those of `ExperimentAnalysis.get_pareto_trials`.
+        """
+        front = self._analysis.get_pareto_trials(metric, mode, scope, constraints=constraints)
+        return [self._analysis.result_of(trial) for trial in front]
+
+    def plot(
+        self,
+        kind: str = "curves",
+        metric: str | Sequence[str] | None = None,
+        mode: str | Sequence[str] | None = None,
+        *,
+        parameters: Sequence[str] | None = None,
+        path: str | os.PathLike[str] | None = None,
+    ) -> Plot:
+        """Draw the experiment; arguments and errors are those of `ExperimentAnalysis.plot`."""
+        return self._analysis.plot(kind, metric, mode, parameters=parameters, path=path)
 
     def get_dataframe(
         self, filter_metric: str | None = None, filter_mode: str | None = None

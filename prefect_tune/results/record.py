@@ -92,14 +92,15 @@ class ExperimentRecord:
     earlier: set[str] = field(default_factory=set)
     problem: str = ""
 
-    def argument(self, name: str) -> str | None:
-        """An argument of the run, such as `metric`, if it was a plain text."""
+    def argument(self, name: str) -> str | list[str] | None:
+        """An argument of the run, such as `metric`, if it was a text or several."""
         words = "" if self.header is None else self.header.arguments.get(f"`{name}`", "")
         try:
             value = ast.literal_eval(words)
         except (ValueError, SyntaxError):
             return None
-        return value if isinstance(value, str) else None
+        texts = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        return value if texts or isinstance(value, str) else None
 
 
 def read_record(experiment_dir: str) -> ExperimentRecord | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from prefect_tune.arguments import check_mode
 from prefect_tune.coordinator.flatten import flatten
-from prefect_tune.error import TrialFailed
+from prefect_tune.error import InvalidArgument, TrialFailed
 from prefect_tune.experiment.trial import Trial
+from prefect_tune.filesystem.connect import connect
 from prefect_tune.filesystem.location import Location
+from prefect_tune.filesystem.parse import parse_location
 from prefect_tune.results.checkpoints import newest, open_checkpoint
 from prefect_tune.results.frames import read_frame
+from prefect_tune.results.loading import load_trial
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,6 +64,33 @@ class Result:
             config=trial.config,
         )
 
+    @classmethod
+    def from_path(cls, path: str | os.PathLike[str]) -> Result:
+        """Read the outcome of one trial from its directory, wherever it lies by now.
+
+        Args:
+            path: The trial's directory on this machine; read those of an experiment in storage
+                with `ExperimentAnalysis` or `Tuner.restore`.
+
+        Raises:
+            StorageError: If there is no trial in it.
+            InvalidArgument: If it is a URL.
+        """
+        place = parse_location(path, "path")
+        if not place.is_local:
+            raise InvalidArgument(
+                "path",
+                f"got {place}.",
+                "It is a directory on this machine; ExperimentAnalysis reads from URLs.",
+            )
+        trial = load_trial(place.path)
+        return cls.of(trial, Location(trial.local_experiment_dir))
+
+    @property
+    def filesystem(self) -> Any:
+        """The fsspec file system on which `path` lies."""
+        return file_system(Location(self.path or os.getcwd()))
+
     def get_best_checkpoint(self, metric: str, mode: str) -> Checkpoint | None:
         """The kept checkpoint with the best value of a metric; None if none has one.
 
@@ -88,6 +119,15 @@ class Result:
             ImportError: If pandas is not installed.
         """
         return None if self.path is None else read_frame(self.path, "json")
+
+
+def file_system(root: Location) -> Any:
+    """The fsspec file system of a location."""
+    if root.is_local:
+        from fsspec.implementations.local import LocalFileSystem
+
+        return LocalFileSystem()
+    return connect(root)[0]
 
 
 def trial_error(trial: Trial) -> BaseException | None:

@@ -1,0 +1,208 @@
+"""Pictures of an experiment. matplotlib is imported when the first one is drawn."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from prefect_tune.error import InvalidArgument, TuneError
+from prefect_tune.experiment.trial import Trial
+from prefect_tune.plots.bars import draw_importance
+from prefect_tune.plots.contours import draw_contour
+from prefect_tune.plots.curves import Curve, draw_curves, read_curves
+from prefect_tune.plots.front import draw_front
+from prefect_tune.plots.parallel import draw_parallel
+from prefect_tune.plots.picture import Plot
+from prefect_tune.plots.slices import PER_ROW, draw_slices, rows_for
+from prefect_tune.plots.style import INK, new_figure
+from prefect_tune.results.importance import FEWEST_TRIALS, importance
+from prefect_tune.results.ranking import check_mode
+
+if TYPE_CHECKING:
+    from prefect_tune.results.analysis import ExperimentAnalysis
+
+__all__ = ["KINDS", "PARETO", "Plot", "draw", "plot_experiment"]
+
+PARETO = "pareto"
+_MAX_PANELS = 9
+_MAX_AXES = 12
+_MAX_PAIRS = 6
+
+
+def plot_experiment(
+    analysis: ExperimentAnalysis, metric: str, mode: str, path: str | os.PathLike[str]
+) -> str:
+    """Draw the learning curves of all trials and, below, their last values by parameter.
+
+    The best trial is highlighted; trials that ended before the longest one are drawn lighter.
+    Parameters that span decades get a logarithmic axis, those with few values one place each.
+
+    Args:
+        analysis: The experiment.
+        metric: Name of the metric, nested ones with ``/``.
+        mode: ``min`` or ``max``: what makes a trial the best.
+        path: Where to write the PNG.
+
+    Returns:
+        The path.
+
+    Raises:
+        TuneError: If no trial reported a finite value of the metric.
+        InvalidArgument: If `mode` has another value.
+        ImportError: If matplotlib is not installed; says what to install.
+    """
+    return draw(analysis.trials, "overview", {metric: check_mode(mode)}).save(path)
+
+
+def draw(
+    trials: Sequence[Trial],
+    kind: str,
+    wanted: Mapping[str, str],
+    parameters: Sequence[str] | None = None,
+) -> Plot:
+    """Draw a picture.
+
+    Args:
+        trials: The trials.
+        kind: One of `KINDS`.
+        wanted: The metric and its mode; two of them for ``pareto``.
+        parameters: Parameters to show, flat; None is all that were searched.
+
+    Raises:
+        InvalidArgument: If there is no such kind or parameter.
+        TuneError: If there is nothing to draw.
+        ImportError: If matplotlib is not installed; says what to install.
+    """
+    if kind not in KINDS:
+        raise InvalidArgument("kind", f"got {kind!r}.", f"It is one of {', '.join(KINDS)}.")
+    if kind == PARETO:
+        return _pareto(trials, wanted)
+    metric, mode = next(iter(wanted.items()))
+    curves = read_curves(trials, metric, mode)
+    if not curves:
+        raise TuneError(f"There is nothing to plot: no trial reported a finite {metric!r}.")
+    return _DRAWERS[kind](curves, metric, mode, _chosen(curves, parameters))
+
+
+def _chosen(curves: Sequence[Curve], parameters: Sequence[str] | None) -> list[str]:
+    searched = list(dict.fromkeys(name for c in curves for name in c.trial.evaluated_params))
+    if parameters is None:
+        return searched
+    unknown = [name for name in parameters if name not in searched]
+    if unknown:
+        raise InvalidArgument(
+            "parameters", f"{unknown[0]!r} was not searched.", f"There are {', '.join(searched)}."
+        )
+    return list(parameters)
+
+
+def _most_important(
+    curves: Sequence[Curve], mode: str, names: Sequence[str], most: int
+) -> list[str]:
+    """The parameters there is room for: those that matter most, in their own order."""
+    if len(names) <= most:
+        return list(names)
+    shares = _shares(curves, mode, names)
+    kept = sorted(names, key=lambda name: -shares.get(name, 0.0))[:most]
+    return [name for name in names if name in kept]
+
+
+def _shares(curves: Sequence[Curve], mode: str, names: Sequence[str]) -> dict[str, float]:
+    searched = [
+        {name: v for name, v in c.trial.evaluated_params.items() if name in names} for c in curves
+    ]
+    return importance(searched, [c.values[-1] for c in curves], mode)
+
+
+def _overview(curves: list[Curve], metric: str, mode: str, names: list[str]) -> Plot:
+    names = _most_important(curves, mode, names, _MAX_PANELS)
+    rows = rows_for(names)
+    figure = new_figure(11, 4.4 + 2.9 * rows)
+    grid = figure.add_gridspec(1 + rows, PER_ROW, height_ratios=[1.45, *[1] * rows], hspace=0.08)
+    draw_curves(figure.add_subplot(grid[0, :]), curves, metric)
+    draw_slices(figure, grid, 1, curves, names, metric)
+    return Plot(figure, f"Overview: {metric}")
+
+
+def _curves(curves: list[Curve], metric: str, mode: str, names: list[str]) -> Plot:
+    figure = new_figure(11, 4.4)
+    draw_curves(figure.add_subplot(), curves, metric)
+    return Plot(figure, f"Learning curves: {metric}")
+
+
+def _slices(curves: list[Curve], metric: str, mode: str, names: list[str]) -> Plot:
+    names = _most_important(curves, mode, _needed(names, 1), _MAX_PANELS)
+    figure = new_figure(11, 2.9 * rows_for(names))
+    draw_slices(figure, figure.add_gridspec(rows_for(names), PER_ROW), 0, curves, names, metric)
+    return Plot(figure, f"{metric} by parameter")
+
+
+def _parallel(curves: list[Curve], metric: str, mode: str, names: list[str]) -> Plot:
+    names = _most_important(curves, mode, _needed(names, 1), _MAX_AXES)
+    figure = new_figure(max(8, 1.6 * (len(names) + 1)), 4.8)
+    draw_parallel(figure.add_subplot(), curves, names, metric, mode)
+    return Plot(figure, f"Parallel coordinates: {metric}")
+
+
+def _importance(curves: list[Curve], metric: str, mode: str, names: list[str]) -> Plot:
+    shares = _shares(curves, mode, _needed(names, 1))
+    if not shares:
+        raise TuneError(
+            f"There is nothing to plot: the importance of parameters needs {FEWEST_TRIALS} trials "
+            f"with different values of {metric!r}; there are {len(curves)} trials."
+        )
+    figure = new_figure(9, 1.1 + 0.38 * len(shares))
+    draw_importance(figure.add_subplot(), shares, metric)
+    return Plot(figure, f"Importance for {metric}")
+
+
+def _contours(curves: list[Curve], metric: str, mode: str, names: list[str]) -> Plot:
+    shares = _shares(curves, mode, _needed(names, 2))
+    ordered = sorted(names, key=lambda name: -shares.get(name, 0.0))
+    pairs = list(combinations(ordered[:4], 2))[:_MAX_PAIRS]
+    columns = min(3, len(pairs))
+    rows = -(-len(pairs) // columns)
+    figure = new_figure(max(5.5, 4.2 * columns), 3.4 * rows)
+    for position, pair in enumerate(pairs, 1):
+        draw_contour(figure.add_subplot(rows, columns, position), curves, pair, metric)
+    return Plot(figure, f"{metric} by pairs of parameters")
+
+
+def _pareto(trials: Sequence[Trial], wanted: Mapping[str, str]) -> Plot:
+    if len(wanted) != 2:
+        raise InvalidArgument(
+            "metric", f"got {', '.join(wanted)}.", "A picture of a Pareto set needs two metrics."
+        )
+    figure = new_figure(8, 5)
+    if not draw_front(figure.add_subplot(), trials, wanted):
+        raise TuneError(f"There is nothing to plot: no trial reported {' and '.join(wanted)}.")
+    figure.suptitle(" and ".join(wanted), x=0.02, ha="left", fontsize=12, color=INK)
+    return Plot(figure, f"Pareto set: {', '.join(wanted)}")
+
+
+def _needed(names: list[str], fewest: int) -> list[str]:
+    if len(names) < fewest:
+        raise TuneError(
+            f"There is nothing to plot: the picture needs {fewest} searched "
+            f"parameter{'s' if fewest > 1 else ''}; there {_count(len(names))}."
+        )
+    return names
+
+
+def _count(number: int) -> str:
+    return "are none" if number == 0 else f"is {number}" if number == 1 else f"are {number}"
+
+
+_Drawer = Callable[[list[Curve], str, str, list[str]], Plot]
+_DRAWERS: dict[str, _Drawer] = {
+    "overview": _overview,
+    "curves": _curves,
+    "slices": _slices,
+    "parallel": _parallel,
+    "importance": _importance,
+    "contours": _contours,
+}
+#: What can be drawn.
+KINDS = (*_DRAWERS, PARETO)

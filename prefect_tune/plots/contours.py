@@ -1,0 +1,81 @@
+"""The metric over pairs of parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from prefect_tune.plots.curves import Curve
+from prefect_tune.plots.scales import Scale, scale_of
+from prefect_tune.plots.style import BEST, INK, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_CELLS = 60
+_REACH = 0.12  # how far a trial's value reaches, as a share of an axis
+_LEVELS = 12
+
+
+def draw_contour(axes: Axes, curves: Sequence[Curve], names: tuple[str, str], metric: str) -> None:
+    """Draw the metric over two parameters, smoothed between the trials.
+
+    What is drawn between trials is their mean, weighted by a Gaussian of the distance
+    (Nadaraya 1964; Watson 1964); where no trial is near it stays white.
+
+    Args:
+        axes: Where to.
+        curves: The trials.
+        names: The parameters: to the right, upwards.
+        metric: Name of the metric.
+    """
+    across, up = (scale_of([c.trial.evaluated_params.get(name) for c in curves]) for name in names)
+    known = [
+        (x, y, curve)
+        for x, y, curve in zip(across.places, up.places, curves, strict=True)
+        if x is not None and y is not None
+    ]
+    style(axes)
+    _label(axes, across, up, names)
+    if not known:
+        return
+    x, y = np.array([k[0] for k in known]), np.array([k[1] for k in known])
+    values = np.array([curve.values[-1] for _, _, curve in known])
+    # A few diverged trials must not take up the whole scale of colours.
+    low, high = np.quantile(values, [0.02, 0.98])
+    if high > low:
+        mean = _smooth(x, y, np.clip(values, low, high))
+        grid = np.linspace(-0.05, 1.05, _CELLS)
+        levels = np.linspace(low, high, _LEVELS)
+        filled = axes.contourf(grid, grid, mean, levels, cmap="YlGnBu", extend="both")
+        bar = axes.figure.colorbar(filled, ax=axes, shrink=0.9, pad=0.02, format="%.3g")
+        bar.ax.tick_params(labelsize=8, colors=INK)
+        bar.set_label(metric, color=INK, fontsize=9)
+    size = 22 if len(known) <= 200 else 8
+    axes.scatter(x, y, s=size, color="white", edgecolors=INK, linewidths=0.6, zorder=3)
+    for px, py, curve in known:
+        if curve.is_best:
+            axes.scatter([px], [py], s=70, color=BEST, edgecolors="white", zorder=4)
+
+
+def _smooth(x: np.ndarray, y: np.ndarray, values: np.ndarray) -> np.ndarray:
+    line = np.linspace(-0.05, 1.05, _CELLS)
+    # A Gaussian of a sum of squares is a product, so the two axes can be done by matrices.
+    across = np.exp(-0.5 * ((line[:, None] - x[None, :]) / _REACH) ** 2)
+    up = np.exp(-0.5 * ((line[:, None] - y[None, :]) / _REACH) ** 2)
+    weights = up @ across.T
+    mean: np.ndarray = np.ma.masked_where(
+        weights < 0.1, ((up * values) @ across.T) / np.maximum(weights, 1e-12)
+    )
+    return mean
+
+
+def _label(axes: Axes, across: Scale, up: Scale, names: tuple[str, str]) -> None:
+    axes.set_xticks([p for p, _ in across.ticks], [label for _, label in across.ticks])
+    axes.set_yticks([p for p, _ in up.ticks], [label for _, label in up.ticks])
+    axes.set_xlim(-0.05, 1.05)
+    axes.set_ylim(-0.05, 1.05)
+    axes.set_xlabel(names[0], color=INK)
+    axes.set_ylabel(names[1], color=INK)

@@ -1,0 +1,167 @@
+"""Learning curves."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from prefect_tune.coordinator.flatten import flatten
+from prefect_tune.experiment.trial import Trial
+from prefect_tune.logger.json import RESULT_FILE
+from prefect_tune.plots.style import BEST, EARLY, FULL, INK, style
+from prefect_tune.results.frames import read_results
+from prefect_tune.results.ranking import best_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_MAX_POINTS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """What a trial reported of the metric.
+
+    Attributes:
+        trial: The trial.
+        steps: Iterations of its finite values.
+        values: These values, at least one.
+        is_best: True for the best trial.
+        is_early: True if it ended before the longest one.
+    """
+
+    trial: Trial
+    steps: list[int]
+    values: list[float]
+    is_best: bool = False
+    is_early: bool = False
+
+    @property
+    def color(self) -> str:
+        """Colour of all that stands for the trial."""
+        return BEST if self.is_best else EARLY if self.is_early else FULL
+
+    @property
+    def layer(self) -> int:
+        """What lies on top of what."""
+        return 4 if self.is_best else 2 if self.is_early else 3
+
+
+def read_curves(trials: Sequence[Trial], metric: str, mode: str) -> list[Curve]:
+    """The curves of all trials that reported a finite value of the metric.
+
+    Args:
+        trials: The trials; their results are read from their files.
+        metric: Name of the metric, nested ones with ``/``.
+        mode: ``min`` or ``max``.
+    """
+    best = best_of(trials, metric, mode)
+    read = [(trial, *_read_curve(trial, metric)) for trial in trials]
+    longest = max((steps[-1] for _, steps, _ in read if steps), default=0)
+    return [
+        Curve(trial, steps, values, trial is best, steps[-1] < longest)
+        for trial, steps, values in read
+        if steps
+    ]
+
+
+def _read_curve(trial: Trial, metric: str) -> tuple[list[int], list[float]]:
+    """Steps and values of one trial, thinned out to what a picture can show."""
+    path = os.path.join(trial.logdir, RESULT_FILE)
+    results = read_results(path) if os.path.exists(path) else iter((trial.last_result,))
+    steps: list[int] = []
+    values: list[float] = []
+    for result in results:
+        flat = flatten(result) if result is not None else {}
+        value = flat.get(metric)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            continue
+        if math.isfinite(value):
+            steps.append(int(flat.get("training_iteration") or len(steps) + 1))
+            values.append(float(value))
+    if len(steps) > _MAX_POINTS:
+        stride = math.ceil(len(steps) / _MAX_POINTS)
+        # Counted from the end, so that the last value stays.
+        steps, values = steps[::-1][::stride][::-1], values[::-1][::stride][::-1]
+    return steps, values
+
+
+def draw_curves(axes: Axes, curves: Sequence[Curve], metric: str) -> None:
+    """Draw the metric over the iterations; the best trial is highlighted."""
+    from matplotlib.ticker import MaxNLocator
+
+    crowded = len(curves) > 60
+    for curve in curves:
+        axes.plot(
+            curve.steps,
+            curve.values,
+            color=curve.color,
+            linewidth=2.6 if curve.is_best else 0.7 if crowded else 1.2,
+            alpha=1.0 if curve.is_best else 0.45 if crowded else 0.85,
+            zorder=curve.layer,
+            solid_capstyle="round",
+        )
+        axes.plot(
+            curve.steps[-1],
+            curve.values[-1],
+            marker="o",
+            markersize=6 if curve.is_best else 2.5 if crowded else 3.5,
+            color=curve.color,
+            zorder=curve.layer,
+        )
+    scale_values(axes, curves)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.margins(x=0.015)
+    axes.set_xlabel("training iteration", color=INK)
+    axes.set_ylabel(metric, color=INK)
+    style(axes)
+    axes.set_title(_title(curves, metric), loc="left", fontsize=12, color=INK, pad=24)
+    _legend(axes, curves)
+
+
+def _title(curves: Sequence[Curve], metric: str) -> str:
+    title = f"{metric} of {len(curves)} trial{'s' if len(curves) != 1 else ''}"
+    best = next((curve for curve in curves if curve.is_best), None)
+    return title if best is None else f"{title}; best {best.values[-1]:.4g}"
+
+
+def _legend(axes: Axes, curves: Sequence[Curve]) -> None:
+    from matplotlib.lines import Line2D
+
+    full = sum(not curve.is_early for curve in curves)
+    entries = [
+        *((BEST, 2.6, f"best: {curve.trial}") for curve in curves if curve.is_best),
+        (FULL, 1.6, f"ran to the end ({full})"),
+        (EARLY, 1.6, f"ended earlier ({len(curves) - full})"),
+    ]
+    axes.legend(
+        handles=[Line2D([], [], color=c, linewidth=w, label=label) for c, w, label in entries],
+        loc="lower left",
+        bbox_to_anchor=(-0.005, 1.0),
+        ncols=len(entries),
+        frameon=False,
+        fontsize=9,
+        labelcolor=INK,
+        borderaxespad=0.2,
+        handlelength=1.4,
+    )
+
+
+def scale_values(axes: Axes, curves: Sequence[Curve], *, last_only: bool = False) -> None:
+    """Keep a few far-off values from squeezing all others together."""
+    values = [v for c in curves for v in (c.values[-1:] if last_only else c.values)]
+    if min(values) > 0 and max(values) / min(values) >= 1000:
+        axes.set_yscale("log")
+        return
+    ordered = sorted(values)
+    low, high = ordered[len(ordered) // 20], ordered[-1 - len(ordered) // 20]
+    middle = high - low
+    best = [c.values[-1] for c in curves if c.is_best]
+    bottom = max(ordered[0], min([low - 3 * middle, *best]))
+    top = min(ordered[-1], max([high + 3 * middle, *best]))
+    if top > bottom:
+        margin = 0.06 * (top - bottom)
+        axes.set_ylim(bottom - margin, top + margin)

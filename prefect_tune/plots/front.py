@@ -1,0 +1,58 @@
+"""Two metrics against each other, with the trials that no other one beats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from prefect_tune.experiment.trial import Trial
+from prefect_tune.plots.style import BEST, EARLY, INK, style
+from prefect_tune.results.pareto import pareto_front
+from prefect_tune.results.ranking import score
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def draw_front(axes: Axes, trials: Sequence[Trial], wanted: Mapping[str, str]) -> int:
+    """Draw all trials, the Pareto set in red.
+
+    Args:
+        axes: Where to.
+        trials: The trials.
+        wanted: Two metrics with their modes.
+
+    Returns:
+        How many trials were drawn.
+    """
+    (first, first_mode), (second, second_mode) = wanted.items()
+    front = pareto_front(trials, wanted)
+    chosen = {trial.trial_id for trial in front}
+
+    def points(some: Sequence[Trial]) -> list[tuple[float, float]]:
+        pairs = [(score(t, first, first_mode), score(t, second, second_mode)) for t in some]
+        return [(x, y) for x, y in pairs if x is not None and y is not None]
+
+    rest = points([trial for trial in trials if trial.trial_id not in chosen])
+    best = points(front)
+    for places, color, size, label in (
+        (rest, EARLY, 22, f"beaten by another ({len(rest)})"),
+        (best, BEST, 48, f"Pareto set ({len(best)})"),
+    ):
+        if places:
+            axes.scatter(
+                [x for x, _ in places],
+                [y for _, y in places],
+                s=size,
+                color=color,
+                edgecolors="white",
+                label=label,
+            )
+    if len(best) > 1:
+        axes.plot(*zip(*best, strict=True), color=BEST, linewidth=1, alpha=0.6, zorder=0)
+    axes.set_xlabel(f"{first} ({first_mode})", color=INK)
+    axes.set_ylabel(f"{second} ({second_mode})", color=INK)
+    style(axes)
+    if rest or best:
+        axes.legend(frameon=False, fontsize=9, labelcolor=INK)
+    return len(rest) + len(best)

@@ -1,0 +1,79 @@
+"""Parallel coordinates: each trial a line through its parameters and its metric."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from prefect_tune.plots.curves import Curve
+from prefect_tune.plots.scales import scale_of
+from prefect_tune.plots.style import BEST, INK
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_MOST_TICKS = 12
+
+
+def draw_parallel(
+    axes: Axes, curves: Sequence[Curve], parameters: Sequence[str], metric: str, mode: str
+) -> None:
+    """Draw one vertical axis per parameter and, at the right, the metric.
+
+    The better a trial by rank, the darker its line; the best is red.
+
+    Args:
+        axes: Where to.
+        curves: The trials.
+        parameters: One axis each.
+        metric: Name of the metric.
+        mode: ``min`` or ``max``.
+    """
+    from matplotlib import colormaps
+
+    columns = [[c.trial.evaluated_params.get(name) for c in curves] for name in parameters]
+    columns.append([c.values[-1] for c in curves])
+    scales = [scale_of(column) for column in columns]
+    sign = 1 if mode == "max" else -1
+    order = np.argsort([sign * c.values[-1] for c in curves], kind="stable")
+    colors = colormaps["YlGnBu"]
+    alpha = max(0.15, min(0.9, 60 / len(curves)))
+    for rank, index in enumerate(order):
+        curve = curves[index]
+        line = [
+            (position, place)
+            for position, scale in enumerate(scales)
+            if (place := scale.places[index]) is not None
+        ]
+        axes.plot(
+            *zip(*line, strict=True),
+            color=BEST if curve.is_best else colors(0.2 + 0.7 * rank / max(1, len(curves) - 1)),
+            linewidth=2.6 if curve.is_best else 1.1,
+            alpha=1.0 if curve.is_best else alpha,
+            zorder=4 if curve.is_best else 2,
+        )
+    for position, scale in enumerate(scales):
+        axes.axvline(position, color="#999999", linewidth=1, zorder=3)
+        every = -(-len(scale.ticks) // _MOST_TICKS)
+        for place, label in scale.ticks[::every]:
+            axes.annotate(
+                label,
+                (position, place),
+                xytext=(4, 0),
+                textcoords="offset points",
+                fontsize=8,
+                color=INK,
+                va="center",
+                zorder=5,
+                bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.6},
+            )
+    axes.set_xticks(range(len(scales)), [*(name[-24:] for name in parameters), metric])
+    axes.set_yticks([])
+    axes.set_xlim(-0.1, len(scales) - 1 + 0.35)
+    axes.tick_params(axis="x", length=0, colors=INK, labelsize=10)
+    if len(scales) > 8:
+        axes.tick_params(axis="x", labelrotation=25)
+    for side in ("top", "right", "left", "bottom"):
+        axes.spines[side].set_visible(False)

@@ -1,0 +1,111 @@
+"""The metric against each parameter."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from prefect_tune.plots.curves import Curve, scale_values
+from prefect_tune.plots.style import INK, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLUMNS = 3
+PER_ROW = 6  # divisible by 1, 2 and 3
+_MAX_CATEGORIES = 8
+
+
+def rows_for(parameters: Sequence[str]) -> int:
+    """How many rows of panels the parameters need."""
+    return math.ceil(len(parameters) / COLUMNS)
+
+
+def draw_slices(
+    figure: Figure,
+    grid: Any,
+    first_row: int,
+    curves: Sequence[Curve],
+    parameters: Sequence[str],
+    metric: str,
+) -> None:
+    """Draw the last value of the metric by each parameter.
+
+    Args:
+        figure: Where to.
+        grid: A grid of the figure with `PER_ROW` columns.
+        first_row: Its row for the first panels.
+        curves: The trials.
+        parameters: One panel each.
+        metric: Name of the metric.
+    """
+    rows = rows_for(parameters)
+    for row in range(rows):
+        names = parameters[row::rows]
+        width = PER_ROW // len(names)
+        for column, name in enumerate(names):
+            axes = figure.add_subplot(grid[first_row + row, column * width : (column + 1) * width])
+            _draw_parameter(axes, curves, name)
+            axes.set_xlabel(name, color=INK)
+            if column == 0:
+                axes.set_ylabel(f"last {metric}", color=INK)
+            style(axes)
+
+
+def _draw_parameter(axes: Axes, curves: Sequence[Curve], name: str) -> None:
+    with_value = [curve for curve in curves if name in curve.trial.evaluated_params]
+    values = [curve.trial.evaluated_params[name] for curve in with_value]
+    places = _places(axes, values)
+    for position, (curve, place) in enumerate(zip(with_value, places, strict=True)):
+        axes.plot(
+            _spread(place, position) if is_categorical(values) else place,
+            curve.values[-1],
+            marker="o",
+            linestyle="none",
+            markersize=9 if curve.is_best else 5.5,
+            color=curve.color,
+            markeredgecolor="white",
+            markeredgewidth=0.8,
+            zorder=curve.layer,
+        )
+    scale_values(axes, curves, last_only=True)
+
+
+def _places(axes: Axes, values: Sequence[Any]) -> list[float]:
+    """Where each value lies on the horizontal axis, which is set up for it."""
+    if not is_categorical(values):
+        if spans_decades(values):
+            axes.set_xscale("log")
+        return [float(value) for value in values]
+    try:
+        categories = sorted(set(values))
+    except TypeError:
+        categories = list({repr(value): value for value in values}.values())
+    labels = [str(category) for category in categories]
+    axes.set_xticks(range(len(labels)), [label[:16] for label in labels])
+    axes.set_xlim(-0.6, len(labels) - 0.4)
+    if len(labels) * max(map(len, labels)) > 40:
+        axes.tick_params(axis="x", labelrotation=20)
+    known = [repr(category) for category in categories]
+    return [float(known.index(repr(value))) for value in values]
+
+
+def is_categorical(values: Sequence[Any]) -> bool:
+    """True if values are drawn as places, not as numbers on a scale."""
+    numeric = all(
+        isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        for value in values
+    )
+    return not numeric or len(set(values)) <= min(_MAX_CATEGORIES, len(values) // 3)
+
+
+def spans_decades(values: Sequence[float]) -> bool:
+    """True if values want a logarithmic scale."""
+    return min(values) > 0 and max(values) / min(values) >= 30
+
+
+def _spread(place: float, position: int) -> float:
+    """Move points of one category apart; the golden ratio keeps neighbours away from each other."""
+    return place + ((position * 0.618) % 1 - 0.5) * 0.4

@@ -1,0 +1,44 @@
+"""Ray Tune 1's `Analysis`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from prefect_tune.results.analysis import ExperimentAnalysis
+
+
+class Analysis(ExperimentAnalysis):
+    """The trials in an experiment directory; the best one is that of the best result of all.
+
+    `ExperimentAnalysis` compares last results instead.
+
+    Args:
+        experiment_dir: The directory.
+        default_metric: See `ExperimentAnalysis`.
+        default_mode: See `ExperimentAnalysis`.
+
+    Raises:
+        StorageError: If the directory cannot be read.
+        InvalidArgument: If `default_mode` has another value.
+    """
+
+    def __init__(
+        self,
+        experiment_dir: str | os.PathLike[str],
+        default_metric: str | None = None,
+        default_mode: str | None = None,
+    ) -> None:
+        super().__init__(experiment_dir, None, default_metric, default_mode)
+
+    def get_best_config(
+        self, metric: str | None = None, mode: str | None = None, scope: str = "all"
+    ) -> dict[str, Any] | None:
+        """Configuration of the best trial."""
+        return super().get_best_config(metric, mode, scope)
+
+    def get_best_logdir(
+        self, metric: str | None = None, mode: str | None = None, scope: str = "all"
+    ) -> str | None:
+        """Directory of the best trial."""
+        return super().get_best_logdir(metric, mode, scope)

@@ -25,6 +25,10 @@ BENCHMARKS = (
     "space_resolution",
     "coordinator_memory",
     "sleeping_trials",
+    "resume",
+    "journal",
+    "checkpoints",
+    "sync_cost",
 )
 
 

@@ -22,6 +22,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 Values = dict[str, float]
@@ -94,6 +95,25 @@ def latency_summary(seconds: Sequence[float]) -> Values:
     }
 
 
+def write_file(path: Path, megabytes: int) -> None:
+    """Write a file of so many million bytes that cannot be compressed away."""
+    block = os.urandom(1_000_000)
+    with path.open("wb") as file:
+        for _ in range(megabytes):
+            file.write(block)
+
+
+def waiting_values(seconds: Sequence[float], expected: int) -> Values:
+    """Median and maximum of how long a trial waited, given in seconds, in milliseconds.
+
+    Raises:
+        RuntimeError: Not exactly `expected` were told.
+    """
+    if len(seconds) != expected:
+        raise RuntimeError(f"{len(seconds)} waits were told, {expected} were expected")
+    return {"waited_ms": percentile(seconds, 50) * 1000, "longest_ms": max(seconds) * 1000}
+
+
 class ResultClock:
     """Rate of results, from the first one in a callback until everything is written."""
 
@@ -144,6 +164,43 @@ def sleeping_values(run_s: float, trials: int, slots: int, seconds: float) -> Va
     """How far a sweep of `trials` sleeping trials was over the ideal time on `slots` slots."""
     ideal_s = math.ceil(trials / slots) * seconds
     return {"run_s": run_s, "ideal_s": ideal_s, "over_ideal_percent": (run_s / ideal_s - 1) * 100}
+
+
+class FirstStart:
+    """When the first trial starts, counted from the making of this object."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+        self._finished = 0
+        self._values: Values = {}
+
+    def seen(self, trials: Sequence[Any]) -> bool:
+        """A trial starts; True if it is the first one.
+
+        Args:
+            trials: All trials, finished ones of earlier runs included.
+        """
+        if self._values:
+            return False
+        self._values = {
+            "to_start_s": time.perf_counter() - self._began,
+            "from_process_start_s": seconds_since_start(),
+        }
+        self._finished = sum(trial.status == "TERMINATED" for trial in trials)
+        return True
+
+    def values(self, *, finished: int) -> Values:
+        """The figures.
+
+        Raises:
+            RuntimeError: No trial started, or fewer were finished then: it was not the resumption
+                that was to be measured.
+        """
+        if not self._values:
+            raise RuntimeError("the sweep ended without a new trial")
+        if self._finished < finished:
+            raise RuntimeError(f"only {self._finished} of {finished} trials were finished")
+        return self._values
 
 
 class MemorySlope:

@@ -5,13 +5,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from benchmarks.subject import (
+    FirstStart,
     MemorySlope,
     ResultClock,
     Values,
@@ -20,6 +23,8 @@ from benchmarks.subject import (
     seconds_since_start,
     serve,
     sleeping_values,
+    waiting_values,
+    write_file,
 )
 
 OBJECT_STORE_BYTES = 100_000_000
@@ -141,6 +146,122 @@ def coordinator_memory(*, trials: int, slots: int, traced: bool) -> Values:
     return slope.values()
 
 
+def checkpoints(*, megabytes: int, rounds: int) -> Values:
+    from ray import tune
+
+    def training(config: dict[str, Any]) -> None:
+        source = tempfile.mkdtemp()
+        write_file(Path(source, "model"), config["megabytes"])
+        waited = None
+        for _ in range(config["rounds"]):
+            began = time.perf_counter()
+            checkpoint = tune.Checkpoint.from_directory(source)
+            tune.report({"waited_s": waited}, checkpoint=checkpoint)
+            waited = time.perf_counter() - began
+        tune.report({"waited_s": waited})
+
+    class Waits(tune.Callback):
+        def on_trial_result(
+            self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any
+        ) -> None:
+            if result["waited_s"] is not None:
+                seconds.append(result["waited_s"])
+
+    seconds: list[float] = []
+    with _cluster(1):
+        _run(
+            training,
+            1,
+            {"megabytes": megabytes, "rounds": rounds},
+            callbacks=[Waits()],
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
+        )
+    return waiting_values(seconds, rounds)
+
+
+def resume(*, storage: str, trials: int, left: int, slots: int, step: str) -> Values:
+    """Prepare a sweep of which `left` trials are not finished, or resume it; see `ours`."""
+    from ray import tune
+
+    class InterruptAfter(tune.Callback):
+        def __init__(self) -> None:
+            self._left = trials
+
+        def on_trial_complete(self, *args: Any, **info: Any) -> None:
+            self._left -= 1
+            if self._left == 0:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    class InterruptAtStart(tune.Callback):
+        def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+            if first.seen(trials):
+                os.kill(os.getpid(), signal.SIGINT)
+
+    def noop(config: dict[str, Any]) -> None:
+        tune.report({"score": config["x"]})
+
+    with _cluster(slots):
+        first = FirstStart()
+        _run(
+            noop,
+            trials + left,
+            name="sweep",
+            storage_path=storage,
+            reuse_actors=True,
+            callbacks=[InterruptAfter() if step == "prepare" else InterruptAtStart()],
+            resume=step != "prepare",
+        )
+        return {} if step == "prepare" else first.values(finished=trials)
+
+
+def sync_cost(
+    *, trials: int, slots: int, results: int, seconds: float, storage: str | None
+) -> Values:
+    def train(config: dict[str, Any]) -> None:
+        from ray import tune
+
+        for step in range(1, config["results"] + 1):
+            time.sleep(config["seconds"])
+            checkpoint = None
+            with tempfile.TemporaryDirectory() as directory:
+                if step % 5 == 0:
+                    write_file(Path(directory, "model"), 1)
+                    checkpoint = tune.Checkpoint.from_directory(directory)
+                tune.report({"score": config["x"] * step}, checkpoint=checkpoint)
+
+    from ray import tune
+
+    place = {} if storage is None else _on_s3(storage)
+    with _cluster(slots):
+        _run(train, slots, {"results": 1, "seconds": seconds}, reuse_actors=True)
+        began = time.perf_counter()
+        _run(
+            train,
+            trials,
+            {"results": results, "seconds": seconds},
+            reuse_actors=True,
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
+            **place,
+        )
+        run_s = time.perf_counter() - began
+    return sleeping_values(run_s, trials, slots, seconds * results)
+
+
+def _on_s3(url: str) -> dict[str, Any]:
+    """Where to keep an experiment; what the AWS variables say is told explicitly."""
+    from pyarrow.fs import S3FileSystem
+
+    options: dict[str, Any] = {}
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3")
+    if endpoint:
+        scheme, _, host = endpoint.partition("://")
+        options = {"scheme": scheme, "endpoint_override": host}
+    return {
+        "storage_path": url.removeprefix("s3://"),
+        "storage_filesystem": S3FileSystem(**options),
+    }
+
+
 def space_resolution(*, variants: int) -> Values:
     from ray import tune
     from ray.tune.search.variant_generator import generate_variants
@@ -198,9 +319,8 @@ def _run(
         num_samples=trials,
         config={"x": tune.uniform(0, 1), **(config or {})},
         resources_per_trial={"cpu": 1},
-        storage_path=tempfile.mkdtemp(),
         verbose=0,
-        **options,
+        **{"storage_path": tempfile.mkdtemp(), **options},
     )
 
 
@@ -213,7 +333,10 @@ WORKLOADS = {
         decision_latency,
         first_result,
         coordinator_memory,
+        checkpoints,
+        resume,
         space_resolution,
+        sync_cost,
     )
 }
 

@@ -130,6 +130,34 @@ def test_it_follows_by_itself(store: DictStore, journal: LocalJournal, shipment:
     shipper.stop()
 
 
+def test_what_comes_while_a_segment_is_sent_waits_for_the_next_look(
+    store: DictStore, journal: LocalJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = threading.Event()
+    segments: list[int] = []
+
+    class Shipped(Shipment):
+        def merge(self) -> bool:
+            segments.append(len(store.writes))
+            looked.set()
+            return False
+
+    def write(rel: str, data: bytes) -> None:
+        DictStore.write(store, rel, data)
+        if len(store.writes) < 5:
+            journal.append([b'{"n":%d}' % len(store.writes)])
+
+    monkeypatch.setattr(store, "write", write)
+    shipment = Shipped(store, journal.path, 0, NEW_RUN, 1, "a" * 8)
+    shipper = Shipper(shipment, "x", interval_s=3600)
+    shipper.start()
+    assert looked.wait(30)
+    assert segments == [1]
+    assert shipment.waiting > 0
+    assert shipper.wait_shipped(size(journal), 30)
+    shipper.stop()
+
+
 def test_while_the_storage_is_away(
     store: DictStore,
     journal: LocalJournal,

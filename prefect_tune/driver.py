@@ -17,6 +17,7 @@ from prefect_tune.error import ClusterError
 from prefect_tune.results import ExperimentAnalysis
 from prefect_tune.settings import TuneSettings, load_settings
 from prefect_tune.storage.experiment_dir import TRAINABLE_FILE, TUNER_FILE
+from prefect_tune.trainable.packing import self_contained
 
 if TYPE_CHECKING:
     from prefect_tune.orchestration.sweep_memory import FlowRunMemory
@@ -109,10 +110,10 @@ def execute(request: ExperimentRequest) -> Finished:
 
 def _write_arguments(experiment: Experiment, request: ExperimentRequest) -> None:
     """Write what `Tuner.restore` reads, or remove what an earlier run has left."""
-    directory, pickled = experiment.directory, experiment.plan.trainable.pickled
+    directory, trainable = experiment.directory, experiment.plan.trainable
     directory.write(TUNER_FILE, request.saved)
-    small = request.saved is not None and len(pickled) <= _LARGEST_TRAINABLE
-    directory.write(TRAINABLE_FILE, pickled if small else None)
+    small = request.saved is not None and trainable.size <= _LARGEST_TRAINABLE
+    directory.write(TRAINABLE_FILE, self_contained(trainable) if small else None)
 
 
 def _flow_run_memory(request: ExperimentRequest, settings: TuneSettings) -> FlowRunMemory | None:
@@ -128,9 +129,7 @@ def _flow_run_memory(request: ExperimentRequest, settings: TuneSettings) -> Flow
     return flow_run_memory(settings.lease_s)
 
 
-def _opened(
-    open_experiment: Callable[[], Experiment], memory: FlowRunMemory | None
-) -> Experiment:
+def _opened(open_experiment: Callable[[], Experiment], memory: FlowRunMemory | None) -> Experiment:
     return open_experiment() if memory is None else memory.when_free(open_experiment)
 
 

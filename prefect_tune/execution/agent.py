@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import pickle
 import socket
+from dataclasses import replace
 from typing import Any
 
 from distributed import Client, Worker, WorkerPlugin
 
-from prefect_tune.error import TuneError
+from prefect_tune.error import StorageError, TuneError
 from prefect_tune.execution import prestart
 from prefect_tune.execution.base import ExperimentEnv
 from prefect_tune.execution.devices import DeviceLedger
@@ -22,6 +23,7 @@ from prefect_tune.execution.requests import (
     CLOSE,
     COLLECT,
     CONTROL,
+    DATA,
     OPEN,
     PLUGIN,
     AttemptRequest,
@@ -30,6 +32,7 @@ from prefect_tune.execution.requests import (
 )
 from prefect_tune.execution.versions import mismatch, versions
 from prefect_tune.resources import GPU, canonical_name
+from prefect_tune.trainable.large_data import DataFile
 
 #: Seconds that the end of experiments may hold up the end of the worker.
 _TEARDOWN_S = 5.0
@@ -45,10 +48,13 @@ class TrialAgent(WorkerPlugin):  # type: ignore[misc]
     # Made by `setup`: what travels to the workers is an empty agent.
     _experiments: dict[str, NodeExperiment]
     _devices: DeviceLedger
+    #: Large objects of trainables that are on their way here, by experiment.
+    _arriving: dict[str, DataFile]
 
     def setup(self, worker: Worker) -> None:
         """Offer the agent's services; called by Dask."""
         self._experiments = {}
+        self._arriving = {}
         declared = sum(
             amount
             for name, amount in worker.state.total_resources.items()
@@ -61,13 +67,14 @@ class TrialAgent(WorkerPlugin):  # type: ignore[misc]
                 COLLECT: self.collect,
                 CONTROL: self.control,
                 CLOSE: self.close,
+                DATA: self.take_data,
                 **FileService(self._files).handlers(),
             }
         )
 
     async def teardown(self, worker: Worker) -> None:
         """End everything; called by Dask when the worker closes."""
-        for name in (OPEN, COLLECT, CONTROL, CLOSE, *FILE_OPERATIONS):
+        for name in (OPEN, COLLECT, CONTROL, CLOSE, DATA, *FILE_OPERATIONS):
             worker.handlers.pop(name, None)
         for experiment in self._experiments.values():
             experiment.close(patience=0)
@@ -83,13 +90,23 @@ class TrialAgent(WorkerPlugin):  # type: ignore[misc]
             driver: The driver's `versions`.
 
         Returns:
-            What the node is, or ``{"error": text}``: an exception would end up in the scheduler's
-            log.
+            What the node is; or ``{"error": text}``: an exception would end up in the scheduler's
+            log; or ``{"wants_data": True}``, to be asked again when `take_data` has got it.
         """
         problem = mismatch(versions(), driver)
         if problem:
             return {"error": problem}
         loaded: ExperimentEnv = pickle.loads(env)
+        data = loaded.trainable.data
+        if isinstance(data, DataFile):
+            arrived = self._arriving.pop(loaded.experiment_id, None)
+            if arrived is None:
+                try:
+                    self._arriving[loaded.experiment_id] = data.create()
+                except StorageError as error:
+                    return {"error": str(error)}
+                return {"wants_data": True}
+            loaded = replace(loaded, trainable=replace(loaded.trainable, data=arrived))
         try:
             directory = NodeDirectory(loaded)
         except OSError as error:
@@ -106,6 +123,14 @@ class TrialAgent(WorkerPlugin):  # type: ignore[misc]
             earlier.close()
         self._experiments[loaded.experiment_id] = experiment
         return self._describe(experiment)
+
+    async def take_data(self, experiment_id: str, offset: int, data: bytes) -> dict[str, Any]:
+        """Some of the large objects of a trainable; ``{"error": text}`` if there is no room."""
+        try:
+            await asyncio.to_thread(self._arriving[experiment_id].write, offset, data)
+        except (KeyError, StorageError) as error:
+            return {"error": str(error)}
+        return {}
 
     async def collect(
         self, experiment_id: str, acknowledged: int, patience: float

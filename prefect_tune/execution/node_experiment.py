@@ -27,7 +27,7 @@ from prefect_tune.execution.node_directory import NodeDirectory, in_storage
 from prefect_tune.execution.reports import Entry, Outbox
 from prefect_tune.execution.requests import AttemptRequest, Sealed
 from prefect_tune.execution.running_attempt import RunningAttempt
-from prefect_tune.execution.spawn import THREAD, AttemptSpawner
+from prefect_tune.execution.spawn import THREAD, AttemptSpawner, DataGone
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.resources import GPU
 from prefect_tune.trainable.attempt import AttemptContext, Decision
@@ -131,6 +131,10 @@ class NodeExperiment:
             attempt = await self._start(request, config, early)
         except CalledOff:
             self._outbox.ended(*key, Outcome.STOPPED, None)
+            return
+        except DataGone as error:
+            self._outbox.ended(*key, Outcome.LOST, pickle.dumps(AttemptError("lost", str(error))))
+            self.close()  # the driver opens it anew
             return
         except (TuneError, OSError, pickle.PicklingError) as error:
             outcome, reason = _not_started(error)

@@ -13,8 +13,9 @@ from prefect_tune.coordinator.commands import Decide, Kill
 from prefect_tune.error import ClusterError
 from prefect_tune.execution.base import ExperimentEnv
 from prefect_tune.execution.reports import Entry
-from prefect_tune.execution.requests import CLOSE, COLLECT, CONTROL, OPEN
+from prefect_tune.execution.requests import CLOSE, COLLECT, CONTROL, DATA, OPEN
 from prefect_tune.execution.versions import versions
+from prefect_tune.trainable.large_data import DataParts
 
 _logger = logging.getLogger(__name__)
 _OPEN_TIMEOUT_S = 120.0
@@ -22,6 +23,9 @@ _CLOSE_TIMEOUT_S = 5.0
 #: A question stays open for this share of the lease, so that the next renews it in time.
 _PATIENCE_SHARE = 4
 _RETRY_S = 0.2
+_DATA_BYTES = 4 << 20
+_DATA_SENDERS = 4
+_DATA_TIMEOUT_S = 120.0
 
 
 class NodeLink:
@@ -62,6 +66,10 @@ class NodeLink:
         """
         try:
             reply = await asyncio.wait_for(self._ask_to_open(), _OPEN_TIMEOUT_S)
+            data = self._env.trainable.data
+            if "wants_data" in reply and isinstance(data, DataParts):
+                await self._send_data(data)
+                reply = await asyncio.wait_for(self._ask_to_open(), _OPEN_TIMEOUT_S)
         except TimeoutError:
             raise ClusterError(
                 f"the worker at {self.address} has not imported the trainable within "
@@ -81,6 +89,27 @@ class NodeLink:
                 return reply
             # Nobody answers: Dask is still setting up the agent of a new worker.
             await asyncio.sleep(_RETRY_S)
+
+    async def _send_data(self, data: DataParts) -> None:
+        """Send large objects of the trainable, a few pieces at a time."""
+        offsets = iter(range(0, data.size, _DATA_BYTES))
+
+        async def send() -> None:
+            for offset in offsets:
+                piece = await asyncio.to_thread(data.read, offset, _DATA_BYTES)
+                call = self._call(
+                    DATA, experiment_id=self._env.experiment_id, offset=offset, data=piece
+                )
+                reply = await asyncio.wait_for(call, _DATA_TIMEOUT_S)
+                if not isinstance(reply, dict) or "error" in reply:
+                    said = reply["error"] if isinstance(reply, dict) else "it does not answer"
+                    raise ClusterError(
+                        f"the worker at {self.address} cannot take the trainable's data: {said}"
+                    )
+
+        async with asyncio.TaskGroup() as senders:
+            for _ in range(_DATA_SENDERS):
+                senders.create_task(send())
 
     def start(self) -> None:
         """Begin to collect reports and to pass decisions on."""

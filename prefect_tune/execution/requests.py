@@ -16,6 +16,7 @@ OPEN = "prefect_tune_open"
 COLLECT = "prefect_tune_collect"
 CONTROL = "prefect_tune_control"
 CLOSE = "prefect_tune_close"
+DATA = "prefect_tune_data"
 #: Name under which the agent is registered on the cluster.
 PLUGIN = "prefect_tune-agent"
 

@@ -31,6 +31,7 @@ from prefect_tune.execution.zygote_wire import (
     StartRequest,
 )
 from prefect_tune.trainable.attempt import AttemptContext
+from prefect_tune.trainable.large_data import DataFile
 from prefect_tune.trainable.packing import load_trainable
 from prefect_tune.trainable.source import TrainableSource
 
@@ -40,6 +41,10 @@ _logger = logging.getLogger(__name__)
 PROCESS = "process"
 THREAD = "thread"
 _TAIL_BYTES = 16 * 1024
+
+
+class DataGone(ClusterError):
+    """No attempt can be started before the driver has sent the trainable's data once more."""
 
 
 class AttemptHandle:
@@ -172,7 +177,10 @@ class AttemptSpawner:
                 refusal = Refusal(type(error).__name__, str(error), module)
                 raise _cannot_load(source, refusal) from error
             return LoadInfo(THREAD)
-        return await self._load_zygote(self._request)
+        info = await self._load_zygote(self._request)
+        if info.method == "fork" and isinstance(source.data, DataFile):
+            source.data.close()  # the zygote has it now
+        return info
 
     async def spawn(
         self,
@@ -284,6 +292,9 @@ class AttemptSpawner:
             if self._closed or self._request is None:
                 raise ClusterError("the attempts of this experiment on this node are closed")
             if self._zygote is None or not self._zygote.alive:
+                data = self._request.source.data
+                if isinstance(data, DataFile) and not data.is_here:
+                    raise DataGone("the process that starts trials has died with their data")
                 await self._load_zygote(self._request)
             return self._zygote  # type: ignore[return-value]
 

@@ -83,18 +83,27 @@ class FrameBuffer:
 
     def __init__(self) -> None:
         self._rest = b""
+        # A large frame is put together once, when all of it is there.
+        self._parts: list[bytes] = []
+        self._missing = 0
 
     def feed(self, data: bytes) -> list[Frame]:
         """Take received bytes and return the frames that are complete."""
+        if self._missing > len(data):
+            self._parts.append(data)
+            self._missing -= len(data)
+            return []
         if self._rest:
-            data = self._rest + data
+            data = b"".join((self._rest, *self._parts, data))
+            self._parts.clear()
         frames: list[Frame] = []
-        position = 0
+        position = self._missing = 0
         while position + HEADER.size <= len(data):
             length, kind, seq = HEADER.unpack_from(data, position)
             payload = position + HEADER.size
             end = payload + length
             if end > len(data):
+                self._missing = end - len(data)
                 break
             frames.append(Frame(kind, seq, data[payload:end]))
             position = end

@@ -120,10 +120,12 @@ class Zygote:
 
         if os.path.isdir(request.source.cwd):
             os.chdir(request.source.cwd)
-        self._trainable = load_trainable(request.source)
+        may_fork = request.start_method != "spawn"
+        self._trainable = load_trainable(request.source, for_forks=may_fork)
         self._info = choose_start_method(request.start_method)
         if self._info.method == "spawn":
             self._source_file = _file_with(request.source)
+            self._trainable = None  # each loads its own
         # What is imported now stays: the collector of a trial need not look at it, which would copy
         # its pages.
         gc.freeze()

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 import os
+import pickle
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import cloudpickle
 
 from prefect_tune.error import InvalidTrainable
 from prefect_tune.trainable.function import trainable_name
+from prefect_tune.trainable.large_data import DataParts
 from prefect_tune.trainable.source import TrainableSource
+
+_logger = logging.getLogger("prefect_tune")
+#: Bytes from which on an object goes its own way.
+_LARGE = 4 << 20
 
 
 def pack_trainable(trainable: object, name: str | None = None) -> TrainableSource:
@@ -28,8 +35,9 @@ def pack_trainable(trainable: object, name: str | None = None) -> TrainableSourc
     Raises:
         InvalidTrainable: If it cannot be pickled; names what in it cannot.
     """
+    buffers: list[pickle.PickleBuffer] = []
     try:
-        pickled = cloudpickle.dumps(trainable)
+        pickled = cloudpickle.dumps(trainable, buffer_callback=_collector(buffers))
     except Exception as error:
         culprits = ", ".join(_unpicklable_parts(trainable)) or "it"
         raise InvalidTrainable(
@@ -39,24 +47,86 @@ def pack_trainable(trainable: object, name: str | None = None) -> TrainableSourc
             "Create such objects (locks, connections, open files, ...) inside the function.",
         ) from error
     cwd = os.getcwd()
+    data = None
+    if buffers or len(pickled) > _LARGE:
+        data = DataParts([pickled, *(buffer.raw() for buffer in buffers)])
+        pickled = b""
+        _warn_of_large(trainable, data.size)
     return TrainableSource(
         name=name or trainable_name(trainable),
         pickled=pickled,
         module=_module_of(trainable),
         sys_path=tuple(os.path.abspath(path) if path else cwd for path in sys.path),
         cwd=cwd,
+        data=data,
     )
 
 
-def load_trainable(source: TrainableSource) -> Any:
+def load_trainable(source: TrainableSource, for_forks: bool = False) -> Any:
     """Unpickle a trainable, which imports its modules; extends this process's import path.
+
+    Args:
+        source: The trainable.
+        for_forks: Whether its large objects are for the forks of this process.
 
     Raises:
         Exception: Whatever the import or the unpickling raises.
     """
     known = set(sys.path)
     sys.path += [path for path in source.sys_path if path not in known]
-    return cloudpickle.loads(source.pickled)
+    if source.data is None:
+        return cloudpickle.loads(source.pickled)
+    pickled, *buffers = source.data.views(own=for_forks)
+    return cloudpickle.loads(pickled, buffers=buffers)
+
+
+def self_contained(source: TrainableSource) -> bytes:
+    """The trainable as one pickle, its large objects included."""
+    if source.data is None:
+        return source.pickled
+    pickled: bytes = cloudpickle.dumps(load_trainable(source))
+    return pickled
+
+
+def _collector(buffers: list[pickle.PickleBuffer]) -> Callable[[pickle.PickleBuffer], bool]:
+    """Takes large contiguous buffers out of a pickle."""
+
+    def take(buffer: pickle.PickleBuffer) -> bool:
+        with memoryview(buffer) as view:
+            small = view.nbytes < _LARGE or not view.contiguous
+        if not small:
+            buffers.append(buffer)
+        return small  # True leaves it in
+
+    return take
+
+
+def _warn_of_large(trainable: object, size: int) -> None:
+    """Say which variables a function carries along, which may not be meant."""
+    function = trainable
+    while isinstance(function, functools.partial):
+        function = function.func
+    if not inspect.isfunction(function):
+        return
+    large = [
+        f"{what} ({nbytes >> 20} MB)"
+        for what, part in _parts(function)
+        if (nbytes := _bytes_of(part)) >= _LARGE
+    ]
+    if large:
+        _logger.warning(
+            "%s carries %d MB along, once for each node: %s. If that is meant, say so: "
+            "`tune.with_parameters(%s, data=...)`.",
+            trainable_name(trainable),
+            size >> 20,
+            ", ".join(large),
+            trainable_name(trainable),
+        )
+
+
+def _bytes_of(part: object) -> int:
+    nbytes = getattr(part, "nbytes", None)
+    return nbytes if isinstance(nbytes, int) else sys.getsizeof(part, 0)
 
 
 def _module_of(trainable: object) -> str:

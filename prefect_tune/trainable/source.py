@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from prefect_tune.trainable.large_data import DataFile, DataParts
+
 
 @dataclass(frozen=True, slots=True)
 class TrainableSource:
@@ -11,10 +13,12 @@ class TrainableSource:
 
     Attributes:
         name: Its name for people.
-        pickled: cloudpickle of the callable (or class).
+        pickled: cloudpickle of the callable (or class), without what is in `data`.
         module: The module it lives in, for error messages.
         sys_path: The driver's import path, tried on the nodes after their own.
         cwd: The driver's working directory.
+        data: Its large objects; None if it has none. On the driver where they are, on nodes in a
+            file.
     """
 
     name: str
@@ -22,3 +26,9 @@ class TrainableSource:
     module: str
     sys_path: tuple[str, ...]
     cwd: str
+    data: DataParts | DataFile | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its parts."""
+        return len(self.pickled) + (0 if self.data is None else self.data.size)

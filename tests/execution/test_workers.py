@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from distributed import Client, LocalCluster
 
@@ -196,9 +197,7 @@ def test_dask_does_not_run_an_attempt_again_on_a_worker_that_comes_back(schedule
     assert Path(log).read_text().split() == ["a", "b"]
 
 
-def test_uploads_of_a_lost_worker_are_settled(
-    cluster, experiment, fault_bucket, fault_proxy, tmp_path
-):
+def test_uploads_of_a_lost_worker_are_settled(cluster, experiment, fault_bucket, fault_proxy, ends):
     def train(config):
         tune.report({"x": 1}, checkpoint=tune.Checkpoint.from_dict({"x": 1}))
 
@@ -208,7 +207,11 @@ def test_uploads_of_a_lost_worker_are_settled(
         node = run.node
         run.launch("a", node=node)
         assert run.until_ended("a").uploading == 1
-        os.kill(client.run(os.getpid, workers=[node])[node], signal.SIGKILL)
+        worker = client.run(os.getpid, workers=[node])[node]
+        children = psutil.Process(worker).children()
+        (mover,) = [p.pid for p in children if "transfer.process" in " ".join(p.cmdline())]
+        os.kill(worker, signal.SIGKILL)
         failed = run.until(CheckpointFailed, "a")
         assert failed.path == "trial_a/checkpoint_000001"
         assert node in failed.reason
+        assert ends(mover)

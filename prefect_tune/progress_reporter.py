@@ -1,5 +1,17 @@
 """Ray Tune's import path of the progress reporters."""
 
-from prefect_tune.reporters import CLIReporter, JupyterNotebookReporter, ProgressReporter
+from prefect_tune.reporters import (
+    CLIReporter,
+    JupyterNotebookReporter,
+    ProgressReporter,
+    TrialProgressCallback,
+    TuneReporterBase,
+)
 
-__all__ = ["CLIReporter", "JupyterNotebookReporter", "ProgressReporter"]
+__all__ = [
+    "CLIReporter",
+    "JupyterNotebookReporter",
+    "ProgressReporter",
+    "TrialProgressCallback",
+    "TuneReporterBase",
+]

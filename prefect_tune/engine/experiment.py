@@ -29,7 +29,7 @@ from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.location import Location
 from prefect_tune.logger.worker import Backlog
-from prefect_tune.reporters import make_reporter
+from prefect_tune.reporters import make_reporter, result_lines
 from prefect_tune.results.checkpoints import open_checkpoint
 from prefect_tune.storage.experiment_dir import ExperimentDir
 from prefect_tune.storage.experiment_storage import ExperimentStorage
@@ -283,7 +283,17 @@ class Experiment:
             "num_samples": plan.tune.num_samples,
             "total_num_samples": total,
         }
-        return Observers(plan.callbacks, reporter, listeners, info, backlog, self.open_checkpoint)
+        lines = result_lines(plan.run.verbose, plan.metric)
+        callbacks = plan.callbacks if lines is None else [*plan.callbacks, lines]
+        return Observers(
+            callbacks,
+            reporter,
+            listeners,
+            info,
+            backlog,
+            self.open_checkpoint,
+            plan.scheduler.debug_string,
+        )
 
     def open_checkpoint(self, saved: TrialCheckpoint) -> Checkpoint:
         """A checkpoint as callbacks and users hold it."""

@@ -32,6 +32,7 @@ class Observers:
         setup_info: Keyword arguments for `Callback.setup`.
         backlog: Results that an earlier process has acknowledged but not logged.
         open_checkpoint: Makes of a checkpoint what callbacks are given.
+        about_scheduler: What the scheduler says about itself; asked before each report.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Observers:
         setup_info: dict[str, Any] | None = None,
         backlog: Sequence[Backlog] = (),
         open_checkpoint: Callable[[TrialCheckpoint], Any] = lambda saved: saved.path,
+        about_scheduler: Callable[[], str] = lambda: "",
     ) -> None:
         others, loggers = split_callbacks(callbacks)
         self._logging = LoggerThread(loggers)
@@ -53,6 +55,7 @@ class Observers:
         self._setup_info = setup_info or {}
         self._backlog = backlog
         self._open_checkpoint = open_checkpoint
+        self._about_scheduler = about_scheduler
         self._iteration = 0
 
     def start(self) -> None:
@@ -167,7 +170,7 @@ class Observers:
             return
         trials = coordinator.get_trials()
         if reporter.should_report(trials, done):
-            reporter.report(trials, done, resource_line(coordinator))
+            reporter.report(trials, done, self._about_scheduler(), resource_line(coordinator))
 
 
 def resource_line(coordinator: Coordinator) -> str:

@@ -1,13 +1,18 @@
 """Progress reporters: what a person sees while an experiment runs."""
 
 from prefect_tune.reporters.base import ProgressReporter
-from prefect_tune.reporters.cli import CLIReporter, JupyterNotebookReporter, TuneReporterBase
-from prefect_tune.reporters.factory import make_reporter
+from prefect_tune.reporters.cli import CLIReporter
+from prefect_tune.reporters.factory import make_reporter, result_lines
+from prefect_tune.reporters.notebook import JupyterNotebookReporter
+from prefect_tune.reporters.result_lines import TrialProgressCallback
+from prefect_tune.reporters.status import TuneReporterBase
 
 __all__ = [
     "CLIReporter",
     "JupyterNotebookReporter",
     "ProgressReporter",
+    "TrialProgressCallback",
     "TuneReporterBase",
     "make_reporter",
+    "result_lines",
 ]

@@ -58,18 +58,30 @@ def user_metrics(trials: Iterable[Trial], limit: int | None = None) -> list[str]
     return list(known)[:limit]
 
 
-def show(value: Any, max_length: int = 20) -> str:
-    """A value as a cell: numbers with four digits, everything else cut to a length."""
+def show(value: Any, max_length: int = 20, digits: int = 4) -> str:
+    """A value as a cell of one line: numbers rounded, everything else cut to a length.
+
+    Args:
+        value: Anything; None is empty.
+        max_length: Characters of what is not a number.
+        digits: Significant digits of numbers that are not whole.
+    """
     if value is None:
         return ""
     if isinstance(value, bool):
         return str(value)
     if isinstance(value, int):
-        return str(value) if abs(value) < 10**9 else f"{value:.4g}"
+        return str(value) if abs(value) < 10**9 else f"{value:.{digits}g}"
     if isinstance(value, float):
-        return f"{value:.4g}"
-    text = str(value)
-    return text if len(text) <= max_length else "…" + text[1 - max_length :]
+        return f"{value:.{digits}g}"
+    return shorten(str(value), max_length)
+
+
+def shorten(text: str, max_length: int) -> str:
+    """Text on one line of at most so many characters, of which the last ones are kept."""
+    if not text.isprintable():  # a line break would tear a table apart, an escape code colour it
+        text = "".join(char if char.isprintable() else " " for char in text)
+    return text if len(text) <= max_length else "…" + text[len(text) - max_length + 1 :]
 
 
 def show_parameters(trial: Trial, max_length: int = 20) -> str:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from prefect_tune.error import InvalidArgument
 from prefect_tune.reporters.base import ProgressReporter
+from prefect_tune.reporters.notebook import JupyterNotebookReporter, in_notebook
+from prefect_tune.reporters.result_lines import TrialProgressCallback
 
 DEFAULT_VERBOSE = 2
+_BRIEF_RESULTS = 2
 
 
 def make_reporter(
@@ -22,7 +26,8 @@ def make_reporter(
     """Choose how progress is shown and set the reporter up.
 
     Args:
-        verbose: 0 nothing, 1 the status, 2 and brief results, 3 and full results; None is 2.
+        verbose: 0 nothing, 1 the status, 2 and brief results, 3 and full results; None shows the
+            status, and names trials that have ended.
         progress_reporter: The user's own; then `verbose` only matters if it is 0.
         metric: The metric that is optimised.
         mode: ``min`` or ``max``.
@@ -45,12 +50,23 @@ def make_reporter(
         )
     if level == 0:
         return None
-    reporter = progress_reporter or _automatic(level)
+    reporter = progress_reporter or _automatic(level, explicit=verbose is not None)
     reporter.setup(metric=metric, mode=mode, **setup)
     return reporter
 
 
-def _automatic(verbose: int) -> ProgressReporter:
+def result_lines(
+    verbose: int | None = None, metric: str | Sequence[str] | None = None
+) -> TrialProgressCallback | None:
+    """What prints single results, if that was asked for; arguments as of `make_reporter`."""
+    if verbose is None or verbose < _BRIEF_RESULTS:
+        return None
+    return TrialProgressCallback(metric, verbose=verbose)
+
+
+def _automatic(verbose: int, explicit: bool) -> ProgressReporter:
+    if in_notebook():
+        return JupyterNotebookReporter()
     # A dumb terminal (an editor's, a CI job's) cannot redraw what it has shown.
     dumb = os.environ.get("TERM", "") in ("dumb", "unknown")
     if sys.stdout is not None and sys.stdout.isatty() and not dumb:
@@ -59,4 +75,5 @@ def _automatic(verbose: int) -> ProgressReporter:
         return LiveReporter(verbose)
     from prefect_tune.reporters.plain import PlainReporter
 
-    return PlainReporter(verbose)
+    # Whoever asks for results gets a line for each, with the trial's end.
+    return PlainReporter(min(verbose, 1) if explicit else verbose)

@@ -35,6 +35,7 @@ _STYLES = {
 }
 _LINES_AROUND_TABLE = 9
 _MAX_ROWS = 12
+_MAX_INFO_LINES = 3
 _WIDE = 110
 
 
@@ -103,7 +104,11 @@ class LiveReporter(ProgressReporter):
     def _block(self, done: bool, sys_info: tuple[str, ...]) -> RenderableType:
         parts: list[RenderableType] = [self._headline(done), self._counts()]
         if not done:
-            parts += [Text(line, style="dim", no_wrap=True) for line in sys_info if line]
+            lines = [line for info in sys_info for line in info.splitlines()]
+            parts += [
+                Text(line, style="dim", no_wrap=True, overflow="ellipsis")
+                for line in lines[-_MAX_INFO_LINES:]
+            ]
         best = self._best()
         if best is not None:
             parts.append(best)

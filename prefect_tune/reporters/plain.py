@@ -110,7 +110,7 @@ class PlainReporter(ProgressReporter):
         if best is not None:
             parts.append(f"best {progress.metric}={show(best.value)} ({best.trial})")
         if not done:
-            parts += [line for line in sys_info if line]
+            parts += sys_info[-1:]  # the scheduler's lines would be repeated all the time
             remaining = progress.remaining_s(time.time() - self._start)
             if remaining is not None:
                 parts.append(f"about {show_duration(remaining)} to go")

@@ -14,7 +14,7 @@ from prefect_tune.reporters.columns import (
     show_parameters,
     user_metrics,
 )
-from prefect_tune.reporters.text_table import text_table
+from prefect_tune.reporters.text_table import Table, text_table
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_durations() -> None:
 
 
 def test_tables_align_numbers_to_the_right() -> None:
-    assert text_table(["name", "n"], [["a", "1"], ["bcdef", "-10.5"]]) == [
+    assert text_table(Table(["name", "n"], [["a", "1"], ["bcdef", "-10.5"]])) == [
         "+-------+-------+",
         "| name  |     n |",
         "|-------|-------|",

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from prefect_tune.error import InvalidArgument
@@ -14,6 +15,7 @@ from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.trial import ERROR, PENDING, RUNNING, TERMINATED, Trial
 from prefect_tune.progress_reporter import CLIReporter, ProgressReporter
 from prefect_tune.reporters import make_reporter
+from prefect_tune.reporters.cli import as_text
 from prefect_tune.reporters.live import LiveReporter
 from prefect_tune.reporters.plain import PlainReporter
 
@@ -227,7 +229,7 @@ class TestLive:
 class TestCLI:
     def block(self, reporter: CLIReporter, trials: list[Trial], done: bool = False) -> str:
         set_up(reporter)
-        return reporter.status(trials, done, "Resources requested: 1/2 CPUs")
+        return as_text(reporter.status(trials, done, "Resources requested: 1/2 CPUs"))
 
     def test_the_block_has_rays_parts(self) -> None:
         block = self.block(CLIReporter(), TRIALS)
@@ -263,7 +265,7 @@ class TestCLI:
     def test_limits(self) -> None:
         trials = [make_trial(n, TERMINATED, n / 50) for n in range(50)]
         block = self.block(CLIReporter(max_progress_rows=5, sort_by_metric=True), trials)
-        assert "45 more trials not shown" in block
+        assert "45 more trials not shown (45 TERMINATED)" in block
         assert block.index("c0ffe_00049") < block.index("c0ffe_00048 ")
         assert "c0ffe_00044" not in block
 
@@ -292,6 +294,23 @@ class TestCLI:
         block = self.block(reporter, TRIALS)
         assert "Current best trial: train_c0ffe_00001 with other=0.5" in block
         assert "4/9" in block
+
+    def test_odd_values_leave_the_table_whole(self) -> None:
+        trials = [make_trial(0, TERMINATED, float("nan")), make_trial(1, TERMINATED, 0.5)]
+        trials[0].evaluated_params = {"模型": "日本語\n\x1b[31m", "x" * 300: 1}
+        block = self.block(CLIReporter(), trials)
+        table = [line for line in block.splitlines() if line.startswith(("|", "+"))]
+        assert len({cell_len(line) for line in table}) == 1
+        assert cell_len(table[0]) < 200
+        assert "\x1b" not in block
+        assert "with score=0.5" in block
+        assert " nan " in block
+
+    def test_a_thousand_trials(self) -> None:
+        trials = [make_trial(n % 20, (TERMINATED, PENDING)[n % 2], 0.5) for n in range(1000)]
+        block = self.block(CLIReporter(), trials)
+        assert len(block.splitlines()) < 40
+        assert "980 more trials not shown (500 PENDING, 480 TERMINATED)" in block
 
     def test_wrong_mode(self) -> None:
         with pytest.raises(ValueError, match="mode"):

@@ -1,0 +1,114 @@
+"""A line, or a block of them, about results and ends of trials."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from prefect_tune.callback import Callback
+from prefect_tune.coordinator.flatten import flatten
+from prefect_tune.experiment.trial import Trial
+from prefect_tune.reporters.budget import LineBudget
+from prefect_tune.reporters.columns import show, user_metrics
+
+_INTERVAL_S = 5.0
+_BURST = 400
+_PER_S = 4.0
+_FULL = 3
+#: Constants of a trial that every result repeats.
+_LEFT_OUT = frozenset({"config", "experiment_id", "experiment_tag"})
+
+
+class TrialProgressCallback(Callback):
+    """Prints results of trials: at verbosity 2 in one line, at 3 with all metrics.
+
+    A trial is heard at most every 5 s and at its end. However many trials there are, there are not
+    more than 400 lines at once and 4 a second after them.
+
+    Args:
+        metric: The metric that is optimised; shown in brief lines.
+        progress_metrics: What else is shown; None shows all metrics, brief lines the first three.
+        verbose: 2 brief, 3 full.
+    """
+
+    def __init__(
+        self,
+        metric: str | Sequence[str] | None = None,
+        progress_metrics: Sequence[str] | None = None,
+        verbose: int = _FULL,
+    ) -> None:
+        self._metrics = [metric] if isinstance(metric, str) else list(metric or ())
+        self._progress_metrics = None if progress_metrics is None else list(progress_metrics)
+        self._verbose = verbose
+        self._heard: dict[str, float] = {}
+        self._budget = LineBudget(_BURST, _PER_S)
+
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[Trial],
+        trial: Trial,
+        result: dict[str, Any],
+        **info: Any,
+    ) -> None:
+        """See `Callback.on_trial_result`."""
+        now = time.monotonic()
+        heard = self._heard.get(trial.trial_id)
+        if heard is not None and now - heard < _INTERVAL_S:
+            return
+        self._heard[trial.trial_id] = now
+        self._print(self._describe(trial, result, ""))
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """See `Callback.on_trial_complete`."""
+        self._heard.pop(trial.trial_id, None)
+        self._print(self._describe(trial, trial.last_result, "This trial completed."))
+
+    def on_trial_error(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """See `Callback.on_trial_error`."""
+        self._heard.pop(trial.trial_id, None)
+        reason = "" if trial.error is None else f" ({str(trial.error).splitlines()[0][:200]})"
+        self._print(
+            f"Trial {trial} failed{reason} with parameters={trial.evaluated_params}. "
+            f"Error file: {trial.logdir}/error.txt"
+        )
+
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        """See `Callback.on_experiment_end`."""
+        self._tell_refused(last=True)
+
+    def _describe(self, trial: Trial, result: dict[str, Any], remark: str) -> str:
+        flat = flatten(result)
+        others = self._progress_metrics
+        if self._verbose >= _FULL:
+            names = sorted(flat) if others is None else others
+            lines = [f"Result for {trial}:"]
+            lines += [
+                f"  {name}: {value if type(value := flat[name]) is int else show(value, 200, 6)}"
+                for name in names
+                if flat.get(name) is not None and name.split("/")[0] not in _LEFT_OUT
+            ]
+            return "\n".join([*lines, f"Trial {trial} completed."] if remark else lines)
+        names = [*self._metrics, *(others if others is not None else _first(trial))]
+        shown = [f"{name}={show(flat[name])}" for name in dict.fromkeys(names) if name in flat]
+        text = f"Trial {trial} reported {', '.join(shown) or 'nothing'}"
+        return f"{text} with parameters={trial.evaluated_params}. {remark}".rstrip()
+
+    def _print(self, text: str) -> None:
+        if self._budget.take(text.count("\n") + 1):
+            self._tell_refused()
+            print(text, flush=True)
+
+    def _tell_refused(self, last: bool = False) -> None:
+        refused = self._budget.to_tell(last)
+        if refused:
+            print(f"... {refused} more lines about results of trials are not shown", flush=True)
+
+
+def _first(trial: Trial) -> list[str]:
+    return user_metrics([trial], limit=3)

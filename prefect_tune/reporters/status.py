@@ -1,0 +1,217 @@
+"""The status block of Ray Tune with all its options, as parts that can be shown anywhere."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prefect_tune.coordinator.flatten import flatten
+from prefect_tune.error import InvalidArgument
+from prefect_tune.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED, Trial
+from prefect_tune.reporters.base import ProgressReporter
+from prefect_tune.reporters.columns import (
+    DEFAULT_METRICS,
+    Columns,
+    as_columns,
+    parameter_columns,
+    shorten,
+    show,
+    show_duration,
+    user_metrics,
+)
+from prefect_tune.reporters.progress import Progress
+from prefect_tune.reporters.text_table import Table
+
+_SHOWN_FIRST = {RUNNING: 0, ERROR: 1, PAUSED: 2, TERMINATED: 3, PENDING: 4}
+_DIGITS = 6
+#: What a status consists of: lines of text and tables, from top to bottom.
+Status = list[str | Table]
+
+
+class TuneReporterBase(ProgressReporter):
+    """Builds the status block; subclasses show it somewhere.
+
+    Args:
+        metric_columns: Metrics to show: names, or name -> heading; None shows the first few numbers
+            that trials report.
+        parameter_columns: Parameters to show, likewise; None shows those that are searched.
+        total_samples: Number of trials there will be; None is told by the experiment.
+        max_progress_rows: Trials in the table.
+        max_error_rows: Failed trials in the table of errors.
+        max_column_length: Longer headings and texts are cut, at their beginning.
+        max_report_frequency: Seconds between two reports.
+        infer_limit: Number of metrics to show if `metric_columns` is None.
+        print_intermediate_tables: Whether to show the table before the end; None does.
+        metric: The metric of the line about the best trial; None is told by the experiment.
+        mode: ``min`` or ``max``.
+        sort_by_metric: Best trials first.
+
+    Raises:
+        InvalidArgument: If `mode` is neither ``min`` nor ``max``.
+    """
+
+    def __init__(
+        self,
+        *,
+        metric_columns: Mapping[str, str] | Sequence[str] | None = None,
+        parameter_columns: Mapping[str, str] | Sequence[str] | None = None,
+        total_samples: int | None = None,
+        max_progress_rows: int = 20,
+        max_error_rows: int = 20,
+        max_column_length: int = 20,
+        max_report_frequency: float = 5,
+        infer_limit: int = 3,
+        print_intermediate_tables: bool | None = None,
+        metric: str | None = None,
+        mode: str | None = None,
+        sort_by_metric: bool = False,
+    ) -> None:
+        if mode not in (None, "min", "max"):
+            raise InvalidArgument("mode", f"got {mode!r}.", 'It is "min" or "max".')
+        self._metric_columns = as_columns(metric_columns)
+        self._metrics_given = metric_columns is not None
+        self._parameter_columns = as_columns(parameter_columns)
+        self._parameters_given = parameter_columns is not None
+        self._total_samples = total_samples
+        self._max_progress_rows = max_progress_rows
+        self._max_error_rows = max_error_rows
+        self._max_column_length = max_column_length
+        self._max_report_frequency = max_report_frequency
+        self._infer_limit = infer_limit
+        self._tables_meanwhile = print_intermediate_tables is not False
+        self._metric = metric
+        self._mode = mode
+        self._sort_by_metric = sort_by_metric
+        self._start_time = self._last_report = time.time()
+        self._progress = Progress(metric, mode, total_samples)
+
+    def setup(
+        self,
+        start_time: float | None = None,
+        total_samples: int | None = None,
+        metric: str | None = None,
+        mode: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """See `ProgressReporter.setup`; what was given to the constructor wins."""
+        self._start_time = time.time() if start_time is None else start_time
+        total = total_samples if self._total_samples is None else self._total_samples
+        self._progress = Progress(self._metric or metric, self._mode or mode, total)
+
+    def add_metric_column(self, metric: str, representation: str | None = None) -> None:
+        """Show one more metric.
+
+        Args:
+            metric: Its name.
+            representation: The heading; None is the name.
+
+        Raises:
+            InvalidArgument: If it is shown already.
+        """
+        if metric in self._metric_columns:
+            raise InvalidArgument("metric", f"{metric!r} is a column already.")
+        self._metrics_given = True
+        self._metric_columns[metric] = representation or metric
+
+    def add_parameter_column(self, parameter: str, representation: str | None = None) -> None:
+        """Show one more parameter; arguments as for `add_metric_column`."""
+        if parameter in self._parameter_columns:
+            raise InvalidArgument("parameter", f"{parameter!r} is a column already.")
+        self._parameters_given = True
+        self._parameter_columns[parameter] = representation or parameter
+
+    def should_report(self, trials: list[Trial], done: bool = False) -> bool:
+        """True at the end and every `max_report_frequency` seconds."""
+        return done or time.time() - self._last_report >= self._max_report_frequency
+
+    def status(self, trials: list[Trial], done: bool, *sys_info: str) -> Status:
+        """All there is to show, from top to bottom; arguments as of `report`."""
+        now = self._last_report = time.time()
+        progress = self._progress
+        progress.update(trials)
+        status: Status = [
+            "== Status ==",
+            f"Current time: {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(now))} "
+            f"(running for {show_duration(now - self._start_time)})",
+            memory_line(),
+            *(line for line in sys_info if line),
+        ]
+        best = progress.best
+        if best is not None:
+            parameters = best.trial.evaluated_params or best.trial.config
+            status.append(
+                f"Current best trial: {best.trial} with {progress.metric}={show(best.value, 80, 6)}"
+                f" and parameters={parameters}"
+            )
+        if trials and trials[0].local_experiment_dir:
+            status.append(f"Result logdir: {trials[0].local_experiment_dir}")
+        status.append(f"Number of trials: {progress.describe_counts()}")
+        if trials and (done or self._tables_meanwhile):
+            status.append(self._trial_table(trials))
+        if progress.errors:
+            status.append(f"Number of errored trials: {len(progress.errors)}")
+            status.append(self._error_table(progress.errors))
+        return status
+
+    def _trial_table(self, trials: list[Trial]) -> Table:
+        shown = self._shown(trials)
+        parameters = self._parameter_columns if self._parameters_given else parameter_columns(shown)
+        metrics = self._metric_columns if self._metrics_given else self._inferred(shown)
+        cut = self._max_column_length
+        headings = [shorten(name, cut) for name in (*parameters.values(), *metrics.values())]
+        rows = []
+        for trial in shown:
+            config, result = flatten(trial.config), flatten(trial.last_result)
+            values = [trial.evaluated_params.get(name, config.get(name)) for name in parameters]
+            values += [result.get(name) for name in metrics]
+            cells = (show(value, cut, _DIGITS) for value in values)
+            rows.append([str(trial), trial.status, trial.location, *cells])
+        return Table(["Trial name", "status", "loc", *headings], rows, _left_out(trials, shown))
+
+    def _shown(self, trials: list[Trial]) -> list[Trial]:
+        if self._sort_by_metric:
+            return self._progress.ranked(trials)[: self._max_progress_rows]
+        if len(trials) <= self._max_progress_rows:
+            return trials
+        ordered = sorted(trials, key=lambda trial: _SHOWN_FIRST[trial.status])
+        return ordered[: self._max_progress_rows]
+
+    def _inferred(self, trials: list[Trial]) -> Columns:
+        reported = {name for trial in trials for name in trial.last_result}
+        columns = {name: text for name, text in DEFAULT_METRICS.items() if name in reported}
+        metric = self._progress.metric
+        if metric is not None:
+            columns[metric] = metric
+        for name in user_metrics(trials, self._infer_limit):
+            columns.setdefault(name, name)
+        return columns
+
+    def _error_table(self, errors: list[Trial]) -> Table:
+        rows = [
+            [str(trial), str(trial.num_failures), os.path.join(trial.logdir, "error.txt")]
+            for trial in errors[: self._max_error_rows]
+        ]
+        note = _left_out(errors, errors[: self._max_error_rows])
+        return Table(["Trial name", "# failures", "error file"], rows, note)
+
+
+def _left_out(trials: Sequence[Trial], shown: Sequence[Trial]) -> str:
+    """Says which trials a table leaves out, "" if none."""
+    if len(shown) == len(trials):
+        return ""
+    counts = Counter(trial.status for trial in trials)
+    counts.subtract(trial.status for trial in shown)
+    by_status = ", ".join(f"{n} {status}" for status, n in sorted(counts.items()) if n)
+    return f"... {len(trials) - len(shown)} more trials not shown ({by_status})"
+
+
+def memory_line() -> str:
+    """How much memory this machine uses."""
+    import psutil
+
+    memory = psutil.virtual_memory()
+    used, total = memory.used / 2**30, memory.total / 2**30
+    return f"Memory usage on this node: {used:.1f}/{total:.1f} GiB"

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from prefect_tune._version import __version__
 from prefect_tune.commands import (
+    ALIASES,
     COMMANDS,
     EXIT_FAILURE,
     EXIT_INTERRUPTED,
@@ -81,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _top_parser() -> Parser:
-    listing = "\n".join(f"  {name:<12}{entry.summary}" for name, entry in COMMANDS.items())
+    listing = "\n".join(f"  {name:<18}{entry.summary}" for name, entry in COMMANDS.items())
     parser = Parser(
         PROGRAM,
         "Hyper-parameter tuning as Prefect flows on Dask clusters.",
@@ -96,6 +97,7 @@ def _top_parser() -> Parser:
 
 
 def _command(name: str) -> str:
+    name = ALIASES.get(name, name)
     if name not in COMMANDS:
         raise argparse.ArgumentTypeError(
             f"there is no command {name!r}; {suggest(name, COMMANDS, PROGRAM)}"

@@ -69,5 +69,21 @@ COMMANDS = {
         "prefect_tune.commands.automations",
         "have the Prefect server notice dead sweeps and go on with them",
     ),
+    "list-trials": CommandEntry(
+        "prefect_tune.commands.list_trials", "list the trials of an experiment (short: ls)"
+    ),
+    "list-experiments": CommandEntry(
+        "prefect_tune.commands.list_experiments", "list the experiments in a directory (short: lsx)"
+    ),
+    "show": CommandEntry("prefect_tune.commands.show", "show an experiment or a trial"),
+    "best": CommandEntry("prefect_tune.commands.best", "show the best trial of an experiment"),
+    "report": CommandEntry(
+        "prefect_tune.commands.report", "write an HTML report of an experiment into one file"
+    ),
+    "add-note": CommandEntry(
+        "prefect_tune.commands.add_note", "write a note into an experiment's or a trial's directory"
+    ),
     "version": CommandEntry("prefect_tune.commands.version", "print the versions that matter"),
 }
+#: Short names.
+ALIASES = {"ls": "list-trials", "lsx": "list-experiments"}

@@ -73,7 +73,8 @@ def _smooth(x: np.ndarray, y: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _label(axes: Axes, across: Scale, up: Scale, names: tuple[str, str]) -> None:
-    axes.set_xticks([p for p, _ in across.ticks], [label for _, label in across.ticks])
+    right = across.ticks[:: 2 if len(across.ticks) > 4 else 1]  # there is less room
+    axes.set_xticks([p for p, _ in right], [label for _, label in right])
     axes.set_yticks([p for p, _ in up.ticks], [label for _, label in up.ticks])
     axes.set_xlim(-0.05, 1.05)
     axes.set_ylim(-0.05, 1.05)

@@ -43,7 +43,7 @@ def scale_of(values: Sequence[Any], missing: Any = None) -> Scale:
     low, high = min(given), max(given)
     span = high - low or 1.0
     steps = [low + span * step / (_TICKS - 1) for step in range(_TICKS)]
-    labels = [f"{10**step if log else step:.3g}" for step in steps]
+    labels = [f"{10**step if log else step:.2g}" for step in steps]
     ticks = [((step - low) / span, label) for step, label in zip(steps, labels, strict=True)]
     return Scale([None if n is None else (n - low) / span for n in numbers], ticks)
 

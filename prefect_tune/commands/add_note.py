@@ -1,0 +1,61 @@
+"""``prefect-tune add-note``: a note in the directory of an experiment or a trial."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+
+from prefect_tune.commands import EXIT_FAILURE, EXIT_OK, UsageError
+
+_EDITORS = ("sensible-editor", "nano", "vi")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("path", metavar="PATH", help="directory of the experiment or trial")
+    parser.add_argument(
+        "--filename", default="note.txt", metavar="NAME", help="file of the note (note.txt)"
+    )
+    parser.add_argument(
+        "--text", "-m", metavar="TEXT", help="add this line; else $EDITOR opens, or stdin is read"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Add to the note, or open it in an editor."""
+    directory = os.path.expanduser(arguments.path)
+    if not os.path.isdir(directory):
+        raise UsageError("PATH", f"there is no directory {directory}")
+    if os.path.basename(arguments.filename) != arguments.filename:
+        raise UsageError("--filename", f"got {arguments.filename!r}; it is a name, without '/'")
+    path = os.path.join(directory, arguments.filename)
+    if arguments.text is None and sys.stdin.isatty():
+        return _edit(path)
+    text = sys.stdin.read() if arguments.text is None else arguments.text
+    if not text.strip():
+        raise UsageError("--text", "there is nothing to note")
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(text if text.endswith("\n") else f"{text}\n")
+    except OSError as error:
+        raise UsageError("PATH", f"cannot write {path}: {error.strerror}") from error
+    print(f"Added to {path}")
+    return EXIT_OK
+
+
+def _edit(path: str) -> int:
+    given = os.environ.get("VISUAL") or os.environ.get("EDITOR")
+    for command in [shlex.split(given)] if given else [[name] for name in _EDITORS]:
+        try:
+            ended = subprocess.run([*command, path], check=False)
+        except FileNotFoundError:
+            continue
+        if ended.returncode:
+            print(f"{command[0]} ended with {ended.returncode}", file=sys.stderr)
+            return EXIT_FAILURE
+        print(f"The note is {path}" if os.path.exists(path) else "No note was written.")
+        return EXIT_OK
+    raise UsageError("--text", "it is missing, and there is no editor: set EDITOR")

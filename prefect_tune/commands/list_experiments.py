@@ -1,0 +1,90 @@
+"""``prefect-tune list-experiments``: the experiments in a directory as a table."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections import Counter
+from datetime import datetime
+from typing import Any
+
+from prefect_tune.commands import EXIT_OK, UsageError
+from prefect_tune.commands.table import add_table_options, check_columns, names_in, show_table
+from prefect_tune.error import StorageError
+from prefect_tune.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED
+from prefect_tune.logger.json import PARAMS_FILE, RESULT_FILE
+from prefect_tune.results.record import read_record
+from prefect_tune.storage.journal import JOURNAL_FILE
+from prefect_tune.storage.layout import default_root
+
+_STATUSES = (RUNNING, PENDING, PAUSED, TERMINATED, ERROR)
+_COLUMNS = ("name", "total_trials", "last_updated", *(s.lower() for s in _STATUSES), "trainable")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument(
+        "directory",
+        metavar="DIRECTORY",
+        nargs="?",
+        default=None,
+        help="where the experiments are (default: TUNE_RESULT_DIR or ~/prefect_tune_results)",
+    )
+    add_table_options(parser)
+    parser.add_argument(
+        "--columns", metavar="COLUMNS", help=f"columns in order ({','.join(_COLUMNS)})"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print or write the table."""
+    directory = os.path.expanduser(
+        arguments.directory or default_root(os.environ.get("TUNE_RESULT_DIR"))
+    )
+    try:
+        names = sorted(entry.name for entry in os.scandir(directory) if entry.is_dir())
+    except OSError as error:
+        raise UsageError("DIRECTORY", f"cannot read {directory}: {error.strerror}") from error
+    rows = [row for name in names if (row := _row(os.path.join(directory, name))) is not None]
+    if not rows:
+        raise UsageError("DIRECTORY", f"there are no experiments in {directory}")
+    columns = names_in(arguments.columns)
+    check_columns("--columns", columns or (), _COLUMNS)
+    show_table(rows, columns or _COLUMNS, columns is not None, arguments)
+    return EXIT_OK
+
+
+def _row(path: str) -> dict[str, Any] | None:
+    """What is known about an experiment without reading results; None if it is none."""
+    try:
+        record = read_record(path)
+    except StorageError:
+        record = None  # of a newer version; its trials can be counted nevertheless
+    row: dict[str, Any] = {"name": os.path.basename(path)}
+    if record is not None and record.header is not None:
+        counts = Counter(trial.status for trial in record.trials.values())
+        row |= {status.lower(): counts.get(status) for status in _STATUSES}
+        row |= {"total_trials": len(record.trials), "trainable": record.header.trainable}
+        updated = os.path.getmtime(os.path.join(path, JOURNAL_FILE))
+    else:
+        times = _trial_times(path)
+        if not times:
+            return None
+        row["total_trials"] = len(times)
+        updated = max(times)
+    row["last_updated"] = datetime.fromtimestamp(updated).strftime("%Y-%m-%d %H:%M:%S")
+    return row
+
+
+def _trial_times(path: str) -> list[float]:
+    """When each trial's files were written last."""
+    times = []
+    try:
+        for entry in os.scandir(path):
+            files = [os.path.join(entry.path, name) for name in (RESULT_FILE, PARAMS_FILE)]
+            written = [os.path.getmtime(file) for file in files if os.path.isfile(file)]
+            if written:
+                times.append(max(written))
+    except OSError:
+        return []
+    return times

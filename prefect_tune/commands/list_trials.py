@@ -1,0 +1,60 @@
+"""``prefect-tune list-trials``: the trials of an experiment as a table."""
+
+from __future__ import annotations
+
+import argparse
+
+from prefect_tune.commands import EXIT_OK
+from prefect_tune.commands.experiment import (
+    add_experiment,
+    numeric_metrics,
+    open_experiment,
+    trial_row,
+)
+from prefect_tune.commands.table import add_table_options, check_columns, names_in, show_table
+
+_INFO = ("trainable_name", "experiment_tag", "trial_id", "status")
+_RESULTS = (
+    "training_iteration",
+    "time_total_s",
+    "timesteps_total",
+    "mean_accuracy",
+    "mean_loss",
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    add_experiment(parser)
+    add_table_options(parser)
+    parser.add_argument(
+        "--columns",
+        metavar="COLUMNS",
+        help=f"columns about trials, separated by commas ({','.join(_INFO)}); any column will do",
+    )
+    parser.add_argument(
+        "--result-columns",
+        metavar="COLUMNS",
+        help="columns of the last result "
+        f"({','.join(_RESULTS)}, all config/... and all that was reported)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print or write the table."""
+    analysis = open_experiment(arguments)
+    rows = [trial_row(trial) for trial in analysis.trials]
+    known = list(dict.fromkeys([*_INFO, *_RESULTS, *(name for row in rows for name in row)]))
+    columns, results = names_in(arguments.columns), names_in(arguments.result_columns)
+    check_columns("--columns", columns or (), known)
+    check_columns("--result-columns", results or (), known)
+    if columns is None and results is None:
+        searched = dict.fromkeys(f"config/{n}" for t in analysis.trials for n in t.evaluated_params)
+        config = (name for name in known if name.startswith("config/"))
+        # What was searched says more than what is the same everywhere.
+        chosen = [*_INFO, *_RESULTS, *numeric_metrics(analysis.trials), *searched, *config]
+        show_table(rows, list(dict.fromkeys(chosen)), False, arguments)
+    else:
+        info = _INFO[:3] if columns is None else columns
+        show_table(rows, list(dict.fromkeys([*info, *(results or ())])), True, arguments)
+    return EXIT_OK

@@ -1,0 +1,44 @@
+"""``prefect-tune report``: an HTML report of an experiment in one file."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from prefect_tune.commands import EXIT_OK, UsageError
+from prefect_tune.commands.experiment import (
+    add_experiment,
+    add_objective,
+    choose_objective,
+    open_experiment,
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    add_experiment(parser)
+    add_objective(parser)
+    parser.add_argument(
+        "--output", "-o", metavar="FILE", help="where to write it (report.html in the experiment)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the report and say where it is."""
+    from prefect_tune.report import write_report
+
+    analysis = open_experiment(arguments)
+    objective = choose_objective(analysis, arguments)
+    path = arguments.output
+    if path is None:
+        here = "://" in analysis.experiment_path
+        path = os.path.join("." if here else analysis.experiment_path, "report.html")
+    path = os.path.abspath(os.path.expanduser(path))
+    try:
+        write_report(analysis, path, objective)
+    except OSError as error:
+        raise UsageError("--output", f"cannot write {path}: {error.strerror}") from error
+    print(f"Wrote {path}")
+    if objective is None:
+        print("Without a metric there are no pictures and no best trial; give --metric and --mode.")
+    return EXIT_OK

@@ -1,0 +1,231 @@
+"""Tables of the commands: chosen, sorted, cut to the terminal, or written to a file."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect_tune.commands import UsageError
+from prefect_tune.commands.paging import page
+from prefect_tune.error import InvalidArgument
+from prefect_tune.results.conditions import Condition, parse_all
+
+_FORMATS = ("csv", "json", "pkl")
+_WIDEST = 40  # characters of one column on a terminal
+_GAP = "  "
+
+Row = dict[str, Any]
+
+
+def add_table_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that all tables have."""
+    parser.add_argument(
+        "--sort", metavar="COLUMNS", help="sort by these columns, separated by commas"
+    )
+    parser.add_argument("--desc", action="store_true", help="sort downwards")
+    parser.add_argument(
+        "--filter",
+        action="append",
+        default=[],
+        metavar="CONDITION",
+        help='only rows for which it holds, e.g. "loss < 0.1"; may be given several times',
+    )
+    parser.add_argument("--limit", type=_positive, metavar="N", help="only the first N rows")
+    parser.add_argument(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="write to a .csv, .json or .pkl (pandas) file instead; csv or json: print so",
+    )
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"got {text!r}; it is a whole number from 1 up")
+    return int(text)
+
+
+def names_in(text: str | None) -> list[str] | None:
+    """Names separated by commas; None if there is no text."""
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def show_table(
+    rows: Sequence[Row], columns: Sequence[str], asked: bool, options: argparse.Namespace
+) -> None:
+    """Print rows or write them, as the options say.
+
+    Args:
+        rows: The rows; they may hold more than the columns, to filter and sort by.
+        columns: Columns in order.
+        asked: True if the user chose the columns: none is then dropped for being empty.
+        options: What `add_table_options` added.
+
+    Raises:
+        UsageError: If an option names a column that there is not, or the output is no format.
+    """
+    output = options.output
+    form = None if output is None else _format_of(output)
+    rows = _chosen(rows, columns, options)
+    if form is None:
+        _print_table(rows, columns, asked)
+    elif output in _FORMATS:
+        _write(sys.stdout, form, rows, columns)
+    else:
+        _save(output, form, rows, columns)
+        print(f"Wrote {len(rows)} rows to {output}")
+
+
+def _format_of(output: str) -> str:
+    form = output if output in _FORMATS else Path(output).suffix.lstrip(".").lower()
+    if form not in _FORMATS or output == "pkl":
+        raise UsageError("--output", f"got {output!r}; it ends in .csv, .json or .pkl")
+    return form
+
+
+def check_columns(option: str, names: Iterable[str], known: Iterable[str]) -> None:
+    """Check that there are such columns.
+
+    Raises:
+        UsageError: If there are not.
+    """
+    known = list(dict.fromkeys(known))
+    for name in names:
+        if name not in known:
+            raise UsageError(option, f"there is no column {name!r}; there are {', '.join(known)}")
+
+
+def _chosen(rows: Sequence[Row], columns: Sequence[str], options: argparse.Namespace) -> list[Row]:
+    try:
+        conditions = parse_all(options.filter, "--filter")
+    except InvalidArgument as error:
+        raise UsageError("--filter", f"{error.problem} {error.hint}") from error
+    known = list(dict.fromkeys([*columns, *(name for row in rows for name in row)]))
+    check_columns("--filter", (c.name for c in conditions), known)
+    kept = [row for row in rows if _holds(conditions, row)]
+    order = names_in(options.sort) or []
+    check_columns("--sort", order, known)
+    for name in reversed(order):
+        kept.sort(key=_sort_key(name, options.desc), reverse=options.desc)
+    if options.desc and not order:
+        kept.reverse()
+    return kept[: options.limit]
+
+
+def _holds(conditions: Sequence[Condition], row: Row) -> bool:
+    return all(condition.holds(row) for condition in conditions)
+
+
+def _sort_key(name: str, desc: bool) -> Callable[[Row], tuple[int, float, str]]:
+    """Numbers before texts; what is missing comes last in both directions."""
+
+    def key(row: Row) -> tuple[int, float, str]:
+        value = row.get(name)
+        if value is None or value != value:
+            return (-1 if desc else 2, 0.0, "")
+        if isinstance(value, (int, float)):
+            return (0, float(value), "")
+        return (1, 0.0, str(value))
+
+    return key
+
+
+def _write(file: Any, form: str, rows: Sequence[Row], columns: Sequence[str]) -> None:
+    if form == "csv":
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([row.get(name, "") for name in columns] for row in rows)
+        return
+    cut = [{name: _plain(row[name]) for name in columns if name in row} for row in rows]
+    json.dump(cut, file, indent=1, default=str)
+    file.write("\n")
+
+
+def _plain(value: Any) -> Any:
+    """NaN and infinity as text: JSON proper has no numbers for them."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _save(output: str, form: str, rows: Sequence[Row], columns: Sequence[str]) -> None:
+    path = os.path.expanduser(output)
+    try:
+        if form == "pkl":
+            from prefect_tune.results.frames import load_pandas
+
+            load_pandas().DataFrame(list(rows), columns=list(columns)).to_pickle(path)
+        else:
+            with open(path, "w", encoding="utf-8", newline="") as file:
+                _write(file, form, rows, columns)
+    except ImportError as error:
+        raise UsageError("--output", f"{output!r}: {error}") from error
+    except OSError as error:
+        raise UsageError("--output", f"cannot write {output}: {error.strerror}") from error
+
+
+def _print_table(rows: Sequence[Row], columns: Sequence[str], asked: bool) -> None:
+    if not rows:
+        print("No rows.")
+        return
+    used = [n for n in columns if asked or any(row.get(n) not in (None, "") for row in rows)]
+    empty = [name for name in columns if name not in used]
+    cells = [[_cell(row.get(name)) for row in rows] for name in used]
+    numeric = [_is_numeric(rows, name) for name in used]
+    widths = [max(len(name), *map(len, column)) for name, column in zip(used, cells, strict=True)]
+    fitting = _fitting(widths)
+    lines = [_GAP.join(name.ljust(w) for name, w in zip(used[:fitting], widths, strict=False))]
+    lines.append(_GAP.join("─" * width for width in widths[:fitting]))
+    for index in range(len(rows)):
+        lines.append(
+            _GAP.join(
+                column[index].rjust(width) if is_number else column[index].ljust(width)
+                for column, width, is_number in zip(cells[:fitting], widths, numeric, strict=False)
+            ).rstrip()
+        )
+    notices = []
+    if empty:
+        notices.append(f"Empty columns are left out: {_listing(empty)}")
+    if fitting < len(used):
+        notices.append(
+            f"Columns beyond the width of the terminal are left out: {_listing(used[fitting:])} "
+            "(choose with --columns, or write all with --output)"
+        )
+    page(lines, notices)
+
+
+def _listing(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 12 else f"{', '.join(names[:12])}, …"
+
+
+def _fitting(widths: Sequence[int]) -> int:
+    """How many columns there is room for; all, if the output is no terminal."""
+    if not (sys.stdout.isatty() or os.environ.get("COLUMNS")):
+        return len(widths)
+    room = shutil.get_terminal_size().columns
+    total = -len(_GAP)
+    for count, width in enumerate(widths):
+        total += len(_GAP) + width
+        if total > room and count:
+            return count
+    return len(widths)
+
+
+def _is_numeric(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
+    values = (row.get(name) for row in rows)
+    return all(v is None or (isinstance(v, (int, float)) and v is not True) for v in values)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = str(value).replace("\n", " ")
+    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from prefect_tune import not_yet
 from prefect_tune._version import __version__
 
 if TYPE_CHECKING:
@@ -44,7 +45,9 @@ if TYPE_CHECKING:
         sample_from,
         uniform,
     )
+    from prefect_tune.stopper import EarlyStopping as EarlyStopping
     from prefect_tune.stopper import Stopper
+    from prefect_tune.storage.sync_config import SyncConfig
     from prefect_tune.trainable.durable import DurableTrainable, durable
     from prefect_tune.trainable.session import (
         TuneContext,
@@ -64,6 +67,8 @@ if TYPE_CHECKING:
     from prefect_tune.trainable.wrappers import with_parameters, with_resources
     from prefect_tune.tune import run
     from prefect_tune.tuner import Tuner
+
+not_yet.install()
 
 #: Where each public name lives.
 _HOMES: dict[str, tuple[str, ...]] = {
@@ -100,7 +105,8 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "sample_from",
         "uniform",
     ),
-    "prefect_tune.stopper": ("Stopper",),
+    "prefect_tune.stopper": ("EarlyStopping", "Stopper"),
+    "prefect_tune.storage.sync_config": ("SyncConfig",),
     "prefect_tune.trainable.durable": ("DurableTrainable", "durable"),
     "prefect_tune.trainable.session": (
         "TuneContext",
@@ -125,21 +131,32 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = frozenset(
     {
         "air",
+        "analysis",
         "callback",
+        "context",
         "error",
         "experiment",
+        "integration",
         "logger",
         "progress_reporter",
         "registry",
+        "resources",
         "result",
+        "result_grid",
+        "sample",
         "schedulers",
         "search",
         "session",
         "space",
         "stopper",
         "suggest",
+        "syncer",
         "train",
+        "trainable",
+        "trial",
         "tune",
+        "tune_config",
+        "tuner",
     }
 )
 
@@ -160,6 +177,7 @@ __all__ = [
     "ResumeConfig",
     "RunConfig",
     "Stopper",
+    "SyncConfig",
     "Trainable",
     "TuneConfig",
     "TuneContext",
@@ -211,7 +229,7 @@ def __getattr__(name: str) -> Any:
         return value
     if name in _MODULES:
         return importlib.import_module(f"prefect_tune.{name}")
-    raise AttributeError(f"module 'prefect_tune' has no attribute {name!r}")
+    raise not_yet.no_attribute(__name__, name)
 
 
 def __dir__() -> list[str]:

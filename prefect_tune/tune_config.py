@@ -1,5 +1,5 @@
-"""Ray Tune's import path of `TuneConfig`."""
+"""Ray Tune's import path of `TuneConfig` and `ResumeConfig`."""
 
-from prefect_tune.config import TuneConfig
+from prefect_tune.config import ResumeConfig, TuneConfig
 
-__all__ = ["TuneConfig"]
+__all__ = ["ResumeConfig", "TuneConfig"]

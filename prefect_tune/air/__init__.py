@@ -1,8 +1,15 @@
 """Ray AIR's paths."""
 
+from typing import Any
+
+from prefect_tune import not_yet
 from prefect_tune.air import session as session
 from prefect_tune.checkpoint.checkpoint import Checkpoint as Checkpoint
 from prefect_tune.config import CheckpointConfig as CheckpointConfig
 from prefect_tune.config import FailureConfig as FailureConfig
 from prefect_tune.config import RunConfig as RunConfig
 from prefect_tune.results import Result as Result
+
+
+def __getattr__(name: str) -> Any:
+    raise not_yet.no_attribute(__name__, name)

@@ -1,5 +1,8 @@
 """Loggers: what trials report, written to files."""
 
+from typing import Any
+
+from prefect_tune import not_yet
 from prefect_tune.logger.base import LoggerCallback
 from prefect_tune.logger.csv import CSVLoggerCallback
 from prefect_tune.logger.defaults import default_loggers
@@ -13,3 +16,7 @@ __all__ = [
     "TBXLoggerCallback",
     "default_loggers",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    raise not_yet.no_attribute(__name__, name)

@@ -1,5 +1,8 @@
 """Schedulers: which trial runs next, and which is stopped or paused early."""
 
+from typing import Any
+
+from prefect_tune import not_yet
 from prefect_tune.schedulers.async_hyperband import ASHAScheduler, AsyncHyperBandScheduler
 from prefect_tune.schedulers.factory import create_scheduler
 from prefect_tune.schedulers.median_stopping_rule import MedianStoppingRule
@@ -13,3 +16,7 @@ __all__ = [
     "TrialScheduler",
     "create_scheduler",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    raise not_yet.no_attribute(__name__, name)

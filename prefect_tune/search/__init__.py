@@ -2,9 +2,15 @@
 
 from typing import TYPE_CHECKING, Any
 
+from prefect_tune import not_yet
 from prefect_tune.search.basic_variant import BasicVariantGenerator
 from prefect_tune.search.concurrency_limiter import ConcurrencyLimiter
 from prefect_tune.search.factory import create_searcher, make_source
+from prefect_tune.search.messages import (
+    UNDEFINED_METRIC_MODE,
+    UNDEFINED_SEARCH_SPACE,
+    UNRESOLVED_SEARCH_SPACE,
+)
 from prefect_tune.search.repeater import Repeater
 from prefect_tune.search.search_algorithm import SearchAlgorithm, SearchGenerator
 from prefect_tune.search.searcher import DEFAULT_METRIC, Searcher
@@ -12,6 +18,7 @@ from prefect_tune.search.searcher_source import SearcherSource
 from prefect_tune.search.source import FINISHED, Finished, Suggestion, TrialSource
 from prefect_tune.search.variant_source import VariantSource
 from prefect_tune.search.wrapper import SearcherWrapper
+from prefect_tune.space import grid_search
 
 if TYPE_CHECKING:
     from prefect_tune.search.optuna import OptunaSearch
@@ -19,6 +26,9 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_METRIC",
     "FINISHED",
+    "UNDEFINED_METRIC_MODE",
+    "UNDEFINED_SEARCH_SPACE",
+    "UNRESOLVED_SEARCH_SPACE",
     "BasicVariantGenerator",
     "ConcurrencyLimiter",
     "Finished",
@@ -33,6 +43,7 @@ __all__ = [
     "TrialSource",
     "VariantSource",
     "create_searcher",
+    "grid_search",
     "make_source",
 ]
 
@@ -42,4 +53,4 @@ def __getattr__(name: str) -> Any:
         from prefect_tune.search.optuna import OptunaSearch
 
         return OptunaSearch
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise not_yet.no_attribute(__name__, name)

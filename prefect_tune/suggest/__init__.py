@@ -1,5 +1,8 @@
 """The name that `prefect_tune.search` had in Ray Tune 1."""
 
+from typing import Any
+
+from prefect_tune import not_yet
 from prefect_tune.search import (
     BasicVariantGenerator,
     ConcurrencyLimiter,
@@ -15,3 +18,7 @@ __all__ = [
     "Searcher",
     "create_searcher",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    raise not_yet.no_attribute(__name__, name)

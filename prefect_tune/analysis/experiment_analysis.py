@@ -1,0 +1,5 @@
+"""Ray Tune's import path of `ExperimentAnalysis`."""
+
+from prefect_tune.results import ExperimentAnalysis
+
+__all__ = ["ExperimentAnalysis"]

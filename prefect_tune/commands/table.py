@@ -19,7 +19,8 @@ from prefect_tune.error import InvalidArgument
 from prefect_tune.results.conditions import Condition, parse_all
 
 _FORMATS = ("csv", "json", "pkl")
-_WIDEST = 40  # characters of one column on a terminal
+_WIDEST = 40  # characters of one column
+_WIDEST_ON_TERMINAL = 24
 _GAP = "  "
 
 Row = dict[str, Any]
@@ -176,7 +177,8 @@ def _print_table(rows: Sequence[Row], columns: Sequence[str], asked: bool) -> No
         return
     used = [n for n in columns if asked or any(row.get(n) not in (None, "") for row in rows)]
     empty = [name for name in columns if name not in used]
-    cells = [[_cell(row.get(name)) for row in rows] for name in used]
+    widest = _WIDEST if _terminal_width() is None else _WIDEST_ON_TERMINAL
+    cells = [[_cell(row.get(name), widest) for row in rows] for name in used]
     numeric = [_is_numeric(rows, name) for name in used]
     widths = [max(len(name), *map(len, column)) for name, column in zip(used, cells, strict=True)]
     fitting = _fitting(widths)
@@ -205,10 +207,10 @@ def _listing(names: Sequence[str]) -> str:
 
 
 def _fitting(widths: Sequence[int]) -> int:
-    """How many columns there is room for; all, if the output is no terminal."""
-    if not (sys.stdout.isatty() or os.environ.get("COLUMNS")):
+    """How many columns there is room for."""
+    room = _terminal_width()
+    if room is None:
         return len(widths)
-    room = shutil.get_terminal_size().columns
     total = -len(_GAP)
     for count, width in enumerate(widths):
         total += len(_GAP) + width
@@ -217,15 +219,22 @@ def _fitting(widths: Sequence[int]) -> int:
     return len(widths)
 
 
+def _terminal_width() -> int | None:
+    """None if the output is no terminal."""
+    if sys.stdout.isatty() or os.environ.get("COLUMNS"):
+        return shutil.get_terminal_size().columns
+    return None
+
+
 def _is_numeric(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
     values = (row.get(name) for row in rows)
     return all(v is None or (isinstance(v, (int, float)) and v is not True) for v in values)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, widest: int) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
         return f"{value:.6g}"
     text = str(value).replace("\n", " ")
-    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"
+    return text if len(text) <= widest else f"{text[: widest - 1]}…"

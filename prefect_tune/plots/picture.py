@@ -73,10 +73,18 @@ class Plot:
             f"</head><body>\n{self.to_svg()}\n</body></html>\n"
         )
 
+    def _repr_png_(self) -> bytes:
+        return self.to_png()
+
     def _repr_html_(self) -> str:
         return self.to_svg()
 
-    def _repr_png_(self) -> bytes:
+    def to_png(self, dpi: int = 100) -> bytes:
+        """The picture as a PNG file.
+
+        Args:
+            dpi: Pixels per inch.
+        """
         data = io.BytesIO()
-        self.figure.savefig(data, format="png", dpi=100)
+        self.figure.savefig(data, format="png", dpi=dpi)
         return data.getvalue()

@@ -1,0 +1,5 @@
+"""An experiment as one HTML file that needs nothing but itself."""
+
+from prefect_tune.report.page import write_report
+
+__all__ = ["write_report"]

@@ -1,0 +1,179 @@
+"""The parts of a report."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from prefect_tune.error import TuneError
+from prefect_tune.experiment.trial import ERROR, Trial
+from prefect_tune.report.markup import Cell, facts, section, table, text
+from prefect_tune.results.analysis import ExperimentAnalysis
+from prefect_tune.results.loading import flatten_config
+
+Objective = tuple[str, str]
+
+#: Beyond so many trials a picture is a bitmap: a browser is slow with a line for each of them.
+_MOST_IN_SVG = 300
+_MOST_ERRORS = 100
+_MOST_CHECKPOINTS = 500
+_KINDS = {
+    "curves": "Learning curves",
+    "importance": "Importance of parameters",
+    "slices": "By parameter",
+    "parallel": "Parallel coordinates",
+    "contours": "By pairs of parameters",
+}
+
+
+def summary(analysis: ExperimentAnalysis, best: Trial | None, metric: str | None) -> str:
+    """What ran, how, and what came out."""
+    stats, run = analysis.stats(), analysis.runner_data()
+    cards = [f'<div class="card"><b>{stats["trials"]}</b>trials</div>']
+    cards += [
+        f'<div class="card{" error" if status == ERROR else ""}"><b>{count}</b>{text(status)}</div>'
+        for status, count in stats["status"].items()
+    ]
+    cards.append(f'<div class="card"><b>{stats["results"]}</b>results</div>')
+    if best is not None and metric is not None:
+        value = best.metric_value(metric, "last", "max")
+        cards.append(f'<div class="card best"><b>{text(value)}</b>best {text(metric)}</div>')
+    known = {
+        "directory": analysis.experiment_path,
+        "started": when(stats["start_time"]),
+        "last result": when(stats["timestamp"]),
+        "time of all trials": f"{stats['trial_time_s']:.1f} s",
+        "trainable": run.get("trainable"),
+        "search": run.get("search"),
+        "scheduler": run.get("scheduler"),
+        "stop": run.get("stop") if run.get("stop") != "None" else None,
+        "versions": run and f"prefect_tune {run.get('prefect_tune')}, Python {run.get('python')}",
+    }
+    return f'<div class="cards">{"".join(cards)}</div>\n{facts(known)}'
+
+
+def best_trial(analysis: ExperimentAnalysis, best: Trial | None, objective: Objective) -> str:
+    """The best trial in full."""
+    title = f"Best trial by {objective[0]} ({objective[1]})"
+    if best is None:
+        return section(title, "<p>No trial has a finite value of the metric.</p>")
+    last = {name: stats["last"] for name, stats in best.metric_analysis.items()}
+    paths = [path for path, _ in analysis.get_trial_checkpoints_paths(best)]
+    return section(
+        title,
+        f"<p><b>{text(best)}</b> <span class=soft>{text(best.experiment_tag)}</span></p>",
+        f'<div class="two"><div>{facts(flatten_config(best.config))}</div>'
+        f"<div>{facts(last)}</div></div>",
+        f"<p class=soft>newest checkpoint: {text(paths[-1])}</p>" if paths else "",
+    )
+
+
+def pictures(analysis: ExperimentAnalysis, objective: Objective) -> list[str]:
+    """One section for each picture that there is something to draw for."""
+    sections = []
+    for kind, title in _KINDS.items():
+        try:
+            picture = analysis.plot(kind, *objective)
+        except ImportError as error:
+            return [section("Pictures", f"<p>{text(error)}</p>")]
+        except TuneError as error:
+            sections.append(section(title, f"<p class=soft>{text(error)}</p>"))
+            continue
+        if len(analysis.trials) <= _MOST_IN_SVG:
+            image = picture.to_svg()
+        else:
+            data = base64.b64encode(picture.to_png()).decode()
+            image = f'<img alt="{text(title)}" src="data:image/png;base64,{data}">'
+        note = ""
+        if kind == "importance":
+            note = (
+                "<p class=soft>Share of the differences between the trials' last values, by rank, "
+                "that a parameter explains by itself (one-way analysis of variance, corrected for "
+                "chance). Shares need not add up to 100 %.</p>"
+            )
+        sections.append(section(title, f"<figure>{image}</figure>", note))
+    return sections
+
+
+def trials_table(trials: Sequence[Trial], best: Trial | None, objective: Objective | None) -> str:
+    """All trials, with what was searched and what was reported last."""
+    metrics = list(dict.fromkeys(name for trial in trials for name in trial.metric_analysis))
+    if objective is not None and objective[0] in metrics:
+        metrics.remove(objective[0])
+        metrics.insert(0, objective[0])
+    searched = list(dict.fromkeys(name for trial in trials for name in trial.evaluated_params))
+    rows = []
+    for trial in trials:
+        last = {name: stats["last"] for name, stats in trial.metric_analysis.items()}
+        rows.append(
+            [
+                Cell(str(trial)),
+                Cell(trial.status, trial.status),
+                *(Cell(last.get(name)) for name in metrics),
+                *(Cell(_plain(trial.evaluated_params.get(name))) for name in searched),
+                Cell(trial.num_failures or None),
+            ]
+        )
+    index = None if best is None else list(trials).index(best)
+    return section(
+        "Trials",
+        '<input id="search" type="search" placeholder="Show only trials with …" '
+        'aria-label="Show only trials with this text">',
+        table(
+            ["trial", "status", *metrics, *searched, "failures"],
+            rows,
+            name="trials",
+            highlighted=index,
+        ),
+    )
+
+
+def errors(trials: Sequence[Trial]) -> str:
+    """Why trials failed; equal reasons together."""
+    reasons: dict[str, list[Trial]] = {}
+    for trial in trials:
+        if trial.status == ERROR:
+            reasons.setdefault(str(trial.error or "not known"), []).append(trial)
+    pieces = []
+    for reason, failed in list(reasons.items())[:_MOST_ERRORS]:
+        first = failed[0]
+        who = text(first) if len(failed) == 1 else f"{len(failed)} trials, the first: {text(first)}"
+        pieces.append(
+            f"<details><summary><b>{text(reason)}</b> <span class=soft>({who})</span></summary>"
+            f"<pre>{text(first.error_msg)}</pre></details>"
+        )
+    if len(reasons) > _MOST_ERRORS:
+        pieces.append(f"<p>and {len(reasons) - _MOST_ERRORS} other errors</p>")
+    return section("Errors", *pieces)
+
+
+def checkpoints(analysis: ExperimentAnalysis, objective: Objective | None) -> str:
+    """The checkpoints that are kept."""
+    metric = None if objective is None else objective[0]
+    rows: list[list[Cell]] = []
+    more = 0
+    for trial in analysis.trials:
+        for path, value in analysis.get_trial_checkpoints_paths(trial, metric):
+            if len(rows) < _MOST_CHECKPOINTS:
+                rows.append([Cell(str(trial)), Cell(value), Cell(path)])
+            else:
+                more += 1
+    if not rows:
+        return ""
+    heads = ["trial", metric or "training_iteration", "checkpoint"]
+    return section(
+        "Checkpoints",
+        table(heads, rows, name="checkpoints"),
+        f"<p class=soft>and {more} more</p>" if more else "",
+    )
+
+
+def when(time: float | None) -> str | None:
+    """A time for people; None stays None."""
+    return None if time is None else datetime.fromtimestamp(time).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, (int, float, str)) else str(value)

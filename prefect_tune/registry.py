@@ -1,13 +1,18 @@
-"""Trainables that are known by a name: ``register_trainable("train", f)``, ``run("train")``."""
+"""Trainables and environments that are known by a name.
+
+``register_trainable("train", f)`` lets ``run("train")`` find the function in this process.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from prefect_tune.error import InvalidTrainable
+from prefect_tune.error import InvalidArgument, InvalidTrainable
 from prefect_tune.trainable.function import validate_trainable
 
 _trainables: dict[str, Any] = {}
+_environments: dict[str, Callable[..., Any]] = {}
 
 
 def register_trainable(name: str, trainable: Any, warn: bool = True) -> None:
@@ -15,7 +20,7 @@ def register_trainable(name: str, trainable: Any, warn: bool = True) -> None:
 
     Args:
         name: The name; what it meant before is forgotten.
-        trainable: A function ``f(config)``.
+        trainable: A function ``f(config)`` or a `Trainable` class.
         warn: Accepted; nothing is warned about.
 
     Raises:
@@ -25,6 +30,47 @@ def register_trainable(name: str, trainable: Any, warn: bool = True) -> None:
         raise InvalidTrainable("name", f"got {name!r}.", "It is a non-empty string.")
     validate_trainable(trainable)
     _trainables[name] = trainable
+
+
+def is_registered(name: str) -> bool:
+    """True if a trainable is known by this name."""
+    return name in _trainables
+
+
+def register_env(name: str, env_creator: Callable[..., Any]) -> None:
+    """Give a function that makes an environment a name that `get_env` understands here.
+
+    Args:
+        name: The name; what it meant before is forgotten.
+        env_creator: ``f(config) -> environment``.
+
+    Raises:
+        InvalidTrainable: If `env_creator` is not callable, or `name` is not a string.
+    """
+    if not isinstance(name, str) or not name:
+        raise InvalidTrainable("name", f"got {name!r}.", "It is a non-empty string.")
+    if not callable(env_creator):
+        raise InvalidTrainable(
+            "env_creator", f"{env_creator!r:.80} is not callable.", "Give a function f(config)."
+        )
+    _environments[name] = env_creator
+
+
+def get_env(name: str) -> Callable[..., Any]:
+    """The function that is registered for an environment.
+
+    Raises:
+        InvalidArgument: If there is none; says which names there are.
+    """
+    try:
+        return _environments[name]
+    except KeyError:
+        known = ", ".join(sorted(_environments)) or "none"
+        raise InvalidArgument(
+            "name",
+            f"no environment is registered as {name!r} (registered: {known}).",
+            "Call `register_env` first.",
+        ) from None
 
 
 def get_trainable(name: str) -> Any:

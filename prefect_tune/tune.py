@@ -24,8 +24,14 @@ from prefect_tune.config import (
 from prefect_tune.driver import execute
 from prefect_tune.engine.request import ExperimentRequest
 from prefect_tune.error import InvalidArgument, TrialFailed
+from prefect_tune.experiment.trial import Trial
+from prefect_tune.experiments import Experiment, convert_to_experiment_list
 from prefect_tune.ray_arguments import check_other_arguments
 from prefect_tune.results import ExperimentAnalysis
+from prefect_tune.several import run_several
+
+#: Arguments that say what runs, in place of which an experiment says it.
+_OWN = ("run_or_experiment", "others")
 
 
 def run(
@@ -78,7 +84,9 @@ def run(
 
     Args:
         run_or_experiment: A function ``f(config)`` that reports with `tune.report`, yields or
-            returns its metrics; or the name that `register_trainable` gave it.
+            returns its metrics; a `Trainable` class; the name that `register_trainable` gave one of
+            them; an `Experiment`, whose own arguments win; or a list of experiments, which run at
+            the same time, each with copies of its own of scheduler and search.
         name: Name of the experiment and its directory; None makes ``<trainable>_<date>``.
         metric: Name of the metric to optimise.
         mode: ``min`` or ``max``.
@@ -98,7 +106,7 @@ def run(
         checkpoint_at_end: Checkpoint at the end; class trainables only.
         verbose: 0 silent, 1 status, 2 and brief results, 3 and full results.
         progress_reporter: A `ProgressReporter`.
-        log_to_file: Accepted; output of trials always goes to files in their directories.
+        log_to_file: Files for what trials print: True, one name, or two; see `RunConfig`.
         trial_name_creator: ``f(trial) -> str``.
         trial_dirname_creator: ``f(trial) -> str``.
         sync_config: Accepted; everything lies in one place, so nothing needs syncing.
@@ -154,8 +162,11 @@ def run(
         PrefectUnavailable: If a Prefect API is configured but does not answer.
         TrialFailed: At the end, if a trial failed and `raise_on_failed_trial`.
     """
+    given = dict(locals())
     check_other_arguments(others, inspect.signature(run).parameters)
     check_flag("raise_on_failed_trial", raise_on_failed_trial)
+    if isinstance(run_or_experiment, (Experiment, list, tuple)):
+        return _run_experiments(convert_to_experiment_list(run_or_experiment), given)
     finished = execute(
         ExperimentRequest(
             trainable=run_or_experiment,
@@ -210,13 +221,71 @@ def run(
     failed = [trial for trial in finished.analysis.trials if trial.status == trial.ERROR]
     if failed and (raise_on_failed_trial or len(failed) == len(finished.analysis.trials)):
         finished.has_failed()
-    if raise_on_failed_trial and failed and not finished.interrupted:
+    if raise_on_failed_trial and not finished.interrupted:
+        _raise_if_failed(finished.analysis)
+    return finished.analysis
+
+
+def run_experiments(
+    experiments: Any,
+    *,
+    raise_on_failed_trial: bool = True,
+    concurrent: bool = True,
+    **arguments: Any,
+) -> list[Trial]:
+    """Run experiments.
+
+    Args:
+        experiments: An `Experiment`, a list of them, or a dict name -> specification such as
+            ``{"train": {"run": train, "config": {...}, "stop": {...}, "num_samples": 2}}``.
+        raise_on_failed_trial: Raise `TrialFailed` at the end if a trial failed.
+        concurrent: False runs them one by one.
+        **arguments: `scheduler`, `verbose`, `progress_reporter`, `resume`, `reuse_actors`,
+            `callbacks` and others of `run`, for each experiment.
+
+    Returns:
+        The trials of all.
+
+    Raises:
+        Exception: As `run`.
+    """
+    found = convert_to_experiment_list(experiments)
+    if not found:
+        raise InvalidArgument("experiments", "there is none.", "Give at least one.")
+    given = {**arguments, "raise_on_failed_trial": raise_on_failed_trial}
+    return _run_experiments(found, given, concurrent).trials
+
+
+def _run_experiments(
+    experiments: Sequence[Experiment], given: dict[str, Any], concurrent: bool = True
+) -> ExperimentAnalysis:
+    """Run experiments with the arguments given to `run` where they have none of their own."""
+    raises = given.get("raise_on_failed_trial", True)
+    given = {name: value for name, value in given.items() if name not in _OWN}
+    if len(experiments) == 1:
+        (experiment,) = experiments
+        return run(experiment.trainable, **{**given, **experiment.own_arguments})
+    given["raise_on_failed_trial"] = False
+    analyses = run_several(run, experiments, given, concurrent)
+    merged = ExperimentAnalysis(
+        analyses[0].experiment_path,
+        trials=[trial for analysis in analyses for trial in analysis.trials],
+        default_metric=analyses[0].default_metric,
+        default_mode=analyses[0].default_mode,
+    )
+    if raises:
+        _raise_if_failed(merged)
+    return merged
+
+
+def _raise_if_failed(analysis: ExperimentAnalysis) -> None:
+    failed = [trial for trial in analysis.trials if trial.status == trial.ERROR]
+    if failed:
         raise TrialFailed(
-            f"{len(failed)} of {len(finished.analysis.trials)} trials failed; the first, "
-            f"{failed[0]}:\n{failed[0].error_msg}\nResults: {finished.analysis.experiment_path}",
+            f"{len(failed)} of {len(analysis.trials)} trials failed; the first, "
+            f"{failed[0]}:\n{failed[0].error_msg}\nResults: {analysis.experiment_path}",
             failed,
         )
-    return finished.analysis
 
 
 #: `run`'s names for the fields of `CheckpointConfig`.

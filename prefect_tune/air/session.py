@@ -1,3 +1,70 @@
-"""Ray AIR's path of the session: ``from prefect_tune.air import session``."""
+"""Ray AIR's session: ``from prefect_tune.air import session``, ``session.report({...})``."""
 
-from prefect_tune.trainable import *  # noqa: F403
+from __future__ import annotations
+
+from typing import Any
+
+from prefect_tune.trainable.session import get_checkpoint as get_checkpoint
+from prefect_tune.trainable.session import get_experiment_name as get_experiment_name
+from prefect_tune.trainable.session import get_trial_dir as get_trial_dir
+from prefect_tune.trainable.session import get_trial_id as get_trial_id
+from prefect_tune.trainable.session import get_trial_name as get_trial_name
+from prefect_tune.trainable.session import get_trial_resources as get_trial_resources
+from prefect_tune.trainable.session import report_as_air as report
+
+
+def get_dataset_shard(dataset_name: str | None = None) -> Any:
+    """The part of a data set for one of the processes of distributed training.
+
+    Raises:
+        RuntimeError: Always: a trial is one process.
+    """
+    raise _not_distributed("get_dataset_shard")
+
+
+def get_world_size() -> int:
+    """How many processes of distributed training there are.
+
+    Raises:
+        RuntimeError: Always: a trial is one process.
+    """
+    raise _not_distributed("get_world_size")
+
+
+def get_world_rank() -> int:
+    """Which of them this is.
+
+    Raises:
+        RuntimeError: Always: a trial is one process.
+    """
+    raise _not_distributed("get_world_rank")
+
+
+def get_local_rank() -> int:
+    """Which of those on its node this is.
+
+    Raises:
+        RuntimeError: Always: a trial is one process.
+    """
+    raise _not_distributed("get_local_rank")
+
+
+def _not_distributed(name: str) -> RuntimeError:
+    return RuntimeError(
+        f"`{name}` is for the processes of distributed training; this is not one of them."
+    )
+
+
+__all__ = [
+    "get_checkpoint",
+    "get_dataset_shard",
+    "get_experiment_name",
+    "get_local_rank",
+    "get_trial_dir",
+    "get_trial_id",
+    "get_trial_name",
+    "get_trial_resources",
+    "get_world_rank",
+    "get_world_size",
+    "report",
+]

@@ -29,13 +29,54 @@ class Interruption:
             signal.raise_signal(signal.SIGTERM)
 
 
+class _Elsewhere:
+    """Sweeps in other threads than the main one, to which the main one may pass signals on."""
+
+    def __init__(self) -> None:
+        self._interrupts: list[Callable[[str], None]] = []
+        self._reason: str | None = None
+
+    @contextmanager
+    def added(self, interrupt: Callable[[str], None]) -> Iterator[None]:
+        self._interrupts.append(interrupt)
+        if self._reason is not None:  # it has come before
+            interrupt(self._reason)
+        try:
+            yield
+        finally:
+            self._interrupts.remove(interrupt)
+
+    def interrupt(self, reason: str) -> None:
+        self._reason = reason
+        for interrupt in tuple(self._interrupts):
+            interrupt(reason)
+
+    def begin(self) -> None:
+        self._reason = None
+
+
+_elsewhere = _Elsewhere()
+
+
+@contextmanager
+def relay_signals() -> Iterator[Interruption]:
+    """Pass SIGINT and SIGTERM on to the sweeps of all other threads."""
+    _elsewhere.begin()
+    try:
+        with handle_signals(_elsewhere.interrupt) as state:
+            yield state
+    finally:
+        _elsewhere.begin()
+
+
 @contextmanager
 def handle_signals(
     interrupt: Callable[[str], None], sigint: bool = True, stand_in: StandIn | None = None
 ) -> Iterator[Interruption]:
     """Call `interrupt` on the first SIGINT or SIGTERM; restore the old handlers at the end.
 
-    Outside of the main thread no handler can be installed, and none is.
+    Outside of the main thread no handler can be installed, and none is; `relay_signals` may have
+    one there.
 
     Args:
         interrupt: Gets the reason; must only enqueue.
@@ -44,7 +85,8 @@ def handle_signals(
     """
     state = Interruption()
     if threading.current_thread() is not threading.main_thread():
-        yield state
+        with _elsewhere.added(interrupt):
+            yield state
         return
     numbers = [signal.SIGTERM, *([signal.SIGINT] if sigint else [])]
     previous: dict[signal.Signals, Any] = {}

@@ -49,6 +49,7 @@ class Session:
         self._ending: type[TrialEnding] | None = None
         self._sending = False
         self._lost = False
+        self._style: str | None = None
         # Re-entrant: `terminate` is called from a signal handler, maybe in the middle of a report.
         self._lock = threading.RLock()
 
@@ -61,6 +62,20 @@ class Session:
     def has_saved(self) -> bool:
         """True if the newest result has a checkpoint."""
         return self._saved_seq == self._seq
+
+    def use_style(self, style: str) -> None:
+        """User code reports in one of the two styles that exclude each other.
+
+        Raises:
+            InvalidArgument: If it has used the other one before.
+        """
+        if self._style not in (None, style):
+            raise InvalidArgument(
+                "metrics",
+                f"this trial has called {self._style}, and now {style}.",
+                "Report in one style only.",
+            )
+        self._style = style
 
     def report(self, metrics: Mapping[str, Any], checkpoint: Checkpoint | None = None) -> None:
         """Send one result; waits for a decision where one can be made.

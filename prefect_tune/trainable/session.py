@@ -32,9 +32,9 @@ def _session_or_warn(name: str, stacklevel: int = 3) -> Session | None:
 def report(_metric: Any = None, *, checkpoint: Checkpoint | None = None, **metrics: Any) -> None:
     """Report a result of the running trial.
 
-    All styles may be mixed: ``report({"loss": 0.1})``, ``report(loss=0.1)``, ``report(0.1)`` (its
-    name is then ``_metric``). Ends the trial here if a scheduler or stopper says so. Outside a
-    trial it warns and does nothing.
+    Written as ``report({"loss": 0.1})``, ``report(loss=0.1)`` or ``report(0.1)`` (its name is then
+    ``_metric``). Ends the trial here if a scheduler or stopper says so. Outside a trial it warns
+    and does nothing.
 
     Args:
         _metric: A dict of metrics, or one number.
@@ -44,18 +44,40 @@ def report(_metric: Any = None, *, checkpoint: Checkpoint | None = None, **metri
 
     Raises:
         InvalidArgument: If the metrics are neither a dict nor a number, if `checkpoint` is no
-            checkpoint, or its directory does not exist.
+            checkpoint, its directory does not exist, or the trial calls `air.session.report` too.
         StorageError: If the checkpoint cannot be read or written.
     """
     session = _session_or_warn("report")
     if session is None:
         return
+    if metrics or not isinstance(_metric, Mapping):
+        session.use_style("tune.report(name=value)")
     if _metric is None:
         if len(metrics) == 1 and isinstance(metrics.get("metrics"), Mapping):
             metrics = dict(metrics["metrics"])  # report(metrics={...})
         session.report(metrics, checkpoint)
     else:
         session.report({**as_metrics(_metric), **metrics}, checkpoint)
+
+
+def report_as_air(metrics: Mapping[str, Any], *, checkpoint: Checkpoint | None = None) -> None:
+    """Report a result of the running trial: ``session.report({"loss": 0.1})``.
+
+    Ends the trial here if a scheduler or stopper says so. Outside a trial it warns and does
+    nothing.
+
+    Args:
+        metrics: A dict of metrics.
+        checkpoint: As of `report`.
+
+    Raises:
+        InvalidArgument: As by `report`, and if the trial calls ``tune.report(name=value)`` too.
+        StorageError: If the checkpoint cannot be read or written.
+    """
+    session = _session_or_warn("report")
+    if session is not None:
+        session.use_style("session.report")
+        session.report(metrics, checkpoint)
 
 
 def is_session_enabled() -> bool:
@@ -166,7 +188,11 @@ def save_checkpoint(checkpoint: str) -> None:
 
 
 class TuneContext:
-    """The running trial as an object; every method returns None outside a trial."""
+    """The running trial as an object.
+
+    Every method that tells something of the trial returns None outside one. A trial is one process:
+    what Ray's methods say of the processes of distributed training, these say of one.
+    """
 
     def get_trial_id(self) -> str | None:
         """Id of the trial."""
@@ -187,6 +213,43 @@ class TuneContext:
     def get_experiment_name(self) -> str | None:
         """Name of the experiment."""
         return get_experiment_name()
+
+    def get_world_size(self) -> int:
+        """1, with a `DeprecationWarning`."""
+        return _alone("get_world_size", 1)
+
+    def get_world_rank(self) -> int:
+        """0, with a `DeprecationWarning`."""
+        return _alone("get_world_rank", 0)
+
+    def get_local_rank(self) -> int:
+        """0, with a `DeprecationWarning`."""
+        return _alone("get_local_rank", 0)
+
+    def get_local_world_size(self) -> int:
+        """1, with a `DeprecationWarning`."""
+        return _alone("get_local_world_size", 1)
+
+    def get_node_rank(self) -> int:
+        """0, with a `DeprecationWarning`."""
+        return _alone("get_node_rank", 0)
+
+    def get_metadata(self) -> dict[str, Any]:
+        """There is none.
+
+        Raises:
+            DeprecationWarning: Always.
+        """
+        raise DeprecationWarning("`get_metadata` means nothing here; a trial has no metadata.")
+
+
+def _alone(name: str, value: int) -> int:
+    warnings.warn(
+        f"`{name}` is for distributed training; a trial is one process, so it is {value}.",
+        DeprecationWarning,
+        stacklevel=3,
+    )
+    return value
 
 
 def get_context() -> TuneContext:

@@ -86,8 +86,7 @@ def test_all_styles_of_reporting_may_be_mixed(start, channel):
     tune.report(a=2, b=3)
     tune.report(0.5)
     tune.report({"a": 4}, b=5)
-    air_session.report({"a": 6})
-    air_session.report(metrics={"a": 7})
+    tune.report(metrics={"a": 7})
     tune.report(metrics=8)
     tune.report(np.float32(0.25))
 
@@ -100,11 +99,46 @@ def test_all_styles_of_reporting_may_be_mixed(start, channel):
         {"a": 2, "b": 3},
         {"_metric": 0.5},
         {"a": 4, "b": 5},
-        {"a": 6},
         {"a": 7},
         {"metrics": 8},
         {"_metric": 0.25},
     ]
+
+
+def test_the_session_of_air_takes_dicts(start, channel):
+    start()
+
+    air_session.report({"a": 6})
+    air_session.report(metrics={"a": 7})
+    tune.report({"a": 8})
+
+    assert [result["a"] for result in channel.results] == [6, 7, 8]
+
+
+@pytest.mark.parametrize("keywords_first", [True, False])
+def test_keywords_and_the_session_of_air_exclude_each_other(start, channel, keywords_first):
+    start()
+    calls = [lambda: tune.report(a=1), lambda: air_session.report({"a": 2})]
+    if not keywords_first:
+        calls.reverse()
+    calls[0]()
+
+    with pytest.raises(
+        ValueError, match=r"session\.report.*one style only|tune\.report.*one style"
+    ):
+        calls[1]()
+
+    assert len(channel.results) == 1
+
+
+@pytest.mark.parametrize("name", ["world_size", "world_rank", "local_rank", "node_rank"])
+def test_ranks_are_those_of_a_single_process(start, name):
+    start()
+    with pytest.warns(DeprecationWarning, match=name):
+        assert getattr(tune.get_context(), f"get_{name}")() == int(name == "world_size")
+    if name != "node_rank":
+        with pytest.raises(RuntimeError, match="distributed training"):
+            getattr(air_session, f"get_{name}")()
 
 
 @pytest.mark.parametrize("wrong", ["loss", [1], object()])

@@ -1,0 +1,25 @@
+"""What the guides' examples share: one cluster on this machine, results in a directory of a test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import prefect_tune as tune
+
+
+@pytest.fixture(scope="module")
+def _machine() -> Iterator[None]:
+    tune.init(num_cpus=4, num_gpus=2, ignore_reinit_error=True)
+    yield
+    tune.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def results(_machine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory that the examples write to."""
+    monkeypatch.setenv("TUNE_RESULT_DIR", str(tmp_path))
+    monkeypatch.setenv("PREFECT_TUNE_ORCHESTRATE", "0")
+    return tmp_path

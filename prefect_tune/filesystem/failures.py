@@ -48,6 +48,8 @@ class Failure:
 
     def as_error(self, doing: str, url: str) -> StorageError:
         """The error to raise, unless trying again may help."""
+        if self.kind is Kind.MISSING and doing == "write":
+            return StorageError(f"cannot write {url}: there is no such place. {_HINTS['bucket']}")
         if self.kind is Kind.MISSING:
             return NotFound(f"cannot {doing} {url}: there is no such file.")
         hint = f" {self.hint}" if self.hint else ""

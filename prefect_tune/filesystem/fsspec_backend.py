@@ -68,6 +68,8 @@ class FsspecBackend:
         """See `Backend.list`; there is one page."""
         _, base = connect(self._location)
         found = self._do("find", path, detail=True, timeout=timeout)
+        if not isinstance(found, dict):
+            return {}, ""  # some say so that it is a file
         entries = {}
         for name, info in found.items():
             relative = posixpath.relpath(name, base)

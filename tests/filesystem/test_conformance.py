@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
+from prefect_tune.filesystem import fsspec_backend
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.store import Store, open_store
 from prefect_tune.testing.store import StoreConformance
@@ -24,6 +26,30 @@ class TestMemory(StoreConformance):
         store = open_store(Location(f"memory://{uuid.uuid4().hex}/below"))
         yield store
         store.delete_tree("")
+
+
+class TestObjectStore(StoreConformance):
+    """As Google's and Azure's: no directories are made, and nothing is renamed."""
+
+    @pytest.fixture
+    def store(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+        def refuse(*arguments: object, **more: object) -> None:
+            raise PermissionError("least privileges")
+
+        for method in ("makedirs", "mkdir", "mv", "rm"):
+            monkeypatch.setattr(MemoryFileSystem, method, refuse)
+        monkeypatch.setattr(fsspec_backend, "OBJECT_STORES", ("memory",))
+        store = open_store(Location(f"memory://{uuid.uuid4().hex}/below"))
+        yield store
+        store.delete_tree("")
+
+
+class TestFileSystemWithDirectories(StoreConformance):
+    """As HDFS, SFTP and SMB have them: made when needed, and files appear as they are written."""
+
+    @pytest.fixture
+    def store(self, tmp_path_factory: pytest.TempPathFactory) -> Store:
+        return open_store(Location(f"local://{tmp_path_factory.mktemp('store')}/not yet made"))
 
 
 class TestS3(StoreConformance):

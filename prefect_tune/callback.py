@@ -30,10 +30,10 @@ class Callback:
         """Before the first trial.
 
         Args:
-            stop: Stopping criteria of the experiment.
+            stop: Stopping criteria of the experiment, as given; an empty dict if there are none.
             num_samples: `num_samples` as given.
             total_num_samples: Number of trials that will be created, if known.
-            info: Reserved for later additions.
+            info: `time_budget_s`, as given.
         """
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
@@ -45,15 +45,15 @@ class Callback:
     def on_trial_start(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """After an attempt of a trial has started."""
+        """After an attempt of a trial has started, be it its first or a later one."""
 
     def on_trial_restore(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """After a trial has gone on from a checkpoint."""
+        """After `on_trial_start`, if the attempt goes on from a checkpoint."""
 
     def on_trial_save(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """After a checkpoint of a trial has been asked for."""
+        """After `on_checkpoint`, for what does not need the checkpoint itself."""
 
     def on_trial_result(
         self,
@@ -73,7 +73,7 @@ class Callback:
     def on_trial_recover(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """After an attempt has failed and the trial is going to be retried."""
+        """After an attempt has failed, or got lost with its node, if the trial is tried again."""
 
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any

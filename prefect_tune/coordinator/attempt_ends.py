@@ -179,6 +179,7 @@ class AttemptEnds:
             self._give_up(live)
             return
         self._lifecycle.retry(live)
+        self._core.notify(Notice.TRIAL_RECOVER, trial)
         if not self._core.replaying:
             lost = live.lost if blame is Blame.NODE else 0
             delay = delay_after(live.setbacks, lost, self._core.options.retry_delay_s)

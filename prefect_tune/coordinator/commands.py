@@ -128,6 +128,8 @@ class Notice(StrEnum):
     TRIAL_START = "trial_start"
     TRIAL_RESTORE = "trial_restore"
     TRIAL_RESULT = "trial_result"
+    TRIAL_SAVE = "trial_save"
+    TRIAL_RECOVER = "trial_recover"
     TRIAL_COMPLETE = "trial_complete"
     TRIAL_ERROR = "trial_error"
     CHECKPOINT = "checkpoint"

@@ -33,7 +33,6 @@ class Lifecycle:
     def launch(self, live: LiveTrial, slot: Slot) -> None:
         """Start the next attempt of a waiting trial in its slot."""
         core, trial = self._core, live.trial
-        resumed = trial.attempt > 0
         trial.attempt += 1
         trial.status = RUNNING
         trial.error = None
@@ -49,7 +48,9 @@ class Lifecycle:
         live.book.launched()
         core.table.running += 1
         core.recorder.record(AttemptLaunched(core.now, trial.trial_id, trial.attempt))
-        core.notify(Notice.TRIAL_RESTORE if resumed else Notice.TRIAL_START, trial)
+        core.notify(Notice.TRIAL_START, trial)
+        if live.start is not None:
+            core.notify(Notice.TRIAL_RESTORE, trial)
         core.emit(launch_of(trial, slot, self._run_until(trial), live.start, suffix))
 
     def _run_until(self, trial: Trial) -> RunUntil:

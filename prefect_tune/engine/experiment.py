@@ -16,6 +16,7 @@ from prefect_tune.engine.inbox import Inbox
 from prefect_tune.engine.launcher import AttemptLauncher
 from prefect_tune.engine.naming import TrialMaker
 from prefect_tune.engine.observers import Observers, StepListener
+from prefect_tune.engine.output_hub import OutputHub
 from prefect_tune.engine.plan import ExperimentPlan
 from prefect_tune.engine.pristine import fingerprint
 from prefect_tune.engine.resume import resume
@@ -29,13 +30,14 @@ from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.location import Location
 from prefect_tune.logger.worker import Backlog
-from prefect_tune.reporters import make_reporter, result_lines
+from prefect_tune.reporters import TrialOutputPrinter, make_reporter, result_lines
 from prefect_tune.results.checkpoints import open_checkpoint
 from prefect_tune.storage.experiment_dir import ExperimentDir
 from prefect_tune.storage.experiment_storage import ExperimentStorage
 from prefect_tune.storage.layout import TrialDirNamer
 from prefect_tune.storage.search_state import SearchStates
 from prefect_tune.storage.snapshot_files import SnapshotFiles
+from prefect_tune.trainable.output import OutputFiles
 
 _CLOSE_TIMEOUT_S = 10.0
 _STORAGE_TIMEOUT_S = 60.0
@@ -54,6 +56,7 @@ class Experiment:
         directory: The experiment directory; exists and is locked while the experiment is open.
         storage: Where it is kept.
         inbox: Where events arrive.
+        output: Where what trials print arrives.
         interruption: Which signal ended the run, if one did.
     """
 
@@ -61,6 +64,9 @@ class Experiment:
         self.plan = plan
         self.executor = executor
         self.inbox = Inbox()
+        self.output = OutputHub(
+            TrialOutputPrinter(plan.trainable.name) if plan.shows_output else None
+        )
         self.interruption = Interruption()
         self._exit = ExitStack()
         self.directory = ExperimentDir(
@@ -159,9 +165,12 @@ class Experiment:
                 sync_period_s=plan.places.period_s,
                 reuse_processes=plan.reuse_processes,
                 export_formats=plan.export_formats,
+                output_files=OutputFiles.parse(plan.run.log_to_file),
+                follow_output=self.output.is_wanted,
             ),
             self.inbox.put,
             self.inbox.fail,
+            self.output.put,
         )
 
     def run(
@@ -279,7 +288,8 @@ class Experiment:
             total_samples=total,
         )
         info: dict[str, Any] = {
-            "stop": plan.run.stop,
+            "stop": {} if plan.run.stop is None else plan.run.stop,
+            "time_budget_s": plan.tune.time_budget_s,
             "num_samples": plan.tune.num_samples,
             "total_num_samples": total,
         }
@@ -293,6 +303,7 @@ class Experiment:
             backlog,
             self.open_checkpoint,
             plan.scheduler.debug_string,
+            self.output.show,
         )
 
     def open_checkpoint(self, saved: TrialCheckpoint) -> Checkpoint:

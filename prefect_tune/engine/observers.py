@@ -33,6 +33,8 @@ class Observers:
         backlog: Results that an earlier process has acknowledged but not logged.
         open_checkpoint: Makes of a checkpoint what callbacks are given.
         about_scheduler: What the scheduler says about itself; asked before each report.
+        show_output: Shows what trials have printed since the last call; the last one is called with
+            True.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Observers:
         backlog: Sequence[Backlog] = (),
         open_checkpoint: Callable[[TrialCheckpoint], Any] = lambda saved: saved.path,
         about_scheduler: Callable[[], str] = lambda: "",
+        show_output: Callable[[bool], None] = lambda _last: None,
     ) -> None:
         others, loggers = split_callbacks(callbacks)
         self._logging = LoggerThread(loggers)
@@ -56,6 +59,7 @@ class Observers:
         self._backlog = backlog
         self._open_checkpoint = open_checkpoint
         self._about_scheduler = about_scheduler
+        self._show_output = show_output
         self._iteration = 0
 
     def start(self) -> None:
@@ -108,22 +112,27 @@ class Observers:
             if trial is None:
                 continue
             if notice.checkpoint is not None:
+                if self._logging.hears_of_checkpoints:
+                    self._log(batch, trials)
+                    batch = []
                 self._checkpoint(notice.checkpoint, trial, trials)
                 continue
             if self._has_callbacks:
                 self._call_back(notice, trial, trials)
             batch.append((notice, trial))
+        self._log(batch, trials)
+
+    def _log(self, batch: Sequence[tuple[Notify, Trial]], trials: list[Trial]) -> None:
         self._logging.submit(_joined(batch), iteration=self._iteration, trials=trials)
 
     def _checkpoint(self, saved: TrialCheckpoint, trial: Trial, trials: list[Trial]) -> None:
-        told = {
-            "iteration": self._iteration,
-            "trials": trials,
-            "trial": trial,
-            "checkpoint": self._open_checkpoint(saved),
-        }
-        self._callbacks.on_checkpoint(**told)
-        self._logging.post("on_checkpoint", **told)
+        told: dict[str, Any] = {"iteration": self._iteration, "trials": trials, "trial": trial}
+        if self._callbacks.listens("on_checkpoint") or self._logging.hears_of_checkpoints:
+            checkpoint = self._open_checkpoint(saved)
+            self._callbacks.on_checkpoint(checkpoint=checkpoint, **told)
+            self._logging.post("on_checkpoint", checkpoint=checkpoint, **told)
+        self._callbacks.on_trial_save(**told)
+        self._logging.post("on_trial_save", **told)
 
     def _call_back(self, notice: Notify, trial: Trial, trials: list[Trial]) -> None:
         arguments: dict[str, Any] = {
@@ -165,6 +174,7 @@ class Observers:
             raise self._logging.error
 
     def _report(self, coordinator: Coordinator, done: bool) -> None:
+        self._show_output(done)
         reporter = self._reporter
         if reporter is None:
             return

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from prefect_tune.callback import Callback, callback_error, overrides
+from prefect_tune.callback import Callback, callback_error
 from prefect_tune.error import TuneError
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.base import LoggerCallback
@@ -96,6 +96,15 @@ class LoggerThread:
         """True if a logger overrides an ``on_*`` hook, which is told all trials."""
         return any(not _is_plain(logger) for logger in self._loggers)
 
+    @property
+    def hears_of_checkpoints(self) -> bool:
+        """True if a logger does something when a checkpoint is complete."""
+        return any(
+            _does(logger, hook)
+            for logger in self._loggers
+            for hook in ("on_checkpoint", "on_trial_save")
+        )
+
     def submit(
         self, records: Sequence[LogRecord], *, iteration: int = 0, trials: list[Trial] | None = None
     ) -> None:
@@ -117,7 +126,7 @@ class LoggerThread:
 
         Costs nothing if no logger overrides it.
         """
-        if any(overrides(logger, hook) for logger in self._loggers):
+        if any(_does(logger, hook) for logger in self._loggers):
             for lane in self._lanes:
                 lane.put(HookCall(hook, arguments))
 
@@ -173,6 +182,15 @@ class LoggerThread:
 def _is_plain(logger: LoggerCallback) -> bool:
     names = [name for name in vars(LoggerCallback) if name.startswith("on_")]
     return all(getattr(type(logger), name) is getattr(LoggerCallback, name) for name in names)
+
+
+def _does(logger: LoggerCallback, hook: str) -> bool:
+    """True if the logger does something in a hook, itself or by a `log_trial_*` method."""
+    for name in (hook, hook.replace("on_trial_", "log_trial_")):
+        found = getattr(logger, name, None)
+        if getattr(found, "__func__", found) is not getattr(LoggerCallback, name, None):
+            return True
+    return False
 
 
 def _remaining(deadline: float) -> float:

@@ -75,7 +75,11 @@ def test_a_retry_goes_on_from_the_newest_one():
     assert launch.checkpoint == "t1/checkpoint_000002"
     assert launch.progress == Progress(2, 2.0)
     assert launch.checkpoint_suffix == ""
-    assert world.of(Notify)[-1].notice is Notice.TRIAL_RESTORE
+    assert [n.notice for n in world.of(Notify)][-3:] == [
+        Notice.TRIAL_RECOVER,
+        Notice.TRIAL_START,
+        Notice.TRIAL_RESTORE,
+    ]
 
 
 def test_a_checkpoint_of_a_stale_attempt_does_not_count():
@@ -126,7 +130,7 @@ def test_restore_gives_first_attempts_something_to_start_from():
     world = started(restore_from=origin, max_failures=-1, checkpoint_keep=1)
     assert world.running["t1"].checkpoint == origin.path
     assert world.running["t1"].progress == origin.progress
-    assert world.of(Notify)[-1].notice is Notice.TRIAL_START
+    assert [n.notice for n in world.of(Notify)][-2:] == [Notice.TRIAL_START, Notice.TRIAL_RESTORE]
     world.fail("t1", "restore")
     assert world.running["t1"].checkpoint == origin.path
     assert world.trial("t1").num_failures == 1

@@ -138,9 +138,11 @@ class StoreConformance:
 
         watcher = threading.Thread(target=watch)
         watcher.start()
-        store.put_tree(tmp_path / "up", "tree", last=("marker",))
-        done.set()
-        watcher.join()
+        try:
+            store.put_tree(tmp_path / "up", "tree", last=("marker",))
+        finally:
+            done.set()
+            watcher.join()
         assert sorted(store.sizes("tree")) == ["aaa", "marker", "zzz/file"]
         assert not too_early
 

@@ -36,8 +36,12 @@ class TestObjectStore(StoreConformance):
         def refuse(*arguments: object, **more: object) -> None:
             raise PermissionError("least privileges")
 
+        def put_file(self: MemoryFileSystem, source: str, target: str) -> None:
+            self.pipe_file(target, Path(source).read_bytes())
+
         for method in ("makedirs", "mkdir", "mv", "rm"):
             monkeypatch.setattr(MemoryFileSystem, method, refuse)
+        monkeypatch.setattr(MemoryFileSystem, "put_file", put_file)
         monkeypatch.setattr(fsspec_backend, "OBJECT_STORES", ("memory",))
         store = open_store(Location(f"memory://{uuid.uuid4().hex}/below"))
         yield store

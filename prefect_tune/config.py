@@ -18,6 +18,7 @@ from prefect_tune.arguments import (
     seconds_from,
 )
 from prefect_tune.error import InvalidArgument
+from prefect_tune.trainable.output import OutputFiles
 
 if TYPE_CHECKING:
     from prefect_tune.callback import Callback
@@ -211,8 +212,15 @@ class RunConfig:
         sync_config: Accepted; there is one place for everything, so nothing needs syncing.
         progress_reporter: A `ProgressReporter`; None picks one for the terminal or pipe.
         verbose: 0 silent, 1 status, 2 and brief results, 3 and full results.
-        log_to_file: Accepted; output of trials always goes to ``stdout`` and ``stderr`` in their
-            directories.
+        log_to_file: Files that standard output and standard error of trials are appended to: True
+            means ``stdout`` and ``stderr`` in the trial's directory, one name is a file for both,
+            two are one for each. An absolute path is shared by all trials of a node. With False
+            output is kept as with True, but files that stay empty are removed. Trials in threads
+            print to the console.
+        log_to_driver: Whether what trials print also appears on the console, behind
+            ``(trainable pid=...)``; None asks `PREFECT_TUNE_LOG_TO_DRIVER` (yes).
+        task_run_logs: Whether it also appears in the logs of the attempt's Prefect task run; None
+            asks `PREFECT_TUNE_TASK_RUN_LOGS` (no).
         orchestrate: Record the experiment in Prefect; None asks `PREFECT_TUNE_ORCHESTRATE`.
         cluster: Where to run: None (this machine), an address, a Dask cluster or a Client.
         isolation: ``process`` (each trial its own), or ``thread``.
@@ -242,6 +250,8 @@ class RunConfig:
     env_vars: dict[str, str] = field(default_factory=dict)
     storage_filesystem: Any = None
     trial_time_limit_s: float | datetime.timedelta | None = None
+    log_to_driver: bool | None = None
+    task_run_logs: bool | None = None
 
     def __post_init__(self) -> None:
         if self.isolation not in ("process", "thread"):
@@ -252,8 +262,10 @@ class RunConfig:
             raise InvalidArgument("verbose", f"got {self.verbose!r}.", "It is 0, 1, 2 or 3.")
         if self.trial_time_limit_s is not None:
             seconds_from("trial_time_limit_s", self.trial_time_limit_s)
-        if self.orchestrate is not None:
-            check_flag("orchestrate", self.orchestrate)
+        OutputFiles.parse(self.log_to_file)
+        for name in ("orchestrate", "log_to_driver", "task_run_logs"):
+            if getattr(self, name) is not None:
+                check_flag(name, getattr(self, name))
         if self.failure_config is not None:
             check_type("failure_config", self.failure_config, FailureConfig, "a FailureConfig")
         if self.checkpoint_config is not None:

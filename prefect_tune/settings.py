@@ -116,6 +116,18 @@ class TuneSettings(BaseSettings):
         "up are told about, once; 0 never does.",
     )
 
+    log_to_driver: bool = Field(
+        True,
+        validation_alias=_ours("LOG_TO_DRIVER"),
+        description="Show what trials print on the console of the sweep, behind `(NAME pid=PID)`; "
+        "`verbose=0` never does.",
+    )
+    task_run_logs: bool = Field(
+        False,
+        validation_alias=_ours("TASK_RUN_LOGS"),
+        description="Put what trials print into the Prefect logs of their task runs, too.",
+    )
+
     # -- starting and stopping trials --------------------------------------------------------------
 
     max_pending_trials: int | None = Field(

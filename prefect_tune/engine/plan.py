@@ -164,6 +164,18 @@ class ExperimentPlan:
         return getattr(self.run.sync_config, "sync_to_driver", None) is not False
 
     @property
+    def shows_output(self) -> bool:
+        """Whether what trials print appears on the console."""
+        chosen = self.run.log_to_driver
+        return self.run.verbose != 0 and (self.settings.log_to_driver if chosen is None else chosen)
+
+    @property
+    def keeps_output_in_prefect(self) -> bool:
+        """Whether what trials print appears in the logs of their task runs."""
+        chosen = self.run.task_run_logs
+        return self.settings.task_run_logs if chosen is None else chosen
+
+    @property
     def trial_time_limit_s(self) -> float | None:
         """Seconds for which a trial may run; who debugs one takes the time that it takes."""
         limit = self.run.trial_time_limit_s

@@ -12,12 +12,15 @@ from prefect_tune.coordinator.events import AttemptEnded, Event, Node
 from prefect_tune.experiment.checkpoints import CheckpointRules
 from prefect_tune.filesystem.location import Location
 from prefect_tune.resources import Resources
+from prefect_tune.trainable.output import OutputFiles, TrialOutput
 from prefect_tune.trainable.source import TrainableSource
 
 #: Takes an event from any thread; must only enqueue.
 Emit = Callable[[Event], None]
 #: Takes, from any thread, an error after which the experiment cannot go on.
 Fail = Callable[[Exception], None]
+#: Takes, from any thread and at once, what trials have printed.
+TakeOutput = Callable[[TrialOutput], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ class ExperimentEnv:
         env_vars: Environment variables for the attempts; win over the computed ones.
         reuse_processes: Whether a process runs one attempt after the other, if its trainable can.
         export_formats: In which formats trials export their models at their end.
+        output_files: Where what trials print goes; processes only.
+        follow_output: Whether the driver is told what trials print.
     """
 
     experiment_id: str
@@ -66,6 +71,8 @@ class ExperimentEnv:
     env_vars: dict[str, str] = field(default_factory=dict)
     reuse_processes: bool = False
     export_formats: tuple[str, ...] = ()
+    output_files: OutputFiles = field(default_factory=OutputFiles)
+    follow_output: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +99,13 @@ class Executor(Protocol):
         """
         ...
 
-    def open(self, env: ExperimentEnv, emit: Emit, fail: Fail | None = None) -> None:
+    def open(
+        self,
+        env: ExperimentEnv,
+        emit: Emit,
+        fail: Fail | None = None,
+        output: TakeOutput | None = None,
+    ) -> None:
         """Prepare the nodes for an experiment and emit a first `CapacityChanged`.
 
         Args:
@@ -100,6 +113,7 @@ class Executor(Protocol):
             emit: Takes what happens.
             fail: Takes the `ClusterError` if the cluster is lost as a whole later on, if anybody
                 does.
+            output: Takes what trials print, if `ExperimentEnv.follow_output` asks for it.
 
         Raises:
             ClusterError: If no node can run it (other versions, trainable not importable, ...).

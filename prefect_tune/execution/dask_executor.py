@@ -17,7 +17,7 @@ from prefect_tune.coordinator.events import AttemptEnded, Node, Outcome
 from prefect_tune.error import ClusterError
 from prefect_tune.execution import bodies
 from prefect_tune.execution.agent import install_agent
-from prefect_tune.execution.base import Emit, ExperimentEnv, Fail, TrialPlace
+from prefect_tune.execution.base import Emit, ExperimentEnv, Fail, TakeOutput, TrialPlace
 from prefect_tune.execution.cluster_handle import ClusterHandle
 from prefect_tune.execution.driver_files import DriverFiles
 from prefect_tune.execution.env import driver_thread_variables
@@ -74,7 +74,13 @@ class DaskExecutor:
         """See `Executor.dashboard`."""
         return self._cluster.dashboard()
 
-    def open(self, env: ExperimentEnv, emit: Emit, fail: Fail | None = None) -> None:
+    def open(
+        self,
+        env: ExperimentEnv,
+        emit: Emit,
+        fail: Fail | None = None,
+        output: TakeOutput | None = None,
+    ) -> None:
         """See `Executor.open`."""
         chosen = {**driver_thread_variables(), **env.env_vars}
         env = dataclasses.replace(env, env_vars=chosen)
@@ -82,7 +88,7 @@ class DaskExecutor:
         if not self._cluster.in_process:
             check_workers(self._client)
         self._client.sync(install_agent, self._client)
-        attempts = LiveAttempts(env.experiment_id, emit)
+        attempts = LiveAttempts(env.experiment_id, emit, output)
         files = DriverFiles(self._client.scheduler, env)
         pool = NodePool(self._cluster, env, attempts, files, emit, fail)
         self._client.sync(pool.open, workers)

@@ -44,7 +44,14 @@ class DriverFiles:
         self._root = here
         self._here = HereArea(here)
         self._transfers = Transfers(env.storage_timeout_s)
-        self._logs = LogCollector(here, self._transfers, env.sync_period_s, env.storage_timeout_s)
+        files = env.output_files
+        self._logs = LogCollector(
+            here,
+            self._transfers,
+            env.sync_period_s,
+            env.storage_timeout_s,
+            frozenset((files.stdout, files.stderr)),
+        )
         self._turns = asyncio.Semaphore(_ABREAST)
         self._areas: dict[str, ThereArea] = {}
         self._work: dict[str, set[asyncio.Task[None]]] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import socket
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -19,16 +20,18 @@ from prefect_tune.coordinator.events import (
     Outcome,
     ResultReported,
 )
-from prefect_tune.execution.base import Emit
+from prefect_tune.execution.base import Emit, TakeOutput
 from prefect_tune.execution.reports import (
     CHECKPOINT_FAILED,
     CHECKPOINT_SAVED,
     ENDED,
+    OUTPUT,
     RESULTS,
     STARTED,
     Entry,
 )
 from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.trainable.output import TrialOutput
 from prefect_tune.trainable.result_codec import decode_line
 
 _logger = logging.getLogger(__name__)
@@ -65,11 +68,14 @@ class LiveAttempts:
     Args:
         experiment_id: Shown in every result.
         emit: Takes the events.
+        output: Takes what attempts print, if anybody does.
     """
 
-    def __init__(self, experiment_id: str, emit: Emit) -> None:
+    def __init__(self, experiment_id: str, emit: Emit, output: TakeOutput | None = None) -> None:
         self._experiment_id = experiment_id
+        self._hostname = socket.gethostname()
         self._emit = emit
+        self._output = output
         self._live: dict[tuple[str, int], _Live] = {}
         self._uploading: dict[tuple[str, int], _Uploading] = {}
 
@@ -104,7 +110,9 @@ class LiveAttempts:
         for entry in entries:
             kind, trial_id, attempt = entry[:3]
             live = self._live.get((trial_id, attempt))
-            if live is None and kind in (CHECKPOINT_SAVED, CHECKPOINT_FAILED):
+            if kind == OUTPUT:
+                self._on_output(live, *entry[1:])
+            elif live is None and kind in (CHECKPOINT_SAVED, CHECKPOINT_FAILED):
                 self._on_late_checkpoint(node, entry)
             elif live is None or live.node != node:
                 _logger.debug("A stale report of %s attempt %d was dropped.", trial_id, attempt)
@@ -171,6 +179,26 @@ class LiveAttempts:
 
     def _snapshot(self) -> list[_Live]:
         return list(self._live.values())
+
+    def _on_output(
+        self,
+        live: _Live | None,
+        trial_id: str,
+        attempt: int,
+        pid: int,
+        stderr: bool,
+        lines: Sequence[str],
+        left_out: int,
+        path: str,
+    ) -> None:
+        if self._output is None:
+            return
+        there = {} if live is None else live.constants
+        is_here = there.get("hostname", self._hostname) == self._hostname
+        node_ip = "" if is_here else there["node_ip"]
+        self._output(
+            TrialOutput(trial_id, attempt, pid, stderr, tuple(lines), left_out, path, node_ip)
+        )
 
     def _on_started(
         self, live: _Live, trial_id: str, attempt: int, pid: int, hostname: str, node_ip: str

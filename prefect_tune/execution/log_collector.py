@@ -10,7 +10,7 @@ from prefect_tune.error import CheckpointUnreadable, StorageError
 from prefect_tune.execution.file_area import FileArea
 from prefect_tune.execution.file_transfer import Transfers
 from prefect_tune.execution.there_area import ThereArea
-from prefect_tune.execution.trial_files import TrialFiles
+from prefect_tune.execution.trial_files import STREAMS, TrialFiles
 
 _logger = logging.getLogger(__name__)
 #: Trials whose files are fetched at once.
@@ -28,13 +28,20 @@ class LogCollector:
         transfers: Bounds memory.
         period_s: Seconds between two looks at a running trial.
         timeout_s: Seconds after which a look is given up.
+        streams: See `TrialFiles`.
     """
 
     def __init__(
-        self, here: FileArea, transfers: Transfers, period_s: float, timeout_s: float
+        self,
+        here: FileArea,
+        transfers: Transfers,
+        period_s: float,
+        timeout_s: float,
+        streams: frozenset[str] = STREAMS,
     ) -> None:
         self._here = here
         self._transfers = transfers
+        self._streams = streams
         self._period_s = max(period_s, _SHORTEST_PERIOD_S)
         self._timeout_s = timeout_s
         self._turns = asyncio.Semaphore(_ABREAST)
@@ -101,7 +108,8 @@ class LogCollector:
     async def _fetch(self, area: ThereArea, directory: str) -> None:
         trial = self._trials.get(directory)
         if trial is None:
-            trial = self._trials[directory] = TrialFiles(self._here, directory, self._transfers)
+            trial = TrialFiles(self._here, directory, self._transfers, self._streams)
+            self._trials[directory] = trial
         try:
             async with trial.lock, self._turns, asyncio.timeout(self._timeout_s):
                 for path, status in (await area.files(directory)).items():

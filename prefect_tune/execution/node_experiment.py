@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import logging
 import pickle
 import socket
@@ -24,6 +25,7 @@ from prefect_tune.execution.file_service import NodeFiles
 from prefect_tune.execution.handed_over import HandedOver
 from prefect_tune.execution.node_checkpoints import NodeCheckpoints
 from prefect_tune.execution.node_directory import NodeDirectory, in_storage
+from prefect_tune.execution.output_tail import OutputTail
 from prefect_tune.execution.reports import Entry, Outbox
 from prefect_tune.execution.requests import AttemptRequest, Sealed
 from prefect_tune.execution.running_attempt import RunningAttempt
@@ -64,6 +66,7 @@ class NodeExperiment:
         self._outbox = Outbox()
         self._directory = directory
         self._checkpoints = NodeCheckpoints(env, directory, self._outbox)
+        self._tail = OutputTail(self._outbox) if _has_output(env) else None
         self._attempts: set[asyncio.Task[None]] = set()
         self._running: dict[_Key, RunningAttempt] = {}
         # Decisions and kills that came before the process they are for.
@@ -153,26 +156,37 @@ class NodeExperiment:
         finally:
             del self._running[key]
             self._checkpoints.release(request.checkpoint)
-            for stream in self._streams(request):
-                _remove_if_empty(stream)
+            if not self.env.output_files.kept:
+                for stream in self._streams(request):
+                    _remove_if_empty(stream)
         if outcome in (Outcome.FINISHED, Outcome.STOPPED):
             self._checkpoints.route.forget(request.relative_dir)
 
     async def _start(self, request: AttemptRequest, config: Sealed, early: Early) -> RunningAttempt:
         checkpoint = await early.unless_called_off(self._checkpoints.fetch(request.checkpoint))
+        key = (request.trial_id, request.attempt)
+        tail = self._tail
         try:
             directory = self._directory.path / request.relative_dir
-            directory.mkdir(parents=True, exist_ok=True)
+            streams = self._streams(request)
+            for needed in {directory, *(stream.parent for stream in streams)}:
+                needed.mkdir(parents=True, exist_ok=True)
+            if tail is not None:
+                tail.watch(key, directory, *streams)
             handle = await self._spawner.spawn(
                 self._context(request, config, directory, checkpoint),
-                *self._streams(request),
+                *streams,
                 self.env.isolation,
                 self.env.reuse_processes,
             )
         except BaseException:
             self._checkpoints.release(request.checkpoint)
+            if tail is not None:
+                tail.unwatch(key)
             raise
-        key, route = (request.trial_id, request.attempt), self._checkpoints.route
+        if tail is not None:
+            tail.started(key, handle.pid)
+        route = self._checkpoints.route
         return RunningAttempt(
             *key,
             handle,
@@ -181,12 +195,14 @@ class NodeExperiment:
             HandedOver(*key, directory, request.relative_dir, route, self._outbox),
             self.env.stop_grace_s,
             self.env.term_grace_s,
+            _nothing if tail is None else functools.partial(tail.unwatch, key),
         )
 
     def _streams(self, request: AttemptRequest) -> tuple[Path, Path]:
         """The files of the attempt's output."""
         directory = self._directory.path / request.relative_dir
-        return directory / "stdout", directory / "stderr"
+        files = self.env.output_files
+        return directory / files.stdout, directory / files.stderr
 
     def close(self, patience: float = UPLOAD_PATIENCE_S) -> None:
         """End every attempt, now, and all the rest when what is on its way to storage is there.
@@ -215,6 +231,8 @@ class NodeExperiment:
         if self._attempts:
             # Processes are killed and gone soon. A thread ends when it reports again: maybe never.
             await asyncio.wait(self._attempts, timeout=_END_S)
+        if self._tail is not None:
+            self._tail.close()
         await self._spawner.closed()
         await self._checkpoints.close(patience)
         await asyncio.to_thread(self._directory.remove)
@@ -281,6 +299,15 @@ def _not_started(error: Exception) -> tuple[Outcome, AttemptError]:
         return Outcome.LOST, AttemptError("storage", str(error))
     problem = f"the trial could not be started on {socket.gethostname()}: {error}"
     return Outcome.FAILED, AttemptError("start", problem)
+
+
+def _has_output(env: ExperimentEnv) -> bool:
+    """Threads print to the output of their worker."""
+    return env.follow_output and env.isolation != THREAD
+
+
+def _nothing() -> None:
+    """For an attempt whose output nobody follows."""
 
 
 def _remove_if_empty(path: Path) -> None:

@@ -21,6 +21,7 @@ RESULTS = "results"
 CHECKPOINT_SAVED = "checkpoint saved"
 CHECKPOINT_FAILED = "checkpoint failed"
 ENDED = "ended"
+OUTPUT = "output"
 #: Questions to the driver: to fetch a checkpoint, to bring one.
 KEEP = "keep"
 WANT = "want"
@@ -99,6 +100,21 @@ class Outbox:
             uploading: Its checkpoints whose `checkpoint_saved` or `checkpoint_failed` follows.
         """
         self._put((ENDED, trial_id, attempt, outcome, error, tuple(uploading)))
+
+    def output(
+        self,
+        trial_id: str,
+        attempt: int,
+        pid: int,
+        stderr: bool,
+        lines: list[str],
+        left_out: int,
+        path: str,
+    ) -> None:
+        """What an attempt has printed; arguments as of `TrialOutput`."""
+        self._pending.append((OUTPUT, trial_id, attempt, pid, stderr, lines, left_out, path))
+        self._bytes += sum(map(len, lines))
+        self._send_soon()
 
     def ask(self, question: str, path: str, to: str = "") -> None:
         """Ask the driver about a checkpoint; its answer comes another way.

@@ -8,6 +8,7 @@ import json
 import pickle
 import signal
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 from prefect_tune.coordinator.events import Outcome
@@ -44,6 +45,7 @@ class RunningAttempt:
         checkpoints: Takes its checkpoints over.
         stop_grace_s: Seconds between asking it to stop and SIGTERM.
         term_grace_s: Seconds between SIGTERM and SIGKILL.
+        on_exit: Called when its process is gone, before its end is reported.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class RunningAttempt:
         checkpoints: HandedOver,
         stop_grace_s: float,
         term_grace_s: float,
+        on_exit: Callable[[], None] = lambda: None,
     ) -> None:
         self._trial_id = trial_id
         self._attempt = attempt
@@ -65,6 +68,7 @@ class RunningAttempt:
         self._checkpoints = checkpoints
         self._stop_grace_s = stop_grace_s
         self._term_grace_s = term_grace_s
+        self._on_exit = on_exit
         self._loop = asyncio.get_running_loop()
         self._buffer = FrameBuffer()
         self._unsent: deque[bytes] = deque()
@@ -94,6 +98,7 @@ class RunningAttempt:
                 await asyncio.to_thread(remove_drafts, self._directory, self._attempt)
         pickled = None if error is None else pickle.dumps(error)
         uploading = self._checkpoints.uploading
+        self._on_exit()
         self._outbox.ended(self._trial_id, self._attempt, outcome, pickled, uploading)
         return outcome
 

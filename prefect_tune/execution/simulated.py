@@ -27,7 +27,7 @@ from prefect_tune.coordinator.events import (
     ResultReported,
 )
 from prefect_tune.coordinator.flatten import flatten
-from prefect_tune.execution.base import Emit, ExperimentEnv, Fail, TrialPlace
+from prefect_tune.execution.base import Emit, ExperimentEnv, Fail, TakeOutput, TrialPlace
 from prefect_tune.execution.fitting import check_fits
 from prefect_tune.execution.simulated_storage import SimulatedStorage
 from prefect_tune.experiment.attempt_error import AttemptError
@@ -141,7 +141,13 @@ class SimulatedExecutor:
 
     # -- the executor -----------------------------------------------------------------------------
 
-    def open(self, env: ExperimentEnv, emit: Emit, fail: Fail | None = None) -> None:
+    def open(
+        self,
+        env: ExperimentEnv,
+        emit: Emit,
+        fail: Fail | None = None,
+        output: TakeOutput | None = None,
+    ) -> None:
         """See `Executor.open`."""
         self.experiment_id = env.experiment_id
         self._stop_grace_s = env.stop_grace_s

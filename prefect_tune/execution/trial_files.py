@@ -34,8 +34,8 @@ _OWN = frozenset(
         RECORD_FILE,
     }
 )
-#: Each attempt adds to what the attempts before it, on other nodes, have written.
-_STREAMS = frozenset({"stdout", "stderr"})
+#: The files of trials' output, if the user has not chosen others.
+STREAMS = frozenset({"stdout", "stderr"})
 #: Bytes that have to be as before for a file that has grown to be taken for appended to.
 _OVERLAP = 4096
 
@@ -50,16 +50,25 @@ class TrialFiles:
         here: The experiment directory.
         directory: The trial's directory, relative to it.
         transfers: Bounds memory.
+        streams: Files in it to which each attempt adds to what the attempts before it, on other
+            nodes, have written.
 
     Attributes:
         lock: Held by whoever calls `fetch`.
     """
 
-    def __init__(self, here: FileArea, directory: str, transfers: Transfers) -> None:
+    def __init__(
+        self,
+        here: FileArea,
+        directory: str,
+        transfers: Transfers,
+        streams: frozenset[str] = STREAMS,
+    ) -> None:
         self.lock = asyncio.Lock()
         self._here = here
         self._directory = directory
         self._transfers = transfers
+        self._streams = streams
         self._seen: dict[tuple[str, str], FileStatus] = {}
         self._owner: dict[str, str] = {}
         self._fetched: set[str] | None = None
@@ -79,7 +88,7 @@ class TrialFiles:
         seen = self._seen.get(key)
         if seen == status or not await self._may_write(path):
             return
-        if path in _STREAMS or (
+        if path in self._streams or (
             self._owner.get(path) == area.address
             and await self._has_grown(area, path, seen, status)
         ):
@@ -150,7 +159,7 @@ class TrialFiles:
                 self._fetched.update(record.read_text(encoding="utf-8").splitlines())
         if path in self._fetched:
             return True
-        if path not in _STREAMS and self._here.resolve(self._path(path)).exists():
+        if path not in self._streams and self._here.resolve(self._path(path)).exists():
             return False
         record.parent.mkdir(parents=True, exist_ok=True)
         with open(record, "a", encoding="utf-8") as file:

@@ -10,6 +10,7 @@ import functools
 import gc
 import io
 import json
+import logging
 import os
 import pickle
 import signal
@@ -74,6 +75,7 @@ def _serve(
     from prefect_tune.trainable.class_loop import ClassRunner
 
     _let_children_end_at_sigterm()
+    _show_own_log()
     classes = ClassRunner(keep=request.reuse)
     try:
         while True:
@@ -122,6 +124,18 @@ def _run(
         print(end.traceback, file=sys.stderr)
     _flush()
     return send_end(channel, end, waits=classes.has_kept)
+
+
+def _show_own_log() -> None:
+    """What the package logs goes where the trial's standard error goes."""
+    logger = logging.getLogger("prefect_tune")
+    if not logger.handlers and logger.level == logging.NOTSET:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(asctime)s\t%(levelname)s %(name)s: %(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        # A handler that user code gives the root logger would show it again.
+        logger.propagate = False
 
 
 def _let_children_end_at_sigterm() -> None:

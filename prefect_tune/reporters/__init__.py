@@ -6,11 +6,13 @@ from prefect_tune.reporters.factory import make_reporter, result_lines
 from prefect_tune.reporters.notebook import JupyterNotebookReporter
 from prefect_tune.reporters.result_lines import TrialProgressCallback
 from prefect_tune.reporters.status import TuneReporterBase
+from prefect_tune.reporters.trial_output import TrialOutputPrinter
 
 __all__ = [
     "CLIReporter",
     "JupyterNotebookReporter",
     "ProgressReporter",
+    "TrialOutputPrinter",
     "TrialProgressCallback",
     "TuneReporterBase",
     "make_reporter",

@@ -33,14 +33,21 @@ class LineBudget:
         self._left -= lines
         return True
 
+    def refuse(self, lines: int) -> None:
+        """Count lines that somebody else has refused."""
+        self._refused += lines
+
     def to_tell(self, last: bool = False) -> int:
         """How many refused lines there are to tell about: 0 if that was done a moment ago.
 
         Args:
             last: Nobody will ask again.
         """
-        if not self._refused or not (last or self._at - self._told >= _TELL_S):
+        if not self._refused:
             return 0
-        self._told = self._at
+        now = time.monotonic()
+        if not last and now - self._told < _TELL_S:
+            return 0
+        self._told = now
         refused, self._refused = self._refused, 0
         return refused

@@ -1,0 +1,43 @@
+"""What trials print, for everybody who wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prefect_tune.reporters import TrialOutputPrinter
+from prefect_tune.trainable.output import TrialOutput
+
+Listener = Callable[[TrialOutput], None]
+
+
+class OutputHub:
+    """Takes what trials print, from any thread.
+
+    Args:
+        printer: Shows it on the console; None shows nothing there.
+    """
+
+    def __init__(self, printer: TrialOutputPrinter | None) -> None:
+        self._printer = printer
+        self._listeners: list[Listener] = []
+
+    @property
+    def is_wanted(self) -> bool:
+        """False if nobody takes it."""
+        return self._printer is not None or bool(self._listeners)
+
+    def listen(self, listener: Listener) -> None:
+        """Have somebody told at once, in the thread that brings it; before the experiment opens."""
+        self._listeners.append(listener)
+
+    def put(self, output: TrialOutput) -> None:
+        """Pass it on; an attempt's output comes before its end."""
+        for listener in self._listeners:
+            listener(output)
+        if self._printer is not None:
+            self._printer.put(output)
+
+    def show(self, last: bool) -> None:
+        """Print what has come; `last` if it will not be called again."""
+        if self._printer is not None:
+            self._printer.flush(last)

@@ -1,0 +1,101 @@
+"""What trials print: the files it goes to, and its way to the driver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from prefect_tune.error import InvalidArgument
+from prefect_tune.result import (
+    EXPR_ERROR_FILE,
+    EXPR_ERROR_PICKLE_FILE,
+    EXPR_PARAM_FILE,
+    EXPR_PARAM_PICKLE_FILE,
+    EXPR_PROGRESS_FILE,
+    EXPR_RESULT_FILE,
+)
+
+_STDOUT, _STDERR = "stdout", "stderr"
+_TAKEN = {
+    EXPR_ERROR_FILE,
+    EXPR_ERROR_PICKLE_FILE,
+    EXPR_PARAM_FILE,
+    EXPR_PARAM_PICKLE_FILE,
+    EXPR_PROGRESS_FILE,
+    EXPR_RESULT_FILE,
+}
+_RIGHT = (
+    "It is False, True (files `stdout` and `stderr`), the name of one file for both, or a pair of "
+    "names; relative ones are below the directory of each trial."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFiles:
+    """The files that standard output and standard error of trials are appended to.
+
+    Attributes:
+        stdout: A path below the trial's directory, or an absolute one that all trials share.
+        stderr: The same; may be the same file.
+        kept: Whether a file is there although nothing was printed.
+    """
+
+    stdout: str = _STDOUT
+    stderr: str = _STDERR
+    kept: bool = False
+
+    @classmethod
+    def parse(cls, log_to_file: Any) -> OutputFiles:
+        """From what the user gave as `log_to_file`.
+
+        Raises:
+            InvalidArgument: If that is not as documented at `RunConfig`.
+        """
+        if log_to_file is None or log_to_file is False:
+            return cls()
+        if log_to_file is True:
+            return cls(kept=True)
+        given = log_to_file
+        if isinstance(given, str):
+            given = (given, given)
+        if not isinstance(given, (tuple, list)) or len(given) != 2:
+            raise InvalidArgument("log_to_file", f"got {log_to_file!r}.", _RIGHT)
+        names = [_checked(name, log_to_file) for name in given]
+        return cls(names[0] or _STDOUT, names[1] or _STDERR, kept=True)
+
+
+def _checked(name: Any, given: Any) -> str | None:
+    if name is None:
+        return None
+    if not isinstance(name, str) or not name or "\0" in name or name.endswith("/"):
+        raise InvalidArgument("log_to_file", f"got {given!r}.", _RIGHT)
+    if ".." in name.split("/"):
+        raise InvalidArgument("log_to_file", f"{name!r} leads out of the directory.", _RIGHT)
+    if name in _TAKEN:
+        raise InvalidArgument("log_to_file", f"{name!r} has another meaning.", "Take another name.")
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class TrialOutput:
+    """Some lines that a trial has printed.
+
+    Attributes:
+        trial_id: The trial; "" if it cannot be told, because trials share a file.
+        attempt: Its attempt.
+        pid: Its process; 0 if it cannot be told.
+        stderr: True for standard error.
+        lines: The lines, without their ends.
+        left_out: Bytes before them that were printed too fast to be passed on; they are in `path`.
+        path: The file on the trial's node that has everything.
+        node_ip: Address of the node if it is not the driver's, else "".
+    """
+
+    trial_id: str
+    attempt: int
+    pid: int
+    stderr: bool
+    lines: tuple[str, ...]
+    left_out: int = 0
+    path: str = ""
+    node_ip: str = ""

@@ -1,0 +1,56 @@
+"""What trials print, on the console."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from prefect_tune.reporters import TrialOutputPrinter
+from prefect_tune.trainable.output import TrialOutput
+
+
+def output(*lines: str, **more: Any) -> TrialOutput:
+    return TrialOutput(
+        **{"trial_id": "t", "attempt": 1, "pid": 42, "stderr": False} | more, lines=lines
+    )
+
+
+def test_lines_have_a_prefix(capsys: pytest.CaptureFixture[str]) -> None:
+    printer = TrialOutputPrinter("train")
+    printer.put(output("one", "two"))
+    printer.put(output("bad", stderr=True, node_ip="10.0.0.7"))
+    printer.put(output("shared", pid=0))
+    printer.flush()
+    told = capsys.readouterr()
+    assert told.out == "(train pid=42) one\n(train pid=42) two\n(train) shared\n"
+    assert told.err == "(train pid=42, ip=10.0.0.7) bad\n"
+    printer.flush()
+    assert capsys.readouterr().out == ""
+
+
+def test_colour_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    printer = TrialOutputPrinter("train")
+    printer.put(output("one"))
+    printer.flush()
+    assert capsys.readouterr().out == "\x1b[36m(train pid=42)\x1b[0m one\n"
+
+
+def test_no_flood(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    printer = TrialOutputPrinter("train")
+    for _ in range(3600):
+        now += 1
+        printer.put(output(*["again"] * 100, path="/exp/t/stdout"))
+        printer.flush()
+    printer.flush(last=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) < 15_000
+    assert "/exp/t/stdout" in lines[-1]
+    shown = sum("again" in line for line in lines)
+    told = sum(int(line.split()[3]) for line in lines if line.startswith("..."))
+    assert shown + told == 360_000

@@ -166,7 +166,7 @@ def _contours(curves: list[Curve], metric: str, mode: str, names: list[str]) -> 
     rows = -(-len(pairs) // columns)
     figure = new_figure(max(5.5, 4.2 * columns), 3.4 * rows)
     for position, pair in enumerate(pairs, 1):
-        draw_contour(figure.add_subplot(rows, columns, position), curves, pair, metric)
+        draw_contour(figure.add_subplot(rows, columns, position), curves, pair, metric, mode)
     return Plot(figure, f"{metric} by pairs of parameters")
 
 

@@ -19,7 +19,9 @@ _REACH = 0.12  # how far a trial's value reaches, as a share of an axis
 _LEVELS = 12
 
 
-def draw_contour(axes: Axes, curves: Sequence[Curve], names: tuple[str, str], metric: str) -> None:
+def draw_contour(
+    axes: Axes, curves: Sequence[Curve], names: tuple[str, str], metric: str, mode: str
+) -> None:
     """Draw the metric over two parameters, smoothed between the trials.
 
     What is drawn between trials is their mean, weighted by a Gaussian of the distance
@@ -30,6 +32,7 @@ def draw_contour(axes: Axes, curves: Sequence[Curve], names: tuple[str, str], me
         curves: The trials.
         names: The parameters: to the right, upwards.
         metric: Name of the metric.
+        mode: ``min`` or ``max``; the better, the darker.
     """
     across, up = (scale_of([c.trial.evaluated_params.get(name) for c in curves]) for name in names)
     known = [
@@ -48,8 +51,9 @@ def draw_contour(axes: Axes, curves: Sequence[Curve], names: tuple[str, str], me
     if high > low:
         mean = _smooth(x, y, np.clip(values, low, high))
         grid = np.linspace(-0.05, 1.05, _CELLS)
+        colors = "YlGnBu" if mode == "max" else "YlGnBu_r"
         levels = np.linspace(low, high, _LEVELS)
-        filled = axes.contourf(grid, grid, mean, levels, cmap="YlGnBu", extend="both")
+        filled = axes.contourf(grid, grid, mean, levels, cmap=colors, extend="both")
         bar = axes.figure.colorbar(filled, ax=axes, shrink=0.9, pad=0.02, format="%.3g")
         bar.ax.tick_params(labelsize=8, colors=INK)
         bar.set_label(metric, color=INK, fontsize=9)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from prefect_tune.plots.curves import Curve, scale_values
@@ -102,8 +103,13 @@ def is_categorical(values: Sequence[Any]) -> bool:
 
 
 def spans_decades(values: Sequence[float]) -> bool:
-    """True if values want a logarithmic scale."""
-    return min(values) > 0 and max(values) / min(values) >= 30
+    """True if values want a logarithmic scale: it spreads them more evenly than a linear one."""
+    low, middle, high = min(values), median(values), max(values)
+    if low <= 0 or high / low < 30:
+        return False
+    linear = (middle - low) / (high - low)
+    logarithmic = math.log(middle / low) / math.log(high / low)
+    return abs(logarithmic - 0.5) < abs(linear - 0.5)
 
 
 def _spread(place: float, position: int) -> float:

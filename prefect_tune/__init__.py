@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     )
     from prefect_tune.error import TuneError
     from prefect_tune.execution.cluster import init, is_initialized, shutdown
-    from prefect_tune.registry import register_trainable
+    from prefect_tune.experiments import Experiment
+    from prefect_tune.registry import register_env, register_trainable
     from prefect_tune.reporters import CLIReporter, JupyterNotebookReporter, ProgressReporter
     from prefect_tune.resources import PlacementGroupFactory
     from prefect_tune.results import Analysis, ExperimentAnalysis, Result, ResultGrid
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     from prefect_tune.stopper import Stopper
     from prefect_tune.storage.sync_config import SyncConfig
     from prefect_tune.trainable.durable import DurableTrainable, durable
+    from prefect_tune.trainable.export import ExportFormat
+    from prefect_tune.trainable.legacy import function
     from prefect_tune.trainable.session import (
         TuneContext,
         checkpoint_dir,
@@ -65,7 +68,7 @@ if TYPE_CHECKING:
     )
     from prefect_tune.trainable.trainable import Trainable
     from prefect_tune.trainable.wrappers import with_parameters, with_resources
-    from prefect_tune.tune import run
+    from prefect_tune.tune import run, run_experiments
     from prefect_tune.tuner import Tuner
 
 not_yet.install()
@@ -83,11 +86,12 @@ _HOMES: dict[str, tuple[str, ...]] = {
     ),
     "prefect_tune.error": ("TuneError",),
     "prefect_tune.execution.cluster": ("init", "is_initialized", "shutdown"),
-    "prefect_tune.registry": ("register_trainable",),
+    "prefect_tune.experiments": ("Experiment",),
+    "prefect_tune.registry": ("register_env", "register_trainable"),
     "prefect_tune.reporters": ("CLIReporter", "JupyterNotebookReporter", "ProgressReporter"),
     "prefect_tune.resources": ("PlacementGroupFactory",),
     "prefect_tune.results": ("Analysis", "ExperimentAnalysis", "Result", "ResultGrid"),
-    "prefect_tune.tune": ("run",),
+    "prefect_tune.tune": ("run", "run_experiments"),
     "prefect_tune.schedulers": ("create_scheduler",),
     "prefect_tune.search": ("create_searcher",),
     "prefect_tune.space": (
@@ -108,6 +112,8 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "prefect_tune.stopper": ("EarlyStopping", "Stopper"),
     "prefect_tune.storage.sync_config": ("SyncConfig",),
     "prefect_tune.trainable.durable": ("DurableTrainable", "durable"),
+    "prefect_tune.trainable.export": ("ExportFormat",),
+    "prefect_tune.trainable.legacy": ("function",),
     "prefect_tune.trainable.session": (
         "TuneContext",
         "checkpoint_dir",
@@ -150,11 +156,13 @@ _MODULES = frozenset(
         "space",
         "stopper",
         "suggest",
+        "track",
         "syncer",
         "train",
         "trainable",
         "trial",
         "tune",
+        "utils",
         "tune_config",
         "tuner",
     }
@@ -167,7 +175,9 @@ __all__ = [
     "Checkpoint",
     "CheckpointConfig",
     "DurableTrainable",
+    "Experiment",
     "ExperimentAnalysis",
+    "ExportFormat",
     "FailureConfig",
     "JupyterNotebookReporter",
     "PlacementGroupFactory",
@@ -189,6 +199,7 @@ __all__ = [
     "create_scheduler",
     "create_searcher",
     "durable",
+    "function",
     "get_checkpoint",
     "get_context",
     "get_trial_dir",
@@ -209,9 +220,11 @@ __all__ = [
     "quniform",
     "randint",
     "randn",
+    "register_env",
     "register_trainable",
     "report",
     "run",
+    "run_experiments",
     "sample_from",
     "save_checkpoint",
     "shutdown",

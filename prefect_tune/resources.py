@@ -6,6 +6,7 @@ amount is an integer number of thousandths: 0.5 CPU is 500.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -42,14 +43,43 @@ def to_milli(amount: Any, argument: str) -> int:
     return milli
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Resources(Mapping[str, float]):
     """An amount of named resources, in milli-units, sorted by name.
 
-    As a mapping it shows units: ``Resources.parse({"cpu": 0.5})["CPU"] == 0.5``.
+    As a mapping it shows units: ``Resources(cpu=0.5)["CPU"] == 0.5``.
+
+    Args:
+        milli: Names and amounts in milli-units, sorted by name.
+        **units: Amounts in units as Ray Tune 1 names them: `cpu`, `gpu`, `memory`, `extra_cpu`,
+            `custom_resources` and so on. Extra ones are added to the others.
+
+    Raises:
+        InvalidArgument: On negative, NaN or non-numeric amounts.
     """
 
     milli: tuple[tuple[str, int], ...] = ()
+
+    def __init__(self, milli: tuple[tuple[str, int], ...] = (), **units: Any) -> None:
+        units.pop("has_placement_group", None)
+        if units:
+            milli = type(self).parse({"cpu": 0, **units}, "Resources").milli
+        object.__setattr__(self, "milli", milli)
+
+    @property
+    def cpu(self) -> float:
+        """CPUs."""
+        return self.get(CPU, 0.0)
+
+    @property
+    def gpu(self) -> float:
+        """GPUs."""
+        return self.get(GPU, 0.0)
+
+    @property
+    def custom_resources(self) -> dict[str, float]:
+        """All others, in units."""
+        return {name: amount for name, amount in self.items() if name not in (CPU, GPU)}
 
     @classmethod
     def parse(cls, request: Any, argument: str = "resources_per_trial") -> Resources:
@@ -181,3 +211,38 @@ class PlacementGroupFactory:
 
     def __repr__(self) -> str:
         return f"PlacementGroupFactory({self.bundles!r}, strategy={self.strategy!r})"
+
+
+def resource_dict_to_pg_factory(spec: Mapping[str, Any] | None) -> PlacementGroupFactory:
+    """A dict as for `resources_per_trial` as a factory of one bundle.
+
+    Raises:
+        InvalidArgument: As `Resources.parse`.
+    """
+    return PlacementGroupFactory([dict(Resources.parse(spec))])
+
+
+def json_to_resources(data: str | Mapping[str, Any] | None) -> Resources | None:
+    """Resources from JSON, or from the dict that it stands for; None from nothing.
+
+    Raises:
+        InvalidArgument: If it is no such JSON.
+    """
+    if data is None or data == "null":
+        return None
+    if isinstance(data, str):
+        try:
+            data = json.loads(data)
+        except ValueError as error:
+            raise InvalidArgument("data", f"is no JSON ({error}).", 'Give {"cpu": 1}.') from None
+    return Resources.parse(data, "data")
+
+
+def resources_to_json(resources: Mapping[str, float] | None) -> str | None:
+    """The inverse of `json_to_resources`."""
+    if resources is None:
+        return None
+    parsed = Resources.parse(resources, "resources")
+    return json.dumps(
+        {"cpu": parsed.cpu, "gpu": parsed.gpu, "custom_resources": parsed.custom_resources}
+    )

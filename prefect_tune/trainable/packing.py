@@ -39,7 +39,8 @@ def pack_trainable(trainable: object, name: str | None = None) -> TrainableSourc
     try:
         pickled = cloudpickle.dumps(trainable, buffer_callback=_collector(buffers))
     except Exception as error:
-        culprits = ", ".join(_unpicklable_parts(trainable)) or "it"
+        parts = unpicklable_parts(trainable)
+        culprits = ", ".join(f"{where} ({type(part).__name__})" for where, _, part in parts) or "it"
         raise InvalidTrainable(
             "trainable",
             f"{trainable_name(trainable)} cannot be sent to a trial process: {culprits} cannot be "
@@ -110,7 +111,7 @@ def _warn_of_large(trainable: object, size: int) -> None:
         return
     large = [
         f"{what} ({nbytes >> 20} MB)"
-        for what, part in _parts(function)
+        for what, _, part in _parts(function)
         if (nbytes := _bytes_of(part)) >= _LARGE
     ]
     if large:
@@ -135,28 +136,28 @@ def _module_of(trainable: object) -> str:
     return str(getattr(trainable, "__module__", None) or type(trainable).__module__)
 
 
-def _unpicklable_parts(trainable: object) -> list[str]:
-    """Names of what keeps a trainable from being pickled."""
-    return [f"{what} ({type(part).__name__})" for what, part in _parts(trainable) if _fails(part)]
+def unpicklable_parts(trainable: object) -> list[tuple[str, str, object]]:
+    """What keeps a trainable from being pickled: where it is, its name, and what it is."""
+    return [part for part in _parts(trainable) if _fails(part[-1])]
 
 
-def _parts(trainable: object) -> Iterator[tuple[str, object]]:
+def _parts(trainable: object) -> Iterator[tuple[str, str, object]]:
     if isinstance(trainable, functools.partial):
         for position, argument in enumerate(trainable.args):
-            yield f"its argument {position}", argument
+            yield f"its argument {position}", str(position), argument
         for keyword, argument in trainable.keywords.items():
-            yield f"its argument `{keyword}`", argument
+            yield f"its argument `{keyword}`", keyword, argument
         yield from _parts(trainable.func)
     elif inspect.ismethod(trainable):
-        yield "the object it is a method of", trainable.__self__
+        yield "the object it is a method of", "self", trainable.__self__
     elif inspect.isfunction(trainable):
         used = inspect.getclosurevars(trainable)
         for kind, variables in (("outer", used.nonlocals), ("global", used.globals)):
             for variable, value in variables.items():
-                yield f"the {kind} variable `{variable}`", value
+                yield f"the {kind} variable `{variable}`", variable, value
     else:
         for attribute, value in getattr(trainable, "__dict__", {}).items():
-            yield f"its attribute `{attribute}`", value
+            yield f"its attribute `{attribute}`", attribute, value
 
 
 def _fails(value: object) -> bool:

@@ -21,6 +21,7 @@ from prefect_tune.trainable.current import current_session
 from prefect_tune.trainable.export import export_formats as parse_formats
 from prefect_tune.trainable.identity import constant_metrics
 from prefect_tune.trainable.saved_state import directory_of, read_saved, write_saved
+from prefect_tune.trainable.system_usage import UtilMonitor
 
 _logger = logging.getLogger("prefect_tune")
 #: Seconds after which a slow `setup` is worth a word.
@@ -47,7 +48,8 @@ class Trainable:
     `step` returns ``done=True``.
 
     Args:
-        config: The trial's configuration.
+        config: The trial's configuration. ``log_sys_usage=True`` in it adds `perf/cpu_util_percent`
+            and `perf/ram_util_percent`, of the whole node, to each result.
         logger_creator: Accepted; loggers are callbacks of the experiment.
         storage: Accepted; where checkpoints go is the experiment's business.
     """
@@ -58,6 +60,7 @@ class Trainable:
         self.config: dict[str, Any] = {} if config is None else config
         self._own_logdir: str | None = None
         self._join_session()
+        self._usage = UtilMonitor() if self.config.get("log_sys_usage") is True else None
         started = time.perf_counter()
         self.setup(self.config)
         took = time.perf_counter() - started
@@ -191,6 +194,8 @@ class Trainable:
         result = self._metrics.complete(
             {"time_this_iter_s": time.perf_counter() - started, **result}
         )
+        if self._usage is not None:
+            result.update(self._usage.get_data())
         in_trial = self._context is not None
         if in_trial and type(self).log_result is Trainable.log_result:
             return result
@@ -320,6 +325,8 @@ class Trainable:
 
     def stop(self) -> None:
         """End the training: calls `cleanup`."""
+        if self._usage is not None:
+            self._usage.stop()
         self.cleanup()
 
     @property

@@ -394,7 +394,7 @@ def test_uploads_to_storage(tmp_path):
     def custom_sync(source, target):
         copied.append(target)
 
-    command = "cp -r {source} " + str(tmp_path / "by_hand") + " # {target}"
+    command = "cp -r {source} " + str(tmp_path / "by_hand") + " && echo to {target}"
     for number, sync in enumerate((None, custom_sync, command)):
         upload = tmp_path / f"upload_{number}"
         analysis = tune.run(

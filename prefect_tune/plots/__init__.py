@@ -23,7 +23,7 @@ from prefect_tune.results.ranking import check_mode
 if TYPE_CHECKING:
     from prefect_tune.results.analysis import ExperimentAnalysis
 
-__all__ = ["KINDS", "PARETO", "Plot", "draw", "plot_experiment"]
+__all__ = ["KINDS", "PARETO", "Plot", "draw", "plot_experiment", "read_curves"]
 
 PARETO = "pareto"
 _MAX_PANELS = 9
@@ -61,6 +61,7 @@ def draw(
     kind: str,
     wanted: Mapping[str, str],
     parameters: Sequence[str] | None = None,
+    curves: list[Curve] | None = None,
 ) -> Plot:
     """Draw a picture.
 
@@ -69,6 +70,7 @@ def draw(
         kind: One of `KINDS`.
         wanted: The metric and its mode; two of them for ``pareto``.
         parameters: Parameters to show, flat; None is all that were searched.
+        curves: What `read_curves` gave, for several pictures of one experiment.
 
     Raises:
         InvalidArgument: If there is no such kind or parameter.
@@ -80,7 +82,8 @@ def draw(
     if kind == PARETO:
         return _pareto(trials, wanted)
     metric, mode = next(iter(wanted.items()))
-    curves = read_curves(trials, metric, mode)
+    if curves is None:
+        curves = read_curves(trials, metric, mode)
     if not curves:
         raise TuneError(f"There is nothing to plot: no trial reported a finite {metric!r}.")
     return _DRAWERS[kind](curves, metric, mode, _chosen(curves, parameters))

@@ -89,29 +89,40 @@ def _read_curve(trial: Trial, metric: str) -> tuple[list[int], list[float]]:
     return steps, values
 
 
+def by_layer(curves: Sequence[Curve]) -> list[list[Curve]]:
+    """The curves that are drawn alike, together."""
+    groups: dict[int, list[Curve]] = {}
+    for curve in curves:
+        groups.setdefault(curve.layer, []).append(curve)
+    return [groups[layer] for layer in sorted(groups)]
+
+
 def draw_curves(axes: Axes, curves: Sequence[Curve], metric: str) -> None:
     """Draw the metric over the iterations; the best trial is highlighted."""
+    from matplotlib.collections import LineCollection
     from matplotlib.ticker import MaxNLocator
 
     crowded = len(curves) > 60
-    for curve in curves:
-        axes.plot(
-            curve.steps,
-            curve.values,
-            color=curve.color,
-            linewidth=2.6 if curve.is_best else 0.7 if crowded else 1.2,
-            alpha=1.0 if curve.is_best else 0.45 if crowded else 0.85,
-            zorder=curve.layer,
-            solid_capstyle="round",
+    for group in by_layer(curves):
+        # One collection for all: a line object for each of thousands of trials takes minutes.
+        first = group[0]
+        lines = LineCollection(
+            [list(zip(c.steps, c.values, strict=True)) for c in group],
+            colors=first.color,
+            linewidths=2.6 if first.is_best else 0.7 if crowded else 1.2,
+            alpha=1.0 if first.is_best else 0.45 if crowded else 0.85,
+            zorder=first.layer,
+            capstyle="round",
         )
-        axes.plot(
-            curve.steps[-1],
-            curve.values[-1],
-            marker="o",
-            markersize=6 if curve.is_best else 2.5 if crowded else 3.5,
-            color=curve.color,
-            zorder=curve.layer,
+        axes.add_collection(lines)
+        axes.scatter(
+            [c.steps[-1] for c in group],
+            [c.values[-1] for c in group],
+            s=36 if first.is_best else 6 if crowded else 12,
+            color=first.color,
+            zorder=first.layer,
         )
+    axes.autoscale_view()
     scale_values(axes, curves)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(x=0.015)

@@ -32,6 +32,7 @@ def draw_parallel(
         mode: ``min`` or ``max``.
     """
     from matplotlib import colormaps
+    from matplotlib.collections import LineCollection
 
     columns = [[c.trial.evaluated_params.get(name) for c in curves] for name in parameters]
     columns.append([c.values[-1] for c in curves])
@@ -40,20 +41,20 @@ def draw_parallel(
     order = np.argsort([sign * c.values[-1] for c in curves], kind="stable")
     colors = colormaps["YlGnBu"]
     alpha = max(0.15, min(0.9, 60 / len(curves)))
+    lines, shades = [], []
     for rank, index in enumerate(order):
         curve = curves[index]
         line = [
-            (position, place)
+            (float(position), place)
             for position, scale in enumerate(scales)
             if (place := scale.places[index]) is not None
         ]
-        axes.plot(
-            *zip(*line, strict=True),
-            color=BEST if curve.is_best else colors(0.2 + 0.7 * rank / max(1, len(curves) - 1)),
-            linewidth=2.6 if curve.is_best else 1.1,
-            alpha=1.0 if curve.is_best else alpha,
-            zorder=4 if curve.is_best else 2,
-        )
+        if curve.is_best:
+            axes.plot(*zip(*line, strict=True), color=BEST, linewidth=2.6, zorder=4)
+        else:
+            lines.append(line)
+            shades.append(colors(0.2 + 0.7 * rank / max(1, len(curves) - 1)))
+    axes.add_collection(LineCollection(lines, colors=shades, linewidths=1.1, alpha=alpha, zorder=2))
     for position, scale in enumerate(scales):
         axes.axvline(position, color="#999999", linewidth=1, zorder=3)
         every = -(-len(scale.ticks) // _MOST_TICKS)
@@ -71,6 +72,7 @@ def draw_parallel(
             )
     axes.set_xticks(range(len(scales)), [*(name[-24:] for name in parameters), metric])
     axes.set_yticks([])
+    axes.set_ylim(-0.05, 1.05)
     axes.set_xlim(-0.1, len(scales) - 1 + 0.35)
     axes.tick_params(axis="x", length=0, colors=INK, labelsize=10)
     if len(scales) > 8:

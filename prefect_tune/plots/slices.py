@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from prefect_tune.plots.curves import Curve, scale_values
+from prefect_tune.plots.curves import Curve, by_layer, scale_values
 from prefect_tune.plots.style import INK, style
 
 if TYPE_CHECKING:
@@ -59,17 +59,18 @@ def _draw_parameter(axes: Axes, curves: Sequence[Curve], name: str) -> None:
     with_value = [curve for curve in curves if name in curve.trial.evaluated_params]
     values = [curve.trial.evaluated_params[name] for curve in with_value]
     places = _places(axes, values)
-    for position, (curve, place) in enumerate(zip(with_value, places, strict=True)):
-        axes.plot(
-            _spread(place, position) if is_categorical(values) else place,
-            curve.values[-1],
-            marker="o",
-            linestyle="none",
-            markersize=9 if curve.is_best else 5.5,
-            color=curve.color,
-            markeredgecolor="white",
-            markeredgewidth=0.8,
-            zorder=curve.layer,
+    if is_categorical(values):
+        places = [_spread(place, position) for position, place in enumerate(places)]
+    place_of = {id(curve): place for curve, place in zip(with_value, places, strict=True)}
+    for group in by_layer(with_value):
+        axes.scatter(
+            [place_of[id(curve)] for curve in group],
+            [curve.values[-1] for curve in group],
+            s=81 if group[0].is_best else 30,
+            color=group[0].color,
+            edgecolors="white",
+            linewidths=0.8,
+            zorder=group[0].layer,
         )
     scale_values(axes, curves, last_only=True)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from prefect_tune.error import TuneError
 from prefect_tune.experiment.trial import ERROR, Trial
+from prefect_tune.plots import draw, read_curves
 from prefect_tune.report.markup import Cell, facts, section, table, text
 from prefect_tune.results.analysis import ExperimentAnalysis
 from prefect_tune.results.loading import flatten_config
@@ -73,9 +74,11 @@ def best_trial(analysis: ExperimentAnalysis, best: Trial | None, objective: Obje
 def pictures(analysis: ExperimentAnalysis, objective: Objective) -> list[str]:
     """One section for each picture that there is something to draw for."""
     sections = []
+    metric, mode = objective
+    curves = read_curves(analysis.trials, metric, mode)
     for kind, title in _KINDS.items():
         try:
-            picture = analysis.plot(kind, *objective)
+            picture = draw(analysis.trials, kind, {metric: mode}, curves=curves)
         except ImportError as error:
             return [section("Pictures", f"<p>{text(error)}</p>")]
         except TuneError as error:

@@ -19,7 +19,6 @@ _NEEDLESS = {
 }
 #: With an effect that cannot be had this way; what to write instead.
 _REPLACED = {
-    "loggers": "Give `callbacks=[...]`; CSV, JSON and TensorBoard loggers are there by default.",
     "run_errored_only": 'Use `resume="ERRORED_ONLY"`.',
     "server_port": "Watch and cancel the flow run in the Prefect UI.",
     "sync_to_cloud": "Give `storage_path`.",

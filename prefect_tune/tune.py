@@ -26,6 +26,7 @@ from prefect_tune.engine.request import ExperimentRequest
 from prefect_tune.error import InvalidArgument, TrialFailed
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.experiments import Experiment, convert_to_experiment_list
+from prefect_tune.logger import with_loggers
 from prefect_tune.ray_arguments import check_other_arguments
 from prefect_tune.results import ExperimentAnalysis
 from prefect_tune.several import run_several
@@ -66,6 +67,7 @@ def run(
     callbacks: Sequence[Callback] | None = None,
     max_concurrent_trials: int | None = None,
     *,
+    loggers: Sequence[Any] | None = None,
     storage_path: Any = None,
     storage_filesystem: Any = None,
     checkpoint_config: CheckpointConfig | None = None,
@@ -130,6 +132,7 @@ def run(
             return True. Functions get a fresh process in any case, which costs milliseconds here.
         raise_on_failed_trial: Raise `TrialFailed` at the end if a trial failed.
         callbacks: `Callback` objects; CSV, JSON and TensorBoard loggers are added.
+        loggers: Ray Tune 1's classes of loggers, one object of each for each trial; see `Logger`.
         max_concurrent_trials: Upper bound of running trials.
         storage_path: Where the experiment is kept: a local path, a URL (``s3://bucket/path``) or a
             `TuneStorage` block; default `TUNE_RESULT_DIR` or ``~/prefect_tune_results``.
@@ -162,6 +165,7 @@ def run(
         PrefectUnavailable: If a Prefect API is configured but does not answer.
         TrialFailed: At the end, if a trial failed and `raise_on_failed_trial`.
     """
+    callbacks, loggers = with_loggers(callbacks, loggers), None
     given = dict(locals())
     check_other_arguments(others, inspect.signature(run).parameters)
     check_flag("raise_on_failed_trial", raise_on_failed_trial)

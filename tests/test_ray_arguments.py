@@ -33,7 +33,6 @@ def test_what_is_needless_warns_and_says_why(name):
 @pytest.mark.parametrize(
     ("name", "value", "instead"),
     [
-        ("loggers", [object], "`callbacks="),
         ("upload_dir", "s3://bucket", "`storage_path`"),
         ("server_port", 4321, "Prefect UI"),
         ("trial_executor", object(), "`cluster`"),
@@ -44,7 +43,7 @@ def test_what_is_had_in_another_way_is_an_error_that_says_how(name, value, inste
         run(**{name: value})
 
 
-@pytest.mark.parametrize("name", ["loggers", "upload_dir", "queue_trials", "export_formats"])
+@pytest.mark.parametrize("name", ["upload_dir", "queue_trials", "export_formats"])
 def test_what_asks_for_nothing_is_passed_over(name):
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -7,14 +7,36 @@ from prefect_tune.logger.base import LoggerCallback
 from prefect_tune.logger.csv import CSVLoggerCallback
 from prefect_tune.logger.defaults import default_loggers
 from prefect_tune.logger.json import JsonLoggerCallback
+from prefect_tune.logger.legacy import (
+    DEFAULT_LOGGERS,
+    CSVLogger,
+    JsonLogger,
+    LegacyLoggerCallback,
+    Logger,
+    NoopLogger,
+    TBXLogger,
+    UnifiedLogger,
+    with_loggers,
+)
+from prefect_tune.logger.pretty import pretty_print
 from prefect_tune.logger.tensorboardx import TBXLoggerCallback
 
 __all__ = [
+    "DEFAULT_LOGGERS",
+    "CSVLogger",
     "CSVLoggerCallback",
+    "JsonLogger",
     "JsonLoggerCallback",
+    "LegacyLoggerCallback",
+    "Logger",
     "LoggerCallback",
+    "NoopLogger",
+    "TBXLogger",
     "TBXLoggerCallback",
+    "UnifiedLogger",
     "default_loggers",
+    "pretty_print",
+    "with_loggers",
 ]
 
 

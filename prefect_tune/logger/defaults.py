@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from prefect_tune.callback import Callback
 from prefect_tune.logger.csv import CSVLoggerCallback
 from prefect_tune.logger.json import JsonLoggerCallback
+from prefect_tune.logger.legacy import written_by
 from prefect_tune.logger.tensorboardx import TBXLoggerCallback, tensorboardx_missing
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ def default_loggers(
     if values.get("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "") == "1":
         return complete
     for kind in (CSVLoggerCallback, JsonLoggerCallback, TBXLoggerCallback):
-        if any(isinstance(callback, kind) for callback in complete):
+        if any(isinstance(found, kind) or kind in written_by(found) for found in complete):
             continue
         if kind is TBXLoggerCallback and tensorboardx_missing():
             _warn_once()

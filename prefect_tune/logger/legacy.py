@@ -1,0 +1,250 @@
+"""Loggers as Ray Tune 1 had them: one object for each trial, made from a class."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar
+
+from prefect_tune.callback import Callback
+from prefect_tune.error import InvalidArgument
+from prefect_tune.experiment.trial import Trial
+from prefect_tune.logger.base import LoggerCallback
+from prefect_tune.logger.csv import CSVLoggerCallback
+from prefect_tune.logger.json import JsonLoggerCallback
+from prefect_tune.logger.tensorboardx import TBXLoggerCallback
+
+
+class Logger:
+    """Base class of loggers of one trial; override `on_result`, and `_init` to set things up.
+
+    New code derives from `LoggerCallback`, which one object for all trials is enough of.
+
+    Args:
+        config: Configuration of the trial.
+        logdir: The trial's directory.
+        trial: The trial; None outside of an experiment.
+    """
+
+    def __init__(self, config: dict[str, Any], logdir: str, trial: Trial | None = None) -> None:
+        self.config = config
+        self.logdir = logdir
+        self.trial = trial
+        self._init()
+
+    def _init(self) -> None:
+        """Called at the end of the constructor."""
+
+    def on_result(self, result: dict[str, Any]) -> None:
+        """The trial has reported; `result` is complete with the auto-filled metrics."""
+        raise NotImplementedError
+
+    def update_config(self, config: dict[str, Any]) -> None:
+        """The trial's configuration is another from now on, or the trial has been started again."""
+
+    def flush(self) -> None:
+        """Write out what is buffered."""
+
+    def close(self) -> None:
+        """The trial is over."""
+
+
+#: What makes a logger for a trial: mostly a subclass of `Logger`.
+LoggerMaker = Callable[[dict[str, Any], str, Trial], Logger]
+
+
+class NoopLogger(Logger):
+    """Logs nothing."""
+
+    def on_result(self, result: dict[str, Any]) -> None:
+        """Do nothing."""
+
+
+class _FileLogger(Logger):
+    """Writes what the logger callback of the same name writes."""
+
+    kind: ClassVar[type[LoggerCallback]]
+
+    def _init(self) -> None:
+        parent, name = os.path.split(os.path.abspath(self.logdir))
+        self._writer = self.kind()
+        self._written = Trial(
+            "" if self.trial is None else self.trial.trial_id,
+            self.config,
+            relative_logdir=name,
+            local_experiment_dir=parent,
+        )
+        self._writer.log_trial_start(self._written)
+
+    def on_result(self, result: dict[str, Any]) -> None:
+        """Write one result."""
+        self._writer.log_trial_result(0, self._written, result)
+
+    def flush(self) -> None:
+        """Write out what is buffered."""
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Write everything and close the file."""
+        self._writer.log_trial_end(self._written)
+
+
+class CSVLogger(_FileLogger):
+    """Writes `progress.csv`."""
+
+    kind = CSVLoggerCallback
+
+
+class JsonLogger(_FileLogger):
+    """Writes `result.json`, `params.json` and `params.pkl`."""
+
+    kind = JsonLoggerCallback
+
+    def update_config(self, config: dict[str, Any]) -> None:
+        """Write the configuration anew."""
+        self.config = self._written.config = config
+        self._writer.log_trial_start(self._written)
+
+
+class TBXLogger(_FileLogger):
+    """Writes TensorBoard event files."""
+
+    kind = TBXLoggerCallback
+
+
+#: What `UnifiedLogger` consists of.
+DEFAULT_LOGGERS: tuple[type[Logger], ...] = (JsonLogger, CSVLogger, TBXLogger)
+
+
+class UnifiedLogger(Logger):
+    """Several loggers of one trial as one.
+
+    Args:
+        config: Configuration of the trial.
+        logdir: The trial's directory.
+        trial: The trial; None outside of an experiment.
+        loggers: Classes of loggers; None is `DEFAULT_LOGGERS`.
+    """
+
+    def __init__(
+        self,
+        config: dict[str, Any],
+        logdir: str,
+        trial: Trial | None = None,
+        loggers: Sequence[type[Logger]] | None = None,
+    ) -> None:
+        self._classes = list(DEFAULT_LOGGERS if loggers is None else loggers)
+        super().__init__(config, logdir, trial)
+
+    def _init(self) -> None:
+        self._loggers = [make(self.config, self.logdir, self.trial) for make in self._classes]
+
+    def on_result(self, result: dict[str, Any]) -> None:
+        """Have all of them write a result."""
+        for logger in self._loggers:
+            logger.on_result(result)
+
+    def update_config(self, config: dict[str, Any]) -> None:
+        """Tell all of them."""
+        for logger in self._loggers:
+            logger.update_config(config)
+
+    def flush(self) -> None:
+        """Flush all of them."""
+        for logger in self._loggers:
+            logger.flush()
+
+    def close(self) -> None:
+        """Close all of them."""
+        for logger in self._loggers:
+            logger.close()
+
+
+class LegacyLoggerCallback(LoggerCallback):
+    """Makes a logger of each class for each trial, and passes on what happens.
+
+    Args:
+        logger_classes: Called with the trial's config, directory and the trial.
+
+    Raises:
+        InvalidArgument: If one of them cannot be called.
+    """
+
+    def __init__(self, logger_classes: Iterable[LoggerMaker]) -> None:
+        self.logger_classes = _checked(logger_classes, "logger_classes")
+        self._of_trial: dict[str, list[Logger]] = {}
+
+    def log_trial_start(self, trial: Trial) -> None:
+        """Make the trial's loggers, or tell those it has that it has been started again."""
+        loggers = self._of_trial.get(trial.trial_id)
+        if loggers is None:
+            loggers = [make(trial.config, trial.logdir, trial) for make in self.logger_classes]
+            self._of_trial[trial.trial_id] = loggers
+            return
+        for logger in loggers:
+            logger.update_config(trial.config)
+
+    def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
+        """Have the trial's loggers write a result."""
+        if trial.trial_id not in self._of_trial:
+            self.log_trial_start(trial)
+        for logger in self._of_trial[trial.trial_id]:
+            logger.on_result(result)
+
+    def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
+        """Close the trial's loggers."""
+        for logger in self._of_trial.pop(trial.trial_id, ()):
+            logger.close()
+
+    def flush(self) -> None:
+        """Flush the loggers of all trials."""
+        for loggers in self._of_trial.values():
+            for logger in loggers:
+                logger.flush()
+
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        """Close what is still open."""
+        while self._of_trial:
+            for logger in self._of_trial.popitem()[1]:
+                logger.close()
+
+
+def written_by(callback: Callback) -> frozenset[type[LoggerCallback]]:
+    """Which of the default loggers would write the same files as a callback does."""
+    if not isinstance(callback, LegacyLoggerCallback):
+        return frozenset()
+    made = callback.logger_classes
+    classes = [*made, *(DEFAULT_LOGGERS if UnifiedLogger in made else ())]
+    return frozenset(
+        made.kind for made in classes if isinstance(made, type) and issubclass(made, _FileLogger)
+    )
+
+
+def with_loggers(
+    callbacks: Sequence[Callback] | None, loggers: Iterable[LoggerMaker] | None
+) -> Sequence[Callback] | None:
+    """Add what Ray Tune 1 had as the argument `loggers` to the callbacks.
+
+    Args:
+        callbacks: What the user gave as callbacks.
+        loggers: Classes of loggers; None or an empty list adds nothing.
+
+    Raises:
+        InvalidArgument: If `loggers` holds something that cannot be called.
+    """
+    classes = _checked(loggers or (), "loggers")
+    return [*(callbacks or ()), LegacyLoggerCallback(classes)] if classes else callbacks
+
+
+def _checked(classes: Any, argument: str) -> list[LoggerMaker]:
+    if not isinstance(classes, Iterable) or isinstance(classes, str):
+        raise InvalidArgument(argument, f"got {classes!r}.", "Give a list of `Logger` classes.")
+    found = list(classes)
+    for made in found:
+        if isinstance(made, Callback) or (isinstance(made, type) and issubclass(made, Callback)):
+            raise InvalidArgument(
+                argument, f"{made!r} is a callback.", "Give it as `callbacks=[...]`."
+            )
+        if not callable(made):
+            raise InvalidArgument(argument, f"{made!r} cannot be called.", "Give `Logger` classes.")
+    return found

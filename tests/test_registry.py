@@ -7,8 +7,8 @@ import pytest
 import prefect_tune as tune
 from prefect_tune.engine.plan import make_plan
 from prefect_tune.engine.request import ExperimentRequest
-from prefect_tune.error import InvalidTrainable
-from prefect_tune.registry import get_trainable, register_trainable
+from prefect_tune.error import InvalidArgument, InvalidTrainable
+from prefect_tune.registry import get_env, get_trainable, register_trainable
 from prefect_tune.settings import TuneSettings
 
 
@@ -44,3 +44,12 @@ def test_trials_and_directory_of_a_registered_trainable_have_its_name_without_a_
     assert plan.name == "by name"
     assert plan.trainable.name == "by name"
     assert dict(plan.resources) == {"CPU": 2.0}
+
+
+def test_environments_by_name():
+    tune.register_env("pole", dict)
+    assert get_env("pole") is dict
+    with pytest.raises(TypeError, match="not callable"):
+        tune.register_env("pole", 3)
+    with pytest.raises(InvalidArgument, match="no environment is registered as 'pile'"):
+        get_env("pile")

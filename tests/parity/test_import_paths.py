@@ -55,7 +55,7 @@ from prefect_tune.tuner import Tuner
 
 SAME = [
     "RunConfig air.RunConfig air.config.RunConfig train.RunConfig",
-    "report air.session.report session.report train.report",
+    "report session.report train.report",
     "run tune.run",
     "uniform tune.uniform",
     "experiment.Trial trial.Trial",

@@ -1,0 +1,180 @@
+"""Class trainables: what their methods get, return and say."""
+
+import logging
+import os
+
+import pytest
+
+import prefect_tune as tune
+from prefect_tune.error import InvalidArgument, TuneError
+from prefect_tune.experiment.decision import Action
+from prefect_tune.trainable import trainable as module
+from prefect_tune.trainable.export import ExportFormat
+from prefect_tune.trainable.wrappers import requested_resources, with_resources
+
+#: What Ray Tune fills in; the last three only where a trial has ended or says so.
+AUTO_FILLED = {
+    "config", "date", "done", "episodes_total", "experiment_id", "experiment_tag", "hostname",
+    "iterations_since_restore", "node_ip", "pid", "time_since_restore", "time_this_iter_s",
+    "time_total_s", "timestamp", "timesteps_since_restore", "timesteps_total",
+    "training_iteration", "trial_id", "warmup_time",
+}  # fmt: skip
+
+
+class Counts(tune.Trainable):
+    def setup(self, config):
+        self.n = 0
+
+    def step(self):
+        self.n += 1
+        return {"n": self.n, "done": self.n == 3}
+
+    def reset_config(self, new_config):
+        self.n = 0
+        self.seen = (dict(self.config), new_config["a"], self.iteration)
+        return True
+
+
+def test_by_hand_results_are_complete():
+    counts = Counts({"a": 1})
+
+    result = counts.train()
+
+    assert set(result) == {"n"} | AUTO_FILLED
+    assert result["pid"] == os.getpid()
+    assert (result["trial_id"], result["config"]) == ("default", {"a": 1})
+    assert set(counts.get_auto_filled_metrics(time_this_iter=0.5)) == AUTO_FILLED
+    assert counts.get_auto_filled_metrics(timestamp=5)["timestamp"] == 5
+    assert "config" not in counts.get_auto_filled_metrics(debug_metrics_only=True)
+    assert (counts.iteration, counts.training_iteration) == (1, 1)
+    assert os.path.isdir(counts.logdir)
+    assert counts.logdir == counts.logdir
+    assert counts.trial_resources is None
+
+
+def test_several_steps_at_once_end_with_the_training():
+    assert [r["n"] for r in Counts().train_buffered(60, max_buffer_length=2)] == [1, 2]
+    assert [r["n"] for r in Counts().train_buffered(60)] == [1, 2, 3]
+    assert len(Counts().train_buffered(0)) == 1
+
+
+def test_a_reset_object_begins_anew_with_the_new_configuration():
+    counts = Counts({"a": 1})
+    counts.train()
+
+    assert counts.reset({"a": 2})
+
+    assert counts.seen == ({"a": 2}, 2, 0)
+    assert counts.config == {"a": 2}
+    assert counts.train()["training_iteration"] == 1
+    assert not tune.Trainable.reset_config(counts, {})
+
+
+def test_functions_and_classes_fill_in_the_same(trial):
+    class Steps(tune.Trainable):
+        def step(self):
+            return {"mean_loss": 1.0, "timesteps_this_iter": 3, "done": self.iteration == 1}
+
+    def train(config):
+        tune.report(mean_loss=1.0, timesteps_this_iter=3)
+        tune.report(mean_loss=1.0, timesteps_this_iter=3, done=True)
+
+    keys = []
+    for trainable in (Steps, train):
+        trial.agent.lines.clear()
+        trial.run(trainable, Action.CONTINUE, Action.STOP)
+        first, last = trial.agent.results
+        keys.append((set(first), set(last), last["timesteps_total"], last["neg_mean_loss"]))
+
+    assert keys[0] == keys[1]
+    assert keys[0][2:] == (6, -1.0)
+
+
+def test_log_result_sees_complete_results_and_may_change_them(trial):
+    seen = []
+
+    class Logs(Counts):
+        def log_result(self, result):
+            seen.append(dict(result))
+            result["added"] = result["n"] * 2
+
+    trial.run(Logs, config={"a": 1})
+
+    assert set(seen[0]) == {"n"} | AUTO_FILLED
+    assert seen[0]["trial_id"] == "t1"
+    assert [result["added"] for result in trial.agent.results] == [2, 4, 6]
+    assert "config" not in trial.agent.results[0], "it is known where results arrive"
+
+
+def test_a_slow_setup_is_told(monkeypatch, caplog):
+    monkeypatch.setattr(module, "SLOW_SETUP_S", -1.0)
+    with caplog.at_level(logging.WARNING, "prefect_tune"):
+        Counts()
+    (message,) = caplog.messages
+    assert message.startswith("Counts.setup() took 0 s")
+    assert "with_parameters(Counts, data=...)" in message
+
+
+class Exports(Counts):
+    def _export_model(self, export_formats, export_dir):
+        for name in export_formats:
+            with open(os.path.join(export_dir, name), "w") as file:
+                file.write(str(self.n))
+        return {name: os.path.join(export_dir, name) for name in export_formats}
+
+
+@pytest.mark.parametrize("answers", [(), (Action.STOP,)])
+def test_the_model_is_exported_at_the_end_of_a_trial(trial, answers):
+    trial.run(Exports, *answers, export_formats=("model", "onnx"))
+
+    assert (trial.dir / "model").read_text() == ("1" if answers else "3")
+    assert (trial.dir / "onnx").exists()
+
+
+def test_a_paused_trial_exports_nothing(trial):
+    trial.run(Exports, Action.PAUSE, export_formats=("model",))
+    assert trial.names == []
+
+
+def test_formats():
+    formats = ["MODEL", " h5 "]
+    ExportFormat.validate(formats)
+    assert formats == [ExportFormat.MODEL, ExportFormat.H5]
+    with pytest.raises(TuneError, match="'tflite'"):
+        Counts().export_model("tflite")
+    assert Counts().export_model(["model"]) == {}
+    with pytest.raises(InvalidArgument, match="`export_formats`"):
+        tune.run(Counts, export_formats=["nope"])
+
+
+class Asks(Counts):
+    @classmethod
+    def default_resource_request(cls, config):
+        return {"cpu": config["a"]}
+
+
+def test_a_class_may_say_what_it_needs():
+    assert requested_resources(Asks)({"a": 2}) == {"cpu": 2}
+    assert requested_resources(Counts) is None
+    wrapped = with_resources(Asks, {"cpu": 3})
+    assert requested_resources(wrapped) == {"cpu": 3}
+    assert wrapped.default_resource_request({"a": 1}) == {"cpu": 3}
+
+    class Overrides(wrapped):
+        @classmethod
+        def default_resource_request(cls, config):
+            return {"cpu": 7}
+
+    assert requested_resources(Overrides)({}) == {"cpu": 7}
+    with pytest.raises(ValueError, match="resources_per_trial"):
+        tune.run(Asks, config={"a": 1}, resources_per_trial={"cpu": 1})
+
+
+def test_usage_of_the_node_is_in_results_that_ask_for_it():
+    counts = Counts({"log_sys_usage": True})
+    try:
+        usage = counts.train()["perf"]
+    finally:
+        counts.stop()
+    assert set(usage) == {"cpu_util_percent", "ram_util_percent"}
+    assert 0 < usage["ram_util_percent"] <= 100

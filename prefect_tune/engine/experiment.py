@@ -166,7 +166,7 @@ class Experiment:
                 reuse_processes=plan.reuse_processes,
                 export_formats=plan.export_formats,
                 output_files=OutputFiles.parse(plan.run.log_to_file),
-                follow_output=self.output.is_wanted,
+                follow_output=plan.shows_output or plan.keeps_output_in_prefect,
             ),
             self.inbox.put,
             self.inbox.fail,

@@ -21,13 +21,8 @@ class OutputHub:
         self._printer = printer
         self._listeners: list[Listener] = []
 
-    @property
-    def is_wanted(self) -> bool:
-        """False if nobody takes it."""
-        return self._printer is not None or bool(self._listeners)
-
     def listen(self, listener: Listener) -> None:
-        """Have somebody told at once, in the thread that brings it; before the experiment opens."""
+        """Have somebody told at once, in the thread that brings it; before the experiment runs."""
         self._listeners.append(listener)
 
     def put(self, output: TrialOutput) -> None:

@@ -173,7 +173,7 @@ class ExperimentPlan:
     def keeps_output_in_prefect(self) -> bool:
         """Whether what trials print appears in the logs of their task runs."""
         chosen = self.run.task_run_logs
-        return self.settings.task_run_logs if chosen is None else chosen
+        return self.orchestrate and (self.settings.task_run_logs if chosen is None else chosen)
 
     @property
     def trial_time_limit_s(self) -> float | None:

@@ -19,6 +19,7 @@ from prefect_tune.orchestration.heartbeat import Heartbeat
 from prefect_tune.orchestration.server import PrefectApi
 from prefect_tune.orchestration.sigterm import stand_in
 from prefect_tune.orchestration.suspension import SuspensionWatch
+from prefect_tune.orchestration.task_run_logs import TaskRunLogs
 from prefect_tune.reporters.columns import parameter_columns, user_metrics
 from prefect_tune.reporters.progress import Progress
 
@@ -45,6 +46,9 @@ def run_experiment_in_flow(
     plan = experiment.plan
     record = _Record(plan)
     interruption = _Interruption(experiment)
+    logs = TaskRunLogs() if plan.keeps_output_in_prefect else None
+    if logs is not None:
+        experiment.output.listen(logs.put)
 
     def body(launcher: AttemptLauncher) -> list[Trial]:
         heartbeat = Heartbeat(current_flow_identity(), plan.settings.heartbeat_s)
@@ -69,6 +73,7 @@ def run_experiment_in_flow(
             ship=getattr(experiment.executor, "submit_body", None),
             max_task_runs=plan.settings.max_task_runs,
             is_interrupted=lambda: interruption.reason() is not None,
+            logs=logs,
         ),
         conclude,
         api,

@@ -34,6 +34,7 @@ from prefect_tune.orchestration.quiet import COORDINATOR, silence_our_tasks
 from prefect_tune.orchestration.server import PrefectApi, api_problem, start_server_early
 from prefect_tune.orchestration.sigterm import announced
 from prefect_tune.orchestration.suspension import end_subflow
+from prefect_tune.orchestration.task_run_logs import TaskRunLogs
 from prefect_tune.orchestration.task_runner import BodyTaskRunner, Ship
 
 T = TypeVar("T")
@@ -96,6 +97,7 @@ class ExperimentFlow:
         ship: Runs the bodies of other tasks, see `BodyTaskRunner`; None if there are none.
         max_task_runs: How many attempts are recorded as task runs.
         is_interrupted: True once the sweep is being ended, to be resumed later.
+        logs: Brings what attempts print to the logs of their task runs, if that is wanted.
     """
 
     name: str
@@ -105,6 +107,7 @@ class ExperimentFlow:
     ship: Ship | None = None
     max_task_runs: int = 2000
     is_interrupted: Callable[[], bool] = lambda: False
+    logs: TaskRunLogs | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +295,7 @@ class _Run(Generic[T]):
         with BodyTaskRunner(self._flow.ship or _no_bodies) as runner:
             flow = self._flow
             launcher = PrefectLauncher(
-                flow.executor, runner, flow.max_task_runs, flow.is_interrupted
+                flow.executor, runner, flow.max_task_runs, flow.is_interrupted, flow.logs
             )
             try:
                 value = self._body(launcher)

@@ -16,6 +16,7 @@ from prefect_tune.execution.base import Executor, TrialPlace
 from prefect_tune.orchestration.retry_log import RetryLog
 from prefect_tune.orchestration.run_log import run_log
 from prefect_tune.orchestration.suspension import shield
+from prefect_tune.orchestration.task_run_logs import TaskRunLogs
 from prefect_tune.orchestration.task_runner import BodyTaskRunner
 from prefect_tune.orchestration.trial_task import (
     Attempt,
@@ -38,6 +39,7 @@ class PrefectLauncher:
         max_task_runs: How many attempts are recorded; Prefect's graphs end at 10,000 nodes and
             get hard to read long before.
         is_interrupted: True once the sweep is being ended, to be resumed later.
+        logs: Takes what attempts print, if that is wanted.
     """
 
     def __init__(
@@ -46,9 +48,11 @@ class PrefectLauncher:
         runner: BodyTaskRunner,
         max_task_runs: int,
         is_interrupted: Callable[[], bool] = lambda: False,
+        logs: TaskRunLogs | None = None,
     ) -> None:
         self._executor = executor
         self._is_interrupted = is_interrupted
+        self._logs = logs
         self._runner = runner
         self._max_task_runs = max_task_runs
         self._context = contextvars.copy_context()
@@ -62,6 +66,8 @@ class PrefectLauncher:
 
     def launch(self, launch: Launch, place: TrialPlace) -> None:
         """Start an attempt and have its task run follow it."""
+        if self._logs is not None and self._recording and self.recorded < self._max_task_runs:
+            self._logs.expect((launch.trial_id, launch.attempt))
         ended = self._executor.launch(launch, place)
         self._retries.follow(launch, ended)
         if not self._recording:
@@ -94,7 +100,13 @@ class PrefectLauncher:
     def _record(self, launch: Launch, place: TrialPlace, ended: Future[AttemptEnded]) -> None:
         parameters = {
             "name": task_run_name(launch),
-            "attempt": Attempt(ended, place.experiment_tag, self._is_interrupted),
+            "attempt": Attempt(
+                ended,
+                place.experiment_tag,
+                self._is_interrupted,
+                self._logs,
+                (launch.trial_id, launch.attempt),
+            ),
         }
         self._runner.submit_here(trial_task, parameters, self._context)
         self.recorded += 1

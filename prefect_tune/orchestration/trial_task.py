@@ -16,6 +16,7 @@ from prefect_tune.coordinator.commands import Launch
 from prefect_tune.coordinator.events import AttemptEnded, Outcome
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.orchestration.quiet import TRIAL
+from prefect_tune.orchestration.task_run_logs import TaskRunLogs
 
 _LONGEST_MESSAGE = 8_000
 
@@ -29,6 +30,8 @@ class Attempt:
         ended: Resolves when the attempt is over.
         tag: The trial's experiment tag, e.g. ``3_lr=0.1``.
         is_interrupted: True once the sweep is being ended, to be resumed later.
+        logs: Brings what it prints to the log of its task run, if that is wanted.
+        key: Its trial and number, for `logs`.
     """
 
     def __init__(
@@ -36,10 +39,24 @@ class Attempt:
         ended: Future[AttemptEnded],
         tag: str,
         is_interrupted: Callable[[], bool] = lambda: False,
+        logs: TaskRunLogs | None = None,
+        key: tuple[str, int] = ("", 0),
     ) -> None:
         self.ended = ended
         self.tag = tag
         self.is_interrupted = is_interrupted
+        self.logs = logs
+        self.key = key
+
+    async def wait(self) -> AttemptEnded:
+        """Wait for its end; called in its task run."""
+        if self.logs is None:
+            return await asyncio.wrap_future(self.ended)
+        self.logs.attach(self.key)
+        try:
+            return await asyncio.wrap_future(self.ended)
+        finally:
+            self.logs.detach(self.key)
 
 
 def task_run_name(launch: Launch) -> str:
@@ -63,7 +80,7 @@ def task_run_name(launch: Launch) -> str:
 async def trial_task(name: str, attempt: Attempt) -> State[None]:
     """Last as long as the attempt does, and end as it ended."""
     try:
-        ended = await asyncio.wrap_future(attempt.ended)
+        ended = await attempt.wait()
     except Exception as error:
         return Crashed(message=f"the attempt could not be followed: {error!r}")
     return attempt_state(ended, attempt.tag, attempt.is_interrupted())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import sys
@@ -103,3 +104,39 @@ def test_files_that_were_asked_for_are_there_even_if_empty(asked: bool, tmp_path
     directory = Path(analysis.trials[0].logdir)
     assert (directory / "stdout").exists() is asked
     assert (directory / "stderr").exists() is asked
+
+
+def test_task_run_logs(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_TUNE_TASK_RUN_LOGS", "1")
+    monkeypatch.setenv("PREFECT_TUNE_LOG_TO_DRIVER", "0")
+    analysis = tune.run(talk, config={"x": tune.grid_search([1, 2])}, storage_path=str(tmp_path))
+    assert "hello" not in capfd.readouterr().out
+    assert analysis.flow_run_id is not None
+    logs = asyncio.run(_logs_of_task_runs(analysis.flow_run_id))
+    assert len(logs) == 2
+    for trial, text in logs.items():
+        number = int(trial[-1]) + 1
+        assert f"hello {number}" in text
+        assert f"trouble {number}" in text
+        assert f"hello {3 - number}" not in text
+
+
+async def _logs_of_task_runs(flow_run_id: str) -> dict[str, str]:
+    """The logs of the trials' task runs, by name; waits for Prefect, which writes them later."""
+    from prefect import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, LogFilter, LogFilterTaskRunId
+    from prefect.logging.handlers import APILogHandler
+
+    await APILogHandler.aflush()
+    logs: dict[str, str] = {}
+    async with get_client() as client:
+        flow_runs = FlowRunFilter(id={"any_": [flow_run_id]})
+        for run in await client.read_task_runs(flow_run_filter=flow_runs):
+            if not run.name.startswith("talk_"):
+                continue
+            wanted = LogFilter(task_run_id=LogFilterTaskRunId(any_=[run.id]))
+            lines = await client.read_logs(wanted)
+            logs[run.name] = "\n".join(log.message for log in lines)
+    return logs

@@ -11,9 +11,8 @@ from prefect_tune.trainable.output import TrialOutput
 
 
 def output(*lines: str, **more: Any) -> TrialOutput:
-    return TrialOutput(
-        **{"trial_id": "t", "attempt": 1, "pid": 42, "stderr": False} | more, lines=lines
-    )
+    given: dict[str, Any] = {"trial_id": "t", "attempt": 1, "pid": 42, "stderr": False} | more
+    return TrialOutput(**given, lines=lines)
 
 
 def test_lines_have_a_prefix(capsys: pytest.CaptureFixture[str]) -> None:

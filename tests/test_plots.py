@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -75,3 +76,41 @@ def test_nothing_to_plot(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument, match="mode"):
         plot_experiment(analysis, "score", "best", tmp_path / "p.png")
     assert not (tmp_path / "p.png").exists()
+
+
+KINDS = ("overview", "curves", "slices", "parallel", "importance", "contours")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind(tmp_path: Path, kind: str) -> None:
+    configs = [{"lr": 10.0 ** -(n % 5), "kind": "abc"[n % 3], "n": n} for n in range(20)]
+    analysis = experiment(tmp_path, configs)
+    for suffix in ("png", "html", "svg", "pdf"):
+        analysis.plot(kind, "score", "max", path=tmp_path / f"p.{suffix}")
+        assert (tmp_path / f"p.{suffix}").stat().st_size > 3000
+    page = (tmp_path / "p.html").read_text()
+    assert "<script" not in page
+    assert "src=" not in page
+    only = analysis.plot(kind, "score", "max", parameters=["lr", "n"])
+    shown = only.to_svg()
+    assert "score" in shown
+    assert "kind" not in re.findall(r"<text[^>]*>([^<]*)</text>", shown)
+
+
+def test_pareto_and_wrong_arguments(tmp_path: Path) -> None:
+    analysis = experiment(tmp_path, [{"lr": 0.1}] * 4)
+    metrics = ["score", "training_iteration"]
+    plot = analysis.plot("pareto", metrics, ["max", "min"])
+    assert "Pareto set (" in plot.to_svg()
+    with pytest.raises(InvalidArgument, match="two metrics"):
+        analysis.plot("pareto", "score", "max")
+    with pytest.raises(InvalidArgument, match=r"kind.*curves"):
+        analysis.plot("pie", "score", "max")
+    with pytest.raises(InvalidArgument, match=r"parameters.*'nope'"):
+        analysis.plot("slices", "score", "max", parameters=["nope"])
+    with pytest.raises(InvalidArgument, match=r"\.html"):
+        plot.save(tmp_path / "p.gif")
+    with pytest.raises(TuneError, match="6 trials"):
+        analysis.plot("importance", "score", "max")
+    with pytest.raises(TuneError, match="2 searched parameters"):
+        analysis.plot("contours", "score", "max")

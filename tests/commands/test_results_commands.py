@@ -1,0 +1,195 @@
+"""Commands that show results."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas
+import pytest
+
+from prefect_tune.cli import main
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[str, str]:
+    assert main([str(argument) for argument in arguments]) == 0
+    return capsys.readouterr()
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    assert ended.value.code == 2
+    return capsys.readouterr().err
+
+
+def table(out: str) -> list[list[str]]:
+    return [line.split() for line in out.splitlines() if not line.startswith("─")]
+
+
+@pytest.mark.parametrize("name", ["ls", "list-trials"])
+def test_the_default_columns(
+    name: str, experiment: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, err = call(capsys, name, experiment)
+    assert (
+        table(out)[0]
+        == (
+            "trainable_name experiment_tag trial_id status training_iteration time_total_s loss "
+            "config/lr config/kind config/fixed"
+        ).split()
+    )
+    assert len(table(out)) == 11
+    assert "Empty columns are left out: timesteps_total, mean_accuracy, mean_loss" in err
+
+
+def test_narrow_terminals(
+    experiment: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    out, err = call(capsys, "ls", experiment)
+    assert max(map(len, out.splitlines())) <= 60
+    assert "beyond the width of the terminal" in err
+    assert "config/lr" in err
+
+
+def test_sorted_filtered_limited_chosen(
+    experiment: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--sort", "loss", "--columns", "trial_id", "--result-columns", "loss,config/kind"]
+    out, _ = call(
+        capsys, "ls", experiment, *options, "--limit", "2", "--filter", "config/kind == a"
+    )
+    head, *rows = table(out)
+    assert head == ["trial_id", "loss", "config/kind"]
+    assert [row[0] for row in rows] == ["abcde_00008", "abcde_00006"]
+    out, _ = call(
+        capsys, "ls", experiment, *options, "--desc", "--filter", "loss < 5", "--filter", "loss > 3"
+    )
+    assert [row[0] for row in table(out)[1:]] == ["abcde_00006", "abcde_00007"]
+    out, _ = call(capsys, "ls", experiment, "--filter", "status == RUNNING")
+    assert out == "No rows.\n"
+
+
+def test_output_files(experiment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for form in ("csv", "json", "pkl"):
+        out, _ = call(capsys, "ls", experiment, "--sort", "loss", "-o", tmp_path / f"t.{form}")
+        assert out == f"Wrote 10 rows to {tmp_path / f't.{form}'}\n"
+    with open(tmp_path / "t.csv") as file:
+        from_csv = list(csv.DictReader(file))
+    from_json = json.loads((tmp_path / "t.json").read_text())
+    frame = pandas.read_pickle(tmp_path / "t.pkl")
+    assert from_csv[0]["trial_id"] == from_json[0]["trial_id"] == frame["trial_id"][0]
+    assert from_json[0]["loss"] == pytest.approx(1 + 1 / 3)
+    out, _ = call(capsys, "ls", experiment, "-o", "json", "--limit", "1")
+    assert json.loads(out)[0]["config/lr"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--sort", "nope"], "no column 'nope'; there are trainable_name"),
+        (["--columns", "trial_id,nope"], "--columns: there is no column 'nope'"),
+        (["--filter", "loss"], '"name operator value"'),
+        (["--filter", "nope > 1"], "--filter: there is no column 'nope'"),
+        (["--limit", "0"], "whole number from 1 up"),
+        (["--output", "table.xls"], ".csv, .json or .pkl"),
+        (["--output", "/nowhere/t.csv"], "cannot write"),
+    ],
+)
+def test_wrong_options(
+    options: list[str], said: str, experiment: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert said in refused(capsys, "ls", experiment, *options)
+
+
+def test_not_an_experiment(
+    experiment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "list-experiments" in refused(capsys, "ls", experiment.parent)
+    assert main(["ls", str(tmp_path / "nowhere")]) == 1
+    assert "nowhere" in capsys.readouterr().err
+    assert "no experiments in" in refused(capsys, "lsx", experiment)
+
+
+def test_experiments_of_a_directory(
+    experiment: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.utime(experiment / "journal.jsonl", (1_700_000_000, 1_700_000_000))
+    (experiment.parent / "not_an_experiment").mkdir()
+    other = experiment.parent / "by_files" / "trial"
+    other.mkdir(parents=True)
+    (other / "result.json").write_text("{}\n")
+    out, _ = call(capsys, "lsx", experiment.parent, "--sort", "total_trials", "--desc")
+    head, first, second = table(out)
+    assert head[:3] == ["name", "total_trials", "last_updated"]
+    assert first[:3] == ["exp", "10", "2023-11-14"]
+    assert first[-3:] == ["9", "1", "train"]
+    assert second[:2] == ["by_files", "1"]
+    monkeypatch.setenv("TUNE_RESULT_DIR", str(experiment.parent))
+    out, _ = call(capsys, "list-experiments", "--columns", "name", "--limit", "1")
+    assert table(out) == [["name"], ["by_files"]]
+
+
+def test_show_and_best(experiment: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, _ = call(capsys, "show", experiment)
+    assert "10 (9 TERMINATED, 1 ERROR)" in out
+    assert "failed      train_abcde_00009: ValueError: bad <lr>" in out
+    assert "Best by loss (min)" in out
+    out, _ = call(capsys, "show", experiment, "abcde_00003")
+    assert "lr     0.3" in out
+    out, _ = call(capsys, "best", experiment, "-o", "json")
+    assert json.loads(out)["trial_id"] == "abcde_00009"
+    out, _ = call(capsys, "best", experiment, "--mode", "max", "--constraint", "config/kind == b")
+    assert "train_abcde_00001" in out
+    assert "no trial reported 'nope'; they reported loss" in refused(
+        capsys, "best", experiment, "--metric", "nope"
+    )
+    assert "could be any of 10" in refused(capsys, "show", experiment, "abc")
+    assert "no trial 'xyz'" in refused(capsys, "show", experiment, "xyz")
+    assert main(["best", str(experiment), "--constraint", "loss > 100"]) == 1
+
+
+def test_notes(experiment: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call(capsys, "add-note", experiment, "-m", "learning rate too high")
+    call(capsys, "add-note", experiment, "-m", "try again")
+    assert (experiment / "note.txt").read_text() == "learning rate too high\ntry again\n"
+    call(capsys, "add-note", experiment, "--filename", "todo", "-m", "x")
+    assert (experiment / "todo").exists()
+    assert "without '/'" in refused(capsys, "add-note", experiment, "--filename", "../x", "-m", "x")
+    assert "no directory" in refused(capsys, "add-note", experiment / "nowhere", "-m", "x")
+
+
+def test_report(experiment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, _ = call(capsys, "report", experiment)
+    assert out == f"Wrote {experiment / 'report.html'}\n"
+    out, _ = call(capsys, "report", experiment, "-o", tmp_path / "r.html")
+    assert (tmp_path / "r.html").exists()
+    assert "cannot write" in refused(capsys, "report", experiment, "-o", "/nowhere/r.html")
+
+
+def test_a_long_table_pages_on_a_terminal(experiment: Path, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    parent, child = pty.openpty()
+    environment = {
+        **os.environ,
+        "PAGER": f"tee {seen}",
+        "COLUMNS": "200",
+        "LINES": "5",
+    }
+    subprocess.run(
+        [sys.executable, "-m", "prefect_tune", "ls", experiment],
+        stdin=child,
+        stdout=child,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+        check=True,
+    )
+    os.close(child)
+    os.close(parent)
+    assert seen.read_text().count("TERMINATED") == 9

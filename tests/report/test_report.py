@@ -1,0 +1,88 @@
+"""The HTML report."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial
+from prefect_tune.report import write_report
+from prefect_tune.results import ExperimentAnalysis
+
+
+def experiment(directory: Path, size: int) -> ExperimentAnalysis:
+    trials = []
+    for number in range(size):
+        config = {"lr": 10.0 ** -(number % 5), "kind": "<script>alert(1)</script>"}
+        trial = Trial(
+            f"abcde_{number:05d}",
+            config,
+            evaluated_params=config,
+            relative_logdir=f"t{number}",
+            local_experiment_dir=str(directory),
+        )
+        trial.status = ERROR if number == 1 else TERMINATED
+        result = {"loss": float(number), "training_iteration": 3}
+        trial.update_last_result(result, result, 0.0)
+        trials.append(trial)
+    return ExperimentAnalysis(directory, trials, "loss", "min")
+
+
+class _References(HTMLParser):
+    """Collects what a page would load, and its elements."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href", "xlink:href") and value and value[0] != "#":
+                self.loaded.append(value)
+
+
+def parse(path: Path) -> _References:
+    page = _References()
+    page.feed(path.read_text())
+    return page
+
+
+def test_it_needs_nothing_but_itself(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    assert write_report(experiment(tmp_path, 12), path) == str(path)
+    page = parse(path)
+    assert page.loaded == []
+    assert page.tags.count("svg") == 5, "one of each kind"
+    assert page.tags.count("script") == 1, "what trials say is never markup"
+    text = path.read_text()
+    assert "Best trial by loss (min)" in text
+    assert re.search(r'<td class="ERROR">ERROR</td>', text)
+    assert "&lt;script&gt;" in text
+    assert not re.search(r"url\((?!#)", text)
+
+
+def test_many_trials_are_drawn_as_bitmaps(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    write_report(experiment(tmp_path, 400), path)
+    page = parse(path)
+    assert "svg" not in page.tags
+    assert page.loaded
+    assert all(source.startswith("data:image/png;base64,") for source in page.loaded)
+
+
+def test_without_a_metric_there_is_the_table(tmp_path: Path) -> None:
+    analysis = experiment(tmp_path, 3)
+    analysis.default_metric = None
+    path = tmp_path / "report.html"
+    write_report(analysis, path)
+    assert "abcde_00002" in path.read_text()
+    assert "svg" not in parse(path).tags
+
+
+def test_a_metric_that_nobody_reported_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    write_report(experiment(tmp_path, 3), path, ("nope", "max"))
+    assert "No trial has a finite value" in path.read_text()

@@ -1,5 +1,6 @@
 """Ray Tune 1's import path; see `prefect_tune.experiment`."""
 
 from prefect_tune.experiment.trial import Trial
+from prefect_tune.trainable.export import ExportFormat
 
-__all__ = ["Trial"]
+__all__ = ["ExportFormat", "Trial"]

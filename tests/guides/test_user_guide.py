@@ -63,6 +63,25 @@ def test_a_request_that_no_node_can_satisfy_says_so_before_a_trial_starts():
         tune.run(where, resources_per_trial={"cpu": 64}, verbose=0)
 
 
+def test_waiting_for_a_gpu_where_none_can_be_asked_about_says_so():
+    from prefect_tune.utils import wait_for_gpu
+
+    def train(config):
+        wait_for_gpu(retry=1, delay_s=0)
+        tune.report(score=1)
+
+    analysis = tune.run(
+        train,
+        resources_per_trial={"gpu": 1},
+        env_vars={"PATH": ""},
+        raise_on_failed_trial=False,
+        verbose=0,
+    )
+    (trial,) = analysis.trials
+    assert trial.status == Trial.ERROR
+    assert "RuntimeError" in Path(trial.logdir, "error.txt").read_text()
+
+
 # --- Parallelism, search, scheduler ------------------------------------------------------------
 
 
@@ -305,6 +324,45 @@ def test_an_interrupted_experiment_is_saved_and_resumed(tmp_path):
     assert second.stdout.rstrip().endswith("END"), second.stderr
     (result_file,) = (tmp_path / "there").rglob("result.json")
     assert json.loads(result_file.read_text().splitlines()[-1])["step"] == 19
+
+
+# --- What a person sees ------------------------------------------------------------------------
+
+
+def test_the_status_table(capsys):
+    reporter = tune.CLIReporter(metric_columns=["mean_loss", "training_iteration"])
+    tune.run(
+        easy,
+        config={"a": tune.grid_search([1, 2])},
+        metric="mean_loss",
+        mode="min",
+        progress_reporter=reporter,
+    )
+    text = capsys.readouterr().out
+    assert "== Status ==" in text
+    assert "Using FIFO scheduling algorithm." in text
+    assert "Number of trials: 2/2 (2 TERMINATED)" in text
+    heading = [line for line in text.splitlines() if "Trial name" in line][-1]
+    columns = [column.strip() for column in heading.strip("| ").split("|")]
+    assert columns[:5] == ["Trial name", "status", "loc", "a", "mean_loss"]
+
+
+def test_tensorboard_gets_metrics_and_parameters():
+    from tensorboardX.proto.event_pb2 import Event
+
+    analysis = tune.run(easy, config={"a": 2.0}, verbose=0)
+    (file,) = Path(analysis.trials[0].logdir).glob("events.out.tfevents.*")
+    data, drawn, plugins = file.read_bytes(), [], set()
+    while data:
+        size = int.from_bytes(data[:8], "little")
+        event = Event.FromString(data[12 : 12 + size])
+        data = data[12 + size + 4 :]
+        for value in event.summary.value:
+            plugins.add(value.metadata.plugin_data.plugin_name)
+            if value.tag == "ray/tune/mean_loss" and value.HasField("simple_value"):
+                drawn.append((event.step, value.simple_value))
+    assert drawn == [(1, 2.0), (2, 1.0), (3, pytest.approx(2 / 3))]
+    assert "hparams" in plugins
 
 
 # --- Large data --------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ from prefect_tune.suggest.optuna import OptunaSearch
 from prefect_tune.suggest.suggestion import Searcher
 from prefect_tune.train import RunConfig, get_context, report
 from prefect_tune.trainable import Trainable
-from prefect_tune.trial import Trial
+from prefect_tune.trial import ExportFormat, Trial
 from prefect_tune.tune_config import TuneConfig
 from prefect_tune.tuner import Tuner
 """.strip().splitlines()

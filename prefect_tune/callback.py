@@ -5,11 +5,13 @@ Hooks, names and arguments are Ray Tune's. Every hook does nothing unless it is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import importlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from prefect_tune.error import TuneError
+from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.experiment.trial import Trial
 
 
@@ -187,3 +189,46 @@ def overrides(callback: object, hook: str) -> bool:
     if found is None:
         return False
     return getattr(found, "__func__", found) is not getattr(Callback, hook)
+
+
+#: Names callbacks that every experiment of a process has, as import paths with commas between.
+CALLBACKS_VARIABLE = "RAY_TUNE_CALLBACKS"
+
+
+def callbacks_of_environment(environ: Mapping[str, str] | None = None) -> list[Callback]:
+    """Make the callbacks that `RAY_TUNE_CALLBACKS` names, such as ``my.module.MyCallback,other.C``.
+
+    Args:
+        environ: Where to look; None is the process's environment.
+
+    Raises:
+        InvalidArgument: If one cannot be imported, is no subclass of `Callback`, or raises when it
+            is called without arguments; names it.
+    """
+    values = os.environ if environ is None else environ
+    paths = values.get(CALLBACKS_VARIABLE, "").split(",")
+    return [_imported(path.strip()) for path in paths if path.strip()]
+
+
+def _imported(path: str) -> Callback:
+    module, _, name = path.rpartition(".")
+    try:
+        kind = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InvalidArgument(
+            CALLBACKS_VARIABLE,
+            f"{path!r} cannot be imported: {error}.",
+            "Name classes as `package.module.Class`, with commas between them.",
+        ) from error
+    if not (isinstance(kind, type) and issubclass(kind, Callback)):
+        raise InvalidArgument(
+            CALLBACKS_VARIABLE, f"{path!r} is no subclass of `Callback`.", "Derive it from that."
+        )
+    try:
+        return kind()
+    except Exception as error:
+        raise InvalidArgument(
+            CALLBACKS_VARIABLE,
+            f"{path!r} raised {type(error).__name__}: {error}.",
+            "It is called without arguments.",
+        ) from error

@@ -6,8 +6,14 @@ from typing import Any
 
 import pytest
 
-from prefect_tune.callback import HOOKS, Callback, CallbackList, overrides
-from prefect_tune.error import TuneError
+from prefect_tune.callback import (
+    HOOKS,
+    Callback,
+    CallbackList,
+    callbacks_of_environment,
+    overrides,
+)
+from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.experiment.trial import Trial
 
 TRIAL = Trial("1", {})
@@ -106,3 +112,35 @@ def test_states_go_back_to_where_they_came_from() -> None:
     restored = [Stateful(0), Callback(), Stateful(0)]
     CallbackList(restored).set_state(saved)
     assert [c.count for c in restored if isinstance(c, Stateful)] == [1, 2]
+
+
+class NamedInEnvironment(Callback):
+    pass
+
+
+class NeedsArguments(Callback):
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+
+def test_callbacks_named_in_the_environment() -> None:
+    names = f" {__name__}.NamedInEnvironment ,{__name__}.Failing,"
+    made = callbacks_of_environment({"RAY_TUNE_CALLBACKS": names})
+    assert [type(callback) for callback in made] == [NamedInEnvironment, Failing]
+    assert callbacks_of_environment({}) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("nothing_of_the_kind.A", "No module named"),
+        (f"{__name__}.Missing", "no attribute"),
+        (f"{__name__}.TRIAL", "no subclass"),
+        (f"{__name__}.NeedsArguments", "called without arguments"),
+        ("Callback", "cannot be imported"),
+    ],
+)
+def test_wrong_names_in_the_environment(name: str, problem: str) -> None:
+    with pytest.raises(InvalidArgument, match=problem) as caught:
+        callbacks_of_environment({"RAY_TUNE_CALLBACKS": name})
+    assert name in str(caught.value)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from prefect_tune.arguments import seconds_from
-from prefect_tune.callback import Callback
+from prefect_tune.callback import Callback, callbacks_of_environment
 from prefect_tune.config import CheckpointConfig, FailureConfig, ResumeConfig, RunConfig, TuneConfig
 from prefect_tune.coordinator.options import FailFast
 from prefect_tune.engine.memory import SweepMemory
@@ -409,4 +409,5 @@ def _callbacks(given: Any, settings: TuneSettings) -> list[Callback]:
             raise InvalidArgument(
                 "callbacks", f"got {callback!r}.", "Give a list of `Callback` objects."
             )
+    callbacks += callbacks_of_environment()
     return callbacks if settings.disable_auto_callback_loggers else default_loggers(callbacks)

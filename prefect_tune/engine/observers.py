@@ -107,20 +107,23 @@ class Observers:
         """
         trials = table.trials() if self._shows_trials else []
         batch: list[tuple[Notify, Trial]] = []
-        for notice in notices:
-            trial = table.get(notice.trial_id)
-            if trial is None:
-                continue
-            if notice.checkpoint is not None:
-                if self._logging.hears_of_checkpoints:
-                    self._log(batch, trials)
-                    batch = []
-                self._checkpoint(notice.checkpoint, trial, trials)
-                continue
-            if self._has_callbacks:
-                self._call_back(notice, trial, trials)
-            batch.append((notice, trial))
-        self._log(batch, trials)
+        try:
+            for notice in notices:
+                trial = table.get(notice.trial_id)
+                if trial is None:
+                    continue
+                if notice.checkpoint is not None:
+                    if self._logging.hears_of_checkpoints:
+                        self._log(batch, trials)
+                        batch = []
+                    self._checkpoint(notice.checkpoint, trial, trials)
+                    continue
+                batch.append((notice, trial))
+                if self._has_callbacks:
+                    self._call_back(notice, trial, trials)
+        finally:
+            # What a callback raised at is logged all the same.
+            self._log(batch, trials)
 
     def _log(self, batch: Sequence[tuple[Notify, Trial]], trials: list[Trial]) -> None:
         self._logging.submit(_joined(batch), iteration=self._iteration, trials=trials)

@@ -19,7 +19,8 @@ from prefect_tune.storage.remote_journal import read_remote
 
 # Of checkpoints only the list of their files is needed.
 _WANTED = re.compile(
-    rf"[^/]+/({'|'.join(map(re.escape, (PARAMS_FILE, RESULT_FILE, PROGRESS_FILE)))}"
+    rf"{re.escape(JOURNAL_FILE)}"
+    rf"|[^/]+/({'|'.join(map(re.escape, (PARAMS_FILE, RESULT_FILE, PROGRESS_FILE)))}"
     rf"|{re.escape(ERROR_TEXT)}|{re.escape(ERROR_PICKLE)}|[^/]+/{re.escape(MARKER)})"
 )
 
@@ -44,7 +45,9 @@ def copy_results(location: Location) -> tempfile.TemporaryDirectory[str]:
         store.get_tree("", directory, lambda name, size: _WANTED.fullmatch(name) is not None)
         if not any(directory.iterdir()):
             raise StorageError(f"there are no results of an experiment in {location}.")
-        (directory / JOURNAL_FILE).write_bytes(read_remote(store).data)
+        journal = read_remote(store).data
+        if journal:  # else it is a copy of a directory, which has it in one file
+            (directory / JOURNAL_FILE).write_bytes(journal)
     except BaseException:
         copy.cleanup()
         raise

@@ -125,3 +125,17 @@ def test_nothing_there(location: Location) -> None:
 def test_no_place_at_all() -> None:
     with pytest.raises(InvalidArgument, match="experiment_checkpoint_path"):
         ExperimentAnalysis("nothing://x")
+
+
+def test_a_directory_that_was_copied_to_a_store(store: Store, location: Location) -> None:
+    name = add_trial(store, 1, [1.0], "ValueError: once")
+    header = JournalHeader("a", "a", "experiment", 0.0, arguments={"`metric`": "'score'"}).encode()
+    events = [
+        TrialSuggested(0.0, "abcde_00001", {}, {}, "1_x=1", Resources.parse(None), name),
+        AttemptEnded(1.0, "abcde_00001", 1, Outcome.FINISHED, None, Fate.TERMINATED),
+    ]
+    lines = map(encode_line, [header, *map(encode_event, events)])
+    store.write("journal.jsonl", b"".join(lines))
+    analysis = ExperimentAnalysis(location.url)
+    assert [trial.status for trial in analysis.trials] == ["TERMINATED"]
+    assert analysis.default_metric == "score"

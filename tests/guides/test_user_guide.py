@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
+import signal
 import sys
 import time
 import warnings
@@ -289,41 +289,24 @@ def test_an_experiment_is_resumed_by_name():
     assert len({trial.trial_id for trial in analysis.trials}) == 3
 
 
-def test_an_interrupted_experiment_is_saved_and_resumed(tmp_path):
-    script = tmp_path / "interrupted.py"
-    script.write_text(
-        "import os, signal, sys, time\n"
-        "import prefect_tune as tune\n"
-        "class Interrupt(tune.Callback):\n"
-        "    def on_trial_result(self, iteration, trials, trial, result, **info):\n"
-        "        os.kill(os.getpid(), signal.SIGINT)\n"
-        "def slow(config):\n"
-        "    for step in range(config['steps']):\n"
-        "        tune.report(step=step)\n"
-        "        time.sleep(0.05)\n"
-        "if __name__ == '__main__':\n"
-        "    first = sys.argv[1] == 'first'\n"
-        "    tune.run(slow, name='x', config={'steps': 20}, resume=not first, verbose=1,\n"
-        "             callbacks=[Interrupt()] if first else [])\n"
-        "    print('END')\n"
-    )
-    environment = {**os.environ, "TUNE_RESULT_DIR": str(tmp_path / "there")}
+def test_an_interrupted_experiment_is_saved_and_resumed(caplog):
+    class CtrlC(tune.Callback):
+        def on_trial_result(self, iteration, trials, trial, result, **info):
+            if result["step"] == 1:
+                os.kill(os.getpid(), signal.SIGINT)
 
-    def go(which):
-        return subprocess.run(
-            [sys.executable, script, which],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+    def slow(config):
+        for step in range(20):
+            tune.report(step=step)
+            time.sleep(0.05)
 
-    first = go("first")
-    assert "resume" in first.stdout + first.stderr
-    second = go("second")
-    assert second.stdout.rstrip().endswith("END"), second.stderr
-    (result_file,) = (tmp_path / "there").rglob("result.json")
-    assert json.loads(result_file.read_text().splitlines()[-1])["step"] == 19
+    partial = tune.run(slow, name="interrupted", callbacks=[CtrlC()], verbose=1)
+    assert partial.trials[0].last_result["step"] < 19
+    assert "resume=True" in caplog.text
+    analysis = tune.run(slow, name="interrupted", resume=True, verbose=0)
+    (trial,) = analysis.trials
+    assert trial.trial_id == partial.trials[0].trial_id
+    assert (trial.status, trial.last_result["step"]) == (Trial.TERMINATED, 19)
 
 
 # --- What a person sees ------------------------------------------------------------------------
@@ -416,7 +399,7 @@ def test_stop_by_a_stopper_ends_all_trials():
         Easy, config={"a": tune.grid_search([1, 4])}, stop=CustomStopper(), verbose=0
     )
     assert {trial.status for trial in analysis.trials} == {Trial.TERMINATED}
-    assert max(trial.last_result["score"] for trial in analysis.trials) >= 12
+    assert analysis.get_best_trial("score", "max").last_result["score"] > 10
 
 
 # --- Logging -----------------------------------------------------------------------------------

@@ -65,7 +65,14 @@ class Callback:
         result: dict[str, Any],
         **info: Any,
     ) -> None:
-        """After a result, which is a copy; `trial.last_result` may already be a later one."""
+        """After a result.
+
+        `result` is a copy of what is written to `result.json`: it has come from the trial's process
+        as JSON. Arrays and tensors are lists, their scalars Python numbers, tuples and sets lists,
+        keys texts, dates ISO texts, integers beyond 64 bits floats and other objects their `repr`.
+        ``np.asarray(result["x"])`` is right for arrays and lists alike. `trial.last_result` is made
+        in the same way and may already be a later one.
+        """
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any

@@ -14,6 +14,8 @@ from prefect_tune.reporters.result_lines import TrialProgressCallback
 
 DEFAULT_VERBOSE = 2
 _BRIEF_RESULTS = 2
+#: What is replaced in place may be so more often than what is added.
+_NOTEBOOK_S = 1.0
 
 
 def make_reporter(
@@ -66,7 +68,7 @@ def result_lines(
 
 def _automatic(verbose: int, explicit: bool) -> ProgressReporter:
     if in_notebook():
-        return JupyterNotebookReporter()
+        return JupyterNotebookReporter(max_report_frequency=_NOTEBOOK_S)
     # A dumb terminal (an editor's, a CI job's) cannot redraw what it has shown.
     dumb = os.environ.get("TERM", "") in ("dumb", "unknown")
     if sys.stdout is not None and sys.stdout.isatty() and not dumb:

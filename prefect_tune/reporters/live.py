@@ -102,7 +102,9 @@ class LiveReporter(ProgressReporter):
         return live
 
     def _block(self, done: bool, sys_info: tuple[str, ...]) -> RenderableType:
-        parts: list[RenderableType] = [self._headline(done), self._counts()]
+        parts: list[RenderableType] = [self._headline(done)]
+        if counts := self._counts():
+            parts.append(counts)
         if not done:
             lines = [line for info in sys_info for line in info.splitlines()]
             parts += [

@@ -85,7 +85,8 @@ class TuneReporterBase(ProgressReporter):
         self._metric = metric
         self._mode = mode
         self._sort_by_metric = sort_by_metric
-        self._start_time = self._last_report = time.time()
+        self._start_time = time.time()
+        self._last_report = 0.0
         self._progress = Progress(metric, mode, total_samples)
 
     def setup(
@@ -124,8 +125,10 @@ class TuneReporterBase(ProgressReporter):
         self._parameter_columns[parameter] = representation or parameter
 
     def should_report(self, trials: list[Trial], done: bool = False) -> bool:
-        """True at the end and every `max_report_frequency` seconds."""
-        return done or time.time() - self._last_report >= self._max_report_frequency
+        """True at the end, with the first trial, and then every `max_report_frequency` seconds."""
+        if done:
+            return True
+        return bool(trials) and time.time() - self._last_report >= self._max_report_frequency
 
     def status(self, trials: list[Trial], done: bool, *sys_info: str) -> Status:
         """All there is to show, from top to bottom; arguments as of `report`."""

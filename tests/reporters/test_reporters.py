@@ -281,12 +281,14 @@ class TestCLI:
     def test_every_few_seconds(self, clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
         reporter = CLIReporter(max_report_frequency=5)
         set_up(reporter)
-        clock.now += 6
+        assert not reporter.should_report([])
         assert reporter.should_report(TRIALS)
         reporter.report(TRIALS, False)
         clock.now += 4
         assert not reporter.should_report(TRIALS)
         assert reporter.should_report(TRIALS, done=True)
+        clock.now += 1
+        assert reporter.should_report(TRIALS)
         assert "== Status ==" in capsys.readouterr().out
 
     def test_its_own_metric_wins(self) -> None:

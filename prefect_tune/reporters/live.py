@@ -124,17 +124,18 @@ class LiveReporter(ProgressReporter):
         elapsed = time.time() - self._start
         ended = len(progress.finished)
         grid = Table.grid(padding=(0, 1))
-        if progress.total is None:
-            bar: RenderableType = Text(f"{ended} trials ended", style="bold")
-        else:
-            width = max(10, min(40, self._console.width - 45))
-            bar = ProgressBar(total=max(1, progress.total), completed=ended, width=width)
         texts = [] if progress.total is None else [f"{ended}/{progress.total} trials"]
         texts.append(show_duration(elapsed))
         remaining = None if done else progress.remaining_s(elapsed)
         if remaining is not None:
             texts.append(f"about {show_duration(remaining)} to go")
-        grid.add_row(bar, Text(" · ".join(texts), no_wrap=True))
+        text = " · ".join(texts)
+        if progress.total is None:
+            bar: RenderableType = Text(f"{ended} trials ended", style="bold")
+        else:
+            width = max(10, min(40, self._console.width - len(text) - 2))
+            bar = ProgressBar(total=max(1, progress.total), completed=ended, width=width)
+        grid.add_row(bar, Text(text, no_wrap=True))
         return grid
 
     def _counts(self) -> Text:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections import deque
 from typing import TextIO
 
@@ -14,6 +15,7 @@ _BURST = 500
 _PER_S_TERMINAL = 30.0
 _PER_S_FILE = 3.0
 _MAX_WAITING = 1000
+_PERIOD_S = 0.25
 _CYAN, _PLAIN = "\x1b[36m", "\x1b[0m"
 
 
@@ -34,39 +36,45 @@ class TrialOutputPrinter:
         is_terminal = sys.stdout is not None and sys.stdout.isatty()
         self._budget = LineBudget(_BURST, _PER_S_TERMINAL if is_terminal else _PER_S_FILE)
         self._where = ""
+        self._next = 0.0
 
     def put(self, output: TrialOutput) -> None:
         """Take lines; from any thread, returns at once."""
         self._waiting.append(output)
 
     def flush(self, last: bool = False) -> None:
-        """Print what has come; in the thread that prints everything else.
+        """Print what has come, four times a second at most.
+
+        To be called in the thread that prints everything else.
 
         Args:
             last: It will not be called again.
         """
-        touched: dict[TextIO, None] = {}
+        now = time.monotonic()
+        if not last and now < self._next:
+            return
+        self._next = now + _PERIOD_S
+        texts: dict[TextIO, list[str]] = {}
         while self._waiting:
             output = self._waiting.popleft()
             stream = sys.stderr if output.stderr else sys.stdout
             if stream is None:
                 continue
-            touched[stream] = None
             prefix = self._prefix(output, stream.isatty())
             self._where = output.path
             if output.left_out:
                 self._budget.refuse(1)
-            for line in output.lines:
-                if self._budget.take():
-                    stream.write(f"{prefix} {line}\n")
+            shown = texts.setdefault(stream, [])
+            shown += [f"{prefix} {line}\n" for line in output.lines if self._budget.take()]
         refused = self._budget.to_tell(last)
         if refused and sys.stdout is not None:
-            touched[sys.stdout] = None
-            sys.stdout.write(
+            texts.setdefault(sys.stdout, []).append(
                 f"... at least {refused} more lines that trials have printed are not shown; all of "
                 f"them are in files of the trials, as {self._where}\n"
             )
-        for stream in touched:
+        for stream, lines in texts.items():
+            # In one go: above a live table each write draws the table again.
+            stream.write("".join(lines))
             stream.flush()
 
     def _prefix(self, output: TrialOutput, coloured: bool) -> str:

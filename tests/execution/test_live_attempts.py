@@ -19,11 +19,13 @@ from prefect_tune.execution.reports import (
     CHECKPOINT_FAILED,
     CHECKPOINT_SAVED,
     ENDED,
+    OUTPUT,
     RESULTS,
     STARTED,
 )
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.resources import Resources
+from prefect_tune.trainable.output import TrialOutput
 
 NODE = "tcp://node:1"
 
@@ -31,7 +33,8 @@ NODE = "tcp://node:1"
 class Listener(LiveAttempts):
     def __init__(self):
         self.events = []
-        super().__init__("experiment", self.events.append)
+        self.printed = []
+        super().__init__("experiment", self.events.append, self.printed.append)
 
     def launch(self, trial_id="a", attempt=1):
         launch = Launch(trial_id, attempt, trial_id, {"lr": 1}, NODE, Resources.of(CPU=1))
@@ -159,3 +162,17 @@ def test_an_attempt_that_was_given_up_saves_nothing_any_more(attempts):
     attempts.end("a", 1, Outcome.LOST, None)
     attempts.deliver(NODE, [_saved("a/c1"), _ended("a/c2"), _saved("a/c2")])
     assert [type(event) for event in attempts.events] == [AttemptEnded]
+
+
+def test_output_is_no_event_and_knows_its_node(attempts):
+    attempts.launch()
+    said = [
+        (STARTED, "a", 1, 42, "host", "10.0.0.1"),
+        (OUTPUT, "a", 1, 42, True, ["one", "two"], 7, "/t/stderr"),
+        (OUTPUT, "", 0, 0, False, ["of any trial"], 0, "/all"),
+    ]
+    attempts.deliver(NODE, said)
+    assert len(attempts.events) == 1
+    first, second = attempts.printed
+    assert first == TrialOutput("a", 1, 42, True, ("one", "two"), 7, "/t/stderr", "10.0.0.1")
+    assert second == TrialOutput("", 0, 0, False, ("of any trial",), 0, "/all")

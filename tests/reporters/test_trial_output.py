@@ -24,8 +24,11 @@ def test_lines_have_a_prefix(capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr()
     assert told.out == "(train pid=42) one\n(train pid=42) two\n(train) shared\n"
     assert told.err == "(train pid=42, ip=10.0.0.7) bad\n"
+    printer.put(output("three"))
     printer.flush()
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().out == ""  # it is too early
+    printer.flush(last=True)
+    assert capsys.readouterr().out == "(train pid=42) three\n"
 
 
 def test_colour_on_a_terminal(

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from prefect_tune.config import ResumeConfig
 from prefect_tune.coordinator.commands import (
@@ -43,6 +45,7 @@ from prefect_tune.engine.search_feed import SearchFeed
 from prefect_tune.engine.slowness import SlowSteps
 from prefect_tune.engine.snapshots import Snapshots
 from prefect_tune.execution.base import Executor, TrialPlace
+from prefect_tune.experiment.trial import Trial
 from prefect_tune.storage.experiment_dir import ExperimentDir
 from prefect_tune.storage.experiment_storage import ExperimentStorage
 from prefect_tune.storage.journal import Journal
@@ -79,6 +82,7 @@ class Engine:
         warn_slow_s: Seconds after which it says that user code holds it up; 0 never does.
         upload_grace_s: Seconds for which an interrupted sweep waits for checkpoints that are on
             their way to storage.
+        resource_help: What the trainable has to say to trials of a configuration that wait.
     """
 
     def __init__(
@@ -87,11 +91,13 @@ class Engine:
         warn_pending_s: float = 10.0,
         warn_slow_s: float = 0.5,
         upload_grace_s: float = 18.0,
+        resource_help: Callable[[dict[str, Any]], str] | None = None,
     ) -> None:
         self._parts = parts
         self._warn_pending_s = warn_pending_s
         self._slow = SlowSteps(warn_slow_s)
         self._upload_grace_s = upload_grace_s
+        self._resource_help = resource_help
         self._give_up_uploads_at: float | None = None
         self._error: Exception | None = None
         self._last_tick = 0.0
@@ -245,8 +251,16 @@ class Engine:
         if self._pending_since is None:
             self._pending_since = now
         elif now - self._pending_since >= self._warn_pending_s:
-            _logger.warning("Nothing is running: %s.", reason)
+            _logger.warning("Nothing is running: %s.%s", reason, self._help())
             self._pending_since = now + _REPEAT_WARNING_S - self._warn_pending_s
+
+    def _help(self) -> str:
+        waiting = (t for t in self._parts.coordinator.get_trials() if t.status == Trial.PENDING)
+        trial = next(waiting, None)
+        if self._resource_help is None or trial is None:
+            return ""
+        text = self._resource_help(trial.config)
+        return f" {text}" if text else ""
 
     def _end_attempts(self, error: Exception) -> None:
         """After an error of our own side: end what runs, bounded in time, without deciding more."""

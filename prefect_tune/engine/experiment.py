@@ -231,6 +231,7 @@ class Experiment:
                 ),
                 warn_pending_s=self.plan.settings.warn_insufficient_resources_s,
                 warn_slow_s=self.plan.settings.warn_threshold_s,
+                resource_help=self.plan.resource_help,
             )
             feed.start()
             sigint = not self.plan.settings.disable_sigint_handler

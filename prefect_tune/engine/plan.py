@@ -86,6 +86,7 @@ class ExperimentPlan:
         checkpoints: Which checkpoints are kept.
         export_formats: In which formats trials export their models at their end.
         reuse_processes: Whether a trial process runs one trial after the other.
+        resource_help: What the trainable has to say to trials of a configuration that wait.
     """
 
     experiment_id: str
@@ -118,6 +119,7 @@ class ExperimentPlan:
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
     export_formats: tuple[str, ...] = ()
     reuse_processes: bool = False
+    resource_help: Callable[[dict[str, Any]], str] | None = None
 
     @property
     def root(self) -> str:
@@ -309,6 +311,7 @@ def _make_plan(
         checkpoints=checkpoints,
         export_formats=export_formats(request.export_formats),
         reuse_processes=bool(tune.reuse_actors) and inspect.isclass(request.trainable),
+        resource_help=getattr(request.trainable, "resource_help", None),
     )
 
 

@@ -41,6 +41,18 @@ DIFFERENCES: dict[tuple[str, str], tuple[Any, str]] = {
         True,
         "As in Ray 1 and 2.0; 2.60 changes into a directory of the session.",
     ),
+    ("log_to_file", "true"): (
+        {"stdout": ["output"], "stderr": ["error"]},
+        "In the trial's directory, as in Ray 1 and 2.0; 2.60 has a working directory elsewhere.",
+    ),
+    ("log_to_file", "one"): (
+        {"a.log": ["output", "error"]},
+        "In the trial's directory, as in Ray 1 and 2.0; 2.60 has a working directory elsewhere.",
+    ),
+    ("log_to_file", "two"): (
+        {"o.log": ["output"], "e.log": ["error"]},
+        "In the trial's directory, as in Ray 1 and 2.0; 2.60 has a working directory elsewhere.",
+    ),
     ("resources", "bundles"): (
         [[2, 1], [2, 1]],
         "A trial runs on one node and gets the sum of its bundles as one.",

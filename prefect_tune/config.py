@@ -209,7 +209,8 @@ class RunConfig:
         stop: Stopping criteria: dict, function, `Stopper` or a list of stoppers.
         failure_config: What happens when trials fail.
         checkpoint_config: Which checkpoints are written and kept.
-        sync_config: Accepted; there is one place for everything, so nothing needs syncing.
+        sync_config: Where the experiment is copied to and how often, a `SyncConfig`; `storage_path`
+            with a URL says the same.
         progress_reporter: A `ProgressReporter`; None picks one for the terminal or pipe.
         verbose: 0 silent, 1 status, 2 and brief results, 3 and full results.
         log_to_file: Files that standard output and standard error of trials are appended to: True

@@ -111,7 +111,8 @@ def run(
         log_to_file: Files for what trials print: True, one name, or two; see `RunConfig`.
         trial_name_creator: ``f(trial) -> str``.
         trial_dirname_creator: ``f(trial) -> str``.
-        sync_config: Accepted; everything lies in one place, so nothing needs syncing.
+        sync_config: Where the experiment is copied to and how often, a `SyncConfig`; `storage_path`
+            with a URL says the same.
         max_failures: Retries of each failed trial; -1 without end.
         fail_fast: True stops all trials at the first failure; ``"raise"`` raises it at once.
         restore: A checkpoint that the first attempt of every trial starts from: its directory, its

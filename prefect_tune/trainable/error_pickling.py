@@ -16,16 +16,31 @@ def pickle_exception(error: BaseException) -> bytes | None:
     picklable. Such an exception is put together without calling `__init__`, and without what
     cannot travel.
     """
-    for form in (error, _Rebuilt(error)):
+    # Not only the usual way: Dask registers another one, without `__init__`, for all exceptions.
+    for form in (error, _Called(error), _Rebuilt(error)):
         try:
             pickled: bytes = cloudpickle.dumps(form)
+            loaded = pickle.loads(pickled)
             # Made of its message, one that makes up its message says something else.
-            if form is not error or repr(pickle.loads(pickled)) == repr(error):
-                pickle.loads(pickled)
+            if isinstance(form, _Rebuilt) or _says_the_same(loaded, error):
                 return pickled
         except Exception:  # whatever the objects in it raise
             continue
     return None
+
+
+def _says_the_same(loaded: BaseException, error: BaseException) -> bool:
+    return repr(loaded) == repr(error) and str(loaded) == str(error)
+
+
+class _Called:
+    """Stands for an exception in a pickle, whose class is called with its arguments."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self._error), self._error.args, self._error.__dict__ or None
 
 
 class _Rebuilt:

@@ -7,6 +7,7 @@ import fsspec
 import pytest
 
 from prefect_tune.error import InvalidArgument, StorageError
+from prefect_tune.filesystem import blocks as resolver
 from prefect_tune.filesystem.blocks import resolve_block, set_block_resolver
 from prefect_tune.filesystem.connect import connect
 from prefect_tune.filesystem.location import Location
@@ -14,15 +15,16 @@ from prefect_tune.filesystem.parse import parse_location
 
 
 @pytest.fixture
-def blocks():
+def blocks(monkeypatch):
     saved = {"tune-storage/prod": {"url": "s3://bucket/base/", "key": "me", "secret": "hidden"}}
 
     def resolve(slug: str) -> dict[str, str]:
         return saved[slug]
 
+    # Others in this process may go on with the resolver there is.
+    monkeypatch.setattr(resolver, "_resolver", None)
     set_block_resolver(resolve)
-    yield saved
-    set_block_resolver(None)
+    return saved
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,11 @@ def travelled(error):
     ],
     ids=repr,
 )
-def test_an_exception_is_the_same(error):
+@pytest.mark.parametrize("with_dask", [False, True], ids=["alone", "with_dask"])
+def test_an_exception_is_the_same(error, with_dask):
+    if with_dask:
+        # It changes how all exceptions of the process are pickled.
+        import distributed  # noqa: F401
     loaded = travelled(error)
     assert type(loaded) is type(error)
     assert repr(loaded) == repr(error)

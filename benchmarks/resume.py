@@ -66,7 +66,7 @@ def measure(*, storage: str, trials: int, step: str) -> Values:
         if step == "replay":
             snapshot.unlink()
         if step == "new":
-            storage, trials = tempfile.mkdtemp(), 0
+            storage = tempfile.mkdtemp()
         first = FirstStart()
         _sweep(storage, trials, [_InterruptAtStart(first)], resume=step != "new")
         # Those that ran when it was interrupted have finished as well.
@@ -104,8 +104,8 @@ def rows(bench: Bench) -> Iterator[Row]:
             step="prepare",
         )
         snapshot, replay, new = (
-            bench.ours("resume", storage=storage, trials=trials, step=step)
-            for step in ("snapshot", "replay", "new")
+            bench.ours("resume", storage=storage, trials=finished, step=step)
+            for finished, step in ((trials, "snapshot"), (trials, "replay"), (0, "new"))
         )
     ray = _ray(bench)
     for what, ours, peers in (
@@ -114,6 +114,9 @@ def rows(bench: Bench) -> Iterator[Row]:
         ("the same sweep begun anew", new, []),
     ):
         yield from compare(f"call to first trial, {what}", "to_start_s", "s", ours, peers)
+    for what, ours in (("with snapshot", snapshot), ("full replay", replay)):
+        # Ray Tune's is spread over daemons.
+        yield from compare(f"CPU of that call, resume, {what}", "cpu_s", "s", ours, [])
     yield from compare(
         "process start to first trial, resume with snapshot",
         "from_process_start_s",

@@ -171,6 +171,7 @@ class FirstStart:
 
     def __init__(self) -> None:
         self._began = time.perf_counter()
+        self._began_cpu = time.process_time()
         self._finished = 0
         self._values: Values = {}
 
@@ -184,6 +185,7 @@ class FirstStart:
             return False
         self._values = {
             "to_start_s": time.perf_counter() - self._began,
+            "cpu_s": time.process_time() - self._began_cpu,
             "from_process_start_s": seconds_since_start(),
         }
         self._finished = sum(trial.status == "TERMINATED" for trial in trials)

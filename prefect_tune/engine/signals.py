@@ -25,7 +25,8 @@ class Interruption:
         Under Prefect that is the flow engine, which records the state of the flow run; in a plain
         script the process ends with the signal's exit status.
         """
-        if self.signal is signal.SIGTERM:
+        in_main = threading.current_thread() is threading.main_thread()
+        if self.signal is signal.SIGTERM and in_main:
             signal.raise_signal(signal.SIGTERM)
 
 
@@ -33,29 +34,40 @@ class _Elsewhere:
     """Sweeps in other threads than the main one, to which the main one may pass signals on."""
 
     def __init__(self) -> None:
-        self._interrupts: list[Callable[[str], None]] = []
-        self._reason: str | None = None
+        self._sweeps: list[tuple[Callable[[str], None], Interruption]] = []
+        self._signal: signal.Signals | None = None
 
     @contextmanager
-    def added(self, interrupt: Callable[[str], None]) -> Iterator[None]:
-        self._interrupts.append(interrupt)
-        if self._reason is not None:  # it has come before
-            interrupt(self._reason)
+    def added(self, interrupt: Callable[[str], None], state: Interruption) -> Iterator[None]:
+        sweep = (interrupt, state)
+        self._sweeps.append(sweep)
+        if self._signal is not None:  # it has come before
+            self._tell(sweep, self._signal)
         try:
             yield
         finally:
-            self._interrupts.remove(interrupt)
+            self._sweeps.remove(sweep)
 
-    def interrupt(self, reason: str) -> None:
-        self._reason = reason
-        for interrupt in tuple(self._interrupts):
-            interrupt(reason)
+    def interrupt(self, received: signal.Signals) -> None:
+        self._signal = received
+        for sweep in tuple(self._sweeps):
+            self._tell(sweep, received)
 
     def begin(self) -> None:
-        self._reason = None
+        self._signal = None
+
+    @staticmethod
+    def _tell(sweep: tuple[Callable[[str], None], Interruption], received: signal.Signals) -> None:
+        interrupt, state = sweep
+        state.signal = received
+        interrupt(f"{received.name} received")
 
 
 _elsewhere = _Elsewhere()
+
+
+def _pass_on(reason: str) -> None:
+    _elsewhere.interrupt(signal.Signals[reason.split()[0]])
 
 
 @contextmanager
@@ -63,7 +75,7 @@ def relay_signals() -> Iterator[Interruption]:
     """Pass SIGINT and SIGTERM on to the sweeps of all other threads."""
     _elsewhere.begin()
     try:
-        with handle_signals(_elsewhere.interrupt) as state:
+        with handle_signals(_pass_on) as state:
             yield state
     finally:
         _elsewhere.begin()
@@ -85,7 +97,7 @@ def handle_signals(
     """
     state = Interruption()
     if threading.current_thread() is not threading.main_thread():
-        with _elsewhere.added(interrupt):
+        with _elsewhere.added(interrupt, state):
             yield state
         return
     numbers = [signal.SIGTERM, *([signal.SIGINT] if sigint else [])]

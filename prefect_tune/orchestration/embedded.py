@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import IO, Any
@@ -58,6 +59,7 @@ class EmbeddedServer:
         self._pid = os.getpid()
         self._started = time.monotonic()
         self._ready = False
+        self._listening = threading.Lock()
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = self._spawn(theirs, overrides or {})
@@ -104,14 +106,20 @@ class EmbeddedServer:
                     f"waiting for the embedded Prefect server on {self.ui_url} "
                     "(a new Prefect database takes longest) ..."
                 )
-            readable, _, _ = select.select([self._control], [], [], 0.25)
-            if readable and not self._control.recv(16):
-                code = self._process.wait()
-                raise PrefectUnavailable(
-                    f"the embedded Prefect server ended with exit code {code} while starting; "
-                    f"{_WAY_OUT}{self._last_lines()}"
-                )
-            self._ready = bool(readable)
+            with self._listening:  # several sweeps of this process may wait
+                if not self._ready:
+                    self._ready = self._hears()
+
+    def _hears(self) -> bool:
+        """Listen for a moment to what the server says: that it is ready."""
+        readable, _, _ = select.select([self._control], [], [], 0.25)
+        if readable and not self._control.recv(16):
+            code = self._process.wait()
+            raise PrefectUnavailable(
+                f"the embedded Prefect server ended with exit code {code} while starting; "
+                f"{_WAY_OUT}{self._last_lines()}"
+            )
+        return bool(readable)
 
     def stop(self) -> None:
         """End the server; events that it has received are written first."""

@@ -21,6 +21,8 @@ from prefect_tune.trainable.source import TrainableSource
 _logger = logging.getLogger("prefect_tune")
 #: Bytes from which on an object goes its own way.
 _LARGE = 4 << 20
+#: Bytes of a variable from which on a function that uses it is worth a word.
+_WORTH_A_WORD = 10 << 20
 
 
 def pack_trainable(trainable: object, name: str | None = None) -> TrainableSource:
@@ -112,7 +114,7 @@ def _warn_of_large(trainable: object, size: int) -> None:
     large = [
         f"{what} ({nbytes >> 20} MB)"
         for what, _, part in _parts(function)
-        if (nbytes := _bytes_of(part)) >= _LARGE
+        if (nbytes := _bytes_of(part)) >= _WORTH_A_WORD
     ]
     if large:
         _logger.warning(

@@ -17,8 +17,10 @@ from prefect_tune.execution.spawn import AttemptHandle, AttemptSpawner, ExitStat
 from prefect_tune.execution.wire import Frame, FrameBuffer, Kind, encode_decision
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.trainable.attempt import AttemptContext, Decision
+from prefect_tune.trainable.large_data import DataParts
 from prefect_tune.trainable.packing import pack_trainable
 from prefect_tune.trainable.result_codec import decode_line
+from prefect_tune.trainable.source import TrainableSource
 
 
 @dataclass
@@ -33,6 +35,15 @@ class Record:
     stdout: str = ""
     stderr: str = ""
     kinds: list[int] = field(default_factory=list)
+
+
+def arrived(source: TrainableSource) -> TrainableSource:
+    """A trainable as a node has it."""
+    if not isinstance(source.data, DataParts):
+        return source
+    file = pickle.loads(pickle.dumps(source.data)).create()
+    file.write(0, source.data.read(0, source.data.size))
+    return replace(source, data=file)
 
 
 #: Called with each result; what it returns is sent to the trial.
@@ -75,7 +86,7 @@ class Agent:
         async def run() -> list[Record]:
             spawner = AttemptSpawner.prestart() if isolation == "process" else AttemptSpawner()
             try:
-                await spawner.load(pack_trainable(trainable), start_method, isolation)
+                await spawner.load(arrived(pack_trainable(trainable)), start_method, isolation)
                 return await asyncio.gather(
                     *(self.follow(spawner, context, isolation, on_result) for context in contexts)
                 )

@@ -104,3 +104,16 @@ def test_run_stays_a_function_after_its_module_is_imported():
         "assert tune.run is run"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_no_module_takes_the_place_of_a_public_function():
+    # Importing `prefect_tune.<name>` sets the attribute `<name>` of the package to the module.
+    script = """
+import pkgutil, types
+import prefect_tune
+modules = {found.name for found in pkgutil.iter_modules(prefect_tune.__path__)}
+public = modules & set(prefect_tune.__all__)
+print(*(n for n in public if not isinstance(getattr(prefect_tune, n), types.ModuleType)))
+"""
+    found = subprocess.check_output([sys.executable, "-c", script], text=True)
+    assert found.split() == []

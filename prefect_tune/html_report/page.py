@@ -6,8 +6,8 @@ import os
 from importlib.resources import files
 from pathlib import Path
 
-from prefect_tune.report import sections
-from prefect_tune.report.markup import text
+from prefect_tune.html_report import sections
+from prefect_tune.html_report.markup import text
 from prefect_tune.results.analysis import ExperimentAnalysis
 
 
@@ -53,7 +53,7 @@ def write_report(
 
 
 def _page(title: str, body: str) -> str:
-    here = files("prefect_tune.report")
+    here = files("prefect_tune.html_report")
     style = here.joinpath("page.css").read_text(encoding="utf-8")
     script = here.joinpath("page.js").read_text(encoding="utf-8")
     return (

@@ -9,8 +9,8 @@ from typing import Any
 
 from prefect_tune.error import TuneError
 from prefect_tune.experiment.trial import ERROR, Trial
+from prefect_tune.html_report.markup import Cell, facts, section, table, text
 from prefect_tune.plots import draw, read_curves
-from prefect_tune.report.markup import Cell, facts, section, table, text
 from prefect_tune.results.analysis import ExperimentAnalysis
 from prefect_tune.results.loading import flatten_config
 

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial
-from prefect_tune.report import write_report
+from prefect_tune.html_report import write_report
 from prefect_tune.results import ExperimentAnalysis
 
 

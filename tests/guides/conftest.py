@@ -10,8 +10,9 @@ import pytest
 import prefect_tune as tune
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def _machine() -> Iterator[None]:
+    # Per module, so that no other test finds it initialised.
     yield
     tune.shutdown()
 

@@ -171,7 +171,12 @@ def run(
     check_other_arguments(others, inspect.signature(run).parameters)
     check_flag("raise_on_failed_trial", raise_on_failed_trial)
     if isinstance(run_or_experiment, (Experiment, list, tuple)):
-        return _run_experiments(convert_to_experiment_list(run_or_experiment), given)
+        experiments = convert_to_experiment_list(run_or_experiment)
+        if not experiments:
+            raise InvalidArgument(
+                "trainable", "the list of experiments is empty.", "Give at least one."
+            )
+        return _run_experiments(experiments, given)
     finished = execute(
         ExperimentRequest(
             trainable=run_or_experiment,

@@ -75,7 +75,7 @@ WRONG: dict[str, list[Any]] = {
     "chdir_to_trial_dir": ["x", 3],
 }
 #: Checked where they are used; see the tests of reporters, of clusters, and of trainables' exports.
-ELSEWHERE = {"cluster", "export_formats", "log_to_file", "progress_reporter"}
+ELSEWHERE = {"cluster", "export_formats", "log_to_file", "loggers", "progress_reporter"}
 CASES = [(argument, value) for argument, values in WRONG.items() for value in values]
 
 

@@ -52,3 +52,14 @@ EXPR_PARAM_FILE = "params.json"
 EXPR_PARAM_PICKLE_FILE = "params.pkl"
 EXPR_PROGRESS_FILE = "progress.csv"
 EXPR_RESULT_FILE = "result.json"
+#: What the driver itself writes into the directory of a trial.
+DRIVER_FILES = frozenset(
+    {
+        EXPR_ERROR_FILE,
+        EXPR_ERROR_PICKLE_FILE,
+        EXPR_PARAM_FILE,
+        EXPR_PARAM_PICKLE_FILE,
+        EXPR_PROGRESS_FILE,
+        EXPR_RESULT_FILE,
+    }
+)

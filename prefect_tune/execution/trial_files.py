@@ -11,29 +11,12 @@ from pathlib import PurePosixPath
 from prefect_tune.execution.file_area import FileArea, FileStatus, Piece
 from prefect_tune.execution.file_transfer import HereArea, Transfers, in_thread
 from prefect_tune.execution.there_area import ThereArea
-from prefect_tune.result import (
-    EXPR_ERROR_FILE,
-    EXPR_ERROR_PICKLE_FILE,
-    EXPR_PARAM_FILE,
-    EXPR_PARAM_PICKLE_FILE,
-    EXPR_PROGRESS_FILE,
-    EXPR_RESULT_FILE,
-)
+from prefect_tune.result import DRIVER_FILES
 
 #: Names of the files in a trial's directory that have come from nodes, one a line.
 RECORD_FILE = ".files_of_nodes"
 #: What the driver writes itself, now or later.
-_OWN = frozenset(
-    {
-        EXPR_ERROR_FILE,
-        EXPR_ERROR_PICKLE_FILE,
-        EXPR_PARAM_FILE,
-        EXPR_PARAM_PICKLE_FILE,
-        EXPR_PROGRESS_FILE,
-        EXPR_RESULT_FILE,
-        RECORD_FILE,
-    }
-)
+_OWN = DRIVER_FILES | {RECORD_FILE}
 #: The files of trials' output, if the user has not chosen others.
 STREAMS = frozenset({"stdout", "stderr"})
 #: Bytes that have to be as before for a file that has grown to be taken for appended to.

@@ -6,24 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect_tune.error import InvalidArgument
-from prefect_tune.result import (
-    EXPR_ERROR_FILE,
-    EXPR_ERROR_PICKLE_FILE,
-    EXPR_PARAM_FILE,
-    EXPR_PARAM_PICKLE_FILE,
-    EXPR_PROGRESS_FILE,
-    EXPR_RESULT_FILE,
-)
+from prefect_tune.result import DRIVER_FILES
 
 _STDOUT, _STDERR = "stdout", "stderr"
-_TAKEN = {
-    EXPR_ERROR_FILE,
-    EXPR_ERROR_PICKLE_FILE,
-    EXPR_PARAM_FILE,
-    EXPR_PARAM_PICKLE_FILE,
-    EXPR_PROGRESS_FILE,
-    EXPR_RESULT_FILE,
-}
 _RIGHT = (
     "It is False, True (files `stdout` and `stderr`), the name of one file for both, or a pair of "
     "names; relative ones are below the directory of each trial."
@@ -71,7 +56,7 @@ def _checked(name: Any, given: Any) -> str | None:
         raise InvalidArgument("log_to_file", f"got {given!r}.", _RIGHT)
     if ".." in name.split("/"):
         raise InvalidArgument("log_to_file", f"{name!r} leads out of the directory.", _RIGHT)
-    if name in _TAKEN:
+    if name in DRIVER_FILES:
         raise InvalidArgument("log_to_file", f"{name!r} has another meaning.", "Take another name.")
     return name
 

@@ -1,0 +1,54 @@
+"""Trials that are compared by a metric."""
+
+from __future__ import annotations
+
+from prefect_tune.error import InvalidArgument
+from prefect_tune.experiment.trial import Trial
+from prefect_tune.filesystem.location import Location
+from prefect_tune.results.ranking import check_mode
+
+
+class ComparedTrials:
+    """The trials of an experiment, and what they are compared by if nothing else is asked for.
+
+    Args:
+        trials: The trials.
+        root: The experiment directory, where their checkpoints are.
+        metric: The metric, or several.
+        mode: ``min`` or ``max``; with several metrics one for all or one for each.
+
+    Raises:
+        InvalidArgument: If the mode has another value.
+    """
+
+    def __init__(
+        self,
+        trials: list[Trial],
+        root: Location,
+        metric: str | list[str] | None,
+        mode: str | list[str] | None,
+    ) -> None:
+        self.trials = trials
+        self._root = root
+        self._compare_by(metric, mode)
+
+    def _compare_by(self, metric: str | list[str] | None, mode: str | list[str] | None) -> None:
+        if isinstance(mode, str):
+            check_mode(mode, "default_mode")
+        self._objectives = (metric, mode)
+        # With several objectives there is no best trial unless one metric is named.
+        self.default_metric: str | None = metric if isinstance(metric, str) else None
+        self.default_mode: str | None = mode if isinstance(mode, str) else None
+
+    def _metric_and_mode(self, metric: str | None, mode: str | None) -> tuple[str, str]:
+        metric = self.default_metric if metric is None else metric
+        mode = self.default_mode if mode is None else mode
+        if metric is None:
+            raise InvalidArgument(
+                "metric", "no metric to compare trials by.", "Give it here or to the experiment."
+            )
+        if mode is None:
+            raise InvalidArgument(
+                "mode", "no mode to compare trials by.", 'Give "min" or "max" here or there.'
+            )
+        return metric, check_mode(mode)

@@ -1,0 +1,132 @@
+"""The results of an experiment as pandas data frames."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from prefect_tune.coordinator.flatten import flatten
+from prefect_tune.error import InvalidArgument
+from prefect_tune.experiment.trial import Trial
+from prefect_tune.filesystem.location import Location
+from prefect_tune.results.best import BestTrials
+from prefect_tune.results.by_trial import ByTrial
+from prefect_tune.results.frames import as_frame, check_file_type, load_pandas, read_frames
+from prefect_tune.results.loading import flatten_config
+from prefect_tune.results.ranking import check_mode
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class TrialFrames(BestTrials):
+    """Trials whose results can be had as data frames; see `ComparedTrials` for its arguments."""
+
+    def __init__(
+        self,
+        trials: list[Trial],
+        root: Location,
+        metric: str | list[str] | None,
+        mode: str | list[str] | None,
+    ) -> None:
+        super().__init__(trials, root, metric, mode)
+        self._file_type = check_file_type(None)
+        self._frames: dict[str, pd.DataFrame] | None = None
+
+    @property
+    def best_result_df(self) -> pd.DataFrame:
+        """Last result of the best trial as a frame with one row, indexed by trial id."""
+        result = self.best_result
+        return self._indexed([] if result is None else [result])
+
+    @property
+    def best_dataframe(self) -> pd.DataFrame | None:
+        """All results of the best trial, None if there are none."""
+        logdir = self.best_logdir
+        return None if logdir is None else self.trial_dataframes.get(logdir)
+
+    @property
+    def results_df(self) -> pd.DataFrame:
+        """Last results of all trials that reported, one row each, indexed by trial id."""
+        return self._indexed([trial.last_result for trial in self.trials if trial.last_result])
+
+    @property
+    def trial_dataframes(self) -> dict[str, pd.DataFrame]:
+        """All results of each trial, by its directory or id."""
+        if self._frames is None:
+            return self.fetch_trial_dataframes()
+        return self._frames
+
+    def get_all_configs(self, prefix: bool = False) -> dict[str, dict[str, Any]]:
+        """The configuration of each trial, by its directory or id.
+
+        Args:
+            prefix: True flattens them and puts ``config/`` in front of each name.
+        """
+        return ByTrial((t, _prefixed(t.config) if prefix else t.config) for t in self.trials)
+
+    def dataframe(self, metric: str | None = None, mode: str | None = None) -> pd.DataFrame:
+        """One row per trial that reported: a result, the configuration and the directory.
+
+        Args:
+            metric: Take each trial's result with the best value of this metric; None takes the last
+                result.
+            mode: ``min`` or ``max``; has to be given with `metric`.
+
+        Raises:
+            InvalidArgument: If only one of both is given, or the mode has another value.
+            ImportError: If pandas is not installed.
+        """
+        if (metric is None) != (mode is None):
+            missing, given = ("mode", "metric") if mode is None else ("metric", "mode")
+            raise InvalidArgument(missing, f"it is missing, though {given} is given.")
+        rows = []
+        for trial in self.trials:
+            row: dict[str, Any] | None
+            if metric is None or mode is None:
+                row = {k: v for k, v in trial.last_result.items() if k != "config"}
+            else:
+                row = self._best_row(trial, metric, check_mode(mode))
+            if row:
+                rows.append({**flatten(row), **_prefixed(trial.config), "logdir": trial.logdir})
+        return load_pandas().DataFrame(rows)  # type: ignore[no-any-return]
+
+    def fetch_trial_dataframes(self) -> dict[str, pd.DataFrame]:
+        """Read all results of each trial anew, by its directory.
+
+        Unreadable files are skipped; how many is logged.
+
+        Raises:
+            ImportError: If pandas is not installed.
+        """
+        self._frames = read_frames(self.trials, self._file_type)
+        return self._frames
+
+    def set_filetype(self, file_type: str | None = None) -> None:
+        """Choose the files that data frames are read from.
+
+        Args:
+            file_type: ``csv`` or ``json``; None is ``csv``.
+
+        Raises:
+            InvalidArgument: If it has another value.
+        """
+        self._file_type = check_file_type(file_type)
+        self._frames = None
+
+    def _best_row(self, trial: Trial, metric: str, mode: str) -> dict[str, Any] | None:
+        frame = self.trial_dataframes.get(trial.logdir)
+        if frame is None or metric not in frame:
+            return None
+        values = load_pandas().to_numeric(frame[metric], errors="coerce").dropna()
+        if not len(values):
+            return None
+        row = frame.loc[values.idxmax() if mode == "max" else values.idxmin()]
+        return {str(name): value for name, value in row.to_dict().items()}
+
+    def _indexed(self, results: list[dict[str, Any]]) -> pd.DataFrame:
+        frame = as_frame(results)
+        return frame.set_index("trial_id") if "trial_id" in frame else frame
+
+
+def _prefixed(config: dict[str, Any]) -> dict[str, Any]:
+    return {f"config/{name}": value for name, value in flatten_config(config).items()}

@@ -149,26 +149,42 @@ class Engine:
             raise self._error
 
     def _handle(self, events: list[Event]) -> None:
+        try:
+            self._step(events)
+        except BaseException:
+            # What the coordinator knows may not be in the journal, or not in the result files.
+            self._parts.snapshots.forgo("an error has cut off what was being done")
+            raise
+
+    def _step(self, events: list[Event]) -> None:
         parts = self._parts
         parts.observers.begin_step(parts.coordinator)
         commands: list[Command] = []
         saved: SearchSaved | None = None
-        with self._slow.watch("Scheduler and stopper", len(events)):
-            for event in events:
-                if isinstance(event, SearchSaved):
-                    saved = self._take_state(event) or saved
-                else:
-                    commands += parts.coordinator.handle(event)
-        recorded = [c.event for c in commands if isinstance(c, Record)]
-        records = [encode_event(event) for event in recorded]
-        parts.journal.append(records)
-        parts.snapshots.journaled(commands, records)
+        try:
+            with self._slow.watch("Scheduler and stopper", len(events)):
+                for event in events:
+                    if isinstance(event, SearchSaved):
+                        saved = self._take_state(event) or saved
+                    else:
+                        commands += parts.coordinator.handle(event)
+        finally:
+            # Also if a scheduler or stopper raises: the events before that one have happened.
+            recorded = self._journal(commands)
         if saved is not None:
             self._save_search(saved)
         self._write_errors(recorded)
         self._carry_out(commands)
         parts.observers.end_step(parts.coordinator)
         parts.snapshots.step()
+
+    def _journal(self, commands: list[Command]) -> list[Event]:
+        """Write what is to be recorded; returns it."""
+        recorded = [c.event for c in commands if isinstance(c, Record)]
+        records = [encode_event(event) for event in recorded]
+        self._parts.journal.append(records)
+        self._parts.snapshots.journaled(commands, records)
+        return recorded
 
     def _take_state(self, event: SearchSaved) -> SearchSaved | None:
         """The state of the search if it is to be saved once the journal is written.

@@ -239,10 +239,13 @@ class Experiment:
                 with handle_signals(engine.interrupt, sigint, stand_in) as self.interruption:
                     engine.run(None if self._resumption is None else self.plan.resume)
             finally:
-                feed.close()
-                engine.save_search()
-                launcher.close(_CLOSE_TIMEOUT_S)
-                observers.close(self.coordinator)
+                with ExitStack() as others:
+                    # Whatever fails here, loggers are flushed, and task runs get their states.
+                    others.callback(observers.close, self.coordinator)
+                    others.callback(launcher.close, _CLOSE_TIMEOUT_S)
+                    feed.close()
+                    engine.save_search()
+                # Not if anything did: a snapshot counts on it that all results are logged.
                 snapshots.close()
 
     def close(self) -> None:
@@ -305,6 +308,7 @@ class Experiment:
             self.open_checkpoint,
             plan.scheduler.debug_string,
             self.output.show,
+            plan.settings.log_callback_errors,
         )
 
     def open_checkpoint(self, saved: TrialCheckpoint) -> Checkpoint:

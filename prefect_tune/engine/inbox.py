@@ -12,6 +12,8 @@ class Inbox:
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[Event | Exception] = queue.SimpleQueue()
+        # Raised by the next `take`.
+        self._error: Exception | None = None
 
     def put(self, event: Event) -> None:
         """Add an event; never blocks."""
@@ -32,14 +34,20 @@ class Inbox:
             Events in order of arrival; [] if none came in time.
 
         Raises:
-            Exception: What was handed to `fail`.
+            Exception: What was handed to `fail`, once all events that came before it were returned.
         """
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
         events: list[Event] = []
         try:
             item = self._queue.get(timeout=timeout)
             while True:
                 if isinstance(item, Exception):
-                    raise item
+                    if not events:
+                        raise item
+                    self._error = item
+                    break
                 events.append(item)
                 if len(events) >= limit:
                     break

@@ -160,6 +160,18 @@ class Snapshots:
         self._suggested.forget(event.suggested)
         self._tells.forget(event.told)
 
+    def forgo(self, reason: str) -> None:
+        """Write no other snapshot: one would not be what a replay of the journal comes to.
+
+        Args:
+            reason: Why, for people.
+        """
+        if self._possible:
+            _logger.info("There will be no snapshots: %s. A resume replays the journal.", reason)
+        self._possible = False
+        self._suggested.items.clear()
+        self._tells.items.clear()
+
     # -- taking and writing -----------------------------------------------------------------------
 
     def step(self) -> None:
@@ -205,7 +217,7 @@ class Snapshots:
             _logger.warning("%s", error)
         except Exception as error:
             # Whatever objects in a configuration or a result raise.
-            self._give_up(f"a trial cannot be pickled ({error})")
+            self.forgo(f"a trial cannot be pickled ({error})")
         else:
             self._position.stored |= {trial.trial_id for trial in trials}
             for trial_id in touched:
@@ -215,7 +227,7 @@ class Snapshots:
     @property
     def _can_take(self) -> bool:
         if not self._search_can_save():
-            self._give_up("the state of the search cannot be saved")
+            self.forgo("the state of the search cannot be saved")
         return self._possible and self._search_is_saved and self._coordinator.is_replayable
 
     def _take(self) -> tuple[SnapshotHead | None, bytes]:
@@ -230,7 +242,7 @@ class Snapshots:
             )
         except Exception as error:
             # Whatever the objects of a user's scheduler or stopper raise.
-            self._give_up(f"the state of the experiment cannot be pickled ({error})")
+            self.forgo(f"the state of the experiment cannot be pickled ({error})")
             return None, b""
         return self._head(), data
 
@@ -265,10 +277,3 @@ class Snapshots:
         except StorageError as error:
             # The journal is what counts; if that cannot be written either, the sweep ends there.
             _logger.warning("%s", error)
-
-    def _give_up(self, reason: str) -> None:
-        if self._possible:
-            _logger.info("There will be no snapshots: %s. A resume replays the journal.", reason)
-        self._possible = False
-        self._suggested.items.clear()
-        self._tells.items.clear()

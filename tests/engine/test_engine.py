@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +14,15 @@ from prefect_tune.coordinator.commands import Launch
 from prefect_tune.coordinator.events import (
     AttemptEnded,
     CapacityChanged,
+    Event,
     ResultReported,
 )
 from prefect_tune.coordinator.records import decode_event
+from prefect_tune.engine.launcher import DirectLauncher
 from prefect_tune.error import TuneError
+from prefect_tune.schedulers import FIFOScheduler
 from prefect_tune.search import Searcher
+from prefect_tune.storage.header import parse_header
 from prefect_tune.storage.journal import JOURNAL_FILE, LocalJournal
 
 from .inline_executor import InlineExecutor, experiment, run
@@ -72,6 +77,73 @@ def test_a_callback_that_raises_is_named_and_ends_what_runs(tmp_path):
     with pytest.raises(TuneError, match=r"Bad.*on_trial_result"):
         run(one)
     assert executor.killed
+
+
+def events_in(path: Path) -> list[Event]:
+    journal = LocalJournal(path / "e" / JOURNAL_FILE)
+    records = [record for record in journal.read() if parse_header(record) is None]
+    journal.close()
+    return [decode_event(record) for record in records]
+
+
+class FailsOnce(FIFOScheduler):
+    """Raises at the last result of the second trial."""
+
+    failed = False
+
+    def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        second = trial is controller.get_trials()[1]
+        if second and result["training_iteration"] == 3 and not type(self).failed:
+            type(self).failed = True
+            raise ZeroDivisionError("oops")
+        return str(super().on_trial_result(controller, trial, result))
+
+
+def test_what_came_before_a_scheduler_that_raises_is_not_lost(tmp_path):
+    first = experiment(tmp_path, InlineExecutor(), TuneConfig(num_samples=2, scheduler=FailsOnce()))
+    with pytest.raises(ZeroDivisionError):
+        run(first)
+    # Both reported for the third time in one batch.
+    assert [type(event) for event in events_in(tmp_path)].count(ResultReported) == 5
+    again = TuneConfig(num_samples=2, scheduler=FailsOnce())
+    resumed = experiment(tmp_path, InlineExecutor(), again, resume=True)
+    assert [trial.results_seen for trial in resumed.trials] == [3, 2]
+    run(resumed)
+    assert {trial.status for trial in resumed.trials} == {"TERMINATED"}
+
+
+def test_results_behind_a_callback_that_raises_are_logged_when_it_is_resumed(tmp_path):
+    class Bad(Callback):
+        def on_trial_result(self, *args: Any, **info: Any) -> None:
+            raise ZeroDivisionError("oops")
+
+    first = experiment(tmp_path, InlineExecutor(), TuneConfig(num_samples=1), callbacks=[Bad()])
+    with pytest.raises(TuneError, match="Bad"):
+        run(first)
+    resumed = experiment(tmp_path, InlineExecutor(), TuneConfig(num_samples=1), resume=True)
+    run(resumed)
+    reported = [e for e in events_in(tmp_path) if isinstance(e, ResultReported)]
+    (trial,) = resumed.trials
+    lines = (tmp_path / "e" / trial.relative_logdir / "result.json").read_text().splitlines()
+    assert len(lines) == sum(len(event.results) for event in reported) == trial.results_seen
+
+
+def test_a_callback_that_raises_at_the_end_keeps_nothing_from_being_closed(tmp_path):
+    class Bad(Callback):
+        def on_experiment_end(self, *args: Any, **info: Any) -> None:
+            raise ZeroDivisionError("oops")
+
+    class Launcher(DirectLauncher):
+        closed = False
+
+        def close(self, timeout: float) -> None:
+            self.closed = True
+
+    one = experiment(tmp_path, InlineExecutor(), TuneConfig(num_samples=1), callbacks=[Bad()])
+    launcher = Launcher(one.executor)
+    with pytest.raises(TuneError, match="Bad"):
+        one.run(launcher)
+    assert launcher.closed
 
 
 def test_a_search_that_raises_is_named(tmp_path):

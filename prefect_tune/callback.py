@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from prefect_tune.error import InvalidArgument, TuneError
+from prefect_tune.callback_errors import CallbackFailures, callback_error
+from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import Trial
 
 
@@ -105,15 +106,6 @@ class Callback:
         """Take over what `get_state` returned, when an experiment is resumed."""
 
 
-def callback_error(callback: object, hook: str, error: BaseException) -> TuneError:
-    """The error that names the callback and the hook in which it was raised."""
-    raised = TuneError(
-        f"The callback {type(callback).__name__} failed in {hook}: {type(error).__name__}: {error}"
-    )
-    raised.__cause__ = error
-    return raised
-
-
 #: The methods of `Callback` that tell something.
 HOOKS = frozenset(name for name in vars(Callback) if name == "setup" or name.startswith("on_"))
 
@@ -123,14 +115,16 @@ class CallbackList:
 
     Args:
         callbacks: The callbacks.
+        log_errors: Log what they raise and go on.
 
     Raises:
-        TuneError: From every hook, if a callback raises; names the callback and the hook, and has
-            the original exception as its cause.
+        TuneError: From every hook, if a callback raises and `log_errors` is false; names the
+            callback and the hook, and has the original exception as its cause.
     """
 
-    def __init__(self, callbacks: Sequence[Callback] = ()) -> None:
+    def __init__(self, callbacks: Sequence[Callback] = (), *, log_errors: bool = False) -> None:
         self._callbacks = list(callbacks)
+        self._failures = CallbackFailures() if log_errors else None
         self._listeners: dict[str, list[Callback]] = {}
 
     def __len__(self) -> int:
@@ -149,7 +143,11 @@ class CallbackList:
             try:
                 getattr(callback, hook)(**arguments)
             except Exception as error:
-                raise callback_error(callback, hook, error) from error
+                if self._failures is None:
+                    raise callback_error(callback, hook, error) from error
+                self._failures.log(callback, hook, error)
+        if hook == "on_experiment_end" and self._failures is not None:
+            self._failures.summarise()
 
     def __getattr__(self, hook: str) -> Callable[..., None]:
         if hook not in HOOKS:

@@ -116,6 +116,12 @@ class TuneSettings(BaseSettings):
         "up are told about, once; 0 never does.",
     )
 
+    log_callback_errors: bool = Field(
+        False,
+        validation_alias=_ours("LOG_CALLBACK_ERRORS"),
+        description="Log what callbacks and loggers raise, with the callback and the hook, and go "
+        "on; without it, the sweep ends in order with an error.",
+    )
     log_to_driver: bool = Field(
         True,
         validation_alias=_ours("LOG_TO_DRIVER"),

@@ -144,3 +144,40 @@ def test_wrong_names_in_the_environment(name: str, problem: str) -> None:
     with pytest.raises(InvalidArgument, match=problem) as caught:
         callbacks_of_environment({"RAY_TUNE_CALLBACKS": name})
     assert name in str(caught.value)
+
+
+def failing_in(hook: str) -> Callback:
+    def fail(*args: Any, **info: Any) -> None:
+        raise ValueError("no room")
+
+    callback = Callback()
+    setattr(callback, hook, fail)
+    return callback
+
+
+@pytest.mark.parametrize("hook", sorted(HOOKS))
+def test_a_failure_in_any_hook_is_raised_unless_it_is_to_be_logged(
+    hook: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(TuneError, match=rf"The callback Callback failed in {hook}: ValueError"):
+        CallbackList([failing_in(hook)]).call(hook)
+    told: list[str] = []
+    after = Callback()
+    setattr(after, hook, lambda: told.append(hook))
+    callbacks = CallbackList([failing_in(hook), after], log_errors=True)
+    callbacks.call(hook)
+    assert told == [hook]
+    (record,) = caplog.records
+    assert f"failed in {hook}: ValueError: no room" in record.getMessage()
+    assert record.exc_info is not None
+
+
+def test_failures_that_repeat_are_counted_not_repeated(caplog: pytest.LogCaptureFixture) -> None:
+    callbacks = CallbackList([failing_in("on_step_end")], log_errors=True)
+    for _ in range(50):
+        callbacks.call("on_step_end")
+    assert len(caplog.records) == 1
+    callbacks.call("on_experiment_end")
+    assert [r.getMessage() for r in caplog.records[1:]] == [
+        "The callback Callback failed 50 times in on_step_end."
+    ]

@@ -35,6 +35,7 @@ class Observers:
         about_scheduler: What the scheduler says about itself; asked before each report.
         show_output: Shows what trials have printed since the last call; the last one is called with
             True.
+        log_errors: Log what callbacks and loggers raise, and go on.
     """
 
     def __init__(
@@ -47,10 +48,11 @@ class Observers:
         open_checkpoint: Callable[[TrialCheckpoint], Any] = lambda saved: saved.path,
         about_scheduler: Callable[[], str] = lambda: "",
         show_output: Callable[[bool], None] = lambda _last: None,
+        log_errors: bool = False,
     ) -> None:
         others, loggers = split_callbacks(callbacks)
-        self._logging = LoggerThread(loggers)
-        self._callbacks = CallbackList(others)
+        self._logging = LoggerThread(loggers, log_errors=log_errors)
+        self._callbacks = CallbackList(others, log_errors=log_errors)
         self._has_callbacks = bool(others)
         self._shows_trials = self._has_callbacks or self._logging.wants_trials
         self._reporter = reporter

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from prefect_tune.callback import callback_error
+from prefect_tune.callback_errors import CallbackFailures, callback_error
 from prefect_tune.coordinator.commands import Notice
 from prefect_tune.error import TuneError
 from prefect_tune.experiment.trial import Trial
@@ -83,14 +83,23 @@ class Lane:
         loggers: At least one; called in order.
         limit: Results that may be queued.
         lossy: What to do beyond the limit: leave results out (True) or have `put` wait.
+        log_errors: Log what a logger raises and go on calling it.
     """
 
-    def __init__(self, loggers: Sequence[LoggerCallback], limit: int, *, lossy: bool) -> None:
+    def __init__(
+        self,
+        loggers: Sequence[LoggerCallback],
+        limit: int,
+        *,
+        lossy: bool,
+        log_errors: bool = False,
+    ) -> None:
         self.names = ", ".join(type(logger).__name__ for logger in loggers)
         self.error: TuneError | None = None
         self._loggers = list(loggers)
         self._limit = limit
         self._lossy = lossy
+        self._failures = CallbackFailures() if log_errors else None
         self._left_out = 0
         self._queue: deque[Batch | HookCall | Mark] = deque()
         self._pending = 0  # weight of what is queued or in work
@@ -190,6 +199,8 @@ class Lane:
                 self._changed.notify_all()
             if ending:
                 break
+        if self._failures is not None:
+            self._failures.summarise()
         if self._left_out:
             log.warning("%s: %d results were left out.", self.names, self._left_out)
 
@@ -213,8 +224,11 @@ class Lane:
             try:
                 action(logger)
             except BaseException as error:
-                # Even sys.exit() in a logger must not end the thread that others rely on. The one
-                # that failed would most likely fail again at each result.
+                # Even sys.exit() in a logger must not end the thread that others rely on.
+                if self._failures is not None:
+                    self._failures.log(logger, hook, error)
+                    continue
+                # The one that failed would most likely fail again at each result.
                 self._loggers.remove(logger)
                 failure = callback_error(logger, hook, error)
                 if self.error is None:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from prefect_tune.callback import Callback, callback_error
+from prefect_tune.callback import Callback
+from prefect_tune.callback_errors import CallbackFailures, callback_error
 from prefect_tune.error import TuneError
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.base import LoggerCallback
@@ -30,34 +31,33 @@ class Backlog:
     results: list[dict[str, Any]] = field(default_factory=list)
 
     def write(self) -> None:
-        """Log them.
-
-        Raises:
-            TuneError: If the logger raises; names it.
-        """
-        try:
-            self.logger.log_trial_results(0, self.trial, self.results)
-            self.logger.log_trial_end(self.trial)
-        except Exception as error:
-            raise callback_error(self.logger, "log_trial_results", error) from error
+        """Log them."""
+        self.logger.log_trial_results(0, self.trial, self.results)
+        self.logger.log_trial_end(self.trial)
 
 
 class LoggerThread:
     """Owns all loggers of an experiment and feeds them from a bounded queue.
 
     Loggers with `own_thread` get a thread each; all others share one and are called in list order.
-    A logger that raises is not called again; `error` then holds why.
+    A logger that raises is not called again; `error` then holds why. With `log_errors`, it is.
 
     Args:
         loggers: The loggers; may be empty.
         max_pending: Results that may wait before `submit` blocks. A logger with `own_thread` never
             blocks it: intermediate results are left out instead.
+        log_errors: Log what loggers raise, and go on calling them; `error` stays None.
     """
 
     def __init__(
-        self, loggers: Sequence[LoggerCallback], *, max_pending: int = _MAX_PENDING
+        self,
+        loggers: Sequence[LoggerCallback],
+        *,
+        max_pending: int = _MAX_PENDING,
+        log_errors: bool = False,
     ) -> None:
         self._loggers = list(loggers)
+        self._log_errors = log_errors
         self._max_pending = max_pending
         self._lanes: list[Lane] = []
         self._closed = False
@@ -70,21 +70,33 @@ class LoggerThread:
             info: As for `Callback.setup`.
 
         Raises:
-            TuneError: If a logger raises; names it.
+            TuneError: If a logger raises and `log_errors` is false; names it.
         """
+        failures = CallbackFailures()
         for logger in self._loggers:
             try:
                 logger.setup(**info)
             except Exception as error:
-                raise callback_error(logger, "setup", error) from error
+                if not self._log_errors:
+                    raise callback_error(logger, "setup", error) from error
+                failures.log(logger, "setup", error)
         for overdue in backlog:
-            overdue.write()
+            try:
+                overdue.write()
+            except Exception as error:
+                if not self._log_errors:
+                    raise callback_error(overdue.logger, "log_trial_results", error) from error
+                failures.log(overdue.logger, "log_trial_results", error)
+        failures.summarise()
         together = [logger for logger in self._loggers if not logger.own_thread]
         if together:
-            self._lanes.append(Lane(together, self._max_pending, lossy=False))
+            self._lanes.append(self._lane(together, lossy=False))
         for logger in self._loggers:
             if logger.own_thread:
-                self._lanes.append(Lane([logger], self._max_pending, lossy=True))
+                self._lanes.append(self._lane([logger], lossy=True))
+
+    def _lane(self, loggers: Sequence[LoggerCallback], *, lossy: bool) -> Lane:
+        return Lane(loggers, self._max_pending, lossy=lossy, log_errors=self._log_errors)
 
     @property
     def error(self) -> TuneError | None:

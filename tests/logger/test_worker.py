@@ -273,3 +273,35 @@ def test_a_backlog_is_logged_after_setup_and_before_anything_else(tmp_path: Path
     thread.submit([LogRecord(Notice.TRIAL_RESULT, trial, [{"step": 3}])])
     thread.close()
     assert calls == ["setup", 1, 2, "end", 3]
+
+
+@pytest.mark.parametrize("own_thread", [False, True])
+def test_loggers_that_fail_are_called_again_if_failures_are_logged(
+    trial: Trial, caplog: pytest.LogCaptureFixture, own_thread: bool
+) -> None:
+    class Failing(Recorder):
+        def setup(self, *args: Any, **info: Any) -> None:
+            raise OSError("no key")
+
+        def log_trial_start(self, trial: Trial) -> None:
+            raise OSError("no line")
+
+        def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
+            super().log_trial_result(iteration, trial, result)
+            raise OSError("no line")
+
+    failing, recorder = Failing(), Recorder()
+    type(failing).own_thread = own_thread
+    thread = LoggerThread([failing, recorder], log_errors=True)
+    thread.setup([Backlog(failing, trial, example_results(trial, 1))])
+    thread.submit([LogRecord(Notice.TRIAL_START, trial)])
+    for first in (1, 2, 3):
+        thread.submit([result_record(trial, 1, first)])
+    assert thread.close()
+    assert thread.error is None
+    assert failing.steps == [1, 1, 2, 3]
+    assert recorder.steps == [1, 2, 3]
+    told = [record.getMessage() for record in caplog.records]
+    for hook in ("setup", "log_trial_results", "on_trial_start", "on_trial_result"):
+        assert sum(f"Failing failed in {hook}: OSError" in text for text in told) == 1, told
+    assert "The callback Failing failed 3 times in on_trial_result." in told

@@ -1,0 +1,50 @@
+"""What happens when a callback raises: the experiment ends in order, or goes on and says so."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+
+from prefect_tune.error import TuneError
+
+log = logging.getLogger(__name__)
+
+
+def callback_error(callback: object, hook: str, error: BaseException) -> TuneError:
+    """The error that names the callback and the hook in which it was raised."""
+    raised = TuneError(
+        f"The callback {type(callback).__name__} failed in {hook}: {type(error).__name__}: {error}"
+    )
+    raised.__cause__ = error
+    return raised
+
+
+class CallbackFailures:
+    """Logs what callbacks raise, where the experiment is to go on.
+
+    A hook that fails at each result must not flood the log: the first failure of each hook of each
+    callback is logged with its traceback, the others are counted.
+
+    Used by one thread.
+    """
+
+    def __init__(self) -> None:
+        self._failures: Counter[tuple[int, str, str]] = Counter()
+
+    def log(self, callback: object, hook: str, error: BaseException) -> None:
+        """Log a failure, or count it."""
+        failed = (id(callback), type(callback).__name__, hook)
+        self._failures[failed] += 1
+        if self._failures[failed] == 1:
+            log.error(
+                "%s. The experiment goes on (PREFECT_TUNE_LOG_CALLBACK_ERRORS).",
+                callback_error(callback, hook, error),
+                exc_info=error,
+            )
+
+    def summarise(self) -> None:
+        """Log how often hooks have failed after the first time; once."""
+        for (_, name, hook), count in self._failures.items():
+            if count > 1:
+                log.error("The callback %s failed %d times in %s.", name, count, hook)
+        self._failures.clear()

@@ -14,7 +14,7 @@ from prefect_tune.filesystem.failures import NotFound
 from prefect_tune.filesystem.limits import Call, Limits, Retry
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.names import checked, is_temporary, temporary_name
-from prefect_tune.filesystem.store import Wanted, local_files
+from prefect_tune.filesystem.store import Wanted, in_order, local_files
 
 T = TypeVar("T")
 
@@ -95,9 +95,8 @@ class LocalStore:
         call = self._retry.begin()
         if names is None:
             names = call.run("read", str(source), lambda timeout: local_files(source))
-        names = list(names)
-        at_the_end = [name for name in last if name in names]
-        for name in [name for name in names if name not in at_the_end] + at_the_end:
+        first, at_the_end = in_order(names, last)
+        for name in first + at_the_end:
             self._copy(call, source / name, self._path(rel) / name)
 
     def get_tree(

@@ -18,7 +18,7 @@ from prefect_tune.filesystem.limits import Call, Limits, Retry
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.names import checked, join, temporary_name
 from prefect_tune.filesystem.parts import parallel, part_size, ranges
-from prefect_tune.filesystem.store import Wanted, local_files
+from prefect_tune.filesystem.store import Wanted, in_order, local_files
 
 T = TypeVar("T")
 
@@ -115,9 +115,7 @@ class RemoteStore:
         call = self._retry.begin()
         if names is None:
             names = call.run("read", str(source), lambda timeout: local_files(source))
-        names = list(names)
-        at_the_end = [name for name in last if name in names]
-        first = [name for name in names if name not in at_the_end]
+        first, at_the_end = in_order(names, last)
         self._put(call, [(source / name, join(checked(rel), name)) for name in first])
         for name in at_the_end:
             self._put(call, [(source / name, join(rel, name))])

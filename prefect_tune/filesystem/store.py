@@ -138,6 +138,23 @@ def open_store(
     return RemoteStore(location, FsspecBackend(location), limits, cancelled)
 
 
+def in_order(names: Iterable[str], last: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Split the files that `Store.put_tree` copies.
+
+    Args:
+        names: All of them.
+        last: See `Store.put_tree`.
+
+    Returns:
+        Those that may be copied in any order, and those that appear after them, in theirs.
+    """
+    all_names = list(names)
+    known = frozenset(all_names)
+    at_the_end = [name for name in last if name in known]
+    held_back = frozenset(at_the_end)
+    return [name for name in all_names if name not in held_back], at_the_end
+
+
 def local_files(directory: Path) -> list[str]:
     """Files below a local directory, sorted, relative to it and with ``/``.
 

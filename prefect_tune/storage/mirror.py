@@ -12,6 +12,7 @@ from typing import Protocol
 
 from prefect_tune.error import StorageError, StorageUnavailable
 from prefect_tune.filesystem.store import Store
+from prefect_tune.storage.background import BackgroundWorker
 from prefect_tune.storage.continuation import is_mirrored
 from prefect_tune.storage.own_sync import OwnSync
 
@@ -138,7 +139,7 @@ class ByUser:
         self._sync.up(str(self._directory), self._target, self._timeout_s)
 
 
-class Mirror:
+class Mirror(BackgroundWorker):
     """A thread that uploads from time to time, and at the end.
 
     Args:
@@ -155,22 +156,13 @@ class Mirror:
         period_s: float,
         cancelled: threading.Event | None = None,
     ) -> None:
+        super().__init__("storage-mirror", cancelled)
         self._upload = upload
         self._target = target
         self._period_s = period_s
-        self._cancelled = cancelled or threading.Event()
-        self._changed = threading.Condition()
         self._asked = 0
         self._done = 0
-        self._closing = False
-        self._ended = False
-        self._failing_since: float | None = None
         self._last_error: StorageError | None = None
-        self._thread = threading.Thread(target=self._run, name="storage-mirror", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
 
     def flush(self, timeout: float) -> StorageError | None:
         """Upload now what has changed.
@@ -181,39 +173,21 @@ class Mirror:
         Returns:
             Why not everything is in storage; None if it is.
         """
-        deadline = time.monotonic() + timeout
         with self._changed:
             self._asked += 1
             wanted = self._asked
             self._changed.notify_all()
-            while self._done < wanted:
-                left = deadline - time.monotonic()
-                if left <= 0 or self._ended:
-                    return StorageUnavailable(f"it was not done within {timeout:.0f} s.")
-                self._changed.wait(left)
+            if not self._wait_until(lambda: self._done >= wanted, timeout):
+                return StorageUnavailable(f"it was not done within {timeout:.0f} s.")
             return self._last_error
-
-    def stop(self) -> None:
-        """End the thread, after what it is doing."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify_all()
-
-    def _run(self) -> None:
-        try:
-            self._work()
-        finally:
-            with self._changed:
-                self._ended = True
-                self._changed.notify_all()
 
     def _work(self) -> None:
         pause = min(_FIRST_S, self._period_s)
         while True:
             with self._changed:
-                if self._asked == self._done and not self._closing:
+                if self._asked == self._done and not self._stopping:
                     self._changed.wait(pause)
-                if self._closing or self._cancelled.is_set():
+                if self._is_over:
                     return
                 asked = self._asked
             pause = self._period_s
@@ -235,15 +209,13 @@ class Mirror:
             # Nothing that happens here may end the thread, and with it all later uploads.
             log.exception("Copying the experiment directory to %s failed.", self._target)
             return StorageError(f"{type(error).__name__}: {error}")
-        if self._failing_since is not None:
-            away = time.monotonic() - self._failing_since
+        away = self._outage.end()
+        if away is not None:
             log.warning("The copy of results in %s has caught up after %.0f s.", self._target, away)
-            self._failing_since = None
         return None
 
     def _tell_fails(self, error: StorageError) -> None:
-        if self._failing_since is None:
-            self._failing_since = time.monotonic()
+        if self._outage.begin():
             log.warning(
                 "Results and logs were not copied to %s (%s) The sweep goes on; they are on this "
                 "machine's disk, and the copy is tried again every %.0f s.",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from pathlib import Path
 
 from prefect_tune.error import StorageError, StorageUnavailable
 from prefect_tune.filesystem.store import Store
+from prefect_tune.storage.background import BackgroundWorker
 from prefect_tune.storage.segments import Origin, Segment, SegmentName
 
 log = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ class Shipment:
         return data if end is not None else data[: data.rfind(b"\n") + 1]
 
 
-class Shipper:
+class Shipper(BackgroundWorker):
     """A thread that ships about once a second; while the storage is away, the file is the queue.
 
     It may be stopped at any moment: what is not shipped is in the file.
@@ -137,20 +137,11 @@ class Shipper:
         interval_s: float = 1.0,
         cancelled: threading.Event | None = None,
     ) -> None:
+        super().__init__("journal-shipper", cancelled)
         self._shipment = shipment
         self._url = url
         self._interval_s = interval_s
-        self._cancelled = cancelled or threading.Event()
-        self._changed = threading.Condition()
         self._wanted = False
-        self._stopping = False
-        self._ended = False
-        self._failing_since: float | None = None
-        self._thread = threading.Thread(target=self._run, name="journal-shipper", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
 
     def wait_shipped(self, position: int, timeout: float) -> bool:
         """Wait until so many bytes of the journal file are in storage.
@@ -162,36 +153,22 @@ class Shipper:
         Returns:
             False if they were not in time.
         """
-        deadline = time.monotonic() + timeout
-        with self._changed:
-            while self._shipment.position < position:
-                left = deadline - time.monotonic()
-                if left <= 0 or self._ended:
-                    return False
-                self._wanted = True
-                self._changed.notify_all()
-                self._changed.wait(left)
-        return True
 
-    def stop(self) -> None:
-        """End the thread, after what it is doing."""
-        with self._changed:
-            self._stopping = True
+        def shipped() -> bool:
+            if self._shipment.position >= position:
+                return True
+            self._wanted = True
             self._changed.notify_all()
+            return False
 
-    def _run(self) -> None:
-        try:
-            self._work()
-        finally:
-            with self._changed:
-                self._ended = True
-                self._changed.notify_all()
+        with self._changed:
+            return self._wait_until(shipped, timeout)
 
     def _work(self) -> None:
-        while not self._stopping and not self._cancelled.is_set():
+        while not self._is_over:
             pause = self._interval_s
             try:
-                while self._shipment.step() and not (self._stopping or self._cancelled.is_set()):
+                while self._shipment.step() and not self._is_over:
                     self._tell_works()
                     with self._changed:
                         self._changed.notify_all()
@@ -199,7 +176,7 @@ class Shipper:
                     # and an object, as fast as the storage answers.
                     if self._shipment.waiting < SEGMENT_SIZE:
                         break
-                while self._failing_since is None and self._shipment.merge():
+                while not self._outage.lasts and self._shipment.merge():
                     pass  # many of one size become one of the next
             except StorageError as error:
                 self._tell_fails(error)
@@ -207,14 +184,13 @@ class Shipper:
             with self._changed:
                 if not self._wanted and not self._stopping:
                     self._changed.wait(pause)
-                elif self._wanted and self._failing_since is not None:
+                elif self._wanted and self._outage.lasts:
                     self._changed.wait(min(pause, 0.5))
                 self._wanted = False
 
     def _tell_fails(self, error: StorageError) -> None:
-        if self._failing_since is not None:
+        if not self._outage.begin():
             return
-        self._failing_since = time.monotonic()
         away = isinstance(error, StorageUnavailable)
         log.warning(
             "The journal cannot be written to %s (%s) The sweep goes on; results are safe on this "
@@ -225,11 +201,6 @@ class Shipper:
         )
 
     def _tell_works(self) -> None:
-        if self._failing_since is None:
-            return
-        log.warning(
-            "The journal in %s has caught up after %.0f s.",
-            self._url,
-            time.monotonic() - self._failing_since,
-        )
-        self._failing_since = None
+        away = self._outage.end()
+        if away is not None:
+            log.warning("The journal in %s has caught up after %.0f s.", self._url, away)

@@ -140,8 +140,11 @@ class Coordinator:
 
     @property
     def is_replayable(self) -> bool:
-        """False once the state holds what the records do not: how a stop ends what waits."""
-        return not self._core.stopping
+        """False once the state holds what the records do not: how a stop ends what waits.
+
+        An interruption leaves it waiting.
+        """
+        return not self._core.stopped
 
     @property
     def finished(self) -> bool:

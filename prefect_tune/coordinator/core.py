@@ -35,6 +35,7 @@ class Core:
         choose: Whether something may be launched that could not before.
         stopping: Why the experiment is coming to its end, "" if it is not.
         interrupted: Whether it is because the sweep was interrupted.
+        stopped: Whether what waited was ended for it, of which there is no record.
         finished: Whether it has.
         replaying: Whether recorded events are being replayed.
     """
@@ -60,6 +61,7 @@ class Core:
         self.choose = False
         self.stopping = ""
         self.interrupted = False
+        self.stopped = False
         self.finished = False
         self.replaying = False
 

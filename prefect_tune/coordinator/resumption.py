@@ -69,6 +69,10 @@ class Resumption:
         self._lifecycle.free(live)
         live.interrupted = False
         live.book.unclean = True
+        if live.overdue:
+            # Whether it has had a chance to report is seen when its time is over again, at once.
+            live.overdue = False
+            live.stop_reason = ""
         if live.stop_reason:
             self._lifecycle.terminate(live)
         else:

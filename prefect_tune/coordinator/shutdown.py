@@ -37,6 +37,7 @@ class Shutdown:
         if core.stopping or core.replaying:
             return
         core.stopping = reason
+        core.stopped = True
         for live in core.table.lives():
             if live.trial.status == RUNNING:
                 self.stop_trial(live, reason)

@@ -86,8 +86,11 @@ def start_server_early() -> PrefectApi:
     address is put into `PREFECT_API_URL`, so that no other flow of this process and no child
     process starts another.
     """
-    if FlowRunContext.get() is not None:
-        return PrefectApi(_ours(), None)
+    if (context := FlowRunContext.get()) is not None:
+        ours = _ours()
+        # The server that knows the surrounding flow run, which need not be the one we have started.
+        known = ours is not None and str(context.client.api_url).rstrip("/") == ours.api_url
+        return PrefectApi(ours if known else None, None)
     url = get_current_settings().api.url
     with _lock:
         server = _ours()

@@ -91,6 +91,17 @@ def test_an_interruption_uses_no_time():
     assert world.of(Kill, after(world, 20))
 
 
+def test_a_silent_trial_that_was_being_ended_at_a_crash_has_failed_and_not_terminated():
+    world = started(trial_time_limit_s=60)
+    after(world, 60)
+    world.send(Resumed(world.now))
+    assert world.status("t1") == "RUNNING"
+    (kill,) = world.of(Kill, after(world, 60))
+    assert kill.attempt == 2
+    world.end("t1", Outcome.STOPPED)
+    assert world.status("t1") == "ERROR"
+
+
 def test_only_the_first_one_is_told_about():
     world = started(samples=3, cpus=3, trial_time_limit_s=10)
     commands = after(world, 20)

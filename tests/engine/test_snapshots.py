@@ -12,7 +12,7 @@ import pytest
 import prefect_tune as tune
 from prefect_tune.config import TuneConfig
 from prefect_tune.coordinator.coordinator import Coordinator
-from prefect_tune.coordinator.events import ResultReported
+from prefect_tune.coordinator.events import Control, ControlReceived, ResultReported
 from prefect_tune.engine import snapshot_restore, snapshots
 from prefect_tune.engine.experiment import Experiment
 from prefect_tune.experiment.trial import Trial
@@ -71,6 +71,24 @@ def test_only_what_is_behind_it_is_replayed(tmp_path, replayed):
     assert replayed.count(ResultReported) >= 8
     assert facts(without) == known
     without.close()
+
+
+def test_an_interrupted_run_leaves_one(tmp_path, replayed):
+    executor = InlineExecutor()
+
+    def interrupt(launch: Any) -> None:
+        if len(executor.launched) == 5:
+            one.inbox.put(ControlReceived(9.0, Control.INTERRUPT, reason="SIGTERM received"))
+
+    executor.before_launch = interrupt
+    config = TuneConfig(num_samples=-1, seed=1)
+    one = experiment(tmp_path, executor, config, space=SPACE)
+    run(one)
+    assert any(not trial.is_finished() for trial in one.trials)
+    resumed = experiment(tmp_path, InlineExecutor(), config, space=SPACE, resume=True)
+    assert ResultReported not in replayed
+    assert facts(resumed) == facts(one)
+    resumed.close()
 
 
 def test_a_moved_directory(tmp_path):

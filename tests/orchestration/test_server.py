@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -13,9 +14,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from prefect import flow
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from prefect_tune.error import PrefectUnavailable
+from prefect_tune.orchestration import server
 from prefect_tune.orchestration.server import start_server_early
 
 
@@ -25,16 +28,43 @@ def test_a_configured_api_is_used(prefect_api: str) -> None:
     assert not api.embedded
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_inside_a_flow_it_is_the_server_that_knows_the_flow_run(
+    prefect_api: str, monkeypatch: pytest.MonkeyPatch, is_async: bool
+) -> None:
+    """Also if this process has had an embedded one before."""
+
+    class Embedded:
+        api_url = "http://127.0.0.1:1/api"
+        alive = True
+
+    monkeypatch.setattr(server, "_server", Embedded())
+    monkeypatch.setattr(server, "_server_pid", os.getpid())
+
+    def body() -> list[bool]:
+        found = [start_server_early().embedded]
+        monkeypatch.setattr(Embedded, "api_url", prefect_api)
+        return [*found, start_server_early().embedded]
+
+    async def async_body() -> list[bool]:
+        return body()
+
+    if is_async:
+        assert asyncio.run(flow(async_body, name="async")()) == [False, True]
+    else:
+        assert flow(body, name="sync")() == [False, True]
+
+
 @pytest.fixture
 def silent() -> Iterator[str]:
     """Address of a server that accepts and never answers."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield f"http://127.0.0.1:{server.getsockname()[1]}/api"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/api"
 
 
 def test_an_api_that_refuses_is_named() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        url = f"http://127.0.0.1:{server.getsockname()[1]}/api"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
     with temporary_settings({PREFECT_API_URL: url}), pytest.raises(PrefectUnavailable) as caught:
         start_server_early().wait_ready()
     for part in (url, "PREFECT_API_URL", "orchestrate=False", "PREFECT_TUNE_ORCHESTRATE=0"):

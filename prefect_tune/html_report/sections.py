@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,9 @@ Objective = tuple[str, str]
 
 #: Beyond so many trials a picture is a bitmap: a browser is slow with a line for each of them.
 _MOST_IN_SVG = 300
+#: Of more trials the pictures show a sample: drawing each of ten thousand takes half a minute.
+_MOST_DRAWN = 1000
+_BEST_DRAWN = 100
 _MOST_ERRORS = 100
 _MOST_CHECKPOINTS = 500
 _KINDS = {
@@ -75,16 +79,21 @@ def pictures(analysis: ExperimentAnalysis, objective: Objective) -> list[str]:
     """One section for each picture that there is something to draw for."""
     sections = []
     metric, mode = objective
-    curves = read_curves(analysis.trials, metric, mode)
+    shown = sample(analysis.trials, metric, mode)
+    curves = read_curves(shown, metric, mode)
     for kind, title in _KINDS.items():
         try:
-            picture = draw(analysis.trials, kind, {metric: mode}, curves=curves)
+            if kind == "importance" and len(shown) < len(analysis.trials):
+                everyone = read_curves(analysis.trials, metric, mode, whole=False)
+                picture = draw(analysis.trials, kind, {metric: mode}, curves=everyone)
+            else:
+                picture = draw(shown, kind, {metric: mode}, curves=curves)
         except ImportError as error:
             return [section("Pictures", f"<p>{text(error)}</p>")]
         except TuneError as error:
             sections.append(section(title, f"<p class=soft>{text(error)}</p>"))
             continue
-        if len(analysis.trials) <= _MOST_IN_SVG:
+        if len(shown) <= _MOST_IN_SVG:
             image = picture.to_svg()
         else:
             data = base64.b64encode(picture.to_png()).decode()
@@ -96,20 +105,45 @@ def pictures(analysis: ExperimentAnalysis, objective: Objective) -> list[str]:
                 "that a parameter explains by itself (one-way analysis of variance, corrected for "
                 "chance). Shares need not add up to 100 %.</p>"
             )
+        elif len(shown) < len(analysis.trials):
+            note = (
+                f"<p class=soft>Shows {len(shown):,} of {len(analysis.trials):,} trials: the best "
+                f"{_BEST_DRAWN} and others at even distances in order of creation.</p>"
+            )
         sections.append(section(title, f"<figure>{image}</figure>", note))
     return sections
 
 
+def sample(trials: Sequence[Trial], metric: str, mode: str) -> list[Trial]:
+    """The trials that pictures show: all, or of very many the best and some of the others."""
+    if len(trials) <= _MOST_DRAWN:
+        return list(trials)
+    sign = 1 if mode == "min" else -1
+    values = [trial.metric_value(metric, "last", mode) for trial in trials]
+    ranked = sorted(
+        (sign * value, number)
+        for number, value in enumerate(values)
+        if value is not None and math.isfinite(value)
+    )
+    chosen = {number for _, number in ranked[:_BEST_DRAWN]}
+    others = [number for number in range(len(trials)) if number not in chosen]
+    room = _MOST_DRAWN - len(chosen)
+    chosen |= {others[place * len(others) // room] for place in range(room)}
+    return [trials[number] for number in sorted(chosen)]
+
+
 def trials_table(trials: Sequence[Trial], best: Trial | None, objective: Objective | None) -> str:
     """All trials, with what was searched and what was reported last."""
-    metrics = list(dict.fromkeys(name for trial in trials for name in trial.metric_analysis))
+    lasts = [
+        {name: stats["last"] for name, stats in trial.metric_analysis.items()} for trial in trials
+    ]
+    metrics = list(dict.fromkeys(name for last in lasts for name in last))
     if objective is not None and objective[0] in metrics:
         metrics.remove(objective[0])
         metrics.insert(0, objective[0])
     searched = list(dict.fromkeys(name for trial in trials for name in trial.evaluated_params))
     rows = []
-    for trial in trials:
-        last = {name: stats["last"] for name, stats in trial.metric_analysis.items()}
+    for trial, last in zip(trials, lasts, strict=True):
         rows.append(
             [
                 Cell(str(trial)),

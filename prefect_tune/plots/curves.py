@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.experiment.trial import Trial
@@ -50,16 +50,19 @@ class Curve:
         return 4 if self.is_best else 2 if self.is_early else 3
 
 
-def read_curves(trials: Sequence[Trial], metric: str, mode: str) -> list[Curve]:
+def read_curves(
+    trials: Sequence[Trial], metric: str, mode: str, *, whole: bool = True
+) -> list[Curve]:
     """The curves of all trials that reported a finite value of the metric.
 
     Args:
         trials: The trials; their results are read from their files.
         metric: Name of the metric, nested ones with ``/``.
         mode: ``min`` or ``max``.
+        whole: False takes last values only, and reads no files.
     """
     best = best_of(trials, metric, mode)
-    read = [(trial, *_read_curve(trial, metric)) for trial in trials]
+    read = [(trial, *_read_curve(trial, metric, whole)) for trial in trials]
     longest = max((steps[-1] for _, steps, _ in read if steps), default=0)
     return [
         Curve(trial, steps, values, trial is best, steps[-1] < longest)
@@ -68,10 +71,12 @@ def read_curves(trials: Sequence[Trial], metric: str, mode: str) -> list[Curve]:
     ]
 
 
-def _read_curve(trial: Trial, metric: str) -> tuple[list[int], list[float]]:
+def _read_curve(trial: Trial, metric: str, whole: bool) -> tuple[list[int], list[float]]:
     """Steps and values of one trial, thinned out to what a picture can show."""
     path = os.path.join(trial.logdir, RESULT_FILE)
-    results = read_results(path) if os.path.exists(path) else iter((trial.last_result,))
+    results: Iterator[dict[str, Any] | None] = iter((trial.last_result,))
+    if whole and os.path.exists(path):
+        results = read_results(path)
     steps: list[int] = []
     values: list[float] = []
     for result in results:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial
 from prefect_tune.html_report import write_report
+from prefect_tune.html_report.sections import sample
 from prefect_tune.results import ExperimentAnalysis
 
 
@@ -86,3 +88,24 @@ def test_a_metric_that_nobody_reported_is_said(tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     write_report(experiment(tmp_path, 3), path, ("nope", "max"))
     assert "No trial has a finite value" in path.read_text()
+
+
+def test_pictures_of_very_many_trials_show_a_sample_and_say_so(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    analysis = experiment(tmp_path, 1200)
+    write_report(analysis, path)
+    text = path.read_text()
+    assert text.count("Shows 1,000 of 1,200 trials") == 4, "all but the importance, of all trials"
+    assert str(analysis.trials[1199]) in text, "the table has them all"
+
+
+def test_a_sample_has_the_best_trials_and_others_from_beginning_to_end(tmp_path: Path) -> None:
+    trials = experiment(tmp_path, 5000).trials
+    shown = sample(trials, "loss", "max")
+    assert len(shown) == 1000
+    assert shown[-100:] == trials[-100:], "the best"
+    numbers = [int(trial.trial_id[-5:]) for trial in shown[:-100]]
+    assert numbers[0] == 0
+    assert numbers[-1] > 4880
+    assert {after - before for before, after in itertools.pairwise(numbers)} <= {5, 6}
+    assert sample(trials[:1000], "loss", "max") == trials[:1000]

@@ -102,12 +102,16 @@ class FsspecBackend:
         return _FileUpload(self, Part(size, send), target, path)
 
     def move(self, source: str, target: str, timeout: float) -> None:
-        """Give a file its final name; one that has it already is replaced."""
+        """Give a file its final name; one that has it already is replaced. May be repeated."""
         fs, base = connect(self._location)
         old, new = posixpath.join(base, source), posixpath.join(base, target)
 
         def replace() -> None:
             if fs.exists(new):
+                # A try before may have done it though nobody heard of it: then the file that has
+                # the name is the one that shall have it.
+                if not fs.exists(old):
+                    return
                 fs.rm_file(new)
             fs.mv(old, new)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -11,6 +12,9 @@ from prefect_tune.filesystem.connect import S3_PROTOCOLS, check_protocol
 from prefect_tune.filesystem.location import Location
 
 _BLOCK = "block://"
+# With no host or this one; a single slash is as good as three.
+_FILE = re.compile(r"(?i)file:(//(localhost(?=/))?|(?=/))")
+_PASSWORD = re.compile(r"[^:/]+://[^/@]*:[^/@]+@")
 _PLACES = "Give a local path, a URL such as s3://bucket/path, or a TuneStorage block."
 
 
@@ -46,14 +50,17 @@ def parse_location(value: Any, argument: str = "storage_path", filesystem: Any =
         raise InvalidArgument(argument, "it is bytes.", _PLACES)
     if text.startswith(_BLOCK):
         return _block(text, argument)
-    if "://" not in text or text.startswith("file://"):
-        return Location(os.path.abspath(os.path.expanduser(text.removeprefix("file://"))))
+    local = _FILE.match(text)
+    if local or "://" not in text:
+        path = text if local is None else text[local.end() :]
+        return Location(os.path.abspath(os.path.expanduser(path)))
     return _url(text, argument)
 
 
 def _url(text: str, argument: str) -> Location:
-    parts = urlsplit(text)
-    if parts.password:
+    # A "#" is a character of a name like any other, also in a password.
+    parts = urlsplit(text, allow_fragments=False)
+    if _PASSWORD.match(text):
         raise InvalidArgument(
             argument,
             "the URL holds a password.",
@@ -61,6 +68,10 @@ def _url(text: str, argument: str) -> Location:
         )
     check_protocol(parts.scheme, argument)
     if parts.scheme not in S3_PROTOCOLS:
+        if not text.partition("://")[2].strip("/"):
+            raise InvalidArgument(
+                argument, f"{text!r} names no directory.", f"Give {parts.scheme}://PATH."
+            )
         return Location(text.rstrip("/"))
     if not parts.netloc:
         raise InvalidArgument(argument, f"{text!r} names no bucket.", "Give s3://bucket/path.")

@@ -77,7 +77,7 @@ class S3Backend:
             for found in answer.get("Contents", ())
             if not found["Key"].endswith("/")  # placeholders that consoles make
         }
-        return entries, answer.get("NextContinuationToken", "") if answer["IsTruncated"] else ""
+        return entries, answer.get("NextContinuationToken", "") if answer.get("IsTruncated") else ""
 
     def delete(self, path: str, timeout: float) -> None:
         """See `Backend.delete`."""

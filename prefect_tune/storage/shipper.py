@@ -19,6 +19,8 @@ SEGMENT_SIZE = 4 * 2**20
 MERGED = 64
 MERGED_SIZE = 64 * 2**20
 _RETRY_S = 5.0
+#: Between two looks while somebody waits.
+_HURRY_S = 0.5
 
 
 class Shipment:
@@ -141,7 +143,8 @@ class Shipper(BackgroundWorker):
         self._shipment = shipment
         self._url = url
         self._interval_s = interval_s
-        self._wanted = False
+        self._wanted = False  # asked for since the last look
+        self._waiting = 0
 
     def wait_shipped(self, position: int, timeout: float) -> bool:
         """Wait until so many bytes of the journal file are in storage.
@@ -153,19 +156,18 @@ class Shipper(BackgroundWorker):
         Returns:
             False if they were not in time.
         """
-
-        def shipped() -> bool:
-            if self._shipment.position >= position:
-                return True
-            self._wanted = True
-            self._changed.notify_all()
-            return False
-
         with self._changed:
-            return self._wait_until(shipped, timeout)
+            self._wanted = True
+            self._waiting += 1
+            self._changed.notify_all()
+            try:
+                return self._wait_until(lambda: self._shipment.position >= position, timeout)
+            finally:
+                self._waiting -= 1
 
     def _work(self) -> None:
         while not self._is_over:
+            before = self._shipment.position
             pause = self._interval_s
             try:
                 while self._shipment.step() and not self._is_over:
@@ -182,10 +184,12 @@ class Shipper(BackgroundWorker):
                 self._tell_fails(error)
                 pause = _RETRY_S
             with self._changed:
+                if self._waiting:
+                    # For what came while the segment was sent.
+                    self._wanted |= self._shipment.position > before
+                    pause = min(pause, _HURRY_S)
                 if not self._wanted and not self._stopping:
                     self._changed.wait(pause)
-                elif self._wanted and self._outage.lasts:
-                    self._changed.wait(min(pause, 0.5))
                 self._wanted = False
 
     def _tell_fails(self, error: StorageError) -> None:

@@ -112,10 +112,10 @@ class SnapshotFiles:
         """
         try:
             body = self._snapshot.read_bytes().partition(b"\n")[2]
-            with open(self._trials, "rb") as file:
-                trials = file.read(head.trials_size)
-        except FileNotFoundError:
             trials = b""
+            if head.trials_size:
+                with open(self._trials, "rb") as file:
+                    trials = file.read(head.trials_size)
         except OSError as error:
             raise SnapshotUnusable(f"it cannot be read ({error})") from error
         if zlib.crc32(body) != head.body_crc:

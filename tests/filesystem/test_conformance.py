@@ -8,6 +8,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from prefect_tune.filesystem import fsspec_backend
+from prefect_tune.filesystem.limits import Limits
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.store import Store, open_store
 from prefect_tune.testing.store import StoreConformance
@@ -82,3 +83,24 @@ def test_a_whole_bucket(s3_bucket: Bucket, tmp_path: Path) -> None:
     assert (tmp_path / "a" / "b").read_bytes() == b"1"
     store.delete_tree("")
     assert store.sizes() == {}
+
+
+def test_a_rename_whose_answer_was_lost_is_not_undone_by_the_next_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = MemoryFileSystem.mv
+    renames = []
+
+    def answer_lost(self: MemoryFileSystem, old: str, new: str) -> None:
+        rename(self, old, new)
+        renames.append(new)
+        if len(renames) == 1:
+            raise TimeoutError
+
+    monkeypatch.setattr(MemoryFileSystem, "mv", answer_lost)
+    store = open_store(Location(f"memory://{uuid.uuid4().hex}"), Limits(first_delay_s=0.01))
+    (tmp_path / "file").write_bytes(b"all of it")
+    store.put_file(tmp_path / "file", "file")
+    assert store.read("file") == b"all of it"
+    assert len(renames) == 1
+    store.delete_tree("")

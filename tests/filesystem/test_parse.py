@@ -37,6 +37,13 @@ def blocks(monkeypatch):
         ("s3://bucket/a/b/", "s3://bucket/a/b"),
         ("s3://bucket", "s3://bucket"),
         ("memory://a/b", "memory://a/b"),
+        ("memory://a/b//", "memory://a/b"),
+        ("s3://bucket/run #1/50%/\u00fc", "s3://bucket/run #1/50%/\u00fc"),
+        ("/a/run #1/50%20?", "/a/run #1/50%20?"),
+        ("file:/a/b", "/a/b"),
+        ("file://localhost/a/b", "/a/b"),
+        ("FILE:///a/b", "/a/b"),
+        ("file://relative", os.path.abspath("relative")),
     ],
 )
 def test_paths_and_urls(value: object, url: str) -> None:
@@ -66,6 +73,9 @@ def test_options_in_an_s3_url() -> None:
         (b"/a", "bytes"),
         ("s3:///a", "no bucket"),
         ("s3://key:secret@bucket/a", "holds a password"),
+        ("s3://key:secr#secret@bucket/a", "holds a password"),
+        ("memory://", "names no directory"),
+        ("memory:///", "names no directory"),
         ("s3://bucket?access_key=1", "unknown options access_key"),
         ("nothing://a", "no file system is known for nothing://"),
         ("block://x", "names no block"),

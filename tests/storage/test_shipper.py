@@ -190,3 +190,30 @@ def test_waiting_ends_with_the_thread(
     shipper.start()
     cancelled.set()
     assert not shipper.wait_shipped(10**9, 60)
+
+
+def test_several_that_wait_do_not_make_it_ask_a_storage_that_is_away_all_the_time(
+    store: DictStore, journal: LocalJournal
+) -> None:
+    tries = []
+
+    class Tried(Shipment):
+        def step(self) -> bool:
+            tries.append(1)
+            return super().step()
+
+    store.go_away()
+    shipper = Shipper(Tried(store, journal.path, 0, NEW_RUN, 1, "a" * 8), "x", interval_s=0.01)
+    waiting = [
+        threading.Thread(target=shipper.wait_shipped, args=(size(journal), 0.6)) for _ in range(4)
+    ]
+    shipper.start()
+    for thread in waiting:
+        thread.start()
+    for thread in waiting:
+        thread.join()
+    # At its start, at most once for each that came, and twice a second besides.
+    assert len(tries) <= 10
+    store.come_back()
+    assert shipper.wait_shipped(size(journal), 30)
+    shipper.stop()

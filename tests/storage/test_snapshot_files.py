@@ -141,3 +141,13 @@ def test_what_cannot_be_written_leaves_the_old_one(tmp_path):
     found = load(tmp_path)
     assert found is not None
     assert found[0].records == 7
+
+
+def test_one_that_vanishes_while_it_is_read(tmp_path: Path) -> None:
+    saved(tmp_path)
+    files = SnapshotFiles(tmp_path)
+    found = files.load_head("run")
+    assert found is not None
+    (tmp_path / SNAPSHOT_FILE).unlink()
+    with pytest.raises(SnapshotUnusable, match="cannot be read"):
+        files.load(found)

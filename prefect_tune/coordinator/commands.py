@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from prefect_tune.coordinator.events import Event
+from prefect_tune.coordinator.events import Event, Outcome
 from prefect_tune.experiment.checkpoints import NO_PROGRESS, Progress, TrialCheckpoint
 from prefect_tune.experiment.decision import NEVER, Action, RunUntil
 from prefect_tune.resources import Resources
@@ -77,12 +77,18 @@ class Decide(Command):
 
 @dataclass(frozen=True, slots=True)
 class Kill(Command):
-    """End an attempt: cooperatively for the grace period, then SIGTERM, then SIGKILL."""
+    """End an attempt: cooperatively for the grace period, then SIGTERM, then SIGKILL.
+
+    Attributes:
+        reason: For people.
+        counts_as: How its end counts, however its process takes it; None for as it is.
+    """
 
     trial_id: str
     attempt: int
     node: str
     reason: str
+    counts_as: Outcome | None = None
 
 
 @dataclass(frozen=True, slots=True)

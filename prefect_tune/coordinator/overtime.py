@@ -58,7 +58,7 @@ class Overtime:
         if live.trial.last_result:
             # However its process took being ended.
             return replace(event, outcome=Outcome.STOPPED, error=None)
-        error = AttemptError(TIMEOUT, f"it had reported nothing when {live.stop_reason}")
+        error = AttemptError(TIMEOUT, _silent(live))
         return replace(event, outcome=Outcome.FAILED, error=error, fate=Fate.FAILED)
 
     def _judge(self, live: LiveTrial, key: _Key) -> None:
@@ -75,7 +75,10 @@ class Overtime:
                     f"{live.trial} has run for {limit:g} s, which is its time limit, and is "
                     f"ended. Others will be without another word.",
                 )
-            self._end(live, key)
+            if live.trial.last_result:
+                self._end(live, key, live.stop_reason, Outcome.STOPPED)
+            else:
+                self._end(live, key, _silent(live), Outcome.FAILED)
 
     def _lose_patience(self, live: LiveTrial, key: _Key) -> None:
         core = self._core
@@ -88,9 +91,15 @@ class Overtime:
                 f"{live.trial} was told to end {seconds:.0f} s ago and is still {what}: it is "
                 f"ended by force.",
             )
-            self._end(live, key)
+            self._end(live, key, live.stop_reason)
 
-    def _end(self, live: LiveTrial, key: _Key) -> None:
+    def _end(
+        self, live: LiveTrial, key: _Key, reason: str, counts_as: Outcome | None = None
+    ) -> None:
         self._killed.add(key)
         if live.slot is not None:
-            self._core.emit(Kill(*key, live.slot.node, live.stop_reason))
+            self._core.emit(Kill(*key, live.slot.node, reason, counts_as))
+
+
+def _silent(live: LiveTrial) -> str:
+    return f"it had reported nothing when {live.stop_reason}"

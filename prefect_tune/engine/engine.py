@@ -243,13 +243,18 @@ class Engine:
                 self._error = command.error
         if decisions:
             parts.executor.decide(decisions)
-        if kills:
-            parts.executor.kill(kills)
+        self._kill(kills)
         for launch in launches:
             self._launch(launch)
         if notices:
             with self._slow.watch("Callbacks", len(notices)):
                 parts.observers.notify(notices, parts.coordinator.table)
+
+    def _kill(self, kills: list[Kill]) -> None:
+        for kill in kills:
+            self._parts.launcher.ending(kill)
+        if kills:
+            self._parts.executor.kill(kills)
 
     def _launch(self, launch: Launch) -> None:
         trial = self._parts.coordinator.table.get(launch.trial_id)
@@ -286,5 +291,4 @@ class Engine:
             for live in parts.coordinator.table.running_trials()
             if live.slot is not None
         ]
-        if kills:
-            parts.executor.kill(kills)
+        self._kill(kills)

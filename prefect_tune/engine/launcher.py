@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from prefect_tune.coordinator.commands import Launch
+from prefect_tune.coordinator.commands import Kill, Launch
 from prefect_tune.execution.base import Executor, TrialPlace
 
 
@@ -22,6 +22,14 @@ class AttemptLauncher(Protocol):
         Args:
             launch: The attempt.
             place: Names and directory of its trial.
+        """
+        ...
+
+    def ending(self, kill: Kill) -> None:
+        """An attempt is about to be ended; for those who say why.
+
+        Args:
+            kill: What the executor is told next.
         """
         ...
 
@@ -43,6 +51,9 @@ class DirectLauncher:
     def launch(self, launch: Launch, place: TrialPlace) -> None:
         """Start an attempt on the executor."""
         self._executor.launch(launch, place)
+
+    def ending(self, kill: Kill) -> None:
+        """Nobody is told."""
 
     def close(self, timeout: float) -> None:
         """Nothing is left to do."""

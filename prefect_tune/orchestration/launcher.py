@@ -10,7 +10,7 @@ from concurrent.futures import Future
 
 from prefect.transactions import BaseTransaction
 
-from prefect_tune.coordinator.commands import Launch
+from prefect_tune.coordinator.commands import Kill, Launch
 from prefect_tune.coordinator.events import AttemptEnded
 from prefect_tune.execution.base import Executor, TrialPlace
 from prefect_tune.orchestration.retry_log import RetryLog
@@ -62,6 +62,7 @@ class PrefectLauncher:
         shield(self._context)
         self._retries = RetryLog(run_log())
         self._recording = max_task_runs > 0
+        self._running: dict[tuple[str, int], Attempt] = {}
         self.recorded = 0
 
     def launch(self, launch: Launch, place: TrialPlace) -> None:
@@ -88,6 +89,12 @@ class PrefectLauncher:
                 "Prefect does not take further task runs; the sweep goes on without.", exc_info=True
             )
 
+    def ending(self, kill: Kill) -> None:
+        """Have the task run of an attempt say why it was ended."""
+        attempt = self._running.get((kill.trial_id, kill.attempt))
+        if attempt is not None:
+            attempt.kill = kill
+
     def close(self, timeout: float) -> None:
         """Wait until the task runs of attempts that have ended are final too."""
         started = time.monotonic()
@@ -98,15 +105,10 @@ class PrefectLauncher:
             )
 
     def _record(self, launch: Launch, place: TrialPlace, ended: Future[AttemptEnded]) -> None:
-        parameters = {
-            "name": task_run_name(launch),
-            "attempt": Attempt(
-                ended,
-                place.experiment_tag,
-                self._is_interrupted,
-                self._logs,
-                (launch.trial_id, launch.attempt),
-            ),
-        }
+        key = (launch.trial_id, launch.attempt)
+        attempt = Attempt(ended, place.experiment_tag, self._is_interrupted, self._logs, key)
+        self._running[key] = attempt
+        ended.add_done_callback(lambda _: self._running.pop(key, None))
+        parameters = {"name": task_run_name(launch), "attempt": attempt}
         self._runner.submit_here(trial_task, parameters, self._context)
         self.recorded += 1

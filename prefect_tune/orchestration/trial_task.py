@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Crashed, Failed
 
-from prefect_tune.coordinator.commands import Launch
+from prefect_tune.coordinator.commands import Kill, Launch
 from prefect_tune.coordinator.events import AttemptEnded, Outcome
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.orchestration.quiet import TRIAL
@@ -32,6 +32,9 @@ class Attempt:
         is_interrupted: True once the sweep is being ended, to be resumed later.
         logs: Brings what it prints to the log of its task run, if that is wanted.
         key: Its trial and number, for `logs`.
+
+    Attributes:
+        kill: Why it is being ended, if it is.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Attempt:
         self.is_interrupted = is_interrupted
         self.logs = logs
         self.key = key
+        self.kill: Kill | None = None
 
     async def wait(self) -> AttemptEnded:
         """Wait for its end; called in its task run."""
@@ -83,24 +87,33 @@ async def trial_task(name: str, attempt: Attempt) -> State[None]:
         ended = await attempt.wait()
     except Exception as error:
         return Crashed(message=f"the attempt could not be followed: {error!r}")
-    return attempt_state(ended, attempt.tag, attempt.is_interrupted())
+    return attempt_state(ended, attempt.tag, attempt.is_interrupted(), attempt.kill)
 
 
-def attempt_state(ended: AttemptEnded, tag: str, interrupted: bool = False) -> State[None]:
+def attempt_state(
+    ended: AttemptEnded, tag: str, interrupted: bool = False, kill: Kill | None = None
+) -> State[None]:
     """The final state of an attempt's task run.
 
     Args:
         ended: How the attempt ended.
         tag: The trial's experiment tag, shown with attempts that did not fail.
         interrupted: The sweep is being ended, to be resumed later.
+        kill: Why it was being ended, if it was.
     """
-    match ended.outcome:
+    outcome = ended.outcome
+    if kill is not None and kill.counts_as and not interrupted and outcome is not Outcome.FINISHED:
+        if kill.counts_as is Outcome.FAILED:
+            return Failed(name="TimedOut", message=kill.reason)
+        outcome = kill.counts_as
+    match outcome:
         case Outcome.FINISHED:
             return Completed(message=tag or None)
         case Outcome.STOPPED if interrupted:
             return Completed(name="Interrupted", message=f"goes on with the sweep; {tag}")
         case Outcome.STOPPED:
-            return Completed(name="Stopped", message=f"stopped early; {tag}".rstrip("; "))
+            why = "stopped early" if kill is None else kill.reason
+            return Completed(name="Stopped", message=f"{why}; {tag}".rstrip("; "))
         case Outcome.PAUSED:
             return Completed(name="Paused", message=f"goes on in another attempt; {tag}")
         case Outcome.FAILED:

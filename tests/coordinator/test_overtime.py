@@ -33,7 +33,7 @@ def test_a_trial_is_ended_at_its_time_limit_and_keeps_its_results():
     world.report("t1", 1)
     assert not world.of(Kill, after(world, 50))
     (kill,) = world.of(Kill, after(world, 10))
-    assert (kill.trial_id, kill.attempt, kill.node) == ("t1", 1, "n")
+    assert kill == Kill("t1", 1, "n", "its time limit of 60 s was over", Outcome.STOPPED)
     assert not world.of(Kill, after(world, 10)), "the ladder is climbed once"
     world.end("t1", Outcome.STOPPED)
     assert world.status("t1") == "TERMINATED"
@@ -43,12 +43,14 @@ def test_a_trial_is_ended_at_its_time_limit_and_keeps_its_results():
 
 def test_a_trial_without_results_has_failed_and_is_not_tried_again():
     world = started(trial_time_limit_s=60, max_failures=3)
-    after(world, 60)
+    (kill,) = world.of(Kill, after(world, 60))
+    assert kill.counts_as is Outcome.FAILED
     world.end("t1", Outcome.STOPPED)
     assert world.status("t1") == "ERROR"
     error = world.trial("t1").error
     assert error is not None
     assert error.kind == "timeout"
+    assert error.message == kill.reason
     assert "time limit of 60 s" in error.message
 
 

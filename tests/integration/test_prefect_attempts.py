@@ -46,6 +46,8 @@ class Counting(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         self.count = 0
         self.restored = False
+        if config["mishap"] == "hang at once":
+            time.sleep(1000)
 
     def step(self) -> dict[str, float]:
         self.count += 1
@@ -58,6 +60,8 @@ class Counting(tune.Trainable):
             raise ValueError("no more")
         if kind == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        if kind == "hang":
+            time.sleep(1000)
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, int]:
         return {"count": self.count}
@@ -112,6 +116,25 @@ def test_failed_and_killed_attempts_are_followed_by_new_ones(
     assert len(told) == 2
     assert {record.name for record in told} == {"prefect.flow_runs"}
     assert {record.levelno for record in told} == {logging.WARNING}
+
+
+def test_attempts_over_their_time_limit_say_so(
+    recorded_sweep: Any, cluster: None, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_TUNE_STOP_GRACE_S", "0.2")
+    analysis = recorded_sweep(
+        Counting,
+        config={"mishap": tune.grid_search(["hang", "hang at once"])},
+        trial_time_limit_s=1,
+        raise_on_failed_trial=False,
+    )
+    seen = attempts(client, analysis.flow_run_id)
+    assert {name: state.name for name, state in seen.items()} == {
+        "00000": "Stopped",
+        "00001": "TimedOut",
+    }
+    for state in seen.values():
+        assert "its time limit of 1 s was over" in state.message
 
 
 def test_paused_attempts_are_followed_by_new_ones(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from prefect_tune.coordinator.commands import Launch
+from prefect_tune.coordinator.commands import Kill, Launch
 from prefect_tune.coordinator.events import AttemptEnded, Outcome
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.orchestration.trial_task import attempt_state, task_run_name
@@ -33,6 +33,34 @@ def test_what_is_interrupted_was_not_stopped_for_good() -> None:
     state = attempt_state(ended(Outcome.STOPPED), "3_lr=0.1", interrupted=True)
     assert (state.type.value, state.name) == ("COMPLETED", "Interrupted")
     assert attempt_state(ended(Outcome.FINISHED), "", interrupted=True).name == "Completed"
+
+
+LIMIT = "its time limit of 9 s was over"
+REPORTED = Kill("t", 1, "n", LIMIT, Outcome.STOPPED)
+SILENT = Kill("t", 1, "n", f"it had reported nothing when {LIMIT}", Outcome.FAILED)
+
+
+@pytest.mark.parametrize(
+    ("kill", "outcome", "type_", "name"),
+    [
+        (REPORTED, Outcome.STOPPED, "COMPLETED", "Stopped"),
+        (REPORTED, Outcome.FAILED, "COMPLETED", "Stopped"),
+        (SILENT, Outcome.STOPPED, "FAILED", "TimedOut"),
+        (SILENT, Outcome.LOST, "FAILED", "TimedOut"),
+    ],
+)
+def test_a_trial_over_its_time_limit_says_so(
+    kill: Kill, outcome: Outcome, type_: str, name: str
+) -> None:
+    state = attempt_state(ended(outcome), "3_lr=0.1", kill=kill)
+    assert (state.type.value, state.name) == (type_, name)
+    assert state.message is not None
+    assert LIMIT in state.message
+
+
+def test_a_trial_that_returns_as_its_time_is_over_has_completed() -> None:
+    assert attempt_state(ended(Outcome.FINISHED), "", kill=SILENT).name == "Completed"
+    assert attempt_state(ended(Outcome.STOPPED), "", True, SILENT).name == "Interrupted"
 
 
 def test_a_failure_carries_error_exit_code_and_traceback() -> None:

@@ -217,7 +217,8 @@ class RunConfig:
             means ``stdout`` and ``stderr`` in the trial's directory, one name is a file for both,
             two are one for each. An absolute path is shared by all trials of a node. With False
             output is kept as with True, but files that stay empty are removed. Trials in threads
-            print to the console.
+            (also in local mode) print to the console; with anything but False to the files, too,
+            but for native code, subprocesses and threads of their own.
         log_to_driver: Whether what trials print also appears on the console, behind
             ``(trainable pid=...)``; None asks `PREFECT_TUNE_LOG_TO_DRIVER` (yes).
         task_run_logs: Whether it also appears in the logs of the attempt's Prefect task run; None

@@ -62,11 +62,13 @@ def execute(request: ExperimentRequest) -> Finished:
 
         start_server_early()
     # Imported late: a wrong argument should be told before Dask has been loaded.
-    from prefect_tune.execution.cluster import connect, is_local_mode
+    from prefect_tune.execution.cluster import connect, is_local_mode, is_output_shown
     from prefect_tune.execution.dask_executor import DaskExecutor
 
     if is_local_mode():
         plan = plan.for_debugging()
+    if not is_output_shown():
+        plan = plan.without_output()
     executor = DaskExecutor(
         connect(plan.run.cluster, autostart=not plan.settings.disable_auto_init)
     )

@@ -73,7 +73,6 @@ class Lifecycle:
             live.slot = None
             live.ran = live.time_run(core.now)
             live.since = None
-            live.trial.location = ""
             core.table.running -= 1
             core.choose = True
 
@@ -109,6 +108,7 @@ class Lifecycle:
     def _turn(self, live: LiveTrial) -> None:
         """No attempt runs: what it went on from is free, and a redirection takes effect."""
         self._core.choose = True
+        live.trial.location = ""
         live.start = None
         event = live.redirect
         if event is not None:

@@ -133,6 +133,12 @@ class ExperimentPlan:
             run.progress_reporter = DebuggingReporter(run.verbose or 2)
         return replace(self, run=run, one_by_one=True)
 
+    def without_output(self) -> ExperimentPlan:
+        """The same with what trials print not on the console, unless the run itself asks for it."""
+        if self.run.log_to_driver is not None:
+            return self
+        return replace(self, run=replace(self.run, log_to_driver=False))
+
     def header(self, time: float, origin: str) -> JournalHeader:
         """The journal's header for this run.
 

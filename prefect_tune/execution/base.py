@@ -49,7 +49,7 @@ class ExperimentEnv:
         env_vars: Environment variables for the attempts; win over the computed ones.
         reuse_processes: Whether a process runs one attempt after the other, if its trainable can.
         export_formats: In which formats trials export their models at their end.
-        output_files: Where what trials print goes; processes only.
+        output_files: Where what trials print goes; if trials are threads, only if it is `kept`.
         follow_output: Whether the driver is told what trials print.
     """
 

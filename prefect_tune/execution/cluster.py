@@ -30,7 +30,6 @@ _WITHOUT_MEANING = frozenset(
         "configure_logging",
         "job_config",
         "labels",
-        "log_to_driver",
         "logging_config",
         "logging_format",
         "logging_level",
@@ -85,6 +84,7 @@ class _Kept:
         self.lock = threading.RLock()
         self.initialized = False
         self.local_mode = False
+        self.log_to_driver = True
         self._handle: ClusterHandle | None = None
         self._pid = 0
 
@@ -107,6 +107,7 @@ class _Kept:
         """End it, or the connection to it."""
         handle, self._handle = self._handle, None
         self.initialized = self.local_mode = False
+        self.log_to_driver = True
         # A fork of the process that started it has none of its threads.
         if handle is not None and self._pid == os.getpid():
             discard()
@@ -123,6 +124,7 @@ def init(
     num_gpus: float | None = None,
     resources: Mapping[str, float] | None = None,
     local_mode: bool = False,
+    log_to_driver: bool = True,
     ignore_reinit_error: bool = False,
     include_dashboard: bool | None = None,
     dashboard_host: str = "127.0.0.1",
@@ -140,6 +142,8 @@ def init(
             for tests.
         resources: Custom resources, e.g. ``{"license": 2}``.
         local_mode: Run trials one by one in this process, for debugging.
+        log_to_driver: Whether what trials print appears on the console; a run's own `log_to_driver`
+            wins. In local mode it always does.
         ignore_reinit_error: Do nothing if `init` has been called before.
         include_dashboard: Start Dask's dashboard.
         dashboard_host: Where the dashboard listens.
@@ -178,6 +182,7 @@ def init(
         handle = _kept.set(_join(address) if existing and address else _start(options))
         _kept.initialized = True
         _kept.local_mode = local_mode
+        _kept.log_to_driver = log_to_driver
         return ClusterContext(handle)
 
 
@@ -196,6 +201,11 @@ def is_initialized() -> bool:
 def is_local_mode() -> bool:
     """True after ``init(local_mode=True)``, until `shutdown`."""
     return _kept.local_mode
+
+
+def is_output_shown() -> bool:
+    """False after ``init(log_to_driver=False)``, until `shutdown`."""
+    return _kept.log_to_driver
 
 
 def connect(cluster: Any = None, *, autostart: bool = True) -> ClusterHandle:

@@ -178,6 +178,7 @@ class NodeExperiment:
                 *streams,
                 self.env.isolation,
                 self.env.reuse_processes,
+                self.env.output_files.kept,
             )
         except BaseException:
             self._checkpoints.release(request.checkpoint)

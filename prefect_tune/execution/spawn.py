@@ -189,16 +189,19 @@ class AttemptSpawner:
         stderr: str | Path,
         isolation: str = PROCESS,
         reuse: bool = False,
+        copy_output: bool = False,
     ) -> AttemptHandle:
         """Start an attempt.
 
         Args:
             context: The attempt; its `trial_dir` exists.
-            stdout: File that standard output is appended to (processes only).
+            stdout: File that standard output is appended to.
             stderr: The same for standard error; may be the same file.
             isolation: ``process`` or ``thread``, as given to `load`.
             reuse: Whether it may run in a process that has run another one before, and another one
                 after it (processes only).
+            copy_output: Whether what a thread prints goes to the files beside the console; what a
+                process prints goes to them alone.
 
         Raises:
             ClusterError: If it cannot be started.
@@ -207,7 +210,8 @@ class AttemptSpawner:
             raise ClusterError("no trainable is loaded on this node")
         if isolation == THREAD:
             ours, theirs = _connection()
-            ended = start_thread(context, self._trainable, theirs)
+            files = (stdout, stderr) if copy_output else None
+            ended = start_thread(context, self._trainable, theirs, files)
             return AttemptHandle(ours, os.getpid(), ended, None)
         request = StartRequest(
             # By value where it has to be: the main script is not the main module of a trial.

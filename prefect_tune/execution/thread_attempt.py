@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import threading
+from pathlib import Path
 from typing import Any
 
 from prefect_tune.execution.trial_process import send_end
@@ -16,12 +17,23 @@ from prefect_tune.execution.zygote_wire import ExitStatus
 from prefect_tune.trainable.attempt import AttemptContext
 from prefect_tune.trainable.identity import node_identity
 from prefect_tune.trainable.runner import run_attempt
+from prefect_tune.trainable.thread_output import copied_output
 
 
 def start_thread(
-    context: AttemptContext, trainable: Any, sock: socket.socket
+    context: AttemptContext,
+    trainable: Any,
+    sock: socket.socket,
+    output: tuple[str | Path, str | Path] | None = None,
 ) -> asyncio.Future[ExitStatus]:
     """Run an attempt in a new thread; the thread closes `sock`.
+
+    Args:
+        context: The attempt.
+        trainable: The function or class.
+        sock: The attempt's end of its connection.
+        output: Files to which standard output and standard error are appended; None leaves them on
+            the console alone.
 
     Returns:
         Resolves on the running event loop when the thread ends, always with status 0: a thread has
@@ -41,7 +53,9 @@ def start_thread(
                 channel = SocketChannel(sock)
                 hello = {"pid": os.getpid(), **node_identity()}
                 channel.send(Kind.HELLO, 0, json.dumps(hello).encode())
-                send_end(channel, run_attempt(context, trainable, channel, own_process=False))
+                with contextlib.nullcontext() if output is None else copied_output(*output):
+                    end = run_attempt(context, trainable, channel, own_process=False)
+                send_end(channel, end)
         finally:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(resolve)

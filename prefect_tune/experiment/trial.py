@@ -107,7 +107,7 @@ class Trial:
         start_time: When the first attempt was launched, None before.
         relative_logdir: Name of its directory below the experiment directory.
         local_experiment_dir: Where the experiment directory lies for this process, "" if nowhere.
-        location: ``hostname:pid`` of the running attempt.
+        location: ``address:pid`` of the attempt that runs or was the last; "" while it waits.
         custom_name: What a `trial_name_creator` returned.
     """
 

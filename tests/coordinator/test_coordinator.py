@@ -12,6 +12,7 @@ from prefect_tune.coordinator.commands import Notice
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.events import (
     AttemptEnded,
+    AttemptStarted,
     CapacityChanged,
     Control,
     ControlReceived,
@@ -167,6 +168,18 @@ def test_a_result_without_the_metric_names_what_was_reported():
 def test_odd_numbers_are_accepted_as_metric(value):
     world = started(options=CoordinatorOptions(metrics=("acc",)), samples=1)
     assert not world.of(Abort, world.report("t1", 1, acc=value))
+
+
+def test_a_trial_keeps_its_place_until_it_waits_again():
+    world = started(samples=1, options=CoordinatorOptions(lookahead=4, max_failures=1))
+    world.send(AttemptStarted(1.0, "t1", 1, "n", 77, "host", "10.0.0.1"))
+    (trial,) = world.coordinator.get_trials()
+    assert trial.location == "10.0.0.1:77"
+    world.end("t1", Outcome.FAILED, AttemptError("ValueError", "no"))
+    assert trial.location == ""
+    world.send(AttemptStarted(1.0, "t1", 2, "n", 78, "host", "10.0.0.2"))
+    world.end("t1")
+    assert trial.location == "10.0.0.2:78"
 
 
 def test_a_paused_trial_frees_its_slot_and_goes_on_later():

@@ -15,7 +15,7 @@ from distributed import Client, LocalCluster
 import prefect_tune as tune
 from prefect_tune.error import ClusterError, InvalidArgument
 from prefect_tune.execution import connection
-from prefect_tune.execution.cluster import connect, is_local_mode
+from prefect_tune.execution.cluster import connect, is_local_mode, is_output_shown
 from prefect_tune.execution.dask_executor import DaskExecutor
 
 from .experiments import Experiment, make_env
@@ -80,7 +80,26 @@ def test_init_as_a_context_manager():
 
 
 def test_init_takes_what_scripts_pass_to_ray():
-    tune.init(num_cpus=1, log_to_driver=False, object_store_memory=10**9, _temp_dir="/x")
+    tune.init(num_cpus=1, object_store_memory=10**9, _temp_dir="/x")
+
+
+def test_what_trials_print_is_shown_unless_init_says_no(capfd):
+    def talks(config):
+        print("word of a trial")
+
+    def shown(chosen=None):
+        run_config = tune.RunConfig(verbose=1, log_to_driver=chosen)
+        tune.Tuner(talks, run_config=run_config).fit()
+        return "word of a trial" in capfd.readouterr().out
+
+    tune.init(num_cpus=1, log_to_driver=False)
+    assert not is_output_shown()
+    assert not shown()
+    assert shown(True)
+    tune.shutdown()
+    assert is_output_shown()
+    tune.init(num_cpus=1)
+    assert shown()
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,20 @@ import prefect_tune as tune
 def train(config):
     begin = time.time()
     time.sleep(0.05)
+    print("from", config["n"])
     return {"pid": os.getpid(), "begin": begin, "end": time.time()}
 
 tune.init(local_mode=True, num_cpus=4)
-trials = tune.run(train, config={}, num_samples=5, verbose=0).trials
+grid = {"n": tune.grid_search(list(range(5)))}
+trials = tune.run(train, config=grid, log_to_file=("out.log", "err.log"), verbose=0).trials
 spans = sorted((t.last_result["begin"], t.last_result["end"]) for t in trials)
 assert len(spans) == 5
 assert {t.last_result["pid"] for t in trials} == {os.getpid()}
 assert all(end <= begin for (_, end), (begin, _) in zip(spans, spans[1:]))
+for trial in trials:
+    with open(os.path.join(trial.logdir, "out.log")) as file:
+        assert file.read() == f"from {trial.config['n']}\\n"
+    assert os.path.getsize(os.path.join(trial.logdir, "err.log")) == 0
 print("one by one")
 """
 
@@ -37,7 +43,8 @@ def test_trials_run_one_by_one_in_this_process(tmp_path: Path):
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, timeout=60
     )
-    assert done.stdout == "one by one\n", done.stderr
+    shown = "".join(f"from {n}\n" for n in range(5)) + "one by one\n"
+    assert done.stdout == shown, done.stderr
 
 
 DEBUGGED = """

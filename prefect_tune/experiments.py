@@ -18,6 +18,7 @@ from prefect_tune.trainable.function import trainable_name, validate_trainable
 _ARGUMENTS = (
     "stop",
     "time_budget_s",
+    "trial_time_limit_s",
     "config",
     "resources_per_trial",
     "num_samples",
@@ -125,7 +126,7 @@ class Experiment:
 
     @classmethod
     def get_trainable_name(cls, run_object: Any) -> str:
-        """The name of a trainable, which the names of its trials begin with."""
+        """The name of a trainable, `run_object`, which the names of its trials begin with."""
         return run_object if isinstance(run_object, str) else trainable_name(run_object)
 
     @classmethod

@@ -31,6 +31,7 @@ def tune_experiment(
     search_options: dict[str, Any] | None = None,
     stop: dict[str, float] | None = None,
     time_budget_s: float | None = None,
+    trial_time_limit_s: float | None = None,
     resources_per_trial: dict[str, float] | None = None,
     max_concurrent_trials: int | None = None,
     max_failures: int = 0,
@@ -58,6 +59,7 @@ def tune_experiment(
         search_options: Arguments of the search, e.g. `{"seed": 1}`.
         stop: Ends a trial when a metric reaches a value, e.g. `{"training_iteration": 100}`.
         time_budget_s: Seconds after which the experiment ends.
+        trial_time_limit_s: Seconds after which a trial is ended, all its attempts together.
         resources_per_trial: What a trial needs, e.g. `{"cpu": 1, "gpu": 0.5}`; default one CPU.
         max_concurrent_trials: Most trials that run at a time; default what the cluster holds.
         max_failures: How often a failed trial is tried again; -1 without end.

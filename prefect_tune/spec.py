@@ -65,6 +65,7 @@ class ExperimentSpec(BaseModel):
     search_options: dict[str, Any] = Field(default_factory=dict)
     stop: dict[str, float] | None = None
     time_budget_s: float | None = Field(default=None, gt=0)
+    trial_time_limit_s: float | None = Field(default=None, gt=0)
     resources_per_trial: dict[str, float] | None = None
     max_concurrent_trials: int | None = Field(default=None, ge=0)
     max_failures: int = Field(default=0, ge=-1)

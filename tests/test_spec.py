@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import json
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import prefect_tune as tune
 from prefect_tune.error import InvalidArgument, InvalidTrainable
 from prefect_tune.space import Categorical, Float, Integer
 from prefect_tune.spec import ExperimentSpec, load_trainable, parse_space
@@ -105,6 +107,7 @@ def test_a_bad_import_path_names_module_or_attribute(path: str, what: str) -> No
         ({"num_sample": 3}, "num_sample"),
         ({"stop": {"acc": "high"}}, "stop.acc"),
         ({"time_budget_s": 0}, "time_budget_s"),
+        ({"trial_time_limit_s": -1}, "trial_time_limit_s"),
     ],
 )
 def test_wrong_values_name_the_argument(values: dict[str, Any], argument: str) -> None:
@@ -131,6 +134,22 @@ def test_arguments_for_run() -> None:
     assert type(arguments["scheduler"]).__name__ == "AsyncHyperBandScheduler"
     assert arguments["search_alg"] is None
     assert (arguments["metric"], arguments["mode"], arguments["name"]) == ("loss", "min", "exp")
+
+
+def test_every_way_in_has_the_limits() -> None:
+    from prefect_tune.flows import tune_experiment
+
+    fields = set(ExperimentSpec.model_fields)
+    assert fields == set(inspect.signature(tune_experiment.fn).parameters)
+    own = {"trainable", "space", "scheduler_options", "search", "search_options"}
+    assert fields - own <= set(inspect.signature(tune.run).parameters)
+    limits = {"time_budget_s": 60.0, "trial_time_limit_s": 5.0}
+    arguments = ExperimentSpec.parse({"trainable": "json:dumps", **limits}).run_arguments()
+    assert limits.items() <= arguments.items()
+    assert limits.items() <= tune.Experiment("e", train, **limits).own_arguments.items()
+
+
+def train(config: dict[str, Any]) -> None: ...
 
 
 @pytest.mark.parametrize("resume", [True, False, "AUTO", "LOCAL+ERRORED_ONLY"])

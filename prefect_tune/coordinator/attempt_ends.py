@@ -30,6 +30,9 @@ from prefect_tune.coordinator.table import LiveTrial
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.checkpoints import Progress, TrialCheckpoint
 
+#: Pauses in a row without a new checkpoint after which a trial is warned of.
+_STANDSTILL = 3
+
 
 class AttemptEnds:
     """Takes ends of attempts and their checkpoints in.
@@ -88,11 +91,16 @@ class AttemptEnds:
         self._upload_settled(live)
 
     def _newest(self, trial_id: str, attempt: int) -> LiveTrial | None:
-        """The entry of an attempt that runs, or has ended but for its uploads."""
+        """The entry of an attempt that runs, has ended but for its uploads, or was interrupted.
+
+        Of the last, uploads that nobody waited for any more may be complete after all.
+        """
         live = self._core.table.live(trial_id)
         if live is None or live.trial.attempt != attempt:
             return None
-        return live if live.slot is not None or live.ending is not None else None
+        if live.slot is None and live.ending is None and not live.interrupted:
+            return None
+        return live
 
     def _upload_settled(self, live: LiveTrial) -> None:
         if live.ending is None:
@@ -154,11 +162,31 @@ class AttemptEnds:
                 live.book.unclean = True
                 self._lifecycle.wait(live)
             case Fate.PAUSED:
+                self._see_progress(live)
                 self._lifecycle.pause(live)
             case Fate.TERMINATED:
                 self._lifecycle.terminate(live)
             case _:
                 self._on_failure(live, event, fate)
+
+    def _see_progress(self, live: LiveTrial) -> None:
+        """Warn, once, of a trial that is paused before it gets anywhere."""
+        if live.standstill >= _STANDSTILL:
+            return
+        next_start = live.book.start()
+        if live.redirect is not None or next_start != live.start:
+            live.standstill = 0
+            return
+        live.standstill += 1
+        if live.standstill == _STANDSTILL and not self._core.replaying:
+            place = "at the beginning" if next_start is None else f"from {next_start.path}"
+            self._core.warn(
+                live.trial,
+                f"{live.trial} was paused {_STANDSTILL} times in a row without a new checkpoint. "
+                f"Each time it begins again {place}, and what it has done since is lost, so it may "
+                f"never come to its end. Write checkpoints at least as often as the scheduler "
+                f"pauses trials, e.g. with each report.",
+            )
 
     # -- failures ---------------------------------------------------------------------------------
 

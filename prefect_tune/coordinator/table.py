@@ -37,6 +37,7 @@ class LiveTrial:
         since: When its running attempt was launched, None if none runs.
         ran: Seconds that its earlier attempts have run.
         overdue: True if its newest attempt was ended because that was too long.
+        standstill: Times in a row that it was paused without a new checkpoint to go on from.
     """
 
     __slots__ = (
@@ -54,6 +55,7 @@ class LiveTrial:
         "setbacks",
         "since",
         "slot",
+        "standstill",
         "start",
         "stop_reason",
         "trial",
@@ -79,6 +81,7 @@ class LiveTrial:
         self.since: float | None = None
         self.ran = 0.0
         self.overdue = False
+        self.standstill = 0
 
     def time_run(self, now: float) -> float:
         """Seconds that its attempts have run by `now`."""

@@ -259,6 +259,38 @@ def test_a_paused_trial_without_a_checkpoint_starts_afresh():
     assert world.running["t1"].progress == Progress()
 
 
+class PauseAlways(FIFOScheduler):
+    def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        return self.PAUSE
+
+
+def pause(world: World, trial_id: str, checkpoint: bool) -> None:
+    world.report(trial_id, 1, awaiting=True)
+    if checkpoint:
+        world.save(trial_id, world.trial(trial_id).attempt)
+    world.end(trial_id, Outcome.PAUSED)
+
+
+def test_a_trial_that_is_paused_before_it_gets_anywhere_is_warned_of_once():
+    world = started(scheduler=PauseAlways())
+    for checkpoint in (True, False, False):
+        pause(world, "t1", checkpoint)
+    assert not world.of(Warn)
+    for _ in range(9):
+        pause(world, "t1", False)
+    (warning,) = world.of(Warn)
+    assert "t1 was paused 3 times" in warning.message
+    assert "again from t1/checkpoint_000001" in warning.message
+    assert "at least as often" in warning.message
+
+
+def test_a_trial_that_writes_one_now_and_then_is_not_warned_of():
+    world = started(scheduler=PauseAlways())
+    for checkpoint in (False, False, True) * 3:
+        pause(world, "t1", checkpoint)
+    assert not world.of(Warn)
+
+
 def test_a_trial_that_finishes_although_it_was_to_pause_is_finished():
     world = started(scheduler=PauseOnce())
     assert world.of(Decide, world.report("t1", 1))[0].action is Action.PAUSE

@@ -34,6 +34,8 @@ bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks $(ARGS)
 
 docs: $(VENV)/.installed
+	$(BIN)/python docs/make_settings.py
+	$(BIN)/python docs/make_api.py
 	$(BIN)/python -m pytest tests/docs $(ARGS)
 
 clean:

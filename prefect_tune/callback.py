@@ -93,7 +93,7 @@ class Callback:
     def on_checkpoint(
         self, iteration: int, trials: list[Trial], trial: Trial, checkpoint: Any, **info: Any
     ) -> None:
-        """After a checkpoint of a trial is complete in storage."""
+        """After `checkpoint`, one of the trial's, is complete in storage."""
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
         """After the last trial has ended."""
@@ -103,7 +103,7 @@ class Callback:
         return None
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Take over what `get_state` returned, when an experiment is resumed."""
+        """Take over `state` from `get_state`, when an experiment is resumed."""
 
 
 #: The methods of `Callback` that tell something.

@@ -139,7 +139,7 @@ class Checkpoint:
 
     @classmethod
     def from_object_ref(cls, obj_ref: object) -> Checkpoint:
-        """Accepted to say what to do instead.
+        """Takes any `obj_ref` to say what to do instead.
 
         Raises:
             TuneError: Always.
@@ -258,7 +258,7 @@ class Checkpoint:
         return read_remote_metadata(self._location)
 
     def set_metadata(self, metadata: Mapping[str, Any]) -> None:
-        """Attach a dict to the checkpoint, in place of what it had.
+        """Attach the dict `metadata` to the checkpoint, in place of what it had.
 
         Raises:
             InvalidArgument: If it is no dict, or has no JSON form.
@@ -273,7 +273,7 @@ class Checkpoint:
             write_remote_metadata(self._location, metadata)
 
     def update_metadata(self, metadata: Mapping[str, Any]) -> None:
-        """Add to what is attached to the checkpoint.
+        """Add the keys of `metadata` to what is attached to the checkpoint.
 
         Raises:
             InvalidArgument: If it is no dict, or has no JSON form.

@@ -30,7 +30,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="CONDITION",
         help='only trials for which it holds, e.g. "latency <= 20"; may be given several times',
     )
-    parser.add_argument("--output", "-o", choices=("text", "json"), default="text")
+    parser.add_argument(
+        "--output", "-o", choices=("text", "json"), default="text", help="how to print it (text)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -28,7 +28,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "trial", metavar="TRIAL", nargs="?", help="id or name of a trial, or the beginning of it"
     )
     add_objective(parser)
-    parser.add_argument("--output", "-o", choices=("text", "json"), default="text")
+    parser.add_argument(
+        "--output", "-o", choices=("text", "json"), default="text", help="how to print it (text)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

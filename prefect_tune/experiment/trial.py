@@ -244,7 +244,10 @@ class Trial:
         return stats.summary()[mode if scope == "all" else scope]
 
     def update_last_result(self, result: dict[str, Any], flat: dict[str, Any], time: float) -> None:
-        """Take over an acknowledged result; `flat` is the same with nested keys joined by ``/``."""
+        """Take over an acknowledged `result` of this `time`, in seconds since the epoch.
+
+        `flat` is the same with nested keys joined by ``/``.
+        """
         self.last_result = result
         self.last_update_time = time
         self.results_seen += 1

@@ -12,8 +12,9 @@ from prefect_tune.experiment.trial import Trial
 class LoggerCallback(Callback):
     """A callback that logs trials; override the `log_trial_*` methods that you need.
 
-    Loggers run in a thread of their own, behind the decisions: when a hook is called, the trial may
-    already be further on than the result it is about.
+    Loggers run in a thread of their own, behind the decisions: when a hook is called, the `trial`
+    may already be further on than the result it is about. `iteration` counts the rounds of the
+    experiment's loop.
 
     Attributes:
         own_thread: True gives the logger a thread for itself, so that it cannot slow the others. If
@@ -35,7 +36,7 @@ class LoggerCallback(Callback):
         """The trial has reported; `result` is a copy, complete with the auto-filled metrics."""
 
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
-        """The trial has ended for good."""
+        """The trial has ended for good; `failed` says how."""
 
     def log_trial_results(
         self,

@@ -16,6 +16,7 @@ from prefect_tune.reporters.columns import (
     DEFAULT_METRICS,
     Columns,
     as_columns,
+    brief_parameters,
     parameter_columns,
     shorten,
     show,
@@ -27,6 +28,8 @@ from prefect_tune.reporters.text_table import Table
 
 _SHOWN_FIRST = {RUNNING: 0, ERROR: 1, PAUSED: 2, TERMINATED: 3, PENDING: 4}
 _DIGITS = 6
+#: Whoever wants to use the best trial's parameters should have all of them, but not whole novels.
+_BEST_LENGTH, _BEST_LIMIT = 200, 100
 #: What a status consists of: lines of text and tables, from top to bottom.
 Status = list[str | Table]
 
@@ -118,7 +121,15 @@ class TuneReporterBase(ProgressReporter):
         self._metric_columns[metric] = representation or metric
 
     def add_parameter_column(self, parameter: str, representation: str | None = None) -> None:
-        """Show one more parameter; arguments as for `add_metric_column`."""
+        """Show one more parameter.
+
+        Args:
+            parameter: Its name, flat (``net/units``).
+            representation: Its heading; None is the name.
+
+        Raises:
+            InvalidArgument: If it is shown already.
+        """
         if parameter in self._parameter_columns:
             raise InvalidArgument("parameter", f"{parameter!r} is a column already.")
         self._parameters_given = True
@@ -131,7 +142,13 @@ class TuneReporterBase(ProgressReporter):
         return bool(trials) and time.time() - self._last_report >= self._max_report_frequency
 
     def status(self, trials: list[Trial], done: bool, *sys_info: str) -> Status:
-        """All there is to show, from top to bottom; arguments as of `report`."""
+        """All there is to show, from top to bottom.
+
+        Args:
+            trials: All trials, in order of creation.
+            done: True if this is the last report.
+            sys_info: Lines about the cluster, such as the resources in use.
+        """
         now = self._last_report = time.time()
         progress = self._progress
         progress.update(trials)
@@ -144,7 +161,9 @@ class TuneReporterBase(ProgressReporter):
         ]
         best = progress.best
         if best is not None:
-            parameters = best.trial.evaluated_params or best.trial.config
+            parameters = brief_parameters(
+                best.trial.evaluated_params or best.trial.config, _BEST_LENGTH, _BEST_LIMIT, 17
+            )
             status.append(
                 f"Current best trial: {best.trial} with {progress.metric}={show(best.value, 80, 6)}"
                 f" and parameters={parameters}"

@@ -145,7 +145,7 @@ class ExperimentAnalysis(TrialFrames):
         return picture
 
     def result_of(self, trial: Trial) -> Result:
-        """What came out of one trial."""
+        """What came out of one `trial`."""
         return Result.of(trial, self._root)
 
     def runner_data(self) -> dict[str, Any]:

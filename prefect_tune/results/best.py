@@ -95,14 +95,32 @@ class BestTrials(ComparedTrials):
     def get_best_config(
         self, metric: str | None = None, mode: str | None = None, scope: str = "last"
     ) -> dict[str, Any] | None:
-        """Configuration of the best trial; arguments as for `get_best_trial`."""
+        """Configuration of the best trial; None if there is none.
+
+        Args:
+            metric: Name of the metric; None is the default metric.
+            mode: ``min`` or ``max``; None is the default mode.
+            scope: As for `get_best_trial`.
+
+        Raises:
+            InvalidArgument: If metric or mode is missing, or an argument has another value.
+        """
         trial = self.get_best_trial(metric, mode, scope)
         return None if trial is None else trial.config
 
     def get_best_logdir(
         self, metric: str | None = None, mode: str | None = None, scope: str = "last"
     ) -> str | None:
-        """Directory of the best trial; arguments as for `get_best_trial`."""
+        """Directory of the best trial; None if there is none.
+
+        Args:
+            metric: Name of the metric; None is the default metric.
+            mode: ``min`` or ``max``; None is the default mode.
+            scope: As for `get_best_trial`.
+
+        Raises:
+            InvalidArgument: If metric or mode is missing, or an argument has another value.
+        """
         trial = self.get_best_trial(metric, mode, scope)
         return None if trial is None else trial.logdir
 
@@ -140,8 +158,12 @@ class BestTrials(ComparedTrials):
     ) -> dict[str, float]:
         """The share of the differences between trials that each parameter explains by itself.
 
-        See `prefect_tune.results.importance.importance` for how it is estimated; arguments are
-        those of `get_best_trial`.
+        See `prefect_tune.results.importance.importance` for how it is estimated.
+
+        Args:
+            metric: Name of the metric; None is the default metric.
+            mode: ``min`` or ``max``; None is the default mode.
+            scope: As for `get_best_trial`.
 
         Returns:
             Parameter -> share from 0 to 1, largest first; empty with too few trials to tell.
@@ -167,6 +189,11 @@ class BestTrials(ComparedTrials):
         self, trial: Trial, metric: str | None = None, mode: str | None = None
     ) -> Checkpoint | None:
         """The kept checkpoint of a trial with the best value of a metric.
+
+        Args:
+            trial: The trial.
+            metric: Name of the metric; None is the default metric.
+            mode: ``min`` or ``max``; None is the default mode.
 
         Returns:
             The checkpoint; it can be used as a path. None (with a warning) if the trial has none.

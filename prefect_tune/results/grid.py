@@ -78,9 +78,18 @@ class ResultGrid:
         *,
         constraints: str | Iterable[str] | None = None,
     ) -> Result:
-        """The best result; arguments as for `ExperimentAnalysis.get_best_trial`.
+        """The best result.
 
         Of a single trial it is that trial's, and no metric is needed unless there are constraints.
+
+        Args:
+            metric: Name of the metric, nested ones with ``/``; None is that of the `TuneConfig`.
+            mode: ``min`` or ``max``; None is that of the `TuneConfig`.
+            scope: ``last``: compare last values; ``avg``: means over all results; ``last-5-avg``,
+                ``last-10-avg``: means over the last ones; ``all``: best values of all results.
+            filter_nan_and_inf: False lets an infinite value be the best; NaN never is.
+            constraints: Conditions on last results and configurations, such as
+                ``"latency <= 20"`` or ``"config/lr < 0.1"``; trials that miss one do not count.
 
         Raises:
             InvalidArgument: If metric or mode is missing, or an argument has another value.
@@ -111,7 +120,17 @@ class ResultGrid:
     ) -> list[Result]:
         """The results that no other one beats in all of several metrics.
 
-        Arguments and errors are those of `ExperimentAnalysis.get_pareto_trials`.
+        Args:
+            metric: Names of metrics, or names with modes; None are the experiment's.
+            mode: One mode for all, or one for each; None are the experiment's.
+            scope: As for `get_best_result`.
+            constraints: As for `get_best_result`.
+
+        Returns:
+            The results, best of the first metric first.
+
+        Raises:
+            InvalidArgument: If metrics or modes are missing, or an argument has another value.
         """
         front = self._analysis.get_pareto_trials(metric, mode, scope, constraints=constraints)
         return [self._analysis.result_of(trial) for trial in front]
@@ -125,7 +144,21 @@ class ResultGrid:
         parameters: Sequence[str] | None = None,
         path: str | os.PathLike[str] | None = None,
     ) -> Plot:
-        """Draw the experiment; arguments and errors are those of `ExperimentAnalysis.plot`."""
+        """Draw the experiment; see `ExperimentAnalysis.plot` for what there is.
+
+        Args:
+            kind: ``curves``, ``slices``, ``parallel``, ``importance``, ``contours``, ``pareto`` or
+                ``overview``.
+            metric: Metric, two of them for ``pareto``; None is the experiment's.
+            mode: ``min`` or ``max``; None is the experiment's.
+            parameters: Parameters to show, flat (``net/units``); None is all that were searched.
+            path: Where to save it, too: ``.png``, ``.svg``, ``.pdf`` or ``.html``.
+
+        Raises:
+            InvalidArgument: If an argument has another value.
+            TuneError: If there is nothing to draw.
+            ImportError: If matplotlib is not installed; says what to install.
+        """
         return self._analysis.plot(kind, metric, mode, parameters=parameters, path=path)
 
     def get_dataframe(

@@ -34,11 +34,23 @@ class Analysis(ExperimentAnalysis):
     def get_best_config(
         self, metric: str | None = None, mode: str | None = None, scope: str = "all"
     ) -> dict[str, Any] | None:
-        """Configuration of the best trial."""
+        """Configuration of the best trial; None if there is none.
+
+        Args:
+            metric: Name of the metric; None is the default metric.
+            mode: ``min`` or ``max``; None is the default mode.
+            scope: As for `get_best_trial`, but ``all`` if not given.
+        """
         return super().get_best_config(metric, mode, scope)
 
     def get_best_logdir(
         self, metric: str | None = None, mode: str | None = None, scope: str = "all"
     ) -> str | None:
-        """Directory of the best trial."""
+        """Directory of the best trial; None if there is none.
+
+        Args:
+            metric: Name of the metric; None is the default metric.
+            mode: ``min`` or ``max``; None is the default mode.
+            scope: As for `get_best_trial`, but ``all`` if not given.
+        """
         return super().get_best_logdir(metric, mode, scope)

@@ -94,6 +94,10 @@ class Result:
     def get_best_checkpoint(self, metric: str, mode: str) -> Checkpoint | None:
         """The kept checkpoint with the best value of a metric; None if none has one.
 
+        Args:
+            metric: Name of the metric, nested ones with ``/``.
+            mode: ``min`` or ``max``.
+
         Raises:
             InvalidArgument: If `mode` is neither ``min`` nor ``max``.
         """

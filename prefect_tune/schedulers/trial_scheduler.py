@@ -20,8 +20,9 @@ DEFAULT_METRIC = "_metric"
 class TrialScheduler:
     """Base class of all schedulers, with Ray Tune's hooks.
 
-    A subclass overrides the hooks it needs. Every hook gets the experiment as a `ControllerView`
-    first. Results come flattened: nested metrics are named with ``/``.
+    A subclass overrides the hooks it needs. Every hook gets the experiment as `controller`, a
+    `ControllerView`, and the `trial` that it is about. Each `result` comes flattened: nested
+    metrics are named with ``/``.
 
     A scheduler decides from what it is told and from nothing else: it reads no clock and does no
     I/O, so that a replayed experiment makes the same decisions again.
@@ -118,16 +119,16 @@ class TrialScheduler:
         return dict(self.__dict__)
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state of `get_state`."""
+        """Go on from a `state` of `get_state`."""
         self.__dict__.update(state)
 
     def save(self, checkpoint_path: str | os.PathLike[str]) -> None:
-        """Write the state to a file."""
+        """Write the state to the file `checkpoint_path`."""
         with open(checkpoint_path, "wb") as file:
             pickle.dump(self.get_state(), file)
 
     def restore(self, checkpoint_path: str | os.PathLike[str]) -> None:
-        """Go on from a file written by `save`; load only files that you trust."""
+        """Go on from the file `checkpoint_path` of `save`; load only files that you trust."""
         with open(checkpoint_path, "rb") as file:
             self.set_state(pickle.load(file))
 

@@ -25,7 +25,9 @@ class Searcher:
     """Suggests configurations and learns from how they turn out (Ray Tune's interface).
 
     A search algorithm overrides `suggest` and `on_trial_complete`, and `set_search_properties` if
-    it can take the search space from the caller. All methods are called from one thread.
+    it can take the search space from the caller. All methods are called from one thread. A
+    `trial_id` is the name of a trial, given with `suggest` and the same ever after; a `result` is
+    what the trial reported, nested as it was reported.
 
     Args:
         metric: The result key to optimise, or a list of them; None to be told later.
@@ -74,6 +76,9 @@ class Searcher:
     def set_max_concurrency(self, max_concurrent: int) -> bool:
         """Asks the searcher to limit the number of unfinished suggestions itself.
 
+        Args:
+            max_concurrent: The limit.
+
         Returns:
             False if it does not; the caller then wraps it in a `ConcurrencyLimiter`.
         """
@@ -94,7 +99,13 @@ class Searcher:
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Takes the last result of a trial; None if it has none. ``error``: it failed."""
+        """Takes the end of a trial.
+
+        Args:
+            trial_id: The trial.
+            result: Its last result; None if it has none.
+            error: True if it failed.
+        """
         raise NotImplementedError
 
     def on_pause(self, trial_id: str) -> None:
@@ -145,32 +156,37 @@ class Searcher:
         return self.__dict__.copy()
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Continues from what `get_state` returned."""
+        """Continues from a `state` that `get_state` returned."""
         self.__dict__.update(state)
 
     def save(self, checkpoint_path: str | os.PathLike[str]) -> None:
-        """Writes the state to a local file, atomically."""
+        """Writes the state to the local file `checkpoint_path`, atomically."""
         path = Path(checkpoint_path)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         temporary.write_bytes(cloudpickle.dumps(self.get_state()))
         temporary.replace(path)
 
     def restore(self, checkpoint_path: str | os.PathLike[str]) -> None:
-        """Continues from what `save` wrote."""
+        """Continues from what `save` wrote to `checkpoint_path`; load only what you trust."""
         self.set_state(pickle.loads(Path(checkpoint_path).read_bytes()))
 
     def save_to_dir(
         self, checkpoint_dir: str | os.PathLike[str], session_str: str = "default"
     ) -> None:
-        """Writes the state into a directory under its usual name."""
+        """Writes the state into a directory under its usual name.
+
+        Args:
+            checkpoint_dir: A local directory.
+            session_str: Part of the file's name, to tell experiments in one directory apart.
+        """
         self.save(Path(checkpoint_dir) / _STATE_FILE.format(session_str))
 
     def has_restore_files(self, checkpoint_dir: str | os.PathLike[str]) -> bool:
-        """Whether the directory holds a saved state."""
+        """Whether the directory `checkpoint_dir` holds a saved state."""
         return bool(_state_files(checkpoint_dir))
 
     def restore_from_dir(self, checkpoint_dir: str | os.PathLike[str]) -> None:
-        """Continues from the newest state saved in the directory.
+        """Continues from the newest state saved in the directory `checkpoint_dir`.
 
         Raises:
             FileNotFoundError: There is none.

@@ -13,7 +13,10 @@ from prefect_tune.space.numeric import Float, Integer
 def uniform(lower: float, upper: float | None = None) -> Float:
     """A float drawn uniformly from ``lower`` to ``upper``.
 
-    ``uniform(100)`` means ``uniform(0, 100)``.
+    Args:
+        lower: The lower bound, included.
+        upper: The upper bound; None makes `lower` the upper bound and 0 the lower one, so
+            ``uniform(100)`` means ``uniform(0, 100)``.
 
     Raises:
         ValueError: ``lower > upper``, or a bound is not a finite number.
@@ -30,58 +33,134 @@ def uniform(lower: float, upper: float | None = None) -> Float:
 
 
 def quniform(lower: float, upper: float, q: float) -> Float:
-    """A uniform float rounded to multiples of ``q``; both bounds must be multiples of ``q``."""
+    """A uniform float rounded to multiples of ``q``.
+
+    Args:
+        lower: The lower bound, included; a multiple of `q`.
+        upper: The upper bound, included; a multiple of `q`.
+        q: The step.
+
+    Raises:
+        ValueError: ``lower > upper``, or a bound is not a multiple of `q`.
+    """
     return Float(lower, upper).uniform().quantized(q)
 
 
 def loguniform(lower: float, upper: float, base: float = 10) -> Float:
-    """A float whose logarithm is uniform; needs ``lower > 0``.
+    """A float whose logarithm is uniform.
 
-    ``base`` changes nothing (the distribution is the same for every base); Ray Tune has it.
+    Args:
+        lower: The lower bound, > 0.
+        upper: The upper bound.
+        base: Changes nothing, the distribution is the same for every base; Ray Tune has it.
+
+    Raises:
+        ValueError: ``lower <= 0`` or ``lower > upper``.
     """
     return Float(lower, upper).loguniform(base)
 
 
 def qloguniform(lower: float, upper: float, q: float, base: float = 10) -> Float:
-    """A log-uniform float rounded to multiples of ``q``; both bounds must be multiples of it."""
+    """A log-uniform float rounded to multiples of ``q``.
+
+    Args:
+        lower: The lower bound, > 0; a multiple of `q`.
+        upper: The upper bound; a multiple of `q`.
+        q: The step.
+        base: Changes nothing; Ray Tune has it.
+
+    Raises:
+        ValueError: ``lower <= 0``, ``lower > upper``, or a bound is not a multiple of `q`.
+    """
     return Float(lower, upper).loguniform(base).quantized(q)
 
 
 def randn(mean: float = 0.0, sd: float = 1.0) -> Float:
-    """A normally distributed float with the given mean and standard deviation."""
+    """A normally distributed float.
+
+    Args:
+        mean: Its mean.
+        sd: Its standard deviation, > 0.
+    """
     return Float().normal(mean, sd)
 
 
 def qrandn(mean: float, sd: float, q: float) -> Float:
-    """A normally distributed float rounded to multiples of ``q``."""
+    """A normally distributed float rounded to multiples of ``q``.
+
+    Args:
+        mean: Its mean.
+        sd: Its standard deviation, > 0.
+        q: The step.
+    """
     return Float().normal(mean, sd).quantized(q)
 
 
 def randint(lower: int, upper: int) -> Integer:
-    """An integer drawn uniformly from ``lower`` (included) to ``upper`` (excluded)."""
+    """An integer drawn uniformly.
+
+    Args:
+        lower: The smallest value.
+        upper: The largest value plus one, as in `range`.
+
+    Raises:
+        ValueError: ``lower >= upper``.
+    """
     return Integer(lower, upper).uniform()
 
 
 def qrandint(lower: int, upper: int, q: int = 1) -> Integer:
-    """A multiple of ``q``; ``upper`` is included, except with ``q=1``."""
+    """An integer drawn uniformly and rounded to multiples of ``q``.
+
+    Args:
+        lower: The smallest value; a multiple of `q`.
+        upper: The largest value, a multiple of `q`; with ``q=1`` excluded, as by `randint`.
+        q: The step.
+
+    Raises:
+        ValueError: ``lower >= upper``, or a bound is not a multiple of `q`.
+    """
     return Integer(lower, upper).uniform().quantized(q)
 
 
 def lograndint(lower: int, upper: int, base: float = 10) -> Integer:
-    """An integer whose logarithm is uniform; ``lower > 0`` included, ``upper`` excluded."""
+    """An integer whose logarithm is uniform.
+
+    Args:
+        lower: The smallest value, > 0.
+        upper: The largest value plus one.
+        base: Changes nothing; Ray Tune has it.
+
+    Raises:
+        ValueError: ``lower <= 0`` or ``lower >= upper``.
+    """
     return Integer(lower, upper).loguniform(base)
 
 
 def qlograndint(lower: int, upper: int, q: int, base: float = 10) -> Integer:
-    """A log-uniform multiple of ``q``; ``upper`` is included, except with ``q=1``."""
+    """A log-uniform integer rounded to multiples of ``q``.
+
+    Args:
+        lower: The smallest value, > 0; a multiple of `q`.
+        upper: The largest value, a multiple of `q`; with ``q=1`` excluded.
+        q: The step.
+        base: Changes nothing; Ray Tune has it.
+
+    Raises:
+        ValueError: ``lower <= 0``, ``lower >= upper``, or a bound is not a multiple of `q`.
+    """
     return Integer(lower, upper).loguniform(base).quantized(q)
 
 
 def choice(categories: Iterable[Any]) -> Categorical:
     """One of the given values, all equally likely.
 
-    The values may hold domains and grids of their own, at any depth; they are resolved after the
-    choice was made.
+    Args:
+        categories: The values. They may hold domains and grids of their own, at any depth, which
+            are resolved after the choice was made.
+
+    Raises:
+        ValueError: If there are none.
     """
     return Categorical(categories).uniform()
 
@@ -89,9 +168,10 @@ def choice(categories: Iterable[Any]) -> Categorical:
 def sample_from(func: Callable[..., Any]) -> Function:
     """A value computed by ``func`` from the other values of the same trial.
 
-    ``func`` gets one object that serves both styles: ``lambda spec: spec.config.x * 2`` and
-    ``lambda config: config["x"] * 2``. It runs once the values it asks for are known, and may
-    return something that holds domains. A function without arguments works too.
+    Args:
+        func: It gets one object that serves both styles: ``lambda spec: spec.config.x * 2`` and
+            ``lambda config: config["x"] * 2``. It runs once the values it asks for are known, and
+            may return something that holds domains. A function without arguments works too.
     """
     return Function(func)
 
@@ -100,5 +180,8 @@ def grid_search(values: Iterable[Any]) -> dict[str, list[Any]]:
     """A parameter of which every value is tried, combined with every value of other grids.
 
     ``num_samples`` repeats the whole grid.
+
+    Args:
+        values: The values.
     """
     return {"grid_search": as_list("grid_search values", values)}

@@ -15,8 +15,9 @@ from prefect_tune.experiment.decision import EVERY_RESULT, NEVER, RunUntil
 class Stopper(ABC):
     """Says when a trial, or the whole experiment, has run enough.
 
-    A subclass implements `__call__` and `stop_all`. Results come flattened: nested metrics are
-    named with ``/``. A stopper reads no clock: `on_time` tells it the time.
+    A subclass implements `__call__` and `stop_all`. A trial is named by its `trial_id`. Results
+    come flattened: nested metrics are named with ``/``. A stopper reads no clock: `on_time` tells
+    it the time.
 
     Stoppers combine: ``a | b`` stops where one of both does, ``a & b`` where both do.
     """
@@ -48,7 +49,7 @@ class Stopper(ABC):
         """It is `now`, in seconds since the epoch. Called again and again, also without results."""
 
     def on_resume(self, now: float) -> None:  # noqa: B027
-        """An interrupted experiment goes on; the time since the last `on_time` does not count."""
+        """An interrupted experiment goes on `now`; the time since `on_time` does not count."""
 
     def get_state(self) -> dict[str, Any]:
         """What `set_state` needs to go on as if never interrupted.
@@ -60,7 +61,7 @@ class Stopper(ABC):
         return dict(self.__dict__)
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state of `get_state`."""
+        """Go on from a `state` of `get_state`."""
         self.__dict__.update(state)
 
     def __or__(self, other: Stopper) -> Stopper:

@@ -41,11 +41,20 @@ class Syncer(abc.ABC):
 
     @abc.abstractmethod
     def sync_down(self, remote_dir: str, local_dir: str, exclude: list[str] | None = None) -> bool:
-        """Copy from storage to a local directory; as `sync_up`."""
+        """Copy from storage to a local directory.
+
+        Args:
+            remote_dir: Where from.
+            local_dir: The local directory.
+            exclude: Patterns of names that are left out.
+
+        Returns:
+            As `sync_up`.
+        """
 
     @abc.abstractmethod
     def delete(self, remote_dir: str) -> bool:
-        """Delete a directory in storage; returns True if it was begun or done."""
+        """Delete the directory `remote_dir` in storage; True if it was begun or done."""
 
     def retry(self) -> None:
         """Do the last thing again.

@@ -18,7 +18,7 @@ class ExportFormat:
 
     @staticmethod
     def validate(formats: list[str]) -> None:
-        """Check names of formats; brings them into lower case, in place.
+        """Check names of formats; brings the list `formats` into lower case, in place.
 
         Raises:
             InvalidArgument: If one is unknown.

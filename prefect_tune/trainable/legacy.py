@@ -29,6 +29,6 @@ def trial_dir() -> str | None:
 
 
 def function(func: _T) -> _T:
-    """Gives back what it gets: functions may be in a configuration as they are."""
+    """Gives `func` back: functions may be in a configuration as they are."""
     warnings.warn("`tune.function(f)` is not needed: write `f`.", FutureWarning, stacklevel=2)
     return func

@@ -174,7 +174,7 @@ class Trainable:
         raise NotImplementedError(f"{type(self).__name__} has no method `save_checkpoint`")
 
     def load_checkpoint(self, checkpoint: Any) -> None:
-        """Take the state of the training from what `save_checkpoint` returned."""
+        """Take the state of the training from `checkpoint`, as `save_checkpoint` returned it."""
         raise NotImplementedError(f"{type(self).__name__} has no method `load_checkpoint`")
 
     def train(self) -> dict[str, Any]:
@@ -314,13 +314,13 @@ class Trainable:
             return pickle.dumps(read_files(Path(directory), file_sizes(directory)))
 
     def restore_from_object(self, obj: bytes) -> None:
-        """Go on from what `save_to_object` returned; only for bytes that you trust."""
+        """Go on from `obj`, as `save_to_object` returned it; only for bytes that you trust."""
         with tempfile.TemporaryDirectory(prefix="checkpoint_") as directory:
             write_files(pickle.loads(obj), Path(directory))
             self.restore(directory)
 
     def delete_checkpoint(self, checkpoint_path: str | os.PathLike[str]) -> None:
-        """Remove a checkpoint that `save` has written; no error if there is none."""
+        """Remove what `save` has written to `checkpoint_path`; no error if there is nothing."""
         remove_tree(directory_of(Path(os.path.abspath(checkpoint_path))))
 
     def stop(self) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import cloudpickle
 
 from prefect_tune.error import ClusterError, InvalidTrainable
+from prefect_tune.execution.helper_process import HelperGone
 from prefect_tune.execution.idle_processes import IdleProcess, IdleProcesses
 from prefect_tune.execution.native_threads import with_sister_variables
 from prefect_tune.execution.thread_attempt import start_thread
@@ -306,7 +307,15 @@ class AttemptSpawner:
         if self._zygote is None or not self._zygote.alive:
             self._zygote = ZygoteClient()
         try:
-            info: LoadInfo = await self._zygote.request(Message.LOAD, request)
+            try:
+                info: LoadInfo = await self._zygote.request(Message.LOAD, request)
+            except HelperGone:
+                if self._closed:
+                    raise
+                # Somebody's SIGKILL, mostly want of memory. A trainable that ends its process by
+                # being imported does so again.
+                self._zygote = ZygoteClient()
+                info = await self._zygote.request(Message.LOAD, request)
         except Refused as error:
             raise _cannot_load(request.source, error.refusal) from error
         return info

@@ -120,6 +120,31 @@ def test_an_unknown_start_method_is_refused():
         load(pack_trainable(lambda config: None), "forkserver")
 
 
+KILLED_AT_ITS_IMPORT = """
+import os, pathlib, signal
+times = pathlib.Path({times!r})
+times.write_text(times.read_text() + "x")
+if len(times.read_text()) <= {deaths}:
+    os.kill(os.getpid(), signal.SIGKILL)
+def train(config): pass
+"""
+
+
+@pytest.mark.parametrize("deaths", [1, 2])
+def test_a_zygote_that_is_killed_while_it_loads_is_replaced_once(module_source, tmp_path, deaths):
+    times = tmp_path / "times"
+    times.write_text("")
+    text = KILLED_AT_ITS_IMPORT.format(times=str(times), deaths=deaths)
+    source = module_source(text, f"sample_killed_{deaths}")
+
+    if deaths == 1:
+        assert load(source, "fork").method == "fork"
+    else:
+        with pytest.raises(ClusterError, match="that starts trials on .* ended"):
+            load(source, "fork")
+    assert times.read_text() == "xx"
+
+
 def test_trials_die_with_the_zygote_and_the_next_one_gets_a_new_zygote(agent):
     def train(config):
         tune.report(x=1)

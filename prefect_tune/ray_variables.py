@@ -20,22 +20,17 @@ WITHOUT_EFFECT = {
     "TUNE_PLACEMENT_GROUP_PREFIX": _GROUPS,
     "TUNE_PLACEMENT_GROUP_RECON_INTERVAL": _GROUPS,
     "TUNE_PLACEMENT_GROUP_WAIT_S": _GROUPS,
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "tracebacks are in the error.txt of each trial; the table of "
-    "errors says where",
     "TUNE_RESTORE_RETRY_NUM": "a checkpoint that cannot be fetched or loaded never counts as a "
     "failure; see PREFECT_TUNE_MAX_LOST",
     "TUNE_RESULT_BUFFER_LENGTH": _BATCHES,
     "TUNE_RESULT_BUFFER_MAX_TIME_S": _BATCHES,
     "TUNE_RESULT_BUFFER_MIN_TIME_S": _BATCHES,
-    "TUNE_RESULT_DELIM": "nested metrics are always joined by '/'",
     "TUNE_STATE_REFRESH_PERIOD": "changes of the cluster are known as they happen",
     "TUNE_SYNCER_VERBOSITY": "copying is told about by the logger prefect_tune.storage",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": _NO_BLOCKING_SYNC,
     "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": _NO_BLOCKING_SYNC,
     "RAY_AIR_NEW_OUTPUT": "`verbose` and `progress_reporter` say how progress is shown",
 }
-#: The values that ask for what is done anyway.
-_AS_IT_IS = {"TUNE_RESULT_DELIM": "/"}
 _warned: set[str] = set()
 
 
@@ -43,7 +38,7 @@ def warn_about_ray_variables(environ: Mapping[str, str]) -> None:
     """Say once in this process, for each that is set, why it does nothing."""
     for name, reason in WITHOUT_EFFECT.items():
         value = environ.get(name, "")
-        if value and value != _AS_IT_IS.get(name) and name not in _warned:
+        if value and name not in _warned:
             _warned.add(name)
             warnings.warn(
                 f"The environment variable {name} has no effect: {reason}.",

@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from prefect_tune.error import InvalidArgument
 from prefect_tune.ray_variables import warn_about_ray_variables
-from prefect_tune.trainable.variables import CHANGE_DIRECTORY, FULL_TRACEBACKS
+from prefect_tune.trainable.variables import CHANGE_DIRECTORY, FULL_TRACEBACKS, PRINT_ERRORS
 
 _PREFIX = "PREFECT_TUNE_"
 #: Read by the agents on the nodes, each for itself.
@@ -107,6 +107,19 @@ class TuneSettings(BaseSettings):
         False,
         validation_alias=_twins("FULL_TRACEBACKS", prefix="RAY_AIR_"),
         description="Show prefect_tune's own frames in the tracebacks of trials, too.",
+    )
+    print_all_trial_errors: bool = Field(
+        True,
+        validation_alias=_twins("PRINT_ALL_TRIAL_ERRORS"),
+        description="Print the traceback of each failure where the trial prints; it is in its "
+        "`error.txt` anyway.",
+    )
+    result_delimiter: str = Field(
+        "/",
+        min_length=1,
+        validation_alias=_twins("RESULT_DELIM"),
+        description="Joins the parts of nested names in `results_df` and `best_result_df`; files "
+        "and metrics that are asked for always have a slash.",
     )
     warn_threshold_s: float = Field(
         0.5,
@@ -257,6 +270,8 @@ class TuneSettings(BaseSettings):
         variables = {CHANGE_DIRECTORY: str(int(chdir))}
         if self.full_tracebacks:
             variables[FULL_TRACEBACKS] = "1"
+        if not self.print_all_trial_errors:
+            variables[PRINT_ERRORS] = "0"
         return variables
 
 

@@ -43,7 +43,7 @@ OF_RAY = {
     "TUNE_RESULT_DELIM": ".",
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "20",
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S_AUTOSCALER": "20",
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_RESTORE_RETRY_NUM": "2",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "6",
     "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "6",
@@ -107,6 +107,8 @@ def test_nothing_set_warns_about_nothing(monkeypatch):
         ("TUNE_FORCE_TRIAL_CLEANUP_S", "-1"),
         ("TUNE_TRIAL_STARTUP_GRACE_PERIOD", "soon"),
         ("RAY_CHDIR_TO_TRIAL_DIR", "where"),
+        ("TUNE_PRINT_ALL_TRIAL_ERRORS", "some"),
+        ("PREFECT_TUNE_LOG_CALLBACK_ERRORS", "raise"),
     ],
 )
 def test_a_value_that_cannot_work_names_the_variable(monkeypatch, variable, value):

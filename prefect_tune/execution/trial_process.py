@@ -105,6 +105,7 @@ def _run(
     from prefect_tune.trainable.current import current_session
     from prefect_tune.trainable.runner import end_of, run_attempt
     from prefect_tune.trainable.stopping import TrialTerminated
+    from prefect_tune.trainable.variables import PRINT_ERRORS, is_on
 
     def on_sigterm(_signum: int, _frame: object) -> None:
         session = current_session()
@@ -120,7 +121,7 @@ def _run(
     except BaseException as error:
         end = end_of(error)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if isinstance(end, AttemptError):
+    if isinstance(end, AttemptError) and is_on(os.environ.get(PRINT_ERRORS) or "1"):
         print(end.traceback, file=sys.stderr)
     _flush()
     return send_end(channel, end, waits=classes.has_kept)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from prefect_tune.coordinator.flatten import flatten
@@ -91,6 +92,32 @@ def show_parameters(trial: Trial, max_length: int = 20) -> str:
         f"{heading}={show(trial.evaluated_params[name], max_length)}"
         for name, heading in names.items()
     )
+
+
+def brief_parameters(
+    given: Mapping[str, Any], max_length: int = 40, limit: int = 10, digits: int = 4
+) -> str:
+    """Parameters as a dict looks, without what would fill a screen.
+
+    Args:
+        given: The parameters.
+        max_length: Characters of a value that is not a number.
+        limit: Number of parameters.
+        digits: Significant digits of numbers that are not whole.
+    """
+    shown = [
+        f"{name!r}: {_brief(value, max_length, digits)}"
+        for name, value in islice(given.items(), limit)
+    ]
+    if len(given) > limit:
+        shown.append(f"... {len(given) - limit} more")
+    return "{" + ", ".join(shown) + "}"
+
+
+def _brief(value: Any, max_length: int, digits: int) -> str:
+    if isinstance(value, str):
+        return repr(shorten(value, max_length))
+    return "None" if value is None else show(value, max_length, digits)
 
 
 def show_duration(seconds: float) -> str:

@@ -37,6 +37,7 @@ _LINES_AROUND_TABLE = 9
 _MAX_ROWS = 12
 _MAX_INFO_LINES = 3
 _WIDE = 110
+_MAX_ERRORS = 5
 
 
 class LiveReporter(ProgressReporter):
@@ -117,7 +118,28 @@ class LiveReporter(ProgressReporter):
         rows = self._rows(done) if self._verbose >= 2 else []
         if rows:
             parts.append(self._table(rows, done))
+        if done:
+            parts += self._last_words(len(rows))
         return Group(*parts)
+
+    def _last_words(self, shown: int) -> list[Text]:
+        """What the table leaves out, and why trials have failed."""
+        progress = self._progress
+        words: list[Text] = []
+        left_out = len(progress.finished) + len(progress.live) - shown
+        if shown and left_out:
+            words.append(Text(f"... {left_out} more trials", style="dim"))
+        for trial in progress.errors[:_MAX_ERRORS]:
+            reason = "" if trial.error is None else str(trial.error).splitlines()[0]
+            text = Text()
+            text.append("failed ", style="dim")
+            text.append(self._name(trial), style=_STYLES[ERROR]).append(f"  {reason[:200]}")
+            # Not cut to the terminal's width: it is there to be copied.
+            text.append(f"  {trial.logdir}/error.txt", style="dim")
+            words.append(text)
+        if len(progress.errors) > _MAX_ERRORS:
+            words.append(Text(f"... {len(progress.errors) - _MAX_ERRORS} more failed trials"))
+        return words
 
     def _headline(self, done: bool) -> RenderableType:
         progress = self._progress

@@ -10,7 +10,7 @@ from prefect_tune.callback import Callback
 from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.reporters.budget import LineBudget
-from prefect_tune.reporters.columns import show, user_metrics
+from prefect_tune.reporters.columns import brief_parameters, show, user_metrics
 
 _INTERVAL_S = 5.0
 _BURST = 400
@@ -73,8 +73,9 @@ class TrialProgressCallback(Callback):
         """See `Callback.on_trial_error`."""
         self._heard.pop(trial.trial_id, None)
         reason = "" if trial.error is None else f" ({str(trial.error).splitlines()[0][:200]})"
+        parameters = brief_parameters(trial.evaluated_params)
         self._print(
-            f"Trial {trial} failed{reason} with parameters={trial.evaluated_params}. "
+            f"Trial {trial} failed{reason} with parameters={parameters}. "
             f"Error file: {trial.logdir}/error.txt"
         )
 
@@ -97,7 +98,9 @@ class TrialProgressCallback(Callback):
         names = [*self._metrics, *(others if others is not None else _first(trial))]
         shown = [f"{name}={show(flat[name])}" for name in dict.fromkeys(names) if name in flat]
         text = f"Trial {trial} reported {', '.join(shown) or 'nothing'}"
-        return f"{text} with parameters={trial.evaluated_params}. {remark}".rstrip()
+        return (
+            f"{text} with parameters={brief_parameters(trial.evaluated_params)}. {remark}".rstrip()
+        )
 
     def _print(self, text: str) -> None:
         if self._budget.take(text.count("\n") + 1):

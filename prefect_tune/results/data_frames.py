@@ -13,6 +13,7 @@ from prefect_tune.results.by_trial import ByTrial
 from prefect_tune.results.frames import as_frame, check_file_type, load_pandas, read_frames
 from prefect_tune.results.loading import flatten_config
 from prefect_tune.results.ranking import check_mode
+from prefect_tune.settings import load_settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +35,7 @@ class TrialFrames(BestTrials):
 
     @property
     def best_result_df(self) -> pd.DataFrame:
-        """Last result of the best trial as a frame with one row, indexed by trial id."""
+        """Last result of the best trial, with one row and names like those of `results_df`."""
         result = self.best_result
         return self._indexed([] if result is None else [result])
 
@@ -46,7 +47,10 @@ class TrialFrames(BestTrials):
 
     @property
     def results_df(self) -> pd.DataFrame:
-        """Last results of all trials that reported, one row each, indexed by trial id."""
+        """Last results of all trials that reported, one row each, indexed by trial id.
+
+        The parts of nested names are joined by `TUNE_RESULT_DELIM`, a slash by default.
+        """
         return self._indexed([trial.last_result for trial in self.trials if trial.last_result])
 
     @property
@@ -124,7 +128,7 @@ class TrialFrames(BestTrials):
         return {str(name): value for name, value in row.to_dict().items()}
 
     def _indexed(self, results: list[dict[str, Any]]) -> pd.DataFrame:
-        frame = as_frame(results)
+        frame = as_frame(results, load_settings().result_delimiter)
         return frame.set_index("trial_id") if "trial_id" in frame else frame
 
 

@@ -50,9 +50,9 @@ def check_file_type(file_type: str | None) -> str:
     return file_type
 
 
-def as_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def as_frame(rows: Sequence[Mapping[str, Any]], delimiter: str = "/") -> pd.DataFrame:
     """Rows as a data frame; nested values get columns such as ``config/lr``."""
-    frame: pd.DataFrame = load_pandas().json_normalize(list(rows), sep="/")
+    frame: pd.DataFrame = load_pandas().json_normalize(list(rows), sep=delimiter)
     return frame
 
 

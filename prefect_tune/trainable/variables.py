@@ -6,6 +6,8 @@ ORIGINAL_DIRECTORY = "TUNE_ORIG_WORKING_DIR"
 CHANGE_DIRECTORY = "RAY_CHDIR_TO_TRIAL_DIR"
 #: 1: tracebacks show this package's own frames as well.
 FULL_TRACEBACKS = "RAY_AIR_FULL_TRACEBACKS"
+#: 0: the traceback of a failure is not printed.
+PRINT_ERRORS = "TUNE_PRINT_ALL_TRIAL_ERRORS"
 
 
 def is_on(text: str) -> bool:

@@ -447,3 +447,14 @@ def test_a_config_that_the_trial_cannot_unpickle_is_its_failure(agent):
 class _Unloadable:
     def __reduce__(self):
         return exec, ("raise ValueError('cannot be unpickled')",)
+
+
+@pytest.mark.parametrize("shown", ["", "1", "0"])
+def test_the_traceback_is_printed_unless_it_is_not_wanted(agent, shown):
+    def fails(config):
+        raise ValueError("of the trial")
+
+    context = agent.context(env={"TUNE_PRINT_ALL_TRIAL_ERRORS": shown})
+    record = agent.run_one(fails, context=context)
+    assert "of the trial" in record.end.traceback
+    assert ("ValueError: of the trial" in record.stderr) is (shown != "0")

@@ -204,6 +204,21 @@ class TestLive:
         text = text[text.rindex("status") :]
         assert text.index("00002") < text.index("00000") < text.index("00001")
 
+    def test_the_last_one_says_what_is_missing_and_what_has_failed(self) -> None:
+        console = Console(file=io.StringIO(), force_terminal=True, width=200, height=25)
+        reporter = LiveReporter(1, console)
+        reporter.report([make_trial(n, ERROR) for n in range(30)], True)
+        assert isinstance(console.file, io.StringIO)
+        text = console.file.getvalue()
+        assert all(f"/exp/t{number}/error.txt" in text for number in range(5))
+        assert "/exp/t5/error.txt" not in text
+        assert "ValueError: bad lr" in text
+        assert "25 more failed trials" in text
+        assert "more trials" not in text.replace("25 more failed trials", "")
+        reporter = LiveReporter(2, console)
+        reporter.report([make_trial(n) for n in range(30)], True)
+        assert "... 18 more trials" in console.file.getvalue()
+
     @pytest.mark.parametrize("width", [40, 60, 200])
     def test_no_line_is_wider_than_the_terminal(self, width: int) -> None:
         from rich.text import Text

@@ -100,3 +100,18 @@ def test_many_trials_do_not_flood(clock: Clock, capsys: pytest.CaptureFixture[st
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) < 20_000
     assert any("more lines about results" in line for line in lines)
+
+
+def test_long_values_and_many_parameters_do_not_fill_the_screen(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trial = make_trial()
+    trial.evaluated_params = {"text": "x" * 3000 + "\n", **{f"p{n}": n / 3 for n in range(30)}}
+    trial.status, trial.error = ERROR, AttemptError("ValueError", "no")
+    callback = TrialProgressCallback(verbose=2)
+    report(callback, trial)
+    callback.on_trial_error(1, [trial], trial)
+    for line in capsys.readouterr().out.splitlines():
+        assert "'p1': 0.3333" in line
+        assert "... 21 more}" in line
+        assert len(line) < 400

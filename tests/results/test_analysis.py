@@ -308,3 +308,14 @@ class TestLoading:
     def test_wrong_mode(self) -> None:
         with pytest.raises(InvalidArgument, match="default_mode"):
             analysis([1], default_mode="best")
+
+
+def test_nested_names_of_frames_are_joined_as_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_experiment(tmp_path, [1.0], [2.0])
+    monkeypatch.setenv("TUNE_RESULT_DELIM", ".")
+    analysis = ExperimentAnalysis(str(tmp_path), default_metric="val/loss", default_mode="min")
+    assert {"val.loss", "config.net.units"} <= set(analysis.results_df)
+    assert {"val.loss", "config.net.units"} <= set(analysis.best_result_df)
+    assert "val/loss" in analysis.dataframe()

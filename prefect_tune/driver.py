@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from prefect_tune.engine.experiment import Experiment
 from prefect_tune.engine.launcher import DirectLauncher
-from prefect_tune.engine.plan import ExperimentPlan, make_plan
+from prefect_tune.engine.plan import ExperimentPlan
+from prefect_tune.engine.planning import make_plan
 from prefect_tune.engine.request import ExperimentRequest
 from prefect_tune.error import ClusterError
 from prefect_tune.results import ExperimentAnalysis

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import prefect_tune as tune
-from prefect_tune.engine.plan import make_plan
+from prefect_tune.engine.planning import make_plan
 from prefect_tune.engine.request import ExperimentRequest
 from prefect_tune.search import ConcurrencyLimiter
 from prefect_tune.search.optuna import OptunaSearch

@@ -34,11 +34,13 @@ class Manifest:
             separator), without the marker itself.
         progress: How far the trial was.
         metadata: What the user attached.
+        attempt: Number of the trial's attempt that wrote it; 0 if no trial did.
     """
 
     files: Mapping[str, int]
     progress: Progress = NO_PROGRESS
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    attempt: int = 0
 
     @property
     def iteration(self) -> int:
@@ -60,6 +62,7 @@ class Manifest:
             "timesteps_total": progress.timesteps_total,
             "episodes_total": progress.episodes_total,
             "metadata": dict(self.metadata),
+            "attempt": self.attempt,
         }
         return json.dumps(body).encode()
 
@@ -86,7 +89,8 @@ class Manifest:
         for name, size in files.items():
             if type(size) is not int or size < 0 or not is_inside(name):
                 raise ValueError(f"{MARKER} lists {name!r} with the size {size!r}")
-        return cls(files, _progress(body), metadata)
+        attempt = body.get("attempt")
+        return cls(files, _progress(body), metadata, attempt if type(attempt) is int else 0)
 
     def mismatch(self, sizes: Mapping[str, int]) -> str:
         """What is wrong with files of these sizes; "" if nothing is.
@@ -151,6 +155,7 @@ def write_manifest(
     iteration: int = 0,
     metadata: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
+    attempt: int = 0,
 ) -> Manifest:
     """Make a directory a checkpoint that consists of the files it has now.
 
@@ -159,13 +164,14 @@ def write_manifest(
         iteration: `training_iteration` it belongs to.
         metadata: What the user attached; JSON types only.
         progress: How far the trial was, in full; replaces `iteration`.
+        attempt: Number of the trial's attempt that wrote it.
 
     Raises:
         TypeError: If the metadata has no JSON form.
         OSError: If the directory cannot be read or written.
     """
     reached = Progress(iteration) if progress is None else progress
-    manifest = Manifest(file_sizes(directory), reached, dict(metadata or {}))
+    manifest = Manifest(file_sizes(directory), reached, dict(metadata or {}), attempt)
     replace_manifest(directory, manifest)
     return manifest
 

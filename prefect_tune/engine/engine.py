@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,7 @@ from prefect_tune.coordinator.commands import (
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.events import (
     AttemptEnded,
+    CheckpointSaved,
     Control,
     ControlReceived,
     Event,
@@ -117,12 +118,15 @@ class Engine:
         reason = "checkpoints that are on their way are given up"
         return [ControlReceived(now, Control.INTERRUPT, reason=reason)]
 
-    def run(self, resumed: ResumeConfig | None = None) -> None:
+    def run(
+        self, resumed: ResumeConfig | None = None, found: Sequence[CheckpointSaved] = ()
+    ) -> None:
         """Loop until the experiment is over.
 
         Args:
             resumed: Which trials of an earlier run, to whose end the coordinator was brought, run
                 again; None for a new run.
+            found: Checkpoints that the earlier run had in storage but not in its journal.
 
         Raises:
             Exception: What ended the experiment early: an error of a callback, the search, storage,
@@ -131,7 +135,9 @@ class Engine:
         parts = self._parts
         parts.observers.start()
         now = time.time()
-        self._handle([Tick(now)] if resumed is None else [resumed_event(resumed, now), Tick(now)])
+        # Before the trials are queued again: they go on from these.
+        resume = [] if resumed is None else [*found, resumed_event(resumed, now)]
+        self._handle([*resume, Tick(now)])
         try:
             while not parts.coordinator.finished:
                 events = parts.inbox.take(_TICK_S)

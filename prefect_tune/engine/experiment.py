@@ -138,7 +138,13 @@ class Experiment:
         self._exit.callback(self._close_storage)
         self._journal = self.storage.journal
         if plan.resume is not None:
-            self._resumption = resume(plan, self._journal, self._deciders, self._make_coordinator)
+            self._resumption = resume(
+                plan,
+                self._journal,
+                self._deciders,
+                self._make_coordinator,
+                self.storage.checkpoints,
+            )
             if self._resumption is not None:
                 self.coordinator = self._resumption.coordinator
                 self._callback_states.restore()
@@ -195,6 +201,8 @@ class Experiment:
             header = self.plan.header(time.time(), position.origin).encode()
             self._journal.append([header])
             self.storage.start()
+            for path in resumption.found.useless:
+                self.storage.delete_checkpoint(path)
             feed = SearchFeed(
                 self.plan.source,
                 self._trial_maker(),
@@ -237,7 +245,10 @@ class Experiment:
             sigint = not self.plan.settings.disable_sigint_handler
             try:
                 with handle_signals(engine.interrupt, sigint, stand_in) as self.interruption:
-                    engine.run(None if self._resumption is None else self.plan.resume)
+                    engine.run(
+                        None if self._resumption is None else self.plan.resume,
+                        resumption.found.saved,
+                    )
             finally:
                 with ExitStack() as others:
                     # Whatever fails here, loggers are flushed, and task runs get their states.

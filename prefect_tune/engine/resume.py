@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from prefect_tune.coordinator.coordinator import Coordinator
+from prefect_tune.engine.found_checkpoints import find_checkpoints
 from prefect_tune.engine.plan import ExperimentPlan
 from prefect_tune.engine.resume_checks import check_same, tell_what_was_found
 from prefect_tune.engine.resumer import Resumer, Resumption
 from prefect_tune.engine.run_records import find_last_run
 from prefect_tune.engine.snapshot_state import Deciders
+from prefect_tune.storage.checkpoints import CheckpointStore
 from prefect_tune.storage.journal import LocalJournal
 
 
@@ -21,6 +25,7 @@ def resume(
     journal: LocalJournal,
     deciders: Deciders,
     make_coordinator: Callable[[], Coordinator],
+    checkpoints: CheckpointStore,
 ) -> Resumption | None:
     """Bring the search, scheduler and stopper of a plan to where the journal ends.
 
@@ -29,6 +34,7 @@ def resume(
         journal: The journal; what cannot be read of it is put aside, with a warning.
         deciders: The plan's scheduler and stopper, not used yet.
         make_coordinator: Makes a coordinator without trials.
+        checkpoints: Where checkpoints are kept.
 
     Returns:
         Where to go on; None if the journal does not hold a run.
@@ -48,8 +54,11 @@ def resume(
     for trial in found.coordinator.get_live_trials():
         # What an attempt needs may be given anew; it says nothing about the results.
         trial.resources = plan.resources_for(trial.config)
+    unknown = find_checkpoints(
+        found.coordinator.table, checkpoints, journal.read(run.start), time.time()
+    )
     tell_what_was_found(plan, found.coordinator, journal.path.parent)
-    return found
+    return replace(found, found=unknown)
 
 
 @contextmanager

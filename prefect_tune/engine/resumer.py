@@ -12,6 +12,7 @@ from prefect_tune.callback import Callback
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.engine.attempt_constants import AttemptConstants
 from prefect_tune.engine.backlog import BacklogFinder
+from prefect_tune.engine.found_checkpoints import FoundCheckpoints
 from prefect_tune.engine.replay import replay
 from prefect_tune.engine.run_records import RunRecords
 from prefect_tune.engine.search_replay import SearchReplay
@@ -35,11 +36,13 @@ class Resumption:
         position: How far it is.
         coordinator: Knows what the one of the last opening knew.
         backlog: Results that are to be logged first.
+        found: Checkpoints that the journal does not know of.
     """
 
     position: Position
     coordinator: Coordinator
     backlog: list[Backlog] = field(default_factory=list)
+    found: FoundCheckpoints = field(default_factory=FoundCheckpoints)
 
 
 class _SearchIsAhead(TuneError):

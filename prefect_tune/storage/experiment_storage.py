@@ -129,6 +129,11 @@ class ExperimentStorage:
             self._mirror = Mirror(upload, target, self._plan.period_s, self._cancelled)
             self._mirror.start()
 
+    @property
+    def checkpoints(self) -> CheckpointStore:
+        """Where checkpoints are kept; asked while somebody waits."""
+        return CheckpointStore(self._store or open_store(Location(str(self._directory))))
+
     def delete_checkpoint(self, rel: str) -> None:
         """Delete a checkpoint soon, here and in storage; returns at once.
 

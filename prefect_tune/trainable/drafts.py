@@ -123,7 +123,9 @@ class Drafts:
         """
         try:
             metadata = take_metadata(draft.directory)
-            write_manifest(draft.directory, metadata=metadata, progress=progress)
+            write_manifest(
+                draft.directory, metadata=metadata, progress=progress, attempt=self._attempt
+            )
         except OSError as error:
             raise StorageError(f"A checkpoint cannot be written: {error}") from error
         step = progress.iteration if draft.step is None else draft.step

@@ -213,6 +213,25 @@ def test_a_second_interrupt_does_not_wait():
     assert world.status("t1") == "PENDING"
 
 
+def test_an_upload_that_nobody_waited_for_any_more_may_arrive_after_all():
+    world = started()
+    world.end("t1", Outcome.FAILED, uploading=1)
+    for _ in range(2):
+        world.send(ControlReceived(world.now, Control.INTERRUPT, reason="SIGINT"))
+    world.save("t1", 3, attempt=1)
+    again = Coordinator(FIFOScheduler(), NoopStopper())
+    again.replay(True)
+    for event in records(world):
+        again.handle(event)
+    again.replay(False)
+    again.handle(Resumed(9e9))
+    live = again.table.live("t1")
+    assert live is not None
+    start = live.book.start()
+    assert start is not None
+    assert start.progress.iteration == 3
+
+
 @pytest.mark.parametrize(
     ("outcome", "status"), [(Outcome.FINISHED, "TERMINATED"), (Outcome.PAUSED, "PAUSED")]
 )

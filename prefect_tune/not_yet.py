@@ -2,7 +2,7 @@
 
 Ported scripts import names such as `prefect_tune.schedulers.PopulationBasedTraining`. Python would
 only tell them that there is no such module. There are no placeholders that could be imported and
-fail later.
+fail later. Parts of Ray Tune's own machinery are not to come; they say what there is instead.
 """
 
 from __future__ import annotations
@@ -72,6 +72,37 @@ LATER: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
     ),
 }
 
+_AS_THEY_ARE = "functions are run as they are; no class is made of them"
+_OWN_SUITES = "it tests Ray itself; `prefect_tune.testing` has suites for parts of your own"
+_MACHINERY = "it is a part of Ray Tune's own machinery"
+#: Module or name of Ray Tune for which there is nothing to come -> why, or what to use.
+INSTEAD = {
+    "prefect_tune.automl": "Ray has given it up, too",
+    "prefect_tune.cluster_info": _MACHINERY,
+    "prefect_tune.execution.class_cache": _MACHINERY,
+    "prefect_tune.execution.cluster_info": _MACHINERY,
+    "prefect_tune.execution.experiment_state": _MACHINERY,
+    "prefect_tune.execution.insufficient_resources_manager": _MACHINERY,
+    "prefect_tune.execution.ray_trial_executor": _MACHINERY,
+    "prefect_tune.execution.trial_runner": _MACHINERY,
+    "prefect_tune.execution.tune_controller": _MACHINERY,
+    "prefect_tune.experimental": "`prefect_tune.progress_reporter` has the reporters",
+    "prefect_tune.function_runner": _AS_THEY_ARE,
+    "prefect_tune.impl": _MACHINERY,
+    "prefect_tune.ray_trial_executor": _MACHINERY,
+    "prefect_tune.trainable.FunctionTrainable": _AS_THEY_ARE,
+    "prefect_tune.trainable.function_trainable": _AS_THEY_ARE,
+    "prefect_tune.trainable.wrap_function": _AS_THEY_ARE,
+    "prefect_tune.trial_runner": _MACHINERY,
+    "prefect_tune.utils.callback": "loggers are chosen with `callbacks` and environment variables",
+    "prefect_tune.utils.file_transfer": _MACHINERY,
+    "prefect_tune.utils.log": "how much is printed is the argument `verbose` of each run",
+    "prefect_tune.utils.mock": _OWN_SUITES,
+    "prefect_tune.utils.mock_trainable": _OWN_SUITES,
+    "prefect_tune.utils.object_cache": _MACHINERY,
+    "prefect_tune.utils.release_test_util": _OWN_SUITES,
+}
+
 
 def message(name: str) -> str | None:
     """What to say to someone who uses a name.
@@ -80,8 +111,11 @@ def message(name: str) -> str | None:
         name: The whole name, e.g. ``prefect_tune.schedulers.pbt``.
 
     Returns:
-        None if the name is not one of those that are to come.
+        None if nothing is known about the name.
     """
+    for absent, why in INSTEAD.items():
+        if name == absent or name.startswith(f"{absent}."):
+            return f"{name} is not in prefect_tune: {why}."
     for package, (kind, modules) in LATER.items():
         if not name.startswith(f"{package}."):
             continue

@@ -18,6 +18,7 @@ from prefect_tune.trainable.session import (
     save_checkpoint,
 )
 from prefect_tune.trainable.trainable import Trainable
+from prefect_tune.trainable.wrappers import with_parameters, with_resources
 
 __all__ = [
     "Trainable",
@@ -34,4 +35,6 @@ __all__ = [
     "make_checkpoint_dir",
     "report",
     "save_checkpoint",
+    "with_parameters",
+    "with_resources",
 ]

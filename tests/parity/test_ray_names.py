@@ -37,9 +37,19 @@ def test_the_name_says_that_it_is_still_to_come(module, name):
 
 
 @pytest.mark.parametrize(("module", "name"), table("never"))
-def test_what_belongs_to_ray_itself_is_an_unknown_module(module, name):
-    with pytest.raises(ModuleNotFoundError, match="No module named"):
+def test_what_belongs_to_ray_itself_says_why_it_is_not_here(module, name):
+    with pytest.raises(ImportError, match=r" is not in prefect_tune: \S"):
         import_name(module, name)
+
+
+@pytest.mark.parametrize("name", not_yet.INSTEAD)
+def test_nothing_that_is_said_not_to_come_is_here(name):
+    package, _, last = name.rpartition(".")
+    try:
+        module = importlib.import_module(package)
+    except ImportError:
+        return
+    assert not hasattr(module, last)
 
 
 @pytest.mark.parametrize(

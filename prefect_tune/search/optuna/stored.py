@@ -85,7 +85,7 @@ def _draw_as_then(study: Study, found: FrozenTrial) -> None:
     """Leave the sampler's random numbers as after the first time, or it repeats them."""
     import optuna
 
-    from prefect_tune.search.optuna_space import suggest
+    from prefect_tune.search.optuna.space import suggest
 
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(max(verbosity, optuna.logging.WARNING))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from prefect_tune.error import InvalidArgument
-from prefect_tune.search.optuna_stored import StoredTrials
+from prefect_tune.search.optuna.stored import StoredTrials
 from prefect_tune.search.searcher import (
     DEFAULT_METRIC,
     Metric,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import Trial
 
-    from prefect_tune.search.optuna_space import OptunaSpace
+    from prefect_tune.search.optuna.space import OptunaSpace
 
 logger = logging.getLogger(__name__)
 
@@ -256,7 +256,7 @@ class OptunaSearch(Searcher):
     def _make_space(self) -> OptunaSpace:
         from optuna.distributions import BaseDistribution
 
-        from prefect_tune.search.optuna_space import DefineByRun, DistributionDict, DomainSpace
+        from prefect_tune.search.optuna.space import DefineByRun, DistributionDict, DomainSpace
 
         space = self._given_space
         if space is None:

@@ -1,0 +1,5 @@
+"""Search with Optuna's samplers; Optuna itself is imported when a search begins."""
+
+from prefect_tune.search.optuna.optuna_search import OptunaSearch
+
+__all__ = ["OptunaSearch"]

@@ -245,6 +245,10 @@ def run_experiments(
 ) -> list[Trial]:
     """Run experiments.
 
+    Each has a scheduler, a searcher and stoppers of its own, which are copies of those that are
+    given, and judges its trials by themselves; callbacks are shared. Together they use no more of
+    the cluster than one would.
+
     Args:
         experiments: An `Experiment`, a list of them, or a dict name -> specification such as
             ``{"train": {"run": train, "config": {...}, "stop": {...}, "num_samples": 2}}``.

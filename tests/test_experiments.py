@@ -11,6 +11,8 @@ import prefect_tune as tune
 from prefect_tune.engine.signals import handle_signals, relay_signals
 from prefect_tune.error import InvalidArgument, InvalidTrainable, TrialFailed
 from prefect_tune.experiment import Experiment, convert_to_experiment_list
+from prefect_tune.schedulers import FIFOScheduler
+from prefect_tune.search import Searcher
 from prefect_tune.stopper import DictStopper
 
 
@@ -118,6 +120,40 @@ def test_several_experiments(tmp_path, concurrent):
     assert [trial.last_result["score"] for trial in trials] == [3, 6, 5]
     assert sorted(os.listdir(tmp_path)) == ["classes", "functions"]
     assert len(told) == 3
+
+
+def test_each_experiment_is_judged_and_searched_by_itself(tmp_path):
+    """Ray Tune judges the trials of all by one scheduler, and refuses a searcher for several."""
+    judged, asked = {}, {}
+
+    class Seen(FIFOScheduler):
+        def on_trial_add(self, controller, trial):
+            judged.setdefault(id(self), []).append(trial.trainable_name)
+            super().on_trial_add(controller, trial)
+
+    class Own(Searcher):
+        def suggest(self, trial_id):
+            asked[id(self)] = asked.get(id(self), 0) + 1
+            return {"a": asked[id(self)]}
+
+        def on_trial_complete(self, trial_id, result=None, error=False):
+            pass
+
+    scheduler, searcher = Seen(), Own("score", "max")
+    trials = tune.run_experiments(
+        {"functions": {"run": train, "num_samples": 2}, "classes": {"run": Steps}},
+        storage_path=str(tmp_path),
+        concurrent=False,
+        stop={"training_iteration": 1},
+        scheduler=scheduler,
+        search_alg=searcher,
+        verbose=0,
+    )
+
+    assert [trial.config["a"] for trial in trials] == [1, 2, 1]
+    assert sorted(map(len, judged.values())) == [1, 2]
+    assert id(scheduler) not in judged
+    assert id(searcher) not in asked
 
 
 def test_a_failure_is_raised_when_all_have_ended(tmp_path):

@@ -213,17 +213,18 @@ def test_a_second_interrupt_does_not_wait():
     assert world.status("t1") == "PENDING"
 
 
-def test_an_upload_that_nobody_waited_for_any_more_may_arrive_after_all():
+def test_an_upload_that_nobody_waited_for_any_more_may_have_arrived_after_all():
     world = started()
     world.end("t1", Outcome.FAILED, uploading=1)
     for _ in range(2):
         world.send(ControlReceived(world.now, Control.INTERRUPT, reason="SIGINT"))
-    world.save("t1", 3, attempt=1)
     again = Coordinator(FIFOScheduler(), NoopStopper())
     again.replay(True)
     for event in records(world):
         again.handle(event)
     again.replay(False)
+    metrics = {"training_iteration": 3}
+    again.handle(CheckpointSaved(9e9, "t1", 1, "t1/checkpoint_000003", metrics))
     again.handle(Resumed(9e9))
     live = again.table.live("t1")
     assert live is not None

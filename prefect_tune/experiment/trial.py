@@ -6,7 +6,8 @@ import math
 import pickle
 import zlib
 from collections import deque
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
@@ -86,6 +87,10 @@ def _finite(values: list[float]) -> bool:
     return all(math.isfinite(value) for value in values)
 
 
+def _as_known(checkpoint: TrialCheckpoint, local_experiment_dir: str) -> TrialCheckpoint:
+    return checkpoint
+
+
 class Trial:
     """One configuration and everything known about it.
 
@@ -116,6 +121,10 @@ class Trial:
     PAUSED = PAUSED
     TERMINATED = TERMINATED
     ERROR = ERROR
+
+    #: How `checkpoint` is made of what is known and the experiment directory. A trial's record must
+    #: not know about files, so `prefect_tune.results`, which does, replaces this.
+    open_checkpoint: ClassVar[Callable[[TrialCheckpoint, str], Any]] = staticmethod(_as_known)
 
     __slots__ = (
         "_checkpoints",
@@ -204,12 +213,28 @@ class Trial:
         self._checkpoints = checkpoints
 
     @property
-    def checkpoint(self) -> str | None:
-        """Path of its newest good checkpoint, below the experiment directory; None without one."""
+    def newest_checkpoint(self) -> TrialCheckpoint | None:
+        """Its newest good checkpoint as the experiment knows it; None without one."""
         for checkpoint in reversed(self.checkpoints):
             if not checkpoint.problem:
-                return checkpoint.path
+                return checkpoint
         return None
+
+    @property
+    def checkpoint(self) -> Any:
+        """Its newest good checkpoint in a user's hands, a `Checkpoint`; None without one.
+
+        With remote storage it is not below `local_experiment_dir`: ask the results then, by
+        `get_best_checkpoint` or `get_last_checkpoint`.
+        """
+        newest = self.newest_checkpoint
+        if newest is None:
+            return None
+        return Trial.open_checkpoint(newest, self.local_experiment_dir)
+
+    def has_checkpoint(self) -> bool:
+        """True if an attempt could go on from a checkpoint."""
+        return self.newest_checkpoint is not None
 
     @property
     def error_msg(self) -> str | None:

@@ -278,8 +278,8 @@ class Sweep:
         used: set[str] = set()
         table = self.coordinator.table
         for trial in self.coordinator.get_trials():
-            if trial.checkpoint is not None:
-                used.add(trial.checkpoint)
+            if trial.newest_checkpoint is not None:
+                used.add(trial.newest_checkpoint.path)
         for live in (*table.lives(), *table.aside()):
             redirect = live.redirect
             for checkpoint in (

@@ -99,7 +99,7 @@ def test_a_trial_goes_on_from_the_newest_good_one():
     assert book.doubt(second)
     assert book.start() == first
     assert [c.problem for c in book._trial.checkpoints] == ["", "", "damaged"]
-    assert book._trial.checkpoint == second.path
+    assert book._trial.newest_checkpoint == second
     assert book.give_up(first, "damaged")
     assert book.start() is None
     book.rehabilitate()
@@ -174,4 +174,4 @@ def test_a_finished_trial_keeps_hundreds_of_checkpoints_in_little_memory():
     assert len(pickle.dumps(trial)) < 10_000
     assert trial.checkpoints == checkpoints
     assert trial.checkpoints[7].metrics == checkpoints[7].metrics
-    assert trial.checkpoint == "t/checkpoint_000199"
+    assert trial.newest_checkpoint.path == "t/checkpoint_000199"

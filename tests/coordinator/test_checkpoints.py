@@ -62,7 +62,7 @@ def test_a_checkpoint_is_recorded_then_told():
     assert notice.notice is Notice.CHECKPOINT
     assert notice.checkpoint.progress == Progress(1, 1.0)
     assert notice.checkpoint.metrics["loss"] == 0.5
-    assert world.trial("t1").checkpoint == "t1/checkpoint_000001"
+    assert world.trial("t1").checkpoint.path.endswith("t1/checkpoint_000001")
     assert world.trial("t1").checkpoints == (notice.checkpoint,)
     assert world.save("t1", 1) == []
 

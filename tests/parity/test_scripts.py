@@ -80,6 +80,15 @@ BY_CONTRACT: dict[str, dict[str, Any]] = {
         "metric": [0.25, True, True],
         "outside": [False],
     },
+    "old_checkpoints": {
+        "lr": 0.25,
+        **dict.fromkeys(("value", "dir_or_data", "air", "path", "as_directory"), 1.0),
+        "metrics": 1.0,
+        "same": True,
+        "of_analysis": 1.0,
+        "has": [True, True],
+        "in_callbacks": 8,
+    },
     "old_session": {
         "trials": 3,
         "best_b": 2.0,

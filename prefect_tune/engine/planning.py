@@ -20,7 +20,7 @@ from prefect_tune.engine.resume_mode import ResumeMode, decide, parse_resume
 from prefect_tune.engine.wording import in_words, space_in_words
 from prefect_tune.error import InvalidArgument
 from prefect_tune.filesystem.location import Location
-from prefect_tune.logger import default_loggers
+from prefect_tune.logger import TBXLoggerCallback, default_loggers
 from prefect_tune.registry import get_trainable
 from prefect_tune.resources import Resources
 from prefect_tune.schedulers import FIFOScheduler, TrialScheduler, create_scheduler
@@ -133,7 +133,7 @@ def _make_plan(
         checked_metrics=() if settings.disable_strict_metric_checking else metrics,
         resources=resources,
         resources_for=_resources_for(request.trainable, resources),
-        callbacks=_callbacks(run.callbacks, settings),
+        callbacks=_callbacks(run.callbacks, settings, space),
         failure=run.failure_config or FailureConfig(),
         tune=tune,
         run=run,
@@ -236,7 +236,7 @@ def _mode(mode: Any, scheduler: TrialScheduler, search_alg: Any) -> str | None:
     return None
 
 
-def _callbacks(given: Any, settings: TuneSettings) -> list[Callback]:
+def _callbacks(given: Any, settings: TuneSettings, space: Mapping[str, Any]) -> list[Callback]:
     callbacks = list(given or [])
     for callback in callbacks:
         if not isinstance(callback, Callback):
@@ -244,4 +244,9 @@ def _callbacks(given: Any, settings: TuneSettings) -> list[Callback]:
                 "callbacks", f"got {callback!r}.", "Give a list of `Callback` objects."
             )
     callbacks += callbacks_of_environment()
-    return callbacks if settings.disable_auto_callback_loggers else default_loggers(callbacks)
+    if not settings.disable_auto_callback_loggers:
+        callbacks = default_loggers(callbacks)
+    for callback in callbacks:
+        if isinstance(callback, TBXLoggerCallback):
+            callback.know_space(space)
+    return callbacks

@@ -17,6 +17,7 @@ from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.base import BatchLoggerCallback
 from prefect_tune.logger.event_file import ScalarEvents, tf_record
 from prefect_tune.logger.files import AppendFiles
+from prefect_tune.logger.hparams import HParams
 
 #: First part of every tag; the same as Ray Tune's, so that existing dashboards go on.
 TAG_PREFIX = "ray/tune/"
@@ -64,20 +65,19 @@ class TBXLoggerCallback(BatchLoggerCallback):
     def __init__(self) -> None:
         try:
             from tensorboardX.proto.event_pb2 import Event
-            from tensorboardX.summary import hparams
         except ImportError as error:
             raise ImportError(
                 "TBXLoggerCallback needs tensorboardX: pip install 'prefect-tune[tensorboard]'"
             ) from error
         self._event = Event
-        self._summarise = hparams
+        self._hparams = HParams()
         self._scalars = _ScalarEncoder()
         self._files = AppendFiles()
         self._runs: dict[str, _Run] = {}
 
     def log_trial_start(self, trial: Trial) -> None:
         """Begin an event file; each attempt has its own."""
-        self._finish(trial, hparams=False)
+        self._close(self._runs.pop(trial.trial_id, None))
         self._begin(trial)
 
     def log_trial_results(
@@ -95,7 +95,14 @@ class TBXLoggerCallback(BatchLoggerCallback):
 
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
         """Write the HParams of the trial and close its file."""
-        self._finish(trial, hparams=True)
+        run = self._runs.pop(trial.trial_id, None)
+        if run is not None and run.last:
+            self._files.append(run.path, self._ending(trial.config, run.last, failed))
+        self._close(run)
+
+    def know_space(self, space: Mapping[str, Any]) -> None:
+        """Have the HParams view show the domains of a search space; before the first trial."""
+        self._hparams.know_space(space)
 
     def flush(self) -> None:
         """Write what is buffered."""
@@ -115,21 +122,18 @@ class TBXLoggerCallback(BatchLoggerCallback):
         self._runs[trial.trial_id] = run
         return run
 
-    def _finish(self, trial: Trial, *, hparams: bool) -> None:
-        run = self._runs.pop(trial.trial_id, None)
-        if run is None:
-            return
-        if hparams and run.last:
-            self._files.append(run.path, self._hparams(trial.config, run.last))
-        self._files.close(run.path)
+    def _close(self, run: _Run | None) -> None:
+        if run is not None:
+            self._files.close(run.path)
 
-    def _hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float]) -> bytes:
-        tagged = {TAG_PREFIX + name: value for name, value in metrics.items()}
-        summaries = self._summarise(hparam_dict=_hparam_values(config), metric_dict=tagged)
+    def _ending(
+        self, config: Mapping[str, Any], metrics: Mapping[str, float], failed: bool
+    ) -> bytes:
+        tags = [TAG_PREFIX + name for name in metrics]
         now = time.time()
         return b"".join(
             tf_record(self._event(wall_time=now, summary=summary).SerializeToString())
-            for summary in summaries
+            for summary in self._hparams.summaries(config, tags, failed=failed)
         )
 
 
@@ -209,18 +213,3 @@ def _is_drawn(name: str, value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return hasattr(value, "dtype") and getattr(value, "ndim", 1) == 0 and value.dtype.kind in "iuf"
-
-
-def _hparam_values(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration, flattened, with only values that the HParams view knows."""
-    flat = flatten(dict(config))
-    nested = flat.pop("config", None)  # `flatten` leaves a parameter of this name alone
-    if isinstance(nested, dict):
-        flat |= {f"config/{name}": value for name, value in flatten(nested).items()}
-    elif nested is not None:
-        flat["config"] = nested
-    return {
-        str(name): value if isinstance(value, (bool, int, float, str)) else str(value)
-        for name, value in flat.items()
-        if value is not None
-    }

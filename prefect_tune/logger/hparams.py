@@ -1,0 +1,170 @@
+"""What the HParams view of TensorBoard is told: a trial's parameters, their domains, its metrics.
+
+Source of the format: TensorBoard's plugin ``hparams``, ``plugin_data.proto`` and ``api.proto``. Its
+filters are sliders and check boxes where a parameter's domain is known, else text fields.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prefect_tune.coordinator.flatten import flatten
+from prefect_tune.space.categorical import Categorical
+from prefect_tune.space.numeric import Float, Integer
+from prefect_tune.space.search_space import SearchSpace
+from prefect_tune.space.template import Variable
+
+#: More are no choice for a person to make.
+_MAX_VALUES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """A domain that is a list, as the view shows it."""
+
+    values: tuple[bool | int | float | str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A domain that is an interval; both ends belong to it."""
+
+    lower: float
+    upper: float
+
+
+def domains(space: Mapping[str, Any]) -> dict[str, Values | Interval]:
+    """The domains of the parameters of a search space, by name, as far as the view knows such."""
+    known = {variable.name: _domain(variable) for variable in SearchSpace(dict(space)).variables}
+    return {name: domain for name, domain in known.items() if domain is not None}
+
+
+def _domain(variable: Variable) -> Values | Interval | None:
+    domain = variable.domain
+    if variable.nests_variables:
+        return None
+    if isinstance(domain, Integer):
+        return Interval(*domain.inclusive_bounds())
+    if isinstance(domain, Float) and math.isfinite(domain.lower) and math.isfinite(domain.upper):
+        return Interval(domain.lower, domain.upper)
+    values = domain.categories if isinstance(domain, Categorical) else variable.grid
+    # A choice between dicts is one of several parameters each.
+    if values is None or any(isinstance(value, dict) for value in values):
+        return None
+    shown = dict.fromkeys((type(_simple(v)), _simple(v)) for v in values if v is not None)
+    return Values(tuple(value for _, value in shown)) if 0 < len(shown) <= _MAX_VALUES else None
+
+
+def parameters(config: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
+    """The configuration, flattened, with only values that the view knows."""
+    flat = flatten(dict(config))
+    nested = flat.pop("config", None)  # `flatten` leaves a parameter of this name alone
+    if isinstance(nested, dict):
+        flat |= {f"config/{name}": value for name, value in flatten(nested).items()}
+    elif nested is not None:
+        flat["config"] = nested
+    return {str(name): _simple(value) for name, value in flat.items() if value is not None}
+
+
+def _simple(value: Any) -> bool | int | float | str:
+    if hasattr(value, "dtype") and getattr(value, "ndim", 1) == 0:
+        value = value.item()  # a number of numpy
+    return value if isinstance(value, (bool, int, float, str)) else str(value)
+
+
+class HParams:
+    """Makes the summaries of trials.
+
+    Raises:
+        ImportError: If tensorboardX is not installed.
+    """
+
+    def __init__(self) -> None:
+        from tensorboardX.proto import api_pb2, plugin_hparams_pb2, summary_pb2
+
+        self._api = api_pb2
+        self._plugin = plugin_hparams_pb2
+        self._summary = summary_pb2
+        self._domains: Mapping[str, Values | Interval] = {}
+
+    def know_space(self, space: Mapping[str, Any]) -> None:
+        """Tell the view the domains of a search space from now on."""
+        self._domains = domains(space)
+
+    def summaries(
+        self, config: Mapping[str, Any], metrics: list[str], *, failed: bool
+    ) -> list[Any]:
+        """What goes into the events at the end of a trial.
+
+        Args:
+            config: Its configuration.
+            metrics: The tags of its metrics.
+            failed: Whether it has failed.
+
+        Returns:
+            tensorboardX's `Summary` objects, each for an event.
+        """
+        given = parameters(config)
+        start = self._plugin.SessionStartInfo()
+        for name, value in given.items():
+            target = start.hparams[name]
+            if isinstance(value, bool):
+                target.bool_value = value
+            elif isinstance(value, str):
+                target.string_value = value
+            else:
+                target.number_value = _as_float(value)
+        experiment = self._api.Experiment(
+            hparam_infos=[self._info(name, value) for name, value in given.items()],
+            metric_infos=[
+                self._api.MetricInfo(name=self._api.MetricName(tag=tag)) for tag in metrics
+            ],
+        )
+        outcome = "STATUS_FAILURE" if failed else "STATUS_SUCCESS"
+        end = self._plugin.SessionEndInfo(status=self._api.Status.Value(outcome))
+        return [
+            self._tagged("_hparams_/experiment", experiment=experiment),
+            self._tagged("_hparams_/session_start_info", session_start_info=start),
+            self._tagged("_hparams_/session_end_info", session_end_info=end),
+        ]
+
+    def _info(self, name: str, value: bool | int | float | str) -> Any:
+        kind = _kind(value)
+        info = self._api.HParamInfo(name=name, type=self._api.DataType.Value(kind))
+        domain = self._domains.get(name)
+        if isinstance(domain, Interval):
+            info.domain_interval.min_value = _as_float(domain.lower)
+            info.domain_interval.max_value = _as_float(domain.upper)
+        # A parameter has one type; where the values have several, the view is not told them.
+        elif domain is not None and {_kind(one) for one in domain.values} == {kind}:
+            info.domain_discrete.extend(
+                one if isinstance(one, (bool, str)) else _as_float(one) for one in domain.values
+            )
+        return info
+
+    def _tagged(self, tag: str, **content: Any) -> Any:
+        data = self._plugin.HParamsPluginData(version=0, **content).SerializeToString()
+        metadata = self._summary.SummaryMetadata(
+            plugin_data=self._summary.SummaryMetadata.PluginData(
+                plugin_name="hparams", content=data
+            )
+        )
+        return self._summary.Summary(
+            value=[self._summary.Summary.Value(tag=tag, metadata=metadata)]
+        )
+
+
+def _kind(value: bool | int | float | str) -> str:
+    if isinstance(value, bool):
+        return "DATA_TYPE_BOOL"
+    return "DATA_TYPE_STRING" if isinstance(value, str) else "DATA_TYPE_FLOAT64"
+
+
+def _as_float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # an integer of more than 300 digits
+        return math.inf if value > 0 else -math.inf

@@ -14,7 +14,7 @@ from prefect_tune.engine.launcher import DirectLauncher
 from prefect_tune.engine.plan import ExperimentPlan
 from prefect_tune.engine.planning import make_plan
 from prefect_tune.engine.request import ExperimentRequest
-from prefect_tune.error import ClusterError
+from prefect_tune.error import ClusterError, PrefectUnavailable
 from prefect_tune.results import ExperimentAnalysis
 from prefect_tune.settings import TuneSettings, load_settings
 from prefect_tune.storage.experiment_dir import TRAINABLE_FILE, TUNER_FILE
@@ -62,30 +62,19 @@ def execute(request: ExperimentRequest) -> Finished:
         from prefect_tune.orchestration.server import start_server_early
 
         start_server_early()
-    # Imported late: a wrong argument should be told before Dask has been loaded.
-    from prefect_tune.execution.cluster import connect, is_local_mode, is_output_shown
-    from prefect_tune.execution.dask_executor import DaskExecutor
-
-    if is_local_mode():
-        plan = plan.for_debugging()
-    if not is_output_shown():
-        plan = plan.without_output()
-    executor = DaskExecutor(
-        connect(plan.run.cluster, autostart=not plan.settings.disable_auto_init)
-    )
     with ExitStack() as exit_stack:
-        exit_stack.callback(executor.close)
-        if plan.resources is not None and not plan.settings.disable_resource_checks:
-            executor.validate_request(plan.resources)
-        experiment = _opened(lambda: Experiment(plan, executor), memory)
-        exit_stack.callback(experiment.close)
-        if not plan.resume:
-            _write_arguments(experiment, request)
-        if memory is not None:
-            memory.remember(plan.name)
-        experiment.open()
+        try:
+            experiment = _prepare(plan, request, memory, exit_stack)
+        except BaseException:
+            # Nothing has come of it: the same objects may be given again in a better call.
+            plan.first_states.give_back()
+            raise
+        plan = experiment.plan
         try:
             flow_run_id, flow_run_url = _run(experiment, plan)
+        except PrefectUnavailable:
+            plan.first_states.give_back()
+            raise
         except ClusterError as error:
             raise ClusterError(
                 f"{error} Results so far are in {experiment.directory.path}. When there is a "
@@ -109,6 +98,37 @@ def execute(request: ExperimentRequest) -> Finished:
         )
         interruption.reraise()
     return Finished(analysis, interruption.signal is not None, memory)
+
+
+def _prepare(
+    plan: ExperimentPlan,
+    request: ExperimentRequest,
+    memory: FlowRunMemory | None,
+    exit_stack: ExitStack,
+) -> Experiment:
+    """Open the experiment on its cluster; `exit_stack` closes both."""
+    # Imported late: a wrong argument should be told before Dask has been loaded.
+    from prefect_tune.execution.cluster import connect, is_local_mode, is_output_shown
+    from prefect_tune.execution.dask_executor import DaskExecutor
+
+    if is_local_mode():
+        plan = plan.for_debugging()
+    if not is_output_shown():
+        plan = plan.without_output()
+    executor = DaskExecutor(
+        connect(plan.run.cluster, autostart=not plan.settings.disable_auto_init)
+    )
+    exit_stack.callback(executor.close)
+    if plan.resources is not None and not plan.settings.disable_resource_checks:
+        executor.validate_request(plan.resources)
+    experiment = _opened(lambda: Experiment(plan, executor), memory)
+    exit_stack.callback(experiment.close)
+    if not plan.resume:
+        _write_arguments(experiment, request)
+    if memory is not None:
+        memory.remember(plan.name)
+    experiment.open()
+    return experiment
 
 
 def _write_arguments(experiment: Experiment, request: ExperimentRequest) -> None:

@@ -68,28 +68,29 @@ class Experiment:
             TrialOutputPrinter(plan.trainable.name) if plan.shows_output else None
         )
         self.interruption = Interruption()
-        self._exit = ExitStack()
-        self.directory = ExperimentDir(
-            plan.root, plan.name, plan.experiment_id, fresh=not plan.named
-        )
-        plan.name = self.directory.name
-        self._exit.callback(self.directory.close)
-        self.storage = ExperimentStorage(
-            self.directory.path, plan.experiment_id, plan.places, on_lost=self.inbox.fail
-        )
-        self._resumption: Resumption | None = None
-        self._deciders = Deciders(
-            plan.scheduler,
-            plan.stopper,
-            plan.search_alg,
-            fingerprint(plan.scheduler),
-            fingerprint(plan.stopper),
-        )
-        self._callback_states = CallbackStates(plan.callbacks, self.directory)
-        self._restore_from = (
-            None if plan.restore is None else plan.restore.in_place(self.directory.path)
-        )
-        self.coordinator = self._make_coordinator()
+        with ExitStack() as opened:
+            self.directory = ExperimentDir(
+                plan.root, plan.name, plan.experiment_id, fresh=not plan.named
+            )
+            plan.name = self.directory.name
+            opened.callback(self.directory.close)
+            self.storage = ExperimentStorage(
+                self.directory.path, plan.experiment_id, plan.places, on_lost=self.inbox.fail
+            )
+            self._resumption: Resumption | None = None
+            self._deciders = Deciders(
+                plan.scheduler,
+                plan.stopper,
+                plan.search_alg,
+                fingerprint(plan.scheduler),
+                fingerprint(plan.stopper),
+            )
+            self._callback_states = CallbackStates(plan.callbacks, self.directory)
+            self._restore_from = (
+                None if plan.restore is None else plan.restore.in_place(self.directory.path)
+            )
+            self.coordinator = self._make_coordinator()
+            self._exit = opened.pop_all()
 
     def _make_coordinator(self) -> Coordinator:
         plan = self.plan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from prefect_tune.callback import Callback
-from prefect_tune.config import TuneConfig
+from prefect_tune.config import RunConfig, TuneConfig
 from prefect_tune.coordinator.commands import Launch
 from prefect_tune.coordinator.events import (
     AttemptEnded,
@@ -18,14 +19,19 @@ from prefect_tune.coordinator.events import (
     ResultReported,
 )
 from prefect_tune.coordinator.records import decode_event
+from prefect_tune.engine.experiment import Experiment
 from prefect_tune.engine.launcher import DirectLauncher
+from prefect_tune.engine.planning import make_plan
+from prefect_tune.engine.request import ExperimentRequest
+from prefect_tune.engine.restore_from import RestoreFrom
 from prefect_tune.error import TuneError
 from prefect_tune.schedulers import FIFOScheduler
 from prefect_tune.search import Searcher
+from prefect_tune.settings import load_settings
 from prefect_tune.storage.header import parse_header
 from prefect_tune.storage.journal import JOURNAL_FILE, LocalJournal
 
-from .inline_executor import InlineExecutor, experiment, run
+from .inline_executor import InlineExecutor, experiment, run, trainable
 
 
 def test_runs_all_samples_and_journals_every_result(tmp_path):
@@ -154,6 +160,28 @@ def test_a_search_that_raises_is_named(tmp_path):
     one = experiment(tmp_path, InlineExecutor(), TuneConfig(search_alg=Bad(), num_samples=2))
     with pytest.raises(TuneError, match="no idea"):
         run(one)
+
+
+def test_an_experiment_that_cannot_be_made_is_free_again(tmp_path, monkeypatch):
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    given = tmp_path / "given"
+    given.mkdir()
+    (given / "weights").write_text("1")
+    request = ExperimentRequest(
+        trainable,
+        run_config=RunConfig(name="e", storage_path=str(tmp_path), verbose=0),
+        restore=str(given),
+    )
+    plan = make_plan(request, load_settings())
+    with monkeypatch.context() as patch:
+        patch.setattr(RestoreFrom, "in_place", full)
+        with pytest.raises(OSError, match="No space") as caught:
+            Experiment(plan, InlineExecutor())
+    # A notebook keeps the last error, and with it everything that it happened in.
+    assert caught.value.__traceback__ is not None
+    Experiment(plan, InlineExecutor()).close()
 
 
 def test_a_slow_search_does_not_hold_up_reports(tmp_path):

@@ -13,6 +13,7 @@ import prefect_tune as tune
 from prefect_tune.error import (
     ClusterError,
     ExperimentLocked,
+    InsufficientResources,
     InvalidArgument,
     InvalidTrainable,
     MissingMetric,
@@ -82,6 +83,20 @@ def test_a_metric_that_is_no_number(sweep):
 def test_an_unreachable_cluster(sweep):
     with pytest.raises(ClusterError, match=r"tcp://127\.0\.0\.1:1"):
         sweep(trainables.quadratic, config={"x": 1}, cluster="tcp://127.0.0.1:1")
+
+
+def test_what_was_given_to_a_refused_call_can_be_given_again(sweep):
+    parts = {
+        "scheduler": tune.create_scheduler("asha", max_t=2),
+        "metric": "score",
+        "mode": "max",
+        "config": {"x": 1},
+    }
+    with pytest.raises(InsufficientResources):
+        sweep(trainables.quadratic, resources_per_trial={"gpu": 64}, **parts)
+    with pytest.raises(ClusterError):
+        sweep(trainables.quadratic, cluster="tcp://127.0.0.1:1", **parts)
+    assert sweep(trainables.quadratic, **parts).trials
 
 
 def test_an_unreachable_prefect_api(tmp_path):

@@ -73,7 +73,7 @@ class Overtime:
                 self._core.warn(
                     live.trial,
                     f"{live.trial} has run for {limit:g} s, which is its time limit, and is "
-                    f"ended. Others will be without another word.",
+                    f"ended. Further ones are ended without a message.",
                 )
             if live.trial.last_result:
                 self._end(live, key, live.stop_reason, Outcome.STOPPED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -118,6 +119,11 @@ def _brief(value: Any, max_length: int, digits: int) -> str:
     if isinstance(value, str):
         return repr(shorten(value, max_length))
     return "None" if value is None else show(value, max_length, digits)
+
+
+def error_file(trial: Trial) -> str:
+    """Where the traceback of a failed trial is."""
+    return os.path.join(trial.logdir, "error.txt")
 
 
 def show_duration(seconds: float) -> str:

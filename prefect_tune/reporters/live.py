@@ -16,6 +16,7 @@ from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED, Trial
 from prefect_tune.reporters.base import ProgressReporter
 from prefect_tune.reporters.columns import (
+    error_file,
     parameter_columns,
     show,
     show_duration,
@@ -123,22 +124,26 @@ class LiveReporter(ProgressReporter):
         return Group(*parts)
 
     def _last_words(self, shown: int) -> list[Text]:
-        """What the table leaves out, and why trials have failed."""
+        """What the table leaves out, why trials have failed, and where everything is."""
         progress = self._progress
+        trials = progress.finished + progress.live
         words: list[Text] = []
-        left_out = len(progress.finished) + len(progress.live) - shown
+        left_out = len(trials) - shown
         if shown and left_out:
-            words.append(Text(f"... {left_out} more trials", style="dim"))
-        for trial in progress.errors[:_MAX_ERRORS]:
+            words.append(Text(f"... and {left_out} more", style="dim"))
+        errors = progress.errors
+        for trial in errors[:_MAX_ERRORS]:
             reason = "" if trial.error is None else str(trial.error).splitlines()[0]
-            text = Text()
-            text.append("failed ", style="dim")
-            text.append(self._name(trial), style=_STYLES[ERROR]).append(f"  {reason[:200]}")
-            # Not cut to the terminal's width: it is there to be copied.
-            text.append(f"  {trial.logdir}/error.txt", style="dim")
+            text = Text(no_wrap=True, overflow="ellipsis")
+            text.append(self._name(trial), style=_STYLES[ERROR]).append(f"  {reason}")
             words.append(text)
-        if len(progress.errors) > _MAX_ERRORS:
-            words.append(Text(f"... {len(progress.errors) - _MAX_ERRORS} more failed trials"))
+        if len(errors) > _MAX_ERRORS:
+            words.append(Text(f"... and {len(errors) - _MAX_ERRORS} more failed", style="dim"))
+        # Not cut to the terminal's width: these are there to be copied.
+        if errors:
+            words.append(Text(f"first traceback: {error_file(errors[0])}", style="dim"))
+        if trials and trials[0].local_experiment_dir:
+            words.append(Text(f"results: {trials[0].local_experiment_dir}", style="dim"))
         return words
 
     def _headline(self, done: bool) -> RenderableType:

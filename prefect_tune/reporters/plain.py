@@ -109,7 +109,11 @@ class PlainReporter(ProgressReporter):
         best = progress.best
         if best is not None:
             parts.append(f"best {progress.metric}={show(best.value)} ({best.trial})")
-        if not done:
+        if done:
+            trials = progress.finished or progress.live
+            if trials and trials[0].local_experiment_dir:
+                parts.append(f"results: {trials[0].local_experiment_dir}")
+        else:
             parts += sys_info[-1:]  # the scheduler's lines would be repeated all the time
             remaining = progress.remaining_s(time.time() - self._start)
             if remaining is not None:

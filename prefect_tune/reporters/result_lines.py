@@ -10,7 +10,7 @@ from prefect_tune.callback import Callback
 from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.reporters.budget import LineBudget
-from prefect_tune.reporters.columns import brief_parameters, show, user_metrics
+from prefect_tune.reporters.columns import brief_parameters, error_file, show, user_metrics
 
 _INTERVAL_S = 5.0
 _BURST = 400
@@ -76,7 +76,7 @@ class TrialProgressCallback(Callback):
         parameters = brief_parameters(trial.evaluated_params)
         self._print(
             f"Trial {trial} failed{reason} with parameters={parameters}. "
-            f"Error file: {trial.logdir}/error.txt"
+            f"Error file: {error_file(trial)}"
         )
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:

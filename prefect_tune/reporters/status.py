@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from prefect_tune.reporters.columns import (
     Columns,
     as_columns,
     brief_parameters,
+    error_file,
     parameter_columns,
     shorten,
     show,
@@ -213,7 +213,7 @@ class TuneReporterBase(ProgressReporter):
 
     def _error_table(self, errors: list[Trial]) -> Table:
         rows = [
-            [str(trial), str(trial.num_failures), os.path.join(trial.logdir, "error.txt")]
+            [str(trial), str(trial.num_failures), error_file(trial)]
             for trial in errors[: self._max_error_rows]
         ]
         note = _left_out(errors, errors[: self._max_error_rows])

@@ -138,6 +138,7 @@ class TestPlain:
         reporter.report(TRIALS, True)
         [last] = self.lines(capsys)
         assert "done" in last
+        assert last.endswith("; results: /exp")
 
     def test_levels(self, clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
         for verbose in (1, 3):
@@ -210,14 +211,15 @@ class TestLive:
         reporter.report([make_trial(n, ERROR) for n in range(30)], True)
         assert isinstance(console.file, io.StringIO)
         text = console.file.getvalue()
-        assert all(f"/exp/t{number}/error.txt" in text for number in range(5))
-        assert "/exp/t5/error.txt" not in text
+        assert all(f"c0ffe_{number:05d}" in text for number in range(5))
+        assert "c0ffe_00005" not in text
         assert "ValueError: bad lr" in text
-        assert "25 more failed trials" in text
-        assert "more trials" not in text.replace("25 more failed trials", "")
+        assert "first traceback: /exp/t0/error.txt" in text
+        assert "results: /exp" in text
+        assert "... and 25 more failed" in text
         reporter = LiveReporter(2, console)
         reporter.report([make_trial(n) for n in range(30)], True)
-        assert "... 18 more trials" in console.file.getvalue()
+        assert "... and 18 more" in console.file.getvalue()
 
     @pytest.mark.parametrize("width", [40, 60, 200])
     def test_no_line_is_wider_than_the_terminal(self, width: int) -> None:

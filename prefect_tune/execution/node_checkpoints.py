@@ -38,7 +38,7 @@ class NodeCheckpoints:
 
     def __init__(self, env: ExperimentEnv, directory: NodeDirectory, outbox: Outbox) -> None:
         self._env = env
-        self.transfers = TransferService(env.storage_timeout_s)
+        self.transfers = TransferService(env.storage_timeout_s, outbox.storage)
         self._downloads = Downloads(directory.path, self.transfers)
         # Reaches what only the driver sees.
         self._driver = None if directory.shared else DriverRoute(directory.path, outbox)

@@ -19,6 +19,7 @@ from prefect_tune.execution.live_attempts import LiveAttempts
 from prefect_tune.execution.node_link import NodeLink
 from prefect_tune.execution.reports import Entry
 from prefect_tune.execution.scheduler_watch import PERIOD_S, watch_scheduler
+from prefect_tune.execution.storage_outages import StorageOutages
 from prefect_tune.experiment.attempt_error import AttemptError
 
 _logger = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class NodePool:
         self._files = files
         self._emit = emit
         self._fail = fail
+        self._outages = StorageOutages()
         self._links: dict[str, NodeLink] = {}
         self._nodes: dict[str, Node] = {}
         self._declared: dict[str, Mapping[str, float]] = {}
@@ -142,7 +144,8 @@ class NodePool:
         link.start()
 
     def _deliver(self, address: str, entries: Sequence[Entry]) -> None:
-        self._attempts.deliver(address, self._files.take(address, entries))
+        rest = self._outages.take(address, entries)
+        self._attempts.deliver(address, self._files.take(address, rest))
 
     def _announce(self) -> None:
         self._emit(CapacityChanged(time.time(), self.nodes))
@@ -184,6 +187,7 @@ class NodePool:
             return
         link.abandon()
         self._files.lose_node(address)
+        self._outages.lose_node(address)
         self._nodes.pop(address, None)
         self._declared.pop(address, None)
         # In this order, so that what is retried is not sent there once more.

@@ -22,6 +22,8 @@ CHECKPOINT_SAVED = "checkpoint saved"
 CHECKPOINT_FAILED = "checkpoint failed"
 ENDED = "ended"
 OUTPUT = "output"
+#: Storage does not answer this node, or does again.
+STORAGE = "storage"
 #: Questions to the driver: to fetch a checkpoint, to bring one.
 KEEP = "keep"
 WANT = "want"
@@ -115,6 +117,10 @@ class Outbox:
         self._pending.append((OUTPUT, trial_id, attempt, pid, stderr, lines, left_out, path))
         self._bytes += sum(map(len, lines))
         self._send_soon()
+
+    def storage(self, problem: str) -> None:
+        """Storage does not answer this node; "" once it does again."""
+        self._put((STORAGE, "", 0, problem))
 
     def ask(self, question: str, path: str, to: str = "") -> None:
         """Ask the driver about a checkpoint; its answer comes another way.

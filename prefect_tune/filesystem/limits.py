@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from prefect_tune.error import StorageUnavailable
 from prefect_tune.filesystem.failures import Failure, Kind, classify
@@ -40,17 +40,36 @@ class Limits:
     max_delay_s: float = 10.0
 
 
+class OutageWatch(Protocol):
+    """Learns whether a storage answers; called from any thread, and often."""
+
+    def away(self, problem: str) -> None:
+        """A request has been failing for a while and is tried again."""
+        ...
+
+    def works(self) -> None:
+        """A request has succeeded."""
+        ...
+
+
 class Retry:
     """Tries requests again while the failure may pass.
 
     Args:
         limits: When to give up.
         cancelled: Once set, nothing is tried again.
+        watch: Learns of outages, besides the log.
     """
 
-    def __init__(self, limits: Limits, cancelled: threading.Event | None = None) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        cancelled: threading.Event | None = None,
+        watch: OutageWatch | None = None,
+    ) -> None:
         self._limits = limits
         self._cancelled = cancelled or threading.Event()
+        self._watch = watch
         self._told_at = -_TELL_EVERY_S
 
     def begin(self) -> Call:
@@ -59,12 +78,19 @@ class Retry:
         deadline = None if total is None else time.monotonic() + total
         return Call(self, self._limits, self._cancelled, deadline)
 
-    def tell(self, message: str, *arguments: object) -> None:
+    def tell(self, message: str) -> None:
         """Say why something takes long, but not for each of many requests."""
+        if self._watch is not None:
+            self._watch.away(message)
         now = time.monotonic()
         if now - self._told_at >= _TELL_EVERY_S:
             self._told_at = now
-            log.warning(message, *arguments)
+            log.warning("%s", message)
+
+    def works(self) -> None:
+        """A request has succeeded."""
+        if self._watch is not None:
+            self._watch.works()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +125,7 @@ class Call:
             tries += 1
             allowed = self._allowed(size)
             try:
-                return request(allowed)
+                answer = request(allowed)
             except Exception as error:
                 failure = classify(error)
                 if failure.kind is not Kind.AWAY:
@@ -112,6 +138,9 @@ class Call:
                         f"{'try' if tries == 1 else 'tries'} in {elapsed:.0f} s."
                     ) from error
                 self._tell(doing, url, failure, elapsed)
+            else:
+                self.retry.works()
+                return answer
 
     def check(self) -> None:
         """See that there is time left.
@@ -148,10 +177,6 @@ class Call:
     def _tell(self, doing: str, url: str, failure: Failure, elapsed: float) -> None:
         if elapsed >= _TELL_AFTER_S:
             self.retry.tell(
-                "Cannot %s %s for %.0f s now (%s); trying for up to %.0f s.",
-                doing,
-                url,
-                elapsed,
-                failure.text,
-                self.limits.outage_s,
+                f"Cannot {doing} {url} for {elapsed:.0f} s now ({failure.text}); trying for up to "
+                f"{self.limits.outage_s:.0f} s."
             )

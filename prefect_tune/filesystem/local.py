@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from prefect_tune.filesystem.failures import NotFound
-from prefect_tune.filesystem.limits import Call, Limits, Retry
+from prefect_tune.filesystem.limits import Call, Limits, OutageWatch, Retry
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.names import checked, is_temporary, temporary_name
 from prefect_tune.filesystem.store import Wanted, in_order, local_files
@@ -26,14 +26,19 @@ class LocalStore:
         location: A local directory; made when the first file is written.
         limits: How long a mounted file system may be away.
         cancelled: Ends waiting for it.
+        watch: Learns of that.
     """
 
     def __init__(
-        self, location: Location, limits: Limits, cancelled: threading.Event | None = None
+        self,
+        location: Location,
+        limits: Limits,
+        cancelled: threading.Event | None = None,
+        watch: OutageWatch | None = None,
     ) -> None:
         self.location = location
         self._root = Path(location.path)
-        self._retry = Retry(limits, cancelled)
+        self._retry = Retry(limits, cancelled, watch)
 
     def read(self, rel: str) -> bytes | None:
         """See `Store.read`."""

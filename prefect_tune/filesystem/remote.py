@@ -14,7 +14,7 @@ from typing import TypeVar
 from prefect_tune.error import StorageError
 from prefect_tune.filesystem.backend import Backend, Entry, Part, Upload
 from prefect_tune.filesystem.failures import NotFound, classify
-from prefect_tune.filesystem.limits import Call, Limits, Retry
+from prefect_tune.filesystem.limits import Call, Limits, OutageWatch, Retry
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.names import checked, join, temporary_name
 from prefect_tune.filesystem.parts import parallel, part_size, ranges
@@ -39,6 +39,7 @@ class RemoteStore:
         backend: Makes the requests.
         limits: How long things may take.
         cancelled: Ends waiting for a store that is away.
+        watch: Learns of that.
     """
 
     def __init__(
@@ -47,10 +48,11 @@ class RemoteStore:
         backend: Backend,
         limits: Limits,
         cancelled: threading.Event | None = None,
+        watch: OutageWatch | None = None,
     ) -> None:
         self.location = location
         self._backend = backend
-        self._retry = Retry(limits, cancelled)
+        self._retry = Retry(limits, cancelled, watch)
 
     def read(self, rel: str) -> bytes | None:
         """See `Store.read`."""

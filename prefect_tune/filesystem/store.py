@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from prefect_tune.filesystem.limits import Limits
+from prefect_tune.filesystem.limits import Limits, OutageWatch
 from prefect_tune.filesystem.location import Location
 
 #: Chooses files by path and bytes.
@@ -108,6 +108,7 @@ def open_store(
     location: Location,
     limits: Limits | None = None,
     cancelled: threading.Event | None = None,
+    watch: OutageWatch | None = None,
 ) -> Store:
     """The store at a location; nothing is asked or made there yet.
 
@@ -115,6 +116,7 @@ def open_store(
         location: Where.
         limits: How long things may take; None is `Limits()`.
         cancelled: Once it is set, what waits to be tried again fails at once.
+        watch: Learns of outages.
 
     Raises:
         InvalidArgument: If nothing is known that could open the URL, or its package is missing.
@@ -123,7 +125,7 @@ def open_store(
     if location.is_local:
         from prefect_tune.filesystem.local import LocalStore
 
-        return LocalStore(location, limits, cancelled)
+        return LocalStore(location, limits, cancelled, watch)
     from prefect_tune.filesystem.connect import S3_PROTOCOLS, check_protocol, protocol_of
     from prefect_tune.filesystem.remote import RemoteStore
 
@@ -132,10 +134,10 @@ def open_store(
     if protocol in S3_PROTOCOLS:
         from prefect_tune.filesystem.s3 import S3Backend
 
-        return RemoteStore(location, S3Backend(location), limits, cancelled)
+        return RemoteStore(location, S3Backend(location), limits, cancelled, watch)
     from prefect_tune.filesystem.fsspec_backend import FsspecBackend
 
-    return RemoteStore(location, FsspecBackend(location), limits, cancelled)
+    return RemoteStore(location, FsspecBackend(location), limits, cancelled, watch)
 
 
 def in_order(names: Iterable[str], last: Iterable[str]) -> tuple[list[str], list[str]]:

@@ -198,6 +198,23 @@ def test_what_queued_up_while_storage_was_away_is_not_given_up_one_after_the_oth
     assert asked[2] < 1.5
 
 
+def test_an_outage_is_told_where_the_sweep_is_watched(
+    experiment, shaky, fault_proxy, monkeypatch, caplog
+):
+    at_once = "from prefect_tune.filesystem import limits; limits._TELL_AFTER_S = 0; "
+    monkeypatch.setattr(service, "_MAIN", at_once + service._MAIN)
+    fault_proxy.go_away()
+    with experiment(train, shaky) as run:
+        run.launch("a", {"until": 2})
+        while "Checkpoints do not get to storage" not in caplog.text:
+            time.sleep(0.05)
+        fault_proxy.come_back()
+        saved(run, 2)
+        while "Checkpoints get to storage again" not in caplog.text:
+            time.sleep(0.05)
+    assert caplog.text.count("Checkpoints do not get to storage") == 1
+
+
 def test_a_read_only_bucket_is_told(experiment, shaky, fault_proxy):
     fault_proxy.refuse_writes()
     with experiment(train, shaky) as run:

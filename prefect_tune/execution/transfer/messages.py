@@ -1,4 +1,7 @@
-"""What an agent and its transfer process say to each other, in frames of pickles."""
+"""What an agent and its transfer process say to each other, in frames of pickles.
+
+Besides its replies the process says, unasked and with the number 0, how storage is.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ class Message(IntEnum):
     GET = 65  #: bring one from storage [Transfer]
     DONE = 80  #: [None]
     FAILED = 81  #: [the exception]
+    AWAY = 82  #: storage has not answered for a while [why, for people]
+    BACK = 83  #: it answers again [None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,17 +10,47 @@ import select
 import signal
 import socket
 import threading
+from collections import defaultdict
+from collections.abc import Callable
 
 from prefect_tune.error import StorageError, TuneError
 from prefect_tune.execution.transfer.messages import Message, Transfer
 from prefect_tune.execution.wire import Frame, FrameBuffer, encode
-from prefect_tune.filesystem.limits import Limits
+from prefect_tune.filesystem.limits import Limits, OutageWatch
 from prefect_tune.filesystem.store import open_store
+from prefect_tune.storage.background import Outage
 from prefect_tune.storage.checkpoints import CheckpointStore
 
 _logger = logging.getLogger(__name__)
 _RECEIVE_BYTES = 1 << 18
 _PARENT_CHECK_MS = 2000
+
+
+class OutageReport:
+    """Says when storage stops to answer and when it answers again, once each.
+
+    Args:
+        say: Sends a message to the agent.
+    """
+
+    def __init__(self, say: Callable[[Message, object], None]) -> None:
+        self._say = say
+        self._outage = Outage()
+        self._changing = threading.Lock()
+
+    def away(self, problem: str) -> None:
+        """See `OutageWatch.away`."""
+        with self._changing:
+            if self._outage.begin():
+                self._say(Message.AWAY, problem)
+
+    def works(self) -> None:
+        """See `OutageWatch.works`."""
+        if not self._outage.lasts:  # as nearly always
+            return
+        with self._changing:
+            if self._outage.end() is not None:
+                self._say(Message.BACK, None)
 
 
 class TransferServer:
@@ -35,6 +65,9 @@ class TransferServer:
         self._buffer = FrameBuffer()
         self._replying = threading.Lock()
         self._parent = os.getppid()
+        self._outages: defaultdict[str, OutageReport] = defaultdict(
+            lambda: OutageReport(lambda message, payload: self._reply(message, 0, payload))
+        )
 
     def run(self) -> None:
         """Serve; what is under way when the agent goes away is left as it is: incomplete."""
@@ -54,7 +87,7 @@ class TransferServer:
     def _carry_out(self, frame: Frame) -> None:
         try:
             transfer: Transfer = pickle.loads(frame.payload)
-            _move(Message(frame.kind), transfer)
+            _move(Message(frame.kind), transfer, self._outages[transfer.location.url])
         except TuneError as error:
             self._reply(Message.FAILED, frame.seq, error)
         except Exception as error:
@@ -70,9 +103,9 @@ class TransferServer:
             self._control.sendall(encode(message, seq, pickle.dumps(payload)))
 
 
-def _move(message: Message, transfer: Transfer) -> None:
+def _move(message: Message, transfer: Transfer, watch: OutageWatch) -> None:
     limits = Limits(outage_s=transfer.outage_s, total_s=transfer.timeout_s)
-    checkpoints = CheckpointStore(open_store(transfer.location, limits))
+    checkpoints = CheckpointStore(open_store(transfer.location, limits, watch=watch))
     if message is Message.PUT:
         checkpoints.put(transfer.directory, transfer.path)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,22 @@ _SLACK_S = 10.0
 _MAIN = "from prefect_tune.execution.transfer.process import main; main(int(sys.argv[1]))"
 
 
+#: Takes why storage does not answer; "" once it does again.
+OnOutage = Callable[[str], None]
+
+
 class _Process(HelperProcess):
-    def __init__(self) -> None:
+    def __init__(self, on_outage: OnOutage) -> None:
         super().__init__("that moves checkpoints", _MAIN)
+        self._on_outage = on_outage
 
     def understand(self, message: int, payload: Any) -> Any:
         if message == Message.FAILED:
             raise payload
+        if message == Message.AWAY:
+            self._on_outage(payload)
+        elif message == Message.BACK:
+            self._on_outage("")
         return payload
 
 
@@ -43,11 +53,15 @@ class TransferService:
 
     Args:
         timeout_s: Seconds after which a transfer is given up.
+        on_outage: Told when storage stops to answer and when it answers again.
     """
 
-    def __init__(self, timeout_s: float) -> None:
+    def __init__(self, timeout_s: float, on_outage: OnOutage = lambda problem: None) -> None:
         self._timeout_s = timeout_s
+        self._on_outage = on_outage
         self._process: _Process | None = None
+        #: It has said that storage does not answer.
+        self._away: _Process | None = None
         # A trial that is to start does not wait behind what others have written.
         self._room = {kind: asyncio.Semaphore(_ABREAST) for kind in (Message.PUT, Message.GET)}
         self._closed = False
@@ -111,6 +125,8 @@ class TransferService:
             try:
                 async with asyncio.timeout(transfer.timeout_s + _SLACK_S):
                     await process.request(message, transfer)
+                if self._away not in (None, process):
+                    self._tell_outage("")  # what said so is gone, and says no more
                 return
             except HelperGone as error:
                 if self._closed:
@@ -130,12 +146,16 @@ class TransferService:
             "output is in the worker's log"
         )
 
+    def _tell_outage(self, problem: str) -> None:
+        self._away = self._process if problem else None
+        self._on_outage(problem)
+
     def _living(self) -> _Process:
         if self._closed:
             raise StorageUnavailable("the experiment on this node is closed")
         if self._process is None or not self._process.alive:
             try:
-                self._process = _Process()
+                self._process = _Process(self._tell_outage)
             except OSError as error:
                 raise StorageError(
                     f"the process that moves checkpoints cannot be started: {error}"

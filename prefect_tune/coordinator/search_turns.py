@@ -42,3 +42,11 @@ class SearchTurns:
     def retry(self) -> None:
         """Something has happened on which a search may have waited."""
         self._idle = self._finished
+
+    def explain(self) -> str:
+        """What it has to do with it that no trial waits; "" if no other one will come."""
+        if self.is_over:
+            return ""
+        if self._asked:
+            return "the search was asked for a trial and has not answered yet"
+        return "the search suggests no trial for now"

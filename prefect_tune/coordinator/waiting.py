@@ -6,10 +6,10 @@ from prefect_tune.coordinator.core import Core
 
 
 def explain(core: Core) -> str:
-    """Why no attempt runs; "" if one runs, or nothing waits.
+    """Why no attempt runs; "" if one runs, or no other one will.
 
     Uploads that have to settle are named, and trials that are tried again later, before those that
-    wait for resources.
+    wait for resources, and last a search that suggests none.
     """
     if core.table.running:
         return ""
@@ -28,8 +28,11 @@ def explain(core: Core) -> str:
         left_s = max(0.0, (core.delays.until(trial.trial_id) or core.now) - core.now)
         return f"{trial} is tried again in {left_s:.0f} s ({trial.error})"
     if not ready:
-        return ""
+        return "" if core.stopping else core.turns.explain()
     trial, placer = ready[0], core.placer
     if not placer.could_ever_fit(trial.resources):
         return f"{trial} needs {trial.resources}, which no node has: {placer.describe()}"
+    if placer.fits(trial.resources):
+        name = type(core.scheduler).__name__
+        return f"there is room, but {name} chooses none of {len(ready)} trials such as {trial}"
     return f"{trial} waits for {trial.resources}: {placer.describe()}"

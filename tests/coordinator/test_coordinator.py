@@ -18,6 +18,7 @@ from prefect_tune.coordinator.events import (
     ControlReceived,
     Node,
     ResultReported,
+    SearchIdle,
     Tick,
 )
 from prefect_tune.coordinator.options import CoordinatorOptions, FailFast
@@ -25,7 +26,7 @@ from prefect_tune.error import MissingMetric
 from prefect_tune.experiment.decision import EVERY_RESULT
 from prefect_tune.resources import Resources
 from prefect_tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
-from prefect_tune.stopper import FunctionStopper, make_stopper
+from prefect_tune.stopper import FunctionStopper, NoopStopper, make_stopper
 
 from .harness import (
     Abort,
@@ -212,6 +213,28 @@ def test_a_request_that_nobody_can_serve_says_so():
     reason = world.coordinator.waiting_for()
     assert "1 GPU" in reason
     assert "no node has" in reason
+
+
+def test_a_search_that_keeps_everyone_waiting_is_named():
+    coordinator = Coordinator(FIFOScheduler(), NoopStopper())
+    coordinator.handle(CapacityChanged(0.0, (Node("n", Resources.of(CPU=1)),)))
+    assert "has not answered" in coordinator.waiting_for()
+    coordinator.handle(SearchIdle(1.0, finished=False))
+    assert "suggests no trial for now" in coordinator.waiting_for()
+    coordinator.handle(SearchIdle(2.0, finished=True))
+    assert not coordinator.waiting_for()
+
+
+def test_a_scheduler_that_chooses_nothing_is_named():
+    class Hesitant(FIFOScheduler):
+        def choose_trial_to_run(self, controller: Any) -> None:
+            return None
+
+    world = World(scheduler=Hesitant())
+    world.start()
+    assert "Hesitant chooses none of 3 trials such as trainable_t1" in (
+        world.coordinator.waiting_for()
+    )
 
 
 def test_new_capacity_is_used_at_once():

@@ -25,7 +25,7 @@ from prefect_tune.execution.fitting import check_fits
 from prefect_tune.execution.live_attempts import LiveAttempts
 from prefect_tune.execution.node_pool import NodePool
 from prefect_tune.execution.remote import execute_attempt
-from prefect_tune.execution.requests import AttemptRequest, ExperimentNotOpen, Sealed
+from prefect_tune.execution.requests import AttemptRequest, ExperimentNotOpen, Sealed, unsendable
 from prefect_tune.execution.versions import check_workers
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.resources import MILLI, Resources, canonical_name
@@ -116,7 +116,8 @@ class DaskExecutor:
         try:
             config = Sealed.of(launch.config)
         except Exception as error:  # whatever an object of the user's raises when it is pickled
-            problem = f"the configuration cannot be sent to the trial ({error!r})"
+            blame = unsendable(launch.config)
+            problem = f"{blame} cannot be sent to the trial ({error!r}): create it in the trainable"
             end = functools.partial(attempts.end, error=AttemptError("start", problem))
             self._on_loop(end, launch.trial_id, launch.attempt, Outcome.FAILED)
             return ended

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,3 +85,13 @@ class Sealed:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return cloudpickle.loads, (self._data,)
+
+
+def unsendable(config: Mapping[str, Any]) -> str:
+    """What in a configuration that cannot be pickled is to blame, in words."""
+    for name, value in config.items():
+        try:
+            Sealed.of(value)
+        except Exception:  # whatever an object of the user's raises when it is pickled
+            return f"`config[{name!r}]` ({type(value).__name__})"
+    return "the configuration"

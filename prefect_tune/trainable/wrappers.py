@@ -35,7 +35,7 @@ def with_parameters(trainable: Callable[..., Any], **kwargs: Any) -> Callable[..
         validate_trainable(trainable)
     wrapped = functools.partial(trainable, **kwargs)
     validate_trainable(wrapped)
-    resources = requested_resources(trainable)
+    resources = _own_request(trainable)
     return wrapped if resources is None else with_resources(wrapped, resources)
 
 
@@ -97,7 +97,27 @@ def requested_resources(trainable: object) -> Any:
     """What a trainable asks for itself: a request or a function of the configuration.
 
     Given by `with_resources`, or by a class's `default_resource_request`; None if it does not ask.
+    What the function raises is an `InvalidArgument` that says where the function comes from.
     """
+    own = _own_request(trainable)
+    return functools.partial(_ask, own) if callable(own) else own
+
+
+def _ask(function: Callable[[dict[str, Any]], Any], config: dict[str, Any]) -> Any:
+    try:
+        return function(config)
+    except InvalidArgument:
+        raise
+    except Exception as error:
+        argument = _REQUEST if inspect.ismethod(function) else "with_resources"
+        raise InvalidArgument(
+            argument,
+            f"the function raised {type(error).__name__}: {error}, for the config {config!r:.200}.",
+            'It gets the configuration, a dict: `lambda config: {"cpu": config["n"]}`.',
+        ) from error
+
+
+def _own_request(trainable: object) -> Any:
     if not inspect.isclass(trainable):
         return getattr(trainable, _RESOURCES, None)
     # The nearest class that says anything: a subclass may override what `with_resources` said.

@@ -37,7 +37,8 @@ def test_a_class_keeps_its_resources_with_parameters(resources):
         with_resources(with_parameters(Sums, data=[1]), resources),
         with_parameters(with_resources(Sums, resources), data=[1]),
     ):
-        assert requested_resources(wrapped) is resources
+        asked = requested_resources(wrapped)
+        assert (asked({"n": 2}) if callable(asked) else asked) == {"cpu": 2}
         wrapped({}).step()
     assert requested_resources(Sums) is None
 
@@ -63,3 +64,25 @@ def test_durable_gives_back_what_it_gets():
     with pytest.raises(InvalidTrainable):
         durable(3)
     assert issubclass(DurableTrainable, Trainable)
+
+
+def test_a_function_for_resources_that_raises_is_named():
+    class Asks(Sums):
+        @classmethod
+        def default_resource_request(cls, config):
+            return config.n
+
+    def by_attribute(config):
+        return {"cpu": config.n}
+
+    with pytest.raises(InvalidArgument, match=r"`with_resources`.*AttributeError.*a dict") as error:
+        requested_resources(with_resources(Sums, by_attribute))({"n": 2})
+    assert isinstance(error.value.__cause__, AttributeError)
+    with pytest.raises(InvalidArgument, match=r"`default_resource_request`.*'n': 2"):
+        requested_resources(Asks)({"n": 2})
+    with pytest.raises(InvalidArgument, match="`cpu`: is missing"):
+        requested_resources(with_resources(Sums, refuses))({})
+
+
+def refuses(config):
+    raise InvalidArgument("cpu", "is missing")

@@ -1,4 +1,7 @@
-"""SIGINT and SIGTERM end a sweep in order; a second one ends it hard."""
+"""SIGINT, SIGTERM and SIGUSR1 end a sweep in order; a second one ends it hard.
+
+SIGUSR1 is what batch systems such as Slurm send some time before they end a job.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +75,7 @@ def _pass_on(reason: str) -> None:
 
 @contextmanager
 def relay_signals() -> Iterator[Interruption]:
-    """Pass SIGINT and SIGTERM on to the sweeps of all other threads."""
+    """Pass SIGINT, SIGTERM and SIGUSR1 on to the sweeps of all other threads."""
     _elsewhere.begin()
     try:
         with handle_signals(_pass_on) as state:
@@ -85,7 +88,9 @@ def relay_signals() -> Iterator[Interruption]:
 def handle_signals(
     interrupt: Callable[[str], None], sigint: bool = True, stand_in: StandIn | None = None
 ) -> Iterator[Interruption]:
-    """Call `interrupt` on the first SIGINT or SIGTERM; restore the old handlers at the end.
+    """Call `interrupt` on the first SIGINT, SIGTERM or SIGUSR1; restore the handlers at the end.
+
+    A SIGUSR1 that somebody else handles is left to him.
 
     Outside of the main thread no handler can be installed, and none is; `relay_signals` may have
     one there.
@@ -101,6 +106,8 @@ def handle_signals(
             yield state
         return
     numbers = [signal.SIGTERM, *([signal.SIGINT] if sigint else [])]
+    if signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
+        numbers.append(signal.SIGUSR1)
     previous: dict[signal.Signals, Any] = {}
 
     def handler(number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM end a sweep in order."""
+"""SIGINT, SIGTERM and SIGUSR1 end a sweep in order."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import prefect_tune as tune
+from prefect_tune.engine.signals import handle_signals
 
 SCRIPT = """
 import sys, time
@@ -37,7 +38,9 @@ print("returned", len(analysis.trials), analysis.best_config)
 """
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, -15)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, -15), (signal.SIGUSR1, 0)]
+)
 def test_a_signal_ends_the_sweep_and_keeps_its_results(tmp_path: Path, number: int, status: int):
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(tmp_path)],
@@ -55,11 +58,23 @@ def test_a_signal_ends_the_sweep_and_keeps_its_results(tmp_path: Path, number: i
     call = f"tune.run(..., name='signalled', storage_path={str(tmp_path)!r}, resume=True)"
     assert call in err
     assert str(tmp_path / "signalled") in err
-    # The script goes on after SIGINT, with what there is; SIGTERM ends it as it ends any script.
-    assert ("returned" in out) == (number == signal.SIGINT)
+    # The script goes on with what there is; SIGTERM ends it as it ends any script.
+    assert ("returned" in out) == (number != signal.SIGTERM)
     cleaned = list((tmp_path / "signalled").glob("*/cleaned"))
     assert len(cleaned) == 2
     analysis = tune.ExperimentAnalysis(
         str(tmp_path / "signalled"), default_metric="score", default_mode="max"
     )
     assert analysis.best_config in ({"x": 2}, {"x": 1})
+
+
+def test_a_handler_of_the_users_own_for_sigusr1_is_kept():
+    seen: list[int] = []
+    told: list[str] = []
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: seen.append(number))
+    try:
+        with handle_signals(told.append):
+            signal.raise_signal(signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert (seen, told) == ([signal.SIGUSR1], [])

@@ -171,10 +171,13 @@ class Observers:
         """
         trials = coordinator.get_trials()
         self._logging.close(trials)
-        self._callbacks.on_experiment_end(trials=trials)
-        self._report(coordinator, done=True)
-        for listener in self._listeners:
-            listener(coordinator)
+        try:
+            self._callbacks.on_experiment_end(trials=trials)
+        finally:
+            # Whoever waits for the results is shown them, whatever a callback does at the end.
+            self._report(coordinator, done=True)
+            for listener in self._listeners:
+                listener(coordinator)
         if self._logging.error is not None:
             raise self._logging.error
 

@@ -145,11 +145,13 @@ def test_a_callback_that_raises_at_the_end_keeps_nothing_from_being_closed(tmp_p
         def close(self, timeout: float) -> None:
             self.closed = True
 
+    told: list[bool] = []
     one = experiment(tmp_path, InlineExecutor(), TuneConfig(num_samples=1), callbacks=[Bad()])
     launcher = Launcher(one.executor)
     with pytest.raises(TuneError, match="Bad"):
-        one.run(launcher)
+        one.run(launcher, [lambda coordinator: told.append(launcher.closed)])
     assert launcher.closed
+    assert told[-1], "what it has come to is shown"
 
 
 def test_a_search_that_raises_is_named(tmp_path):

@@ -4,6 +4,7 @@ from prefect_tune.reporters import (
     CLIReporter,
     JupyterNotebookReporter,
     ProgressReporter,
+    RemoteReporterMixin,
     TrialProgressCallback,
     TuneReporterBase,
 )
@@ -12,6 +13,7 @@ __all__ = [
     "CLIReporter",
     "JupyterNotebookReporter",
     "ProgressReporter",
+    "RemoteReporterMixin",
     "TrialProgressCallback",
     "TuneReporterBase",
 ]

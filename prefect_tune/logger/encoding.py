@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import numbers
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,6 +58,32 @@ def _printable(value: Any, depth: int = 0) -> Any:
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_printable(item, depth + 1) for item in value]
     return value if isinstance(value, (str, int, float, bool, type(None))) else _plain(value)
+
+
+class SafeFallbackEncoder(json.JSONEncoder):
+    """A JSON encoder for whatever objects: ``json.dumps(result, cls=SafeFallbackEncoder)``.
+
+    numpy scalars and arrays become numbers and lists, any other object its `str`.
+
+    Args:
+        nan_str: What NaN becomes where this class is asked about it. The encoder writes Python's
+            own NaN without asking.
+        **kwargs: Arguments of `json.JSONEncoder`.
+    """
+
+    def __init__(self, nan_str: str = "null", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.nan_str = nan_str
+
+    def default(self, value: Any) -> Any:  # type: ignore[override]
+        """What to encode for an object that JSON does not know."""
+        if hasattr(value, "dtype"):
+            value = value.tolist()
+        if isinstance(value, (bool, int, list)):
+            return value
+        if isinstance(value, (float, numbers.Number)):
+            return self.nan_str if value != value else float(value)  # type: ignore[arg-type]
+        return str(value)
 
 
 def constants_tail(result: Mapping[str, Any]) -> bytes:

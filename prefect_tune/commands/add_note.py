@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 from prefect_tune.commands import EXIT_FAILURE, EXIT_OK, UsageError
+from prefect_tune.commands.mistaken import check_local
 
 _EDITORS = ("sensible-editor", "nano", "vi")
 
@@ -27,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Add to the note, or open it in an editor."""
     directory = os.path.expanduser(arguments.path)
+    check_local("PATH", directory)
     if not os.path.isdir(directory):
         raise UsageError("PATH", f"there is no directory {directory}")
     if os.path.basename(arguments.filename) != arguments.filename:

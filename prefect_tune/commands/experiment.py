@@ -6,6 +6,7 @@ import argparse
 import os
 
 from prefect_tune.commands import UsageError
+from prefect_tune.commands.mistaken import not_an_experiment
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.results.analysis import ExperimentAnalysis
@@ -41,11 +42,7 @@ def open_experiment(arguments: argparse.Namespace) -> ExperimentAnalysis:
     except InvalidArgument as error:
         raise UsageError("EXPERIMENT", f"{error.problem} {error.hint}") from error
     if not analysis.trials:
-        raise UsageError(
-            "EXPERIMENT",
-            f"there are no trials in {place}; `prefect-tune list-experiments DIR` lists the "
-            "experiments in a directory",
-        )
+        raise UsageError("EXPERIMENT", not_an_experiment(place))
     return analysis
 
 

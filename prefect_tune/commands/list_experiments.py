@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from prefect_tune.commands import EXIT_OK, UsageError
+from prefect_tune.commands.mistaken import check_local, is_experiment
 from prefect_tune.commands.table import add_table_options, check_columns, names_in, show_table
 from prefect_tune.error import StorageError
 from prefect_tune.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED
@@ -41,11 +42,15 @@ def run(arguments: argparse.Namespace) -> int:
     directory = os.path.expanduser(
         arguments.directory or default_root(os.environ.get("TUNE_RESULT_DIR"))
     )
+    check_local("DIRECTORY", directory)
     try:
         names = sorted(entry.name for entry in os.scandir(directory) if entry.is_dir())
     except OSError as error:
         raise UsageError("DIRECTORY", f"cannot read {directory}: {error.strerror}") from error
     rows = [row for name in names if (row := _row(os.path.join(directory, name))) is not None]
+    if not rows and is_experiment(directory):
+        problem = f"{directory} is an experiment; `prefect-tune list-trials` lists its trials"
+        raise UsageError("DIRECTORY", problem)
     if not rows:
         raise UsageError("DIRECTORY", f"there are no experiments in {directory}")
     columns = names_in(arguments.columns)

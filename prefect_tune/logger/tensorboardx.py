@@ -101,7 +101,7 @@ class TBXLoggerCallback(BatchLoggerCallback):
         self._close(run)
 
     def know_space(self, space: Mapping[str, Any]) -> None:
-        """Have the HParams view show the domains of a search space; before the first trial."""
+        """Have the HParams view show the domains of the search `space`; before the first trial."""
         self._hparams.know_space(space)
 
     def flush(self) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from prefect_tune.checkpoint.checkpoint import Checkpoint
+from prefect_tune.error import TuneError
 from prefect_tune.filesystem.location import Location
 from prefect_tune.resources import PlacementGroupFactory
 from prefect_tune.trainable.attempt_session import Session
@@ -233,6 +234,18 @@ class TuneContext:
     def get_node_rank(self) -> int:
         """0, with a `DeprecationWarning`."""
         return _alone("get_node_rank", 0)
+
+    def get_storage(self) -> Any:
+        """Accepted to say what to do instead.
+
+        Raises:
+            TuneError: Always.
+        """
+        raise TuneError(
+            "`get_storage` gives Ray's own object, which is not here. Write files into "
+            "`get_trial_dir()`, and what is to be kept in storage into a checkpoint: "
+            "`tune.report(metrics, checkpoint=...)`."
+        )
 
     def get_metadata(self) -> dict[str, Any]:
         """There is none.

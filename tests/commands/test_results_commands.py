@@ -108,15 +108,6 @@ def test_wrong_options(
     assert said in refused(capsys, "ls", experiment, *options)
 
 
-def test_not_an_experiment(
-    experiment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert "list-experiments" in refused(capsys, "ls", experiment.parent)
-    assert main(["ls", str(tmp_path / "nowhere")]) == 1
-    assert "nowhere" in capsys.readouterr().err
-    assert "no experiments in" in refused(capsys, "lsx", experiment)
-
-
 def test_experiments_of_a_directory(
     experiment: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,3 +184,37 @@ def test_a_long_table_pages_on_a_terminal(experiment: Path, tmp_path: Path) -> N
     os.close(child)
     os.close(parent)
     assert seen.read_text().count("TERMINATED") == 9
+
+
+@pytest.mark.parametrize("command", ["ls", "show", "best", "report"])
+def test_a_place_that_is_no_experiment_is_named_for_what_it_is(
+    command: str, experiment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trial = next(path for path in experiment.iterdir() if path.is_dir())
+    file = tmp_path / "file"
+    file.touch()
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert f"its experiment is {experiment}\n" in refused(capsys, command, trial)
+    assert f"give one of them: {experiment}\n" in refused(capsys, command, experiment.parent)
+    assert "is a file; give the directory" in refused(capsys, command, file)
+    assert "there are no trials in" in refused(capsys, command, empty)
+    assert "no file system is known for weird://" in refused(capsys, command, "weird://x/y")
+    assert main([command, str(tmp_path / "missing")]) == 1
+    assert "missing: No such file or directory" in capsys.readouterr().err
+
+
+def test_directories_of_this_machine(experiment: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "is an experiment; `prefect-tune list-trials`" in refused(capsys, "lsx", experiment)
+    assert "is a URL" in refused(capsys, "lsx", "s3://bucket/x")
+    assert "is a URL" in refused(capsys, "add-note", "s3://bucket/x", "-m", "note")
+
+
+@pytest.mark.parametrize("command", ["ls", "show", "best", "report"])
+def test_an_experiment_that_a_crash_has_cut_off(
+    command: str, experiment: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = experiment / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-100])
+    assert main([command, str(experiment)]) == 0
+    assert "where the line is cut off" in caplog.text

@@ -315,3 +315,8 @@ def test_outside_a_trial_everything_warns_and_does_nothing():
     for name in ("report", "get_trial_id", "get_trial_name", "get_trial_dir", "get_checkpoint"):
         with pytest.warns(RuntimeWarning, match=f"`{name}` was called outside a trial"):
             assert getattr(tune, name)() is None
+
+
+def test_the_storage_of_ray_is_refused_with_what_there_is_instead() -> None:
+    with pytest.raises(TuneError, match=r"get_trial_dir.*checkpoint="):
+        tune.get_context().get_storage()

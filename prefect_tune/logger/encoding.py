@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-import numbers
+import math
 from collections.abc import Mapping
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 #: What is the same in all results of an attempt; a trial does not send it with each of them.
@@ -75,14 +77,14 @@ class SafeFallbackEncoder(json.JSONEncoder):
         super().__init__(**kwargs)
         self.nan_str = nan_str
 
-    def default(self, value: Any) -> Any:  # type: ignore[override]
+    def default(self, value: Any) -> Any:
         """What to encode for an object that JSON does not know."""
         if hasattr(value, "dtype"):
             value = value.tolist()
         if isinstance(value, (bool, int, list)):
             return value
-        if isinstance(value, (float, numbers.Number)):
-            return self.nan_str if value != value else float(value)  # type: ignore[arg-type]
+        if isinstance(value, (float, Fraction, Decimal)):
+            return self.nan_str if math.isnan(value) else float(value)
         return str(value)
 
 

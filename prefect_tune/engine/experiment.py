@@ -40,7 +40,8 @@ from prefect_tune.storage.snapshot_files import SnapshotFiles
 from prefect_tune.trainable.output import OutputFiles
 
 _CLOSE_TIMEOUT_S = 10.0
-_STORAGE_TIMEOUT_S = 60.0
+#: Thousands of trials take their time; it is over when nothing gets there any more.
+_STORAGE_IDLE_S = 60.0
 # With the grace of trials and their checkpoints below the 30 s that Prefect gives a flow run.
 _INTERRUPTED_TIMEOUT_S = 8.0
 
@@ -267,7 +268,7 @@ class Experiment:
     def _close_storage(self) -> None:
         """Get everything into storage; whoever sent a signal does not wait for long."""
         asked_to_end = self.interruption.signal is not None
-        self.storage.close(_INTERRUPTED_TIMEOUT_S if asked_to_end else _STORAGE_TIMEOUT_S)
+        self.storage.close(_STORAGE_IDLE_S, _INTERRUPTED_TIMEOUT_S if asked_to_end else None)
 
     def _new_run(self) -> Resumption:
         origin = self.plan.experiment_id

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+_TELL_AFTER_S = 20.0
 
 
 class Outage:
@@ -42,20 +47,24 @@ class BackgroundWorker(ABC):
 
     Args:
         name: Of the thread.
+        aim: What those wait for who wait long, for messages: ``the journal is in s3://...``.
         cancelled: Set from outside: nothing is done any more.
     """
 
-    def __init__(self, name: str, cancelled: threading.Event | None = None) -> None:
+    def __init__(self, name: str, aim: str, cancelled: threading.Event | None = None) -> None:
+        self._aim = aim
         self._cancelled = cancelled or threading.Event()
         #: Notified at all that somebody may wait for, here or outside.
         self._changed = threading.Condition()
         self._outage = Outage()
         self._stopping = False
-        self._ended = False
+        self._running = False
+        self._steps = 0
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         """Begin."""
+        self._running = True
         self._thread.start()
 
     def stop(self) -> None:
@@ -77,18 +86,42 @@ class BackgroundWorker(ABC):
             self._work()
         finally:
             with self._changed:
-                self._ended = True
+                self._running = False
                 self._changed.notify_all()
 
-    def _wait_until(self, done: Callable[[], bool], timeout: float) -> bool:
+    def _advance(self) -> None:
+        """Something has been done: who waits sees that it goes on."""
+        with self._changed:
+            self._steps += 1
+            self._changed.notify_all()
+
+    def _wait_until(
+        self, done: Callable[[], bool], idle_s: float, total_s: float | None = None
+    ) -> bool:
         """Wait for the thread; `_changed` is held by the caller.
 
         Args:
             done: What to wait for; asked whenever `_changed` is notified.
-            timeout: Seconds to wait at most.
+            idle_s: Seconds to wait at most while nothing gets done.
+            total_s: Seconds to wait at most; None is as long as something gets done.
 
         Returns:
-            False if time is up, or the thread has ended before.
+            False if time is up, or the thread does not run.
         """
-        self._changed.wait_for(lambda: done() or self._ended, timeout)
+        begun = moved = time.monotonic()
+        steps = self._steps
+        told = False
+        while not done() and self._running:
+            now = time.monotonic()
+            if self._steps != steps:
+                steps, moved = self._steps, now
+            left = moved + idle_s - now
+            if total_s is not None:
+                left = min(left, begun + total_s - now)
+            if left <= 0:
+                return False
+            if not told and now - begun >= _TELL_AFTER_S:
+                told = True
+                log.warning("Waiting until %s, as long as there is progress.", self._aim)
+            self._changed.wait(left if told else min(left, _TELL_AFTER_S))
         return done()

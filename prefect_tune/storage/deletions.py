@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
-import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 
 from prefect_tune.error import StorageError, StorageUnavailable
+from prefect_tune.filesystem.remote import run_all
+from prefect_tune.storage.background import BackgroundWorker
 from prefect_tune.storage.checkpoints import CheckpointStore
 
 log = logging.getLogger(__name__)
 
 _RETRY_S = 10.0
+#: A deletion is several requests, one after the other; trials of many nodes write faster than that.
+_AT_ONCE = 8
 
 
-class Deletions:
-    """A thread that deletes checkpoints one after the other.
+class Deletions(BackgroundWorker):
+    """A thread that deletes checkpoints, several at once.
 
     Args:
         places: Where a checkpoint is deleted: in the experiment directory and in storage.
@@ -27,14 +30,10 @@ class Deletions:
     def __init__(
         self, places: Sequence[CheckpointStore], cancelled: threading.Event | None = None
     ) -> None:
+        super().__init__("checkpoint-deletion", "old checkpoints are deleted", cancelled)
         self._places = places
-        self._cancelled = cancelled or threading.Event()
-        self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="checkpoint-deletion", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
+        self._queue: deque[str] = deque()
+        self._deleting = 0
 
     def delete(self, rel: str) -> None:
         """Delete a checkpoint soon.
@@ -44,38 +43,57 @@ class Deletions:
                 absolute path) is not ours and stays.
         """
         if "://" not in rel and not rel.startswith("/") and ".." not in rel.split("/"):
-            self._queue.put(rel)
+            with self._changed:
+                self._queue.append(rel)
+                self._changed.notify_all()
 
-    def close(self, timeout: float) -> None:
+    def close(self, idle_s: float, total_s: float | None = None) -> None:
         """Delete what is left, and end the thread.
 
         Args:
-            timeout: Seconds to wait at most; what is left then stays.
+            idle_s: Seconds to wait at most while nothing is deleted; what is left then stays.
+            total_s: Seconds to wait at most; None is as long as it goes on.
         """
-        if self._thread.is_alive():
-            self._queue.put(None)
-            self._thread.join(timeout)
+        with self._changed:
+            self._wait_until(lambda: not self._queue and not self._deleting, idle_s, total_s)
+        self.stop()
 
-    def _run(self) -> None:
-        while not self._cancelled.is_set():
-            rel = self._queue.get()
-            if rel is None:
-                return
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: bool(self._queue) or self._is_over)
+                if self._is_over:
+                    return
+                batch = [self._queue.popleft() for _ in range(min(_AT_ONCE, len(self._queue)))]
+                self._deleting = len(batch)
+            run_all([self._job(rel) for rel in batch], _AT_ONCE)
+
+    def _job(self, rel: str) -> Callable[[], None]:
+        def delete() -> None:
             for place in self._places:
                 self._delete(place, rel)
+            with self._changed:
+                self._deleting -= 1
+            self._advance()
+
+        return delete
 
     def _delete(self, place: CheckpointStore, rel: str) -> None:
-        failing_since: float | None = None
-        while not self._cancelled.is_set():
+        told = False
+        while not self._is_over:
             try:
                 place.delete(rel)
             except StorageUnavailable as error:
-                if failing_since is None:
-                    failing_since = time.monotonic()
+                if not told:
+                    told = True
                     log.debug("%s is not deleted yet: %s", place.url(rel), error)
                 self._cancelled.wait(_RETRY_S)
             except StorageError as error:
                 log.warning("An old checkpoint stays: %s", error)
+                return
+            except Exception:
+                # Nothing that happens here may end the thread, and with it all later deletions.
+                log.exception("The old checkpoint %s stays.", place.url(rel))
                 return
             else:
                 return

@@ -45,6 +45,7 @@ _OPENING = Limits(request_s=20.0, outage_s=30.0, total_s=1800.0)
 _SHIPPING = Limits(request_s=20.0, outage_s=5.0)
 _LEASING = Limits(request_s=10.0, outage_s=10.0)
 _JOURNAL_FIRST_S = 15.0
+_DELETING_IDLE_S = 10.0
 
 
 class ExperimentStorage:
@@ -142,48 +143,50 @@ class ExperimentStorage:
         """
         self._deletions.delete(rel)
 
-    def flush(self, timeout: float) -> bool:
+    def flush(self, idle_s: float, total_s: float | None = None) -> bool:
         """Get everything into storage.
 
         Args:
-            timeout: Seconds to wait at most.
+            idle_s: Seconds to wait at most while nothing gets there.
+            total_s: Seconds to wait at most; None is as long as it goes on.
 
         Returns:
             False if something is missing there; what is, is said in a warning.
         """
-        deadline = time.monotonic() + timeout
+        begun = time.monotonic()
         problems = []
-        if self._shipper is not None and not self._shipper.wait_shipped(self._end(), timeout):
+        if self._shipper is not None and not self._shipper.wait_shipped(
+            self._end(), idle_s, total_s
+        ):
             problems.append("the end of the journal")
         if self._mirror is not None:
-            problem = self._mirror.flush(max(0.0, deadline - time.monotonic()))
+            # The user's own command or function does not say how far it is, but has its own limit.
+            idle_s = idle_s if self._plan.own_sync is None else max(idle_s, self._plan.timeout_s)
+            problem = self._mirror.flush(idle_s, _left(begun, total_s))
             if problem is not None:
                 problems.append(f"results and logs ({str(problem).rstrip('.')})")
-        return self._tell_missing(problems, timeout)
+        return self._tell_missing(problems, time.monotonic() - begun)
 
-    def close(self, timeout: float = 60.0) -> None:
+    def close(self, idle_s: float = 60.0, total_s: float | None = None) -> None:
         """Get everything into storage and let go of it.
 
         Args:
-            timeout: Seconds to wait at most; what is missing then is said in a warning, and is on
-                this machine's disk.
+            idle_s: Seconds to wait at most while nothing gets there; what is missing then is said
+                in a warning, and is on this machine's disk.
+            total_s: Seconds to wait at most; None is as long as it goes on.
         """
-        deadline = time.monotonic() + timeout
+        begun = time.monotonic()
         if not self._cancelled.is_set():
-            self.flush(timeout)
-        self._end_threads(deadline)
+            self.flush(idle_s, total_s)
+        self._end_threads(min(idle_s, _DELETING_IDLE_S), _left(begun, total_s))
         if self._opened:
             self.journal.close()
         if self._lease is not None:
             self._lease.close()
 
-    def _end_threads(self, deadline: float) -> None:
+    def _end_threads(self, idle_s: float, total_s: float | None) -> None:
         """End the threads, and what they wait for."""
-
-        def left() -> float:
-            return max(0.5, deadline - time.monotonic())
-
-        self._deletions.close(min(left(), 10.0))
+        self._deletions.close(max(0.5, idle_s), None if total_s is None else max(0.5, total_s))
         if self._mirror is not None:
             self._mirror.stop()
         if self._shipper is not None:
@@ -221,7 +224,9 @@ class ExperimentStorage:
 
     def _journal_is_safe(self) -> bool:
         shipper = self._shipper
-        return shipper is None or shipper.wait_shipped(self._end(), _JOURNAL_FIRST_S)
+        return shipper is None or shipper.wait_shipped(
+            self._end(), _JOURNAL_FIRST_S, _JOURNAL_FIRST_S
+        )
 
     def _end(self) -> int:
         return (self._directory / JOURNAL_FILE).stat().st_size
@@ -240,13 +245,18 @@ class ExperimentStorage:
         if self._on_lost is not None:
             self._on_lost(error)
 
-    def _tell_missing(self, problems: list[str], timeout: float) -> bool:
+    def _tell_missing(self, problems: list[str], waited_s: float) -> bool:
         if problems:
             log.warning(
                 "Not in %s after %.0f s: %s. It is in %s; resume on this machine to go on with it.",
                 self.location or self._plan.own_target,
-                timeout,
+                waited_s,
                 "; ".join(problems),
                 self._directory,
             )
         return not problems
+
+
+def _left(begun: float, total_s: float | None) -> float | None:
+    """How much is left of so many seconds; None is no limit."""
+    return None if total_s is None else max(0.0, begun + total_s - time.monotonic())

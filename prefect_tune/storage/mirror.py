@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -20,14 +20,18 @@ log = logging.getLogger(__name__)
 
 _FIRST_S = 2.0
 _BATCH = 64
+_BATCH_BYTES = 64 * 2**20
 _Stamp = tuple[int, int]
 
 
 class Upload(Protocol):
     """One way to bring storage up to date."""
 
-    def __call__(self) -> None:
+    def __call__(self, advanced: Callable[[], None]) -> None:
         """Do it now.
+
+        Args:
+            advanced: Called whenever a part of it is done.
 
         Raises:
             StorageError: If something did not get there.
@@ -61,7 +65,7 @@ class ChangedFiles:
         self._compare = compare
         self._sent: dict[str, _Stamp] = {}
 
-    def __call__(self) -> None:
+    def __call__(self, advanced: Callable[[], None] = lambda: None) -> None:
         """See `Upload`."""
         if self._compare:
             self._assume_sent()
@@ -69,8 +73,9 @@ class ChangedFiles:
         changed = {name: stamp for name, stamp in self._stamps() if self._sent.get(name) != stamp}
         problems = self._send_states(changed)
         trials = [name for name in changed if "/" in name]
-        for begin in range(0, len(trials), _BATCH):
-            problems += self._send(trials[begin : begin + _BATCH], changed)
+        for batch in _batches(trials, changed):
+            problems += self._send(batch, changed)
+            advanced()
         if problems:
             more = f" ({len(problems)} files were not copied)" if len(problems) > 1 else ""
             raise StorageError(f"{problems[0]}{more}")
@@ -134,8 +139,8 @@ class ByUser:
         self._target = target
         self._timeout_s = timeout_s
 
-    def __call__(self) -> None:
-        """See `Upload`."""
+    def __call__(self, advanced: Callable[[], None] = lambda: None) -> None:
+        """See `Upload`; nobody sees how far it is."""
         self._sync.up(str(self._directory), self._target, self._timeout_s)
 
 
@@ -156,7 +161,7 @@ class Mirror(BackgroundWorker):
         period_s: float,
         cancelled: threading.Event | None = None,
     ) -> None:
-        super().__init__("storage-mirror", cancelled)
+        super().__init__("storage-mirror", f"results and logs are in {target}", cancelled)
         self._upload = upload
         self._target = target
         self._period_s = period_s
@@ -164,11 +169,12 @@ class Mirror(BackgroundWorker):
         self._done = 0
         self._last_error: StorageError | None = None
 
-    def flush(self, timeout: float) -> StorageError | None:
+    def flush(self, idle_s: float, total_s: float | None = None) -> StorageError | None:
         """Upload now what has changed.
 
         Args:
-            timeout: Seconds to wait at most.
+            idle_s: Seconds to wait at most while nothing gets there.
+            total_s: Seconds to wait at most; None is as long as it goes on.
 
         Returns:
             Why not everything is in storage; None if it is.
@@ -177,8 +183,8 @@ class Mirror(BackgroundWorker):
             self._asked += 1
             wanted = self._asked
             self._changed.notify_all()
-            if not self._wait_until(lambda: self._done >= wanted, timeout):
-                return StorageUnavailable(f"it was not done within {timeout:.0f} s.")
+            if not self._wait_until(lambda: self._done >= wanted, idle_s, total_s):
+                return StorageUnavailable("it was not done in time.")
             return self._last_error
 
     def _work(self) -> None:
@@ -201,7 +207,7 @@ class Mirror(BackgroundWorker):
 
     def _try(self) -> StorageError | None:
         try:
-            self._upload()
+            self._upload(self._advance)
         except StorageError as error:
             self._tell_fails(error)
             return error
@@ -223,6 +229,21 @@ class Mirror(BackgroundWorker):
                 error,
                 self._period_s,
             )
+
+
+def _batches(names: Sequence[str], stamps: Mapping[str, _Stamp]) -> Iterator[list[str]]:
+    """What is sent at once; so little that whoever waits sees that it goes on."""
+    batch: list[str] = []
+    size = 0
+    for name in names:
+        _, bytes_of_file = stamps[name]
+        if batch and (len(batch) == _BATCH or size + bytes_of_file > _BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(name)
+        size += bytes_of_file
+    if batch:
+        yield batch
 
 
 def _files(directory: Path, prefix: str) -> Iterator[tuple[str, os.stat_result]]:

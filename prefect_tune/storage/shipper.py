@@ -139,19 +139,20 @@ class Shipper(BackgroundWorker):
         interval_s: float = 1.0,
         cancelled: threading.Event | None = None,
     ) -> None:
-        super().__init__("journal-shipper", cancelled)
+        super().__init__("journal-shipper", f"the journal is in {url}", cancelled)
         self._shipment = shipment
         self._url = url
         self._interval_s = interval_s
         self._wanted = False  # asked for since the last look
         self._waiting = 0
 
-    def wait_shipped(self, position: int, timeout: float) -> bool:
+    def wait_shipped(self, position: int, idle_s: float, total_s: float | None = None) -> bool:
         """Wait until so many bytes of the journal file are in storage.
 
         Args:
             position: Bytes of the file.
-            timeout: Seconds to wait at most.
+            idle_s: Seconds to wait at most while none of it gets there.
+            total_s: Seconds to wait at most; None is as long as it goes on.
 
         Returns:
             False if they were not in time.
@@ -161,7 +162,9 @@ class Shipper(BackgroundWorker):
             self._waiting += 1
             self._changed.notify_all()
             try:
-                return self._wait_until(lambda: self._shipment.position >= position, timeout)
+                return self._wait_until(
+                    lambda: self._shipment.position >= position, idle_s, total_s
+                )
             finally:
                 self._waiting -= 1
 
@@ -172,8 +175,7 @@ class Shipper(BackgroundWorker):
             try:
                 while self._shipment.step() and not self._is_over:
                     self._tell_works()
-                    with self._changed:
-                        self._changed.notify_all()
+                    self._advance()
                     # What came meanwhile waits its turn: a busy sweep would else make a request,
                     # and an object, as fast as the storage answers.
                     if self._shipment.waiting < SEGMENT_SIZE:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 import uuid
 from pathlib import Path
 
@@ -373,3 +374,18 @@ def test_a_process_that_is_really_killed(tmp_path: Path, s3_bucket: Bucket) -> N
     found = (runs.directory("elsewhere") / "journal.jsonl").read_bytes()
     assert local.startswith(found[: found.rindex(b'{"journal"') - 9])
     again.close(10)
+
+
+def test_the_users_own_sync_has_the_time_that_it_was_given(tmp_path: Path) -> None:
+    copied = threading.Event()
+
+    def copy(source: str, target: str) -> None:
+        time.sleep(0.3)
+        copied.set()
+
+    runs = Runs(tmp_path, None, own_sync=make_own_sync(copy), own_target="there", period_s=3600.0)
+    storage = runs.open()
+    storage.start()
+    assert storage.flush(0.05)
+    assert copied.is_set()
+    storage.close(10)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from prefect_tune.checkpoint.manifest import write_manifest
 from prefect_tune.error import StorageError
+from prefect_tune.storage import mirror as mirrors
 from prefect_tune.storage.mirror import ByUser, ChangedFiles, Mirror
 
 from .stores import DictStore
@@ -156,7 +158,7 @@ def test_a_bug_does_not_end_the_thread(directory: Path, store: DictStore) -> Non
     upload = ChangedFiles(directory, store)
     turns = []
 
-    def fail_once() -> None:
+    def fail_once(advanced: object) -> None:
         turns.append(1)
         if len(turns) == 1:
             raise ZeroDivisionError
@@ -173,9 +175,9 @@ def test_flush_is_bounded(directory: Path) -> None:
     import threading
 
     release = threading.Event()
-    mirror = Mirror(lambda: release.wait(60), "x", period_s=0.01)
+    mirror = Mirror(lambda advanced: release.wait(60), "x", period_s=0.01)
     mirror.start()
-    assert "not done within" in str(mirror.flush(0.1))
+    assert "not done in time" in str(mirror.flush(0.1))
     release.set()
     mirror.stop()
 
@@ -189,3 +191,20 @@ def test_the_users_own_sync_gets_the_directory(directory: Path) -> None:
 
     ByUser(directory, Sync(), "s3://b/exp", 5.0)()
     assert calls == [(str(directory), "s3://b/exp", 5.0)]
+
+
+def test_each_batch_is_seen_by_those_who_wait(
+    store: DictStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirrors, "_BATCH", 4)
+    monkeypatch.setattr(mirrors, "_BATCH_BYTES", 100)
+    trial = tmp_path / "trial_1"
+    trial.mkdir()
+    for number in range(8):
+        (trial / f"small_{number}").write_bytes(b"1")
+        (trial / f"u_large_{number}").write_bytes(b"1" * 99)
+    there = [0]
+    ChangedFiles(tmp_path, store)(lambda: there.append(len(store.files)))
+    assert there[-1] == 16
+    assert len(there) > 8  # never two large ones in a batch
+    assert all(after - before <= 4 for before, after in itertools.pairwise(there))

@@ -13,8 +13,8 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.exceptions import TerminationSignal
 
-from prefect_tune.orchestration.flow import current_flow_is_experiment
 from prefect_tune.orchestration.sigterm import announced
+from prefect_tune.orchestration.this_flow import current_flow_is_experiment
 from prefect_tune.spec import ExperimentSpec, Mode, SchedulerName, SearchName
 
 

@@ -13,7 +13,8 @@ from prefect_tune.engine.launcher import AttemptLauncher
 from prefect_tune.engine.plan import ExperimentPlan
 from prefect_tune.experiment.trial import AUTO_FILLED, ERROR, Trial
 from prefect_tune.orchestration.artifacts import ArtifactReporter, Snapshot
-from prefect_tune.orchestration.flow import Conclusion, Ending, ExperimentFlow, run_in_flow
+from prefect_tune.orchestration.conclusion import Conclusion, Ending, ExperimentFlow
+from prefect_tune.orchestration.flow import run_in_flow
 from prefect_tune.orchestration.flow_identity import current_flow_identity
 from prefect_tune.orchestration.heartbeat import Heartbeat
 from prefect_tune.orchestration.server import PrefectApi

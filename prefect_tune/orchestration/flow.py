@@ -5,10 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextvars import ContextVar
-from dataclasses import dataclass, field
-from enum import Enum
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -26,7 +23,7 @@ from prefect.states import Cancelled, Completed, Crashed, Failed
 from prefect.utilities.urls import url_for
 
 from prefect_tune.engine.launcher import AttemptLauncher
-from prefect_tune.execution.base import Executor
+from prefect_tune.orchestration.conclusion import Conclusion, Ending, ExperimentFlow, FlowOutcome
 from prefect_tune.orchestration.flush import abandon_sending, await_final_states, flush_events
 from prefect_tune.orchestration.launcher import PrefectLauncher
 from prefect_tune.orchestration.leftovers import end_leftovers
@@ -34,8 +31,8 @@ from prefect_tune.orchestration.quiet import COORDINATOR, silence_our_tasks
 from prefect_tune.orchestration.server import PrefectApi, api_problem, start_server_early
 from prefect_tune.orchestration.sigterm import announced
 from prefect_tune.orchestration.suspension import end_subflow
-from prefect_tune.orchestration.task_run_logs import TaskRunLogs
-from prefect_tune.orchestration.task_runner import BodyTaskRunner, Ship
+from prefect_tune.orchestration.task_runner import BodyTaskRunner
+from prefect_tune.orchestration.this_flow import this_flow
 
 T = TypeVar("T")
 _logger = logging.getLogger("prefect_tune")
@@ -44,99 +41,6 @@ _logger = logging.getLogger("prefect_tune")
 _FLUSH_EMBEDDED = 30.0
 #: ... and at a lasting one, which goes on recording after we have left.
 _FLUSH_LASTING = 5.0
-
-
-class ThisFlow:
-    """A flow that is an experiment itself.
-
-    Attributes:
-        final_state: The state that the flow run should end in; None before the experiment has.
-    """
-
-    def __init__(self) -> None:
-        self.final_state: State[Any] | None = None
-        self.taken = False
-
-
-_this_flow: ContextVar[ThisFlow | None] = ContextVar("prefect_tune_this_flow", default=None)
-
-
-class Ending(Enum):
-    """How an experiment ended, for its flow run."""
-
-    COMPLETED = "completed"
-    FAILED = "failed"
-    INTERRUPTED = "interrupted"  #: by a signal or from the UI; can be resumed
-
-
-@dataclass(frozen=True, slots=True)
-class Conclusion:
-    """What the flow run says at its end.
-
-    Attributes:
-        ending: Decides the type of its state.
-        message: Its state's message, one line or a few.
-        data: Its result: small and JSON-able, e.g. best config and metrics.
-    """
-
-    ending: Ending
-    message: str
-    data: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class ExperimentFlow:
-    """How an experiment appears as a flow run.
-
-    Attributes:
-        name: Name of the flow, e.g. ``tune-train_digits``.
-        run_name: Name of the flow run: the experiment's name.
-        parameters: What the UI shows as parameters; JSON-able. Never callables: the server would
-            turn them into ``{}``.
-        executor: Runs the trials.
-        ship: Runs the bodies of other tasks, see `BodyTaskRunner`; None if there are none.
-        max_task_runs: How many attempts are recorded as task runs.
-        is_interrupted: True once the sweep is being ended, to be resumed later.
-        logs: Brings what attempts print to the logs of their task runs, if that is wanted.
-    """
-
-    name: str
-    run_name: str
-    parameters: Mapping[str, Any]
-    executor: Executor
-    ship: Ship | None = None
-    max_task_runs: int = 2000
-    is_interrupted: Callable[[], bool] = lambda: False
-    logs: TaskRunLogs | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FlowOutcome(Generic[T]):
-    """What came of an experiment.
-
-    Attributes:
-        value: What the body returned.
-        flow_run_id: Id of the flow run.
-        flow_run_url: Its page in the UI, if there is a UI.
-    """
-
-    value: T
-    flow_run_id: str
-    flow_run_url: str | None
-
-
-@contextlib.contextmanager
-def current_flow_is_experiment() -> Iterator[ThisFlow]:
-    """Let the next experiment inside use the surrounding flow run instead of making one below it.
-
-    For flows whose only purpose is one experiment. They should return its `final_state`.
-    """
-    this = ThisFlow()
-    token = _this_flow.set(this)
-    try:
-        yield this
-    finally:
-        _this_flow.reset(token)
 
 
 def run_in_flow(
@@ -168,7 +72,7 @@ def run_in_flow(
     silence_our_tasks()
     run = _Run(body, flow, conclude, embedded=api.embedded)
     with api.in_effect():
-        this = _this_flow.get()
+        this = this_flow()
         if this is None or this.taken:
             run.as_flow()
         else:

@@ -25,16 +25,11 @@ from prefect.client.schemas.objects import FlowRun, TaskRun
 
 from prefect_tune.engine.launcher import AttemptLauncher
 from prefect_tune.orchestration.artifacts import ArtifactReporter, Snapshot
-from prefect_tune.orchestration.flow import (
-    Conclusion,
-    Ending,
-    ExperimentFlow,
-    FlowOutcome,
-    current_flow_is_experiment,
-    run_in_flow,
-)
+from prefect_tune.orchestration.conclusion import Conclusion, Ending, ExperimentFlow, FlowOutcome
+from prefect_tune.orchestration.flow import run_in_flow
 from prefect_tune.orchestration.launcher import PrefectLauncher
 from prefect_tune.orchestration.task_runner import BodyTaskRunner
+from prefect_tune.orchestration.this_flow import current_flow_is_experiment
 
 from .fakes import FakeExecutor, launch_of
 

@@ -72,24 +72,24 @@ class TrialFrames(BestTrials):
         """One row per trial that reported: a result, the configuration and the directory.
 
         Args:
-            metric: Take each trial's result with the best value of this metric; None takes the last
-                result.
-            mode: ``min`` or ``max``; has to be given with `metric`.
+            metric: Take each trial's result with the best value of this metric. Without it, and for
+                a trial that never reported it, the last result is taken.
+            mode: ``min`` or ``max``. The mode of the experiment does not count here; without one,
+                the last result is taken, as on Ray Tune.
 
         Raises:
-            InvalidArgument: If only one of both is given, or the mode has another value.
+            InvalidArgument: If there is a mode but no metric, or the mode has another value.
             ImportError: If pandas is not installed.
         """
-        if (metric is None) != (mode is None):
-            missing, given = ("mode", "metric") if mode is None else ("metric", "mode")
-            raise InvalidArgument(missing, f"it is missing, though {given} is given.")
+        if mode is not None and metric is None:
+            raise InvalidArgument("metric", "it is missing, though mode is given.")
         rows = []
         for trial in self.trials:
-            row: dict[str, Any] | None
-            if metric is None or mode is None:
-                row = {k: v for k, v in trial.last_result.items() if k != "config"}
-            else:
+            row: dict[str, Any] | None = None
+            if metric is not None and mode is not None:
                 row = self._best_row(trial, metric, check_mode(mode))
+            if row is None:
+                row = {k: v for k, v in trial.last_result.items() if k != "config"}
             if row:
                 rows.append({**flatten(row), **_prefixed(trial.config), "logdir": trial.logdir})
         return load_pandas().DataFrame(rows)  # type: ignore[no-any-return]

@@ -167,12 +167,12 @@ class ResultGrid:
         """One row per trial that reported.
 
         Args:
-            filter_metric: Take each trial's result with the best value of this metric; None takes
-                the last result.
-            filter_mode: ``min`` or ``max``.
+            filter_metric: Take each trial's result with the best value of this metric. Without it,
+                and for a trial that never reported it, the last result is taken.
+            filter_mode: ``min`` or ``max``; without one, the last result is taken.
 
         Raises:
-            InvalidArgument: If only one of both is given, or the mode has another value.
+            InvalidArgument: If there is a mode but no metric, or the mode has another value.
             ImportError: If pandas is not installed.
         """
         return self._analysis.dataframe(filter_metric, filter_mode)

@@ -20,6 +20,7 @@ from prefect_tune.trainable.auto_metrics import AutoMetrics
 from prefect_tune.trainable.current import current_session
 from prefect_tune.trainable.export import export_formats as parse_formats
 from prefect_tune.trainable.identity import constant_metrics
+from prefect_tune.trainable.old_names import adopt_old_names
 from prefect_tune.trainable.saved_state import directory_of, read_saved, write_saved
 from prefect_tune.trainable.system_usage import UtilMonitor
 
@@ -73,6 +74,10 @@ class Trainable:
                 took,
                 type(self).__name__,
             )
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        adopt_old_names(cls, Trainable)
 
     def _join_session(self) -> None:
         session = current_session()

@@ -89,6 +89,13 @@ BY_CONTRACT: dict[str, dict[str, Any]] = {
         "has": [True, True],
         "in_callbacks": 8,
     },
+    "old_method_names": {
+        "accuracy": 5,
+        "since_restore": 3,
+        "checkpoint": True,
+        "stopped": True,
+        "modern": [4, 1],
+    },
     "old_session": {
         "trials": 3,
         "best_b": 2.0,

@@ -180,9 +180,15 @@ class TestFrames:
         assert best["training_iteration"].tolist() == [2, 1]
         assert grid.dataframe(metric="val/loss", mode="max")["val/loss"].tolist() == [-1, -3]
 
-    def test_metric_and_mode_go_together(self) -> None:
-        with pytest.raises(ValueError, match="mode"):
-            analysis([1]).dataframe(metric="score")
+    def test_the_last_result_is_taken_without_a_mode_and_where_the_metric_is_not(
+        self, tmp_path: Path
+    ) -> None:
+        trials = write_experiment(tmp_path, [1, 5, 2], [4, 3], [])
+        loaded = ExperimentAnalysis(tmp_path, trials, "score", "max")
+        assert loaded.dataframe(metric="score")["score"].tolist() == [2, 3]
+        assert loaded.dataframe("unknown", "min")["score"].tolist() == [2, 3]
+
+    def test_a_mode_without_a_metric(self) -> None:
         with pytest.raises(ValueError, match="metric"):
             analysis([1]).dataframe(mode="max")
 

@@ -6,6 +6,7 @@ import atexit
 import time
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -39,6 +40,7 @@ _MAX_ROWS = 12
 _MAX_INFO_LINES = 3
 _WIDE = 110
 _MAX_ERRORS = 5
+_CELL = 12
 
 
 class LiveReporter(ProgressReporter):
@@ -216,7 +218,7 @@ class LiveReporter(ProgressReporter):
             table.add_row(
                 self._name(trial),
                 Text(trial.status, style=_STYLES[trial.status]),
-                *(show(trial.evaluated_params.get(name), 12) for name in parameters),
+                *(show(trial.evaluated_params.get(name), _CELL) for name in parameters),
                 show(result.get("training_iteration")),
                 show(result.get("time_total_s")),
                 *(show(result.get(name)) for name in metrics),
@@ -237,7 +239,8 @@ class LiveReporter(ProgressReporter):
         room = self._console.width - (name_width + 2) - 12 - 6 - 10 - 12 * num_metrics
         fitting: dict[str, str] = {}
         for name, heading in parameter_columns(trials).items():
-            room -= max(len(heading), 9) + 2
+            cells = (show(trial.evaluated_params.get(name), _CELL) for trial in trials)
+            room -= max(cell_len(heading), *map(cell_len, cells)) + 2
             if room < 0:
                 break
             fitting[name] = heading

@@ -53,7 +53,7 @@ def as_html(status: Status) -> str:
         _table(part) if isinstance(part, Table) else f"<div>{html.escape(part)}</div>"
         for part in status
     ]
-    return f'<div class="prefect-tune-status">{"".join(parts)}</div>'
+    return f'<div class="prefect-tune-status" style="overflow-x:auto">{"".join(parts)}</div>'
 
 
 def _table(table: Table) -> str:

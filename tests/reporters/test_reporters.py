@@ -195,6 +195,18 @@ class TestLive:
             assert part in text
         assert "c0ffe_00003" not in text  # pending trials have nothing to tell
 
+    def test_as_many_parameters_as_fit(self) -> None:
+        trial = make_trial(0, TERMINATED, 0.5)
+        trial.evaluated_params = {f"p{number}": number for number in range(30)}
+        for width, fitting in ((80, 6), (130, 16)):
+            console = Console(file=io.StringIO(), width=width, height=25)
+            reporter = LiveReporter(2, console)
+            set_up(reporter)
+            reporter.report([trial], True)
+            assert isinstance(console.file, io.StringIO)
+            header = next(line for line in console.file.getvalue().splitlines() if "status" in line)
+            assert len([word for word in header.split() if word.startswith("p")]) == fitting
+
     def test_levels(self) -> None:
         assert "TERMINATED" not in self.show(1)
         assert "other" not in self.show(2)

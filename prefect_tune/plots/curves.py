@@ -108,6 +108,8 @@ def draw_curves(axes: Axes, curves: Sequence[Curve], metric: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
     crowded = len(curves) > 60
+    # A thousand lines must not become one surface.
+    faint = max(0.12, min(0.45, 90 / len(curves))) if crowded else 0.85
     for group in by_layer(curves):
         # One collection for all: a line object for each of thousands of trials takes minutes.
         first = group[0]
@@ -115,7 +117,7 @@ def draw_curves(axes: Axes, curves: Sequence[Curve], metric: str) -> None:
             [list(zip(c.steps, c.values, strict=True)) for c in group],
             colors=first.color,
             linewidths=2.6 if first.is_best else 0.7 if crowded else 1.2,
-            alpha=1.0 if first.is_best else 0.45 if crowded else 0.85,
+            alpha=1.0 if first.is_best else faint,
             zorder=first.layer,
             capstyle="round",
         )

@@ -109,3 +109,15 @@ def test_a_sample_has_the_best_trials_and_others_from_beginning_to_end(tmp_path:
     assert numbers[-1] > 4880
     assert {after - before for before, after in itertools.pairwise(numbers)} <= {5, 6}
     assert sample(trials[:1000], "loss", "max") == trials[:1000]
+
+
+def test_colours_follow_the_scheme_of_the_reader(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    write_report(experiment(tmp_path, 3), path)
+    css = path.read_text().split("<style>")[1].split("</style>")[0]
+    light, dark = re.findall(r":root \{(.*?)\}", css, re.DOTALL)
+    names = set(re.findall(r"(--[\w-]+):", light))
+    assert names == set(re.findall(r"(--[\w-]+):", dark))
+    rest = css.replace(light, "").replace(dark, "")
+    assert re.findall(r"#[0-9a-f]{3,6}\b", rest) == ["#fff"], "pictures only are drawn on white"
+    assert set(re.findall(r"var\((--[\w-]+)\)", rest)) == names

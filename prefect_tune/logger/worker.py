@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from prefect_tune.callback import Callback
+from prefect_tune.callback import HOOKS, Callback
 from prefect_tune.callback_errors import CallbackFailures, callback_error
 from prefect_tune.error import TuneError
 from prefect_tune.experiment.trial import Trial
@@ -20,6 +20,8 @@ __all__ = ["Backlog", "LogRecord", "LoggerThread", "split_callbacks"]
 log = logging.getLogger(__name__)
 
 _MAX_PENDING = 20_000
+#: The hooks in which loggers are told all trials, but for the one that each of them hears.
+_HEARD = HOOKS - {"setup", "on_experiment_end"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +194,7 @@ class LoggerThread:
 
 
 def _is_plain(logger: LoggerCallback) -> bool:
-    names = [name for name in vars(LoggerCallback) if name.startswith("on_")]
-    return all(getattr(type(logger), name) is getattr(LoggerCallback, name) for name in names)
+    return all(getattr(type(logger), name) is getattr(LoggerCallback, name) for name in _HEARD)
 
 
 def _does(logger: LoggerCallback, hook: str) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -260,7 +261,8 @@ def publish(temporary: str | os.PathLike[str], final: str | os.PathLike[str]) ->
         if not target.exists():
             raise
         # A directory with files in it cannot be replaced by one rename.
-        leftover = target.with_name(f".{target.name}.old-{os.getpid()}")
+        # Not by the process alone: in a container, one that was killed in here had the same number.
+        leftover = target.with_name(f".{target.name}.old-{secrets.token_hex(4)}")
         target.rename(leftover)
         source.rename(target)
         remove_tree(leftover)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import posixpath
+import secrets
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +84,7 @@ class LocalCopies:
 
 async def _delete(directory: Path) -> None:
     # Whoever else looks at the directory finds a checkpoint or none, never a part of one.
-    doomed = directory.with_name(f".{directory.name}.old-{os.getpid()}")
+    doomed = directory.with_name(f".{directory.name}.old-{secrets.token_hex(4)}")
     with contextlib.suppress(OSError):
         directory.rename(doomed)
         await asyncio.to_thread(remove_tree, doomed)

@@ -97,7 +97,10 @@ class LogCollector:
     def _collect_all(self) -> None:
         self._wait()
         for (_, directory), area in self._watched.items():
-            self._collect(area, directory)
+            trial = self._trials.get(directory)
+            # A node that does not answer would be asked more and more at once.
+            if trial is None or not trial.lock.locked():
+                self._collect(area, directory)
 
     def _collect(self, area: ThereArea, directory: str) -> None:
         task = asyncio.get_running_loop().create_task(self._fetch(area, directory))

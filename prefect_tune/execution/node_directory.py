@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import tempfile
@@ -45,6 +46,9 @@ class NodeDirectory:
             return
         parent = Path(tempfile.gettempdir()) / f"prefect_tune-{os.getuid()}"
         parent.mkdir(mode=0o700, exist_ok=True)
+        if parent.stat().st_uid != os.getuid():
+            # What others may write there would be loaded as checkpoints.
+            raise PermissionError(errno.EPERM, "it belongs to another user", str(parent))
         _sweep(parent)
         # Of this agent alone: several workers may run on one machine.
         self._lock, lock_file = tempfile.mkstemp(_LOCK, f"{env.experiment_id}-", parent)

@@ -106,6 +106,8 @@ class ExperimentStorage:
             StorageError: If the storage does not answer, refuses, or cannot be read here.
         """
         self._resumed = resume
+        if not resume:
+            _mend(self._directory / JOURNAL_FILE)
         if self._lease is not None and self._store is not None:
             self._lease.take()
             try:
@@ -255,6 +257,33 @@ class ExperimentStorage:
                 self._directory,
             )
         return not problems
+
+
+def _mend(path: Path) -> None:
+    """See that a new run's records can be read, if there is a damaged journal of another before.
+
+    Raises:
+        StorageError: If it cannot be read, or repaired.
+    """
+    if not path.exists():
+        return
+    journal = LocalJournal(path)
+    try:
+        for _ in journal.read():
+            pass
+        damage = journal.damage
+        kept = journal.cut_damage()
+    finally:
+        journal.close()
+    if damage is not None and kept is not None:
+        log.warning(
+            "The journal of an earlier run in %s is damaged at line %d: %s. The rest of it is kept "
+            "in %s.",
+            path,
+            damage.line,
+            damage.problem,
+            kept.name,
+        )
 
 
 def _left(begun: float, total_s: float | None) -> float | None:

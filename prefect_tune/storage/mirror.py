@@ -100,7 +100,12 @@ class ChangedFiles:
             return ["the journal is not there yet."]
         # What was read first, such as a snapshot, may refer to what was read after it.
         for name in reversed(contents):
-            self._store.write(name, contents[name])
+            try:
+                self._store.write(name, contents[name])
+            except StorageUnavailable:
+                raise
+            except StorageError as error:
+                return [str(error)]  # but the files of trials do not refer to it
             self._sent[name] = changed[name]
         return []
 

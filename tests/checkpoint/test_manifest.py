@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import tempfile
 from pathlib import Path
 
@@ -186,6 +187,14 @@ def test_a_commit_replaces_what_is_left_there(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
     assert read_manifest(tmp_path / "c").files == {"newer": 5}
     assert read_tree(tmp_path / "c").keys() == {MARKER, "newer"}
+
+
+def test_what_a_killed_process_of_the_same_number_left_is_no_obstacle(tmp_path):
+    write_tree(tmp_path / f".c.old-{os.getpid()}", {"half": b"removed"})
+    for content in (b"old", b"newer"):
+        commit(write_tree(tmp_path / ".c.tmp-1", {content.decode(): content}), tmp_path / "c")
+
+    assert read_manifest(tmp_path / "c").files == {"newer": 5}
 
 
 def test_a_name_that_cannot_be_given_is_an_error_and_loses_nothing(tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -89,5 +91,18 @@ def test_one_that_somebody_else_has_removed(copies):
         copies.make("a/2")
         copies.make("a/3")
         assert await copies.there() == "23"
+
+    copies(test)
+
+
+def test_what_a_process_of_the_same_number_left_is_no_obstacle(copies):
+    async def test(copies):
+        leftover = copies.root / "a" / f".1.old-{os.getpid()}"
+        leftover.mkdir(parents=True)
+        (leftover / "weights").touch()
+        for name in ("a/1", "a/2", "a/3"):
+            copies.make(name)
+        assert await copies.there("a") == "23"
+        shutil.rmtree(leftover)
 
     copies(test)

@@ -109,3 +109,9 @@ def test_nothing_is_made_if_there_is_no_room_for_it(temporary, monkeypatch):
     with pytest.raises(OSError, match="/proc/nowhere"):
         NodeDirectory(make_env(train, "/not/here"))
     assert os.listdir(temporary) == []
+
+
+def test_the_directory_of_another_user_is_not_trusted(temporary, monkeypatch):
+    monkeypatch.setattr(os, "getuid", lambda: os.geteuid() + 4321)
+    with pytest.raises(PermissionError, match="belongs to another user"):
+        NodeDirectory(make_env(train, "/not/here"))

@@ -175,3 +175,31 @@ def test_a_link_out_of_the_directory_is_left_out(node, driver, tmp_path):
     os.symlink(tmp_path / "secret", node.directory / "t" / "link")
     driver.collect(node)
     assert driver.files() == {"stdout": b"x"}
+
+
+def test_a_node_that_does_not_answer_is_not_asked_more_and_more(node, tmp_path):
+    """Each look waits for the one before it: a new one every period would be one too many."""
+
+    class Silent:
+        address = "tcp://node:1"
+        asked = 0
+
+        async def files(self, directory):
+            Silent.asked += 1
+            await asyncio.Event().wait()
+
+    async def watch():
+        here = FileArea(tmp_path)
+        logs = LogCollector(here, Transfers(60.0), 3600, 60.0)
+        logs.watch(Silent(), "t")
+        for _ in range(20):
+            logs._collect_all()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        under_way = sum(map(len, logs._work.values()))
+        logs.lose_node(Silent.address)
+        await logs.close(0)
+        return under_way
+
+    assert asyncio.run(watch()) == 1
+    assert Silent.asked == 1

@@ -153,6 +153,27 @@ def test_a_new_run_in_the_same_place(runs: Runs) -> None:
     again.close()
 
 
+@pytest.mark.parametrize("remote", [False, True])
+def test_a_new_run_behind_a_journal_that_was_cut(
+    tmp_path: Path, location: Location, remote: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    runs = Runs(tmp_path, location if remote else None)
+    storage = runs.open()
+    storage.start()
+    storage.journal.append([b'{"old":1}'])
+    storage.close(30)
+    with open(storage.journal.path, "ab") as file:
+        file.write(b'12345678 {"cut')
+    new = runs.open()
+    new.start()
+    new.journal.append([b'{"new":1}'])
+    new.close(30)
+    assert "is damaged at line" in caplog.text
+    again = runs.open("elsewhere" if remote else "here", resume=True)
+    assert records(again)[-1] == {"new": 1}
+    again.close(30)
+
+
 def test_is_resumable(runs: Runs, location: Location, tmp_path: Path) -> None:
     assert not is_resumable(location / "exp")
     storage = runs.open()

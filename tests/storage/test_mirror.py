@@ -208,3 +208,17 @@ def test_each_batch_is_seen_by_those_who_wait(
     assert there[-1] == 16
     assert len(there) > 8  # never two large ones in a batch
     assert all(after - before <= 4 for before, after in itertools.pairwise(there))
+
+
+def test_a_state_that_is_refused_keeps_no_file_of_a_trial(
+    store: DictStore, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(rel: str, data: bytes) -> None:
+        if rel == "tuner.pkl":
+            raise StorageError("cannot write tuner.pkl.")
+        DictStore.write(store, rel, data)
+
+    monkeypatch.setattr(store, "write", refuse)
+    with pytest.raises(StorageError, match="tuner"):
+        ChangedFiles(directory, store)()
+    assert "trial_2/stdout" in store.files

@@ -101,6 +101,7 @@ class Engine:
         self._resource_help = resource_help
         self._give_up_uploads_at: float | None = None
         self._error: Exception | None = None
+        self._is_stopping = False
         self._last_tick = 0.0
         self._pending_since: float | None = None
 
@@ -182,6 +183,9 @@ class Engine:
         self._write_errors(recorded)
         self._carry_out(commands)
         parts.observers.end_step(parts.coordinator)
+        if parts.coordinator.stopping and not self._is_stopping:
+            self._is_stopping = True
+            parts.snapshots.hurry()
         parts.snapshots.step()
 
     def _journal(self, commands: list[Command]) -> list[Event]:

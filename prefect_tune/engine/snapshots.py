@@ -108,6 +108,8 @@ class Snapshots:
         self._search_is_saved = False
         self._possible = True
         self._taken: _Taken | None = None
+        # Whether another one is due as soon as that is written.
+        self._hurries = False
         self._cost = 0.0
         finished = (trial for trial in coordinator.get_trials() if trial.is_finished())
         self._touched = {t.trial_id: None for t in finished if t.trial_id not in position.stored}
@@ -185,6 +187,8 @@ class Snapshots:
             cost = self._cost + self._clock() - begin
             auto = max(_EVERY_S, cost / _SHARE)
             self._next = begin + (auto if self._every_s is None else self._every_s)
+            if self._hurries:
+                self._next, self._hurries = begin, False
             self._cost = 0.0
             return
         if begin < self._next:
@@ -194,6 +198,11 @@ class Snapshots:
             head, body = self._take()
             self._taken = _Taken(head, body, self._mark(self._callbacks.collect))
         self._cost += self._clock() - begin
+
+    def hurry(self) -> None:
+        """Take the next one at once: whoever interrupts may not wait for the last."""
+        self._next = self._clock()
+        self._hurries = self._taken is not None
 
     def close(self) -> None:
         """Write a last one, once nobody is told anything any more."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,40 @@ def test_an_interrupted_run_leaves_one(tmp_path, replayed):
     resumed.close()
 
 
+def test_an_interruption_is_followed_by_one_at_once(tmp_path, monkeypatch):
+    """Whoever sent the signal may send SIGKILL before everything is closed."""
+    monkeypatch.setenv("TUNE_GLOBAL_CHECKPOINT_S", "1000")
+    found: list[bool] = []
+
+    class Slow(InlineExecutor):
+        def kill(self, kills: Any) -> None:
+            threading.Thread(target=self._end, args=(kills,)).start()
+
+        def _end(self, kills: Any) -> None:
+            end = time.monotonic() + 20
+            while not (tmp_path / "e" / SNAPSHOT_FILE).exists() and time.monotonic() < end:
+                time.sleep(0.02)
+            found.append((tmp_path / "e" / SNAPSHOT_FILE).exists())
+            super().kill(kills)
+
+    executor = Slow(reports=10**6)
+
+    def interrupt(launch: Any) -> None:
+        if executor.launched:
+            one.inbox.put(ControlReceived(9.0, Control.INTERRUPT, reason="SIGTERM received"))
+
+    executor.before_launch = interrupt
+    one = experiment(
+        tmp_path,
+        executor,
+        TuneConfig(num_samples=2),
+        space=SPACE,
+        stop=lambda trial_id, result: False,
+    )
+    run(one)
+    assert found == [True]
+
+
 def test_a_moved_directory(tmp_path):
     finished(tmp_path)
     (tmp_path / "there").mkdir()
@@ -130,7 +165,7 @@ def cut_journal(directory: Path) -> None:
     [
         (lambda d: damaged(d / SNAPSHOT_FILE), "it is damaged"),
         (lambda d: damaged(d / TRIALS_FILE), f"{TRIALS_FILE} is damaged"),
-        (lambda d: (d / TRIALS_FILE).unlink(), f"{TRIALS_FILE} is damaged"),
+        (lambda d: (d / TRIALS_FILE).unlink(), "it cannot be read"),
         (lambda d: (d / "search_latest.state").unlink(), "the state of the search .* is missing"),
     ],
 )

@@ -75,10 +75,17 @@ LATER: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
 _AS_THEY_ARE = "functions are run as they are; no class is made of them"
 _OWN_SUITES = "it tests Ray itself; `prefect_tune.testing` has suites for parts of your own"
 _MACHINERY = "it is a part of Ray Tune's own machinery"
+_OBJECTS = "there is no object store; `with_parameters` gives large objects to trials"
+_TASKS = "it is a part of Ray itself; trials may use processes, threads or a `distributed.Client`"
+_CLUSTER = "it is a part of Ray itself; a `distributed.Client` tells about the nodes"
 #: Module or name of Ray Tune for which there is nothing to come -> why, or what to use.
 INSTEAD = {
+    "prefect_tune.ObjectRef": _OBJECTS,
     "prefect_tune.automl": "Ray has given it up, too",
+    "prefect_tune.available_resources": _CLUSTER,
     "prefect_tune.cluster_info": _MACHINERY,
+    "prefect_tune.cluster_resources": _CLUSTER,
+    "prefect_tune.examples": "define the model in your script",
     "prefect_tune.execution.class_cache": _MACHINERY,
     "prefect_tune.execution.cluster_info": _MACHINERY,
     "prefect_tune.execution.experiment_state": _MACHINERY,
@@ -88,19 +95,31 @@ INSTEAD = {
     "prefect_tune.execution.tune_controller": _MACHINERY,
     "prefect_tune.experimental": "`prefect_tune.progress_reporter` has the reporters",
     "prefect_tune.function_runner": _AS_THEY_ARE,
+    "prefect_tune.get": _OBJECTS,
+    "prefect_tune.get_gpu_ids": "`CUDA_VISIBLE_DEVICES` in a trial has the GPUs that are its own",
     "prefect_tune.impl": _MACHINERY,
+    "prefect_tune.kill": _TASKS,
+    "prefect_tune.nodes": _CLUSTER,
+    "prefect_tune.put": _OBJECTS,
     "prefect_tune.ray_trial_executor": _MACHINERY,
+    "prefect_tune.remote": _TASKS,
+    "prefect_tune.rllib": "it is a part of Ray itself; give a function or class that trains",
+    "prefect_tune.sklearn": "give a function that fits the estimator and reports its score",
     "prefect_tune.trainable.FunctionTrainable": _AS_THEY_ARE,
     "prefect_tune.trainable.function_trainable": _AS_THEY_ARE,
     "prefect_tune.trainable.wrap_function": _AS_THEY_ARE,
     "prefect_tune.trial_runner": _MACHINERY,
+    "prefect_tune.util": _TASKS,
     "prefect_tune.utils.callback": "loggers are chosen with `callbacks` and environment variables",
     "prefect_tune.utils.file_transfer": _MACHINERY,
     "prefect_tune.utils.log": "how much is printed is the argument `verbose` of each run",
     "prefect_tune.utils.mock": _OWN_SUITES,
     "prefect_tune.utils.mock_trainable": _OWN_SUITES,
+    "prefect_tune.utils.get_pinned_object": _OBJECTS,
     "prefect_tune.utils.object_cache": _MACHINERY,
+    "prefect_tune.utils.pin_in_object_store": _OBJECTS,
     "prefect_tune.utils.release_test_util": _OWN_SUITES,
+    "prefect_tune.wait": _TASKS,
 }
 
 

@@ -42,6 +42,13 @@ def test_what_belongs_to_ray_itself_says_why_it_is_not_here(module, name):
         import_name(module, name)
 
 
+@pytest.mark.parametrize("name", ["put", "get", "remote", "cluster_resources"])
+def test_what_scripts_call_on_ray_itself_says_what_there_is_instead(name):
+    tune = importlib.import_module("prefect_tune")
+    with pytest.raises(AttributeError, match=f"prefect_tune.{name} is not in prefect_tune: .*`"):
+        getattr(tune, name)
+
+
 @pytest.mark.parametrize("name", not_yet.INSTEAD)
 def test_nothing_that_is_said_not_to_come_is_here(name):
     package, _, last = name.rpartition(".")

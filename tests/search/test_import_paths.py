@@ -40,7 +40,9 @@ def test_path_leads_to_the_same_class(module, name):
 def test_paths_into_the_space(module):
     found = importlib.import_module(f"prefect_tune.{module}")
     space = importlib.import_module("prefect_tune.space")
-    assert all(getattr(found, name) is getattr(space, name) for name in found.__all__)
+    # Ray's `generate_variants` gives pairs, so that of its module is another one.
+    names = set(found.__all__) - {"generate_variants"}
+    assert all(getattr(found, name) is getattr(space, name) for name in names)
 
 
 @pytest.mark.parametrize("package", ["space", "search"])

@@ -78,6 +78,13 @@ class SearchFeed:
         self._todo.put(None)
         if self._thread.is_alive():
             self._thread.join(timeout)
+            if self._thread.is_alive():
+                _logger.warning(
+                    "The search %r has not come back for %.0f s; it is left behind, and what it "
+                    "would say now is lost.",
+                    self._source,
+                    timeout,
+                )
 
     def _run(self) -> None:
         if self._suggested == 0:

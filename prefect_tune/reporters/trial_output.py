@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections import deque
@@ -17,6 +18,13 @@ _PER_S_FILE = 3.0
 _MAX_WAITING = 1000
 _PERIOD_S = 0.25
 _CYAN, _PLAIN = "\x1b[36m", "\x1b[0m"
+#: Escape sequences (ECMA-48: control sequences, operating system commands, others), and control
+#: characters but for the tab.
+_CONTROLS = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?"
+    r"|[\x00-\x08\x0a-\x1f\x7f-\x9f]"
+)
+_COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 
 
 class TrialOutputPrinter:
@@ -65,7 +73,11 @@ class TrialOutputPrinter:
             if output.left_out:
                 self._budget.refuse(1)
             shown = texts.setdefault(stream, [])
-            shown += [f"{prefix} {line}\n" for line in output.lines if self._budget.take()]
+            shown += [
+                f"{prefix} {harmless(line, coloured=stream.isatty())}\n"
+                for line in output.lines
+                if self._budget.take()
+            ]
         refused = self._budget.to_tell(last)
         if refused and sys.stdout is not None:
             texts.setdefault(sys.stdout, []).append(
@@ -84,3 +96,20 @@ class TrialOutputPrinter:
         if output.node_ip:
             text += f", ip={output.node_ip}"
         return f"{_CYAN}({text}){_PLAIN}" if coloured else f"({text})"
+
+
+def harmless(line: str, *, coloured: bool) -> str:
+    """A line that changes nothing but itself: it does not clear the screen or move the cursor.
+
+    Args:
+        line: What a trial has printed.
+        coloured: Whether colours are kept.
+    """
+    if line.isprintable():
+        return line
+
+    def kept(control: re.Match[str]) -> str:
+        return control.group() if coloured and _COLOUR.fullmatch(control.group()) else ""
+
+    shown = _CONTROLS.sub(kept, line)
+    return shown + _PLAIN if "\x1b" in shown else shown

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from prefect_tune.reporters import TrialOutputPrinter
+from prefect_tune.reporters.trial_output import harmless
 from prefect_tune.trainable.output import TrialOutput
 
 
@@ -56,3 +57,21 @@ def test_no_flood(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monkey
     shown = sum("again" in line for line in lines)
     told = sum(int(line.split()[3]) for line in lines if line.startswith("..."))
     assert shown + told == 360_000
+
+
+@pytest.mark.parametrize(
+    ("line", "plain", "coloured"),
+    [
+        ("größe\tof 😀", "größe\tof 😀", "größe\tof 😀"),
+        ("\x1b[1;31mred\x1b[0m", "red", "\x1b[1;31mred\x1b[0m\x1b[0m"),
+        ("a\x1b[2Jb\x1b[10;1Hc\x1b[?25l", "abc", "abc"),
+        ("\x1b]0;title\x07text\x1b]8;;http://x\x1b\\link", "textlink", "textlink"),
+        ("bell\x07 back\x08 \x1bc\x1b(B reset", "bell back  reset", "bell back  reset"),
+        ("\x1b[", "", ""),
+        ("\x9b2Jtext", "2Jtext", "2Jtext"),
+        ("\x1b", "", ""),
+    ],
+)
+def test_lines_change_nothing_but_themselves(line: str, plain: str, coloured: str) -> None:
+    assert harmless(line, coloured=False) == plain
+    assert harmless(line, coloured=True) == coloured

@@ -90,6 +90,9 @@ def _load_recorded(
     )
     _read_files(trial, directory, damaged)
     trial.status = known.status
+    if known.status == TERMINATED and trial.last_result:
+        # That a trial is over is known only after its last result has been written.
+        trial.last_result = {**trial.last_result, "done": True}
     trial.attempt = known.attempt
     trial.num_failures = known.failures
     trial.error = known.error

@@ -103,6 +103,7 @@ def test_results_errors_and_places_of_a_moved_experiment(tmp_path: Path) -> None
     shutil.move(tmp_path / "old", tmp_path / "new")
     grid = ResultGrid(ExperimentAnalysis(tmp_path / "new"))
     assert [result.metrics["loss"] for result in grid] == [0, 1]
+    assert [result.metrics.get("done") for result in grid] == [True, None], "as in the run itself"
     assert "bad lr" in str(grid[1].error)
     assert grid[0].path == str(tmp_path / "new" / "dir_0")
     assert str(grid.analysis.trials[0]) == "train_abcde_00000"

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from prefect_tune.error import StorageError, TuneError
+from prefect_tune.filesystem.failures import scrub
 from prefect_tune.filesystem.location import Location
 
 #: From the slug of a saved block (``tune-storage/NAME``) to storage options for fsspec, and under
@@ -79,8 +80,8 @@ def _resolve(slug: str) -> dict[str, Any]:
     except Exception as error:
         # Whatever a Prefect client raises if the block or the server is not there.
         raise StorageError(
-            f"cannot load the block {slug} ({type(error).__name__}: {error}). It has to be saved "
-            "on the Prefect server that this process uses (PREFECT_API_URL)."
+            f"cannot load the block {slug} ({type(error).__name__}: {scrub(str(error))}). It has "
+            "to be saved on the Prefect server that this process uses (PREFECT_API_URL)."
         ) from error
 
 

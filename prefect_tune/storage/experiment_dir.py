@@ -51,7 +51,11 @@ class ExperimentDir:
                 self.name = self.path.name
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(self.path / LOCK_FILE)
-            (self.path / MARKER_FILE).write_text(experiment_id)
+            try:
+                (self.path / MARKER_FILE).write_text(experiment_id)
+            except OSError:
+                self.close()  # or this process itself would hold it against its next try
+                raise
         except OSError as error:
             raise InvalidArgument(
                 "storage_path",

@@ -153,3 +153,13 @@ def test_one_file_system_per_process() -> None:
     assert os.read(read, 1) == b"0"
     os.close(read)
     os.close(write)
+
+
+def test_the_address_of_the_server_shows_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(slug: str) -> dict[str, object]:
+        raise ConnectionError("cannot reach https://me:hush@prefect.example/api")
+
+    monkeypatch.setattr(resolver, "_resolver", refused)
+    with pytest.raises(StorageError, match=r"prefect\.example") as caught:
+        resolve_block("tune-storage/x")
+    assert "hush" not in str(caught.value)

@@ -1,6 +1,8 @@
 """The experiment directory: created, marked, locked."""
 
+import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +40,17 @@ def test_a_path_below_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InvalidArgument, match=r"storage_path.*cannot write"):
         ExperimentDir(tmp_path / "file", "sweep", "id")
+
+
+def test_one_that_could_not_be_marked_is_not_locked(tmp_path, monkeypatch):
+    def full(path, text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        with pytest.raises(InvalidArgument, match="No space left"):
+            ExperimentDir(tmp_path, "sweep", "id1")
+    ExperimentDir(tmp_path, "sweep", "id2").close()
 
 
 def test_remote_storage_is_refused_in_words():

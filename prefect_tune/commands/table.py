@@ -177,11 +177,13 @@ def _print_table(rows: Sequence[Row], columns: Sequence[str], asked: bool) -> No
         return
     used = [n for n in columns if asked or any(row.get(n) not in (None, "") for row in rows)]
     empty = [name for name in columns if name not in used]
-    widest = _WIDEST if _terminal_width() is None else _WIDEST_ON_TERMINAL
-    cells = [[_cell(row.get(name), widest) for row in rows] for name in used]
     numeric = [_is_numeric(rows, name) for name in used]
-    widths = [max(len(name), *map(len, column)) for name, column in zip(used, cells, strict=True)]
+    # Whoever has asked for a column wants to use what is in it.
+    cells, widths = _columns(rows, used, sys.maxsize if asked else _WIDEST)
     fitting = _fitting(widths)
+    if fitting < len(used):
+        cells, widths = _columns(rows, used, _WIDEST_ON_TERMINAL)
+        fitting = _fitting(widths)
     lines = [_GAP.join(name.ljust(w) for name, w in zip(used[:fitting], widths, strict=False))]
     lines.append(_GAP.join("─" * width for width in widths[:fitting]))
     for index in range(len(rows)):
@@ -200,6 +202,19 @@ def _print_table(rows: Sequence[Row], columns: Sequence[str], asked: bool) -> No
             "(choose with --columns, or write all with --output)"
         )
     page(lines, notices)
+
+
+def _columns(
+    rows: Sequence[Row], names: Sequence[str], widest: int
+) -> tuple[list[list[str]], list[int]]:
+    """The cells of each column, and its width. The first is what rows are known by: hardly cut."""
+    limits = [max(_WIDEST, widest), *([widest] * len(names))]
+    cells = [
+        [_cell(row.get(name), limit) for row in rows]
+        for name, limit in zip(names, limits, strict=False)
+    ]
+    widths = [max(len(name), *map(len, column)) for name, column in zip(names, cells, strict=True)]
+    return cells, widths
 
 
 def _listing(names: Sequence[str]) -> str:

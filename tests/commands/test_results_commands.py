@@ -108,6 +108,27 @@ def test_wrong_options(
     assert said in refused(capsys, "ls", experiment, *options)
 
 
+def test_names_of_experiments_are_whole_on_a_narrow_terminal(
+    experiment: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "train_a_network_2026-11-22_00-57-50"
+    experiment.rename(experiment.parent / name)
+    monkeypatch.setenv("COLUMNS", "60")
+    assert name in call(capsys, "lsx", experiment.parent)[0]
+
+
+def test_nothing_is_cut_where_there_is_room(
+    experiment: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = str(experiment / "train_abcde_00000_0")
+    options = ("ls", experiment, "--columns", "trial_id,logdir", "--limit", "1")
+    monkeypatch.setenv("COLUMNS", str(len(directory) + 20))
+    assert len(directory) > 24
+    assert directory in call(capsys, *options)[0]
+    monkeypatch.setenv("COLUMNS", "50")
+    assert "…" in call(capsys, *options)[0]
+
+
 def test_experiments_of_a_directory(
     experiment: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

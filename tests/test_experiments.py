@@ -112,7 +112,8 @@ def test_several_experiments(tmp_path, concurrent):
         storage_path=str(tmp_path),
         concurrent=concurrent,
         callbacks=[Told()],
-        scheduler=tune.create_scheduler("asha", metric="score", mode="max"),
+        # Whoever reports first, none is stopped before its last result.
+        scheduler=tune.create_scheduler("asha", metric="score", mode="max", grace_period=3),
         verbose=0,
     )
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from rich.cells import cell_len
@@ -19,6 +21,7 @@ from prefect_tune.reporters.base import ProgressReporter
 from prefect_tune.reporters.columns import (
     error_file,
     parameter_columns,
+    shorten,
     show,
     show_duration,
     show_parameters,
@@ -41,6 +44,9 @@ _MAX_INFO_LINES = 3
 _WIDE = 110
 _MAX_ERRORS = 5
 _CELL = 12
+_HEADINGS = 12, 18
+_NAME = 12
+_NARROW = 60
 
 
 class LiveReporter(ProgressReporter):
@@ -180,7 +186,7 @@ class LiveReporter(ProgressReporter):
         if best is None:
             return None
         text = Text("best ", style="dim", no_wrap=True, overflow="ellipsis")
-        text.append(f"{self._progress.metric}={show(best.value)}", style="bold")
+        text.append(f"{shorten(str(self._progress.metric), 30)}={show(best.value)}", style="bold")
         text.append(f"  {self._name(best.trial)}", style="default")
         text.append(f"  {show_parameters(best.trial)}")
         return text
@@ -197,19 +203,27 @@ class LiveReporter(ProgressReporter):
         room = max(space - len(latest), (space + 1) // 2)
         return [*running[:room], *latest][:space]
 
+    @property
+    def _heading(self) -> int:
+        """How long headings may be."""
+        return _HEADINGS[self._console.width >= _NARROW]
+
     def _name(self, trial: Trial) -> str:
         wide = self._console.width >= _WIDE or trial.custom_name is not None
-        return str(trial) if wide else trial.trial_id
+        # The end of a name tells trials apart.
+        longest = max(_NAME, self._console.width // 4)
+        return shorten(str(trial) if wide else trial.trial_id, longest)
 
     def _table(self, trials: list[Trial], done: bool) -> Table:
         metrics = self._metrics(trials)
-        parameters = self._fitting_parameters(trials, len(metrics))
+        parameters = self._fitting_parameters(trials, metrics)
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
         table.add_column("trial", no_wrap=True)
         table.add_column("status", no_wrap=True)
         for heading in parameters.values():
             table.add_column(heading, no_wrap=True, justify="right", overflow="ellipsis")
-        for heading in ("iter", "time (s)", *metrics):
+        times = ("iter", "time (s)") if self._console.width >= _NARROW else ()
+        for heading in (*times, *(shorten(name, self._heading) for name in metrics)):
             table.add_column(heading, no_wrap=True, justify="right")
         best = self._progress.best
         for trial in trials:
@@ -219,8 +233,7 @@ class LiveReporter(ProgressReporter):
                 self._name(trial),
                 Text(trial.status, style=_STYLES[trial.status]),
                 *(show(trial.evaluated_params.get(name), _CELL) for name in parameters),
-                show(result.get("training_iteration")),
-                show(result.get("time_total_s")),
+                *_times(result)[: len(times)],
                 *(show(result.get(name)) for name in metrics),
                 style="bold" if is_best else None,
             )
@@ -233,15 +246,24 @@ class LiveReporter(ProgressReporter):
         others = user_metrics(trials, limit=1 if self._verbose < 3 else 4)
         return list(dict.fromkeys([metric, *others] if metric is not None else others))
 
-    def _fitting_parameters(self, trials: list[Trial], num_metrics: int) -> dict[str, str]:
+    def _fitting_parameters(self, trials: list[Trial], metrics: list[str]) -> dict[str, str]:
         """The first parameters that leave the other columns readable."""
         name_width = max(len(self._name(trial)) for trial in trials)
-        room = self._console.width - (name_width + 2) - 12 - 6 - 10 - 12 * num_metrics
+        metrics_width = sum(max(12, min(cell_len(name), self._heading) + 2) for name in metrics)
+        room = self._console.width - (name_width + 2) - 12 - 6 - 10 - metrics_width
         fitting: dict[str, str] = {}
-        for name, heading in parameter_columns(trials).items():
+        for name, whole in parameter_columns(trials).items():
+            heading = shorten(whole, self._heading)
             cells = (show(trial.evaluated_params.get(name), _CELL) for trial in trials)
             room -= max(cell_len(heading), *map(cell_len, cells)) + 2
             if room < 0:
                 break
             fitting[name] = heading
         return fitting
+
+
+def _times(result: Mapping[str, Any]) -> tuple[str, str]:
+    """How many iterations a trial has, and for how many seconds it has run."""
+    seconds = result.get("time_total_s")
+    long = isinstance(seconds, float) and 1e4 <= seconds < math.inf
+    return show(result.get("training_iteration")), f"{seconds:.0f}" if long else show(seconds)

@@ -195,6 +195,21 @@ class TestLive:
             assert part in text
         assert "c0ffe_00003" not in text  # pending trials have nothing to tell
 
+    @pytest.mark.parametrize("width", [40, 80, 160])
+    def test_long_names_leave_the_columns_readable(self, width: int) -> None:
+        trial = make_trial(0)
+        trial.custom_name = "my_custom_name_" * 8 + "7"
+        trial.last_result = {"a/long/way/to/the/accuracy": 0.5, "time_total_s": 123456.7}
+        console = Console(file=io.StringIO(), width=width, height=25)
+        reporter = LiveReporter(2, console)
+        reporter.setup(time.time(), 1, metric="a/long/way/to/the/accuracy", mode="max")
+        reporter.report([trial], True)
+        assert isinstance(console.file, io.StringIO)
+        row = next(line for line in console.file.getvalue().splitlines() if "TERMINATED" in line)
+        assert "_7 " in row
+        assert row.rstrip().endswith("0.5")
+        assert ("123457" in row) is (width > 40)
+
     def test_as_many_parameters_as_fit(self) -> None:
         trial = make_trial(0, TERMINATED, 0.5)
         trial.evaluated_params = {f"p{number}": number for number in range(30)}

@@ -244,13 +244,15 @@ class LiveReporter(ProgressReporter):
         if self._verbose < 3 and metric is not None:
             return [metric]
         others = user_metrics(trials, limit=1 if self._verbose < 3 else 4)
-        return list(dict.fromkeys([metric, *others] if metric is not None else others))
+        names = list(dict.fromkeys([metric, *others] if metric is not None else others))
+        # The first one is what the sweep is about; of the others, those that fit.
+        while len(names) > 1 and self._room(trials, names) < 0:
+            names.pop()
+        return names
 
     def _fitting_parameters(self, trials: list[Trial], metrics: list[str]) -> dict[str, str]:
         """The first parameters that leave the other columns readable."""
-        name_width = max(len(self._name(trial)) for trial in trials)
-        metrics_width = sum(max(12, min(cell_len(name), self._heading) + 2) for name in metrics)
-        room = self._console.width - (name_width + 2) - 12 - 6 - 10 - metrics_width
+        room = self._room(trials, metrics)
         fitting: dict[str, str] = {}
         for name, whole in parameter_columns(trials).items():
             heading = shorten(whole, self._heading)
@@ -260,6 +262,12 @@ class LiveReporter(ProgressReporter):
                 break
             fitting[name] = heading
         return fitting
+
+    def _room(self, trials: list[Trial], metrics: list[str]) -> int:
+        """How many characters are left for parameters; below 0 if nothing fits."""
+        name_width = max(len(self._name(trial)) for trial in trials)
+        metrics_width = sum(max(12, min(cell_len(name), self._heading) + 2) for name in metrics)
+        return self._console.width - (name_width + 2) - 12 - 6 - 10 - metrics_width
 
 
 def _times(result: Mapping[str, Any]) -> tuple[str, str]:

@@ -210,6 +210,19 @@ class TestLive:
         assert row.rstrip().endswith("0.5")
         assert ("123457" in row) is (width > 40)
 
+    def test_as_many_metrics_as_fit(self) -> None:
+        trial = make_trial(0, TERMINATED, 0.5)
+        trial.last_result |= {f"another_metric_{number}": number for number in range(4)}
+        for width, fitting in ((80, 0), (120, 2)):
+            console = Console(file=io.StringIO(), width=width, height=25)
+            reporter = LiveReporter(3, console)
+            set_up(reporter)
+            reporter.report([trial], True)
+            assert isinstance(console.file, io.StringIO)
+            header = next(line for line in console.file.getvalue().splitlines() if "status" in line)
+            assert "score" in header
+            assert header.count("another_metric_") == fitting
+
     def test_as_many_parameters_as_fit(self) -> None:
         trial = make_trial(0, TERMINATED, 0.5)
         trial.evaluated_params = {f"p{number}": number for number in range(30)}

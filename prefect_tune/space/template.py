@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import math
 import random
 from collections.abc import Callable, Iterator
@@ -86,8 +88,8 @@ class Template:
 
     def __init__(self, value: Any, path: Path = ()) -> None:
         self._value = value
-        # A container to copy, the node that holds it, its key there. Node 0 is the outside.
-        self._nodes: list[tuple[Any, int, Any]] = []
+        # What copies a container, the node that holds it, its key there. Node 0 is the outside.
+        self._nodes: list[tuple[Callable[[], Any], int, Any]] = []
         self._tuples: list[tuple[int, type[tuple[Any, ...]]]] = []
         self.variables: list[Variable] = []
         self._parse(value, path, 0, None)
@@ -104,7 +106,7 @@ class Template:
             source, items = list(value), enumerate(value)
         else:
             return
-        self._nodes.append((source, node, slot))
+        self._nodes.append((_copier(source), node, slot))
         index = len(self._nodes)
         if isinstance(value, tuple):
             self._tuples.append((index, type(value)))
@@ -121,10 +123,11 @@ class Template:
         """
         containers = [container]
         container[key] = self._value
-        for source, parent, slot in self._nodes:
-            new = source.copy()
-            containers.append(new)
-            containers[parent][slot if parent else key] = new
+        for copied, parent, slot in self._nodes:
+            holder, place = containers[parent], slot if parent else key
+            holder[place] = copied()
+            # A dict with attributes may keep something else than it was given.
+            containers.append(holder[place])
         return containers
 
     def freeze_tuples(self, containers: list[Any], key: Any) -> None:
@@ -150,6 +153,17 @@ class Template:
     def grid_size(self) -> int:
         """Number of combinations of the grids outside of other values."""
         return math.prod(len(v.grid) for v in self.variables if v.grid is not None)
+
+
+def _copier(container: Any) -> Callable[[], Any]:
+    """What gives a copy of a container, of the same class if that can be copied."""
+    if type(container.copy()) is type(container):
+        return container.copy  # type: ignore[no-any-return]
+    try:
+        copy.copy(container)
+    except Exception:  # such as the KeyError of a class with `__getattr__ = dict.__getitem__`
+        return container.copy  # type: ignore[no-any-return]
+    return functools.partial(copy.copy, container)
 
 
 def is_variable(value: Any) -> bool:

@@ -419,3 +419,44 @@ def test_spaces_can_be_pickled():
     assert [v.config for v in VariantStream(again, 3, random_state=1)] == [
         v.config for v in VariantStream(space, 3, random_state=1)
     ]
+
+
+class Attributes(dict):
+    """A dict with attributes, as many scripts keep their settings in."""
+
+    def __getattr__(self, name):
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+class Converts(dict):
+    """Keeps copies of what it is given, as the attributes of an EasyDict are."""
+
+    def __init__(self, values=()):
+        super().__init__()
+        for name, value in dict(values).items():
+            self[name] = value
+
+    def __setitem__(self, name, value):
+        if isinstance(value, list):
+            value = [Converts(item) if isinstance(item, dict) else item for item in value]
+        elif type(value) is dict:
+            value = Converts(value)
+        super().__setitem__(name, value)
+
+
+class Strict(dict):
+    __getattr__ = dict.__getitem__
+
+
+@pytest.mark.parametrize("kind", [Attributes, Converts, Strict, OrderedDict])
+def test_dicts_of_other_classes_stay_what_they_are(kind):
+    inner = kind({"a": tune.choice([3])})
+    space = kind({"deep": inner, "list": [inner, tune.choice([4])], "k": 1})
+    first, second = configs(space, 2)
+    assert first == {"deep": {"a": 3}, "list": [{"a": 3}, 4], "k": 1}
+    assert type(first) is type(first["deep"]) is type(first["list"][0]) is kind
+    assert first["deep"] is not second["deep"]
+    assert inner["a"].sample() == 3  # the space itself is as it was

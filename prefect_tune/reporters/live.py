@@ -140,6 +140,8 @@ class LiveReporter(ProgressReporter):
         if shown and left_out:
             words.append(Text(f"... and {left_out} more", style="dim"))
         errors = progress.errors
+        if errors:
+            words.append(Text("failed:", style="dim"))
         for trial in errors[:_MAX_ERRORS]:
             reason = "" if trial.error is None else str(trial.error).splitlines()[0]
             text = Text(no_wrap=True, overflow="ellipsis")

@@ -16,7 +16,7 @@ _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 def space_in_words(space: Mapping[str, Any]) -> dict[str, str]:
     """Each parameter of a search space by its path (``a/b``)."""
-    words = dict(_leaves(space, ""))
+    words = dict(_leaves(space, "")) if space else {}
     if len(words) > _MOST_LEAVES:
         return {"": _short(repr(sorted(words.items())))}
     return words

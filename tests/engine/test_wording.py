@@ -1,0 +1,13 @@
+"""Search spaces in words."""
+
+import prefect_tune as tune
+from prefect_tune.engine.wording import space_in_words
+
+
+def test_each_parameter_is_named_by_its_path():
+    space = {"x": tune.uniform(0, 1), "deep": {"y": 1, "empty": {}}}
+    assert space_in_words(space) == {"x": "Float(0, 1)", "deep/y": "1", "deep/empty": "{}"}
+
+
+def test_no_space_has_no_parameters():
+    assert space_in_words({}) == {}

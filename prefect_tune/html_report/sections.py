@@ -19,7 +19,7 @@ Objective = tuple[str, str]
 
 #: Beyond so many trials a picture is a bitmap: a browser is slow with a line for each of them.
 _MOST_IN_SVG = 300
-#: Of more trials the pictures show a sample: drawing each of ten thousand takes longest of all, and shows no more.
+#: Of more trials the pictures show a sample: lines for all of them are one surface, and take long.
 _MOST_DRAWN = 1000
 _BEST_DRAWN = 100
 _MOST_ERRORS = 100

@@ -140,7 +140,7 @@ def test_a_zygote_that_is_killed_while_it_loads_is_replaced_once(module_source, 
     if deaths == 1:
         assert load(source, "fork").method == "fork"
     else:
-        with pytest.raises(ClusterError, match="that starts trials on .* ended"):
+        with pytest.raises(ClusterError, match=r"that starts trials on .* ended"):
             load(source, "fork")
     assert times.read_text() == "xx"
 

@@ -1,14 +1,18 @@
-"""Results that were acknowledged but did not get into the result files."""
+"""Where the result files are behind the journal, or ahead of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from prefect_tune.callback import Callback
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.base import LoggerCallback
 from prefect_tune.logger.worker import Backlog
+
+_logger = logging.getLogger(__name__)
 
 
 class _Seen:
@@ -49,7 +53,7 @@ class BacklogFinder:
         """Take the next acknowledged result of a trial."""
         seen = self._seen.get(trial.trial_id)
         if seen is None:
-            written = [logger.count_results(trial) for logger in self._loggers]
+            written = self._count(trial)
             count = self._before.get(trial.trial_id, 0)
             seen = self._seen[trial.trial_id] = _Seen(count, written)
         seen.count += 1
@@ -63,3 +67,33 @@ class BacklogFinder:
     def found(self) -> list[Backlog]:
         """What is missing."""
         return list(self._found.values())
+
+    def drop_unknown(self, trials: Iterable[Trial]) -> None:
+        """Cut off results that the journal does not have; for the end of the replay.
+
+        On one machine the journal is written first. In storage the copy of a result file may be
+        ahead of it, and the results of a machine that was lost in between are reported again.
+
+        Args:
+            trials: All trials. One that had ended before the replay has nothing to cut off.
+        """
+        for trial in trials:
+            seen = self._seen.get(trial.trial_id)
+            if seen is not None:
+                written = seen.written
+            elif trial.is_finished() or not os.path.isdir(trial.logdir):
+                continue
+            else:
+                written = self._count(trial)
+            for logger, count in zip(self._loggers, written, strict=True):
+                if count is not None and count > trial.results_seen:
+                    _logger.info(
+                        "%s: %d results of %s are not in the journal; they are left out.",
+                        type(logger).__name__,
+                        count - trial.results_seen,
+                        trial,
+                    )
+                    logger.keep_results(trial, trial.results_seen)
+
+    def _count(self, trial: Trial) -> list[int | None]:
+        return [logger.count_results(trial) for logger in self._loggers]

@@ -170,6 +170,7 @@ class Resumer:
         replay(records, coordinator, search, finder.see, constants)
         if search.knows_too_much and not whatever:
             raise _SearchIsAhead("The newest state of the search is ahead of the journal.")
+        finder.drop_unknown(coordinator.get_trials())
         position = Position(
             origin=self._run.first.origin,
             files=self._files,

@@ -68,6 +68,14 @@ class LoggerCallback(Callback):
         """
         return None
 
+    def keep_results(self, trial: Trial, count: int) -> None:
+        """Forget all results of a trial but the first `count`.
+
+        Called when an interrupted experiment is resumed, if `count_results` says that there are
+        more than the journal knows: a copy in storage may have been ahead of it when the machine
+        was lost. The trial reports them again.
+        """
+
     def flush(self) -> None:
         """Write out what is buffered; called about once a second and at the end."""
 

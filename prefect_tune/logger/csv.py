@@ -12,7 +12,13 @@ from typing import Any
 from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.experiment.trial import AUTO_FILLED, Trial
 from prefect_tune.logger.base import BatchLoggerCallback
-from prefect_tune.logger.files import AppendFiles, drop_torn_line, write_atomic
+from prefect_tune.logger.files import (
+    AppendFiles,
+    drop_torn_line,
+    keep_lines,
+    whole_lines,
+    write_atomic,
+)
 
 PROGRESS_FILE = "progress.csv"
 _Getter = Callable[[Mapping[str, Any]], tuple[Any, ...]]
@@ -107,16 +113,11 @@ class CSVLoggerCallback(BatchLoggerCallback):
 
     def count_results(self, trial: Trial) -> int | None:
         """Whole rows of the trial's file."""
-        path = os.path.join(trial.logdir, PROGRESS_FILE)
-        drop_torn_line(path)
-        try:
-            with open(path, newline="", encoding="utf-8") as file:
-                text = file.read()
-        except FileNotFoundError:
-            return 0
-        # Texts in quotes may hold line breaks.
-        rows = sum(1 for _ in csv.reader(io.StringIO(text))) if '"' in text else text.count("\n")
-        return max(0, rows - 1)
+        return max(0, len(whole_lines(self._path(trial), quotes=True)) - 1)
+
+    def keep_results(self, trial: Trial, count: int) -> None:
+        """Cut off the rows behind them; the header stays."""
+        keep_lines(self._path(trial), count + 1, quotes=True)
 
     def flush(self) -> None:
         """Write what is buffered, with all columns in the header."""
@@ -135,9 +136,12 @@ class CSVLoggerCallback(BatchLoggerCallback):
     def _take_up(self, trial: Trial) -> _Table:
         table = self._tables.get(trial.trial_id)
         if table is None:
-            path = os.path.join(trial.logdir, PROGRESS_FILE)
-            table = self._tables[trial.trial_id] = _Table(path)
+            table = self._tables[trial.trial_id] = _Table(self._path(trial))
         return table
+
+    @staticmethod
+    def _path(trial: Trial) -> str:
+        return os.path.join(trial.logdir, PROGRESS_FILE)
 
 
 def _widen(table: _Table) -> None:

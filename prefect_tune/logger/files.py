@@ -91,6 +91,41 @@ def write_atomic(path: str, data: bytes) -> None:
     os.replace(temporary, path)
 
 
+def whole_lines(path: str, quotes: bool = False) -> list[int]:
+    """Cut off a torn last line.
+
+    Args:
+        path: The file; may be missing.
+        quotes: Whether line breaks between double quotes belong to the line.
+
+    Returns:
+        Where each line ends, in bytes from the start.
+    """
+    ends: list[int] = []
+    end = 0
+    quoted = False
+    try:
+        with open(path, "rb") as file:
+            for line in file:
+                end += len(line)
+                quoted ^= quotes and line.count(b'"') % 2 == 1
+                if not quoted and line.endswith(b"\n"):
+                    ends.append(end)
+    except FileNotFoundError:
+        return []
+    whole = ends[-1] if ends else 0
+    if whole < end:
+        os.truncate(path, whole)
+    return ends
+
+
+def keep_lines(path: str, count: int, quotes: bool = False) -> None:
+    """Cut off all lines but the first `count`; see `whole_lines`."""
+    ends = whole_lines(path, quotes)
+    if len(ends) > count:
+        os.truncate(path, ends[count - 1] if count else 0)
+
+
 def drop_torn_line(path: str) -> None:
     """Cut off a last line without its end, which a killed process leaves behind."""
     try:

@@ -12,7 +12,13 @@ import cloudpickle
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.base import BatchLoggerCallback
 from prefect_tune.logger.encoding import constants_tail, to_json
-from prefect_tune.logger.files import AppendFiles, drop_torn_line, write_atomic
+from prefect_tune.logger.files import (
+    AppendFiles,
+    drop_torn_line,
+    keep_lines,
+    whole_lines,
+    write_atomic,
+)
 
 log = logging.getLogger(__name__)
 
@@ -86,11 +92,11 @@ class JsonLoggerCallback(BatchLoggerCallback):
 
     def count_results(self, trial: Trial) -> int | None:
         """Whole lines of the trial's file."""
-        try:
-            with open(os.path.join(trial.logdir, RESULT_FILE), "rb") as file:
-                return file.read().count(b"\n")
-        except FileNotFoundError:
-            return 0
+        return len(whole_lines(self._path(trial)))
+
+    def keep_results(self, trial: Trial, count: int) -> None:
+        """Cut off the lines behind them."""
+        keep_lines(self._path(trial), count)
 
     def flush(self) -> None:
         """Write what is buffered."""
@@ -104,11 +110,15 @@ class JsonLoggerCallback(BatchLoggerCallback):
     def _take_up(self, trial: Trial) -> _Open:
         opened = self._trials.get(trial.trial_id)
         if opened is None:
-            opened = _Open(os.path.join(trial.logdir, RESULT_FILE))
+            opened = _Open(self._path(trial))
             drop_torn_line(opened.path)
             self._trials[trial.trial_id] = opened
         opened.attempt = None
         return opened
+
+    @staticmethod
+    def _path(trial: Trial) -> str:
+        return os.path.join(trial.logdir, RESULT_FILE)
 
 
 def _complete(results: Sequence[Mapping[str, Any]], lines: Sequence[bytes], tail: bytes) -> bytes:

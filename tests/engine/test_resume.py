@@ -46,7 +46,8 @@ def kill_at(path: Path, index: int, unwritten: int = 0) -> None:
     Args:
         path: The experiment directory.
         index: How many records are left.
-        unwritten: How many results of each trial had not got into the result files.
+        unwritten: How many results of each trial had not got into the result files; below 0, how
+            many more had got there than into the journal, as with copies from storage.
     """
     lines = (path / JOURNAL_FILE).read_bytes().splitlines(keepends=True)
     (path / JOURNAL_FILE).write_bytes(b"".join(lines[:index]))
@@ -56,7 +57,7 @@ def kill_at(path: Path, index: int, unwritten: int = 0) -> None:
         trial_id = "_".join(file.parent.name.split("_")[1:3])
         rows = file.read_bytes().splitlines(keepends=True)
         kept = max(0, acknowledged[trial_id] - unwritten) + (file.name == "progress.csv")
-        file.write_bytes(b"".join(rows[:kept]) + (b'{"torn' if unwritten else b""))
+        file.write_bytes(b"".join(rows[:kept]) + (b'{"torn' if unwritten > 0 else b""))
 
 
 def results_in(path: Path) -> Counter[str]:
@@ -77,7 +78,7 @@ def finished_run(tmp_path: Path, **options: Any) -> Path:
     return tmp_path / "e"
 
 
-@pytest.mark.parametrize("unwritten", [0, 1, 2, 99])
+@pytest.mark.parametrize("unwritten", [-99, -1, 0, 1, 2, 99])
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
 def test_a_killed_grid_is_completed_and_every_result_is_in_the_files_once(
     tmp_path, share, unwritten

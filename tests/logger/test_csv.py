@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -160,6 +161,22 @@ def test_counts_the_whole_rows_of_earlier_processes(tmp_path: Path) -> None:
         logger.log_trial_result(0, trial, {"step": step, "text": 'two\nlines, "quoted"'})
     logger.log_trial_end(trial)
     path = Path(trial.logdir, "progress.csv")
-    path.write_text(path.read_text() + "4,tor")
-    assert CSVLoggerCallback().count_results(trial) == 3
-    assert len(rows(Path(trial.logdir))) == 3
+    for torn in ["4,tor", '4,"two\n', '4,"two\nlines']:
+        path.write_text(path.read_text() + torn)
+        assert CSVLoggerCallback().count_results(trial) == 3
+        assert len(rows(Path(trial.logdir))) == 3
+
+
+@pytest.mark.parametrize("count", range(4))
+def test_keeps_the_first_rows(tmp_path: Path, count: int) -> None:
+    trial = example_trial(tmp_path)
+    logger = CSVLoggerCallback()
+    logger.keep_results(trial, count)  # nothing is there yet
+    for step in range(3):
+        logger.log_trial_result(0, trial, {"step": step, "text": 'two\nlines, "quoted"'})
+    logger.log_trial_end(trial)
+    CSVLoggerCallback().keep_results(trial, count)
+    assert [row["step"] for row in rows(Path(trial.logdir))] == ["0", "1", "2"][:count]
+    logger.log_trial_result(0, trial, {"step": 7, "text": ""})
+    logger.on_experiment_end([trial])
+    assert rows(Path(trial.logdir))[count]["step"] == "7"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -128,3 +129,14 @@ def test_counts_the_whole_lines_of_earlier_processes(tmp_path: Path) -> None:
     path = Path(trial.logdir, "result.json")
     path.write_text(path.read_text() + '{"torn')
     assert JsonLoggerCallback().count_results(trial) == 3
+
+
+@pytest.mark.parametrize("count", range(4))
+def test_keeps_the_first_lines(tmp_path: Path, count: int) -> None:
+    trial = example_trial(tmp_path)
+    logger = JsonLoggerCallback()
+    logger.keep_results(trial, count)  # nothing is there yet
+    logger.log_trial_results(0, trial, [{"step": step, "text": '"\n'} for step in range(3)])
+    logger.log_trial_end(trial)
+    JsonLoggerCallback().keep_results(trial, count)
+    assert [line["step"] for line in logged(Path(trial.logdir))] == [0, 1, 2][:count]

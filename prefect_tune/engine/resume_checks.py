@@ -87,15 +87,16 @@ def tell_what_was_found(plan: ExperimentPlan, coordinator: Coordinator, path: Pa
     """Say what there is, and what of the user's arguments leads nowhere."""
     trials = coordinator.get_trials()
     finished = sum(trial.is_finished() for trial in trials)
-    _logger.info(
-        "Resuming %s: %d trials, of which %d are finished (%d of them failed) and %d ran when it "
-        "ended.",
-        path,
-        len(trials),
-        finished,
-        sum(trial.status == ERROR for trial in trials),
-        sum(trial.status == RUNNING for trial in trials),
+    failed = sum(trial.status == ERROR for trial in trials)
+    found = (
+        f"Going on with {path}: {len(trials)} trials, of which {finished} have ended"
+        f"{f' ({failed} of them failed)' if failed else ''} and "
+        f"{sum(trial.status == RUNNING for trial in trials)} were running when it was left."
     )
+    if plan.run.verbose != 0:
+        print(found, flush=True)
+    else:
+        _logger.info("%s", found)
     total = plan.source.total()
     if total is not None and len(trials) > total:
         _logger.warning(

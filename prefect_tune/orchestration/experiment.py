@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from typing import Any
+from uuid import UUID
 
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.flatten import flatten
@@ -17,6 +18,7 @@ from prefect_tune.orchestration.conclusion import Conclusion, Ending, Experiment
 from prefect_tune.orchestration.flow import run_in_flow
 from prefect_tune.orchestration.flow_identity import current_flow_identity
 from prefect_tune.orchestration.heartbeat import Heartbeat
+from prefect_tune.orchestration.predecessor import succeed
 from prefect_tune.orchestration.server import PrefectApi
 from prefect_tune.orchestration.sigterm import stand_in
 from prefect_tune.orchestration.suspension import SuspensionWatch
@@ -52,7 +54,10 @@ def run_experiment_in_flow(
         experiment.output.listen(logs.put)
 
     def body(launcher: AttemptLauncher) -> list[Trial]:
-        heartbeat = Heartbeat(current_flow_identity(), plan.settings.heartbeat_s)
+        flow = current_flow_identity()
+        if flow is not None:
+            succeed(experiment.directory, UUID(flow.flow_run_id), plan.name)
+        heartbeat = Heartbeat(flow, plan.settings.heartbeat_s)
         watch = interruption.watch = SuspensionWatch(experiment.inbox, heartbeat.end)
         with heartbeat, ArtifactReporter() as artifacts:
             try:

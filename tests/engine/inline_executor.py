@@ -108,13 +108,14 @@ def experiment(
     function: Any = trainable,
     resume: Any = None,
     resources: Any = None,
+    verbose: int | None = 0,
     **run: Any,
 ) -> Experiment:
     request = ExperimentRequest(
         function,
         space or {},
         tune or TuneConfig(num_samples=5),
-        RunConfig(name="e", storage_path=str(tmp_path), verbose=0, **run),
+        RunConfig(name="e", storage_path=str(tmp_path), verbose=verbose, **run),
         resources_per_trial=resources,
         resume=resume,
     )

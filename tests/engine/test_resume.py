@@ -19,7 +19,7 @@ from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.events import ResultReported, Resumed, Tick
 from prefect_tune.coordinator.records import decode_event
 from prefect_tune.error import ExperimentLocked, InvalidArgument, StorageError
-from prefect_tune.experiment.trial import TERMINATED
+from prefect_tune.experiment.trial import RUNNING, TERMINATED
 from prefect_tune.schedulers import ASHAScheduler, FIFOScheduler
 from prefect_tune.search import Searcher
 from prefect_tune.stopper import TimeoutStopper, TrialPlateauStopper
@@ -118,6 +118,25 @@ def test_a_resumed_trial_has_what_it_had(tmp_path):
         assert trial.last_result["config"] == trial.config
         assert trial.metric_analysis["loss"]["max"] == 1.0
         assert Path(trial.logdir).parent == path
+
+
+@pytest.mark.parametrize("verbose", [0, None])
+def test_what_is_there_is_said(tmp_path, caplog, capsys, verbose):
+    path = finished_run(tmp_path)
+    kill_at(path, len(records_of(path)) // 2)
+    caplog.set_level(logging.INFO)
+    one = experiment(tmp_path, InlineExecutor(), ONE, space=GRID, resume=True, verbose=verbose)
+    ended = sum(trial.is_finished() for trial in one.trials)
+    running = sum(trial.status == RUNNING for trial in one.trials)
+    one.close()
+    assert ended
+    assert running
+    told = (
+        f"Going on with {path}: {len(one.trials)} trials, of which {ended} have ended and "
+        f"{running} were running when it was left."
+    )
+    assert (told in caplog.messages) is (verbose == 0)
+    assert (told in capsys.readouterr().out) is (verbose is None)
 
 
 def test_the_last_run_in_a_directory_is_resumed(tmp_path):

@@ -442,7 +442,7 @@ def test_a_configuration_that_cannot_be_pickled_fails_its_trial_only(experiment)
     with experiment(lambda config: {"x": 1}) as run:
         _, end = run.run("a", {"lock": threading.Lock()})
         assert end.outcome is Outcome.FAILED
-        assert "the configuration cannot be sent" in end.error.message
+        assert "`config['lock']` (lock) cannot be sent" in end.error.message
         assert run.run("b")[1].outcome is Outcome.FINISHED
 
 

@@ -13,6 +13,7 @@ import cloudpickle
 
 from prefect_tune.config import RunConfig, TuneConfig
 from prefect_tune.error import InvalidArgument
+from prefect_tune.filesystem.limits import FOREGROUND
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.parse import parse_location
 from prefect_tune.filesystem.store import open_store
@@ -87,7 +88,7 @@ def is_restorable(location: Location) -> bool:
     Raises:
         StorageError: If the storage cannot be asked.
     """
-    return is_resumable(location) and open_store(location).exists(TUNER_FILE)
+    return is_resumable(location) and open_store(location, FOREGROUND).exists(TUNER_FILE)
 
 
 def load_state(location: Location) -> TunerState:
@@ -97,7 +98,7 @@ def load_state(location: Location) -> TunerState:
         InvalidArgument: If there is none, or it cannot be read.
         StorageError: If the storage cannot be asked.
     """
-    data = open_store(location).read(TUNER_FILE) if is_resumable(location) else None
+    data = open_store(location, FOREGROUND).read(TUNER_FILE) if is_resumable(location) else None
     if data is None:
         raise InvalidArgument(
             "path",
@@ -120,7 +121,7 @@ def load_trainable(location: Location, state: TunerState) -> Any:
     """
     if state.registered is not None:
         return state.registered
-    data = open_store(location).read(TRAINABLE_FILE)
+    data = open_store(location, FOREGROUND).read(TRAINABLE_FILE)
     if data is None:
         raise InvalidArgument(
             "trainable",

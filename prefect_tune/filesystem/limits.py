@@ -40,6 +40,10 @@ class Limits:
     max_delay_s: float = 10.0
 
 
+#: For what a person waits for at the terminal; who gets the error can simply try again.
+FOREGROUND = Limits(request_s=20.0, outage_s=30.0)
+
+
 class OutageWatch(Protocol):
     """Learns whether a storage answers; called from any thread, and often."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from prefect_tune.checkpoint.manifest import MARKER
 from prefect_tune.error import StorageError
+from prefect_tune.filesystem.limits import FOREGROUND
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.store import open_store
 from prefect_tune.logger.csv import PROGRESS_FILE
@@ -38,7 +39,7 @@ def copy_results(location: Location) -> tempfile.TemporaryDirectory[str]:
     Raises:
         StorageError: If there are no trials or the storage fails.
     """
-    store = open_store(location)
+    store = open_store(location, FOREGROUND)
     copy = tempfile.TemporaryDirectory(prefix="prefect_tune-results-")
     directory = Path(copy.name, os.path.basename(location.url.rstrip("/")) or "experiment")
     try:

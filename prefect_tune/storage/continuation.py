@@ -11,6 +11,7 @@ from pathlib import Path
 
 from prefect_tune.checkpoint.manifest import MARKER
 from prefect_tune.error import StorageError
+from prefect_tune.filesystem.limits import FOREGROUND
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.names import temporary_name
 from prefect_tune.filesystem.store import Store, open_store
@@ -59,7 +60,7 @@ def is_resumable(location: Location) -> bool:
             return path.stat().st_size > 0
         except OSError:
             return False
-    return has_remote_journal(open_store(location))
+    return has_remote_journal(open_store(location, FOREGROUND))
 
 
 def begin_new(store: Store, directory: Path) -> Continuation:

@@ -22,10 +22,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from prefect_tune.error import StorageError
-from prefect_tune.filesystem.limits import Limits
+from prefect_tune.filesystem.limits import FOREGROUND, Limits
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.store import Store, open_store
 from prefect_tune.storage.checkpoints import CheckpointStore
@@ -40,7 +41,7 @@ from prefect_tune.storage.storage_plan import StoragePlan
 log = logging.getLogger(__name__)
 
 # Somebody waits for these.
-_OPENING = Limits(request_s=20.0, outage_s=30.0, total_s=1800.0)
+_OPENING = replace(FOREGROUND, total_s=1800.0)
 # These are tried again by whoever makes them.
 _SHIPPING = Limits(request_s=20.0, outage_s=5.0)
 _LEASING = Limits(request_s=10.0, outage_s=10.0)

@@ -21,6 +21,7 @@ from prefect_tune.coordinator.failure import (
     casts_doubt,
     fate_of,
     original_exception,
+    was_killed,
 )
 from prefect_tune.coordinator.lifecycle import Lifecycle
 from prefect_tune.coordinator.options import FailFast
@@ -223,7 +224,11 @@ class AttemptEnds:
             problem = str(event.error)
             if not book.give_up(start, problem):
                 return
-        elif not casts_doubt(live, event) or not book.doubt(start):
+        elif (
+            not casts_doubt(live, event)
+            or (was_killed(event) and book.spare(start))
+            or not book.doubt(start)
+        ):
             return
         else:
             problem = f"it failed before its first report ({event.error})"

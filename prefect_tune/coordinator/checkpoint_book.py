@@ -100,11 +100,22 @@ class CheckpointBook:
             one of its own after that.
         suspects: Own checkpoints, by path, whose attempt failed before its first report. They are
             passed over, but nothing is proven.
+        spared: Own checkpoints, by path, whose attempt was killed before its first report. Such a
+            death says little about what it was to go on from; a second one makes a suspect.
         furthest: The highest iteration of any own checkpoint so far.
         unclean: True once an attempt was cut off from us: its process may still write checkpoints.
     """
 
-    __slots__ = ("_current", "_trial", "adopted", "furthest", "origin", "suspects", "unclean")
+    __slots__ = (
+        "_current",
+        "_trial",
+        "adopted",
+        "furthest",
+        "origin",
+        "spared",
+        "suspects",
+        "unclean",
+    )
 
     def __init__(self, trial: Trial, origin: TrialCheckpoint | None) -> None:
         self._trial = trial
@@ -112,6 +123,7 @@ class CheckpointBook:
         self.origin = origin
         self.adopted: TrialCheckpoint | None = None
         self.suspects: set[str] = set()
+        self.spared: set[str] = set()
         self.furthest = max((c.progress.iteration for c in trial.checkpoints), default=0)
         self.unclean = False
 
@@ -152,6 +164,13 @@ class CheckpointBook:
         self.adopted = None
         return True
 
+    def spare(self, checkpoint: TrialCheckpoint) -> bool:
+        """Try a checkpoint once more although its attempt was killed; False the second time."""
+        if checkpoint.path in self.spared:
+            return False
+        self.spared.add(checkpoint.path)
+        return True
+
     def doubt(self, checkpoint: TrialCheckpoint) -> bool:
         """Pass a checkpoint over from now on; False if there is nothing to put in its place."""
         if checkpoint == self.origin:
@@ -186,6 +205,7 @@ class CheckpointBook:
     def rehabilitate(self) -> None:
         """Try everything once more, e.g. with corrected code."""
         self.suspects.clear()
+        self.spared.clear()
         self._trial.checkpoints = tuple(
             replace(known, problem="") if known.problem != SUPERSEDED else known
             for known in self._trial.checkpoints

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import signal
 from enum import StrEnum
 
 from prefect_tune.coordinator.events import AttemptEnded, Fate, Outcome
@@ -38,6 +39,12 @@ def blame_for(live: LiveTrial, event: AttemptEnded) -> Blame:
 def casts_doubt(live: LiveTrial, event: AttemptEnded) -> bool:
     """True if a failed attempt may have failed for the checkpoint that it went on from."""
     return live.last_seq == 0 and (event.error is None or event.error.kind != START)
+
+
+def was_killed(event: AttemptEnded) -> bool:
+    """True if the process was ended from outside, by a person or for lack of memory."""
+    exit_code = None if event.error is None else event.error.exit_code
+    return exit_code in (-signal.SIGKILL, -signal.SIGTERM)
 
 
 def fate_of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -249,25 +250,56 @@ def _restores(evidence: Evidence) -> Iterator[str]:
         (event["trial_id"], event["attempt"]): result["token"]
         for event, _, result in evidence.told.results()
     }
-    saved: dict[str, list[int]] = defaultdict(list)
-    suspects: Counter[str] = Counter()
+    ways: dict[str, _WayBack] = defaultdict(_WayBack)
     for event in evidence.told.events:
-        trial_id = event.get("trial_id", "")
-        attempt = trial_id, event.get("attempt")
+        way = ways[event.get("trial_id", "")]
+        attempt = event.get("trial_id", ""), event.get("attempt")
         if event["event"] == "CheckpointSaved":
-            saved[trial_id].append(event["metrics"]["iteration"])
-            suspects[trial_id] = 0
+            way.saved[event["path"]] = event["metrics"]["iteration"]
+        elif event["event"] == "CheckpointsDropped":
+            for path in event["paths"]:
+                way.saved.pop(path, None)
         elif event["event"] == "AttemptEnded":
-            # One that fails before its first result makes what it started from a suspect.
-            suspects[trial_id] += event["outcome"] == "failed" and attempt not in tokens
+            if event["outcome"] == "failed" and attempt not in tokens:
+                way.fail((event.get("error") or {}).get("exit_code") == -signal.SIGKILL)
         elif event["event"] == "AttemptLaunched" and tokens.get(attempt) in noted:
-            wanted = saved[trial_id][: len(saved[trial_id]) - suspects[trial_id]]
+            wanted = way.saved.get(way.newest or "", 0)
             restored = noted[tokens[attempt]]["restored"]
-            if wanted and (restored or 0) < wanted[-1]:
+            if (restored or 0) < wanted:
                 yield (
-                    f"attempt {attempt[1]} of trial {trial_id} went on from {restored} though "
-                    f"{wanted[-1]} was saved"
+                    f"attempt {attempt[1]} of trial {attempt[0]} went on from {restored} though "
+                    f"{wanted} was saved"
                 )
+
+
+@dataclass
+class _WayBack:
+    """What one trial can go on from.
+
+    Attributes:
+        saved: Iterations by path, in order.
+        spared: Paths of those whose attempt was killed before its first result: tried once more.
+        suspects: Paths of those that are passed over after that, or after another failure.
+    """
+
+    saved: dict[str, int] = field(default_factory=dict)
+    spared: set[str] = field(default_factory=set)
+    suspects: set[str] = field(default_factory=set)
+
+    @property
+    def newest(self) -> str | None:
+        """The path of the one that an attempt has to go on from."""
+        return next((path for path in reversed(self.saved) if path not in self.suspects), None)
+
+    def fail(self, killed: bool) -> None:
+        """An attempt has failed before its first result."""
+        newest = self.newest
+        if newest is None:
+            return
+        if killed and newest not in self.spared:
+            self.spared.add(newest)
+        else:
+            self.suspects.add(newest)
 
 
 def _other(evidence: Evidence) -> Iterator[str]:

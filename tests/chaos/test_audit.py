@@ -253,13 +253,29 @@ def test_an_attempt_that_does_not_go_on_from_the_newest(sweep, restored):
     assert len(sweep.audit().checkpoints) == 1
 
 
-def test_a_suspect_may_be_passed_over(sweep):
-    launched = {"event": "AttemptLaunched", "trial_id": "a", "attempt": 9}
-    failed = {"event": "AttemptEnded", "trial_id": "a", "attempt": 9, "outcome": "failed"}
+@pytest.mark.parametrize(
+    ("exit_codes", "faults"), [([-9], 1), ([-9, -9], 0), ([1], 0), ([None], 0), ([], 1)]
+)
+def test_a_suspect_may_be_passed_over(sweep, exit_codes, faults):
+    failures = []
+    for number, code in enumerate(exit_codes, 9):
+        attempt = {"trial_id": "a", "attempt": number}
+        failures.append({"event": "AttemptLaunched", **attempt})
+        error = {"kind": "signal", "exit_code": code}
+        failures.append({"event": "AttemptEnded", **attempt, "outcome": "failed", "error": error})
     at = next(i for i, e in enumerate(sweep.events) if e.get("attempt") == 2)
-    sweep.events[at:at] = [launched, failed]
+    sweep.events[at:at] = failures
     sweep.diary[1]["restored"] = 1
-    assert sweep.audit().faults == []
+    assert len(sweep.audit().checkpoints) == faults
+
+
+def test_what_was_dropped_need_not_be_gone_on_from(sweep):
+    at = next(i for i, e in enumerate(sweep.events) if e.get("attempt") == 2)
+    paths = [e["path"] for e in sweep.events[:at] if e["event"] == "CheckpointSaved"]
+    dropped = {"event": "CheckpointsDropped", "trial_id": "a", "paths": paths[-1:]}
+    sweep.events[at:at] = [dropped]
+    sweep.diary[1]["restored"] = 1
+    assert not [fault for fault in sweep.audit().faults if "went on from" in fault]
 
 
 @pytest.mark.parametrize("seen", [[2, 3], [3, 2], [None, 3], [3, "it is not readable"]])

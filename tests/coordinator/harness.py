@@ -146,8 +146,11 @@ class World:
             AttemptEnded(self.now, trial_id, launch.attempt, outcome, error, uploading=uploading)
         )
 
-    def fail(self, trial_id: str, kind: str = "ValueError") -> list[Command]:
-        return self.end(trial_id, Outcome.FAILED, AttemptError(kind, "bad luck"))
+    def fail(
+        self, trial_id: str, kind: str = "ValueError", exit_code: int | None = None
+    ) -> list[Command]:
+        error = AttemptError(kind, "bad luck", exit_code=exit_code)
+        return self.end(trial_id, Outcome.FAILED, error)
 
     def lose(self, trial_id: str) -> list[Command]:
         return self.end(trial_id, Outcome.LOST, AttemptError("lost", "the node is gone"))

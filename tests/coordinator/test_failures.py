@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import pytest
@@ -163,6 +164,31 @@ def test_a_checkpoint_whose_attempt_never_reported_is_suspect():
     assert world.running["t1"].checkpoint == "t1/checkpoint_000001"
     assert world.trial("t1").num_failures == 3
     assert all(not c.problem for c in world.trial("t1").checkpoints)
+
+
+@pytest.mark.parametrize("exit_code", [-signal.SIGKILL, -signal.SIGTERM])
+def test_a_checkpoint_is_tried_once_more_if_its_attempt_was_killed(exit_code):
+    world = started(max_failures=-1)
+    world.train("t1", 1, 2)
+    world.fail("t1")
+    for _ in range(2):
+        assert world.running["t1"].checkpoint == "t1/checkpoint_000002"
+        commands = world.fail("t1", "signal", exit_code)
+    assert world.of(Warn, commands)
+    assert world.running["t1"].checkpoint == "t1/checkpoint_000001"
+    world.fail("t1", "signal", exit_code)
+    # It is this one's turn now; of the other one nothing is forgotten.
+    assert world.running["t1"].checkpoint == "t1/checkpoint_000001"
+    world.fail("t1", "signal", -signal.SIGSEGV)
+    assert world.running["t1"].checkpoint is None
+
+
+def test_a_crash_makes_a_suspect_at_once():
+    world = started(max_failures=2)
+    world.train("t1", 1, 2)
+    world.fail("t1")
+    world.fail("t1", "signal", -signal.SIGSEGV)
+    assert world.running["t1"].checkpoint == "t1/checkpoint_000001"
 
 
 def test_nothing_is_said_of_a_checkpoint_that_is_not_gone_on_from_any_more():

@@ -32,6 +32,7 @@ from prefect_tune.filesystem.location import Location
 from prefect_tune.logger.worker import Backlog
 from prefect_tune.reporters import TrialOutputPrinter, make_reporter, result_lines
 from prefect_tune.results.checkpoints import open_checkpoint
+from prefect_tune.results.tracked_checkpoint import locate_checkpoints
 from prefect_tune.storage.experiment_dir import ExperimentDir
 from prefect_tune.storage.experiment_storage import ExperimentStorage
 from prefect_tune.storage.layout import TrialDirNamer
@@ -139,6 +140,7 @@ class Experiment:
         self.storage.open(resume=plan.resume is not None)
         self._exit.callback(self._close_storage)
         self._journal = self.storage.journal
+        locate_checkpoints(str(self.directory.path), self.storage.location)
         if plan.resume is not None:
             self._resumption = resume(
                 plan,

@@ -222,11 +222,7 @@ class Trial:
 
     @property
     def checkpoint(self) -> Any:
-        """Its newest good checkpoint in a user's hands, a `Checkpoint`; None without one.
-
-        With remote storage it is not below `local_experiment_dir`: ask the results then, by
-        `get_best_checkpoint` or `get_last_checkpoint`.
-        """
+        """Its newest good checkpoint in a user's hands, a `Checkpoint`; None without one."""
         newest = self.newest_checkpoint
         if newest is None:
             return None

@@ -18,6 +18,7 @@ from prefect_tune.results.pareto import objectives
 from prefect_tune.results.record import ExperimentRecord, read_record
 from prefect_tune.results.remote import copy_results, directory_of
 from prefect_tune.results.result import Result, file_system
+from prefect_tune.results.tracked_checkpoint import locate_checkpoints
 
 if TYPE_CHECKING:
     from prefect_tune.plots import Plot
@@ -63,6 +64,8 @@ class ExperimentAnalysis(TrialFrames):
             self._copy = copy_results(place)
             self._path = directory_of(self._copy)
             root = place
+        if not root.is_local:
+            locate_checkpoints(self._path, root)
         super().__init__([] if trials is None else trials, root, default_metric, default_mode)
         self._record: ExperimentRecord | None = None
         if trials is None:

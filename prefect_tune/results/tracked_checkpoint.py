@@ -10,6 +10,9 @@ from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.location import Location
 from prefect_tune.results.checkpoints import open_checkpoint
 
+#: Where the checkpoints of experiments are, by experiment directory, if not in it.
+_elsewhere: dict[str, Location] = {}
+
 
 class TrackedCheckpoint(Checkpoint):
     """A trial's checkpoint: a `Checkpoint`, with what Ray 1 and 2.0 call its parts.
@@ -40,14 +43,27 @@ class TrackedCheckpoint(Checkpoint):
         return self
 
 
+def locate_checkpoints(local_experiment_dir: str, location: Location | None) -> None:
+    """Say where the checkpoints of an experiment are, for as long as this process lives.
+
+    Args:
+        local_experiment_dir: The experiment directory on this machine.
+        location: The experiment directory in storage; None if there is no other one.
+    """
+    if location is None:
+        _elsewhere.pop(local_experiment_dir, None)
+    else:
+        _elsewhere[local_experiment_dir] = location
+
+
 def open_tracked(saved: TrialCheckpoint, local_experiment_dir: str) -> TrackedCheckpoint:
-    """A trial's checkpoint below an experiment directory of this machine.
+    """A trial's checkpoint, where `locate_checkpoints` says, or below the directory itself.
 
     Args:
         saved: What the experiment knows of it.
-        local_experiment_dir: The directory.
+        local_experiment_dir: The experiment directory on this machine.
     """
-    root = Location(local_experiment_dir)
+    root = _elsewhere.get(local_experiment_dir) or Location(local_experiment_dir)
     tracked = TrackedCheckpoint.from_checkpoint(open_checkpoint(saved, root))
     tracked.metrics = saved.metrics
     return tracked

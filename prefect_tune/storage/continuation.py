@@ -30,7 +30,9 @@ log = logging.getLogger(__name__)
 STATE_FILES = (LATEST_STATE, SNAPSHOT_FILE, TRIALS_FILE)
 # Directories of checkpoints: stored (maybe by a later attempt), being written, being deleted.
 _CHECKPOINT = re.compile(r"checkpoint_\d+(_\d+)*|\.checkpoint_.*")
-_OWN_FILES = frozenset({LOCK_FILE, MARKER_FILE, LEASE_FILE})
+#: Says of which place in storage a local directory is a copy.
+COPY_FILE = ".copy_of"
+_OWN_FILES = frozenset({LOCK_FILE, MARKER_FILE, LEASE_FILE, COPY_FILE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +73,16 @@ def begin_new(store: Store, directory: Path) -> Continuation:
     """
     journal = directory / JOURNAL_FILE
     size = journal.stat().st_size if journal.exists() else 0
-    return Continuation(read_remote(store).next_opening, NEW_RUN, size)
+    begun = Continuation(read_remote(store).next_opening, NEW_RUN, size)
+    _mark_copy(store, directory)
+    return begun
 
 
 def bring_home(store: Store, directory: Path) -> Continuation:
     """Make a local directory know what storage knows of an experiment.
 
     The journal that knows more is taken, and the files that go with it; checkpoints stay where they
-    are.
+    are. If the directory holds an experiment that only has the same name, that one is set aside.
 
     Args:
         store: The experiment directory in storage.
@@ -100,6 +104,11 @@ def bring_home(store: Store, directory: Path) -> Continuation:
         )
     remote = RunText.of(there.data)
     local = RunText.of(journal.read_bytes() if journal.exists() else b"")
+    others = remote.data and local.data and local.origin != remote.origin
+    if others and not _is_copy(store, directory):
+        _set_aside(directory, store)
+        local = RunText()
+    _mark_copy(store, directory)
     if knows_more(local, remote) or not remote.data:
         same = bool(remote.data) and local.origin == remote.origin
         common = common_length(local.data, remote.data) if same else 0
@@ -128,6 +137,41 @@ def is_mirrored(name: str) -> bool:
     if parts[0] == SEGMENT_DIR or any(_CHECKPOINT.fullmatch(part) for part in parts[:-1]):
         return False
     return not (parts[-1].startswith(".") and (".tmp" in parts[-1] or parts[-1] == MARKER))
+
+
+def _is_copy(store: Store, directory: Path) -> bool:
+    try:
+        return (directory / COPY_FILE).read_text() == store.location.url
+    except OSError:
+        return False
+
+
+def _mark_copy(store: Store, directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / COPY_FILE).write_text(store.location.url)
+    except OSError as error:
+        raise StorageError(f"cannot write {directory / COPY_FILE}: {error.strerror}.") from error
+
+
+def _set_aside(directory: Path, store: Store) -> None:
+    """Move what is in a local directory out of the way; its lock stays."""
+    number = 1
+    while (aside := directory.with_name(f"{directory.name}.other-{number}")).exists():
+        number += 1
+    try:
+        aside.mkdir()
+        for path in list(directory.iterdir()):
+            if path.name not in _OWN_FILES:
+                os.replace(path, aside / path.name)
+    except OSError as error:
+        raise StorageError(
+            f"{directory} holds another experiment than {store.location}, and cannot be moved to "
+            f"{aside}: {error.strerror}. Move it, or give another `local_dir`."
+        ) from error
+    log.warning(
+        "%s held another experiment than %s; it is in %s now.", directory, store.location, aside
+    )
 
 
 def _replace_journal(journal: Path, run: RunText) -> None:

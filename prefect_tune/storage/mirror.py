@@ -15,12 +15,14 @@ from prefect_tune.filesystem.store import Store
 from prefect_tune.storage.background import BackgroundWorker
 from prefect_tune.storage.continuation import is_mirrored
 from prefect_tune.storage.own_sync import OwnSync
+from prefect_tune.storage.snapshot_files import SNAPSHOT_FILE, TRIALS_FILE
 
 log = logging.getLogger(__name__)
 
 _FIRST_S = 2.0
 _BATCH = 64
 _BATCH_BYTES = 64 * 2**20
+_SNAPSHOTS = (SNAPSHOT_FILE, TRIALS_FILE)
 _Stamp = tuple[int, int]
 
 
@@ -71,11 +73,18 @@ class ChangedFiles:
             self._assume_sent()
             self._compare = False
         changed = {name: stamp for name, stamp in self._stamps() if self._sent.get(name) != stamp}
-        problems = self._send_states(changed)
+        states, problems = self._read_states(changed)
+        snapshots = {name: states.pop(name) for name in _SNAPSHOTS if name in states}
+        problems += self._send_states(states, changed)
         trials = [name for name in changed if "/" in name]
+        refused: list[str] = []
         for batch in _batches(trials, changed):
-            problems += self._send(batch, changed)
+            refused += self._send(batch, changed)
             advanced()
+        if not refused:
+            # Results from before a snapshot are not logged again: they have to be in the files.
+            problems += self._send_states(snapshots, changed)
+        problems += refused
         if problems:
             more = f" ({len(problems)} files were not copied)" if len(problems) > 1 else ""
             raise StorageError(f"{problems[0]}{more}")
@@ -86,7 +95,7 @@ class ChangedFiles:
             if "/" in name and there.get(name) == stamp[1]:
                 self._sent[name] = stamp
 
-    def _send_states(self, changed: dict[str, _Stamp]) -> list[str]:
+    def _read_states(self, changed: dict[str, _Stamp]) -> tuple[dict[str, bytes], list[str]]:
         """Files at the top; each is read before the journal is asked to be as far as it is."""
         contents: dict[str, bytes] = {}
         for name in sorted(name for name in changed if "/" not in name):
@@ -94,10 +103,11 @@ class ChangedFiles:
                 contents[name] = (self._directory / name).read_bytes()
             except OSError as error:
                 log.debug("%s was not copied to storage: %s", name, error)
-        if not contents:
-            return []
-        if not self._journal_is_safe():
-            return ["the journal is not there yet."]
+        if contents and not self._journal_is_safe():
+            return {}, ["the journal is not there yet."]
+        return contents, []
+
+    def _send_states(self, contents: dict[str, bytes], stamps: dict[str, _Stamp]) -> list[str]:
         # What was read first, such as a snapshot, may refer to what was read after it.
         for name in reversed(contents):
             try:
@@ -106,7 +116,7 @@ class ChangedFiles:
                 raise
             except StorageError as error:
                 return [str(error)]  # but the files of trials do not refer to it
-            self._sent[name] = changed[name]
+            self._sent[name] = stamps[name]
         return []
 
     def _send(self, names: list[str], stamps: dict[str, _Stamp]) -> list[str]:

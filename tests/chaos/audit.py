@@ -149,7 +149,8 @@ def _check_files(experiment_dir: Path, known: set[Key], findings: Findings) -> N
     for path in sorted(experiment_dir.glob("*/result.json")):
         lines = read_lines(path)
         shown += [key_of(line["trial_id"], line) for line in lines]
-        rows = len((path.parent / "progress.csv").read_text().splitlines()) - 1
+        table = path.parent / "progress.csv"
+        rows = len(table.read_text().splitlines()) - 1 if table.exists() else 0
         if rows != len(lines):
             where = findings.lost if rows < len(lines) else findings.duplicated
             where.append(f"{rows} rows in progress.csv of {path.parent.name} for {len(lines)}")

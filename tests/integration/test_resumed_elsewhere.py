@@ -19,6 +19,7 @@ import prefect_tune as tune
 
 class Say(tune.Callback):
     def on_checkpoint(self, iteration, trials, trial, checkpoint, **info):
+        assert trial.checkpoint.to_dict()["step"] >= checkpoint.to_dict()["step"]
         print("checkpoint", checkpoint.path, flush=True)
 
 def train(config):
@@ -50,7 +51,12 @@ if __name__ == "__main__":
 def start(here: Path, bucket: Bucket, mode: str) -> subprocess.Popen[str]:
     script = here.parent / "sweep_script.py"
     script.write_text(SCRIPT)
-    environment = {**os.environ, **bucket.endpoint.environ, "TUNE_CLOUD_SYNC_S": "1"}
+    environment = {
+        **os.environ,
+        **bucket.endpoint.environ,
+        "TUNE_CLOUD_SYNC_S": "1",
+        "TUNE_RESULT_DIR": str(here),
+    }
     return subprocess.Popen(
         [sys.executable, str(script), str(here), bucket.url, mode],
         stdout=subprocess.PIPE,
@@ -83,3 +89,5 @@ def test_another_machine_goes_on_straight_from_storage(tmp_path, s3_bucket, monk
     trials = [line.split()[1:] for line in out.splitlines() if line.startswith("trial")]
     assert [a for a, *_ in trials] == ["1", "2", "3", "4"]
     assert {steps for _, steps, _ in trials} == {"6"}
+    for trial in tune.ExperimentAnalysis(f"{s3_bucket.url}/t").trials:
+        assert trial.checkpoint.to_dict() == {"step": 6}

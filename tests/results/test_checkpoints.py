@@ -82,6 +82,8 @@ def test_in_storage(trial, tmp_path):
         tmp_path, [trial], "loss", "min", storage=Location("s3://bucket/exp", {"key": "k"})
     )
     assert analysis.best_checkpoint.path == "s3://bucket/exp/t/checkpoint_000002"
+    trial.local_experiment_dir = str(tmp_path)
+    assert trial.checkpoint.value == f"s3://bucket/exp/{trial.newest_checkpoint.path}"
 
 
 def test_found_in_a_directory_that_was_moved(tmp_path):

@@ -220,6 +220,44 @@ def test_one_that_was_taken_over_writes_no_more(
     assert store.sizes() == before
 
 
+def test_another_experiment_of_the_same_name_is_set_aside(
+    runs: Runs, location: Location, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage = runs.open("there")
+    storage.start()
+    storage.journal.append([b'{"n":1}'])
+    storage.close(30)
+    other = Runs(tmp_path, None).open("here")
+    other.journal.append([b'{"n":2}'])
+    other.close(30)
+    (runs.directory("here") / "trial_of_other").mkdir()
+    (runs.directory("here") / "trial_of_other" / "result.json").write_bytes(b"{}\n")
+    for told in (1, 1):  # it is moved once
+        again = runs.open("here", resume=True)
+        assert records(again) == [{"n": 1}]
+        again.start()
+        again.close(30)
+        assert caplog.text.count("held another experiment") == told
+    aside = tmp_path / "here" / "exp.other-1"
+    assert (aside / "trial_of_other" / "result.json").exists()
+    assert b'{"n":2}' in (aside / "journal.jsonl").read_bytes()
+    assert not (runs.directory("here") / "trial_of_other").exists()
+    assert not [name for name in open_store(location / "exp").sizes() if "other" in name]
+
+
+def test_a_new_run_on_a_machine_that_was_cut_off_counts(runs: Runs) -> None:
+    storage = runs.open()
+    storage.start()
+    storage.journal.append([b'{"n":1}'])
+    storage.close(30)
+    new = runs.open()  # and nothing of it gets into storage
+    new.journal.append([b'{"n":2}'])
+    new.close(0)
+    again = runs.open(resume=True)
+    assert records(again) == [{"n": 1}, {"n": 2}]
+    again.close(30)
+
+
 def test_checkpoints_are_deleted_in_both_places(runs: Runs, location: Location) -> None:
     storage = runs.open()
     storage.start()

@@ -107,7 +107,31 @@ def test_a_snapshot_comes_after_what_it_refers_to(store: DictStore, directory: P
     (directory / "snapshot.pkl").write_bytes(b"s")
     (directory / "snapshot_trials.pkl").write_bytes(b"t")
     ChangedFiles(directory, store)()
-    assert store.writes.index("snapshot_trials.pkl") < store.writes.index("snapshot.pkl")
+    order = [store.writes.index(name) for name in ("snapshot_trials.pkl", "snapshot.pkl")]
+    assert order == sorted(order)
+    assert order[0] > max(store.writes.index(name) for name in store.files if "/" in name)
+
+
+def test_a_snapshot_waits_for_results_that_nobody_would_log_again(
+    store: DictStore, directory: Path
+) -> None:
+    (directory / "snapshot.pkl").write_bytes(b"s")
+    put, away = store.put_file, {"trial_1/result.json"}
+
+    def put_unless_away(local, rel: str) -> None:
+        if rel in away:
+            raise StorageError(f"cannot write {rel}.")
+        put(local, rel)
+
+    store.put_file = put_unless_away
+    upload = ChangedFiles(directory, store)
+    with pytest.raises(StorageError, match=r"trial_1/result\.json"):
+        upload()
+    assert "tuner.pkl" in store.files
+    assert "snapshot.pkl" not in store.files
+    away.clear()
+    upload()
+    assert {"snapshot.pkl", "trial_1/result.json"} <= store.files.keys()
 
 
 def test_one_file_that_cannot_be_read_does_not_keep_the_others(

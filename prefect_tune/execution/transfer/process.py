@@ -77,7 +77,10 @@ class TransferServer:
         while os.getppid() == self._parent:
             if not poller.poll(_PARENT_CHECK_MS):
                 continue
-            data = self._control.recv(_RECEIVE_BYTES)
+            try:
+                data = self._control.recv(_RECEIVE_BYTES)
+            except ConnectionError:
+                return  # the agent was killed
             if not data:
                 return
             for frame in self._buffer.feed(data):

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 pytest_plugins = ["tests.s3.plugin"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_cluster_is_left() -> Iterator[None]:
+    """Ends the cluster that sweeps of a module have started by themselves."""
+    yield
+    if "prefect_tune.execution.cluster" in sys.modules:
+        sys.modules["prefect_tune.execution.cluster"].shutdown()
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import time
 from typing import Any
 
@@ -18,6 +19,8 @@ from prefect_tune.reporters import make_reporter
 from prefect_tune.reporters.cli import as_text
 from prefect_tune.reporters.live import LiveReporter
 from prefect_tune.reporters.plain import PlainReporter
+
+from .clock import set_clock
 
 
 def make_trial(number: int, status: str = TERMINATED, score: float | None = None) -> Trial:
@@ -66,8 +69,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(time, "time", clock)
-    monkeypatch.setattr(time, "monotonic", clock)
+    set_clock(monkeypatch, clock, sys.modules[__name__])
     return clock
 
 

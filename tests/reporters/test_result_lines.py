@@ -10,6 +10,8 @@ from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial
 from prefect_tune.reporters import TrialProgressCallback, result_lines
 
+from .clock import set_clock
+
 
 class Clock:
     def __init__(self) -> None:
@@ -22,7 +24,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("time.monotonic", clock)
+    set_clock(monkeypatch, clock)
     return clock
 
 

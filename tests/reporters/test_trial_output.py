@@ -10,6 +10,8 @@ from prefect_tune.reporters import TrialOutputPrinter
 from prefect_tune.reporters.trial_output import harmless
 from prefect_tune.trainable.output import TrialOutput
 
+from .clock import set_clock
+
 
 def output(*lines: str, **more: Any) -> TrialOutput:
     given: dict[str, Any] = {"trial_id": "t", "attempt": 1, "pid": 42, "stderr": False} | more
@@ -44,7 +46,7 @@ def test_colour_on_a_terminal(
 
 def test_no_flood(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr("time.monotonic", lambda: now)
+    set_clock(monkeypatch, lambda: now)
     printer = TrialOutputPrinter("train")
     for _ in range(3600):
         now += 1

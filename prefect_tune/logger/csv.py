@@ -19,8 +19,9 @@ from prefect_tune.logger.files import (
     whole_lines,
     write_atomic,
 )
+from prefect_tune.result import EXPR_PROGRESS_FILE
 
-PROGRESS_FILE = "progress.csv"
+PROGRESS_FILE = EXPR_PROGRESS_FILE
 _Getter = Callable[[Mapping[str, Any]], tuple[Any, ...]]
 
 

@@ -19,12 +19,13 @@ from prefect_tune.logger.files import (
     whole_lines,
     write_atomic,
 )
+from prefect_tune.result import EXPR_PARAM_FILE, EXPR_PARAM_PICKLE_FILE, EXPR_RESULT_FILE
 
 log = logging.getLogger(__name__)
 
-RESULT_FILE = "result.json"
-PARAMS_FILE = "params.json"
-PARAMS_PICKLE = "params.pkl"
+RESULT_FILE = EXPR_RESULT_FILE
+PARAMS_FILE = EXPR_PARAM_FILE
+PARAMS_PICKLE = EXPR_PARAM_PICKLE_FILE
 
 
 class _Open:

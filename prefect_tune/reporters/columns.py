@@ -9,6 +9,7 @@ from typing import Any
 
 from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.experiment.trial import AUTO_FILLED, Trial
+from prefect_tune.result import EXPR_ERROR_FILE
 
 #: Shown if reported, under these headings.
 DEFAULT_METRICS = {
@@ -123,7 +124,7 @@ def _brief(value: Any, max_length: int, digits: int) -> str:
 
 def error_file(trial: Trial) -> str:
     """Where the traceback of a failed trial is."""
-    return os.path.join(trial.logdir, "error.txt")
+    return os.path.join(trial.logdir, EXPR_ERROR_FILE)
 
 
 def show_duration(seconds: float) -> str:

@@ -14,14 +14,15 @@ from prefect_tune.error import StorageError
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.trial import ERROR, RUNNING, TERMINATED, Trial
 from prefect_tune.logger.json import PARAMS_FILE, RESULT_FILE
+from prefect_tune.result import EXPR_ERROR_FILE, EXPR_ERROR_PICKLE_FILE
 from prefect_tune.results.checkpoints import find_checkpoints
 from prefect_tune.results.frames import read_results
 from prefect_tune.results.record import ExperimentRecord, TrialRecord, read_record
 
 log = logging.getLogger(__name__)
 
-ERROR_TEXT = "error.txt"
-ERROR_PICKLE = "error.pkl"
+ERROR_TEXT = EXPR_ERROR_FILE
+ERROR_PICKLE = EXPR_ERROR_PICKLE_FILE
 _DIR_NAME = re.compile(
     r"(?P<name>.+?)_(?P<id>[0-9a-f]{5}_\d{5}|[0-9a-f]{8})(_(?P<tag>.*?))?"
     r"(_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(_[0-9a-f]{4})*)?"

@@ -156,9 +156,7 @@ def _mark_copy(store: Store, directory: Path) -> None:
 
 def _set_aside(directory: Path, store: Store) -> None:
     """Move what is in a local directory out of the way; its lock stays."""
-    number = 1
-    while (aside := directory.with_name(f"{directory.name}.other-{number}")).exists():
-        number += 1
+    aside = _free_name(directory, "other")
     try:
         aside.mkdir()
         for path in list(directory.iterdir()):
@@ -181,7 +179,7 @@ def _replace_journal(journal: Path, run: RunText) -> None:
         journal.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(run.data)
         if journal.exists() and journal.stat().st_size:
-            kept = _free_name(journal)
+            kept = _free_name(journal, "replaced")
             log.warning(
                 "The journal in storage knows more than the one in %s, which is kept as %s.",
                 journal.parent,
@@ -194,9 +192,9 @@ def _replace_journal(journal: Path, run: RunText) -> None:
         raise StorageError(f"cannot write {journal}: {error.strerror}.") from error
 
 
-def _free_name(journal: Path) -> Path:
+def _free_name(path: Path, kind: str) -> Path:
     number = 1
-    while (kept := journal.with_name(f"{journal.name}.replaced-{number}")).exists():
+    while (kept := path.with_name(f"{path.name}.{kind}-{number}")).exists():
         number += 1
     return kept
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import io
+import os
+import select
 import sys
 from collections.abc import Iterable, Sequence
 from typing import NoReturn
@@ -14,6 +17,7 @@ from prefect_tune.commands import (
     COMMANDS,
     EXIT_FAILURE,
     EXIT_INTERRUPTED,
+    EXIT_UNREAD,
     EXIT_USAGE,
     UsageError,
 )
@@ -61,8 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command and its options; None takes those of the process.
 
     Returns:
-        The exit code: 0 done, 1 failed, 130 interrupted. Wrong arguments end the program with 2.
+        The exit code: 0 done, 1 failed, 130 interrupted, 141 if nobody reads the output any more.
+        Wrong arguments end the program with 2.
     """
+    # A terminal that has no character for a line or a name gets a question mark, not a traceback.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     given = list(sys.argv[1:] if arguments is None else arguments)
     top = _top_parser().parse_all(given or ["--help"])
     entry = COMMANDS[top.command]
@@ -70,7 +78,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         command = entry.load()
         command.configure(parser)
-        return command.run(parser.parse_all(top.options))
+        code = command.run(parser.parse_all(top.options))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        if not _nobody_reads():
+            raise
+        return EXIT_UNREAD
     except (KeyboardInterrupt, ExperimentInterrupted) as error:
         print(f"{parser.prog}: interrupted. {error}".rstrip(), file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -79,6 +93,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TuneError as error:
         print(f"{parser.prog}: error: {error}", file=sys.stderr)
         return EXIT_FAILURE
+
+
+def _nobody_reads() -> bool:
+    """True if what read the output has ended, as `head` does; it is not written to any more."""
+    asked = select.poll()
+    asked.register(sys.stdout.fileno(), 0)
+    if not asked.poll(0):
+        return False
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    return True
 
 
 def _top_parser() -> Parser:
@@ -100,6 +125,6 @@ def _command(name: str) -> str:
     name = ALIASES.get(name, name)
     if name not in COMMANDS:
         raise argparse.ArgumentTypeError(
-            f"there is no command {name!r}; {suggest(name, COMMANDS, PROGRAM)}"
+            f"there is no command {name!r}; {suggest(name, [*COMMANDS, *ALIASES], PROGRAM)}"
         )
     return name

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -5,6 +6,7 @@ import pytest
 
 from prefect_tune import cli
 from prefect_tune._version import __version__
+from prefect_tune.commands import EXIT_UNREAD
 
 
 def run_and_exit(*arguments):
@@ -50,6 +52,7 @@ def test_version_command_names_what_it_works_with(capsys):
     ("given", "said"),
     [
         (["quikstart"], "did you mean quickstart?"),
+        (["lst"], "did you mean ls?"),
         (["launch"], "there is no command 'launch'; see prefect-tune --help"),
         (["version", "--trials"], "unknown argument --trials; see prefect-tune version --help"),
     ],
@@ -60,3 +63,41 @@ def test_a_wrong_command_line_is_explained_in_one_line(given, said, capsys):
     assert said in captured.err
     assert captured.err.count("\n") == 1
     assert not captured.out
+
+
+def command(*arguments, **options):
+    """The command line in a process of its own, as a shell starts it."""
+    script = "import sys; from prefect_tune.cli import main; sys.exit(main())"
+    given = [sys.executable, "-c", script, *arguments]
+    return subprocess.run(given, stderr=subprocess.PIPE, check=False, **options)
+
+
+def test_who_reads_the_output_may_leave():
+    reader, output = os.pipe()
+    os.close(reader)
+    with os.fdopen(output, "wb"):
+        done = command("version", stdout=output)
+    assert done.stderr == b""
+    assert done.returncode == EXIT_UNREAD
+
+
+def test_a_broken_pipe_elsewhere_is_not_taken_for_it(monkeypatch):
+    def run(arguments):
+        raise BrokenPipeError("the connection to the server")
+
+    monkeypatch.setattr("prefect_tune.commands.version.run", run)
+    refused = pytest.raises(BrokenPipeError, match="the server")
+    with open(os.devnull, "w") as nowhere, refused:
+        monkeypatch.setattr(sys, "stdout", nowhere)
+        cli.main(["version"])
+
+
+def test_a_terminal_without_the_characters_gets_something_else(tmp_path):
+    trial = tmp_path / "exp" / "größe"
+    trial.mkdir(parents=True)
+    (trial / "params.json").write_text('{"x": "Größe"}')
+    (trial / "result.json").write_text('{"loss": 1, "training_iteration": 1}\n')
+    environ = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = command("ls", str(tmp_path / "exp"), stdout=subprocess.PIPE, env=environ)
+    assert done.returncode == 0, done.stderr
+    assert b"Gr??e" in done.stdout

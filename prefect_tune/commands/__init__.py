@@ -18,6 +18,8 @@ EXIT_OK = 0
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
+#: What a shell says of a program that SIGPIPE has ended.
+EXIT_UNREAD = 141
 
 
 class UsageError(TuneError):

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
+import sys
 
 from prefect_tune.commands import EXIT_FAILURE, EXIT_OK, UsageError
 from prefect_tune.commands.details import print_trial, trial_as_dict
 from prefect_tune.commands.experiment import (
     add_experiment,
     add_objective,
-    choose_objective,
-    numeric_metrics,
     open_experiment,
+    require_objective,
 )
+from prefect_tune.commands.plain_json import write_json
 from prefect_tune.error import InvalidArgument
 from prefect_tune.results.ranking import SCOPES
 
@@ -38,11 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the best trial."""
     analysis = open_experiment(arguments)
-    objective = choose_objective(analysis, arguments)
-    if objective is None:
-        known = ", ".join(numeric_metrics(analysis.trials))
-        raise UsageError("--metric", f"the experiment has none; its trials reported {known}")
-    metric, mode = objective
+    metric, mode = require_objective(analysis, arguments)
     try:
         best = analysis.get_best_trial(
             metric, mode, arguments.scope, constraints=arguments.constraint
@@ -52,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     if best is None:
         return EXIT_FAILURE  # the warning has said why
     if arguments.output == "json":
-        print(json.dumps(trial_as_dict(analysis, best), indent=1, default=str))
+        write_json(trial_as_dict(analysis, best), sys.stdout)
     else:
         print(f"Best of {len(analysis.trials)} trials by {metric} ({mode}, {arguments.scope}):\n")
         print_trial(analysis, best, metric)

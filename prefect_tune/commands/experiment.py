@@ -49,26 +49,49 @@ def open_experiment(arguments: argparse.Namespace) -> ExperimentAnalysis:
 def choose_objective(
     analysis: ExperimentAnalysis, arguments: argparse.Namespace
 ) -> tuple[str, str] | None:
-    """Metric and mode from the command line, or the experiment's own; None if there is neither.
+    """Metric and mode from the command line, or the experiment's own.
+
+    Returns:
+        Both; None if one of them is not known, and none was given.
 
     Raises:
-        UsageError: If no trial reported the metric, or only one of both is known.
+        UsageError: If no trial reported the metric that was given, or one was given and the other
+            one is not known.
     """
-    metric = arguments.metric or analysis.default_metric
-    mode = arguments.mode or analysis.default_mode
-    if metric is None and mode is None:
-        return None
+    if arguments.metric is None and arguments.mode is None:
+        metric, mode = _own_objective(analysis)
+        return None if metric is None or mode is None else (metric, mode)
+    return require_objective(analysis, arguments)
+
+
+def require_objective(
+    analysis: ExperimentAnalysis, arguments: argparse.Namespace
+) -> tuple[str, str]:
+    """Metric and mode from the command line, or the experiment's own.
+
+    Raises:
+        UsageError: If one of them is not known, or no trial reported the metric that was given.
+    """
+    metric, mode = _own_objective(analysis)
     known = numeric_metrics(analysis.trials)
-    if metric is None and DEFAULT_METRIC in known:
-        metric = DEFAULT_METRIC
+    reported = f"trials have reported {', '.join(known) or 'no number so far'}"
+    # The experiment's own metric may be one that no trial has got to: that is no wrong argument.
+    if arguments.metric is not None:
+        metric = arguments.metric
+        if metric not in (*known, *_NOT_OBJECTIVES):
+            raise UsageError("--metric", f"no trial has reported {metric!r}; {reported}")
+    mode = arguments.mode or mode
     if metric is None:
-        raise UsageError("--metric", f"it is missing; trials reported {', '.join(known)}")
-    if metric not in known and metric not in _NOT_OBJECTIVES:
-        raise UsageError(
-            "--metric", f"no trial reported {metric!r}; they reported {', '.join(known)}"
-        )
+        raise UsageError("--metric", f"it is missing, and the experiment has none; {reported}")
     if mode is None:
         raise UsageError("--mode", f"it is missing: is the best {metric} the min or the max?")
+    return metric, mode
+
+
+def _own_objective(analysis: ExperimentAnalysis) -> tuple[str | None, str | None]:
+    metric, mode = analysis.default_metric, analysis.default_mode
+    if metric is None and DEFAULT_METRIC in numeric_metrics(analysis.trials):
+        metric = DEFAULT_METRIC
     return metric, mode
 
 

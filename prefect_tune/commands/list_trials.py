@@ -51,8 +51,11 @@ def run(arguments: argparse.Namespace) -> int:
     if columns is None and results is None:
         searched = dict.fromkeys(f"config/{n}" for t in analysis.trials for n in t.evaluated_params)
         config = (name for name in known if name.startswith("config/"))
-        # What was searched says more than what is the same everywhere.
-        chosen = [*_INFO, *_RESULTS, *numeric_metrics(analysis.trials), *searched, *config]
+        reported = numeric_metrics(analysis.trials)
+        # What trials are compared by, and what was searched, say more than what is the same
+        # everywhere: they are the ones to have room on a narrow terminal.
+        compared = [name for name in reported if name == analysis.default_metric]
+        chosen = [*_INFO, *compared, *_RESULTS, *reported, *searched, *config]
         show_table(rows, list(dict.fromkeys(chosen)), False, arguments)
     else:
         info = _INFO[:3] if columns is None else columns

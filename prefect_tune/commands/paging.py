@@ -35,7 +35,7 @@ def _through_pager(text: str) -> bool:
     command = shlex.split(os.environ.get("PAGER") or "less -S")
     if not command or shutil.which(command[0]) is None:
         return False
-    pager = subprocess.Popen(command, stdin=subprocess.PIPE, text=True)
+    pager = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, errors="replace")
     try:
         pager.communicate(text)
     except KeyboardInterrupt:

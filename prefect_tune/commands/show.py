@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
-from datetime import datetime
-from typing import Any
+import sys
 
 from prefect_tune.commands import EXIT_OK, UsageError
 from prefect_tune.commands.details import print_trial, trial_as_dict
@@ -15,8 +13,10 @@ from prefect_tune.commands.experiment import (
     choose_objective,
     open_experiment,
 )
+from prefect_tune.commands.plain_json import write_json
 from prefect_tune.experiment.trial import ERROR, Trial
 from prefect_tune.results.analysis import ExperimentAnalysis
+from prefect_tune.results.facts import experiment_facts
 
 _MOST_ERRORS = 5
 
@@ -39,11 +39,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.trial is not None:
         trial = _find(analysis, arguments.trial)
         if arguments.output == "json":
-            print(json.dumps(trial_as_dict(analysis, trial), indent=1, default=str))
+            write_json(trial_as_dict(analysis, trial), sys.stdout)
         else:
-            print_trial(analysis, trial)
+            print_trial(analysis, trial, analysis.default_metric)
         return EXIT_OK
     objective = choose_objective(analysis, arguments)
+    if arguments.output == "text":
+        _print_experiment(analysis)
     best = None if objective is None else analysis.get_best_trial(*objective)
     if arguments.output == "json":
         about = {
@@ -52,10 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
             "run": analysis.runner_data(),
             "best": None if best is None else trial_as_dict(analysis, best),
         }
-        print(json.dumps(about, indent=1, default=str))
-        return EXIT_OK
-    _print_experiment(analysis)
-    if best is not None and objective is not None:
+        write_json(about, sys.stdout)
+    elif best is not None and objective is not None:
         print(f"\nBest by {objective[0]} ({objective[1]})")
         print_trial(analysis, best, objective[0])
     return EXIT_OK
@@ -75,29 +75,17 @@ def _find(analysis: ExperimentAnalysis, name: str) -> Trial:
 
 
 def _print_experiment(analysis: ExperimentAnalysis) -> None:
-    stats, run = analysis.stats(), analysis.runner_data()
+    stats = analysis.stats()
     statuses = ", ".join(f"{count} {status}" for status, count in stats["status"].items())
-    facts: dict[str, Any] = {
-        "directory": analysis.experiment_path,
+    facts = {
         "trials": f"{stats['trials']} ({statuses})",
-        "results": stats["results"],
-        "started": _when(stats["start_time"]),
-        "last result": _when(stats["timestamp"]),
-        "trial time": f"{stats['trial_time_s']:.1f} s",
-        "trainable": run.get("trainable"),
-        "search": run.get("search"),
-        "scheduler": run.get("scheduler"),
-        "stop": run.get("stop") if run.get("stop") != "None" else None,
+        "results": str(stats["results"]),
+        **experiment_facts(analysis),
     }
     for name, value in facts.items():
-        if value not in (None, ""):
-            print(f"{name:<12}{value}")
+        print(f"{name:<12}{value}")
     failed = [trial for trial in analysis.trials if trial.status == ERROR]
     for trial in failed[:_MOST_ERRORS]:
         print(f"failed      {trial}: {trial.error}")
     if len(failed) > _MOST_ERRORS:
         print(f"            and {len(failed) - _MOST_ERRORS} more")
-
-
-def _when(time: float | None) -> str | None:
-    return None if time is None else datetime.fromtimestamp(time).strftime("%Y-%m-%d %H:%M:%S")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
-import math
 import os
 import shutil
 import sys
@@ -15,6 +13,7 @@ from typing import Any
 
 from prefect_tune.commands import UsageError
 from prefect_tune.commands.paging import page
+from prefect_tune.commands.plain_json import write_json
 from prefect_tune.error import InvalidArgument
 from prefect_tune.results.conditions import Condition, parse_all
 
@@ -145,14 +144,7 @@ def _write(file: Any, form: str, rows: Sequence[Row], columns: Sequence[str]) ->
         writer.writerow(columns)
         writer.writerows([row.get(name, "") for name in columns] for row in rows)
         return
-    cut = [{name: _plain(row[name]) for name in columns if name in row} for row in rows]
-    json.dump(cut, file, indent=1, default=str)
-    file.write("\n")
-
-
-def _plain(value: Any) -> Any:
-    """NaN and infinity as text: JSON proper has no numbers for them."""
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+    write_json([{name: row[name] for name in columns if name in row} for row in rows], file)
 
 
 def _save(output: str, form: str, rows: Sequence[Row], columns: Sequence[str]) -> None:

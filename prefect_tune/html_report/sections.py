@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 from prefect_tune.error import TuneError
@@ -13,6 +12,7 @@ from prefect_tune.experiment.trial import ERROR, Trial
 from prefect_tune.html_report.markup import Cell, facts, section, table, text
 from prefect_tune.plots import draw, read_curves
 from prefect_tune.results.analysis import ExperimentAnalysis
+from prefect_tune.results.facts import experiment_facts
 from prefect_tune.results.loading import flatten_config
 
 Objective = tuple[str, str]
@@ -35,7 +35,7 @@ _KINDS = {
 
 def summary(analysis: ExperimentAnalysis, best: Trial | None, metric: str | None) -> str:
     """What ran, how, and what came out."""
-    stats, run = analysis.stats(), analysis.runner_data()
+    stats = analysis.stats()
     cards = [f'<div class="card"><b>{stats["trials"]}</b>trials</div>']
     cards += [
         f'<div class="card{" error" if status == ERROR else ""}"><b>{count}</b>{text(status)}</div>'
@@ -45,18 +45,7 @@ def summary(analysis: ExperimentAnalysis, best: Trial | None, metric: str | None
     if best is not None and metric is not None:
         value = best.metric_value(metric, "last", "max")
         cards.append(f'<div class="card best"><b>{text(value)}</b>best {text(metric)}</div>')
-    known = {
-        "directory": analysis.experiment_path,
-        "started": when(stats["start_time"]),
-        "last result": when(stats["timestamp"]),
-        "time of all trials": f"{stats['trial_time_s']:.1f} s",
-        "trainable": run.get("trainable"),
-        "search": run.get("search"),
-        "scheduler": run.get("scheduler"),
-        "stop": run.get("stop") if run.get("stop") != "None" else None,
-        "versions": run and f"prefect_tune {run.get('prefect_tune')}, Python {run.get('python')}",
-    }
-    return f'<div class="cards">{"".join(cards)}</div>\n{facts(known)}'
+    return f'<div class="cards">{"".join(cards)}</div>\n{facts(experiment_facts(analysis))}'
 
 
 def best_trial(analysis: ExperimentAnalysis, best: Trial | None, objective: Objective) -> str:
@@ -205,11 +194,6 @@ def checkpoints(analysis: ExperimentAnalysis, objective: Objective | None) -> st
         table(heads, rows, name="checkpoints"),
         f"<p class=soft>and {more} more</p>" if more else "",
     )
-
-
-def when(time: float | None) -> str | None:
-    """A time for people; None stays None."""
-    return None if time is None else datetime.fromtimestamp(time).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _plain(value: Any) -> Any:

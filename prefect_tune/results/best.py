@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.results.checkpoints import BY_AGE, best, newest, open_checkpoint, score
 from prefect_tune.results.compared import ComparedTrials
-from prefect_tune.results.conditions import parse_all
+from prefect_tune.results.conditions import Condition, parse_all
 from prefect_tune.results.importance import importance
-from prefect_tune.results.pareto import objectives, pareto_front, satisfying
+from prefect_tune.results.pareto import objectives, pareto_front, row_of, satisfying
 from prefect_tune.results.ranking import best_of, check_scope
 from prefect_tune.results.ranking import score as score_of
 
@@ -88,7 +89,9 @@ class BestTrials(ComparedTrials):
                 len(self.trials),
                 "finite " if filter_nan_and_inf else "",
                 metric,
-                " and fulfils the constraints" if conditions else "",
+                f" and fulfils the constraints{_unknown(self.trials, conditions)}"
+                if conditions
+                else "",
             )
         return best
 
@@ -174,24 +177,31 @@ class BestTrials(ComparedTrials):
         return importance([params for params, _ in known], [value for _, value in known], mode)
 
     def get_trial_checkpoints_paths(
-        self, trial: Trial, metric: str | None = None
+        self, trial: Trial | str | os.PathLike[str], metric: str | None = None
     ) -> list[tuple[str, float | None]]:
         """Path (or URL) of each kept checkpoint of a trial, with its value of a metric.
 
         Args:
-            trial: The trial.
+            trial: The trial, its directory or its id.
             metric: None is the default metric, and `training_iteration` if there is none.
+
+        Raises:
+            InvalidArgument: If there is no such trial.
         """
         metric = metric or self.default_metric or BY_AGE
-        return [(str(self._root / c.path), score(c, metric)) for c in trial.checkpoints]
+        saved = self._trial(trial).checkpoints
+        return [(str(self._root / c.path), score(c, metric)) for c in saved]
 
     def get_best_checkpoint(
-        self, trial: Trial, metric: str | None = None, mode: str | None = None
+        self,
+        trial: Trial | str | os.PathLike[str],
+        metric: str | None = None,
+        mode: str | None = None,
     ) -> Checkpoint | None:
         """The kept checkpoint of a trial with the best value of a metric.
 
         Args:
-            trial: The trial.
+            trial: The trial, its directory or its id.
             metric: Name of the metric; None is the default metric.
             mode: ``min`` or ``max``; None is the default mode.
 
@@ -201,6 +211,7 @@ class BestTrials(ComparedTrials):
         Raises:
             InvalidArgument: If metric or mode is missing, or an argument has another value.
         """
+        trial = self._trial(trial)
         metric, mode = self._metric_and_mode(metric, mode)
         found = best(trial.checkpoints, metric, mode)
         if found is None:
@@ -208,19 +219,32 @@ class BestTrials(ComparedTrials):
         return None if found is None else open_checkpoint(found, self._root)
 
     def get_last_checkpoint(
-        self, trial: Trial | None = None, metric: str | None = None, mode: str | None = None
+        self,
+        trial: Trial | str | os.PathLike[str] | None = None,
+        metric: str | None = None,
+        mode: str | None = None,
     ) -> Checkpoint | None:
         """The newest checkpoint of a trial, None if it has none.
 
         Args:
-            trial: None is the best trial.
+            trial: The trial, its directory or its id; None is the best trial.
             metric: Metric to find the best trial by; None is the default metric.
             mode: ``min`` or ``max``; None is the default mode.
 
         Raises:
-            InvalidArgument: If no trial is given and metric or mode is missing.
+            InvalidArgument: If no trial is given and metric or mode is missing, or there is no
+                such trial.
         """
-        if trial is None:
-            trial = self.get_best_trial(metric, mode)
-        found = None if trial is None else newest(trial)
+        chosen = self.get_best_trial(metric, mode) if trial is None else self._trial(trial)
+        found = None if chosen is None else newest(chosen)
         return None if found is None else open_checkpoint(found, self._root)
+
+
+def _unknown(trials: Sequence[Trial], conditions: Sequence[Condition]) -> str:
+    """Which names in conditions no trial has, and what was probably meant."""
+    known = {name for trial in trials for name in row_of(trial)}
+    words = []
+    for name in dict.fromkeys(c.name for c in conditions if c.name not in known):
+        meant = f"; is it config/{name}?" if f"config/{name}" in known else ""
+        words.append(f" (no trial has {name!r}{meant})")
+    return "".join(words)

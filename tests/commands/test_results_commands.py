@@ -40,7 +40,7 @@ def test_the_default_columns(
     assert (
         table(out)[0]
         == (
-            "trainable_name experiment_tag trial_id status training_iteration time_total_s loss "
+            "trainable_name experiment_tag trial_id status loss training_iteration time_total_s "
             "config/lr config/kind config/fixed"
         ).split()
     )
@@ -159,12 +159,76 @@ def test_show_and_best(experiment: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert json.loads(out)["trial_id"] == "abcde_00009"
     out, _ = call(capsys, "best", experiment, "--mode", "max", "--constraint", "config/kind == b")
     assert "train_abcde_00001" in out
-    assert "no trial reported 'nope'; they reported loss" in refused(
+    assert "no trial has reported 'nope'; trials have reported loss" in refused(
         capsys, "best", experiment, "--metric", "nope"
     )
     assert "could be any of 10" in refused(capsys, "show", experiment, "abc")
     assert "no trial 'xyz'" in refused(capsys, "show", experiment, "xyz")
     assert main(["best", str(experiment), "--constraint", "loss > 100"]) == 1
+
+
+@pytest.fixture
+def nothing_reported(experiment: Path) -> Path:
+    """An experiment whose trials have no results: they have just begun, or all failed at once."""
+    for results in experiment.glob("*/result.json"):
+        results.unlink()
+    return experiment
+
+
+def test_an_experiment_without_results_is_shown(
+    nothing_reported: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    out, _ = call(capsys, "show", nothing_reported)
+    assert "failed      train_abcde_00009: ValueError: bad <lr>" in out
+    assert "There is no best trial: none of 10 has a finite value of the metric 'loss'" in (
+        caplog.text
+    )
+    call(capsys, "report", nothing_reported)
+    assert "bad &lt;lr&gt;" in (nothing_reported / "report.html").read_text()
+    assert main(["best", str(nothing_reported)]) == 1
+    assert "trials have reported no number so far" in refused(
+        capsys, "best", nothing_reported, "--metric", "loss"
+    )
+
+
+def test_without_a_metric_the_best_needs_one(
+    experiment: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (experiment / "journal.jsonl").unlink()
+    assert "Best by" not in call(capsys, "show", experiment)[0]
+    assert "the experiment has none; trials have reported loss" in refused(
+        capsys, "best", experiment
+    )
+    assert "argument --mode: it is missing" in refused(
+        capsys, "show", experiment, "--metric", "loss"
+    )
+    assert "argument --metric: it is missing" in refused(
+        capsys, "show", experiment, "--mode", "min"
+    )
+
+
+def test_a_constraint_that_no_trial_can_fulfil_names_what_was_meant(
+    experiment: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert main(["best", str(experiment), "--constraint", "lr < 0.5"]) == 1
+    assert "no trial has 'lr'; is it config/lr?" in caplog.text
+
+
+@pytest.mark.parametrize("command", [["show"], ["best"], ["ls"]])
+def test_json_is_json_proper(
+    command: list[str], experiment: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = '{"loss": 0.5, "training_iteration": 4, "bad": NaN, "deep": {"worse": [-Infinity]}}\n'
+    for results in experiment.glob("*/result.json"):
+        with results.open("a") as file:
+            file.write(row)
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    out, _ = call(capsys, *command, experiment, "--output", "json")
+    assert json.loads(out, parse_constant=refuse)
+    assert '"nan"' in out
 
 
 def test_notes(experiment: Path, capsys: pytest.CaptureFixture[str]) -> None:

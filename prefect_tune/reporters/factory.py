@@ -42,7 +42,7 @@ def make_reporter(
         InvalidArgument: If an argument has another type or value.
     """
     level = DEFAULT_VERBOSE if verbose is None else verbose
-    if isinstance(level, bool) or not isinstance(level, int) or not 0 <= level <= 3:
+    if not isinstance(level, int) or not 0 <= level <= 3:
         raise InvalidArgument("verbose", f"got {verbose!r}.", "It is 0, 1, 2 or 3.")
     if progress_reporter is not None and not isinstance(progress_reporter, ProgressReporter):
         raise InvalidArgument(

@@ -24,7 +24,7 @@ class Progress:
 
     Args:
         metric: The metric that ranks trials; None ranks none. Of several, the first.
-        mode: ``min`` or ``max``.
+        mode: ``min`` or ``max``; without one no trial is the best.
         total: Number of trials there will be, None if not known.
 
     Attributes:
@@ -37,8 +37,7 @@ class Progress:
         self, metric: str | None = None, mode: str | None = None, total: int | None = None
     ) -> None:
         self.metric = metric if metric is None or isinstance(metric, str) else next(iter(metric))
-        first_mode = mode if mode is None or isinstance(mode, str) else next(iter(mode))
-        self.mode = first_mode or "max"
+        self.mode = mode if mode is None or isinstance(mode, str) else next(iter(mode))
         # "As many as it takes" arrives as the largest integer.
         self.total = total if total is not None and total < sys.maxsize else None
         self.live: list[Trial] = []
@@ -77,7 +76,9 @@ class Progress:
 
     @property
     def best(self) -> Best | None:
-        """The best trial so far; None without a metric or a number to rank by."""
+        """The best trial so far; None without a metric, a mode or a number to rank by."""
+        if self.mode is None:
+            return None
         best = self._best_finished
         for trial in self.live:
             if trial.status != PENDING:
@@ -94,8 +95,11 @@ class Progress:
         return value
 
     def ranked(self, trials: list[Trial]) -> list[Trial]:
-        """The trials, best first; those without a value come last in their old order."""
-        sign = -1.0 if self.mode == "max" else 1.0
+        """The trials, best first; those without a value come last in their old order.
+
+        Without a mode the largest values come first.
+        """
+        sign = 1.0 if self.mode == "min" else -1.0
 
         def key(trial: Trial) -> tuple[bool, float]:
             value = self.value(trial)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.location import Location
@@ -39,6 +41,20 @@ class ComparedTrials:
         # With several objectives there is no best trial unless one metric is named.
         self.default_metric: str | None = metric if isinstance(metric, str) else None
         self.default_mode: str | None = mode if isinstance(mode, str) else None
+
+    def _trial(self, named: Trial | str | os.PathLike[str]) -> Trial:
+        """The trial itself, or the one that has this directory or id."""
+        if isinstance(named, Trial):
+            return named
+        name = os.fspath(named)
+        for trial in self.trials:
+            if name == trial.trial_id or os.path.normpath(name) == trial.logdir:
+                return trial
+        raise InvalidArgument(
+            "trial",
+            f"none of {len(self.trials)} has the directory or the id {name!r}.",
+            "Give a Trial, e.g. one of `trials`, its `logdir` or its `trial_id`.",
+        )
 
     def _metric_and_mode(self, metric: str | None, mode: str | None) -> tuple[str, str]:
         metric = self.default_metric if metric is None else metric

@@ -177,6 +177,11 @@ class ObjectiveScheduler(FIFOScheduler):
         self._metric_op = 1.0
         self._set_objective(metric, mode)
 
+    @property
+    def mode(self) -> str | None:
+        """Whether decisions want `metric` to be ``min`` or ``max``; None if not known (yet)."""
+        return self._mode
+
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         """Take over what the scheduler was not given; False if both sides name the same thing."""
         if (self._metric and metric) or (self._mode and mode):

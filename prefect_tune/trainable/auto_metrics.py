@@ -87,12 +87,16 @@ class AutoMetrics:
             self._date = time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(second))
         now = time.perf_counter()
         self._since_restore += 1
+        # The user's come first, so in files and data frames, too: there are scripts that take a
+        # column by its number.
         result = {
-            "done": False,
-            "training_iteration": self._iteration + self._since_restore,
-            "time_this_iter_s": now - self._last,
-            "timestamp": second,
             **metrics,
+            "done": metrics.get("done", False),
+            "training_iteration": metrics.get(
+                "training_iteration", self._iteration + self._since_restore
+            ),
+            "time_this_iter_s": metrics.get("time_this_iter_s", now - self._last),
+            "timestamp": metrics.get("timestamp", second),
         }
         self._last = now
         self._count_steps(result)

@@ -7,6 +7,7 @@ import pytest
 import prefect_tune as tune
 from prefect_tune.engine.planning import make_plan
 from prefect_tune.engine.request import ExperimentRequest
+from prefect_tune.schedulers import ASHAScheduler, MedianStoppingRule
 from prefect_tune.search import ConcurrencyLimiter
 from prefect_tune.search.optuna import OptunaSearch
 from prefect_tune.settings import TuneSettings
@@ -38,6 +39,14 @@ def test_with_several_objectives_no_trial_is_the_best(config, one):
         train, {"x": tune.uniform(0, 1)}, tune_config=tune.TuneConfig(**config)
     )
     assert make_plan(request, TuneSettings()).one_objective is one
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize("scheduler", [ASHAScheduler, MedianStoppingRule])
+def test_what_only_the_scheduler_was_told_is_what_trials_are_compared_by(scheduler, mode):
+    config = tune.TuneConfig(scheduler=scheduler(metric="loss", mode=mode))
+    plan = make_plan(ExperimentRequest(train, {}, tune_config=config), TuneSettings())
+    assert (plan.metric, plan.mode) == ("loss", mode)
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,12 @@ def test_the_best_is_the_best(trials: list[tuple[str, float | None]], mode: str)
         assert progress.ranked(made)[0].last_result["score"] == progress.best.value
 
 
+def test_nobody_is_the_best_if_it_is_not_known_whether_more_is_better() -> None:
+    progress = Progress("score")
+    progress.update([make_trial(0, RUNNING, 5.0), make_trial(1, TERMINATED, 3.0)])
+    assert progress.best is None
+
+
 def test_the_best_of_the_running_may_get_worse_again() -> None:
     progress = Progress("score", "max")
     trials = [make_trial(0, RUNNING, 5.0), make_trial(1, TERMINATED, 3.0)]

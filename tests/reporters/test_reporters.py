@@ -107,7 +107,11 @@ class TestMakeReporter:
         monkeypatch.setenv("TERM", "dumb")
         assert isinstance(make_reporter(1), PlainReporter)
 
-    @pytest.mark.parametrize("wrong", [-1, 4, 1.5, "2", True])
+    def test_true_and_false_are_one_and_zero(self) -> None:
+        assert make_reporter(False) is None
+        assert isinstance(make_reporter(True), PlainReporter)
+
+    @pytest.mark.parametrize("wrong", [-1, 4, 1.5, "2"])
     def test_wrong_verbosity(self, wrong: Any) -> None:
         with pytest.raises(InvalidArgument, match="verbose"):
             make_reporter(wrong)

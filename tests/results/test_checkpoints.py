@@ -59,6 +59,16 @@ def test_paths_with_values(analysis, trial, tmp_path):
     assert [value for _, value in by_age] == [1, 2, 3, 4]
 
 
+def test_a_trial_is_given_by_its_directory_or_id(analysis, trial):
+    for named in (trial.logdir, f"{trial.logdir}/", Path(trial.logdir), trial.trial_id):
+        assert analysis.get_best_checkpoint(named) == analysis.get_best_checkpoint(trial)
+        assert analysis.get_last_checkpoint(named) == analysis.get_last_checkpoint(trial)
+        paths = analysis.get_trial_checkpoints_paths(named)
+        assert paths == analysis.get_trial_checkpoints_paths(trial)
+    with pytest.raises(InvalidArgument, match=r"`trial`: .*'elsewhere'"):
+        analysis.get_best_checkpoint("elsewhere")
+
+
 def test_nothing_to_be_found(analysis, caplog):
     empty = Trial("u", {}, relative_logdir="u")
     assert analysis.get_best_checkpoint(empty) is None

@@ -180,6 +180,15 @@ def test_auto_filled_metrics(start, channel):
     assert abs(local - first["timestamp"]) in (0, 3600)  # a change of daylight saving time
 
 
+def test_the_users_metrics_come_first(start, channel):
+    start()
+
+    tune.report(reward=1, timesteps_total=10, mean_loss=0.5)
+
+    (result,) = channel.results
+    assert list(result)[:4] == ["reward", "timesteps_total", "mean_loss", "done"]
+
+
 def test_steps_and_episodes_accumulate(start, channel):
     start()
 

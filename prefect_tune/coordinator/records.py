@@ -42,6 +42,7 @@ from prefect_tune.coordinator.events import (
 )
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.checkpoints import Progress, TrialCheckpoint
+from prefect_tune.experiment.words import in_words
 from prefect_tune.resources import Resources
 
 FORMAT_VERSION = 1
@@ -101,7 +102,7 @@ def encode_event(event: Event) -> bytes:
     try:
         text = orjson.dumps(body, option=_OPTIONS)
     except (orjson.JSONEncodeError, TypeError):
-        return json.dumps(body, default=repr).encode()
+        return json.dumps(_with_json_keys(body), default=_in_words).encode()
     # orjson writes NaN as null; only the standard library keeps it.
     return json.dumps(body, default=_scalar).encode() if _has_nan(body) else text
 
@@ -110,7 +111,7 @@ _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
 
 
 def _scalar(value: Any) -> Any:
-    return value.tolist() if hasattr(value, "tolist") else repr(value)
+    return value.tolist() if hasattr(value, "tolist") else _in_words(value)
 
 
 def _plain(value: Any) -> Any:
@@ -141,6 +142,24 @@ def _is_json(value: Any) -> bool:
     if kind is int:
         return bool(-(2**63) <= value < 2**63)
     return kind in (str, float, bool, type(None))
+
+
+def _with_json_keys(value: Any) -> Any:
+    """Keys that JSON has no form for as texts; what they were is in the pickle."""
+    if isinstance(value, dict):
+        return {
+            key if isinstance(key, (str, int, float, bool, type(None))) else _in_words(key): (
+                _with_json_keys(item)
+            )
+            for key, item in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [_with_json_keys(item) for item in value]
+    return value
+
+
+def _in_words(value: Any) -> str:
+    return in_words(value, repr)
 
 
 def _pickled(value: Any) -> dict[str, str]:

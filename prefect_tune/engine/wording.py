@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from prefect_tune.experiment.words import in_words as described
 from prefect_tune.stopper import Stopper
 
 _LONGEST = 80
@@ -40,7 +41,7 @@ def in_words(value: Any) -> str:
     elif callable(value):
         text = str(getattr(value, "__qualname__", type(value).__qualname__))
     else:
-        text = _ADDRESS.sub("", repr(value))
+        text = _ADDRESS.sub("", described(value, repr))
     return _short(text)
 
 

@@ -122,7 +122,7 @@ def _run(
         end = end_of(error)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if isinstance(end, AttemptError) and is_on(os.environ.get(PRINT_ERRORS) or "1"):
-        print(end.traceback, file=sys.stderr)
+        _print(end.traceback)
     _flush()
     return send_end(channel, end, waits=classes.has_kept)
 
@@ -225,6 +225,13 @@ def _redirect(stdout: str, stderr: str) -> None:
     faulthandler.enable(file=2)
 
 
+def _print(text: str) -> None:
+    # Standard error may be closed, on a full disk, or an object of the user's: whatever it raises,
+    # the agent has yet to hear why the attempt failed.
+    with contextlib.suppress(Exception):
+        print(text, file=sys.stderr)
+
+
 def _run_exit_handlers() -> None:
     """Run what user code registered with `atexit`; also ends its multiprocessing children."""
     multiprocessing = sys.modules.get("multiprocessing.util")
@@ -235,7 +242,7 @@ def _run_exit_handlers() -> None:
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(Exception):  # user code may have put anything there
             stream.flush()
 
 

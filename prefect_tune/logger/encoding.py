@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
+
+from prefect_tune.experiment.words import in_words
 
 #: What is the same in all results of an attempt; a trial does not send it with each of them.
 CONSTANTS = (
@@ -35,26 +38,27 @@ def to_json(value: Any, *, pretty: bool = False) -> bytes:
         options["separators"] = (",", ":")
     try:
         return json.dumps(value, default=_plain, **options).encode()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         # Keys of other types than JSON's, keys that cannot be sorted, references to itself.
-        return json.dumps(_printable(value), default=str, **options).encode()
+        return json.dumps(_printable(value), default=in_words, **options).encode()
 
 
 def _plain(value: Any) -> Any:
     for method in ("tolist", "item"):  # numpy scalars and arrays
         convert = getattr(value, method, None)
         if convert is not None:
-            return convert()
+            with contextlib.suppress(Exception):  # one of a class that only looks like an array
+                return convert()
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, (set, frozenset)):
         return list(value)
-    return str(value)
+    return in_words(value)
 
 
 def _printable(value: Any, depth: int = 0) -> Any:
     if depth > 50:
-        return str(value)
+        return in_words(value)
     if isinstance(value, Mapping):
         return {str(key): _printable(item, depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):

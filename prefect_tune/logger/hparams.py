@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect_tune.coordinator.flatten import flatten
+from prefect_tune.experiment.words import as_unicode, in_words
 from prefect_tune.space.categorical import Categorical
 from prefect_tune.space.numeric import Float, Integer
 from prefect_tune.space.search_space import SearchSpace
@@ -66,13 +67,15 @@ def parameters(config: Mapping[str, Any]) -> dict[str, bool | int | float | str]
         flat |= {f"config/{name}": value for name, value in flatten(nested).items()}
     elif nested is not None:
         flat["config"] = nested
-    return {str(name): _simple(value) for name, value in flat.items() if value is not None}
+    return {
+        as_unicode(str(name)): _simple(value) for name, value in flat.items() if value is not None
+    }
 
 
 def _simple(value: Any) -> bool | int | float | str:
     if hasattr(value, "dtype") and getattr(value, "ndim", 1) == 0:
         value = value.item()  # a number of numpy
-    return value if isinstance(value, (bool, int, float, str)) else str(value)
+    return value if isinstance(value, (bool, int, float)) else as_unicode(in_words(value))
 
 
 class HParams:

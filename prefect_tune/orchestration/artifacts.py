@@ -19,6 +19,8 @@ from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.context import FlowRunContext, SyncClientContext, TaskRunContext
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
+from prefect_tune.orchestration.showable import show_value, showable
+
 _logger = logging.getLogger("prefect_tune")
 
 #: Seconds between two updates.
@@ -144,7 +146,7 @@ class ArtifactReporter:
             table = json.dumps([_jsonable(row) for row in snapshot.rows])
             self._put(client, "leaderboard", "table", table, "The best trials")
             if self._summary:
-                self._put(client, "summary", "markdown", self._summary, "The result")
+                self._put(client, "summary", "markdown", showable(self._summary), "The result")
 
     def _put(
         self, client: SyncPrefectClient, key: str, kind: str, data: Any, description: str
@@ -168,12 +170,12 @@ class ArtifactReporter:
 
 
 def _jsonable(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {heading: _plain(value) for heading, value in row.items()}
+    return {showable(heading): _plain(value) for heading, value in row.items()}
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
-    if value is None or isinstance(value, (bool, int, str)):
+    if value is None or isinstance(value, (bool, int)):
         return value
-    return str(value)
+    return show_value(value)

@@ -20,6 +20,7 @@ from prefect_tune.orchestration.flow_identity import current_flow_identity
 from prefect_tune.orchestration.heartbeat import Heartbeat
 from prefect_tune.orchestration.predecessor import succeed
 from prefect_tune.orchestration.server import PrefectApi
+from prefect_tune.orchestration.showable import show_value
 from prefect_tune.orchestration.sigterm import stand_in
 from prefect_tune.orchestration.suspension import SuspensionWatch
 from prefect_tune.orchestration.task_run_logs import TaskRunLogs
@@ -162,7 +163,9 @@ class _Record:
         if best is not None:
             lines += [f"**Best {self._progress.metric}: {best.value:.6g}** ({best.trial})", ""]
             lines += ["| parameter | value |", "|---|---|"]
-            lines += [f"| {k} | `{v}` |" for k, v in best.trial.evaluated_params.items()]
+            lines += [
+                f"| {k} | `{show_value(v)}` |" for k, v in best.trial.evaluated_params.items()
+            ]
             lines += [""]
         failed = [trial for trial in trials if trial.status == ERROR]
         if failed:
@@ -209,7 +212,7 @@ def _kind(thing: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else show_value(value)
 
 
 def _metrics(trial: Trial) -> dict[str, Any]:
@@ -220,7 +223,7 @@ def _metrics(trial: Trial) -> dict[str, Any]:
 def _jsonable(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     plain: dict[str, Any] = {}
     for key, value in items:
-        keep = value is None or isinstance(value, (bool, int, str))
+        keep = value is None or isinstance(value, (bool, int))
         finite = isinstance(value, float) and math.isfinite(value)
-        plain[key] = value if keep or finite else str(value)
+        plain[show_value(key)] = value if keep or finite else show_value(value)
     return plain

@@ -29,6 +29,7 @@ from prefect_tune.orchestration.launcher import PrefectLauncher
 from prefect_tune.orchestration.leftovers import end_leftovers
 from prefect_tune.orchestration.quiet import COORDINATOR, silence_our_tasks
 from prefect_tune.orchestration.server import PrefectApi, api_problem, start_server_early
+from prefect_tune.orchestration.showable import showable
 from prefect_tune.orchestration.sigterm import announced
 from prefect_tune.orchestration.suspension import end_subflow
 from prefect_tune.orchestration.task_runner import BodyTaskRunner
@@ -41,6 +42,7 @@ _logger = logging.getLogger("prefect_tune")
 _FLUSH_EMBEDDED = 30.0
 #: ... and at a lasting one, which goes on recording after we have left.
 _FLUSH_LASTING = 5.0
+_LONGEST_MESSAGE = 8_000
 
 
 def run_in_flow(
@@ -217,16 +219,17 @@ class _Run(Generic[T]):
         conclusion = self._conclusion
         if conclusion is None:
             return Crashed(message="the coordinator did not run to its end")
+        message = showable(conclusion.message, _LONGEST_MESSAGE)
         match conclusion.ending:
             case Ending.COMPLETED:
-                return Completed(message=conclusion.message, data=conclusion.data)
+                return Completed(message=message, data=conclusion.data)
             case Ending.FAILED:
-                return Failed(message=conclusion.message)
+                return Failed(message=message)
             case Ending.INTERRUPTED:
                 cancelled = announced() == "cancel"
                 if cancelled or (flow_run_id is not None and _is_cancelling(flow_run_id)):
-                    return Cancelled(message=conclusion.message)
-                return Crashed(name="Interrupted", message=conclusion.message)
+                    return Cancelled(message=message)
+                return Crashed(name="Interrupted", message=message)
 
     def _settle(self, flow_run_id: UUID) -> None:
         """Have the record arrive before the flow run says that it is over."""

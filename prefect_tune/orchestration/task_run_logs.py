@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from prefect.logging import get_run_logger
 
+from prefect_tune.orchestration.showable import showable
 from prefect_tune.trainable.output import TrialOutput
 
 _Key = tuple[str, int]
@@ -54,7 +55,7 @@ class TaskRunLogs:
 
     def put(self, output: TrialOutput) -> None:
         """Take output; that of attempts without a task run is dropped."""
-        text = "\n".join(_lines(output))
+        text = showable("\n".join(_lines(output)))
         key = (output.trial_id, output.attempt)
         with self._lock:
             log = self._logs.get(key)

@@ -16,6 +16,7 @@ from prefect_tune.coordinator.commands import Kill, Launch
 from prefect_tune.coordinator.events import AttemptEnded, Outcome
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.orchestration.quiet import TRIAL
+from prefect_tune.orchestration.showable import showable
 from prefect_tune.orchestration.task_run_logs import TaskRunLogs
 
 _LONGEST_MESSAGE = 8_000
@@ -68,7 +69,9 @@ def task_run_name(launch: Launch) -> str:
 
     The trial's name, which attempt it is after the first, and the checkpoint that it goes on from.
     """
-    name = launch.name if launch.attempt == 1 else f"{launch.name} attempt {launch.attempt}"
+    name = showable(launch.name)
+    if launch.attempt > 1:
+        name = f"{name} attempt {launch.attempt}"
     if launch.checkpoint is None:
         return name
     return f"{name} from {posixpath.basename(launch.checkpoint.rstrip('/'))}"
@@ -101,7 +104,7 @@ def attempt_state(
         interrupted: The sweep is being ended, to be resumed later.
         kill: Why it was being ended, if it was.
     """
-    outcome = ended.outcome
+    outcome, tag = ended.outcome, showable(tag)
     if kill is not None and kill.counts_as and not interrupted and outcome is not Outcome.FINISHED:
         if kill.counts_as is Outcome.FAILED:
             return Failed(name="TimedOut", message=kill.reason)
@@ -130,5 +133,5 @@ def _explain(error: AttemptError | None) -> str:
         text += f" (exit code {error.exit_code})"
     if error.traceback:
         text += f"\n\n{error.traceback}"
-    # Tracebacks are read from their end.
-    return text if len(text) <= _LONGEST_MESSAGE else f"... {text[-_LONGEST_MESSAGE:]}"
+    # What happened is at its beginning; the traceback is read from its end.
+    return showable(text, _LONGEST_MESSAGE)

@@ -16,6 +16,8 @@ from typing import Any, cast
 import numpy as np
 import orjson
 
+from prefect_tune.experiment.words import as_unicode, in_words
+
 _FAST = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 
 
@@ -101,13 +103,15 @@ def _jsonable(value: Any) -> Any:
             return np.asarray(as_numpy()).tolist()
         except (TypeError, ValueError, RuntimeError):
             pass
-    return repr(value)
+    return in_words(value, repr)
 
 
 def _plain(value: Any) -> Any:
     """A copy of `value` made of JSON's own types only, with text keys."""
-    if value is None or isinstance(value, (bool, str)):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, str):
+        return as_unicode(value)
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
@@ -126,8 +130,6 @@ def _plain(value: Any) -> Any:
 
 def _key(key: Any) -> str:
     """A key as JSON writes it: ``true``, ``null``, ``1``; `str` of anything else."""
-    if isinstance(key, str):
-        return key
     if key is None or isinstance(key, (bool, int, float)):
         return json.dumps(key)
-    return str(key)
+    return as_unicode(str(key))

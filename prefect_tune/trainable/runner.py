@@ -126,8 +126,8 @@ def _exit_called(error: SystemExit) -> Outcome | AttemptError:
         return Outcome.FINISHED
     # As the interpreter does: a number is the status, anything else is printed and means 1.
     code = error.code if isinstance(error.code, int) else 1
-    said = "" if isinstance(error.code, int) else f": {error.code}"
-    message = f"the trainable called sys.exit({code}){said}"
+    said = "" if isinstance(error.code, int) else f": {_first_line(error)}"
+    message = f"the trainable called sys.exit({code}){said}"[:_MESSAGE_LENGTH]
     return AttemptError("exit", message, _user_traceback(error), code)
 
 

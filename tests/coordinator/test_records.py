@@ -1,5 +1,6 @@
 """Events survive the journal."""
 
+import dataclasses
 import math
 import threading
 
@@ -216,6 +217,24 @@ def test_a_config_that_cannot_be_pickled_is_written_by_its_repr():
     back = decode_event(encode_event(event))
     assert isinstance(back, TrialSuggested)
     assert back.config == {"x": repr(lock)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Mute:
+    x: int = 0
+
+    def __repr__(self):
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize(
+    "config", [{("a", 1): 2, "b": [{Mute(): 1}]}, {"x": Mute(), 3: "caf\udce9"}]
+)
+def test_a_config_of_whatever_keys_and_values_comes_back(config):
+    event = TrialSuggested(1.0, "t", config, {}, "", Resources())
+    back = decode_event(encode_event(event))
+    assert isinstance(back, TrialSuggested)
+    assert back.config == config
 
 
 def test_another_text_is_refused():

@@ -11,3 +11,12 @@ def test_each_parameter_is_named_by_its_path():
 
 def test_no_space_has_no_parameters():
     assert space_in_words({}) == {}
+
+
+class Mute:
+    def __repr__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def test_an_object_that_cannot_be_shown_is_named_by_its_class() -> None:
+    assert space_in_words({"x": Mute()}) == {"x": "<Mute>"}

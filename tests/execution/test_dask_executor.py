@@ -135,6 +135,33 @@ def test_a_crash_is_told_with_its_last_words(experiment, crash, kind, told, code
     assert len(results) == 1
 
 
+def _closed():
+    os.close(2)
+
+
+def _full():
+    os.dup2(os.open("/dev/full", os.O_WRONLY), 2)
+
+
+def _of_the_users_own():
+    class Mute:
+        def __getattr__(self, name):
+            raise RuntimeError(f"no {name}")
+
+    sys.stderr = Mute()
+
+
+@pytest.mark.parametrize("spoil", [_closed, _full, _of_the_users_own])
+def test_an_error_is_told_though_it_cannot_be_printed(experiment, spoil):
+    def train(config):
+        spoil()
+        raise ValueError("the cause")
+
+    with experiment(train) as run:
+        end = run.run("a")[1]
+    assert (end.error.kind, end.error.message) == ("ValueError", "the cause")
+
+
 def test_the_worker_survives_crashes(experiment):
     def train(config):
         if config["crash"]:

@@ -113,3 +113,13 @@ def test_a_run_tells_its_space(tmp_path: Path) -> None:
     )
     interval = infos(analysis.trials[0].logdir)["lr"].domain_interval
     assert (interval.min_value, interval.max_value) == (0.0, 1.0)
+
+
+def test_parameters_that_are_no_unicode_are_escaped(tmp_path: Path) -> None:
+    trial = example_trial(tmp_path)
+    trial.config = {"file": "caf\udce9", "k\ud800": 1}
+    logger = TBXLoggerCallback()
+    logger.log_trial_start(trial)
+    logger.log_trial_result(0, trial, example_results(trial, 1)[0])
+    logger.log_trial_end(trial)
+    assert set(infos(trial.logdir)) == {"file", r"k\ud800"}

@@ -120,6 +120,20 @@ def test_any_keys_can_be_encoded(value: dict[Any, int]) -> None:
         assert set(json.loads(to_json(value, pretty=pretty)).values()) <= set(value.values())
 
 
+class OnlyLooksLikeAnArray:
+    def tolist(self) -> None:
+        raise ValueError("only tensors of one element can be converted")
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize("keys", [("a", "b"), ("a", 1)], ids=["sortable", "not sortable"])
+def test_objects_that_raise_are_named_by_their_class(keys: tuple[Any, ...]) -> None:
+    text = to_json(dict.fromkeys(keys, OnlyLooksLikeAnArray()), pretty=True)
+    assert set(json.loads(text).values()) == {"<OnlyLooksLikeAnArray>"}
+
+
 def test_counts_the_whole_lines_of_earlier_processes(tmp_path: Path) -> None:
     trial = example_trial(tmp_path)
     logger = JsonLoggerCallback()

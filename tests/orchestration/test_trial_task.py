@@ -70,9 +70,10 @@ def test_a_failure_carries_error_exit_code_and_traceback() -> None:
 
 
 def test_a_huge_traceback_keeps_its_end() -> None:
-    error = AttemptError("E", "", "x" * 100_000 + "the cause")
+    error = AttemptError("E", "what happened", "x" * 100_000 + "the cause")
     message = attempt_state(ended(Outcome.FAILED, error), "").message
     assert message is not None
+    assert message.startswith("E: what happened")
     assert message.endswith("the cause")
     assert len(message) < 10_000
 
@@ -90,3 +91,11 @@ def test_attempts_are_told_apart(attempt: int, checkpoint: str | None, name: str
     resources = Resources.parse(None)
     launch = Launch("1", attempt, "train_00001", {}, "node", resources, checkpoint=checkpoint)
     assert task_run_name(launch) == name
+
+
+def test_what_is_no_text_does_not_keep_a_state_from_being_recorded() -> None:
+    error = AttemptError("OSError", "no such file: caf\udce9\x00", "caf\udce9")
+    state = attempt_state(ended(Outcome.FAILED, error), "")
+    assert state.model_dump_json()
+    assert "\\u0000" not in state.model_dump_json()
+    assert attempt_state(ended(Outcome.FINISHED), "1_name=caf\udce9").model_dump_json()

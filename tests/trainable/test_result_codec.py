@@ -115,3 +115,17 @@ def test_a_result_that_contains_itself_is_refused():
 def test_a_line_that_is_no_result_is_refused(line):
     with pytest.raises(ValueError, match=r".+"):
         decode_line(line)
+
+
+def test_what_is_no_unicode_is_escaped_in_values_and_keys():
+    decoded = decode_line(encode_result({"file": "caf\udce9", "k\ud800": {"x": ["\udcff"]}}))
+
+    assert decoded == {"file": r"caf\udce9", r"k\ud800": {"x": [r"\udcff"]}}
+
+
+def test_an_object_that_cannot_be_shown_is_named_by_its_class():
+    class Mute:
+        def __repr__(self):
+            raise RuntimeError("no words")
+
+    assert decode_line(encode_result({"x": Mute()})) == {"x": "<Mute>"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 from prefect_tune.checkpoint.checkpoint import Checkpoint
@@ -9,6 +11,7 @@ from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.location import Location
 from prefect_tune.results.checkpoints import open_checkpoint
+from prefect_tune.trainable.saved_state import saved_path
 
 #: Where the checkpoints of experiments are, by experiment directory, if not in it.
 _elsewhere: dict[str, Location] = {}
@@ -25,8 +28,12 @@ class TrackedCheckpoint(Checkpoint):
 
     @property
     def value(self) -> str:
-        """Its directory, as in Ray 1."""
-        return self.path
+        """As in Ray 1: what a class's `save_checkpoint` returned if that is a path in it.
+
+        Its directory if there is no such path, or not on this machine.
+        """
+        path = self.path
+        return saved_path(Path(path)) if os.path.isdir(path) else path
 
     @property
     def dir_or_data(self) -> str:

@@ -48,11 +48,20 @@ class AutoMetrics:
     def progress(self) -> Progress:
         """How far the trial is."""
         return Progress(
-            self._iteration + self._since_restore,
+            self.iteration,
             self._time_before + self._time_since_restore,
             self._timesteps_total,
             self._episodes_total,
         )
+
+    @property
+    def iteration(self) -> int:
+        """How many iterations are done, those of earlier attempts included."""
+        return self._iteration + self._since_restore
+
+    @iteration.setter
+    def iteration(self, value: int) -> None:
+        self._iteration = value - self._since_restore
 
     def totals(self, time_this_iter: float | None = None) -> dict[str, Any]:
         """The counters as results show them, after the newest result.
@@ -92,9 +101,7 @@ class AutoMetrics:
         result = {
             **metrics,
             "done": metrics.get("done", False),
-            "training_iteration": metrics.get(
-                "training_iteration", self._iteration + self._since_restore
-            ),
+            "training_iteration": metrics.get("training_iteration", self.iteration),
             "time_this_iter_s": metrics.get("time_this_iter_s", now - self._last),
             "timestamp": metrics.get("timestamp", second),
         }

@@ -76,6 +76,19 @@ def read_saved(directory: Path) -> tuple[Any, Progress]:
     return str(path), progress
 
 
+def saved_path(directory: Path) -> str:
+    """The path that `save_checkpoint` returned, where it is now; else the directory itself.
+
+    Args:
+        directory: A checkpoint's directory, of whoever has written it.
+    """
+    try:
+        note = json.loads((directory / SAVED_FILE).read_text())
+        return os.path.normpath(os.path.join(directory, str(note["path"])))
+    except (OSError, ValueError, KeyError, TypeError):
+        return str(directory)
+
+
 def directory_of(path: Path) -> Path:
     """The directory of the checkpoint that a path is, or lies in."""
     for directory in (path, *path.parents):

@@ -337,7 +337,16 @@ class Trainable:
     @property
     def iteration(self) -> int:
         """How many iterations are done, those of earlier attempts included."""
-        return self._metrics.progress.iteration
+        return self._metrics.iteration
+
+    # Ray Tune's own counter: classes written for it name their files by it, and some begin at -1.
+    @property
+    def _iteration(self) -> int:
+        return self._metrics.iteration
+
+    @_iteration.setter
+    def _iteration(self, value: int) -> None:
+        self._metrics.iteration = value
 
     @property
     def training_iteration(self) -> int:

@@ -17,6 +17,7 @@ from prefect_tune.experiment.trial import TERMINATED, Trial
 from prefect_tune.filesystem.location import Location
 from prefect_tune.result_grid import ResultGrid
 from prefect_tune.results.checkpoints import find_checkpoints
+from prefect_tune.trainable.saved_state import write_saved
 
 LOSSES = (0.5, 0.25, math.nan, 0.75)
 
@@ -94,6 +95,18 @@ def test_in_storage(trial, tmp_path):
     assert analysis.best_checkpoint.path == "s3://bucket/exp/t/checkpoint_000002"
     trial.local_experiment_dir = str(tmp_path)
     assert trial.checkpoint.value == f"s3://bucket/exp/{trial.newest_checkpoint.path}"
+
+
+@pytest.mark.parametrize(
+    ("returned", "value"), [("model.pth", "model.pth"), (".", ""), (None, ""), ({"n": 1}, "")]
+)
+def test_value_is_what_a_class_said_it_had_saved(trial, tmp_path, returned, value):
+    directory = tmp_path / trial.newest_checkpoint.path
+    directory.mkdir(parents=True)
+    write_saved(returned, directory, Progress(4), "Model")
+
+    assert trial.checkpoint.value == os.path.join(directory, value).rstrip("/")
+    assert trial.checkpoint.dir_or_data == str(directory)
 
 
 def test_found_in_a_directory_that_was_moved(tmp_path):

@@ -52,6 +52,24 @@ def test_by_hand_results_are_complete():
     assert counts.trial_resources is None
 
 
+def test_classes_may_read_and_set_the_counter_under_its_old_private_name():
+    class BeginsBefore(Counts):
+        def setup(self, config):
+            super().setup(config)
+            self._iteration = -1
+
+        def step(self):
+            return {"trained": self._iteration >= 0, **super().step()}
+
+    training = BeginsBefore()
+    results = [training.train() for _ in range(3)]
+
+    assert [r["training_iteration"] for r in results] == [0, 1, 2]
+    assert [r["trained"] for r in results] == [False, True, True]
+    assert [r["iterations_since_restore"] for r in results] == [1, 2, 3]
+    assert training.iteration == training._iteration == 2
+
+
 def test_several_steps_at_once_end_with_the_training():
     assert [r["n"] for r in Counts().train_buffered(60, max_buffer_length=2)] == [1, 2]
     assert [r["n"] for r in Counts().train_buffered(60)] == [1, 2, 3]

@@ -13,7 +13,7 @@ from matplotlib.image import imread
 from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.experiment.trial import TERMINATED, Trial
 from prefect_tune.logger import JsonLoggerCallback
-from prefect_tune.plots import plot_experiment
+from prefect_tune.plots import Plot, plot_experiment
 from prefect_tune.results import ExperimentAnalysis
 
 
@@ -114,3 +114,56 @@ def test_pareto_and_wrong_arguments(tmp_path: Path) -> None:
         analysis.plot("importance", "score", "max")
     with pytest.raises(TuneError, match="2 searched parameters"):
         analysis.plot("contours", "score", "max")
+
+
+def words(picture: Plot) -> list[str]:
+    """What is written in a picture."""
+    return re.findall(r"<text[^>]*>([^<]*)</text>", picture.to_svg())
+
+
+def test_long_names_keep_their_beginnings_and_their_ends(tmp_path: Path) -> None:
+    names = [f"model/{kind}/some_very_long_name_of_a_rate" for kind in "ab"]
+    names += [
+        "some_very_long_name_of_a_rate_in_stage_1",
+        "some_very_long_name_of_a_rate_in_stage_2",
+    ]
+    configs = [{name: (n * 7 + i) % 20 for i, name in enumerate(names)} for n in range(20)]
+    analysis = experiment(tmp_path, configs)
+    for kind in ("slices", "parallel", "importance", "contours"):
+        written = {text for text in words(analysis.plot(kind, "score", "max")) if "…" in text}
+        assert len(written) == 4, f"{kind} has each of the four names: {written}"
+        assert all(len(text) <= 36 for text in written)
+        assert any(text.startswith("model/a/") for text in written)
+        assert any(text.endswith("_2") for text in written)
+
+
+def test_a_dollar_in_a_name_is_no_formula(tmp_path: Path) -> None:
+    configs = [{"price_$us$": f"${n % 2}$ \\frac"} for n in range(8)]
+    written = words(experiment(tmp_path, configs).plot("slices", "score", "max"))
+    assert "price_$us$" in written
+    assert "$1$ \\frac" in written
+
+
+def test_none_is_a_value(tmp_path: Path) -> None:
+    configs = [{"decay": [None, 0.1, 0.2][n % 3], "lr": float(n)} for n in range(12)]
+    analysis = experiment(tmp_path, configs)
+    for kind in ("slices", "parallel", "contours"):
+        assert "None" in words(analysis.plot(kind, "score", "max"))
+
+
+def test_as_many_parameters_as_there_is_room_for_or_as_are_asked_for(tmp_path: Path) -> None:
+    names = [f"p{index:02d}" for index in range(20)]
+    configs = [{name: (n * 7 + i) % 20 for i, name in enumerate(names)} for n in range(20)]
+    analysis = experiment(tmp_path, configs)
+    for kind, most in (("slices", 9), ("parallel", 12), ("contours", 4)):
+        assert len(set(names) & set(words(analysis.plot(kind, "score", "max")))) == most
+    asked = analysis.plot("slices", "score", "max", parameters=names[:12])
+    assert set(names[:12]) <= set(words(asked))
+
+
+def test_one_iteration_is_one_place(tmp_path: Path) -> None:
+    analysis = experiment(tmp_path, [{"lr": 0.1}, {"lr": 0.2}], length=1)
+    written = words(analysis.plot("curves", "score", "max"))
+    assert "1" in written
+    assert "0.960" not in written
+    assert not any("ended earlier" in text for text in written)

@@ -42,6 +42,7 @@ def write_report(
     ]
     if objective is not None:
         parts.append(sections.best_trial(analysis, best, objective))
+    if objective is not None and best is not None:
         parts += sections.pictures(analysis, objective)
     parts += [
         sections.trials_table(analysis.trials, best, objective),

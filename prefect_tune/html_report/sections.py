@@ -10,7 +10,7 @@ from typing import Any
 from prefect_tune.error import TuneError
 from prefect_tune.experiment.trial import ERROR, Trial
 from prefect_tune.html_report.markup import Cell, facts, section, table, text
-from prefect_tune.plots import draw, read_curves
+from prefect_tune.plots import MOST_SHOWN, draw, read_curves
 from prefect_tune.results.analysis import ExperimentAnalysis
 from prefect_tune.results.facts import experiment_facts
 from prefect_tune.results.loading import flatten_config
@@ -52,12 +52,13 @@ def best_trial(analysis: ExperimentAnalysis, best: Trial | None, objective: Obje
     """The best trial in full."""
     title = f"Best trial by {objective[0]} ({objective[1]})"
     if best is None:
-        return section(title, "<p>No trial has a finite value of the metric.</p>")
+        return section(title, "<p>No trial has a finite value of it.</p>")
     last = {name: stats["last"] for name, stats in best.metric_analysis.items()}
+    last = dict(sorted(last.items(), key=lambda entry: entry[0] != objective[0]))
     paths = [path for path, _ in analysis.get_trial_checkpoints_paths(best)]
     return section(
         title,
-        f"<p><b>{text(best)}</b> <span class=soft>{text(best.experiment_tag)}</span></p>",
+        f"<p><b>{text(best)}</b> <span class=soft>in {text(best.relative_logdir)}</span></p>",
         f'<div class="two"><div>{facts(flatten_config(best.config))}</div>'
         f"<div>{facts(last)}</div></div>",
         f"<p class=soft>newest checkpoint: {text(paths[-1])}</p>" if paths else "",
@@ -70,6 +71,7 @@ def pictures(analysis: ExperimentAnalysis, objective: Objective) -> list[str]:
     metric, mode = objective
     shown = sample(analysis.trials, metric, mode)
     curves = read_curves(shown, metric, mode)
+    searched = {name for trial in analysis.trials for name in trial.evaluated_params}
     for kind, title in _KINDS.items():
         try:
             if kind == "importance" and len(shown) < len(analysis.trials):
@@ -88,6 +90,11 @@ def pictures(analysis: ExperimentAnalysis, objective: Objective) -> list[str]:
             data = base64.b64encode(picture.to_png()).decode()
             image = f'<img alt="{text(title)}" src="data:image/png;base64,{data}">'
         note = ""
+        if len(searched) > (most := MOST_SHOWN.get(kind, len(searched))):
+            note = (
+                f"<p class=soft>Shows the {most} of {len(searched)} parameters that explain "
+                "most of the differences.</p>"
+            )
         if kind == "importance":
             note = (
                 "<p class=soft>Share of the differences between the trials' last values, by rank, "
@@ -95,7 +102,7 @@ def pictures(analysis: ExperimentAnalysis, objective: Objective) -> list[str]:
                 "chance). Shares need not add up to 100 %.</p>"
             )
         elif len(shown) < len(analysis.trials):
-            note = (
+            note += (
                 f"<p class=soft>Shows {len(shown):,} of {len(analysis.trials):,} trials: the best "
                 f"{_BEST_DRAWN} and others at even distances in order of creation.</p>"
             )
@@ -131,6 +138,7 @@ def trials_table(trials: Sequence[Trial], best: Trial | None, objective: Objecti
         metrics.remove(objective[0])
         metrics.insert(0, objective[0])
     searched = list(dict.fromkeys(name for trial in trials for name in trial.evaluated_params))
+    has_failed = any(trial.num_failures for trial in trials)
     rows = []
     for trial, last in zip(trials, lasts, strict=True):
         rows.append(
@@ -139,16 +147,17 @@ def trials_table(trials: Sequence[Trial], best: Trial | None, objective: Objecti
                 Cell(trial.status, trial.status),
                 *(Cell(last.get(name)) for name in metrics),
                 *(Cell(_plain(trial.evaluated_params.get(name))) for name in searched),
-                Cell(trial.num_failures or None),
             ]
         )
+        if has_failed:
+            rows[-1].append(Cell(trial.num_failures or None))
     index = None if best is None else list(trials).index(best)
     return section(
         "Trials",
         '<input id="search" type="search" placeholder="Show only trials with …" '
         'aria-label="Show only trials with this text">',
         table(
-            ["trial", "status", *metrics, *searched, "failures"],
+            ["trial", "status", *metrics, *searched, *(["failures"] if has_failed else [])],
             rows,
             name="trials",
             highlighted=index,

@@ -16,19 +16,18 @@ from prefect_tune.plots.front import draw_front
 from prefect_tune.plots.parallel import draw_parallel
 from prefect_tune.plots.picture import Plot
 from prefect_tune.plots.slices import PER_ROW, draw_slices, rows_for
-from prefect_tune.plots.style import INK, new_figure
+from prefect_tune.plots.style import INK, label, new_figure
 from prefect_tune.results.importance import FEWEST_TRIALS, importance
 from prefect_tune.results.ranking import check_mode
 
 if TYPE_CHECKING:
     from prefect_tune.results.analysis import ExperimentAnalysis
 
-__all__ = ["KINDS", "PARETO", "Plot", "draw", "plot_experiment", "read_curves"]
+__all__ = ["KINDS", "MOST_SHOWN", "PARETO", "Plot", "draw", "plot_experiment", "read_curves"]
 
 PARETO = "pareto"
-_MAX_PANELS = 9
-_MAX_AXES = 12
-_MAX_PAIRS = 6
+#: Parameters there is room for, unless the user has chosen them.
+MOST_SHOWN = {"overview": 9, "slices": 9, "parallel": 12, "contours": 4}
 
 
 def plot_experiment(
@@ -69,7 +68,8 @@ def draw(
         trials: The trials.
         kind: One of `KINDS`.
         wanted: The metric and its mode; two of them for ``pareto``.
-        parameters: Parameters to show, flat; None is all that were searched.
+        parameters: Parameters to show, flat; None is all that were searched, or of very many
+            those that matter most.
         curves: What `read_curves` gave, for several pictures of one experiment.
 
     Raises:
@@ -86,7 +86,10 @@ def draw(
         curves = read_curves(trials, metric, mode)
     if not curves:
         raise TuneError(f"There is nothing to plot: no trial reported a finite {metric!r}.")
-    return _DRAWERS[kind](curves, metric, mode, _chosen(curves, parameters))
+    chosen = _chosen(curves, parameters)
+    if parameters is None and kind in MOST_SHOWN:
+        chosen = _most_important(curves, mode, chosen, MOST_SHOWN[kind])
+    return _DRAWERS[kind](curves, metric, mode, chosen)
 
 
 def _chosen(curves: Sequence[Curve], parameters: Sequence[str] | None) -> list[str]:
@@ -120,7 +123,6 @@ def _shares(curves: Sequence[Curve], mode: str, names: Sequence[str]) -> dict[st
 
 
 def _overview(curves: list[Curve], metric: str, mode: str, names: list[str]) -> Plot:
-    names = _most_important(curves, mode, names, _MAX_PANELS)
     rows = rows_for(names)
     figure = new_figure(11, 4.4 + 2.9 * rows)
     grid = figure.add_gridspec(1 + rows, PER_ROW, height_ratios=[1.45, *[1] * rows], hspace=0.08)
@@ -136,15 +138,15 @@ def _curves(curves: list[Curve], metric: str, mode: str, names: list[str]) -> Pl
 
 
 def _slices(curves: list[Curve], metric: str, mode: str, names: list[str]) -> Plot:
-    names = _most_important(curves, mode, _needed(names, 1), _MAX_PANELS)
-    figure = new_figure(11, 2.9 * rows_for(names))
+    figure = new_figure(11, 2.9 * rows_for(_needed(names, 1)))
     draw_slices(figure, figure.add_gridspec(rows_for(names), PER_ROW), 0, curves, names, metric)
     return Plot(figure, f"{metric} by parameter")
 
 
 def _parallel(curves: list[Curve], metric: str, mode: str, names: list[str]) -> Plot:
-    names = _most_important(curves, mode, _needed(names, 1), _MAX_AXES)
-    figure = new_figure(max(8, 1.6 * (len(names) + 1)), 4.8)
+    count = len(_needed(names, 1)) + 1
+    # A page shrinks what is wider than it, letters too.
+    figure = new_figure(max(8, 1.6 * count if count < 9 else 5.5 + 0.9 * count), 4.8)
     draw_parallel(figure.add_subplot(), curves, names, metric, mode)
     return Plot(figure, f"Parallel coordinates: {metric}")
 
@@ -164,7 +166,7 @@ def _importance(curves: list[Curve], metric: str, mode: str, names: list[str]) -
 def _contours(curves: list[Curve], metric: str, mode: str, names: list[str]) -> Plot:
     shares = _shares(curves, mode, _needed(names, 2))
     ordered = sorted(names, key=lambda name: -shares.get(name, 0.0))
-    pairs = list(combinations(ordered[:4], 2))[:_MAX_PAIRS]
+    pairs = list(combinations(ordered, 2))
     columns = min(3, len(pairs))
     rows = -(-len(pairs) // columns)
     figure = new_figure(max(5.5, 4.2 * columns), 3.4 * rows)
@@ -181,7 +183,7 @@ def _pareto(trials: Sequence[Trial], wanted: Mapping[str, str]) -> Plot:
     figure = new_figure(8, 5)
     if not draw_front(figure.add_subplot(), trials, wanted):
         raise TuneError(f"There is nothing to plot: no trial reported {' and '.join(wanted)}.")
-    figure.suptitle(" and ".join(wanted), x=0.02, ha="left", fontsize=12, color=INK)
+    figure.suptitle(label(" and ".join(wanted), 80), x=0.02, ha="left", fontsize=12, color=INK)
     return Plot(figure, f"Pareto set: {', '.join(wanted)}")
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from prefect_tune.plots.style import FULL, INK, style
+from prefect_tune.plots.style import FULL, INK, label, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+_ROOM = 32
 
 
 def draw_importance(axes: Axes, shares: Mapping[str, float], metric: str) -> None:
@@ -21,14 +23,13 @@ def draw_importance(axes: Axes, shares: Mapping[str, float], metric: str) -> Non
     """
     names = list(shares)[::-1]
     values = [shares[name] for name in names]
-    bars = axes.barh([_short(name) for name in names], values, color=FULL, height=0.65)
+    places = range(len(names))
+    bars = axes.barh(places, values, color=FULL, height=0.65)
+    axes.set_yticks(places, [label(name, _ROOM) for name in names])
     axes.bar_label(bars, [f"{value:.0%}" for value in values], padding=4, color=INK, fontsize=9)
     axes.set_xlim(0, max(0.1, min(1.0, 1.15 * max(values))))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    axes.set_xlabel(f"share of the differences in {metric} that it explains alone", color=INK)
+    share = f"share of the differences in {label(metric, _ROOM)} that it explains alone"
+    axes.set_xlabel(share, color=INK)
     style(axes)
     axes.grid(visible=False, axis="y")
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 30 else f"…{name[-29:]}"

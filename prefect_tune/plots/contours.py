@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from prefect_tune.plots.curves import Curve
-from prefect_tune.plots.scales import Scale, scale_of
-from prefect_tune.plots.style import BEST, INK, style
+from prefect_tune.plots.scales import MISSING, Scale, scale_of
+from prefect_tune.plots.style import BEST, INK, label, style, tilt_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _CELLS = 60
 _REACH = 0.12  # how far a trial's value reaches, as a share of an axis
 _LEVELS = 12
+_ROOM = 28
+_MOST_TICKS = 8
 
 
 def draw_contour(
@@ -34,7 +36,9 @@ def draw_contour(
         metric: Name of the metric.
         mode: ``min`` or ``max``; the better, the darker.
     """
-    across, up = (scale_of([c.trial.evaluated_params.get(name) for c in curves]) for name in names)
+    across, up = (
+        scale_of([c.trial.evaluated_params.get(name, MISSING) for c in curves]) for name in names
+    )
     known = [
         (x, y, curve)
         for x, y, curve in zip(across.places, up.places, curves, strict=True)
@@ -56,7 +60,7 @@ def draw_contour(
         filled = axes.contourf(grid, grid, mean, levels, cmap=colors, extend="both")
         bar = axes.figure.colorbar(filled, ax=axes, shrink=0.9, pad=0.02, format="%.3g")
         bar.ax.tick_params(labelsize=8, colors=INK)
-        bar.set_label(metric, color=INK, fontsize=9)
+        bar.set_label(label(metric, _ROOM), color=INK, fontsize=9)
     size = 22 if len(known) <= 200 else 8
     axes.scatter(x, y, s=size, color="white", edgecolors=INK, linewidths=0.6, zorder=3)
     for px, py, curve in known:
@@ -77,10 +81,11 @@ def _smooth(x: np.ndarray, y: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _label(axes: Axes, across: Scale, up: Scale, names: tuple[str, str]) -> None:
-    right = across.ticks[:: 2 if len(across.ticks) > 4 else 1]  # there is less room
-    axes.set_xticks([p for p, _ in right], [label for _, label in right])
-    axes.set_yticks([p for p, _ in up.ticks], [label for _, label in up.ticks])
+    for axis, scale, most in ((axes.xaxis, across, 4), (axes.yaxis, up, _MOST_TICKS)):
+        shown = scale.ticks[:: -(-len(scale.ticks) // most)]
+        axis.set_ticks([place for place, _ in shown], [text for _, text in shown])
+    tilt_labels(axes, most=24)
     axes.set_xlim(-0.05, 1.05)
     axes.set_ylim(-0.05, 1.05)
-    axes.set_xlabel(names[0], color=INK)
-    axes.set_ylabel(names[1], color=INK)
+    axes.set_xlabel(label(names[0], _ROOM), color=INK)
+    axes.set_ylabel(label(names[1], _ROOM), color=INK)

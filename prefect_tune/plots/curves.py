@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.json import RESULT_FILE
-from prefect_tune.plots.style import BEST, EARLY, FULL, INK, style
+from prefect_tune.plots.style import BEST, EARLY, FULL, INK, label, style
 from prefect_tune.results.frames import read_results
 from prefect_tune.results.ranking import best_of
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MAX_POINTS = 400
+_ROOM = 36
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,17 +132,21 @@ def draw_curves(axes: Axes, curves: Sequence[Curve], metric: str) -> None:
         )
     axes.autoscale_view()
     scale_values(axes, curves)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    only = {step for c in curves for step in c.steps}
+    if len(only) == 1:
+        axes.set_xticks(list(only))
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(x=0.015)
     axes.set_xlabel("training iteration", color=INK)
-    axes.set_ylabel(metric, color=INK)
+    axes.set_ylabel(label(metric, _ROOM), color=INK)
     style(axes)
     axes.set_title(_title(curves, metric), loc="left", fontsize=12, color=INK, pad=24)
     _legend(axes, curves)
 
 
 def _title(curves: Sequence[Curve], metric: str) -> str:
-    title = f"{metric} of {len(curves)} trial{'s' if len(curves) != 1 else ''}"
+    title = f"{label(metric, 60)} of {len(curves)} trial{'s' if len(curves) != 1 else ''}"
     best = next((curve for curve in curves if curve.is_best), None)
     return title if best is None else f"{title}; best {best.values[-1]:.4g}"
 
@@ -150,13 +155,12 @@ def _legend(axes: Axes, curves: Sequence[Curve]) -> None:
     from matplotlib.lines import Line2D
 
     full = sum(not curve.is_early for curve in curves)
-    entries = [
-        *((BEST, 2.6, f"best: {curve.trial}") for curve in curves if curve.is_best),
-        (FULL, 1.6, f"ran to the end ({full})"),
-        (EARLY, 1.6, f"ended earlier ({len(curves) - full})"),
-    ]
+    entries = [(BEST, 2.6, f"best: {label(c.trial, 40)}") for c in curves if c.is_best]
+    entries.append((FULL, 1.6, f"ran to the end ({full})"))
+    if full < len(curves):
+        entries.append((EARLY, 1.6, f"ended earlier ({len(curves) - full})"))
     axes.legend(
-        handles=[Line2D([], [], color=c, linewidth=w, label=label) for c, w, label in entries],
+        handles=[Line2D([], [], color=c, linewidth=w, label=text) for c, w, text in entries],
         loc="lower left",
         bbox_to_anchor=(-0.005, 1.0),
         ncols=len(entries),

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from prefect_tune.experiment.trial import Trial
-from prefect_tune.plots.style import BEST, EARLY, INK, style
+from prefect_tune.plots.style import BEST, EARLY, INK, label, style
 from prefect_tune.results.pareto import pareto_front
 from prefect_tune.results.ranking import score
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+_ROOM = 40
 
 
 def draw_front(axes: Axes, trials: Sequence[Trial], wanted: Mapping[str, str]) -> int:
@@ -35,7 +37,7 @@ def draw_front(axes: Axes, trials: Sequence[Trial], wanted: Mapping[str, str]) -
 
     rest = points([trial for trial in trials if trial.trial_id not in chosen])
     best = points(front)
-    for places, color, size, label in (
+    for places, color, size, text in (
         (rest, EARLY, 22, f"beaten by another ({len(rest)})"),
         (best, BEST, 48, f"Pareto set ({len(best)})"),
     ):
@@ -46,12 +48,12 @@ def draw_front(axes: Axes, trials: Sequence[Trial], wanted: Mapping[str, str]) -
                 s=size,
                 color=color,
                 edgecolors="white",
-                label=label,
+                label=text,
             )
     if len(best) > 1:
         axes.plot(*zip(*best, strict=True), color=BEST, linewidth=1, alpha=0.6, zorder=0)
-    axes.set_xlabel(f"{first} ({first_mode})", color=INK)
-    axes.set_ylabel(f"{second} ({second_mode})", color=INK)
+    axes.set_xlabel(f"{label(first, _ROOM)} ({first_mode})", color=INK)
+    axes.set_ylabel(f"{label(second, _ROOM)} ({second_mode})", color=INK)
     style(axes)
     if rest or best:
         axes.legend(frameon=False, fontsize=9, labelcolor=INK)

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from prefect_tune.plots.curves import Curve
-from prefect_tune.plots.scales import scale_of
-from prefect_tune.plots.style import BEST, INK
+from prefect_tune.plots.scales import MISSING, scale_of
+from prefect_tune.plots.style import BEST, INK, label, tilt_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MOST_TICKS = 12
+_ROOM = 24
+_ROOM_LEVEL = 15  # beside each other
 
 
 def draw_parallel(
@@ -34,7 +36,7 @@ def draw_parallel(
     from matplotlib import colormaps
     from matplotlib.collections import LineCollection
 
-    columns = [[c.trial.evaluated_params.get(name) for c in curves] for name in parameters]
+    columns = [[c.trial.evaluated_params.get(name, MISSING) for c in curves] for name in parameters]
     columns.append([c.values[-1] for c in curves])
     scales = [scale_of(column) for column in columns]
     sign = 1 if mode == "max" else -1
@@ -58,9 +60,9 @@ def draw_parallel(
     for position, scale in enumerate(scales):
         axes.axvline(position, color="#999999", linewidth=1, zorder=3)
         every = -(-len(scale.ticks) // _MOST_TICKS)
-        for place, label in scale.ticks[::every]:
+        for place, text in scale.ticks[::every]:
             axes.annotate(
-                label,
+                text,
                 (position, place),
                 xytext=(4, 0),
                 textcoords="offset points",
@@ -70,12 +72,13 @@ def draw_parallel(
                 zorder=5,
                 bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.6},
             )
-    axes.set_xticks(range(len(scales)), [*(name[-24:] for name in parameters), metric])
+    names = [label(name, _ROOM) for name in (*parameters, metric)]
+    axes.set_xticks(range(len(scales)), names)
     axes.set_yticks([])
     axes.set_ylim(-0.05, 1.05)
     axes.set_xlim(-0.1, len(scales) - 1 + 0.35)
     axes.tick_params(axis="x", length=0, colors=INK, labelsize=10)
-    if len(scales) > 8:
-        axes.tick_params(axis="x", labelrotation=25)
+    if len(scales) > 8 or max(map(len, names)) > _ROOM_LEVEL:
+        tilt_labels(axes)
     for side in ("top", "right", "left", "bottom"):
         axes.spines[side].set_visible(False)

@@ -8,7 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from prefect_tune.plots.curves import Curve, by_layer, scale_values
-from prefect_tune.plots.style import INK, style
+from prefect_tune.plots.style import INK, label, style, tilt_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 COLUMNS = 3
 PER_ROW = 6  # divisible by 1, 2 and 3
 _MAX_CATEGORIES = 8
+_MOST_TICKS = 12
+_ROOM = 36
+_ROOM_UP = 24
+_ROOM_TICK = 16
 
 
 def rows_for(parameters: Sequence[str]) -> int:
@@ -49,9 +53,9 @@ def draw_slices(
         for column, name in enumerate(names):
             axes = figure.add_subplot(grid[first_row + row, column * width : (column + 1) * width])
             _draw_parameter(axes, curves, name)
-            axes.set_xlabel(name, color=INK)
+            axes.set_xlabel(label(name, _ROOM), color=INK)
             if column == 0:
-                axes.set_ylabel(f"last {metric}", color=INK)
+                axes.set_ylabel(f"last {label(metric, _ROOM_UP)}", color=INK)
             style(axes)
 
 
@@ -85,11 +89,11 @@ def _places(axes: Axes, values: Sequence[Any]) -> list[float]:
         categories = sorted(set(values))
     except TypeError:
         categories = list({repr(value): value for value in values}.values())
-    labels = [str(category) for category in categories]
-    axes.set_xticks(range(len(labels)), [label[:16] for label in labels])
-    axes.set_xlim(-0.6, len(labels) - 0.4)
-    if len(labels) * max(map(len, labels)) > 40:
-        axes.tick_params(axis="x", labelrotation=20)
+    every = -(-len(categories) // _MOST_TICKS)
+    shown = [label(category, _ROOM_TICK) for category in categories[::every]]
+    axes.set_xticks(range(0, len(categories), every), shown)
+    axes.set_xlim(-0.6, len(categories) - 0.4)
+    tilt_labels(axes, most=40)
     known = [repr(category) for category in categories]
     return [float(known.index(repr(value))) for value in values]
 

@@ -43,3 +43,28 @@ def style(axes: Axes) -> None:
     axes.grid(color="#e8e8e8", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(colors=INK, labelsize=9, length=3)
+
+
+def label(text: object, room: int) -> str:
+    """A name or value as it is written at an axis.
+
+    Names that are alike differ at their beginning or at their end: what is too long loses its
+    middle.
+
+    Args:
+        text: The name or value.
+        room: Characters there is room for.
+    """
+    whole = str(text)
+    if len(whole) > room:
+        head = room // 2
+        whole = f"{whole[:head]}…{whole[len(whole) - (room - head - 1) :]}"
+    return whole.replace("$", r"\$")  # else matplotlib takes it for a formula
+
+
+def tilt_labels(axes: Axes, most: int = 0) -> None:
+    """Tilt the labels of the horizontal axis if they have more than `most` characters together."""
+    labels = axes.get_xticklabels()
+    if sum(len(text.get_text()) for text in labels) > most:
+        for text in labels:
+            text.set(rotation=25, ha="right", rotation_mode="anchor")

@@ -13,7 +13,7 @@ from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.parse import parse_location
 from prefect_tune.results.data_frames import TrialFrames
-from prefect_tune.results.loading import load_trials
+from prefect_tune.results.loading import find_experiment, load_trials
 from prefect_tune.results.pareto import objectives
 from prefect_tune.results.record import ExperimentRecord, read_record
 from prefect_tune.results.remote import copy_results, directory_of
@@ -28,8 +28,9 @@ class ExperimentAnalysis(TrialFrames):
     """The trials of an experiment and what they reported.
 
     Args:
-        experiment_checkpoint_path: The experiment directory, or a file in it. It may have been
-            moved since. A URL or a TuneStorage block works too: result files are copied here then.
+        experiment_checkpoint_path: The experiment directory, a file in it, or a local directory
+            with this one experiment. It may have been moved since. A URL or a TuneStorage block
+            works too: result files are copied here then.
         trials: The trials; None reads them from the directory.
         default_metric: Metric for everything that asks for the best; None means that it has to be
             given there.
@@ -39,7 +40,7 @@ class ExperimentAnalysis(TrialFrames):
         storage: Where checkpoints are, if that is not the experiment directory.
 
     Raises:
-        StorageError: If the directory cannot be read.
+        StorageError: If the directory cannot be read, or there is no experiment in it.
         InvalidArgument: If `default_mode` has another value.
     """
 
@@ -59,6 +60,8 @@ class ExperimentAnalysis(TrialFrames):
         if place.is_local:
             path = place.path
             self._path = os.path.dirname(path) if os.path.isfile(path) else path
+            if trials is None:
+                self._path = find_experiment(self._path)
             root = Location(self._path) if storage is None else storage
         else:
             self._copy = copy_results(place)
@@ -121,7 +124,8 @@ class ExperimentAnalysis(TrialFrames):
                 two metrics against each other; ``overview``: curves and slices.
             metric: Metric, two of them for ``pareto``; None is the experiment's.
             mode: ``min`` or ``max``; None is the experiment's.
-            parameters: Parameters to show, flat (``net/units``); None is all that were searched.
+            parameters: Parameters to show, flat (``net/units``); None is all that were searched,
+                or of very many those that matter most.
             path: Where to save it, too: ``.png``, ``.svg``, ``.pdf`` or ``.html``.
 
         Returns:

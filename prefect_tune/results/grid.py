@@ -151,7 +151,8 @@ class ResultGrid:
                 ``overview``.
             metric: Metric, two of them for ``pareto``; None is the experiment's.
             mode: ``min`` or ``max``; None is the experiment's.
-            parameters: Parameters to show, flat (``net/units``); None is all that were searched.
+            parameters: Parameters to show, flat (``net/units``); None is all that were searched,
+                or of very many those that matter most.
             path: Where to save it, too: ``.png``, ``.svg``, ``.pdf`` or ``.html``.
 
         Raises:

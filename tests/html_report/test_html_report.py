@@ -121,3 +121,50 @@ def test_colours_follow_the_scheme_of_the_reader(tmp_path: Path) -> None:
     rest = css.replace(light, "").replace(dark, "")
     assert re.findall(r"#[0-9a-f]{3,6}\b", rest) == ["#fff"], "pictures only are drawn on white"
     assert set(re.findall(r"var\((--[\w-]+)\)", rest)) == names
+
+
+def test_without_a_best_trial_there_are_no_empty_pictures(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    write_report(experiment(tmp_path, 3), path, ("nobody_reported", "min"))
+    text = path.read_text()
+    assert "No trial has a finite value of it." in text
+    assert "Parallel coordinates" not in text
+
+
+def test_what_the_best_trial_is_best_by_comes_first(tmp_path: Path) -> None:
+    analysis = experiment(tmp_path, 3)
+    result = {"other": 1.0, "loss": 0.0, "training_iteration": 4}
+    for trial in analysis.trials:
+        trial.update_last_result(result, result, 0.0)
+    analysis.default_metric = "other"
+    path = tmp_path / "report.html"
+    write_report(analysis, path)
+    best = path.read_text().split("<h2>")[1]
+    assert re.findall(r"<dt>(.*?)</dt>", best) == [
+        "lr",
+        "kind",
+        "other",
+        "loss",
+        "training_iteration",
+    ]
+
+
+def test_pictures_say_that_there_are_more_parameters(tmp_path: Path) -> None:
+    analysis = experiment(tmp_path, 3)
+    for trial in analysis.trials:
+        trial.evaluated_params = {f"p{number}": number for number in range(11)}
+    path = tmp_path / "report.html"
+    write_report(analysis, path)
+    assert "Shows the 9 of 11 parameters" in path.read_text()
+    parallel = path.read_text().split("<h2>Parallel coordinates")[1].split("<h2>")[0]
+    assert "of 11 parameters" not in parallel
+
+
+def test_failures_have_a_column_if_there_are_any(tmp_path: Path) -> None:
+    analysis = experiment(tmp_path, 3)
+    path = tmp_path / "report.html"
+    write_report(analysis, path)
+    assert "<th>failures</th>" not in path.read_text()
+    analysis.trials[1].num_failures = 2
+    write_report(analysis, path)
+    assert "<th>failures</th>" in path.read_text()

@@ -139,6 +139,7 @@ _MODULES = frozenset(
         "air",
         "analysis",
         "callback",
+        "cloudpickle",
         "context",
         "error",
         "experiment",

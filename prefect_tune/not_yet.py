@@ -40,8 +40,8 @@ _SCHEDULERS = {
 _TRACKERS = {
     "aim": ("AimLoggerCallback",),
     "comet": ("CometLoggerCallback",),
-    "mlflow": ("MLflowLoggerCallback", "mlflow_mixin", "setup_mlflow"),
-    "wandb": ("WandbLoggerCallback", "wandb_mixin", "setup_wandb"),
+    "mlflow": ("MLflowLoggerCallback", "MLFLowLogger", "mlflow_mixin", "setup_mlflow"),
+    "wandb": ("WandbLoggerCallback", "WandbLogger", "wandb_mixin", "setup_wandb"),
 }
 _FRAMEWORKS = {
     "horovod": (),
@@ -77,15 +77,24 @@ _OWN_SUITES = "it tests Ray itself; `prefect_tune.testing` has suites for parts 
 _MACHINERY = "it is a part of Ray Tune's own machinery"
 _OBJECTS = "there is no object store; `with_parameters` gives large objects to trials"
 _TASKS = "it is a part of Ray itself; trials may use processes, threads or a `distributed.Client`"
+_RAY = "it is a part of Ray itself, of which Ray Tune does not need anything here"
+_TENSORBOARD = "`TBXLogger` writes for TensorBoard"
 _CLUSTER = "it is a part of Ray itself; a `distributed.Client` tells about the nodes"
 #: Module or name of Ray Tune for which there is nothing to come -> why, or what to use.
 INSTEAD = {
+    "prefect_tune.ObjectID": _OBJECTS,
     "prefect_tune.ObjectRef": _OBJECTS,
+    "prefect_tune.actor": _TASKS,
     "prefect_tune.automl": "Ray has given it up, too",
     "prefect_tune.available_resources": _CLUSTER,
     "prefect_tune.cluster_info": _MACHINERY,
+    "prefect_tune.checkpoint_manager": _MACHINERY,
     "prefect_tune.cluster_resources": _CLUSTER,
+    "prefect_tune.config_parser": _MACHINERY,
+    "prefect_tune.data": _RAY,
+    "prefect_tune.durable_trainable": "`prefect_tune.durable` is its name here",
     "prefect_tune.examples": "define the model in your script",
+    "prefect_tune.exceptions": "trials that fail end runs with `prefect_tune.TuneError`",
     "prefect_tune.execution.class_cache": _MACHINERY,
     "prefect_tune.execution.cluster_info": _MACHINERY,
     "prefect_tune.execution.experiment_state": _MACHINERY,
@@ -96,20 +105,29 @@ INSTEAD = {
     "prefect_tune.experimental": "`prefect_tune.progress_reporter` has the reporters",
     "prefect_tune.function_runner": _AS_THEY_ARE,
     "prefect_tune.get": _OBJECTS,
+    "prefect_tune.get_actor": _TASKS,
     "prefect_tune.get_gpu_ids": "`CUDA_VISIBLE_DEVICES` in a trial has the GPUs that are its own",
+    "prefect_tune.get_runtime_context": "`prefect_tune.get_context` tells a trial about itself",
     "prefect_tune.impl": _MACHINERY,
     "prefect_tune.kill": _TASKS,
+    "prefect_tune.logger.TF2Logger": _TENSORBOARD,
+    "prefect_tune.logger.TFEagerLogger": _TENSORBOARD,
+    "prefect_tune.logger.TFLogger": _TENSORBOARD,
+    "prefect_tune.method": _TASKS,
     "prefect_tune.nodes": _CLUSTER,
     "prefect_tune.put": _OBJECTS,
     "prefect_tune.ray_trial_executor": _MACHINERY,
     "prefect_tune.remote": _TASKS,
     "prefect_tune.rllib": "it is a part of Ray itself; give a function or class that trains",
+    "prefect_tune.serve": _RAY,
+    "prefect_tune.services": _CLUSTER,
     "prefect_tune.sklearn": "give a function that fits the estimator and reports its score",
+    "prefect_tune.suggest.SuggestionAlgorithm": "`Searcher` took its place in Ray 0.8.7",
     "prefect_tune.trainable.FunctionTrainable": _AS_THEY_ARE,
     "prefect_tune.trainable.function_trainable": _AS_THEY_ARE,
     "prefect_tune.trainable.wrap_function": _AS_THEY_ARE,
     "prefect_tune.trial_runner": _MACHINERY,
-    "prefect_tune.util": _TASKS,
+    "prefect_tune.util": f"{_TASKS}; Ray Tune's own tools are in `prefect_tune.utils`",
     "prefect_tune.utils.callback": "loggers are chosen with `callbacks` and environment variables",
     "prefect_tune.utils.file_transfer": _MACHINERY,
     "prefect_tune.utils.log": "how much is printed is the argument `verbose` of each run",
@@ -119,7 +137,11 @@ INSTEAD = {
     "prefect_tune.utils.object_cache": _MACHINERY,
     "prefect_tune.utils.pin_in_object_store": _OBJECTS,
     "prefect_tune.utils.release_test_util": _OWN_SUITES,
+    "prefect_tune.variant_generator": "`prefect_tune.search.variant_generator` is its name today",
+    "prefect_tune.visual_utils": "`prefect_tune.Analysis(directory).dataframe()` reads results",
     "prefect_tune.wait": _TASKS,
+    "prefect_tune.web_server": "the Prefect UI and the command `prefect-tune` show runs",
+    "prefect_tune.worker": _RAY,
 }
 
 

@@ -88,3 +88,12 @@ def get_trainable(name: str) -> Any:
             f"no trainable is registered as {name!r} (registered: {known}).",
             "Give the function itself, or call `register_trainable` first.",
         ) from None
+
+
+def get_trainable_cls(name: str) -> Any:
+    """Ray Tune's name of `get_trainable`; functions stay functions.
+
+    Raises:
+        InvalidTrainable: If no trainable is registered under the name.
+    """
+    return get_trainable(name)

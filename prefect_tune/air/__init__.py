@@ -3,6 +3,7 @@
 from typing import Any
 
 from prefect_tune import not_yet
+from prefect_tune.air import config as config
 from prefect_tune.air import session as session
 from prefect_tune.checkpoint.checkpoint import Checkpoint as Checkpoint
 from prefect_tune.config import CheckpointConfig as CheckpointConfig

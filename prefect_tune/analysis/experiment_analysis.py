@@ -1,5 +1,5 @@
-"""Ray Tune's import path of `ExperimentAnalysis`."""
+"""Ray Tune's import path of `ExperimentAnalysis` and `Analysis`."""
 
-from prefect_tune.results import ExperimentAnalysis
+from prefect_tune.results import Analysis, ExperimentAnalysis
 
-__all__ = ["ExperimentAnalysis"]
+__all__ = ["Analysis", "ExperimentAnalysis"]

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from prefect_tune import not_yet
+from prefect_tune.search import sample as sample
 from prefect_tune.search.basic_variant import BasicVariantGenerator
 from prefect_tune.search.concurrency_limiter import ConcurrencyLimiter
 from prefect_tune.search.factory import create_searcher, make_source

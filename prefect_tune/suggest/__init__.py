@@ -9,6 +9,7 @@ from prefect_tune.search import (
     Repeater,
     Searcher,
     create_searcher,
+    grid_search,
 )
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Repeater",
     "Searcher",
     "create_searcher",
+    "grid_search",
 ]
 
 

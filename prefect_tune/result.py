@@ -1,5 +1,6 @@
 """Ray Tune's names for the keys of results and for the files that hold them."""
 
+from prefect_tune.experiment.attempt_error import ERROR_FILE, ERROR_PICKLE_FILE
 from prefect_tune.trainable.metrics import DEFAULT_METRIC as DEFAULT_METRIC
 
 CONFIG_PREFIX = "config"
@@ -46,8 +47,8 @@ DEFAULT_RESULT_KEYS = (TRAINING_ITERATION, TIME_TOTAL_S, MEAN_ACCURACY, MEAN_LOS
 DEFAULT_EXPERIMENT_INFO_KEYS = ("trainable_name", EXPERIMENT_TAG, TRIAL_ID)
 DEFAULT_EXPERIMENT_NAME = "default"
 
-EXPR_ERROR_FILE = "error.txt"
-EXPR_ERROR_PICKLE_FILE = "error.pkl"
+EXPR_ERROR_FILE = ERROR_FILE
+EXPR_ERROR_PICKLE_FILE = ERROR_PICKLE_FILE
 EXPR_PARAM_FILE = "params.json"
 EXPR_PARAM_PICKLE_FILE = "params.pkl"
 EXPR_PROGRESS_FILE = "progress.csv"

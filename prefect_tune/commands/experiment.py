@@ -7,9 +7,10 @@ import os
 
 from prefect_tune.commands import UsageError
 from prefect_tune.commands.mistaken import not_an_experiment
-from prefect_tune.error import InvalidArgument
+from prefect_tune.error import InvalidArgument, StorageError
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.results.analysis import ExperimentAnalysis
+from prefect_tune.results.loading import find_experiment
 from prefect_tune.results.pareto import row_of
 from prefect_tune.trainable.metrics import DEFAULT_METRIC
 
@@ -37,6 +38,8 @@ def open_experiment(arguments: argparse.Namespace) -> ExperimentAnalysis:
         StorageError: If it cannot be read.
     """
     place = os.path.expanduser(arguments.experiment)
+    if os.path.exists(place) and not _holds_trials(place):
+        raise UsageError("EXPERIMENT", not_an_experiment(place))
     try:
         analysis = ExperimentAnalysis(place)
     except InvalidArgument as error:
@@ -44,6 +47,15 @@ def open_experiment(arguments: argparse.Namespace) -> ExperimentAnalysis:
     if not analysis.trials:
         raise UsageError("EXPERIMENT", not_an_experiment(place))
     return analysis
+
+
+def _holds_trials(place: str) -> bool:
+    """True if a local path is an experiment, or in one; that it holds one is not enough here."""
+    directory = os.path.dirname(os.path.abspath(place)) if os.path.isfile(place) else place
+    try:
+        return find_experiment(directory) == directory
+    except StorageError:
+        return False
 
 
 def choose_objective(

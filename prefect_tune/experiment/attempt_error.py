@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: Where it is in the trial's directory: as text, and as an exception.
+ERROR_FILE = "error.txt"
+ERROR_PICKLE_FILE = "error.pkl"
+
 
 @dataclass(frozen=True, slots=True)
 class AttemptError:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt_error import ERROR_FILE, ERROR_PICKLE_FILE, AttemptError
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.resources import Resources
 
@@ -198,6 +198,21 @@ class Trial:
 
     local_path = logdir
     path = logdir
+
+    @property
+    def local_dir(self) -> str:
+        """The experiment directory."""
+        return self.local_experiment_dir
+
+    @property
+    def error_file(self) -> str | None:
+        """Path of the text of the last failure, None if there was none."""
+        return None if self.error is None else f"{self.logdir}/{ERROR_FILE}"
+
+    @property
+    def pickled_error_file(self) -> str | None:
+        """Path of the last failure as an exception, None if there was none."""
+        return None if self.error is None else f"{self.logdir}/{ERROR_PICKLE_FILE}"
 
     @property
     def checkpoints(self) -> tuple[TrialCheckpoint, ...]:

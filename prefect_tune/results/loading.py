@@ -18,15 +18,60 @@ from prefect_tune.result import EXPR_ERROR_FILE, EXPR_ERROR_PICKLE_FILE
 from prefect_tune.results.checkpoints import find_checkpoints
 from prefect_tune.results.frames import read_results
 from prefect_tune.results.record import ExperimentRecord, TrialRecord, read_record
+from prefect_tune.storage.journal import JOURNAL_FILE
 
 log = logging.getLogger(__name__)
 
 ERROR_TEXT = EXPR_ERROR_FILE
 ERROR_PICKLE = EXPR_ERROR_PICKLE_FILE
+_SHOWN = 5  # experiments that a message names
 _DIR_NAME = re.compile(
     r"(?P<name>.+?)_(?P<id>[0-9a-f]{5}_\d{5}|[0-9a-f]{8})(_(?P<tag>.*?))?"
     r"(_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(_[0-9a-f]{4})*)?"
 )
+
+
+def find_experiment(directory: str) -> str:
+    """The directory of an experiment: this one, or the only one in it.
+
+    Args:
+        directory: The directory of an experiment, or that in which experiments are.
+
+    Raises:
+        StorageError: If it is neither, holds several, or cannot be read.
+    """
+    if _is_experiment(directory):
+        return directory
+    below = [path for path in _directories_in(directory) if _is_experiment(path)]
+    if len(below) == 1:
+        return below[0]
+    if below:
+        names = ", ".join(os.path.basename(path) for path in below[:_SHOWN])
+        more = ", ..." if len(below) > _SHOWN else ""
+        raise StorageError(
+            f"{directory} holds {len(below)} experiments ({names}{more}): name one of them."
+        )
+    raise StorageError(f"there is no experiment in {directory}: no journal and no trials.")
+
+
+def _is_experiment(directory: str) -> bool:
+    if os.path.isfile(os.path.join(directory, JOURNAL_FILE)):
+        return True
+    return any(
+        os.path.isfile(os.path.join(path, name))
+        for path in _directories_in(directory)
+        for name in (PARAMS_FILE, RESULT_FILE)
+    )
+
+
+def _directories_in(directory: str) -> list[str]:
+    try:
+        with os.scandir(directory) as entries:
+            return sorted(entry.path for entry in entries if entry.is_dir())
+    except OSError as error:
+        raise StorageError(
+            f"cannot read the experiment directory {directory}: {error.strerror or error}"
+        ) from error
 
 
 def load_trials(experiment_dir: str, record: ExperimentRecord | None = None) -> list[Trial]:
@@ -44,13 +89,7 @@ def load_trials(experiment_dir: str, record: ExperimentRecord | None = None) -> 
     Raises:
         StorageError: If there is no such directory or it cannot be read.
     """
-    try:
-        with os.scandir(experiment_dir) as entries:
-            names = sorted(entry.name for entry in entries if entry.is_dir())
-    except OSError as error:
-        raise StorageError(
-            f"cannot read the experiment directory {experiment_dir}: {error.strerror or error}"
-        ) from error
+    names = [os.path.basename(path) for path in _directories_in(experiment_dir)]
     damaged: list[str] = []
     trials: list[Trial] = []
     if record is not None:

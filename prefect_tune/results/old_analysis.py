@@ -19,7 +19,7 @@ class Analysis(ExperimentAnalysis):
         default_mode: See `ExperimentAnalysis`.
 
     Raises:
-        StorageError: If the directory cannot be read.
+        StorageError: If the directory cannot be read, or there is no experiment in it.
         InvalidArgument: If `default_mode` has another value.
     """
 

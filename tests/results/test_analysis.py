@@ -259,6 +259,22 @@ class TestLoading:
         assert grid.experiment_path == str(tmp_path)
         assert len(grid.trials) == 1
 
+    def test_the_only_experiment_in_a_directory_will_do(self, tmp_path: Path) -> None:
+        write_experiment(tmp_path / "runs" / "first", [1])
+        (tmp_path / "runs" / "notes").mkdir()
+        grid = ExperimentAnalysis(tmp_path / "runs")
+        assert grid.experiment_path == str(tmp_path / "runs" / "first")
+        assert len(grid.trials) == 1
+
+    def test_several_experiments_or_none_are_refused(self, tmp_path: Path) -> None:
+        for name in "ab":
+            write_experiment(tmp_path / "runs" / name, [1])
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(StorageError, match=r"runs holds 2 experiments \(a, b\): name one"):
+            ExperimentAnalysis(tmp_path / "runs")
+        with pytest.raises(StorageError, match=r"no experiment in .*empty"):
+            ExperimentAnalysis(tmp_path / "empty")
+
     def test_truncated_files_are_skipped_and_counted(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -292,6 +308,10 @@ class TestLoading:
         assert [trial.status for trial in grid.trials] == [ERROR, TERMINATED, TERMINATED]
         assert grid.trials[0].error is not None
         assert str(grid.trials[0].error) == "ValueError: bad lr"
+        assert grid.trials[0].error_file == f"{trials[0].logdir}/error.txt"
+        assert grid.trials[0].pickled_error_file == f"{trials[0].logdir}/error.pkl"
+        assert grid.trials[2].error_file is None
+        assert grid.trials[0].local_dir == str(tmp_path)
 
     def test_directories_of_the_users_own_naming(self, tmp_path: Path) -> None:
         trials = write_experiment(tmp_path, [1])

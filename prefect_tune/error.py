@@ -51,7 +51,7 @@ class InsufficientResources(ClusterError, ValueError):
 
 
 class PrefectUnavailable(TuneError):
-    """A Prefect API was configured but does not answer."""
+    """A Prefect API was configured but does not answer, or does not let us in."""
 
 
 class StorageError(TuneError):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
+import httpx
 from prefect import Flow, Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, StateType
@@ -17,6 +18,7 @@ from prefect.exceptions import Abort, Pause
 from prefect.settings import (
     PREFECT_CLIENT_MAX_RETRIES,
     PREFECT_LOGGING_TO_API_ENABLED,
+    get_current_settings,
     temporary_settings,
 )
 from prefect.states import Cancelled, Completed, Crashed, Failed
@@ -28,7 +30,12 @@ from prefect_tune.orchestration.flush import abandon_sending, await_final_states
 from prefect_tune.orchestration.launcher import PrefectLauncher
 from prefect_tune.orchestration.leftovers import end_leftovers
 from prefect_tune.orchestration.quiet import COORDINATOR, silence_our_tasks
-from prefect_tune.orchestration.server import PrefectApi, api_problem, start_server_early
+from prefect_tune.orchestration.server import (
+    PrefectApi,
+    api_problem,
+    start_server_early,
+    unavailable,
+)
 from prefect_tune.orchestration.showable import showable
 from prefect_tune.orchestration.sigterm import announced
 from prefect_tune.orchestration.suspension import end_subflow
@@ -140,6 +147,11 @@ class _Run(Generic[T]):
                     raise
             except Exception as error:
                 if not self._values and self._error is None:
+                    # Prefect itself says no more than that it could not reach the API.
+                    for problem in (error, error.__cause__):
+                        if isinstance(problem, httpx.HTTPStatusError):
+                            url = get_current_settings().api.url or ""
+                            raise unavailable(url, problem) from problem
                     raise
                 # The sweep is over, its results are safe: a record that fails now is a mere pity.
                 _logger.warning("Prefect could not record the end of the flow run: %s", error)

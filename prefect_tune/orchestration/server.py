@@ -22,6 +22,7 @@ from prefect_tune.error import PrefectUnavailable
 from prefect_tune.orchestration.embedded import EmbeddedServer
 
 _ANSWER_SECONDS = 5.0
+_UNAUTHORIZED = (401, 403)
 
 _lock = threading.Lock()
 _server: EmbeddedServer | None = None
@@ -158,18 +159,37 @@ def api_problem() -> Exception | None:
         return error
 
 
-def _check(url: str) -> None:
-    problem = api_problem()
-    if problem is None:
-        return
+def unavailable(url: str, problem: Exception) -> PrefectUnavailable:
+    """The error for a user whose API is not there, or will not have us.
+
+    Args:
+        url: Its address.
+        problem: What `api_problem` gave, or what a request raised.
+    """
     source = f"PREFECT_API_URL (profile `{get_current_settings().profiles_path}`)"
     if "PREFECT_API_URL" in os.environ:
         source = "PREFECT_API_URL"
-    reason = str(problem) or type(problem).__name__
+    reason, advice = str(problem) or type(problem).__name__, "Start it, or"
     if isinstance(problem, httpx.TimeoutException):
         reason = f"no answer within {_ANSWER_SECONDS:.0f} s"
-    raise PrefectUnavailable(
-        f"the Prefect API at {url}, set by {source}, does not answer ({reason}). Start it, or "
-        "unset PREFECT_API_URL to have a server started for this run, or do without Prefect with "
-        "`orchestrate=False` or PREFECT_TUNE_ORCHESTRATE=0."
-    ) from problem
+    what = f"does not answer ({reason})"
+    if isinstance(problem, httpx.HTTPStatusError):
+        status = problem.response.status_code
+        what = f"answers with an error ({problem.request.url}: HTTP {status})"
+        if status in _UNAUTHORIZED:
+            what = f"does not let us in (HTTP {status})"
+            advice = (
+                "Set PREFECT_API_KEY, for Prefect Cloud, or PREFECT_API_AUTH_STRING, for a server "
+                "of one's own, to what it demands, or"
+            )
+    return PrefectUnavailable(
+        f"the Prefect API at {url}, set by {source}, {what}. {advice} unset PREFECT_API_URL to "
+        "have a server started for this run, or do without Prefect with `orchestrate=False` or "
+        "PREFECT_TUNE_ORCHESTRATE=0."
+    )
+
+
+def _check(url: str) -> None:
+    problem = api_problem()
+    if problem is not None:
+        raise unavailable(url, problem) from problem

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import http.server
 import os
 import signal
 import socket
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +22,11 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from prefect_tune.error import PrefectUnavailable
 from prefect_tune.orchestration import server
+from prefect_tune.orchestration.conclusion import Conclusion, Ending, ExperimentFlow
+from prefect_tune.orchestration.flow import run_in_flow
 from prefect_tune.orchestration.server import start_server_early
+
+from .fakes import FakeExecutor
 
 
 def test_a_configured_api_is_used(prefect_api: str) -> None:
@@ -75,6 +82,57 @@ def test_an_api_that_does_not_answer_is_given_up_soon(silent: str) -> None:
     with temporary_settings({PREFECT_API_URL: silent}), pytest.raises(PrefectUnavailable) as caught:
         start_server_early().wait_ready()
     assert "no answer within" in str(caught.value)
+
+
+@contextlib.contextmanager
+def refusing(status: int, also_health: bool) -> Iterator[str]:
+    """Address of a server that answers everything with this status; its health maybe not."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            healthy = self.path.endswith("/health") and not also_health
+            self.send_response(200 if healthy else status)
+            self.send_header("Content-Length", "4")
+            self.end_headers()
+            self.wfile.write(b"true")
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as api:
+        threading.Thread(target=api.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{api.server_port}/api"
+        api.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("status", "also_health", "told"),
+    [
+        (401, True, "PREFECT_API_KEY"),
+        (401, False, "PREFECT_API_AUTH_STRING"),
+        (403, False, "does not let us in"),
+        (500, True, "HTTP 500"),
+        (500, False, "HTTP 500"),
+    ],
+)
+def test_an_api_that_will_not_have_us_says_what_it_wants(
+    status: int, also_health: bool, told: str
+) -> None:
+    """A server with a password tells everybody that it is well."""
+    with (
+        refusing(status, also_health) as url,
+        temporary_settings({PREFECT_API_URL: url}),
+        pytest.raises(PrefectUnavailable) as caught,
+    ):
+        run_in_flow(
+            lambda _: pytest.fail("began"),
+            ExperimentFlow("tune-fake", "fake", {}, FakeExecutor()),
+            lambda _: Conclusion(Ending.COMPLETED, ""),
+        )
+    for part in (url, told, "orchestrate=False"):
+        assert part in str(caught.value)
 
 
 def script(home: Path, code: str) -> subprocess.Popen[str]:

@@ -68,7 +68,8 @@ class TuneStorage(WritableFileSystem):
     token: SecretStr | None = Field(
         default=None,
         title="Token",
-        description="S3 session token; SAS token on Azure; token or path of a key file on GCS.",
+        description="S3 session token; SAS token on Azure; on GCS a token, or a key file's path or "
+        "text.",
     )
     endpoint_url: str | None = Field(
         default=None,

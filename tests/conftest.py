@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-pytest_plugins = ["tests.s3.plugin"]
+pytest_plugins = ["tests.s3.plugin", "tests.clouds.plugin"]
 
 
 @pytest.fixture(scope="module", autouse=True)

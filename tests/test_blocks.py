@@ -70,7 +70,13 @@ def test_options_of_s3(storage: TuneStorage) -> None:
     ("protocol", "expected"),
     [
         ("gs", {"token": "t", "endpoint_url": "e", "default_location": "r"}),
-        ("az", {"account_name": "k", "account_key": "s", "sas_token": "t", "account_host": "e"}),
+        (
+            "az",
+            {
+                "connection_string": "DefaultEndpointsProtocol=https;AccountName=k;AccountKey=s;"
+                "SharedAccessSignature=t;BlobEndpoint=https://e"
+            },
+        ),
         ("sftp", {"username": "k", "password": "s", "token": "t", "endpoint_url": "e"}),
     ],
 )
@@ -79,6 +85,44 @@ def test_options_have_the_names_of_their_file_system(
 ) -> None:
     given = storage_options(protocol, key="k", secret="s", token="t", endpoint_url="e", region="r")
     assert given == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"key": "k", "secret": "s"}, {"account_name": "k", "account_key": "s"}),
+        (
+            {"secret": "s", "endpoint_url": "http://acc.local:1/acc/"},
+            {
+                "connection_string": "DefaultEndpointsProtocol=http;AccountName=acc;AccountKey=s;"
+                "BlobEndpoint=http://acc.local:1/acc"
+            },
+        ),
+        (
+            {"key": "k", "token": "?sig=t", "endpoint_url": "https://k.blob.azure.cn"},
+            {
+                "connection_string": "DefaultEndpointsProtocol=https;AccountName=k;"
+                "SharedAccessSignature=sig=t;BlobEndpoint=https://k.blob.azure.cn"
+            },
+        ),
+        (
+            {"endpoint_url": "https://k.blob.azure.cn"},
+            {"account_name": "k", "account_host": "k.blob.azure.cn"},
+        ),
+    ],
+)
+def test_options_of_azure(given: dict[str, str], expected: dict[str, str]) -> None:
+    assert storage_options("az", **given) == expected
+
+
+def test_a_key_file_of_google_may_be_given_as_its_text() -> None:
+    assert storage_options("gs", token='{"type": "service_account"}') == {
+        "token": {"type": "service_account"}
+    }
+    assert storage_options("gs", token="/home/me/key.json") == {"token": "/home/me/key.json"}
+    with pytest.raises(InvalidArgument, match="is not") as raised:
+        storage_options("gs", token=f'{{"private_key": "{SECRET}"')
+    assert SECRET not in str(raised.value)
 
 
 def test_one_that_is_not_saved_gives_its_options_along(storage: TuneStorage) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
+
+from prefect_tune.error import InvalidArgument
 
 _S3 = {"s3", "s3a"}
 _GOOGLE = {"gs", "gcs"}
@@ -30,6 +34,9 @@ def storage_options(
         endpoint_url: Address of the service.
         region: Region of the bucket.
         further: Options that are passed on as they are and win.
+
+    Raises:
+        InvalidArgument: If `token` begins like the JSON of a key file and is not.
     """
     client = {"region_name": region} if region and protocol in _S3 else None
     if protocol in _S3:
@@ -41,11 +48,49 @@ def storage_options(
             "client_kwargs": client,
         }
     elif protocol in _GOOGLE:
-        named = {"token": token, "endpoint_url": endpoint_url, "default_location": region}
+        named = {"endpoint_url": endpoint_url, "default_location": region}
+        named["token"] = _google_token(token)
     elif protocol in _AZURE:
-        named = {"account_name": key, "account_key": secret, "sas_token": token}
-        named["account_host"] = endpoint_url
+        named = _azure(key, secret, token, endpoint_url)
     else:
         named = {"username": key, "password": secret, "token": token, "endpoint_url": endpoint_url}
     given = {name: value for name, value in named.items() if value is not None}
     return {**given, **(further or {})}
+
+
+def _google_token(token: str | None) -> Any:
+    """A token as gcsfs takes it: that of a key file is a dict there, not its text."""
+    if token is None or not token.lstrip().startswith("{"):
+        return token
+    try:
+        return json.loads(token)
+    except ValueError:
+        # Without the cause, which holds the text.
+        raise InvalidArgument(
+            "token",
+            "it begins like the JSON of a key file and is not.",
+            "Give all of the file, its path, or a token.",
+        ) from None
+
+
+def _azure(
+    key: str | None, secret: str | None, token: str | None, endpoint_url: str | None
+) -> dict[str, Any]:
+    if endpoint_url is None:
+        return {"account_name": key, "account_key": secret, "sas_token": token}
+    url = endpoint_url if "://" in endpoint_url else f"https://{endpoint_url}"
+    parts = urlsplit(url)
+    account = key or parts.netloc.partition(".")[0]
+    if secret is None and token is None:
+        # Whoever this machine is; which is said over https only.
+        return {"account_name": account, "account_host": parts.netloc + parts.path.rstrip("/")}
+    # What adlfs makes of a host is https without a path; other services have both.
+    named = {
+        "DefaultEndpointsProtocol": parts.scheme,
+        "AccountName": account,
+        "AccountKey": secret,
+        "SharedAccessSignature": token.removeprefix("?") if token else None,
+        "BlobEndpoint": url.rstrip("/"),
+    }
+    text = ";".join(f"{name}={value}" for name, value in named.items() if value is not None)
+    return {"connection_string": text}

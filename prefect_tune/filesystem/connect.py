@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 from prefect_tune.error import InvalidArgument, StorageError
+from prefect_tune.filesystem.azure import PROTOCOLS as AZURE_PROTOCOLS
+from prefect_tune.filesystem.azure import azure_file_system
 from prefect_tune.filesystem.blocks import resolve_block
 from prefect_tune.filesystem.failures import scrub
+from prefect_tune.filesystem.google import PROTOCOLS as GOOGLE_PROTOCOLS
+from prefect_tune.filesystem.google import google_file_system
 from prefect_tune.filesystem.location import Location
 
 #: What `pip install` gets a protocol.
@@ -97,8 +102,6 @@ def check_protocol(protocol: str, argument: str) -> None:
 
 
 def _make(location: Location, protocol: str) -> tuple[Any, str]:
-    import fsspec
-
     check_protocol(protocol, "storage_path")
     options: dict[str, Any] = resolve_block(location.block) if location.block else {}
     options |= location.options
@@ -108,7 +111,7 @@ def _make(location: Location, protocol: str) -> tuple[Any, str]:
     # would hand out one that somebody else configured.
     options |= {"use_listings_cache": False, "skip_instance_cache": True}
     try:
-        fs, path = fsspec.core.url_to_fs(location.url, **options)
+        fs, path = _maker(protocol)(location.url, options)
     except (TypeError, ValueError, KeyError) as error:
         raise StorageError(
             f"cannot open {location.url} with these storage options ({_without(error, options)}). "
@@ -116,6 +119,19 @@ def _make(location: Location, protocol: str) -> tuple[Any, str]:
         ) from None
     if protocol in S3_PROTOCOLS:
         fs.retries = 1  # this package tries again itself: with jitter and limits
+    return fs, path
+
+
+def _maker(protocol: str) -> Callable[[str, dict[str, Any]], tuple[Any, str]]:
+    if protocol in GOOGLE_PROTOCOLS:
+        return google_file_system
+    return azure_file_system if protocol in AZURE_PROTOCOLS else _any_file_system
+
+
+def _any_file_system(url: str, options: dict[str, Any]) -> tuple[Any, str]:
+    import fsspec
+
+    fs, path = fsspec.core.url_to_fs(url, **options)
     return fs, path
 
 

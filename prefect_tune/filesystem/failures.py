@@ -68,7 +68,7 @@ _HINTS = {
     "read-only": "Give a `storage_path` that may be written, or the permission to write there.",
 }
 
-# Error codes of S3 and what speaks like it.
+# Error codes of S3 and what speaks like it, and of Azure.
 _CODES = {
     "InvalidAccessKeyId": ("the access key is not known there", "credentials"),
     "SignatureDoesNotMatch": ("the secret does not fit the access key", "credentials"),
@@ -89,6 +89,15 @@ _CODES = {
     "QuotaExceeded": ("the quota is used up", "full"),
     "XMinioStorageFull": ("the storage is full", "full"),
     "EntityTooLarge": ("the file is larger than that store allows", ""),
+    "AuthenticationFailed": ("the key or token does not fit the account", "credentials"),
+    "InvalidAuthenticationInfo": ("the key or token is not valid", "credentials"),
+    "NoAuthenticationInformation": ("there is no key or token", "credentials"),
+    "PublicAccessNotPermitted": ("there is no key or token", "credentials"),
+    "AccountIsDisabled": ("the account is disabled", "denied"),
+    "AuthorizationFailure": ("access is denied", "denied"),
+    "AuthorizationPermissionMismatch": ("access is denied", "denied"),
+    "ContainerNotFound": ("there is no such container", "bucket"),
+    "InvalidResourceName": ("that is not the name of a container", "bucket"),
     "MethodNotAllowed": ("that store does not allow it", "read-only"),
 }
 # Damaged on the way, or an answer that means "later".
@@ -164,6 +173,8 @@ _AGAIN_ERRNOS = {
     errno.ESTALE,
     errno.ETIMEDOUT,
 }
+# What follows in the texts of Azure's client are numbers, and the answer as XML.
+_APPENDIX = re.compile(r"\n(?:RequestId|ErrorCode|Content):")
 _FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _AGAIN_STATUS = {408, 409, 425, 429}
 
@@ -177,6 +188,8 @@ def classify(error: BaseException) -> Failure:
     text = brief(error)
     code, status = _answer(error)
     names = {cls.__name__ for one in _chain(error) for cls in type(one).__mro__}
+    if any(getattr(one, "retryable", False) is True for one in _chain(error)):  # Google's
+        return Failure(Kind.AWAY, text)
     if code in _CODES:
         problem, hint = _CODES[code]
         return Failure(Kind.FATAL, f"{problem} ({text})", _HINTS.get(hint, ""))
@@ -212,6 +225,8 @@ def _of_operating_system(error: BaseException, text: str) -> Failure:
         return Failure(Kind.FATAL, f"there is no space left ({text})", _HINTS["full"])
     if number == errno.EROFS:
         return Failure(Kind.FATAL, "it is read-only", _HINTS["read-only"])
+    if str(error).startswith("Forbidden: "):  # gcsfs has no other sign of it
+        return Failure(Kind.FATAL, f"access is denied ({text})", _HINTS["denied"])
     if isinstance(error, PermissionError):
         return Failure(Kind.FATAL, f"access is denied ({text})", _HINTS["read-only"])
     if number in _AGAIN_ERRNOS:
@@ -226,7 +241,7 @@ def brief(error: BaseException) -> str:
         known = error.strerror == os.strerror(number or 0)
         text = error.strerror if known else f"{os.strerror(number or 0)}: {error.strerror}"
     else:
-        text = " ".join(str(error).split())
+        text = " ".join(_APPENDIX.split(str(error))[0].split())
     if not text:
         text = "it took too long" if "Timeout" in type(error).__name__ else ""
     text = text[:300] + ("..." if len(text) > 300 else "")
@@ -238,7 +253,9 @@ def scrub(text: str) -> str:
     """Take passwords and signatures out of URLs in a text."""
     text = re.sub(r"(://[^/\s:@]*):[^/\s@]+@", r"\1:***@", text)
     return re.sub(
-        r"(?i)([?&](?:sig|signature|token|x-amz-[a-z-]+|password)=)[^&\s]+", r"\1***", text
+        r"(?i)([?&](?:sig|[a-z_-]*(?:signature|token|password)|x-amz-[a-z-]+)=)[^&\s]+",
+        r"\1***",
+        text,
     )
 
 
@@ -250,10 +267,11 @@ def _answer(error: BaseException) -> tuple[str, int | None]:
             code = str(response.get("Error", {}).get("Code", ""))
             status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
             return code, _as_status(status) or _as_status(code)
+        named = getattr(one, "error_code", None)  # Azure's; of an enumeration, if it is known
         for name in ("status_code", "status", "code"):
             status = _as_status(getattr(one, name, None))
             if status is not None:
-                return "", status
+                return str(getattr(named, "value", named) or ""), status
     return "", None
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from prefect_tune.filesystem.azure import PROTOCOLS as AZURE_PROTOCOLS
 from prefect_tune.filesystem.backend import Entry, Part, Upload
 from prefect_tune.filesystem.connect import connect, protocol_of
 from prefect_tune.filesystem.failures import TruncatedTransfer
@@ -19,7 +20,6 @@ T = TypeVar("T")
 
 #: On these a file appears, whole, when it has been written; and there are no directories to make.
 OBJECT_STORES = ("gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "tos")
-_AZURE = ("az", "abfs", "abfss")
 
 
 class FsspecBackend:
@@ -34,7 +34,7 @@ class FsspecBackend:
         protocol = protocol_of(location)
         self.is_object_store = protocol in OBJECT_STORES
         # adlfs refuses to replace a blob unless told.
-        self._replace: dict[str, Any] = {"overwrite": True} if protocol in _AZURE else {}
+        self._replace: dict[str, Any] = {"overwrite": True} if protocol in AZURE_PROTOCOLS else {}
 
     def read(self, path: str, timeout: float) -> bytes:
         """See `Backend.read`."""

@@ -12,6 +12,7 @@ from prefect_tune.filesystem.limits import Limits
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.store import Store, open_store
 from prefect_tune.testing.store import StoreConformance
+from tests.clouds.bucket import CloudBucket
 from tests.s3.endpoint import Bucket
 
 
@@ -67,6 +68,22 @@ class TestSwift(StoreConformance):
     @pytest.fixture
     def store(self, swift_bucket: Bucket) -> Store:
         return open_store(Location(f"{swift_bucket.url}/some/prefix", swift_bucket.options))
+
+
+class TestGoogle(StoreConformance):
+    @pytest.fixture
+    def store(self, gcs_bucket: CloudBucket) -> Store:
+        return open_store(Location(f"{gcs_bucket.url}/some/prefix", gcs_bucket.options))
+
+    @pytest.mark.skip("The emulator has no pages, and takes a minute to show it.")
+    def test_more_files_than_a_listing_has(self, store: Store) -> None:
+        raise NotImplementedError
+
+
+class TestAzure(StoreConformance):
+    @pytest.fixture
+    def store(self, azure_bucket: CloudBucket) -> Store:
+        return open_store(Location(f"{azure_bucket.url}/some/prefix", azure_bucket.options))
 
 
 def test_a_file_url_is_local(tmp_path: Path) -> None:

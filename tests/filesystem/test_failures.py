@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,6 +16,23 @@ class HttpError(Exception):
     def __init__(self, status: int) -> None:
         super().__init__(f"it answered {status}")
         self.status_code = status
+
+
+class AzureError(Exception):
+    """As Azure's client has them."""
+
+    def __init__(self, code: str, status: int) -> None:
+        super().__init__(f"No.\nRequestId:1\nTime:2\nErrorCode:{code}\nContent: <?xml ?>")
+        self.status_code = status
+        self.error_code = SimpleNamespace(value=code)
+
+
+class RefreshError(Exception):
+    """As google-auth has them."""
+
+    def __init__(self, retryable: bool) -> None:
+        super().__init__("no token")
+        self.retryable = retryable
 
 
 class ServiceRequestError(Exception):
@@ -54,6 +72,13 @@ def answered(code: str, status: int) -> Exception:
         (HttpError(404), Kind.MISSING),
         (HttpError(401), Kind.FATAL),
         (HttpError(507), Kind.FATAL),
+        (AzureError("ServerBusy", 503), Kind.AWAY),
+        (AzureError("BlobNotFound", 404), Kind.MISSING),
+        (AzureError("ContainerNotFound", 404), Kind.FATAL),
+        (AzureError("AuthenticationFailed", 403), Kind.FATAL),
+        (RefreshError(retryable=True), Kind.AWAY),
+        (RefreshError(retryable=False), Kind.FATAL),
+        (OSError("Forbidden: https://storage/b/x\nno permission"), Kind.FATAL),
         (ServiceRequestError("no route"), Kind.AWAY),
         (DefaultCredentialsError("none found"), Kind.FATAL),
         (TimeoutError(), Kind.AWAY),
@@ -85,11 +110,21 @@ def test_an_error_says_what_would_be_right() -> None:
     )
 
 
+def test_clouds_say_no_in_ways_of_their_own() -> None:
+    azure = str(classify(AzureError("AuthenticationFailed", 403)).as_error("read", "az://c/a"))
+    assert azure.startswith(
+        "cannot read az://c/a: the key or token does not fit the account (AzureError: No). Give "
+    )
+    google = classify(OSError("Forbidden: https://storage/b/x\nno permission"))
+    assert "need permission to get, put, delete and list" in google.hint
+
+
 def test_secrets_in_urls_are_not_shown() -> None:
     assert scrub("sftp://me:pass@host/a failed") == "sftp://me:***@host/a failed"
     shown = brief(OSError("https://x.blob/a?sv=1&sig=abc%3D&se=2 X-Amz-Signature"))
     assert "abc" not in shown
     assert "sv=1" in shown
+    assert scrub("GET /tokeninfo?access_token=ya29.a0 no") == "GET /tokeninfo?access_token=*** no"
 
 
 def test_long_texts_are_cut() -> None:

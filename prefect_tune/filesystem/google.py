@@ -1,0 +1,56 @@
+"""Google Cloud Storage as this package uses it."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping
+from typing import Any
+
+#: As fsspec calls it.
+PROTOCOLS = ("gs", "gcs")
+#: Says where an emulator is, to all of Google's libraries.
+EMULATOR = "STORAGE_EMULATOR_HOST"
+
+
+def google_file_system(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
+    """Make the file system of a URL.
+
+    Args:
+        url: ``gs://bucket/path``.
+        options: Arguments of gcsfs.
+
+    Returns:
+        The file system, and the path on it.
+    """
+    import fsspec
+
+    if _speaks_http_only(options):
+        # gcsfs asks with gRPC, encrypted, of what kind a bucket is, and where only HTTP is spoken
+        # nobody answers for a minute. The class without that is all that there can be then.
+        from gcsfs.core import GCSFileSystem
+
+        fs, path = GCSFileSystem(**options), GCSFileSystem._strip_protocol(url)
+    else:
+        fs, path = fsspec.core.url_to_fs(url, **options)
+    _try_once(fs)
+    return fs, path
+
+
+def _speaks_http_only(options: Mapping[str, Any]) -> bool:
+    endpoint = str(options.get("endpoint_url") or "")
+    if endpoint:
+        return endpoint.startswith("http://")
+    emulator = os.environ.get(EMULATOR, "")
+    return emulator not in ("", "default") and not emulator.startswith("https://")
+
+
+def _try_once(fs: Any) -> None:
+    """Leave it to this package to try again: with jitter and limits.
+
+    gcsfs takes half a minute for its six tries and knows no other number; even credentials that are
+    wrong would look like a store that does not answer.
+    """
+    request = getattr(type(fs)._request, "__wrapped__", None)
+    if request is not None:
+        fs._request = functools.partial(request, fs)

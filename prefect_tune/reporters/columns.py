@@ -19,6 +19,7 @@ DEFAULT_METRICS = {
     "mean_loss": "loss",
     "episode_reward_mean": "reward",
 }
+_PROGRESS = frozenset({"training_iteration", "time_total_s"})  # of every trial
 Columns = dict[str, str]
 
 
@@ -52,7 +53,7 @@ def user_metrics(trials: Iterable[Trial], limit: int | None = None) -> list[str]
     known: dict[str, None] = {}
     for trial in trials:
         for name, value in flatten(trial.last_result).items():
-            if name in AUTO_FILLED or name in DEFAULT_METRICS:
+            if name in AUTO_FILLED or name in _PROGRESS:
                 continue
             if isinstance(value, (int, float)) and not isinstance(value, bool):
                 known[name] = None
@@ -85,6 +86,25 @@ def shorten(text: str, max_length: int) -> str:
     if not text.isprintable():  # a line break would tear a table apart, an escape code colour it
         text = "".join(char if char.isprintable() else " " for char in text)
     return text if len(text) <= max_length else "…" + text[len(text) - max_length + 1 :]
+
+
+def headings(names: Sequence[str], max_length: int) -> list[str]:
+    """Names as headings of at most so many characters, different ones wherever that is possible.
+
+    They are cut at their beginning; those that look the same then lose their middle instead.
+    """
+    cut = [shorten(name, max_length) for name in names]
+    return [
+        text if cut.count(text) == 1 else _without_middle(name, max_length)
+        for name, text in zip(names, cut, strict=True)
+    ]
+
+
+def _without_middle(text: str, max_length: int) -> str:
+    if len(text) <= max_length or max_length < 3:
+        return shorten(text, max_length)
+    head = max_length // 2
+    return text[:head] + shorten(text[head:], max_length - head)
 
 
 def show_parameters(trial: Trial, max_length: int = 20) -> str:

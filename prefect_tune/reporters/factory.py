@@ -9,6 +9,7 @@ from typing import Any
 
 from prefect_tune.error import InvalidArgument
 from prefect_tune.reporters.base import ProgressReporter
+from prefect_tune.reporters.console import shows_everything
 from prefect_tune.reporters.notebook import JupyterNotebookReporter, in_notebook
 from prefect_tune.reporters.result_lines import TrialProgressCallback
 
@@ -71,7 +72,7 @@ def _automatic(verbose: int, explicit: bool) -> ProgressReporter:
         return JupyterNotebookReporter(max_report_frequency=_NOTEBOOK_S)
     # A dumb terminal (an editor's, a CI job's) cannot redraw what it has shown.
     dumb = os.environ.get("TERM", "") in ("dumb", "unknown")
-    if sys.stdout is not None and sys.stdout.isatty() and not dumb:
+    if shows_everything(sys.stdout) and not dumb:
         from prefect_tune.reporters.live import LiveReporter
 
         return LiveReporter(verbose)

@@ -20,6 +20,7 @@ from prefect_tune.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMI
 from prefect_tune.reporters.base import ProgressReporter
 from prefect_tune.reporters.columns import (
     error_file,
+    headings,
     parameter_columns,
     shorten,
     show,
@@ -256,8 +257,9 @@ class LiveReporter(ProgressReporter):
         """The first parameters that leave the other columns readable."""
         room = self._room(trials, metrics)
         fitting: dict[str, str] = {}
-        for name, whole in parameter_columns(trials).items():
-            heading = shorten(whole, self._heading)
+        columns = parameter_columns(trials)
+        heads = headings(list(columns.values()), self._heading)
+        for name, heading in zip(columns, heads, strict=True):
             cells = (show(trial.evaluated_params.get(name), _CELL) for trial in trials)
             room -= max(cell_len(heading), *map(cell_len, cells)) + 2
             if room < 0:

@@ -14,6 +14,7 @@ from prefect_tune.reporters.columns import (
     show_parameters,
     user_metrics,
 )
+from prefect_tune.reporters.console import say
 from prefect_tune.reporters.progress import Progress
 
 _MAX_LINES = 10
@@ -70,7 +71,7 @@ class PlainReporter(ProgressReporter):
             lines.append(self._summary(done, sys_info))
         if lines:
             stamp = f"[{show_duration(now - self._start)}] "
-            print("\n".join(stamp + line for line in lines), flush=True)
+            say("\n".join(stamp + line for line in lines))
 
     def _interval(self, now: float, shortest: float) -> float:
         return max(shortest, min(_LONGEST_S, (now - self._start) / 30))

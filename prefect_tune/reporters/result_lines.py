@@ -11,6 +11,7 @@ from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.reporters.budget import LineBudget
 from prefect_tune.reporters.columns import brief_parameters, error_file, show, user_metrics
+from prefect_tune.reporters.console import say
 
 _INTERVAL_S = 5.0
 _BURST = 400
@@ -105,12 +106,12 @@ class TrialProgressCallback(Callback):
     def _print(self, text: str) -> None:
         if self._budget.take(text.count("\n") + 1):
             self._tell_refused()
-            print(text, flush=True)
+            say(text)
 
     def _tell_refused(self, last: bool = False) -> None:
         refused = self._budget.to_tell(last)
         if refused:
-            print(f"... {refused} more lines about results of trials are not shown", flush=True)
+            say(f"... {refused} more lines about results of trials are not shown")
 
 
 def _first(trial: Trial) -> list[str]:

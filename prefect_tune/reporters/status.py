@@ -17,8 +17,8 @@ from prefect_tune.reporters.columns import (
     as_columns,
     brief_parameters,
     error_file,
+    headings,
     parameter_columns,
-    shorten,
     show,
     show_duration,
     user_metrics,
@@ -183,7 +183,7 @@ class TuneReporterBase(ProgressReporter):
         parameters = self._parameter_columns if self._parameters_given else parameter_columns(shown)
         metrics = self._metric_columns if self._metrics_given else self._inferred(shown)
         cut = self._max_column_length
-        headings = [shorten(name, cut) for name in (*parameters.values(), *metrics.values())]
+        heads = headings([*parameters.values(), *metrics.values()], cut)
         rows = []
         for trial in shown:
             config, result = flatten(trial.config), flatten(trial.last_result)
@@ -191,7 +191,7 @@ class TuneReporterBase(ProgressReporter):
             values += [result.get(name) for name in metrics]
             cells = (show(value, cut, _DIGITS) for value in values)
             rows.append([str(trial), trial.status, trial.location, *cells])
-        return Table(["Trial name", "status", "loc", *headings], rows, _left_out(trials, shown))
+        return Table(["Trial name", "status", "loc", *heads], rows, _left_out(trials, shown))
 
     def _shown(self, trials: list[Trial]) -> list[Trial]:
         if self._sort_by_metric:
@@ -207,9 +207,9 @@ class TuneReporterBase(ProgressReporter):
         metric = self._progress.metric
         if metric is not None:
             columns[metric] = metric
-        for name in user_metrics(trials, self._infer_limit):
-            columns.setdefault(name, name)
-        return columns
+        others = user_metrics(trials, self._infer_limit + len(columns))
+        inferred = [name for name in others if name not in columns][: self._infer_limit]
+        return columns | {name: name for name in inferred}
 
     def _error_table(self, errors: list[Trial]) -> Table:
         rows = [

@@ -9,6 +9,7 @@ from collections import deque
 from typing import TextIO
 
 from prefect_tune.reporters.budget import LineBudget
+from prefect_tune.reporters.console import say
 from prefect_tune.trainable.output import TrialOutput
 
 _BURST = 500
@@ -86,8 +87,7 @@ class TrialOutputPrinter:
             )
         for stream, lines in texts.items():
             # In one go: above a live table each write draws the table again.
-            stream.write("".join(lines))
-            stream.flush()
+            say("".join(lines), stream, end="")
 
     def _prefix(self, output: TrialOutput, coloured: bool) -> str:
         text = self._name

@@ -8,6 +8,7 @@ import pytest
 
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.reporters.columns import (
+    headings,
     parameter_columns,
     show,
     show_duration,
@@ -56,11 +57,11 @@ def test_only_numbers_of_the_users_own_are_metrics() -> None:
         "flag": True,
         "pid": 3,
         "training_iteration": 4,
-        "third": 3,
+        "mean_accuracy": 3,
         "fourth": 4,
     }
-    assert user_metrics([trial]) == ["loss", "val/acc", "third", "fourth"]
-    assert user_metrics([trial], limit=3) == ["loss", "val/acc", "third"]
+    assert user_metrics([trial]) == ["loss", "val/acc", "mean_accuracy", "fourth"]
+    assert user_metrics([trial], limit=3) == ["loss", "val/acc", "mean_accuracy"]
 
 
 def test_durations() -> None:
@@ -81,3 +82,33 @@ def test_tables_align_numbers_to_the_right() -> None:
         "| bcdef | -10.5 |",
         "+-------+-------+",
     ]
+
+
+def test_headings_that_end_alike_keep_their_beginnings() -> None:
+    names = [f"p_{n:02d}_parameter_of_some_length" for n in range(30)]
+    cut = headings([*names, "optimizer/learning_rate_of_all", "short"], 20)
+    assert cut[0] == "p_00_param…me_length"
+    assert len(set(cut)) == len(cut)
+    assert cut[-2:] == ["…earning_rate_of_all", "short"]
+    assert max(map(len, cut)) <= 20
+
+
+def test_a_wide_table_becomes_several_with_the_first_column_in_each() -> None:
+    table = Table(["trial", "a", "b", "long"], [["t1", "1", "x", "words " * 5]], "a note")
+    assert text_table(table, 24) == [
+        "+-------+---+---+",
+        "| trial | a | b |",
+        "|-------|---|---|",
+        "| t1    | 1 | x |",
+        "+-------+---+---+",
+        "+-------+--------------------------------+",
+        "| trial | long                           |",
+        "|-------|--------------------------------|",
+        "| t1    | words words words words words  |",
+        "+-------+--------------------------------+",
+        "a note",
+    ]
+    whole = text_table(table)
+    assert text_table(table, len(whole[0])) == whole
+    assert len(text_table(table, len(whole[0]) - 1)) > len(whole)
+    assert text_table(Table(["only"], [["wide"]]), 3) == text_table(Table(["only"], [["wide"]]))

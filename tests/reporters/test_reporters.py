@@ -341,6 +341,31 @@ class TestCLI:
         assert "Trial name |" not in self.block(reporter, TRIALS[:1])
         assert "| Trial name" in self.block(reporter, TRIALS[:1], done=True)
 
+    def test_metrics_of_known_names_take_no_ones_place(self) -> None:
+        trial = make_trial(0, TERMINATED, 0.5)
+        trial.last_result |= {"mean_accuracy": 1, "first": 1, "second": 2, "third": 3}
+        columns = self.block(CLIReporter(infer_limit=3), [trial])
+        assert " acc " in columns
+        assert "mean_accuracy" not in columns
+        assert "second" in columns
+        assert "third" not in columns
+
+    def test_a_subclass_may_send_the_block_elsewhere(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        told: list[str] = []
+
+        class Elsewhere(CLIReporter):
+            def report(self, trials: list[Trial], done: bool, *sys_info: str) -> None:
+                told.append(self._progress_str(trials, done, *sys_info))
+
+        reporter = Elsewhere()
+        set_up(reporter)
+        reporter.report(TRIALS, True, "Resources requested: 1/2 CPUs")
+        CLIReporter.report(reporter, TRIALS, True, "Resources requested: 1/2 CPUs")
+        assert "Resources requested: 1/2 CPUs" in told[0]
+        assert "c0ffe_00001" in told[0]
+
     def test_every_few_seconds(self, clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
         reporter = CLIReporter(max_report_frequency=5)
         set_up(reporter)
@@ -380,3 +405,22 @@ class TestCLI:
     def test_wrong_mode(self) -> None:
         with pytest.raises(ValueError, match="mode"):
             CLIReporter(mode="best")
+
+    def test_a_terminal_gets_tables_that_fit(
+        self,
+        clock: Clock,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setenv("COLUMNS", "60")
+        piped = self.block(CLIReporter(), TRIALS)
+        assert max(len(line) for line in piped.splitlines() if line.startswith("|")) > 60
+        monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+        reporter = CLIReporter()
+        set_up(reporter)
+        reporter.report(TRIALS, True)
+        shown = capsys.readouterr().out.splitlines()
+        framed = [line for line in shown if line.startswith("|")]
+        assert max(map(len, framed)) <= 60
+        assert sum("Trial name" in line for line in framed) > 2
+        assert any("0.75" in line for line in framed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import copy
 import functools
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
@@ -15,6 +16,7 @@ from prefect_tune.reporters.notebook import in_notebook
 from prefect_tune.reporters.plain import PlainReporter
 from prefect_tune.results import ExperimentAnalysis
 
+log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 #: Arguments whose objects follow one experiment.
 _OF_ITS_OWN = ("search_alg", "scheduler", "stop", "progress_reporter")
@@ -70,8 +72,10 @@ def run_several(
         Exception: What the first of those that failed raised, when all have ended.
     """
     calls = []
+    taken: set[tuple[str, str]] = set()
     for experiment in experiments:
         arguments = {**given, **experiment.own_arguments}
+        arguments["name"] = _free_name(experiment, taken)
         for name in _OF_ITS_OWN:
             arguments[name] = copy.deepcopy(arguments.get(name))
         shown = arguments.get("verbose") != 0 and arguments["progress_reporter"] is None
@@ -80,6 +84,18 @@ def run_several(
             arguments["progress_reporter"] = PlainReporter()
         calls.append(functools.partial(run, experiment.trainable, **arguments))
     return _side_by_side(calls) if concurrent else [call() for call in calls]
+
+
+def _free_name(experiment: Experiment, taken: set[tuple[str, str]]) -> str:
+    """A name that none of those before has in its place: each needs a directory of its own."""
+    name, number = experiment.name, 1
+    while (experiment.local_dir, name) in taken:
+        number += 1
+        name = f"{experiment.name}_{number}"
+    if number > 1:
+        log.warning("There is another experiment %r: this one is %r.", experiment.name, name)
+    taken.add((experiment.local_dir, name))
+    return name
 
 
 def _side_by_side(calls: Sequence[Callable[[], _T]]) -> list[_T]:

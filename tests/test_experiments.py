@@ -97,6 +97,20 @@ def test_an_experiment_brings_its_arguments_and_run_the_others(tmp_path):
 
 
 @pytest.mark.parametrize("concurrent", [True, False])
+def test_experiments_of_one_name_have_directories_of_their_own(tmp_path, concurrent):
+    experiments = [
+        Experiment("same", train, config={"a": a}, storage_path=str(tmp_path / place))
+        for a, place in [(1, "here"), (2, "here"), (3, "there")]
+    ]
+
+    trials = tune.run_experiments(experiments, concurrent=concurrent, verbose=0)
+
+    assert [trial.last_result["score"] for trial in trials] == [3, 6, 9]
+    found = [os.path.relpath(trial.local_dir, tmp_path) for trial in trials]
+    assert found == ["here/same", "here/same_2", "there/same"]
+
+
+@pytest.mark.parametrize("concurrent", [True, False])
 def test_several_experiments(tmp_path, concurrent):
     told = []
 

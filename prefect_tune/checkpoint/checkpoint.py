@@ -190,7 +190,7 @@ class Checkpoint:
             InvalidArgument: If the checkpoint's own directory does not exist.
             StorageError: If it cannot be fetched or is damaged.
         """
-        own = self._local_path()
+        own = self._local_path
         if own is not None:
             yield str(_existing(own))
             return
@@ -294,7 +294,7 @@ class Checkpoint:
         return self._location.path if self._location.is_local else self._location.url
 
     def __fspath__(self) -> str:
-        own = self._local_path()
+        own = self._local_path
         if own is None:
             raise TuneError(
                 f"{self!r} is not a local directory: `as_directory` or `to_directory` makes it one."
@@ -351,7 +351,17 @@ class Checkpoint:
             return f"{name}(data_dict={sorted(map(str, self._data))})"
         return f"{name}({kind}={self.path})"
 
+    def __str__(self) -> str:
+        """Its path, which is what checkpoints were in Ray 1; of a dict, as `repr`."""
+        return repr(self) if self._location is None else self.path
+
+    def __add__(self, other: str) -> str:
+        """The path with something appended, as in ``analysis.best_checkpoint + "/model"``."""
+        return self.path + other if isinstance(other, str) else NotImplemented
+
+    @property
     def _local_path(self) -> str | None:
+        """Its local directory, if it is in one, under the name that scripts for Ray 2.0 use."""
         local = self._location is not None and self._location.is_local
         return self.path if local else None
 

@@ -38,6 +38,7 @@ class ExperimentAnalysis(TrialFrames):
         flow_run_id: Id of the Prefect flow run, if there was one.
         flow_run_url: Where to look at it.
         storage: Where checkpoints are, if that is not the experiment directory.
+        storage_filesystem: An fsspec file system that `experiment_checkpoint_path` is on.
 
     Raises:
         StorageError: If the directory cannot be read, or there is no experiment in it.
@@ -54,8 +55,11 @@ class ExperimentAnalysis(TrialFrames):
         flow_run_id: str | None = None,
         flow_run_url: str | None = None,
         storage: Location | None = None,
+        storage_filesystem: Any = None,
     ) -> None:
-        place = parse_location(experiment_checkpoint_path, "experiment_checkpoint_path")
+        place = parse_location(
+            experiment_checkpoint_path, "experiment_checkpoint_path", storage_filesystem
+        )
         self._copy: TemporaryDirectory[str] | None = None  # removed with this object
         if place.is_local:
             path = place.path

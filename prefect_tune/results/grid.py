@@ -24,16 +24,18 @@ class ResultGrid:
     """
 
     def __init__(self, experiment_analysis: ExperimentAnalysis) -> None:
-        self._analysis = experiment_analysis
+        self._experiment_analysis = experiment_analysis
 
     def __len__(self) -> int:
-        return len(self._analysis.trials)
+        return len(self._experiment_analysis.trials)
 
     def __getitem__(self, index: int) -> Result:
-        return self._analysis.result_of(self._analysis.trials[index])
+        return self._experiment_analysis.result_of(self._experiment_analysis.trials[index])
 
     def __iter__(self) -> Iterator[Result]:
-        return (self._analysis.result_of(trial) for trial in self._analysis.trials)
+        return (
+            self._experiment_analysis.result_of(trial) for trial in self._experiment_analysis.trials
+        )
 
     def __repr__(self) -> str:
         return f"<ResultGrid of {len(self)} trials in {self.experiment_path}>"
@@ -41,33 +43,33 @@ class ResultGrid:
     @property
     def analysis(self) -> ExperimentAnalysis:
         """The same experiment, as `tune.run` returns it."""
-        return self._analysis
+        return self._experiment_analysis
 
     @property
     def experiment_path(self) -> str:
         """The experiment directory."""
-        return self._analysis.experiment_path
+        return self._experiment_analysis.experiment_path
 
     @property
     def filesystem(self) -> Any:
         """The fsspec file system on which `experiment_path` lies."""
-        return self._analysis.filesystem
+        return self._experiment_analysis.filesystem
 
     @property
     def errors(self) -> list[BaseException]:
         """The exceptions of the trials that failed."""
-        errors = (trial_error(trial) for trial in self._analysis.trials)
+        errors = (trial_error(trial) for trial in self._experiment_analysis.trials)
         return [error for error in errors if error is not None]
 
     @property
     def num_errors(self) -> int:
         """Number of trials that failed."""
-        return sum(trial.status == ERROR for trial in self._analysis.trials)
+        return sum(trial.status == ERROR for trial in self._experiment_analysis.trials)
 
     @property
     def num_terminated(self) -> int:
         """Number of trials that ended without an error."""
-        return sum(trial.status == TERMINATED for trial in self._analysis.trials)
+        return sum(trial.status == TERMINATED for trial in self._experiment_analysis.trials)
 
     def get_best_result(
         self,
@@ -95,7 +97,7 @@ class ResultGrid:
             InvalidArgument: If metric or mode is missing, or an argument has another value.
             RuntimeError: If no trial has a value of the metric.
         """
-        analysis = self._analysis
+        analysis = self._experiment_analysis
         if len(analysis.trials) == 1 and constraints is None:
             return self[0]
         trial = analysis.get_best_trial(
@@ -132,8 +134,10 @@ class ResultGrid:
         Raises:
             InvalidArgument: If metrics or modes are missing, or an argument has another value.
         """
-        front = self._analysis.get_pareto_trials(metric, mode, scope, constraints=constraints)
-        return [self._analysis.result_of(trial) for trial in front]
+        front = self._experiment_analysis.get_pareto_trials(
+            metric, mode, scope, constraints=constraints
+        )
+        return [self._experiment_analysis.result_of(trial) for trial in front]
 
     def plot(
         self,
@@ -160,7 +164,7 @@ class ResultGrid:
             TuneError: If there is nothing to draw.
             ImportError: If matplotlib is not installed; says what to install.
         """
-        return self._analysis.plot(kind, metric, mode, parameters=parameters, path=path)
+        return self._experiment_analysis.plot(kind, metric, mode, parameters=parameters, path=path)
 
     def get_dataframe(
         self, filter_metric: str | None = None, filter_mode: str | None = None
@@ -176,4 +180,4 @@ class ResultGrid:
             InvalidArgument: If there is a mode but no metric, or the mode has another value.
             ImportError: If pandas is not installed.
         """
-        return self._analysis.dataframe(filter_metric, filter_mode)
+        return self._experiment_analysis.dataframe(filter_metric, filter_mode)

@@ -223,6 +223,18 @@ def test_paths_and_kinds(tmp_path):
         os.fspath(remote)
 
 
+def test_it_stands_for_its_path_where_scripts_take_it_for_one(tmp_path):
+    checkpoint = Checkpoint(tmp_path)
+    assert f"{checkpoint}/model" == checkpoint + "/model" == f"{tmp_path}/model"
+    assert checkpoint._local_path == str(tmp_path)
+    remote = Checkpoint("s3://bucket/c")
+    assert (str(remote), remote._local_path) == ("s3://bucket/c", None)
+    held = Checkpoint.from_dict({"a": 1})
+    assert (str(held), held._local_path) == (repr(held), None)
+    with pytest.raises(TypeError):
+        checkpoint + 1
+
+
 def test_a_home_directory_and_file_urls_are_local(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
 

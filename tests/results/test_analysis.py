@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -251,6 +252,12 @@ class TestLoading:
         assert grid.trials[0].evaluated_params == {"lr": 0.1, "net/units": 1}
         assert str(grid.best_logdir).startswith(str(tmp_path / "new"))
         assert len(grid.trial_dataframes) == 2
+
+    def test_on_a_file_system_of_the_users_own(self, tmp_path: Path) -> None:
+        write_experiment(tmp_path / "exp", [1], [2])
+        there = fsspec.filesystem("dir", path=str(tmp_path), target_protocol="file")
+        grid = ExperimentAnalysis("exp", storage_filesystem=there)
+        assert [trial.last_result["score"] for trial in grid.trials] == [1, 2]
 
     def test_a_file_in_the_directory_will_do(self, tmp_path: Path) -> None:
         write_experiment(tmp_path, [1])

@@ -50,6 +50,18 @@ def test_a_sequence_of_results() -> None:
         results[3]
 
 
+def test_some_of_the_trials_as_a_grid() -> None:
+    results = grid(1.0, 3.0, 2.0, default_metric="score", default_mode="max")
+    whole = results._experiment_analysis  # as scripts for Ray Tune 2 get at the trials
+    some = ExperimentAnalysis(
+        whole.experiment_path,
+        trials=[trial for trial in whole.trials if trial.config["lr"] != 1],
+        default_metric=whole.default_metric,
+        default_mode=whole.default_mode,
+    )
+    assert ResultGrid(some).get_best_result().config == {"lr": 2}
+
+
 def test_the_best_result() -> None:
     results = grid(1.0, 3.0, 2.0, default_metric="score", default_mode="max")
     assert results.get_best_result().config == {"lr": 1}

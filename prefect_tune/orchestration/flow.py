@@ -14,7 +14,7 @@ from prefect import Flow, Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, StateType
 from prefect.context import FlowRunContext, SyncClientContext
-from prefect.exceptions import Abort, Pause
+from prefect.exceptions import Abort, ObjectNotFound, Pause
 from prefect.settings import (
     PREFECT_CLIENT_MAX_RETRIES,
     PREFECT_LOGGING_TO_API_ENABLED,
@@ -109,7 +109,7 @@ class _Run(Generic[T]):
         self._conclusion: Conclusion | None = None
         self._flow_run_id: UUID | None = None
         self._recorded = 0
-        self._api_lost = False
+        self._record_lost = False
         self._leave = contextlib.ExitStack()
         self._flow_run_url: str | None = None
 
@@ -119,9 +119,9 @@ class _Run(Generic[T]):
 
         def experiment(**parameters: Any) -> State[Any]:
             state = self.inside_flow()
-            if self._api_lost:
+            if self._record_lost:
                 # Leaves the flow engine without another word to the API.
-                raise Abort("the Prefect API has gone away")
+                raise Abort("the flow run can no longer be recorded")
             return state
 
         # Parameters by name: Prefect would show those of ** as one nested dictionary.
@@ -143,7 +143,7 @@ class _Run(Generic[T]):
             try:
                 prefect_flow(**parameters, return_state=True)
             except Abort:
-                if not self._api_lost:
+                if not self._record_lost:
                     raise
             except Exception as error:
                 if not self._values and self._error is None:
@@ -249,6 +249,10 @@ class _Run(Generic[T]):
         if problem is not None:
             self._give_up_recording(problem)
             return
+        if _is_deleted(flow_run_id):
+            self._record_lost = True
+            _logger.warning("The flow run has been deleted while it ran: its end is not recorded.")
+            return
         try:
             if not flush_events(self._flush_seconds):
                 _logger.warning("Not all Prefect events could be sent; some trials may be missing.")
@@ -264,7 +268,7 @@ class _Run(Generic[T]):
 
     def _give_up_recording(self, problem: Exception) -> None:
         """Keep the end of a sweep from waiting minutes for an API that has gone."""
-        self._api_lost = True
+        self._record_lost = True
         dropped = abandon_sending()
         _logger.warning(
             "The Prefect API has gone away (%s); %d events are dropped, and the flow run is left "
@@ -278,6 +282,17 @@ class _Run(Generic[T]):
                 {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_LOGGING_TO_API_ENABLED: False}
             )
         )
+
+
+def _is_deleted(flow_run_id: UUID) -> bool:
+    try:
+        with SyncClientContext.get_or_create() as context:
+            context.client.read_flow_run(flow_run_id)
+    except ObjectNotFound:
+        return True
+    except Exception:
+        _logger.debug("The flow run could not be read.", exc_info=True)
+    return False
 
 
 def _is_cancelling(flow_run_id: UUID) -> bool:

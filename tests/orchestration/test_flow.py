@@ -156,6 +156,23 @@ def test_an_interrupted_experiment_crashes_its_flow_run(
     assert run.state.message == "SIGINT received"
 
 
+def test_a_flow_run_that_somebody_deletes_ends_quietly(
+    executor: FakeExecutor, client: SyncPrefectClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    def body(launcher: AttemptLauncher) -> str:
+        from prefect.runtime import flow_run as current
+
+        client.delete_flow_run(UUID(current.id))
+        return "value"
+
+    outcome = run_in_flow(body, experiment(executor), good)
+
+    assert outcome.value == "value"
+    told = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
+    assert any("has been deleted" in message for message in told)
+    assert not any("Encountered exception" in message for message in told)
+
+
 def test_keyboard_interrupts_pass_through_and_clean_up(executor: FakeExecutor) -> None:
     cleaned: list[bool] = []
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -170,12 +173,25 @@ def _places(outcome: Outcome) -> Iterable[Text]:
     yield _line("results", path)
     if outcome.plot_path is not None:
         yield _line("picture", outcome.plot_path)
-    yield _line("TensorBoard", f"tensorboard --logdir {shlex.quote(path)}")
+    yield _line("report", f"{_command('prefect-tune')} report {shlex.quote(path)}")
+    board = _command("tensorboard")
+    hint = "" if _is_installed(board) else "after pip install tensorboard"
+    yield _line("TensorBoard", f"{board} --logdir {shlex.quote(path)}", hint)
     if outcome.flow_run_url is not None:
         yield _line("Prefect", outcome.flow_run_url)
     elif outcome.flow_run_id is not None:
-        yield _line("Prefect", "prefect server start", ", then open")
+        yield _line("Prefect", f"{_command('prefect')} server start", ", then open")
         yield _line("", f"{_LOCAL_SERVER}/runs/flow-run/{outcome.flow_run_id}")
+
+
+def _command(name: str) -> str:
+    """How a command is called: by its path, if it is beside Python where no shell looks for it."""
+    here = os.path.relpath(os.path.join(os.path.dirname(sys.executable), name))
+    return here if shutil.which(name) is None and _is_installed(here) else name
+
+
+def _is_installed(command: str) -> bool:
+    return shutil.which(command) is not None
 
 
 def _line(label: str, value: str, remark: str = "", *, emphasised: bool = False) -> Text:

@@ -86,6 +86,25 @@ def test_a_flow_run_of_an_ended_server_is_found_with_a_new_server():
     assert "http://127.0.0.1:4200/runs/flow-run/0000-1111" in text
 
 
+def test_commands_can_be_typed_as_they_are(monkeypatch, tmp_path):
+    (tmp_path / "bin").mkdir()
+    for name in ("prefect", "prefect-tune"):
+        (tmp_path / "bin" / name).touch(mode=0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.executable", str(tmp_path / "bin" / "python"))
+    monkeypatch.setenv("PATH", "/nowhere")
+    text = text_of(OUTCOME)
+    assert f"bin/prefect-tune report {OUTCOME.experiment_path}" in text
+    assert "bin/prefect server start" in text
+    assert "after pip install tensorboard" in text
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    (tmp_path / "bin" / "tensorboard").touch(mode=0o755)
+    text = text_of(OUTCOME)
+    assert "  prefect-tune report" in text
+    assert "  prefect server start" in text
+    assert "pip install" not in text
+
+
 def test_a_flow_run_of_a_lasting_server_is_a_link():
     text = text_of(replace(OUTCOME, flow_run_url="https://prefect.lan/runs/flow-run/0000-1111"))
     assert "https://prefect.lan/runs/flow-run/0000-1111" in text

@@ -15,6 +15,7 @@ from prefect_tune.filesystem.limits import FOREGROUND
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.names import temporary_name
 from prefect_tune.filesystem.store import Store, open_store
+from prefect_tune.storage.copy_mark import MARK_FILE, CopyMark
 from prefect_tune.storage.experiment_dir import LOCK_FILE, MARKER_FILE
 from prefect_tune.storage.journal import JOURNAL_FILE
 from prefect_tune.storage.lease import LEASE_FILE
@@ -32,7 +33,7 @@ STATE_FILES = (LATEST_STATE, SNAPSHOT_FILE, TRIALS_FILE)
 _CHECKPOINT = re.compile(r"checkpoint_\d+(_\d+)*|\.checkpoint_.*")
 #: Says of which place in storage a local directory is a copy.
 COPY_FILE = ".copy_of"
-_OWN_FILES = frozenset({LOCK_FILE, MARKER_FILE, LEASE_FILE, COPY_FILE})
+_OWN_FILES = frozenset({LOCK_FILE, MARKER_FILE, LEASE_FILE, COPY_FILE, MARK_FILE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +121,15 @@ def bring_home(store: Store, directory: Path) -> Continuation:
     # more than it does; snapshots among them shorten the replay only.
     for name in STATE_FILES:
         (directory / name).unlink(missing_ok=True)
+    # The journal comes next to last: until then this directory is one that knows less, whose files
+    # are fetched anew by whoever goes on if this is cut off.
+    _fetch(store, directory, replace=True, left_out=STATE_FILES)
     _replace_journal(journal, remote)
-    _fetch(store, directory, replace=True, left_out=STATE_FILES if there.problem else ())
+    if not there.problem:
+        _fetch(store, directory, replace=False)
+    # Nothing of it has to be sent back.
+    mark = CopyMark(directory, store.location.url)
+    mark.set(mark.now())
     return Continuation(there.next_opening, there.origin_at(len(there.data)), 0)
 
 
@@ -200,21 +208,19 @@ def _free_name(path: Path, kind: str) -> Path:
 
 
 def _fetch(store: Store, directory: Path, *, replace: bool, left_out: Collection[str] = ()) -> None:
-    """Copy mirrored files here: those that are missing, and if asked those of another size."""
+    """Copy mirrored files here: those that are missing, and if asked all others.
+
+    Nobody can tell by its size whether a file is the same.
+    """
     fetched: list[int] = []
 
     def wanted(name: str, size: int) -> bool:
         if not is_mirrored(name) or name in left_out:
             return False
-        try:
-            here = (directory / name).stat().st_size
-        except OSError:
-            here = -1
-        # Of a file at the top nobody can tell by its size whether it is the same.
-        other = here < 0 or (replace and (here != size or "/" not in name))
-        if other:
-            fetched.append(size)
-        return other
+        if not replace and os.path.exists(directory / name):
+            return False
+        fetched.append(size)
+        return True
 
     store.get_tree("", directory, wanted)
     if fetched:

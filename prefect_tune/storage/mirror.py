@@ -14,6 +14,7 @@ from prefect_tune.error import StorageError, StorageUnavailable
 from prefect_tune.filesystem.store import Store
 from prefect_tune.storage.background import BackgroundWorker
 from prefect_tune.storage.continuation import is_mirrored
+from prefect_tune.storage.copy_mark import CopyMark, changed_at
 from prefect_tune.storage.own_sync import OwnSync
 from prefect_tune.storage.snapshot_files import SNAPSHOT_FILE, TRIALS_FILE
 
@@ -50,8 +51,9 @@ class ChangedFiles:
         journal_is_safe: Called before files that say how far the run is, such as saved states, are
             written: storage must never know a state of a journal that it does not know. False
             leaves them for the next time.
-        compare: Files of trials that storage has with the same size are not sent again: for a run
-            that goes on with an experiment.
+        compare: Files of trials that storage has with the same size, and that have not changed
+            since all of them were there, are not sent again: for a run that goes on with an
+            experiment.
     """
 
     def __init__(
@@ -65,10 +67,12 @@ class ChangedFiles:
         self._store = store
         self._journal_is_safe = journal_is_safe
         self._compare = compare
+        self._mark = CopyMark(directory, store.location.url)
         self._sent: dict[str, _Stamp] = {}
 
     def __call__(self, advanced: Callable[[], None] = lambda: None) -> None:
         """See `Upload`."""
+        begun = self._mark.now()
         if self._compare:
             self._assume_sent()
             self._compare = False
@@ -88,12 +92,15 @@ class ChangedFiles:
         if problems:
             more = f" ({len(problems)} files were not copied)" if len(problems) > 1 else ""
             raise StorageError(f"{problems[0]}{more}")
+        self._mark.set(begun)
 
     def _assume_sent(self) -> None:
-        there = self._store.sizes()
-        for name, stamp in self._stamps():
-            if "/" in name and there.get(name) == stamp[1]:
-                self._sent[name] = stamp
+        mark = self._mark.read()
+        there = self._store.sizes() if mark else {}
+        for name, status in self._mirrored():
+            same_size = there.get(name) == status.st_size
+            if "/" in name and same_size and changed_at(status) < mark:
+                self._sent[name] = _stamp(status)
 
     def _read_states(self, changed: dict[str, _Stamp]) -> tuple[dict[str, bytes], list[str]]:
         """Files at the top; each is read before the journal is asked to be as far as it is."""
@@ -133,9 +140,13 @@ class ChangedFiles:
         return []
 
     def _stamps(self) -> Iterator[tuple[str, _Stamp]]:
+        for name, status in self._mirrored():
+            yield name, _stamp(status)
+
+    def _mirrored(self) -> Iterator[tuple[str, os.stat_result]]:
         for name, status in _files(self._directory, ""):
             if is_mirrored(name):
-                yield name, (status.st_mtime_ns, status.st_size)
+                yield name, status
 
 
 class ByUser:
@@ -259,6 +270,10 @@ def _batches(names: Sequence[str], stamps: Mapping[str, _Stamp]) -> Iterator[lis
         size += bytes_of_file
     if batch:
         yield batch
+
+
+def _stamp(status: os.stat_result) -> _Stamp:
+    return status.st_mtime_ns, status.st_size
 
 
 def _files(directory: Path, prefix: str) -> Iterator[tuple[str, os.stat_result]]:

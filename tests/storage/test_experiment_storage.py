@@ -19,6 +19,7 @@ from prefect_tune.checkpoint.manifest import write_manifest
 from prefect_tune.error import ExperimentLocked, StorageError, StorageUnavailable
 from prefect_tune.filesystem.limits import Limits
 from prefect_tune.filesystem.location import Location
+from prefect_tune.filesystem.remote import RemoteStore
 from prefect_tune.filesystem.store import open_store
 from prefect_tune.storage import experiment_storage, lease, shipper
 from prefect_tune.storage.checkpoints import CheckpointStore
@@ -121,6 +122,50 @@ def test_a_lost_machine(runs: Runs) -> None:
     third = runs.open("third", resume=True)
     assert records(third) == [{"n": 1}, {"n": 2}, {"n": 3}]
     third.close()
+
+
+def write_note(runs: Runs, machine: str, text: str) -> None:
+    path = runs.directory(machine) / "trial" / "note"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+
+
+def run_on(runs: Runs, machine: str, note: str, number: int) -> None:
+    storage = runs.open(machine, resume=number > 1)
+    storage.start()
+    write_note(runs, machine, note)
+    storage.journal.append([b'{"n":%d}' % number])
+    storage.close(30)
+
+
+def test_back_on_a_machine_with_an_older_copy(runs: Runs, location: Location) -> None:
+    run_on(runs, "a", "first", 1)
+    run_on(runs, "b", "other", 2)  # of the same size
+    third = runs.open("a", resume=True)
+    third.start()
+    assert records(third) == [{"n": 1}, {"n": 2}]
+    assert (runs.directory("a") / "trial" / "note").read_text() == "other"
+    third.close(30)
+    assert open_store(location / "exp").read("trial/note") == b"other"
+
+
+def test_a_fetch_that_was_cut_off_is_made_again(
+    runs: Runs, location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_on(runs, "a", "first", 1)
+    run_on(runs, "b", "other, longer", 2)
+
+    def cut_off(*arguments: object, **more: object) -> None:
+        raise StorageUnavailable("cut off")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RemoteStore, "get_tree", cut_off)
+        with pytest.raises(StorageUnavailable):
+            runs.open("a", resume=True)
+    third = runs.open("a", resume=True)
+    third.start()
+    third.close(30)
+    assert open_store(location / "exp").read("trial/note") == b"other, longer"
 
 
 def test_a_killed_process_on_the_same_machine(runs: Runs) -> None:

@@ -9,7 +9,9 @@ import pytest
 
 from prefect_tune.checkpoint.manifest import write_manifest
 from prefect_tune.error import StorageError
+from prefect_tune.filesystem.location import Location
 from prefect_tune.storage import mirror as mirrors
+from prefect_tune.storage.copy_mark import MARK_FILE, CopyMark, changed_at
 from prefect_tune.storage.mirror import ByUser, ChangedFiles, Mirror
 
 from .stores import DictStore
@@ -67,13 +69,62 @@ def test_only_what_has_changed_is_copied_again(store: DictStore, directory: Path
     assert store.files["trial_1/result.json"] == b"12"
 
 
+def let_time_pass(directory: Path) -> None:
+    """Until the file system's clock, which ticks slowly, is behind the last change."""
+    latest = max(changed_at(path.stat()) for path in directory.rglob("*"))
+    while CopyMark(directory, "").now() <= latest:
+        pass
+
+
 def test_a_resumed_run_does_not_copy_everything_again(store: DictStore, directory: Path) -> None:
+    let_time_pass(directory)
     ChangedFiles(directory, store)()
     store.writes.clear()
     (directory / "trial_2" / "stdout").write_bytes(b"longer")
     ChangedFiles(directory, store, compare=True)()
     # Files at the top may have changed without a change of size.
     assert sorted(store.writes) == ["trial_2/stdout", "tuner.pkl"]
+    assert MARK_FILE not in store.files
+
+
+def test_what_changed_but_kept_its_size_is_copied_after_a_resume(
+    store: DictStore, directory: Path
+) -> None:
+    (directory / "trial_1" / "written before").write_bytes(b"2")
+    let_time_pass(directory)
+    ChangedFiles(directory, store)()
+    (directory / "trial_2" / "stdout").write_bytes(b"2")
+    (directory / "trial_1" / "written before").replace(directory / "trial_1" / "result.json")
+    ChangedFiles(directory, store, compare=True)()
+    assert store.files["trial_2/stdout"] == b"2"
+    assert store.files["trial_1/result.json"] == b"2"
+    assert store.writes.count("trial_1/deep/er/note") == 1
+
+
+def test_after_a_copy_that_failed_what_came_before_it_counts_as_changed(
+    store: DictStore, directory: Path
+) -> None:
+    let_time_pass(directory)
+    upload = ChangedFiles(directory, store)
+    upload()
+    (directory / "trial_2" / "stdout").write_bytes(b"2")
+    store.go_away()
+    with pytest.raises(StorageError):
+        upload()
+    store.come_back()
+    ChangedFiles(directory, store, compare=True)()
+    assert store.files["trial_2/stdout"] == b"2"
+
+
+def test_what_another_place_has_says_nothing(store: DictStore, directory: Path) -> None:
+    ChangedFiles(directory, store)()
+    other = DictStore()
+    other.location = Location("memory://other")
+    other.files.update(dict.fromkeys(store.files, b"x"))
+    let_time_pass(directory)
+    CopyMark(directory, store.location.url).set(CopyMark(directory, "").now())
+    ChangedFiles(directory, other, compare=True)()
+    assert other.files == store.files
 
 
 def test_states_wait_for_the_journal(store: DictStore, directory: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from prefect_tune.coordinator.events import AttemptEnded, AttemptStarted, Event, ResultReported
 from prefect_tune.experiment.trial import Trial
+from prefect_tune.trainable.config_changes import complete
 
 
 class AttemptConstants:
@@ -42,7 +43,7 @@ class AttemptConstants:
             **self._processes.get(trial.trial_id, {}),
         }
         for result in event.results:
-            result.update(constants)
+            complete(result, constants)
 
     def reopened(self, experiment_id: str) -> None:
         """The experiment was opened anew; all attempts of before are gone."""

@@ -27,16 +27,44 @@ _logger = logging.getLogger(__name__)
 _WITHOUT_MEANING = frozenset(
     {
         "allow_multiple",
+        "autoscaling_config",
         "configure_logging",
+        "driver_mode",
+        "driver_object_store_memory",
+        "enable_object_reconstruction",
+        "huge_pages",
+        "include_java",
+        "include_webui",
+        "internal_config",
+        "java_worker_options",
         "job_config",
+        "job_id",
         "labels",
+        "load_code_from_local",
         "logging_config",
         "logging_format",
         "logging_level",
+        "lru_evict",
+        "memory",
         "namespace",
+        "node_ip_address",
+        "num_redis_shards",
+        "object_id_seed",
         "object_store_memory",
+        "plasma_directory",
+        "plasma_store_socket_name",
+        "raylet_socket_name",
+        "redirect_output",
+        "redirect_worker_output",
+        "redis_max_memory",
+        "redis_password",
+        "redis_shard_ports",
         "runtime_env",
         "storage",
+        "temp_dir",
+        "use_pickle",
+        "use_raylet",
+        "webui_host",
     }
 )
 
@@ -263,8 +291,8 @@ def _local_options(
 
 
 def _check_ray_arguments(arguments: Mapping[str, Any]) -> None:
-    for name in arguments:
-        if name not in _WITHOUT_MEANING and not name.startswith("_"):
+    for name, value in arguments.items():
+        if value is not None and name not in _WITHOUT_MEANING and not name.startswith("_"):
             raise InvalidArgument(
                 name, "tune.init() has no such argument.", "See help(tune.init) for those it has."
             )

@@ -31,6 +31,7 @@ from prefect_tune.execution.reports import (
     Entry,
 )
 from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.trainable.config_changes import complete
 from prefect_tune.trainable.output import TrialOutput
 from prefect_tune.trainable.result_codec import decode_line
 
@@ -261,7 +262,7 @@ class LiveAttempts:
         results = []
         for line in lines:
             result = decode_line(line)
-            result.update(constants)
+            complete(result, constants)
             results.append(result)
         self._emit(
             ResultReported(

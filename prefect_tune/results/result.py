@@ -36,7 +36,7 @@ class Result:
         path: The trial's directory, None if it has none.
         checkpoint: The newest checkpoint, a `Checkpoint`; None if there is none.
         best_checkpoints: Kept checkpoints with their metrics.
-        config: The trial's configuration.
+        config: The trial's configuration, with what user code has added or changed in it.
     """
 
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class Result:
             metrics=trial.last_result,
             error=trial_error(trial),
             path=trial.logdir or None,
-            config=trial.config,
+            config=trial.last_result.get("config", trial.config),
         )
 
     @classmethod

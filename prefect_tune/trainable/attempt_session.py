@@ -15,6 +15,7 @@ from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.experiment.decision import Action, RunUntil
 from prefect_tune.trainable.attempt import AttemptContext, Channel, Decision
 from prefect_tune.trainable.auto_metrics import AutoMetrics
+from prefect_tune.trainable.config_changes import ConfigChanges
 from prefect_tune.trainable.drafts import Draft, Drafts, valid_step
 from prefect_tune.trainable.metrics import lookup
 from prefect_tune.trainable.result_codec import decode_line, encode_result
@@ -38,6 +39,7 @@ class Session:
     def __init__(self, context: AttemptContext, channel: Channel, warmup_time: float = 0.0) -> None:
         self.context = context
         self.auto_metrics = AutoMetrics(context.progress, warmup_time=warmup_time)
+        self._config = ConfigChanges(context.config)
         self._channel = channel
         self._run_until = context.run_until
         self._watches = _watches(context.run_until)
@@ -101,15 +103,19 @@ class Session:
                 raise self._ending
             draft = None if checkpoint is None else self._copy(checkpoint)
             try:
-                self.send(self.auto_metrics.complete(metrics))
+                self.send(self.auto_metrics.complete(metrics), self.context.config)
             except Exception:
                 if draft is not None:
                     self._drafts.discard(draft)
                 raise
             self.settle()
 
-    def send(self, result: dict[str, Any]) -> None:
+    def send(self, result: dict[str, Any], config: Any) -> None:
         """Send a complete result, and the checkpoints that were written for it.
+
+        Args:
+            result: The metrics, the automatic ones among them. A `config` in it is not sent.
+            config: The configuration as it is now; only what has changed in it is sent.
 
         Raises:
             TrialEnding: If the attempt has ended already.
@@ -119,6 +125,11 @@ class Session:
         with self._lock:
             if self._ending is not None:
                 raise self._ending
+            changed = self._config.entries(config)
+            if changed:
+                result["config"] = changed
+            else:
+                result.pop("config", None)
             known_nulls = (result["timesteps_total"] is None) + (result["episodes_total"] is None)
             try:
                 line = encode_result(result, known_nulls)

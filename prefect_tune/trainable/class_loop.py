@@ -110,7 +110,7 @@ def _report(training: Trainable, result: dict[str, Any], session: Session) -> No
     rules = session.context.checkpoint_rules
     saves = can_save(type(training))
     # An ending that comes in the middle of a step leaves nothing that could be saved.
-    session.send(result)
+    session.send(result, training.config)
     try:
         due = rules.frequency > 0 and training.iteration % rules.frequency == 0
         due = due or (rules.at_end and bool(result["done"]))

@@ -17,6 +17,7 @@ from prefect_tune.checkpoint.manifest import file_sizes
 from prefect_tune.error import InvalidArgument, InvalidTrainable
 from prefect_tune.resources import PlacementGroupFactory
 from prefect_tune.trainable.auto_metrics import AutoMetrics
+from prefect_tune.trainable.config_changes import copy_of_containers
 from prefect_tune.trainable.current import current_session
 from prefect_tune.trainable.export import export_formats as parse_formats
 from prefect_tune.trainable.identity import constant_metrics
@@ -63,7 +64,8 @@ class Trainable:
         self._join_session()
         self._usage = UtilMonitor() if self.config.get("log_sys_usage") is True else None
         started = time.perf_counter()
-        self.setup(self.config)
+        # As in Ray Tune, what `setup` takes out of its argument stays in `self.config`.
+        self.setup(copy_of_containers(self.config))
         took = time.perf_counter() - started
         if took > SLOW_SETUP_S:
             _logger.warning(

@@ -81,6 +81,7 @@ def test_init_as_a_context_manager():
 
 def test_init_takes_what_scripts_pass_to_ray():
     tune.init(num_cpus=1, object_store_memory=10**9, _temp_dir="/x")
+    tune.init(ignore_reinit_error=True, redis_max_memory=10**9, webui_host="::", redis_address=None)
 
 
 def test_what_trials_print_is_shown_unless_init_says_no(capfd):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from prefect_tune.checkpoint.checkpoint import Checkpoint
@@ -39,6 +40,8 @@ from prefect_tune.storage.layout import TrialDirNamer
 from prefect_tune.storage.search_state import SearchStates
 from prefect_tune.storage.snapshot_files import SnapshotFiles
 from prefect_tune.trainable.output import OutputFiles
+
+_logger = logging.getLogger(__name__)
 
 _CLOSE_TIMEOUT_S = 10.0
 #: Thousands of trials take their time; it is over when nothing gets there any more.
@@ -247,21 +250,26 @@ class Experiment:
             )
             feed.start()
             sigint = not self.plan.settings.disable_sigint_handler
+            failed: BaseException | None = None
             try:
                 with handle_signals(engine.interrupt, sigint, stand_in) as self.interruption:
                     engine.run(
                         None if self._resumption is None else self.plan.resume,
                         resumption.found.saved,
                     )
+            except BaseException as error:
+                failed = error
+                raise
             finally:
-                with ExitStack() as others:
-                    # Whatever fails here, loggers are flushed, and task runs get their states.
-                    others.callback(observers.close, self.coordinator)
-                    others.callback(launcher.close, _CLOSE_TIMEOUT_S)
-                    feed.close()
-                    engine.save_search()
-                # Not if anything did: a snapshot counts on it that all results are logged.
-                snapshots.close()
+                with _behind(failed):
+                    with ExitStack() as others:
+                        # Whatever fails here, loggers are flushed, and task runs get their states.
+                        others.callback(observers.close, self.coordinator)
+                        others.callback(launcher.close, _CLOSE_TIMEOUT_S)
+                        feed.close()
+                        engine.save_search()
+                    # Not if anything did: a snapshot counts on it that all results are logged.
+                    snapshots.close()
 
     def close(self) -> None:
         """Close what `open` opened, if `run` was never reached."""
@@ -329,3 +337,14 @@ class Experiment:
     def open_checkpoint(self, saved: TrialCheckpoint) -> Checkpoint:
         """A checkpoint as callbacks and users hold it."""
         return open_checkpoint(saved, self.storage.location or Location(str(self.directory.path)))
+
+
+@contextmanager
+def _behind(first: BaseException | None) -> Iterator[None]:
+    """Keep what fails at the end from hiding why the end has come, e.g. a full disk."""
+    try:
+        yield
+    except Exception as error:
+        if first is None or error is first:
+            raise
+        _logger.error("At the end of the sweep: %s", error)

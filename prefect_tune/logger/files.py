@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import OrderedDict
+from collections.abc import Iterator
 from io import FileIO
 
 #: Files that one logger keeps open. The usual limit is 1,024 a process, which also holds sockets.
@@ -65,8 +67,20 @@ class AppendFiles:
         else:
             self._open.move_to_end(path)
         view = memoryview(data)
-        while view:
-            view = view[file.write(view) :]
+        with _named(path):
+            while view:
+                view = view[file.write(view) :]
+
+
+@contextlib.contextmanager
+def _named(path: str) -> Iterator[None]:
+    """Errors say which file it was: those of a write, as of a full disk, do not by themselves."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = path
+        raise
 
 
 def open_append(path: str) -> FileIO:
@@ -86,7 +100,7 @@ def write_atomic(path: str, data: bytes) -> None:
     except FileNotFoundError:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         file = open(temporary, "wb")  # noqa: SIM115
-    with file:
+    with _named(path), file:
         file.write(data)
     os.replace(temporary, path)
 

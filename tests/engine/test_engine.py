@@ -24,7 +24,7 @@ from prefect_tune.engine.launcher import DirectLauncher
 from prefect_tune.engine.planning import make_plan
 from prefect_tune.engine.request import ExperimentRequest
 from prefect_tune.engine.restore_from import RestoreFrom
-from prefect_tune.error import TuneError
+from prefect_tune.error import StorageError, TuneError
 from prefect_tune.schedulers import FIFOScheduler
 from prefect_tune.search import Searcher
 from prefect_tune.settings import load_settings
@@ -152,6 +152,27 @@ def test_a_callback_that_raises_at_the_end_keeps_nothing_from_being_closed(tmp_p
         one.run(launcher, [lambda coordinator: told.append(launcher.closed)])
     assert launcher.closed
     assert told[-1], "what it has come to is shown"
+
+
+def test_what_fails_at_the_end_does_not_hide_why_it_has_come(tmp_path, monkeypatch, caplog):
+    """On a full disk, the journal that cannot be written is followed by every logger."""
+
+    class Full(Callback):
+        def on_experiment_end(self, *args: Any, **info: Any) -> None:
+            raise OSError("no room for a callback")
+
+    write = LocalJournal.append
+
+    def append(self: Any, records: Any) -> None:
+        if any(b"ResultReported" in record for record in records):
+            raise StorageError("no room for the journal")
+        write(self, records)
+
+    one = experiment(tmp_path, InlineExecutor(), TuneConfig(num_samples=1), callbacks=[Full()])
+    monkeypatch.setattr(LocalJournal, "append", append)
+    with pytest.raises(StorageError, match="no room for the journal"):
+        run(one)
+    assert "no room for a callback" in caplog.text
 
 
 def test_a_search_that_raises_is_named(tmp_path):

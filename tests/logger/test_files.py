@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -68,3 +69,14 @@ def test_an_atomic_write_leaves_no_second_file(tmp_path: Path) -> None:
         write_atomic(str(path), data)
         assert path.read_bytes() == data
     assert [p.name for p in path.parent.iterdir()] == ["f"]
+
+
+def test_a_full_disk_is_told_with_the_file(tmp_path: Path) -> None:
+    for path in (tmp_path / "result.json", tmp_path / "params.json.tmp"):
+        path.symlink_to("/dev/full")
+    files = AppendFiles()
+    files.append(str(tmp_path / "result.json"), b"line")
+    with pytest.raises(OSError, match=r"No space left.*result\.json"):
+        files.flush()
+    with pytest.raises(OSError, match=r"No space left.*params\.json"):
+        write_atomic(str(tmp_path / "params.json"), b"{}")

@@ -228,7 +228,9 @@ class LiveAttempts:
         """`detail` is the result that it belongs to, or why it failed."""
         now = time.time()
         if kind == CHECKPOINT_SAVED:
-            self._emit(CheckpointSaved(now, trial_id, attempt, path, decode_line(detail)))
+            result = decode_line(detail)
+            result.pop("config", None)  # checkpoints have none of the attempt's constants
+            self._emit(CheckpointSaved(now, trial_id, attempt, path, result))
         else:
             self._emit(CheckpointFailed(now, trial_id, attempt, path, detail))
 

@@ -81,7 +81,7 @@ class JsonLoggerCallback(BatchLoggerCallback):
             attempt = (first.get("pid"), first.get("hostname"))
             if attempt != opened.attempt:
                 opened.attempt = attempt
-                opened.tail = constants_tail(first)
+                opened.tail = constants_tail({**first, "config": trial.config})
             data = _complete(results, lines, opened.tail)
         self._files.append(opened.path, data)
 
@@ -123,6 +123,9 @@ class JsonLoggerCallback(BatchLoggerCallback):
 
 
 def _complete(results: Sequence[Mapping[str, Any]], lines: Sequence[bytes], tail: bytes) -> bytes:
+    # Lines of a trial that has changed its configuration have what changed, and only that.
+    if any(b'"config":' in line for line in lines):
+        return b"".join([to_json(result) + b"\n" for result in results])
     # A decision to stop marks its result as done after the trial has written the line, which
     # happens at most once in an attempt and to its last result.
     if results[-1].get("done"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,9 @@ def test_in_results_callbacks_and_files_but_not_in_the_trial(trainable, tmp_path
 
     assert result.config == result.metrics["config"] == expected
     assert Look.seen == [expected, {"data": "d", "lr": 3}]
+    (line,) = Path(result.path, "result.json").read_text().splitlines()
+    assert line.count('"config"') == 1
+    assert json.loads(line)["config"] == expected
     assert tune.Tuner.restore(str(tmp_path / "e"), trainable).get_results()[0].config == expected
     assert tune.ExperimentAnalysis(
         tmp_path / "e", default_metric="loss", default_mode="min"

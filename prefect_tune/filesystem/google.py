@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from prefect_tune.error import StorageError
+
 #: As fsspec calls it.
 PROTOCOLS = ("gs", "gcs")
 #: Says where an emulator is, to all of Google's libraries.
@@ -22,9 +24,13 @@ def google_file_system(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
 
     Returns:
         The file system, and the path on it.
+
+    Raises:
+        StorageError: If the key file is not on this machine.
     """
     import fsspec
 
+    options = {**options, **_key_file(options.get("token"))}
     if _speaks_http_only(options):
         # gcsfs asks with gRPC, encrypted, of what kind a bucket is, and where only HTTP is spoken
         # nobody answers for a minute. The class without that is all that there can be then.
@@ -35,6 +41,19 @@ def google_file_system(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
         fs, path = fsspec.core.url_to_fs(url, **options)
     _try_once(fs)
     return fs, path
+
+
+def _key_file(token: Any) -> dict[str, str]:
+    """The option of a key file; gcsfs would take one that is not there for a token, and send it."""
+    if not isinstance(token, str) or not token.startswith(("/", "~", "./", "../")):
+        return {}
+    path = os.path.expanduser(token)
+    if not os.path.exists(path):
+        raise StorageError(
+            f"there is no key file {token} on this machine. Give a path that is there on every "
+            "node, or the text of the file as the token of a TuneStorage block."
+        )
+    return {"token": path}
 
 
 def _speaks_http_only(options: Mapping[str, Any]) -> bool:

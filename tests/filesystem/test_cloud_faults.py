@@ -146,3 +146,11 @@ def test_googles_own_way_to_name_an_emulator(
     store = open_store(Location(f"{gcs_bucket.url}/p", {"token": "anon"}), SHORT)
     store.write("a", b"1")
     assert gcs_bucket.keys() == ["p/a"]
+
+
+def test_a_key_file_of_google_that_is_not_there(gcs_bucket: CloudBucket) -> None:
+    options = {**gcs_bucket.options, "token": "/nowhere/key"}
+    store = open_store(Location(gcs_bucket.url, options), QUICK)
+    with pytest.raises(StorageError, match="no key file /nowhere/key on this machine") as no:
+        store.read("a")
+    assert not isinstance(no.value, StorageUnavailable)

@@ -102,7 +102,9 @@ class Template:
         items: Any
         if isinstance(value, dict):
             source, items = value, value.items()
-        elif isinstance(value, list | tuple):
+        elif isinstance(value, list):
+            source, items = value, enumerate(value)
+        elif isinstance(value, tuple) and not _is_constant(value):
             source, items = list(value), enumerate(value)
         else:
             return
@@ -134,9 +136,7 @@ class Template:
         """Turns the lists that stand for tuples while values are filled in into tuples."""
         for index, kind in reversed(self._tuples):
             _, parent, slot = self._nodes[index - 1]
-            values = containers[index]
-            frozen = kind(*values) if hasattr(kind, "_fields") else tuple(values)
-            containers[parent][slot if parent else key] = frozen
+            containers[parent][slot if parent else key] = _frozen(kind, containers[index])
 
     @property
     def has_tuples(self) -> bool:
@@ -153,6 +153,20 @@ class Template:
     def grid_size(self) -> int:
         """Number of combinations of the grids outside of other values."""
         return math.prod(len(v.grid) for v in self.variables if v.grid is not None)
+
+
+def _is_constant(value: tuple[Any, ...]) -> bool:
+    """Whether it is an object of the user's own, such as a shape, that nothing is filled into."""
+    return type(value) is not tuple and not any(map(may_hold_variables, value))
+
+
+def _frozen(kind: type[tuple[Any, ...]], values: list[Any]) -> tuple[Any, ...]:
+    if hasattr(kind, "_fields"):
+        return kind(*values)
+    try:
+        return kind(values)
+    except Exception:  # whatever a class with other arguments raises
+        return tuple(values)
 
 
 def _copier(container: Any) -> Callable[[], Any]:

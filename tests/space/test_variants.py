@@ -133,6 +133,24 @@ def test_functions_see_spec_and_config():
     assert config["eval"] == 23
 
 
+def test_functions_see_lists_that_are_known_as_lists():
+    space = {
+        "n": {"depths": tune.grid_search([[2, 2, 2], [2, 2]]), "l": [1, {"a": 2}]},
+        "open": [tune.sample_from(lambda c: c["n"]["l"]), 7],
+        "equal": tune.sample_from(lambda spec: spec.config.n.depths == [2, 2, 2]),
+        "more": tune.sample_from(lambda spec: [*spec.config.n.depths, *(spec.config.n.l + [3])]),
+        "kind": tune.sample_from(lambda config: isinstance(config["n"]["l"], list)),
+        "nested": tune.sample_from(lambda c: (c["n"]["l"] == [1, {"a": 2}], c.n.l[1].a)),
+        "part": tune.sample_from(lambda c: c["open"][1]),
+    }
+    first, second = configs(space)
+    assert (first["equal"], second["equal"]) == (True, False)
+    assert first["more"] == [2, 2, 2, 1, {"a": 2}, 3]
+    assert first["kind"] is True
+    assert first["nested"] == (True, 2)
+    assert first["part"] == 7
+
+
 def test_a_parameter_called_config():
     space = {
         "config": {"x": tune.choice([1])},
@@ -449,6 +467,42 @@ class Converts(dict):
 
 class Strict(dict):
     __getattr__ = dict.__getitem__
+
+
+class Named(tuple):
+    """A tuple with something more, such as the name that a table shows."""
+
+    def __new__(cls, values, name="?"):
+        made = super().__new__(cls, values)
+        made.name = name
+        return made
+
+
+class Pair(tuple):
+    def __new__(cls, first, second):
+        return super().__new__(cls, (first, second))
+
+
+class Items(list): ...
+
+
+def test_lists_and_tuples_of_other_classes_stay_what_they_are():
+    constant = Named([1, 2], "loaders")
+    space = {
+        "constant": constant,
+        "choice": tune.choice([constant]),
+        "grid": tune.grid_search([constant]),
+        "filled": Named([tune.choice([3]), {"a": tune.choice([4])}]),
+        "list": Items([tune.choice([5])]),
+        "pair": Pair(1, [tune.choice([6])]),
+    }
+    (config,) = configs(space, 1)
+    assert all(config[name] is constant for name in ("constant", "choice", "grid"))
+    assert config["filled"] == (3, {"a": 4})
+    assert type(config["filled"]) is Named
+    assert config["list"] == [5]
+    assert type(config["list"]) is Items
+    assert config["pair"] == (1, [6])  # its class cannot be made from the values
 
 
 @pytest.mark.parametrize("kind", [Attributes, Converts, Strict, OrderedDict])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import pickle
 import zlib
 from collections import deque
@@ -198,6 +199,13 @@ class Trial:
 
     local_path = logdir
     path = logdir
+
+    def init_logdir(self) -> None:
+        """Make the directory if there is none, as loggers written for Ray ask before they write."""
+        if self.logdir:
+            os.makedirs(self.logdir, exist_ok=True)
+
+    init_local_path = init_logdir
 
     @property
     def local_dir(self) -> str:

@@ -13,7 +13,16 @@ class ProgressReporter(ABC):
 
     The engine asks `should_report` after each round of its loop, which may be thousands of times a
     second: it must be cheap. `report` is called when it returned True.
+
+    A class with these three methods is one without being derived from it.
     """
+
+    @classmethod
+    def __subclasshook__(cls, other: type) -> bool:
+        methods = ("setup", "should_report", "report")
+        if cls is ProgressReporter and all(hasattr(other, method) for method in methods):
+            return True
+        return NotImplemented
 
     def setup(  # noqa: B027 - nothing to do is a fine default
         self,

@@ -68,7 +68,7 @@ class SpecView(ConfigView):
 
 
 class ListView(Sequence[Any]):
-    """A list of the configuration, with the same guard."""
+    """A list of the configuration in which something is not drawn yet, with the same guard."""
 
     def __init__(self, values: Sequence[Any], is_pending: IsPending) -> None:
         self._values = values
@@ -93,8 +93,19 @@ def _guarded(value: Any, key: Any, is_pending: IsPending) -> Any:
     if isinstance(value, dict):
         return ConfigView(value, is_pending)
     if isinstance(value, list):
-        return ListView(value, is_pending)
+        # A view equals no list, so functions get one wherever everything in it is known.
+        if _has_pending(value, is_pending):
+            return ListView(value, is_pending)
+        return [_guarded(item, index, is_pending) for index, item in enumerate(value)]
     return value
+
+
+def _has_pending(value: Any, is_pending: IsPending) -> bool:
+    if isinstance(value, dict):
+        return any(_has_pending(item, is_pending) for item in value.values())
+    if isinstance(value, list):
+        return any(_has_pending(item, is_pending) for item in value)
+    return is_pending(value)
 
 
 def plain(value: Any) -> Any:

@@ -120,6 +120,23 @@ class TestMakeReporter:
         with pytest.raises(InvalidArgument, match=r"progress_reporter.*str"):
             make_reporter(2, "cli")  # type: ignore[arg-type]
 
+    def test_whatever_has_the_methods_is_a_reporter(self) -> None:
+        class Silent:
+            metric: str | None = None
+
+            def setup(self, *args: Any, **kwargs: Any) -> None:
+                self.metric = kwargs["metric"]
+
+            def should_report(self, trials: Any, done: bool = False) -> bool:
+                return False
+
+            def report(self, trials: Any, done: bool, *sys_info: Any) -> None: ...
+
+        given = Silent()
+        assert make_reporter(1, given, metric="loss") is given  # type: ignore[arg-type]
+        assert given.metric == "loss"
+        assert not isinstance(given, CLIReporter)
+
 
 class TestPlain:
     def lines(self, capsys: pytest.CaptureFixture[str]) -> list[str]:

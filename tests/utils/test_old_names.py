@@ -6,12 +6,14 @@ import io
 import json
 import logging
 import math
+from pathlib import Path
 from queue import Queue
 from typing import Any
 
 import numpy as np
 import pytest
 
+from prefect_tune.experiment.trial import Trial
 from prefect_tune.progress_reporter import CLIReporter, RemoteReporterMixin
 from prefect_tune.utils.util import SafeFallbackEncoder, Tee
 
@@ -27,6 +29,14 @@ def test_a_tee_writes_to_both(caplog: pytest.LogCaptureFixture) -> None:
         print("to the other", file=tee)
     assert second.getvalue() == "to both\nto the other\n"
     assert "failed in write" in caplog.text
+
+
+def test_a_trial_makes_its_directory_for_loggers(tmp_path: Path) -> None:
+    trial = Trial("a", {}, relative_logdir="deep/a", local_experiment_dir=str(tmp_path))
+    for make in (trial.init_logdir, trial.init_local_path):
+        make()
+        assert Path(trial.logdir) == tmp_path / "deep" / "a"
+        assert Path(trial.logdir).is_dir()
 
 
 @pytest.mark.parametrize("method", ["detach", "read", "readline", "tell"])

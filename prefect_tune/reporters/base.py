@@ -18,7 +18,7 @@ class ProgressReporter(ABC):
     """
 
     @classmethod
-    def __subclasshook__(cls, other: type) -> bool:
+    def __subclasshook__(cls, other: type) -> Any:
         methods = ("setup", "should_report", "report")
         if cls is ProgressReporter and all(hasattr(other, method) for method in methods):
             return True

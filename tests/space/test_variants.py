@@ -138,14 +138,14 @@ def test_functions_see_lists_that_are_known_as_lists():
         "n": {"depths": tune.grid_search([[2, 2, 2], [2, 2]]), "l": [1, {"a": 2}]},
         "open": [tune.sample_from(lambda c: c["n"]["l"]), 7],
         "equal": tune.sample_from(lambda spec: spec.config.n.depths == [2, 2, 2]),
-        "more": tune.sample_from(lambda spec: [*spec.config.n.depths, *(spec.config.n.l + [3])]),
+        "more": tune.sample_from(lambda spec: spec.config.n.depths + spec.config.n.l),
         "kind": tune.sample_from(lambda config: isinstance(config["n"]["l"], list)),
         "nested": tune.sample_from(lambda c: (c["n"]["l"] == [1, {"a": 2}], c.n.l[1].a)),
         "part": tune.sample_from(lambda c: c["open"][1]),
     }
     first, second = configs(space)
     assert (first["equal"], second["equal"]) == (True, False)
-    assert first["more"] == [2, 2, 2, 1, {"a": 2}, 3]
+    assert first["more"] == [2, 2, 2, 1, {"a": 2}]
     assert first["kind"] is True
     assert first["nested"] == (True, 2)
     assert first["part"] == 7

@@ -25,6 +25,7 @@ _logger = logging.getLogger("prefect_tune")
 
 #: Seconds between two updates.
 INTERVAL = 5.0
+_DIGITS = 6
 _CLOSE_SECONDS = 5.0
 
 
@@ -175,7 +176,8 @@ def _jsonable(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
+        # A page has no room for all digits of doubles; the results have them.
+        return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else str(value)
     if value is None or isinstance(value, (bool, int)):
         return value
     return show_value(value)

@@ -22,6 +22,7 @@ from prefect_tune.orchestration.predecessor import succeed
 from prefect_tune.orchestration.server import PrefectApi
 from prefect_tune.orchestration.showable import show_value
 from prefect_tune.orchestration.sigterm import stand_in
+from prefect_tune.orchestration.summary import summary
 from prefect_tune.orchestration.suspension import SuspensionWatch
 from prefect_tune.orchestration.task_run_logs import TaskRunLogs
 from prefect_tune.reporters.columns import parameter_columns, user_metrics
@@ -158,22 +159,15 @@ class _Record:
     def final(self, trials: list[Trial]) -> tuple[Snapshot, str]:
         """The last snapshot and the summary in markdown."""
         snapshot = self.snapshot(trials)
-        lines = [f"# {self._plan.name}", "", f"{snapshot}.", ""]
-        best = self._progress.best
-        if best is not None:
-            lines += [f"**Best {self._progress.metric}: {best.value:.6g}** ({best.trial})", ""]
-            lines += ["| parameter | value |", "|---|---|"]
-            lines += [
-                f"| {k} | `{show_value(v)}` |" for k, v in best.trial.evaluated_params.items()
-            ]
-            lines += [""]
-        failed = [trial for trial in trials if trial.status == ERROR]
-        if failed:
-            lines += ["## Errors", ""]
-            lines += [f"* {trial}: {trial.error}" for trial in failed[:_LEADERS]]
-            lines += [""]
-        lines += [f"Results: `{self._plan.root}/{self._plan.name}`"]
-        return snapshot, "\n".join(lines)
+        text = summary(
+            self._plan.name,
+            str(snapshot),
+            self._progress.best,
+            self._progress.metric,
+            trials,
+            f"{self._plan.root}/{self._plan.name}",
+        )
+        return snapshot, text
 
     def conclusion(self, trials: list[Trial], interrupted_by: str | None) -> Conclusion:
         """How the flow run ends."""

@@ -18,16 +18,17 @@ _LOGGER = "prefect.task_runs"
 _MAX_WAITING = 200
 
 
-class _Log:
-    """Sends lines to the log of the task run that it was made in."""
+class TaskRunLog:
+    """Sends texts to the log of the task run that it was made in."""
 
     def __init__(self) -> None:
         # Prefect's settings, as where its API is, are in the context.
         self._context = contextvars.copy_context()
         self._extra = dict(getattr(get_run_logger(), "extra", None) or {})
 
-    def __call__(self, text: str) -> None:
-        record = logging.LogRecord(_LOGGER, logging.INFO, __file__, 0, text, None, None)
+    def __call__(self, text: str, level: int = logging.INFO) -> None:
+        """Log a text; called from any thread."""
+        record = logging.LogRecord(_LOGGER, level, __file__, 0, text, None, None)
         record.__dict__.update(self._extra)
         # Straight to the API: the console has it already, and thousands of trials' engines are
         # silenced there.
@@ -42,7 +43,7 @@ class TaskRunLogs:
         make_log: Called in a task run; what it returns takes texts for its log.
     """
 
-    def __init__(self, make_log: Callable[[], Callable[[str], None]] = _Log) -> None:
+    def __init__(self, make_log: Callable[[], Callable[[str], None]] = TaskRunLog) -> None:
         self._make_log = make_log
         self._lock = threading.Lock()
         self._waiting: dict[_Key, list[str]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import posixpath
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -17,7 +18,7 @@ from prefect_tune.coordinator.events import AttemptEnded, Outcome
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.orchestration.quiet import TRIAL
 from prefect_tune.orchestration.showable import showable
-from prefect_tune.orchestration.task_run_logs import TaskRunLogs
+from prefect_tune.orchestration.task_run_logs import TaskRunLog, TaskRunLogs
 
 _LONGEST_MESSAGE = 8_000
 
@@ -90,7 +91,11 @@ async def trial_task(name: str, attempt: Attempt) -> State[None]:
         ended = await attempt.wait()
     except Exception as error:
         return Crashed(message=f"the attempt could not be followed: {error!r}")
-    return attempt_state(ended, attempt.tag, attempt.is_interrupted(), attempt.kill)
+    state = attempt_state(ended, attempt.tag, attempt.is_interrupted(), attempt.kill)
+    if not state.is_completed():
+        # The page of a task run in the UI shows its log, but not the message of its state.
+        TaskRunLog()(f"{state.name}: {state.message}", logging.ERROR)
+    return state
 
 
 def attempt_state(

@@ -123,6 +123,28 @@ def test_task_run_logs(
         assert f"hello {3 - number}" not in text
 
 
+def talk_badly(config: dict[str, Any]) -> dict[str, Any]:
+    if config["x"] == 2:
+        raise ValueError("two is too many")
+    return {"score": 1}
+
+
+def test_the_log_of_a_task_run_says_why_it_has_failed(tmp_path: Path) -> None:
+    analysis = tune.run(
+        talk_badly,
+        config={"x": tune.grid_search([1, 2])},
+        storage_path=str(tmp_path),
+        raise_on_failed_trial=False,
+        verbose=0,
+    )
+    assert analysis.flow_run_id is not None
+    logs = asyncio.run(_logs_of_task_runs(analysis.flow_run_id))
+    assert sorted(map(bool, logs.values())) == [False, True]
+    (text,) = filter(None, logs.values())
+    assert text.startswith("Failed: ValueError: two is too many")
+    assert "in talk_badly" in text
+
+
 async def _logs_of_task_runs(flow_run_id: str) -> dict[str, str]:
     """The logs of the trials' task runs, by name; waits for Prefect, which writes them later."""
     from prefect import get_client

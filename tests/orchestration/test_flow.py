@@ -281,7 +281,7 @@ def test_attempts_start_without_waiting_for_prefect(executor: FakeExecutor) -> N
 
 def test_artifacts_follow_the_experiment(executor: FakeExecutor, client: SyncPrefectClient) -> None:
     def body(launcher: AttemptLauncher) -> None:
-        rows = [{"trial": "a", "acc": float("nan")}, {"trial": "b", "acc": 0.5}]
+        rows = [{"trial": "a", "acc": float("nan")}, {"trial": "b", "acc": 0.1234567891}]
         with ArtifactReporter(interval=60) as artifacts:
             artifacts.update(Snapshot(1, 4))
             artifacts.conclude(Snapshot(4, 4, {"TERMINATED": 4}, rows), "# done")
@@ -292,5 +292,8 @@ def test_artifacts_follow_the_experiment(executor: FakeExecutor, client: SyncPre
     assert set(found) == {"trials-done", "leaderboard", "summary"}
     assert found["trials-done"].data == 100.0
     assert found["trials-done"].description == "4 of 4 trials done (4 TERMINATED)"
-    assert json.loads(found["leaderboard"].data)[0] == {"trial": "a", "acc": "nan"}
+    assert json.loads(found["leaderboard"].data) == [
+        {"trial": "a", "acc": "nan"},
+        {"trial": "b", "acc": 0.123457},
+    ]
     assert found["summary"].data == "# done"

@@ -9,7 +9,7 @@ import socket
 from dataclasses import replace
 from typing import Any
 
-from distributed import Client, Worker, WorkerPlugin
+from distributed import Worker
 
 from prefect_tune.error import StorageError, TuneError
 from prefect_tune.execution import prestart
@@ -25,7 +25,6 @@ from prefect_tune.execution.requests import (
     CONTROL,
     DATA,
     OPEN,
-    PLUGIN,
     AttemptRequest,
     ExperimentNotOpen,
     Sealed,
@@ -38,23 +37,17 @@ from prefect_tune.trainable.large_data import DataFile
 _TEARDOWN_S = 5.0
 
 
-class TrialAgent(WorkerPlugin):  # type: ignore[misc]
-    """Serves the experiments of any number of drivers on one worker."""
+class TrialAgent:
+    """Serves the experiments of any number of drivers on one worker.
 
-    name = PLUGIN
-    #: A second driver must not replace the agent that runs the trials of the first.
-    idempotent = True
+    Args:
+        worker: The worker, which offers the agent's services from now on.
+    """
 
-    # Made by `setup`: what travels to the workers is an empty agent.
-    _experiments: dict[str, NodeExperiment]
-    _devices: DeviceLedger
-    #: Large objects of trainables that are on their way here, by experiment.
-    _arriving: dict[str, DataFile]
-
-    def setup(self, worker: Worker) -> None:
-        """Offer the agent's services; called by Dask."""
-        self._experiments = {}
-        self._arriving = {}
+    def __init__(self, worker: Worker) -> None:
+        self._experiments: dict[str, NodeExperiment] = {}
+        #: Large objects of trainables that are on their way here, by experiment.
+        self._arriving: dict[str, DataFile] = {}
         declared = sum(
             amount
             for name, amount in worker.state.total_resources.items()
@@ -73,7 +66,7 @@ class TrialAgent(WorkerPlugin):  # type: ignore[misc]
         )
 
     async def teardown(self, worker: Worker) -> None:
-        """End everything; called by Dask when the worker closes."""
+        """End everything; the worker closes."""
         for name in (OPEN, COLLECT, CONTROL, CLOSE, DATA, *FILE_OPERATIONS):
             worker.handlers.pop(name, None)
         for experiment in self._experiments.values():
@@ -183,8 +176,3 @@ class TrialAgent(WorkerPlugin):  # type: ignore[misc]
             del self._experiments[experiment_id]
             return None
         return experiment
-
-
-async def install_agent(client: Client) -> None:
-    """Have every worker, now or to come, serve experiments; on the client's event loop."""
-    await client.register_plugin(TrialAgent(), name=PLUGIN)

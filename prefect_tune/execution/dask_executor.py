@@ -16,7 +16,7 @@ from prefect_tune.coordinator.commands import Decide, Kill, Launch
 from prefect_tune.coordinator.events import AttemptEnded, Node, Outcome
 from prefect_tune.error import ClusterError
 from prefect_tune.execution import bodies
-from prefect_tune.execution.agent import install_agent
+from prefect_tune.execution.agent_plugin import install_agent
 from prefect_tune.execution.base import Emit, ExperimentEnv, Fail, TakeOutput, TrialPlace
 from prefect_tune.execution.cluster_handle import ClusterHandle
 from prefect_tune.execution.driver_files import DriverFiles

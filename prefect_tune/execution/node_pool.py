@@ -11,7 +11,7 @@ from typing import Any
 from prefect_tune.coordinator.commands import Decide, Kill, Launch
 from prefect_tune.coordinator.events import CapacityChanged, Node, Outcome
 from prefect_tune.error import ClusterError
-from prefect_tune.execution.agent import install_agent
+from prefect_tune.execution.agent_plugin import install_agent
 from prefect_tune.execution.base import Emit, ExperimentEnv, Fail
 from prefect_tune.execution.cluster_handle import ClusterHandle, WorkerFacts
 from prefect_tune.execution.driver_files import DriverFiles
@@ -170,7 +170,7 @@ class NodePool:
                 return
             await self._open_node(facts)
         except Exception as error:  # Dask's errors have no common class
-            _logger.warning("A new worker is left out: %s", error)
+            _logger.warning("The new worker at %s is left out: %s", address, error)
             return
         finally:
             self._opening.discard(address)

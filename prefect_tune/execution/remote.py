@@ -7,8 +7,8 @@ import pickle
 from distributed import get_worker
 from distributed.worker_state_machine import SecedeEvent
 
-from prefect_tune.execution.agent import TrialAgent
-from prefect_tune.execution.requests import PLUGIN, AttemptRequest, Sealed
+from prefect_tune.execution.agent_plugin import agent_of
+from prefect_tune.execution.requests import AttemptRequest, Sealed
 
 
 async def execute_attempt(key: tuple[str, ...], request: bytes, config: bytes) -> None:
@@ -28,6 +28,5 @@ async def execute_attempt(key: tuple[str, ...], request: bytes, config: bytes) -
     worker.handle_stimulus(
         SecedeEvent(key=key, compute_duration=0.0, stimulus_id=f"attempt-secede-{key[-1]}")
     )
-    agent: TrialAgent = worker.plugins[PLUGIN]
     loaded: AttemptRequest = pickle.loads(request)
-    await agent.run(loaded, Sealed(config))
+    await agent_of(worker).run(loaded, Sealed(config))

@@ -17,6 +17,7 @@ import prefect_tune as tune
 from prefect_tune.coordinator.events import AttemptStarted, CapacityChanged, Outcome
 from prefect_tune.error import ClusterError, InsufficientResources
 from prefect_tune.execution import node_pool
+from prefect_tune.execution.agent_plugin import agent_of
 from prefect_tune.execution.cluster import connect
 from prefect_tune.execution.dask_executor import DaskExecutor
 from prefect_tune.experiment.decision import EVERY_RESULT, Action
@@ -283,7 +284,7 @@ def test_a_driver_that_comes_back_hears_of_the_loss_and_goes_on(experiment):
         run.until_reported("a")
         loop = run.executor._client.loop
         (worker,) = run.executor._client.cluster.workers.values()
-        agent = worker.plugins["prefect_tune-agent"]
+        agent = agent_of(worker)
         loop.add_callback(agent.close, run.env.experiment_id)  # what an expired lease does
         assert run.until_ended("a").outcome is Outcome.LOST
         while [len(e.nodes) for e in run.seen if isinstance(e, CapacityChanged)] != [1, 0, 1]:

@@ -20,6 +20,7 @@ from prefect_tune.coordinator.events import (
     CheckpointSaved,
     Outcome,
 )
+from prefect_tune.execution.agent_plugin import agent_of
 from prefect_tune.execution.cluster import connect
 from prefect_tune.execution.dask_executor import DaskExecutor
 from prefect_tune.execution.transfer import service
@@ -84,7 +85,7 @@ def is_stored(bucket, path):
 
 def agent(run):
     (worker,) = run.executor._client.cluster.workers.values()
-    return worker.plugins["prefect_tune-agent"]._experiments[run.env.experiment_id]
+    return agent_of(worker)._experiments[run.env.experiment_id]
 
 
 def transfers(run):

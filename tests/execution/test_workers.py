@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import queue
 import signal
 import socket
 import subprocess
@@ -145,6 +147,42 @@ def test_a_worker_that_does_not_fit_is_named(scheduler, tmp_path, before, told):
             run = Experiment(DaskExecutor(connect(scheduler)), make_env(train, tmp_path))
             with pytest.raises(ClusterError, match=told), run:
                 pass
+
+
+class Told(logging.Handler):
+    """What has been logged, to be waited for."""
+
+    def __init__(self):
+        super().__init__()
+        self.messages = queue.Queue()
+
+    def emit(self, record):
+        self.messages.put(record.getMessage())
+
+
+@pytest.mark.parametrize(
+    ("before", "told"),
+    [(_NO_PACKAGE, "cannot import prefect_tune"), (_OTHER_VERSION, "has prefect_tune 0.0.1")],
+    ids=["no package", "other version"],
+)
+def test_a_worker_that_joins_and_does_not_fit_is_left_to_others(scheduler, tmp_path, before, told):
+    log = logging.getLogger("prefect_tune")
+    handler = Told()
+    log.addHandler(handler)
+    try:
+        with worker(scheduler):
+            run = Experiment(DaskExecutor(connect(scheduler)), make_env(train, tmp_path))
+            with run, worker(scheduler, before), Client(scheduler) as client:
+                while "left out" not in (message := handler.messages.get()):
+                    pass
+                assert told in message
+                (node,) = run.executor.capacity()
+                (other,) = set(client.scheduler_info(n_workers=-1)["workers"]) - {node.address}
+                assert other in message
+                assert run.run("a", node=node.address)[1].outcome is Outcome.FINISHED
+                assert client.submit(sum, (1, 2), workers=[other]).result() == 3
+    finally:
+        log.removeHandler(handler)
 
 
 def test_a_cluster_without_workers_is_told(scheduler):

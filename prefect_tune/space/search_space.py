@@ -38,7 +38,8 @@ class SearchSpace:
 
     Args:
         space: Parameter names mapped to constants, domains, grids, and dicts, lists or tuples of
-            those; or an object with a ``to_dict()`` method that returns one.
+            those; or an object with a ``to_dict()`` method that returns one. A grid of whole
+            configs, ``grid_search([{...}, {...}])``, is a space, too.
 
     Raises:
         InvalidArgument: ``space`` is not a dict, or something in it is malformed.
@@ -47,7 +48,7 @@ class SearchSpace:
     def __init__(self, space: Mapping[str, Any]) -> None:
         if not isinstance(space, dict) and callable(getattr(space, "to_dict", None)):
             space = space.to_dict()  # type: ignore[attr-defined]
-        if not isinstance(space, dict) or is_variable(space):
+        if not isinstance(space, dict) or (is_variable(space) and not _is_grid_of_configs(space)):
             raise InvalidArgument(
                 "param_space",
                 f"the search space must be a dict, got {type(space).__name__}: {space!r:.200}.",
@@ -132,11 +133,16 @@ class SearchSpace:
             value: Any = config
             for key in variable.path:
                 value = value[key]
-            if variable.nests_variables:
+            if variable.nests_variables or not variable.path:
                 result.update(leaves(value, variable.name))
             else:
                 result[variable.name] = value
         return result
+
+
+def _is_grid_of_configs(space: dict[str, Any]) -> bool:
+    grid = space.get("grid_search")
+    return isinstance(grid, list) and all(isinstance(config, dict) for config in grid)
 
 
 def leaves(value: Any, name: str = "") -> dict[str, Any]:

@@ -33,6 +33,22 @@ def test_first_grid_by_path_varies_fastest_and_samples_are_outermost():
     assert [(c["a"], c["b"]) for c in configs(space, 2)] == grid * 2
 
 
+def test_a_grid_of_whole_configs():
+    first, second = {"a": 1, "n": {"u": tune.uniform(0, 1)}}, {"a": 2, "n": {"u": 5}}
+    stream = VariantStream(SearchSpace(tune.grid_search([first, second])), 2)
+    variants = list(stream)
+    assert stream.total == len(variants) == 4
+    assert [v.config["a"] for v in variants] == [1, 2, 1, 2]
+    assert all(0 <= v.config["n"]["u"] <= 1 for v in variants[::2])
+    assert variants[1].config == second
+    assert variants[1].config is not second
+    assert variants[1].resolved == {"a": 2, "n/u": 5}
+    with pytest.raises(InvalidArgument, match="must be a dict"):
+        SearchSpace(tune.grid_search([1, 2]))
+    with pytest.raises(InvalidArgument, match="must be a dict"):
+        SearchSpace({"eval": "1"})
+
+
 def test_list_positions_are_ordered_as_numbers():
     space = {"l": [tune.grid_search([0, 1]) for _ in range(11)]}
     first, second, third = itertools.islice(tune.generate_variants(space), 3)

@@ -34,6 +34,7 @@ _ARGUMENTS = (
     "trial_name_creator",
     "trial_dirname_creator",
     "log_to_file",
+    "loggers",
     "export_formats",
     "max_failures",
     "restore",
@@ -63,6 +64,9 @@ class Experiment:
     def __init__(self, name: str, run: Any, **arguments: Any) -> None:
         if not isinstance(name, str) or not name:
             raise InvalidArgument("name", f"got {name!r}.", "It is a non-empty string.")
+        for ignored in _IGNORED:
+            if arguments.get(ignored) is None:  # scripts pass on what they do not use
+                arguments.pop(ignored, None)
         unknown = sorted(set(arguments) - set(_ARGUMENTS))
         if unknown:
             raise TypeError(f"Experiment() has no argument `{unknown[0]}`.")

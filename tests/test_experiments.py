@@ -11,6 +11,7 @@ import prefect_tune as tune
 from prefect_tune.engine.signals import handle_signals, relay_signals
 from prefect_tune.error import InvalidArgument, InvalidTrainable, TrialFailed
 from prefect_tune.experiment import Experiment, convert_to_experiment_list
+from prefect_tune.logger import Logger
 from prefect_tune.schedulers import FIFOScheduler
 from prefect_tune.search import Searcher
 from prefect_tune.stopper import DictStopper
@@ -45,6 +46,31 @@ def test_members(tmp_path):
     assert experiment.public_spec == {"stop": {"score": 3}, "num_samples": 2}
     assert experiment.spec["config"] == {"a": 1}
     assert Experiment.get_trainable_name(lambda config: 1) == "lambda"
+
+
+def test_an_experiment_may_have_loggers_of_its_own(tmp_path):
+    class Notes(Logger):
+        def _init(self):
+            self.seen = os.path.join(self.logdir, "seen.txt")
+
+        def on_result(self, result):
+            with open(self.seen, "a") as file:
+                file.write(f"{result['score']} ")
+
+    experiments = [
+        Experiment(
+            name, train, config={"a": 2}, loggers=loggers, local_dir=str(tmp_path), upload_dir=None
+        )
+        for name, loggers in (("with", [Notes]), ("without", None))
+    ]
+
+    noted, plain = tune.run_experiments(experiments, verbose=0)
+
+    with open(os.path.join(noted.logdir, "seen.txt")) as file:
+        assert file.read() == "2 4 6 "
+    assert not os.path.exists(os.path.join(plain.logdir, "seen.txt"))
+    with pytest.raises(TypeError, match="no argument `upload_dir`"):
+        Experiment("a", train, upload_dir="s3://bucket")
 
 
 def test_specifications():

@@ -14,7 +14,6 @@ from prefect_tune.experiment.trial import AUTO_FILLED, Trial
 from prefect_tune.logger.base import BatchLoggerCallback
 from prefect_tune.logger.files import (
     AppendFiles,
-    drop_torn_line,
     keep_lines,
     whole_lines,
     write_atomic,
@@ -32,7 +31,7 @@ class _Table:
         self.path = path
         self.columns: list[str] = []
         self.written = 0  # columns of the header in the file
-        drop_torn_line(path)
+        whole_lines(path, quotes=True)
         if os.path.exists(path):
             with open(path, newline="", encoding="utf-8") as file:
                 self.columns = next(csv.reader(file), [])

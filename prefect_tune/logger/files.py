@@ -106,7 +106,7 @@ def write_atomic(path: str, data: bytes) -> None:
 
 
 def whole_lines(path: str, quotes: bool = False) -> list[int]:
-    """Cut off a torn last line.
+    """Cut off a last line without its end, which a killed process leaves behind.
 
     Args:
         path: The file; may be missing.
@@ -138,24 +138,3 @@ def keep_lines(path: str, count: int, quotes: bool = False) -> None:
     ends = whole_lines(path, quotes)
     if len(ends) > count:
         os.truncate(path, ends[count - 1] if count else 0)
-
-
-def drop_torn_line(path: str) -> None:
-    """Cut off a last line without its end, which a killed process leaves behind."""
-    try:
-        file = open(path, "rb+")  # noqa: SIM115 - closed below
-    except FileNotFoundError:
-        return
-    with file:
-        size = file.seek(0, os.SEEK_END)
-        end = size
-        while end:
-            start = max(0, end - 65536)
-            file.seek(start)
-            newline = file.read(end - start).rfind(b"\n")
-            if newline >= 0:
-                end = start + newline + 1
-                break
-            end = start
-        if end < size:
-            file.truncate(end)

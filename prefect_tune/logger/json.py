@@ -14,7 +14,6 @@ from prefect_tune.logger.base import BatchLoggerCallback
 from prefect_tune.logger.encoding import constants_tail, to_json
 from prefect_tune.logger.files import (
     AppendFiles,
-    drop_torn_line,
     keep_lines,
     whole_lines,
     write_atomic,
@@ -112,7 +111,7 @@ class JsonLoggerCallback(BatchLoggerCallback):
         opened = self._trials.get(trial.trial_id)
         if opened is None:
             opened = _Open(self._path(trial))
-            drop_torn_line(opened.path)
+            whole_lines(opened.path)
             self._trials[trial.trial_id] = opened
         opened.attempt = None
         return opened

@@ -9,7 +9,7 @@ import socket
 from pathlib import Path
 
 from prefect_tune.error import ExperimentLocked, InvalidArgument, StorageError, TrialFailed
-from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt_error import ERROR_FILE, ERROR_PICKLE_FILE, AttemptError
 from prefect_tune.storage.journal import JOURNAL_FILE
 
 #: Holds the id of the run that uses the directory: a node that finds the same id shares the disk.
@@ -106,13 +106,13 @@ class ExperimentDir:
         try:
             # Messages may hold file names that are not UTF-8.
             text = f"{error.text()}\n".encode(errors="backslashreplace")
-            with open(path / "error.txt", "ab") as file:
+            with open(path / ERROR_FILE, "ab") as file:
                 file.write(text)
             # What killed a process, or cannot be pickled, is told about in words.
             pickled = error.pickled or pickle.dumps(TrialFailed(error.text()))
-            (path / "error.pkl").write_bytes(pickled)
+            (path / ERROR_PICKLE_FILE).write_bytes(pickled)
         except OSError as problem:
-            raise StorageError(f"cannot write {path / 'error.txt'}: {problem}") from problem
+            raise StorageError(f"cannot write {path / ERROR_FILE}: {problem}") from problem
 
     def close(self) -> None:
         """Release the lock."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prefect_tune.logger.files import AppendFiles, drop_torn_line, write_atomic
+from prefect_tune.logger.files import AppendFiles, whole_lines, write_atomic
 
 
 @settings(deadline=None)
@@ -52,15 +52,23 @@ def test_a_torn_line_is_dropped_and_nothing_else(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "f"
         path.write_bytes(data)
-        drop_torn_line(str(path))
+        ends = whole_lines(str(path))
+        assert len(ends) == data.count(b"\n")
         assert path.read_bytes() == data[: data.rfind(b"\n") + 1]
 
 
 def test_a_very_long_torn_line(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_bytes(b"whole\n" + b"x" * 200_000)
-    drop_torn_line(str(path))
+    assert whole_lines(str(path)) == [6]
     assert path.read_bytes() == b"whole\n"
+
+
+def test_a_line_that_is_torn_between_quotes(tmp_path: Path) -> None:
+    path = tmp_path / "f.csv"
+    path.write_bytes(b'a,b\n1,"two\nlines"\n2,"torn\nhere')
+    assert whole_lines(str(path), quotes=True) == [4, 18]
+    assert path.read_bytes() == b'a,b\n1,"two\nlines"\n'
 
 
 def test_an_atomic_write_leaves_no_second_file(tmp_path: Path) -> None:

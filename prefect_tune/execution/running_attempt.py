@@ -12,10 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from prefect_tune.coordinator.events import Outcome
+from prefect_tune.execution.attempt_handle import AttemptHandle
 from prefect_tune.execution.handed_over import HandedOver
 from prefect_tune.execution.last_words import died, explained
 from prefect_tune.execution.reports import Outbox
-from prefect_tune.execution.spawn import AttemptHandle, ExitStatus
 from prefect_tune.execution.wire import (
     FrameBuffer,
     Kind,
@@ -23,6 +23,7 @@ from prefect_tune.execution.wire import (
     encode,
     encode_decision,
 )
+from prefect_tune.execution.zygote_wire import ExitStatus
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.decision import Action
 from prefect_tune.trainable.attempt import Decision

@@ -9,9 +9,8 @@ from __future__ import annotations
 import functools
 import heapq
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import Any
 
 from prefect_tune.coordinator.commands import Decide, Kill, Launch
@@ -26,53 +25,17 @@ from prefect_tune.coordinator.events import (
     Outcome,
     ResultReported,
 )
-from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.execution.base import Emit, ExperimentEnv, Fail, TakeOutput, TrialPlace
 from prefect_tune.execution.fitting import check_fits
+from prefect_tune.execution.simulated_attempt import Program, SimulatedAttempt, Step
 from prefect_tune.execution.simulated_storage import SimulatedStorage
 from prefect_tune.experiment.attempt_error import AttemptError
-from prefect_tune.experiment.decision import Action, RunUntil
+from prefect_tune.experiment.decision import Action
 from prefect_tune.resources import Resources
 
+__all__ = ["Program", "SimulatedExecutor", "Step"]
+
 _ENDINGS = {Action.STOP: Outcome.STOPPED, Action.PAUSE: Outcome.PAUSED}
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What a simulated trial yields: `metrics`, reported after `seconds` of work.
-
-    With `checkpoint` it saves a checkpoint as well.
-    """
-
-    metrics: dict[str, Any]
-    seconds: float = 1.0
-    checkpoint: bool = False
-
-
-#: A simulated trial: takes a configuration, yields `Step`s or bare metrics (one second of work). It
-#: goes on from a checkpoint by leaving out as many of them as it had yielded there.
-Program = Callable[[dict[str, Any]], Iterable[Step | dict[str, Any]]]
-
-
-@dataclass(slots=True)
-class _Attempt:
-    launch: Launch
-    steps: Iterator[Step | dict[str, Any]]
-    constants: dict[str, Any]
-    run_until: RunUntil
-    directory: str
-    ended: Future[AttemptEnded] = field(default_factory=Future)
-    seq: int = 0
-    seconds: float = 0.0
-    uploading: int = 0
-    waiting: bool = False
-    ending: Outcome | None = None
-    last_result: dict[str, Any] = field(default_factory=dict)
-    saved: str = ""
-
-    @property
-    def key(self) -> tuple[str, int]:
-        return self.launch.trial_id, self.launch.attempt
 
 
 class SimulatedExecutor:
@@ -120,7 +83,7 @@ class SimulatedExecutor:
         self._emit: Emit = _nobody
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
-        self._attempts: dict[tuple[str, int], _Attempt] = {}
+        self._attempts: dict[tuple[str, int], SimulatedAttempt] = {}
 
     # -- time -------------------------------------------------------------------------------------
 
@@ -177,7 +140,9 @@ class SimulatedExecutor:
             "node_ip": launch.node,
             "pid": 0,
         }
-        attempt = _Attempt(launch, iter(()), constants, launch.run_until, place.relative_dir)
+        attempt = SimulatedAttempt(
+            launch, iter(()), constants, launch.run_until, place.relative_dir
+        )
         self._attempts[attempt.key] = attempt
         if launch.node in self._nodes:
             self._after(self._start_s, attempt, self._begin)
@@ -236,14 +201,16 @@ class SimulatedExecutor:
 
     # -- attempts ---------------------------------------------------------------------------------
 
-    def _after(self, seconds: float, attempt: _Attempt, action: Callable[[_Attempt], None]) -> None:
+    def _after(
+        self, seconds: float, attempt: SimulatedAttempt, action: Callable[[SimulatedAttempt], None]
+    ) -> None:
         def act() -> None:
             if self._attempts.get(attempt.key) is attempt:
                 action(attempt)
 
         self.at(self.now + seconds, act)
 
-    def _begin(self, attempt: _Attempt) -> None:
+    def _begin(self, attempt: SimulatedAttempt) -> None:
         launch = attempt.launch
         self._emit(
             AttemptStarted(
@@ -258,7 +225,7 @@ class SimulatedExecutor:
         attempt.steps = itertools.islice(steps, launch.progress.iteration, None)
         self._go_on(attempt)
 
-    def _go_on(self, attempt: _Attempt) -> None:
+    def _go_on(self, attempt: SimulatedAttempt) -> None:
         """Do the attempt's next piece of work and schedule its outcome."""
         try:
             item = next(attempt.steps)
@@ -270,15 +237,11 @@ class SimulatedExecutor:
             step = item if isinstance(item, Step) else Step(item)
             self._after(step.seconds, attempt, functools.partial(self._report, step))
 
-    def _report(self, step: Step, attempt: _Attempt) -> None:
-        result = self._complete(attempt, step)
-        attempt.seq += 1
-        reached = attempt.run_until.reached(flatten(result)) if _watches(attempt) else False
-        attempt.waiting = reached or bool(result["done"])
+    def _report(self, step: Step, attempt: SimulatedAttempt) -> None:
+        result = attempt.report(step, self.now)
         self._emit(
             ResultReported(self.now, *attempt.key, attempt.seq, (result,), awaiting=attempt.waiting)
         )
-        attempt.last_result = result
         every = self._checkpoint_every
         if step.checkpoint or (every and result["training_iteration"] % every == 0):
             self._save(attempt)
@@ -287,22 +250,7 @@ class SimulatedExecutor:
         elif not attempt.waiting:
             self._go_on(attempt)
 
-    def _complete(self, attempt: _Attempt, step: Step) -> dict[str, Any]:
-        before = attempt.launch.progress
-        attempt.seconds += step.seconds
-        return {
-            "done": False,
-            "training_iteration": before.iteration + attempt.seq + 1,
-            "time_this_iter_s": step.seconds,
-            "timestamp": int(self.now),
-            **step.metrics,
-            "time_total_s": before.time_total_s + attempt.seconds,
-            "time_since_restore": attempt.seconds,
-            "iterations_since_restore": attempt.seq + 1,
-            **attempt.constants,
-        }
-
-    def _save(self, attempt: _Attempt) -> None:
+    def _save(self, attempt: SimulatedAttempt) -> None:
         """Take a checkpoint of an attempt to storage."""
         result = attempt.last_result
         path = f"{attempt.directory}/checkpoint_{result['training_iteration']:06d}"
@@ -324,14 +272,16 @@ class SimulatedExecutor:
 
         self.at(self.now + (seconds or 0.0), arrive)
 
-    def _settle(self, attempt: _Attempt, path: str, result: dict[str, Any], good: bool) -> None:
+    def _settle(
+        self, attempt: SimulatedAttempt, path: str, result: dict[str, Any], good: bool
+    ) -> None:
         if good:
             self.storage.put(path)
             self._emit(CheckpointSaved(self.now, *attempt.key, path, result))
         else:
             self._emit(CheckpointFailed(self.now, *attempt.key, path, "the upload was given up"))
 
-    def _obey(self, decision: Decide, attempt: _Attempt) -> None:
+    def _obey(self, decision: Decide, attempt: SimulatedAttempt) -> None:
         ending = _ENDINGS.get(decision.action)
         if ending is not None:
             attempt.ending = ending
@@ -343,17 +293,19 @@ class SimulatedExecutor:
             attempt.waiting = False
             self._go_on(attempt)
 
-    def _leave(self, attempt: _Attempt, ending: Outcome) -> None:
+    def _leave(self, attempt: SimulatedAttempt, ending: Outcome) -> None:
         """End an attempt at a report, as it was told."""
         if ending is Outcome.PAUSED and self._checkpoint_at_pause:
             self._save(attempt)
         self._end(attempt, ending)
 
-    def _lose(self, attempt: _Attempt) -> None:
+    def _lose(self, attempt: SimulatedAttempt) -> None:
         message = f"the worker at {attempt.launch.node} is lost"
         self._end(attempt, Outcome.LOST, AttemptError("lost", message))
 
-    def _end(self, attempt: _Attempt, outcome: Outcome, error: AttemptError | None = None) -> None:
+    def _end(
+        self, attempt: SimulatedAttempt, outcome: Outcome, error: AttemptError | None = None
+    ) -> None:
         del self._attempts[attempt.key]
         close = getattr(attempt.steps, "close", None)
         if close is not None:
@@ -366,10 +318,6 @@ class SimulatedExecutor:
 
     def _announce(self) -> None:
         self._emit(CapacityChanged(self.now, self.capacity()))
-
-
-def _watches(attempt: _Attempt) -> bool:
-    return attempt.run_until.every_result or bool(attempt.run_until.thresholds)
 
 
 def _nobody(event: Event) -> None:

@@ -16,6 +16,7 @@ import pickle
 import signal
 import socket
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -233,11 +234,23 @@ def _print(text: str) -> None:
 
 
 def _run_exit_handlers() -> None:
-    """Run what user code registered with `atexit`; also ends its multiprocessing children."""
+    """Run what user code registered with `atexit`; also ends its multiprocessing children.
+
+    In the order in which an interpreter does: pools of processes, such as joblib's, let their
+    workers go first. What comes last waits for every child, and would for ever for theirs.
+    Pools of threads are left out: nothing waits for the threads of a trial.
+    """
+    for function in reversed(getattr(threading, "_threading_atexits", [])):
+        # They are partial functions.
+        if getattr(function, "func", function).__module__ != "concurrent.futures.thread":
+            try:
+                function()
+            except Exception:
+                traceback.print_exc()
+    atexit._run_exitfuncs()
     multiprocessing = sys.modules.get("multiprocessing.util")
     if multiprocessing is not None:
-        atexit.register(multiprocessing._exit_function)
-    atexit._run_exitfuncs()
+        multiprocessing._exit_function()
 
 
 def _flush() -> None:

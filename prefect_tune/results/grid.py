@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from prefect_tune.experiment.trial import ERROR, TERMINATED
 from prefect_tune.results.analysis import ExperimentAnalysis
@@ -29,8 +29,17 @@ class ResultGrid:
     def __len__(self) -> int:
         return len(self._experiment_analysis.trials)
 
-    def __getitem__(self, index: int) -> Result:
-        return self._experiment_analysis.result_of(self._experiment_analysis.trials[index])
+    @overload
+    def __getitem__(self, index: int) -> Result: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Result]: ...
+
+    def __getitem__(self, index: int | slice) -> Result | list[Result]:
+        analysis = self._experiment_analysis
+        if isinstance(index, slice):
+            return [analysis.result_of(trial) for trial in analysis.trials[index]]
+        return analysis.result_of(analysis.trials[index])
 
     def __iter__(self) -> Iterator[Result]:
         return (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from prefect_tune import not_yet
 from prefect_tune.error import InvalidArgument
 from prefect_tune.schedulers.async_hyperband import AsyncHyperBandScheduler
 from prefect_tune.schedulers.median_stopping_rule import MedianStoppingRule
@@ -34,8 +35,9 @@ def create_scheduler(scheduler: str, **kwargs: Any) -> TrialScheduler:
     try:
         cls = _SCHEDULERS[scheduler.lower()]
     except (KeyError, AttributeError):
+        later = not_yet.message(f"prefect_tune.schedulers.{scheduler}")
         raise InvalidArgument(
-            "scheduler", f"there is no {scheduler!r}.", f"Known: {', '.join(_SCHEDULERS)}."
+            "scheduler", later or f"there is no {scheduler!r}.", f"Known: {', '.join(_SCHEDULERS)}."
         ) from None
     known = inspect.signature(cls).parameters
     return cls(**{name: value for name, value in kwargs.items() if name in known})

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from prefect_tune import not_yet
 from prefect_tune.error import InvalidArgument
 from prefect_tune.search.basic_variant import BasicVariantGenerator
 from prefect_tune.search.concurrency_limiter import ConcurrencyLimiter
@@ -38,8 +39,11 @@ def create_searcher(search_alg: str, **kwargs: Any) -> Searcher | BasicVariantGe
         InvalidArgument: There is no algorithm of that name.
     """
     if search_alg not in _SEARCHERS:
+        later = not_yet.message(f"prefect_tune.search.{search_alg}")
         raise InvalidArgument(
-            "search_alg", f"there is no {search_alg!r}.", f"There are: {', '.join(_SEARCHERS)}."
+            "search_alg",
+            later or f"there is no {search_alg!r}.",
+            f"There are: {', '.join(_SEARCHERS)}.",
         )
     module, name = _SEARCHERS[search_alg]
     cls = getattr(importlib.import_module(module), name)

@@ -325,6 +325,22 @@ def test_exit_handlers_of_user_code_run(agent):
     assert agent.run_one(train).stdout == "exit handler\n"
 
 
+def test_a_pool_of_processes_that_is_left_open_holds_nothing_up(agent):
+    def train(config):
+        import atexit
+        import sys
+        from concurrent.futures import ProcessPoolExecutor
+
+        atexit.register(print, "ended by itself")
+        sys.pool = ProcessPoolExecutor(1)  # referred to until the end
+        tune.report(a=sys.pool.submit(abs, -1).result())
+
+    record = agent.run_one(train)
+
+    assert record.results[0]["a"] == 1
+    assert record.stdout == "ended by itself\n"
+
+
 @pytest.mark.parametrize("start_method", ["fork", "spawn"])
 def test_a_trial_has_its_own_environment_directory_and_devices(agent, start_method, monkeypatch):
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "7")

@@ -44,6 +44,7 @@ def test_a_sequence_of_results() -> None:
     assert [result.config for result in results] == [{"lr": 0}, {"lr": 1}, {"lr": 2}]
     assert results[1].metrics["score"] == 2.0
     assert results[-1].metrics == {}
+    assert [result.config for result in results[1:]] == [{"lr": 1}, {"lr": 2}]
     assert (results[0].path, results[0].log_dir) == ("/exp/t0", Path("/exp/t0"))
     assert results.experiment_path == "/exp"
     with pytest.raises(IndexError):

@@ -44,6 +44,11 @@ def test_unknown_name_lists_the_known(name: object) -> None:
         create_scheduler(name)  # type: ignore[arg-type]
 
 
+def test_one_that_is_to_come_says_so() -> None:
+    with pytest.raises(ValueError, match=r"`scheduler`: .*pbt is not in prefect_tune yet"):
+        create_scheduler("pbt")
+
+
 @pytest.mark.parametrize(
     ("module", "name"),
     [

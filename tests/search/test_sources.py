@@ -283,8 +283,10 @@ def test_algorithms_by_name():
     searcher = create_searcher("optuna", metric="m", mode="min", unknown=1)
     assert isinstance(searcher, OptunaSearch)
     assert searcher.metric == "m"
-    with pytest.raises(ValueError, match="optuna"):
+    with pytest.raises(ValueError, match=r"hyperopt is not in prefect_tune yet.*optuna"):
         create_searcher("hyperopt")
+    with pytest.raises(ValueError, match=r"there is no 'nonsense'.*optuna"):
+        create_searcher("nonsense")
     assert isinstance(make_source("random"), VariantSource)
     source = make_source("optuna", {"x": tune.uniform(0, 1)}, metric="m", mode="min")
     assert isinstance(source, SearcherSource)

@@ -106,7 +106,7 @@ class TuneReporterBase(ProgressReporter):
         self._progress = Progress(self._metric or metric, self._mode or mode, total)
 
     def add_metric_column(self, metric: str, representation: str | None = None) -> None:
-        """Show one more metric.
+        """Show one more metric; without `metric_columns` in place of those chosen by what comes.
 
         Args:
             metric: Its name.
@@ -117,7 +117,6 @@ class TuneReporterBase(ProgressReporter):
         """
         if metric in self._metric_columns:
             raise InvalidArgument("metric", f"{metric!r} is a column already.")
-        self._metrics_given = True
         self._metric_columns[metric] = representation or metric
 
     def add_parameter_column(self, parameter: str, representation: str | None = None) -> None:
@@ -181,7 +180,7 @@ class TuneReporterBase(ProgressReporter):
     def _trial_table(self, trials: list[Trial]) -> Table:
         shown = self._shown(trials)
         parameters = self._parameter_columns if self._parameters_given else parameter_columns(shown)
-        metrics = self._metric_columns if self._metrics_given else self._inferred(shown)
+        metrics = self._metrics(shown)
         cut = self._max_column_length
         heads = headings([*parameters.values(), *metrics.values()], cut)
         rows = []
@@ -201,9 +200,16 @@ class TuneReporterBase(ProgressReporter):
         ordered = sorted(trials, key=lambda trial: _SHOWN_FIRST[trial.status])
         return ordered[: self._max_progress_rows]
 
-    def _inferred(self, trials: list[Trial]) -> Columns:
+    def _metrics(self, trials: list[Trial]) -> Columns:
+        if self._metrics_given:
+            return self._metric_columns
         reported = {name for trial in trials for name in trial.last_result}
         columns = {name: text for name, text in DEFAULT_METRICS.items() if name in reported}
+        if self._metric_columns:  # added one by one
+            return columns | self._metric_columns
+        return self._inferred(trials, columns)
+
+    def _inferred(self, trials: list[Trial], columns: Columns) -> Columns:
         metric = self._progress.metric
         if metric is not None:
             columns[metric] = metric

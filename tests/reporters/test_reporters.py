@@ -342,6 +342,16 @@ class TestCLI:
         with pytest.raises(ValueError, match="other"):
             reporter.add_metric_column("other")
 
+    def test_columns_that_are_added_come_behind_the_usual_ones(self) -> None:
+        reporter = CLIReporter(parameter_columns=["fixed"])
+        reporter.add_metric_column("other", "O")
+        header = next(
+            line for line in self.block(reporter, TRIALS).splitlines() if "Trial name" in line
+        )
+        columns = [cell.strip() for cell in header.strip("|").split("|")]
+        usual = ["iter", "total time (s)"]
+        assert columns == ["Trial name", "status", "loc", "fixed", *usual, "O"]
+
     def test_limits(self) -> None:
         trials = [make_trial(n, TERMINATED, n / 50) for n in range(50)]
         block = self.block(CLIReporter(max_progress_rows=5, sort_by_metric=True), trials)

@@ -11,6 +11,7 @@ from prefect_tune.error import InvalidArgument
 
 _S3 = {"s3", "s3a"}
 _GOOGLE = {"gs", "gcs"}
+_HADOOP = {"hdfs", "arrow_hdfs", "webhdfs"}
 _AZURE = {"az", "abfs", "abfss", "adl"}
 
 
@@ -52,6 +53,8 @@ def storage_options(
         named["token"] = _google_token(token)
     elif protocol in _AZURE:
         named = _azure(key, secret, token, endpoint_url)
+    elif protocol in _HADOOP:
+        named = {"user": key, "password": secret, "token": token}
     else:
         named = {"username": key, "password": secret, "token": token, "endpoint_url": endpoint_url}
     given = {name: value for name, value in named.items() if value is not None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from prefect_tune.filesystem.blocks import resolve_block
 from prefect_tune.filesystem.failures import scrub
 from prefect_tune.filesystem.google import PROTOCOLS as GOOGLE_PROTOCOLS
 from prefect_tune.filesystem.google import google_file_system
+from prefect_tune.filesystem.hadoop import PROTOCOLS as WEBHDFS_PROTOCOLS
+from prefect_tune.filesystem.hadoop import webhdfs_file_system
 from prefect_tune.filesystem.location import Location
 
 #: What `pip install` gets a protocol.
@@ -41,6 +44,8 @@ PACKAGES = {
     "https": "aiohttp",
 }
 S3_PROTOCOLS = ("s3", "s3a")
+#: Modules that fsspec misses only once a file system is made.
+NEEDED_LATER = {"hdfs": "pyarrow", "arrow_hdfs": "pyarrow"}
 
 _Key = tuple[str, str, str | None]
 _lock = threading.Lock()
@@ -87,6 +92,8 @@ def check_protocol(protocol: str, argument: str) -> None:
 
     try:
         fsspec.get_filesystem_class(protocol)
+        if protocol in NEEDED_LATER:
+            importlib.import_module(NEEDED_LATER[protocol])
     except ValueError:
         raise InvalidArgument(
             argument,
@@ -125,6 +132,8 @@ def _make(location: Location, protocol: str) -> tuple[Any, str]:
 def _maker(protocol: str) -> Callable[[str, dict[str, Any]], tuple[Any, str]]:
     if protocol in GOOGLE_PROTOCOLS:
         return google_file_system
+    if protocol in WEBHDFS_PROTOCOLS:
+        return webhdfs_file_system
     return azure_file_system if protocol in AZURE_PROTOCOLS else _any_file_system
 
 

@@ -21,6 +21,10 @@ class TruncatedTransfer(OSError):
     """Less arrived than was asked for; trying again may bring it all."""
 
 
+class UnfinishedRename(OSError):
+    """A file did not get its name; trying again may give it."""
+
+
 class Kind(enum.Enum):
     """What can be done about a failure."""
 
@@ -119,6 +123,7 @@ _AGAIN_CODES = {
 # By name: their packages may not be installed.
 _AGAIN_TYPES = {
     "ChecksumError",
+    "ChunkedEncodingError",
     "ClientConnectionError",
     "ClientOSError",
     "ClientPayloadError",
@@ -141,6 +146,7 @@ _AGAIN_TYPES = {
     "TimeoutError",
     "TransportError",
     "TruncatedTransfer",
+    "UnfinishedRename",
 }
 _CREDENTIAL_TYPES = {
     "ClientAuthenticationError",
@@ -175,6 +181,8 @@ _AGAIN_ERRNOS = {
 }
 # What follows in the texts of Azure's client are numbers, and the answer as XML.
 _APPENDIX = re.compile(r"\n(?:RequestId|ErrorCode|Content):")
+# HDFS while it starts, or hands over to another name node, which it says in words alone.
+_NOT_READY = re.compile(r"\bin safe mode\b|\bin state standby\b")
 _FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _AGAIN_STATUS = {408, 409, 425, 429}
 
@@ -229,7 +237,7 @@ def _of_operating_system(error: BaseException, text: str) -> Failure:
         return Failure(Kind.FATAL, f"access is denied ({text})", _HINTS["denied"])
     if isinstance(error, PermissionError):
         return Failure(Kind.FATAL, f"access is denied ({text})", _HINTS["read-only"])
-    if number in _AGAIN_ERRNOS:
+    if number in _AGAIN_ERRNOS or _NOT_READY.search(text):
         return Failure(Kind.AWAY, text)
     return Failure(Kind.FATAL, text)
 
@@ -267,11 +275,12 @@ def _answer(error: BaseException) -> tuple[str, int | None]:
             code = str(response.get("Error", {}).get("Code", ""))
             status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
             return code, _as_status(status) or _as_status(code)
+        status = _as_status(getattr(response, "status_code", None))
         named = getattr(one, "error_code", None)  # Azure's; of an enumeration, if it is known
         for name in ("status_code", "status", "code"):
-            status = _as_status(getattr(one, name, None))
-            if status is not None:
-                return str(getattr(named, "value", named) or ""), status
+            status = status or _as_status(getattr(one, name, None))
+        if status is not None:
+            return str(getattr(named, "value", named) or ""), status
     return "", None
 
 

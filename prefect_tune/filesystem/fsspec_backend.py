@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from prefect_tune.filesystem.azure import PROTOCOLS as AZURE_PROTOCOLS
 from prefect_tune.filesystem.backend import Entry, Part, Upload
 from prefect_tune.filesystem.connect import connect, protocol_of
-from prefect_tune.filesystem.failures import TruncatedTransfer
+from prefect_tune.filesystem.failures import TruncatedTransfer, UnfinishedRename
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.names import is_temporary, temporary_name
 
@@ -114,6 +114,9 @@ class FsspecBackend:
                     return
                 fs.rm_file(new)
             fs.mv(old, new)
+            if fs.exists(old):
+                # Some do not say so, as when somebody else was faster.
+                raise UnfinishedRename(f"{old} still has its name")
 
         within(timeout, replace)
 

@@ -11,10 +11,13 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import pytest
+
 import prefect_tune as tune
 from prefect_tune.blocks import TuneStorage
 
 from ..clouds.bucket import CloudBucket
+from ..clouds.webhdfs import webhdfs_server
 from ..s3.endpoint import Bucket
 
 SCRIPT = """
@@ -142,6 +145,19 @@ def test_another_machine_goes_on_with_a_block_by_itself(tmp_path, cloud_bucket: 
     storage = TuneStorage(basepath=f"{url}/t", **block)
     for trial in tune.ExperimentAnalysis(storage).trials:
         assert trial.checkpoint.to_dict() == {"step": 6}
+
+
+@pytest.mark.slow
+def test_another_machine_goes_on_from_a_file_system_with_directories(tmp_path):
+    root = tmp_path / "hdfs"
+    root.mkdir()
+
+    def keys() -> list[str]:
+        return [file.relative_to(root / "tune").as_posix() for file in root.glob("tune/**/*")]
+
+    with webhdfs_server(root) as hdfs:
+        lose_the_machine_and_go_on(tmp_path, f"{hdfs.url}/tune", {}, keys)
+        check_checkpoints(f"{hdfs.url}/tune")
 
 
 def check_checkpoints(url: str) -> None:

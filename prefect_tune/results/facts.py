@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from prefect_tune.results.analysis import ExperimentAnalysis
+from prefect_tune.storage.experiment_dir import is_abandoned
 
 
 def experiment_facts(analysis: ExperimentAnalysis) -> dict[str, str]:
@@ -17,7 +19,10 @@ def experiment_facts(analysis: ExperimentAnalysis) -> dict[str, str]:
         Name -> text, in order; what is not known is left out.
     """
     stats, run = analysis.stats(), analysis.runner_data()
+    left = any(not trial.is_finished() for trial in analysis.trials)
+    abandoned = left and is_abandoned(Path(analysis.experiment_path))
     known = {
+        "state": "its process has ended; a resume goes on with it" if abandoned else None,
         "directory": analysis.experiment_path,
         "started": _when(stats["start_time"]),
         "last result": _when(stats["timestamp"]),

@@ -127,6 +127,28 @@ def can_resume(path: Path) -> bool:
         return False
 
 
+def is_abandoned(path: Path) -> bool:
+    """True if the process that ran an experiment last was on this machine and has ended."""
+    try:
+        words = (path / LOCK_FILE).read_text(errors="replace").split(maxsplit=3)
+    except OSError:
+        return False
+    if len(words) != 4 or words[3] != socket.gethostname() or not words[1].isdecimal():
+        return False
+    # Asking for the lock keeps a run from starting, for an instant: the process id comes first.
+    return not os.path.exists(f"/proc/{words[1]}") and not _is_locked(path / LOCK_FILE)
+
+
+def _is_locked(path: Path) -> bool:
+    """True if a process holds the lock, which may be one of a container, with ids of its own."""
+    try:
+        with open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    return False
+
+
 def _make_fresh(path: Path) -> Path:
     """Make the directory, or `path_2`, `path_3` ... if others have made those before."""
     fresh, number = path, 1

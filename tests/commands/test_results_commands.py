@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import json
 import os
 import pty
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -189,6 +191,28 @@ def test_an_experiment_without_results_is_shown(
     assert "trials have reported no number so far" in refused(
         capsys, "best", nothing_reported, "--metric", "loss"
     )
+
+
+def test_whether_anybody_still_runs_an_experiment(
+    experiment: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    here = socket.gethostname()
+    lock, told = experiment / ".lock", "its process has ended; a resume goes on with it"
+    lock.write_text(f"process {ended.pid} on {here}")
+    assert told not in call(capsys, "show", experiment)[0], "nothing is left to do"
+    journal = (experiment / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    (experiment / "journal.jsonl").write_bytes(b"".join(journal[:-1]))
+    assert told in call(capsys, "show", experiment)[0]
+    call(capsys, "report", experiment)
+    assert told in (experiment / "report.html").read_text()
+    with lock.open("rb") as held:  # by a process whose id is another one here
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert told not in call(capsys, "show", experiment)[0]
+    for somebody in (f"process {os.getpid()} on {here}", f"process {ended.pid} on {here}2", "x"):
+        lock.write_text(somebody)
+        assert told not in call(capsys, "show", experiment)[0]
 
 
 def test_without_a_metric_the_best_needs_one(

@@ -28,6 +28,8 @@ from prefect_tune.reporters.text_table import Table
 
 _SHOWN_FIRST = {RUNNING: 0, ERROR: 1, PAUSED: 2, TERMINATED: 3, PENDING: 4}
 _DIGITS = 6
+#: The last table stays: it has all trials, as Ray Tune's, as long as they do not flood a log.
+_ROWS_AT_THE_END = 200
 #: Whoever wants to use the best trial's parameters should have all of them, but not whole novels.
 _BEST_LENGTH, _BEST_LIMIT = 200, 100
 #: What a status consists of: lines of text and tables, from top to bottom.
@@ -42,8 +44,8 @@ class TuneReporterBase(ProgressReporter):
             that trials report.
         parameter_columns: Parameters to show, likewise; None shows those that are searched.
         total_samples: Number of trials there will be; None is told by the experiment.
-        max_progress_rows: Trials in the table.
-        max_error_rows: Failed trials in the table of errors.
+        max_progress_rows: Trials in the table; the last table, at the end, takes up to 200 anyway.
+        max_error_rows: Failed trials in the table of errors, likewise.
         max_column_length: Longer headings and texts are cut, at their beginning.
         max_report_frequency: Seconds between two reports.
         infer_limit: Number of metrics to show if `metric_columns` is None.
@@ -171,14 +173,15 @@ class TuneReporterBase(ProgressReporter):
             status.append(f"Result logdir: {trials[0].local_experiment_dir}")
         status.append(f"Number of trials: {progress.describe_counts()}")
         if trials and (done or self._tables_meanwhile):
-            status.append(self._trial_table(trials))
+            status.append(self._trial_table(trials, _rows(self._max_progress_rows, done)))
         if progress.errors:
             status.append(f"Number of errored trials: {len(progress.errors)}")
-            status.append(self._error_table(progress.errors))
+            errors = progress.errors
+            status.append(self._error_table(errors, _rows(self._max_error_rows, done)))
         return status
 
-    def _trial_table(self, trials: list[Trial]) -> Table:
-        shown = self._shown(trials)
+    def _trial_table(self, trials: list[Trial], rows_at_most: int) -> Table:
+        shown = self._shown(trials, rows_at_most)
         parameters = self._parameter_columns if self._parameters_given else parameter_columns(shown)
         metrics = self._metrics(shown)
         cut = self._max_column_length
@@ -192,13 +195,12 @@ class TuneReporterBase(ProgressReporter):
             rows.append([str(trial), trial.status, trial.location, *cells])
         return Table(["Trial name", "status", "loc", *heads], rows, _left_out(trials, shown))
 
-    def _shown(self, trials: list[Trial]) -> list[Trial]:
+    def _shown(self, trials: list[Trial], at_most: int) -> list[Trial]:
         if self._sort_by_metric:
-            return self._progress.ranked(trials)[: self._max_progress_rows]
-        if len(trials) <= self._max_progress_rows:
+            return self._progress.ranked(trials)[:at_most]
+        if len(trials) <= at_most:
             return trials
-        ordered = sorted(trials, key=lambda trial: _SHOWN_FIRST[trial.status])
-        return ordered[: self._max_progress_rows]
+        return sorted(trials, key=lambda trial: _SHOWN_FIRST[trial.status])[:at_most]
 
     def _metrics(self, trials: list[Trial]) -> Columns:
         if self._metrics_given:
@@ -217,13 +219,15 @@ class TuneReporterBase(ProgressReporter):
         inferred = [name for name in others if name not in columns][: self._infer_limit]
         return columns | {name: name for name in inferred}
 
-    def _error_table(self, errors: list[Trial]) -> Table:
-        rows = [
-            [str(trial), str(trial.num_failures), error_file(trial)]
-            for trial in errors[: self._max_error_rows]
-        ]
-        note = _left_out(errors, errors[: self._max_error_rows])
+    def _error_table(self, errors: list[Trial], at_most: int) -> Table:
+        shown = errors[:at_most]
+        rows = [[str(trial), str(trial.num_failures), error_file(trial)] for trial in shown]
+        note = _left_out(errors, shown)
         return Table(["Trial name", "# failures", "error file"], rows, note)
+
+
+def _rows(at_most: int, done: bool) -> int:
+    return max(at_most, _ROWS_AT_THE_END) if done else at_most
 
 
 def _left_out(trials: Sequence[Trial], shown: Sequence[Trial]) -> str:

@@ -356,6 +356,13 @@ class TestCLI:
         trials = [make_trial(n, TERMINATED, n / 50) for n in range(50)]
         block = self.block(CLIReporter(max_progress_rows=5, sort_by_metric=True), trials)
         assert "45 more trials not shown (45 TERMINATED)" in block
+        at_the_end = self.block(CLIReporter(max_progress_rows=5), trials, done=True)
+        assert "not shown" not in at_the_end
+        assert all(str(trial) in at_the_end for trial in trials)
+        many = [make_trial(n, ERROR) for n in range(201)]
+        for most, left_out in ((20, 2), (300, 1)):  # the table of errors, or both
+            reporter = CLIReporter(max_progress_rows=most)
+            assert self.block(reporter, many, done=True).count("1 more trials not") == left_out
         assert block.index("c0ffe_00049") < block.index("c0ffe_00048 ")
         assert "c0ffe_00044" not in block
 

@@ -16,8 +16,11 @@ from prefect_tune.filesystem.blocks import resolve_block
 from prefect_tune.filesystem.failures import scrub
 from prefect_tune.filesystem.google import PROTOCOLS as GOOGLE_PROTOCOLS
 from prefect_tune.filesystem.google import google_file_system
-from prefect_tune.filesystem.hadoop import PROTOCOLS as WEBHDFS_PROTOCOLS
-from prefect_tune.filesystem.hadoop import webhdfs_file_system
+from prefect_tune.filesystem.hadoop import (
+    ARROW_PROTOCOLS,
+    WEBHDFS_PROTOCOLS,
+    webhdfs_file_system,
+)
 from prefect_tune.filesystem.location import Location
 
 #: What `pip install` gets a protocol.
@@ -45,7 +48,7 @@ PACKAGES = {
 }
 S3_PROTOCOLS = ("s3", "s3a")
 #: Modules that fsspec misses only once a file system is made.
-NEEDED_LATER = {"hdfs": "pyarrow", "arrow_hdfs": "pyarrow"}
+NEEDED_LATER = dict.fromkeys(ARROW_PROTOCOLS, "pyarrow")
 
 _Key = tuple[str, str, str | None]
 _lock = threading.Lock()

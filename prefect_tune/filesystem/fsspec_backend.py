@@ -13,6 +13,7 @@ from prefect_tune.filesystem.azure import PROTOCOLS as AZURE_PROTOCOLS
 from prefect_tune.filesystem.backend import Entry, Part, Upload
 from prefect_tune.filesystem.connect import connect, protocol_of
 from prefect_tune.filesystem.failures import TruncatedTransfer, UnfinishedRename
+from prefect_tune.filesystem.hadoop import ARROW_PROTOCOLS
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.names import is_temporary, temporary_name
 
@@ -33,6 +34,8 @@ class FsspecBackend:
         self._location = location
         protocol = protocol_of(location)
         self.is_object_store = protocol in OBJECT_STORES
+        # pyarrow opens what is read from its beginning as a stream, and fsspec seeks to 0 in it.
+        self._seekable: dict[str, Any] = {"seekable": True} if protocol in ARROW_PROTOCOLS else {}
         # adlfs refuses to replace a blob unless told.
         self._replace: dict[str, Any] = {"overwrite": True} if protocol in AZURE_PROTOCOLS else {}
 
@@ -43,7 +46,9 @@ class FsspecBackend:
 
     def read_range(self, path: str, start: int, end: int, version: str, timeout: float) -> bytes:
         """See `Backend.read_range`; the version is not looked at."""
-        data: bytes = self._do("cat_file", path, start=start, end=end, timeout=timeout)
+        data: bytes = self._do(
+            "cat_file", path, start=start, end=end, timeout=timeout, **self._seekable
+        )
         if len(data) != end - start:
             raise TruncatedTransfer(f"{len(data)} bytes of {end - start} arrived")
         return data

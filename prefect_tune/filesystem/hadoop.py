@@ -1,12 +1,13 @@
-"""WebHDFS as this package uses it."""
+"""HDFS as this package uses it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-#: As fsspec calls it.
-PROTOCOLS = ("webhdfs", "webHDFS")
+#: As fsspec calls it over HTTP, and with pyarrow and Hadoop's own client.
+WEBHDFS_PROTOCOLS = ("webhdfs", "webHDFS")
+ARROW_PROTOCOLS = ("hdfs", "arrow_hdfs")
 
 
 def webhdfs_file_system(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:

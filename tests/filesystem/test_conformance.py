@@ -70,6 +70,19 @@ class TestWebHdfs(StoreConformance):
         raise NotImplementedError
 
 
+class TestHdfsThroughArrow(StoreConformance):
+    """fsspec's wrapper of pyarrow is real, Hadoop is a local directory."""
+
+    @pytest.fixture
+    def store(
+        self, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    ) -> Store:
+        arrow = pytest.importorskip("pyarrow.fs", reason="pyarrow is not installed")
+        monkeypatch.setattr(arrow, "HadoopFileSystem", lambda **more: arrow.LocalFileSystem())
+        place = tmp_path_factory.mktemp("hdfs") / "not yet made"
+        return open_store(Location(f"hdfs://namenode:8020{place}"))
+
+
 class TestS3(StoreConformance):
     @pytest.fixture
     def store(self, s3_bucket: Bucket) -> Store:

@@ -63,11 +63,15 @@ class AttemptHandle:
             self.sock.close()
 
     def kill_group(self, signum: signal.Signals = signal.SIGKILL) -> None:
-        """Signal the attempt's process and all its children; nothing for a thread."""
+        """Signal the attempt's process and all its children; nothing for a thread.
+
+        SIGKILL goes to the process alone: the zygote ends its children then, in order.
+        """
         if self._stderr is None or self._exited.done():
             return
+        send = os.kill if signum == signal.SIGKILL else os.killpg
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signum)
+            send(self.pid, signum)
 
     def leave_behind(self) -> None:
         """Count a thread, which nobody can end from outside, as ended; nothing for a process.

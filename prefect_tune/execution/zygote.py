@@ -24,6 +24,7 @@ from typing import IO, Any
 from prefect_tune.execution import trial_process
 from prefect_tune.execution.fork_safety import choose_start_method
 from prefect_tune.execution.native_threads import restored
+from prefect_tune.execution.process_groups import LeftBehind
 from prefect_tune.execution.wire import Frame, FrameBuffer, encode
 from prefect_tune.execution.zygote_wire import (
     ExitStatus,
@@ -37,6 +38,7 @@ from prefect_tune.execution.zygote_wire import (
 _RECEIVE_BYTES = 1 << 18
 _MAX_DESCRIPTORS = 64
 _PARENT_CHECK_MS = 2000
+_LEFT_BEHIND_MS = 50
 _SPAWN = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[5]); "
     "from prefect_tune.execution.trial_process import main_spawned; "
@@ -53,6 +55,7 @@ class Zygote:
         self._buffer = FrameBuffer()
         self._descriptors: list[int] = []
         self._children: set[int] = set()
+        self._left_behind = LeftBehind()
         self._parent = os.getppid()
         self._trainable: Any = None
         self._info = LoadInfo("fork")
@@ -73,7 +76,9 @@ class Zygote:
         try:
             # A fork of the agent may hold its end open after its death, hence the second look.
             while os.getppid() == self._parent:
-                ready = {descriptor for descriptor, _ in poller.poll(_PARENT_CHECK_MS)}
+                timeout = _LEFT_BEHIND_MS if self._left_behind else _PARENT_CHECK_MS
+                ready = {descriptor for descriptor, _ in poller.poll(timeout)}
+                self._left_behind.look()
                 if self._wakeup in ready:
                     self._reap()
                 if self._control.fileno() in ready and not self._serve():
@@ -82,7 +87,10 @@ class Zygote:
             return
         finally:
             for pid in self._children:
-                _kill_group(pid)
+                os.kill(pid, signal.SIGKILL)
+            for pid in self._children:
+                self._left_behind.end(pid)
+            self._left_behind.finish()
 
     def _serve(self) -> bool:
         """Receive and carry out requests; False once the agent is gone."""
@@ -186,16 +194,11 @@ class Zygote:
             ended, wait_status = os.waitpid(pid, os.WNOHANG)
             if not ended:
                 continue
-            _kill_group(pid)  # the children it left behind
+            self._left_behind.end(pid)
             self._children.discard(pid)
             code = os.waitstatus_to_exitcode(wait_status)
             status = ExitStatus(code=code) if code >= 0 else ExitStatus(signal=-code)
             self._reply(Message.EXITED, 0, (pid, status))
-
-
-def _kill_group(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
 
 
 def _file_with(value: object) -> IO[bytes]:

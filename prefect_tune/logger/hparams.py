@@ -61,7 +61,7 @@ def _domain(variable: Variable) -> Values | Interval | None:
 
 def parameters(config: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
     """The configuration, flattened, with only values that the view knows."""
-    flat = flatten(dict(config))
+    flat = flatten(_plain(config))
     nested = flat.pop("config", None)  # `flatten` leaves a parameter of this name alone
     if isinstance(nested, dict):
         flat |= {f"config/{name}": value for name, value in flatten(nested).items()}
@@ -69,6 +69,14 @@ def parameters(config: Mapping[str, Any]) -> dict[str, bool | int | float | str]
         flat["config"] = nested
     return {
         as_unicode(str(name)): _simple(value) for name, value in flat.items() if value is not None
+    }
+
+
+def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with plain dicts: people nest classes of their own, with attributes for keys."""
+    return {
+        name: _plain(value) if isinstance(value, Mapping) else value
+        for name, value in config.items()
     }
 
 

@@ -62,6 +62,16 @@ def test_parameters_are_flat_and_simple() -> None:
     assert parameters(config) == {"a/b": 0.5, "l": "[1]", "config/lr": 1, "t": True}
 
 
+def test_dicts_with_attributes_are_nested_like_any_other() -> None:
+    class Settings(dict[str, Any]):
+        """As in many scripts: whatever is no key raises a KeyError."""
+
+        __getattr__ = dict.__getitem__
+
+    config = Settings(net=Settings(units=3, deep=Settings(lr=0.5)))
+    assert parameters(config) == {"net/units": 3, "net/deep/lr": 0.5}
+
+
 def test_an_event_file_holds_them(tmp_path: Path) -> None:
     trial = example_trial(tmp_path)  # lr=0.1, net/act=relu, ...
     trial.config = {"lr": 0.1, "net": {"act": "relu", "units": 8}, "on": True, "odd": 1}

@@ -83,7 +83,7 @@ def _make_plan(
         space = space.to_dict()
     resources = _resources(request)
     undated = registered is not None or settings.disable_dated_subdir
-    name = _experiment_name(run.name, trainable.name, undated)
+    folders, name = _experiment_name(run.name, trainable.name, undated)
     places = make_storage_plan(
         storage_path=run.storage_path,
         local_dir=run.local_dir,
@@ -92,10 +92,10 @@ def _make_plan(
         default_root=default_root(settings.result_dir),
         cloud_sync_s=settings.cloud_sync_s,
         global_checkpoint_s=settings.global_checkpoint_s,
-    )
+    ).below(folders)
     named, mode = run.name is not None or undated, request.resume
     if memory is not None and request.resume is not False:
-        begun = memory.recall(places.kept_in, trainable.name, run.name)
+        begun = memory.recall(places.kept_in, trainable.name, run.name and name)
         if begun is not None:
             name, named = begun.name, True
             mode = begun.resume_mode(request.resume, request.resume_config)
@@ -207,16 +207,20 @@ def _make_scheduler(tune: TuneConfig) -> TrialScheduler:
     return scheduler
 
 
-def _experiment_name(name: str | None, trainable: str, undated: bool) -> str:
+def _experiment_name(name: str | None, trainable: str, undated: bool) -> tuple[str, str]:
+    """Directories below the storage path, and the name of the experiment's directory in them."""
     if name is None:
-        return safe_name(trainable) if undated else experiment_dir_name(trainable, time.time())
-    if not isinstance(name, str) or not is_directory_name(name):
+        dated = safe_name(trainable) if undated else experiment_dir_name(trainable, time.time())
+        return "", dated
+    if not isinstance(name, str) or not all(map(is_directory_name, name.split("/"))):
         raise InvalidArgument(
             "name",
             f"got {name!r}.",
-            f"It names a directory: a string without '/', of at most {LONGEST_NAME} bytes.",
+            f"It names a directory, or one in others as 'group/name', of at most {LONGEST_NAME} "
+            "bytes each.",
         )
-    return name
+    folders, _, last = name.rpartition("/")
+    return folders, last
 
 
 def _metrics(metric: Any, scheduler: TrialScheduler, search_alg: Any) -> tuple[str, ...]:
@@ -229,7 +233,9 @@ def _metrics(metric: Any, scheduler: TrialScheduler, search_alg: Any) -> tuple[s
 
 
 def _mode(mode: Any, scheduler: TrialScheduler, search_alg: Any) -> str | None:
-    for owner in (mode, getattr(scheduler, "mode", None), getattr(search_alg, "mode", None)):
+    # Schedulers of users' own may have any attributes; if there is a `mode`, it is this.
+    own = getattr(scheduler, "metric_mode", None) or getattr(scheduler, "mode", None)
+    for owner in (mode, own, getattr(search_alg, "mode", None)):
         for name in owner if isinstance(owner, (list, tuple)) else [owner]:
             if isinstance(name, str):
                 return name

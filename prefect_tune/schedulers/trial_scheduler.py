@@ -178,7 +178,7 @@ class ObjectiveScheduler(FIFOScheduler):
         self._set_objective(metric, mode)
 
     @property
-    def mode(self) -> str | None:
+    def metric_mode(self) -> str | None:
         """Whether decisions want `metric` to be ``min`` or ``max``; None if not known (yet)."""
         return self._mode
 

@@ -7,7 +7,7 @@ import pytest
 import prefect_tune as tune
 from prefect_tune.engine.planning import make_plan
 from prefect_tune.engine.request import ExperimentRequest
-from prefect_tune.schedulers import ASHAScheduler, MedianStoppingRule
+from prefect_tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule
 from prefect_tune.search import ConcurrencyLimiter
 from prefect_tune.search.optuna import OptunaSearch
 from prefect_tune.settings import TuneSettings
@@ -21,24 +21,30 @@ def two_objectives():
 
 
 @pytest.mark.parametrize(
-    ("config", "one"),
+    ("config", "objectives"),
     [
-        ({}, True),
-        ({"metric": "loss", "mode": "min"}, True),
-        ({"search_alg": OptunaSearch(metric="loss", mode="min")}, True),
-        ({"search_alg": two_objectives()}, False),
-        ({"search_alg": ConcurrencyLimiter(two_objectives(), 2)}, False),
+        ({}, (None, None)),
+        ({"metric": "loss", "mode": "min"}, ("loss", "min")),
+        ({"search_alg": OptunaSearch(metric="loss", mode="min")}, ("loss", "min")),
+        ({"search_alg": two_objectives()}, (["loss", "size"], ["min", "min"])),
+        (
+            {"search_alg": ConcurrencyLimiter(two_objectives(), 2)},
+            (["loss", "size"], ["min", "min"]),
+        ),
         (
             {"metric": ["loss", "size"], "mode": ["min", "max"], "search_alg": OptunaSearch()},
-            False,
+            (["loss", "size"], ["min", "max"]),
         ),
     ],
 )
-def test_with_several_objectives_no_trial_is_the_best(config, one):
+def test_with_several_objectives_no_trial_is_the_best(config, objectives):
     request = ExperimentRequest(
         train, {"x": tune.uniform(0, 1)}, tune_config=tune.TuneConfig(**config)
     )
-    assert make_plan(request, TuneSettings()).one_objective is one
+    plan = make_plan(request, TuneSettings())
+    assert plan.objectives == objectives
+    # Whoever reads the experiment later compares its trials in the same way.
+    assert plan.header(1.0, "a").arguments["`metric`"] == repr(objectives[0])
 
 
 @pytest.mark.parametrize("mode", ["min", "max"])
@@ -47,6 +53,21 @@ def test_what_only_the_scheduler_was_told_is_what_trials_are_compared_by(schedul
     config = tune.TuneConfig(scheduler=scheduler(metric="loss", mode=mode))
     plan = make_plan(ExperimentRequest(train, {}, tune_config=config), TuneSettings())
     assert (plan.metric, plan.mode) == ("loss", mode)
+
+
+def test_a_scheduler_of_the_users_own_may_keep_its_mode_where_it_likes():
+    class Own(ASHAScheduler):
+        def __init__(self, metric, mode):
+            self.mode = mode
+            super().__init__(metric=metric, mode=mode)
+
+    class Simple(FIFOScheduler):
+        mode = "min"
+
+    for scheduler in (Own("loss", "min"), Simple()):
+        config = tune.TuneConfig(scheduler=scheduler)
+        plan = make_plan(ExperimentRequest(train, {}, tune_config=config), TuneSettings())
+        assert plan.mode == "min"
 
 
 @pytest.mark.parametrize(
@@ -64,3 +85,14 @@ def test_only_a_dated_name_may_change(monkeypatch, trainable, settings, name, na
     plan = make_plan(request, TuneSettings(**settings))
     assert plan.named is named
     assert plan.name.startswith("train_20") is not named
+
+
+@pytest.mark.parametrize("storage", [{}, {"storage_path": "memory://bucket/x"}])
+def test_a_name_may_have_directories_before_it(tmp_path, storage):
+    run = tune.RunConfig(name="group/of/mine", **({"storage_path": str(tmp_path)} | storage))
+    settings = TuneSettings(result_dir=str(tmp_path))
+    plan = make_plan(ExperimentRequest(train, run_config=run), settings)
+    assert plan.name == "mine"
+    assert plan.places.root == str(tmp_path / "group" / "of")
+    there = plan.places.of(plan.name)
+    assert (there and there.url) == ("memory://bucket/x/group/of/mine" if storage else None)

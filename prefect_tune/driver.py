@@ -81,11 +81,12 @@ def execute(request: ExperimentRequest) -> Finished:
                 f"cluster, go on with\n    {request.resume_call(plan.name, plan.root)}"
             ) from error
     interruption = experiment.interruption
+    metric, mode = plan.objectives
     analysis = ExperimentAnalysis(
         str(experiment.directory.path),
         trials=experiment.trials,
-        default_metric=plan.metric if plan.one_objective else None,
-        default_mode=plan.mode if plan.one_objective else None,
+        default_metric=metric,
+        default_mode=mode,
         storage=experiment.storage.location,
     )
     analysis.flow_run_id, analysis.flow_run_url = flow_run_id, flow_run_url

@@ -94,7 +94,9 @@ def require_objective(
             raise UsageError("--metric", f"no trial has reported {metric!r}; {reported}")
     mode = arguments.mode or mode
     if metric is None:
-        raise UsageError("--metric", f"it is missing, and the experiment has none; {reported}")
+        raise UsageError(
+            "--metric", f"it is missing, and the experiment has none or several; {reported}"
+        )
     if mode is None:
         raise UsageError("--mode", f"it is missing: is the best {metric} the min or the max?")
     return metric, mode

@@ -40,5 +40,5 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--output", f"cannot write {path}: {error.strerror}") from error
     print(f"Wrote {path}")
     if objective is None:
-        print("Without a metric there are no pictures and no best trial; give --metric and --mode.")
+        print("Without one metric there is no best trial; --metric and --mode choose one.")
     return EXIT_OK

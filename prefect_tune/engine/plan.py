@@ -121,6 +121,7 @@ class ExperimentPlan:
             time: Seconds since the epoch.
             origin: Id of the run that is resumed, or of this one.
         """
+        metric, mode = self.objectives
         return JournalHeader(
             experiment_id=self.experiment_id,
             origin=origin,
@@ -131,8 +132,8 @@ class ExperimentPlan:
             search=_search_name(self.source),
             scheduler=type(self.scheduler).__name__,
             arguments={
-                "`metric`": in_words(self.metric),
-                "`mode`": in_words(self.mode),
+                "`metric`": in_words(metric),
+                "`mode`": in_words(mode),
                 "`seed`": in_words(self.tune.seed),
             },
             space=self.space_in_words,
@@ -173,10 +174,16 @@ class ExperimentPlan:
         return self.settings.orchestrate if chosen is None else chosen
 
     @property
-    def one_objective(self) -> bool:
-        """False if the search weighs metrics against each other: no trial is the best then."""
-        metrics = (self.tune.metric, getattr(self.search_alg, "metric", None))
-        return not any(isinstance(metric, (list, tuple)) and len(metric) > 1 for metric in metrics)
+    def objectives(self) -> tuple[str | list[str] | None, str | list[str] | None]:
+        """What trials are compared by: a metric and its mode.
+
+        Lists of them if the search weighs several against each other: no trial is the best then.
+        """
+        for owner in (self.tune, self.search_alg):
+            metric, mode = getattr(owner, "metric", None), getattr(owner, "mode", None)
+            if isinstance(metric, (list, tuple)) and len(metric) > 1:
+                return list(metric), list(mode) if isinstance(mode, (list, tuple)) else mode
+        return self.metric, self.mode
 
     @property
     def fail_fast(self) -> FailFast:

@@ -40,10 +40,12 @@ def write_report(
         f"<h1>{text(name)}</h1>",
         sections.summary(analysis, best, None if objective is None else objective[0]),
     ]
-    if objective is not None:
+    if objective is None:
+        parts.append(sections.pareto_set(analysis))
+    else:
         parts.append(sections.best_trial(analysis, best, objective))
-    if objective is not None and best is not None:
-        parts += sections.pictures(analysis, objective)
+        if best is not None:
+            parts += sections.pictures(analysis, objective)
     parts += [
         sections.trials_table(analysis.trials, best, objective),
         sections.errors(analysis.trials),

@@ -110,6 +110,15 @@ def pictures(analysis: ExperimentAnalysis, objective: Objective) -> list[str]:
     return sections
 
 
+def pareto_set(analysis: ExperimentAnalysis) -> str:
+    """The picture of the trials that no other one beats; nothing unless there are two metrics."""
+    try:
+        picture = analysis.plot("pareto")
+    except (TuneError, ImportError):
+        return ""
+    return section("Pareto set", f"<figure>{picture.to_svg()}</figure>")
+
+
 def sample(trials: Sequence[Trial], metric: str, mode: str) -> list[Trial]:
     """The trials that pictures show: all, or of very many the best and some of the others."""
     if len(trials) <= _MOST_DRAWN:

@@ -168,3 +168,16 @@ def test_failures_have_a_column_if_there_are_any(tmp_path: Path) -> None:
     analysis.trials[1].num_failures = 2
     write_report(analysis, path)
     assert "<th>failures</th>" in path.read_text()
+
+
+def test_several_objectives_have_a_pareto_set(tmp_path: Path) -> None:
+    one = experiment(tmp_path, 12)
+    several = ExperimentAnalysis(
+        tmp_path, one.trials, ["loss", "training_iteration"], ["min", "max"]
+    )
+    path = tmp_path / "report.html"
+    write_report(several, path)
+    text = path.read_text()
+    assert "<h2>Pareto set</h2>" in text
+    assert parse(path).tags.count("svg") == 1
+    assert "Best trial" not in text

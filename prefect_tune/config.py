@@ -199,7 +199,8 @@ class RunConfig:
     """How the experiment runs and where its results go.
 
     Args:
-        name: Name of the experiment and its directory; None makes a dated one.
+        name: Name of the experiment and its directory; ``group/name`` is one in a directory of the
+            storage path, None makes a dated one.
         storage_path: Where the experiment is kept: a local path, a URL that fsspec knows
             (``s3://bucket/path``), or a `TuneStorage` block (the object, or
             ``block://tune-storage/NAME``); default `TUNE_RESULT_DIR` or ``~/prefect_tune_results``.

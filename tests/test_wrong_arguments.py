@@ -24,7 +24,7 @@ class Thing:
 #: Argument of `run` -> what it cannot be.
 WRONG: dict[str, list[Any]] = {
     "run_or_experiment": [None, 3, "not registered", Thing, Thing(), [], lambda: None],
-    "name": [3, "", " ", "a/b", ".", "..", b"x", "a\0b", "é" * 130],
+    "name": [3, "", " ", "/a", "a/", "a/../b", ".", "..", b"x", "a\0b", "é" * 130],
     "metric": [3, "", [], ["a", 3], {}],
     "mode": ["maximise", 3, ["min", "x"]],
     "stop": [

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from typing import Any
 
 from prefect_tune.error import InvalidArgument
@@ -39,6 +40,21 @@ class StoragePlan:
     def kept_in(self) -> Location:
         """Where experiments are for good."""
         return Location(self.root) if self.location is None else self.location
+
+    def below(self, folders: str) -> StoragePlan:
+        """The same for experiments in directories of these places.
+
+        Args:
+            folders: Their names, joined by ``/``; may be empty.
+        """
+        if not folders:
+            return self
+        return replace(
+            self,
+            root=os.path.join(self.root, folders),
+            location=self.of(folders),
+            own_target=self.own_target_of(folders) if self.own_target else "",
+        )
 
     def of(self, name: str) -> Location | None:
         """Where one experiment is in storage."""

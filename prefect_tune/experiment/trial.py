@@ -10,9 +10,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from prefect_tune.error import TuneError
 from prefect_tune.experiment.attempt_error import ERROR_FILE, ERROR_PICKLE_FILE, AttemptError
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
-from prefect_tune.resources import Resources
+from prefect_tune.resources import PlacementGroupFactory, Resources
 
 PENDING = "PENDING"
 RUNNING = "RUNNING"
@@ -212,6 +213,13 @@ class Trial:
         """The experiment directory."""
         return self.local_experiment_dir
 
+    local_experiment_path = local_dir
+
+    @property
+    def placement_group_factory(self) -> PlacementGroupFactory:
+        """What an attempt needs, as one bundle."""
+        return PlacementGroupFactory([dict(self.resources)])
+
     @property
     def error_file(self) -> str | None:
         """Path of the text of the last failure, None if there was none."""
@@ -259,6 +267,10 @@ class Trial:
     def error_msg(self) -> str | None:
         """The last failure in full, None if there was none."""
         return None if self.error is None else self.error.text()
+
+    def get_error(self) -> TuneError | None:
+        """The last failure as an exception with all there is to know, None if there was none."""
+        return None if self.error is None else TuneError(self.error.text())
 
     def is_finished(self) -> bool:
         """True once the trial will not run again in this experiment."""

@@ -318,7 +318,10 @@ class TestLoading:
         assert grid.trials[0].error_file == f"{trials[0].logdir}/error.txt"
         assert grid.trials[0].pickled_error_file == f"{trials[0].logdir}/error.pkl"
         assert grid.trials[2].error_file is None
-        assert grid.trials[0].local_dir == str(tmp_path)
+        assert grid.trials[0].local_dir == grid.trials[0].local_experiment_path == str(tmp_path)
+        assert "ValueError: bad lr" in str(grid.trials[0].get_error())
+        assert grid.trials[2].get_error() is None
+        assert grid.trials[0].placement_group_factory.required_resources["CPU"] == 1
 
     def test_directories_of_the_users_own_naming(self, tmp_path: Path) -> None:
         trials = write_experiment(tmp_path, [1])

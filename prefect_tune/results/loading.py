@@ -51,6 +51,9 @@ def find_experiment(directory: str) -> str:
         raise StorageError(
             f"{directory} holds {len(below)} experiments ({names}{more}): name one of them."
         )
+    if os.path.isfile(os.path.join(directory, PARAMS_FILE)):
+        parent = os.path.dirname(os.path.abspath(directory))
+        raise StorageError(f"{directory} is the directory of a trial; its experiment is {parent}.")
     raise StorageError(f"there is no experiment in {directory}: no journal and no trials.")
 
 

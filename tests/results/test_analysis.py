@@ -281,6 +281,9 @@ class TestLoading:
             ExperimentAnalysis(tmp_path / "runs")
         with pytest.raises(StorageError, match=r"no experiment in .*empty"):
             ExperimentAnalysis(tmp_path / "empty")
+        trial = next((tmp_path / "runs" / "a").iterdir())
+        with pytest.raises(StorageError, match=r"of a trial; its experiment is .*runs/a\."):
+            ExperimentAnalysis(trial)
 
     def test_truncated_files_are_skipped_and_counted(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -46,7 +46,8 @@ class TuneReporterBase(ProgressReporter):
         total_samples: Number of trials there will be; None is told by the experiment.
         max_progress_rows: Trials in the table; the last table, at the end, takes up to 200 anyway.
         max_error_rows: Failed trials in the table of errors, likewise.
-        max_column_length: Longer headings and texts are cut, at their beginning.
+        max_column_length: Longer headings and texts are cut, at their beginning; headings that
+            would look the same then, in their middle.
         max_report_frequency: Seconds between two reports.
         infer_limit: Number of metrics to show if `metric_columns` is None.
         print_intermediate_tables: Whether to show the table before the end; None does.

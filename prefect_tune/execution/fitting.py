@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from prefect_tune.error import InsufficientResources
-from prefect_tune.resources import GPU, Resources
+from prefect_tune.resources import CPU, GPU, Resources
 
 _GPU_HINT = (
     " Declare GPUs with tune.init(num_gpus=...), or start workers with "
     "`dask worker ... --resources 'GPU=2'`."
 )
+
+
+def _hint(name: str) -> str:
+    """How a node gets what no node has."""
+    if name == GPU:
+        return _GPU_HINT
+    return f" Leave {name} out, or declare it with tune.init(resources={{{name!r}: ...}})."
 
 
 def check_fits(request: Resources, nodes: Mapping[str, Resources]) -> None:
@@ -26,9 +33,14 @@ def check_fits(request: Resources, nodes: Mapping[str, Resources]) -> None:
     for has in nodes.values():
         if all(has.get_milli(name) >= amount for name, amount in request.milli):
             return
-    no_gpus = request.get_milli(GPU) and not any(has.get_milli(GPU) for has in nodes.values())
+    nowhere = [
+        name
+        for name, amount in request.milli
+        if amount and name != CPU and not any(has.get_milli(name) for has in nodes.values())
+    ]
     listed = "; ".join(f"{address} has {has}" for address, has in nodes.items())
     raise InsufficientResources(
         f"`resources_per_trial`: a trial asks for {request}, which no node has: "
-        f"{listed or 'there are no nodes'}.{_GPU_HINT if no_gpus else ''}"
+        f"{listed or 'there are no nodes'}."
+        f"{''.join(map(_hint, nowhere))}"
     )

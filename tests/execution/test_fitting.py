@@ -1,0 +1,36 @@
+"""What is said of a request that fits nowhere."""
+
+from __future__ import annotations
+
+import pytest
+
+from prefect_tune.error import InsufficientResources
+from prefect_tune.execution.fitting import check_fits
+from prefect_tune.resources import Resources
+
+NODES = {"here": Resources.of(CPU=2), "there": Resources.of(CPU=1, license=1)}
+
+
+@pytest.mark.parametrize(
+    ("request_", "hints"),
+    [
+        (Resources.of(CPU=3), []),
+        (Resources.of(CPU=1, license=2), []),
+        (Resources.of(CPU=1, GPU=1), ["Declare GPUs with tune.init(num_gpus=...)"]),
+        (
+            Resources.of(CPU=1, memory=100),
+            ["Leave memory out, or declare it with tune.init(resources={'memory': ...})"],
+        ),
+    ],
+)
+def test_hints_are_about_what_no_node_has_at_all(request_, hints):
+    with pytest.raises(InsufficientResources) as told:
+        check_fits(request_, NODES)
+    text = str(told.value)
+    assert "here has 2 CPU" in text
+    assert all(hint in text for hint in hints)
+    assert (text.count("Declare") + text.count("Leave")) == len(hints)
+
+
+def test_one_node_is_enough():
+    check_fits(Resources.of(CPU=1, license=1), NODES)

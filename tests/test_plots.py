@@ -167,3 +167,10 @@ def test_one_iteration_is_one_place(tmp_path: Path) -> None:
     assert "1" in written
     assert "0.960" not in written
     assert not any("ended earlier" in text for text in written)
+
+
+def test_whole_numbers_have_whole_places(tmp_path: Path) -> None:
+    configs = [{"epochs": 1 + n % 4} for n in range(10)]
+    written = words(experiment(tmp_path, configs, length=1).plot("slices", "score", "max"))
+    assert "1.5" not in written
+    assert "2" in written

@@ -84,6 +84,10 @@ def _places(axes: Axes, values: Sequence[Any]) -> list[float]:
     if not is_categorical(values):
         if spans_decades(values):
             axes.set_xscale("log")
+        elif all(isinstance(value, int) for value in values):
+            from matplotlib.ticker import MaxNLocator
+
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         return [float(value) for value in values]
     try:
         categories = sorted(set(values))

@@ -6,15 +6,15 @@ import logging
 from collections import Counter
 
 from prefect_tune.error import TuneError
+from prefect_tune.experiment.words import in_words
 
 log = logging.getLogger(__name__)
 
 
 def callback_error(callback: object, hook: str, error: BaseException) -> TuneError:
     """The error that names the callback and the hook in which it was raised."""
-    raised = TuneError(
-        f"The callback {type(callback).__name__} failed in {hook}: {type(error).__name__}: {error}"
-    )
+    said = f"{type(error).__name__}: {in_words(error)}"
+    raised = TuneError(f"The callback {type(callback).__name__} failed in {hook}: {said}")
     raised.__cause__ = error
     return raised
 

@@ -9,6 +9,7 @@ from prefect_tune.coordinator.lifecycle import Lifecycle
 from prefect_tune.coordinator.table import LiveTrial
 from prefect_tune.experiment.decision import Action
 from prefect_tune.experiment.trial import RUNNING
+from prefect_tune.experiment.words import in_words
 
 
 class Shutdown:
@@ -62,7 +63,7 @@ class Shutdown:
     def abort(self, error: Exception) -> None:
         """The experiment cannot go on."""
         if not self._core.replaying:
-            self.interrupt(str(error))
+            self.interrupt(in_words(error))
             self._core.emit(Abort(error))
 
     def see_whether_to_stop(self) -> None:

@@ -47,6 +47,7 @@ from prefect_tune.engine.slowness import SlowSteps
 from prefect_tune.engine.snapshots import Snapshots
 from prefect_tune.execution.base import Executor, TrialPlace
 from prefect_tune.experiment.trial import Trial
+from prefect_tune.experiment.words import in_words
 from prefect_tune.storage.experiment_dir import ExperimentDir
 from prefect_tune.storage.experiment_storage import ExperimentStorage
 from prefect_tune.storage.journal import Journal
@@ -297,7 +298,7 @@ class Engine:
         """After an error of our own side: end what runs, bounded in time, without deciding more."""
         parts = self._parts
         kills = [
-            Kill(live.trial.trial_id, live.trial.attempt, live.slot.node, str(error))
+            Kill(live.trial.trial_id, live.trial.attempt, live.slot.node, in_words(error))
             for live in parts.coordinator.table.running_trials()
             if live.slot is not None
         ]

@@ -25,6 +25,7 @@ from prefect.states import Cancelled, Completed, Crashed, Failed
 from prefect.utilities.urls import url_for
 
 from prefect_tune.engine.launcher import AttemptLauncher
+from prefect_tune.experiment.words import in_words
 from prefect_tune.orchestration.conclusion import Conclusion, Ending, ExperimentFlow, FlowOutcome
 from prefect_tune.orchestration.flush import abandon_sending, await_final_states, flush_events
 from prefect_tune.orchestration.launcher import PrefectLauncher
@@ -221,7 +222,8 @@ class _Run(Generic[T]):
                 self._values.append(value)
             except Exception as error:
                 self._error = error
-                self._conclusion = Conclusion(Ending.FAILED, f"{type(error).__name__}: {error}")
+                said = f"{type(error).__name__}: {in_words(error)}"
+                self._conclusion = Conclusion(Ending.FAILED, said)
             finally:
                 self._recorded = launcher.recorded
         return self._final_state(None)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import errno
 import threading
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from prefect_tune.callback import Callback
-from prefect_tune.config import RunConfig, TuneConfig
+from prefect_tune.config import FailureConfig, RunConfig, TuneConfig
 from prefect_tune.coordinator.commands import Launch
 from prefect_tune.coordinator.events import (
     AttemptEnded,
     CapacityChanged,
     Event,
+    Outcome,
     ResultReported,
 )
 from prefect_tune.coordinator.records import decode_event
@@ -25,11 +27,13 @@ from prefect_tune.engine.planning import make_plan
 from prefect_tune.engine.request import ExperimentRequest
 from prefect_tune.engine.restore_from import RestoreFrom
 from prefect_tune.error import StorageError, TuneError
+from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.schedulers import FIFOScheduler
 from prefect_tune.search import Searcher
 from prefect_tune.settings import load_settings
 from prefect_tune.storage.header import parse_header
 from prefect_tune.storage.journal import JOURNAL_FILE, LocalJournal
+from prefect_tune.trainable.error_pickling import pickle_exception
 
 from .inline_executor import InlineExecutor, experiment, run, trainable
 
@@ -152,6 +156,39 @@ def test_a_callback_that_raises_at_the_end_keeps_nothing_from_being_closed(tmp_p
         one.run(launcher, [lambda coordinator: told.append(launcher.closed)])
     assert launcher.closed
     assert told[-1], "what it has come to is shown"
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class FailingExecutor(InlineExecutor):
+    def launch(self, launch: Launch, place: Any) -> Any:
+        error = AttemptError("Mute", "", pickled=pickle_exception(Mute()))
+        self.emit(AttemptEnded(1.0, launch.trial_id, launch.attempt, Outcome.FAILED, error))
+        return Future()
+
+
+class MuteScheduler(FIFOScheduler):
+    def on_trial_result(self, *args: Any) -> str:
+        raise Mute
+
+
+class MuteCallback(Callback):
+    def on_trial_result(self, *args: Any, **info: Any) -> None:
+        raise Mute
+
+
+def test_errors_that_have_no_words_are_raised_all_the_same(tmp_path):
+    raising = FailureConfig(fail_fast="raise")
+    with pytest.raises(Mute):
+        run(experiment(tmp_path / "trial", FailingExecutor(), failure_config=raising))
+    mute = TuneConfig(num_samples=2, scheduler=MuteScheduler())
+    with pytest.raises(Mute):
+        run(experiment(tmp_path / "scheduler", InlineExecutor(), mute))
+    with pytest.raises(TuneError, match="MuteCallback failed in on_trial_result: Mute: <Mute>"):
+        run(experiment(tmp_path / "callback", InlineExecutor(), callbacks=[MuteCallback()]))
 
 
 def test_what_fails_at_the_end_does_not_hide_why_it_has_come(tmp_path, monkeypatch, caplog):

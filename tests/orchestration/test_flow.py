@@ -156,6 +156,18 @@ def test_an_interrupted_experiment_crashes_its_flow_run(
     assert run.state.message == "SIGINT received"
 
 
+def test_an_error_that_has_no_words_reaches_the_caller_too(executor: FakeExecutor) -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    def body(launcher: AttemptLauncher) -> None:
+        raise Mute
+
+    with pytest.raises(Mute):
+        run_in_flow(body, experiment(executor), good)
+
+
 def test_a_flow_run_that_somebody_deletes_ends_quietly(
     executor: FakeExecutor, client: SyncPrefectClient, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from .bucket import CloudBucket
@@ -112,6 +113,20 @@ def connection_string(account: str, key: str = ACCOUNT_KEY) -> str:
     return (
         f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={key};"
         f"BlobEndpoint={account};"
+    )
+
+
+def read_only_token(container: str) -> str:
+    """A SAS token with which a container may be read and listed, for an hour."""
+    from azure.storage.blob import ContainerSasPermissions, generate_container_sas
+
+    return generate_container_sas(
+        ACCOUNT,
+        container,
+        account_key=ACCOUNT_KEY,
+        permission=ContainerSasPermissions(read=True, list=True),
+        expiry=datetime.now(UTC) + timedelta(hours=1),
+        version="2025-01-05",  # the newest that Azurite knows how to check is behind the client's
     )
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from prefect_tune.blocks import TuneStorage
 from prefect_tune.error import StorageError, StorageUnavailable
 from prefect_tune.filesystem.limits import Limits
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.store import Store, open_store
 from prefect_tune.testing.store import content
-from tests.clouds.azurite import connection_string
+from tests.clouds.azurite import connection_string, read_only_token
 from tests.clouds.bucket import CloudBucket
 from tests.s3.endpoint import Endpoint
 from tests.s3.fault_proxy import FaultProxy, running_proxy
@@ -131,8 +132,6 @@ def test_a_wrong_key_of_azure(azure_account: str, azure_bucket: CloudBucket) -> 
 
 
 def test_the_account_of_a_block_need_not_be_at_azure_itself(azure_bucket: CloudBucket) -> None:
-    from prefect_tune.blocks import TuneStorage
-
     storage = TuneStorage(basepath=f"{azure_bucket.url}/p", **azure_bucket.block)
     storage.write_path("a", b"1")
     assert storage.read_path("a") == b"1"
@@ -154,3 +153,16 @@ def test_a_key_file_of_google_that_is_not_there(gcs_bucket: CloudBucket) -> None
     with pytest.raises(StorageError, match="no key file /nowhere/key on this machine") as no:
         store.read("a")
     assert not isinstance(no.value, StorageUnavailable)
+
+
+def test_a_token_of_azure_that_may_only_read(azure_bucket: CloudBucket) -> None:
+    storage = TuneStorage(basepath=f"{azure_bucket.url}/p", **azure_bucket.block)
+    storage.write_path("a", b"1")
+    token = read_only_token(azure_bucket.url.removeprefix("az://"))
+    endpoint = azure_bucket.block["endpoint_url"]
+    reading = TuneStorage(basepath=f"{azure_bucket.url}/p", token=token, endpoint_url=endpoint)
+    assert reading.read_path("a") == b"1"
+    with pytest.raises(StorageError, match=r"access is denied.*need permission to") as raised:
+        reading.write_path("a", b"2")
+    assert token not in str(raised.value)
+    assert storage.read_path("a") == b"1"

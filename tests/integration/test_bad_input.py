@@ -47,7 +47,8 @@ NAN = float("nan")
         ("max_failures", {"max_failures": -2}),
         ("fail_fast", {"fail_fast": True, "max_failures": 2}),
         ("callbacks", {"callbacks": [print]}),
-        ("name", {"name": "a/b"}),
+        ("name", {"name": "a/../b"}),
+        ("name", {"name": "/a"}),
         ("verbose", {"verbose": 9}),
     ],
 )

@@ -70,6 +70,7 @@ class TestWebHdfs(StoreConformance):
         raise NotImplementedError
 
 
+@pytest.mark.slow  # as all that needs requirements-clouds.txt
 class TestHdfsThroughArrow(StoreConformance):
     """fsspec's wrapper of pyarrow is real, Hadoop is a local directory."""
 

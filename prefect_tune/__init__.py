@@ -139,7 +139,6 @@ _MODULES = frozenset(
         "air",
         "analysis",
         "callback",
-        "cloudpickle",
         "context",
         "error",
         "experiment",

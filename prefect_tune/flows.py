@@ -7,6 +7,8 @@ has this package and the trainable installed.
 
 # Annotations must stay objects: Prefect makes the form of them, and where it loads this file from
 # its path, it could not look their names up.
+import sys
+from pathlib import Path
 from typing import Any
 
 from prefect import flow
@@ -80,6 +82,7 @@ def tune_experiment(
         InvalidArgument: If a parameter cannot work; names it.
     """
     given = {key: value for key, value in locals().items() if value is not None}
+    _leave_to_users_modules()
     arguments = ExperimentSpec.parse(given).run_arguments()
     from prefect_tune import run
 
@@ -94,3 +97,13 @@ def tune_experiment(
     if experiment.final_state is None:
         raise RuntimeError("the experiment was not recorded")
     return experiment.final_state
+
+
+def _leave_to_users_modules() -> None:
+    """Take this directory off the import path.
+
+    Prefect puts it there, first of all, when it loads this file from its path. Our `config`,
+    `utils` or `search` would be found instead of the modules of these names that the user's import.
+    """
+    here = str(Path(__file__).resolve().parent)
+    sys.path[:] = [path for path in sys.path if path != here]

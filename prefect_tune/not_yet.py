@@ -87,6 +87,7 @@ INSTEAD = {
     "prefect_tune.actor": _TASKS,
     "prefect_tune.automl": "Ray has given it up, too",
     "prefect_tune.available_resources": _CLUSTER,
+    "prefect_tune.cloudpickle": "`import cloudpickle` is the library itself",
     "prefect_tune.cluster_info": _MACHINERY,
     "prefect_tune.checkpoint_manager": _MACHINERY,
     "prefect_tune.cluster_resources": _CLUSTER,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import pkgutil
 import subprocess
 import sys
 
@@ -117,3 +119,10 @@ print(*(n for n in public if not isinstance(getattr(prefect_tune, n), types.Modu
 """
     found = subprocess.check_output([sys.executable, "-c", script], text=True)
     assert found.split() == []
+
+
+def test_no_module_is_called_like_a_library():
+    """Prefect has the directory first on the import path where it loads `flows.py` by its path."""
+    libraries = {*importlib.metadata.packages_distributions(), *sys.stdlib_module_names}
+    assert {"cloudpickle", "json"} <= libraries
+    assert not libraries & {module.name for module in pkgutil.iter_modules(tune.__path__)}

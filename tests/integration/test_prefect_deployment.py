@@ -53,6 +53,25 @@ def test_the_flow_run_is_the_experiment(cluster: None, client: Any, tmp_path: Pa
     assert (tmp_path / "json").is_dir()
 
 
+def test_the_users_modules_are_found_where_prefect_loads_the_flow_from_its_file(
+    cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import prefect_tune.flows as flows
+
+    (tmp_path / "utils.py").write_text("SCORE = 7\n")
+    (tmp_path / "users_train.py").write_text(
+        "import prefect_tune as tune, utils\n"
+        "def train(config):\n"
+        "    tune.report({'score': utils.SCORE})\n"
+    )
+    monkeypatch.delitem(sys.modules, "utils", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.syspath_prepend(Path(flows.__file__).parent)
+    changes = {"trainable": "users_train:train", "space": {"x": 1}, "num_samples": 1}
+    state = flows.tune_experiment(**parameters(tmp_path, **changes), return_state=True)
+    assert state.message.startswith("best score=7")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from tests.server_process import await_end
+
 from .bucket import CloudBucket
 
 #: The command, if it is not on the PATH.
@@ -77,12 +79,7 @@ def azurite_process(directory: Path) -> Iterator[str]:
         yield f"{address[1].decode()}/{ACCOUNT}"
     finally:
         process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
+        await_end(process)
 
 
 def fresh_azure_bucket(account: str) -> CloudBucket:

@@ -6,17 +6,17 @@ kinds of buckets that need it.
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import json
-import subprocess
-import sys
 import urllib.request
 import uuid
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+from tests.server_process import serving_script
 
 from .bucket import CloudBucket
 
@@ -31,37 +31,9 @@ def why_not() -> str:
     return ""
 
 
-@contextlib.contextmanager
-def gcs_process() -> Iterator[str]:
-    """The emulator on a free port of the loopback interface.
-
-    Yields:
-        Its URL.
-
-    Raises:
-        RuntimeError: If it does not come up, with what it printed.
-    """
-    with subprocess.Popen(
-        # -P: the script's directory is no place to import from.
-        [sys.executable, "-P", str(_MAIN)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        port = process.stdout.readline().strip()
-        if not port:
-            raise RuntimeError(f"the emulator did not start:\n{process.communicate()[1]}")
-        try:
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.stdin.close()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
+def gcs_process() -> AbstractContextManager[str]:
+    """The emulator on a free port of the loopback interface; see `serving_script`."""
+    return serving_script(_MAIN, "the emulator of Google's storage")
 
 
 def fresh_gcs_bucket(server: str) -> CloudBucket:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+from tests.server_process import serving_script
 
 from .endpoint import Endpoint
 
@@ -20,29 +20,5 @@ def moto_process() -> Iterator[Endpoint]:
     Raises:
         RuntimeError: If it does not come up, with what it printed.
     """
-    process = subprocess.Popen(
-        # -P: the script's directory is no place to import from.
-        [sys.executable, "-P", str(_MAIN)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        port = process.stdout.readline().strip()
-        if not port:
-            _, err = process.communicate()
-            raise RuntimeError(f"moto's server did not start:\n{err}")
-        yield Endpoint(f"http://127.0.0.1:{port}", "testing", "testing-secret", "us-east-1")
-    finally:
-        process.stdin.close()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
-        if process.stderr is not None:
-            process.stderr.close()
+    with serving_script(_MAIN, "moto's server") as url:
+        yield Endpoint(url, "testing", "testing-secret", "us-east-1")

@@ -34,7 +34,7 @@ from prefect_tune.trainable.large_data import DataFile
 from prefect_tune.trainable.packing import load_trainable
 from prefect_tune.trainable.source import TrainableSource
 
-__all__ = ["AttemptHandle", "AttemptSpawner", "ExitStatus", "LoadInfo"]
+__all__ = ["AttemptSpawner", "ExitStatus", "LoadInfo"]
 
 _logger = logging.getLogger(__name__)
 PROCESS = "process"

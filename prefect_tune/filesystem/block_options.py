@@ -8,11 +8,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from prefect_tune.error import InvalidArgument
-
-_S3 = {"s3", "s3a"}
-_GOOGLE = {"gs", "gcs"}
-_HADOOP = {"hdfs", "arrow_hdfs", "webhdfs"}
-_AZURE = {"az", "abfs", "abfss", "adl"}
+from prefect_tune.filesystem.azure import PROTOCOLS as AZURE_PROTOCOLS
+from prefect_tune.filesystem.connect import S3_PROTOCOLS
+from prefect_tune.filesystem.google import PROTOCOLS as GOOGLE_PROTOCOLS
+from prefect_tune.filesystem.hadoop import ARROW_PROTOCOLS, WEBHDFS_PROTOCOLS
 
 
 def storage_options(
@@ -39,8 +38,8 @@ def storage_options(
     Raises:
         InvalidArgument: If `token` begins like the JSON of a key file and is not.
     """
-    client = {"region_name": region} if region and protocol in _S3 else None
-    if protocol in _S3:
+    client = {"region_name": region} if region and protocol in S3_PROTOCOLS else None
+    if protocol in S3_PROTOCOLS:
         named: dict[str, Any] = {
             "key": key,
             "secret": secret,
@@ -48,12 +47,12 @@ def storage_options(
             "endpoint_url": endpoint_url,
             "client_kwargs": client,
         }
-    elif protocol in _GOOGLE:
+    elif protocol in GOOGLE_PROTOCOLS:
         named = {"endpoint_url": endpoint_url, "default_location": region}
         named["token"] = _google_token(token)
-    elif protocol in _AZURE:
+    elif protocol in (*AZURE_PROTOCOLS, "adl"):
         named = _azure(key, secret, token, endpoint_url)
-    elif protocol in _HADOOP:
+    elif protocol in (*ARROW_PROTOCOLS, *WEBHDFS_PROTOCOLS):
         named = {"user": key, "password": secret, "token": token}
     else:
         named = {"username": key, "password": secret, "token": token, "endpoint_url": endpoint_url}

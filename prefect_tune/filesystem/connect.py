@@ -5,22 +5,17 @@ from __future__ import annotations
 import importlib
 import os
 import threading
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 from prefect_tune.error import InvalidArgument, StorageError
 from prefect_tune.filesystem.azure import PROTOCOLS as AZURE_PROTOCOLS
-from prefect_tune.filesystem.azure import azure_file_system
+from prefect_tune.filesystem.azure import try_once
 from prefect_tune.filesystem.blocks import resolve_block
 from prefect_tune.filesystem.failures import scrub
 from prefect_tune.filesystem.google import PROTOCOLS as GOOGLE_PROTOCOLS
 from prefect_tune.filesystem.google import google_file_system
-from prefect_tune.filesystem.hadoop import (
-    ARROW_PROTOCOLS,
-    WEBHDFS_PROTOCOLS,
-    webhdfs_file_system,
-)
+from prefect_tune.filesystem.hadoop import ARROW_PROTOCOLS, WEBHDFS_PROTOCOLS, refuse_errors
 from prefect_tune.filesystem.location import Location
 
 #: What `pip install` gets a protocol.
@@ -121,7 +116,7 @@ def _make(location: Location, protocol: str) -> tuple[Any, str]:
     # would hand out one that somebody else configured.
     options |= {"use_listings_cache": False, "skip_instance_cache": True}
     try:
-        fs, path = _maker(protocol)(location.url, options)
+        fs, path = _open(location.url, protocol, options)
     except (TypeError, ValueError, KeyError) as error:
         raise StorageError(
             f"cannot open {location.url} with these storage options ({_without(error, options)}). "
@@ -132,18 +127,16 @@ def _make(location: Location, protocol: str) -> tuple[Any, str]:
     return fs, path
 
 
-def _maker(protocol: str) -> Callable[[str, dict[str, Any]], tuple[Any, str]]:
-    if protocol in GOOGLE_PROTOCOLS:
-        return google_file_system
-    if protocol in WEBHDFS_PROTOCOLS:
-        return webhdfs_file_system
-    return azure_file_system if protocol in AZURE_PROTOCOLS else _any_file_system
-
-
-def _any_file_system(url: str, options: dict[str, Any]) -> tuple[Any, str]:
+def _open(url: str, protocol: str, options: dict[str, Any]) -> tuple[Any, str]:
     import fsspec
 
+    if protocol in GOOGLE_PROTOCOLS:
+        return google_file_system(url, options)
     fs, path = fsspec.core.url_to_fs(url, **options)
+    if protocol in AZURE_PROTOCOLS:
+        try_once(fs)
+    elif protocol in WEBHDFS_PROTOCOLS:
+        refuse_errors(fs)
     return fs, path
 
 

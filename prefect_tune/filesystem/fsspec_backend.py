@@ -13,6 +13,7 @@ from prefect_tune.filesystem.azure import PROTOCOLS as AZURE_PROTOCOLS
 from prefect_tune.filesystem.backend import Entry, Part, Upload
 from prefect_tune.filesystem.connect import connect, protocol_of
 from prefect_tune.filesystem.failures import TruncatedTransfer, UnfinishedRename
+from prefect_tune.filesystem.google import PROTOCOLS as GOOGLE_PROTOCOLS
 from prefect_tune.filesystem.hadoop import ARROW_PROTOCOLS
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.names import is_temporary, temporary_name
@@ -20,7 +21,7 @@ from prefect_tune.filesystem.names import is_temporary, temporary_name
 T = TypeVar("T")
 
 #: On these a file appears, whole, when it has been written; and there are no directories to make.
-OBJECT_STORES = ("gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "tos")
+OBJECT_STORES = (*GOOGLE_PROTOCOLS, *AZURE_PROTOCOLS, "adl", "oss", "oci", "tos")
 
 
 class FsspecBackend:

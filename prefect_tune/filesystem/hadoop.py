@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 #: As fsspec calls it over HTTP, and with pyarrow and Hadoop's own client.
@@ -10,26 +9,19 @@ WEBHDFS_PROTOCOLS = ("webhdfs", "webHDFS")
 ARROW_PROTOCOLS = ("hdfs", "arrow_hdfs")
 
 
-def webhdfs_file_system(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
-    """Make the file system of a URL.
+def refuse_errors(fs: Any) -> None:
+    """Have what a data node says of an error raised.
+
+    fsspec does not look whether it has answered with one, and takes its text for what is in the
+    file.
 
     Args:
-        url: ``webhdfs://host:port/path``.
-        options: Arguments of fsspec's WebHDFS.
-
-    Returns:
-        The file system, and the path on it.
+        fs: fsspec's WebHDFS.
     """
-    import fsspec
-
-    fs, path = fsspec.core.url_to_fs(url, **options)
-    # fsspec does not look whether a data node has answered with an error, and takes its text for
-    # what is in the file.
-    fs.session.hooks["response"].append(_refuse_errors)
-    return fs, path
+    fs.session.hooks["response"].append(_raise_error)
 
 
-def _refuse_errors(response: Any, *arguments: Any, **more: Any) -> None:
+def _raise_error(response: Any, *arguments: Any, **more: Any) -> None:
     if "op=OPEN" not in response.url:
         return
     if response.status_code == 404:

@@ -37,7 +37,7 @@ from prefect_tune.orchestration.server import (
     start_server_early,
     unavailable,
 )
-from prefect_tune.orchestration.showable import showable
+from prefect_tune.orchestration.showable import LONGEST_MESSAGE, showable
 from prefect_tune.orchestration.sigterm import announced
 from prefect_tune.orchestration.suspension import end_subflow
 from prefect_tune.orchestration.task_runner import BodyTaskRunner
@@ -50,7 +50,6 @@ _logger = logging.getLogger("prefect_tune")
 _FLUSH_EMBEDDED = 30.0
 #: ... and at a lasting one, which goes on recording after we have left.
 _FLUSH_LASTING = 5.0
-_LONGEST_MESSAGE = 8_000
 
 
 def run_in_flow(
@@ -233,7 +232,7 @@ class _Run(Generic[T]):
         conclusion = self._conclusion
         if conclusion is None:
             return Crashed(message="the coordinator did not run to its end")
-        message = showable(conclusion.message, _LONGEST_MESSAGE)
+        message = showable(conclusion.message, LONGEST_MESSAGE)
         match conclusion.ending:
             case Ending.COMPLETED:
                 return Completed(message=message, data=conclusion.data)

@@ -11,6 +11,8 @@ from prefect_tune.experiment.words import in_words
 _NO_TEXT = re.compile("[\x00\ud800-\udfff]")
 _HEAD = 1_000
 _LONGEST_VALUE = 1_000
+#: Characters that the message of a state has.
+LONGEST_MESSAGE = 8_000
 
 
 def showable(text: str, longest: int | None = None) -> str:

@@ -17,10 +17,8 @@ from prefect_tune.coordinator.commands import Kill, Launch
 from prefect_tune.coordinator.events import AttemptEnded, Outcome
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.orchestration.quiet import TRIAL
-from prefect_tune.orchestration.showable import showable
+from prefect_tune.orchestration.showable import LONGEST_MESSAGE, showable
 from prefect_tune.orchestration.task_run_logs import TaskRunLog, TaskRunLogs
-
-_LONGEST_MESSAGE = 8_000
 
 
 class Attempt:
@@ -139,4 +137,4 @@ def _explain(error: AttemptError | None) -> str:
     if error.traceback:
         text += f"\n\n{error.traceback}"
     # What happened is at its beginning; the traceback is read from its end.
-    return showable(text, _LONGEST_MESSAGE)
+    return showable(text, LONGEST_MESSAGE)

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from prefect_tune.coordinator.events import Outcome
-from prefect_tune.execution.spawn import AttemptHandle, AttemptSpawner, ExitStatus
+from prefect_tune.execution.attempt_handle import AttemptHandle
+from prefect_tune.execution.spawn import AttemptSpawner, ExitStatus
 from prefect_tune.execution.wire import Frame, FrameBuffer, Kind, encode_decision
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.trainable.attempt import AttemptContext, Decision

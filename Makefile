@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test test-all chaos check bench docs clean
+.PHONY: quickstart test test-all chaos check bench docs changelog clean
 
 $(VENV)/.installed: requirements.txt requirements-dev.txt pyproject.toml
 	@echo "Installing into $(VENV); this takes a few minutes once."
@@ -37,6 +37,9 @@ docs: $(VENV)/.installed
 	$(BIN)/python docs/make_settings.py
 	$(BIN)/python docs/make_api.py
 	$(BIN)/python -m pytest tests/docs $(ARGS)
+
+changelog: $(VENV)/.installed
+	$(BIN)/towncrier build --version $$($(BIN)/python -c "import prefect_tune; print(prefect_tune.__version__)") $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist

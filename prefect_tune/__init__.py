@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from prefect_tune import not_yet
+from prefect_tune import not_yet, parse_lock
 from prefect_tune._version import __version__
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from prefect_tune.tuner import Tuner
 
 not_yet.install()
+parse_lock.install()
 
 #: Where each public name lives.
 _HOMES: dict[str, tuple[str, ...]] = {

@@ -33,9 +33,13 @@ check: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks $(ARGS)
 
-docs: $(VENV)/.installed
+$(VENV)/.docs: $(VENV)/.installed requirements-docs.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.txt
+	@touch $@
+
+docs: $(VENV)/.docs
 	$(BIN)/python docs/make_settings.py
-	$(BIN)/python docs/make_api.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	$(BIN)/python -m pytest tests/docs $(ARGS)
 
 changelog: $(VENV)/.installed

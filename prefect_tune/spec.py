@@ -18,16 +18,41 @@ import difflib
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+)
 
 from prefect_tune import space as domains
 from prefect_tune.error import InvalidArgument, InvalidTrainable
+from prefect_tune.named_classes import ClassRegistry
+from prefect_tune.schedulers import SCHEDULERS
+from prefect_tune.search import SEARCHERS
 
 Mode = Literal["min", "max"]
-SchedulerName = Literal["fifo", "asha", "median_stopping_rule"]
-SearchName = Literal["random", "optuna"]
+
+
+def _name_in(registry: ClassRegistry[Any]) -> Any:
+    """Make the type of a field that takes a name of the registry; forms show them as a list."""
+    return Annotated[
+        str,
+        AfterValidator(lambda name: registry.find(name).name),
+        WithJsonSchema({"type": "string", "enum": list(registry.names)}),
+    ]
+
+
+if TYPE_CHECKING:
+    SchedulerName = str
+    SearchName = str
+else:
+    SchedulerName = _name_in(SCHEDULERS)
+    SearchName = _name_in(SEARCHERS)
 
 _NUMERIC = (
     "uniform",
@@ -115,16 +140,12 @@ class ExperimentSpec(BaseModel):
         }
 
     def _scheduler(self) -> Any:
-        from prefect_tune.schedulers import create_scheduler
-
-        return create_scheduler(self.scheduler, **self.scheduler_options)
+        return SCHEDULERS.create(self.scheduler, **self.scheduler_options)
 
     def _search(self) -> Any:
         if self.search == "random" and not self.search_options:
             return None
-        from prefect_tune.search import create_searcher
-
-        return create_searcher(self.search, **self.search_options)
+        return SEARCHERS.create(self.search, **self.search_options)
 
 
 def load_trainable(path: str) -> Callable[..., Any]:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 pytest_plugins = ["tests.s3.plugin", "tests.clouds.plugin"]
@@ -54,3 +55,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """No test may report home or touch the user's own Prefect database by accident."""
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    # How long an example takes to make or to run says how busy the machine is.
+    hypothesis.settings.register_profile(
+        "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+    hypothesis.settings.load_profile("untimed")

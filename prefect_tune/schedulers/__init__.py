@@ -4,11 +4,12 @@ from typing import Any
 
 from prefect_tune import not_yet
 from prefect_tune.schedulers.async_hyperband import ASHAScheduler, AsyncHyperBandScheduler
-from prefect_tune.schedulers.factory import create_scheduler
 from prefect_tune.schedulers.median_stopping_rule import MedianStoppingRule
+from prefect_tune.schedulers.registry import SCHEDULERS, create_scheduler
 from prefect_tune.schedulers.trial_scheduler import FIFOScheduler, TrialScheduler
 
 __all__ = [
+    "SCHEDULERS",
     "ASHAScheduler",
     "AsyncHyperBandScheduler",
     "FIFOScheduler",

@@ -6,12 +6,13 @@ from prefect_tune import not_yet
 from prefect_tune.search import sample as sample
 from prefect_tune.search.basic_variant import BasicVariantGenerator
 from prefect_tune.search.concurrency_limiter import ConcurrencyLimiter
-from prefect_tune.search.factory import create_searcher, make_source
+from prefect_tune.search.factory import make_source
 from prefect_tune.search.messages import (
     UNDEFINED_METRIC_MODE,
     UNDEFINED_SEARCH_SPACE,
     UNRESOLVED_SEARCH_SPACE,
 )
+from prefect_tune.search.registry import SEARCHERS, create_searcher
 from prefect_tune.search.repeater import Repeater
 from prefect_tune.search.search_algorithm import SearchAlgorithm, SearchGenerator
 from prefect_tune.search.searcher import DEFAULT_METRIC, Searcher
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_METRIC",
     "FINISHED",
+    "SEARCHERS",
     "UNDEFINED_METRIC_MODE",
     "UNDEFINED_SEARCH_SPACE",
     "UNRESOLVED_SEARCH_SPACE",

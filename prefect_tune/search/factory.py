@@ -2,56 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from prefect_tune import not_yet
 from prefect_tune.error import InvalidArgument
 from prefect_tune.search.basic_variant import BasicVariantGenerator
 from prefect_tune.search.concurrency_limiter import ConcurrencyLimiter
+from prefect_tune.search.registry import SEARCHERS, create_searcher
 from prefect_tune.search.search_algorithm import SearchAlgorithm, SearchGenerator
 from prefect_tune.search.searcher import Metric, Mode, Searcher, check_metric_and_mode
 from prefect_tune.search.searcher_source import SearcherSource
 from prefect_tune.search.source import TrialSource
 from prefect_tune.search.variant_source import VariantSource
 from prefect_tune.space import SearchSpace, check_num_samples
-
-# Modules are imported when they are asked for: they may need optional libraries.
-_SEARCHERS = {
-    "variant_generator": ("prefect_tune.search.basic_variant", "BasicVariantGenerator"),
-    "random": ("prefect_tune.search.basic_variant", "BasicVariantGenerator"),
-    "optuna": ("prefect_tune.search.optuna", "OptunaSearch"),
-}
-
-
-def create_searcher(search_alg: str, **kwargs: Any) -> Searcher | BasicVariantGenerator:
-    """Creates a search algorithm by name.
-
-    Args:
-        search_alg: "variant_generator" or "random" for `BasicVariantGenerator`, "optuna" for
-            `OptunaSearch`.
-        **kwargs: Arguments of its class. Those the class does not have are left out, so that one
-            set of arguments can serve several algorithms.
-
-    Raises:
-        InvalidArgument: There is no algorithm of that name.
-    """
-    if search_alg not in _SEARCHERS:
-        later = not_yet.message(f"prefect_tune.search.{search_alg}")
-        raise InvalidArgument(
-            "search_alg",
-            later or f"there is no {search_alg!r}.",
-            f"There are: {', '.join(_SEARCHERS)}.",
-        )
-    module, name = _SEARCHERS[search_alg]
-    cls = getattr(importlib.import_module(module), name)
-    known = inspect.signature(cls).parameters
-    created: Searcher | BasicVariantGenerator = cls(
-        **{key: value for key, value in kwargs.items() if key in known}
-    )
-    return created
 
 
 def make_source(
@@ -106,7 +69,7 @@ def make_source(
         f"must be a Searcher, a BasicVariantGenerator or a name, got {algorithm!r:.200}.",
         "A search algorithm of your own derives from prefect_tune.search.Searcher."
         if isinstance(algorithm, SearchAlgorithm)
-        else f"Names: {', '.join(_SEARCHERS)}.",
+        else f"Names: {', '.join(SEARCHERS.names)}.",
     )
 
 

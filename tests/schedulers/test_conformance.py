@@ -1,6 +1,12 @@
 from __future__ import annotations
 
-from prefect_tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
+from prefect_tune.schedulers import (
+    SCHEDULERS,
+    ASHAScheduler,
+    FIFOScheduler,
+    MedianStoppingRule,
+    TrialScheduler,
+)
 from prefect_tune.testing.pausing import PausingScheduler
 from prefect_tune.testing.scheduler import SchedulerConformance
 
@@ -71,3 +77,14 @@ class TestCustomScheduler(SchedulerConformance):
 class TestPausing(SchedulerConformance):
     def make_scheduler(self) -> TrialScheduler:
         return PausingScheduler(slice_length=3)
+
+
+def test_every_registered_scheduler_is_tried() -> None:
+    suites = [suite for suite in globals().values() if isinstance(suite, type)]
+    tried = {
+        type(suite().make_scheduler())
+        for suite in suites
+        if hasattr(suite, "make_scheduler")
+        if suite is not SchedulerConformance
+    }
+    assert {entry.load() for entry in SCHEDULERS} <= tried

@@ -5,6 +5,7 @@ from __future__ import annotations
 from optuna.samplers import RandomSampler
 
 from prefect_tune.search import (
+    SEARCHERS,
     BasicVariantGenerator,
     ConcurrencyLimiter,
     OptunaSearch,
@@ -52,3 +53,13 @@ class TestOptunaInBatches(SearcherConformance):
 class TestRepeatedOptuna(SearcherConformance):
     def make(self) -> Searcher:
         return Repeater(OptunaSearch(seed=1), repeat=2)
+
+
+def test_every_registered_algorithm_is_tried() -> None:
+    suites = [suite for suite in globals().values() if isinstance(suite, type)]
+    tried = {
+        type(suite().make())
+        for suite in suites
+        if issubclass(suite, SearcherConformance) and suite is not SearcherConformance
+    }
+    assert {entry.load() for entry in SEARCHERS} <= tried

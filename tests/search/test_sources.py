@@ -227,7 +227,7 @@ def test_custom_save_and_restore_are_used():
         ({"space": "lr"}, "`param_space`"),
         ({"max_concurrent": -1}, "`max_concurrent_trials`"),
         ({"max_concurrent": 1.5}, "`max_concurrent_trials`"),
-        ({"search_alg": "optunna"}, r"`search_alg`.*optunna.*variant_generator, random, optuna"),
+        ({"search_alg": "optunna"}, r"`search_alg`.*optunna.*random, variant_generator, optuna"),
         ({"search_alg": 3}, "`search_alg`"),
         ({"search_alg": SearchAlgorithm()}, r"`search_alg`.*Searcher"),
         (

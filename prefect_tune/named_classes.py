@@ -1,0 +1,95 @@
+"""Registries of classes that users name in text, as in `create_scheduler("asha")`."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, cast
+
+from prefect_tune import not_yet
+from prefect_tune.error import InvalidArgument
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class NamedClass(Generic[T]):
+    """A class and the names that users have for it.
+
+    Attributes:
+        name: The name that forms and documents show.
+        module: Name of the class's module, which is imported when the class is asked for: it may
+            need an optional library.
+        class_name: Name of the class in its module.
+        aliases: Further names that are understood.
+    """
+
+    name: str
+    module: str
+    class_name: str
+    aliases: tuple[str, ...] = ()
+
+    def load(self) -> type[T]:
+        """Import the class.
+
+        Raises:
+            ImportError: If an optional library is missing.
+        """
+        return cast(type[T], getattr(importlib.import_module(self.module), self.class_name))
+
+
+class ClassRegistry(Generic[T]):
+    """The classes of one kind, by name.
+
+    Args:
+        argument: Name of the argument that takes the names, for errors.
+        package: Package of the kind; Ray Tune's names in it that are to come say so.
+        classes: The classes, in the order in which they are shown.
+    """
+
+    def __init__(self, argument: str, package: str, *classes: NamedClass[T]) -> None:
+        self._argument = argument
+        self._package = package
+        self._classes = classes
+        self._by_name = {name: c for c in classes for name in (c.name, *c.aliases)}
+
+    def __iter__(self) -> Iterator[NamedClass[T]]:
+        return iter(self._classes)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that are shown, one for each class."""
+        return tuple(c.name for c in self._classes)
+
+    def find(self, name: Any) -> NamedClass[T]:
+        """Find a class by one of its names, in lower or upper case.
+
+        Raises:
+            InvalidArgument: If there is no class of that name; lists those there are.
+        """
+        found = self._by_name.get(name.lower()) if isinstance(name, str) else None
+        if found is None:
+            later = not_yet.message(f"{self._package}.{name}")
+            raise InvalidArgument(
+                self._argument,
+                later or f"there is no {name!r}.",
+                f"Known: {', '.join(self._by_name)}.",
+            )
+        return found
+
+    def create(self, name: str, **kwargs: Any) -> T:
+        """Build an object of the class with this name.
+
+        Args:
+            name: Name of the class.
+            **kwargs: Arguments of the class. Those it does not have are left out, as in Ray Tune,
+                so that one set of arguments can serve several classes.
+
+        Raises:
+            InvalidArgument: If there is no such class, or an argument is out of its range.
+        """
+        cls = self.find(name).load()
+        known = inspect.signature(cls).parameters
+        return cls(**{key: value for key, value in kwargs.items() if key in known})

@@ -1,0 +1,43 @@
+"""The schedulers by name; a new one is added to `SCHEDULERS`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect_tune.named_classes import ClassRegistry, NamedClass
+from prefect_tune.schedulers.trial_scheduler import TrialScheduler
+
+_PACKAGE = "prefect_tune.schedulers"
+
+#: What `create_scheduler`, the deployable flow and the docs know.
+SCHEDULERS: ClassRegistry[TrialScheduler] = ClassRegistry(
+    "scheduler",
+    _PACKAGE,
+    NamedClass("fifo", f"{_PACKAGE}.trial_scheduler", "FIFOScheduler"),
+    NamedClass(
+        "asha",
+        f"{_PACKAGE}.async_hyperband",
+        "AsyncHyperBandScheduler",
+        ("async_hyperband", "asynchyperband"),
+    ),
+    NamedClass(
+        "median_stopping_rule",
+        f"{_PACKAGE}.median_stopping_rule",
+        "MedianStoppingRule",
+        ("medianstopping",),
+    ),
+)
+
+
+def create_scheduler(scheduler: str, **kwargs: Any) -> TrialScheduler:
+    """Build a scheduler by its name, e.g. ``create_scheduler("asha", max_t=50)``.
+
+    Args:
+        scheduler: ``fifo``, ``asha``, ``async_hyperband``, ``asynchyperband``,
+            ``median_stopping_rule`` or ``medianstopping``.
+        **kwargs: Arguments of its constructor; those it does not have are ignored, as in Ray Tune.
+
+    Raises:
+        InvalidArgument: If there is no such scheduler, or an argument is out of its range.
+    """
+    return SCHEDULERS.create(scheduler, **kwargs)

@@ -1,0 +1,35 @@
+"""The search algorithms by name; a new one is added to `SEARCHERS`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect_tune.named_classes import ClassRegistry, NamedClass
+from prefect_tune.search.basic_variant import BasicVariantGenerator
+from prefect_tune.search.searcher import Searcher
+
+_PACKAGE = "prefect_tune.search"
+
+#: What `create_searcher`, `search_alg=`, the deployable flow and the docs know.
+SEARCHERS: ClassRegistry[Searcher | BasicVariantGenerator] = ClassRegistry(
+    "search_alg",
+    _PACKAGE,
+    NamedClass(
+        "random", f"{_PACKAGE}.basic_variant", "BasicVariantGenerator", ("variant_generator",)
+    ),
+    NamedClass("optuna", f"{_PACKAGE}.optuna", "OptunaSearch"),
+)
+
+
+def create_searcher(search_alg: str, **kwargs: Any) -> Searcher | BasicVariantGenerator:
+    """Build a search algorithm by its name, e.g. ``create_searcher("optuna", seed=1)``.
+
+    Args:
+        search_alg: ``random`` or ``variant_generator`` for `BasicVariantGenerator`, ``optuna`` for
+            `OptunaSearch`.
+        **kwargs: Arguments of its class; those it does not have are ignored, as in Ray Tune.
+
+    Raises:
+        InvalidArgument: If there is no such algorithm, or an argument is out of its range.
+    """
+    return SEARCHERS.create(search_alg, **kwargs)

@@ -7,6 +7,7 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import TrialState
 
 import prefect_tune as tune
@@ -21,16 +22,18 @@ from .simulated_run import Disk, Killed, simulate
 POINTS = [{"x": 0.25}]
 
 
-def run(disk: Disk, **options: Any) -> list[Trial]:
+def run(
+    disk: Disk, sampler: BaseSampler | None = None, num_samples: int = 4, **options: Any
+) -> list[Trial]:
     search = OptunaSearch(
         storage=url(disk.path),
         study_name="s",
-        sampler=optuna.samplers.RandomSampler(seed=5),
+        sampler=sampler or optuna.samplers.RandomSampler(seed=5),
         points_to_evaluate=POINTS,
     )
     return simulate(
         disk,
-        make_source(search, {"x": tune.uniform(0, 1)}, 4, "loss", "min", seed=1),
+        make_source(search, {"x": tune.uniform(0, 1)}, num_samples, "loss", "min", seed=1),
         FIFOScheduler(),
         NoopStopper(),
         lambda config, attempt, step: (config["x"] + 1 / step, False),
@@ -67,6 +70,26 @@ def test_nothing_is_told_or_made_twice(snapshots):
                 run(disk, snapshot_every_s=snapshots)
             disk.kill_at = None
             trials = run(disk, snapshot_every_s=snapshots)
+            assert sorted(trial.config["x"] for trial in trials) == expected, cut
+            assert stored(disk) == known, cut
+
+
+def test_a_sampler_that_learns_goes_on_as_if_it_had_never_stopped():
+    def estimator() -> TPESampler:
+        return TPESampler(seed=5, n_startup_trials=2)
+
+    with Disk() as whole:
+        expected = sorted(trial.config["x"] for trial in run(whole, estimator(), 6))
+        known = stored(whole)
+        writes = whole.writes
+    assert len(set(expected)) == 6
+    for cut in range(4, writes, 17):
+        with Disk() as disk:
+            disk.kill_at = cut
+            with pytest.raises(Killed):
+                run(disk, estimator(), 6)
+            disk.kill_at = None
+            trials = run(disk, estimator(), 6)
             assert sorted(trial.config["x"] for trial in trials) == expected, cut
             assert stored(disk) == known, cut
 

@@ -7,10 +7,12 @@ found there instead of being made and told a second time.
 
 from __future__ import annotations
 
+import copy
 import uuid
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
     from optuna.study import Study
     from optuna.trial import FrozenTrial, Trial
 
@@ -82,7 +84,11 @@ class StoredTrials:
 
 
 def _draw_as_then(study: Study, found: FrozenTrial) -> None:
-    """Leave the sampler's random numbers as after the first time, or it repeats them."""
+    """Leave the sampler's random numbers as after the first time, or it repeats them.
+
+    A copy of the sampler draws once more, in a study with what there was then: a sampler must not
+    see another study than its own.
+    """
     import optuna
 
     from prefect_tune.search.optuna.space import suggest
@@ -90,12 +96,43 @@ def _draw_as_then(study: Study, found: FrozenTrial) -> None:
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(max(verbosity, optuna.logging.WARNING))
     try:
-        scratch = optuna.create_study(sampler=study.sampler, directions=study.directions).ask()
+        twin = copy.deepcopy(study.sampler)
+        _forget_study(twin)
+        scratch = optuna.create_study(sampler=twin, directions=study.directions)
+        earlier = study.get_trials(deepcopy=False)
+        scratch.add_trials(trial for trial in earlier if trial.number < found.number)
+        trial = scratch.ask()
         for name, distribution in found.distributions.items():
             if name not in found.system_attrs.get("fixed_params", {}):
-                suggest(scratch, name, distribution)
+                suggest(trial, name, distribution)
+        _take_random_numbers(study.sampler, twin)
     except Exception:
         # A sampler that cannot do without its study draws other numbers from now on.
         study.sampler.reseed_rng()
     finally:
         optuna.logging.set_verbosity(verbosity)
+
+
+def _forget_study(sampler: BaseSampler) -> None:
+    """Empty what a sampler has noted about the trials of its study."""
+    from optuna.samplers import BaseSampler
+    from optuna.search_space import IntersectionSearchSpace
+    from optuna.search_space.group_decomposed import _GroupDecomposedSearchSpace
+
+    for value in vars(sampler).values():
+        if isinstance(value, BaseSampler):
+            _forget_study(value)
+        elif isinstance(value, IntersectionSearchSpace | _GroupDecomposedSearchSpace):
+            value.__init__(value._include_pruned)  # type: ignore[misc]
+
+
+def _take_random_numbers(sampler: BaseSampler, other: BaseSampler) -> None:
+    """Have a sampler go on with the random numbers of another one of its kind."""
+    from optuna.samplers import BaseSampler
+    from optuna.samplers._lazy_random_state import LazyRandomState
+
+    for name, value in vars(other).items():
+        if isinstance(value, BaseSampler):
+            _take_random_numbers(getattr(sampler, name), value)
+        elif isinstance(value, LazyRandomState):
+            setattr(sampler, name, value)

@@ -66,7 +66,7 @@ class Searcher:
             metric: The caller's metric; None if not given.
             mode: The caller's mode; None if not given.
             config: The search space.
-            **spec: Further facts about the experiment; `seed` if it has one.
+            **spec: Further facts about the experiment: `num_samples`, and `seed` if it has one.
 
         Returns:
             True if it was taken over; False if the searcher cannot use it or has a space already.

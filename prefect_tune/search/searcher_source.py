@@ -64,7 +64,9 @@ class SearcherSource:
         self._next_id = self._new_id()
         self._live: set[str] = set()
         self._finished = False
-        taken = offer_properties(searcher, metric, mode, space.space, seed=seed)
+        taken = offer_properties(
+            searcher, metric, mode, space.space, seed=seed, num_samples=num_samples
+        )
         if space.variables and not taken:
             raise InvalidArgument(
                 "param_space",

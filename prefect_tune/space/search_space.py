@@ -106,12 +106,13 @@ class SearchSpace:
             }
             yield from self._expand({**draft.decisions, **chosen}, draw, constant)
 
-    def with_preset(self, preset: Mapping[str, Any]) -> SearchSpace:
+    def with_preset(self, preset: Mapping[str, Any], warn: bool = True) -> SearchSpace:
         """The space with some values fixed.
 
         Args:
             preset: Nested like the space, or with "a/b" for nested keys. It may name any subset
                 of the parameters, and override constants.
+            warn: Whether to say which values lie outside of their domains.
 
         Raises:
             InvalidArgument: ``preset`` names a key that the space does not have.
@@ -120,7 +121,7 @@ class SearchSpace:
             raise InvalidArgument(
                 "points_to_evaluate", f"each point must be a dict, got {type(preset).__name__}."
             )
-        return SearchSpace(_substitute(self.space, preset, ()))
+        return SearchSpace(_substitute(self.space, preset, (), warn))
 
     def describe(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """The values of the variables in a finished config, by path ("a/b/0").
@@ -267,8 +268,8 @@ class _Draft:
         return progress
 
 
-def _substitute(space: Any, preset: Any, path: Path) -> Any:
-    if isinstance(space, Domain) and not space.is_valid(preset):
+def _substitute(space: Any, preset: Any, path: Path, warn: bool) -> Any:
+    if warn and isinstance(space, Domain) and not space.is_valid(preset):
         logger.warning(
             "points_to_evaluate: %r is outside of %r, the domain of %r; it is tried as given",
             preset,
@@ -295,5 +296,5 @@ def _substitute(space: Any, preset: Any, path: Path) -> Any:
                 f"{path_name((*path, key))!r} is not in the search space.",
                 f"It has {known}.",
             )
-        result[key] = _substitute(result[key], inner, (*path, key))
+        result[key] = _substitute(result[key], inner, (*path, key), warn)
     return result

@@ -330,3 +330,109 @@ def test_missing_optuna_says_what_to_install(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", fake)
     with pytest.raises(InvalidArgument, match=r"pip install 'prefect-tune\[optuna\]'"):
         OptunaSearch()
+
+
+def configs_of(searcher, space=None, num_samples=1):
+    return [trial.config for trial in run(source_of(searcher, space, num_samples), lambda c: 1.0)]
+
+
+def test_points_are_tried_as_they_are_given():
+    space = {
+        "step": tune.quniform(0, 1, 0.25),
+        "bounded": tune.uniform(0, 10),
+        "constant": 3,
+        "twice": tune.sample_from(lambda spec: spec.config.constant * 2),
+    }
+    point = {"step": 0.3, "bounded": 50, "constant": 4}
+    search = OptunaSearch(seed=1, points_to_evaluate=[point])
+    first, second = configs_of(search, space, 2)
+    assert first == {**point, "twice": 8}
+    assert second["constant"] == 3
+    assert search.study.trials[0].params == {"step": 0.3, "bounded": 50}
+
+
+def test_points_replace_constants_of_a_define_by_run_function(caplog):
+    def space(trial):
+        trial.suggest_int("n/x", 0, 9)
+        return {"n": {"y": 4}}
+
+    points = [{"n": {"x": 1, "y": 5}, "z": 7}]
+    first, second = configs_of(OptunaSearch(space, points_to_evaluate=points), None, 2)
+    assert first == {"n": {"x": 1, "y": 5}}
+    assert second["n"]["y"] == 4
+    assert "'z'" in caplog.text
+
+
+@pytest.mark.parametrize("value", [None, "5", float("nan"), True, 0])
+def test_points_that_the_study_has_no_place_for_are_named(value):
+    for space in (
+        {"a": tune.loguniform(0.1, 10)},
+        OptunaSearch({"a": optuna.distributions.FloatDistribution(0.1, 10, log=True)}),
+    ):
+        own = isinstance(space, OptunaSearch)
+        search = space if own else OptunaSearch()
+        search._points = [{"a": value}]
+        with pytest.raises(InvalidArgument, match=r"points_to_evaluate.*'a'"):
+            source_of(search, None if own else space)
+
+
+def test_more_points_than_samples_are_told(caplog):
+    points = [{"x": n} for n in range(5)]
+    assert (
+        len(configs_of(OptunaSearch(points_to_evaluate=points), {"x": tune.randint(0, 9)}, 3)) == 3
+    )
+    assert "leaves out 2 of the 5 points_to_evaluate" in caplog.text
+
+
+def test_rewards_that_are_no_numbers_are_named():
+    with pytest.raises(InvalidArgument, match="evaluated_rewards"):
+        OptunaSearch(points_to_evaluate=[{"x": 1}], evaluated_rewards=[float("nan")])
+
+
+def test_a_restored_search_takes_its_new_space():
+    first = source_of(OptunaSearch(seed=1), {"x": tune.uniform(0, 1), "c": tune.choice([1, 2])}, 3)
+    run(first, lambda config: config["x"])
+    space = {"x": tune.uniform(5, 6), "c": tune.choice(["a", "b", "c"]), "k": 7}
+    second = source_of(OptunaSearch(seed=1), space, 9)
+    second.restore_state(first.save_state())
+    trials = run(second, lambda config: config["x"])
+    assert len(trials) == 6
+    for trial in trials:
+        assert 5 <= trial.config["x"] <= 6
+        assert trial.config["c"] in ("a", "b", "c")
+        assert trial.config["k"] == 7
+    assert len(second.searcher.study.trials) == 9
+
+
+def test_a_stored_study_of_another_space_goes_on(tmp_path):
+    def search(space):
+        url = f"sqlite:///{tmp_path}/study.db"
+        return OptunaSearch(space, storage=url, study_name="s", metric="score", mode="max")
+
+    choice = optuna.distributions.CategoricalDistribution
+    for choices in ([1, 2], ["a", "b", "c"]):
+        for trial in run(
+            source_of(search({"c": choice(choices)}), None, 2, metric=None, mode=None),
+            lambda c: 1.0,
+        ):
+            assert trial.config["c"] in choices
+    with pytest.raises(InvalidArgument, match=r"mode.*maximize"):
+        OptunaSearch(
+            {"c": choice([1])},
+            "score",
+            "min",
+            storage=f"sqlite:///{tmp_path}/study.db",
+            study_name="s",
+        ).suggest("id")
+
+
+def test_a_search_can_be_used_again():
+    search = OptunaSearch(seed=1)
+    space = {"x": tune.uniform(0, 1)}
+    configs = configs_of(search, space, 2) + configs_of(search, space, 2)
+    assert len({config["x"] for config in configs}) == 4
+    assert len(search.study.trials) == 4
+    assert configs_of(search, {"y": tune.randint(0, 1)}) == [{"y": 0}]
+    run(source_of(search, space, 1, mode="min"), lambda config: 1.0)
+    assert [d.name for d in search.study.directions] == ["MINIMIZE"]
+    assert len(search.study.trials) == 1

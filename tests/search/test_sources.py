@@ -144,7 +144,7 @@ def test_suggestions_are_merged_into_the_space_and_completed():
     }
     searcher = Scripted({"x": 0.5, "n": {"y": 3}, "__trial_index__": 0})
     source = make_source(searcher, space, 1, metric="m", mode="min", seed=4)
-    assert searcher.properties == ("m", "min", space, {"seed": 4})
+    assert searcher.properties == ("m", "min", space, {"seed": 4, "num_samples": 1})
     trial = source.next()
     assert trial.config == {"x": 0.5, "n": {"y": 3, "constant": 1}, "f": 6, "__trial_index__": 0}
     assert trial.resolved == {"x": 0.5, "n/y": 3, "f": 6, "__trial_index__": 0}

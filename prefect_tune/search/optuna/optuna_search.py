@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import math
+import numbers
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from prefect_tune.space import SearchSpace
 from prefect_tune.space.random import own_stream
 
 if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
     from optuna.storages import BaseStorage
     from optuna.study import Study
@@ -86,12 +88,16 @@ class OptunaSearch(Searcher):
                 f"needs one entry per point: there are {len(self._points)} points_to_evaluate, "
                 f"but {len(self._rewards)} rewards.",
             )
+        for reward in self._rewards or ():
+            _check_reward(reward)
         self._sampler = sampler
         self._study_name = study_name
         self._storage = storage
         self._seed = seed
         self._given_space = space
+        self._has_own_space = space is not None
         self._space: OptunaSpace | None = None
+        self._stream = own_stream(seed)
         self._study: Study | None = None
         self._stored = StoredTrials()
         self._trials: dict[str, Trial] = {}
@@ -112,16 +118,32 @@ class OptunaSearch(Searcher):
     def set_search_properties(
         self, metric: Metric, mode: Mode, config: dict[str, Any], **spec: Any
     ) -> bool:
-        """Takes over metric and mode, and the space unless it was constructed with one."""
+        """Takes over metric and mode, and the space unless it was constructed with one.
+
+        A search that has been used goes on with its study, unless that was for something else.
+        """
+        before = self._metric, self._mode
         self._metric = metric or self._metric
         self._mode = mode or self._mode
-        if self._seed is None:
-            self._seed = spec.get("seed")
-        own_space = self._given_space is not None
-        if not own_space:
+        if self._study is not None and before != (self._metric, self._mode):
+            self._study = None
+            self._trials.clear()
+            self._last_step.clear()
+        if self._seed is None and "seed" in spec:
+            self._seed = spec["seed"]
+            self._stream = own_stream(self._seed)
+        if not self._has_own_space:
             self._given_space = config
         self._check()
-        return not own_space
+        samples, presets = spec.get("num_samples", -1), len(self._points)
+        if self._rewards is None and 0 <= samples < presets:
+            logger.warning(
+                "num_samples=%d leaves out %d of the %d points_to_evaluate",
+                samples,
+                presets - samples,
+                presets,
+            )
+        return not self._has_own_space
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Asks the study."""
@@ -130,7 +152,12 @@ class OptunaSearch(Searcher):
             trial = self.study.ask()
             if self._storage is not None:
                 self._stored.mark(trial, trial_id)
-        config = self._checked_space().config(trial)
+        space = self._checked_space()
+        point = self._stored.point_of(trial)
+        if point is None:
+            config = space.config(trial)
+        else:
+            config = space.config_at(self._points[point], trial)
         self._trials[trial_id] = trial
         return config
 
@@ -163,6 +190,14 @@ class OptunaSearch(Searcher):
         else:
             # A storage may have been told before this process was interrupted.
             self.study.tell(trial, values, skip_if_finished=True)
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continues from `state`; a search that has been given a space keeps it."""
+        given = self._given_space
+        super().set_state(state)
+        if given is not None and self._given_space is not None:
+            self._given_space = given
+            self._space = self._make_space()
 
     def add_evaluated_point(
         self,
@@ -228,6 +263,8 @@ class OptunaSearch(Searcher):
         self._space = self._make_space()
         for point in self._points:
             self._space.encode(point)
+        for point in self._points:
+            self._space.warn_of(point)
         return self._space
 
     def _checked_space(self) -> OptunaSpace:
@@ -242,6 +279,9 @@ class OptunaSearch(Searcher):
         space = self._checked_space()
         modes = [self._mode] if isinstance(self._mode, str) else self._mode or ()
         study = self._create_study(["minimize" if mode == "min" else "maximize" for mode in modes])
+        known = _distributions(study)
+        if known:
+            self._space = space = self._make_space(known)
         there = set() if self._storage is None else self._stored.points(study)
         for index, point in enumerate(self._points):
             mark = self._stored.point_mark(index)
@@ -253,11 +293,13 @@ class OptunaSearch(Searcher):
                 self._add_to_study(study, point, self._rewards[index], mark=mark)
         return study
 
-    def _make_space(self) -> OptunaSpace:
+    def _make_space(self, known: dict[str, BaseDistribution] | None = None) -> OptunaSpace:
         from optuna.distributions import BaseDistribution
 
         from prefect_tune.search.optuna.space import DefineByRun, DistributionDict, DomainSpace
 
+        if known is None:
+            known = {} if self._study is None else _distributions(self._study)
         space = self._given_space
         if space is None:
             raise InvalidArgument(
@@ -272,8 +314,8 @@ class OptunaSearch(Searcher):
         if isinstance(space, Mapping) and space:
             kinds = {isinstance(value, BaseDistribution) for value in space.values()}
             if kinds == {True}:
-                return DistributionDict(dict(space))
-        return DomainSpace(SearchSpace(space), own_stream(self._seed))
+                return DistributionDict(dict(space), known)
+        return DomainSpace(SearchSpace(space), self._stream, known)
 
     def _create_study(self, directions: list[Any]) -> Study:
         optuna = _import_optuna()
@@ -292,7 +334,33 @@ class OptunaSearch(Searcher):
             )
         finally:
             optuna.logging.set_verbosity(verbosity)
+        there = [direction.name.lower() for direction in study.directions]
+        if there != directions:
+            raise InvalidArgument(
+                "mode",
+                f"the study {study.study_name!r} is there already, to {' and '.join(there)}.",
+                "Give the mode that it has, or another study_name.",
+            )
         return study
+
+
+def _distributions(study: Study) -> dict[str, BaseDistribution]:
+    """What each parameter name of a study stands for."""
+    known: dict[str, BaseDistribution] = {}
+    for trial in study.get_trials(deepcopy=False):
+        for name, distribution in trial.distributions.items():
+            known.setdefault(name, distribution)
+    return known
+
+
+def _check_reward(reward: Any) -> None:
+    for value in reward if isinstance(reward, list | tuple) else [reward]:
+        if isinstance(value, bool) or not isinstance(value, numbers.Real) or math.isnan(value):
+            raise InvalidArgument(
+                "evaluated_rewards",
+                f"has {reward!r}.",
+                "Each is a number, or for several objectives a list of them.",
+            )
 
 
 def _import_optuna() -> Any:

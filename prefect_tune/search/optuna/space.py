@@ -6,6 +6,10 @@ distributions, and a define-by-run function.
 
 from __future__ import annotations
 
+import itertools
+import logging
+import math
+import numbers
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,6 +19,7 @@ from optuna.distributions import (
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
+    check_distribution_compatibility,
 )
 
 from prefect_tune.error import InvalidArgument
@@ -36,6 +41,8 @@ from prefect_tune.space import (
 if TYPE_CHECKING:
     from optuna.trial import Trial
 
+logger = logging.getLogger(__name__)
+
 Params = dict[str, Any]
 Distributions = dict[str, BaseDistribution]
 
@@ -52,6 +59,16 @@ class OptunaSpace(Protocol):
         Raises:
             InvalidArgument: ``point`` does not lie in the space.
         """
+
+    def config_at(self, point: Mapping[str, Any], trial: Trial) -> dict[str, Any]:
+        """The config of a trial that was enqueued with the parameters of ``point``.
+
+        It has the values of the point as they are, also those that the study cannot express
+        (constants, and numbers beside the steps of their domain).
+        """
+
+    def warn_of(self, point: Mapping[str, Any]) -> None:
+        """Says which values of ``point`` lie outside of their domains, unless Optuna will."""
 
 
 class DefineByRun:
@@ -80,18 +97,51 @@ class DefineByRun:
         """The flat parameters; their distributions are not known before the function runs."""
         return leaves(dict(point)), {}
 
+    def config_at(self, point: Mapping[str, Any], trial: Trial) -> dict[str, Any]:
+        """Runs the function; values of the point replace its constants."""
+        config, given = leaves(self.config(trial)), leaves(dict(point))
+        unused = [name for name in given if name not in config]
+        if unused:
+            logger.warning(
+                "points_to_evaluate: the define-by-run function has no parameter %s at %r; the "
+                "point is tried without",
+                ", ".join(map(repr, unused)),
+                dict(point),
+            )
+        return nested({name: given.get(name, value) for name, value in config.items()})
+
+    def warn_of(self, point: Mapping[str, Any]) -> None:
+        """Nothing: only the function knows the domains."""
+
 
 class DistributionDict:
-    """A dict from parameter names ("a/b" for nested ones) to Optuna distributions."""
+    """A dict from parameter names ("a/b" for nested ones) to Optuna distributions.
 
-    def __init__(self, distributions: Distributions) -> None:
+    Args:
+        distributions: The dict.
+        known: The distributions that the study has already.
+    """
+
+    def __init__(self, distributions: Distributions, known: Distributions) -> None:
         self._distributions = distributions
+        used: Distributions = {}
+        self._names = {n: _free_name(n, d, used, known) for n, d in distributions.items()}
 
     def config(self, trial: Trial) -> dict[str, Any]:
         """Asks for all parameters."""
-        for name, distribution in self._distributions.items():
-            suggest(trial, name, distribution)
-        return nested(trial.params)
+        return nested(
+            {
+                name: suggest(trial, self._names[name], distribution)
+                for name, distribution in self._distributions.items()
+            }
+        )
+
+    def config_at(self, point: Mapping[str, Any], trial: Trial) -> dict[str, Any]:
+        """The same: the study has all values of the point."""
+        return self.config(trial)
+
+    def warn_of(self, point: Mapping[str, Any]) -> None:
+        """Nothing: Optuna warns of them."""
 
     def encode(self, point: Mapping[str, Any]) -> tuple[Params, Distributions]:
         """The flat parameters."""
@@ -103,7 +153,13 @@ class DistributionDict:
                 f"{unknown[0]!r} is not in the search space.",
                 f"It has {', '.join(map(repr, self._distributions))}.",
             )
-        return params, {name: self._distributions[name] for name in params}
+        for name, value in params.items():
+            _check_value(name, value, self._distributions[name])
+        names = self._names
+        return (
+            {names[name]: value for name, value in params.items()},
+            {names[name]: self._distributions[name] for name in params},
+        )
 
 
 class DomainSpace:
@@ -112,16 +168,20 @@ class DomainSpace:
     Args:
         space: The parsed space.
         random_state: Draws what Optuna cannot know: domains that functions return.
+        known: The distributions that the study has already.
     """
 
-    def __init__(self, space: SearchSpace, random_state: Any = None) -> None:
+    def __init__(
+        self, space: SearchSpace, random_state: Any = None, known: Distributions | None = None
+    ) -> None:
         self._space = space
         self._random_state = random_state
+        self._known = known or {}
         self._draw_unknown = random_draw(random_state)
-        self._parameters = _parameters(space)
+        self._parameters = _parameters(space, self._known)
 
-    def __reduce__(self) -> tuple[type[DomainSpace], tuple[SearchSpace, Any]]:
-        return type(self), (self._space, self._random_state)
+    def __reduce__(self) -> tuple[type[DomainSpace], tuple[SearchSpace, Any, Distributions]]:
+        return type(self), (self._space, self._random_state, self._known)
 
     def config(self, trial: Trial) -> dict[str, Any]:
         """Resolves the space with the study's suggestions."""
@@ -134,7 +194,7 @@ class DomainSpace:
 
     def encode(self, point: Mapping[str, Any]) -> tuple[Params, Distributions]:
         """The study's parameters for the values in ``point``."""
-        self._space.with_preset(point)  # rejects unknown keys
+        self._space.with_preset(point, warn=False)  # rejects unknown keys
         params: Params = {}
         distributions: Distributions = {}
         todo = list(self._space.variables)
@@ -149,6 +209,17 @@ class DomainSpace:
             todo.extend(inner)
         return params, distributions
 
+    def config_at(self, point: Mapping[str, Any], trial: Trial) -> dict[str, Any]:
+        """The values of the point, and the study's suggestions for the others."""
+        for name, distribution in self.encode(point)[1].items():
+            suggest(trial, name, distribution)
+        others = self._space.with_preset(point, warn=False)
+        return DomainSpace(others, self._random_state, self._known).config(trial)
+
+    def warn_of(self, point: Mapping[str, Any]) -> None:
+        """Says which values of a point lie outside of their domains."""
+        self._space.with_preset(point)
+
 
 @dataclass(frozen=True)
 class _Parameter:
@@ -156,7 +227,7 @@ class _Parameter:
 
     Attributes:
         name: The variable's path; "path@2" where different branches of a conditional space have
-            different distributions at the same path.
+            different distributions at the same path, or where the study has another one there.
         distribution: Optuna's description of the values.
         domain: Ours.
         by_index: Whether the study sees the index of a category, because Optuna can store only
@@ -181,6 +252,7 @@ class _Parameter:
     def encode(self, variable: Variable, value: Any) -> tuple[Any, list[Variable]]:
         """The study's value for a value of the config, and the variables that lie inside of it."""
         if not isinstance(self.domain, Categorical):
+            _check_value(variable.name, value, self.distribution)
             return value, []
         for index, category in enumerate(self.domain.categories):
             if could_be(category, value):
@@ -191,6 +263,28 @@ class _Parameter:
             "points_to_evaluate",
             f"{value!r} is not a possible value of {variable.name!r}.",
             f"Possible are {self.domain.domain_str}.",
+        )
+
+
+def _check_value(name: str, value: Any, distribution: BaseDistribution) -> None:
+    """Refuses values of a point that the study has no place for."""
+    if isinstance(distribution, CategoricalDistribution):
+        if value not in distribution.choices:
+            raise InvalidArgument(
+                "points_to_evaluate",
+                f"{value!r} is not a possible value of {name!r}.",
+                f"Possible are {', '.join(map(repr, distribution.choices))}.",
+            )
+        return
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
+        raise InvalidArgument(
+            "points_to_evaluate", f"{name!r} is {value!r}.", "It has to be a finite number."
+        )
+    if getattr(distribution, "log", False) and value <= 0:
+        raise InvalidArgument(
+            "points_to_evaluate",
+            f"{name!r} is {value!r}.",
+            "It is searched by its logarithm, so it has to be above 0.",
         )
 
 
@@ -217,24 +311,55 @@ def nested(params: Mapping[str, Any]) -> dict[str, Any]:
         target = result
         for parent in parents:
             target = target.setdefault(parent, {})
+        known = target.get(last)
+        if isinstance(known, dict) and isinstance(value, dict):
+            # A constant {"a": {"c": 2}} stands beside a parameter "a/b".
+            value = nested({**leaves(known), **leaves(value)})
         target[last] = value
     return result
 
 
-def _parameters(space: SearchSpace) -> dict[Variable, _Parameter]:
+def _parameters(space: SearchSpace, known: Distributions) -> dict[Variable, _Parameter]:
     parameters: dict[Variable, _Parameter] = {}
-    at_path: dict[str, list[BaseDistribution]] = {}
+    used: Distributions = {}
     for variable in space.walk():
         if variable.domain is None or variable.function is not None:
             continue
         distribution, by_index = _distribution(variable.name, variable.domain)
-        known = at_path.setdefault(variable.name, [])
-        if distribution not in known:
-            known.append(distribution)
-        number = known.index(distribution)
-        name = f"{variable.name}@{number + 1}" if number else variable.name
+        name = _free_name(variable.name, distribution, used, known)
         parameters[variable] = _Parameter(name, distribution, variable.domain, by_index)
     return parameters
+
+
+def _free_name(
+    path: str, distribution: BaseDistribution, used: Distributions, known: Distributions
+) -> str:
+    """A parameter name that stands for one distribution only.
+
+    Args:
+        path: The name if nothing speaks against it; else it is followed by "@2" and so on.
+        distribution: What it is to stand for.
+        used: The distributions of this space so far; the new one is added.
+        known: What names stand for in the study, in which they cannot change their kind or
+            choices any more (but their bounds can).
+    """
+    for number in itertools.count(1):
+        name = path if number == 1 else f"{path}@{number}"
+        if name in used:
+            if used[name] == distribution:
+                return name
+        elif name not in known or _are_compatible(known[name], distribution):
+            break
+    used[name] = distribution
+    return name
+
+
+def _are_compatible(one: BaseDistribution, other: BaseDistribution) -> bool:
+    try:
+        check_distribution_compatibility(one, other)
+    except ValueError:
+        return False
+    return True
 
 
 def _distribution(name: str, domain: Domain) -> tuple[BaseDistribution, bool]:

@@ -51,9 +51,13 @@ class StoredTrials:
 
     def points(self, study: Study) -> set[int]:
         """Indices of the presets that are in the study already."""
-        marks = (trial.user_attrs.get(_POINT, "") for trial in study.get_trials(deepcopy=False))
-        own = (mark.partition(":") for mark in marks)
-        return {int(index) for token, _, index in own if token == self._token}
+        found = {self.point_of(trial) for trial in study.get_trials(deepcopy=False)}
+        return {index for index in found if index is not None}
+
+    def point_of(self, trial: Trial | FrozenTrial) -> int | None:
+        """Index of the preset that a trial was made for, None if it was made for none."""
+        token, _, index = trial.user_attrs.get(_POINT, "").partition(":")
+        return int(index) if token == self._token else None
 
     def take_up(self, study: Study, trial_id: str) -> Trial | None:
         """The trial that an earlier process has made for an id, None if there is none."""

@@ -110,7 +110,7 @@ class Experiment:
                 fail_fast=plan.fail_fast,
                 lookahead=plan.settings.max_pending_trials or plan.source.lookahead or 1,
                 search_wants_results=plan.source.wants_results,
-                max_running=1 if plan.one_by_one else None,
+                max_running=plan.max_running,
                 checkpoint_keep=plan.checkpoints.num_to_keep,
                 checkpoint_score_attribute=plan.checkpoints.checkpoint_score_attribute,
                 checkpoint_score_order=plan.checkpoints.checkpoint_score_order,
@@ -296,7 +296,11 @@ class Experiment:
             self.plan.trainable.name,
             str(self.directory.path),
             self.plan.resources_for,
-            TrialDirNamer(self.directory.path, self.plan.settings.max_len_identifier),
+            TrialDirNamer(
+                self.directory.path,
+                self.plan.settings.max_len_identifier,
+                (trial.relative_logdir for trial in self.trials),
+            ),
             tune.trial_name_creator,
             tune.trial_dirname_creator,
         )

@@ -17,6 +17,9 @@ from prefect_tune.experiment.checkpoints import CheckpointRules
 from prefect_tune.reporters.debugging import DebuggingReporter
 from prefect_tune.resources import Resources
 from prefect_tune.schedulers import TrialScheduler
+from prefect_tune.search.basic_variant import BasicVariantGenerator
+from prefect_tune.search.concurrency_limiter import ConcurrencyLimiter
+from prefect_tune.search.search_algorithm import SearchGenerator
 from prefect_tune.search.source import TrialSource
 from prefect_tune.search.wrapper import SearcherWrapper
 from prefect_tune.settings import TuneSettings
@@ -166,6 +169,21 @@ class ExperimentPlan:
         if limit is None or self.one_by_one:
             return None
         return seconds_from("trial_time_limit_s", limit)
+
+    @property
+    def max_running(self) -> int | None:
+        """How many trials may run at a time; None leaves it to the resources.
+
+        The search counts the trials that it has made. Those that a resume runs again are none of
+        these, so the limit that the user gave holds for all.
+        """
+        algorithm = self.search_alg
+        if isinstance(algorithm, SearchGenerator):
+            algorithm = algorithm.searcher
+        limits = [self.one_by_one, self.tune.max_concurrent_trials or 0]
+        if isinstance(algorithm, (BasicVariantGenerator, ConcurrencyLimiter)):
+            limits.append(algorithm.max_concurrent)
+        return min((int(limit) for limit in limits if limit), default=None)
 
     @property
     def orchestrate(self) -> bool:

@@ -6,10 +6,11 @@ Dask itself is imported only when a cluster is needed.
 from __future__ import annotations
 
 import atexit
+import functools
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -114,35 +115,46 @@ class _Kept:
         self.local_mode = False
         self.log_to_driver = True
         self._handle: ClusterHandle | None = None
-        self._pid = 0
+        self._of_parent: ClusterHandle | None = None
+        #: Makes one like the one that was kept last.
+        self.make: Callable[[], ClusterHandle] | None = None
+        self._registered = False
 
-    def set(self, handle: ClusterHandle) -> ClusterHandle:
-        """Keep this one."""
-        if not self._pid:
+    def start(self, make: Callable[[], ClusterHandle]) -> ClusterHandle:
+        """Make a cluster, or a connection to one, and keep it."""
+        handle = make()
+        if not self._registered:
+            self._registered = True
             atexit.register(self.close)
         handle.kept = True
-        self._handle = handle
-        self._pid = os.getpid()
+        self._handle, self.make = handle, make
         return handle
 
     def get(self) -> ClusterHandle | None:
         """The cluster, if there is one that answers."""
-        if self._handle is not None and (self._pid != os.getpid() or not self._handle.alive):
+        if self._handle is not None and not self._handle.alive:
             self.close()
         return self._handle
 
     def close(self) -> None:
         """End it, or the connection to it."""
-        handle, self._handle = self._handle, None
+        handle, self._handle, self.make = self._handle, None, None
         self.initialized = self.local_mode = False
         self.log_to_driver = True
-        # A fork of the process that started it has none of its threads.
-        if handle is not None and self._pid == os.getpid():
+        if handle is not None:
             discard()
             handle.shutdown()
 
+    def forked(self) -> None:
+        """In a fork: it has none of its threads here. `connect` makes another one like it."""
+        self.lock = threading.RLock()
+        # Its end is the parent's business: nothing of it is to be closed here by being forgotten.
+        self._of_parent = self._handle
+        self._handle = None
+
 
 _kept = _Kept()
+os.register_at_fork(after_in_child=_kept.forked)
 
 
 def init(
@@ -207,7 +219,10 @@ def init(
                 "ignore_reinit_error=True"
             )
         _kept.close()
-        handle = _kept.set(_join(address) if existing and address else _start(options))
+        if existing and address:
+            handle = _kept.start(functools.partial(_join, address))
+        else:
+            handle = _kept.start(functools.partial(_start, options))
         _kept.initialized = True
         _kept.local_mode = local_mode
         _kept.log_to_driver = log_to_driver
@@ -255,9 +270,11 @@ def connect(cluster: Any = None, *, autostart: bool = True) -> ClusterHandle:
             if known is not None:
                 prestart()
                 return known
-            if not autostart:
-                raise ClusterError("There is no cluster: call tune.init() or pass `cluster`.")
-            return _kept.set(_start(_local_options(None, None, None)))
+            if _kept.make is None:
+                if not autostart:
+                    raise ClusterError("There is no cluster: call tune.init() or pass `cluster`.")
+                return _kept.start(functools.partial(_start, _local_options(None, None, None)))
+            return _kept.start(_kept.make)
     return _join(cluster)
 
 

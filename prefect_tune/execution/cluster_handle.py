@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+import distributed.utils
 from distributed import Client
 
 from prefect_tune.error import ClusterError
@@ -16,6 +19,18 @@ from prefect_tune.resources import CPU, Resources, canonical_name
 _logger = logging.getLogger(__name__)
 #: Dask's topic for workers and clients that come and go.
 _CLUSTER_EVENTS = "all"
+
+
+def _renew_offloading() -> None:
+    """Give Dask a new thread for what it does beside its event loop.
+
+    Dask keeps one for the whole process, and a fork has none of the threads of its parent: what is
+    handed to it, which is each computation, would wait for ever.
+    """
+    distributed.utils._offload_executor = ThreadPoolExecutor(1, "Dask-Offload")
+
+
+os.register_at_fork(after_in_child=_renew_offloading)
 
 #: Told that a worker has come (True) or gone (False), and its address; on the client's event loop.
 WorkerListener = Callable[[bool, str], None]

@@ -179,7 +179,8 @@ class DaskExecutor:
         )
         # Dask keeps statistics per first part of a key for ever: one per experiment is enough.
         group = f"{env.trainable.name}-{env.experiment_id}"
-        key = (group, launch.name, str(launch.attempt))
+        # Not the trial's name: several may have the same, and Dask takes them for one task then.
+        key = (group, launch.trial_id, str(launch.attempt))
         return self._client.submit(
             execute_attempt,
             key,

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 from prefect_tune.execution.spawn import AttemptSpawner
 
 _lock = threading.Lock()
 _ready: list[AttemptSpawner] = []
+
+
+def _forget() -> None:
+    """In a fork: what was started is the parent's, and whoever held the lock is not here."""
+    global _lock
+    _lock = threading.Lock()
+    _ready.clear()
+
+
+os.register_at_fork(after_in_child=_forget)
 
 
 def prestart() -> None:

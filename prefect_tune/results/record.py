@@ -23,6 +23,7 @@ from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED
 from prefect_tune.storage.header import JournalHeader, parse_header
 from prefect_tune.storage.journal import JOURNAL_FILE, line_problem
+from prefect_tune.storage.journal_mending import mend
 
 log = logging.getLogger(__name__)
 
@@ -132,10 +133,12 @@ def _good_lines(path: str, record: ExperimentRecord) -> Iterator[bytes]:
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
             problem = line_problem(line)
-            if problem:
+            mended = mend(line) if problem else line
+            if mended is None:
                 record.problem = f"line {number}, where {problem}"
                 return
-            yield line[9:-1]
+            for good in mended.split(b"\n")[:-1]:
+                yield good[9:]
 
 
 def _take(record: ExperimentRecord, text: bytes) -> None:

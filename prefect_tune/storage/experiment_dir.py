@@ -59,7 +59,7 @@ class ExperimentDir:
         except OSError as error:
             raise InvalidArgument(
                 "storage_path",
-                f"cannot write to {self.path}: {error.strerror or error}.",
+                f"cannot write to {self.path}: {_in_the_way(self.path) or error.strerror or error}.",
                 "Give a directory that this user may create and write.",
             ) from error
 
@@ -151,14 +151,29 @@ def _is_locked(path: Path) -> bool:
 
 def _make_fresh(path: Path) -> Path:
     """Make the directory, or `path_2`, `path_3` ... if others have made those before."""
+    # Apart from the loop: there a name that is taken means to try another one.
+    path.parent.mkdir(parents=True, exist_ok=True)
     fresh, number = path, 1
     while True:
         try:
-            fresh.mkdir(parents=True)
+            fresh.mkdir()
             return fresh
         except FileExistsError:
             number += 1
             fresh = path.with_name(f"{path.name}_{number}")
+
+
+def _in_the_way(path: Path) -> str:
+    """What keeps a path from being a directory, for people; "" if nothing of that kind does."""
+    for place in (*reversed(path.parents), path):
+        if os.path.lexists(place) and not place.is_dir():
+            if not place.is_symlink():
+                return f"{place} is not a directory"
+            return (
+                f"{place} is a symbolic link to {os.readlink(place)}, which is not a directory "
+                "(is a disk not mounted?)"
+            )
+    return ""
 
 
 def local_root(root: str | Path) -> Path:

@@ -121,6 +121,49 @@ class LocalJournal:
         self.damage = None
         return kept
 
+    def damaged_lines(self) -> tuple[bytes, bool]:
+        """What the last `read` could not read, up to the next good line, and if there is one."""
+        if self.damage is None:
+            return b"", False
+        lines: list[bytes] = []
+        with open(self.path, "rb") as file:
+            file.seek(self.damage.offset)
+            for line in file:
+                if not line_problem(line):
+                    return b"".join(lines), True
+                lines.append(line)
+        return b"".join(lines), False
+
+    def put_right(self, mended: bytes) -> Path | None:
+        """Replace the damaged lines; what was there is kept from them on, as by `cut_damage`.
+
+        Args:
+            mended: The same lines as they were written.
+
+        Raises:
+            StorageError: If it cannot be done; the journal is then left as it is.
+        """
+        if self.damage is None:
+            return None
+        offset = self.damage.offset
+        behind = offset + len(self.damaged_lines()[0])
+        temporary = self.path.with_name(f".{self.path.name}.tmp")
+        try:
+            kept = self._keep(offset)
+            with open(temporary, "wb") as target, open(self.path, "rb") as source:
+                target.write(source.read(offset) + mended)
+                source.seek(behind)
+                shutil.copyfileobj(source, target)
+                target.flush()
+                os.fsync(target.fileno())
+            os.replace(temporary, self.path)
+            os.close(self._fd)
+            self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND)
+        except OSError as error:
+            raise StorageError(f"cannot repair the journal {self.path}: {error}") from error
+        self.damage = None
+        return kept
+
     def _keep(self, offset: int) -> Path:
         number = 1
         while True:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import time as clock
+from collections.abc import Iterable
 from hashlib import sha1
 from typing import Any
 
@@ -83,14 +84,18 @@ class TrialDirNamer:
     Args:
         experiment_dir: The experiment directory; what it holds already is not taken again.
         max_length: Characters of a name before its date.
+        taken: Names of trials that may have no directory yet.
     """
 
     def __init__(
-        self, experiment_dir: str | os.PathLike[str], max_length: int = MAX_LENGTH
+        self,
+        experiment_dir: str | os.PathLike[str],
+        max_length: int = MAX_LENGTH,
+        taken: Iterable[str] = (),
     ) -> None:
         self._experiment_dir = os.fspath(experiment_dir)
         self._max_length = max_length
-        self._taken: set[str] = set()
+        self._taken = set(taken)
 
     def name(self, trial: Any, time: float, custom: str | None = None) -> str:
         """Choose the name of a trial's directory; the directory is not created.

@@ -22,6 +22,7 @@ from prefect_tune.engine.launcher import DirectLauncher
 from prefect_tune.engine.planning import make_plan
 from prefect_tune.engine.request import ExperimentRequest
 from prefect_tune.execution.base import Emit, ExperimentEnv, TrialPlace
+from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.decision import Action
 from prefect_tune.resources import Resources
 from prefect_tune.settings import load_settings
@@ -36,10 +37,14 @@ class InlineExecutor:
 
     Args:
         reports: How many results each attempt has.
+
+    Attributes:
+        failing: Whether attempts fail behind their last result.
     """
 
     def __init__(self, reports: int = 3) -> None:
         self._reports = reports
+        self.failing = False
         self._emit: Emit | None = None
         self._constants: dict[str, dict[str, Any]] = {}
         self.launched: list[Launch] = []
@@ -78,7 +83,10 @@ class InlineExecutor:
             if waits:
                 return
             seq += 1
-        self.emit(AttemptEnded(2.0, trial_id, attempt, Outcome.FINISHED))
+        outcome, error = Outcome.FINISHED, None
+        if self.failing:
+            outcome, error = Outcome.FAILED, AttemptError("ValueError", "bad luck")
+        self.emit(AttemptEnded(2.0, trial_id, attempt, outcome, error))
 
     def decide(self, decisions: Sequence[Decide]) -> None:
         for d in decisions:

@@ -8,7 +8,7 @@ import prefect_tune as tune
 from prefect_tune.engine.planning import make_plan
 from prefect_tune.engine.request import ExperimentRequest
 from prefect_tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule
-from prefect_tune.search import ConcurrencyLimiter
+from prefect_tune.search import BasicVariantGenerator, ConcurrencyLimiter
 from prefect_tune.search.optuna import OptunaSearch
 from prefect_tune.settings import TuneSettings
 
@@ -96,3 +96,19 @@ def test_a_name_may_have_directories_before_it(tmp_path, storage):
     assert plan.places.root == str(tmp_path / "group" / "of")
     there = plan.places.of(plan.name)
     assert (there and there.url) == ("memory://bucket/x/group/of/mine" if storage else None)
+
+
+@pytest.mark.parametrize(
+    ("config", "limit"),
+    [
+        ({}, None),
+        ({"max_concurrent_trials": 0}, None),
+        ({"max_concurrent_trials": 3}, 3),
+        ({"search_alg": BasicVariantGenerator(max_concurrent=2)}, 2),
+        ({"search_alg": ConcurrencyLimiter(OptunaSearch(metric="x", mode="min"), 4)}, 4),
+    ],
+)
+def test_how_many_trials_may_run_at_a_time(config, limit):
+    plan = make_plan(ExperimentRequest(train, {}, tune.TuneConfig(**config)), TuneSettings())
+    assert plan.max_running == limit
+    assert plan.for_debugging().max_running == 1

@@ -177,6 +177,33 @@ def test_damage_in_the_middle_is_named_and_kept_aside(tmp_path, caplog):
     assert len({tuple(trial.config.values()) for trial in one.trials}) == len(one.trials) == 27
 
 
+@pytest.mark.parametrize("line", [0, 1, 40])
+def test_one_flipped_byte_changes_nothing(tmp_path, line):
+    path = finished_run(tmp_path)
+    journal = path / JOURNAL_FILE
+    before = journal.read_bytes()
+    damaged = bytearray(before)
+    damaged[sum(len(one) for one in before.splitlines(keepends=True)[:line]) + 20] ^= 1
+    journal.write_bytes(damaged)
+    one = experiment(tmp_path, executor := InlineExecutor(), ONE, space=GRID, resume=True)
+    run(one)
+    assert executor.launched == []
+    assert len(one.trials) == 27
+    assert journal.read_bytes().startswith(before)
+
+
+@pytest.mark.parametrize("line", [0, 1, 40])
+def test_a_lost_line_with_good_ones_behind_it_is_refused(tmp_path, line):
+    path = finished_run(tmp_path)
+    journal = path / JOURNAL_FILE
+    lines = journal.read_bytes().splitlines(keepends=True)
+    lines[line] = b"lost\n"
+    journal.write_bytes(b"".join(lines))
+    with pytest.raises(StorageError, match=f"is damaged at line {line + 1} .*good records follow"):
+        experiment(tmp_path, InlineExecutor(), ONE, space=GRID, resume=True)
+    assert journal.read_bytes() == b"".join(lines)
+
+
 def test_a_newer_format_is_refused_and_left_alone(tmp_path):
     path = finished_run(tmp_path)
     journal = LocalJournal(path / JOURNAL_FILE)
@@ -321,3 +348,20 @@ def test_the_same_scheduler_and_stopper_objects_do_not_learn_everything_twice(tm
     fresh = parts()
     sweep(True, *fresh)
     assert known(*fresh) == before
+
+
+@pytest.mark.parametrize("mode", ["ERRORED_ONLY", "LOCAL+ERRORED", "LOCAL+RESTART_ERRORED"])
+def test_failed_trials_keep_to_the_limit_when_they_run_again(tmp_path, mode):
+    one_at_a_time = TuneConfig(num_samples=4, max_concurrent_trials=1)
+    executor = InlineExecutor()
+    executor.failing = True
+    run(experiment(tmp_path, executor, one_at_a_time))
+    executor = InlineExecutor()
+    again = experiment(tmp_path, executor, one_at_a_time, resume=mode)
+    executor.before_launch = lambda launch: running.append(
+        sum(trial.status == RUNNING for trial in again.trials)
+    )
+    running: list[int] = []
+    run(again)
+    assert running == [1] * 4
+    assert [trial.status for trial in again.trials] == [TERMINATED] * 4

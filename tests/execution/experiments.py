@@ -68,7 +68,7 @@ class Experiment:
             Launch(
                 trial_id=trial_id,
                 attempt=options.pop("attempt", 1),
-                name=f"trial_{trial_id}",
+                name=options.pop("name", f"trial_{trial_id}"),
                 config=config or {},
                 node=options.pop("node", None) or self.node,
                 resources=resources or Resources.of(CPU=0.1),
@@ -89,6 +89,11 @@ class Experiment:
         if isinstance(event, Exception):
             raise event
         self.seen.append(event)
+        return event
+
+    def next_event_of(self, kind: type[Event]) -> Any:
+        while not isinstance(event := self.next_event(), kind):
+            pass
         return event
 
     def until(self, kind: type[Event], trial_id: str) -> Any:

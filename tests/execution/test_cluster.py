@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -216,3 +217,25 @@ def test_a_fork_of_the_driver_has_no_cluster():
     if pid == 0:
         os._exit(3 if tune.is_initialized() else 4)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 4
+
+
+def test_a_fork_gets_a_cluster_like_that_of_its_parent():
+    tune.init(num_cpus=3)
+    with Client(connect().client.scheduler.address) as client:
+        assert client.submit(one, 1).result(20) == {"x": 1}
+    ours, theirs = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            signal.alarm(60)
+            handle = connect()
+            future = handle.client.submit(one, 2)
+            found = (future.result(20), only_worker(handle).resources["CPU"])
+            os.write(theirs, repr(found).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    os.close(theirs)
+    with open(ours) as pipe:
+        assert pipe.read() == repr(({"x": 1}, 3.0))
+    assert connect().client.submit(one, 3).result(20) == {"x": 1}

@@ -14,7 +14,12 @@ from pathlib import Path
 import pytest
 
 import prefect_tune as tune
-from prefect_tune.coordinator.events import AttemptStarted, CapacityChanged, Outcome
+from prefect_tune.coordinator.events import (
+    AttemptEnded,
+    AttemptStarted,
+    CapacityChanged,
+    Outcome,
+)
 from prefect_tune.error import ClusterError, InsufficientResources
 from prefect_tune.execution import node_pool
 from prefect_tune.execution.agent_plugin import agent_of
@@ -47,6 +52,18 @@ def forever(config):
     yield {"x": 0}
     while True:
         time.sleep(60)
+
+
+def test_trials_of_one_name_are_different_trials(experiment):
+    def train(config):
+        tune.report(x=config["x"])
+
+    with experiment(train) as run:
+        run.launch("a", {"x": 1}, name="same")
+        run.launch("b", {"x": 2}, name="same")
+        ended = {run.next_event_of(AttemptEnded).trial_id for _ in "ab"}
+        assert ended == {"a", "b"}
+        assert [run.results(trial_id)[0]["x"] for trial_id in "ab"] == [1, 2]
 
 
 # -- results ------------------------------------------------------------------------------------

@@ -56,3 +56,17 @@ def test_one_that_could_not_be_marked_is_not_locked(tmp_path, monkeypatch):
 def test_remote_storage_is_refused_in_words():
     with pytest.raises(InvalidArgument, match=r"storage_path.*not supported"):
         ExperimentDir("s3://bucket/x", "sweep", "id")
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_a_symbolic_link_that_leads_nowhere_is_refused(tmp_path, fresh):
+    (tmp_path / "results").symlink_to("/not/mounted")
+    with pytest.raises(InvalidArgument, match=r"results is a symbolic link to /not/mounted"):
+        ExperimentDir(tmp_path / "results", "e", "id", fresh=fresh)
+
+
+def test_a_link_in_place_of_a_made_up_name_makes_it_give_way(tmp_path):
+    (tmp_path / "e").symlink_to("/not/mounted")
+    directory = ExperimentDir(tmp_path, "e", "id", fresh=True)
+    assert directory.name == "e_2"
+    directory.close()

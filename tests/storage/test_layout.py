@@ -92,3 +92,8 @@ def test_every_name_can_be_a_directory(name: str, tag: str, length: int) -> None
     assert len(made) <= length + 20
     assert len(made.encode()) + len("_0000") <= 255
     assert not set(made) & set('/()\\:*?"<>|\x00\n\r')
+
+
+def test_the_name_of_a_trial_without_a_directory_is_not_given_again(tmp_path: Path) -> None:
+    namer = TrialDirNamer(tmp_path, taken=["same"])
+    assert namer.name(trial(1), NOON, "same") not in ("same", namer.name(trial(2), NOON, "same"))

@@ -14,6 +14,7 @@ from prefect_tune.coordinator.events import (
     CheckpointFailed,
     CheckpointSaved,
     Fate,
+    Outcome,
 )
 from prefect_tune.coordinator.failure import (
     Blame,
@@ -119,6 +120,8 @@ class AttemptEnds:
         if live is None:
             return
         event = self._overtime.verdict(live, event)
+        if event.outcome is Outcome.UNSTARTED:
+            live.since = None  # it has not run
         if event.fate is not None:
             self._settle(live, event)
         elif live.ending is None:
@@ -162,6 +165,8 @@ class AttemptEnds:
                 live.interrupted = True
                 live.book.unclean = True
                 self._lifecycle.wait(live)
+            case Fate.REQUEUED if event.outcome is Outcome.UNSTARTED:
+                self._take_back(live)
             case Fate.PAUSED:
                 self._see_progress(live)
                 self._lifecycle.pause(live)
@@ -169,6 +174,13 @@ class AttemptEnds:
                 self._lifecycle.terminate(live)
             case _:
                 self._on_failure(live, event, fate)
+
+    def _take_back(self, live: LiveTrial) -> None:
+        """A trial waits as if its attempt had never been launched."""
+        live.overdue = False
+        self._lifecycle.wait(live)
+        if self._core.stopping and not self._core.replaying:
+            self._lifecycle.drop(live, for_good=False)
 
     def _see_progress(self, live: LiveTrial) -> None:
         """Warn, once, of a trial that is paused before it gets anywhere."""

@@ -23,6 +23,7 @@ class Outcome(StrEnum):
     PAUSED = "paused"  #: it gave its slot back and can go on later
     FAILED = "failed"  #: user code raised, exited or was killed
     LOST = "lost"  #: its node went away; not the trial's fault
+    UNSTARTED = "unstarted"  #: it was taken back before its node had begun with it
 
 
 class Fate(StrEnum):
@@ -44,11 +45,15 @@ class Node:
         address: The worker's address, e.g. ``tcp://10.0.0.1:4123``.
         resources: Declared totals.
         devices: Ids of its GPUs as `CUDA_VISIBLE_DEVICES` wants them, one per whole GPU.
+        held: What work that is not the experiment's holds of the resources.
+        obstacle: Why nothing starts there now, for people; "" if something can.
     """
 
     address: str
     resources: Resources
     devices: tuple[str, ...] = ()
+    held: Resources = field(default_factory=Resources)
+    obstacle: str = ""
 
 
 @dataclass(frozen=True, slots=True)

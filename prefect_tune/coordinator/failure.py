@@ -65,6 +65,10 @@ def fate_of(
         return Fate.TERMINATED if live.stop_reason else Fate.PAUSED
     if live.interrupted:
         return Fate.INTERRUPTED
+    if outcome is Outcome.UNSTARTED:
+        # It waits on, unless it was the trial itself that was to end.
+        wanted = not live.stop_reason or live.overdue or stopping
+        return Fate.REQUEUED if wanted else Fate.TERMINATED
     if outcome is Outcome.STOPPED:
         return Fate.TERMINATED
     if live.stop_reason and options.fail_fast is not FailFast.OFF:

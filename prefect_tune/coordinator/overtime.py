@@ -53,7 +53,9 @@ class Overtime:
 
     def verdict(self, live: LiveTrial, event: AttemptEnded) -> AttemptEnded:
         """The end of an attempt as it counts."""
-        if not live.overdue or live.interrupted or event.outcome is Outcome.FINISHED:
+        if not live.overdue or live.interrupted:
+            return event
+        if event.outcome in (Outcome.FINISHED, Outcome.UNSTARTED):
             return event
         if live.trial.last_result:
             # However its process took being ended.

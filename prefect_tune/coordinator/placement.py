@@ -8,7 +8,7 @@ milli-units.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from prefect_tune.coordinator.events import Node
 from prefect_tune.resources import CPU, GPU, MILLI, Resources
@@ -28,10 +28,14 @@ class _NodeState:
 
     def __init__(self, node: Node) -> None:
         self.node = node
-        self.free = dict(node.resources.milli)
+        self.free = {
+            name: total - node.held.get_milli(name) for name, total in node.resources.milli
+        }
         self.device_free = dict.fromkeys(node.devices, MILLI)
 
     def fits(self, request: Resources) -> bool:
+        if self.node.obstacle:
+            return False
         if any(self.free.get(name, 0) < amount for name, amount in request.milli):
             return False
         gpu = request.get_milli(GPU)
@@ -138,7 +142,10 @@ class Placer:
 
     def could_ever_fit(self, request: Resources) -> bool:
         """True if some node, when empty, has room for the request."""
-        return any(_NodeState(node).fits(request) for node in self.nodes)
+        return any(
+            _NodeState(replace(node, held=Resources(), obstacle="")).fits(request)
+            for node in self.nodes
+        )
 
     def totals(self) -> dict[str, tuple[float, float]]:
         """``{resource: (in use, total)}`` over all nodes, in units."""
@@ -154,12 +161,16 @@ class Placer:
         """What each node has free, for messages."""
         if not self._nodes:
             return "the cluster has no workers"
-        return "; ".join(
-            f"{address} has "
-            + ", ".join(
-                f"{state.free.get(name, 0) / MILLI:g} of {total / MILLI:g} {name}"
-                for name, total in state.node.resources.milli
-            )
-            + " free"
-            for address, state in self._nodes.items()
-        )
+        return "; ".join(map(_describe, self._nodes.values()))
+
+
+def _describe(state: _NodeState) -> str:
+    node = state.node
+    if node.obstacle:
+        return f"nothing starts on {node.address} now: {node.obstacle}"
+    free = ", ".join(
+        f"{max(0, state.free.get(name, 0)) / MILLI:g} of {total / MILLI:g} {name}"
+        for name, total in node.resources.milli
+    )
+    others = f" (other Dask tasks hold {node.held})" if node.held else ""
+    return f"{node.address} has {free} free{others}"

@@ -45,6 +45,7 @@ class TrialAgent:
     """
 
     def __init__(self, worker: Worker) -> None:
+        self._worker = worker
         self._experiments: dict[str, NodeExperiment] = {}
         #: Large objects of trainables that are on their way here, by experiment.
         self._arriving: dict[str, DataFile] = {}
@@ -104,7 +105,7 @@ class TrialAgent:
             directory = NodeDirectory(loaded)
         except OSError as error:
             return {"error": f"there is no place for files of trials: {error}"}
-        experiment = NodeExperiment(loaded, directory, prestart.take(), self._devices)
+        experiment = NodeExperiment(loaded, directory, prestart.take(), self._devices, self._worker)
         try:
             await experiment.open()
         except (TuneError, OSError) as error:
@@ -164,6 +165,7 @@ class TrialAgent:
             "devices": self._devices.devices,
             "hostname": socket.gethostname(),
             "shared": experiment.files is None,
+            "load": (experiment.load.held, experiment.load.obstacle),
         }
 
     def _files(self, experiment_id: str) -> NodeFiles | None:

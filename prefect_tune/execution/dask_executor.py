@@ -21,18 +21,20 @@ from prefect_tune.execution.base import Emit, ExperimentEnv, Fail, TakeOutput, T
 from prefect_tune.execution.cluster_handle import ClusterHandle
 from prefect_tune.execution.driver_files import DriverFiles
 from prefect_tune.execution.env import driver_thread_variables
-from prefect_tune.execution.fitting import check_fits
+from prefect_tune.execution.fitting import check_fits, dask_constraint
 from prefect_tune.execution.live_attempts import LiveAttempts
 from prefect_tune.execution.node_pool import NodePool
 from prefect_tune.execution.remote import execute_attempt
-from prefect_tune.execution.requests import AttemptRequest, ExperimentNotOpen, Sealed, unsendable
+from prefect_tune.execution.requests import (
+    AttemptRequest,
+    ExperimentNotOpen,
+    Sealed,
+    task_group,
+    unsendable,
+)
 from prefect_tune.execution.versions import check_workers
 from prefect_tune.experiment.attempt_error import AttemptError
-from prefect_tune.resources import MILLI, Resources, canonical_name
-
-# Dask adds and subtracts floats: twenty times 0.05 is more than 1. The coordinator's own sums are
-# exact, so a request that it has placed must never be the one that does not fit.
-_DRIFT = 1 - 1e-9
+from prefect_tune.resources import Resources
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -177,8 +179,7 @@ class DaskExecutor:
             progress=launch.progress,
             checkpoint_suffix=launch.checkpoint_suffix,
         )
-        # Dask keeps statistics per first part of a key for ever: one per experiment is enough.
-        group = f"{env.trainable.name}-{env.experiment_id}"
+        group = task_group(env.trainable.name, env.experiment_id)
         # Not the trial's name: several may have the same, and Dask takes them for one task then.
         key = (group, launch.trial_id, str(launch.attempt))
         return self._client.submit(
@@ -189,7 +190,7 @@ class DaskExecutor:
             key=key,
             workers=[launch.node],
             allow_other_workers=False,
-            resources=_constraint(launch.resources, declared),
+            resources=dask_constraint(launch.resources, declared),
             pure=False,
             retries=0,
         )
@@ -227,9 +228,3 @@ class DaskExecutor:
 
     def _on_loop(self, function: Callable[..., None], *args: Any) -> None:
         self._client.loop.add_callback(function, *args)
-
-
-def _constraint(request: Resources, declared: Mapping[str, float]) -> dict[str, float]:
-    """The request in terms of the resources that the worker has declared, under its names."""
-    wanted = {name: request.get_milli(canonical_name(name)) for name in declared}
-    return {name: milli / MILLI * _DRIFT for name, milli in wanted.items() if milli}

@@ -7,16 +7,17 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from prefect_tune.coordinator.commands import Decide, Kill
+from prefect_tune.experiment.decision import Action
 
 _T = TypeVar("_T")
 
 
 class CalledOff(Exception):
-    """The attempt was killed before it had started."""
+    """The attempt was told to end before it had started."""
 
 
 class Early:
-    """Keeps messages for an attempt that is being prepared; a kill ends the preparation.
+    """Keeps messages for an attempt that is being prepared; an order to end ends the preparation.
 
     Attributes:
         messages: What the process is to be told, in order.
@@ -29,7 +30,7 @@ class Early:
     def tell(self, message: Decide | Kill) -> None:
         """Keep a message for the process."""
         self.messages.append(message)
-        if isinstance(message, Kill):
+        if isinstance(message, Kill) or message.action is Action.STOP:
             self.call_off()
 
     def call_off(self) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from prefect_tune.error import InsufficientResources
-from prefect_tune.resources import CPU, GPU, Resources
+from prefect_tune.resources import CPU, GPU, MILLI, Resources, canonical_name
 
+# Dask adds and subtracts floats: twenty times 0.05 is more than 1. The coordinator's own sums are
+# exact, so a request that it has placed must never be the one that does not fit.
+_DRIFT = 1 - 1e-9
 _GPU_HINT = (
     " Declare GPUs with tune.init(num_gpus=...), or start workers with "
     "`dask worker ... --resources 'GPU=2'`."
@@ -44,3 +47,9 @@ def check_fits(request: Resources, nodes: Mapping[str, Resources]) -> None:
         f"{listed or 'there are no nodes'}."
         f"{''.join(map(_hint, nowhere))}"
     )
+
+
+def dask_constraint(request: Resources, declared: Mapping[str, float]) -> dict[str, float]:
+    """A request in terms of the resources that a worker has declared, under its names."""
+    wanted = {name: request.get_milli(canonical_name(name)) for name in declared}
+    return {name: milli / MILLI * _DRIFT for name, milli in wanted.items() if milli}

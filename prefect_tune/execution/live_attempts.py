@@ -31,6 +31,7 @@ from prefect_tune.execution.reports import (
     Entry,
 )
 from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.resources import Resources
 from prefect_tune.trainable.config_changes import complete
 from prefect_tune.trainable.output import TrialOutput
 from prefect_tune.trainable.result_codec import decode_line
@@ -41,16 +42,37 @@ _logger = logging.getLogger(__name__)
 class _Live:
     """One attempt that has been launched and has not ended."""
 
-    __slots__ = ("constants", "ended", "last_seq", "launched", "node", "started", "task")
+    __slots__ = (
+        "constants",
+        "ended",
+        "last_seq",
+        "launched",
+        "node",
+        "resources",
+        "started",
+        "task",
+    )
 
-    def __init__(self, node: str, constants: dict[str, Any]) -> None:
+    def __init__(self, node: str, resources: Resources, constants: dict[str, Any]) -> None:
         self.node = node
+        self.resources = resources
         self.constants = constants
         self.last_seq = 0
         self.ended: Future[AttemptEnded] = Future()
         self.task: Any = None
         self.launched = time.monotonic()
         self.started = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unstarted:
+    """An attempt that was launched and whose process does not exist yet."""
+
+    trial_id: str
+    attempt: int
+    node: str
+    resources: Resources
+    waited_s: float
 
 
 @dataclass(slots=True)
@@ -84,6 +106,7 @@ class LiveAttempts:
         """Expect reports of this attempt; returns the future of its end."""
         live = _Live(
             launch.node,
+            launch.resources,
             {
                 "trial_id": launch.trial_id,
                 "experiment_id": self._experiment_id,
@@ -126,10 +149,14 @@ class LiveAttempts:
             else:
                 self._on_checkpoint(*entry)
 
-    def waiting(self, seconds: float) -> int:
-        """How many attempts were launched at least so long ago and have not started."""
-        since = time.monotonic() - seconds
-        return sum(not live.started and live.launched <= since for live in self._snapshot())
+    def unstarted(self, seconds: float) -> list[Unstarted]:
+        """The attempts that were launched at least so long ago and have not started."""
+        now = time.monotonic()
+        return [
+            Unstarted(*key, live.node, live.resources, now - live.launched)
+            for key, live in list(self._live.items())
+            if not live.started and now - live.launched >= seconds
+        ]
 
     def lose_node(self, node: str, reason: str) -> None:
         """End the attempts of a node that is gone, and what it had under way."""

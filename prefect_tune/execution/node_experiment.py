@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from distributed import Worker
+
 from prefect_tune.coordinator.commands import Decide, Kill
 from prefect_tune.coordinator.events import Outcome
 from prefect_tune.error import CheckpointUnreadable, StorageError, TuneError
@@ -27,10 +29,12 @@ from prefect_tune.execution.node_checkpoints import NodeCheckpoints
 from prefect_tune.execution.node_directory import NodeDirectory, in_storage
 from prefect_tune.execution.output_tail import OutputTail
 from prefect_tune.execution.reports import Entry, Outbox
-from prefect_tune.execution.requests import AttemptRequest, Sealed
+from prefect_tune.execution.requests import AttemptRequest, Sealed, TakeBack
 from prefect_tune.execution.running_attempt import RunningAttempt
 from prefect_tune.execution.spawn import THREAD, AttemptSpawner, DataGone
+from prefect_tune.execution.worker_load import LoadWatch, WorkerLoad
 from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.decision import Action
 from prefect_tune.resources import GPU
 from prefect_tune.trainable.attempt import AttemptContext, Decision
 
@@ -51,6 +55,7 @@ class NodeExperiment:
         directory: Where its trials work; removed with this object if it is the node's own.
         spawner: Starts its attempts; closed with this object.
         devices: The GPUs of the node, shared with other experiments.
+        worker: The Dask worker that is the node.
     """
 
     def __init__(
@@ -59,6 +64,7 @@ class NodeExperiment:
         directory: NodeDirectory,
         spawner: AttemptSpawner,
         devices: DeviceLedger,
+        worker: Worker,
     ) -> None:
         self.env = env
         self._spawner = spawner
@@ -71,14 +77,25 @@ class NodeExperiment:
         self._running: dict[_Key, RunningAttempt] = {}
         # Decisions and kills that came before the process they are for.
         self._early: dict[_Key, Early] = {}
+        # Attempts that Dask has started, and those that it is not to start any more.
+        self._begun: set[_Key] = set()
+        self._taken_back: set[_Key] = set()
         self._last_contact = time.monotonic()
-        self._lease: asyncio.Task[None] | None = None
+        self._load = LoadWatch(
+            worker, env.experiment_id, lambda load: self._outbox.load(load.held, load.obstacle)
+        )
+        self._watches: list[asyncio.Task[None]] = []
         self._wound_up: asyncio.Task[None] | None = None
 
     @property
     def files(self) -> NodeFiles | None:
         """What the driver may ask for; None if it sees all files itself."""
         return self._checkpoints.files
+
+    @property
+    def load(self) -> WorkerLoad:
+        """What others hold of the worker, as the driver was told last."""
+        return self._load.told
 
     @property
     def closed(self) -> bool:
@@ -94,46 +111,74 @@ class NodeExperiment:
         env = self.env
         await self._spawner.load(env.trainable, env.start_method, env.isolation)
         self._last_contact = time.monotonic()
-        self._lease = asyncio.get_running_loop().create_task(self._watch_lease())
+        loop = asyncio.get_running_loop()
+        self._watches = [loop.create_task(w) for w in (self._watch_lease(), self._load.run())]
 
     async def collect(self, acknowledged: int, patience: float) -> tuple[int, list[Entry]]:
         """See `Outbox.take`; also renews the lease."""
         self._last_contact = time.monotonic()
         return await self._outbox.take(acknowledged, patience)
 
-    def control(self, messages: Iterable[Decide | Kill]) -> None:
+    def control(self, messages: Iterable[Decide | Kill | TakeBack]) -> None:
         """Carry out what the coordinator has decided."""
         self._last_contact = time.monotonic()
         for message in messages:
             key = (message.trial_id, message.attempt)
             attempt = self._running.get(key)
-            if attempt is None:
-                self._early.setdefault(key, Early()).tell(message)
-            else:
+            if isinstance(message, TakeBack):
+                if key not in self._begun and not self._load.would_start(
+                    message.constraint, message.waited_s
+                ):
+                    self._take_back(key)
+            elif attempt is not None:
                 _apply(message, attempt)
+            elif key not in self._begun and _ends(message):
+                self._take_back(key)
+            else:
+                self._early.setdefault(key, Early()).tell(message)
+
+    def _take_back(self, key: _Key) -> None:
+        """End an attempt that Dask has not started: nobody knows when it would."""
+        self._taken_back.add(key)
+        self._early.pop(key, None)
+        self._outbox.ended(*key, Outcome.UNSTARTED, None)
 
     async def run(self, request: AttemptRequest, config: Sealed) -> None:
         """Run an attempt to its end; everything there is to know about it goes to the driver."""
+        key = (request.trial_id, request.attempt)
+        if key in self._taken_back:  # Dask starts it all the same
+            self._taken_back.discard(key)
+            return
+        self._begun.add(key)
         attempt = asyncio.create_task(self._run_on_devices(request, config))
         self._attempts.add(attempt)
         attempt.add_done_callback(self._attempts.discard)
-        await attempt
+        try:
+            await attempt
+        finally:
+            self._begun.discard(key)
 
     async def _run_on_devices(self, request: AttemptRequest, config: Sealed) -> None:
+        key = (request.trial_id, request.attempt)
+        early = self._early.setdefault(key, Early())
         gpu = request.resources.get(GPU, 0.0)
-        devices = await self._devices.acquire(request.devices, gpu)
         try:
-            await self._run(dataclasses.replace(request, devices=devices), config)
+            devices = await early.unless_called_off(self._devices.acquire(request.devices, gpu))
+        except CalledOff:
+            del self._early[key]
+            self._outbox.ended(*key, Outcome.UNSTARTED, None)
+            return
+        try:
+            await self._run(dataclasses.replace(request, devices=devices), config, early)
         finally:
             await self._devices.release(devices, gpu)
 
-    async def _run(self, request: AttemptRequest, config: Sealed) -> None:
+    async def _run(self, request: AttemptRequest, config: Sealed, early: Early) -> None:
         key = (request.trial_id, request.attempt)
-        early = self._early.setdefault(key, Early())
         try:
             attempt = await self._start(request, config, early)
         except CalledOff:
-            self._outbox.ended(*key, Outcome.STOPPED, None)
+            self._outbox.ended(*key, Outcome.UNSTARTED, None)
             return
         except DataGone as error:
             self._outbox.ended(*key, Outcome.LOST, pickle.dumps(AttemptError("lost", str(error))))
@@ -213,8 +258,9 @@ class NodeExperiment:
         """
         if self._wound_up is not None:
             return
-        if self._lease is not None:
-            self._lease.cancel()
+        for watch in self._watches:
+            if watch is not asyncio.current_task():
+                watch.cancel()
         for early in self._early.values():
             early.call_off()
         for attempt in self._running.values():
@@ -280,7 +326,6 @@ class NodeExperiment:
                     silent,
                     len(self._running),
                 )
-                self._lease = None
                 self.close()
                 return
 
@@ -290,6 +335,10 @@ def _apply(message: Decide | Kill, attempt: RunningAttempt) -> None:
         attempt.stop()
     else:
         attempt.decide(Decision(message.seq, message.action, message.run_until))
+
+
+def _ends(message: Decide | Kill) -> bool:
+    return isinstance(message, Kill) or message.action is Action.STOP
 
 
 def _not_started(error: Exception) -> tuple[Outcome, AttemptError]:

@@ -13,7 +13,7 @@ from prefect_tune.coordinator.commands import Decide, Kill
 from prefect_tune.error import ClusterError
 from prefect_tune.execution.base import ExperimentEnv
 from prefect_tune.execution.reports import Entry
-from prefect_tune.execution.requests import CLOSE, COLLECT, CONTROL, DATA, OPEN
+from prefect_tune.execution.requests import CLOSE, COLLECT, CONTROL, DATA, OPEN, TakeBack
 from prefect_tune.execution.versions import versions
 from prefect_tune.trainable.large_data import DataParts
 
@@ -54,7 +54,7 @@ class NodeLink:
         self._env = env
         self._deliver = deliver
         self._lost = lost
-        self._messages: list[Decide | Kill] = []
+        self._messages: list[Decide | Kill | TakeBack] = []
         self._news = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -118,7 +118,7 @@ class NodeLink:
         for task in self._tasks:
             task.add_done_callback(self._on_end)
 
-    def send(self, messages: Sequence[Decide | Kill]) -> None:
+    def send(self, messages: Sequence[Decide | Kill | TakeBack]) -> None:
         """Pass these on; they go together with what is waiting."""
         self._messages += messages
         self._news.set()
@@ -153,12 +153,14 @@ class NodeLink:
         patience = self._env.lease_s / _PATIENCE_SHARE
         while True:
             try:
-                reply = await self._call(
+                call = self._call(
                     COLLECT,
                     experiment_id=self._env.experiment_id,
                     acknowledged=acknowledged,
                     patience=patience,
                 )
+                # A worker that hangs keeps its connection and says nothing.
+                reply = await asyncio.wait_for(call, patience + self._env.lease_s)
             except Exception as error:  # whatever Dask makes of a broken connection
                 now = time.monotonic()
                 silent_since = silent_since or now

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from prefect_tune.coordinator.commands import Decide, Kill, Launch
@@ -15,15 +16,19 @@ from prefect_tune.execution.agent_plugin import install_agent
 from prefect_tune.execution.base import Emit, ExperimentEnv, Fail
 from prefect_tune.execution.cluster_handle import ClusterHandle, WorkerFacts
 from prefect_tune.execution.driver_files import DriverFiles
+from prefect_tune.execution.fitting import dask_constraint
 from prefect_tune.execution.live_attempts import LiveAttempts
 from prefect_tune.execution.node_link import NodeLink
-from prefect_tune.execution.reports import Entry
+from prefect_tune.execution.reports import LOAD, Entry
+from prefect_tune.execution.requests import TakeBack
 from prefect_tune.execution.scheduler_watch import PERIOD_S, watch_scheduler
 from prefect_tune.execution.storage_outages import StorageOutages
 from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.resources import Resources
 
 _logger = logging.getLogger(__name__)
-_WAITING_S = 15.0
+#: Seconds after which an attempt that Dask has not started is moved.
+_START_S = 5.0
 #: Seconds that files of nodes may take to come when everything else is over.
 _FILES_S = 30.0
 
@@ -86,7 +91,7 @@ class NodePool:
             await self.close()
             raise
         self._announce()
-        self._start(self._explain_waiting())
+        self._start(self._take_back_unstarted())
         self._start(watch_scheduler(self._cluster, self))
 
     async def close(self) -> None:
@@ -101,9 +106,9 @@ class NodePool:
         self._declared.clear()
         self._attempts.lose_all("the experiment was closed")
 
-    def send(self, messages: Sequence[Decide | Kill]) -> None:
-        """Pass decisions and kills on to the nodes of the attempts they are for."""
-        by_node: dict[str, list[Decide | Kill]] = {}
+    def send(self, messages: Sequence[Decide | Kill | TakeBack]) -> None:
+        """Pass decisions and orders on to the nodes of the attempts they are for."""
+        by_node: dict[str, list[Decide | Kill | TakeBack]] = {}
         for message in messages:
             # An attempt that has ended meanwhile needs no decision.
             if self._attempts.is_live(message.trial_id, message.attempt):
@@ -140,12 +145,24 @@ class NodePool:
             self._files.add_node(facts.address)
         self._links[facts.address] = link
         self._declared[facts.address] = facts.declared
-        self._nodes[facts.address] = Node(facts.address, facts.resources, tuple(said["devices"]))
+        node = Node(facts.address, facts.resources, tuple(said["devices"]))
+        self._nodes[facts.address] = _loaded(node, *said["load"])
         link.start()
 
     def _deliver(self, address: str, entries: Sequence[Entry]) -> None:
-        rest = self._outages.take(address, entries)
+        rest = self._outages.take(address, self._take_load(address, entries))
         self._attempts.deliver(address, self._files.take(address, rest))
+
+    def _take_load(self, address: str, entries: Sequence[Entry]) -> list[Entry]:
+        """Take what a node reports about its load; returns the reports that are for others."""
+        rest = []
+        for entry in entries:
+            if entry[0] != LOAD:
+                rest.append(entry)
+            elif address in self._nodes:
+                self._nodes[address] = _loaded(self._nodes[address], *entry[3:])
+                self._announce()
+        return rest
 
     def _announce(self) -> None:
         self._emit(CapacityChanged(time.time(), self.nodes))
@@ -215,16 +232,18 @@ class NodePool:
         if self._fail is not None:
             self._fail(ClusterError(f"{message}: it has ended, or cannot be reached any more."))
 
-    async def _explain_waiting(self) -> None:
-        """Say so if launched attempts do not start: somebody else holds what they need."""
-        told = False
+    async def _take_back_unstarted(self) -> None:
+        """Have attempts that Dask does not start given back, so that they go where it would."""
         while True:
-            await asyncio.sleep(_WAITING_S)
-            waiting = self._attempts.waiting(_WAITING_S)
-            if waiting and not told:
-                _logger.warning(
-                    "%d trials are waiting for their workers: other work on the cluster (another "
-                    "sweep, or Dask tasks with resources) holds the resources they need.",
-                    waiting,
-                )
-            told = waiting > 0
+            await asyncio.sleep(_START_S / 2)
+            for waiting in self._attempts.unstarted(_START_S):
+                declared = self._declared.get(waiting.node)
+                if declared is not None:
+                    constraint = dask_constraint(waiting.resources, declared)
+                    key = (waiting.trial_id, waiting.attempt)
+                    self.send([TakeBack(*key, waiting.node, constraint, waiting.waited_s)])
+
+
+def _loaded(node: Node, held: Mapping[str, float], obstacle: str) -> Node:
+    """The node with what others hold of it."""
+    return replace(node, held=Resources.of(**held), obstacle=obstacle)

@@ -24,6 +24,8 @@ ENDED = "ended"
 OUTPUT = "output"
 #: Storage does not answer this node, or does again.
 STORAGE = "storage"
+#: What others hold of this node.
+LOAD = "load"
 #: Questions to the driver: to fetch a checkpoint, to bring one.
 KEEP = "keep"
 WANT = "want"
@@ -121,6 +123,10 @@ class Outbox:
     def storage(self, problem: str) -> None:
         """Storage does not answer this node; "" once it does again."""
         self._put((STORAGE, "", 0, problem))
+
+    def load(self, held: dict[str, float], obstacle: str) -> None:
+        """What others hold of this node now, see `WorkerLoad`."""
+        self._put((LOAD, "", 0, held, obstacle))
 
     def ask(self, question: str, path: str, to: str = "") -> None:
         """Ask the driver about a checkpoint; its answer comes another way.

@@ -59,6 +59,38 @@ class AttemptRequest:
     checkpoint_suffix: str
 
 
+@dataclass(frozen=True, slots=True)
+class TakeBack:
+    """Give an attempt back that Dask has not started on the node, so that it goes elsewhere.
+
+    Attributes:
+        trial_id: The trial.
+        attempt: Its number.
+        node: Address of the node.
+        constraint: The Dask resources that its task needs.
+        waited_s: Seconds since it was launched.
+    """
+
+    trial_id: str
+    attempt: int
+    node: str
+    constraint: dict[str, float]
+    waited_s: float
+
+
+def task_group(trainable: str, experiment_id: str) -> str:
+    """The first part of the Dask keys of an experiment's attempts.
+
+    Dask keeps statistics per first part of a key for ever: one per experiment is enough.
+    """
+    return f"{trainable}-{experiment_id}"
+
+
+def is_attempt_of(key: object, experiment_id: str) -> bool:
+    """Whether a Dask key is that of an attempt of this experiment."""
+    return isinstance(key, tuple) and str(key[0]).endswith(f"-{experiment_id}")
+
+
 class Sealed:
     """A pickled value that pickles as if it were the value itself.
 

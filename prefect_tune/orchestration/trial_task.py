@@ -108,7 +108,8 @@ def attempt_state(
         kill: Why it was being ended, if it was.
     """
     outcome, tag = ended.outcome, showable(tag)
-    if kill is not None and kill.counts_as and not interrupted and outcome is not Outcome.FINISHED:
+    as_it_is = interrupted or outcome in (Outcome.FINISHED, Outcome.UNSTARTED)
+    if kill is not None and kill.counts_as and not as_it_is:
         if kill.counts_as is Outcome.FAILED:
             return Failed(name="TimedOut", message=kill.reason)
         outcome = kill.counts_as
@@ -122,6 +123,9 @@ def attempt_state(
             return Completed(name="Stopped", message=f"{why}; {tag}".rstrip("; "))
         case Outcome.PAUSED:
             return Completed(name="Paused", message=f"goes on in another attempt; {tag}")
+        case Outcome.UNSTARTED:
+            why = "Dask had not started it" if kill is None else kill.reason
+            return Completed(name="NotStarted", message=f"{why}; {tag}".rstrip("; "))
         case Outcome.FAILED:
             return Failed(message=_explain(ended.error))
         case Outcome.LOST:

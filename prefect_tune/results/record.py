@@ -41,6 +41,7 @@ _ENDED = {
     Outcome.PAUSED: PAUSED,
     Outcome.FAILED: ERROR,
     Outcome.LOST: PENDING,
+    Outcome.UNSTARTED: PENDING,
 }
 
 

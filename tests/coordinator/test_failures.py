@@ -14,6 +14,7 @@ from prefect_tune.coordinator.events import (
     CapacityChanged,
     Control,
     ControlReceived,
+    Fate,
     Node,
     Tick,
 )
@@ -21,7 +22,7 @@ from prefect_tune.coordinator.options import CoordinatorOptions, FailFast
 from prefect_tune.coordinator.placement import Placer
 from prefect_tune.resources import Resources
 
-from .harness import Finish, Notify, Outcome, TellSearch, Warn, World
+from .harness import Finish, Kill, Notify, Outcome, TellSearch, Warn, World
 
 
 def started(**options: Any) -> World:
@@ -291,3 +292,68 @@ def test_fail_fast_leaves_one_failed_trial_however_many_fail_at_once():
     ends = [c.event for c in world.of(Record) if isinstance(c.event, AttemptEnded)]
     assert [end.error is None for end in ends] == [False, True]
     assert world.of(Finish)
+
+
+# -- attempts that were taken back before they had begun -----------------------------------------
+
+
+def taken_back(world: World, trial_id: str = "t1") -> None:
+    world.end(trial_id, Outcome.UNSTARTED)
+
+
+def test_what_was_taken_back_goes_elsewhere_and_counts_as_nothing():
+    world = started(max_failures=0, trial_time_limit_s=100)
+    nodes = (
+        Node("n", Resources.of(CPU=1), obstacle="it is busy"),
+        Node("m", Resources.of(CPU=1)),
+    )
+    assert world.running["t1"].node == "n"
+    world.now += 99
+    world.send(CapacityChanged(world.now, nodes))
+    taken_back(world)
+    assert (world.running["t1"].node, world.running["t1"].attempt) == ("m", 2)
+    assert world.trial("t1").num_failures == 0
+    assert not [n for n in world.of(Notify) if n.notice is Notice.TRIAL_RECOVER]
+    world.send(Tick(world.now))  # its time limit counts from its second attempt
+    assert not world.of(Warn)
+    world.end("t1")
+    assert world.status("t1") == "TERMINATED"
+
+
+def test_it_says_what_waits_for_whom():
+    world = started()
+    node = Node("n", Resources.of(CPU=1), held=Resources.of(CPU=1))
+    world.send(CapacityChanged(world.now, (node,)))
+    taken_back(world)
+    assert world.status("t1") == "PENDING"
+    assert world.coordinator.waiting_for().endswith(
+        "waits for 1 CPU: n has 0 of 1 CPU free (other Dask tasks hold 1 CPU)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("action", "finished", "unfinished"),
+    [
+        (Control.INTERRUPT, True, True),
+        (Control.STOP, True, True),
+        (Control.STOP_TRIAL, True, False),
+    ],
+)
+def test_what_ends_a_sweep_ends_attempts_that_have_not_begun(action, finished, unfinished):
+    world = started()
+    trial_id = "t1" if action is Control.STOP_TRIAL else None
+    world.send(ControlReceived(world.now, action, trial_id))
+    taken_back(world)
+    assert world.coordinator.finished
+    (end,) = [r.event for r in world.of(Record) if isinstance(r.event, AttemptEnded)]
+    # What waits when a sweep is resumed.
+    assert (end.fate in (Fate.REQUEUED, Fate.INTERRUPTED)) is unfinished
+
+
+def test_a_time_limit_does_not_fail_what_has_not_begun():
+    world = started(trial_time_limit_s=10)
+    world.now += 20
+    world.send(Tick(world.now))
+    assert world.of(Kill)
+    taken_back(world)
+    assert world.running["t1"].attempt == 2

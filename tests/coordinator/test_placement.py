@@ -79,3 +79,24 @@ def test_nothing_is_ever_oversubscribed_and_release_restores_everything(
     for slot in held:
         one.release(slot)
     assert one.totals() == {"CPU": (0.0, 4.0), "GPU": (0.0, 4.0)}
+
+
+def test_what_others_hold_is_not_free():
+    one = placer(Node("a", Resources.of(CPU=2, GPU=1), ("0",), held=Resources.of(CPU=1, GPU=1)))
+    assert one.fits(Resources.parse(None))
+    assert not one.fits(Resources.parse({"cpu": 2}))
+    assert not one.fits(Resources.parse({"gpu": 1}))
+    assert one.could_ever_fit(Resources.parse({"cpu": 2, "gpu": 1}))
+    assert one.describe() == (
+        "a has 1 of 2 CPU, 0 of 1 GPU free (other Dask tasks hold 1 CPU, 1 GPU)"
+    )
+
+
+def test_nothing_goes_to_a_node_with_an_obstacle():
+    two = placer(
+        Node("a", Resources.of(CPU=4), obstacle="it is paused"), Node("b", Resources.of(CPU=1))
+    )
+    slots = [two.reserve(Resources.parse(None)) for _ in range(2)]
+    assert [slot and slot.node for slot in slots] == ["b", None]
+    assert two.could_ever_fit(Resources.parse({"cpu": 4}))
+    assert "nothing starts on a now: it is paused" in two.describe()

@@ -135,9 +135,12 @@ def _prepare(
 def _write_arguments(experiment: Experiment, request: ExperimentRequest) -> None:
     """Write what `Tuner.restore` reads, or remove what an earlier run has left."""
     directory, trainable = experiment.directory, experiment.plan.trainable
-    directory.write(TUNER_FILE, request.saved)
     small = request.saved is not None and trainable.size <= _LARGEST_TRAINABLE
-    directory.write(TRAINABLE_FILE, self_contained(trainable) if small else None)
+    for name, data in (
+        (TUNER_FILE, request.saved),
+        (TRAINABLE_FILE, self_contained(trainable) if small else None),
+    ):
+        directory.write(name, data and experiment.plan.pickles.sealed(name, data))
 
 
 def _flow_run_memory(request: ExperimentRequest, settings: TuneSettings) -> FlowRunMemory | None:

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from prefect_tune.error import InvalidArgument
@@ -253,6 +253,19 @@ class TuneSettings(BaseSettings):
         validation_alias=_twins("DISABLE_AUTO_CALLBACK_SYNCER"),
         description="Do not fetch what trials write on nodes that do not share the experiment "
         "directory; as `SyncConfig(sync_to_driver=False)`.",
+    )
+    signing_key: SecretStr | None = Field(
+        None,
+        validation_alias=_ours("SIGNING_KEY"),
+        description="The secret that signs what a resume loads as a pickle, at least 16 "
+        "characters; machines that go on with each other's experiments need the same. Without it, "
+        "each user has a key in `~/.config/prefect_tune/signing_key`.",
+    )
+    trust_pickles: bool = Field(
+        False,
+        validation_alias=_ours("TRUST_PICKLES"),
+        description="Load pickles of experiments although they are not signed with this user's "
+        "key. Whoever can write to the experiment's directory or bucket can run code here then.",
     )
 
     @property

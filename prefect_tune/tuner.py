@@ -14,7 +14,9 @@ from prefect_tune.driver import execute
 from prefect_tune.engine.request import ExperimentRequest
 from prefect_tune.error import InvalidArgument, NoResults
 from prefect_tune.filesystem.location import Location
+from prefect_tune.pickling.key import own_pickles
 from prefect_tune.results import ExperimentAnalysis, ResultGrid
+from prefect_tune.settings import load_settings
 from prefect_tune.tuner_state import (
     TunerState,
     is_restorable,
@@ -114,7 +116,9 @@ class Tuner:
             StorageError: If the storage does not answer.
         """
         location = locate(path, storage_filesystem)
-        state = load_state(location)
+        settings = load_settings()
+        pickles = own_pickles(settings.signing_key, settings.trust_pickles)
+        state = load_state(location, pickles)
         if param_space is not None:
             _check_keys(param_space, state.param_space)
         tune = {"num_samples": num_samples, "time_budget_s": time_budget_s}
@@ -125,7 +129,7 @@ class Tuner:
             "cluster": cluster,
         }
         tuner = cls(
-            load_trainable(location, state) if trainable is None else trainable,
+            load_trainable(location, state, pickles) if trainable is None else trainable,
             param_space=state.param_space if param_space is None else param_space,
             tune_config=replace(state.tune_config, **_given(tune)),
             run_config=replace(state.run_config, **_given(run)),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 import posixpath
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +16,7 @@ from prefect_tune.filesystem.limits import FOREGROUND
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.parse import parse_location
 from prefect_tune.filesystem.store import open_store
+from prefect_tune.pickling.signing import Pickles, Untrusted
 from prefect_tune.storage.continuation import is_resumable
 from prefect_tune.storage.experiment_dir import TRAINABLE_FILE, TUNER_FILE
 
@@ -91,8 +91,12 @@ def is_restorable(location: Location) -> bool:
     return is_resumable(location) and open_store(location, FOREGROUND).exists(TUNER_FILE)
 
 
-def load_state(location: Location) -> TunerState:
+def load_state(location: Location, pickles: Pickles) -> TunerState:
     """The arguments of an experiment, which may have been moved.
+
+    Args:
+        location: Where it is.
+        pickles: Knows which pickles may be loaded.
 
     Raises:
         InvalidArgument: If there is none, or it cannot be read.
@@ -105,15 +109,20 @@ def load_state(location: Location) -> TunerState:
             f"there is no experiment of a Tuner in {location}.",
             "Give an experiment directory; for an experiment of `tune.run` use `resume=True`.",
         )
-    state = _loaded(data, location, TUNER_FILE)
+    state = _loaded(data, location, TUNER_FILE, pickles)
     if not isinstance(state, TunerState):
         raise InvalidArgument("path", f"{location / TUNER_FILE} was not written by a Tuner.")
     state.run_config = replace(state.run_config, **_places(state.run_config, location))
     return state
 
 
-def load_trainable(location: Location, state: TunerState) -> Any:
+def load_trainable(location: Location, state: TunerState, pickles: Pickles) -> Any:
     """The trainable of an experiment, as it was.
+
+    Args:
+        location: Where it is.
+        state: Its other arguments.
+        pickles: Knows which pickles may be loaded.
 
     Raises:
         InvalidArgument: If it was not saved, or cannot be read here.
@@ -128,16 +137,28 @@ def load_trainable(location: Location, state: TunerState) -> Any:
             f"it was not saved in {location}.",
             "Give the trainable of the experiment.",
         )
-    return _loaded(data, location, TRAINABLE_FILE)
+    return _loaded(data, location, TRAINABLE_FILE, pickles)
 
 
-def _loaded(data: bytes, location: Location, name: str) -> Any:
+def _loaded(data: bytes, location: Location, name: str, pickles: Pickles) -> Any:
+    argument = "trainable" if name == TRAINABLE_FILE else "path"
     try:
-        return pickle.loads(data)
+        return pickles.load_sealed(name, data)
+    except Untrusted as error:
+        parent, name_there = posixpath.split(location.url)
+        instead = (
+            "Or give the trainable."
+            if name == TRAINABLE_FILE
+            else "Or give all arguments anew, which needs no pickle of them: tune.run(..., "
+            f"name={name_there!r}, storage_path={parent!r}, resume=True)."
+        )
+        raise InvalidArgument(
+            argument, f"{location / name} is not loaded: {error}", instead
+        ) from None
     except Exception as error:
         # Unpickling imports the user's modules and may raise whatever they do.
         raise InvalidArgument(
-            "trainable" if name == TRAINABLE_FILE else "path",
+            argument,
             f"{location / name} cannot be read ({type(error).__name__}: {error}).",
             "Restore it where the same modules can be imported.",
         ) from error

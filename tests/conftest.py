@@ -52,8 +52,9 @@ def _drain() -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """No test may report home or touch the user's own Prefect database by accident."""
+    """No test may report home or touch the user's own Prefect database or key by accident."""
     os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("PREFECT_TUNE_SIGNING_KEY", "the key that tests sign with")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     # How long an example takes to make or to run says how busy the machine is.
     hypothesis.settings.register_profile(

@@ -143,6 +143,16 @@ def test_credentials_are_not_saved(tmp_path):
     assert len(restored.fit()) == 1
 
 
+def test_arguments_that_another_user_wrote_are_loaded_only_if_trusted(tmp_path, monkeypatch):
+    tuner(tmp_path).fit()
+    monkeypatch.setenv("PREFECT_TUNE_SIGNING_KEY", "the key of somebody else")
+    how = r"tuner\.pkl.*not signed.*PREFECT_TUNE_TRUST_PICKLES=1.*resume=True"
+    with pytest.raises(InvalidArgument, match=how):
+        tune.Tuner.restore(tmp_path / "t", train)
+    monkeypatch.setenv("PREFECT_TUNE_TRUST_PICKLES", "1")
+    assert len(tune.Tuner.restore(tmp_path / "t").get_results()) == 3
+
+
 # -- failed trials: the tables of the contract ----------------------------------------------------
 
 

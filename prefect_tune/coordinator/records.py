@@ -2,20 +2,19 @@
 
 A record is ``{"event": <class>, "time": ..., <fields>}``. Enumerations are their values,
 `Resources` is a list of pairs, bytes are base64. A configuration with values that JSON has no form
-for is there as a pickle as well. Reported results keep the JSON text that the trial
-wrote, so that nothing is encoded twice; NaN and infinity are therefore written as Python's json
-does.
+for is there as a pickle as well, with its signature, like the exception of a failed attempt: who
+can write a journal is not to run code where it is read. Reported results keep the JSON text that
+the trial wrote, so that nothing is encoded twice; NaN and infinity are therefore written as
+Python's json does.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-import pickle
 from dataclasses import fields
 from typing import Any
 
-import cloudpickle
 import orjson
 
 from prefect_tune.coordinator.events import (
@@ -43,9 +42,14 @@ from prefect_tune.coordinator.events import (
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.checkpoints import Progress, TrialCheckpoint
 from prefect_tune.experiment.words import in_words
+from prefect_tune.pickling.plain import dump, is_plain
+from prefect_tune.pickling.signing import OF_THIS_PROCESS, Pickles
 from prefect_tune.resources import Resources
 
 FORMAT_VERSION = 1
+# What is signed, so that one cannot stand for the other.
+_CONFIG = "configuration"
+_ERROR = "exception"
 
 _CLASSES: dict[str, type[Event]] = {
     cls.__name__: cls
@@ -72,8 +76,13 @@ _OPTIONAL = frozenset(
 )
 
 
-def encode_event(event: Event) -> bytes:
-    """An event as one line of JSON, without the newline."""
+def encode_event(event: Event, pickles: Pickles = OF_THIS_PROCESS) -> bytes:
+    """An event as one line of JSON, without the newline.
+
+    Args:
+        event: The event.
+        pickles: Signs what JSON has no form for.
+    """
     if isinstance(event, ResultReported) and event.lines:
         head: dict[str, Any] = {
             "event": "ResultReported",
@@ -96,9 +105,11 @@ def encode_event(event: Event) -> bytes:
     if isinstance(event, TrialSuggested) and not (
         _is_json(event.config) and _is_json(event.resolved)
     ):
-        body |= _pickled((event.config, event.resolved))
+        body |= _pickled((event.config, event.resolved), pickles)
     elif isinstance(event, TrialRedirected) and not _is_json(event.config):
-        body |= _pickled(event.config)
+        body |= _pickled(event.config, pickles)
+    elif isinstance(event, AttemptEnded) and event.error is not None and event.error.pickled:
+        body["error"]["signature"] = pickles.sign(_ERROR, event.error.pickled)
     try:
         text = orjson.dumps(body, option=_OPTIONS)
     except (orjson.JSONEncodeError, TypeError):
@@ -162,13 +173,14 @@ def _in_words(value: Any) -> str:
     return in_words(value, repr)
 
 
-def _pickled(value: Any) -> dict[str, str]:
+def _pickled(value: Any, pickles: Pickles) -> dict[str, str]:
     try:
-        data = cloudpickle.dumps(value)
+        data = dump(value)
     except Exception:
         # Whatever a user object raises. It cannot get to a trial process either; the text is left.
         return {}
-    return {"pickled": base64.b64encode(data).decode()}
+    signature = pickles.sign(_CONFIG, data)
+    return {"pickled": base64.b64encode(data).decode(), "signature": signature}
 
 
 def _has_nan(value: Any) -> bool:
@@ -182,11 +194,16 @@ def _has_nan(value: Any) -> bool:
 _INF = float("inf")
 
 
-def decode_event(text: bytes) -> Event:
+def decode_event(text: bytes, pickles: Pickles = OF_THIS_PROCESS) -> Event:
     """The event of a record.
+
+    Args:
+        text: The record.
+        pickles: Knows which pickles may be loaded.
 
     Raises:
         ValueError: If the text is not a record of this format.
+        Untrusted: If a configuration is a pickle that may not be loaded.
     """
     try:
         body = orjson.loads(text)
@@ -199,17 +216,15 @@ def decode_event(text: bytes) -> Event:
         body["resources"] = _resources(body["resources"])
     if cls is AttemptEnded:
         body["outcome"] = Outcome(body["outcome"])
-        body["error"] = _error(body.get("error"))
+        body["error"] = _error(body.get("error"), pickles)
         body["fate"] = Fate(body["fate"]) if "fate" in body else None
     elif cls is TrialSuggested:
-        pickled = body.pop("pickled", None)
-        if pickled is not None:
-            body["config"], body["resolved"] = pickle.loads(base64.b64decode(pickled))
+        body["config"], body["resolved"] = _unpickled(
+            body, (body["config"], body["resolved"]), pickles
+        )
     elif cls is TrialRedirected:
         body["checkpoint"] = _checkpoint(body["checkpoint"])
-        pickled = body.pop("pickled", None)
-        if pickled is not None:
-            body["config"] = pickle.loads(base64.b64decode(pickled))
+        body["config"] = _unpickled(body, body["config"], pickles)
     elif cls is CheckpointsDropped:
         body["paths"] = tuple(body["paths"])
     elif cls is Resumed:
@@ -235,8 +250,20 @@ def _checkpoint(body: dict[str, Any]) -> TrialCheckpoint:
     return TrialCheckpoint(**{**body, "progress": Progress(**body["progress"])})
 
 
-def _error(body: dict[str, Any] | None) -> AttemptError | None:
+def _unpickled(body: dict[str, Any], otherwise: Any, pickles: Pickles) -> Any:
+    """What is pickled in a record; leaves nothing of it there."""
+    pickled, signature = body.pop("pickled", None), body.pop("signature", None)
+    if pickled is None:
+        return otherwise
+    return pickles.load(_CONFIG, base64.b64decode(pickled), signature)
+
+
+def _error(body: dict[str, Any] | None, pickles: Pickles) -> AttemptError | None:
     if body is None:
         return None
-    pickled = body.pop("pickled")
-    return AttemptError(**body, pickled=None if pickled is None else base64.b64decode(pickled))
+    pickled, signature = body.pop("pickled"), body.pop("signature", None)
+    data = None if pickled is None else base64.b64decode(pickled)
+    # Whoever asks for the exception loads it; what may not be loaded is told about in words.
+    if data and not pickles.accepts(_ERROR, data, signature) and not is_plain(data):
+        data = None
+    return AttemptError(**body, pickled=data)

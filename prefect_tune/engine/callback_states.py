@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-import pickle
 from collections.abc import Sequence
 
-import cloudpickle
-
 from prefect_tune.callback import Callback, overrides
+from prefect_tune.pickling.plain import dump, load_plain
+from prefect_tune.pickling.signing import OF_THIS_PROCESS, Pickles
 from prefect_tune.storage.experiment_dir import ExperimentDir
 
 CALLBACKS_FILE = "callbacks.pkl"
+_PURPOSE = "callback"
 _logger = logging.getLogger(__name__)
 
 
@@ -23,9 +23,16 @@ class CallbackStates:
     Args:
         callbacks: All callbacks; those that do not override `get_state` have no state.
         directory: The experiment directory.
+        pickles: Signs states, and knows which may be loaded.
     """
 
-    def __init__(self, callbacks: Sequence[Callback], directory: ExperimentDir) -> None:
+    def __init__(
+        self,
+        callbacks: Sequence[Callback],
+        directory: ExperimentDir,
+        pickles: Pickles = OF_THIS_PROCESS,
+    ) -> None:
+        self._pickles = pickles
         self._callbacks = list(callbacks)
         self._directory = directory
         self._places = {
@@ -40,7 +47,10 @@ class CallbackStates:
         """Give each callback the first saved state left that comes from its class."""
         path = self._directory.path / CALLBACKS_FILE
         try:
-            saved: list[tuple[str, bytes]] = pickle.loads(path.read_bytes())
+            # Without signatures an earlier version has written it.
+            saved: list[tuple[str, bytes, str | None]] = [
+                (*entry, None)[:3] for entry in load_plain(path.read_bytes())
+            ]
         except FileNotFoundError:
             return
         except Exception as error:
@@ -54,11 +64,12 @@ class CallbackStates:
             return
         for callback in self._callbacks:
             name = _name(callback)
-            index = next((i for i, (other, _) in enumerate(saved) if other == name), None)
+            index = next((i for i, (other, *_) in enumerate(saved) if other == name), None)
             if index is None:
                 continue
+            _, state, signature = saved.pop(index)
             try:
-                callback.set_state(pickle.loads(saved.pop(index)[1]))
+                callback.set_state(self._pickles.load(_PURPOSE, state, signature))
             except Exception as error:
                 self._warn(callback, "set_state", "begins anew", error)
 
@@ -70,7 +81,7 @@ class CallbackStates:
         try:
             state = callback.get_state()
             if state is not None:
-                self._states[place] = cloudpickle.dumps(state)
+                self._states[place] = dump(state)
         except Exception as error:
             self._failed.add(place)
             self._states.pop(place, None)
@@ -84,8 +95,11 @@ class CallbackStates:
         """
         if not self._places:
             return
-        saved = [(_name(self._callbacks[place]), self._states[place]) for place in self._states]
-        self._directory.write(CALLBACKS_FILE, pickle.dumps(saved))
+        saved = [
+            (_name(self._callbacks[place]), state, self._pickles.sign(_PURPOSE, state))
+            for place, state in self._states.items()
+        ]
+        self._directory.write(CALLBACKS_FILE, dump(saved))
 
     def collect_all(self) -> None:
         """Take the states of all, once none of them is called any more."""

@@ -48,6 +48,7 @@ from prefect_tune.engine.snapshots import Snapshots
 from prefect_tune.execution.base import Executor, TrialPlace
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.experiment.words import in_words
+from prefect_tune.pickling.signing import OF_THIS_PROCESS, Pickles
 from prefect_tune.storage.experiment_dir import ExperimentDir
 from prefect_tune.storage.experiment_storage import ExperimentStorage
 from prefect_tune.storage.journal import Journal
@@ -73,6 +74,7 @@ class EngineParts:
     search_states: SearchStates
     snapshots: Snapshots
     observers: Observers
+    pickles: Pickles = OF_THIS_PROCESS
 
 
 class Engine:
@@ -192,7 +194,7 @@ class Engine:
     def _journal(self, commands: list[Command]) -> list[Event]:
         """Write what is to be recorded; returns it."""
         recorded = [c.event for c in commands if isinstance(c, Record)]
-        records = [encode_event(event) for event in recorded]
+        records = [encode_event(event, self._parts.pickles) for event in recorded]
         self._parts.journal.append(records)
         self._parts.snapshots.journaled(commands, records)
         return recorded

@@ -90,7 +90,7 @@ class Experiment:
                 fingerprint(plan.scheduler),
                 fingerprint(plan.stopper),
             )
-            self._callback_states = CallbackStates(plan.callbacks, self.directory)
+            self._callback_states = CallbackStates(plan.callbacks, self.directory, plan.pickles)
             self._restore_from = (
                 None if plan.restore is None else plan.restore.in_place(self.directory.path)
             )
@@ -240,9 +240,12 @@ class Experiment:
                     journal=self._journal,
                     directory=self.directory,
                     storage=self.storage,
-                    search_states=SearchStates(self.directory.path, position.origin),
+                    search_states=SearchStates(
+                        self.directory.path, position.origin, self.plan.pickles
+                    ),
                     snapshots=snapshots,
                     observers=observers,
+                    pickles=self.plan.pickles,
                 ),
                 warn_pending_s=self.plan.settings.warn_insufficient_resources_s,
                 warn_slow_s=self.plan.settings.warn_threshold_s,
@@ -282,7 +285,7 @@ class Experiment:
 
     def _new_run(self) -> Resumption:
         origin = self.plan.experiment_id
-        files = SnapshotFiles(self.directory.path)
+        files = SnapshotFiles(self.directory.path, self.plan.pickles)
         return Resumption(Position(origin, files), self.coordinator)
 
     @property

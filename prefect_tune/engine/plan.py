@@ -14,6 +14,7 @@ from prefect_tune.engine.pristine import FirstStates
 from prefect_tune.engine.restore_from import RestoreFrom
 from prefect_tune.engine.wording import in_words
 from prefect_tune.experiment.checkpoints import CheckpointRules
+from prefect_tune.pickling.signing import Pickles
 from prefect_tune.reporters.debugging import DebuggingReporter
 from prefect_tune.resources import Resources
 from prefect_tune.schedulers import TrialScheduler
@@ -53,6 +54,7 @@ class ExperimentPlan:
         tune: The user's `TuneConfig`.
         run: The user's `RunConfig`.
         settings: The settings in force.
+        pickles: Signs what is kept as a pickle, and knows which may be loaded.
         code: Digest of the trainable's source, "" if unknown.
         space_in_words: The parameters of the search space by path.
         stop_in_words: The stopping criteria.
@@ -86,6 +88,7 @@ class ExperimentPlan:
     tune: TuneConfig
     run: RunConfig
     settings: TuneSettings
+    pickles: Pickles
     code: str = ""
     space_in_words: dict[str, str] = field(default_factory=dict)
     stop_in_words: str = ""

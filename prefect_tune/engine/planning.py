@@ -21,6 +21,7 @@ from prefect_tune.engine.wording import in_words, space_in_words
 from prefect_tune.error import InvalidArgument
 from prefect_tune.filesystem.location import Location
 from prefect_tune.logger import TBXLoggerCallback, default_loggers
+from prefect_tune.pickling.key import own_pickles
 from prefect_tune.registry import get_trainable
 from prefect_tune.resources import Resources
 from prefect_tune.schedulers import FIFOScheduler, TrialScheduler, create_scheduler
@@ -138,6 +139,7 @@ def _make_plan(
         tune=tune,
         run=run,
         settings=settings,
+        pickles=own_pickles(settings.signing_key, settings.trust_pickles),
         code=code_digest(request.trainable),
         space_in_words=space_in_words(space),
         stop_in_words=in_words(run.stop),

@@ -13,6 +13,7 @@ from prefect_tune.engine.attempt_constants import AttemptConstants
 from prefect_tune.engine.search_replay import SearchReplay
 from prefect_tune.error import StorageError
 from prefect_tune.experiment.trial import Trial
+from prefect_tune.pickling.signing import OF_THIS_PROCESS, Pickles, Untrusted
 from prefect_tune.storage.header import parse_header
 
 #: Takes each acknowledged result, in order.
@@ -25,6 +26,7 @@ def replay(
     search: SearchReplay,
     see: SeeResult,
     constants: AttemptConstants,
+    pickles: Pickles = OF_THIS_PROCESS,
 ) -> int:
     """Replay the records of one run, with all its resumes.
 
@@ -36,6 +38,7 @@ def replay(
         search: Gets what was suggested and told.
         see: Gets the results.
         constants: What results are completed with; follows the records.
+        pickles: Knows which pickles may be loaded.
 
     Returns:
         How many records there were.
@@ -53,7 +56,7 @@ def replay(
         if header is not None:
             constants.reopened(header.experiment_id)
             continue
-        event = _decode(record)
+        event = _decode(record, pickles)
         if isinstance(event, ResultReported):
             constants.complete(event, table.get(event.trial_id))
         elif isinstance(event, TrialSuggested):
@@ -75,9 +78,13 @@ def replay(
     return count
 
 
-def _decode(record: bytes) -> Event:
+def _decode(record: bytes, pickles: Pickles) -> Event:
     try:
-        return decode_event(record)
+        return decode_event(record, pickles)
+    except Untrusted as error:
+        raise StorageError(
+            f"the journal holds a configuration that is not loaded: {error}"
+        ) from error
     except Exception as error:
         # Also what unpickling an object in a configuration raises: its module may be gone.
         raise StorageError(

@@ -49,7 +49,9 @@ def resume(
         return None
     check_same(plan, run.first, run.latest, journal.path.parent)
     with _collector_off():
-        resumer = Resumer(plan.source, plan.callbacks, journal, run, deciders, make_coordinator)
+        resumer = Resumer(
+            plan.source, plan.callbacks, journal, run, deciders, make_coordinator, plan.pickles
+        )
         found = resumer.resume()
     for trial in found.coordinator.get_live_trials():
         # What an attempt needs may be given anew; it says nothing about the results.

@@ -20,6 +20,7 @@ from prefect_tune.engine.snapshot_restore import Restored, restore_snapshot, tai
 from prefect_tune.engine.snapshot_state import Deciders, Position
 from prefect_tune.error import TuneError
 from prefect_tune.logger.worker import Backlog
+from prefect_tune.pickling.signing import OF_THIS_PROCESS, Pickles
 from prefect_tune.search.source import TrialSource
 from prefect_tune.storage.journal import LocalJournal
 from prefect_tune.storage.search_state import SearchState, SearchStates
@@ -62,6 +63,7 @@ class Resumer:
         run: The run in it that is to go on.
         deciders: Scheduler and stopper, not used yet.
         make_coordinator: Makes a coordinator without trials.
+        pickles: Knows which pickles may be loaded.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Resumer:
         run: RunRecords,
         deciders: Deciders,
         make_coordinator: Callable[[], Coordinator],
+        pickles: Pickles = OF_THIS_PROCESS,
     ) -> None:
         self._source = source
         self._callbacks = callbacks
@@ -79,8 +82,9 @@ class Resumer:
         self._run = run
         self._deciders = deciders
         self._make_coordinator = make_coordinator
-        self._states = SearchStates(journal.path.parent, run.first.origin)
-        self._files = SnapshotFiles(journal.path.parent)
+        self._pickles = pickles
+        self._states = SearchStates(journal.path.parent, run.first.origin, pickles)
+        self._files = SnapshotFiles(journal.path.parent, pickles)
         self._unused = _pickled_states(deciders)
 
     def resume(self) -> Resumption:
@@ -92,7 +96,7 @@ class Resumer:
         """
         if self._run.damaged:
             self._states.forget_latest()
-        state = self._states.load()
+        state = self._load_state()
         try:
             found = self._with_snapshot(state)
         except Exception as error:
@@ -114,7 +118,10 @@ class Resumer:
             _logger.info("%s It is asked and told everything once more.", error)
             self._start_over()
             self._states.forget_latest()
-            return self._without_snapshot(self._states.load(), whatever=True)
+            return self._without_snapshot(self._load_state(), whatever=True)
+
+    def _load_state(self) -> SearchState | None:
+        return self._states.load(getattr(self._source, "state_is_data", False))
 
     def _start_over(self) -> None:
         """Undo what a failed try has done to scheduler and stopper."""
@@ -167,7 +174,7 @@ class Resumer:
         constants = AttemptConstants() if restored is None else restored.body.constants
         before = {trial.trial_id: trial.results_seen for trial in coordinator.get_trials()}
         finder = BacklogFinder(self._callbacks, before)
-        replay(records, coordinator, search, finder.see, constants)
+        replay(records, coordinator, search, finder.see, constants, self._pickles)
         if search.knows_too_much and not whatever:
             raise _SearchIsAhead("The newest state of the search is ahead of the journal.")
         finder.drop_unknown(coordinator.get_trials())

@@ -14,6 +14,7 @@ from prefect_tune.error import StorageError
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.trial import ERROR, RUNNING, TERMINATED, Trial
 from prefect_tune.logger.json import PARAMS_FILE, RESULT_FILE
+from prefect_tune.pickling.plain import is_plain
 from prefect_tune.result import EXPR_ERROR_FILE, EXPR_ERROR_PICKLE_FILE
 from prefect_tune.results.checkpoints import find_checkpoints
 from prefect_tune.results.frames import read_results
@@ -257,9 +258,11 @@ def _recovered(trial: Trial, directory: str) -> bool:
 def _read_bytes(directory: str) -> bytes | None:
     try:
         with open(os.path.join(directory, ERROR_PICKLE), "rb") as file:
-            return file.read()
+            data = file.read()
     except OSError:
         return None
+    # Only of plain data: whoever asks for the exception loads it.
+    return data if is_plain(data) else None
 
 
 def _creation_order(trial: Trial) -> tuple[int, float, str]:

@@ -10,7 +10,6 @@ import base64
 import json
 import logging
 import os
-import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +20,7 @@ from prefect_tune.coordinator.events import Errored, Fate, Outcome
 from prefect_tune.error import StorageError
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED
+from prefect_tune.pickling.plain import is_plain, load_plain
 from prefect_tune.storage.header import JournalHeader, parse_header
 from prefect_tune.storage.journal import JOURNAL_FILE, line_problem
 from prefect_tune.storage.journal_mending import mend
@@ -183,10 +183,11 @@ def _suggested(record: ExperimentRecord, body: dict[str, Any]) -> None:
 
 
 def _unpickled(text: str) -> Any:
+    """Plain data only: who reads results runs no code of those who can write them."""
     try:
-        return pickle.loads(base64.b64decode(text))
+        return load_plain(base64.b64decode(text))
     except Exception:
-        # A class of the user's that cannot be imported here; the files tell what it looked like.
+        # Objects of users' own classes; the files tell what they looked like.
         return None
 
 
@@ -221,12 +222,13 @@ def _ended(trial: TrialRecord, body: dict[str, Any]) -> None:
 
 def _error(body: dict[str, Any]) -> AttemptError:
     pickled = body.get("pickled")
+    data = None if pickled is None else base64.b64decode(pickled)
     return AttemptError(
         body.get("kind", "error"),
         body.get("message", ""),
         body.get("traceback", ""),
         body.get("exit_code"),
-        None if pickled is None else base64.b64decode(pickled),
+        data if data is not None and is_plain(data) else None,
     )
 
 

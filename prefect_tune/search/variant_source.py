@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import pickle
 import random
 from typing import Any, Literal
 
+from prefect_tune.pickling.plain import dump, load_plain
 from prefect_tune.search.basic_variant import BasicVariantGenerator
 from prefect_tune.search.source import FINISHED, Finished, Suggestion
 from prefect_tune.space import SearchSpace, format_tag
@@ -30,6 +30,8 @@ class VariantSource:
 
     lookahead = _LOOKAHEAD
     wants_results = False
+    #: What `restore_state` gets may come from anybody.
+    state_is_data = True
 
     def __init__(
         self,
@@ -78,11 +80,11 @@ class VariantSource:
 
     def save_state(self) -> bytes:
         """Position, ids and unfinished trials."""
-        return pickle.dumps((self._stream.position(), self._prefix, self._count, self._live))
+        return dump((self._stream.position(), self._prefix, self._count, self._live))
 
     def restore_state(self, state: bytes) -> None:
         """Continues after the last variant that was taken."""
-        position, self._prefix, self._count, self._live = pickle.loads(state)
+        position, self._prefix, self._count, self._live = load_plain(state)
         self._stream.seek(position)
 
     def __repr__(self) -> str:

@@ -16,6 +16,11 @@ from prefect_tune.storage.syncer import Syncer
 #: What is left out: it is of this machine.
 EXCLUDED = ["*.lock", ".*.tmp*"]
 _SHELL = re.compile(r"[|&;<>`$*?()\n]")
+_TOKENS = re.compile(r"\\.|\$\(|\{source\}|\{target\}|.", re.DOTALL)
+_FIELD = re.compile(r"\{source\}|\{target\}")
+_FIELDS = {"{source}": "1", "{target}": "2"}
+#: These have a shell read their arguments, whatever they were quoted by.
+_READS_AGAIN = frozenset("bash dash eval fish ksh sh ssh su zsh".split())
 _TAIL = 500
 
 
@@ -60,7 +65,7 @@ def make_own_sync(value: object, argument: str = "sync_to_cloud") -> OwnSync:
 
 class _ByCommand:
     def __init__(self, template: str, argument: str) -> None:
-        for field in ("{source}", "{target}"):
+        for field in _FIELDS:
             if field not in template:
                 raise InvalidArgument(
                     argument,
@@ -68,20 +73,43 @@ class _ByCommand:
                     "It needs {source} and {target}: 'aws s3 sync {source} {target}'.",
                 )
         self._template = template
+        try:
+            self._words = shlex.split(template)
+            self._script = _script(template)
+        except ValueError as error:
+            raise InvalidArgument(
+                argument,
+                f"the command {template!r} is cut off: {str(error).lower()}.",
+                "Close its quotes.",
+            ) from None
         # Directories hold characters that mean something to a shell; it is used only if asked for.
         self._needs_shell = bool(_SHELL.search(template))
+        self._is_read_again = any(
+            os.path.basename(word) in _READS_AGAIN
+            or (len(word.split()) > 1 and any(field in word for field in _FIELDS))
+            for word in self._words
+        )
 
     def up(self, source: str, target: str, timeout: float) -> None:
         """See `OwnSync.up`."""
-        command: str | list[str]
+        for path in (source, target):
+            if self._is_read_again and shlex.quote(path) != path:
+                raise StorageError(
+                    f"the command {self._template!r} may have a second shell read {path!r}, which "
+                    "has characters that mean something to it. Give a command that does without, "
+                    "a function f(source, target), or a plain name."
+                )
         if self._needs_shell:
-            command = self._fill(self._template, shlex.quote(source), shlex.quote(target))
+            # As arguments of the script: nothing in them is read as a part of it.
+            command = ["/bin/sh", "-c", self._script, "sh", source, target]
         else:
-            command = [self._fill(part, source, target) for part in shlex.split(self._template)]
+            command = [
+                _FIELD.sub(lambda found: {"{source}": source}.get(found[0], target), word)
+                for word in self._words
+            ]
         try:
             process = subprocess.Popen(
                 command,
-                shell=self._needs_shell,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -111,8 +139,36 @@ class _ByCommand:
         """See `OwnSync.down`."""
         self.up(source, target, timeout)
 
-    def _fill(self, text: str, source: str, target: str) -> str:
-        return text.replace("{source}", source).replace("{target}", target)
+
+def _script(template: str) -> str:
+    """The template as a script of a shell, with its fields as ``$1`` and ``$2``.
+
+    Where the user has quoted a field, it stays within these quotes.
+
+    Raises:
+        ValueError: If a quotation is not closed.
+    """
+    script, quote = [], ""
+    outer: list[str] = []
+    for token in _TOKENS.findall(template):
+        if token in _FIELDS:
+            expanded = "${" + _FIELDS[token] + "}"
+            before, behind = {"": ('"', '"'), '"': ("", ""), "'": ("'\"", "\"'")}[quote]
+            token = f"{before}{expanded}{behind}"
+        elif quote == "'":
+            # A backslash is nothing special here.
+            quote = "" if token.endswith("'") else quote
+        elif token == "$(" or (token == "(" and not quote):
+            outer.append(quote)
+            quote = ""
+        elif token == ")" and not quote and outer:
+            quote = outer.pop()
+        elif token in ("'", '"') and quote in ("", token):
+            quote = "" if quote else token
+        script.append(token)
+    if quote:
+        raise ValueError("No closing quotation")
+    return "".join(script)
 
 
 class _ByFunction:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import zlib
 from dataclasses import dataclass, field
@@ -10,10 +11,14 @@ from pathlib import Path
 import orjson
 
 from prefect_tune.error import StorageError
+from prefect_tune.pickling.signing import ADVICE, OF_THIS_PROCESS, Pickles
 
 _START = "search_start.state"
 #: The newest state, which may know more than a journal that was cut.
 LATEST_STATE = "search_latest.state"
+_PURPOSE = "search"
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +44,13 @@ class SearchStates:
     Args:
         directory: The experiment directory.
         origin: Id of the run; the states of another one are not looked at.
+        pickles: Signs states, and knows which may be loaded.
     """
 
-    def __init__(self, directory: Path, origin: str) -> None:
+    def __init__(self, directory: Path, origin: str, pickles: Pickles = OF_THIS_PROCESS) -> None:
         self._directory = directory
         self._origin = origin
+        self._pickles = pickles
 
     def save(self, state: SearchState) -> None:
         """Write a state; a reader sees the one before or this one, whole.
@@ -57,6 +64,7 @@ class SearchStates:
                 "suggested": state.suggested,
                 "told": state.told,
                 "crc": zlib.crc32(state.state),
+                "signature": self._pickles.sign(_PURPOSE, state.state),
             }
         )
         path = self._directory / (LATEST_STATE if state.suggested or state.told else _START)
@@ -67,22 +75,35 @@ class SearchStates:
         except OSError as error:
             raise StorageError(f"cannot write the state of the search {path}: {error}") from error
 
-    def load(self) -> SearchState | None:
-        """The newest state of this run, if there is one."""
-        latest = self._read(self._directory / LATEST_STATE)
-        return self._read(self._directory / _START) if latest is None else latest
+    def load(self, is_data: bool = False) -> SearchState | None:
+        """The newest state of this run, if there is one that may be used.
+
+        Args:
+            is_data: True if the search takes its state as mere data, so that anybody may have
+                written it.
+        """
+        latest = self._read(self._directory / LATEST_STATE, is_data)
+        return self._read(self._directory / _START, is_data) if latest is None else latest
 
     def forget_latest(self) -> None:
         """Drop the latest state: the journal has lost what it was saved behind."""
         (self._directory / LATEST_STATE).unlink(missing_ok=True)
 
-    def _read(self, path: Path) -> SearchState | None:
-        """The state in a file; None if it is missing, damaged or of another run."""
+    def _read(self, path: Path, is_data: bool) -> SearchState | None:
+        """The state in a file; None if it is missing, damaged, of another run or not trusted."""
         try:
             head, _, state = path.read_bytes().partition(b"\n")
             facts = orjson.loads(head)
         except (OSError, orjson.JSONDecodeError):
             return None
         if facts.get("origin") != self._origin or facts.get("crc") != zlib.crc32(state):
+            return None
+        if not is_data and not self._pickles.accepts(_PURPOSE, state, facts.get("signature")):
+            _logger.warning(
+                "The state of the search in %s is not used: it is not signed with this user's key. "
+                "The search is asked and told anew what the journal says. %s",
+                path,
+                ADVICE,
+            )
             return None
         return SearchState(facts["suggested"], facts["told"], state)

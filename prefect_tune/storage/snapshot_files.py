@@ -7,6 +7,7 @@ they are appended to `snapshot_trials.pkl`, of which a snapshot says how many by
 
 from __future__ import annotations
 
+import hashlib
 import os
 import struct
 import zlib
@@ -17,11 +18,13 @@ from pathlib import Path
 import orjson
 
 from prefect_tune.error import StorageError
+from prefect_tune.pickling.signing import OF_THIS_PROCESS, Pickles
 from prefect_tune.storage.journal import encode_line, line_problem
 
 SNAPSHOT_FILE = "snapshot.pkl"
 TRIALS_FILE = "snapshot_trials.pkl"
 SNAPSHOT_FORMAT = 1
+_PURPOSE = "snapshot"
 _LENGTH = struct.Struct(">Q")
 
 
@@ -46,6 +49,7 @@ class SnapshotHead:
         trials_size: How many bytes of the file of finished trials belong to it.
         trials_crc: Their CRC-32.
         body_crc: CRC-32 of the state.
+        signature: Of both.
         format: Of the files.
     """
 
@@ -61,6 +65,7 @@ class SnapshotHead:
     trials_size: int = 0
     trials_crc: int = 0
     body_crc: int = 0
+    signature: str = ""
     format: int = SNAPSHOT_FORMAT
 
 
@@ -69,13 +74,14 @@ class SnapshotFiles:
 
     Args:
         directory: The directory.
+        pickles: Signs what is saved, and knows what may be loaded.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, pickles: Pickles = OF_THIS_PROCESS) -> None:
+        self._pickles = pickles
         self._snapshot = directory / SNAPSHOT_FILE
         self._trials = directory / TRIALS_FILE
-        self._size = 0
-        self._crc = 0
+        self.forget()
 
     def load_head(self, origin: str) -> SnapshotHead | None:
         """The head of the snapshot of a run; None if it has none.
@@ -97,6 +103,8 @@ class SnapshotFiles:
             body = orjson.loads(line[9:])
             if body["format"] != SNAPSHOT_FORMAT:
                 raise SnapshotUnusable(f"it has format {body['format']}, not {SNAPSHOT_FORMAT}")
+            # What an earlier version has written has no signature.
+            body.setdefault("signature", "")
             head = SnapshotHead(**{field.name: body[field.name] for field in fields(SnapshotHead)})
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
             raise SnapshotUnusable("it is damaged") from error
@@ -122,12 +130,16 @@ class SnapshotFiles:
             raise SnapshotUnusable("it is damaged")
         if len(trials) != head.trials_size or zlib.crc32(trials) != head.trials_crc:
             raise SnapshotUnusable(f"{TRIALS_FILE} is damaged")
-        self._size, self._crc = head.trials_size, head.trials_crc
+        self.forget()
+        self._add(trials)
+        if not self._pickles.accepts(_PURPOSE, self._signed(body), head.signature):
+            raise SnapshotUnusable("it is not signed with this user's key")
         return body, list(_frames(trials))
 
     def forget(self) -> None:
         """What is saved next begins anew."""
         self._size = self._crc = 0
+        self._trials_digest = hashlib.sha256()
 
     def add_trials(self, trials: bytes) -> None:
         """Append the pickle of some finished trials; the next snapshot that is saved knows them.
@@ -144,8 +156,7 @@ class SnapshotFiles:
                 file.write(data)
         except OSError as error:
             raise StorageError(f"cannot write the snapshot {self._trials}: {error}") from error
-        self._size += len(data)
-        self._crc = zlib.crc32(data, self._crc)
+        self._add(data)
 
     def save(self, head: SnapshotHead, body: bytes) -> None:
         """Write a snapshot; a reader sees the one before or this one, whole.
@@ -162,6 +173,7 @@ class SnapshotFiles:
             "trials_size": self._size,
             "trials_crc": self._crc,
             "body_crc": zlib.crc32(body),
+            "signature": self._pickles.sign(_PURPOSE, self._signed(body)),
         }
         try:
             with open(temporary, "wb") as file:
@@ -170,6 +182,14 @@ class SnapshotFiles:
             os.replace(temporary, self._snapshot)
         except OSError as error:
             raise StorageError(f"cannot write the snapshot {self._snapshot}: {error}") from error
+
+    def _add(self, data: bytes) -> None:
+        self._size += len(data)
+        self._crc = zlib.crc32(data, self._crc)
+        self._trials_digest.update(data)
+
+    def _signed(self, body: bytes) -> bytes:
+        return self._trials_digest.digest() + body
 
 
 def _frames(data: bytes) -> Iterator[bytes]:

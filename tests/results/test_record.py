@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from prefect_tune.coordinator.events import (
@@ -170,3 +173,41 @@ def test_one_trial_by_its_directory(tmp_path: Path) -> None:
         Result.from_path(tmp_path)
     with pytest.raises(ValueError, match="ExperimentAnalysis"):
         Result.from_path("memory://bucket/exp/dir_0")
+
+
+class Planted:
+    """Makes a directory wherever it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (self.path,)
+
+
+def test_reading_results_runs_no_code_of_those_who_can_write_them(tmp_path: Path) -> None:
+    planted = tmp_path / "planted"
+    error = AttemptError("ValueError", "bad", pickled=pickle.dumps(Planted(planted)))
+    directory = write(
+        tmp_path / "exp",
+        header(),
+        suggested(0, x=Planted(planted), y=(1, 2)),
+        ended(0, Outcome.FAILED, Fate.FAILED, error),
+        results=2,
+    )
+    for name in ("error.pkl", "params.pkl"):
+        (directory / "dir_1" / name).write_bytes(pickle.dumps(Planted(planted)))
+    (directory / "dir_1" / "error.txt").write_text("ValueError: bad")
+    grid = ResultGrid(ExperimentAnalysis(directory))
+    assert [str(error) for error in grid.errors if "bad" in str(error)] != []
+    assert grid[0].config == {"x": 0}
+    assert not planted.exists()
+
+
+def test_plain_data_that_json_does_not_know_is_read_as_it_was(tmp_path: Path) -> None:
+    config = {"shape": (3, 4), "rate": np.float64(0.5), "weights": np.arange(3)}
+    directory = write(tmp_path / "exp", header(), suggested(0, **config))
+    found = ExperimentAnalysis(directory).trials[0].config
+    assert (found["shape"], found["rate"]) == ((3, 4), 0.5)
+    assert type(found["rate"]) is np.float64
+    assert found["weights"].tolist() == [0, 1, 2]

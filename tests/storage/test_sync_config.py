@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import logging
 from pathlib import Path
 
@@ -183,6 +184,58 @@ def test_a_command_for_a_shell(tmp_path: Path) -> None:
     sync = make_own_sync("cp -r {source} {target} && touch {target}/done")
     sync.up(str(source), str(tmp_path / "there"), 30)
     assert (tmp_path / "there" / "done").exists()
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "cp -r {source} {target}",
+        'true && cp -r "{source}/." "{target}"',
+        "true && cp -r '{source}/.' '{target}'",
+        "true; cp -r {source}/. {target}",
+        """true && echo "it's" 'a "b"' \\" > /dev/null; cp -r "{source}" "{target}\"""",
+        'true; cp -r "$(echo "{source}")" {target}',
+        "true; cp -r `echo '{source}'` {target}",
+    ],
+)
+@pytest.mark.parametrize("name", ["a b", "$(touch PWNED)", "`touch PWNED`", "'; touch PWNED; '"])
+def test_names_are_never_run(tmp_path: Path, monkeypatch, template: str, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = tmp_path / name
+    source.mkdir()
+    (source / "a").touch()
+    target = tmp_path / f"copy of {name}"
+    with contextlib.suppress(StorageError):
+        make_own_sync(template).up(str(source), str(target), 30)
+    assert not list(tmp_path.rglob("PWNED"))
+    assert (target / "a").exists() or "echo '" in template or "$(echo" in template
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "bash -c 'cp {source} {target}'",
+        'true && sh -c "cp {source} {target}"',
+        "ssh host mkdir {source} {target}",
+        "eval cp {source} {target}",
+    ],
+)
+def test_a_second_shell_gets_plain_names_only(tmp_path: Path, monkeypatch, template: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    sync = make_own_sync(template)
+    with pytest.raises(StorageError, match="second shell"):
+        sync.up("$(touch PWNED)", "there", 30)
+    assert not Path("PWNED").exists()
+    if template.startswith(("bash", "true")):
+        Path("here").touch()
+        sync.up("here", "there", 30)
+        assert Path("there").exists()
+
+
+@pytest.mark.parametrize("template", ["cp '{source} {target}", 'cp {source} "{target} && true'])
+def test_a_command_whose_quotes_are_not_closed(template: str) -> None:
+    with pytest.raises(InvalidArgument, match=r"`sync_to_cloud`.*cut off.*Close its quotes"):
+        make_own_sync(template)
 
 
 def test_commands_that_fail(tmp_path: Path) -> None:

@@ -227,7 +227,8 @@ class RunConfig:
         orchestrate: Record the experiment in Prefect; None asks `PREFECT_TUNE_ORCHESTRATE`.
         cluster: Where to run: None (this machine), an address, a Dask cluster or a Client.
         isolation: ``process`` (each trial its own), or ``thread``.
-        env_vars: Environment variables for every trial; win over the computed ones.
+        env_vars: Environment variables for every trial; win over the computed ones. They are kept
+            encrypted.
         storage_filesystem: An fsspec file system that `storage_path` is a path on.
         trial_time_limit_s: Seconds (or a timedelta) for which a trial may run, all its attempts
             together; waiting does not count. A trial over it is asked to end, gets SIGTERM after
@@ -250,7 +251,7 @@ class RunConfig:
     orchestrate: bool | None = None
     cluster: Any = None
     isolation: str = "process"
-    env_vars: dict[str, str] = field(default_factory=dict)
+    env_vars: dict[str, str] = field(default_factory=dict, repr=False)
     storage_filesystem: Any = None
     trial_time_limit_s: float | datetime.timedelta | None = None
     log_to_driver: bool | None = None
@@ -286,6 +287,7 @@ class RunConfig:
             if not good_name or not isinstance(value, str) or "\0" in value:
                 raise InvalidArgument(
                     "env_vars",
-                    f"{name!r}: {value!r} cannot be an environment variable.",
+                    # The value may be a secret.
+                    f"{name!r} cannot be an environment variable with this {type(value).__name__}.",
                     "Names and values are strings, and names have no '='.",
                 )

@@ -15,6 +15,7 @@ from prefect_tune.engine.plan import ExperimentPlan
 from prefect_tune.engine.planning import make_plan
 from prefect_tune.engine.request import ExperimentRequest
 from prefect_tune.error import ClusterError, PrefectUnavailable
+from prefect_tune.pickling.concealing import conceal
 from prefect_tune.results import ExperimentAnalysis
 from prefect_tune.settings import TuneSettings, load_settings
 from prefect_tune.storage.experiment_dir import TRAINABLE_FILE, TUNER_FILE
@@ -140,7 +141,9 @@ def _write_arguments(experiment: Experiment, request: ExperimentRequest) -> None
         (TUNER_FILE, request.saved),
         (TRAINABLE_FILE, self_contained(trainable) if small else None),
     ):
-        directory.write(name, data and experiment.plan.pickles.sealed(name, data))
+        pickles, is_secret = experiment.plan.pickles, bool(request.run_config.env_vars)
+        sealed = data and conceal(pickles, pickles.sealed(name, data), is_secret=is_secret)
+        directory.write(name, sealed)
 
 
 def _flow_run_memory(request: ExperimentRequest, settings: TuneSettings) -> FlowRunMemory | None:

@@ -16,6 +16,7 @@ from prefect_tune.filesystem.limits import FOREGROUND
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.parse import parse_location
 from prefect_tune.filesystem.store import open_store
+from prefect_tune.pickling.concealing import Concealed, reveal
 from prefect_tune.pickling.signing import Pickles, Untrusted
 from prefect_tune.storage.continuation import is_resumable
 from prefect_tune.storage.experiment_dir import TRAINABLE_FILE, TUNER_FILE
@@ -143,8 +144,8 @@ def load_trainable(location: Location, state: TunerState, pickles: Pickles) -> A
 def _loaded(data: bytes, location: Location, name: str, pickles: Pickles) -> Any:
     argument = "trainable" if name == TRAINABLE_FILE else "path"
     try:
-        return pickles.load_sealed(name, data)
-    except Untrusted as error:
+        return pickles.load_sealed(name, reveal(pickles, data))
+    except (Concealed, Untrusted) as error:
         parent, name_there = posixpath.split(location.url)
         instead = (
             "Or give the trainable."

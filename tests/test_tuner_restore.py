@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import threading
 from pathlib import Path
 from typing import Any
@@ -151,6 +153,49 @@ def test_arguments_that_another_user_wrote_are_loaded_only_if_trusted(tmp_path, 
         tune.Tuner.restore(tmp_path / "t", train)
     monkeypatch.setenv("PREFECT_TUNE_TRUST_PICKLES", "1")
     assert len(tune.Tuner.restore(tmp_path / "t").get_results()) == 3
+
+
+def test_secrets_are_kept_where_only_this_user_can_read_them(tmp_path, monkeypatch):
+    variables = {"DATABASE": "hush-hush"}
+    config = tuner(tmp_path, env_vars=variables)._request.run_config
+    assert "hush" not in repr(config)
+
+    def shows(config: dict[str, Any]) -> dict[str, Any]:
+        return {"score": config["x"], "length": len(os.environ["DATABASE"])}
+
+    tuner(tmp_path, shows, env_vars=variables).fit()
+    for path in (tmp_path / "t").rglob("*"):
+        assert not path.is_file() or b"hush-hush" not in path.read_bytes()
+    assert stat.S_IMODE((tmp_path / "t" / "tuner.pkl").stat().st_mode) == 0o600
+    restored = tune.Tuner.restore(tmp_path / "t", shows, num_samples=2).fit()
+    assert [result.metrics["length"] for result in restored] == [9] * 6
+    monkeypatch.setenv("PREFECT_TUNE_SIGNING_KEY", "the key of somebody else")
+    with pytest.raises(InvalidArgument, match="holds secrets and is encrypted"):
+        tune.Tuner.restore(tmp_path / "t", shows)
+
+
+def test_the_password_of_an_optuna_storage_is_nowhere(tmp_path, monkeypatch):
+    from prefect_tune.search import OptunaSearch
+
+    search = OptunaSearch(metric="score", mode="max")
+    search.unused = "postgresql://me:hush-hush@host/studies"
+    config = tune.RunConfig(name="t", storage_path=str(tmp_path), orchestrate=False, verbose=0)
+    space, chosen = {"x": tune.uniform(0, 1)}, tune.TuneConfig(search_alg=search, num_samples=2)
+    tune.Tuner(train, param_space=space, tune_config=chosen, run_config=config).fit()
+    for path in (tmp_path / "t").rglob("*"):
+        assert not path.is_file() or b"hush-hush" not in path.read_bytes()
+    restored = tune.Tuner.restore(tmp_path / "t", train, num_samples=3)
+    assert len(restored.fit()) == 3
+
+
+def test_files_may_be_written_by_a_group_if_the_umask_says_so(tmp_path):
+    before = os.umask(0o002)
+    try:
+        tuner(tmp_path).fit()
+    finally:
+        os.umask(before)
+    modes = {path: path.stat().st_mode for path in (tmp_path / "t").rglob("*")}
+    assert [path for path, mode in modes.items() if not mode & stat.S_IWGRP] == []
 
 
 # -- failed trials: the tables of the contract ----------------------------------------------------

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from collections.abc import Sequence
+from typing import Any
 
 from prefect_tune.callback import Callback, overrides
+from prefect_tune.pickling.concealing import conceal, is_concealed, reveal
 from prefect_tune.pickling.plain import dump, load_plain
 from prefect_tune.pickling.signing import OF_THIS_PROCESS, Pickles
 from prefect_tune.storage.experiment_dir import ExperimentDir
@@ -69,9 +72,15 @@ class CallbackStates:
                 continue
             _, state, signature = saved.pop(index)
             try:
-                callback.set_state(self._pickles.load(_PURPOSE, state, signature))
+                callback.set_state(self._load(state, signature))
             except Exception as error:
                 self._warn(callback, "set_state", "begins anew", error)
+
+    def _load(self, state: bytes, signature: str | None) -> Any:
+        if is_concealed(state):
+            # Who could encrypt it has the key that it would be signed with.
+            return pickle.loads(reveal(self._pickles, state))
+        return self._pickles.load(_PURPOSE, state, signature)
 
     def collect(self, callback: Callback) -> None:
         """Take the state of a callback; in the thread in which the callback is called."""
@@ -81,7 +90,7 @@ class CallbackStates:
         try:
             state = callback.get_state()
             if state is not None:
-                self._states[place] = dump(state)
+                self._states[place] = conceal(self._pickles, dump(state))
         except Exception as error:
             self._failed.add(place)
             self._states.pop(place, None)

@@ -68,7 +68,7 @@ class ExperimentEnv:
     stop_grace_s: float = 10.0
     term_grace_s: float = 5.0
     lease_s: float = 30.0
-    env_vars: dict[str, str] = field(default_factory=dict)
+    env_vars: dict[str, str] = field(default_factory=dict, repr=False)
     reuse_processes: bool = False
     export_formats: tuple[str, ...] = ()
     output_files: OutputFiles = field(default_factory=OutputFiles)

@@ -114,7 +114,7 @@ class FileArea:
         file = self.resolve(path)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
             try:
                 while content:
                     written = os.pwrite(descriptor, content, offset)

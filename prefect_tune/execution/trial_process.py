@@ -213,7 +213,7 @@ def _name_process(title: str) -> None:
 
 def _redirect(stdout: str, stderr: str) -> None:
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-    targets = {path: os.open(path, flags, 0o644) for path in {stdout, stderr}}
+    targets = {path: os.open(path, flags, 0o666) for path in {stdout, stderr}}
     os.dup2(targets[stdout], 1)
     os.dup2(targets[stderr], 2)
     for descriptor in targets.values():

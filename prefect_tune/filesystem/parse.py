@@ -14,7 +14,8 @@ from prefect_tune.filesystem.location import Location
 _BLOCK = "block://"
 # With no host or this one; a single slash is as good as three.
 _FILE = re.compile(r"(?i)file:(//(localhost(?=/))?|(?=/))")
-_PASSWORD = re.compile(r"[^:/]+://[^/@]*:[^/@]+@")
+# A password may hold any character, "/" too; where there are ports, what looks like one is one.
+_PASSWORD = re.compile(r"(?i)(s3[an]?|[^:/]+(?=://[^/@]*:(?!\d+(/|$))))://[^/@]*:[^@]+@")
 _PLACES = "Give a local path, a URL such as s3://bucket/path, or a TuneStorage block."
 
 

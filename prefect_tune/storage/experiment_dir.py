@@ -10,6 +10,7 @@ from pathlib import Path
 
 from prefect_tune.error import ExperimentLocked, InvalidArgument, StorageError, TrialFailed
 from prefect_tune.experiment.attempt_error import ERROR_FILE, ERROR_PICKLE_FILE, AttemptError
+from prefect_tune.pickling.concealing import is_concealed
 from prefect_tune.storage.journal import JOURNAL_FILE
 
 #: Holds the id of the run that uses the directory: a node that finds the same id shares the disk.
@@ -57,9 +58,10 @@ class ExperimentDir:
                 self.close()  # or this process itself would hold it against its next try
                 raise
         except OSError as error:
+            problem = _in_the_way(self.path) or error.strerror or error
             raise InvalidArgument(
                 "storage_path",
-                f"cannot write to {self.path}: {_in_the_way(self.path) or error.strerror or error}.",
+                f"cannot write to {self.path}: {problem}.",
                 "Give a directory that this user may create and write.",
             ) from error
 
@@ -79,6 +81,8 @@ class ExperimentDir:
     def write(self, name: str, data: bytes | None) -> None:
         """Write a file of the experiment; a reader sees all of it or none.
 
+        What is encrypted, because it holds secrets, only this user may read at all.
+
         Args:
             name: Name of the file.
             data: What is in it; None removes a file from before.
@@ -91,7 +95,10 @@ class ExperimentDir:
             if data is None:
                 (self.path / name).unlink(missing_ok=True)
                 return
-            temporary.write_bytes(data)
+            temporary.unlink(missing_ok=True)
+            mode = 0o600 if is_concealed(data) else 0o666
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT, mode), "wb") as file:
+                file.write(data)
             os.replace(temporary, self.path / name)
         except OSError as error:
             raise StorageError(f"cannot write {self.path / name}: {error}") from error
@@ -196,7 +203,7 @@ def local_root(root: str | Path) -> Path:
 
 def _lock(path: Path) -> int:
     """Hold an exclusive lock for the life of this process; its text says who holds it."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -68,7 +68,7 @@ class LocalJournal:
         self.path = Path(path)
         self.damage: Damage | None = None
         try:
-            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         except OSError as error:
             raise StorageError(f"cannot write the journal {self.path}: {error}") from error
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import orjson
 
 from prefect_tune.error import StorageError
+from prefect_tune.pickling.concealing import Concealed, conceal, is_concealed, reveal
 from prefect_tune.pickling.signing import ADVICE, OF_THIS_PROCESS, Pickles
 
 _START = "search_start.state"
@@ -58,19 +59,23 @@ class SearchStates:
         Raises:
             StorageError: If it cannot be written.
         """
+        written = conceal(self._pickles, state.state)
         head = orjson.dumps(
             {
                 "origin": self._origin,
                 "suggested": state.suggested,
                 "told": state.told,
-                "crc": zlib.crc32(state.state),
-                "signature": self._pickles.sign(_PURPOSE, state.state),
+                "crc": zlib.crc32(written),
+                "signature": self._pickles.sign(_PURPOSE, written),
             }
         )
         path = self._directory / (LATEST_STATE if state.suggested or state.told else _START)
         temporary = path.with_name(f".{path.name}.tmp")
         try:
-            temporary.write_bytes(head + b"\n" + state.state)
+            temporary.unlink(missing_ok=True)
+            mode = 0o600 if is_concealed(written) else 0o666
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT, mode), "wb") as file:
+                file.write(head + b"\n" + written)
             os.replace(temporary, path)
         except OSError as error:
             raise StorageError(f"cannot write the state of the search {path}: {error}") from error
@@ -105,5 +110,10 @@ class SearchStates:
                 path,
                 ADVICE,
             )
+            return None
+        try:
+            state = reveal(self._pickles, state)
+        except Concealed as error:
+            _logger.warning("The state of the search in %s is not used: %s", path, error)
             return None
         return SearchState(facts["suggested"], facts["told"], state)

@@ -149,7 +149,7 @@ class SnapshotFiles:
         """
         data = _LENGTH.pack(len(trials)) + trials
         try:
-            with open(os.open(self._trials, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as file:
+            with open(os.open(self._trials, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
                 # Behind what is known may be what a process wrote that was killed then.
                 file.truncate(self._size)
                 file.seek(self._size)

@@ -75,7 +75,7 @@ class TuneSettings(BaseSettings):
     )
     max_len_identifier: int = Field(
         130,
-        ge=1,
+        ge=0,
         validation_alias=_twins("MAX_LEN_IDENTIFIER"),
         description="Characters of a trial directory's name, before its date.",
     )
@@ -149,15 +149,15 @@ class TuneSettings(BaseSettings):
 
     # -- starting and stopping trials --------------------------------------------------------------
 
-    max_pending_trials: int | None = Field(
-        None,
-        ge=1,
+    max_pending_trials: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto",
         validation_alias=AliasChoices(
             "PREFECT_TUNE_MAX_PENDING_TRIALS",
             "PREFECT_TUNE_MAX_PENDING_TRIALS_PG",
             "TUNE_MAX_PENDING_TRIALS_PG",
         ),
-        description="Trials that are made ahead of free slots (1 with a model-based searcher).",
+        description="Trials that are made ahead of free slots; auto leaves it to the search (1 with a "
+        "model-based searcher).",
     )
     start_method: Literal["auto", "fork", "spawn"] = Field(
         "auto",
@@ -172,7 +172,7 @@ class TuneSettings(BaseSettings):
     )
     warn_insufficient_resources_s: float = Field(
         10.0,
-        gt=0,
+        ge=0,
         validation_alias=_twins(
             "WARN_INSUFFICENT_RESOURCE_THRESHOLD_S",
             "WARN_INSUFFICENT_RESOURCE_THRESHOLD_S_AUTOSCALER",
@@ -244,9 +244,9 @@ class TuneSettings(BaseSettings):
     )
     cloud_sync_s: float | None = Field(
         None,
-        gt=0,
+        ge=0,
         validation_alias=_twins("CLOUD_SYNC_S"),
-        description="Seconds between copies of results and logs to storage.",
+        description="Seconds between copies of results and logs to storage; at least 1.",
     )
     disable_auto_callback_syncer: bool = Field(
         False,
@@ -267,6 +267,11 @@ class TuneSettings(BaseSettings):
         description="Load pickles of experiments although they are not signed with this user's "
         "key. Whoever can write to the experiment's directory or bucket can run code here then.",
     )
+
+    @property
+    def lookahead(self) -> int | None:
+        """How many trials are made ahead of free slots; None leaves it to the search."""
+        return None if self.max_pending_trials == "auto" else self.max_pending_trials
 
     @property
     def lost_before_failure(self) -> int:

@@ -99,7 +99,9 @@ def test_nothing_set_warns_about_nothing(monkeypatch):
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
-        ("TUNE_MAX_LEN_IDENTIFIER", "0"),
+        ("TUNE_MAX_LEN_IDENTIFIER", "-1"),
+        ("TUNE_MAX_PENDING_TRIALS_PG", "many"),
+        ("TUNE_MAX_PENDING_TRIALS_PG", "0"),
         ("PREFECT_TUNE_MAX_LEN_IDENTIFIER", "long"),
         ("TUNE_GLOBAL_CHECKPOINT_S", "often"),
         ("TUNE_DISABLE_AUTO_INIT", "perhaps"),
@@ -117,6 +119,34 @@ def test_a_value_that_cannot_work_names_the_variable(monkeypatch, variable, valu
         load_settings()
     assert caught.value.argument == variable
     assert repr(value) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("TUNE_MAX_PENDING_TRIALS_PG", "auto"),
+        ("TUNE_GLOBAL_CHECKPOINT_S", "auto"),
+        ("TUNE_GLOBAL_CHECKPOINT_S", "0"),
+        ("TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S", "0"),
+        ("TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S_AUTOSCALER", "0"),
+        ("TUNE_TRIAL_STARTUP_GRACE_PERIOD", "0"),
+        ("TUNE_FORCE_TRIAL_CLEANUP_S", "0"),
+        ("TUNE_WARN_THRESHOLD_S", "0"),
+        ("TUNE_MAX_LEN_IDENTIFIER", "0"),
+        ("TUNE_CLOUD_SYNC_S", "0"),
+        ("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "true"),
+    ],
+)
+def test_values_that_ray_tune_takes_are_taken(monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+    load_settings()
+
+
+def test_auto_leaves_the_pending_trials_to_the_search(monkeypatch):
+    monkeypatch.setenv("TUNE_MAX_PENDING_TRIALS_PG", "auto")
+    assert load_settings().lookahead is None
+    monkeypatch.setenv("TUNE_MAX_PENDING_TRIALS_PG", "3")
+    assert load_settings().lookahead == 3
 
 
 def test_a_misspelt_setting_is_told_about(monkeypatch):

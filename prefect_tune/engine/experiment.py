@@ -108,7 +108,7 @@ class Experiment:
                 metrics=plan.checked_metrics,
                 max_failures=plan.failure.max_failures,
                 fail_fast=plan.fail_fast,
-                lookahead=plan.settings.max_pending_trials or plan.source.lookahead or 1,
+                lookahead=plan.settings.lookahead or plan.source.lookahead or 1,
                 search_wants_results=plan.source.wants_results,
                 max_running=plan.max_running,
                 checkpoint_keep=plan.checkpoints.num_to_keep,

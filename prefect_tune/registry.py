@@ -28,7 +28,7 @@ def register_trainable(name: str, trainable: Any, warn: bool = True) -> None:
     """
     if not isinstance(name, str) or not name:
         raise InvalidTrainable("name", f"got {name!r}.", "It is a non-empty string.")
-    validate_trainable(trainable)
+    validate_trainable(trainable, allow_abstract=True)
     _trainables[name] = trainable
 
 

@@ -156,8 +156,8 @@ class TuneSettings(BaseSettings):
             "PREFECT_TUNE_MAX_PENDING_TRIALS_PG",
             "TUNE_MAX_PENDING_TRIALS_PG",
         ),
-        description="Trials that are made ahead of free slots; auto leaves it to the search (1 with a "
-        "model-based searcher).",
+        description="Trials that are made ahead of free slots; auto leaves it to the search "
+        "(1 with a model-based searcher).",
     )
     start_method: Literal["auto", "fork", "spawn"] = Field(
         "auto",

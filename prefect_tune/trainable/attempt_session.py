@@ -130,7 +130,9 @@ class Session:
                 result["config"] = changed
             else:
                 result.pop("config", None)
-            known_nulls = (result["timesteps_total"] is None) + (result["episodes_total"] is None)
+            known_nulls = (result.get("timesteps_total", 0) is None) + (
+                result.get("episodes_total", 0) is None
+            )
             try:
                 line = encode_result(result, known_nulls)
             except ValueError as error:

@@ -63,6 +63,11 @@ class AutoMetrics:
     def iteration(self, value: int) -> None:
         self._iteration = value - self._since_restore
 
+    @property
+    def since_restore(self) -> int:
+        """How many iterations are done in this attempt."""
+        return self._since_restore
+
     def totals(self, time_this_iter: float | None = None) -> dict[str, Any]:
         """The counters as results show them, after the newest result.
 

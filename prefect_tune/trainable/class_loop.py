@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import Any
 
 from prefect_tune.error import TuneError
 from prefect_tune.trainable.attempt_session import Session
 from prefect_tune.trainable.stopping import TrialEnding, TrialPaused, TrialStopped
-from prefect_tune.trainable.trainable import Trainable, can_save
+from prefect_tune.trainable.trainable import (
+    Trainable,
+    can_save,
+    check_made,
+    next_result,
+    save_into,
+)
 
 _logger = logging.getLogger("prefect_tune")
 
@@ -52,7 +59,7 @@ class ClassRunner:
             try:
                 done = False
                 while not done:
-                    result = training.train()
+                    result = next_result(training)
                     done = bool(result["done"])
                     _report(training, result, session)
             except TrialStopped:
@@ -78,7 +85,9 @@ class ClassRunner:
     def _training(self, trainable: type[Trainable], session: Session) -> Trainable:
         kept, self._kept = self._kept, None
         if kept is None:
-            return trainable(session.context.config)
+            training = trainable(session.context.config)
+            check_made(training)
+            return training
         able = False
         try:
             able = kept.reset(session.context.config)
@@ -115,12 +124,12 @@ def _report(training: Trainable, result: dict[str, Any], session: Session) -> No
         due = rules.frequency > 0 and training.iteration % rules.frequency == 0
         due = due or (rules.at_end and bool(result["done"]))
         if due or (saves and result.get("should_checkpoint")):
-            session.save(training.save)
+            session.save(functools.partial(save_into, training))
         session.settle()
     except TrialEnding as ending:
         wanted = saves and (rules.at_end or isinstance(ending, TrialPaused))
         if wanted and not session.has_saved:
-            session.save(training.save)
+            session.save(functools.partial(save_into, training))
         raise
 
 

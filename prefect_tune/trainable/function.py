@@ -11,7 +11,7 @@ from prefect_tune.error import InvalidTrainable
 from prefect_tune.resources import PlacementGroupFactory
 from prefect_tune.trainable.attempt_session import Session
 from prefect_tune.trainable.metrics import as_metrics, is_number
-from prefect_tune.trainable.trainable import Trainable
+from prefect_tune.trainable.trainable import Trainable, runs_steps
 
 _RIGHT = "Write e.g. `def train(config): ...` and report from it."
 
@@ -39,18 +39,21 @@ class LegacyReporter:
         self._session.report({**named, **metrics})
 
 
-def validate_trainable(trainable: object, argument: str = "trainable") -> None:
+def validate_trainable(
+    trainable: object, argument: str = "trainable", allow_abstract: bool = False
+) -> None:
     """Check that something can be run as a trainable.
 
     Args:
         trainable: What the user gave.
         argument: How the user's argument is called.
+        allow_abstract: Whether a class may lack its `step`.
 
     Raises:
         InvalidTrainable: If not; says what would be right.
     """
     if inspect.isclass(trainable):
-        _validate_class(trainable, argument)
+        _validate_class(trainable, argument, allow_abstract)
         return
     if not callable(trainable):
         raise InvalidTrainable(argument, f"{trainable!r:.80} is not callable.", _RIGHT)
@@ -72,13 +75,13 @@ def validate_trainable(trainable: object, argument: str = "trainable") -> None:
         ) from None
 
 
-def _validate_class(trainable: type, argument: str) -> None:
+def _validate_class(trainable: type, argument: str, allow_abstract: bool) -> None:
     right = "Write e.g. `class Train(tune.Trainable)` with a method `step`."
     if not issubclass(trainable, Trainable):
         raise InvalidTrainable(
             argument, f"the class {trainable.__name__} is not a `Trainable`.", right
         )
-    if trainable.step is Trainable.step:
+    if not allow_abstract and not runs_steps(trainable):
         raise InvalidTrainable(argument, f"{trainable.__name__} has no method `step`.", right)
 
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from prefect_tune.checkpoint.dict_form import read_files, write_files
+from prefect_tune.checkpoint.dict_form import SAVED_FILE, read_files, write_files
 from prefect_tune.checkpoint.files import remove_tree
 from prefect_tune.checkpoint.manifest import file_sizes
 from prefect_tune.error import InvalidArgument, InvalidTrainable
@@ -192,12 +192,7 @@ class Trainable:
         """
         started = time.perf_counter()
         result = self.step()
-        if not isinstance(result, dict):
-            raise InvalidTrainable(
-                "trainable",
-                f"{type(self).__name__}.step() returned {type(result).__name__} ({result!r:.80}).",
-                "It returns a dict of metrics.",
-            )
+        _check_result(self, "step", result)
         result = self._metrics.complete(
             {"time_this_iter_s": time.perf_counter() - started, **result}
         )
@@ -278,19 +273,27 @@ class Trainable:
         """Write a checkpoint.
 
         Args:
-            checkpoint_dir: Where; created if need be. By default a new directory: in the trial's
+            checkpoint_dir: Where to make its directory, ``checkpoint_`` and the iteration; one of
+                the same iteration is replaced. By default a new directory: in the trial's
                 directory, or a temporary one outside a trial.
 
         Returns:
-            The directory.
+            The directory of the checkpoint.
 
         Raises:
             InvalidTrainable: If `save_checkpoint` returns something it may not return.
         """
+        name = f"checkpoint_{self.iteration:06d}"
         if checkpoint_dir is None:
-            checkpoint_dir = tempfile.mkdtemp(
-                prefix=f"checkpoint_{self.iteration:06d}_", dir=self.logdir
-            )
+            directory = Path(tempfile.mkdtemp(prefix=f"{name}_", dir=self.logdir))
+        else:
+            directory = Path(os.path.abspath(checkpoint_dir), name)
+            if (directory / SAVED_FILE).is_file():
+                remove_tree(directory)
+        return self._save_into(directory)
+
+    def _save_into(self, checkpoint_dir: str | os.PathLike[str]) -> str:
+        """Write a checkpoint into its directory."""
         directory = Path(os.path.abspath(checkpoint_dir))
         directory.mkdir(parents=True, exist_ok=True)
         saved = self.save_checkpoint(str(directory))
@@ -317,7 +320,7 @@ class Trainable:
     def save_to_object(self) -> bytes:
         """The state of the training as bytes."""
         with tempfile.TemporaryDirectory(prefix="checkpoint_") as directory:
-            self.save(directory)
+            self._save_into(directory)
             return pickle.dumps(read_files(Path(directory), file_sizes(directory)))
 
     def restore_from_object(self, obj: bytes) -> None:
@@ -379,9 +382,65 @@ class Trainable:
         """What is reserved for the trial, as one bundle; None outside a trial."""
         return None if self._context is None else PlacementGroupFactory([self._context.resources])
 
+    def get_current_ip(self) -> str:
+        """Address of the node."""
+        return str(constant_metrics(self._context, {})["node_ip"])
+
     def get_config(self) -> dict[str, Any]:
         """The trial's configuration."""
         return self.config
+
+
+def next_result(training: Trainable) -> dict[str, Any]:
+    """Do one iteration of a trainable, which may have a `train` of its own.
+
+    Raises:
+        InvalidTrainable: If it returns anything but a dict.
+    """
+    metrics = training._metrics
+    before = metrics.since_restore
+    result = training.train()
+    if type(training).train is Trainable.train:
+        return result
+    _check_result(training, "train", result)
+    if metrics.since_restore == before:
+        return metrics.complete(result)
+    return {**result, **{k: v for k, v in metrics.totals().items() if k not in result}}
+
+
+def check_made(training: Trainable) -> None:
+    """Say so if a class has an `__init__` of its own that leaves out that of `Trainable`.
+
+    Raises:
+        InvalidTrainable: If it has.
+    """
+    if not hasattr(training, "_metrics"):
+        name = type(training).__name__
+        raise InvalidTrainable(
+            "trainable",
+            f"{name}.__init__() does not call `super().__init__(config)`.",
+            "Call it there, or write `setup(self, config)` in place of `__init__`.",
+        )
+
+
+def runs_steps(trainable: type[Trainable]) -> bool:
+    """True if a class says what an iteration is."""
+    return trainable.step is not Trainable.step or trainable.train is not Trainable.train
+
+
+def _check_result(training: Trainable, method: str, result: object) -> None:
+    if not isinstance(result, dict):
+        raise InvalidTrainable(
+            "trainable",
+            f"{type(training).__name__}.{method}() returned {type(result).__name__} "
+            f"({result!r:.80}).",
+            "It returns a dict of metrics.",
+        )
+
+
+def save_into(training: Trainable, checkpoint_dir: str) -> str:
+    """Write a checkpoint of a trainable into a directory that was made for it."""
+    return training._save_into(checkpoint_dir)
 
 
 def can_save(trainable: type[Trainable]) -> bool:

@@ -196,3 +196,50 @@ def test_usage_of_the_node_is_in_results_that_ask_for_it():
         counts.stop()
     assert set(usage) == {"cpu_util_percent", "ram_util_percent"}
     assert 0 < usage["ram_util_percent"] <= 100
+
+
+class OwnTrain(tune.Trainable):
+    def train(self):
+        return {"loss": 1, "done": True}
+
+
+class ChangedTrain(Counts):
+    def train(self):
+        return {"double": 2 * super().train()["n"], "done": True}
+
+
+class Nothing(OwnTrain):
+    def train(self):
+        return None
+
+
+class NoSuper(tune.Trainable):
+    def __init__(self, config, data=None):
+        self.data = data
+
+    def step(self):
+        return {"loss": 2, "done": True}
+
+
+@pytest.mark.parametrize(
+    ("trainable", "own"), [(OwnTrain, {"loss": 1}), (ChangedTrain, {"double": 2})]
+)
+def test_results_of_a_train_of_its_own_are_completed(trial, trainable, own):
+    trial.run(trainable)
+    (result,) = trial.agent.results
+    assert own.items() <= result.items()
+    assert result["training_iteration"] == 1
+    assert {"timesteps_total", "time_total_s", "done"} <= set(result)
+
+
+@pytest.mark.parametrize(
+    ("trainable", "words"),
+    [
+        (Nothing, "Nothing.train() returned NoneType"),
+        (NoSuper, "NoSuper.__init__() does not call `super().__init__(config)`"),
+    ],
+)
+def test_what_a_class_of_ones_own_lacks_is_said(trial, trainable, words):
+    end = trial.run(trainable)
+    assert end.kind == "InvalidTrainable"
+    assert words in end.message

@@ -275,7 +275,7 @@ def test_relative_paths_and_prefixes_of_names_are_in_the_directory(tmp_path, ret
     directory = Relative().save(tmp_path / "c")
     Relative().restore(directory)
 
-    assert os.path.normpath(loaded[0]) == os.path.normpath(tmp_path / "c" / returned)
+    assert os.path.normpath(loaded[0]) == os.path.normpath(f"{directory}/{returned}")
 
 
 @FORMS
@@ -285,7 +285,7 @@ def test_by_hand_it_goes_on_from_a_path_an_object_or_a_checkpoint(tmp_path, trai
         result = first.train()
     assert (result["training_iteration"], result["timesteps_total"]) == (3, 30)
     path, state = first.save(tmp_path / "c"), first.save_to_object()
-    assert path == str(tmp_path / "c")
+    assert path == str(tmp_path / "c" / "checkpoint_000003")
     assert first.save() != path
     first.stop()
 
@@ -325,10 +325,11 @@ def test_restoring_from_nothing_names_it():
 
 
 def test_a_damaged_note_is_named(tmp_path):
-    Path(Counter().save(tmp_path), ".tune_metadata").write_text("{}")
+    directory = Counter().save(tmp_path)
+    Path(directory, ".tune_metadata").write_text("{}")
 
     with pytest.raises(CheckpointUnreadable, match=r"\.tune_metadata is damaged"):
-        Counter().restore(tmp_path)
+        Counter().restore(directory)
 
 
 def test_stop_cleans_up():
@@ -340,3 +341,20 @@ def test_stop_cleans_up():
     cleans.stop()
 
     assert cleans.cleaned
+
+
+def test_by_hand_each_iteration_has_a_checkpoint_of_its_own(tmp_path):
+    counter = Counter()
+    saved = []
+    for _ in range(2):
+        counter.train()
+        saved.append(counter.save(tmp_path))
+    assert counter.save(tmp_path) == saved[1]  # replaced
+
+    iterations = []
+    for path in saved:
+        other = Counter()
+        other.restore(path)
+        iterations.append(other.iteration)
+    assert iterations == [1, 2]
+    assert [Path(path).name for path in saved] == ["checkpoint_000001", "checkpoint_000002"]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from prefect_tune.callback_errors import CallbackFailures, callback_error
+from prefect_tune.callback_errors import CallbackFailures, name_callback
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import Trial
 
@@ -68,11 +68,14 @@ class Callback:
     ) -> None:
         """After a result.
 
-        `result` is a copy of what is written to `result.json`: it has come from the trial's process
-        as JSON. Arrays and tensors are lists, their scalars Python numbers, tuples and sets lists,
-        keys texts, dates ISO texts, integers beyond 64 bits floats and other objects their `repr`.
-        ``np.asarray(result["x"])`` is right for arrays and lists alike. `trial.last_result` is made
-        in the same way and may already be a later one.
+        `result` is a copy of what the trial has reported. What a callback adds to it or changes in
+        it is seen by the callbacks behind it and written down by the loggers; `trial.last_result`,
+        which may already be a later one, does not have it.
+
+        Values are as they were reported: numpy's arrays and scalars, tuples, sets, and objects that
+        can be pickled, of up to 1 MiB each. What is larger or cannot be pickled, tensors of other
+        libraries and mappings that are no dicts have come as JSON: lists, numbers, dicts and texts.
+        So have results from before a resume, and all that is in files.
         """
 
     def on_trial_complete(
@@ -118,8 +121,8 @@ class CallbackList:
         log_errors: Log what they raise and go on.
 
     Raises:
-        TuneError: From every hook, if a callback raises and `log_errors` is false; names the
-            callback and the hook, and has the original exception as its cause.
+        Exception: From every hook, what a callback raises, if `log_errors` is false; a note in it
+            names the callback and the hook.
     """
 
     def __init__(self, callbacks: Sequence[Callback] = (), *, log_errors: bool = False) -> None:
@@ -144,7 +147,8 @@ class CallbackList:
                 getattr(callback, hook)(**arguments)
             except Exception as error:
                 if self._failures is None:
-                    raise callback_error(callback, hook, error) from error
+                    name_callback(callback, hook, error)
+                    raise
                 self._failures.log(callback, hook, error)
         if hook == "on_experiment_end" and self._failures is not None:
             self._failures.summarise()
@@ -161,7 +165,8 @@ class CallbackList:
             try:
                 state = callback.get_state()
             except Exception as error:
-                raise callback_error(callback, "get_state", error) from error
+                name_callback(callback, "get_state", error)
+                raise
             if state is not None:
                 states[key] = state
         return states
@@ -174,7 +179,8 @@ class CallbackList:
             try:
                 callback.set_state(states[key])
             except Exception as error:
-                raise callback_error(callback, "set_state", error) from error
+                name_callback(callback, "set_state", error)
+                raise
 
     def _keyed(self) -> Iterator[tuple[str, Callback]]:
         for position, callback in enumerate(self._callbacks):

@@ -11,12 +11,27 @@ from prefect_tune.experiment.words import in_words
 log = logging.getLogger(__name__)
 
 
-def callback_error(callback: object, hook: str, error: BaseException) -> TuneError:
-    """The error that names the callback and the hook in which it was raised."""
-    said = f"{type(error).__name__}: {in_words(error)}"
-    raised = TuneError(f"The callback {type(callback).__name__} failed in {hook}: {said}")
+def name_callback(callback: object, hook: str, error: Exception) -> None:
+    """Add a note to an error that names the callback and the hook in which it was raised."""
+    error.add_note(_told(callback, hook, error))
+
+
+def callback_error(callback: object, hook: str, error: BaseException) -> Exception:
+    """What ends the experiment: the error as it was raised, with a note that names the hook.
+
+    What would end the process, such as `SystemExit`, becomes the cause of a `TuneError` instead.
+    """
+    if isinstance(error, Exception):
+        name_callback(callback, hook, error)
+        return error
+    raised = TuneError(_told(callback, hook, error))
     raised.__cause__ = error
     return raised
+
+
+def _told(callback: object, hook: str, error: BaseException) -> str:
+    said = f"{type(error).__name__}: {in_words(error)}"
+    return f"The callback {type(callback).__name__} failed in {hook}: {said}"
 
 
 class CallbackFailures:
@@ -38,7 +53,7 @@ class CallbackFailures:
         if self._failures[failed] == 1:
             log.error(
                 "%s. The experiment goes on (PREFECT_TUNE_LOG_CALLBACK_ERRORS).",
-                callback_error(callback, hook, error),
+                _told(callback, hook, error),
                 exc_info=error,
             )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
+from prefect_tune.experiment.plain import number_of
 from prefect_tune.experiment.trial import Trial
 
 #: `TrialCheckpoint.problem` of those from before a trial was started from scratch.
@@ -51,8 +52,9 @@ class Retention:
     def _rank(self, checkpoint: TrialCheckpoint) -> tuple[bool, bool, float]:
         """Comparable; more is better."""
         usable = not checkpoint.problem
-        score = None if self.attribute is None else _lookup(checkpoint.metrics, self.attribute)
-        if not isinstance(score, (int, float)) or math.isnan(score):
+        found = None if self.attribute is None else _lookup(checkpoint.metrics, self.attribute)
+        score = number_of(found)
+        if score is None or math.isnan(score):
             return usable, False, 0.0
         return usable, True, float(score) if self.order == "max" else -float(score)
 

@@ -13,13 +13,13 @@ def flatten(result: dict[str, Any]) -> dict[str, Any]:
     Returns the very same dict if nothing is nested, which is what most results are like.
     """
     for key, value in result.items():
-        if type(value) is dict and key != "config":
+        if isinstance(value, dict) and key != "config":
             break
     else:
         return result
     flat: dict[str, Any] = {}
     for key, value in result.items():
-        if type(value) is dict and key != "config":
+        if isinstance(value, dict) and key != "config":
             _into(flat, key, value)
         else:
             flat[key] = value
@@ -29,7 +29,7 @@ def flatten(result: dict[str, Any]) -> dict[str, Any]:
 def _into(flat: dict[str, Any], prefix: str, nested: dict[Any, Any]) -> None:
     for key, value in nested.items():
         path = f"{prefix}{DELIMITER}{key}"
-        if type(value) is dict:
+        if isinstance(value, dict):
             _into(flat, path, value)
         else:
             flat[path] = value

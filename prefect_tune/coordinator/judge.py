@@ -36,7 +36,7 @@ class Judge:
         Args:
             view: For the scheduler.
             trial: Whose result it is.
-            result: As reported.
+            result: As reported; has afterwards what the stopper has added.
             flat: The same with nested keys joined by ``/``.
 
         Raises:
@@ -45,7 +45,11 @@ class Judge:
         check_metrics(flat, self._metrics, trial)
         # Stopping functions may look metrics up either way, nested or flat.
         both = result if flat is result else {**result, **flat}
-        if self._stopper(trial.trial_id, both) or flat.get("done") is True:
+        known = len(both)
+        wants_stop = self._stopper(trial.trial_id, both)
+        if both is not result and len(both) != known:  # it has added something
+            result.update({k: both[k] for k in both if k not in flat and k not in result})
+        if wants_stop or flat.get("done") is True:
             return Action.STOP, "a stopping criterion was met"
         answer = self._scheduler.on_trial_result(view, trial, flat)
         # NOOP: the scheduler has dealt with the trial itself; it goes on meanwhile.

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from prefect_tune.error import MissingMetric
+from prefect_tune.experiment.plain import number_of
 from prefect_tune.experiment.trial import AUTO_FILLED
+from prefect_tune.experiment.words import in_words
 
 _NEVER_THE_USERS = AUTO_FILLED | {
     "training_iteration",
@@ -30,10 +32,11 @@ def check_metrics(flat_result: dict[str, Any], metrics: Iterable[str], trial: ob
     for metric in metrics:
         if metric in flat_result:
             value = flat_result[metric]
-            if value is not None and not isinstance(value, (int, float)):
+            if value is not None and number_of(value) is None:
                 raise MissingMetric(
-                    f"Trial {trial} reported {metric}={value!r} ({type(value).__name__}). The "
-                    f"`metric` of an experiment must be a number: report e.g. float(...)."
+                    f"Trial {trial} reported {metric}={in_words(value, repr)} "
+                    f"({type(value).__name__}). The `metric` of an experiment must be a number: "
+                    f"report e.g. float(...)."
                 )
             continue
         reported = sorted(str(key) for key in flat_result if key not in _NEVER_THE_USERS)

@@ -41,6 +41,7 @@ from prefect_tune.coordinator.events import (
 )
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.checkpoints import Progress, TrialCheckpoint
+from prefect_tune.experiment.plain import same_in_json
 from prefect_tune.experiment.words import in_words
 from prefect_tune.pickling.plain import dump, is_plain
 from prefect_tune.pickling.signing import OF_THIS_PROCESS, Pickles
@@ -103,10 +104,10 @@ def encode_event(event: Event, pickles: Pickles = OF_THIS_PROCESS) -> bytes:
         if field.name != "lines":
             body[field.name] = _plain(value)
     if isinstance(event, TrialSuggested) and not (
-        _is_json(event.config) and _is_json(event.resolved)
+        same_in_json(event.config) and same_in_json(event.resolved)
     ):
         body |= _pickled((event.config, event.resolved), pickles)
-    elif isinstance(event, TrialRedirected) and not _is_json(event.config):
+    elif isinstance(event, TrialRedirected) and not same_in_json(event.config):
         body |= _pickled(event.config, pickles)
     elif isinstance(event, AttemptEnded) and event.error is not None and event.error.pickled:
         body["error"]["signature"] = pickles.sign(_ERROR, event.error.pickled)
@@ -141,18 +142,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value
-
-
-def _is_json(value: Any) -> bool:
-    """True if a value comes back from JSON as exactly what it was."""
-    kind = type(value)
-    if kind is dict:
-        return all(type(key) is str and _is_json(item) for key, item in value.items())
-    if kind is list:
-        return all(map(_is_json, value))
-    if kind is int:
-        return bool(-(2**63) <= value < 2**63)
-    return kind in (str, float, bool, type(None))
 
 
 def _with_json_keys(value: Any) -> Any:

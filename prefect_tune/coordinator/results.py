@@ -70,6 +70,7 @@ class Results:
         """Take one result in; False if it cannot be accepted, which ends the experiment."""
         core, trial = self._core, live.trial
         flat = flatten(result)
+        size = len(result)
         try:
             action, reason = self._ask(live, result, flat)
         except TuneError as error:
@@ -77,6 +78,8 @@ class Results:
                 self._shutdown.abort(error)
                 return False
             action, reason = Action.CONTINUE, ""
+        if len(result) != size:
+            line = None  # a stopper has added something, which the text does not show
         if core.replaying:
             action = Action.STOP if stopped else Action.CONTINUE
         if action is Action.STOP:

@@ -30,6 +30,7 @@ from prefect_tune.coordinator.events import CheckpointSaved, ResultReported
 from prefect_tune.coordinator.records import decode_event
 from prefect_tune.coordinator.table import LiveTrial, TrialTable
 from prefect_tune.error import CheckpointUnreadable, StorageError
+from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.storage.checkpoints import CheckpointStore
 
 _logger = logging.getLogger(__name__)
@@ -166,7 +167,7 @@ def _results(records: Iterable[bytes], keys: Iterable[_Key]) -> dict[_Key, dict[
         event = decode_event(record)
         if isinstance(event, ResultReported):
             for result in event.results:
-                key = (event.trial_id, event.attempt, result.get("training_iteration"))
+                key = (event.trial_id, event.attempt, Progress.of(result).iteration)
                 if key in wanted:
                     found[key] = result
     return found

@@ -7,6 +7,7 @@ threads of their own and get results in batches.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from prefect_tune.callback import Callback, CallbackList
@@ -68,7 +69,7 @@ class Observers:
         """Set everything up; before the first trial.
 
         Raises:
-            TuneError: If a callback or logger raises; names it.
+            Exception: What a callback or logger raises, with a note that names it.
         """
         self._callbacks.setup(**self._setup_info)
         self._logging.setup(self._backlog, **self._setup_info)
@@ -105,7 +106,7 @@ class Observers:
         """Tell about what happened, in order.
 
         Raises:
-            TuneError: If a callback raised; names it.
+            Exception: What a callback has raised, with a note that names it.
         """
         trials = table.trials() if self._shows_trials else []
         batch: list[tuple[Notify, Trial]] = []
@@ -120,11 +121,16 @@ class Observers:
                         batch = []
                     self._checkpoint(notice.checkpoint, trial, trials)
                     continue
-                batch.append((notice, trial))
-                if self._has_callbacks:
-                    self._call_back(notice, trial, trials)
+                if not self._callbacks.listens(f"on_{notice.notice}"):
+                    batch.append((notice, trial))
+                    continue
+                result = None if notice.result is None else dict(notice.result)
+                try:
+                    self._call_back(notice.notice, trial, trials, result)
+                finally:
+                    # What a callback raised at is logged all the same, with what others added.
+                    batch.append((_as_left(notice, result), trial))
         finally:
-            # What a callback raised at is logged all the same.
             self._log(batch, trials)
 
     def _log(self, batch: Sequence[tuple[Notify, Trial]], trials: list[Trial]) -> None:
@@ -139,22 +145,23 @@ class Observers:
         self._callbacks.on_trial_save(**told)
         self._logging.post("on_trial_save", **told)
 
-    def _call_back(self, notice: Notify, trial: Trial, trials: list[Trial]) -> None:
+    def _call_back(
+        self, notice: Notice, trial: Trial, trials: list[Trial], result: dict[str, Any] | None
+    ) -> None:
         arguments: dict[str, Any] = {
             "iteration": self._iteration,
             "trials": trials,
             "trial": trial,
         }
-        if notice.result is not None:
-            # A copy, as in Ray: what a callback does to it stays with the callback.
-            arguments["result"] = dict(notice.result)
-        getattr(self._callbacks, f"on_{notice.notice}")(**arguments)
+        if result is not None:
+            arguments["result"] = result
+        getattr(self._callbacks, f"on_{notice}")(**arguments)
 
     def end_step(self, coordinator: Coordinator) -> None:
         """After a batch of events: progress, listeners, and failures of the loggers.
 
         Raises:
-            TuneError: If a callback or logger raised; names it.
+            Exception: What a callback or logger has raised, with a note that names it.
         """
         self._step("on_step_end", coordinator)
         if self._logging.error is not None:
@@ -167,7 +174,7 @@ class Observers:
         """Flush the loggers, call `on_experiment_end`, and show the final state.
 
         Raises:
-            TuneError: If a callback or logger raises; names it.
+            Exception: What a callback or logger raises, with a note that names it.
         """
         trials = coordinator.get_trials()
         self._logging.close(trials)
@@ -196,6 +203,21 @@ def resource_line(coordinator: Coordinator) -> str:
     totals = coordinator.placer.totals()
     used = ", ".join(f"{used:g}/{total:g} {name}s" for name, (used, total) in totals.items())
     return f"Resources requested: {used or 'none'}"
+
+
+def _as_left(notice: Notify, left: dict[str, Any] | None) -> Notify:
+    """What loggers are told, behind callbacks that had the result as `left`."""
+    if left is None:
+        return notice
+    try:
+        same = left == notice.result
+    except Exception:  # arrays cannot tell; other objects are users'
+        same = False
+    line = notice.line
+    # What is nested may have been changed in place, which the JSON text does not show.
+    if same and (line is None or (line.rfind(b"{") == 0 and b"[" not in line)):
+        return notice
+    return replace(notice, result=left, line=None)
 
 
 def _joined(notices: Sequence[tuple[Notify, Trial]]) -> list[LogRecord]:

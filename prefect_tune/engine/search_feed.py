@@ -15,7 +15,6 @@ from dataclasses import replace
 
 from prefect_tune.coordinator.commands import AskSearch, TellSearch
 from prefect_tune.coordinator.events import Event, SearchIdle, SearchSaved, TrialSuggested
-from prefect_tune.error import TuneError
 from prefect_tune.search.source import FINISHED, Suggestion, TrialSource
 
 #: Makes the event for a suggestion: resources, names and directory are looked up on the way.
@@ -93,7 +92,8 @@ class SearchFeed:
             try:
                 self.carry_out(command)
             except Exception as error:
-                self._fail(_named(self._source, error))
+                error.add_note(f"The search {self._source!r} raised it.")
+                self._fail(error)
                 return
             if time.monotonic() >= self._next_save:
                 self.save()
@@ -151,11 +151,3 @@ def tell(source: TrialSource, command: TellSearch) -> None:
         source.on_trial_complete(command.trial_id, command.result, command.error)
     elif command.result is not None:
         source.on_trial_result(command.trial_id, command.result)
-
-
-def _named(source: TrialSource, error: Exception) -> Exception:
-    if isinstance(error, TuneError):
-        return error
-    named = TuneError(f"the search {source!r} raised {type(error).__name__}: {error}")
-    named.__cause__ = error
-    return named

@@ -34,7 +34,7 @@ from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.resources import Resources
 from prefect_tune.trainable.config_changes import complete
 from prefect_tune.trainable.output import TrialOutput
-from prefect_tune.trainable.result_codec import decode_line
+from prefect_tune.trainable.result_codec import SEPARATOR, decode_line, decode_report
 
 _logger = logging.getLogger(__name__)
 
@@ -279,19 +279,24 @@ class LiveAttempts:
         trial_id: str,
         attempt: int,
         first_seq: int,
-        lines: Sequence[bytes],
+        reports: Sequence[bytes],
         awaiting: bool,
     ) -> None:
         if first_seq != live.last_seq + 1:  # cannot happen; if it does, it must not go unseen
             message = f"result {live.last_seq + 1} is missing: the next that came is {first_seq}"
             self.end(trial_id, attempt, Outcome.FAILED, AttemptError("lost", message))
             return
-        live.last_seq += len(lines)
+        live.last_seq += len(reports)
         constants = live.constants
-        results = []
-        for line in lines:
-            result = decode_line(line)
+        lines, results = [], []
+        for report in reports:
+            line = report
+            if SEPARATOR in report:
+                line, result = decode_report(report)
+            else:
+                result = decode_line(line)
             complete(result, constants)
+            lines.append(line)
             results.append(result)
         self._emit(
             ResultReported(

@@ -61,15 +61,15 @@ class Outbox:
         self._put((STARTED, trial_id, attempt, pid, hostname, node_ip))
 
     def results(
-        self, trial_id: str, attempt: int, first_seq: int, lines: list[bytes], awaiting: bool
+        self, trial_id: str, attempt: int, first_seq: int, reports: list[bytes], awaiting: bool
     ) -> None:
         """Consecutive results, as the trial wrote them."""
-        self._bytes += sum(map(len, lines))
+        self._bytes += sum(map(len, reports))
         last = self._pending[-1] if self._pending else None
         if last is not None and last[:3] == (RESULTS, trial_id, attempt) and not last[5]:
-            self._pending[-1] = (*last[:4], last[4] + lines, awaiting)
+            self._pending[-1] = (*last[:4], last[4] + reports, awaiting)
         else:
-            self._pending.append((RESULTS, trial_id, attempt, first_seq, lines, awaiting))
+            self._pending.append((RESULTS, trial_id, attempt, first_seq, reports, awaiting))
         if awaiting or self._bytes >= _SEND_BYTES:
             self._ready.set()
         else:

@@ -1,7 +1,7 @@
 """Frames between a trial process and the agent of its node, over a stream socket.
 
-A frame is a 13-byte header (payload length, kind, sequence number) and a payload. Results are JSON
-texts that nobody on the way decodes; only the flow process does.
+A frame is a 13-byte header (payload length, kind, sequence number) and a payload. Reports, made by
+`encode_report`, are decoded by nobody on the way; only the flow process does.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Kind(IntEnum):
     """What a frame is; its payload in brackets."""
 
     HELLO = 1  #: the process runs user code now [JSON: pid, hostname, node_ip]
-    RESULT = 2  #: a report [JSON]
-    RESULT_AWAITING = 3  #: a report whose sender waits for a decision [JSON]
+    RESULT = 2  #: a report [see `encode_report`]
+    RESULT_AWAITING = 3  #: a report whose sender waits for a decision [the same]
     ENDED = 4  #: the trainable is done [JSON: outcome, waits (for another trial)]
     FAILED = 5  #: user code failed [pickled AttemptError]
     CHECKPOINT = 6  #: a checkpoint lies in the trial directory [JSON: name; newline; the result]
@@ -129,9 +129,9 @@ class SocketChannel:
         """Send one frame; blocks while the agent is behind (back-pressure)."""
         self._sock.sendall(encode(kind, seq, payload))
 
-    def send_result(self, seq: int, line: bytes, awaiting: bool) -> None:
+    def send_result(self, seq: int, report: bytes, awaiting: bool) -> None:
         """See `Channel.send_result`."""
-        self.send(Kind.RESULT_AWAITING if awaiting else Kind.RESULT, seq, line)
+        self.send(Kind.RESULT_AWAITING if awaiting else Kind.RESULT, seq, report)
 
     def wait_decision(self) -> Decision:
         """See `Channel.wait_decision`."""

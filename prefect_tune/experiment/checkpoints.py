@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from prefect_tune.experiment.plain import finite_number
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -25,12 +27,12 @@ class Progress:
 
     @classmethod
     def of(cls, result: Mapping[str, Any]) -> Progress:
-        """The progress that a complete result shows."""
+        """The progress that a complete result shows; what is no number there does not count."""
         return cls(
-            int(result.get("training_iteration") or 0),
-            float(result.get("time_total_s") or 0.0),
-            result.get("timesteps_total"),
-            result.get("episodes_total"),
+            int(finite_number(result.get("training_iteration")) or 0),
+            float(finite_number(result.get("time_total_s")) or 0.0),
+            finite_number(result.get("timesteps_total")),
+            finite_number(result.get("episodes_total")),
         )
 
 

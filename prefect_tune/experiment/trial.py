@@ -10,9 +10,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import cloudpickle
+
 from prefect_tune.error import TuneError
 from prefect_tune.experiment.attempt_error import ERROR_FILE, ERROR_PICKLE_FILE, AttemptError
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
+from prefect_tune.experiment.plain import number_of
 from prefect_tune.resources import PlacementGroupFactory, Resources
 
 PENDING = "PENDING"
@@ -89,6 +92,14 @@ def _finite(values: list[float]) -> bool:
     return all(math.isfinite(value) for value in values)
 
 
+def _can_be_pickled(value: Any) -> bool:
+    try:
+        cloudpickle.dumps(value)
+    except Exception:  # whatever classes of users raise
+        return False
+    return True
+
+
 def _as_known(checkpoint: TrialCheckpoint, local_experiment_dir: str) -> TrialCheckpoint:
     return checkpoint
 
@@ -96,7 +107,8 @@ def _as_known(checkpoint: TrialCheckpoint, local_experiment_dir: str) -> TrialCh
 class Trial:
     """One configuration and everything known about it.
 
-    Only the coordinator changes a trial; everyone else reads it.
+    Only the coordinator changes a trial; everyone else reads it. Callbacks may keep attributes of
+    their own on it.
 
     Attributes:
         trial_id: Id, unique in the experiment.
@@ -129,6 +141,7 @@ class Trial:
     open_checkpoint: ClassVar[Callable[[TrialCheckpoint, str], Any]] = staticmethod(_as_known)
 
     __slots__ = (
+        "__dict__",  # for the attributes of users
         "_checkpoints",
         "_stats",
         "attempt",
@@ -185,6 +198,10 @@ class Trial:
         self._checkpoints: tuple[TrialCheckpoint, ...] | bytes = ()
         self._stats: dict[str, MetricStats] = {}
 
+    def __getstate__(self) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+        own = {name: value for name, value in self.__dict__.items() if _can_be_pickled(value)}
+        return own or None, {name: getattr(self, name) for name in Trial.__slots__[1:]}
+
     def __str__(self) -> str:
         return self.custom_name or f"{self.trainable_name}_{self.trial_id}"
 
@@ -214,6 +231,24 @@ class Trial:
         return self.local_experiment_dir
 
     local_experiment_path = local_dir
+
+    #: There is no object to call; the attribute is for scripts that look whether the trial runs.
+    runner = None
+
+    @property
+    def custom_trial_name(self) -> str | None:
+        """What a `trial_name_creator` returned, None without one."""
+        return self.custom_name
+
+    @property
+    def custom_dirname(self) -> str:
+        """Name of its directory below the experiment directory."""
+        return self.relative_logdir
+
+    @property
+    def node_ip(self) -> str | None:
+        """Where its newest result came from, None before the first."""
+        return self.last_result.get("node_ip")
 
     @property
     def placement_group_factory(self) -> PlacementGroupFactory:
@@ -311,13 +346,14 @@ class Trial:
         for name, value in flat.items():
             if name in AUTO_FILLED:
                 continue
-            kind = type(value)
-            if kind is float or kind is int:
-                known = stats.get(name)
-                if known is None:
-                    stats[name] = MetricStats(value)
-                else:
-                    known.add(value)
+            number = value if type(value) is float else number_of(value)
+            if number is None:
+                continue
+            known = stats.get(name)
+            if known is None:
+                stats[name] = MetricStats(number)
+            else:
+                known.add(number)
 
     def compact(self) -> None:
         """Give back memory that only a live trial needs."""

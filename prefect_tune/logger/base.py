@@ -123,5 +123,23 @@ class BatchLoggerCallback(LoggerCallback):
     """A logger that writes several results at a time; override `log_trial_results`."""
 
     def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
-        """Write one result."""
+        """Write one result, at once: whoever calls this need not call `flush`."""
         self.log_trial_results(iteration, trial, (result,))
+        self.flush()
+
+
+def takes_batches(logger: LoggerCallback) -> bool:
+    """True if a logger is to be given several results by `log_trial_results`.
+
+    False if a subclass has overridden one of the methods for single results, which is where users
+    change what is logged.
+    """
+    kind = type(logger)
+    if kind.on_trial_result is not LoggerCallback.on_trial_result:
+        return False
+    for base in kind.__mro__:
+        if "log_trial_results" in vars(base):
+            return True
+        if "log_trial_result" in vars(base):
+            return False
+    return False

@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
-from typing import Any
+from typing import IO, Any
 
 from prefect_tune.coordinator.flatten import flatten
+from prefect_tune.experiment.plain import same_in_json
 from prefect_tune.experiment.trial import AUTO_FILLED, Trial
 from prefect_tune.logger.base import BatchLoggerCallback
+from prefect_tune.logger.encoding import as_json
 from prefect_tune.logger.files import (
     AppendFiles,
     keep_lines,
@@ -21,6 +24,8 @@ from prefect_tune.logger.files import (
 from prefect_tune.result import EXPR_PROGRESS_FILE
 
 PROGRESS_FILE = EXPR_PROGRESS_FILE
+#: What is written as it is, without a further look.
+_CELLS = frozenset({float, int, str, bool, type(None)})
 _Getter = Callable[[Mapping[str, Any]], tuple[Any, ...]]
 
 
@@ -34,7 +39,7 @@ class _Table:
         whole_lines(path, quotes=True)
         if os.path.exists(path):
             with open(path, newline="", encoding="utf-8") as file:
-                self.columns = next(csv.reader(file), [])
+                self.columns = next(_reader(file), [])
             self.written = len(self.columns)
         self._positions = {name: position for position, name in enumerate(self.columns)}
         # Results of a trial mostly have the same keys in the same order; then a row is one call.
@@ -48,10 +53,13 @@ class _Table:
 
     def row(self, result: Mapping[str, Any]) -> Sequence[Any]:
         """The values of one result in the order of the columns."""
-        keys = tuple(result)
-        if keys != self._keys or dict in map(type, self._get(result)):
+        if tuple(result) != self._keys:
             return self._other_row(result)
-        return self._get(result)
+        row = self._get(result)
+        if _CELLS.issuperset(map(type, row)):
+            return row
+        nested = any(isinstance(value, dict) for value in row)
+        return self._other_row(result) if nested else list(map(_cell, row))
 
     def _other_row(self, result: Mapping[str, Any]) -> Sequence[Any]:
         flat = flatten({key: value for key, value in result.items() if key != "config"})
@@ -62,7 +70,7 @@ class _Table:
                 self._keys = None
         if len(self.columns) > 1 and result.keys() >= set(self.columns):
             self._keys, self._get = tuple(result), itemgetter(*self.columns)
-        return [flat.get(name) for name in self.columns]
+        return [_cell(flat.get(name)) for name in self.columns]
 
 
 class CSVLoggerCallback(BatchLoggerCallback):
@@ -91,17 +99,14 @@ class CSVLoggerCallback(BatchLoggerCallback):
         if not results:
             return
         table = self._tables.get(trial.trial_id) or self._take_up(trial)
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
         rows = [table.row(result) for result in results]
         width = len(table.columns)
         if len(rows[0]) < width:
             rows = [[*row, *[""] * (width - len(row))] for row in rows]
         if not table.written:
-            writer.writerow(table.columns)
+            rows.insert(0, table.columns)
             table.written = width
-        writer.writerows(rows)
-        self._files.append(table.path, text.getvalue().encode())
+        self._files.append(table.path, _encode(rows))
 
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
         """Write what is buffered and close the file."""
@@ -147,12 +152,30 @@ class CSVLoggerCallback(BatchLoggerCallback):
 def _widen(table: _Table) -> None:
     """Write the file anew with the full header; rows from before get empty cells."""
     width = len(table.columns)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table.columns)
     with open(table.path, newline="", encoding="utf-8") as file:
-        reader = csv.reader(file)
+        reader = _reader(file)
         next(reader, None)
-        writer.writerows([*row, *[""] * (width - len(row))] for row in reader)
-    write_atomic(table.path, text.getvalue().encode())
+        rows = [table.columns, *([*row, *[""] * (width - len(row))] for row in reader)]
+    write_atomic(table.path, _encode(rows))
     table.written = width
+
+
+def _cell(value: Any) -> Any:
+    return value if type(value) in _CELLS or same_in_json(value) else as_json(value)
+
+
+def _encode(rows: Iterable[Sequence[Any]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    written = text.getvalue()
+    if "\r" in written:  # which the writer quotes only if it is part of the line's end
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\r\n").writerows(rows)
+        written = text.getvalue()
+    return written.encode(errors="backslashreplace")
+
+
+def _reader(file: IO[str]) -> Iterator[list[str]]:
+    # What one value may be long is a setting of the whole process; a list of predictions is longer.
+    csv.field_size_limit(sys.maxsize)
+    return csv.reader(file)

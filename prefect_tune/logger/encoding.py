@@ -11,17 +11,11 @@ from fractions import Fraction
 from typing import Any
 
 from prefect_tune.experiment.words import in_words
+from prefect_tune.trainable.auto_metrics import CONSTANTS
+from prefect_tune.trainable.result_codec import decode_line, encode_result
 
-#: What is the same in all results of an attempt; a trial does not send it with each of them.
-CONSTANTS = (
-    "trial_id",
-    "experiment_id",
-    "experiment_tag",
-    "hostname",
-    "node_ip",
-    "pid",
-    "config",
-)
+#: Python refuses to write integers with more digits than some thousands.
+_LARGEST = 10**4000
 
 
 def to_json(value: Any, *, pretty: bool = False) -> bytes:
@@ -60,9 +54,11 @@ def _printable(value: Any, depth: int = 0) -> Any:
     if depth > 50:
         return in_words(value)
     if isinstance(value, Mapping):
-        return {str(key): _printable(item, depth + 1) for key, item in value.items()}
+        return {in_words(key): _printable(item, depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_printable(item, depth + 1) for item in value]
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        return in_words(value)
     return value if isinstance(value, (str, int, float, bool, type(None))) else _plain(value)
 
 
@@ -92,9 +88,25 @@ class SafeFallbackEncoder(json.JSONEncoder):
         return str(value)
 
 
+def result_line(result: Mapping[str, Any]) -> bytes:
+    """A result as a line of `result.json`."""
+    try:
+        return encode_result(result) + b"\n"
+    except ValueError:  # it contains itself
+        return to_json(result) + b"\n"
+
+
+def as_json(value: Any) -> Any:
+    """What JSON makes of a value, as `result.json` shows it."""
+    try:
+        return decode_line(encode_result({"value": value}))["value"]
+    except ValueError:  # it contains itself
+        return in_words(value)
+
+
 def constants_tail(result: Mapping[str, Any]) -> bytes:
     """The end of a JSON line: a comma, the constants of the attempt and the closing brace."""
-    constants = {key: result[key] for key in CONSTANTS if key in result}
+    constants = {key: value for key, value in result.items() if key in CONSTANTS}
     if not constants:
         return b"}\n"
     return b"," + to_json(constants)[1:] + b"\n"

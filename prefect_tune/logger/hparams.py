@@ -68,7 +68,9 @@ def parameters(config: Mapping[str, Any]) -> dict[str, bool | int | float | str]
     elif nested is not None:
         flat["config"] = nested
     return {
-        as_unicode(str(name)): _simple(value) for name, value in flat.items() if value is not None
+        as_unicode(in_words(name)): _simple(value)
+        for name, value in flat.items()
+        if value is not None
     }
 
 

@@ -11,7 +11,7 @@ import cloudpickle
 
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.base import BatchLoggerCallback
-from prefect_tune.logger.encoding import constants_tail, to_json
+from prefect_tune.logger.encoding import constants_tail, result_line, to_json
 from prefect_tune.logger.files import (
     AppendFiles,
     keep_lines,
@@ -51,6 +51,9 @@ class JsonLoggerCallback(BatchLoggerCallback):
 
     def log_trial_start(self, trial: Trial) -> None:
         """Write the configuration and take up the result file."""
+        self._begin(trial)
+
+    def _begin(self, trial: Trial) -> _Open:
         directory = trial.logdir
         write_atomic(os.path.join(directory, PARAMS_FILE), to_json(trial.config, pretty=True))
         try:
@@ -60,7 +63,7 @@ class JsonLoggerCallback(BatchLoggerCallback):
             log.warning("The config of %s cannot be pickled: %s", trial, error)
         else:
             write_atomic(os.path.join(directory, PARAMS_PICKLE), pickled)
-        self._take_up(trial)
+        return self._take_up(trial)
 
     def log_trial_results(
         self,
@@ -72,9 +75,9 @@ class JsonLoggerCallback(BatchLoggerCallback):
         """Write several results of one attempt."""
         if not results:
             return
-        opened = self._trials.get(trial.trial_id) or self._take_up(trial)
+        opened = self._trials.get(trial.trial_id) or self._begin(trial)
         if not lines:
-            data = b"".join([to_json(result) + b"\n" for result in results])
+            data = b"".join(map(result_line, results))
         else:
             first = results[0]
             attempt = (first.get("pid"), first.get("hostname"))
@@ -124,12 +127,12 @@ class JsonLoggerCallback(BatchLoggerCallback):
 def _complete(results: Sequence[Mapping[str, Any]], lines: Sequence[bytes], tail: bytes) -> bytes:
     # Lines of a trial that has changed its configuration have what changed, and only that.
     if any(b'"config":' in line for line in lines):
-        return b"".join([to_json(result) + b"\n" for result in results])
+        return b"".join(map(result_line, results))
     # A decision to stop marks its result as done after the trial has written the line, which
     # happens at most once in an attempt and to its last result.
     if results[-1].get("done"):
         *earlier, _ = lines
-        last = to_json(results[-1]) + b"\n"
+        last = result_line(results[-1])
     else:
         earlier, last = list(lines), b""
     if not earlier:

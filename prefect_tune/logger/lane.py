@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 
 from prefect_tune.callback_errors import CallbackFailures, callback_error
 from prefect_tune.coordinator.commands import Notice
-from prefect_tune.error import TuneError
 from prefect_tune.experiment.trial import Trial
-from prefect_tune.logger.base import LoggerCallback
+from prefect_tune.logger.base import LoggerCallback, takes_batches
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +94,7 @@ class Lane:
         log_errors: bool = False,
     ) -> None:
         self.names = ", ".join(type(logger).__name__ for logger in loggers)
-        self.error: TuneError | None = None
+        self.error: Exception | None = None
         self._loggers = list(loggers)
         self._limit = limit
         self._lossy = lossy
@@ -240,7 +239,7 @@ class Lane:
 def _tell(logger: LoggerCallback, batch: Batch, record: LogRecord) -> None:
     if record.notice is not Notice.TRIAL_RESULT:
         getattr(logger, f"on_{record.notice}")(batch.iteration, batch.trials, record.trial)
-    elif type(logger).on_trial_result is LoggerCallback.on_trial_result:
+    elif takes_batches(logger):
         logger.log_trial_results(batch.iteration, record.trial, record.results, record.lines)
     else:
         for result in record.results:

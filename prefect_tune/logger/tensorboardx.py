@@ -13,7 +13,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from prefect_tune.coordinator.flatten import flatten
+from prefect_tune.experiment.plain import finite_number, number_of
 from prefect_tune.experiment.trial import Trial
+from prefect_tune.experiment.words import as_unicode
 from prefect_tune.logger.base import BatchLoggerCallback
 from prefect_tune.logger.event_file import ScalarEvents, tf_record
 from prefect_tune.logger.files import AppendFiles
@@ -26,6 +28,7 @@ _NOT_DRAWN = frozenset(
     {"config", "pid", "timestamp", "time_total_s", "training_iteration", "done", "trial_id"}
 )
 _MAX_LAYOUTS = 256
+_LAST_STEP = 2**63 - 1
 _Signature = tuple[tuple[str, ...], tuple[type, ...]]
 
 
@@ -129,7 +132,7 @@ class TBXLoggerCallback(BatchLoggerCallback):
     def _ending(
         self, config: Mapping[str, Any], metrics: Mapping[str, float], failed: bool
     ) -> bytes:
-        tags = [TAG_PREFIX + name for name in metrics]
+        tags = [TAG_PREFIX + as_unicode(str(name)) for name in metrics]
         now = time.time()
         return b"".join(
             tf_record(self._event(wall_time=now, summary=summary).SerializeToString())
@@ -163,7 +166,7 @@ class _ScalarEncoder:
         self, results: list[dict[str, Any]], names: tuple[str, ...], last: dict[str, float]
     ) -> list[bytes]:
         values = np.array([[_as_float(result[name]) for name in names] for result in results])
-        clocks = np.array([result.get("timestamp") or time.time() for result in results], float)
+        clocks = np.array([_clock(result) for result in results], float)
         steps = np.array([_step(result) for result in results], np.int64)
         finite = np.isfinite(values)
         if finite.all():
@@ -187,7 +190,9 @@ class _ScalarEncoder:
     def _layout(self, names: tuple[str, ...]) -> ScalarEvents:
         layout = self._events.get(names)
         if layout is None:
-            layout = self._events[names] = ScalarEvents([TAG_PREFIX + name for name in names])
+            layout = self._events[names] = ScalarEvents(
+                [TAG_PREFIX + as_unicode(str(name)) for name in names]
+            )
         return layout
 
 
@@ -196,20 +201,24 @@ def _signature(flat: Mapping[str, Any]) -> _Signature:
 
 
 def _step(result: Mapping[str, Any]) -> int:
-    step = result.get("timesteps_total") or result.get("training_iteration") or 0
-    return max(0, int(step))
+    step = result.get("timesteps_total") or result.get("training_iteration")
+    if type(step) is not int:
+        step = finite_number(result.get("timesteps_total"))
+        step = int(step or finite_number(result.get("training_iteration")) or 0)
+    return min(max(0, step), _LAST_STEP)
+
+
+def _clock(result: Mapping[str, Any]) -> float:
+    clock = result.get("timestamp")
+    return (clock if type(clock) is int else finite_number(clock)) or time.time()
 
 
 def _as_float(value: Any) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf
+    number = value if type(value) is float else number_of(value)
+    return math.nan if number is None else float(number)
 
 
 def _is_drawn(name: str, value: Any) -> bool:
-    return name not in _NOT_DRAWN and (type(value) in (int, float) or _is_number(value))
-
-
-def _is_number(value: Any) -> bool:
-    return hasattr(value, "dtype") and getattr(value, "ndim", 1) == 0 and value.dtype.kind in "iuf"
+    if name in _NOT_DRAWN or isinstance(value, (bool, np.bool_)):
+        return False
+    return number_of(value) is not None

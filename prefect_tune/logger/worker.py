@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prefect_tune.callback import HOOKS, Callback
-from prefect_tune.callback_errors import CallbackFailures, callback_error
-from prefect_tune.error import TuneError
+from prefect_tune.callback_errors import CallbackFailures, name_callback
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.base import LoggerCallback
 from prefect_tune.logger.lane import Batch, HookCall, Lane, LogRecord, Mark
@@ -72,7 +71,7 @@ class LoggerThread:
             info: As for `Callback.setup`.
 
         Raises:
-            TuneError: If a logger raises and `log_errors` is false; names it.
+            Exception: What a logger raises, with a note that names it, if `log_errors` is false.
         """
         failures = CallbackFailures()
         for logger in self._loggers:
@@ -80,14 +79,16 @@ class LoggerThread:
                 logger.setup(**info)
             except Exception as error:
                 if not self._log_errors:
-                    raise callback_error(logger, "setup", error) from error
+                    name_callback(logger, "setup", error)
+                    raise
                 failures.log(logger, "setup", error)
         for overdue in backlog:
             try:
                 overdue.write()
             except Exception as error:
                 if not self._log_errors:
-                    raise callback_error(overdue.logger, "log_trial_results", error) from error
+                    name_callback(overdue.logger, "log_trial_results", error)
+                    raise
                 failures.log(overdue.logger, "log_trial_results", error)
         failures.summarise()
         together = [logger for logger in self._loggers if not logger.own_thread]
@@ -101,8 +102,8 @@ class LoggerThread:
         return Lane(loggers, self._max_pending, lossy=lossy, log_errors=self._log_errors)
 
     @property
-    def error(self) -> TuneError | None:
-        """The first failure of a logger, naming it, with the exception as cause; else None."""
+    def error(self) -> Exception | None:
+        """The first failure of a logger, with a note that names it; else None."""
         return next((lane.error for lane in self._lanes if lane.error is not None), None)
 
     @property

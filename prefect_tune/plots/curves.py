@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prefect_tune.coordinator.flatten import flatten
+from prefect_tune.experiment.plain import finite_number
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.json import RESULT_FILE
 from prefect_tune.plots.style import BEST, EARLY, FULL, INK, label, style
@@ -82,11 +83,9 @@ def _read_curve(trial: Trial, metric: str, whole: bool) -> tuple[list[int], list
     values: list[float] = []
     for result in results:
         flat = flatten(result) if result is not None else {}
-        value = flat.get(metric)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            continue
-        if math.isfinite(value):
-            steps.append(int(flat.get("training_iteration") or len(steps) + 1))
+        value = finite_number(flat.get(metric))
+        if value is not None:
+            steps.append(int(finite_number(flat.get("training_iteration")) or len(steps) + 1))
             values.append(float(value))
     if len(steps) > _MAX_POINTS:
         stride = math.ceil(len(steps) / _MAX_POINTS)

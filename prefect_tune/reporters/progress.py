@@ -7,6 +7,7 @@ import sys
 from typing import NamedTuple
 
 from prefect_tune.coordinator.flatten import flatten
+from prefect_tune.experiment.plain import number_of
 from prefect_tune.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED, Trial
 
 _ORDER = (RUNNING, PAUSED, PENDING, TERMINATED, ERROR)
@@ -89,10 +90,8 @@ class Progress:
         """The value a trial is ranked by, None if it has none or it is NaN."""
         if self.metric is None:
             return None
-        value = flatten(trial.last_result).get(self.metric)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
-            return None
-        return value
+        value = number_of(flatten(trial.last_result).get(self.metric))
+        return None if value is None or math.isnan(value) else value
 
     def ranked(self, trials: list[Trial]) -> list[Trial]:
         """The trials, best first; those without a value come last in their old order.

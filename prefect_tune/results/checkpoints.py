@@ -11,6 +11,7 @@ from prefect_tune.checkpoint.checkpoint import Checkpoint
 from prefect_tune.checkpoint.manifest import MARKER, read_manifest
 from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
+from prefect_tune.experiment.plain import finite_number, number_of
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.location import Location
 
@@ -56,10 +57,8 @@ def score(checkpoint: TrialCheckpoint, metric: str) -> float | None:
     """The value of a metric that belongs to a checkpoint; None if there is none, or NaN."""
     if metric == BY_AGE and metric not in checkpoint.metrics:
         return float(checkpoint.progress.iteration)
-    value: Any = flatten(checkpoint.metrics).get(metric)
-    if not isinstance(value, (int, float)) or math.isnan(value):
-        return None
-    return float(value)
+    value = number_of(flatten(checkpoint.metrics).get(metric))
+    return None if value is None or math.isnan(value) else float(value)
 
 
 def find_checkpoints(directory: str, results: Sequence[dict[str, Any]]) -> list[TrialCheckpoint]:
@@ -73,7 +72,7 @@ def find_checkpoints(directory: str, results: Sequence[dict[str, Any]]) -> list[
         names = sorted(entry.name for entry in os.scandir(directory) if entry.is_dir())
     except OSError:
         return []
-    by_iteration = {result.get("training_iteration"): result for result in results}
+    by_iteration = {finite_number(r.get("training_iteration")): r for r in results}
     found: list[TrialCheckpoint] = []
     for name in names:
         path = os.path.join(directory, name)

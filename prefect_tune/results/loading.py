@@ -12,6 +12,7 @@ from typing import Any
 from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.error import StorageError
 from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.plain import finite_number
 from prefect_tune.experiment.trial import ERROR, RUNNING, TERMINATED, Trial
 from prefect_tune.logger.json import PARAMS_FILE, RESULT_FILE
 from prefect_tune.pickling.plain import is_plain
@@ -228,10 +229,10 @@ def _read_results_into(trial: Trial, path: str, damaged: list[str]) -> list[dict
                 complete = False
             else:
                 rows.append(result)
-                time = result.get("timestamp") or 0.0
+                time = finite_number(result.get("timestamp")) or 0.0
                 trial.update_last_result(result, flatten(result), time)
                 if trial.start_time is None:
-                    trial.start_time = time - float(result.get("time_this_iter_s") or 0.0)
+                    trial.start_time = time - (finite_number(result.get("time_this_iter_s")) or 0.0)
     except OSError:
         complete = False
     if not complete:
@@ -282,10 +283,19 @@ def _find_searched_parameters(trials: list[Trial]) -> None:
     differing: dict[str, None] = {}
     for config in configs:
         for name, value in config.items():
-            if seen.setdefault(name, value) != value:
+            if not _same(seen.setdefault(name, value), value):
                 differing[name] = None
     for trial, config in zip(trials, configs, strict=True):
         trial.evaluated_params = {name: config[name] for name in differing if name in config}
+
+
+def _same(one: Any, other: Any) -> bool:
+    if one is other:
+        return True
+    try:
+        return bool(one == other)
+    except Exception:  # arrays cannot tell; other objects are users'
+        return False
 
 
 def flatten_config(config: Mapping[str, Any]) -> dict[str, Any]:

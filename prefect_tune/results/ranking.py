@@ -8,6 +8,7 @@ from typing import Any
 
 from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.error import InvalidArgument
+from prefect_tune.experiment.plain import number_of
 from prefect_tune.experiment.trial import Trial
 
 SCOPES = ("last", "avg", "last-5-avg", "last-10-avg", "all")
@@ -47,9 +48,7 @@ def score(trial: Trial, metric: str, mode: str, scope: str = "last") -> float | 
     value = trial.metric_value(metric, scope, mode)
     if value is None:
         # There are no statistics of the auto-filled metrics.
-        last = flatten(trial.last_result).get(metric)
-        if isinstance(last, (int, float)) and not isinstance(last, bool):
-            value = last
+        value = number_of(flatten(trial.last_result).get(metric))
     return value
 
 

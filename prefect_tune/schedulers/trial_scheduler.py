@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.decision import EVERY_RESULT, NEVER, Action, RunUntil
 from prefect_tune.experiment.trial import PAUSED, PENDING, Trial
 from prefect_tune.experiment.view import ControllerView
+from prefect_tune.experiment.words import in_words
 
 #: The metric of a trial that reports a bare number.
 DEFAULT_METRIC = "_metric"
@@ -225,9 +227,11 @@ class ObjectiveScheduler(FIFOScheduler):
             return value
         try:
             return float(value)
+        except OverflowError:
+            return math.inf if value > 0 else -math.inf
         except (TypeError, ValueError):
             raise InvalidArgument(
                 argument,
-                f"a trial reported {value!r} ({type(value).__name__}) as {key!r}.",
+                f"a trial reported {in_words(value, repr)} ({type(value).__name__}) as {key!r}.",
                 "Report a number.",
             ) from None

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import cloudpickle
 
 from prefect_tune.error import InvalidArgument
+from prefect_tune.experiment.plain import number_of
 
 Metric = str | list[str] | None
 Mode = str | list[str] | None
@@ -224,11 +225,10 @@ def check_metric_and_mode(metric: Metric, mode: Mode) -> None:
 
 
 def metric_values(result: Mapping[str, Any] | None, metric: Metric) -> list[float] | None:
-    """The metric's values in a result, None if one of them is missing."""
+    """The metric's values in a result, None if one of them is missing or no number."""
     names = [metric or DEFAULT_METRIC] if not isinstance(metric, list | tuple) else metric
-    if result is None or any(result.get(name) is None for name in names):
-        return None
-    return [float(result[name]) for name in names]
+    values = [number_of((result or {}).get(name)) for name in names]
+    return None if None in values else [float(value) for value in values if value is not None]
 
 
 def _state_files(directory: str | os.PathLike[str]) -> list[Path]:

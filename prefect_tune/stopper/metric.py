@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from prefect_tune.error import InvalidArgument, MissingMetric
+from prefect_tune.experiment.words import in_words
 
 
 def metric_value(trial_id: str, result: Mapping[str, Any], metric: str) -> float:
@@ -25,9 +27,12 @@ def metric_value(trial_id: str, result: Mapping[str, Any], metric: str) -> float
         return value
     try:
         return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
     except (TypeError, ValueError):
         raise InvalidArgument(
             "stop",
-            f"trial {trial_id} reported {value!r} ({type(value).__name__}) as {metric!r}.",
+            f"trial {trial_id} reported {in_words(value, repr)} ({type(value).__name__}) as "
+            f"{metric!r}.",
             "Stop by a metric that is a number.",
         ) from None

@@ -73,8 +73,11 @@ class Decision:
 class Channel(Protocol):
     """The attempt's side of the connection to the agent of its node."""
 
-    def send_result(self, seq: int, line: bytes, awaiting: bool) -> None:
-        """Hand over one report, a JSON text; once this returns it survives the attempt's death."""
+    def send_result(self, seq: int, report: bytes, awaiting: bool) -> None:
+        """Hand over one report, as `encode_report` makes it.
+
+        Once this returns it survives the attempt's death.
+        """
         ...
 
     def wait_decision(self) -> Decision:

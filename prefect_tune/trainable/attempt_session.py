@@ -18,7 +18,7 @@ from prefect_tune.trainable.auto_metrics import AutoMetrics
 from prefect_tune.trainable.config_changes import ConfigChanges
 from prefect_tune.trainable.drafts import Draft, Drafts, valid_step
 from prefect_tune.trainable.metrics import lookup
-from prefect_tune.trainable.result_codec import decode_line, encode_result
+from prefect_tune.trainable.result_codec import decode_line, encode_report, encode_result
 from prefect_tune.trainable.stopping import (
     TrialEnding,
     TrialPaused,
@@ -103,19 +103,22 @@ class Session:
                 raise self._ending
             draft = None if checkpoint is None else self._copy(checkpoint)
             try:
-                self.send(self.auto_metrics.complete(metrics), self.context.config)
+                self.send(self.auto_metrics.complete(metrics), self.context.config, metrics)
             except Exception:
                 if draft is not None:
                     self._drafts.discard(draft)
                 raise
             self.settle()
 
-    def send(self, result: dict[str, Any], config: Any) -> None:
+    def send(
+        self, result: dict[str, Any], config: Any, reported: Mapping[str, Any] | None = None
+    ) -> None:
         """Send a complete result, and the checkpoints that were written for it.
 
         Args:
             result: The metrics, the automatic ones among them. A `config` in it is not sent.
             config: The configuration as it is now; only what has changed in it is sent.
+            reported: What of the result is the user's, if known.
 
         Raises:
             TrialEnding: If the attempt has ended already.
@@ -134,7 +137,7 @@ class Session:
                 result.get("episodes_total", 0) is None
             )
             try:
-                line = encode_result(result, known_nulls)
+                line, report = encode_report(result, known_nulls, reported)
             except ValueError as error:
                 raise InvalidArgument("metrics", f"cannot be sent: {error}.") from error
             awaiting = self._watches and self._has_to_wait(result)
@@ -145,7 +148,7 @@ class Session:
                 named = self._seal_complete(line) if self._drafts.complete else ()
                 self._seq += 1
                 self._line = line
-                self._channel.send_result(self._seq, line, self._awaiting)
+                self._channel.send_result(self._seq, report, self._awaiting)
                 for draft, name in named:
                     self._hand_over(draft, name)
             except OSError:

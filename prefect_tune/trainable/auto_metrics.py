@@ -13,6 +13,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from prefect_tune.experiment.checkpoints import NO_PROGRESS, Progress
+from prefect_tune.experiment.plain import finite_number
+
+#: What is the same in all results of an attempt, whatever user code reports under these names.
+CONSTANTS = frozenset(
+    {"trial_id", "experiment_id", "experiment_tag", "hostname", "node_ip", "pid", "config"}
+)
 
 
 class AutoMetrics:
@@ -93,8 +99,11 @@ class AutoMetrics:
         """A result: the user's metrics, then the auto-filled ones.
 
         The user's own `done`, `training_iteration`, `timesteps_total`, `episodes_total`,
-        `time_this_iter_s`, `timestamp` and `neg_mean_loss` win.
+        `time_this_iter_s`, `timestamp` and `neg_mean_loss` win. What is no number is shown as it
+        is, but not counted.
         """
+        if not CONSTANTS.isdisjoint(metrics):
+            metrics = {name: metrics[name] for name in metrics if name not in CONSTANTS}
         second = int(time.time())
         if second != self._second:
             self._second = second
@@ -105,16 +114,19 @@ class AutoMetrics:
         # column by its number.
         result = {
             **metrics,
-            "done": metrics.get("done", False),
+            "done": _truth(metrics.get("done", False)),
             "training_iteration": metrics.get("training_iteration", self.iteration),
             "time_this_iter_s": metrics.get("time_this_iter_s", now - self._last),
             "timestamp": metrics.get("timestamp", second),
         }
+        spent = finite_number(result["time_this_iter_s"])
+        if spent is None:
+            spent = now - self._last
         self._last = now
         self._count_steps(result)
         if "mean_loss" in result:
             _negate_mean_loss(result)
-        self._time_since_restore += result["time_this_iter_s"]
+        self._time_since_restore += spent
         result["time_total_s"] = self._time_before + self._time_since_restore
         result["time_since_restore"] = self._time_since_restore
         result["iterations_since_restore"] = self._since_restore
@@ -124,18 +136,30 @@ class AutoMetrics:
         return result
 
     def _count_steps(self, result: dict[str, Any]) -> None:
-        steps = result.get("timesteps_this_iter")
+        steps = finite_number(result.get("timesteps_this_iter"))
         if steps is not None:
             self._timesteps_total = (self._timesteps_total or 0) + steps
             self._timesteps_since_restore += steps
-        episodes = result.get("episodes_this_iter")
+        episodes = finite_number(result.get("episodes_this_iter"))
         if episodes is not None:
             self._episodes_total = (self._episodes_total or 0) + episodes
         result.setdefault("timesteps_total", self._timesteps_total)
         result.setdefault("episodes_total", self._episodes_total)
 
 
+def _truth(value: Any) -> Any:
+    """A value that has a truth value; as it is where JSON has a form for it."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    try:
+        return bool(value)
+    except Exception:  # an array, or another object of the user's
+        return False
+
+
 def _negate_mean_loss(result: dict[str, Any]) -> None:
-    loss = result["mean_loss"]
-    if loss is not None and hasattr(loss, "__neg__"):
-        result.setdefault("neg_mean_loss", -loss)
+    try:
+        negated = -result["mean_loss"]
+    except Exception:  # it is no number, but an object of the user's
+        return
+    result.setdefault("neg_mean_loss", negated)

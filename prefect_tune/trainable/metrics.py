@@ -49,5 +49,5 @@ def lookup(result: Mapping[str, Any], metric: str) -> Any:
         return value
     try:
         return value.item()
-    except (TypeError, ValueError, RuntimeError):
+    except Exception:  # an array of several, or an object of the user's
         return value

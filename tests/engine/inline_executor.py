@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.decision import Action
 from prefect_tune.resources import Resources
 from prefect_tune.settings import load_settings
+from prefect_tune.trainable.result_codec import encode_result
 
 
 def trainable(config: dict[str, Any]) -> None:
@@ -37,13 +39,15 @@ class InlineExecutor:
 
     Args:
         reports: How many results each attempt has.
+        more: What each result has besides; if anything, its JSON text comes with it.
 
     Attributes:
         failing: Whether attempts fail behind their last result.
     """
 
-    def __init__(self, reports: int = 3) -> None:
+    def __init__(self, reports: int = 3, more: dict[str, Any] | None = None) -> None:
         self._reports = reports
+        self._more = more
         self.failing = False
         self._emit: Emit | None = None
         self._constants: dict[str, dict[str, Any]] = {}
@@ -77,9 +81,11 @@ class InlineExecutor:
 
     def _report(self, trial_id: str, attempt: int, seq: int, until: Any) -> None:
         while seq <= self._reports:
-            result = {"training_iteration": seq, "loss": 1.0 / seq, **self._constants[trial_id]}
+            reported = {"training_iteration": seq, "loss": 1.0 / seq, **deepcopy(self._more or {})}
+            lines = () if self._more is None else (encode_result(reported),)
+            result = {**reported, **self._constants[trial_id]}
             waits = until.reached(result)
-            self.emit(ResultReported(1.0, trial_id, attempt, seq, (result,), waits))
+            self.emit(ResultReported(1.0, trial_id, attempt, seq, (result,), waits, lines))
             if waits:
                 return
             seq += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import threading
 from concurrent.futures import Future
 from pathlib import Path
@@ -26,11 +27,12 @@ from prefect_tune.engine.launcher import DirectLauncher
 from prefect_tune.engine.planning import make_plan
 from prefect_tune.engine.request import ExperimentRequest
 from prefect_tune.engine.restore_from import RestoreFrom
-from prefect_tune.error import StorageError, TuneError
+from prefect_tune.error import StorageError
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.schedulers import FIFOScheduler
 from prefect_tune.search import Searcher
 from prefect_tune.settings import load_settings
+from prefect_tune.stopper import Stopper
 from prefect_tune.storage.header import parse_header
 from prefect_tune.storage.journal import JOURNAL_FILE, LocalJournal
 from prefect_tune.trainable.error_pickling import pickle_exception
@@ -84,7 +86,7 @@ def test_a_callback_that_raises_is_named_and_ends_what_runs(tmp_path):
 
     executor = InlineExecutor(reports=10**6)
     one = experiment(tmp_path, executor, callbacks=[Bad()], stop=lambda trial_id, result: False)
-    with pytest.raises(TuneError, match=r"Bad.*on_trial_result"):
+    with pytest.raises(ZeroDivisionError, match=r"Bad.*on_trial_result"):
         run(one)
     assert executor.killed
 
@@ -122,13 +124,57 @@ def test_what_came_before_a_scheduler_that_raises_is_not_lost(tmp_path):
     assert {trial.status for trial in resumed.trials} == {"TERMINATED"}
 
 
+class Adding(Callback):
+    """Adds to results what the callbacks behind it, and the loggers, are to have."""
+
+    def on_trial_result(self, *args: Any, result: dict[str, Any], **info: Any) -> None:
+        result["added"] = result["training_iteration"] * 2
+        result["info"]["deep"] = 1
+
+
+class Seeing(Callback):
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def on_trial_result(self, *args: Any, result: dict[str, Any], **info: Any) -> None:
+        self.seen.append(result["added"])
+
+
+class AddingStopper(Stopper):
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        result["by_stopper"] = 1
+        return False
+
+    def stop_all(self) -> bool:
+        return False
+
+
+def test_what_callbacks_and_stoppers_add_to_results_is_logged(tmp_path):
+    seeing = Seeing()
+    one = experiment(
+        tmp_path,
+        InlineExecutor(more={"info": {}}),
+        TuneConfig(num_samples=1),
+        callbacks=[Adding(), seeing],
+        stop=AddingStopper(),
+    )
+    run(one)
+    (trial,) = one.trials
+    directory = tmp_path / "e" / trial.relative_logdir
+    logged = [json.loads(line) for line in (directory / "result.json").read_text().splitlines()]
+    assert seeing.seen == [result["added"] for result in logged] == [2, 4, 6]
+    assert [(r["info"], r["by_stopper"]) for r in logged] == [({"deep": 1}, 1)] * 3
+    assert "added" in (directory / "progress.csv").read_text()
+    assert "added" not in trial.last_result
+
+
 def test_results_behind_a_callback_that_raises_are_logged_when_it_is_resumed(tmp_path):
     class Bad(Callback):
         def on_trial_result(self, *args: Any, **info: Any) -> None:
             raise ZeroDivisionError("oops")
 
     first = experiment(tmp_path, InlineExecutor(), TuneConfig(num_samples=1), callbacks=[Bad()])
-    with pytest.raises(TuneError, match="Bad"):
+    with pytest.raises(ZeroDivisionError, match="Bad"):
         run(first)
     resumed = experiment(tmp_path, InlineExecutor(), TuneConfig(num_samples=1), resume=True)
     run(resumed)
@@ -152,7 +198,7 @@ def test_a_callback_that_raises_at_the_end_keeps_nothing_from_being_closed(tmp_p
     told: list[bool] = []
     one = experiment(tmp_path, InlineExecutor(), TuneConfig(num_samples=1), callbacks=[Bad()])
     launcher = Launcher(one.executor)
-    with pytest.raises(TuneError, match="Bad"):
+    with pytest.raises(ZeroDivisionError, match="Bad"):
         one.run(launcher, [lambda coordinator: told.append(launcher.closed)])
     assert launcher.closed
     assert told[-1], "what it has come to is shown"
@@ -187,8 +233,11 @@ def test_errors_that_have_no_words_are_raised_all_the_same(tmp_path):
     mute = TuneConfig(num_samples=2, scheduler=MuteScheduler())
     with pytest.raises(Mute):
         run(experiment(tmp_path / "scheduler", InlineExecutor(), mute))
-    with pytest.raises(TuneError, match="MuteCallback failed in on_trial_result: Mute: <Mute>"):
+    with pytest.raises(Mute) as raised:
         run(experiment(tmp_path / "callback", InlineExecutor(), callbacks=[MuteCallback()]))
+    assert raised.value.__notes__ == [
+        "The callback MuteCallback failed in on_trial_result: Mute: <Mute>"
+    ]
 
 
 def test_what_fails_at_the_end_does_not_hide_why_it_has_come(tmp_path, monkeypatch, caplog):
@@ -218,8 +267,9 @@ def test_a_search_that_raises_is_named(tmp_path):
             raise RuntimeError("no idea")
 
     one = experiment(tmp_path, InlineExecutor(), TuneConfig(search_alg=Bad(), num_samples=2))
-    with pytest.raises(TuneError, match="no idea"):
+    with pytest.raises(RuntimeError, match="no idea") as raised:
         run(one)
+    assert "Bad" in raised.value.__notes__[0]
 
 
 def test_an_experiment_that_cannot_be_made_is_free_again(tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.trainable.attempt import AttemptContext, Decision
 from prefect_tune.trainable.large_data import DataParts
 from prefect_tune.trainable.packing import pack_trainable
-from prefect_tune.trainable.result_codec import decode_line
+from prefect_tune.trainable.result_codec import decode_report
 from prefect_tune.trainable.source import TrainableSource
 
 
@@ -133,7 +133,7 @@ class Agent:
         elif frame.kind == Kind.FAILED:
             record.end = pickle.loads(frame.payload)
         else:
-            record.results.append(decode_line(frame.payload))
+            record.results.append(decode_report(frame.payload)[1])
             if frame.kind == Kind.RESULT_AWAITING:
                 record.awaited.append(frame.seq)
             return on_result(handle, frame) if on_result else None

@@ -9,7 +9,7 @@ import pytest
 
 from prefect_tune.experiment.decision import EVERY_RESULT, NEVER, Action
 from prefect_tune.trainable.attempt import AttemptContext, Decision
-from prefect_tune.trainable.result_codec import decode_line
+from prefect_tune.trainable.result_codec import decode_line, decode_report
 from prefect_tune.trainable.runner import run_attempt
 
 
@@ -38,7 +38,7 @@ class FakeAgent:
 
     @property
     def results(self):
-        return [decode_line(line) for line in self.lines]
+        return [decode_line(decode_report(line)[0]) for line in self.lines]
 
     def of(self, *kinds):
         return [entry for entry in self.log if entry[0] in kinds]
@@ -48,7 +48,7 @@ class FakeAgent:
             raise BrokenPipeError
         self._seq = seq
         self.lines.append(line)
-        self.log.append(("result", seq, decode_line(line).get("x")))
+        self.log.append(("result", seq, decode_line(decode_report(line)[0]).get("x")))
 
     def wait_decision(self):
         action = self.answers.pop(0) if self.answers else Action.CONTINUE
@@ -62,7 +62,7 @@ class FakeAgent:
         directory = self.trial_dir / name
         assert directory.is_dir(), "it is handed over once it is in place"
         self.seen[name] = directory
-        self.log.append(("checkpoint", seq, name, decode_line(line).get("x")))
+        self.log.append(("checkpoint", seq, name, decode_line(decode_report(line)[0]).get("x")))
 
     def wait_kept(self, pending):
         self.log.append(("room", pending))

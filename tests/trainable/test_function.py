@@ -14,7 +14,7 @@ from prefect_tune.trainable.function import (
     validate_trainable,
 )
 from prefect_tune.trainable.packing import load_trainable, pack_trainable
-from prefect_tune.trainable.result_codec import decode_line
+from prefect_tune.trainable.result_codec import decode_line, decode_report
 
 CONTEXT = AttemptContext(
     "e1", "exp", "train", "t1", "train_t1", "0", 1, {"x": 2}, {"CPU": 1.0}, "/trial"
@@ -26,7 +26,7 @@ class Sink:
         self.results = []
 
     def send_result(self, seq, line, awaiting):
-        self.results.append(decode_line(line))
+        self.results.append(decode_line(decode_report(line)[0]))
 
     def poll_decision(self):
         return None

@@ -1,14 +1,23 @@
+import collections
 import dataclasses
 import datetime
 import math
 import pathlib
+import threading
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefect_tune.trainable.result_codec import decode_line, encode_result
+from prefect_tune.trainable.result_codec import (
+    MAX_PICKLED,
+    decode_line,
+    decode_report,
+    encode_report,
+    encode_result,
+)
 
 numbers = st.one_of(
     st.integers(-(2**63), 2**64 - 1), st.floats(allow_nan=False, allow_infinity=True)
@@ -129,3 +138,118 @@ def test_an_object_that_cannot_be_shown_is_named_by_its_class():
             raise RuntimeError("no words")
 
     assert decode_line(encode_result({"x": Mute()})) == {"x": "<Mute>"}
+
+
+class Own:
+    def __init__(self, value):
+        self.value = value
+
+    def __eq__(self, other):
+        return isinstance(other, Own) and other.value == self.value
+
+    __hash__ = None
+
+
+class Dials(Mapping):
+    """A mapping that is no dict, as configuration libraries have them."""
+
+    def __getitem__(self, key):
+        return {"a": 1}[key]
+
+    def __iter__(self):
+        return iter(["a"])
+
+    def __len__(self):
+        return 1
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.float32(1.1),
+        np.float16("nan"),
+        np.int64(-3),
+        np.bool_(True),
+        (1, (2, "x")),
+        {1, 2},
+        b"x",
+        2**70,
+        {1: 2},
+        {"nested": {"scalar": np.float64(0.1)}},
+        collections.OrderedDict(a=(1,)),
+        datetime.datetime(2024, 5, 1),
+        Own([1, 2]),
+    ],
+)
+def test_a_report_brings_values_as_they_were(value):
+    line, report = encode_report({"x": value, "plain": 1.5, "none": None}, known_nulls=1)
+    back, result = decode_report(report)
+
+    assert back == line == encode_result({"x": value, "plain": 1.5, "none": None})
+    assert type(result["x"]) is type(value)
+    assert repr(result["x"]) == repr(value) or result["x"] == value
+    assert (result["plain"], result["none"]) == (1.5, None)
+
+
+def test_a_report_brings_arrays_as_they_were():
+    array = np.arange(6, dtype=np.int16).reshape(2, 3)
+    _, result = decode_report(encode_report({"x": array, "in": [array]})[1])
+
+    for back in (result["x"], result["in"][0]):
+        assert back.dtype == array.dtype
+        assert back.tolist() == array.tolist()
+
+
+@given(st.dictionaries(st.text(), values.filter(lambda v: within(v, 2**63))))
+def test_a_report_of_plain_values_is_its_line(result):
+    line, report = encode_report(result)
+
+    assert report is line
+    assert decode_report(report) == (line, result)
+
+
+def within(value, limit):
+    if isinstance(value, dict):
+        return all(within(item, limit) for item in value.values())
+    if isinstance(value, list):
+        return all(within(item, limit) for item in value)
+    return not isinstance(value, int) or -limit <= value < limit
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "arrives"),
+    [
+        ("large", np.zeros(MAX_PICKLED // 8 + 1), [0.0] * (MAX_PICKLED // 8 + 1)),
+        ("mapping", Dials(), {"a": 1}),
+        ("done", np.bool_(True), True),
+    ],
+)
+def test_some_values_arrive_as_json_has_them(name, value, arrives):
+    _, result = decode_report(encode_report({name: value})[1])
+
+    assert result[name] == arrives
+    assert type(result[name]) is type(arrives)
+
+
+def test_what_cannot_be_pickled_or_loaded_arrives_as_json_has_it():
+    class Gone(Own):
+        def __reduce__(self):
+            return pathlib.Path, (1,)  # which raises when it is loaded
+
+        def __repr__(self):
+            return "Gone"
+
+    _, result = decode_report(
+        encode_report({"lock": threading.Lock(), "gone": Gone(1), "t": (1,)})[1]
+    )
+
+    assert result["lock"].startswith("<unlocked")
+    assert result["gone"] == "Gone"
+    assert result["t"] == (1,)
+
+
+def test_an_integer_of_thousands_of_digits_is_infinite_in_json():
+    line, report = encode_report({"x": -(10**5000)})
+
+    assert decode_line(line) == {"x": -math.inf}
+    assert decode_report(report)[1] == {"x": -(10**5000)}

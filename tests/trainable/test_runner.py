@@ -12,7 +12,7 @@ from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.experiment.decision import Action, RunUntil
 from prefect_tune.trainable.attempt import AttemptContext, Decision
-from prefect_tune.trainable.result_codec import decode_line
+from prefect_tune.trainable.result_codec import decode_line, decode_report
 from prefect_tune.trainable.runner import run_attempt
 
 CONTEXT = AttemptContext(
@@ -25,7 +25,7 @@ class StopWhenAsked:
         self.results = []
 
     def send_result(self, seq, line, awaiting):
-        self.results.append(decode_line(line))
+        self.results.append(decode_line(decode_report(line)[0]))
 
     def wait_decision(self):
         return Decision(len(self.results), Action.STOP)

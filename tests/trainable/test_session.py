@@ -15,7 +15,7 @@ from prefect_tune.experiment.decision import EVERY_RESULT, NEVER, Action, RunUnt
 from prefect_tune.trainable.attempt import AttemptContext, Decision
 from prefect_tune.trainable.attempt_session import Session
 from prefect_tune.trainable.current import activate
-from prefect_tune.trainable.result_codec import decode_line
+from prefect_tune.trainable.result_codec import decode_line, decode_report
 from prefect_tune.trainable.stopping import TrialPaused, TrialStopped, TrialTerminated
 
 CONTEXT = AttemptContext(
@@ -43,7 +43,7 @@ class MemoryChannel:
 
     @property
     def results(self):
-        return [decode_line(line) for _, line, _ in self.sent]
+        return [decode_line(decode_report(line)[0]) for _, line, _ in self.sent]
 
     @property
     def awaited(self):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from prefect_tune.error import InvalidArgument
+from prefect_tune.experiment.plain import finite_number
 from prefect_tune.search.optuna.stored import StoredTrials
 from prefect_tune.search.searcher import (
     DEFAULT_METRIC,
@@ -165,7 +166,8 @@ class OptunaSearch(Searcher):
         """Reports an intermediate value of a single objective."""
         trial = self._trials.get(trial_id)
         values = metric_values(result, self._metric)
-        step = result.get("training_iteration")
+        iteration = finite_number(result.get("training_iteration"))
+        step = None if iteration is None else int(iteration)
         if trial is None or values is None or len(values) != 1 or step is None:
             return
         if self._stored.is_finished(self.study, trial):

@@ -1,0 +1,34 @@
+"""The record of a trial."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+
+import numpy as np
+import pytest
+
+from prefect_tune.coordinator.flatten import flatten
+from prefect_tune.experiment.trial import Trial
+
+
+def test_callbacks_may_keep_attributes_of_their_own_on_a_trial() -> None:
+    trial = Trial("a", {"x": 1})
+    trial.note = 5  # type: ignore[attr-defined]
+    trial.lock = threading.Lock()  # type: ignore[attr-defined]
+    trial.update_last_result({"loss": 1.0}, {"loss": 1.0}, 3.0)
+    other = pickle.loads(pickle.dumps(trial))
+    assert vars(other) == {"note": 5}
+    assert (other.trial_id, other.config, other.last_result) == ("a", {"x": 1}, {"loss": 1.0})
+    assert other.metric_analysis == trial.metric_analysis
+
+
+@pytest.mark.parametrize(
+    "number_like", [True, np.float32(1), np.int64(1), np.array(1), np.bool_(True)]
+)
+def test_truth_values_and_numpy_numbers_have_statistics(number_like: object) -> None:
+    trial = Trial("a", {})
+    for value in (False, number_like, "text", [1]):
+        trial.update_last_result({}, flatten({"m": {"x": value}}), 0.0)
+    assert trial.metric_analysis["m/x"]["max"] == 1
+    assert trial.metric_value("m/x", "last", "max") == 1

@@ -23,7 +23,7 @@ import cloudpickle
 import numpy as np
 import orjson
 
-from prefect_tune.experiment.plain import same_in_json, number_of
+from prefect_tune.experiment.plain import number_of, same_in_json
 from prefect_tune.experiment.words import as_unicode, in_words
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefect_tune.experiment.plain import finite_number, same_in_json, number_of
+from prefect_tune.experiment.plain import finite_number, number_of, same_in_json
 
 
 class Broken:

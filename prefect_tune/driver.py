@@ -118,7 +118,8 @@ def _prepare(
     if not is_output_shown():
         plan = plan.without_output()
     executor = DaskExecutor(
-        connect(plan.run.cluster, autostart=not plan.settings.disable_auto_init)
+        connect(plan.run.cluster, autostart=not plan.settings.disable_auto_init),
+        plan.settings.wait_for_workers_s,
     )
     exit_stack.callback(executor.close)
     if plan.resources is not None and not plan.settings.disable_resource_checks:

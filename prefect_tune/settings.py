@@ -180,6 +180,13 @@ class TuneSettings(BaseSettings):
         ),
         description="Seconds after which a run says what its waiting trials wait for.",
     )
+    wait_for_workers_s: float = Field(
+        600.0,
+        ge=0,
+        validation_alias=_ours("WAIT_FOR_WORKERS_S"),
+        description="Seconds that a sweep waits for the first worker of its Dask cluster before it "
+        "gives up; 0 waits for ever.",
+    )
     stop_grace_s: float = Field(
         10.0,
         gt=0,

@@ -8,7 +8,7 @@ follows Ray Tune 2.0.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from prefect_tune.coordinator.attempt_ends import AttemptEnds
@@ -44,9 +44,10 @@ from prefect_tune.coordinator.resumption import Resumption
 from prefect_tune.coordinator.shutdown import Shutdown
 from prefect_tune.coordinator.state import CoordinatorState, portable
 from prefect_tune.coordinator.table import TrialTable
-from prefect_tune.coordinator.waiting import explain
+from prefect_tune.coordinator.waiting import demand, explain
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.trial import PAUSED, PENDING, Trial
+from prefect_tune.resources import Resources
 from prefect_tune.schedulers import TrialScheduler
 from prefect_tune.stopper import Stopper
 
@@ -329,3 +330,7 @@ class Coordinator:
     def waiting_for(self) -> str:
         """Why nothing goes on; "" if an attempt runs or nothing waits."""
         return explain(self._core)
+
+    def demand(self) -> Mapping[Resources, int]:
+        """What would run if there were room: requests, and how many trials have each."""
+        return demand(self._core)

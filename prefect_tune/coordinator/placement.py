@@ -160,7 +160,7 @@ class Placer:
     def describe(self) -> str:
         """What each node has free, for messages."""
         if not self._nodes:
-            return "the cluster has no workers"
+            return "the cluster has no workers that can run it"
         return "; ".join(map(_describe, self._nodes.values()))
 
 

@@ -1,8 +1,16 @@
-"""Why an experiment does not go on, for people."""
+"""What an experiment waits for: for people, and for clusters that grow."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+
 from prefect_tune.coordinator.core import Core
+from prefect_tune.experiment.trial import PENDING
+from prefect_tune.resources import Resources
+
+#: Enough to have a cluster grow by.
+_MOST_DEMAND = 200
 
 
 def explain(core: Core) -> str:
@@ -30,9 +38,30 @@ def explain(core: Core) -> str:
     if not ready:
         return "" if core.stopping else core.turns.explain()
     trial, placer = ready[0], core.placer
+    if not placer.nodes:
+        return f"{trial} waits for {trial.resources}: {placer.describe()}"
     if not placer.could_ever_fit(trial.resources):
         return f"{trial} needs {trial.resources}, which no node has: {placer.describe()}"
     if placer.fits(trial.resources):
         name = type(core.scheduler).__name__
         return f"there is room, but {name} chooses none of {len(ready)} trials such as {trial}"
     return f"{trial} waits for {trial.resources}: {placer.describe()}"
+
+
+def demand(core: Core) -> Mapping[Resources, int]:
+    """What the trials ask for that would run if there were room, and how many ask for the same."""
+    wanted: Counter[Resources] = Counter()
+    if core.stopping or core.finished:
+        return wanted
+    limit = core.options.max_running
+    most = _MOST_DEMAND if limit is None else min(_MOST_DEMAND, limit - core.table.running)
+    for live in core.table.lives():
+        if most <= 0:
+            break
+        trial = live.trial
+        if trial.status != PENDING or core.delays.holds(trial.trial_id):
+            continue
+        if not core.placer.fits(trial.resources):  # else the scheduler does not want it now
+            wanted[trial.resources] += 1
+            most -= 1
+    return wanted

@@ -151,6 +151,8 @@ class Engine:
                     events.append(Tick(now))
                 events += self._upload_patience(now)
                 self._handle(events)
+                if now == self._last_tick:
+                    parts.executor.show_demand(parts.coordinator.demand())
                 self._explain_waiting(now)
         except Exception as error:
             self._end_attempts(error)

@@ -84,12 +84,13 @@ class TrialAgent:
             driver: The driver's `versions`.
 
         Returns:
-            What the node is; or ``{"error": text}``: an exception would end up in the scheduler's
-            log; or ``{"wants_data": True}``, to be asked again when `take_data` has got it.
+            What the node is; or ``{"misfit": text}`` if it is nothing for such a driver; or
+            ``{"error": text}``: an exception would end up in the scheduler's log; or
+            ``{"wants_data": True}``, to be asked again when `take_data` has got it.
         """
         problem = mismatch(versions(), driver)
         if problem:
-            return {"error": problem}
+            return {"misfit": problem}
         loaded: ExperimentEnv = pickle.loads(env)
         data = loaded.trainable.data
         if isinstance(data, DataFile):
@@ -148,6 +149,11 @@ class TrialAgent:
         if experiment is not None:
             experiment.close()
             await experiment.gone()
+
+    def expected_s(self, experiment_id: str) -> float:
+        """Seconds that an attempt runs, for Dask, which sizes adaptive clusters by that."""
+        experiment = self._open_experiment(experiment_id)
+        return 0.0 if experiment is None else experiment.expected_s
 
     async def run(self, request: AttemptRequest, config: Sealed) -> None:
         """Run an attempt to its end.

@@ -42,7 +42,7 @@ def _make_plugin(plugin_name: str, open_operation: str) -> WorkerPlugin:
                 problem = f"it cannot import prefect_tune: {error}"
 
                 async def refuse(**_: object) -> dict[str, str]:
-                    return {"error": problem}
+                    return {"misfit": problem}
 
                 worker.handlers[open_operation] = refuse
                 return

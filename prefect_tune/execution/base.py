@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -137,6 +137,14 @@ class Executor(Protocol):
 
     def kill(self, kills: Sequence[Kill]) -> None:
         """Start the stop ladder for attempts."""
+        ...
+
+    def show_demand(self, waiting: Mapping[Resources, int]) -> None:
+        """Tell the cluster what it has no room for, so that it grows if it can.
+
+        Args:
+            waiting: Requests, and how many trials that wait have each.
+        """
         ...
 
     def dashboard(self) -> str | None:

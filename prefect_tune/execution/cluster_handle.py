@@ -64,16 +64,24 @@ class ClusterHandle:
         client: A synchronous client of this handle's own.
         on_shutdown: Closes the client, and the cluster if it is our own.
         has_dashboard: False if Dask's dashboard is known to be off.
+        can_grow: False if no worker will ever be added.
 
     Attributes:
         address: Address of the scheduler.
+        can_grow: See above.
         kept: True if it stays open for later runs when an experiment releases it.
     """
 
     def __init__(
-        self, client: Client, on_shutdown: Callable[[], None], *, has_dashboard: bool = True
+        self,
+        client: Client,
+        on_shutdown: Callable[[], None],
+        *,
+        has_dashboard: bool = True,
+        can_grow: bool = True,
     ) -> None:
         self.client = client
+        self.can_grow = can_grow
         self.kept = False
         self._has_dashboard = has_dashboard
         self._on_shutdown: Callable[[], None] | None = on_shutdown
@@ -112,7 +120,7 @@ class ClusterHandle:
         return None if link is None else str(link)
 
     def workers(self, timeout: float = 60.0) -> dict[str, WorkerFacts]:
-        """The workers as they are now.
+        """The workers, once there is one.
 
         Args:
             timeout: Seconds to wait for the first one.
@@ -120,7 +128,7 @@ class ClusterHandle:
         Raises:
             ClusterError: If there is none, or the scheduler does not answer.
         """
-        workers = self._ask()
+        workers = self.workers_now()
         if not workers:
             _logger.warning("The cluster at %s has no workers yet; waiting for one.", self.address)
             try:
@@ -130,7 +138,21 @@ class ClusterHandle:
                     f"`cluster`: the cluster at {self.address} has had no worker for "
                     f"{timeout:.0f} s. Start some, e.g. `dask worker {self.address}`, or scale it."
                 ) from None
-            workers = self._ask()
+            workers = self.workers_now()
+        return workers
+
+    def workers_now(self) -> dict[str, WorkerFacts]:
+        """The workers as they are now, if any.
+
+        Raises:
+            ClusterError: If the scheduler does not answer.
+        """
+        try:
+            workers: dict[str, WorkerFacts] = self.client.sync(self.ask_workers)
+        except (OSError, TimeoutError) as error:
+            raise ClusterError(
+                f"`cluster`: the scheduler at {self.address} does not answer: {error}"
+            ) from error
         return workers
 
     def listen(self, listener: WorkerListener) -> None:
@@ -164,15 +186,6 @@ class ClusterHandle:
             address: WorkerFacts(address, worker["nthreads"], dict(worker["resources"]))
             for address, worker in info["workers"].items()
         }
-
-    def _ask(self) -> dict[str, WorkerFacts]:
-        try:
-            workers: dict[str, WorkerFacts] = self.client.sync(self.ask_workers)
-        except (OSError, TimeoutError) as error:
-            raise ClusterError(
-                f"`cluster`: the scheduler at {self.address} does not answer: {error}"
-            ) from error
-        return workers
 
     def _on_cluster_event(self, event: tuple[float, Any]) -> None:
         message = event[1]

@@ -22,6 +22,7 @@ from prefect_tune.execution.cluster_handle import ClusterHandle
 from prefect_tune.execution.driver_files import DriverFiles
 from prefect_tune.execution.env import driver_thread_variables
 from prefect_tune.execution.fitting import check_fits, dask_constraint
+from prefect_tune.execution.inside_task import step_aside
 from prefect_tune.execution.live_attempts import LiveAttempts
 from prefect_tune.execution.node_pool import NodePool
 from prefect_tune.execution.remote import execute_attempt
@@ -32,7 +33,7 @@ from prefect_tune.execution.requests import (
     task_group,
     unsendable,
 )
-from prefect_tune.execution.versions import check_workers
+from prefect_tune.execution.versions import check_pythons
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.resources import Resources
 
@@ -52,21 +53,20 @@ class DaskExecutor:
 
     Args:
         cluster: Where to run; released by `close`.
+        wait_for_workers_s: Seconds to wait for the first worker; 0 waits for ever.
     """
 
-    def __init__(self, cluster: ClusterHandle) -> None:
+    def __init__(self, cluster: ClusterHandle, wait_for_workers_s: float = 0.0) -> None:
         self._cluster = cluster
+        self._wait_for_workers_s = wait_for_workers_s
         self._client = cluster.client
         self._experiment: _Opened | None = None
 
     def validate_request(self, resources: Resources) -> None:
-        """See `Executor.validate_request`.
-
-        Raises:
-            ClusterError: If the cluster has no worker.
-        """
-        workers = self._cluster.workers()
-        check_fits(resources, {address: facts.resources for address, facts in workers.items()})
+        """See `Executor.validate_request`; nobody knows as long as there is no worker."""
+        workers = self._cluster.workers_now()
+        if workers:
+            check_fits(resources, {address: facts.resources for address, facts in workers.items()})
 
     def capacity(self) -> tuple[Node, ...]:
         """See `Executor.capacity`."""
@@ -86,13 +86,14 @@ class DaskExecutor:
         """See `Executor.open`."""
         chosen = {**driver_thread_variables(), **env.env_vars}
         env = dataclasses.replace(env, env_vars=chosen)
-        workers = self._cluster.workers()
+        step_aside(self._cluster.address)
+        workers = self._cluster.workers_now()
         if not self._cluster.in_process:
-            check_workers(self._client)
+            check_pythons(self._client)
         self._client.sync(install_agent, self._client)
         attempts = LiveAttempts(env.experiment_id, emit, output)
         files = DriverFiles(self._client.scheduler, env)
-        pool = NodePool(self._cluster, env, attempts, files, emit, fail)
+        pool = NodePool(self._cluster, env, attempts, files, emit, fail, self._wait_for_workers_s)
         self._client.sync(pool.open, workers)
         self._experiment = _Opened(env, attempts, pool, files)
 
@@ -141,6 +142,11 @@ class DaskExecutor:
     def kill(self, kills: Sequence[Kill]) -> None:
         """See `Executor.kill`."""
         self._on_loop(self._opened().pool.send, list(kills))
+
+    def show_demand(self, waiting: Mapping[Resources, int]) -> None:
+        """See `Executor.show_demand`."""
+        if self._experiment is not None and self._cluster.can_grow:
+            self._on_loop(self._experiment.pool.show_demand, waiting)
 
     def submit_body(
         self,

@@ -149,6 +149,10 @@ class LiveAttempts:
             else:
                 self._on_checkpoint(*entry)
 
+    def requests(self) -> list[Resources]:
+        """What each attempt has been given."""
+        return [live.resources for live in self._snapshot()]
+
     def unstarted(self, seconds: float) -> list[Unstarted]:
         """The attempts that were launched at least so long ago and have not started."""
         now = time.monotonic()

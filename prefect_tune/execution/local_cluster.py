@@ -57,7 +57,8 @@ def start_local_cluster(options: LocalOptions) -> ClusterHandle:
         client.close()
         cluster.close()
 
-    return ClusterHandle(client, shutdown, has_dashboard=options.dashboard_address is not None)
+    has_dashboard = options.dashboard_address is not None
+    return ClusterHandle(client, shutdown, has_dashboard=has_dashboard, can_grow=False)
 
 
 def _keep_quiet() -> None:

@@ -10,6 +10,7 @@ import logging
 import pickle
 import socket
 import time
+from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,7 @@ class NodeExperiment:
         # Attempts that Dask has started, and those that it is not to start any more.
         self._begun: set[_Key] = set()
         self._taken_back: set[_Key] = set()
+        self._seconds: deque[float] = deque(maxlen=8)
         self._last_contact = time.monotonic()
         self._load = LoadWatch(
             worker, env.experiment_id, lambda load: self._outbox.load(load.held, load.obstacle)
@@ -96,6 +98,11 @@ class NodeExperiment:
     def load(self) -> WorkerLoad:
         """What others hold of the worker, as the driver was told last."""
         return self._load.told
+
+    @property
+    def expected_s(self) -> float:
+        """Seconds that an attempt runs, by the last ones; a minute before the first has ended."""
+        return sum(self._seconds) / len(self._seconds) if self._seconds else 60.0
 
     @property
     def closed(self) -> bool:
@@ -150,6 +157,7 @@ class NodeExperiment:
             self._taken_back.discard(key)
             return
         self._begun.add(key)
+        began = time.monotonic()
         attempt = asyncio.create_task(self._run_on_devices(request, config))
         self._attempts.add(attempt)
         attempt.add_done_callback(self._attempts.discard)
@@ -157,6 +165,7 @@ class NodeExperiment:
             await attempt
         finally:
             self._begun.discard(key)
+            self._seconds.append(time.monotonic() - began)
 
     async def _run_on_devices(self, request: AttemptRequest, config: Sealed) -> None:
         key = (request.trial_id, request.attempt)

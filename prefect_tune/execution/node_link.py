@@ -14,7 +14,7 @@ from prefect_tune.error import ClusterError
 from prefect_tune.execution.base import ExperimentEnv
 from prefect_tune.execution.reports import Entry
 from prefect_tune.execution.requests import CLOSE, COLLECT, CONTROL, DATA, OPEN, TakeBack
-from prefect_tune.execution.versions import versions
+from prefect_tune.execution.versions import needed, versions
 from prefect_tune.trainable.large_data import DataParts
 
 _logger = logging.getLogger(__name__)
@@ -75,6 +75,11 @@ class NodeLink:
                 f"the worker at {self.address} has not imported the trainable within "
                 f"{_OPEN_TIMEOUT_S:.0f} s"
             ) from None
+        if "misfit" in reply:
+            raise ClusterError(
+                f"the worker at {self.address} cannot run trials: {reply['misfit']}. "
+                f"Every worker needs {needed()}."
+            )
         if "error" in reply:
             raise ClusterError(
                 f"the worker at {self.address} cannot run this experiment: {reply['error']}"

@@ -15,12 +15,13 @@ from prefect_tune.error import ClusterError
 from prefect_tune.execution.agent_plugin import install_agent
 from prefect_tune.execution.base import Emit, ExperimentEnv, Fail
 from prefect_tune.execution.cluster_handle import ClusterHandle, WorkerFacts
+from prefect_tune.execution.demand import Demand, tasks_for
 from prefect_tune.execution.driver_files import DriverFiles
 from prefect_tune.execution.fitting import dask_constraint
 from prefect_tune.execution.live_attempts import LiveAttempts
 from prefect_tune.execution.node_link import NodeLink
 from prefect_tune.execution.reports import LOAD, Entry
-from prefect_tune.execution.requests import TakeBack
+from prefect_tune.execution.requests import TakeBack, task_group
 from prefect_tune.execution.scheduler_watch import PERIOD_S, watch_scheduler
 from prefect_tune.execution.storage_outages import StorageOutages
 from prefect_tune.experiment.attempt_error import AttemptError
@@ -43,6 +44,7 @@ class NodePool:
         files: Serves the nodes that do not see the experiment directory.
         emit: Takes `CapacityChanged`.
         fail: Takes the error when the cluster is gone, if anybody does.
+        wait_for_workers_s: Seconds to wait for the first node; 0 waits for ever.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class NodePool:
         files: DriverFiles,
         emit: Emit,
         fail: Fail | None,
+        wait_for_workers_s: float = 0.0,
     ) -> None:
         self._cluster = cluster
         self._env = env
@@ -60,7 +63,14 @@ class NodePool:
         self._files = files
         self._emit = emit
         self._fail = fail
+        self._wait_for_workers_s = wait_for_workers_s
         self._outages = StorageOutages()
+        self._demand = Demand(cluster.client, task_group(env.trainable.name, env.experiment_id))
+        self._threads: dict[str, int] = {}
+        #: Whether there has been a node.
+        self._has_begun = False
+        #: Why the last worker that came was left out.
+        self._left_out = ""
         self._links: dict[str, NodeLink] = {}
         self._nodes: dict[str, Node] = {}
         self._declared: dict[str, Mapping[str, float]] = {}
@@ -78,19 +88,27 @@ class NodePool:
         return self._declared.get(address)
 
     async def open(self, workers: Mapping[str, WorkerFacts]) -> None:
-        """Open the experiment on these workers.
+        """Open the experiment on these workers; those that cannot take part are left out.
 
         Raises:
-            ClusterError: If one of them cannot take part.
+            ClusterError: If there are some and none of them can.
         """
         self._opening.update(workers)
         self._cluster.listen(self._on_worker)
         try:
-            await asyncio.gather(*(self._open_node(facts) for facts in workers.values()))
+            errors = await asyncio.gather(*map(self._try_node, workers.values()))
+            if workers and not self._nodes:
+                raise next(error for error in errors if error is not None)
         except BaseException:
             await self.close()
             raise
+        for address, error in zip(workers, errors, strict=True):
+            if error is not None:
+                self._leave_out(address, error)
         self._announce()
+        self._has_begun = bool(self._nodes)
+        if not self._nodes:
+            self._start(self._await_first())
         self._start(self._take_back_unstarted())
         self._start(watch_scheduler(self._cluster, self))
 
@@ -99,6 +117,7 @@ class NodePool:
         self._cluster.unlisten(self._on_worker)
         for task in self._tasks:
             task.cancel()
+        self._demand.show(0)
         await self._files.close(_FILES_S)
         links, self._links = self._links, {}
         await asyncio.gather(*(link.close() for link in links.values()))
@@ -129,6 +148,46 @@ class NodePool:
         self.send([Kill(trial_id, attempt, node, message)])
         self._attempts.end(trial_id, attempt, Outcome.LOST, AttemptError("lost", message))
 
+    async def _try_node(self, facts: WorkerFacts) -> Exception | None:
+        """Open the experiment on a worker; returns why it cannot take part."""
+        try:
+            await self._open_node(facts)
+        except Exception as error:  # Dask's errors have no common class
+            return error
+        return None
+
+    def _leave_out(self, address: str, error: Exception) -> None:
+        self._left_out = str(error)
+        _logger.warning("The worker at %s is left out: %s", address, error)
+
+    async def _await_first(self) -> None:
+        """Give up if no worker comes that can run trials."""
+        patience = self._wait_for_workers_s
+        address = self._cluster.address
+        _logger.warning(
+            "The cluster at %s has no workers yet. The sweep waits for one%s.",
+            address,
+            f", for {patience:g} s (PREFECT_TUNE_WAIT_FOR_WORKERS_S)" if patience else "",
+        )
+        if not patience:
+            return
+        await asyncio.sleep(patience)
+        if not self._nodes and self._fail is not None:
+            why = f" The last that came was left out: {self._left_out}" if self._left_out else ""
+            self._fail(
+                ClusterError(
+                    f"`cluster`: the cluster at {address} has had no worker that can run trials "
+                    f"for {patience:g} s.{why} Start some, e.g. `dask worker {address}`, or scale "
+                    "it; PREFECT_TUNE_WAIT_FOR_WORKERS_S says how long to wait."
+                )
+            )
+
+    def show_demand(self, waiting: Mapping[Resources, int]) -> None:
+        """See `Executor.show_demand`."""
+        if self._cluster.alive:
+            workers = [(node.resources, self._threads[a]) for a, node in self._nodes.items()]
+            self._demand.show(tasks_for(waiting, self._attempts.requests(), workers))
+
     async def _open_node(self, facts: WorkerFacts) -> None:
         link = NodeLink(
             self._cluster.client.scheduler,
@@ -145,6 +204,7 @@ class NodePool:
             self._files.add_node(facts.address)
         self._links[facts.address] = link
         self._declared[facts.address] = facts.declared
+        self._threads[facts.address] = facts.threads
         node = Node(facts.address, facts.resources, tuple(said["devices"]))
         self._nodes[facts.address] = _loaded(node, *said["load"])
         link.start()
@@ -187,11 +247,22 @@ class NodePool:
                 return
             await self._open_node(facts)
         except Exception as error:  # Dask's errors have no common class
-            _logger.warning("The new worker at %s is left out: %s", address, error)
+            self._opening.discard(address)
+            if address in await self._cluster.ask_workers():  # else it has gone again
+                self._leave_out(address, error)
+                self._see_whether_any_fits(error)
             return
         finally:
             self._opening.discard(address)
+        self._has_begun = True
         self._announce()
+
+    def _see_whether_any_fits(self, error: Exception) -> None:
+        """As at the start: if no worker that has come so far can take part, it is an error."""
+        if isinstance(error, ClusterError) and not self._has_begun and not self._opening:
+            self._has_begun = True
+            if self._fail is not None:
+                self._fail(error)
 
     def _on_silence(self, address: str, reason: str) -> None:
         """A node does not serve us any more; it may again if it is still there."""
@@ -207,6 +278,7 @@ class NodePool:
         self._outages.lose_node(address)
         self._nodes.pop(address, None)
         self._declared.pop(address, None)
+        self._threads.pop(address, None)
         # In this order, so that what is retried is not sent there once more.
         self._announce()
         self._attempts.lose_node(address, reason)

@@ -25,8 +25,10 @@ async def execute_attempt(key: tuple[str, ...], request: bytes, config: bytes) -
     worker = get_worker()
     # A running attempt must not count against the worker's threads: how many fit is a matter of
     # resources alone. Like `distributed.secede`, which only knows tasks in threads.
-    worker.handle_stimulus(
-        SecedeEvent(key=key, compute_duration=0.0, stimulus_id=f"attempt-secede-{key[-1]}")
-    )
     loaded: AttemptRequest = pickle.loads(request)
-    await agent_of(worker).run(loaded, Sealed(config))
+    agent = agent_of(worker)
+    expected_s = agent.expected_s(loaded.experiment_id)
+    worker.handle_stimulus(
+        SecedeEvent(key=key, compute_duration=expected_s, stimulus_id=f"attempt-secede-{key[-1]}")
+    )
+    await agent.run(loaded, Sealed(config))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import heapq
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -124,6 +124,9 @@ class SimulatedExecutor:
     def capacity(self) -> tuple[Node, ...]:
         """See `Executor.capacity`."""
         return tuple(self._nodes.values())
+
+    def show_demand(self, waiting: Mapping[Resources, int]) -> None:
+        """Nodes come by `add_node` only."""
 
     def dashboard(self) -> str | None:
         """There is none."""

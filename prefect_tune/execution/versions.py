@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pkgutil
 import platform
 from collections.abc import Mapping
 
@@ -12,7 +11,6 @@ from prefect_tune._version import __version__
 from prefect_tune.error import ClusterError
 
 _PACKAGE = "prefect_tune"
-_VERSION = f"{_PACKAGE}._version:__version__"
 
 
 def versions() -> dict[str, str]:
@@ -29,28 +27,25 @@ def mismatch(here: Mapping[str, str], driver: Mapping[str, str]) -> str:
     )
 
 
-def check_workers(client: Client) -> None:
-    """See whether all workers have the package, before anything of it is sent to them.
+def needed() -> str:
+    """What a node needs, for people."""
+    return " and ".join(f"{what} {version}" for what, version in versions().items())
 
-    Only functions of the standard library are called there, as nothing else may exist.
+
+def check_pythons(client: Client) -> None:
+    """See whether all workers have the same Python, before anything of ours is sent to them.
+
+    Only a function of the standard library is called there, as nothing else may exist.
 
     Raises:
-        ClusterError: If one has not, or has other versions; names it and both versions.
+        ClusterError: If one has another; what comes next could not be loaded there.
     """
-    pythons = client.run(platform.python_version)
-    packages = client.run(pkgutil.resolve_name, _VERSION, on_error="return")
-    driver = versions()
-    for address, package in packages.items():
-        python = _major_minor(pythons[address])
-        if isinstance(package, BaseException):
-            problem = f"it cannot import {_PACKAGE}: {package}"
-        else:
-            problem = mismatch({_PACKAGE: package, "Python": python}, driver)
+    for address, version in client.run(platform.python_version).items():
+        problem = mismatch({"Python": _major_minor(version)}, {"Python": versions()["Python"]})
         if problem:
-            wanted = " and ".join(f"{what} {version}" for what, version in driver.items())
             raise ClusterError(
                 f"the worker at {address} cannot run trials: {problem}. "
-                f"Every worker needs {wanted}."
+                f"Every worker needs {needed()}."
             )
 
 

@@ -313,3 +313,18 @@ def test_any_course_of_events_keeps_the_promises(steps, cpus, samples, max_failu
     # The same events lead to the same commands: that is what makes a journal enough.
     again = Coordinator(scheduler(), World().stopper, options)
     assert [command for event in world.events for command in again.handle(event)] == world.log
+
+
+def test_demand_is_what_would_run_if_there_were_room():
+    world = World(options=CoordinatorOptions(lookahead=4), samples=10, cpus=1)
+    world.start()
+    one = Resources.parse(None)
+    assert world.coordinator.demand() == {one: 4}  # beside the one that runs
+    world.send(ControlReceived(world.now, Control.STOP))
+    assert world.coordinator.demand() == {}
+
+
+def test_a_limit_of_trials_at_once_bounds_the_demand():
+    world = World(options=CoordinatorOptions(lookahead=4, max_running=3), samples=10, cpus=1)
+    world.start()
+    assert world.coordinator.demand() == {Resources.parse(None): 2}

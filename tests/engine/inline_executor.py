@@ -106,6 +106,9 @@ class InlineExecutor:
         for k in kills:
             self.emit(AttemptEnded(3.0, k.trial_id, k.attempt, Outcome.STOPPED))
 
+    def show_demand(self, waiting: Any) -> None:
+        pass
+
     def dashboard(self) -> str | None:
         return None
 

@@ -33,10 +33,11 @@ def make_env(trainable: Any, directory: Path | str, **options: Any) -> Experimen
 
 
 class Experiment:
-    """An open experiment; a context manager."""
+    """An open experiment; a context manager, which waits for a node unless told otherwise."""
 
-    def __init__(self, executor: DaskExecutor, env: ExperimentEnv) -> None:
+    def __init__(self, executor: DaskExecutor, env: ExperimentEnv, wait: bool = True) -> None:
         self.executor = executor
+        self.wait = wait
         self.env = env
         self.events: queue.SimpleQueue[Event | Exception] = queue.SimpleQueue()
         self.seen: list[Event] = []
@@ -44,6 +45,8 @@ class Experiment:
     def __enter__(self) -> Experiment:
         try:
             self.executor.open(self.env, self.events.put, self.events.put)
+            while self.wait and not self.executor.capacity():
+                self.next_event()
         except BaseException:
             self.executor.close()
             raise

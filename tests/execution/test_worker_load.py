@@ -26,7 +26,7 @@ def cluster():
         threads_per_worker=2,
         memory_limit=0,  # or Dask decides itself whether it is paused
         processes=False,
-        dashboard_address=None,
+        dashboard_address=":0",
         resources={"license": 1},
     ) as cluster:
         yield cluster
@@ -138,7 +138,7 @@ def test_a_worker_that_does_not_start_what_it_could_is_avoided(run, cluster, oth
 def test_a_sweep_uses_the_free_one_of_two_workers(tmp_path):
     with (
         LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+            n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0"
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):

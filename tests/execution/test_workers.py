@@ -149,6 +149,21 @@ def test_a_worker_that_does_not_fit_is_named(scheduler, tmp_path, before, told):
                 pass
 
 
+@pytest.mark.parametrize(
+    "before", [_NO_PACKAGE, _OTHER_VERSION], ids=["no package", "other version"]
+)
+def test_a_worker_that_does_not_fit_is_left_out_from_the_beginning(
+    scheduler, tmp_path, before, caplog
+):
+    with worker(scheduler), worker(scheduler, before), Client(scheduler) as client:
+        client.wait_for_workers(2)
+        with Experiment(DaskExecutor(connect(scheduler)), make_env(train, tmp_path)) as run:
+            (node,) = run.executor.capacity()
+            (other,) = set(client.scheduler_info(n_workers=-1)["workers"]) - {node.address}
+            assert f"The worker at {other} is left out" in caplog.text
+            assert run.run("a", node=node.address)[1].outcome is Outcome.FINISHED
+
+
 class Told(logging.Handler):
     """What has been logged, to be waited for."""
 

@@ -66,6 +66,9 @@ class FakeExecutor:
     def kill(self, kills: Sequence[Kill]) -> None:
         raise NotImplementedError
 
+    def show_demand(self, waiting: Any) -> None:
+        pass
+
     def dashboard(self) -> str | None:
         return None
 

@@ -1,10 +1,12 @@
 """Serve the experiment flow from this machine: `python flows/tune.py`.
 
-Then start experiments from the UI, or with::
+Then start experiments from the UI, whose form has a field for everything, or with::
 
     prefect deployment run 'tune-experiment/tune' --params '{
-        "trainable": "my_package.train:train", "metric": "accuracy",
-        "space": {"lr": {"loguniform": [1e-4, 1e-1]}}, "num_samples": 20}'
+        "trainable": "prefect_tune.quickstart.model:train_digits", "metric": "accuracy",
+        "mode": "max", "space": {"learning_rate": {"loguniform": [1e-3, 1e-1]},
+        "hidden_units": 32, "layers": 1, "activation": "relu", "weight_decay": 1e-4,
+        "batch_size": 32, "epochs": 5, "seed": 0}, "budget": {"trials": 4}}'
 
 A run that is retried, resumed, or restarted after a crash goes on with its experiment.
 `prefect-tune automations create` has the server restart crashed ones by itself.

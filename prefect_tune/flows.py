@@ -7,83 +7,29 @@ has this package and the trainable installed.
 
 # Annotations must stay objects: Prefect makes the form of them, and where it loads this file from
 # its path, it could not look their names up.
+import inspect
 import sys
 from pathlib import Path
 from typing import Any
 
 from prefect import flow
+from prefect.blocks.core import Block
 from prefect.client.schemas.objects import State
 from prefect.exceptions import TerminationSignal
+from prefect.runtime import flow_run
+from prefect.utilities.collections import visit_collection
+from pydantic import TypeAdapter
 
+from prefect_tune.blocks import TuneStorage
 from prefect_tune.orchestration.sigterm import announced
 from prefect_tune.orchestration.this_flow import current_flow_is_experiment
-from prefect_tune.spec import ExperimentSpec, Mode, SchedulerName, SearchName
+from prefect_tune.spec import ExperimentSpec
 
 
-@flow(name="tune-experiment", description="Tune the hyper-parameters of a trainable.")
-def tune_experiment(
-    trainable: str,
-    space: dict[str, Any],
-    metric: str,
-    mode: Mode = "max",
-    num_samples: int = 10,
-    scheduler: SchedulerName = "fifo",
-    scheduler_options: dict[str, Any] | None = None,
-    search: SearchName = "random",
-    search_options: dict[str, Any] | None = None,
-    stop: dict[str, float] | None = None,
-    time_budget_s: float | None = None,
-    trial_time_limit_s: float | None = None,
-    resources_per_trial: dict[str, float] | None = None,
-    max_concurrent_trials: int | None = None,
-    max_failures: int = 0,
-    storage_path: str | None = None,
-    name: str | None = None,
-    cluster: str | None = None,
-    seed: int | None = None,
-    resume: bool | str | None = None,
-    restore: str | None = None,
-) -> State[Any]:
-    """Tune the hyper-parameters of a trainable; this flow run is the experiment.
-
-    Args:
-        trainable: Import path of a function f(config), e.g. `my_package.train:train`.
-        space: Search space as JSON, e.g. `{"lr": {"loguniform": [1e-4, 1e-1]}, "act": {"choice":
-            ["relu", "tanh"]}, "layers": {"randint": [1, 4]}, "epochs": 10}`. Domains: uniform,
-            quniform, loguniform, qloguniform, randn, qrandn, randint, qrandint, lograndint,
-            qlograndint, choice, grid_search. Anything else is a constant.
-        metric: Name of the reported metric to optimise.
-        mode: Whether the metric is to be minimised or maximised.
-        num_samples: How often the space is sampled (a grid is repeated as often); -1 without end.
-        scheduler: What stops bad trials early; fifo stops none.
-        scheduler_options: Arguments of the scheduler, e.g. `{"max_t": 100, "grace_period": 5}`.
-        search: How configurations are found.
-        search_options: Arguments of the search, e.g. `{"seed": 1}`.
-        stop: Ends a trial when a metric reaches a value, e.g. `{"training_iteration": 100}`.
-        time_budget_s: Seconds after which the experiment ends.
-        trial_time_limit_s: Seconds after which a trial is ended, all its attempts together.
-        resources_per_trial: What a trial needs, e.g. `{"cpu": 1, "gpu": 0.5}`; default one CPU.
-        max_concurrent_trials: Most trials that run at a time; default what the cluster holds.
-        max_failures: How often a failed trial is tried again; -1 without end.
-        storage_path: Where the results directory is made.
-        name: Name of the experiment, its directory and this flow run; default a dated one.
-        cluster: Address of a Dask scheduler, e.g. `tcp://10.0.0.1:8786`; default this machine.
-        seed: Seeds the search and every trial.
-        resume: Goes on with the experiment of this name and storage path: `AUTO` if there is one,
-            `LOCAL` insists on it, `REMOTE` on what is in remote storage; `+ERRORED` or
-            `+RESTART_ERRORED` behind it runs failed trials again. When Prefect executes a flow run
-            again, it goes on with its experiment anyway, unless this is false.
-        restore: Path or URL of a checkpoint that every trial starts from.
-
-    Returns:
-        Best trial, config and metrics.
-
-    Raises:
-        InvalidArgument: If a parameter cannot work; names it.
-    """
-    given = {key: value for key, value in locals().items() if value is not None}
+def _run_experiment(**parameters: Any) -> State[Any]:
     _leave_to_users_modules()
-    arguments = ExperimentSpec.parse(given).run_arguments()
+    spec = ExperimentSpec.parse(visit_collection(parameters, _load_block, return_data=True))
+    arguments = spec.run_arguments(now=flow_run.scheduled_start_time)
     from prefect_tune import run
 
     with current_flow_is_experiment() as experiment:
@@ -97,6 +43,58 @@ def tune_experiment(
     if experiment.final_state is None:
         raise RuntimeError("the experiment was not recorded")
     return experiment.final_state
+
+
+def _form() -> inspect.Signature:
+    """Make the flow's parameters, and so its form, of the fields of `ExperimentSpec`."""
+    kinds: dict[str, Any] = {"storage": TuneStorage | str | None, "cluster": str | None}
+    parameters = []
+    for name, field in ExperimentSpec.model_fields.items():
+        kind = kinds.get(name, field.rebuild_annotation())
+        default = inspect.Parameter.empty
+        if not field.is_required():
+            default = TypeAdapter(kind).validate_python(field.default)
+        parameters.append(
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=default
+            )
+        )
+    return inspect.Signature(parameters)
+
+
+def _docstring() -> str:
+    """Describe the parameters: Prefect takes the form's help texts from the flow's docstring."""
+    fields = ExperimentSpec.model_fields.items()
+    arguments = "\n".join(f"    {name}: {field.description}" for name, field in fields)
+    return f"""Tune the hyper-parameters of a trainable; this flow run is the experiment.
+
+Args:
+{arguments}
+
+Returns:
+    Best trial, config and metrics.
+
+Raises:
+    InvalidArgument: If a parameter cannot work; names it.
+"""
+
+
+def _load_block(value: Any) -> Any:
+    """Load the block that a form's picker has chosen."""
+    if isinstance(value, dict) and "$ref" in value:
+        return Block.load_from_ref(value["$ref"], _sync=True)  # type: ignore[call-arg]
+    return value
+
+
+_run_experiment.__doc__ = _docstring()
+_run_experiment.__signature__ = _form()  # type: ignore[attr-defined]
+#: The deployable flow; its parameters are the fields of `prefect_tune.spec.ExperimentSpec`.
+tune_experiment = flow(
+    name="tune-experiment",
+    description="Tune the hyper-parameters of a trainable.",
+    # `ExperimentSpec` does, and its errors say in one line which parameter is wrong.
+    validate_parameters=False,
+)(_run_experiment)
 
 
 def _leave_to_users_modules() -> None:

@@ -67,6 +67,10 @@ COMMANDS = {
         "prefect_tune.commands.quickstart",
         "tune a small neural network on handwritten digits, from start to best model",
     ),
+    "init": CommandEntry(
+        "prefect_tune.commands.init", "write a commented example of an experiment in a YAML file"
+    ),
+    "run": CommandEntry("prefect_tune.commands.run", "run the experiment of a YAML file"),
     "automations": CommandEntry(
         "prefect_tune.commands.automations",
         "have the Prefect server notice dead sweeps and go on with them",

@@ -21,7 +21,7 @@ def pretty_print(result: Mapping[str, Any], exclude: Collection[str] | None = No
     Returns:
         Several lines, the last of them with its end.
     """
-    import yaml  # type: ignore[import-untyped]
+    import yaml
 
     left_out = _NOT_SHOWN.union(exclude or ())
     shown = {

@@ -192,9 +192,9 @@ def test_a_flow_that_is_an_experiment_goes_on_too(
         "trainable": "tests.integration.rerun_flows:train",
         "space": {"x": {"grid_search": [0, 1, 2, 3]}, "root": str(tmp_path)},
         "metric": "score",
-        "num_samples": 1,
-        "max_concurrent_trials": 1,
-        "storage_path": str(tmp_path),
+        "mode": "max",
+        "budget": {"trials": 1, "concurrency": 1},
+        "storage": str(tmp_path),
     }
     with serving("experiment") as process:
         run = Run(client, "tune-experiment/experiment", parameters, process)

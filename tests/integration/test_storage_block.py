@@ -137,8 +137,9 @@ def test_a_deployment_names_the_block(
         trainable="tests.integration.trainables:quadratic",
         space={"x": {"uniform": [0, 1]}},
         metric="score",
-        num_samples=2,
-        storage_path=f"block://{block}",
+        mode="max",
+        budget={"trials": 2},
+        storage=f"block://{block}",
         name="deployed",
         return_state=True,
     )

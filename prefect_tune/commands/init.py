@@ -1,0 +1,33 @@
+"""``prefect-tune init``: a commented example of an experiment in a YAML file."""
+
+from __future__ import annotations
+
+import argparse
+
+from prefect_tune.commands import EXIT_OK, UsageError
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        nargs="?",
+        default="sweep.yaml",
+        help="where to write it (default: %(default)s); a file that is there is kept",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the example and say how to run it."""
+    from prefect_tune.spec.files import example
+
+    try:
+        with open(arguments.file, "x", encoding="utf-8") as file:
+            file.write(example())
+    except FileExistsError as error:
+        raise UsageError("FILE", f"{arguments.file} exists; give another name") from error
+    except OSError as error:
+        raise UsageError("FILE", f"cannot write {arguments.file}: {error.strerror}") from error
+    print(f"Wrote {arguments.file}. Run it: prefect-tune run {arguments.file}")
+    return EXIT_OK

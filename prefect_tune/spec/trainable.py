@@ -1,0 +1,54 @@
+"""Trainables by their import paths."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from prefect_tune.error import InvalidTrainable
+
+
+def load_trainable(path: str) -> Callable[..., Any]:
+    """Import a trainable from ``package.module:name``.
+
+    Raises:
+        InvalidTrainable: If the path has another form, or names the module or attribute that does
+            not exist.
+    """
+    module_name, colon, attribute = path.partition(":")
+    if not colon or not module_name or not attribute:
+        raise InvalidTrainable(
+            "trainable", f"got {path!r}.", "Give an import path like `package.module:function`."
+        )
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ImportError as error:
+        raise InvalidTrainable(
+            "trainable",
+            f"module `{module_name}` cannot be imported ({error}).",
+            "It must be installed, or in one of the directories where Python looks: "
+            + ", ".join(path or "." for path in sys.path[:3])
+            + ", ...",
+        ) from error
+    for name in attribute.split("."):
+        if not hasattr(found, name):
+            raise InvalidTrainable(
+                "trainable",
+                f"module `{module_name}` has no `{attribute}`.",
+                _near(name, dir(found)),
+            )
+        found = getattr(found, name)
+    if not callable(found):
+        raise InvalidTrainable(
+            "trainable", f"`{path}` is a {type(found).__name__}.", "Name a function."
+        )
+    loaded: Callable[..., Any] = found
+    return loaded
+
+
+def _near(name: str, known: list[str]) -> str:
+    matches = difflib.get_close_matches(name, [n for n in known if n[:1] != "_"], n=1)
+    return f"Did you mean `{matches[0]}`?" if matches else ""

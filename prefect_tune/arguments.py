@@ -33,15 +33,17 @@ def check_number(
         )
 
 
-def check_count(argument: str, value: Any, *, at_least: int) -> None:
+def check_count(argument: str, value: Any, *, at_least: int, at_most: int | None = None) -> None:
     """Check that an argument is an integer in its range.
 
     Raises:
         InvalidArgument: If it is not.
     """
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < at_least:
+    is_count = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not is_count or value < at_least or (at_most is not None and value > at_most):
+        limit = "" if at_most is None else f" and at most {at_most}"
         raise InvalidArgument(
-            argument, f"got {value!r}.", f"Give an integer{_range(None, at_least)}."
+            argument, f"got {value!r}.", f"Give an integer{_range(None, at_least)}{limit}."
         )
 
 

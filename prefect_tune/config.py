@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -283,11 +284,22 @@ class RunConfig:
     def _check_env_vars(self) -> None:
         check_type("env_vars", self.env_vars, Mapping, "a dict of strings")
         for name, value in self.env_vars.items():
-            good_name = isinstance(name, str) and name and not set("=\0") & set(name)
-            if not good_name or not isinstance(value, str) or "\0" in value:
+            if (
+                not _can_be_variable(name)
+                or "=" in name
+                or not (value == "" or _can_be_variable(value))
+            ):
                 raise InvalidArgument(
                     "env_vars",
                     # The value may be a secret.
                     f"{name!r} cannot be an environment variable with this {type(value).__name__}.",
-                    "Names and values are strings, and names have no '='.",
+                    "Names and values are strings without NUL, and names have no '='.",
                 )
+
+
+def _can_be_variable(text: Any) -> bool:
+    """True for a text that the operating system takes as part of an environment."""
+    try:
+        return isinstance(text, str) and text != "" and b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False

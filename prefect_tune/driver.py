@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from prefect_tune.error import ClusterError, PrefectUnavailable
 from prefect_tune.pickling.concealing import conceal
 from prefect_tune.results import ExperimentAnalysis
 from prefect_tune.settings import TuneSettings, load_settings
+from prefect_tune.space.value_checks import check_sendable
 from prefect_tune.storage.experiment_dir import TRAINABLE_FILE, TUNER_FILE
 from prefect_tune.trainable.packing import self_contained
 
@@ -117,6 +118,8 @@ def _prepare(
         plan = plan.for_debugging()
     if not is_output_shown():
         plan = plan.without_output()
+    if plan.run.isolation == "process" and isinstance(request.param_space, Mapping):
+        check_sendable(request.param_space, request.space_argument)
     executor = DaskExecutor(
         connect(plan.run.cluster, autostart=not plan.settings.disable_auto_init),
         plan.settings.wait_for_workers_s,

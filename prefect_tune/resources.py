@@ -17,6 +17,7 @@ from prefect_tune.error import InvalidArgument
 MILLI = 1000
 CPU = "CPU"
 GPU = "GPU"
+_STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
 _CANONICAL = {"cpu": CPU, "gpu": GPU}
 
 
@@ -165,7 +166,7 @@ class PlacementGroupFactory:
         strategy: Accepted for compatibility; a trial is always packed on one node.
 
     Raises:
-        ValueError: If no bundle is given.
+        InvalidArgument: If no bundle is given, or there is no such strategy.
     """
 
     def __init__(
@@ -177,6 +178,10 @@ class PlacementGroupFactory:
     ) -> None:
         if not bundles:
             raise InvalidArgument("bundles", "the list is empty.", 'Give e.g. [{"CPU": 1}].')
+        if strategy not in _STRATEGIES:
+            raise InvalidArgument(
+                "strategy", f"got {strategy!r}.", f"It is one of {', '.join(_STRATEGIES)}."
+            )
         self.bundles = [dict(bundle) for bundle in bundles]
         self.strategy = strategy
 

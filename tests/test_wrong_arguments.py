@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import inspect
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,35 @@ class Thing:
     """Nothing in particular."""
 
 
+def contain_themselves() -> list[dict[str, Any]]:
+    direct: dict[str, Any] = {}
+    direct["a"] = direct
+    values: list[Any] = [1]
+    values.append({"b": (values,)})
+    deep: dict[str, Any] = {}
+    for _ in range(300):
+        deep = {"a": deep}
+    return [direct, {"x": values}, {"x": tune.choice([values])}, deep]
+
+
 #: Argument of `run` -> what it cannot be.
 WRONG: dict[str, list[Any]] = {
     "run_or_experiment": [None, 3, "not registered", Thing, Thing(), [], lambda: None],
-    "name": [3, "", " ", "/a", "a/", "a/../b", ".", "..", b"x", "a\0b", "é" * 130],
+    "name": [
+        3,
+        "",
+        " ",
+        "/a",
+        "a/",
+        "a/../b",
+        ".",
+        "..",
+        b"x",
+        "a\0b",
+        "é" * 130,
+        "a\ud800",
+        "a\udcff",
+    ],
     "metric": [3, "", [], ["a", 3], {}],
     "mode": ["maximise", 3, ["min", "x"]],
     "stop": [
@@ -42,11 +68,22 @@ WRONG: dict[str, list[Any]] = {
     ],
     "time_budget_s": [0, -1, "1h", NAN, float("inf"), [1], True, datetime.timedelta(0)],
     "trial_time_limit_s": [0, -1, "1h", NAN, float("inf"), [1], True, datetime.timedelta(0)],
-    "config": [3, [1], "x", Thing()],
+    "config": [3, [1], "x", Thing(), *contain_themselves(), {"a": [threading.Lock()]}],
     "resources_per_trial": [3, "x", {"cpu": -1}, {"cpu": "x"}, {"gpu": NAN}, [], {3: 1}],
     "num_samples": [0, -2, 1.5, "3", None, True],
-    "local_dir": [3, [], "s3://bucket"],
-    "storage_path": [3, [], "nosuch://x"],
+    "local_dir": [3, [], "s3://bucket", "/a\0b", "file://host/x"],
+    "storage_path": [
+        3,
+        [],
+        "nosuch://x",
+        "file://host/x",
+        "local://host/x",
+        "file://",
+        "/a\0b",
+        "/a\ud800",
+        "s3://a\0b/c",
+        "memory://a\udcff",
+    ],
     "search_alg": ["nosuch", 3, Thing(), Thing],
     "scheduler": ["nosuch", 3, Thing(), Thing, ASHAScheduler],
     "keep_checkpoints_num": [0, -1, "x", 1.5],
@@ -71,7 +108,7 @@ WRONG: dict[str, list[Any]] = {
     "orchestrate": ["x", 3],
     "isolation": ["x", 3, None],
     "seed": ["x", 1.5, -1],
-    "env_vars": [3, [], {"a": 1}, {1: "a"}, {"a=b": "x"}, {"": "x"}, {"a": "x\0"}],
+    "env_vars": [3, [], {"a": 1}, {1: "a"}, {"a=b": "x"}, {"": "x"}, {"a": "x\0"}, {"a": "\ud800"}],
     "chdir_to_trial_dir": ["x", 3],
 }
 #: Checked where they are used; see the tests of reporters, of clusters, and of trainables' exports.

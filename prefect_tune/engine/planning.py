@@ -27,6 +27,7 @@ from prefect_tune.resources import Resources
 from prefect_tune.schedulers import FIFOScheduler, TrialScheduler, create_scheduler
 from prefect_tune.search import make_source
 from prefect_tune.settings import TuneSettings
+from prefect_tune.space.value_checks import check_nesting
 from prefect_tune.stopper import make_stopper
 from prefect_tune.storage.continuation import is_resumable
 from prefect_tune.storage.layout import (
@@ -82,6 +83,8 @@ def _make_plan(
     space = {} if request.param_space is None else request.param_space
     if not isinstance(space, Mapping) and hasattr(space, "to_dict"):
         space = space.to_dict()
+    if isinstance(space, Mapping):
+        check_nesting(space, request.space_argument)
     resources = _resources(request)
     undated = registered is not None or settings.disable_dated_subdir
     folders, name = _experiment_name(run.name, trainable.name, undated)

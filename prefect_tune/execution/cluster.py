@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from prefect_tune.arguments import check_count, check_flag, check_type
 from prefect_tune.error import ClusterError, InvalidArgument
 from prefect_tune.execution.local_options import LocalOptions
 from prefect_tune.execution.prestart import discard, prestart
@@ -198,6 +199,13 @@ def init(
     _check_ray_arguments(ray_arguments)
     existing = address not in (None, "local")
     options = _local_options(num_cpus, num_gpus, resources)
+    for name, flag in (("local_mode", local_mode), ("log_to_driver", log_to_driver)):
+        check_flag(name, flag)
+    if include_dashboard is not None:
+        check_flag("include_dashboard", include_dashboard)
+    if dashboard_port is not None:
+        check_count("dashboard_port", dashboard_port, at_least=0, at_most=65535)
+    check_type("dashboard_host", dashboard_host, str, "a host name or address")
     if include_dashboard or (dashboard_port is not None and include_dashboard is not False):
         port = 8787 if dashboard_port is None else dashboard_port
         options = LocalOptions(
@@ -282,7 +290,16 @@ def _start(options: LocalOptions) -> ClusterHandle:
     prestart()  # boots while this process is still importing Dask
     from prefect_tune.execution.local_cluster import start_local_cluster
 
-    return start_local_cluster(options)
+    try:
+        return start_local_cluster(options)
+    except RuntimeError as error:
+        if options.dashboard_address is None:
+            raise
+        raise InvalidArgument(
+            "dashboard_host",
+            f"the cluster cannot listen on {options.dashboard_address}: {error}.",
+            "Give an address of this machine, or leave it out.",
+        ) from error
 
 
 def _join(cluster: Any) -> ClusterHandle:
@@ -298,7 +315,11 @@ def _local_options(
         if amount is not None:
             to_milli(amount, argument)
     custom: dict[str, float] = {}
+    if not isinstance(resources or {}, Mapping):
+        raise InvalidArgument("resources", f"got {resources!r}.", 'Give a dict, e.g. {"disk": 2}.')
     for name, amount in (resources or {}).items():
+        if not isinstance(name, str):
+            raise InvalidArgument("resources", f"it names {name!r}.", "Names are strings.")
         if canonical_name(name) in (CPU, GPU):
             raise InvalidArgument(
                 "resources", f"it names {name!r}.", "Use num_cpus and num_gpus for these."

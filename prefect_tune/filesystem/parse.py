@@ -12,8 +12,9 @@ from prefect_tune.filesystem.connect import S3_PROTOCOLS, check_protocol
 from prefect_tune.filesystem.location import Location
 
 _BLOCK = "block://"
+_HOST = re.compile(r"(?i)(?:file|local)://(?!localhost/)([a-z0-9][\w.:-]*)/")
 # With no host or this one; a single slash is as good as three.
-_FILE = re.compile(r"(?i)file:(//(localhost(?=/))?|(?=/))")
+_FILE = re.compile(r"(?i)(?:file|local):(//(localhost(?=/))?|(?=/))")
 # A password may hold any character, "/" too; where there are ports, what looks like one is one.
 _PASSWORD = re.compile(r"(?i)(s3[an]?|[^:/]+(?=://[^/@]*:(?!\d+(/|$))))://[^/@]*:[^@]+@")
 _PLACES = "Give a local path, a URL such as s3://bucket/path, or a TuneStorage block."
@@ -49,11 +50,29 @@ def parse_location(value: Any, argument: str = "storage_path", filesystem: Any =
     text = os.fspath(value)
     if not isinstance(text, str):
         raise InvalidArgument(argument, "it is bytes.", _PLACES)
+    try:
+        # A local name may be of bytes that are no Unicode; Python escapes those.
+        usable = b"\0" not in (text.encode() if "://" in text else os.fsencode(text))
+    except UnicodeEncodeError:
+        usable = False
+    if not usable:
+        raise InvalidArgument(
+            argument, f"got {text!r}, which holds NUL or what is not Unicode.", _PLACES
+        )
     if text.startswith(_BLOCK):
         return _block(text, argument)
+    host = _HOST.match(text)
+    if host:
+        raise InvalidArgument(
+            argument,
+            f"{text!r} names the host {host[1]!r}.",
+            "Give file:///PATH for a path of this machine.",
+        )
     local = _FILE.match(text)
     if local or "://" not in text:
         path = text if local is None else text[local.end() :]
+        if not path:
+            raise InvalidArgument(argument, f"{text!r} names no directory.", "Give file:///PATH.")
         return Location(os.path.abspath(os.path.expanduser(path)))
     return _url(text, argument)
 

@@ -35,7 +35,7 @@ def conceal(pickles: Pickles, data: bytes, *, is_secret: bool = False) -> bytes:
         data: Anything.
         is_secret: True if it does; else its looks decide.
     """
-    if not is_secret and not _SECRET.search(data):
+    if not (is_secret or is_concealed(data) or _SECRET.search(data)):
         return data
     from cryptography.fernet import Fernet
 

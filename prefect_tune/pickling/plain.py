@@ -21,6 +21,8 @@ _CLASSES = {
     "decimal": {"Decimal"},
     "fractions": {"Fraction"},
     "pathlib": {"PosixPath", "PurePosixPath"},
+    # With these, exceptions are pickled where tblib has been loaded; they call no more than the class.
+    "tblib.pickling_support": {"unpickle_exception", "unpickle_exception_with_attrs"},
     "uuid": {"UUID"},
     "prefect_tune.space.variants": {"VariantPosition"},
     __name__: {"array_from", "scalar_from"},

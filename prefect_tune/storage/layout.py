@@ -52,7 +52,11 @@ def is_directory_name(name: str) -> bool:
     """True if a directory can have this name, whole, and a few characters behind it."""
     if not name.strip() or name in (".", "..") or set("/\0") & set(name):
         return False
-    return len(os.fsencode(name)) <= LONGEST_NAME
+    try:
+        # Names are in JSON, too, where lone surrogates cannot be.
+        return len(name.encode()) <= LONGEST_NAME
+    except UnicodeEncodeError:
+        return False
 
 
 def safe_name(text: str) -> str:

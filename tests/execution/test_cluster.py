@@ -115,6 +115,14 @@ def test_what_trials_print_is_shown_unless_init_says_no(capfd):
         ({"num_cpu": 1}, "`num_cpu`"),
         ({"address": "tcp://127.0.0.1:1", "num_cpus": 2}, "`address`"),
         ({"address": "ray://10.0.0.1:10001"}, "Ray"),
+        ({"resources": 3}, "`resources`: got 3"),
+        ({"resources": {3: 1}}, "`resources`: it names 3"),
+        ({"dashboard_port": "x"}, "`dashboard_port`: got 'x'"),
+        ({"dashboard_port": 99999}, "at most 65535"),
+        ({"dashboard_port": -1}, "`dashboard_port`"),
+        ({"dashboard_port": 0, "dashboard_host": 3}, "`dashboard_host`: got 3"),
+        ({"local_mode": "x"}, "`local_mode`"),
+        ({"include_dashboard": "no"}, "`include_dashboard`"),
     ],
 )
 def test_init_names_the_argument_that_is_wrong(arguments, told):

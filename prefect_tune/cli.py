@@ -22,6 +22,7 @@ from prefect_tune.commands import (
     UsageError,
 )
 from prefect_tune.error import ExperimentInterrupted, TuneError
+from prefect_tune.experiment.words import without_controls
 
 PROGRAM = "prefect-tune"
 
@@ -89,9 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{parser.prog}: interrupted. {error}".rstrip(), file=sys.stderr)
         return EXIT_INTERRUPTED
     except UsageError as error:
-        parser.error(str(error))
+        parser.error(without_controls(str(error)))
     except TuneError as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        print(f"{parser.prog}: error: {without_controls(str(error))}", file=sys.stderr)
         return EXIT_FAILURE
 
 

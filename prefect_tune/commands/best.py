@@ -15,6 +15,7 @@ from prefect_tune.commands.experiment import (
 )
 from prefect_tune.commands.plain_json import write_json
 from prefect_tune.error import InvalidArgument
+from prefect_tune.reporters.console import say
 from prefect_tune.results.ranking import SCOPES
 
 
@@ -50,6 +51,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output == "json":
         write_json(trial_as_dict(analysis, best), sys.stdout)
     else:
-        print(f"Best of {len(analysis.trials)} trials by {metric} ({mode}, {arguments.scope}):\n")
+        say(f"Best of {len(analysis.trials)} trials by {metric} ({mode}, {arguments.scope}):\n")
         print_trial(analysis, best, metric)
     return EXIT_OK

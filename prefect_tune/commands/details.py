@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from prefect_tune.experiment.trial import ERROR, Trial
+from prefect_tune.experiment.words import in_words
+from prefect_tune.reporters.console import say
 from prefect_tune.results.analysis import ExperimentAnalysis
 from prefect_tune.results.loading import flatten_config
 
@@ -33,7 +35,7 @@ def print_trial(analysis: ExperimentAnalysis, trial: Trial, metric: str | None =
         trial: The trial.
         metric: The metric to put first.
     """
-    print(f"{trial}  {trial.status}")
+    say(f"{trial}  {trial.status}")
     metrics = trial.metric_analysis
     names = dict.fromkeys([*([metric] if metric else []), *metrics, *_TIMES])
     _section(
@@ -51,20 +53,20 @@ def print_trial(analysis: ExperimentAnalysis, trial: Trial, metric: str | None =
     paths = [path for path, _ in analysis.get_trial_checkpoints_paths(trial)]
     if paths:
         _section("checkpoints", {str(number): path for number, path in enumerate(paths, 1)})
-    print(f"directory\n  {trial.logdir}")
+    say(f"directory\n  {trial.logdir}")
     if trial.status == ERROR:
-        print("error")
+        say("error")
         for line in (trial.error_msg or "not known").splitlines():
-            print(f"  {line}")
+            say(f"  {line}")
 
 
 def _section(title: str, values: dict[str, Any]) -> None:
     if not values:
         return
-    print(title)
+    say(title)
     width = max(map(len, values))
     for name, value in values.items():
-        print(f"  {name:<{width}}  {value}")
+        say(f"  {name:<{width}}  {in_words(value)}")
 
 
 def _short(value: float) -> str:

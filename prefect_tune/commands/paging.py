@@ -9,6 +9,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from prefect_tune.experiment.words import without_controls
+
 
 def page(lines: Sequence[str], notices: Sequence[str] = ()) -> None:
     """Print lines; on a terminal that is too short for them, a page at a time.
@@ -17,11 +19,11 @@ def page(lines: Sequence[str], notices: Sequence[str] = ()) -> None:
         lines: The lines.
         notices: What else is to be said; stays on the terminal after the last page.
     """
-    text = "\n".join(lines) + "\n"
+    text = without_controls("\n".join(lines)) + "\n"
     if not (_is_too_long(len(lines) + len(notices)) and _through_pager(text)):
         sys.stdout.write(text)
     for notice in notices:
-        print(notice, file=sys.stderr)
+        print(without_controls(notice), file=sys.stderr)
     sys.stdout.flush()
 
 

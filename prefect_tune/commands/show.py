@@ -15,6 +15,7 @@ from prefect_tune.commands.experiment import (
 )
 from prefect_tune.commands.plain_json import write_json
 from prefect_tune.experiment.trial import ERROR, Trial
+from prefect_tune.reporters.console import say
 from prefect_tune.results.analysis import ExperimentAnalysis
 from prefect_tune.results.facts import experiment_facts
 
@@ -56,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         }
         write_json(about, sys.stdout)
     elif best is not None and objective is not None:
-        print(f"\nBest by {objective[0]} ({objective[1]})")
+        say(f"\nBest by {objective[0]} ({objective[1]})")
         print_trial(analysis, best, objective[0])
     return EXIT_OK
 
@@ -83,9 +84,9 @@ def _print_experiment(analysis: ExperimentAnalysis) -> None:
         **experiment_facts(analysis),
     }
     for name, value in facts.items():
-        print(f"{name:<12}{value}")
+        say(f"{name:<12}{value}")
     failed = [trial for trial in analysis.trials if trial.status == ERROR]
     for trial in failed[:_MOST_ERRORS]:
-        print(f"failed      {trial}: {trial.error}")
+        say(f"failed      {trial}: {trial.error}")
     if len(failed) > _MOST_ERRORS:
-        print(f"            and {len(failed) - _MOST_ERRORS} more")
+        say(f"            and {len(failed) - _MOST_ERRORS} more")

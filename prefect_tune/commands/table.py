@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import os
 import shutil
 import sys
@@ -15,6 +16,8 @@ from prefect_tune.commands import UsageError
 from prefect_tune.commands.paging import page
 from prefect_tune.commands.plain_json import write_json
 from prefect_tune.error import InvalidArgument
+from prefect_tune.experiment.plain import number_of
+from prefect_tune.experiment.words import in_words, without_controls
 from prefect_tune.results.conditions import Condition, parse_all
 
 _FORMATS = ("csv", "json", "pkl")
@@ -78,7 +81,10 @@ def show_table(
     if form is None:
         _print_table(rows, columns, asked)
     elif output in _FORMATS:
-        _write(sys.stdout, form, rows, columns)
+        text = io.StringIO()
+        _write(text, form, rows, columns)
+        is_terminal = sys.stdout.isatty()
+        sys.stdout.write(without_controls(text.getvalue()) if is_terminal else text.getvalue())
     else:
         _save(output, form, rows, columns)
         print(f"Wrote {len(rows)} rows to {output}")
@@ -129,10 +135,11 @@ def _sort_key(name: str, desc: bool) -> Callable[[Row], tuple[int, float, str]]:
 
     def key(row: Row) -> tuple[int, float, str]:
         value = row.get(name)
-        if value is None or value != value:
+        number = number_of(value)
+        if value is None or number != number:
             return (-1 if desc else 2, 0.0, "")
-        if isinstance(value, (int, float)):
-            return (0, float(value), "")
+        if number is not None:
+            return (0, float(number), "")
         return (1, 0.0, str(value))
 
     return key
@@ -155,7 +162,7 @@ def _save(output: str, form: str, rows: Sequence[Row], columns: Sequence[str]) -
 
             load_pandas().DataFrame(list(rows), columns=list(columns)).to_pickle(path)
         else:
-            with open(path, "w", encoding="utf-8", newline="") as file:
+            with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
                 _write(file, form, rows, columns)
     except ImportError as error:
         raise UsageError("--output", f"{output!r}: {error}") from error
@@ -243,5 +250,5 @@ def _cell(value: Any, widest: int) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.6g}"
-    text = str(value).replace("\n", " ")
+    text = without_controls(in_words(value).replace("\n", " "))
     return text if len(text) <= widest else f"{text[: widest - 1]}…"

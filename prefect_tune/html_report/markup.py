@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from prefect_tune.experiment.words import as_unicode, in_words
+
 
 def text(value: Any) -> str:
     """A value as text that cannot be taken for markup."""
@@ -15,7 +17,7 @@ def text(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.6g}"
-    return html.escape(str(value))
+    return html.escape(as_unicode(in_words(value)))
 
 
 def facts(values: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from prefect_tune.error import TuneError
 from prefect_tune.experiment.trial import ERROR, Trial
+from prefect_tune.experiment.words import in_words
 from prefect_tune.html_report.markup import Cell, facts, section, table, text
 from prefect_tune.plots import MOST_SHOWN, draw, read_curves
 from prefect_tune.results.analysis import ExperimentAnalysis
@@ -215,4 +216,4 @@ def checkpoints(analysis: ExperimentAnalysis, objective: Objective | None) -> st
 
 
 def _plain(value: Any) -> Any:
-    return value if value is None or isinstance(value, (int, float, str)) else str(value)
+    return value if value is None or isinstance(value, (int, float, str)) else in_words(value)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextvars
 import json
 import logging
-import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.context import FlowRunContext, SyncClientContext, TaskRunContext
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
+from prefect_tune.experiment.plain import finite_number
 from prefect_tune.orchestration.showable import show_value, showable
 
 _logger = logging.getLogger("prefect_tune")
@@ -175,9 +175,10 @@ def _jsonable(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        # A page has no room for all digits of doubles; the results have them.
-        return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else str(value)
-    if value is None or isinstance(value, (bool, int)):
+    number = finite_number(value)
+    if value is None or isinstance(value, bool):
         return value
-    return show_value(value)
+    if number is None:
+        return show_value(value)
+    # A page has no room for all digits of doubles; the results have them.
+    return float(f"{number:.{_DIGITS}g}") if isinstance(number, float) else number

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
@@ -12,6 +11,7 @@ from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.engine.experiment import Experiment
 from prefect_tune.engine.launcher import AttemptLauncher
 from prefect_tune.engine.plan import ExperimentPlan
+from prefect_tune.experiment.plain import finite_number
 from prefect_tune.experiment.trial import AUTO_FILLED, ERROR, Trial
 from prefect_tune.orchestration.artifacts import ArtifactReporter, Snapshot
 from prefect_tune.orchestration.conclusion import Conclusion, Ending, ExperimentFlow
@@ -25,10 +25,11 @@ from prefect_tune.orchestration.sigterm import stand_in
 from prefect_tune.orchestration.summary import summary
 from prefect_tune.orchestration.suspension import SuspensionWatch
 from prefect_tune.orchestration.task_run_logs import TaskRunLogs
-from prefect_tune.reporters.columns import parameter_columns, user_metrics
+from prefect_tune.reporters.columns import parameter_columns, show, user_metrics
 from prefect_tune.reporters.progress import Progress
 
 _LEADERS = 20
+_LARGEST = 2**63 - 1
 _COLUMNS = 8
 
 
@@ -197,7 +198,7 @@ class _Record:
         row |= {name: flat.get(name) for name in metrics}
         row |= {head: trial.evaluated_params.get(name) for name, head in parameters.items()}
         row["iterations"] = flat.get("training_iteration")
-        row["seconds"] = round(flat.get("time_total_s") or 0.0, 2)
+        row["seconds"] = round(finite_number(flat.get("time_total_s")) or 0.0, 2)
         return row
 
 
@@ -206,7 +207,7 @@ def _kind(thing: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else show_value(value)
+    return show(value) if isinstance(value, float) else show_value(value)
 
 
 def _metrics(trial: Trial) -> dict[str, Any]:
@@ -217,7 +218,9 @@ def _metrics(trial: Trial) -> dict[str, Any]:
 def _jsonable(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     plain: dict[str, Any] = {}
     for key, value in items:
-        keep = value is None or isinstance(value, (bool, int))
-        finite = isinstance(value, float) and math.isfinite(value)
-        plain[show_value(key)] = value if keep or finite else show_value(value)
+        number = finite_number(value)
+        if value is not None and not isinstance(value, bool):
+            # A server takes integers of 64 bits, and neither NaN nor infinity.
+            value = show_value(value) if number is None or abs(number) > _LARGEST else number
+        plain[show_value(key)] = value
     return plain

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from prefect_tune.experiment.plain import finite_number
 from prefect_tune.plots.curves import Curve, by_layer, scale_values
 from prefect_tune.plots.style import INK, label, style, tilt_labels
 
@@ -105,8 +106,7 @@ def _places(axes: Axes, values: Sequence[Any]) -> list[float]:
 def is_categorical(values: Sequence[Any]) -> bool:
     """True if values are drawn as places, not as numbers on a scale."""
     numeric = all(
-        isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-        for value in values
+        not isinstance(value, bool) and finite_number(value) is not None for value in values
     )
     return not numeric or len(set(values)) <= min(_MAX_CATEGORIES, len(values) // 3)
 

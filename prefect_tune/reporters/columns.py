@@ -8,7 +8,9 @@ from itertools import islice
 from typing import Any
 
 from prefect_tune.coordinator.flatten import flatten
+from prefect_tune.experiment.plain import number_of
 from prefect_tune.experiment.trial import AUTO_FILLED, Trial
+from prefect_tune.experiment.words import in_words
 from prefect_tune.result import EXPR_ERROR_FILE
 
 #: Shown if reported, under these headings.
@@ -55,7 +57,7 @@ def user_metrics(trials: Iterable[Trial], limit: int | None = None) -> list[str]
         for name, value in flatten(trial.last_result).items():
             if name in AUTO_FILLED or name in _PROGRESS:
                 continue
-            if isinstance(value, (int, float)) and not isinstance(value, bool):
+            if not isinstance(value, bool) and number_of(value) is not None:
                 known[name] = None
         if limit is not None and len(known) >= limit:
             break
@@ -72,13 +74,12 @@ def show(value: Any, max_length: int = 20, digits: int = 4) -> str:
     """
     if value is None:
         return ""
-    if isinstance(value, bool):
-        return str(value)
-    if isinstance(value, int):
-        return str(value) if abs(value) < 10**9 else f"{value:.{digits}g}"
-    if isinstance(value, float):
-        return f"{value:.{digits}g}"
-    return shorten(str(value), max_length)
+    number = number_of(value)
+    if isinstance(value, bool) or number is None:
+        return shorten(in_words(value), max_length)
+    if isinstance(number, int) and abs(number) < 10**9:
+        return str(number)
+    return f"{number:.{digits}g}"
 
 
 def shorten(text: str, max_length: int) -> str:

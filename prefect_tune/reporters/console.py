@@ -6,21 +6,26 @@ import codecs
 import sys
 from typing import TextIO
 
+from prefect_tune.experiment.words import without_controls
 
-def say(text: str, stream: TextIO | None = None, end: str = "\n") -> None:
+
+def say(
+    text: str, stream: TextIO | None = None, end: str = "\n", *, as_it_is: bool = False
+) -> None:
     """Print, with question marks for what the console has no characters for.
 
-    A name that cannot be shown must not end a sweep.
+    A name that cannot be shown must not end a sweep, and none may command the terminal.
 
     Args:
         text: What to print.
         stream: Where to; None is standard output, if there is one.
         end: What is printed behind it.
+        as_it_is: Whether escape sequences are let through.
     """
     stream = sys.stdout if stream is None else stream
     if stream is None:  # pythonw, some services
         return
-    text += end
+    text = (text if as_it_is else without_controls(text)) + end
     try:
         stream.write(text)
     except UnicodeEncodeError:

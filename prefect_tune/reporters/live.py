@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from prefect_tune.coordinator.flatten import flatten
+from prefect_tune.experiment.plain import finite_number
 from prefect_tune.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED, Trial
+from prefect_tune.experiment.words import as_unicode, without_controls
 from prefect_tune.reporters.base import ProgressReporter
 from prefect_tune.reporters.columns import (
     error_file,
@@ -119,7 +120,7 @@ class LiveReporter(ProgressReporter):
         if not done:
             lines = [line for info in sys_info for line in info.splitlines()]
             parts += [
-                Text(line, style="dim", no_wrap=True, overflow="ellipsis")
+                Text(_line(line), style="dim", no_wrap=True, overflow="ellipsis")
                 for line in lines[-_MAX_INFO_LINES:]
             ]
         best = self._best()
@@ -144,7 +145,7 @@ class LiveReporter(ProgressReporter):
         if errors:
             words.append(Text("failed:", style="dim"))
         for trial in errors[:_MAX_ERRORS]:
-            reason = "" if trial.error is None else str(trial.error).splitlines()[0]
+            reason = "" if trial.error is None else _line(str(trial.error).splitlines()[0])
             text = Text(no_wrap=True, overflow="ellipsis")
             text.append(self._name(trial), style=_STYLES[ERROR]).append(f"  {reason}")
             words.append(text)
@@ -152,9 +153,9 @@ class LiveReporter(ProgressReporter):
             words.append(Text(f"... and {len(errors) - _MAX_ERRORS} more failed", style="dim"))
         # Not cut to the terminal's width: these are there to be copied.
         if errors:
-            words.append(Text(f"first traceback: {error_file(errors[0])}", style="dim"))
+            words.append(Text(_line(f"first traceback: {error_file(errors[0])}"), style="dim"))
         if trials and trials[0].local_experiment_dir:
-            words.append(Text(f"results: {trials[0].local_experiment_dir}", style="dim"))
+            words.append(Text(_line(f"results: {trials[0].local_experiment_dir}"), style="dim"))
         return words
 
     def _headline(self, done: bool) -> RenderableType:
@@ -224,20 +225,24 @@ class LiveReporter(ProgressReporter):
         table.add_column("trial", no_wrap=True)
         table.add_column("status", no_wrap=True)
         for heading in parameters.values():
-            table.add_column(heading, no_wrap=True, justify="right", overflow="ellipsis")
+            table.add_column(Text(heading), no_wrap=True, justify="right", overflow="ellipsis")
         times = ("iter", "time (s)") if self._console.width >= _NARROW else ()
         for heading in (*times, *(shorten(name, self._heading) for name in metrics)):
-            table.add_column(heading, no_wrap=True, justify="right")
+            table.add_column(Text(heading), no_wrap=True, justify="right")
         best = self._progress.best
         for trial in trials:
             result = flatten(trial.last_result)
             is_best = best is not None and best.trial is trial
-            table.add_row(
-                self._name(trial),
-                Text(trial.status, style=_STYLES[trial.status]),
+            cells = [
                 *(show(trial.evaluated_params.get(name), _CELL) for name in parameters),
                 *_times(result)[: len(times)],
                 *(show(result.get(name)) for name in metrics),
+            ]
+            # As texts: what looks like rich's markup, such as [INST], is none.
+            table.add_row(
+                Text(self._name(trial)),
+                Text(trial.status, style=_STYLES[trial.status]),
+                *map(Text, cells),
                 style="bold" if is_best else None,
             )
         return table
@@ -274,8 +279,13 @@ class LiveReporter(ProgressReporter):
         return self._console.width - (name_width + 2) - 12 - 6 - 10 - metrics_width
 
 
+def _line(text: str) -> str:
+    """What a terminal can show of a text, all of it."""
+    return as_unicode(without_controls(text))
+
+
 def _times(result: Mapping[str, Any]) -> tuple[str, str]:
     """How many iterations a trial has, and for how many seconds it has run."""
-    seconds = result.get("time_total_s")
-    long = isinstance(seconds, float) and 1e4 <= seconds < math.inf
+    seconds = finite_number(result.get("time_total_s"))
+    long = seconds is not None and seconds >= 1e4
     return show(result.get("training_iteration")), f"{seconds:.0f}" if long else show(seconds)

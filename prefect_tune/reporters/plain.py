@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from prefect_tune.coordinator.flatten import flatten
+from prefect_tune.experiment.plain import finite_number
 from prefect_tune.experiment.trial import ERROR, Trial
 from prefect_tune.reporters.base import ProgressReporter
 from prefect_tune.reporters.columns import (
@@ -97,9 +98,10 @@ class PlainReporter(ProgressReporter):
             names = list(dict.fromkeys([*names, *user_metrics([trial])]))
         parts += [f"{name}={show(result.get(name))}" for name in names]
         if "training_iteration" in result:
-            parts.append(f"iter={result['training_iteration']}")
-        if "time_total_s" in result:
-            parts.append(f"{result['time_total_s']:.1f} s")
+            parts.append(f"iter={show(result['training_iteration'])}")
+        seconds = finite_number(result.get("time_total_s"))
+        if seconds is not None:
+            parts.append(f"{seconds:.1f} s")
         if self._verbose >= 3 and trial.evaluated_params:
             parts.append(f"({show_parameters(trial)})")
         return "  ".join(parts)

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from typing import TextIO
 
+from prefect_tune.experiment.words import CONTROLS
 from prefect_tune.reporters.budget import LineBudget
 from prefect_tune.reporters.console import say
 from prefect_tune.trainable.output import TrialOutput
@@ -19,12 +20,6 @@ _PER_S_FILE = 3.0
 _MAX_WAITING = 1000
 _PERIOD_S = 0.25
 _CYAN, _PLAIN = "\x1b[36m", "\x1b[0m"
-#: Escape sequences (ECMA-48: control sequences, operating system commands, others), and control
-#: characters but for the tab.
-_CONTROLS = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?"
-    r"|[\x00-\x08\x0a-\x1f\x7f-\x9f]"
-)
 _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 
 
@@ -87,7 +82,7 @@ class TrialOutputPrinter:
             )
         for stream, lines in texts.items():
             # In one go: above a live table each write draws the table again.
-            say("".join(lines), stream, end="")
+            say("".join(lines), stream, end="", as_it_is=True)
 
     def _prefix(self, output: TrialOutput, coloured: bool) -> str:
         text = self._name
@@ -111,5 +106,5 @@ def harmless(line: str, *, coloured: bool) -> str:
     def kept(control: re.Match[str]) -> str:
         return control.group() if coloured and _COLOUR.fullmatch(control.group()) else ""
 
-    shown = _CONTROLS.sub(kept, line)
+    shown = CONTROLS.sub(kept, line.replace("\n", ""))
     return shown + _PLAIN if "\x1b" in shown else shown

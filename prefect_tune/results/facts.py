@@ -38,7 +38,12 @@ def experiment_facts(analysis: ExperimentAnalysis) -> dict[str, str]:
 
 
 def _when(time: float | None) -> str | None:
-    return None if time is None else datetime.fromtimestamp(time).strftime("%Y-%m-%d %H:%M:%S")
+    if time is None:
+        return None
+    try:
+        return datetime.fromtimestamp(time).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):  # a `timestamp` that is none
+        return str(time)
 
 
 def _duration(seconds: float) -> str:

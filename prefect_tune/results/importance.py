@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from prefect_tune.experiment.plain import finite_number
+
 FEWEST_TRIALS = 6
 _MOST_BINS = 8
 _PER_BIN = 5
@@ -62,10 +64,7 @@ def _ranks(values: Sequence[float], mode: str) -> np.ndarray:
 
 def _groups(values: Sequence[Any]) -> np.ndarray:
     numbers = [v for v in values if v is not _MISSING]
-    numeric = all(
-        isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v)
-        for v in numbers
-    )
+    numeric = all(not isinstance(v, bool) and finite_number(v) is not None for v in numbers)
     bins = min(_MOST_BINS, max(2, len(numbers) // _PER_BIN))
     if numeric and len(set(numbers)) > bins:
         edges = np.quantile(np.array(numbers, dtype=float), np.linspace(0, 1, bins + 1)[1:-1])

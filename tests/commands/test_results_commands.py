@@ -16,6 +16,11 @@ import pandas
 import pytest
 
 from prefect_tune.cli import main
+from prefect_tune.coordinator.events import AttemptEnded, Fate, Outcome, TrialSuggested
+from prefect_tune.coordinator.records import encode_event
+from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.resources import Resources
+from prefect_tune.storage.journal import encode_line
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[str, str]:
@@ -148,6 +153,31 @@ def test_experiments_of_a_directory(
     monkeypatch.setenv("TUNE_RESULT_DIR", str(experiment.parent))
     out, _ = call(capsys, "list-experiments", "--columns", "name", "--limit", "1")
     assert table(out) == [["name"], ["by_files"]]
+
+
+@pytest.mark.parametrize("arguments", [("ls",), ("show",), ("best",), ("show", "evil")])
+def test_names_and_parameters_do_not_command_the_terminal(
+    experiment: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    evil = "\x1b[2Jevil\x1b]0;title\x07\u202e\x9b31m"
+    config = {"lr": evil, evil: 1}
+    records = [
+        encode_event(
+            TrialSuggested(1.0, "evil", config, config, evil, Resources.parse(None), "evil", evil)
+        ),
+        encode_event(
+            AttemptEnded(2.0, "evil", 1, Outcome.FAILED, AttemptError("E", evil, evil), Fate.FAILED)
+        ),
+    ]
+    with (experiment / "journal.jsonl").open("ab") as journal:
+        journal.write(b"".join(map(encode_line, records)))
+    (experiment / "evil").mkdir()
+    row = json.dumps({"loss": -1, "training_iteration": 1, evil: 2})
+    (experiment / "evil" / "result.json").write_text(row + "\n")
+    command, *rest = arguments
+    out, err = call(capsys, command, experiment, *rest)
+    assert "evil" in out
+    assert set("\x1b\x07\x9b\u202e").isdisjoint(out + err)
 
 
 def test_show_and_best(experiment: Path, capsys: pytest.CaptureFixture[str]) -> None:

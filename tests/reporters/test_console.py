@@ -39,7 +39,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch, encoding: str = "latin-1") -> Term
 
 def test_what_there_is_no_character_for_is_a_question_mark(monkeypatch: pytest.MonkeyPatch) -> None:
     latin = terminal(monkeypatch)
-    say("Größe: 日本 …")
+    say("\x1b[31mGröße\x1b]0;title\x07: 日本 …\x1b[2J")
     assert latin.shown() == "Größe: ?? ?\n"
 
 

@@ -284,6 +284,21 @@ class TestLive:
         reporter.report([make_trial(n) for n in range(30)], True)
         assert "... and 18 more" in console.file.getvalue()
 
+    def test_what_looks_like_markup_is_none(self) -> None:
+        trial = make_trial(0)
+        trial.evaluated_params = {"[bold]": "<s>[INST] q [/INST]", "b": "[red]x[/red]"}
+        trial.last_result = {"[/m]": 1.5, "training_iteration": "[/]"}
+        console = Console(file=io.StringIO(), force_terminal=True, width=200, height=25)
+        reporter = LiveReporter(3, console)
+        reporter.setup(time.time(), 1, metric="[/m]", mode="max")
+        reporter.report([trial], False, "[/memory] \x1b[2Jfull")
+        reporter.report([trial], True)
+        assert isinstance(console.file, io.StringIO)
+        text = console.file.getvalue()
+        for part in ("[bold]", "[/INST]", "[red]x[/red]", "[/m]", "[/memory] full"):
+            assert part in text
+        assert "\x1b[2J" not in text
+
     @pytest.mark.parametrize("width", [40, 60, 200])
     def test_no_line_is_wider_than_the_terminal(self, width: int) -> None:
         from rich.text import Text

@@ -1,28 +1,36 @@
-"""A Prefect server of our own: one per process, for those who have not configured any."""
+"""A Prefect server of our own, for those who have not configured any."""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 import os
 import select
+import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import IO, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from prefect.settings import get_current_settings
 
 from prefect_tune.error import PrefectUnavailable
+from prefect_tune.orchestration.server_place import ServerPlace
+
+_logger = logging.getLogger("prefect_tune")
 
 #: Seconds a start may take: the first one on a slow disk migrates a new database.
-START_TIMEOUT = 120.0
+START_TIMEOUT = 300.0
 _SILENT_SECONDS = 8.0
-_STOP_SECONDS = 15.0
+#: Seconds until a server without users is gone, whatever its shutdown waits for.
+LONGEST_END = 15
+_NEW_LOG = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 
 # Defaults, not orders: whoever sets one of these in the environment or a profile keeps it.
 _SERVER_DEFAULTS = {
@@ -44,27 +52,29 @@ _SERVER_DEFAULTS = {
 
 
 class EmbeddedServer:
-    """A Prefect server process that ends with this one.
+    """The Prefect server of those who have not configured any.
 
-    It uses the Prefect database that a server started by hand would use, and shows the UI.
-
-    Args:
-        overrides: Environment variables for the server that win over all others.
+    There is one for each Prefect home: processes that need one at the same time share it, and it
+    ends with the last of them. It uses the Prefect database that a server started by hand would
+    use, and shows the UI.
     """
 
-    def __init__(self, overrides: Mapping[str, str] | None = None) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self._port: int = self._listener.getsockname()[1]
-        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - until `stop`
+    def __init__(self) -> None:
         self._pid = os.getpid()
         self._started = time.monotonic()
         self._ready = False
         self._listening = threading.Lock()
-        self._control, theirs = socket.socketpair()
-        with theirs:
-            self._process = self._spawn(theirs, overrides or {})
-        # From here on only the server holds the listener: if it dies, clients are refused.
-        self._listener.close()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._private: Path | None = None
+        try:
+            self._place = ServerPlace.of_settings()
+            self._port, self._control = self._join_or_start()
+        except OSError as error:
+            # The home is not writable, or its file system has no locks.
+            _logger.debug("The embedded Prefect server is not shared: %s", error)
+            self._private = Path(tempfile.mkdtemp(prefix="prefect_tune_server_"))
+            self._place = ServerPlace(self._private)
+            self._port, self._control = self._join_or_start()
         atexit.register(self.stop)
 
     @property
@@ -80,7 +90,14 @@ class EmbeddedServer:
     @property
     def alive(self) -> bool:
         """False once the process has ended."""
-        return self._process.poll() is None
+        if self._process is not None and self._process.poll() is not None:
+            return False
+        try:
+            return bool(self._control.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
 
     def wait_ready(self, say: Callable[[str], None], timeout: float = START_TIMEOUT) -> None:
         """Wait until the server answers.
@@ -113,46 +130,80 @@ class EmbeddedServer:
     def _hears(self) -> bool:
         """Listen for a moment to what the server says: that it is ready."""
         readable, _, _ = select.select([self._control], [], [], 0.25)
-        if readable and not self._control.recv(16):
-            code = self._process.wait()
+        if readable and not _received(self._control):
+            code = "" if self._process is None else f" with exit code {self._process.wait()}"
             raise PrefectUnavailable(
-                f"the embedded Prefect server ended with exit code {code} while starting; "
+                f"the embedded Prefect server ended{code} while starting; "
                 f"{_WAY_OUT}{self._last_lines()}"
             )
         return bool(readable)
 
     def stop(self) -> None:
-        """End the server; events that it has received are written first."""
+        """Leave the server; it ends if nobody else uses it, once it has written all events."""
         if os.getpid() != self._pid:
-            return  # a fork of ours: the server is not its own to stop
+            return  # a fork of ours: the server is not its own to leave
         atexit.unregister(self.stop)
+        if not self._ready:
+            self._kill_unused()
+        with contextlib.suppress(OSError):
+            self._control.shutdown(socket.SHUT_WR)
+            self._control.settimeout(LONGEST_END)
+            # Ends at once if it goes on for others, else with its process.
+            while self._ready and _received(self._control):
+                pass
         self._control.close()
-        if not self._ready:  # nobody has used it: no reason to wait until it hears of its end
-            self._process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=_STOP_SECONDS)
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-        self._log.close()
+        if self._process is not None:
+            self._process.poll()
+        if self._private is not None:
+            shutil.rmtree(self._private, ignore_errors=True)
 
-    def _spawn(
-        self, theirs: socket.socket, overrides: Mapping[str, str]
-    ) -> subprocess.Popen[bytes]:
-        fds = (self._listener.fileno(), theirs.fileno())
+    def _kill_unused(self) -> None:
+        """End a server that nobody has used yet: no reason to wait until it hears of its end."""
+        if self._process is None:
+            return
+        with contextlib.suppress(OSError), self._place.locked():
+            if not self._place.is_joined:
+                self._place.withdraw()
+                self._process.kill()
+                self._process.wait()
+
+    def _join_or_start(self) -> tuple[int, socket.socket]:
+        """The port of the API, and a connection that keeps the server alive."""
+        with self._place.locked():
+            return self._place.join() or self._start()
+
+    def _start(self) -> tuple[int, socket.socket]:
+        with (
+            socket.create_server(("127.0.0.1", 0), backlog=128) as listener,
+            socket.create_server(("127.0.0.1", 0), backlog=128) as control,
+        ):
+            port, control_address = listener.getsockname()[1], control.getsockname()
+            announcement = self._place.announce(port, control_address[1])
+            try:
+                connection = socket.create_connection(control_address)
+                self._process = self._spawn(
+                    port, (listener.fileno(), control.fileno()), announcement
+                )
+            finally:
+                os.close(announcement)
+        # From here on only the server holds the listeners: if it dies, clients are refused.
+        return port, connection
+
+    def _spawn(self, port: int, fds: tuple[int, int], announcement: int) -> subprocess.Popen[bytes]:
         module = "prefect_tune.orchestration.server_process"
-        return subprocess.Popen(
-            [sys.executable, "-m", module, *map(str, fds)],
-            pass_fds=fds,
-            env={**self._environment(), **overrides},
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            # Ctrl-C is for the sweep; the server has to record how it ended.
-            start_new_session=True,
-        )
+        with open(os.open(self._place.log, _NEW_LOG, 0o600), "wb") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", module, str(self._place.directory), *map(str, fds)],
+                pass_fds=(*fds, announcement),
+                env=self._environment(port),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C is for the sweep; the server has to record how it ended.
+                start_new_session=True,
+            )
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, port: int) -> dict[str, str]:
         settings: dict[str, Any] = get_current_settings().to_environment_variables(
             exclude_unset=True
         )
@@ -160,16 +211,26 @@ class EmbeddedServer:
         # Loaded modules may come from paths that only this process knows.
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         environment["PREFECT_SERVER_API_HOST"] = "127.0.0.1"
-        environment["PREFECT_SERVER_API_PORT"] = str(self._port)
-        environment["PREFECT_API_URL"] = self.api_url
-        environment["PREFECT_UI_API_URL"] = self.api_url
+        environment["PREFECT_SERVER_API_PORT"] = str(port)
+        environment["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+        environment["PREFECT_UI_API_URL"] = environment["PREFECT_API_URL"]
         environment["PREFECT_UI_ENABLED"] = "true"
         return environment
 
     def _last_lines(self, count: int = 15) -> str:
-        self._log.seek(0)
-        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        try:
+            lines = self._place.log.read_text(errors="replace").strip().splitlines()
+        except OSError:
+            return ""
         return "\n" + "\n".join(lines[-count:]) if lines else ""
+
+
+def _received(control: socket.socket) -> bytes:
+    """What the server has sent; nothing if it has ended."""
+    try:
+        return control.recv(16)
+    except ConnectionError:
+        return b""
 
 
 _WAY_OUT = (

@@ -45,7 +45,7 @@ class PrefectApi:
 
     @property
     def embedded(self) -> bool:
-        """True if the server ends with this process."""
+        """True if the server ends with this process, unless another one uses it too."""
         return self.server is not None
 
     @property
@@ -83,9 +83,9 @@ class PrefectApi:
 def start_server_early() -> PrefectApi:
     """Settle which API to use, and start the embedded server if there is none; returns at once.
 
-    There is at most one embedded server per process. It lasts until the process ends, and its
-    address is put into `PREFECT_API_URL`, so that no other flow of this process and no child
-    process starts another.
+    There is at most one embedded server per Prefect home. It lasts until the last process that uses
+    it ends, and its address is put into `PREFECT_API_URL`, so that no other flow of this process
+    and no child process starts another.
     """
     if (context := FlowRunContext.get()) is not None:
         ours = _ours()

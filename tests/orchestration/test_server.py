@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import http.server
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -225,3 +227,92 @@ def test_a_server_that_cannot_start_says_why(home: Path, tmp_path: Path) -> None
     assert "ended with exit code" in out
     assert "orchestrate=False" in out
     assert "unable to open database file" in out
+
+
+_USER = """
+    import sys
+    from prefect_tune.orchestration.server import start_server_early
+
+    api = start_server_early()
+    print(api.server.api_url, flush=True)
+    api.wait_ready(lambda line: None)
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+def line_of(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def server_of(url: str) -> psutil.Process:
+    port = int(url.rpartition(":")[2].partition("/")[0])
+    return next(
+        psutil.Process(connection.pid)
+        for connection in psutil.net_connections("tcp4")
+        if connection.laddr.port == port and connection.status == "LISTEN" and connection.pid
+    )
+
+
+def test_processes_of_one_home_share_a_server(tmp_path: Path) -> None:
+    """Also on a new database, which only one of them may create, and when its owner is killed."""
+    first, second = script(tmp_path, _USER), script(tmp_path, _USER)
+    url = line_of(first)
+    assert line_of(second) == url
+    assert [line_of(first), line_of(second)] == ["ready", "ready"]
+    owner, other = sorted((first, second), key=lambda p: -len(psutil.Process(p.pid).children()))
+    shared = server_of(url)
+    assert shared.ppid() == owner.pid
+    owner.kill()
+    owner.wait()
+    third = script(tmp_path, _USER)
+    assert [line_of(third), line_of(third)] == [url, "ready"]
+    other.communicate(timeout=60)
+    assert shared.is_running()
+    third.communicate(timeout=60)
+    assert (other.returncode, third.returncode) == (0, 0)
+    shared.wait(timeout=60)
+
+
+def test_whoever_comes_when_a_server_ends_gets_another(home: Path) -> None:
+    first = script(home, _USER)
+    url = line_of(first)
+    assert line_of(first) == "ready"
+    gone = server_of(url)
+    gone.kill()
+    while gone.status() != psutil.STATUS_ZOMBIE:  # its parent does not look
+        time.sleep(0.02)
+    second = script(home, _USER)
+    assert line_of(second) != url
+    assert line_of(second) == "ready"
+    for process in (first, second):
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+
+
+def test_another_database_is_another_server(home: Path, tmp_path: Path) -> None:
+    first = script(home, _USER)
+    url = line_of(first)
+    second = script(
+        home,
+        f"""
+    import os
+    os.environ["PREFECT_API_DATABASE_CONNECTION_URL"] = "sqlite+aiosqlite:///{tmp_path}/x.db"
+{_USER}""",
+    )
+    assert line_of(second) != url
+    second.kill()
+    for process in (first, second):
+        process.communicate(timeout=60)
+
+
+def test_a_home_that_cannot_be_written_is_no_hindrance(home: Path, tmp_path: Path) -> None:
+    for database in home.glob("prefect.db*"):  # saves its making
+        shutil.copy(database, tmp_path)
+    (tmp_path / "prefect_tune").write_text("not a directory")
+    process = script(tmp_path, _USER)
+    assert line_of(process)
+    assert line_of(process) == "ready"
+    process.communicate(timeout=60)
+    assert process.returncode == 0

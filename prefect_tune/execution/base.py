@@ -12,15 +12,16 @@ from prefect_tune.coordinator.events import AttemptEnded, Event, Node
 from prefect_tune.experiment.checkpoints import CheckpointRules
 from prefect_tune.filesystem.location import Location
 from prefect_tune.resources import Resources
-from prefect_tune.trainable.output import OutputFiles, TrialOutput
+from prefect_tune.trainable.attempt import Surroundings
+from prefect_tune.trainable.output import OutputFiles, TrialLog, TrialOutput
 from prefect_tune.trainable.source import TrainableSource
 
 #: Takes an event from any thread; must only enqueue.
 Emit = Callable[[Event], None]
 #: Takes, from any thread, an error after which the experiment cannot go on.
 Fail = Callable[[Exception], None]
-#: Takes, from any thread and at once, what trials have printed.
-TakeOutput = Callable[[TrialOutput], None]
+#: Takes, from any thread and at once, what trials have printed and logged.
+TakeOutput = Callable[[TrialOutput | TrialLog], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +83,12 @@ class TrialPlace:
     Attributes:
         relative_dir: Trial directory below the experiment directory.
         experiment_tag: The trial's tag.
+        surroundings: See `AttemptContext.surroundings`.
     """
 
     relative_dir: str
     experiment_tag: str = ""
+    surroundings: Surroundings | None = None
 
 
 class Executor(Protocol):

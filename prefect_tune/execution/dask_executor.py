@@ -184,6 +184,7 @@ class DaskExecutor:
             checkpoint=launch.checkpoint,
             progress=launch.progress,
             checkpoint_suffix=launch.checkpoint_suffix,
+            surroundings=place.surroundings,
         )
         group = task_group(env.trainable.name, env.experiment_id)
         # Not the trial's name: several may have the same, and Dask takes them for one task then.

@@ -25,6 +25,7 @@ from prefect_tune.execution.reports import (
     CHECKPOINT_FAILED,
     CHECKPOINT_SAVED,
     ENDED,
+    LOGGED,
     OUTPUT,
     RESULTS,
     STARTED,
@@ -33,7 +34,7 @@ from prefect_tune.execution.reports import (
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.resources import Resources
 from prefect_tune.trainable.config_changes import complete
-from prefect_tune.trainable.output import TrialOutput
+from prefect_tune.trainable.output import TrialLog, TrialOutput
 from prefect_tune.trainable.result_codec import SEPARATOR, decode_line, decode_report
 
 _logger = logging.getLogger(__name__)
@@ -142,6 +143,9 @@ class LiveAttempts:
                 _logger.debug("A stale report of %s attempt %d was dropped.", trial_id, attempt)
             elif kind == RESULTS:
                 self._on_results(live, trial_id, attempt, *entry[3:])
+            elif kind == LOGGED:
+                if self._output is not None:
+                    self._output(TrialLog(trial_id, attempt, entry[3]))
             elif kind == STARTED:
                 self._on_started(live, trial_id, attempt, *entry[3:])
             elif kind == ENDED:

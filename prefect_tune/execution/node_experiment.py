@@ -317,6 +317,7 @@ class NodeExperiment:
             checkpoint_suffix=request.checkpoint_suffix,
             checkpoint_rules=env.checkpoint_rules,
             export_formats=env.export_formats,
+            surroundings=request.surroundings,
             storage_dir=in_storage(env, request.relative_dir),
             seed=env.seed,
             env=attempt_environment(request.resources, request.devices, env.env_vars),

@@ -22,6 +22,7 @@ CHECKPOINT_SAVED = "checkpoint saved"
 CHECKPOINT_FAILED = "checkpoint failed"
 ENDED = "ended"
 OUTPUT = "output"
+LOGGED = "logged"
 #: Storage does not answer this node, or does again.
 STORAGE = "storage"
 #: What others hold of this node.
@@ -118,6 +119,12 @@ class Outbox:
         """What an attempt has printed; arguments as of `TrialOutput`."""
         self._pending.append((OUTPUT, trial_id, attempt, pid, stderr, lines, left_out, path))
         self._bytes += sum(map(len, lines))
+        self._send_soon()
+
+    def logged(self, trial_id: str, attempt: int, line: bytes) -> None:
+        """A line for the log of an attempt, see `TrialLog`."""
+        self._pending.append((LOGGED, trial_id, attempt, line))
+        self._bytes += len(line)
         self._send_soon()
 
     def storage(self, problem: str) -> None:

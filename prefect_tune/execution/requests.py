@@ -11,6 +11,7 @@ import cloudpickle
 from prefect_tune.error import TuneError
 from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.experiment.decision import RunUntil
+from prefect_tune.trainable.attempt import Surroundings
 
 #: Names of the agent's handlers on a Dask worker.
 OPEN = "prefect_tune_open"
@@ -43,6 +44,7 @@ class AttemptRequest:
         checkpoint: Where to go on from; see `TrialCheckpoint.path`.
         progress: How far the trial is there.
         checkpoint_suffix: Ends the names of the checkpoints that it writes.
+        surroundings: See `AttemptContext.surroundings`.
     """
 
     experiment_id: str
@@ -57,6 +59,7 @@ class AttemptRequest:
     checkpoint: str | None
     progress: Progress
     checkpoint_suffix: str
+    surroundings: Surroundings | None = None
 
 
 @dataclass(frozen=True, slots=True)

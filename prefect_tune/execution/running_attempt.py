@@ -188,6 +188,8 @@ class RunningAttempt:
             self._outbox.started(
                 self._trial_id, self._attempt, hello["pid"], hello["hostname"], hello["node_ip"]
             )
+        elif kind == Kind.LOG:
+            self._outbox.logged(self._trial_id, self._attempt, payload)
         elif kind == Kind.CHECKPOINT:
             self._checkpoints.take(*decode_checkpoint(payload), self._tell_kept)
         elif kind == Kind.ENDED:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import select
 import socket
 import struct
+import threading
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ class Kind(IntEnum):
     ENDED = 4  #: the trainable is done [JSON: outcome, waits (for another trial)]
     FAILED = 5  #: user code failed [pickled AttemptError]
     CHECKPOINT = 6  #: a checkpoint lies in the trial directory [JSON: name; newline; the result]
+    LOG = 7  #: a line for the trial's log [as `TrialLog.line`]
     DECISION = 16  #: agent to trial [JSON: seq, action, thresholds, every_result]
     NEXT = 18  #: agent to trial: another trial for this process [pickled StartRequest]
     KEPT = 17  #: agent to trial: one more checkpoint has arrived in storage, or never will [empty]
@@ -121,13 +123,15 @@ class SocketChannel:
         self._handed_over = 0
         self._kept = 0
         self._wanted: bytes | None = None
+        self._sending = threading.Lock()
         # Unlike select(), good for any number of descriptors.
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
 
     def send(self, kind: Kind, seq: int, payload: bytes) -> None:
         """Send one frame; blocks while the agent is behind (back-pressure)."""
-        self._sock.sendall(encode(kind, seq, payload))
+        with self._sending:  # threads of user code may log
+            self._sock.sendall(encode(kind, seq, payload))
 
     def send_result(self, seq: int, report: bytes, awaiting: bool) -> None:
         """See `Channel.send_result`."""
@@ -144,6 +148,10 @@ class SocketChannel:
         while not self._decisions and self._poll.poll(0):
             self._receive()
         return self._decisions.pop(0) if self._decisions else None
+
+    def send_log(self, line: bytes) -> None:
+        """See `Channel.send_log`."""
+        self.send(Kind.LOG, 0, line)
 
     def send_checkpoint(self, seq: int, name: str, line: bytes) -> None:
         """See `Channel.send_checkpoint`."""

@@ -50,7 +50,7 @@ class ExperimentFlow:
         ship: Runs the bodies of other tasks, see `BodyTaskRunner`; None if there are none.
         max_task_runs: How many attempts are recorded as task runs.
         is_interrupted: True once the sweep is being ended, to be resumed later.
-        logs: Brings what attempts print to the logs of their task runs, if that is wanted.
+        logs: Brings what attempts log to the logs of their task runs.
     """
 
     name: str
@@ -60,7 +60,7 @@ class ExperimentFlow:
     ship: Ship | None = None
     max_task_runs: int = 2000
     is_interrupted: Callable[[], bool] = lambda: False
-    logs: TaskRunLogs | None = None
+    logs: TaskRunLogs = field(default_factory=TaskRunLogs)
 
 
 @dataclass(frozen=True, slots=True)

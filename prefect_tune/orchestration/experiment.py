@@ -52,9 +52,8 @@ def run_experiment_in_flow(
     plan = experiment.plan
     record = _Record(plan)
     interruption = _Interruption(experiment)
-    logs = TaskRunLogs() if plan.keeps_output_in_prefect else None
-    if logs is not None:
-        experiment.output.listen(logs.put)
+    logs = TaskRunLogs(keeps_output=plan.keeps_output_in_prefect)
+    experiment.output.listen(logs.put)
 
     def body(launcher: AttemptLauncher) -> list[Trial]:
         flow = current_flow_identity()

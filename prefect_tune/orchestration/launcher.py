@@ -7,7 +7,11 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
+from uuid import UUID
 
+from prefect.client.schemas.objects import TaskRun
+from prefect.context import FlowRunContext
 from prefect.transactions import BaseTransaction
 
 from prefect_tune.coordinator.commands import Kill, Launch
@@ -17,7 +21,8 @@ from prefect_tune.orchestration.retry_log import RetryLog
 from prefect_tune.orchestration.run_log import run_log
 from prefect_tune.orchestration.suspension import shield
 from prefect_tune.orchestration.task_run_logs import TaskRunLogs
-from prefect_tune.orchestration.task_runner import BodyTaskRunner
+from prefect_tune.orchestration.task_runner import BodyTaskRunner, new_task_run_id
+from prefect_tune.orchestration.trial_context import TrialContext
 from prefect_tune.orchestration.trial_task import (
     Attempt,
     task_run_name,
@@ -39,7 +44,7 @@ class PrefectLauncher:
         max_task_runs: How many attempts are recorded; Prefect's graphs end at 10,000 nodes and
             get hard to read long before.
         is_interrupted: True once the sweep is being ended, to be resumed later.
-        logs: Takes what attempts print, if that is wanted.
+        logs: Takes what attempts log.
     """
 
     def __init__(
@@ -61,15 +66,28 @@ class PrefectLauncher:
         self._context.run(BaseTransaction.__var__.set, None)  # type: ignore[arg-type]
         shield(self._context)
         self._retries = RetryLog(run_log())
+        flow = FlowRunContext.get()
+        self._flow_run = None if flow is None else flow.flow_run
+        self._flow_name = "" if flow is None or flow.flow is None else flow.flow.name
+        if self._flow_run is not None:
+            self._flow_run_text = self._flow_run.model_dump_json(
+                exclude={"state", "estimated_run_time", "estimated_start_time_delta"}
+            )
+            if logs is not None:
+                logs.follow_flow()
         self._recording = max_task_runs > 0
         self._running: dict[tuple[str, int], Attempt] = {}
         self.recorded = 0
 
     def launch(self, launch: Launch, place: TrialPlace) -> None:
         """Start an attempt and have its task run follow it."""
-        if self._logs is not None and self._recording and self.recorded < self._max_task_runs:
-            self._logs.expect((launch.trial_id, launch.attempt))
-        ended = self._executor.launch(launch, place)
+        task_run_id = None
+        if self._recording and self.recorded < self._max_task_runs:
+            task_run_id = new_task_run_id()
+            if self._logs is not None:
+                self._logs.expect((launch.trial_id, launch.attempt))
+        around = self._surroundings(launch, task_run_id)
+        ended = self._executor.launch(launch, replace(place, surroundings=around))
         self._retries.follow(launch, ended)
         if not self._recording:
             return
@@ -82,7 +100,7 @@ class PrefectLauncher:
             )
             return
         try:
-            self._record(launch, place, ended)
+            self._record(launch, place, ended, task_run_id)
         except Exception:
             self._recording = False
             _logger.warning(
@@ -104,11 +122,33 @@ class PrefectLauncher:
                 time.monotonic() - started,
             )
 
-    def _record(self, launch: Launch, place: TrialPlace, ended: Future[AttemptEnded]) -> None:
+    def _surroundings(self, launch: Launch, task_run_id: UUID | None) -> TrialContext | None:
+        """What Prefect's functions find in the attempt's own process."""
+        if self._flow_run is None:
+            return None
+        task_run = ""
+        if task_run_id is not None:
+            task_run = TaskRun(
+                id=task_run_id,
+                name=task_run_name(launch),
+                flow_run_id=self._flow_run.id,
+                task_key=trial_task.task_key,
+                dynamic_key=str(task_run_id),
+                run_count=1,
+            ).model_dump_json(exclude_unset=True)
+        return TrialContext(self._flow_name, self._flow_run_text, task_run)
+
+    def _record(
+        self,
+        launch: Launch,
+        place: TrialPlace,
+        ended: Future[AttemptEnded],
+        task_run_id: UUID | None,
+    ) -> None:
         key = (launch.trial_id, launch.attempt)
         attempt = Attempt(ended, place.experiment_tag, self._is_interrupted, self._logs, key)
         self._running[key] = attempt
         ended.add_done_callback(lambda _: self._running.pop(key, None))
         parameters = {"name": task_run_name(launch), "attempt": attempt}
-        self._runner.submit_here(trial_task, parameters, self._context)
+        self._runner.submit_here(trial_task, parameters, self._context, task_run_id)
         self.recorded += 1

@@ -105,6 +105,7 @@ class BodyTaskRunner(TaskRunner[PrefectFuture[Any]]):
         task: Task[..., Any],
         parameters: dict[str, Any],
         context: contextvars.Context,
+        task_run_id: UUID | None = None,
     ) -> PrefectConcurrentFuture[Any]:
         """Start a task run whose body, a coroutine function, runs beside its engine.
 
@@ -112,8 +113,9 @@ class BodyTaskRunner(TaskRunner[PrefectFuture[Any]]):
             task: The task.
             parameters: Its arguments.
             context: Stands for the caller's context, e.g. for that of a parent task.
+            task_run_id: Id of the task run, from `new_task_run_id`; a new one by default.
         """
-        return self._start(task, parameters, context.copy(), None, None)
+        return self._start(task, parameters, context.copy(), None, None, task_run_id)
 
     def finish(self, timeout: float | None) -> bool:
         """Wait for all task runs and take no more.
@@ -138,10 +140,11 @@ class BodyTaskRunner(TaskRunner[PrefectFuture[Any]]):
         context: contextvars.Context,
         wait_for: Iterable[PrefectFuture[Any]] | None,
         dependencies: dict[str, set[RunInput]] | None,
+        task_run_id: UUID | None = None,
     ) -> PrefectConcurrentFuture[Any]:
         if not self._started:
             raise RuntimeError("The task runner must be started before submitting work.")
-        task_run_id: UUID = uuid7()
+        task_run_id = task_run_id or new_task_run_id()
         state = self._engines.run(
             task,
             parameters,
@@ -166,6 +169,11 @@ class BodyTaskRunner(TaskRunner[PrefectFuture[Any]]):
                 raise
             # Lost workers and cancelled futures are not the body's fault.
             return Crashed(message=f"{type(error).__name__}: {error}")
+
+
+def new_task_run_id() -> UUID:
+    """An id for a task run; later ones sort behind."""
+    return uuid7()
 
 
 def _with_body(task: Task[..., Any], call: Callable[..., Any]) -> Task[..., Any]:

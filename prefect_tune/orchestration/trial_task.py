@@ -30,7 +30,7 @@ class Attempt:
         ended: Resolves when the attempt is over.
         tag: The trial's experiment tag, e.g. ``3_lr=0.1``.
         is_interrupted: True once the sweep is being ended, to be resumed later.
-        logs: Brings what it prints to the log of its task run, if that is wanted.
+        logs: Brings what it logs to the log of its task run, if it logs anything.
         key: Its trial and number, for `logs`.
 
     Attributes:

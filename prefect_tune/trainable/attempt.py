@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from prefect_tune.experiment.checkpoints import NO_PROGRESS, CheckpointRules, Progress
 from prefect_tune.experiment.decision import NEVER, Action, RunUntil
+
+
+class Surroundings(Protocol):
+    """What is set up around user code, in the trial's process or thread; picklable."""
+
+    def __call__(
+        self, log: Callable[[bytes], None], whole_process: bool, /
+    ) -> AbstractContextManager[None]:
+        """Set it up.
+
+        Args:
+            log: Brings a line for the trial's log to the driver; may be called in any thread.
+            whole_process: False if other trials run in this process.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +53,7 @@ class AttemptContext:
         seed: Seeds `random` and `numpy`; None leaves them random.
         env: Environment variables to set before any user code runs.
         export_formats: In which formats the trial exports its model at its end.
+        surroundings: What is set up around user code, if anything is.
     """
 
     experiment_id: str
@@ -59,6 +77,7 @@ class AttemptContext:
     seed: int | None = None
     env: dict[str, str] = field(default_factory=dict)
     export_formats: tuple[str, ...] = ()
+    surroundings: Surroundings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +109,10 @@ class Channel(Protocol):
 
     def poll_decision(self) -> Decision | None:
         """The next decision if one has arrived; never blocks."""
+        ...
+
+    def send_log(self, line: bytes) -> None:
+        """Hand over a line for the trial's log; may be called in any thread."""
         ...
 
     def send_checkpoint(self, seq: int, name: str, line: bytes) -> None:

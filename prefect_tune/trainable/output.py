@@ -62,6 +62,21 @@ def _checked(name: Any, given: Any) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
+class TrialLog:
+    """A line for the log of a trial, by way of its `Surroundings`.
+
+    Attributes:
+        trial_id: The trial.
+        attempt: Its attempt.
+        line: What whoever set up the surroundings understands.
+    """
+
+    trial_id: str
+    attempt: int
+    line: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class TrialOutput:
     """Some lines that a trial has printed.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import os
@@ -72,10 +73,12 @@ def run_attempt(
         session = Session(context, channel, warmup_time=time.perf_counter() - started)
         session.remove_leftovers()
         activate(session, whole_process=own_process)
-        if inspect.isclass(trainable) and issubclass(trainable, Trainable):
-            (classes or ClassRunner()).run(trainable, session)
-        else:
-            run_function(trainable, session)
+        around = context.surroundings
+        with contextlib.nullcontext() if around is None else around(channel.send_log, own_process):
+            if inspect.isclass(trainable) and issubclass(trainable, Trainable):
+                (classes or ClassRunner()).run(trainable, session)
+            else:
+                run_function(trainable, session)
         # User code that swallowed the ending and then returned was ended all the same.
         return _ended_by(session.ending) if session.ending else Outcome.FINISHED
     except BaseException as error:

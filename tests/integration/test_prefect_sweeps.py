@@ -116,6 +116,31 @@ def test_trial_processes_know_nothing_of_prefect(recorded_sweep: Any) -> None:
     assert analysis.trials[0].last_result["score"] == 0.0
 
 
+def uses_prefect(config: dict[str, Any]) -> dict[str, Any]:
+    """Logs and asks as any Prefect task does, without a route to the API."""
+    os.environ["PREFECT_API_URL"] = "http://127.0.0.1:9/api"
+    from prefect import get_run_logger, runtime
+
+    get_run_logger().warning("x is %s", config["x"])
+    return {"score": 1.0, "flow_run": runtime.flow_run.id, "task_run": runtime.task_run.id}
+
+
+def test_a_trainable_has_the_context_of_its_task_run(recorded_sweep: Any, client: Any) -> None:
+    from prefect.client.schemas.filters import LogFilter, LogFilterTaskRunId
+    from prefect.logging.handlers import APILogWorker
+
+    analysis = recorded_sweep(uses_prefect, config={"x": tune.grid_search([1, 2])})
+    runs = {run.name: run for run in task_runs(client, analysis.flow_run_id)}
+    APILogWorker.drain_all(timeout=20, at_exit=False)
+    for trial in analysis.trials:
+        result, run = trial.last_result, runs[str(trial)]
+        assert result["flow_run"] == analysis.flow_run_id
+        assert result["task_run"] == str(run.id)
+        of_task_run = LogFilter(task_run_id=LogFilterTaskRunId(any_=[run.id]))
+        lines = [(log.level, log.message) for log in client.read_logs(of_task_run)]
+        assert lines == [(30, f"x is {trial.config['x']}")]
+
+
 def run_script(code: str, home: Path, **environment: str) -> subprocess.Popen[str]:
     path = home / "script.py"
     path.write_text(textwrap.dedent(code))

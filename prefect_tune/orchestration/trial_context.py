@@ -1,0 +1,242 @@
+"""Prefect's run context around a trial, in the trial's own process.
+
+So user code may call `get_run_logger`, read `prefect.runtime` and call tasks as in any task, on
+nodes that have no route to the API and do not import Prefect themselves. Nothing here imports it
+before user code does: a node may not have it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.abc
+import importlib.util
+import json
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+#: A record that has come from a trial already is for the API.
+FROM_TRIAL = "from_trial"
+
+
+@dataclass(frozen=True, slots=True)
+class TrialContext:
+    """Which runs a trial belongs to; the `Surroundings` of its attempt.
+
+    Attributes:
+        flow_name: Name of the flow.
+        flow_run: The flow run, a JSON text.
+        task_run: The attempt's task run, a JSON text; "" if it has none.
+    """
+
+    flow_name: str
+    flow_run: str
+    task_run: str = ""
+
+    @contextlib.contextmanager
+    def __call__(self, log: Callable[[bytes], None], whole_process: bool) -> Iterator[None]:
+        """See `Surroundings`."""
+        trial = _Trial(self, log)
+        _trials.append(trial)
+        try:
+            with trial.in_process() if whole_process else trial.in_thread():
+                yield
+        finally:
+            _trials.remove(trial)
+
+
+class _Trial:
+    """A trial that runs in this process."""
+
+    def __init__(self, given: TrialContext, log: Callable[[bytes], None]) -> None:
+        self._given = given
+        self._log = log
+        self._pid = os.getpid()
+        self._building = threading.RLock()
+        self._built: dict[str, Any] | None = None
+        self.run_ids = tuple(
+            json.loads(text)["id"] if text else None for text in (given.task_run, given.flow_run)
+        )
+
+    @contextlib.contextmanager
+    def in_thread(self) -> Iterator[None]:
+        """Be in effect in this thread."""
+        if importlib.util.find_spec("prefect") is None:
+            yield
+            return
+        import prefect.logging.handlers
+
+        _divert_records(prefect.logging.handlers)
+        with contextlib.ExitStack() as stack:
+            for context in self._contexts().values():
+                stack.enter_context(context)
+            yield
+
+    @contextlib.contextmanager
+    def in_process(self) -> Iterator[None]:
+        """Be in effect in all threads, from the moment on at which Prefect is imported."""
+        actions = {"prefect.context": self._offer, "prefect.logging.handlers": _divert_records}
+        finder = _AfterImport({k: v for k, v in actions.items() if k not in sys.modules})
+        for name, action in actions.items():
+            if name in sys.modules:
+                action(sys.modules[name])
+        sys.meta_path.insert(0, finder)
+        try:
+            yield
+        finally:
+            sys.meta_path.remove(finder)
+            if (module := sys.modules.get("prefect.context")) is not None:
+                for context in (module.FlowRunContext, module.TaskRunContext):
+                    if "get" in vars(context):
+                        del context.get
+
+    def send(self, record: logging.LogRecord, text: str) -> None:
+        """Bring a log record to the driver; processes that user code forks cannot."""
+        if os.getpid() == self._pid:
+            line = {
+                "name": record.name,
+                "level": record.levelno,
+                "created": record.created,
+                "message": text,
+                "of_task": getattr(record, "task_run_id", None) is not None
+                or getattr(record, "flow_run_id", None) is None,
+            }
+            # The node has gone: nobody is there to be told.
+            with contextlib.suppress(OSError):
+                self._log(json.dumps(line).encode())
+
+    def _offer(self, module: ModuleType) -> None:
+        """Be what Prefect finds where user code has entered no context of its own."""
+
+        def get(cls: Any) -> Any:
+            return cls.__var__.get(None) or self._contexts().get(cls.__name__)
+
+        for context in (module.FlowRunContext, module.TaskRunContext):
+            context.get = classmethod(get)
+
+    def _contexts(self) -> dict[str, Any]:
+        """The contexts by the names of their classes, made when they are first needed."""
+        with self._building:
+            if self._built is None:
+                self._built = {}  # what making them looks up, finds none
+                self._built = _make_contexts(self._given)
+            return self._built
+
+
+_trials: list[_Trial] = []
+
+
+def _make_contexts(given: TrialContext) -> dict[str, Any]:
+    from prefect import Flow, Task
+    from prefect.client.schemas.objects import FlowRun, TaskRun
+    from prefect.context import FlowRunContext, TaskRunContext
+    from prefect.results import ResultStore
+    from prefect.task_runners import ThreadPoolTaskRunner
+
+    def body() -> None:
+        """Stands for the function, which is elsewhere."""
+
+    flow_run = FlowRun.model_validate_json(given.flow_run)
+    # Not validated: a client is required, and a node without a route to the API can have none.
+    common: dict[str, Any] = {"client": None, "persist_result": False, "log_prints": False}
+    contexts: list[Any] = [
+        FlowRunContext.model_construct(
+            flow=Flow(body, name=given.flow_name),
+            flow_run=flow_run,
+            parameters=flow_run.parameters,
+            task_runner=ThreadPoolTaskRunner().__enter__(),
+            result_store=ResultStore(),
+            **common,
+        )
+    ]
+    if given.task_run:
+        task_run = TaskRun.model_validate_json(given.task_run)
+        contexts.append(
+            TaskRunContext.model_construct(
+                task=Task(body, name="trial"),
+                task_run=task_run,
+                parameters={},
+                result_store=ResultStore(),
+                **common,
+            )
+        )
+    return {type(context).__name__: context for context in contexts}
+
+
+def _divert_records(module: ModuleType) -> None:
+    """Have what trials log for the API sent to the driver, which has a route to it."""
+    handler: Any = module.APILogHandler
+    to_api = handler.emit
+    if hasattr(to_api, "diverted"):
+        return
+
+    @functools.wraps(to_api)
+    def emit(self: Any, record: logging.LogRecord) -> None:
+        trial = None if hasattr(record, FROM_TRIAL) else _trial_of(record)
+        if trial is None:
+            to_api(self, record)
+            return
+        from prefect.settings import get_current_settings
+
+        if get_current_settings().logging.to_api.enabled and getattr(record, "send_to_api", True):
+            try:
+                trial.send(record, self.format(record))
+            except Exception:
+                self.handleError(record)
+
+    emit.diverted = True  # type: ignore[attr-defined]
+    handler.emit = emit
+
+
+def _trial_of(record: logging.LogRecord) -> _Trial | None:
+    """The trial of this process that a record belongs to, if there is one."""
+    ids = [getattr(record, name, None) for name in ("task_run_id", "flow_run_id")]
+    if not any(ids):
+        from prefect.context import FlowRunContext, TaskRunContext
+
+        task, flow = TaskRunContext.get(), FlowRunContext.get()
+        ids = [
+            None if task is None else task.task_run.id,
+            None if flow is None or flow.flow_run is None else flow.flow_run.id,
+        ]
+    task_run_id, flow_run_id = (None if known is None else str(known) for known in ids)
+    for trial in _trials:
+        own_task_run, own_flow_run = trial.run_ids
+        if task_run_id == own_task_run if task_run_id else flow_run_id == own_flow_run:
+            return trial
+    return None
+
+
+class _AfterImport(importlib.abc.MetaPathFinder):
+    """Does something to modules right after their import.
+
+    Args:
+        actions: By the name of the module.
+    """
+
+    def __init__(self, actions: dict[str, Callable[[ModuleType], None]]) -> None:
+        self._actions = actions
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Find it as the other finders do."""
+        action = self._actions.pop(name, None)
+        spec = None if action is None else importlib.util.find_spec(name)
+        if action is None or spec is None or spec.loader is None:
+            return None
+        load = spec.loader.exec_module
+
+        def load_and_act(module: ModuleType) -> None:
+            load(module)
+            action(module)
+
+        spec.loader.exec_module = load_and_act  # type: ignore[method-assign]
+        return spec

@@ -90,6 +90,23 @@ def check_type(argument: str, value: Any, kind: type, right: str) -> None:
         raise InvalidArgument(argument, f"got {value!r:.200}.", f"Give {right}.")
 
 
+def check_not_blank(argument: str, value: str, right: str) -> None:
+    """Check that an argument, a text, says something: forms give empty ones.
+
+    Args:
+        argument: Its name.
+        value: The text.
+        right: What would be right, e.g. ``an address``.
+
+    Raises:
+        InvalidArgument: If it is empty or blank.
+    """
+    if not value.strip():
+        raise InvalidArgument(
+            argument, f"{value!r} is an empty text.", f"Give {right}, or leave it out."
+        )
+
+
 def check_callable(argument: str, value: Any, right: str) -> None:
     """Check that an argument can be called.
 
@@ -104,9 +121,9 @@ def check_metric_name(argument: str, value: Any) -> None:
     """Check that an argument can be the name of a reported metric.
 
     Raises:
-        InvalidArgument: If it is not a string, or empty.
+        InvalidArgument: If it is not a string, or blank.
     """
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value.strip():
         raise InvalidArgument(argument, f"got {value!r}.", "It is the name of a reported metric.")
 
 

@@ -15,6 +15,7 @@ from prefect_tune.arguments import (
     check_flag,
     check_metric_name,
     check_mode,
+    check_not_blank,
     check_type,
     seconds_from,
 )
@@ -263,6 +264,8 @@ class RunConfig:
             raise InvalidArgument(
                 "isolation", f"got {self.isolation!r}.", 'It is "process" or "thread".'
             )
+        if isinstance(self.cluster, str):
+            check_not_blank("cluster", self.cluster, "an address such as 'tcp://10.0.0.1:8786'")
         if self.verbose is not None and self.verbose not in (0, 1, 2, 3):
             raise InvalidArgument("verbose", f"got {self.verbose!r}.", "It is 0, 1, 2 or 3.")
         if self.trial_time_limit_s is not None:

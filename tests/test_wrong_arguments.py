@@ -51,7 +51,7 @@ WRONG: dict[str, list[Any]] = {
         "a\ud800",
         "a\udcff",
     ],
-    "metric": [3, "", [], ["a", 3], {}],
+    "metric": [3, "", " ", [], ["a", 3], {}],
     "mode": ["maximise", 3, ["min", "x"]],
     "stop": [
         3,
@@ -71,9 +71,11 @@ WRONG: dict[str, list[Any]] = {
     "config": [3, [1], "x", Thing(), *contain_themselves(), {"a": [threading.Lock()]}],
     "resources_per_trial": [3, "x", {"cpu": -1}, {"cpu": "x"}, {"gpu": NAN}, [], {3: 1}],
     "num_samples": [0, -2, 1.5, "3", None, True],
-    "local_dir": [3, [], "s3://bucket", "/a\0b", "file://host/x"],
+    "local_dir": [3, "", " ", [], "s3://bucket", "/a\0b", "file://host/x"],
     "storage_path": [
         3,
+        "",
+        " ",
         [],
         "nosuch://x",
         "file://host/x",
@@ -203,6 +205,8 @@ def test_a_tuner_names_its_arguments(argument: str, value: Any) -> None:
         ("failure_config", lambda: RunConfig(failure_config={})),  # type: ignore[arg-type]
         ("failure_config", lambda: RunConfig(failure_config=CheckpointConfig())),  # type: ignore[arg-type]
         ("checkpoint_config", lambda: RunConfig(checkpoint_config=FailureConfig())),  # type: ignore[arg-type]
+        ("cluster", lambda: RunConfig(cluster="")),
+        ("cluster", lambda: RunConfig(cluster=" ")),
         ("callbacks", lambda: RunConfig(callbacks=print)),  # type: ignore[arg-type]
         ("max_failures", lambda: FailureConfig(max_failures="many")),  # type: ignore[arg-type]
         ("fail_fast", lambda: FailureConfig(max_failures=1, fail_fast=True)),

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from prefect_tune.arguments import check_count, check_flag, check_type
+from prefect_tune.arguments import check_count, check_flag, check_not_blank, check_type
 from prefect_tune.error import ClusterError, InvalidArgument
 from prefect_tune.execution.local_options import LocalOptions
 from prefect_tune.execution.prestart import discard, prestart
@@ -197,6 +197,8 @@ def init(
         RuntimeError: If `init` has been called before without `shutdown`.
     """
     _check_ray_arguments(ray_arguments)
+    if isinstance(address, str):
+        check_not_blank("address", address, "an address such as 'tcp://10.0.0.1:8786'")
     existing = address not in (None, "local")
     options = _local_options(num_cpus, num_gpus, resources)
     for name, flag in (("local_mode", local_mode), ("log_to_driver", log_to_driver)):

@@ -65,6 +65,8 @@ def _connect(target: Any, address: str, arguments: dict[str, Any]) -> Client:
 def _check_address(address: str) -> str:
     if address.startswith("ray://") or address == "auto":
         raise InvalidArgument("cluster", f"{address!r} is an address of Ray.", _ACCEPTED)
+    if not address.strip():
+        raise InvalidArgument("cluster", f"{address!r} is an empty text.", _ACCEPTED)
     full = address if "://" in address else f"tcp://{address}"
     if not full.startswith(_PROTOCOLS):
         raise InvalidArgument(

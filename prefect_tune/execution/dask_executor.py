@@ -66,7 +66,8 @@ class DaskExecutor:
         """See `Executor.validate_request`; nobody knows as long as there is no worker."""
         workers = self._cluster.workers_now()
         if workers:
-            check_fits(resources, {address: facts.resources for address, facts in workers.items()})
+            has = {address: facts.resources for address, facts in workers.items()}
+            check_fits(resources, has, self._cluster.in_process)
 
     def capacity(self) -> tuple[Node, ...]:
         """See `Executor.capacity`."""

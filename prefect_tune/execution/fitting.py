@@ -10,25 +10,28 @@ from prefect_tune.resources import CPU, GPU, MILLI, Resources, canonical_name
 # Dask adds and subtracts floats: twenty times 0.05 is more than 1. The coordinator's own sums are
 # exact, so a request that it has placed must never be the one that does not fit.
 _DRIFT = 1 - 1e-9
-_GPU_HINT = (
-    " Declare GPUs with tune.init(num_gpus=...), or start workers with "
-    "`dask worker ... --resources 'GPU=2'`."
-)
 
 
-def _hint(name: str) -> str:
+def _hint(name: str, in_process: bool) -> str:
     """How a node gets what no node has."""
+    workers = f"start workers with `dask worker ... --resources '{name}=2'`."
     if name == GPU:
-        return _GPU_HINT
-    return f" Leave {name} out, or declare it with tune.init(resources={{{name!r}: ...}})."
+        if in_process:
+            return f" Declare GPUs with tune.init(num_gpus=...), or {workers}"
+        return f" S{workers[1:]}"
+    if in_process:
+        return f" Leave {name} out, or declare it with tune.init(resources={{{name!r}: ...}})."
+    return f" Leave {name} out, or {workers}"
 
 
-def check_fits(request: Resources, nodes: Mapping[str, Resources]) -> None:
+def check_fits(request: Resources, nodes: Mapping[str, Resources], in_process: bool = True) -> None:
     """See whether some node, when idle, could run a trial that asks for this.
 
     Args:
         request: What one trial asks for.
         nodes: What each node has.
+        in_process: Whether they are a cluster in this process, which `tune.init` describes, or one
+            that somebody else has started.
 
     Raises:
         InsufficientResources: If none could; says what is asked for and what there is.
@@ -45,7 +48,7 @@ def check_fits(request: Resources, nodes: Mapping[str, Resources]) -> None:
     raise InsufficientResources(
         f"`resources_per_trial`: a trial asks for {request}, which no node has: "
         f"{listed or 'there are no nodes'}."
-        f"{''.join(map(_hint, nowhere))}"
+        f"{''.join(_hint(name, in_process) for name in nowhere)}"
     )
 
 

@@ -7,6 +7,7 @@ import re
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from prefect_tune.arguments import check_not_blank
 from prefect_tune.error import InvalidArgument
 from prefect_tune.filesystem.connect import S3_PROTOCOLS, check_protocol
 from prefect_tune.filesystem.location import Location
@@ -45,11 +46,12 @@ def parse_location(value: Any, argument: str = "storage_path", filesystem: Any =
         return location
     if isinstance(value, Location):
         return value
-    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+    if not isinstance(value, (str, os.PathLike)):
         raise InvalidArgument(argument, f"got {type(value).__name__}.", _PLACES)
     text = os.fspath(value)
     if not isinstance(text, str):
         raise InvalidArgument(argument, "it is bytes.", _PLACES)
+    check_not_blank(argument, text, "a local path, a URL or a block")
     try:
         # A local name may be of bytes that are no Unicode; Python escapes those.
         usable = b"\0" not in (text.encode() if "://" in text else os.fsencode(text))

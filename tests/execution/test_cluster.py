@@ -123,6 +123,8 @@ def test_what_trials_print_is_shown_unless_init_says_no(capfd):
         ({"dashboard_port": 0, "dashboard_host": 3}, "`dashboard_host`: got 3"),
         ({"local_mode": "x"}, "`local_mode`"),
         ({"include_dashboard": "no"}, "`include_dashboard`"),
+        ({"address": ""}, "`address`.*empty"),
+        ({"address": " "}, "`address`.*empty"),
     ],
 )
 def test_init_names_the_argument_that_is_wrong(arguments, told):
@@ -146,7 +148,9 @@ def test_an_unreachable_address_is_told(monkeypatch):
         connect(f"tcp://127.0.0.1:{port}")
 
 
-@pytest.mark.parametrize("cluster", [17, object(), "http://10.0.0.1:8786", "ray://10.0.0.1:1"])
+@pytest.mark.parametrize(
+    "cluster", ["", " ", 17, object(), "http://10.0.0.1:8786", "ray://10.0.0.1:1"]
+)
 def test_something_that_is_no_cluster_is_told(cluster):
     with pytest.raises(InvalidArgument, match="`cluster`"):
         connect(cluster)

@@ -34,3 +34,12 @@ def test_hints_are_about_what_no_node_has_at_all(request_, hints):
 
 def test_one_node_is_enough():
     check_fits(Resources.of(CPU=1, license=1), NODES)
+
+
+@pytest.mark.parametrize("name", ["GPU", "license"])
+def test_a_cluster_of_somebody_else_is_not_described_with_init(name):
+    with pytest.raises(InsufficientResources) as told:
+        check_fits(Resources.of(CPU=1, **{name: 1}), {"there": Resources.of(CPU=1)}, False)
+    text = str(told.value)
+    assert "tune.init" not in text
+    assert f"tart workers with `dask worker ... --resources '{name}=2'`" in text

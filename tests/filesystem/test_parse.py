@@ -68,7 +68,7 @@ def test_options_in_an_s3_url() -> None:
     ("value", "problem"),
     [
         (None, "got NoneType"),
-        ("", "got str"),
+        ("", "empty text"),
         (3, "got int"),
         (b"/a", "bytes"),
         ("s3:///a", "no bucket"),

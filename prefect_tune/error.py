@@ -58,6 +58,10 @@ class StorageError(TuneError):
     """The experiment directory cannot be created, written or read."""
 
 
+class ExperimentNotFound(StorageError, ValueError):
+    """There is no experiment in this place."""
+
+
 class ExperimentLocked(StorageError):
     """Another process is running an experiment in the same directory."""
 

@@ -39,7 +39,7 @@ class _Table:
         whole_lines(path, quotes=True)
         if os.path.exists(path):
             with open(path, newline="", encoding="utf-8") as file:
-                self.columns = next(_reader(file), [])
+                self.columns = next(csv_reader(file), [])
             self.written = len(self.columns)
         self._positions = {name: position for position, name in enumerate(self.columns)}
         # Results of a trial mostly have the same keys in the same order; then a row is one call.
@@ -153,7 +153,7 @@ def _widen(table: _Table) -> None:
     """Write the file anew with the full header; rows from before get empty cells."""
     width = len(table.columns)
     with open(table.path, newline="", encoding="utf-8") as file:
-        reader = _reader(file)
+        reader = csv_reader(file)
         next(reader, None)
         rows = [table.columns, *([*row, *[""] * (width - len(row))] for row in reader)]
     write_atomic(table.path, _encode(rows))
@@ -175,7 +175,8 @@ def _encode(rows: Iterable[Sequence[Any]]) -> bytes:
     return written.encode(errors="backslashreplace")
 
 
-def _reader(file: IO[str]) -> Iterator[list[str]]:
-    # What one value may be long is a setting of the whole process; a list of predictions is longer.
+def csv_reader(file: IO[str]) -> Iterator[list[str]]:
+    """The rows of a `progress.csv`, however long values are."""
+    # A setting of the whole process, which a list of predictions exceeds.
     csv.field_size_limit(sys.maxsize)
     return csv.reader(file)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from prefect_tune.experiment.trial import Trial
-from prefect_tune.results.checkpoints import BY_AGE, best, newest, open_checkpoint, score
+from prefect_tune.results.checkpoints import BY_AGE, best, newest, open_checkpoint, value_of
 from prefect_tune.results.compared import ComparedTrials
 from prefect_tune.results.conditions import Condition, parse_all
 from prefect_tune.results.importance import importance
@@ -190,7 +190,7 @@ class BestTrials(ComparedTrials):
         """
         metric = metric or self.default_metric or BY_AGE
         saved = self._trial(trial).checkpoints
-        return [(str(self._root / c.path), score(c, metric)) for c in saved]
+        return [(str(self._root / c.path), value_of(c, metric)) for c in saved]
 
     def get_best_checkpoint(
         self,
@@ -228,13 +228,15 @@ class BestTrials(ComparedTrials):
 
         Args:
             trial: The trial, its directory or its id; None is the best trial.
-            metric: Metric to find the best trial by; None is the default metric.
+            metric: Metric to find the best trial by; None is the default metric, and without one
+                the trial that came furthest is taken.
             mode: ``min`` or ``max``; None is the default mode.
 
         Raises:
-            InvalidArgument: If no trial is given and metric or mode is missing, or there is no
-                such trial.
+            InvalidArgument: If a metric is given without a mode, or there is no such trial.
         """
+        if trial is None and metric is None and self.default_metric is None:
+            metric, mode = BY_AGE, "max"
         chosen = self.get_best_trial(metric, mode) if trial is None else self._trial(trial)
         found = None if chosen is None else newest(chosen)
         return None if found is None else open_checkpoint(found, self._root)

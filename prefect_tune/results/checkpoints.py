@@ -48,17 +48,17 @@ def best(saved: Sequence[TrialCheckpoint], metric: str, mode: str) -> TrialCheck
     scored = [
         (sign * value, index, checkpoint)
         for index, checkpoint in enumerate(saved)
-        if (value := score(checkpoint, metric)) is not None
+        if (value := value_of(checkpoint, metric)) is not None and not math.isnan(value)
     ]
     return max(scored, key=lambda entry: entry[:2])[2] if scored else None
 
 
-def score(checkpoint: TrialCheckpoint, metric: str) -> float | None:
-    """The value of a metric that belongs to a checkpoint; None if there is none, or NaN."""
+def value_of(checkpoint: TrialCheckpoint, metric: str) -> float | None:
+    """The value of a metric that belongs to a checkpoint; None if there is none."""
     if metric == BY_AGE and metric not in checkpoint.metrics:
         return float(checkpoint.progress.iteration)
     value = number_of(flatten(checkpoint.metrics).get(metric))
-    return None if value is None or math.isnan(value) else float(value)
+    return None if value is None else float(value)
 
 
 def find_checkpoints(directory: str, results: Sequence[dict[str, Any]]) -> list[TrialCheckpoint]:

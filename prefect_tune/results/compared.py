@@ -8,6 +8,7 @@ from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.location import Location
 from prefect_tune.results.ranking import check_mode
+from prefect_tune.trainable.metrics import DEFAULT_METRIC
 
 
 class ComparedTrials:
@@ -58,6 +59,8 @@ class ComparedTrials:
 
     def _metric_and_mode(self, metric: str | None, mode: str | None) -> tuple[str, str]:
         metric = self.default_metric if metric is None else metric
+        if metric is None and any(DEFAULT_METRIC in trial.last_result for trial in self.trials):
+            metric = DEFAULT_METRIC  # what trials reported is one number without a name
         mode = self.default_mode if mode is None else mode
         if metric is None:
             raise InvalidArgument(

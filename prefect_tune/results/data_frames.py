@@ -51,7 +51,7 @@ class TrialFrames(BestTrials):
 
         The parts of nested names are joined by `TUNE_RESULT_DELIM`, a slash by default.
         """
-        return self._indexed([trial.last_result for trial in self.trials if trial.last_result])
+        return self._indexed([trial.last_result for trial in self.trials if has_reported(trial)])
 
     @property
     def trial_dataframes(self) -> dict[str, pd.DataFrame]:
@@ -84,14 +84,13 @@ class TrialFrames(BestTrials):
         if mode is not None and metric is None:
             raise InvalidArgument("metric", "it is missing, though mode is given.")
         rows = []
-        for trial in self.trials:
+        for trial in filter(has_reported, self.trials):
             row: dict[str, Any] | None = None
             if metric is not None and mode is not None:
                 row = self._best_row(trial, metric, check_mode(mode))
             if row is None:
                 row = {k: v for k, v in trial.last_result.items() if k != "config"}
-            if row:
-                rows.append({**flatten(row), **_prefixed(trial.config), "logdir": trial.logdir})
+            rows.append({**flatten(row), **_prefixed(trial.config), "logdir": trial.logdir})
         return load_pandas().DataFrame(rows)  # type: ignore[no-any-return]
 
     def fetch_trial_dataframes(self) -> dict[str, pd.DataFrame]:
@@ -124,12 +123,18 @@ class TrialFrames(BestTrials):
         values = load_pandas().to_numeric(frame[metric], errors="coerce").dropna()
         if not len(values):
             return None
-        row = frame.loc[values.idxmax() if mode == "max" else values.idxmin()]
-        return {str(name): value for name, value in row.to_dict().items()}
+        index = values.idxmax() if mode == "max" else values.idxmin()
+        (row,) = frame.loc[[index]].to_dict("records")
+        return {str(name): value for name, value in row.items()}
 
     def _indexed(self, results: list[dict[str, Any]]) -> pd.DataFrame:
         frame = as_frame(results, load_settings().result_delimiter)
         return frame.set_index("trial_id") if "trial_id" in frame else frame
+
+
+def has_reported(trial: Trial) -> bool:
+    """True if the trial has a result; one without is only marked as done."""
+    return any(name != "done" for name in trial.last_result)
 
 
 def _prefixed(config: dict[str, Any]) -> dict[str, Any]:

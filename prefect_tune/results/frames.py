@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import logging
 import os
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import Trial
-from prefect_tune.logger.csv import PROGRESS_FILE
+from prefect_tune.logger.csv import PROGRESS_FILE, csv_reader
 from prefect_tune.logger.json import RESULT_FILE
 from prefect_tune.results.by_trial import ByTrial
+from prefect_tune.trainable.auto_metrics import CONSTANTS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FILE_TYPES = ("csv", "json")
+_CONSTANTS = {"": None, "True": True, "False": False}
+#: Columns of texts, also of those that look like numbers.
+_TEXTS = CONSTANTS - {"pid", "config"} | {"date"}
 
 
 def load_pandas() -> Any:
@@ -90,13 +96,66 @@ def read_frame(directory: str, file_type: str) -> pd.DataFrame | None:
     pandas = load_pandas()
     progress = os.path.join(directory, PROGRESS_FILE)
     results = os.path.join(directory, RESULT_FILE)
-    first_csv = file_type == "csv" or not os.path.exists(results)
-    if first_csv and os.path.exists(progress) and os.path.getsize(progress):
-        frame: pd.DataFrame = pandas.read_csv(progress)
-        return frame
-    if os.path.exists(results):
-        return as_frame([result for result in read_results(results) if result is not None])
-    return None
+    has_progress = os.path.exists(progress) and os.path.getsize(progress)
+    if not os.path.exists(results):
+        return pandas.DataFrame(read_table(progress)) if has_progress else None
+    rows = [result for result in read_results(results) if result is not None]
+    if file_type == "json" or not has_progress:
+        return as_frame(rows)
+    # What is in the table, but with the types that only the other file knows: a text "001" looks
+    # like a number in a table, and a text "NA" like nothing.
+    shown = [flatten({k: v for k, v in result.items() if k != "config"}) for result in rows]
+    frame: pd.DataFrame = pandas.DataFrame(shown)
+    heads = [name for name in _header(progress) if name in frame]
+    if rows and not heads:
+        raise ValueError(f"{progress} is not the table of these results")
+    return frame[[*heads, *(name for name in frame if name not in heads)]]
+
+
+def _header(progress: str) -> list[str]:
+    with open(progress, newline="", encoding="utf-8", errors="replace") as file:
+        return next(csv_reader(file), [])
+
+
+def read_table(progress: str) -> dict[str, list[Any]]:
+    """The columns of a `progress.csv`, as numbers and truth values where all cells are such.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is no such table.
+    """
+    with open(progress, newline="", encoding="utf-8") as file:
+        try:
+            names, *rows = csv_reader(file)
+        except csv.Error as error:
+            raise ValueError(f"{progress} is no table: {error}") from error
+    width = len(names)
+    cells = [[*row[:width], *[""] * (width - len(row))] for row in rows]
+    columns = zip(*cells, strict=True) if cells else [()] * width
+    return {
+        name: list(column) if name in _TEXTS else _typed(column)
+        for name, column in zip(names, columns, strict=True)
+    }
+
+
+def _typed(column: Sequence[str]) -> list[Any]:
+    """The values that the logger has written as these texts, as far as they tell."""
+    values: list[Any] = []
+    for cell in column:
+        value = _CONSTANTS.get(cell, cell)
+        if value is cell:
+            for kind in (int, float):
+                try:
+                    number = kind(cell)
+                except ValueError:
+                    continue
+                if str(number) == cell:
+                    value = number
+                    break
+            else:
+                return list(column)
+        values.append(value)
+    return values
 
 
 def read_results(path: str) -> Iterator[dict[str, Any] | None]:

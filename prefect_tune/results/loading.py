@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from prefect_tune.coordinator.flatten import flatten
-from prefect_tune.error import StorageError
+from prefect_tune.error import ExperimentNotFound, StorageError
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.plain import finite_number
 from prefect_tune.experiment.trial import ERROR, RUNNING, TERMINATED, Trial
@@ -56,7 +56,7 @@ def find_experiment(directory: str) -> str:
     if os.path.isfile(os.path.join(directory, PARAMS_FILE)):
         parent = os.path.dirname(os.path.abspath(directory))
         raise StorageError(f"{directory} is the directory of a trial; its experiment is {parent}.")
-    raise StorageError(f"there is no experiment in {directory}: no journal and no trials.")
+    raise ExperimentNotFound(f"there is no experiment in {directory}: no journal and no trials.")
 
 
 def _is_experiment(directory: str) -> bool:
@@ -74,7 +74,8 @@ def _directories_in(directory: str) -> list[str]:
         with os.scandir(directory) as entries:
             return sorted(entry.path for entry in entries if entry.is_dir())
     except OSError as error:
-        raise StorageError(
+        missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
+        raise (ExperimentNotFound if missing else StorageError)(
             f"cannot read the experiment directory {directory}: {error.strerror or error}"
         ) from error
 

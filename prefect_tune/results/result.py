@@ -13,9 +13,11 @@ from prefect_tune.arguments import check_mode
 from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.error import InvalidArgument, TrialFailed
 from prefect_tune.experiment.trial import Trial
+from prefect_tune.experiment.words import in_words
 from prefect_tune.filesystem.connect import connect
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.parse import parse_location
+from prefect_tune.result import AUTO_RESULT_KEYS
 from prefect_tune.results.checkpoints import newest, open_checkpoint
 from prefect_tune.results.frames import read_frame
 from prefect_tune.results.loading import load_trial
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from prefect_tune.checkpoint.checkpoint import Checkpoint
 
 
-@dataclass
+@dataclass(repr=False)
 class Result:
     """The outcome of one trial.
 
@@ -45,6 +47,13 @@ class Result:
     checkpoint: Checkpoint | None = None
     best_checkpoints: list[tuple[Checkpoint, dict[str, Any]]] = field(default_factory=list)
     config: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        own = {k: v for k, v in self.metrics.items() if k not in AUTO_RESULT_KEYS}
+        return (
+            f"Result(metrics={in_words(own, repr)}, error={in_words(self.error, repr)}, "
+            f"path={self.path!r}, checkpoint={self.checkpoint!r})"
+        )
 
     @classmethod
     def of(cls, trial: Trial, root: Location) -> Result:

@@ -87,6 +87,18 @@ class TestBestTrial:
         best = grid.get_best_trial("score", mode, scope)
         assert best is grid.trials[expected]
 
+    def test_truth_values_are_ranked(self) -> None:
+        grid = analysis([False], [True], [False])
+        assert grid.get_best_trial("score", "max") is grid.trials[1]
+        assert grid.get_best_trial("score", "min") is grid.trials[0]
+
+    def test_one_number_without_a_name_is_the_metric(self) -> None:
+        grid = analysis([1], [2])
+        for trial in grid.trials:
+            value = {"_metric": trial.last_result["score"]}
+            trial.update_last_result(value, value, 0.0)
+        assert grid.get_best_trial(mode="max") is grid.trials[1]
+
     def test_defaults_come_from_the_experiment(self) -> None:
         grid = analysis([1], [3], [2], default_metric="score", default_mode="max")
         assert grid.best_trial is grid.trials[1]
@@ -214,6 +226,29 @@ class TestFrames:
         assert list(grid.results) == [trial.trial_id for trial in grid.trials]
         assert grid.results_df["score"].to_dict() == {"c0ffe_00000": 1, "c0ffe_00001": 3}
         assert grid.best_result_df.index.tolist() == ["c0ffe_00001"]
+
+    @pytest.mark.parametrize("with_json", [True, False])
+    def test_texts_stay_texts_and_integers_integers(self, tmp_path: Path, with_json: bool) -> None:
+        texts = {"phase": "001", "tag": "NA", "sha": "12e5", "empty": "", "under": "1_000"}
+        more = {"flag": True, "count": 3, "ratio": 0.5, "far": math.inf, **texts}
+        trial = Trial("65367445", {"x": 1}, relative_logdir="t", local_experiment_dir=str(tmp_path))
+        result = {"score": 2, **more, "trial_id": trial.trial_id, "config": trial.config}
+        for logger in (JsonLoggerCallback(), CSVLoggerCallback()):
+            logger.log_trial_result(0, trial, result)
+            logger.on_experiment_end([trial])
+        trial.update_last_result(result, result, 0.0)
+        if not with_json:
+            (tmp_path / "t" / "result.json").unlink()
+            more["empty"] = None  # a table does not tell
+        silent = make_trial(1, [])
+        silent.last_result = {"done": True}
+        grid = ExperimentAnalysis(tmp_path, [trial, silent])
+        (row,) = grid.dataframe("score", "max").to_dict("records")
+        expected = {"score": 2, **more, "trial_id": "65367445", "config/x": 1}
+        assert {name: row[name] for name in expected} == expected
+        assert {type(row[name]) for name in ("score", "count")} == {int}
+        assert grid.dataframe("score", "max")["score"].dtype == int
+        assert len(grid.dataframe()) == len(grid.results_df) == 1
 
     def test_unreadable_files_are_counted(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture

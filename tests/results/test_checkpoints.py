@@ -55,7 +55,7 @@ def test_the_best_and_the_last(analysis, trial, tmp_path):
 def test_paths_with_values(analysis, trial, tmp_path):
     paths = analysis.get_trial_checkpoints_paths(trial)
     assert [path for path, _ in paths] == [str(tmp_path / c.path) for c in trial.checkpoints]
-    assert [value for _, value in paths] == [0.5, 0.25, None, 0.75]
+    assert [str(value) for _, value in paths] == ["0.5", "0.25", "nan", "0.75"]
     by_age = analysis.get_trial_checkpoints_paths(trial, "training_iteration")
     assert [value for _, value in by_age] == [1, 2, 3, 4]
 

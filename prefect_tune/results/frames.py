@@ -142,7 +142,7 @@ def _typed(column: Sequence[str]) -> list[Any]:
     """The values that the logger has written as these texts, as far as they tell."""
     values: list[Any] = []
     for cell in column:
-        value = _CONSTANTS.get(cell, cell)
+        value: Any = _CONSTANTS.get(cell, cell)
         if value is cell:
             for kind in (int, float):
                 try:

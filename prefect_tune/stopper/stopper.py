@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import reduce
 from operator import or_
 from typing import Any
@@ -45,11 +45,25 @@ class Stopper(ABC):
         """
         return EVERY_RESULT
 
-    def on_time(self, now: float) -> None:  # noqa: B027 - a hook that most do not need
-        """It is `now`, in seconds since the epoch. Called again and again, also without results."""
+    def on_time(self, now: float) -> None:
+        """It is `now`, in seconds since the epoch. Called again and again, also without results.
 
-    def on_resume(self, now: float) -> None:  # noqa: B027
+        Stoppers among the attributes, which a stopper of one's own may ask, are told it, too.
+        """
+        for stopper in self._asked():
+            stopper.on_time(now)
+
+    def on_resume(self, now: float) -> None:
         """An interrupted experiment goes on `now`; the time since `on_time` does not count."""
+        for stopper in self._asked():
+            stopper.on_resume(now)
+
+    def _asked(self) -> Iterator[Stopper]:
+        """The stoppers that are attributes of this one, also in lists and dicts."""
+        for value in self.__dict__.values():
+            several = value.values() if isinstance(value, dict) else value
+            members = several if isinstance(value, (dict, list, tuple)) else (value,)
+            yield from (one for one in members if isinstance(one, Stopper) and one is not self)
 
     def get_state(self) -> dict[str, Any]:
         """What `set_state` needs to go on as if never interrupted.
@@ -92,16 +106,6 @@ class _CompositeStopper(Stopper):
                     "stoppers", f"got {stopper!r}.", "Give instances of Stopper, each by itself."
                 )
         self.stoppers = stoppers
-
-    def on_time(self, now: float) -> None:
-        """Pass the time on."""
-        for stopper in self.stoppers:
-            stopper.on_time(now)
-
-    def on_resume(self, now: float) -> None:
-        """Pass the time on."""
-        for stopper in self.stoppers:
-            stopper.on_resume(now)
 
     def get_state(self) -> dict[str, Any]:
         """The states of the members."""

@@ -14,6 +14,8 @@ from prefect_tune.experiment.trial import Trial
 #: `TrialCheckpoint.problem` of those from before a trial was started from scratch.
 SUPERSEDED = "the trial was started from scratch since"
 
+_MISSING = object()
+
 
 @dataclass(frozen=True, slots=True)
 class Retention:
@@ -38,7 +40,7 @@ class Retention:
             checkpoints: All of a trial, oldest first.
             in_use: Paths of those that something refers to.
         """
-        if self.keep is None or len(checkpoints) <= self.keep:
+        if self.keep is None or len(checkpoints) <= self.keep or self.lacks_score(checkpoints):
             return ()
         newest = newest_usable(checkpoints)
         # Worst first. The sort is stable: of two that are equally good, the newer one is kept.
@@ -48,6 +50,11 @@ class Retention:
             for checkpoint in ranked[: len(ranked) - self.keep]
             if checkpoint is not newest and checkpoint.path not in in_use
         )
+
+    def lacks_score(self, checkpoints: Sequence[TrialCheckpoint]) -> bool:
+        """True if none of them has what ranks them: its name may be wrong, so none is deleted."""
+        name = self.attribute
+        return name is not None and all(_lookup(c.metrics, name) is _MISSING for c in checkpoints)
 
     def _rank(self, checkpoint: TrialCheckpoint) -> tuple[bool, bool, float]:
         """Comparable; more is better."""
@@ -60,13 +67,13 @@ class Retention:
 
 
 def _lookup(metrics: Mapping[str, Any], name: str) -> Any:
-    """A metric by its flat name, in a nested result."""
+    """A metric by its flat name, in a nested result; `_MISSING` if it is not there."""
     if name in metrics:
         return metrics[name]
     value: Any = metrics
     for key in name.split("/"):
         if not isinstance(value, Mapping) or key not in value:
-            return None
+            return _MISSING
         value = value[key]
     return value
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
+from difflib import get_close_matches
 
 from prefect_tune.coordinator.checkpoint_book import Retention
 from prefect_tune.coordinator.commands import DeleteCheckpoint
 from prefect_tune.coordinator.core import Core
 from prefect_tune.coordinator.events import CheckpointsDropped
+from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.coordinator.table import LiveTrial
-from prefect_tune.experiment.trial import Trial
+from prefect_tune.experiment.trial import AUTO_FILLED, Trial
 
 #: How many of the newest deletions are repeated when an experiment is resumed.
 _REPEATED = 256
@@ -34,6 +36,7 @@ class CheckpointKeeper:
             options.checkpoint_score_attribute,
             options.checkpoint_score_order,
         )
+        self._has_warned = False
         self.dropped: deque[tuple[str, str]] = deque(maxlen=_REPEATED)
 
     def update(self, live: LiveTrial) -> None:
@@ -63,6 +66,9 @@ class CheckpointKeeper:
         keep = core.options.checkpoint_keep
         if keep is None or core.replaying or len(trial.checkpoints) <= keep:
             return
+        if not self._has_warned and self._retention.lacks_score(trial.checkpoints):
+            self._has_warned = True
+            core.warn(trial, self._unranked(trial))
         paths = self._retention.surplus(trial.checkpoints, self._in_use(trial))
         if paths:
             event = CheckpointsDropped(core.now, trial.trial_id, paths)
@@ -70,6 +76,16 @@ class CheckpointKeeper:
             self.drop(event)
             for path in paths:
                 core.emit(DeleteCheckpoint(trial.trial_id, path))
+
+    def _unranked(self, trial: Trial) -> str:
+        name = str(self._retention.attribute)
+        reported = [key for key in flatten(trial.last_result) if key not in AUTO_FILLED]
+        meant = get_close_matches(name, reported, n=1)
+        hint = f"Did you mean {meant[0]!r}?" if meant else f"Reported are {sorted(reported)}."
+        return (
+            f"`checkpoint_score_attribute`: no checkpoint of {trial} has the metric {name!r}, so "
+            f"none is the best, and all are kept until one has it. {hint}"
+        )
 
     def _in_use(self, trial: Trial) -> set[str]:
         """Paths of what any unfinished trial refers to."""

@@ -48,7 +48,7 @@ class Results:
             seq = event.first_seq + index
             if seq <= live.last_seq:
                 continue
-            if live.stop_reason and not self._core.replaying:
+            if live.stop_reason and not self._core.replaying and not self._still_counts(live):
                 break
             live.last_seq = seq
             line = event.lines[index] if event.lines else None
@@ -58,6 +58,14 @@ class Results:
             taken.append(index)
         if taken:
             self._core.recorder.results(event, taken[0], taken[-1] + 1, live.completed)
+
+    def _still_counts(self, live: LiveTrial) -> bool:
+        """Whether a report counts of a trial that was told to end.
+
+        It does if it was on its way when all trials, or those that take too long, were told so. A
+        trial that was told at a result of its own has ended with that.
+        """
+        return not live.completed and bool(self._core.stopping or live.overdue)
 
     def _on_result(
         self,
@@ -71,6 +79,7 @@ class Results:
         core, trial = self._core, live.trial
         flat = flatten(result)
         size = len(result)
+        was_told = bool(live.stop_reason)
         try:
             action, reason = self._ask(live, result, flat)
         except TuneError as error:
@@ -82,6 +91,8 @@ class Results:
             line = None  # a stopper has added something, which the text does not show
         if core.replaying:
             action = Action.STOP if stopped else Action.CONTINUE
+        elif was_told and action is Action.PAUSE:
+            action = Action.CONTINUE
         if action is Action.STOP:
             # Copies: the journal gets what was reported.
             result, flat = {**result, "done": True}, {**flat, "done": True}
@@ -93,7 +104,7 @@ class Results:
         trial.update_last_result(result, flat, core.now)
         if action is Action.STOP:
             self._lifecycle.complete(live, flat)
-        if awaiting or action is not Action.CONTINUE:
+        if action is not Action.CONTINUE or (awaiting and not was_told):
             self._lifecycle.decide(live, live.last_seq if awaiting else 0, action)
         self._shutdown.see_whether_to_stop()
         return True

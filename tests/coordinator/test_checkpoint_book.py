@@ -61,7 +61,7 @@ def test_a_score_may_be_nested_or_flat():
     checkpoints = [saved(1, eval={"acc": 1.0}), saved(2, **{"eval/acc": 2.0}), saved(3)]
     assert kept(Retention(1, "eval/acc"), checkpoints) == [2, 3]
     assert kept(Retention(1, "eval/acc", "min"), checkpoints) == [1, 3]
-    assert kept(Retention(1, "eval/acc/deep"), checkpoints) == [3]
+    assert kept(Retention(1, "eval/acc/deep"), checkpoints) == [1, 2, 3]  # nothing is the best
 
 
 def test_what_is_in_use_is_kept():

@@ -434,3 +434,16 @@ def test_a_waiting_trial_is_redirected_at_once_and_a_replay_knows_it():
     world.end("t1")
     launch = world.of(Launch)[-1]
     assert (launch.trial_id, launch.checkpoint) == ("t2", "t1/checkpoint_000001")
+
+
+def test_a_score_that_no_checkpoint_has_deletes_none_and_is_warned_about_once():
+    options = CoordinatorOptions(checkpoint_keep=1, checkpoint_score_attribute="valid_loss")
+    world = World(options=options, samples=1, cpus=1)
+    world.start()
+    world.train("t1", 1, 2, 3, val_loss=1.0)
+    assert not world.of(DeleteCheckpoint)
+    (warning,) = world.of(Warn)
+    assert "'valid_loss'" in warning.message
+    assert "Did you mean 'val_loss'?" in warning.message
+    world.train("t1", 4, valid_loss=2.0)
+    assert len(world.of(DeleteCheckpoint)) == 3

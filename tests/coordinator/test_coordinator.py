@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefect_tune.coordinator.commands import Notice
+from prefect_tune.coordinator.commands import Notice, Record
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.events import (
     AttemptEnded,
@@ -251,6 +251,19 @@ def test_a_time_budget_stops_trials_at_their_next_report():
     assert [(d.trial_id, d.action) for d in world.of(Decide, commands)] == [("t1", Action.STOP)]
     world.end("t1", Outcome.STOPPED)
     assert world.coordinator.finished
+
+
+@pytest.mark.parametrize("awaiting", [True, False])
+def test_a_report_that_is_on_its_way_when_all_is_stopped_counts(awaiting):
+    world = started(stopper=make_stopper(None, 10.0), samples=1, cpus=1)
+    world.send(Tick(world.now))
+    world.send(Tick(world.now + 100))
+    world.report("t1", 1, awaiting=awaiting, loss=0.5)
+    world.end("t1", Outcome.STOPPED)
+    (trial,) = world.coordinator.get_trials()
+    assert (trial.status, trial.results_seen, trial.last_result["loss"]) == ("TERMINATED", 1, 0.5)
+    (record,) = [c.event for c in world.of(Record) if isinstance(c.event, ResultReported)]
+    assert not record.stop
 
 
 steps = st.lists(

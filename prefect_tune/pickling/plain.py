@@ -21,7 +21,7 @@ _CLASSES = {
     "decimal": {"Decimal"},
     "fractions": {"Fraction"},
     "pathlib": {"PosixPath", "PurePosixPath"},
-    # With these, exceptions are pickled where tblib has been loaded; they call no more than the class.
+    # With these, exceptions are pickled where tblib has been loaded; they call only the class.
     "tblib.pickling_support": {"unpickle_exception", "unpickle_exception_with_attrs"},
     "uuid": {"UUID"},
     "prefect_tune.space.variants": {"VariantPosition"},

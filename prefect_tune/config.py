@@ -227,7 +227,8 @@ class RunConfig:
         task_run_logs: Whether it also appears in the logs of the attempt's Prefect task run; None
             asks `PREFECT_TUNE_TASK_RUN_LOGS` (no).
         orchestrate: Record the experiment in Prefect; None asks `PREFECT_TUNE_ORCHESTRATE`.
-        cluster: Where to run: None (this machine), an address, a Dask cluster or a Client.
+        cluster: Where to run: None (this machine), an address, a Dask cluster, a Client, a
+            `DaskCluster` block, or ``block://dask-cluster/NAME``.
         isolation: ``process`` (each trial its own), or ``thread``.
         env_vars: Environment variables for every trial; win over the computed ones. They are kept
             encrypted.

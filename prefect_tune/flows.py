@@ -20,7 +20,7 @@ from prefect.runtime import flow_run
 from prefect.utilities.collections import visit_collection
 from pydantic import TypeAdapter
 
-from prefect_tune.blocks import TuneStorage
+from prefect_tune.blocks import DaskCluster, TuneStorage
 from prefect_tune.orchestration.sigterm import announced
 from prefect_tune.orchestration.this_flow import current_flow_is_experiment
 from prefect_tune.spec import ExperimentSpec
@@ -47,7 +47,10 @@ def _run_experiment(**parameters: Any) -> State[Any]:
 
 def _form() -> inspect.Signature:
     """Make the flow's parameters, and so its form, of the fields of `ExperimentSpec`."""
-    kinds: dict[str, Any] = {"storage": TuneStorage | str | None, "cluster": str | None}
+    kinds: dict[str, Any] = {
+        "storage": TuneStorage | str | None,
+        "cluster": DaskCluster | str | None,
+    }
     parameters = []
     for name, field in ExperimentSpec.model_fields.items():
         kind = kinds.get(name, field.rebuild_annotation())

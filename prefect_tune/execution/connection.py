@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import logging
 from typing import Any
 
@@ -11,11 +13,12 @@ from distributed.deploy import Cluster
 from prefect_tune.error import ClusterError, InvalidArgument
 from prefect_tune.execution.cluster_handle import ClusterHandle
 
+_BLOCK = "block://"
 _TIMEOUT_S = 10.0
 _PROTOCOLS = ("tcp://", "tls://", "ws://", "wss://", "ucx://", "inproc://")
 _ACCEPTED = (
-    "Give None (this machine), an address such as 'tcp://10.0.0.1:8786', a Dask cluster object "
-    "or a synchronous distributed.Client."
+    "Give None (this machine), an address such as 'tcp://10.0.0.1:8786', a Dask cluster object, "
+    "a synchronous distributed.Client or a DaskCluster block."
 )
 
 
@@ -27,8 +30,14 @@ def join_cluster(cluster: Any) -> ClusterHandle:
         ClusterError: If it does not answer in time.
     """
     arguments: dict[str, Any] = {}
+    if isinstance(cluster, str) and cluster.startswith(_BLOCK):
+        # Needs Prefect, which nothing here imports.
+        blocks = importlib.import_module("prefect_tune.blocks")
+        return _open_described(blocks.load_cluster(cluster.removeprefix(_BLOCK)))
     if isinstance(cluster, str):
         target: Any = _check_address(cluster)
+    elif hasattr(cluster, "open_client"):  # a `DaskCluster` block
+        return _open_described(cluster)
     elif isinstance(cluster, Client):
         _refuse_asynchronous(cluster)
         if cluster.status != "running":
@@ -43,6 +52,12 @@ def join_cluster(cluster: Any) -> ClusterHandle:
     address = target if isinstance(target, str) else target.scheduler_address
     client = _connect(target, address, arguments)
     return ClusterHandle(client, client.close)
+
+
+def _open_described(block: Any) -> ClusterHandle:
+    """Open the cluster that a block describes; it is closed with the handle."""
+    stack = contextlib.ExitStack()
+    return ClusterHandle(stack.enter_context(block.open_client()), stack.close)
 
 
 def _connect(target: Any, address: str, arguments: dict[str, Any]) -> Client:

@@ -189,8 +189,8 @@ class ExperimentSpec(BaseModel):
     )
     cluster: Any = Field(
         default=None,
-        description="Address of a Dask scheduler, e.g. tcp://10.0.0.1:8786; empty for this "
-        "machine.",
+        description="A block, or the address of a Dask scheduler, e.g. tcp://10.0.0.1:8786; empty "
+        "for this machine.",
     )
     continue_from: ContinueFrom = Field(
         default=NewExperiment(),

@@ -1,8 +1,4 @@
-"""Prefect blocks.
-
-`TuneStorage` says where experiments are stored and holds the credentials for it. Register it with
-``prefect block register -m prefect_tune.blocks``, fill it in in the UI or save it from Python, and
-name it wherever a storage path is asked for: ``block://tune-storage/NAME``.
+"""A block that says where experiments are stored and holds the credentials for it.
 
 In all that travels, to the nodes of a cluster and into files, a saved block is named by its slug;
 whoever opens the storage loads it, so its secrets are nowhere but on the Prefect server and in the

@@ -93,6 +93,21 @@ class Manifest:
         attempt = body.get("attempt")
         return cls(files, _progress(body), metadata, attempt if type(attempt) is int else 0)
 
+    @classmethod
+    def of_directory_from_elsewhere(cls, data: bytes | None) -> Manifest | None:
+        """As `decode`, for a directory that a user has brought along.
+
+        Args:
+            data: What the file called as the marker holds, None without one.
+
+        Returns:
+            None for the files of this name that others write, such as Ray Tune's empty ones.
+
+        Raises:
+            ValueError: If it is a marker file, but not a whole one.
+        """
+        return cls.decode(data) if data is not None and is_marker(data) else None
+
     def mismatch(self, sizes: Mapping[str, int]) -> str:
         """What is wrong with files of these sizes; "" if nothing is.
 
@@ -203,6 +218,19 @@ def read_manifest(directory: str | os.PathLike[str]) -> Manifest | None:
     try:
         return Manifest.decode(Path(directory, MARKER).read_bytes())
     except (OSError, ValueError):
+        return None
+
+
+def is_marker(data: bytes | None) -> bool:
+    """Whether a file called as the marker is one of ours, be it damaged."""
+    return data is not None and data.startswith(b"{")
+
+
+def marker_of(directory: str | os.PathLike[str]) -> bytes | None:
+    """The content of a local directory's marker file, None without one."""
+    try:
+        return Path(directory, MARKER).read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from prefect_tune.checkpoint.manifest import MARKER, Manifest, replace_manifest
+from prefect_tune.checkpoint.manifest import Manifest, marker_of, replace_manifest
 from prefect_tune.error import CheckpointUnreadable, InvalidArgument
 
 #: Holds the metadata of a directory that is not (yet) a complete checkpoint; named as Ray's.
@@ -99,10 +99,7 @@ def take_metadata(directory: Path) -> dict[str, Any]:
 
 
 def _manifest(directory: Path) -> Manifest | None:
-    path = directory / MARKER
     try:
-        return Manifest.decode(path.read_bytes())
-    except FileNotFoundError:
-        return None
+        return Manifest.of_directory_from_elsewhere(marker_of(directory))
     except ValueError as error:
         raise CheckpointUnreadable(f"{directory}: {error}") from None

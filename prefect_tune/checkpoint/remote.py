@@ -7,7 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prefect_tune.checkpoint.manifest import MARKER, Manifest, read_manifest, verify, write_manifest
+from prefect_tune.checkpoint.manifest import (
+    MARKER,
+    Manifest,
+    is_marker,
+    marker_of,
+    read_manifest,
+    verify,
+    write_manifest,
+)
 from prefect_tune.checkpoint.metadata import (
     METADATA_FILE,
     decode_metadata,
@@ -29,7 +37,7 @@ def download(location: Location, directory: Path) -> None:
         StorageError: If the storage fails.
     """
     _store(location).get_tree("", directory)
-    if (directory / MARKER).exists():
+    if is_marker(marker_of(directory)):
         problem = verify(directory)
         if problem:
             raise CheckpointUnreadable(f"The checkpoint {location} is damaged: {problem}.")
@@ -86,11 +94,8 @@ def write_remote_metadata(location: Location, metadata: Mapping[str, Any]) -> No
 
 
 def _manifest(store: Store, location: Location) -> Manifest | None:
-    data = store.read(MARKER)
-    if data is None:
-        return None
     try:
-        return Manifest.decode(data)
+        return Manifest.of_directory_from_elsewhere(store.read(MARKER))
     except ValueError as error:
         raise CheckpointUnreadable(f"{location}: {error}") from None
 

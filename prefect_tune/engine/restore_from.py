@@ -9,7 +9,15 @@ from typing import Any
 
 from prefect_tune.checkpoint.checkpoint import Checkpoint
 from prefect_tune.checkpoint.files import remove_tree
-from prefect_tune.checkpoint.manifest import MARKER, Manifest, commit, read_manifest, verify
+from prefect_tune.checkpoint.manifest import (
+    MARKER,
+    Manifest,
+    commit,
+    is_marker,
+    marker_of,
+    read_manifest,
+    verify,
+)
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.checkpoints import NO_PROGRESS, Progress, TrialCheckpoint
 from prefect_tune.filesystem.location import Location
@@ -90,7 +98,7 @@ def _local(path: Path) -> RestoreFrom:
         raise InvalidArgument("restore", f"{path} {what}.", _GIVE)
     if not any(path.iterdir()):
         raise InvalidArgument("restore", f"{path} is empty.", _GIVE)
-    if not (path / MARKER).exists():
+    if not is_marker(marker_of(path)):
         # Somebody else wrote it, and to its end for all we know.
         return RestoreFrom(given=Checkpoint.from_directory(path))
     problem = verify(path)
@@ -104,7 +112,7 @@ def _remote(location: Location) -> RestoreFrom:
     store = open_store(location)
     marker = store.read(MARKER)
     sizes = store.sizes("")
-    if marker is None:
+    if marker is None or not is_marker(marker):
         if not sizes:
             raise InvalidArgument("restore", f"there is nothing in {location}.", _GIVE)
         return RestoreFrom(given=Checkpoint.at_location(location))

@@ -16,6 +16,7 @@ from prefect_tune import air, train
 from prefect_tune.air.checkpoint import Checkpoint
 from prefect_tune.checkpoint.dict_form import DICT_FILE, FILES_KEY
 from prefect_tune.checkpoint.manifest import MARKER, read_manifest, verify, write_manifest
+from prefect_tune.engine.restore_from import parse_restore
 from prefect_tune.error import CheckpointUnreadable, InvalidArgument, TuneError
 
 from .trees import FILES, PLAIN_FILES, on_disk, read_tree, write_tree
@@ -295,3 +296,25 @@ def test_object_references_say_what_to_do_instead(call):
         call()
     with pytest.raises(TuneError, match="to_dict"):
         Checkpoint.from_object_ref(object())
+
+
+@pytest.mark.parametrize("content", [b"", b"mine"])
+def test_a_file_of_anothers_called_as_the_manifest_is_no_manifest(tmp_path, content):
+    # Ray Tune marks its checkpoints with an empty file of this name.
+    source = write_tree(tmp_path / "a", {MARKER: content, "model": b"12"})
+
+    Checkpoint(source).to_uri(f"memory://marked{len(content)}/c")
+    fetched = Checkpoint.from_uri(f"memory://marked{len(content)}/c").to_directory(tmp_path / "b")
+    assert verify(fetched) == ""
+    assert (tmp_path / "b" / "model").read_bytes() == b"12"
+    store = fsspec.filesystem("memory")
+    store.pipe("/elsewhere/c/model", b"12")
+    store.pipe(f"/elsewhere/c/{MARKER}", content)
+    elsewhere = Checkpoint.from_uri("memory://elsewhere/c")
+    assert elsewhere.get_metadata() == {}
+    assert Path(elsewhere.to_directory(tmp_path / "c"), "model").read_bytes() == b"12"
+    checkpoint = Checkpoint(write_tree(tmp_path / "d", {MARKER: content}))
+    checkpoint.set_metadata({"a": 1})
+    assert checkpoint.get_metadata() == {"a": 1}
+    for place in (str(tmp_path / "d"), "memory://elsewhere/c"):
+        assert parse_restore(place) is not None

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import tempfile
 import threading
 from pathlib import Path
 
@@ -477,3 +478,15 @@ def test_outside_a_trial_everything_warns_and_can_be_tried(tmp_path):
         tune.save_checkpoint("/a")
     with pytest.warns(RuntimeWarning, match="report"):
         tune.report(x=1, checkpoint=Checkpoint(tmp_path))
+
+
+def test_a_directory_with_a_file_called_as_our_marker_can_be_reported(trial):
+    def train(config):
+        with tempfile.TemporaryDirectory() as directory:
+            write(directory)
+            Path(directory, ".is_checkpoint").touch()
+            tune.report({"x": 1}, checkpoint=Checkpoint.from_directory(directory))
+
+    assert trial.run(train) is Outcome.FINISHED
+    assert verify(trial.dir / "checkpoint_000001") == ""
+    assert (trial.dir / "checkpoint_000001" / "state.txt").read_text() == "state"

@@ -6,7 +6,7 @@ repeats it when more values are known.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, ItemsView, Iterator, Mapping, Sequence, ValuesView
 from typing import Any, TypeAlias, overload
 
 IsPending: TypeAlias = Callable[[Any], bool]
@@ -20,15 +20,32 @@ class UnresolvedAccess(Exception):
         self.key = key
 
 
-class ConfigView(Mapping[Any, Any]):
-    """A configuration with item access and attribute access, ``config["x"]`` and ``config.x``."""
+class ConfigView(dict[Any, Any]):
+    """A configuration with item access and attribute access, ``config["x"]`` and ``config.x``.
+
+    It is a dict, for functions that ask for one; a parameter called like a method of dicts hides
+    the method once it is drawn, as in Ray Tune. What is changed in it does not reach the
+    configuration.
+    """
+
+    __slots__ = ("_is_pending",)
 
     def __init__(self, values: Mapping[Any, Any], is_pending: IsPending) -> None:
-        self._values = values
+        super().__init__(dict.items(values) if isinstance(values, ConfigView) else values)
         self._is_pending = is_pending
 
     def __getitem__(self, key: Any) -> Any:
-        return _guarded(self._values[key], key, self._is_pending)
+        return _guarded(super().__getitem__(key), key, self._is_pending)
+
+    def __getattribute__(self, name: str) -> Any:
+        if name.startswith("_") or not dict.__contains__(self, name):
+            return super().__getattribute__(name)
+        try:
+            return self[name]
+        except UnresolvedAccess:
+            if hasattr(dict, name):
+                return super().__getattribute__(name)
+            raise
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -36,17 +53,66 @@ class ConfigView(Mapping[Any, Any]):
         try:
             return self[name]
         except KeyError:
-            known = ", ".join(map(str, self._values)) or "nothing"
+            known = ", ".join(map(str, self)) or "nothing"
             raise AttributeError(f"the config has no parameter {name!r}; it has {known}") from None
 
+    # Without an `__iter__` of its own, `dict(view)` and `{**view}` would read past the guard.
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._values)
+        return super().__iter__()
 
-    def __len__(self) -> int:
-        return len(self._values)
+    def get(self, key: Any, default: Any = None) -> Any:
+        """The value of a parameter, `default` if there is none."""
+        return self[key] if key in self else default
+
+    def items(self) -> ItemsView[Any, Any]:  # type: ignore[override]
+        """Names and values."""
+        return ItemsView(self)
+
+    def values(self) -> ValuesView[Any]:  # type: ignore[override]
+        """The values."""
+        return ValuesView(self)
+
+    def pop(self, key: Any, *default: Any) -> Any:
+        """Take a parameter out of the view."""
+        value = self[key] if key in self else None
+        removed = super().pop(key, *default)
+        return removed if value is None else value
+
+    def copy(self) -> dict[Any, Any]:
+        """A plain dict of the same."""
+        return {key: self[key] for key in self}
+
+    def __or__(self, other: Any) -> Any:
+        return plain(self) | other
+
+    def __ror__(self, other: Any) -> Any:
+        return other | plain(self)
+
+    def __eq__(self, other: object) -> bool:
+        return bool(plain(self) == other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = None
+
+    def __reduce__(self) -> Any:
+        return dict, (plain(self),)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._values!r})"
+        return f"{type(self).__name__}({super().__repr__()})"
+
+
+class _WholeConfig(ConfigView):
+    """The configuration; for `generate_variants({"config": {...}})` the part that is meant."""
+
+    __slots__ = ()
+
+    def __missing__(self, key: Any) -> Any:
+        inner = dict.get(self, "config")
+        if isinstance(inner, dict) and key in inner:
+            return inner[key]
+        raise KeyError(key)
 
 
 class SpecView(ConfigView):
@@ -56,15 +122,19 @@ class SpecView(ConfigView):
     is ``spec["config"]`` or ``spec.config.config``.
     """
 
-    @property
-    def config(self) -> ConfigView:
-        """The configuration."""
-        return ConfigView(self._values, self._is_pending)
+    __slots__ = ()
 
-    def __getitem__(self, key: Any) -> Any:
-        if key == "config" and key not in self._values:
+    def __getattribute__(self, name: str) -> Any:
+        if name == "config":
+            return _WholeConfig(self, self._is_pending)
+        return super().__getattribute__(name)
+
+    config: ConfigView
+
+    def __missing__(self, key: Any) -> Any:
+        if key == "config":
             return self.config
-        return super().__getitem__(key)
+        raise KeyError(key)
 
 
 class ListView(Sequence[Any]):
@@ -115,7 +185,7 @@ def plain(value: Any) -> Any:
         UnresolvedAccess: A view holds a value that is not drawn yet.
     """
     if isinstance(value, ConfigView) or type(value) is dict:
-        return {key: plain(item) for key, item in value.items()}
+        return {key: plain(value[key]) for key in value}
     if isinstance(value, ListView) or type(value) is list:
         return [plain(item) for item in value]
     if type(value) is tuple:

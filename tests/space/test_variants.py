@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import pickle
 from collections import OrderedDict, namedtuple
@@ -530,3 +531,46 @@ def test_dicts_of_other_classes_stay_what_they_are(kind):
     assert type(first) is type(first["deep"]) is type(first["list"][0]) is kind
     assert first["deep"] is not second["deep"]
     assert inner["a"].sample() == 3  # the space itself is as it was
+
+
+def test_functions_see_nested_parts_as_dicts():
+    space = {
+        "items": tune.choice([2]),
+        "model": {"units": tune.choice([4]), "values": 3},
+        "attribute": tune.sample_from(lambda spec: spec.config.items * 2),
+        "is_dict": tune.sample_from(lambda spec: isinstance(spec.config.model, dict)),
+        "json": tune.sample_from(lambda spec: json.dumps(spec.config.model)),
+        "copy": tune.sample_from(lambda spec: {**spec.config.model.copy(), "more": 1}),
+        "merged": tune.sample_from(lambda spec: spec.config.model | {"more": 1}),
+        "pickled": tune.sample_from(lambda spec: pickle.loads(pickle.dumps(spec.config.model))),
+        "changed": tune.sample_from(lambda spec: changed(spec.config.model)),
+        "equal": tune.sample_from(lambda spec: spec.config.model == {"units": 4, "values": 3}),
+    }
+
+    def changed(model):
+        model["units"] += 1
+        return model
+
+    config = one(space)
+    model = {"units": 4, "values": 3}
+    assert config["model"] == config["pickled"] == model
+    assert config["attribute"] == 4
+    assert (config["is_dict"], config["equal"]) == (True, True)
+    assert json.loads(config["json"]) == model
+    assert config["copy"] == config["merged"] == {**model, "more": 1}
+    assert config["changed"] == {**model, "units": 5}
+    assert {type(config[name]) for name in ("pickled", "changed", "merged")} == {dict}
+
+
+@pytest.mark.parametrize(
+    "read",
+    [dict, lambda view: {**view}, json.dumps, lambda view: view == {}, lambda view: view.get("y")]
+    + [lambda view: list(view.values()), lambda view: view.copy(), lambda view: view | {}],
+)
+def test_no_way_of_reading_a_nested_part_gets_what_is_not_drawn_yet(read):
+    space = {
+        "n": {"y": tune.sample_from(lambda spec: spec.config.x), "z": 1},
+        "x": tune.sample_from(lambda spec: 5),
+        "seen": tune.sample_from(lambda spec: repr(read(spec.config.n))),
+    }
+    assert "Function" not in one(space)["seen"]

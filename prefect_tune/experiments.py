@@ -123,7 +123,7 @@ class Experiment:
         if isinstance(run_object, str):
             get_trainable(run_object)
             return run_object
-        validate_trainable(run_object, "run")
+        validate_trainable(run_object, "run", allow_abstract=True)
         name = trainable_name(run_object)
         register_trainable(name, run_object)
         return name

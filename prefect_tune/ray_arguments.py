@@ -11,6 +11,7 @@ from prefect_tune.error import InvalidArgument
 
 #: Without an effect on what comes out; why nothing has to be done.
 _NEEDLESS = {
+    "_remote": "the script itself runs the sweep",
     "global_checkpoint_period": "every result is on disk as it comes",
     "queue_trials": "trials always wait for free resources",
     "ray_auto_init": "a local cluster is started unless `cluster` or `tune.init` names one",
@@ -25,6 +26,7 @@ _REPLACED = {
     "trial_executor": "Give `cluster` to say where trials run.",
     "upload_dir": "Give `storage_path`.",
     "with_server": "Watch and cancel the flow run in the Prefect UI.",
+    "_experiment_checkpoint_dir": "Give `name` and `storage_path`.",
 }
 
 

@@ -43,6 +43,7 @@ from prefect_tune.trainable.fingerprint import code_digest
 from prefect_tune.trainable.function import validate_trainable
 from prefect_tune.trainable.packing import pack_trainable
 from prefect_tune.trainable.rules import validate_checkpoint_rules
+from prefect_tune.trainable.trainable import Trainable
 from prefect_tune.trainable.wrappers import requested_resources
 
 
@@ -104,8 +105,10 @@ def _make_plan(
             name, named = begun.name, True
             mode = begun.resume_mode(request.resume, request.resume_config)
     resume = _resume(parse_resume(mode, request.resume_config), places, name)
-    for part in (tune.scheduler, tune.search_alg, *stoppers_in(run.stop)):
-        first_states.add(part, resumes=resume is not None)
+    # A scheduler judges the trials of one experiment; what a search has learnt serves the next.
+    first_states.add(tune.scheduler, takes_back=True, argument="scheduler")
+    for part in (tune.search_alg, *stoppers_in(run.stop)):
+        first_states.add(part, takes_back=resume is not None)
     scheduler = _make_scheduler(tune)
     try:
         source = make_source(
@@ -153,7 +156,11 @@ def _make_plan(
             request.trainable, checkpoints.checkpoint_frequency, checkpoints.checkpoint_at_end
         ),
         checkpoints=checkpoints,
-        export_formats=export_formats(request.export_formats),
+        export_formats=export_formats(
+            request.export_formats,
+            allow_others=getattr(request.trainable, "export_model", None)
+            is not Trainable.export_model,
+        ),
         reuse_processes=bool(tune.reuse_actors) and inspect.isclass(request.trainable),
         resource_help=getattr(request.trainable, "resource_help", None),
     )
@@ -206,8 +213,9 @@ def _make_scheduler(tune: TuneConfig) -> TrialScheduler:
     if not scheduler.set_search_properties(metric, mode):
         raise InvalidArgument(
             "metric",
-            f"`metric`/`mode` are given to the experiment and to {type(scheduler).__name__}.",
-            "Give them in one place only.",
+            f"`metric`/`mode` are given to the experiment, and {type(scheduler).__name__} has them "
+            "already.",
+            "Give them in one place only, and each experiment a scheduler of its own.",
         )
     return scheduler
 

@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 
 import cloudpickle
 
+from prefect_tune.error import InvalidArgument
 from prefect_tune.stopper import Stopper
 
 _logger = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ class _First:
         part.set_state(pickle.loads(self.state))
 
 
+#: Ids of what serves an experiment that runs now; its plan keeps them alive.
+_busy: set[int] = set()
 _known: WeakKeyDictionary[Any, _First] = WeakKeyDictionary()
 
 
@@ -47,19 +50,31 @@ class FirstStates:
 
     def __init__(self) -> None:
         self._states: list[tuple[Any, _First]] = []
+        self._alone: list[Any] = []
 
-    def add(self, part: Any, *, resumes: bool) -> None:
+    def add(self, part: Any, *, takes_back: bool, argument: str = "") -> None:
         """A scheduler, searcher or stopper is going to be used.
 
         Args:
             part: As the user gave it; anything without `get_state` is passed over.
-            resumes: True takes it back to the state in which it began, if it began here.
+            takes_back: True takes it back to the state in which it began, if it began here.
+            argument: What it was given as, if it can serve one experiment at a time only.
+
+        Raises:
+            InvalidArgument: If it can, and serves another one.
         """
+        if argument and id(part) in _busy:
+            raise InvalidArgument(
+                argument,
+                f"this {type(part).__name__} is in use by another experiment.",
+                "Give each experiment that runs at the same time one of its own.",
+            )
+        self._alone = [*self._alone, part] if argument and part is not None else self._alone
         for member in getattr(part, "stoppers", (part,)):
             if not hasattr(member, "get_state") or isinstance(member, type):
                 continue
             try:
-                first = _known.get(member) if resumes else None
+                first = _known.get(member) if takes_back else None
                 if first is None:
                     first = _First(member)
                 else:
@@ -74,6 +89,11 @@ class FirstStates:
     def remember(self) -> None:
         """The experiment begins."""
         _known.update(self._states)
+        _busy.update(map(id, self._alone))
+
+    def release(self) -> None:
+        """The experiment has ended."""
+        _busy.difference_update(map(id, self._alone))
 
     def give_back(self) -> None:
         """Nothing comes of the plan: leave everything as it was given."""

@@ -203,7 +203,13 @@ class Trial:
         return own or None, {name: getattr(self, name) for name in Trial.__slots__[1:]}
 
     def __str__(self) -> str:
-        return self.custom_name or f"{self.trainable_name}_{self.trial_id}"
+        if self.custom_name:
+            return self.custom_name
+        env = self.config.get("env") if isinstance(self.config, dict) else None
+        if isinstance(env, type):
+            env = env.__name__
+        of_env = f"_{env}" if isinstance(env, str) and env else ""
+        return f"{self.trainable_name}{of_env}_{self.trial_id}"
 
     def __repr__(self) -> str:
         return f"<Trial {self} {self.status}>"
@@ -319,6 +325,14 @@ class Trial:
         `training_iteration` and `time_total_s`.
         """
         return {name: stats.summary() for name, stats in self._stats.items()}
+
+    @property
+    def metric_n_steps(self) -> dict[str, dict[str, deque[float]]]:
+        """The last five and the last ten values of each metric, ``{metric: {"5", "10"}}``."""
+        return {
+            name: {str(n): deque(stats.recent, maxlen=n) for n in (5, _WINDOW)}
+            for name, stats in self._stats.items()
+        }
 
     def metric_value(self, metric: str, scope: str, mode: str) -> float | None:
         """The value a metric is ranked by, or None if it was never reported.

@@ -24,6 +24,9 @@ from prefect_tune.schedulers.trial_scheduler import ObjectiveScheduler
 
 logger = logging.getLogger(__name__)
 
+_MOST_BRACKETS = 100
+_MOST_RUNGS = 1000
+
 RandomState = int | np.random.RandomState | np.random.Generator
 
 
@@ -142,6 +145,12 @@ class AsyncHyperBandScheduler(ObjectiveScheduler):
         check_number("grace_period", grace_period, above=0)
         check_number("reduction_factor", reduction_factor, above=1)
         check_count("brackets", brackets, at_least=1)
+        if brackets > _MOST_BRACKETS:
+            raise InvalidArgument(
+                "brackets",
+                f"got {brackets!r}.",
+                f"Give at most {_MOST_BRACKETS}: bracket s leaves out the s lowest rungs.",
+            )
         if grace_period > max_t:
             raise InvalidArgument(
                 "grace_period", f"{grace_period!r} is more than max_t={max_t!r}.", "Lower it."
@@ -172,6 +181,7 @@ class AsyncHyperBandScheduler(ObjectiveScheduler):
             InvalidArgument: If the time or the metric is not a number.
         """
         if self._time_attr not in result or self._metric not in result:
+            self._tell_without_time(trial, result)
             return self.CONTINUE
         time = self._number(result, self._time_attr, "time_attr")
         if self._stop_last_trials and time >= self._max_t:
@@ -250,6 +260,14 @@ class AsyncHyperBandScheduler(ObjectiveScheduler):
         cutoff = (1 - 1 / factor) * 100 / 100  # the rounding of a percentile
         # Truncating the quotient of two rounded logarithms can lose the top rung, e.g. for 10 ** 3.
         # Ray Tune's rungs come out of the same rounding.
+        depth = (np.log(self._max_t) - np.log(grace_period)) / np.log(factor)
+        if depth > _MOST_RUNGS:
+            raise InvalidArgument(
+                "reduction_factor",
+                f"{factor!r} makes {depth:.0f} rungs between grace_period={grace_period!r} and "
+                f"max_t={self._max_t!r}.",
+                f"Give one that makes at most {_MOST_RUNGS}.",
+            )
         depth = np.log(self._max_t / grace_period) / np.log(factor)
         brackets = []
         first_bit = 0

@@ -116,6 +116,7 @@ class MedianStoppingRule(ObjectiveScheduler):
             InvalidArgument: If the time or the metric is not a number.
         """
         if trial.trial_id in self._stopped or not self._is_complete(result):
+            self._tell_without_time(trial, result)
             return self.CONTINUE
         own = self._record(trial, result)
         time = own.last_time

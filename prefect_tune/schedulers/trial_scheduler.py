@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import pickle
@@ -11,9 +12,11 @@ from typing import Any
 from prefect_tune.arguments import check_metric_name, check_mode
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.decision import EVERY_RESULT, NEVER, Action, RunUntil
-from prefect_tune.experiment.trial import PAUSED, PENDING, Trial
+from prefect_tune.experiment.trial import AUTO_FILLED, PAUSED, PENDING, Trial
 from prefect_tune.experiment.view import ControllerView
 from prefect_tune.experiment.words import in_words
+
+_logger = logging.getLogger("prefect_tune")
 
 #: The metric of a trial that reports a bare number.
 DEFAULT_METRIC = "_metric"
@@ -177,6 +180,7 @@ class ObjectiveScheduler(FIFOScheduler):
         self._metric = None
         self._mode: str | None = None
         self._metric_op = 1.0
+        self._told_without_time = False
         self._set_objective(metric, mode)
 
     @property
@@ -215,6 +219,21 @@ class ObjectiveScheduler(FIFOScheduler):
             check_mode(mode)
             self._mode = mode
             self._metric_op = 1.0 if mode == "max" else -1.0
+
+    def _tell_without_time(self, trial: Trial, result: Mapping[str, Any]) -> None:
+        """Say once that results without `time_attr` are not judged."""
+        if self._told_without_time or self._time_attr in result:
+            return
+        self._told_without_time = True
+        reported = ", ".join(repr(name) for name in result if name not in AUTO_FILLED)
+        _logger.warning(
+            "%s does not judge results without %r, its `time_attr`, as trial %s has reported one; "
+            "it has reported %s. No trial is stopped early by such results.",
+            type(self).__name__,
+            self._time_attr,
+            trial,
+            reported or "nothing of its own",
+        )
 
     def _number(self, result: Mapping[str, Any], key: str, argument: str) -> float:
         """The value of a key that the result has.

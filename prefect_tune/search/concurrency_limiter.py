@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from prefect_tune.error import InvalidArgument
-from prefect_tune.search.searcher import Searcher
+from prefect_tune.search.searcher import Metric, Mode, Searcher
 from prefect_tune.search.wrapper import SearcherWrapper
 
 
@@ -26,6 +26,9 @@ class ConcurrencyLimiter(SearcherWrapper):
             raise InvalidArgument("max_concurrent", f"must be >= 1, got {max_concurrent}.")
         super().__init__(searcher)
         self.max_concurrent = max_concurrent
+        # A searcher that limits itself may want the ends of trials one by one, and ask for more.
+        own = not isinstance(searcher, ConcurrencyLimiter)
+        self._limits = not (own and searcher.set_max_concurrency(max_concurrent))
         self.batch = batch
         self.live_trials: set[str] = set()
         self._withheld: dict[str, tuple[dict[str, Any] | None, bool]] = {}
@@ -44,9 +47,17 @@ class ConcurrencyLimiter(SearcherWrapper):
             )
         return True
 
+    def set_search_properties(
+        self, metric: Metric, mode: Mode, config: dict[str, Any], **spec: Any
+    ) -> bool:
+        """Offered to the wrapped searcher, for an experiment that begins."""
+        self.live_trials.clear()
+        self._withheld.clear()
+        return super().set_search_properties(metric, mode, config, **spec)
+
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Asks the wrapped searcher, unless the limit is reached."""
-        if len(self.live_trials) >= self.max_concurrent:
+        if self._limits and len(self.live_trials) >= self.max_concurrent:
             return None
         suggestion = self.searcher.suggest(trial_id)
         if suggestion is not None and suggestion != Searcher.FINISHED:
@@ -61,7 +72,7 @@ class ConcurrencyLimiter(SearcherWrapper):
             return
         self._withheld[trial_id] = (result, error)
         # The last batch of an experiment may be smaller: it is complete when nothing runs.
-        if self.batch and len(self._withheld) < len(self.live_trials):
+        if self._limits and self.batch and len(self._withheld) < len(self.live_trials):
             return
         for finished, (last_result, failed) in self._withheld.items():
             self.live_trials.discard(finished)

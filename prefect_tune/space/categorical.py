@@ -15,11 +15,12 @@ from prefect_tune.space.samplers import Grid, Quantile, Uniform, linear_categori
 
 
 class Categorical(Domain):
-    """One of a list of values, which may themselves hold domains."""
+    """One of a list of values, which may themselves hold domains; of a string, its letters."""
 
     def __init__(self, categories: Iterable[Any]) -> None:
         super().__init__()
-        self.categories = as_list("categories", categories)
+        letters = isinstance(categories, str)
+        self.categories = as_list("categories", list(categories) if letters else categories)
 
     def uniform(self) -> Self:
         """A copy whose values are equally likely."""
@@ -121,8 +122,15 @@ def _takes_argument(func: Callable[..., Any]) -> bool:
         signature = inspect.signature(func)
     except (TypeError, ValueError):  # some builtins do not tell their signature
         return True
-    try:
-        signature.bind(None)
-    except TypeError:
-        return False
-    return True
+    for arguments in ((None,), ()):
+        try:
+            signature.bind(*arguments)
+        except TypeError:
+            continue
+        return bool(arguments)
+    raise InvalidArgument(
+        "func",
+        f"{getattr(func, '__name__', repr(func))}{signature} can be called neither with one "
+        "argument nor without.",
+        "It gets the values drawn so far, `lambda spec: spec.config.x * 2`, or nothing.",
+    )

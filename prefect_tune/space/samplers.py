@@ -158,7 +158,8 @@ def float_rounder(q: float, lower: float, upper: float) -> Callable[[float], flo
     Without the second rounding ``3 * 0.1`` would be 0.30000000000000004, which is ugly in
     directory names and larger than an upper bound of 0.3.
     """
-    exponent = Decimal(repr(float(q))).as_tuple().exponent
+    q = float(q)  # a whole step makes no ints of floats
+    exponent = Decimal(repr(q)).as_tuple().exponent
     decimals = -exponent if isinstance(exponent, int) else 0
 
     def round_to_step(value: float) -> float:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import builtins
 import copy
 import functools
 import math
 import random
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
@@ -185,8 +187,28 @@ def is_variable(value: Any) -> bool:
     return isinstance(value, Domain) or (
         isinstance(value, dict)
         and len(value) == 1
-        and ("grid_search" in value or isinstance(value.get("eval"), str))
+        and (
+            "grid_search" in value
+            or (isinstance(text := value.get("eval"), str) and _is_expression(text))
+        )
     )
+
+
+#: What an expression can use.
+_KNOWN_TO_EXPRESSIONS = ("spec", "config", "np", "random")
+
+
+@functools.lru_cache(maxsize=256)
+def _is_expression(text: str) -> bool:
+    """Whether the text below "eval" is meant as Python, or is data such as "f1-macro"."""
+    try:
+        names = compile(text.strip(), "<eval>", "eval").co_names
+    except (SyntaxError, ValueError):  # the latter for NUL
+        words = re.findall(r"[^\W\d]\w*", text)
+        return not words or any(name in words for name in _KNOWN_TO_EXPRESSIONS)
+    if not names or any(name in _KNOWN_TO_EXPRESSIONS for name in names):
+        return True
+    return "(" in text and all(hasattr(builtins, name) for name in names)
 
 
 def may_hold_variables(value: Any) -> bool:
@@ -216,7 +238,7 @@ def _as_domain(marker: Any, path: Path) -> Domain:
 def _expression(text: str, path: Path) -> Function:
     """``{"eval": "spec.config.x * 2"}``: like `sample_from`, for spaces written as JSON.
 
-    The text can use ``spec``, ``config``, ``np`` and ``random``.
+    The text can use ``spec``, ``config``, ``np`` and ``random``; one with other names is data.
     """
     try:
         code = compile(text.strip(), f"<eval of {path_name(path)}>", "eval")

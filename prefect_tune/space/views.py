@@ -62,7 +62,10 @@ class ConfigView(dict[Any, Any]):
 
     def get(self, key: Any, default: Any = None) -> Any:
         """The value of a parameter, `default` if there is none."""
-        return self[key] if key in self else default
+        try:
+            return self[key]
+        except KeyError:
+            return default
 
     def items(self) -> ItemsView[Any, Any]:  # type: ignore[override]
         """Names and values."""
@@ -74,9 +77,12 @@ class ConfigView(dict[Any, Any]):
 
     def pop(self, key: Any, *default: Any) -> Any:
         """Take a parameter out of the view."""
-        value = self[key] if key in self else None
-        removed = super().pop(key, *default)
-        return removed if value is None else value
+        if key in self:
+            default = (self[key],)
+        super().pop(key, None)
+        if not default:
+            raise KeyError(key)
+        return default[0]
 
     def copy(self) -> dict[Any, Any]:
         """A plain dict of the same."""

@@ -29,12 +29,15 @@ class ExportFormat:
 _KNOWN = (ExportFormat.CHECKPOINT, ExportFormat.MODEL, ExportFormat.ONNX, ExportFormat.H5)
 
 
-def export_formats(given: Any, argument: str = "export_formats") -> tuple[str, ...]:
+def export_formats(
+    given: Any, argument: str = "export_formats", allow_others: bool = False
+) -> tuple[str, ...]:
     """Read names of formats.
 
     Args:
         given: One name, several, or None.
         argument: How the user's argument is called.
+        allow_others: Whether the trainable may know formats of its own.
 
     Raises:
         InvalidArgument: If one is unknown, or `given` is something else.
@@ -46,7 +49,7 @@ def export_formats(given: Any, argument: str = "export_formats") -> tuple[str, .
         raise InvalidArgument(argument, f"got {given!r:.80}.", f"Known are {', '.join(_KNOWN)}.")
     found = tuple(name.strip().lower() if isinstance(name, str) else name for name in names)
     for name in found:
-        if name not in _KNOWN:
+        if name not in _KNOWN and not (allow_others and isinstance(name, str)):
             raise InvalidArgument(
                 argument, f"there is no format {name!r:.80}.", f"Known are {', '.join(_KNOWN)}."
             )

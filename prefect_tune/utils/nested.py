@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -19,6 +20,8 @@ def flatten_dict(
 ) -> dict[str, Any]:
     """A nested dict as a flat one: ``{"a": {"b": 1}}`` is ``{"a/b": 1}``; empty dicts vanish.
 
+    Of an `OrderedDict` comes another one.
+
     Args:
         dt: The dict.
         delimiter: What joins keys.
@@ -28,7 +31,7 @@ def flatten_dict(
     Raises:
         InvalidArgument: If a key contains the delimiter and must not.
     """
-    flat: dict[str, Any] = {}
+    flat: dict[str, Any] = OrderedDict() if isinstance(dt, OrderedDict) else {}
     for key, value in dt.items():
         if prevent_delimiter and isinstance(key, str) and delimiter in key:
             raise InvalidArgument(
@@ -57,12 +60,13 @@ def unflatten_dict(dt: Mapping[str, Any], delimiter: str = DELIMITER) -> dict[st
     Raises:
         InvalidArgument: If a path leads through a value.
     """
-    nested: dict[str, Any] = {}
+    kind = OrderedDict if isinstance(dt, OrderedDict) else dict
+    nested: dict[str, Any] = kind()
     for path, value in dt.items():
-        *parents, last = path.split(delimiter)
+        *parents, last = path.split(delimiter) if isinstance(path, str) else [path]
         place = nested
         for parent in parents:
-            place = place.setdefault(parent, {})
+            place = place.setdefault(parent, kind())
             if not isinstance(place, dict):
                 raise InvalidArgument(
                     "dt", f"{path!r} leads through {parent!r}, which has a value.", ""

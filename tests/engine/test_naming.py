@@ -9,6 +9,7 @@ import pytest
 
 from prefect_tune.engine.naming import TrialMaker
 from prefect_tune.error import InvalidArgument
+from prefect_tune.experiment.trial import Trial
 from prefect_tune.resources import Resources
 from prefect_tune.search.source import Suggestion
 from prefect_tune.storage.layout import TrialDirNamer
@@ -54,3 +55,20 @@ def test_a_creator_that_raises_is_named(tmp_path, creator):
 def test_what_is_no_directory_is_an_error(tmp_path, name):
     with pytest.raises(InvalidArgument, match="trial_dirname_creator"):
         make(tmp_path, dirname_creator=lambda trial: name)
+
+
+@pytest.mark.parametrize(
+    ("env", "name"), [("Pong-v0", "train_Pong-v0_t1"), (dict, "train_dict_t1"), (3, "train_t1")]
+)
+def test_the_environment_in_a_config_is_part_of_the_name(env, name):
+    assert str(Trial("t1", {"env": env}, trainable_name="train")) == name
+
+
+def test_the_last_five_and_ten_values_of_each_metric():
+    trial = Trial("t1", {})
+    for value in range(12):
+        trial.update_last_result({"x": value}, {"x": value}, 1.0)
+    assert {n: list(values) for n, values in trial.metric_n_steps["x"].items()} == {
+        "5": [7, 8, 9, 10, 11],
+        "10": list(range(2, 12)),
+    }

@@ -7,6 +7,7 @@ import pytest
 import prefect_tune as tune
 from prefect_tune.engine.planning import make_plan
 from prefect_tune.engine.request import ExperimentRequest
+from prefect_tune.error import InvalidArgument
 from prefect_tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule
 from prefect_tune.search import BasicVariantGenerator, ConcurrencyLimiter
 from prefect_tune.search.optuna import OptunaSearch
@@ -112,3 +113,38 @@ def test_how_many_trials_may_run_at_a_time(config, limit):
     plan = make_plan(ExperimentRequest(train, {}, tune.TuneConfig(**config)), TuneSettings())
     assert plan.max_running == limit
     assert plan.for_debugging().max_running == 1
+
+
+@pytest.mark.parametrize("scheduler", [ASHAScheduler(), ASHAScheduler(metric="m", mode="max")])
+def test_a_scheduler_begins_anew_with_each_experiment(scheduler):
+    own = scheduler.metric is not None
+    config = tune.TuneConfig(scheduler=scheduler, **({} if own else {"metric": "m", "mode": "max"}))
+    request = ExperimentRequest(train, {}, tune_config=config)
+    first = make_plan(request, TuneSettings())
+    first.first_states.remember()
+    with pytest.raises(InvalidArgument, match=r"`scheduler`.*in use by another experiment"):
+        make_plan(request, TuneSettings())
+    scheduler._climbs["t1"] = "left over"
+    first.first_states.release()
+
+    second = make_plan(request, TuneSettings())
+    assert second.scheduler is scheduler
+    assert scheduler._climbs == {}
+    assert second.objectives == first.objectives
+
+
+def test_formats_of_its_own_are_the_class_s_business():
+    class Exports(tune.Trainable):
+        def step(self): ...
+
+        def export_model(self, export_formats, export_dir=None): ...
+
+    class Known(Exports):
+        export_model = tune.Trainable.export_model
+
+    def plan_of(trainable):
+        return make_plan(ExperimentRequest(trainable, {}, export_formats=["own"]), TuneSettings())
+
+    assert plan_of(Exports).export_formats == ("own",)
+    with pytest.raises(InvalidArgument, match="`export_formats`"):
+        plan_of(Known)

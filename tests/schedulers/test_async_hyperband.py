@@ -11,7 +11,7 @@ import pytest
 from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.experiment.decision import NEVER, RunUntil
 from prefect_tune.experiment.trial import Trial
-from prefect_tune.schedulers import ASHAScheduler, AsyncHyperBandScheduler
+from prefect_tune.schedulers import ASHAScheduler, AsyncHyperBandScheduler, MedianStoppingRule
 from prefect_tune.testing.simulation import SimulatedController, Simulation
 
 CONTROLLER = SimulatedController(slots=1)
@@ -254,3 +254,25 @@ def test_asha_is_async_hyperband() -> None:
     scheduler = asha()
     (trial,) = added(scheduler, "1")
     assert scheduler.run_until(trial) == RunUntil((("training_iteration", 1.0),))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [({"brackets": 10**6}, "brackets"), ({"reduction_factor": 1 + 1e-9}, "reduction_factor")],
+)
+def test_more_brackets_or_rungs_than_can_be_of_use_are_named(arguments, named):
+    with pytest.raises(InvalidArgument, match=f"`{named}`"):
+        ASHAScheduler(**arguments)
+
+
+@pytest.mark.parametrize("kind", [ASHAScheduler, MedianStoppingRule])
+def test_results_without_the_time_attribute_are_told_about_once(caplog, kind):
+    scheduler = kind(time_attr="epochs", metric="acc", mode="max")
+    controller, trial = SimulatedController(1), Trial("t1", {})
+    scheduler.on_trial_add(controller, trial)
+    for epoch in (1, 2):
+        result = {"epoch": epoch, "acc": 0.5, "training_iteration": epoch}
+        assert scheduler.on_trial_result(controller, trial, result) == kind.CONTINUE
+    (record,) = caplog.records
+    assert "'epochs'" in record.getMessage()
+    assert "'epoch', 'acc'" in record.getMessage()

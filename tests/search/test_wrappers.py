@@ -174,3 +174,24 @@ def test_searchers_with_the_older_signature_are_offered_the_space():
     searcher = Older()
     assert offer_properties(ConcurrencyLimiter(searcher, 1), "a", "min", {"x": 1}, seed=3)
     assert searcher.offered == ("a", "min", {"x": 1})
+
+
+@pytest.mark.parametrize("limits_itself", [True, False])
+def test_limiter_leaves_the_limit_to_a_searcher_that_keeps_it(limits_itself):
+    class Own(Recording):
+        def set_max_concurrency(self, max_concurrent):
+            self.limit = max_concurrent
+            return limits_itself
+
+    inner = Own()
+    limiter = ConcurrencyLimiter(inner, 2)
+    assert inner.limit == 2
+    given = [limiter.suggest(name) for name in "abc"]
+    assert (given[2] is not None) == limits_itself
+
+
+def test_a_limiter_begins_anew_with_each_experiment():
+    limiter = ConcurrencyLimiter(Recording(), 1)
+    assert limiter.suggest("a")
+    limiter.set_search_properties(None, None, {})
+    assert limiter.suggest("b")

@@ -187,7 +187,8 @@ def test_uniform_with_one_argument_is_an_upper_bound():
         (lambda: tune.qrandint(1, 3, 0), "q"),
         (lambda: tune.randn(0, 0), "sd"),
         (lambda: tune.choice([]), "categories"),
-        (lambda: tune.choice("abc"), "categories"),
+        (lambda: tune.choice(""), "categories"),
+        (lambda: tune.sample_from(lambda one, two: 1), "func"),
         (lambda: tune.choice(3), "categories"),
         (lambda: tune.grid_search([]), "grid_search"),
         (lambda: tune.sample_from(3), "func"),
@@ -270,3 +271,12 @@ def test_domains_can_be_pickled():
     for domain in (tune.qloguniform(1, 10, 1), tune.choice([1, 2]), tune.randn()):
         again = pickle.loads(pickle.dumps(domain))
         assert again.sample(random_state=1) == domain.sample(random_state=1)
+
+
+def test_a_string_is_a_choice_of_its_letters():
+    assert tune.choice("abc").categories == ["a", "b", "c"]
+
+
+def test_a_whole_step_makes_no_ints_of_floats():
+    for domain in (tune.quniform(0, 10, 2), tune.qrandn(3, 1, 1), tune.qloguniform(1, 100, 1)):
+        assert type(domain.sample()) is float

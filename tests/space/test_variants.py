@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from prefect_tune import space as tune
 from prefect_tune.error import InvalidArgument
+from prefect_tune.search.variant_generator import generate_variants
 from prefect_tune.space import RecursiveDependencyError, SearchSpace, VariantStream, format_tag
 
 
@@ -564,8 +565,17 @@ def test_functions_see_nested_parts_as_dicts():
 
 @pytest.mark.parametrize(
     "read",
-    [dict, lambda view: {**view}, json.dumps, lambda view: view == {}, lambda view: view.get("y")]
-    + [lambda view: list(view.values()), lambda view: view.copy(), lambda view: view | {}],
+    [
+        dict,
+        json.dumps,
+        lambda view: {**view},
+        lambda view: view == {},
+        lambda view: view.get("y"),
+        lambda view: list(view.values()),
+        lambda view: view.copy(),
+        lambda view: view.pop("y"),
+        lambda view: view | {},
+    ],
 )
 def test_no_way_of_reading_a_nested_part_gets_what_is_not_drawn_yet(read):
     space = {
@@ -574,3 +584,26 @@ def test_no_way_of_reading_a_nested_part_gets_what_is_not_drawn_yet(read):
         "seen": tune.sample_from(lambda spec: repr(read(spec.config.n))),
     }
     assert "Function" not in one(space)["seen"]
+
+
+@pytest.mark.parametrize("text", ["f1-macro", "accuracy", "max", "every 5 steps", "data/eval.csv"])
+def test_a_dict_that_has_eval_as_data_is_data(text):
+    assert one({"metrics": {"eval": text}}) == {"metrics": {"eval": text}}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1 + 2", 3), ("max(1, 2)", 2), ("spec.config.x", 4), ("np.sqrt(4)", 2)]
+)
+def test_a_dict_that_has_an_expression_is_evaluated(text, value):
+    assert one({"x": 4, "e": {"eval": text}})["e"] == value
+
+
+def test_generate_variants_takes_a_whole_specification():
+    spec = {
+        "config": {
+            "x": tune.grid_search([3]),
+            "y": tune.sample_from(lambda spec: spec.config.x + 1),
+        }
+    }
+    ((_, variant),) = generate_variants(spec)
+    assert variant == {"config": {"x": 3, "y": 4}}

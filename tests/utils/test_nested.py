@@ -1,5 +1,7 @@
 """Nested dicts as flat ones and back."""
 
+from collections import OrderedDict
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,3 +71,9 @@ def test_updates_in_place():
     deep_update(original, {"o": {"type": "adam"}}, override_all_if_type_changes=["o"])
 
     assert original == {"a": {"b": 1, "c": 2}, "o": {"type": "adam"}}
+
+
+def test_an_ordered_dict_stays_one():
+    flat = flatten_dict(OrderedDict(a=OrderedDict(b=1)))
+    assert type(flat) is OrderedDict
+    assert type(unflatten_dict(flat)) is OrderedDict

@@ -9,7 +9,6 @@ memory of the processes that use them.
 from typing import Any
 
 import fsspec
-from prefect._internal.compatibility.async_dispatch import async_dispatch
 from prefect.blocks.core import Block
 from prefect.blocks.fields import SecretDict
 from prefect.filesystems import WritableFileSystem
@@ -22,6 +21,7 @@ from prefect_tune.filesystem.blocks import set_block_resolver
 from prefect_tune.filesystem.connect import connect, protocol_of
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.store import open_store
+from prefect_tune.orchestration.prefect_internals import async_dispatch
 
 
 class TuneStorage(WritableFileSystem):
@@ -179,7 +179,7 @@ class TuneStorage(WritableFileSystem):
         return await run_sync_in_worker_thread(self._read, path)
 
     @async_dispatch(aread_path)
-    def read_path(self, path: str) -> bytes:  # type: ignore[override]
+    def read_path(self, path: str) -> bytes:
         """What is in a file; see `aread_path`."""
         return self._read(path)
 
@@ -196,7 +196,7 @@ class TuneStorage(WritableFileSystem):
         await run_sync_in_worker_thread(self._write, path, content)
 
     @async_dispatch(awrite_path)
-    def write_path(self, path: str, content: bytes) -> None:  # type: ignore[override]
+    def write_path(self, path: str, content: bytes) -> None:
         """Write a file; see `awrite_path`."""
         self._write(path, content)
 

@@ -10,6 +10,8 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import TERMINAL_STATES
 from prefect.events.worker import EventsWorker
 
+from prefect_tune.orchestration.prefect_internals import cancel_senders
+
 _POLL_SECONDS = 0.1
 
 
@@ -40,15 +42,7 @@ def abandon_sending() -> int:
     For an API that is away for good: they try each item for seconds to a minute, one after the
     other, and the interpreter's exit waits for all of them. New ones start with the next item.
     """
-    dropped = 0
-    # Prefect has no public way to do this. All services of the process share one register.
-    for service in tuple(EventsWorker._instances.values()):  # type: ignore[misc]
-        loop, running = service._loop, service._task
-        if isinstance(service, EventsWorker):
-            dropped += service._queue.qsize()
-        if loop is not None and running is not None:
-            loop.call_soon_threadsafe(running.cancel)
-    return dropped
+    return cancel_senders()
 
 
 def await_final_states(

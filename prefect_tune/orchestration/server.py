@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterator
 
@@ -20,6 +19,7 @@ from prefect.settings import (
 
 from prefect_tune.error import PrefectUnavailable
 from prefect_tune.orchestration.embedded import EmbeddedServer
+from prefect_tune.orchestration.prefect_internals import server_of_prefect
 
 _ANSWER_SECONDS = 5.0
 _UNAUTHORIZED = (401, 403)
@@ -98,7 +98,7 @@ def start_server_early() -> PrefectApi:
         if url and (server is None or url != server.api_url):
             return PrefectApi(None, url)
         if server is None or not server.alive:
-            if url := _started_by_prefect():
+            if url := server_of_prefect():
                 return PrefectApi(None, url)
             server = _start()
         return PrefectApi(server, None)
@@ -133,17 +133,6 @@ def _start() -> EmbeddedServer:
 
 def _ours() -> EmbeddedServer | None:
     return _server if _server_pid == os.getpid() else None
-
-
-def _started_by_prefect() -> str | None:
-    """Address of the server that Prefect itself has started in this process, if it has."""
-    module = sys.modules.get("prefect.server.api.server")
-    if module is None:
-        return None
-    for server in module.SubprocessASGIServer._instances.values():
-        if server.running:
-            return str(server.api_url)
-    return None
 
 
 def api_problem() -> Exception | None:

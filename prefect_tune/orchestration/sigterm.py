@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from prefect._internal import control_listener
-from prefect.utilities import engine as prefect_engine
+from prefect_tune.orchestration.prefect_internals import announced_intent, taken_for_prefects
 
 
 @contextmanager
@@ -17,22 +16,15 @@ def stand_in(handler: Callable[..., Any]) -> Iterator[None]:
     A worker or `serve` announces what its SIGTERM means (cancel, reschedule) and the flow engine
     acknowledges, but only while its own handler is installed; unannounced, the signal is a crash.
     During a sweep ours is installed, which ends the sweep in order and then raises the signal once
-    more, so the engine gets its signal, only later. Prefect has no public way to say that.
+    more, so the engine gets its signal, only later.
 
     Args:
         handler: The handler that is installed now.
     """
-    original = prefect_engine._prefect_sigterm_handler
-    lock = prefect_engine._prefect_sigterm_bridge_lock
-    with lock:
-        prefect_engine._prefect_sigterm_handler = handler
-    try:
+    with taken_for_prefects(handler):
         yield
-    finally:
-        with lock:
-            prefect_engine._prefect_sigterm_handler = original
 
 
 def announced() -> str | None:
     """What the supervisor has announced: ``cancel``, ``reschedule`` ...; None if nothing."""
-    return control_listener.get_intent()
+    return announced_intent()

@@ -21,6 +21,11 @@ from prefect.states import Cancelled
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.events import Control, ControlReceived
 from prefect_tune.engine.inbox import Inbox
+from prefect_tune.orchestration.prefect_internals import (
+    set_context,
+    suspension_request,
+    without_suspension,
+)
 from prefect_tune.orchestration.run_log import run_log
 
 _logger = logging.getLogger("prefect_tune")
@@ -38,7 +43,7 @@ class SuspensionWatch:
 
     def __init__(self, inbox: Inbox, on_suspended: Callable[[], None] = lambda: None) -> None:
         context = FlowRunContext.get()
-        self._request = None if context is None else context.flow_run_suspension_request
+        self._request = None if context is None else suspension_request(context)
         self._inbox = inbox
         self._on_suspended = on_suspended
         self.suspended = False
@@ -59,12 +64,9 @@ class SuspensionWatch:
 
 def shield(context: contextvars.Context) -> None:
     """Keep a suspension from the task engines that run in a context."""
-    current = context.get(FlowRunContext.__var__)
-    if not isinstance(current, FlowRunContext):
-        return
-    calm = type(current.flow_run_suspension_request)()
-    shielded = current.model_copy(update={"flow_run_suspension_request": calm})
-    context.run(FlowRunContext.__var__.set, shielded)
+    current = context.run(FlowRunContext.get)
+    if current is not None:
+        set_context(context, FlowRunContext, without_suspension(current))
 
 
 def end_subflow(message: str) -> None:

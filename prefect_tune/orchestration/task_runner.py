@@ -12,7 +12,6 @@ from concurrent.futures import Future
 from typing import Any, Protocol, Self
 from uuid import UUID
 
-from prefect._internal.uuid7 import uuid7
 from prefect.client.schemas.objects import RunInput
 from prefect.futures import PrefectConcurrentFuture, PrefectFuture
 from prefect.states import Crashed
@@ -21,6 +20,7 @@ from prefect.tasks import Task
 
 from prefect_tune.execution.annotations import current_annotations, run_coroutine_function
 from prefect_tune.orchestration.engine_loop import EngineLoop
+from prefect_tune.orchestration.prefect_internals import new_task_run_id
 
 
 class Ship(Protocol):
@@ -169,11 +169,6 @@ class BodyTaskRunner(TaskRunner[PrefectFuture[Any]]):
                 raise
             # Lost workers and cancelled futures are not the body's fault.
             return Crashed(message=f"{type(error).__name__}: {error}")
-
-
-def new_task_run_id() -> UUID:
-    """An id for a task run; later ones sort behind."""
-    return uuid7()
 
 
 def _with_body(task: Task[..., Any], call: Callable[..., Any]) -> Task[..., Any]:

@@ -115,8 +115,10 @@ class _Trial:
     def _offer(self, module: ModuleType) -> None:
         """Be what Prefect finds where user code has entered no context of its own."""
 
+        entered = module.ContextModel.get.__func__
+
         def get(cls: Any) -> Any:
-            return cls.__var__.get(None) or self._contexts().get(cls.__name__)
+            return entered(cls) or self._contexts().get(cls.__name__)
 
         for context in (module.FlowRunContext, module.TaskRunContext):
             context.get = classmethod(get)

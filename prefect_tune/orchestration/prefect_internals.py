@@ -1,0 +1,160 @@
+"""All that is used of Prefect although it is not public there, each with a way to do without it.
+
+A new Prefect may move or drop any of it. Then what depends on it does less, as said here, and
+`missing` names it, which a test of the pinned versions asks. The rest of the package uses Prefect's
+documented names, and of its engine `run_task_async` and the contexts that integrations use as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import importlib
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+#: Module, then the names in it, as `missing` gives them: ``module:name``.
+USED = (
+    "prefect._internal.compatibility.async_dispatch:async_dispatch",
+    "prefect._internal.control_listener:get_intent",
+    "prefect._internal.uuid7:uuid7",
+    "prefect.context:FlowRunContext.__var__",
+    "prefect.context:FlowRunContext.model_fields.flow_run_suspension_request",
+    "prefect.events.worker:EventsWorker._instances",
+    "prefect.server.api.server:SubprocessASGIServer._instances",
+    "prefect.transactions:BaseTransaction.__var__",
+    "prefect.utilities.engine:_prefect_sigterm_bridge_lock",
+    "prefect.utilities.engine:_prefect_sigterm_handler",
+)
+
+
+def missing() -> list[str]:
+    """Which of `USED` the installed Prefect does not have."""
+    return [name for name in USED if not _exists(name)]
+
+
+def _exists(name: str) -> bool:
+    module, _, attributes = name.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for attribute in attributes.split("."):
+            in_dict = isinstance(found, dict)
+            found = found[attribute] if in_dict else getattr(found, attribute)
+    except (ImportError, AttributeError, KeyError):
+        return False
+    return True
+
+
+def new_task_run_id() -> uuid.UUID:
+    """An id for a task run; later ones sort behind, if Prefect can make such ids."""
+    try:
+        from prefect._internal.uuid7 import uuid7
+    except ImportError:
+        return uuid.uuid4()
+    return uuid7()
+
+
+def async_dispatch(async_implementation: Callable[..., Any]) -> Callable[[Any], Any]:
+    """Let a method of a block be awaited in async code, as Prefect's are; else it is sync only."""
+    try:
+        from prefect._internal.compatibility.async_dispatch import async_dispatch as dispatch
+    except ImportError:
+        return lambda method: method
+    return dispatch(async_implementation)
+
+
+def set_context(context: contextvars.Context, kind: Any, value: Any) -> None:
+    """Have code in `context` find `value` where it looks for Prefect's context of a kind.
+
+    Without the variable behind it nothing is changed.
+
+    Args:
+        context: Where.
+        kind: A class of Prefect's with a variable of its own, such as `FlowRunContext`.
+        value: An instance, or None for none.
+    """
+    variable = getattr(kind, "__var__", None)
+    if variable is not None:
+        context.run(variable.set, value)
+
+
+def suspension_request(flow_context: Any) -> Any:
+    """Where a flow's context says that it is to be suspended; None if Prefect has no such thing."""
+    return getattr(flow_context, "flow_run_suspension_request", None)
+
+
+def without_suspension(flow_context: Any) -> Any:
+    """The same context without a request to be suspended; itself if it can have none."""
+    request = suspension_request(flow_context)
+    if request is None:
+        return flow_context
+    return flow_context.model_copy(update={"flow_run_suspension_request": type(request)()})
+
+
+def cancel_senders() -> int:
+    """Cancel the background senders of events and logs; new ones start with the next item.
+
+    Returns:
+        How many events are lost. If the senders cannot be found, they go on, and 0.
+    """
+    from prefect.events.worker import EventsWorker
+
+    lost = 0
+    # All services of the process share one register.
+    services: dict[Any, Any] = getattr(EventsWorker, "_instances", {})
+    for service in tuple(services.values()):
+        loop, running = getattr(service, "_loop", None), getattr(service, "_task", None)
+        if isinstance(service, EventsWorker) and hasattr(service, "_queue"):
+            lost += service._queue.qsize()
+        if loop is not None and running is not None:
+            loop.call_soon_threadsafe(running.cancel)
+    return lost
+
+
+def server_of_prefect() -> str | None:
+    """Address of the server that Prefect itself has started in this process; None if unknown."""
+    module = sys.modules.get("prefect.server.api.server")
+    servers: dict[Any, Any] = getattr(
+        getattr(module, "SubprocessASGIServer", None), "_instances", {}
+    )
+    return next((str(server.api_url) for server in servers.values() if server.running), None)
+
+
+def announced_intent() -> str | None:
+    """What the supervisor of a flow run announces with its SIGTERM: ``cancel``, ``reschedule`` ...
+
+    None if nothing, and always if Prefect does not tell; a cancelled flow run is then known by its
+    state on the server alone.
+    """
+    try:
+        from prefect._internal import control_listener
+
+        return control_listener.get_intent()
+    except (ImportError, AttributeError):
+        return None
+
+
+@contextlib.contextmanager
+def taken_for_prefects(handler: Callable[..., Any]) -> Iterator[None]:
+    """Have Prefect take an installed SIGTERM handler for its own.
+
+    If it cannot be told so, it does not acknowledge the intent that comes with a SIGTERM, and the
+    signal counts as a crash.
+    """
+    from prefect.utilities import engine
+
+    if not hasattr(engine, "_prefect_sigterm_handler"):
+        yield
+        return
+    original = engine._prefect_sigterm_handler
+    lock = getattr(engine, "_prefect_sigterm_bridge_lock", None) or threading.Lock()
+    with lock:
+        engine._prefect_sigterm_handler = handler
+    try:
+        yield
+    finally:
+        with lock:
+            engine._prefect_sigterm_handler = original

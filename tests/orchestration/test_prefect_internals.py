@@ -1,0 +1,108 @@
+"""That the installed Prefect has what is used of it, and what happens where it does not."""
+
+from __future__ import annotations
+
+import contextvars
+import signal
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from prefect.context import FlowRunContext
+from prefect.events.worker import EventsWorker
+from prefect.server.api import server
+from prefect.utilities import engine
+
+from prefect_tune.orchestration import prefect_internals as internals
+
+
+@pytest.mark.parametrize("name", internals.USED)
+def test_the_installed_prefect_has(name: str) -> None:
+    assert name not in internals.missing()
+
+
+def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(engine, "_prefect_sigterm_handler")
+    assert internals.missing() == ["prefect.utilities.engine:_prefect_sigterm_handler"]
+
+
+def test_ids_of_task_runs_sort_as_they_were_made() -> None:
+    ids = [internals.new_task_run_id() for _ in range(50)]
+    milliseconds = [made.int >> 80 for made in ids]
+    assert milliseconds == sorted(milliseconds)
+    assert len(set(ids)) == 50
+
+
+@pytest.fixture
+def without(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Have a module of Prefect not be there."""
+
+    def remove(module: str) -> None:
+        package, _, name = module.rpartition(".")
+        monkeypatch.setitem(sys.modules, module, None)
+        monkeypatch.delattr(sys.modules[package], name, raising=False)
+
+    return remove
+
+
+def test_without_its_kind_of_ids_others_do(without: Any) -> None:
+    without("prefect._internal.uuid7")
+    assert internals.new_task_run_id() != internals.new_task_run_id()
+
+
+def test_without_its_dispatch_methods_are_as_they_were_written(without: Any) -> None:
+    without("prefect._internal.compatibility.async_dispatch")
+
+    async def aread() -> int:
+        return 1
+
+    def read() -> int:
+        return 2
+
+    assert internals.async_dispatch(aread)(read) is read
+
+
+def test_without_its_listener_nothing_is_announced(without: Any) -> None:
+    assert internals.announced_intent() is None
+    without("prefect._internal.control_listener")
+    assert internals.announced_intent() is None
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_its_sigterm_handler(monkeypatch: pytest.MonkeyPatch, is_there: bool) -> None:
+    if not is_there:
+        monkeypatch.delattr(engine, "_prefect_sigterm_handler")
+    before = getattr(engine, "_prefect_sigterm_handler", None)
+    with internals.taken_for_prefects(signal.default_int_handler):
+        now = getattr(engine, "_prefect_sigterm_handler", None)
+        assert now is (signal.default_int_handler if is_there else None)
+    assert getattr(engine, "_prefect_sigterm_handler", None) is before
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_its_server(monkeypatch: pytest.MonkeyPatch, is_there: bool) -> None:
+    running = SimpleNamespace(running=True, api_url="http://127.0.0.1:1/api")
+    monkeypatch.setattr(server.SubprocessASGIServer, "_instances", {1: running})
+    if not is_there:
+        monkeypatch.delattr(server, "SubprocessASGIServer")
+    assert internals.server_of_prefect() == (running.api_url if is_there else None)
+
+
+def test_senders_that_cannot_be_found_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EventsWorker, "_instances", {1: SimpleNamespace()})
+    assert internals.cancel_senders() == 0
+
+
+def test_a_context_is_set_elsewhere_alone() -> None:
+    context, value = contextvars.copy_context(), object()
+    internals.set_context(context, FlowRunContext, value)
+    assert context.run(FlowRunContext.get) is value
+    assert FlowRunContext.get() is None
+    internals.set_context(context, object, value)  # has no variable
+
+
+def test_a_context_that_knows_no_suspension_stays_itself() -> None:
+    context = SimpleNamespace()
+    assert internals.suspension_request(context) is None
+    assert internals.without_suspension(context) is context

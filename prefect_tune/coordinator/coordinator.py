@@ -9,6 +9,7 @@ follows Ray Tune 2.0.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from prefect_tune.coordinator.attempt_ends import AttemptEnds
@@ -206,6 +207,18 @@ class Coordinator:
         core.choose = True
 
     # -- slots ------------------------------------------------------------------------------------
+
+    def limit_running(self, most: int) -> None:
+        """Let no more than so many trials run at a time, whatever else would allow.
+
+        Args:
+            most: The limit, at least 1.
+        """
+        core = self._core
+        known = core.options.max_running
+        core.options = replace(
+            core.options, max_running=most if known is None else min(known, most)
+        )
 
     def _on_capacity(self, event: CapacityChanged) -> None:
         core = self._core

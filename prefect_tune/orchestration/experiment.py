@@ -19,11 +19,13 @@ from prefect_tune.orchestration.flow import run_in_flow
 from prefect_tune.orchestration.flow_identity import current_flow_identity
 from prefect_tune.orchestration.heartbeat import Heartbeat
 from prefect_tune.orchestration.predecessor import succeed
+from prefect_tune.orchestration.run_log import run_log
 from prefect_tune.orchestration.server import PrefectApi
 from prefect_tune.orchestration.showable import show_value
 from prefect_tune.orchestration.sigterm import stand_in
 from prefect_tune.orchestration.summary import summary
 from prefect_tune.orchestration.suspension import SuspensionWatch
+from prefect_tune.orchestration.tag_limits import tag_limits
 from prefect_tune.orchestration.task_run_logs import TaskRunLogs
 from prefect_tune.reporters.columns import parameter_columns, show, user_metrics
 from prefect_tune.reporters.progress import Progress
@@ -59,6 +61,7 @@ def run_experiment_in_flow(
         flow = current_flow_identity()
         if flow is not None:
             succeed(experiment.directory, UUID(flow.flow_run_id), plan.name)
+        _heed_tags(experiment)
         heartbeat = Heartbeat(flow, plan.settings.heartbeat_s)
         watch = interruption.watch = SuspensionWatch(experiment.inbox, heartbeat.end)
         with heartbeat, ArtifactReporter() as artifacts:
@@ -87,6 +90,17 @@ def run_experiment_in_flow(
         api,
     )
     return outcome.flow_run_id, outcome.flow_run_url
+
+
+def _heed_tags(experiment: Experiment) -> None:
+    """Let no more trials run at a time than the concurrency limits of the sweep's tags say."""
+    for smallest in tag_limits()[:1]:
+        experiment.coordinator.limit_running(smallest.limit)
+        run_log().info(
+            "At most %d trials run at a time: the tag %r has that concurrency limit.",
+            smallest.limit,
+            smallest.tag,
+        )
 
 
 def describe(plan: ExperimentPlan) -> dict[str, Any]:

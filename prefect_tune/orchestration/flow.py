@@ -31,6 +31,7 @@ from prefect_tune.orchestration.flush import abandon_sending, await_final_states
 from prefect_tune.orchestration.launcher import PrefectLauncher
 from prefect_tune.orchestration.leftovers import end_leftovers
 from prefect_tune.orchestration.quiet import COORDINATOR, silence_our_tasks
+from prefect_tune.orchestration.run_log import run_log
 from prefect_tune.orchestration.server import (
     PrefectApi,
     api_problem,
@@ -40,6 +41,7 @@ from prefect_tune.orchestration.server import (
 from prefect_tune.orchestration.showable import LONGEST_MESSAGE, showable
 from prefect_tune.orchestration.sigterm import announced
 from prefect_tune.orchestration.suspension import end_subflow
+from prefect_tune.orchestration.tag_limits import tag_limits, tags_of_caller, without_tags
 from prefect_tune.orchestration.task_runner import BodyTaskRunner
 from prefect_tune.orchestration.this_flow import this_flow
 
@@ -112,6 +114,7 @@ class _Run(Generic[T]):
         self._record_lost = False
         self._leave = contextlib.ExitStack()
         self._flow_run_url: str | None = None
+        self._held_tags = tags_of_caller()
 
     def as_flow(self) -> None:
         """Make a flow run and run the experiment in it."""
@@ -192,7 +195,15 @@ class _Run(Generic[T]):
             cache_policy=NO_CACHE,
         )
         try:
-            coordinator(return_state=True)
+            with without_tags(self._held_tags):
+                for known in tag_limits():
+                    if known.taken >= known.limit:
+                        run_log().info(
+                            "The sweep waits: all %d slots of the tag %r are taken.",
+                            known.limit,
+                            known.tag,
+                        )
+                coordinator(return_state=True)
         except Pause:
             if self._conclusion is not None:
                 end_subflow(self._conclusion.message)

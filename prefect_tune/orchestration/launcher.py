@@ -17,11 +17,13 @@ from prefect.transactions import BaseTransaction
 from prefect_tune.coordinator.commands import Kill, Launch
 from prefect_tune.coordinator.events import AttemptEnded
 from prefect_tune.execution.base import Executor, TrialPlace
+from prefect_tune.orchestration.prefect_internals import new_task_run_id, set_context
 from prefect_tune.orchestration.retry_log import RetryLog
 from prefect_tune.orchestration.run_log import run_log
 from prefect_tune.orchestration.suspension import shield
+from prefect_tune.orchestration.tag_limits import forget_tags
 from prefect_tune.orchestration.task_run_logs import TaskRunLogs
-from prefect_tune.orchestration.task_runner import BodyTaskRunner, new_task_run_id
+from prefect_tune.orchestration.task_runner import BodyTaskRunner
 from prefect_tune.orchestration.trial_context import TrialContext
 from prefect_tune.orchestration.trial_task import (
     Attempt,
@@ -63,8 +65,9 @@ class PrefectLauncher:
         self._context = contextvars.copy_context()
         # The coordinator's transaction would keep every trial's engine alive until its own end, for
         # a rollback that trials do not have.
-        self._context.run(BaseTransaction.__var__.set, None)  # type: ignore[arg-type]
+        set_context(self._context, BaseTransaction, None)
         shield(self._context)
+        forget_tags(self._context)
         self._retries = RetryLog(run_log())
         flow = FlowRunContext.get()
         self._flow_run = None if flow is None else flow.flow_run

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -139,6 +140,33 @@ def test_a_trainable_has_the_context_of_its_task_run(recorded_sweep: Any, client
         of_task_run = LogFilter(task_run_id=LogFilterTaskRunId(any_=[run.id]))
         lines = [(log.level, log.message) for log in client.read_logs(of_task_run)]
         assert lines == [(30, f"x is {trial.config['x']}")]
+
+
+def counts_the_running(config: dict[str, Any]) -> dict[str, int]:
+    """How many trials run, this one included; it lasts until the others would have begun."""
+    running = Path(config["directory"])
+    mine = running / str(os.getpid())
+    mine.touch()
+    time.sleep(0.5)
+    most = len(list(running.iterdir()))
+    mine.unlink()
+    return {"score": most}
+
+
+def test_no_more_trials_run_than_the_limit_of_a_tag_says(
+    recorded_sweep: Any, client: Any, tmp_path: Path
+) -> None:
+    from prefect import tags
+
+    (tmp_path / "running").mkdir()
+    client.create_concurrency_limit("two-at-a-time", 2)
+    with tags("two-at-a-time"):
+        analysis = recorded_sweep(
+            counts_the_running, config={"directory": str(tmp_path / "running")}, num_samples=6
+        )
+    assert max(trial.last_result["score"] for trial in analysis.trials) <= 2
+    runs = task_runs(client, analysis.flow_run_id)
+    assert {run.state_name for run in runs} == {"Completed"}
 
 
 def run_script(code: str, home: Path, **environment: str) -> subprocess.Popen[str]:

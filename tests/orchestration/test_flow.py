@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from prefect import flow, get_client, task
+from prefect import flow, get_client, tags, task
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     ArtifactFilter,
@@ -105,6 +105,44 @@ def test_every_attempt_has_its_final_state_when_the_flow_returns(
     parents = {str(run.task_inputs["__parents__"][0].id) for run in trials}
     assert parents == {str(coordinator.id)}
     assert not any(run.tags for run in recorded)
+
+
+@pytest.fixture
+def limited_tag(client: SyncPrefectClient) -> Iterator[str]:
+    """A tag of which one task may run at a time."""
+    client.create_concurrency_limit("one-at-a-time", 1)
+    yield "one-at-a-time"
+    client.delete_concurrency_limit_by_tag("one-at-a-time")
+
+
+def slots_taken(client: SyncPrefectClient, tag: str) -> int:
+    return client.read_global_concurrency_limit_by_name(f"tag:{tag}").active_slots
+
+
+@pytest.mark.parametrize("in_task", [False, True])
+def test_the_limit_of_a_tag_kills_no_task_run(
+    executor: FakeExecutor, client: SyncPrefectClient, limited_tag: str, in_task: bool
+) -> None:
+    """The sweep has the slot, or the task around it; its trials would wait for it for ever."""
+    seen: list[int] = []
+
+    def body(launcher: AttemptLauncher) -> None:
+        seen.append(slots_taken(client, limited_tag))
+        sweep(5)(launcher)
+
+    def tuned() -> FlowOutcome[None]:
+        return run_in_flow(body, experiment(executor), good)
+
+    def nightly() -> FlowOutcome[None]:
+        with tags(limited_tag):
+            return task(tuned)() if in_task else tuned()
+
+    outcome = flow(nightly)()
+    states = [run.state_name for run in task_runs(client, outcome.flow_run_id)]
+    wanted = ["Completed", "Stopped", "Paused", "Failed", "Crashed", "Completed"]
+    assert sorted(states) == sorted(wanted)
+    assert seen == [1]
+    assert slots_taken(client, limited_tag) == 0
 
 
 def test_the_flow_run_tells_about_the_experiment(

@@ -54,7 +54,10 @@ class TrialAgent:
             for name, amount in worker.state.total_resources.items()
             if canonical_name(name) == GPU
         )
-        self._devices = DeviceLedger(slots(declared, visible_gpus()))
+        visible = visible_gpus()
+        # Without any GPU, which is of use in tests only, ids are made up.
+        self._devices = DeviceLedger(slots(min(declared, len(visible) or declared), visible))
+        self._visible_gpus = len(visible)
         worker.handlers.update(
             {
                 OPEN: self.open,
@@ -169,6 +172,7 @@ class TrialAgent:
     def _describe(self, experiment: NodeExperiment) -> dict[str, Any]:
         return {
             "devices": self._devices.devices,
+            "visible_gpus": self._visible_gpus,
             "hostname": socket.gethostname(),
             "shared": experiment.files is None,
             "load": (experiment.load.held, experiment.load.obstacle),

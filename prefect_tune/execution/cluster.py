@@ -266,8 +266,9 @@ def connect(cluster: Any = None, *, autostart: bool = True) -> ClusterHandle:
 
     Args:
         cluster: None for the cluster of `init`, else one in this process, which is started at the
-            first call and kept; an address (``tcp://...``, ``tls://...``); a Dask cluster object;
-            a synchronous `distributed.Client`; or a `DaskCluster` block, or its ``block://``.
+            first call and kept; an address (``tcp://...``, ``tls://...``); a scheduler file; a
+            Dask cluster object; a synchronous `distributed.Client`; or a `DaskCluster` block, or
+            its ``block://``.
         autostart: Start a cluster if `cluster` is None and there is none.
 
     Raises:

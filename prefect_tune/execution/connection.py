@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import json
 import logging
+import os
+from pathlib import Path
 from typing import Any
 
-from distributed import Client
+from distributed import Client, Status
 from distributed.deploy import Cluster
 
 from prefect_tune.error import ClusterError, InvalidArgument
@@ -17,8 +20,8 @@ _BLOCK = "block://"
 _TIMEOUT_S = 10.0
 _PROTOCOLS = ("tcp://", "tls://", "ws://", "wss://", "ucx://", "inproc://")
 _ACCEPTED = (
-    "Give None (this machine), an address such as 'tcp://10.0.0.1:8786', a Dask cluster object, "
-    "a synchronous distributed.Client or a DaskCluster block."
+    "Give None (this machine), an address such as 'tcp://10.0.0.1:8786', a scheduler file, a Dask "
+    "cluster object, a synchronous distributed.Client or a DaskCluster block."
 )
 
 
@@ -26,7 +29,7 @@ def join_cluster(cluster: Any) -> ClusterHandle:
     """Connect with a client of our own, so that a user's client keeps its subscriptions and life.
 
     Raises:
-        InvalidArgument: If `cluster` is not an address, a cluster object or a client.
+        InvalidArgument: If `cluster` is none of what a cluster can be named by.
         ClusterError: If it does not answer in time.
     """
     arguments: dict[str, Any] = {}
@@ -34,8 +37,10 @@ def join_cluster(cluster: Any) -> ClusterHandle:
         # Needs Prefect, which nothing here imports.
         blocks = importlib.import_module("prefect_tune.blocks")
         return _open_described(blocks.load_cluster(cluster.removeprefix(_BLOCK)))
-    if isinstance(cluster, str):
-        target: Any = _check_address(cluster)
+    if isinstance(cluster, os.PathLike) or (isinstance(cluster, str) and _is_file(cluster)):
+        target: Any = _read_scheduler_file(Path(cluster))
+    elif isinstance(cluster, str):
+        target = _check_address(cluster)
     elif hasattr(cluster, "open_client"):  # a `DaskCluster` block
         return _open_described(cluster)
     elif isinstance(cluster, Client):
@@ -46,6 +51,11 @@ def join_cluster(cluster: Any) -> ClusterHandle:
         arguments = {"security": cluster.security}
     elif isinstance(cluster, Cluster):
         _refuse_asynchronous(cluster)
+        if cluster.status != Status.running:
+            raise ClusterError(
+                f"`cluster`: the {type(cluster).__name__} is {cluster.status.name}. Give one that "
+                "runs."
+            )
         target = cluster
     else:
         raise InvalidArgument("cluster", f"got {type(cluster).__name__}.", _ACCEPTED)
@@ -67,6 +77,13 @@ def _connect(target: Any, address: str, arguments: dict[str, Any]) -> Client:
     client_log.setLevel(logging.CRITICAL)
     try:
         return Client(target, timeout=_TIMEOUT_S, set_as_default=False, **arguments)
+    except TypeError as error:  # what Dask makes of missing certificates
+        raise ClusterError(
+            f"`cluster`: {address} asks for TLS, and there are no certificates for it ({error}). "
+            "Give a distributed.Client made with security=Security(tls_ca_file=..., "
+            "tls_client_cert=..., tls_client_key=...), or set distributed.comm.tls in Dask's "
+            "configuration."
+        ) from error
     except (OSError, TimeoutError, ValueError) as error:
         raise ClusterError(
             f"`cluster`: no Dask scheduler answers at {address} ({error}). Check that "
@@ -75,6 +92,25 @@ def _connect(target: Any, address: str, arguments: dict[str, Any]) -> Client:
         ) from error
     finally:
         client_log.setLevel(level)
+
+
+def _is_file(text: str) -> bool:
+    return "://" not in text and (text.endswith(".json") or os.path.isfile(text))
+
+
+def _read_scheduler_file(path: Path) -> str:
+    """The address in what ``dask scheduler --scheduler-file`` has written."""
+    try:
+        return _check_address(json.loads(path.read_text(encoding="utf-8"))["address"])
+    except FileNotFoundError:
+        raise ClusterError(
+            f"`cluster`: there is no scheduler file {str(path)!r}: `dask scheduler "
+            "--scheduler-file` writes it when it has started."
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidArgument(
+            "cluster", f"{str(path)!r} is no scheduler file of Dask ({error!r}).", _ACCEPTED
+        ) from None
 
 
 def _check_address(address: str) -> str:

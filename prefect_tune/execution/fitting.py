@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 from collections.abc import Mapping
 
 from prefect_tune.error import InsufficientResources
 from prefect_tune.resources import CPU, GPU, MILLI, Resources, canonical_name
 
+_logger = logging.getLogger(__name__)
 # Dask adds and subtracts floats: twenty times 0.05 is more than 1. The coordinator's own sums are
 # exact, so a request that it has placed must never be the one that does not fit.
 _DRIFT = 1 - 1e-9
@@ -49,6 +52,36 @@ def check_fits(request: Resources, nodes: Mapping[str, Resources], in_process: b
         f"`resources_per_trial`: a trial asks for {request}, which no node has: "
         f"{listed or 'there are no nodes'}."
         f"{''.join(_hint(name, in_process) for name in nowhere)}"
+    )
+
+
+def real_gpus(address: str, has: Resources, visible: int) -> Resources:
+    """What a worker has, without GPUs that it declares and does not see.
+
+    If it sees none at all, they stay: trials get made-up ids, which is of use in tests.
+
+    Args:
+        address: Its address.
+        has: What it declares.
+        visible: How many GPUs it sees.
+    """
+    declared = has.get_milli(GPU)
+    if declared <= visible * MILLI:
+        return has
+    _tell_of_missing_gpus(address, declared / MILLI, visible)
+    return Resources.of(**{**has, GPU: float(visible)}) if visible else has
+
+
+@functools.cache
+def _tell_of_missing_gpus(address: str, declared: float, visible: int) -> None:
+    _logger.warning(
+        "The worker at %s declares %g GPUs and sees %s (CUDA_VISIBLE_DEVICES, /dev/nvidia*). %s",
+        address,
+        declared,
+        visible or "none",
+        f"{visible} of them will be used."
+        if visible
+        else "Trials that ask for one get a made-up id, with which CUDA finds nothing.",
     )
 
 

@@ -17,7 +17,7 @@ from prefect_tune.execution.base import Emit, ExperimentEnv, Fail
 from prefect_tune.execution.cluster_handle import ClusterHandle, WorkerFacts
 from prefect_tune.execution.demand import Demand, tasks_for
 from prefect_tune.execution.driver_files import DriverFiles
-from prefect_tune.execution.fitting import dask_constraint
+from prefect_tune.execution.fitting import dask_constraint, real_gpus
 from prefect_tune.execution.live_attempts import LiveAttempts
 from prefect_tune.execution.node_link import NodeLink
 from prefect_tune.execution.reports import LOAD, Entry
@@ -205,7 +205,8 @@ class NodePool:
         self._links[facts.address] = link
         self._declared[facts.address] = facts.declared
         self._threads[facts.address] = facts.threads
-        node = Node(facts.address, facts.resources, tuple(said["devices"]))
+        resources = real_gpus(facts.address, facts.resources, said["visible_gpus"])
+        node = Node(facts.address, resources, tuple(said["devices"]))
         self._nodes[facts.address] = _loaded(node, *said["load"])
         link.start()
 

@@ -265,9 +265,9 @@ def main_spawned(sock_fd: int, request_fd: int, source_fd: int, parent: int) -> 
         request: StartRequest = pickle.load(file)
 
     def load() -> Any:
-        from prefect_tune.trainable.packing import load_trainable
+        from prefect_tune.trainable.packing import load_for_trials
 
         # All spawned trials share the file, so it is read without moving its position.
-        return load_trainable(pickle.loads(os.pread(source_fd, os.fstat(source_fd).st_size, 0)))
+        return load_for_trials(pickle.loads(os.pread(source_fd, os.fstat(source_fd).st_size, 0)))
 
     main(socket.socket(fileno=sock_fd), request, load, parent)

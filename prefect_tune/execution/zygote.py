@@ -124,12 +124,12 @@ class Zygote:
         self._control.sendall(encode(message, seq, pickle.dumps(payload)))
 
     def _load(self, request: LoadRequest) -> LoadInfo:
-        from prefect_tune.trainable.packing import load_trainable
+        from prefect_tune.trainable.packing import load_for_trials
 
         if os.path.isdir(request.source.cwd):
             os.chdir(request.source.cwd)
         may_fork = request.start_method != "spawn"
-        self._trainable = load_trainable(request.source, for_forks=may_fork)
+        self._trainable = load_for_trials(request.source, for_forks=may_fork)
         self._info = choose_start_method(request.start_method)
         if self._info.method == "spawn":
             self._source_file = _file_with(request.source)

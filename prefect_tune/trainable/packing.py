@@ -14,6 +14,7 @@ from typing import Any
 import cloudpickle
 
 from prefect_tune.error import InvalidTrainable
+from prefect_tune.trainable.by_name import make_known
 from prefect_tune.trainable.function import trainable_name
 from prefect_tune.trainable.large_data import DataParts
 from prefect_tune.trainable.source import TrainableSource
@@ -61,6 +62,7 @@ def pack_trainable(trainable: object, name: str | None = None) -> TrainableSourc
         module=_module_of(trainable),
         sys_path=tuple(os.path.abspath(path) if path else cwd for path in sys.path),
         cwd=cwd,
+        argv=tuple(sys.argv),
         data=data,
     )
 
@@ -81,6 +83,15 @@ def load_trainable(source: TrainableSource, for_forks: bool = False) -> Any:
         return cloudpickle.loads(source.pickled)
     pickled, *buffers = source.data.views(own=for_forks)
     return cloudpickle.loads(pickled, buffers=buffers)
+
+
+def load_for_trials(source: TrainableSource, for_forks: bool = False) -> Any:
+    """`load_trainable` in a process that belongs to trials; what it has is as in the driver."""
+    if source.argv:
+        sys.argv[:] = source.argv
+    trainable = load_trainable(source, for_forks)
+    make_known(trainable)
+    return trainable
 
 
 def self_contained(source: TrainableSource) -> bytes:

@@ -10,6 +10,7 @@ import random
 import signal
 import time
 import traceback
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +28,7 @@ from prefect_tune.trainable.current import activate
 from prefect_tune.trainable.error_pickling import pickle_exception
 from prefect_tune.trainable.function import run_function
 from prefect_tune.trainable.stopping import TrialEnding, TrialTerminated
+from prefect_tune.trainable.thread_directory import have_own_directory
 from prefect_tune.trainable.trainable import Trainable
 from prefect_tune.trainable.variables import (
     CHANGE_DIRECTORY,
@@ -56,8 +58,8 @@ def run_attempt(
         context: The attempt.
         trainable: The function to call, or the class.
         channel: Connection to the agent.
-        own_process: False if other trials run in this process: working directory, environment and
-            global random state then stay as they are.
+        own_process: False if other trials run in this process: environment and global random
+            state then stay as they are, and so does the working directory of other threads.
         process_started: `time.perf_counter` when the process began, for `warmup_time`.
         classes: Runs class trainables; None for one of this attempt's own.
 
@@ -68,8 +70,10 @@ def run_attempt(
     session: Session | None = None
     try:
         if own_process:
-            _enter_trial_directory(context.trial_dir)
+            _enter_trial_directory(context.trial_dir, os.environ)
             seed_random_state(context)
+        elif have_own_directory():
+            _enter_trial_directory(context.trial_dir, context.env)
         session = Session(context, channel, warmup_time=time.perf_counter() - started)
         session.remove_leftovers()
         activate(session, whole_process=own_process)
@@ -151,9 +155,9 @@ def seed_random_state(context: AttemptContext) -> None:
     np.random.seed(np.frombuffer(digest, dtype=np.uint32))
 
 
-def _enter_trial_directory(trial_dir: str) -> None:
+def _enter_trial_directory(trial_dir: str, variables: Mapping[str, str]) -> None:
     os.environ.setdefault(ORIGINAL_DIRECTORY, os.getcwd())
-    if is_on(os.environ.get(CHANGE_DIRECTORY) or "1"):
+    if is_on(variables.get(CHANGE_DIRECTORY) or "1"):
         os.chdir(trial_dir)
 
 

@@ -17,6 +17,7 @@ class TrainableSource:
         module: The module it lives in, for error messages.
         sys_path: The driver's import path, tried on the nodes after their own.
         cwd: The driver's working directory.
+        argv: The driver's command line.
         data: Its large objects; None if it has none. On the driver where they are, on nodes in a
             file.
     """
@@ -26,6 +27,7 @@ class TrainableSource:
     module: str
     sys_path: tuple[str, ...]
     cwd: str
+    argv: tuple[str, ...] = ()
     data: DataParts | DataFile | None = None
 
     @property

@@ -228,6 +228,9 @@ class Trials:
                 AttemptEnded(next(self._clock), kill.trial_id, kill.attempt, Outcome.STOPPED)
             )
 
+    def show_demand(self, waiting: Any) -> None:
+        pass
+
     def turn(self) -> Event | None:
         """The next event of the trial whose turn it is."""
         self.turns += 1

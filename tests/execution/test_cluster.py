@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -154,6 +155,39 @@ def test_an_unreachable_address_is_told(monkeypatch):
 def test_something_that_is_no_cluster_is_told(cluster):
     with pytest.raises(InvalidArgument, match="`cluster`"):
         connect(cluster)
+
+
+@pytest.mark.parametrize("text", ["", " "])
+def test_an_empty_address_is_told(text):
+    with pytest.raises(InvalidArgument, match="`cluster`.*empty"):
+        connect(text)
+
+
+def test_a_scheduler_file_names_its_cluster(tmp_path):
+    path = tmp_path / "scheduler.json"
+    with pytest.raises(ClusterError, match=r"there is no scheduler file .*scheduler\.json"):
+        connect(str(path))
+    path.write_text("[1]")
+    with pytest.raises(InvalidArgument, match="is no scheduler file"):
+        connect(path)
+    with LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster:
+        path.write_text(json.dumps({"address": cluster.scheduler_address}))
+        for given in (path, str(path)):
+            handle = connect(given)
+            assert handle.address == cluster.scheduler_address
+            handle.shutdown()
+
+
+def test_a_closed_cluster_is_told():
+    with LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster:
+        pass
+    with pytest.raises(ClusterError, match="`cluster`: the LocalCluster is closed"):
+        connect(cluster)
+
+
+def test_missing_certificates_are_told():
+    with pytest.raises(ClusterError, match=r"asks for TLS, .*no certificates.*Security\("):
+        connect("tls://127.0.0.1:1")
 
 
 def test_existing_clusters(tmp_path):

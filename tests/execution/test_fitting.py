@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from prefect_tune.error import InsufficientResources
-from prefect_tune.execution.fitting import check_fits
+from prefect_tune.execution.fitting import check_fits, real_gpus
 from prefect_tune.resources import Resources
 
-NODES = {"here": Resources.of(CPU=2), "there": Resources.of(CPU=1, license=1)}
+NODES = {"inproc://here": Resources.of(CPU=2), "inproc://there": Resources.of(CPU=1, license=1)}
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,13 @@ def test_a_cluster_of_somebody_else_is_not_described_with_init(name):
     text = str(told.value)
     assert "tune.init" not in text
     assert f"tart workers with `dask worker ... --resources '{name}=2'`" in text
+
+
+def test_gpus_that_a_worker_does_not_see_are_not_used(caplog):
+    has = Resources.of(CPU=2, GPU=2)
+    assert real_gpus("tcp://a:1", has, 2) is has
+    assert not caplog.records
+    assert real_gpus("tcp://a:1", has, 1) == Resources.of(CPU=2, GPU=1)
+    assert "tcp://a:1 declares 2 GPUs and sees 1 " in caplog.text
+    assert real_gpus("tcp://b:1", has, 0) == has
+    assert "tcp://b:1 declares 2 GPUs and sees none" in caplog.text

@@ -8,7 +8,7 @@ from prefect_tune.error import InsufficientResources
 from prefect_tune.execution.fitting import check_fits, real_gpus
 from prefect_tune.resources import Resources
 
-NODES = {"inproc://here": Resources.of(CPU=2), "inproc://there": Resources.of(CPU=1, license=1)}
+NODES = {"here": Resources.of(CPU=2), "there": Resources.of(CPU=1, license=1)}
 
 
 @pytest.mark.parametrize(

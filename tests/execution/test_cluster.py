@@ -157,12 +157,6 @@ def test_something_that_is_no_cluster_is_told(cluster):
         connect(cluster)
 
 
-@pytest.mark.parametrize("text", ["", " "])
-def test_an_empty_address_is_told(text):
-    with pytest.raises(InvalidArgument, match="`cluster`.*empty"):
-        connect(text)
-
-
 def test_a_scheduler_file_names_its_cluster(tmp_path):
     path = tmp_path / "scheduler.json"
     with pytest.raises(ClusterError, match=r"there is no scheduler file .*scheduler\.json"):

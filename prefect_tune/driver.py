@@ -18,7 +18,7 @@ from prefect_tune.error import ClusterError, PrefectUnavailable
 from prefect_tune.pickling.concealing import conceal
 from prefect_tune.results import ExperimentAnalysis
 from prefect_tune.settings import TuneSettings, load_settings
-from prefect_tune.space.value_checks import check_sendable
+from prefect_tune.space.value_checks import check_sendable, large_values
 from prefect_tune.storage.experiment_dir import TRAINABLE_FILE, TUNER_FILE
 from prefect_tune.trainable.packing import self_contained
 
@@ -121,6 +121,13 @@ def _prepare(
         plan = plan.without_output()
     if plan.run.isolation == "process" and isinstance(request.param_space, Mapping):
         check_sendable(request.param_space, request.space_argument)
+        if heavy := large_values(request.param_space):
+            _logger.warning(
+                "`%s`: %s travels to each trial on its own. As tune.with_parameters(trainable, "
+                "NAME=...) it gets to each node once, and trials share it.",
+                request.space_argument,
+                ", ".join(heavy),
+            )
     executor = DaskExecutor(
         connect(plan.run.cluster, autostart=not plan.settings.disable_auto_init),
         plan.settings.wait_for_workers_s,

@@ -39,10 +39,12 @@ from prefect_tune.coordinator.events import (
     TrialRedirected,
     TrialSuggested,
 )
+from prefect_tune.error import StorageError
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.checkpoints import Progress, TrialCheckpoint
 from prefect_tune.experiment.plain import same_in_json
 from prefect_tune.experiment.words import in_words
+from prefect_tune.pickling.large import shortened
 from prefect_tune.pickling.plain import dump, is_plain
 from prefect_tune.pickling.signing import OF_THIS_PROCESS, Pickles
 from prefect_tune.resources import Resources
@@ -103,12 +105,12 @@ def encode_event(event: Event, pickles: Pickles = OF_THIS_PROCESS) -> bytes:
             continue
         if field.name != "lines":
             body[field.name] = _plain(value)
-    if isinstance(event, TrialSuggested) and not (
-        same_in_json(event.config) and same_in_json(event.resolved)
-    ):
-        body |= _pickled((event.config, event.resolved), pickles)
-    elif isinstance(event, TrialRedirected) and not same_in_json(event.config):
-        body |= _pickled(event.config, pickles)
+    if isinstance(event, TrialSuggested):
+        if not all([_fits(body, "config"), _fits(body, "resolved")]):
+            body |= _pickled((event.config, event.resolved), pickles)
+    elif isinstance(event, TrialRedirected):
+        if not _fits(body, "config"):
+            body |= _pickled(event.config, pickles)
     elif isinstance(event, AttemptEnded) and event.error is not None and event.error.pickled:
         body["error"]["signature"] = pickles.sign(_ERROR, event.error.pickled)
     try:
@@ -162,9 +164,18 @@ def _in_words(value: Any) -> str:
     return in_words(value, repr)
 
 
+def _fits(body: dict[str, Any], name: str) -> bool:
+    """True if JSON is enough for a configuration; large values in it are put in words."""
+    value = body[name]
+    body[name] = shortened(value)
+    return body[name] is value and same_in_json(value)
+
+
 def _pickled(value: Any, pickles: Pickles) -> dict[str, str]:
     try:
-        data = dump(value)
+        data = dump(value, pickles.large)
+    except StorageError:
+        raise
     except Exception:
         # Whatever a user object raises. It cannot get to a trial process either; the text is left.
         return {}

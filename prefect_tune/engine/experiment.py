@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 from prefect_tune.checkpoint.checkpoint import Checkpoint
@@ -31,6 +32,7 @@ from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.location import Location
 from prefect_tune.logger.worker import Backlog
+from prefect_tune.pickling.large import LargeValues
 from prefect_tune.reporters import TrialOutputPrinter, make_reporter, result_lines
 from prefect_tune.results.checkpoints import open_checkpoint
 from prefect_tune.results.tracked_checkpoint import locate_checkpoints
@@ -81,6 +83,9 @@ class Experiment:
             opened.callback(self.directory.close)
             self.storage = ExperimentStorage(
                 self.directory.path, plan.experiment_id, plan.places, on_lost=self.inbox.fail
+            )
+            plan.pickles = replace(
+                plan.pickles, large=LargeValues(self.directory.path, self.storage.copy_there)
             )
             self._resumption: Resumption | None = None
             self._deciders = Deciders(

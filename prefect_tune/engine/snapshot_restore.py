@@ -74,11 +74,12 @@ def restore_snapshot(
     if not head.stopper or head.stopper != deciders.stopper_print:
         raise SnapshotUnusable("the stopping criteria are of other kinds than they were")
     data, frames = files.load(head)
+    large = files.pickles.large
     finished: dict[str, Trial] = {}
     for frame in frames:
         # A trial that was run again is there once more.
-        finished |= {trial.trial_id: trial for trial in load_state(frame, {}, {})}
-    body: SnapshotBody = load_state(data, deciders.names(coordinator), finished)
+        finished |= {trial.trial_id: trial for trial in load_state(frame, {}, {}, large)}
+    body: SnapshotBody = load_state(data, deciders.names(coordinator), finished, large)
     coordinator.set_state(body.coordinator)
     deciders.scheduler.set_state(body.scheduler)
     deciders.stopper.set_state(body.stopper)

@@ -24,6 +24,7 @@ from prefect_tune.engine.callback_states import CallbackStates
 from prefect_tune.engine.snapshot_pickle import dump_state
 from prefect_tune.engine.snapshot_state import PYTHON, Deciders, Position, SnapshotBody
 from prefect_tune.error import StorageError
+from prefect_tune.pickling.large import LargeValues
 from prefect_tune.storage.snapshot_files import SnapshotHead
 
 _logger = logging.getLogger(__name__)
@@ -220,7 +221,7 @@ class Snapshots:
         trials = [trial for trial in found if trial is not None and trial.is_finished()]
         try:
             if trials:
-                data = dump_state(trials, {}, lambda trial: False)
+                data = dump_state(trials, {}, lambda trial: False, self._large)
                 self._position.files.add_trials(data)
         except StorageError as error:
             _logger.warning("%s", error)
@@ -232,6 +233,10 @@ class Snapshots:
             for trial_id in touched:
                 del self._touched[trial_id]
         return limit is None or len(touched) < limit
+
+    @property
+    def _large(self) -> LargeValues | None:
+        return self._position.files.pickles.large
 
     @property
     def _can_take(self) -> bool:
@@ -248,6 +253,7 @@ class Snapshots:
                 self._body(),
                 self._deciders.names(self._coordinator),
                 lambda trial: trial.trial_id in stored and trial.is_finished(),
+                self._large,
             )
         except Exception as error:
             # Whatever the objects of a user's scheduler or stopper raise.

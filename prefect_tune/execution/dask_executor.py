@@ -7,8 +7,10 @@ import functools
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import dask
 from distributed import KilledWorker
 from distributed.client import ClosedClientError
 
@@ -46,6 +48,14 @@ class _Opened:
     attempts: LiveAttempts
     pool: NodePool
     files: DriverFiles
+
+
+_LARGE = 5 * 2**20
+
+
+def _without_warning() -> AbstractContextManager[Any]:
+    """A large configuration has been told about, once and in our words."""
+    return dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"})  # type: ignore[no-any-return]
 
 
 class DaskExecutor:
@@ -190,18 +200,19 @@ class DaskExecutor:
         group = task_group(env.trainable.name, env.experiment_id)
         # Not the trial's name: several may have the same, and Dask takes them for one task then.
         key = (group, launch.trial_id, str(launch.attempt))
-        return self._client.submit(
-            execute_attempt,
-            key,
-            pickle.dumps(request),
-            config.data,
-            key=key,
-            workers=[launch.node],
-            allow_other_workers=False,
-            resources=dask_constraint(launch.resources, declared),
-            pure=False,
-            retries=0,
-        )
+        with _without_warning() if len(config.data) > _LARGE else nullcontext():
+            return self._client.submit(
+                execute_attempt,
+                key,
+                pickle.dumps(request),
+                config.data,
+                key=key,
+                workers=[launch.node],
+                allow_other_workers=False,
+                resources=dask_constraint(launch.resources, declared),
+                pure=False,
+                retries=0,
+            )
 
     def _follow_files(
         self, files: DriverFiles, launch: Launch, place: TrialPlace, ended: Future[AttemptEnded]

@@ -13,6 +13,7 @@ from typing import Any
 
 from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.experiment.words import as_unicode, in_words
+from prefect_tune.pickling.large import shortened
 from prefect_tune.space.categorical import Categorical
 from prefect_tune.space.numeric import Float, Integer
 from prefect_tune.space.search_space import SearchSpace
@@ -61,7 +62,7 @@ def _domain(variable: Variable) -> Values | Interval | None:
 
 def parameters(config: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
     """The configuration, flattened, with only values that the view knows."""
-    flat = flatten(_plain(config))
+    flat = flatten(_plain(shortened(config)))
     nested = flat.pop("config", None)  # `flatten` leaves a parameter of this name alone
     if isinstance(nested, dict):
         flat |= {f"config/{name}": value for name, value in flatten(nested).items()}

@@ -1,4 +1,7 @@
-"""`result.json`: one JSON object per result; `params.json` and `params.pkl`: the configuration."""
+"""`result.json`: one JSON object per result; `params.json` and `params.pkl`: the configuration.
+
+Large values of it are there in words; the journal has them, and `ExperimentAnalysis`.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from prefect_tune.logger.files import (
     whole_lines,
     write_atomic,
 )
+from prefect_tune.pickling.large import shortened
 from prefect_tune.result import EXPR_PARAM_FILE, EXPR_PARAM_PICKLE_FILE, EXPR_RESULT_FILE
 
 log = logging.getLogger(__name__)
@@ -55,9 +59,10 @@ class JsonLoggerCallback(BatchLoggerCallback):
 
     def _begin(self, trial: Trial) -> _Open:
         directory = trial.logdir
-        write_atomic(os.path.join(directory, PARAMS_FILE), to_json(trial.config, pretty=True))
+        config = shortened(trial.config)
+        write_atomic(os.path.join(directory, PARAMS_FILE), to_json(config, pretty=True))
         try:
-            pickled = cloudpickle.dumps(trial.config)
+            pickled = cloudpickle.dumps(config)
         except Exception as error:
             # Whatever a user object raises: params.json has its text.
             log.warning("The config of %s cannot be pickled: %s", trial, error)
@@ -77,13 +82,13 @@ class JsonLoggerCallback(BatchLoggerCallback):
             return
         opened = self._trials.get(trial.trial_id) or self._begin(trial)
         if not lines:
-            data = b"".join(map(result_line, results))
+            data = b"".join(map(_line, results))
         else:
             first = results[0]
             attempt = (first.get("pid"), first.get("hostname"))
             if attempt != opened.attempt:
                 opened.attempt = attempt
-                opened.tail = constants_tail({**first, "config": trial.config})
+                opened.tail = constants_tail({**first, "config": shortened(trial.config)})
             data = _complete(results, lines, opened.tail)
         self._files.append(opened.path, data)
 
@@ -124,15 +129,21 @@ class JsonLoggerCallback(BatchLoggerCallback):
         return os.path.join(trial.logdir, RESULT_FILE)
 
 
+def _line(result: Mapping[str, Any]) -> bytes:
+    config = result.get("config")
+    shown = shortened(config)
+    return result_line(result if shown is config else {**result, "config": shown})
+
+
 def _complete(results: Sequence[Mapping[str, Any]], lines: Sequence[bytes], tail: bytes) -> bytes:
     # Lines of a trial that has changed its configuration have what changed, and only that.
     if any(b'"config":' in line for line in lines):
-        return b"".join(map(result_line, results))
+        return b"".join(map(_line, results))
     # A decision to stop marks its result as done after the trial has written the line, which
     # happens at most once in an attempt and to its last result.
     if results[-1].get("done"):
         *earlier, _ = lines
-        last = result_line(results[-1])
+        last = _line(results[-1])
     else:
         earlier, last = list(lines), b""
     if not earlier:

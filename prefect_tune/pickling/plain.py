@@ -14,6 +14,8 @@ from typing import Any
 
 import cloudpickle
 
+from prefect_tune.pickling.large import LARGE, LargeValues, is_large_data
+
 _CLASSES = {
     "builtins": {"bytearray", "complex", "frozenset", "range", "set", "slice"},
     "collections": {"OrderedDict", "deque"},
@@ -33,14 +35,31 @@ class NotPlain(pickle.UnpicklingError):
     """A pickle refers to something that is not plain data."""
 
 
-def load_plain(data: bytes) -> Any:
+def load_plain(data: bytes, large: LargeValues | None = None) -> Any:
     """Load a pickle that anybody may have written.
+
+    Args:
+        data: The pickle.
+        large: Where its large values are.
 
     Raises:
         NotPlain: If it refers to anything but plain data.
         Exception: What damaged pickles raise.
     """
-    return _PlainUnpickler(io.BytesIO(data)).load()
+    return _PlainUnpickler(data, large).load()
+
+
+def load_all(data: bytes, large: LargeValues | None = None) -> Any:
+    """Load a pickle, whatever it refers to.
+
+    Args:
+        data: The pickle; must be known to be the user's own.
+        large: Where its large values are.
+
+    Raises:
+        Exception: Whatever unpickling raises.
+    """
+    return _Unpickler(data, large).load()
 
 
 def is_plain(data: bytes) -> bool:
@@ -53,15 +72,48 @@ def is_plain(data: bytes) -> bool:
     return True
 
 
-def dump(value: Any) -> bytes:
+def dump(value: Any, large: LargeValues | None = None) -> bytes:
     """Pickle a value, as plain data where that is possible.
+
+    Args:
+        value: Anything.
+        large: Keeps large values; None has them in the pickle.
 
     Raises:
         Exception: Whatever objects in it raise that cannot be pickled.
     """
     buffer = io.BytesIO()
-    _Pickler(buffer, protocol=5).dump(value)
+    pickler = _Pickler(buffer) if large is None else _KeepingPickler(buffer, large)
+    pickler.dump(value)
     return buffer.getvalue()
+
+
+def kept_array(name: str) -> Any:
+    """Stands for an array that `LargeValues` keep; whoever loads a pickle replaces it.
+
+    Raises:
+        RuntimeError: If the pickle is loaded in any other way.
+    """
+    raise RuntimeError(f"{name} is a large value of an experiment, for its journal only")
+
+
+def array_reference(value: Any, large: LargeValues | None) -> tuple[Any, ...] | None:
+    """How a pickle refers to a large array of numbers that is kept; None for everything else."""
+    if large is None or not _is_array(value) or value.nbytes < LARGE or value.ndim == 0:
+        return None
+    return kept_array, (large.keep_array(value),)
+
+
+def data_reference(value: Any, large: LargeValues | None) -> str | None:
+    """The persistent id of large plain data that is kept; None for everything else."""
+    if large is None or not is_large_data(value):
+        return None
+    return large.keep_data(dump(value))
+
+
+def is_array_reference(module: str, name: str) -> bool:
+    """True for the function that `array_reference` names."""
+    return (module, name) == (__name__, kept_array.__name__)
 
 
 def array_from(data: bytes) -> Any:
@@ -77,11 +129,29 @@ def scalar_from(data: bytes) -> Any:
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    def __init__(self, buffer: io.BytesIO, large: LargeValues | None = None) -> None:
+        super().__init__(buffer, protocol=5)
+        self._large = large
+
     def reducer_override(self, obj: Any) -> Any:
-        kind = type(obj)
-        if kind.__module__ == "numpy" and (form := _as_file(obj)) is not None:
-            return form
+        if type(obj).__module__ == "numpy":
+            form = array_reference(obj, self._large) or _as_file(obj)
+            if form is not None:
+                return form
         return super().reducer_override(obj)
+
+
+class _KeepingPickler(_Pickler):
+    def persistent_id(self, obj: Any) -> str | None:
+        return data_reference(obj, self._large)
+
+
+def _is_array(value: Any) -> bool:
+    import numpy as np
+
+    if type(value) is not np.ndarray:
+        return False
+    return not (value.dtype.hasobject or value.dtype.metadata)
 
 
 def _as_file(value: Any) -> tuple[Any, tuple[bytes]] | None:
@@ -89,17 +159,33 @@ def _as_file(value: Any) -> tuple[Any, tuple[bytes]] | None:
     import numpy as np
 
     is_scalar = isinstance(value, np.generic)
-    if not is_scalar and type(value) is not np.ndarray:
-        return None
-    if value.dtype.hasobject or value.dtype.metadata:
+    if not (_is_array(value) or (is_scalar and not value.dtype.hasobject)):
         return None
     file = io.BytesIO()
     np.save(file, value, allow_pickle=False)
     return (scalar_from if is_scalar else array_from), (file.getvalue(),)
 
 
-class _PlainUnpickler(pickle.Unpickler):
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, data: bytes, large: LargeValues | None) -> None:
+        super().__init__(io.BytesIO(data))
+        self._large = large
+
     def find_class(self, module: str, name: str) -> Any:
+        if is_array_reference(module, name) and self._large is not None:
+            return self._large.array
+        return super().find_class(module, name)
+
+    def persistent_load(self, name: Any) -> Any:
+        if self._large is None:
+            raise pickle.UnpicklingError(f"its large value {name!r} is elsewhere")
+        return type(self)(self._large.data(name), None).load()
+
+
+class _PlainUnpickler(_Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if is_array_reference(module, name) and self._large is not None:
+            return self._large.array
         if name in _CLASSES.get(module, ()):
             return getattr(importlib.import_module(module), name)
         if module == "builtins":

@@ -13,7 +13,8 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
-from prefect_tune.pickling.plain import NotPlain, load_plain
+from prefect_tune.pickling.large import LargeValues
+from prefect_tune.pickling.plain import NotPlain, load_all, load_plain
 
 KEY_VARIABLE = "PREFECT_TUNE_SIGNING_KEY"
 TRUST_VARIABLE = "PREFECT_TUNE_TRUST_PICKLES"
@@ -44,10 +45,12 @@ class Pickles:
     Attributes:
         key: What signatures are made with.
         trusts_all: True loads everything.
+        large: Where the large values of an experiment are.
     """
 
     key: bytes = field(repr=False)
     trusts_all: bool = False
+    large: LargeValues | None = field(default=None, repr=False, compare=False)
 
     def sign(self, purpose: str, data: bytes) -> str:
         """The signature of a pickle that serves a purpose."""
@@ -69,9 +72,9 @@ class Pickles:
             Exception: Whatever unpickling raises.
         """
         if self.accepts(purpose, data, signature):
-            return pickle.loads(data)
+            return load_all(data, self.large)
         try:
-            return load_plain(data)
+            return load_plain(data, self.large)
         except NotPlain as problem:
             raise Untrusted(str(problem)) from None
 

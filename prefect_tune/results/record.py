@@ -20,6 +20,7 @@ from prefect_tune.coordinator.events import Errored, Fate, Outcome
 from prefect_tune.error import StorageError
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED
+from prefect_tune.pickling.large import LargeValues
 from prefect_tune.pickling.plain import is_plain, load_plain
 from prefect_tune.storage.header import JournalHeader, parse_header
 from prefect_tune.storage.journal import JOURNAL_FILE, line_problem
@@ -87,12 +88,14 @@ class ExperimentRecord:
         trials: Its trials by id, in the order in which they were made.
         earlier: Directories of trials of earlier runs with the same name.
         problem: Why the rest of the journal cannot be read, "" if all could.
+        large: Where large values of configurations are.
     """
 
     header: JournalHeader | None = None
     trials: dict[str, TrialRecord] = field(default_factory=dict)
     earlier: set[str] = field(default_factory=set)
     problem: str = ""
+    large: LargeValues | None = None
 
     def argument(self, name: str) -> str | list[str] | None:
         """An argument of the run, such as `metric`, if it was a text or several."""
@@ -117,7 +120,7 @@ def read_record(experiment_dir: str) -> ExperimentRecord | None:
         StorageError: If the journal is of a newer format.
     """
     path = os.path.join(experiment_dir, JOURNAL_FILE)
-    record = ExperimentRecord()
+    record = ExperimentRecord(large=LargeValues(experiment_dir))
     try:
         for line in _good_lines(path, record):
             _take(record, line)
@@ -164,13 +167,13 @@ def _take(record: ExperimentRecord, text: bytes) -> None:
     else:
         trial = record.trials.get(body.get("trial_id", ""))
         if trial is not None:
-            _changed(trial, kind, body)
+            _changed(trial, kind, body, record.large)
 
 
 def _suggested(record: ExperimentRecord, body: dict[str, Any]) -> None:
     config, searched = body["config"], body["resolved"]
     if "pickled" in body:
-        unpickled = _unpickled(body["pickled"])
+        unpickled = _unpickled(body["pickled"], record.large)
         config, searched = unpickled or (None, searched)
     record.trials[body["trial_id"]] = TrialRecord(
         body["trial_id"],
@@ -182,16 +185,18 @@ def _suggested(record: ExperimentRecord, body: dict[str, Any]) -> None:
     )
 
 
-def _unpickled(text: str) -> Any:
+def _unpickled(text: str, large: LargeValues | None) -> Any:
     """Plain data only: who reads results runs no code of those who can write them."""
     try:
-        return load_plain(base64.b64decode(text))
+        return load_plain(base64.b64decode(text), large)
     except Exception:
         # Objects of users' own classes; the files tell what they looked like.
         return None
 
 
-def _changed(trial: TrialRecord, kind: str, body: dict[str, Any]) -> None:
+def _changed(
+    trial: TrialRecord, kind: str, body: dict[str, Any], large: LargeValues | None
+) -> None:
     if kind in ("AttemptLaunched", "AttemptStarted"):
         trial.status = RUNNING
         trial.attempt = body["attempt"]
@@ -202,7 +207,7 @@ def _changed(trial: TrialRecord, kind: str, body: dict[str, Any]) -> None:
     elif kind == "TrialRedirected":
         config = body.get("config")
         if "pickled" in body:
-            config = _unpickled(body["pickled"])
+            config = _unpickled(body["pickled"], large)
         trial.config = config or trial.config
     elif kind == "AttemptEnded":
         _ended(trial, body)

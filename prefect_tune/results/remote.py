@@ -14,6 +14,7 @@ from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.store import open_store
 from prefect_tune.logger.csv import PROGRESS_FILE
 from prefect_tune.logger.json import PARAMS_FILE, RESULT_FILE
+from prefect_tune.pickling.large import DIRECTORY
 from prefect_tune.results.loading import ERROR_PICKLE, ERROR_TEXT
 from prefect_tune.storage.journal import JOURNAL_FILE
 from prefect_tune.storage.remote_journal import read_remote
@@ -21,6 +22,7 @@ from prefect_tune.storage.remote_journal import read_remote
 # Of checkpoints only the list of their files is needed.
 _WANTED = re.compile(
     rf"{re.escape(JOURNAL_FILE)}"
+    rf"|{re.escape(DIRECTORY)}/[^/]+"
     rf"|[^/]+/({'|'.join(map(re.escape, (PARAMS_FILE, RESULT_FILE, PROGRESS_FILE)))}"
     rf"|{re.escape(ERROR_TEXT)}|{re.escape(ERROR_PICKLE)}|[^/]+/{re.escape(MARKER)})"
 )

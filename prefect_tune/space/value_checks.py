@@ -9,11 +9,13 @@ from typing import Any
 import cloudpickle
 
 from prefect_tune.error import InvalidArgument
+from prefect_tune.pickling.large import size_of
 from prefect_tune.space.categorical import Categorical
 from prefect_tune.space.template import Path, is_variable, path_name
 
 # JSON libraries and Python itself give up a little deeper.
 _DEEPEST = 100
+_HEAVY = 2**20
 _PLAIN = (str, int, float, bool, bytes, type(None))
 
 
@@ -92,6 +94,23 @@ def _constants(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
     if type(value) in (dict, list, tuple):
         for key, item in _items(value):
             yield from _constants(item, (*path, key))
+    else:
+        yield path, value
+
+
+def large_values(space: Mapping[str, Any]) -> list[str]:
+    """The values of a space that are worth sending once to each node, in words."""
+    found = {path_name(path): size_of(value) for path, value in _leaves(space, ())}
+    return [f"{name!r} ({size / 2**20:.0f} MB)" for name, size in found.items() if size >= _HEAVY]
+
+
+def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+    if type(value) in (dict, list, tuple) or isinstance(value, Categorical):
+        if size_of(value) >= _HEAVY:
+            yield path, value
+            return
+        for key, item in _items(value):
+            yield from _leaves(item, (*path, key))
     else:
         yield path, value
 

@@ -138,6 +138,20 @@ class ExperimentStorage:
         """Where checkpoints are kept; asked while somebody waits."""
         return CheckpointStore(self._store or open_store(Location(str(self._directory))))
 
+    def copy_there(self, rel: str, data: bytes) -> None:
+        """Bring a file to storage before the journal refers to it; else it follows later.
+
+        Args:
+            rel: Its path relative to the experiment directory.
+            data: What is in it.
+        """
+        if self.location is None:
+            return
+        try:
+            open_store(self.location, _SHIPPING, self._cancelled).write(rel, data)
+        except StorageError as error:
+            log.warning("%s is not in %s yet: %s", rel, self.location, error)
+
     def delete_checkpoint(self, rel: str) -> None:
         """Delete a checkpoint soon, here and in storage; returns at once.
 

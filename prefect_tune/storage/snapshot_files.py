@@ -75,10 +75,13 @@ class SnapshotFiles:
     Args:
         directory: The directory.
         pickles: Signs what is saved, and knows what may be loaded.
+
+    Attributes:
+        pickles: The same.
     """
 
     def __init__(self, directory: Path, pickles: Pickles = OF_THIS_PROCESS) -> None:
-        self._pickles = pickles
+        self.pickles = pickles
         self._snapshot = directory / SNAPSHOT_FILE
         self._trials = directory / TRIALS_FILE
         self.forget()
@@ -132,7 +135,7 @@ class SnapshotFiles:
             raise SnapshotUnusable(f"{TRIALS_FILE} is damaged")
         self.forget()
         self._add(trials)
-        if not self._pickles.accepts(_PURPOSE, self._signed(body), head.signature):
+        if not self.pickles.accepts(_PURPOSE, self._signed(body), head.signature):
             raise SnapshotUnusable("it is not signed with this user's key")
         return body, list(_frames(trials))
 
@@ -173,7 +176,7 @@ class SnapshotFiles:
             "trials_size": self._size,
             "trials_crc": self._crc,
             "body_crc": zlib.crc32(body),
-            "signature": self._pickles.sign(_PURPOSE, self._signed(body)),
+            "signature": self.pickles.sign(_PURPOSE, self._signed(body)),
         }
         try:
             with open(temporary, "wb") as file:

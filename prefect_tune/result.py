@@ -42,6 +42,17 @@ AUTO_RESULT_KEYS = (
     CONFIG_PREFIX,
     "checkpoint_dir_name",
 )
+#: Those that say where and when a result was made, and count nothing.
+DEBUG_METRICS = (
+    TRIAL_ID,
+    "experiment_id",
+    DATE,
+    TIMESTAMP,
+    PID,
+    HOSTNAME,
+    NODE_IP,
+    CONFIG_PREFIX,
+)
 #: What `list-trials` shows of a result and of a trial.
 DEFAULT_RESULT_KEYS = (TRAINING_ITERATION, TIME_TOTAL_S, MEAN_ACCURACY, MEAN_LOSS)
 DEFAULT_EXPERIMENT_INFO_KEYS = ("trainable_name", EXPERIMENT_TAG, TRIAL_ID)

@@ -13,7 +13,7 @@ from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.parse import parse_location
 from prefect_tune.results.data_frames import TrialFrames
-from prefect_tune.results.loading import find_experiment, load_trials
+from prefect_tune.results.loading import find_experiments, load_trials
 from prefect_tune.results.pareto import objectives
 from prefect_tune.results.record import ExperimentRecord, read_record
 from prefect_tune.results.remote import copy_results, directory_of
@@ -29,8 +29,8 @@ class ExperimentAnalysis(TrialFrames):
 
     Args:
         experiment_checkpoint_path: The experiment directory, a file in it, or a local directory
-            with this one experiment. It may have been moved since. A URL or a TuneStorage block
-            works too: result files are copied here then.
+            with experiments, whose trials are put together. It may have been moved since. A URL or
+            a TuneStorage block works too: result files are copied here then.
         trials: The trials; None reads them from the directory.
         default_metric: Metric for everything that asks for the best; None means that it has to be
             given there.
@@ -60,12 +60,15 @@ class ExperimentAnalysis(TrialFrames):
         place = parse_location(
             experiment_checkpoint_path, "experiment_checkpoint_path", storage_filesystem
         )
+        several: list[str] = []
         self._copy: TemporaryDirectory[str] | None = None  # removed with this object
         if place.is_local:
             path = place.path
             self._path = os.path.dirname(path) if os.path.isfile(path) else path
             if trials is None:
-                self._path = find_experiment(self._path)
+                several = find_experiments(self._path)
+                if len(several) == 1:
+                    (self._path,) = several
             root = Location(self._path) if storage is None else storage
         else:
             self._copy = copy_results(place)
@@ -75,7 +78,11 @@ class ExperimentAnalysis(TrialFrames):
             locate_checkpoints(self._path, root)
         super().__init__([] if trials is None else trials, root, default_metric, default_mode)
         self._record: ExperimentRecord | None = None
-        if trials is None:
+        if len(several) > 1:
+            self.trials = [
+                trial for path in several for trial in load_trials(path, read_record(path))
+            ]
+        elif trials is None:
             self._record = read_record(self._path)
             self.trials = load_trials(self._path, self._record)
             if default_metric is None:
@@ -157,7 +164,7 @@ class ExperimentAnalysis(TrialFrames):
 
     def result_of(self, trial: Trial) -> Result:
         """What came out of one `trial`."""
-        return Result.of(trial, self._root)
+        return Result.of(trial, self._root_of(trial))
 
     def runner_data(self) -> dict[str, Any]:
         """How the experiment was run, as its journal has it; empty if there is none.

@@ -189,8 +189,9 @@ class BestTrials(ComparedTrials):
             InvalidArgument: If there is no such trial.
         """
         metric = metric or self.default_metric or BY_AGE
-        saved = self._trial(trial).checkpoints
-        return [(str(self._root / c.path), value_of(c, metric)) for c in saved]
+        found = self._trial(trial)
+        root = self._root_of(found)
+        return [(str(root / c.path), value_of(c, metric)) for c in found.checkpoints]
 
     def get_best_checkpoint(
         self,
@@ -216,7 +217,7 @@ class BestTrials(ComparedTrials):
         found = best(trial.checkpoints, metric, mode)
         if found is None:
             log.warning("%s has no checkpoint with a value of the metric %r.", trial, metric)
-        return None if found is None else open_checkpoint(found, self._root)
+        return None if found is None else open_checkpoint(found, self._root_of(trial))
 
     def get_last_checkpoint(
         self,
@@ -238,8 +239,10 @@ class BestTrials(ComparedTrials):
         if trial is None and metric is None and self.default_metric is None:
             metric, mode = BY_AGE, "max"
         chosen = self.get_best_trial(metric, mode) if trial is None else self._trial(trial)
-        found = None if chosen is None else newest(chosen)
-        return None if found is None else open_checkpoint(found, self._root)
+        if chosen is None:
+            return None
+        found = newest(chosen)
+        return None if found is None else open_checkpoint(found, self._root_of(chosen))
 
 
 def _unknown(trials: Sequence[Trial], conditions: Sequence[Condition]) -> str:

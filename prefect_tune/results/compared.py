@@ -8,6 +8,7 @@ from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.location import Location
 from prefect_tune.results.ranking import check_mode
+from prefect_tune.results.tracked_checkpoint import checkpoint_root
 from prefect_tune.trainable.metrics import DEFAULT_METRIC
 
 
@@ -56,6 +57,12 @@ class ComparedTrials:
             f"none of {len(self.trials)} has the directory or the id {name!r}.",
             "Give a Trial, e.g. one of `trials`, its `logdir` or its `trial_id`.",
         )
+
+    def _root_of(self, trial: Trial) -> Location:
+        """Where the checkpoints of a trial are, also one of several experiments put together."""
+        first, last = self.trials[0], self.trials[-1]
+        several = first.local_experiment_dir != last.local_experiment_dir
+        return checkpoint_root(trial.local_experiment_dir) if several else self._root
 
     def _metric_and_mode(self, metric: str | None, mode: str | None) -> tuple[str, str]:
         metric = self.default_metric if metric is None else metric

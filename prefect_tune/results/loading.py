@@ -42,17 +42,30 @@ def find_experiment(directory: str) -> str:
     Raises:
         StorageError: If it is neither, holds several, or cannot be read.
     """
+    found = find_experiments(directory)
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(os.path.basename(path) for path in found[:_SHOWN])
+    more = ", ..." if len(found) > _SHOWN else ""
+    raise StorageError(
+        f"{directory} holds {len(found)} experiments ({names}{more}): name one of them."
+    )
+
+
+def find_experiments(directory: str) -> list[str]:
+    """The directories of experiments: this one, or those in it.
+
+    Args:
+        directory: The directory of an experiment, or that in which experiments are.
+
+    Raises:
+        StorageError: If it is neither, or cannot be read.
+    """
     if _is_experiment(directory):
-        return directory
+        return [directory]
     below = [path for path in _directories_in(directory) if _is_experiment(path)]
-    if len(below) == 1:
-        return below[0]
     if below:
-        names = ", ".join(os.path.basename(path) for path in below[:_SHOWN])
-        more = ", ..." if len(below) > _SHOWN else ""
-        raise StorageError(
-            f"{directory} holds {len(below)} experiments ({names}{more}): name one of them."
-        )
+        return below
     if os.path.isfile(os.path.join(directory, PARAMS_FILE)):
         parent = os.path.dirname(os.path.abspath(directory))
         raise StorageError(f"{directory} is the directory of a trial; its experiment is {parent}.")

@@ -63,6 +63,11 @@ def locate_checkpoints(local_experiment_dir: str, location: Location | None) -> 
         _elsewhere[local_experiment_dir] = location
 
 
+def checkpoint_root(local_experiment_dir: str) -> Location:
+    """Where the checkpoints of an experiment are, that is in `local_experiment_dir` here."""
+    return _elsewhere.get(local_experiment_dir) or Location(local_experiment_dir)
+
+
 def open_tracked(saved: TrialCheckpoint, local_experiment_dir: str) -> TrackedCheckpoint:
     """A trial's checkpoint, where `locate_checkpoints` says, or below the directory itself.
 
@@ -70,7 +75,7 @@ def open_tracked(saved: TrialCheckpoint, local_experiment_dir: str) -> TrackedCh
         saved: What the experiment knows of it.
         local_experiment_dir: The experiment directory on this machine.
     """
-    root = _elsewhere.get(local_experiment_dir) or Location(local_experiment_dir)
+    root = checkpoint_root(local_experiment_dir)
     tracked = TrackedCheckpoint.from_checkpoint(open_checkpoint(saved, root))
     tracked.metrics = saved.metrics
     return tracked

@@ -157,6 +157,9 @@ def _call_shape(
     """Positional and keyword arguments for a call."""
     parameters = signature.parameters
     if "checkpoint_dir" in parameters:
+        has_default = parameters["checkpoint_dir"].default is not inspect.Parameter.empty
+        if checkpoint_dir is None and has_default:
+            return (config,), {}
         return (config,), {"checkpoint_dir": checkpoint_dir}
     if "reporter" in parameters:
         return (config,), {"reporter": reporter}

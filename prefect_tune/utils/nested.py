@@ -12,6 +12,10 @@ from prefect_tune.error import InvalidArgument
 DELIMITER = "/"
 
 
+class PathConflict(InvalidArgument, TypeError):
+    """A flat key leads through a value; Ray Tune raises a TypeError."""
+
+
 def flatten_dict(
     dt: Mapping[str, Any],
     delimiter: str = DELIMITER,
@@ -58,7 +62,7 @@ def unflatten_dict(dt: Mapping[str, Any], delimiter: str = DELIMITER) -> dict[st
         delimiter: What joins keys.
 
     Raises:
-        InvalidArgument: If a path leads through a value.
+        PathConflict: If a path leads through a value.
     """
     kind = OrderedDict if isinstance(dt, OrderedDict) else dict
     nested: dict[str, Any] = kind()
@@ -68,7 +72,7 @@ def unflatten_dict(dt: Mapping[str, Any], delimiter: str = DELIMITER) -> dict[st
         for parent in parents:
             place = place.setdefault(parent, kind())
             if not isinstance(place, dict):
-                raise InvalidArgument(
+                raise PathConflict(
                     "dt", f"{path!r} leads through {parent!r}, which has a value.", ""
                 )
         place[last] = value

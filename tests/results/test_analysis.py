@@ -17,9 +17,11 @@ from hypothesis import strategies as st
 
 from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.error import InvalidArgument, StorageError
+from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial
 from prefect_tune.logger import CSVLoggerCallback, JsonLoggerCallback
 from prefect_tune.results import ExperimentAnalysis
+from prefect_tune.results.loading import find_experiment
 from prefect_tune.results.ranking import SCOPES, best_of
 
 
@@ -308,12 +310,25 @@ class TestLoading:
         assert grid.experiment_path == str(tmp_path / "runs" / "first")
         assert len(grid.trials) == 1
 
-    def test_several_experiments_or_none_are_refused(self, tmp_path: Path) -> None:
-        for name in "ab":
-            write_experiment(tmp_path / "runs" / name, [1])
-        (tmp_path / "empty").mkdir()
+    def test_several_experiments_are_put_together(self, tmp_path: Path) -> None:
+        runs = tmp_path / "runs"
+        for name, values in {"a": [1], "b": [2]}.items():
+            write_experiment(runs / name, values)
+        together = ExperimentAnalysis(runs, default_metric="score", default_mode="max")
+        assert together.experiment_path == str(runs)
+        assert len(together.dataframe()) == 2
+        assert str(together.best_logdir).startswith(str(runs / "b"))
+        for trial, name in zip(together.trials, "ab", strict=True):
+            trial.checkpoints = (TrialCheckpoint(f"{trial.relative_logdir}/checkpoint_000001"),)
+            ((path, _),) = together.get_trial_checkpoints_paths(trial)
+            assert path == f"{runs}/{name}/{trial.relative_logdir}/checkpoint_000001"
+            assert together.get_last_checkpoint(trial).path == path
         with pytest.raises(StorageError, match=r"runs holds 2 experiments \(a, b\): name one"):
-            ExperimentAnalysis(tmp_path / "runs")
+            find_experiment(str(runs))
+
+    def test_a_directory_without_experiments_is_refused(self, tmp_path: Path) -> None:
+        write_experiment(tmp_path / "runs" / "a", [1])
+        (tmp_path / "empty").mkdir()
         with pytest.raises(StorageError, match=r"no experiment in .*empty"):
             ExperimentAnalysis(tmp_path / "empty")
         trial = next((tmp_path / "runs" / "a").iterdir())

@@ -436,3 +436,26 @@ def test_a_search_can_be_used_again():
     run(source_of(search, space, 1, mode="min"), lambda config: 1.0)
     assert [d.name for d in search.study.directions] == ["MINIMIZE"]
     assert len(search.study.trials) == 1
+
+
+def test_a_space_as_distributions():
+    space = {
+        "a": tune.choice([2, 3]),
+        "b": {"x": tune.qrandint(0, 4, 2), "y": 4},
+        "l": tune.uniform(0, 1),
+    }
+    converted = OptunaSearch.convert_search_space(space)
+    assert converted == {
+        "a": optuna.distributions.CategoricalDistribution([2, 3]),
+        "b/x": optuna.distributions.IntDistribution(0, 4, step=2),
+        "l": optuna.distributions.FloatDistribution(0, 1),
+    }
+    (config,) = configs_of(OptunaSearch(converted))
+    assert set(config) == {"a", "b", "l"}
+    for wrong in (
+        tune.grid_search([1]),
+        tune.sample_from(lambda: 1),
+        tune.choice([{"y": tune.uniform(0, 1)}]),
+    ):
+        with pytest.raises(InvalidArgument, match="'x'"):
+            OptunaSearch.convert_search_space({"x": wrong})

@@ -178,3 +178,11 @@ def test_what_cannot_be_pickled_is_named():
         with pytest.raises(InvalidTrainable, match=part) as caught:
             pack_trainable(trainable)
         assert "inside the function" in str(caught.value)
+
+
+def test_the_default_of_checkpoint_dir_stays_without_a_checkpoint(trial):
+    def train(config, checkpoint_dir="none yet"):
+        tune.report(seen=checkpoint_dir)
+
+    trial.run(train)
+    assert trial.agent.results[0]["seen"] == "none yet"

@@ -104,6 +104,21 @@ class OptunaSearch(Searcher):
         self._trials: dict[str, Trial] = {}
         self._last_step: dict[str, int] = {}
 
+    @staticmethod
+    def convert_search_space(spec: Mapping[str, Any]) -> dict[str, BaseDistribution]:
+        """A search space as a dict of Optuna's distributions, which `space` takes.
+
+        Args:
+            spec: The space; nested parameters get names such as "a/b", constants are left out.
+
+        Raises:
+            InvalidArgument: There is a grid, a function, or a choice that holds further domains.
+        """
+        _import_optuna()
+        from prefect_tune.search.optuna.space import distributions_of
+
+        return distributions_of(SearchSpace(spec))
+
     @property
     def study(self) -> Study:
         """The Optuna study, for its analysis tools."""

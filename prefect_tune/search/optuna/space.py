@@ -331,6 +331,27 @@ def _parameters(space: SearchSpace, known: Distributions) -> dict[Variable, _Par
     return parameters
 
 
+def distributions_of(space: SearchSpace) -> Distributions:
+    """The distributions of a space in which no parameter depends on another one.
+
+    Raises:
+        InvalidArgument: If one does, or has no distribution.
+    """
+    found: Distributions = {}
+    for variable in space.variables:
+        if variable.domain is None or variable.function is not None or variable.nests_variables:
+            raise InvalidArgument(
+                "spec",
+                f"what is at {variable.name!r} is no distribution that stands for itself.",
+                "Grids, functions, and choices that hold domains have none in Optuna.",
+            )
+        distribution, by_index = _distribution(variable.name, variable.domain)
+        if by_index and isinstance(variable.domain, Categorical):
+            distribution = CategoricalDistribution(variable.domain.categories)
+        found[variable.name] = distribution
+    return found
+
+
 def _free_name(
     path: str, distribution: BaseDistribution, used: Distributions, known: Distributions
 ) -> str:

@@ -26,6 +26,7 @@ from prefect_tune.execution.early import CalledOff, Early
 from prefect_tune.execution.env import attempt_environment
 from prefect_tune.execution.file_service import NodeFiles
 from prefect_tune.execution.handed_over import HandedOver
+from prefect_tune.execution.memory_watch import watch_memory
 from prefect_tune.execution.node_checkpoints import NodeCheckpoints
 from prefect_tune.execution.node_directory import NodeDirectory, in_storage
 from prefect_tune.execution.output_tail import OutputTail
@@ -86,6 +87,7 @@ class NodeExperiment:
         self._load = LoadWatch(
             worker, env.experiment_id, lambda load: self._outbox.load(load.held, load.obstacle)
         )
+        self._memory_limit = worker.memory_manager.memory_limit
         self._watches: list[asyncio.Task[None]] = []
         self._wound_up: asyncio.Task[None] | None = None
 
@@ -119,7 +121,10 @@ class NodeExperiment:
         await self._spawner.load(env.trainable, env.start_method, env.isolation)
         self._last_contact = time.monotonic()
         loop = asyncio.get_running_loop()
-        self._watches = [loop.create_task(w) for w in (self._watch_lease(), self._load.run())]
+        watches = [self._watch_lease(), self._load.run()]
+        if self._memory_limit and env.isolation != THREAD:
+            watches.append(watch_memory(self._memory_limit, self._outbox.note))
+        self._watches = [loop.create_task(watch) for watch in watches]
 
     async def collect(self, acknowledged: int, patience: float) -> tuple[int, list[Entry]]:
         """See `Outbox.take`; also renews the lease."""

@@ -20,7 +20,7 @@ from prefect_tune.execution.driver_files import DriverFiles
 from prefect_tune.execution.fitting import dask_constraint, real_gpus
 from prefect_tune.execution.live_attempts import LiveAttempts
 from prefect_tune.execution.node_link import NodeLink
-from prefect_tune.execution.reports import LOAD, Entry
+from prefect_tune.execution.reports import LOAD, NOTE, Entry
 from prefect_tune.execution.requests import TakeBack, task_group
 from prefect_tune.execution.scheduler_watch import PERIOD_S, watch_scheduler
 from prefect_tune.execution.storage_outages import StorageOutages
@@ -211,14 +211,16 @@ class NodePool:
         link.start()
 
     def _deliver(self, address: str, entries: Sequence[Entry]) -> None:
-        rest = self._outages.take(address, self._take_load(address, entries))
+        rest = self._outages.take(address, self._take_own(address, entries))
         self._attempts.deliver(address, self._files.take(address, rest))
 
-    def _take_load(self, address: str, entries: Sequence[Entry]) -> list[Entry]:
-        """Take what a node reports about its load; returns the reports that are for others."""
+    def _take_own(self, address: str, entries: Sequence[Entry]) -> list[Entry]:
+        """Take what a node reports about itself; returns the reports that are for others."""
         rest = []
         for entry in entries:
-            if entry[0] != LOAD:
+            if entry[0] == NOTE:
+                _logger.warning("At %s, %s", address, entry[3])
+            elif entry[0] != LOAD:
                 rest.append(entry)
             elif address in self._nodes:
                 self._nodes[address] = _loaded(self._nodes[address], *entry[3:])

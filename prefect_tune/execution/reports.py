@@ -27,6 +27,8 @@ LOGGED = "logged"
 STORAGE = "storage"
 #: What others hold of this node.
 LOAD = "load"
+#: What people should know about this node.
+NOTE = "note"
 #: Questions to the driver: to fetch a checkpoint, to bring one.
 KEEP = "keep"
 WANT = "want"
@@ -134,6 +136,10 @@ class Outbox:
     def load(self, held: dict[str, float], obstacle: str) -> None:
         """What others hold of this node now, see `WorkerLoad`."""
         self._put((LOAD, "", 0, held, obstacle))
+
+    def note(self, text: str) -> None:
+        """Something that people should know about this node."""
+        self._put((NOTE, "", 0, text))
 
     def ask(self, question: str, path: str, to: str = "") -> None:
         """Ask the driver about a checkpoint; its answer comes another way.

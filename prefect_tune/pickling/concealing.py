@@ -11,9 +11,18 @@ from prefect_tune.pickling.signing import KEY_VARIABLE, Pickles
 
 _MARK = b"prefect_tune encrypted\n"
 # A URL with a password, or a name that goes with a secret. Texts stand in pickles as they are.
-_SECRET = re.compile(
-    rb"://[^/@\s\0]*:[^@\s\0]{1,500}@|passw(or)?d|secret|credential|(api|access)_?key|auth_?token",
-    re.IGNORECASE,
+_PASSWORD = re.compile(rb"://[^/@:\s\0]{0,200}:[^@\s\0]{1,200}@")
+_NAMES = (
+    b"password",
+    b"passwd",
+    b"secret",
+    b"credential",
+    b"api_key",
+    b"apikey",
+    b"access_key",
+    b"accesskey",
+    b"auth_token",
+    b"authtoken",
 )
 
 
@@ -35,7 +44,7 @@ def conceal(pickles: Pickles, data: bytes, *, is_secret: bool = False) -> bytes:
         data: Anything.
         is_secret: True if it does; else its looks decide.
     """
-    if not (is_secret or is_concealed(data) or _SECRET.search(data)):
+    if not (is_secret or is_concealed(data) or _holds_secret(data)):
         return data
     from cryptography.fernet import Fernet
 
@@ -61,6 +70,12 @@ def reveal(pickles: Pickles, data: bytes) -> bytes:
         return Fernet(_key(pickles)).decrypt(data[len(_MARK) :])
     except InvalidToken:
         raise Concealed from None
+
+
+def _holds_secret(data: bytes) -> bool:
+    # Data may be large, and a regular expression of all of it is slow.
+    lower = data.lower()
+    return any(name in lower for name in _NAMES) or _PASSWORD.search(data) is not None
 
 
 def _key(pickles: Pickles) -> bytes:

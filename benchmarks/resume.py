@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import tempfile
@@ -76,18 +77,19 @@ def measure(*, storage: str, trials: int, step: str) -> Values:
 
 
 def _sweep(storage: str, trials: int, callbacks: list[tune.Callback], **options: Any) -> None:
-    tune.run(
-        noop,
-        name=NAME,
-        num_samples=trials + LEFT,
-        config={"x": tune.uniform(0, 1)},
-        resources_per_trial={"cpu": 1},
-        storage_path=storage,
-        callbacks=callbacks,
-        verbose=0,
-        orchestrate=False,
-        **options,
-    )
+    with contextlib.suppress(tune.ExperimentInterrupted):
+        tune.run(
+            noop,
+            name=NAME,
+            num_samples=trials + LEFT,
+            config={"x": tune.uniform(0, 1)},
+            resources_per_trial={"cpu": 1},
+            storage_path=storage,
+            callbacks=callbacks,
+            verbose=0,
+            orchestrate=False,
+            **options,
+        )
 
 
 def rows(bench: Bench) -> Iterator[Row]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         RunConfig,
         TuneConfig,
     )
-    from prefect_tune.error import TuneError
+    from prefect_tune.error import ExperimentInterrupted, TuneError
     from prefect_tune.execution.cluster import init, is_initialized, shutdown
     from prefect_tune.experiments import Experiment
     from prefect_tune.registry import register_env, register_trainable
@@ -85,7 +85,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "RunConfig",
         "TuneConfig",
     ),
-    "prefect_tune.error": ("TuneError",),
+    "prefect_tune.error": ("ExperimentInterrupted", "TuneError"),
     "prefect_tune.execution.cluster": ("init", "is_initialized", "shutdown"),
     "prefect_tune.experiments": ("Experiment",),
     "prefect_tune.registry": ("register_env", "register_trainable"),
@@ -178,6 +178,7 @@ __all__ = [
     "DurableTrainable",
     "Experiment",
     "ExperimentAnalysis",
+    "ExperimentInterrupted",
     "ExportFormat",
     "FailureConfig",
     "JupyterNotebookReporter",

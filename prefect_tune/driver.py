@@ -14,7 +14,7 @@ from prefect_tune.engine.launcher import DirectLauncher
 from prefect_tune.engine.plan import ExperimentPlan
 from prefect_tune.engine.planning import make_plan
 from prefect_tune.engine.request import ExperimentRequest
-from prefect_tune.error import ClusterError, PrefectUnavailable
+from prefect_tune.error import ClusterError, ExperimentInterrupted, PrefectUnavailable
 from prefect_tune.pickling.concealing import conceal
 from prefect_tune.results import ExperimentAnalysis
 from prefect_tune.settings import TuneSettings, load_settings
@@ -36,7 +36,7 @@ class Finished:
 
     Attributes:
         analysis: Its trials and results.
-        interrupted: True if a signal ended it.
+        interrupted: True if it was ended before its end.
         memory: What the surrounding flow run remembers of it; None outside of flow runs.
     """
 
@@ -55,6 +55,7 @@ def execute(request: ExperimentRequest) -> Finished:
 
     Raises:
         TuneError: As documented at `run`.
+        ExperimentInterrupted: As documented at `run`.
     """
     settings = load_settings()
     memory = _flow_run_memory(request, settings)
@@ -93,15 +94,19 @@ def execute(request: ExperimentRequest) -> Finished:
         storage=experiment.storage.location,
     )
     analysis.flow_run_id, analysis.flow_run_url = flow_run_id, flow_run_url
-    if interruption.signal is not None:
-        _logger.warning(
-            "%s: the sweep has ended early; results so far are in %s. Go on with\n    %s",
-            interruption.signal.name,
-            experiment.directory.path,
-            request.resume_call(plan.name, plan.root),
+    if interruption.reason is not None:
+        message = (
+            f"{interruption.reason}: the sweep has ended early; results so far are in "
+            f"{experiment.directory.path}. Go on with\n    "
+            f"{request.resume_call(plan.name, plan.root)}"
         )
+        _logger.warning("%s", message)
         interruption.reraise()
-    return Finished(analysis, interruption.signal is not None, memory)
+        if interruption.out_of_time:
+            raise TimeoutError(message)
+        if settings.raise_on_interrupt:
+            raise ExperimentInterrupted(message, analysis)
+    return Finished(analysis, interruption.reason is not None, memory)
 
 
 def _prepare(
@@ -140,8 +145,10 @@ def _prepare(
     if not plan.resume:
         _write_arguments(experiment, request)
     if memory is not None:
-        memory.remember(plan.name)
+        memory.remember(plan.name, plan.origin or plan.experiment_id)
     experiment.open()
+    if memory is not None:
+        memory.remember(plan.name, experiment.origin)
     return experiment
 
 

@@ -101,5 +101,20 @@ class TrialFailed(TuneError):
         return (type(self), (self.args[0], self.trials))
 
 
-class ExperimentInterrupted(TuneError):
-    """The sweep was ended by SIGINT, SIGTERM or a cancelled flow run; its results are saved."""
+class ExperimentInterrupted(KeyboardInterrupt):
+    """A sweep was ended before its end: by Ctrl-C, a signal, or because its flow run was ended.
+
+    A `KeyboardInterrupt` and no `TuneError`: it is no failure that `except Exception` should
+    swallow, or that Prefect should retry.
+
+    Args:
+        message: What has ended it, and how to go on with it.
+        analysis: The results so far, an `ExperimentAnalysis`.
+    """
+
+    def __init__(self, message: str, analysis: Any = None) -> None:
+        self.analysis = analysis
+        super().__init__(message, analysis)
+
+    def __str__(self) -> str:
+        return str(self.args[0])

@@ -21,6 +21,7 @@ from prefect.utilities.collections import visit_collection
 from pydantic import TypeAdapter
 
 from prefect_tune.blocks import DaskCluster, TuneStorage
+from prefect_tune.error import ExperimentInterrupted
 from prefect_tune.orchestration.sigterm import announced
 from prefect_tune.orchestration.this_flow import current_flow_is_experiment
 from prefect_tune.spec import ExperimentSpec
@@ -35,7 +36,7 @@ def _run_experiment(**parameters: Any) -> State[Any]:
     with current_flow_is_experiment() as experiment:
         try:
             run(**arguments, raise_on_failed_trial=False, orchestrate=True)
-        except TerminationSignal:
+        except (TerminationSignal, ExperimentInterrupted):
             # The sweep has ended in order already; its state says so better than a crash would.
             # What the supervisor has announced, to cancel or to run it elsewhere, it does itself.
             if experiment.final_state is None or announced() is not None:

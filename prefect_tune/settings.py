@@ -91,6 +91,13 @@ class TuneSettings(BaseSettings):
         description="Never start a local cluster; `tune.init` or `cluster=` is needed.",
     )
 
+    raise_on_interrupt: bool = Field(
+        True,
+        validation_alias=_ours("RAISE_ON_INTERRUPT"),
+        description="Raise `ExperimentInterrupted` when a sweep was ended by Ctrl-C or a signal; 0 "
+        "returns the results so far, as Ray Tune does.",
+    )
+
     # -- results and logs --------------------------------------------------------------------------
 
     disable_auto_callback_loggers: bool = Field(

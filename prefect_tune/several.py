@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from prefect_tune.engine.signals import relay_signals
+from prefect_tune.error import ExperimentInterrupted
 from prefect_tune.experiments import Experiment
 from prefect_tune.reporters.notebook import in_notebook
 from prefect_tune.reporters.plain import PlainReporter
@@ -39,7 +40,9 @@ class _Call(Generic[_T]):
     def wait(self) -> None:
         self._thread.join()
 
-    def outcome(self) -> _T:
+    def outcome(self) -> _T | ExperimentInterrupted:
+        if isinstance(self._error, ExperimentInterrupted):
+            return self._error
         if self._error is not None:
             raise self._error
         return self._outcome[0]
@@ -70,6 +73,7 @@ def run_several(
 
     Raises:
         Exception: What the first of those that failed raised, when all have ended.
+        ExperimentInterrupted: If one was ended early; has the list of what there is of all.
     """
     calls = []
     taken: set[tuple[str, str]] = set()
@@ -83,7 +87,15 @@ def run_several(
             # Two tables that are drawn anew again and again cannot share a terminal.
             arguments["progress_reporter"] = PlainReporter()
         calls.append(functools.partial(run, experiment.trainable, **arguments))
-    return _side_by_side(calls) if concurrent else [call() for call in calls]
+    outcomes = _side_by_side(calls) if concurrent else _one_by_one(calls)
+    interrupted = [error for error in outcomes if isinstance(error, ExperimentInterrupted)]
+    analyses = [
+        outcome.analysis if isinstance(outcome, ExperimentInterrupted) else outcome
+        for outcome in outcomes
+    ]
+    if interrupted:
+        raise ExperimentInterrupted(str(interrupted[0]), analyses)
+    return analyses
 
 
 def _free_name(experiment: Experiment, taken: set[tuple[str, str]]) -> str:
@@ -98,7 +110,18 @@ def _free_name(experiment: Experiment, taken: set[tuple[str, str]]) -> str:
     return name
 
 
-def _side_by_side(calls: Sequence[Callable[[], _T]]) -> list[_T]:
+def _one_by_one(calls: Sequence[Callable[[], _T]]) -> list[_T | ExperimentInterrupted]:
+    """Make calls that run experiments; one that was interrupted is the last."""
+    outcomes: list[_T | ExperimentInterrupted] = []
+    for call in calls:
+        try:
+            outcomes.append(call())
+        except ExperimentInterrupted as error:
+            return [*outcomes, error]
+    return outcomes
+
+
+def _side_by_side(calls: Sequence[Callable[[], _T]]) -> list[_T | ExperimentInterrupted]:
     """Make calls that run experiments, at the same time; SIGINT and SIGTERM end them all."""
     running = [_Call(call, f"experiment-{number}") for number, call in enumerate(calls)]
     with relay_signals() as interruption:

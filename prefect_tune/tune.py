@@ -23,7 +23,7 @@ from prefect_tune.config import (
 )
 from prefect_tune.driver import execute
 from prefect_tune.engine.request import ExperimentRequest
-from prefect_tune.error import InvalidArgument, TrialFailed
+from prefect_tune.error import ExperimentInterrupted, InvalidArgument, TrialFailed
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.experiments import Experiment, convert_to_experiment_list
 from prefect_tune.logger import with_loggers
@@ -165,6 +165,8 @@ def run(
         ClusterError: If the cluster cannot be reached or does not fit.
         PrefectUnavailable: If a Prefect API is configured but does not answer.
         TrialFailed: At the end, if a trial failed and `raise_on_failed_trial`.
+        ExperimentInterrupted: If Ctrl-C, a signal or the end of the flow run ended it; has the
+            results so far. `PREFECT_TUNE_RAISE_ON_INTERRUPT=0` returns them instead.
     """
     callbacks, loggers = with_loggers(callbacks, loggers), None
     given = dict(locals())
@@ -280,16 +282,22 @@ def _run_experiments(
         (experiment,) = experiments
         return run(experiment.trainable, **{**given, **experiment.own_arguments})
     given["raise_on_failed_trial"] = False
-    analyses = run_several(run, experiments, given, concurrent)
-    merged = ExperimentAnalysis(
+    try:
+        merged = _merged(run_several(run, experiments, given, concurrent))
+    except ExperimentInterrupted as error:
+        raise ExperimentInterrupted(str(error), _merged(error.analysis)) from None
+    if raises:
+        _raise_if_failed(merged)
+    return merged
+
+
+def _merged(analyses: Sequence[ExperimentAnalysis]) -> ExperimentAnalysis:
+    return ExperimentAnalysis(
         analyses[0].experiment_path,
         trials=[trial for analysis in analyses for trial in analysis.trials],
         default_metric=analyses[0].default_metric,
         default_mode=analyses[0].default_mode,
     )
-    if raises:
-        _raise_if_failed(merged)
-    return merged
 
 
 def _raise_if_failed(analysis: ExperimentAnalysis) -> None:

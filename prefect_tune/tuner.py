@@ -161,6 +161,7 @@ class Tuner:
         Raises:
             InvalidArgument: Before any trial starts, if something cannot work.
             TuneError: As documented at `run`, but for failed trials.
+            ExperimentInterrupted: If Ctrl-C, a signal or the end of the flow run ended it.
         """
         request = self._request
         # Before anything runs: searchers and schedulers change as they do.

@@ -64,7 +64,7 @@ class Experiment:
         storage: Where it is kept.
         inbox: Where events arrive.
         output: Where what trials print arrives.
-        interruption: Which signal ended the run, if one did.
+        interruption: What ended the run before its end, if anything did.
     """
 
     def __init__(self, plan: ExperimentPlan, executor: Executor) -> None:
@@ -133,6 +133,12 @@ class Experiment:
     def trials(self) -> list[Trial]:
         """All trials so far."""
         return self.coordinator.get_trials()
+
+    @property
+    def origin(self) -> str:
+        """Id of the experiment's first run; known once it is open."""
+        resumed = self._resumption
+        return self.plan.experiment_id if resumed is None else resumed.position.origin
 
     def open(self) -> None:
         """Read what there is of a resumed experiment, and open the executor.
@@ -235,7 +241,7 @@ class Experiment:
                 self._checkpoint_every_s,
             )
             snapshots.opened(self.plan.experiment_id, header)
-            engine = Engine(
+            self._engine = engine = Engine(
                 EngineParts(
                     coordinator=self.coordinator,
                     inbox=self.inbox,
@@ -267,6 +273,9 @@ class Experiment:
                     )
             except BaseException as error:
                 failed = error
+                if not isinstance(error, Exception):
+                    # The second Ctrl-C: what runs is not waited for.
+                    self.executor.close()
                 raise
             finally:
                 with _behind(failed):
@@ -279,13 +288,24 @@ class Experiment:
                     # Not if anything did: a snapshot counts on it that all results are logged.
                     snapshots.close()
 
+    def interrupt(self, cause: str, *, out_of_time: bool = False) -> None:
+        """End a run in order, as a signal does.
+
+        Args:
+            cause: Why, in words.
+            out_of_time: That is a limit of time.
+        """
+        self.interruption.cause = cause
+        self.interruption.out_of_time = out_of_time
+        self._engine.interrupt(cause)
+
     def close(self) -> None:
         """Close what `open` opened, if `run` was never reached."""
         self._exit.close()
 
     def _close_storage(self) -> None:
         """Get everything into storage; whoever sent a signal does not wait for long."""
-        asked_to_end = self.interruption.signal is not None
+        asked_to_end = self.interruption.reason is not None
         self.storage.close(_STORAGE_IDLE_S, _INTERRUPTED_TIMEOUT_S if asked_to_end else None)
 
     def _new_run(self) -> Resumption:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from prefect_tune.engine.sweep_identity import SweepIdentity
 from prefect_tune.filesystem.location import Location
 
 
@@ -19,10 +20,13 @@ class BegunSweep:
 
     Attributes:
         name: Name of its experiment.
+        origin: Id of the first run of this experiment; another one may have been run in the same
+            directory since.
         failed: True if it has ended, and its failed trials have made the call fail.
     """
 
     name: str
+    origin: str
     failed: bool = False
 
     def resume_mode(self, asked: Any, config: Any = None) -> Any:
@@ -44,20 +48,20 @@ class BegunSweep:
 class SweepMemory(Protocol):
     """Remembers the experiment of one sweep."""
 
-    def recall(self, storage: Location, trainable: str, name: str | None) -> BegunSweep | None:
+    def recall(self, storage: Location, sweep: SweepIdentity) -> BegunSweep | None:
         """What an earlier execution has begun.
 
         Args:
             storage: Where experiment directories lie.
-            trainable: Name of the trainable.
-            name: The experiment's name as the user gave it, if at all.
+            sweep: What the sweep is.
         """
         ...
 
-    def remember(self, name: str) -> None:
-        """The sweep has begun; to be called after `recall`.
+    def remember(self, name: str, origin: str) -> None:
+        """The sweep has begun or goes on; to be called after `recall`.
 
         Args:
             name: Name of its experiment.
+            origin: Id of the experiment's first run.
         """
         ...

@@ -61,6 +61,7 @@ class ExperimentPlan:
         first_states: Scheduler, searcher and stoppers as the user gave them.
         restore: The checkpoint that trials start from; None starts them afresh.
         resume: Which trials of an earlier experiment run again; None begins a new one.
+        origin: Id of the first run of the experiment that goes on; None takes what there is.
         one_by_one: True if trials run one after the other, for debugging.
         checkpoint_rules: Which checkpoints trials write unasked.
         checkpoints: Which checkpoints are kept.
@@ -95,6 +96,7 @@ class ExperimentPlan:
     first_states: FirstStates = field(default_factory=FirstStates)
     restore: RestoreFrom | None = None
     resume: ResumeConfig | None = None
+    origin: str | None = None
     one_by_one: bool = False
     checkpoint_rules: CheckpointRules = field(default_factory=CheckpointRules)
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)

@@ -17,6 +17,7 @@ from prefect_tune.engine.pristine import FirstStates, stoppers_in
 from prefect_tune.engine.request import ExperimentRequest
 from prefect_tune.engine.restore_from import parse_restore
 from prefect_tune.engine.resume_mode import ResumeMode, decide, parse_resume
+from prefect_tune.engine.sweep_identity import identify
 from prefect_tune.engine.wording import in_words, space_in_words
 from prefect_tune.error import InvalidArgument
 from prefect_tune.filesystem.location import Location
@@ -98,11 +99,12 @@ def _make_plan(
         cloud_sync_s=settings.cloud_sync_s,
         global_checkpoint_s=settings.global_checkpoint_s,
     ).below(folders)
-    named, mode = run.name is not None or undated, request.resume
+    named, mode, origin = run.name is not None or undated, request.resume, None
     if memory is not None and request.resume is not False:
-        begun = memory.recall(places.kept_in, trainable.name, run.name and name)
+        sweep = identify(request, trainable.name, run.name and name)
+        begun = memory.recall(places.kept_in, sweep)
         if begun is not None:
-            name, named = begun.name, True
+            name, named, origin = begun.name, True, begun.origin
             mode = begun.resume_mode(request.resume, request.resume_config)
     resume = _resume(parse_resume(mode, request.resume_config), places, name)
     # A scheduler judges the trials of one experiment; what a search has learnt serves the next.
@@ -152,6 +154,7 @@ def _make_plan(
         first_states=first_states,
         restore=parse_restore(request.restore),
         resume=resume,
+        origin=None if resume is None else origin,
         checkpoint_rules=validate_checkpoint_rules(
             request.trainable, checkpoints.checkpoint_frequency, checkpoints.checkpoint_at_end
         ),

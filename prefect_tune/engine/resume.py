@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from prefect_tune.engine.run_records import find_last_run
 from prefect_tune.engine.snapshot_state import Deciders
 from prefect_tune.storage.checkpoints import CheckpointStore
 from prefect_tune.storage.journal import LocalJournal
+
+_logger = logging.getLogger(__name__)
 
 
 def resume(
@@ -37,7 +40,7 @@ def resume(
         checkpoints: Where checkpoints are kept.
 
     Returns:
-        Where to go on; None if the journal does not hold a run.
+        Where to go on; None if the journal does not hold a run, or not the plan's.
 
     Raises:
         InvalidArgument: If the experiment is another one than planned.
@@ -46,6 +49,11 @@ def resume(
     """
     run = find_last_run(journal)
     if run is None:
+        return None
+    if plan.origin not in (None, run.first.origin):
+        _logger.warning(
+            "Another sweep has been run in %s since: this one begins anew.", journal.path.parent
+        )
         return None
     check_same(plan, run.first, run.latest, journal.path.parent)
     with _collector_off():

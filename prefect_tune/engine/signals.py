@@ -17,10 +17,23 @@ StandIn = Callable[[Callable[..., Any]], AbstractContextManager[None]]
 
 
 class Interruption:
-    """Which signal, if any, has ended the sweep."""
+    """What, if anything, has ended the sweep before its end.
+
+    Attributes:
+        signal: The signal that did.
+        cause: In words what else did.
+        out_of_time: True if that was a limit of time.
+    """
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        self.cause: str | None = None
+        self.out_of_time = False
+
+    @property
+    def reason(self) -> str | None:
+        """What has ended it, in a word or two."""
+        return self.cause if self.signal is None else f"{self.signal.name} received"
 
     def reraise(self) -> None:
         """Deliver a SIGTERM once more, to whoever handled it before the sweep.
@@ -116,6 +129,9 @@ def handle_signals(
             for known, old in previous.items():
                 signal.signal(known, old)
             signal.raise_signal(number)
+            if number == signal.SIGINT:
+                # That of asyncio waits for its loop, which waits for us.
+                raise KeyboardInterrupt
             return
         state.signal = signal.Signals(number)
         interrupt(f"{state.signal.name} received")

@@ -17,6 +17,7 @@ from prefect_tune.orchestration.artifacts import ArtifactReporter, Snapshot
 from prefect_tune.orchestration.conclusion import Conclusion, Ending, ExperimentFlow
 from prefect_tune.orchestration.flow import run_in_flow
 from prefect_tune.orchestration.flow_identity import current_flow_identity
+from prefect_tune.orchestration.flow_watch import FlowWatch
 from prefect_tune.orchestration.heartbeat import Heartbeat
 from prefect_tune.orchestration.predecessor import succeed
 from prefect_tune.orchestration.run_log import run_log
@@ -54,6 +55,7 @@ def run_experiment_in_flow(
     plan = experiment.plan
     record = _Record(plan)
     interruption = _Interruption(experiment)
+    flow_watch = FlowWatch(lambda why, late: experiment.interrupt(why, out_of_time=late))
     logs = TaskRunLogs(keeps_output=plan.keeps_output_in_prefect)
     experiment.output.listen(logs.put)
 
@@ -66,7 +68,7 @@ def run_experiment_in_flow(
         watch = interruption.watch = SuspensionWatch(experiment.inbox, heartbeat.end)
         with heartbeat, ArtifactReporter() as artifacts:
             try:
-                experiment.run(launcher, [record.listener(artifacts), watch], stand_in)
+                experiment.run(launcher, [record.listener(artifacts), watch, flow_watch], stand_in)
             finally:
                 artifacts.conclude(*record.final(experiment.trials))
         return experiment.trials
@@ -74,21 +76,18 @@ def run_experiment_in_flow(
     def conclude(trials: list[Trial]) -> Conclusion:
         return record.conclusion(trials, interruption.reason())
 
-    outcome = run_in_flow(
-        body,
-        ExperimentFlow(
-            name=f"tune-{plan.trainable.name}",
-            run_name=plan.name,
-            parameters=describe(plan),
-            executor=experiment.executor,
-            ship=getattr(experiment.executor, "submit_body", None),
-            max_task_runs=plan.settings.max_task_runs,
-            is_interrupted=lambda: interruption.reason() is not None,
-            logs=logs,
-        ),
-        conclude,
-        api,
+    flow = ExperimentFlow(
+        name=f"tune-{plan.trainable.name}",
+        run_name=plan.name,
+        parameters=describe(plan),
+        executor=experiment.executor,
+        ship=getattr(experiment.executor, "submit_body", None),
+        max_task_runs=plan.settings.max_task_runs,
+        is_interrupted=lambda: interruption.reason() is not None,
+        logs=logs,
     )
+    with flow_watch.guarding():
+        outcome = run_in_flow(body, flow, conclude, api)
     return outcome.flow_run_id, outcome.flow_run_url
 
 
@@ -130,9 +129,9 @@ class _Interruption:
 
     def reason(self) -> str | None:
         """In a word or two."""
-        received = self._experiment.interruption.signal
-        if received is not None:
-            return f"{received.name} received"
+        reason = self._experiment.interruption.reason
+        if reason is not None:
+            return reason
         return "suspended" if self.watch is not None and self.watch.suspended else None
 
 

@@ -34,7 +34,10 @@ def run(options: SweepOptions, console: Console | None = None) -> Outcome:
     """
     console = console or Console()
     print_introduction(options, console)
-    analysis = run_sweep(options)
+    try:
+        analysis = run_sweep(options)
+    except ExperimentInterrupted as error:
+        analysis = error.analysis
     outcome = conclude(analysis, options)
     print_summary(outcome, console)
     return outcome

@@ -300,7 +300,9 @@ def test_an_interrupted_experiment_is_saved_and_resumed(caplog):
             tune.report(step=step)
             time.sleep(0.05)
 
-    partial = tune.run(slow, name="interrupted", callbacks=[CtrlC()], verbose=1)
+    with pytest.raises(tune.ExperimentInterrupted) as interrupted:
+        tune.run(slow, name="interrupted", callbacks=[CtrlC()], verbose=1)
+    partial = interrupted.value.analysis
     assert partial.trials[0].last_result["step"] < 19
     assert "resume=True" in caplog.text
     analysis = tune.run(slow, name="interrupted", resume=True, verbose=0)

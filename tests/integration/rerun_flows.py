@@ -10,9 +10,10 @@ import os
 import sys
 import time
 from pathlib import Path
+from threading import Event
 from typing import Any
 
-from prefect import flow
+from prefect import flow, task
 
 import prefect_tune as tune
 from prefect_tune.flows import tune_experiment
@@ -118,6 +119,87 @@ def anew(root: str) -> list[int]:
         fuse.touch()
         raise RuntimeError("bomb")
     return []
+
+
+def shifted(config: dict[str, Any]) -> dict[str, float]:
+    return {"loss": config["x"] + config["shift"]}
+
+
+def sweep_shifted(root: str, shift: int) -> list[int]:
+    """The shifts of the trials that a sweep of one shift gives."""
+    analysis = tune.run(
+        shifted,
+        config={"x": tune.uniform(0, 1), "shift": shift},
+        num_samples=2,
+        metric="loss",
+        mode="min",
+        storage_path=root,
+        verbose=0,
+    )
+    return [trial.config["shift"] for trial in analysis.trials]
+
+
+_ended = {0: Event(), 100: Event()}
+
+
+@task
+def shifted_task(root: str, shift: int) -> list[int]:
+    """Comes first if its shift is 0; when it is retried, if it is not."""
+    first = 100 if Path(root, "fuse").exists() else 0
+    if shift != first:
+        _ended[first].wait(60)
+    try:
+        return sweep_shifted(root, shift)
+    finally:
+        _ended[shift].set()
+
+
+@flow(retries=1)
+def reordered(root: str) -> list[list[int]]:
+    """Sweeps in tasks that run in the other order when it is retried."""
+    for event in _ended.values():
+        event.clear()
+    found = [future.result() for future in [shifted_task.submit(root, s) for s in (0, 100)]]
+    fuse = Path(root, "fuse")
+    if not fuse.exists():
+        fuse.touch()
+        raise RuntimeError("bomb")
+    return found
+
+
+@flow
+def shifted_flow(root: str, shift: int) -> list[int]:
+    return sweep_shifted(root, shift)
+
+
+@flow(retries=1)
+def skipping(root: str) -> list[int]:
+    """The first of its subflows is left out when it is retried."""
+    fuse = Path(root, "fuse")
+    if not fuse.exists():
+        shifted_flow(root, 0)
+    found = shifted_flow(root, 100)
+    if not fuse.exists():
+        fuse.touch()
+        raise RuntimeError("bomb")
+    return found
+
+
+@task(retries=1)
+def uploading(root: str) -> int:
+    """A task that fails once when its sweep is over."""
+    found = len(sweep(root).trials)
+    fuse = Path(root, "fuse")
+    if not fuse.exists():
+        fuse.touch()
+        raise RuntimeError("bomb")
+    return found
+
+
+@flow
+def uploads(root: str) -> int:
+    Path(root, "go").touch()
+    return uploading(root)
 
 
 if __name__ == "__main__":

@@ -61,6 +61,20 @@ def test_resume_false_begins_anew(cluster: None, tmp_path: Path) -> None:
     assert len(experiments(tmp_path)) == 2
 
 
+@pytest.mark.parametrize("flow", [rerun_flows.reordered, rerun_flows.skipping])
+def test_a_retry_that_takes_another_course_mixes_no_sweeps(
+    flow: Any, cluster: None, tmp_path: Path
+) -> None:
+    found = flow(str(tmp_path))
+    assert found in ([[0, 0], [100, 100]], [100, 100])
+    assert len(experiments(tmp_path)) == 2
+
+
+def test_a_task_that_is_retried_goes_on_with_its_sweep(cluster: None, tmp_path: Path) -> None:
+    assert rerun_flows.uploads(str(tmp_path)) == 4
+    assert [times_run(tmp_path, x) for x in range(4)] == [1, 1, 1, 1]
+
+
 def retry(flow_run_id: Any) -> None:
     """`prefect flow-run retry` of a flow run without a deployment."""
     entrypoint = "tests/integration/rerun_flows.py:pipeline"

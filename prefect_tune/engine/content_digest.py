@@ -1,0 +1,155 @@
+"""A digest of what a Python object holds: equal for equal objects, also of another process.
+
+Pickles do not serve: they depend on which equal texts are one object, and on the order of sets.
+Names of modules do not count either: Prefect loads the file of a flow under another name than a
+script has. Of functions the compiled code counts, with defaults and the values that it closes over,
+but no global variables, which may be anything.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import enum
+import functools
+import hashlib
+import types
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+_PLAIN = (type(None), bool, int, float, complex, str, bytes)
+#: Objects that are looked at; of those beyond only the type counts.
+_MOST_OBJECTS = 500_000
+
+
+def content_digest(value: Any) -> str:
+    """32 hex digits for what an object holds.
+
+    What cannot be looked into (locks, connections, open files) counts by its type.
+
+    Args:
+        value: Anything.
+    """
+    return _Digester().digest(value).hex()
+
+
+class _Digester:
+    """Walks through one object and remembers what it has seen."""
+
+    def __init__(self) -> None:
+        # With the objects, so that no other one gets the id of one that has gone.
+        self._known: dict[int, tuple[Any, bytes]] = {}
+        self._open: set[int] = set()
+
+    def digest(self, value: Any) -> bytes:
+        kind = type(value).__qualname__.encode()
+        if type(value) in _PLAIN:
+            return _hash([kind, value if isinstance(value, bytes) else _encoded(repr(value))])
+        if id(value) in self._known:
+            return self._known[id(value)][1]
+        if id(value) in self._open or len(self._known) > _MOST_OBJECTS:
+            return _hash([kind])
+        self._open.add(id(value))
+        try:
+            digest = _hash([kind, *self._parts(value)])
+        except Exception:
+            # It is the user's object: it may refuse to be pickled with any error.
+            digest = _hash([kind])
+        finally:
+            self._open.discard(id(value))
+        self._known[id(value)] = (value, digest)
+        return digest
+
+    def _parts(self, value: Any) -> Iterator[bytes]:
+        if isinstance(value, np.ndarray | np.generic):
+            yield from self._array(np.asarray(value))
+        elif isinstance(value, enum.Enum):
+            yield _encoded(value.name)
+        elif isinstance(value, Mapping):
+            yield from sorted(self._pair(item) for item in value.items())
+        elif isinstance(value, list | tuple):
+            yield from map(self.digest, value)
+        elif isinstance(value, set | frozenset):
+            yield from sorted(map(self.digest, value))
+        elif isinstance(value, functools.partial):
+            yield from map(self.digest, (value.func, value.args, value.keywords))
+        elif isinstance(value, types.MethodType):
+            yield from map(self.digest, (value.__func__, value.__self__))
+        elif isinstance(value, types.FunctionType):
+            yield from self._function(value)
+        elif isinstance(value, types.CodeType):
+            yield from self._code(value)
+        elif isinstance(value, type):
+            yield from self._class(value)
+        elif isinstance(value, types.BuiltinFunctionType | types.ModuleType):
+            yield _encoded(value.__name__)
+        else:
+            yield from self._object(value)
+
+    def _pair(self, pair: Iterable[Any]) -> bytes:
+        return _hash(map(self.digest, pair))
+
+    def _array(self, array: np.ndarray[Any, Any]) -> Iterator[bytes]:
+        yield _encoded(f"{array.dtype.str}{array.shape}")
+        if array.dtype.hasobject:
+            yield self.digest(array.tolist())
+        else:
+            yield hashlib.sha256(np.ascontiguousarray(array).data).digest()
+
+    def _function(self, function: types.FunctionType) -> Iterator[bytes]:
+        yield _encoded(function.__qualname__)
+        yield from self._code(function.__code__)
+        yield self.digest(function.__defaults__)
+        yield self.digest(function.__kwdefaults__)
+        for cell in function.__closure__ or ():
+            try:
+                yield self.digest(cell.cell_contents)
+            except ValueError:  # nothing is in it yet
+                yield b""
+
+    def _code(self, code: types.CodeType) -> Iterator[bytes]:
+        yield code.co_code
+        # Line numbers and file names do not count.
+        for part in (code.co_consts, code.co_names, code.co_varnames, code.co_freevars):
+            yield self.digest(part)
+
+    def _class(self, cls: type) -> Iterator[bytes]:
+        yield _encoded(cls.__qualname__)
+        for name, member in sorted(vars(cls).items()):
+            if isinstance(member, staticmethod | classmethod):
+                member = member.__func__
+            elif isinstance(member, property):
+                member = member.fget
+            is_data = isinstance(member, (*_PLAIN, tuple)) and not name.startswith("__")
+            if is_data or isinstance(member, types.FunctionType):
+                yield _encoded(name)
+                yield self.digest(member)
+        # What a class of the same module, or one that was made of another one, adds to.
+        for base in cls.__bases__:
+            if base.__module__ == cls.__module__:
+                yield self.digest(base)
+
+    def _object(self, value: Any) -> Iterator[bytes]:
+        reducer = copyreg.dispatch_table.get(type(value))
+        reduced: Any = value.__reduce_ex__(4) if reducer is None else reducer(value)
+        if isinstance(reduced, str):
+            yield _encoded(reduced)
+            return
+        made_by, arguments, *rest = reduced
+        yield _encoded(getattr(made_by, "__qualname__", type(made_by).__qualname__))
+        yield self.digest(arguments)
+        for part in rest:
+            yield self.digest(list(part) if isinstance(part, Iterator) else part)
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode(errors="surrogatepass")
+
+
+def _hash(parts: Iterable[bytes]) -> bytes:
+    hasher = hashlib.sha256()
+    for part in parts:
+        hasher.update(len(part).to_bytes(8, "little"))
+        hasher.update(part)
+    return hasher.digest()[:16]

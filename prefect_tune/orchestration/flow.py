@@ -30,6 +30,7 @@ from prefect_tune.orchestration.conclusion import Conclusion, Ending, Experiment
 from prefect_tune.orchestration.flush import abandon_sending, await_final_states, flush_events
 from prefect_tune.orchestration.launcher import PrefectLauncher
 from prefect_tune.orchestration.leftovers import end_leftovers
+from prefect_tune.orchestration.outage import LateEnding, await_api
 from prefect_tune.orchestration.quiet import COORDINATOR, silence_our_tasks
 from prefect_tune.orchestration.run_log import run_log
 from prefect_tune.orchestration.server import (
@@ -52,6 +53,10 @@ _logger = logging.getLogger("prefect_tune")
 _FLUSH_EMBEDDED = 30.0
 #: ... and at a lasting one, which goes on recording after we have left.
 _FLUSH_LASTING = 5.0
+#: Seconds for which a lasting server that is away is waited for at the end of a sweep ...
+_BACK = 60.0
+#: ... and by a process that has been told to end.
+_BACK_IN_HASTE = 3.0
 
 
 def run_in_flow(
@@ -105,6 +110,7 @@ class _Run(Generic[T]):
         self._body = body
         self._flow = flow
         self._conclude = conclude
+        self._embedded = embedded
         self._flush_seconds = _FLUSH_EMBEDDED if embedded else _FLUSH_LASTING
         self._values: list[T] = []
         self._error: Exception | None = None
@@ -258,6 +264,9 @@ class _Run(Generic[T]):
     def _settle(self, flow_run_id: UUID) -> None:
         """Have the record arrive before the flow run says that it is over."""
         problem = api_problem()
+        if problem is not None and not self._embedded:
+            in_haste = announced() is not None or self._is_interrupted
+            problem = await_api(problem, _BACK_IN_HASTE if in_haste else _BACK)
         if problem is not None:
             self._give_up_recording(problem)
             return
@@ -273,14 +282,21 @@ class _Run(Generic[T]):
                 missing = await_final_states(
                     context.client, flow_run_id, self._recorded + 1, self._flush_seconds
                 )
-            if missing and self._flush_seconds == _FLUSH_EMBEDDED:
+            if missing and self._embedded:
                 _logger.warning("Prefect has not yet recorded the end of %d task runs.", missing)
         except Exception:
             _logger.warning("Prefect does not answer; its record may be incomplete.", exc_info=True)
 
+    @property
+    def _is_interrupted(self) -> bool:
+        conclusion = self._conclusion
+        return conclusion is None or conclusion.ending is Ending.INTERRUPTED
+
     def _give_up_recording(self, problem: Exception) -> None:
         """Keep the end of a sweep from waiting minutes for an API that has gone."""
         self._record_lost = True
+        if self._flow_run_id is not None and not self._embedded:
+            LateEnding(self._flow_run_id, self._final_state(None))
         dropped = abandon_sending()
         _logger.warning(
             "The Prefect API has gone away (%s); %d events are dropped, and the flow run is left "

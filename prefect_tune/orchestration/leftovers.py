@@ -23,7 +23,7 @@ _UNFINISHED = [StateType.PENDING, StateType.RUNNING]
 _PAGE = 200
 
 
-def end_leftovers(flow_run_id: UUID) -> int:
+def end_leftovers(flow_run_id: UUID, why: str = "The flow process that ran this has gone.") -> int:
     """Mark what seems to run in a flow run, before this execution has started anything, as crashed.
 
     A process that is killed cannot say how its attempts ended; nobody else would. Never raises: a
@@ -31,6 +31,7 @@ def end_leftovers(flow_run_id: UUID) -> int:
 
     Args:
         flow_run_id: The flow run.
+        why: What their states say.
 
     Returns:
         How many there were.
@@ -42,7 +43,7 @@ def end_leftovers(flow_run_id: UUID) -> int:
                 for run in leftovers:
                     context.client.set_task_run_state(
                         run.id,
-                        Crashed(message="The flow process that ran this has gone."),
+                        Crashed(message=why),
                         force=True,
                     )
                 ended += len(leftovers)

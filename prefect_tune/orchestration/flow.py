@@ -13,7 +13,7 @@ import httpx
 from prefect import Flow, Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, StateType
-from prefect.context import FlowRunContext, SyncClientContext
+from prefect.context import FlowRunContext, SyncClientContext, TaskRunContext
 from prefect.exceptions import Abort, ObjectNotFound, Pause
 from prefect.settings import (
     PREFECT_CLIENT_MAX_RETRIES,
@@ -30,7 +30,7 @@ from prefect_tune.orchestration.conclusion import Conclusion, Ending, Experiment
 from prefect_tune.orchestration.flush import abandon_sending, await_final_states, flush_events
 from prefect_tune.orchestration.launcher import PrefectLauncher
 from prefect_tune.orchestration.leftovers import end_leftovers
-from prefect_tune.orchestration.outage import LateEnding, await_api
+from prefect_tune.orchestration.outage import AWAY, LateEnding, await_api
 from prefect_tune.orchestration.quiet import COORDINATOR, silence_our_tasks
 from prefect_tune.orchestration.run_log import run_log
 from prefect_tune.orchestration.server import (
@@ -53,6 +53,8 @@ _logger = logging.getLogger("prefect_tune")
 _FLUSH_EMBEDDED = 30.0
 #: ... and at a lasting one, which goes on recording after we have left.
 _FLUSH_LASTING = 5.0
+#: What was to be sent while the server was away is tried again after a while.
+_FLUSH_AFTER_OUTAGE = 30.0
 #: Seconds for which a lasting server that is away is waited for at the end of a sweep ...
 _BACK = 60.0
 #: ... and by a process that has been told to end.
@@ -116,7 +118,8 @@ class _Run(Generic[T]):
         self._error: Exception | None = None
         self._conclusion: Conclusion | None = None
         self._flow_run_id: UUID | None = None
-        self._recorded = 0
+        self._launcher: PrefectLauncher | None = None
+        self._coordinator_id: UUID | None = None
         self._record_lost = False
         self._leave = contextlib.ExitStack()
         self._flow_run_url: str | None = None
@@ -227,6 +230,8 @@ class _Run(Generic[T]):
         return FlowOutcome(self._values[0], str(self._flow_run_id), self._flow_run_url)
 
     def _coordinate(self) -> State[Any]:
+        context = TaskRunContext.get()
+        self._coordinator_id = None if context is None else context.task_run.id
         with BodyTaskRunner(self._flow.ship or _no_bodies) as runner:
             flow = self._flow
             launcher = PrefectLauncher(
@@ -241,7 +246,7 @@ class _Run(Generic[T]):
                 said = f"{type(error).__name__}: {in_words(error)}"
                 self._conclusion = Conclusion(Ending.FAILED, said)
             finally:
-                self._recorded = launcher.recorded
+                self._launcher = launcher
         return self._final_state(None)
 
     def _final_state(self, flow_run_id: UUID | None) -> State[Any]:
@@ -264,6 +269,7 @@ class _Run(Generic[T]):
     def _settle(self, flow_run_id: UUID) -> None:
         """Have the record arrive before the flow run says that it is over."""
         problem = api_problem()
+        was_away = problem is not None
         if problem is not None and not self._embedded:
             in_haste = announced() is not None or self._is_interrupted
             problem = await_api(problem, _BACK_IN_HASTE if in_haste else _BACK)
@@ -275,17 +281,29 @@ class _Run(Generic[T]):
             _logger.warning("The flow run has been deleted while it ran: its end is not recorded.")
             return
         try:
-            if not flush_events(self._flush_seconds):
+            sent = flush_events(_FLUSH_AFTER_OUTAGE if was_away else self._flush_seconds)
+            if not sent:
                 _logger.warning("Not all Prefect events could be sent; some trials may be missing.")
-                return
+                if not was_away:
+                    return
+            recorded = 0 if self._launcher is None else self._launcher.recorded
             with SyncClientContext.get_or_create() as context:
                 missing = await_final_states(
-                    context.client, flow_run_id, self._recorded + 1, self._flush_seconds
+                    context.client, flow_run_id, recorded + 1, self._flush_seconds
                 )
+            if missing and was_away:
+                end_leftovers(flow_run_id, AWAY, self._ends())
             if missing and self._embedded:
                 _logger.warning("Prefect has not yet recorded the end of %d task runs.", missing)
         except Exception:
             _logger.warning("Prefect does not answer; its record may be incomplete.", exc_info=True)
+
+    def _ends(self) -> dict[UUID, State[Any]]:
+        """How the task runs of this flow run have ended, by their ids."""
+        ends = {} if self._launcher is None else dict(self._launcher.ends)
+        if self._coordinator_id is not None:
+            ends[self._coordinator_id] = self._final_state(None)
+        return ends
 
     @property
     def _is_interrupted(self) -> bool:
@@ -296,7 +314,7 @@ class _Run(Generic[T]):
         """Keep the end of a sweep from waiting minutes for an API that has gone."""
         self._record_lost = True
         if self._flow_run_id is not None and not self._embedded:
-            LateEnding(self._flow_run_id, self._final_state(None))
+            LateEnding(self._flow_run_id, self._final_state(None), self._ends())
         dropped = abandon_sending()
         _logger.warning(
             "The Prefect API has gone away (%s); %d events are dropped, and the flow run is left "

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextvars
+import functools
 import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
-from prefect.client.schemas.objects import TaskRun
+from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import FlowRunContext
 from prefect.transactions import BaseTransaction
 
@@ -81,6 +83,8 @@ class PrefectLauncher:
         self._recording = max_task_runs > 0
         self._running: dict[tuple[str, int], Attempt] = {}
         self.recorded = 0
+        #: Final states by task run.
+        self.ends: dict[UUID, State[Any]] = {}
 
     def launch(self, launch: Launch, place: TrialPlace) -> None:
         """Start an attempt and have its task run follow it."""
@@ -153,5 +157,11 @@ class PrefectLauncher:
         self._running[key] = attempt
         ended.add_done_callback(lambda _: self._running.pop(key, None))
         parameters = {"name": task_run_name(launch), "attempt": attempt}
-        self._runner.submit_here(trial_task, parameters, self._context, task_run_id)
+        run = self._runner.submit_here(trial_task, parameters, self._context, task_run_id)
+        run.wrapped_future.add_done_callback(functools.partial(self._remember, run.task_run_id))
         self.recorded += 1
+
+    def _remember(self, task_run_id: UUID, run: Future[State[Any]]) -> None:
+        end = run.result()
+        # Without what it holds besides: there are thousands of them.
+        self.ends[task_run_id] = State(type=end.type, name=end.name, message=end.message)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -13,7 +16,7 @@ from prefect.client.schemas.filters import (
     TaskRunFilterState,
     TaskRunFilterStateType,
 )
-from prefect.client.schemas.objects import StateType, TaskRun
+from prefect.client.schemas.objects import State, StateType, TaskRun
 from prefect.context import SyncClientContext
 from prefect.states import Crashed
 
@@ -23,15 +26,21 @@ _UNFINISHED = [StateType.PENDING, StateType.RUNNING]
 _PAGE = 200
 
 
-def end_leftovers(flow_run_id: UUID, why: str = "The flow process that ran this has gone.") -> int:
-    """Mark what seems to run in a flow run, before this execution has started anything, as crashed.
+def end_leftovers(
+    flow_run_id: UUID,
+    why: str = "The flow process that ran this has gone.",
+    ends: Mapping[UUID, State[Any]] = MappingProxyType({}),
+) -> int:
+    """End what seems to run in a flow run in which nothing runs.
 
-    A process that is killed cannot say how its attempts ended; nobody else would. Never raises: a
-    record that is not quite right is no reason to stop a sweep.
+    A process that is killed cannot say how its attempts ended, and what it says while the API is
+    away is lost; nobody else would. Never raises: a record that is not quite right is no reason to
+    stop a sweep.
 
     Args:
         flow_run_id: The flow run.
-        why: What their states say.
+        why: What the states of those say whose end is not known.
+        ends: Known final states by task run.
 
     Returns:
         How many there were.
@@ -41,11 +50,8 @@ def end_leftovers(flow_run_id: UUID, why: str = "The flow process that ran this 
         with SyncClientContext.get_or_create() as context:
             while leftovers := _unfinished(context.client, flow_run_id):
                 for run in leftovers:
-                    context.client.set_task_run_state(
-                        run.id,
-                        Crashed(message=why),
-                        force=True,
-                    )
+                    end = ends.get(run.id) or Crashed(message=why)
+                    context.client.set_task_run_state(run.id, end, force=True)
                 ended += len(leftovers)
                 if len(leftovers) < _PAGE:
                     break

@@ -7,7 +7,7 @@ import contextvars
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +20,8 @@ from prefect_tune.orchestration.server import api_problem
 
 _logger = logging.getLogger("prefect_tune")
 
+#: Of a task run whose end nobody knows.
+AWAY = "It has ended while the Prefect API was away."
 _POLL_S = 1.0
 _LATE_POLL_S = 5.0
 _LATEST_S = 600.0
@@ -62,39 +64,43 @@ class LateEnding:
     Args:
         flow_run_id: The flow run.
         state: Its final state.
+        ends: Those of its task runs.
+
+    Attributes:
+        over: Set when it has, or will not get it any more.
     """
 
-    def __init__(self, flow_run_id: UUID, state: State[Any]) -> None:
+    def __init__(
+        self, flow_run_id: UUID, state: State[Any], ends: Mapping[UUID, State[Any]]
+    ) -> None:
         self._flow_run_id = flow_run_id
         self._state = state
+        self._ends = ends
         self._lock = threading.Lock()
-        self._over = threading.Event()
-        self._in_context(self._keep_trying)
-        # The thread is asleep, as a rule, when the process ends.
-        atexit.register(contextvars.copy_context().run, self._try)
-
-    def _in_context(self, target: Callable[[], None]) -> None:
+        self.over = threading.Event()
         threading.Thread(
             target=contextvars.copy_context().run,
-            args=(target,),
+            args=(self._keep_trying,),
             name="prefect-late-ending",
             daemon=True,
         ).start()
+        # The thread is asleep, as a rule, when the process ends.
+        atexit.register(contextvars.copy_context().run, self._try)
 
     def _keep_trying(self) -> None:
         deadline = time.monotonic() + _LATEST_S
-        while not self._over.wait(_LATE_POLL_S) and time.monotonic() < deadline:
+        while not self.over.wait(_LATE_POLL_S) and time.monotonic() < deadline:
             self._try()
-        self._over.set()
+        self.over.set()
 
     def _try(self) -> None:
         with self._lock:
-            if self._over.is_set() or api_problem() is not None:
+            if self.over.is_set() or api_problem() is not None:
                 return
-            self._over.set()
             try:
                 with get_client(sync_client=True) as client:
-                    end_leftovers(self._flow_run_id, "It has ended while the API was away.")
+                    end_leftovers(self._flow_run_id, AWAY, self._ends)
                     client.set_flow_run_state(self._flow_run_id, self._state, force=True)
             except Exception:
                 _logger.debug("The end of the flow run could not be recorded.", exc_info=True)
+            self.over.set()

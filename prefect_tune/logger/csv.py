@@ -6,12 +6,12 @@ import csv
 import io
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import IO, Any
 
 from prefect_tune.coordinator.flatten import flatten
-from prefect_tune.experiment.plain import same_in_json
+from prefect_tune.experiment.plain import number_of, same_in_json
 from prefect_tune.experiment.trial import AUTO_FILLED, Trial
 from prefect_tune.logger.base import BatchLoggerCallback
 from prefect_tune.logger.encoding import as_json
@@ -164,15 +164,21 @@ def _cell(value: Any) -> Any:
     return value if type(value) in _CELLS or same_in_json(value) else as_json(value)
 
 
-def _encode(rows: Iterable[Sequence[Any]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    written = text.getvalue()
+def _encode(rows: Sequence[Sequence[Any]]) -> bytes:
+    try:
+        written = _written(rows, "\n")
+    except ValueError:  # Python does not write integers of thousands of digits
+        rows = [[number_of(v) if type(v) is int else v for v in row] for row in rows]
+        written = _written(rows, "\n")
     if "\r" in written:  # which the writer quotes only if it is part of the line's end
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\r\n").writerows(rows)
-        written = text.getvalue()
+        written = _written(rows, "\r\n")
     return written.encode(errors="backslashreplace")
+
+
+def _written(rows: Sequence[Sequence[Any]], end: str) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator=end).writerows(rows)
+    return text.getvalue()
 
 
 def csv_reader(file: IO[str]) -> Iterator[list[str]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from prefect_tune.experiment.words import as_unicode, in_words, without_controls
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -55,7 +57,7 @@ def label(text: object, room: int) -> str:
         text: The name or value.
         room: Characters there is room for.
     """
-    whole = str(text)
+    whole = as_unicode(without_controls(in_words(text)))
     if len(whole) > room:
         head = room // 2
         whole = f"{whole[:head]}…{whole[len(whole) - (room - head - 1) :]}"

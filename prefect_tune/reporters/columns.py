@@ -84,9 +84,15 @@ def show(value: Any, max_length: int = 20, digits: int = 4) -> str:
 
 def shorten(text: str, max_length: int) -> str:
     """Text on one line of at most so many characters, of which the last ones are kept."""
-    if not text.isprintable():  # a line break would tear a table apart, an escape code colour it
-        text = "".join(char if char.isprintable() else " " for char in text)
+    text = printable(text)
     return text if len(text) <= max_length else "…" + text[len(text) - max_length + 1 :]
+
+
+def printable(text: str) -> str:
+    """Text on one line: a line break would tear a table apart, an escape code colour it."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def headings(names: Sequence[str], max_length: int) -> list[str]:
@@ -102,6 +108,7 @@ def headings(names: Sequence[str], max_length: int) -> list[str]:
 
 
 def _without_middle(text: str, max_length: int) -> str:
+    text = printable(text)
     if len(text) <= max_length or max_length < 3:
         return shorten(text, max_length)
     head = max_length // 2
@@ -112,7 +119,7 @@ def show_parameters(trial: Trial, max_length: int = 20) -> str:
     """The searched parameters of a trial on one line: ``lr=0.01, units=64``."""
     names = parameter_columns([trial])
     return ", ".join(
-        f"{heading}={show(trial.evaluated_params[name], max_length)}"
+        f"{printable(heading)}={show(trial.evaluated_params[name], max_length)}"
         for name, heading in names.items()
     )
 

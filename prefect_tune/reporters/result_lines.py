@@ -9,6 +9,7 @@ from typing import Any
 from prefect_tune.callback import Callback
 from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.experiment.trial import Trial
+from prefect_tune.experiment.words import in_words
 from prefect_tune.reporters.budget import LineBudget
 from prefect_tune.reporters.columns import brief_parameters, error_file, show, user_metrics
 from prefect_tune.reporters.console import say
@@ -91,7 +92,7 @@ class TrialProgressCallback(Callback):
             names = sorted(flat) if others is None else others
             lines = [f"Result for {trial}:"]
             lines += [
-                f"  {name}: {value if type(value := flat[name]) is int else show(value, 200, 6)}"
+                f"  {name}: {_in_full(flat[name])}"
                 for name in names
                 if flat.get(name) is not None and name.split("/")[0] not in _LEFT_OUT
             ]
@@ -112,6 +113,10 @@ class TrialProgressCallback(Callback):
         refused = self._budget.to_tell(last)
         if refused:
             say(f"... {refused} more lines about results of trials are not shown")
+
+
+def _in_full(value: Any) -> str:
+    return in_words(value) if type(value) is int else show(value, 200, 6)
 
 
 def _first(trial: Trial) -> list[str]:

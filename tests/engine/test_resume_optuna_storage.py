@@ -74,6 +74,7 @@ def test_nothing_is_told_or_made_twice(snapshots):
             assert stored(disk) == known, cut
 
 
+@pytest.mark.filterwarnings("error:The reported value is ignored:UserWarning")
 def test_a_sampler_that_learns_goes_on_as_if_it_had_never_stopped():
     def estimator() -> TPESampler:
         return TPESampler(seed=5, n_startup_trials=2)

@@ -188,7 +188,8 @@ class OptunaSearch(Searcher):
         if self._stored.is_finished(self.study, trial):
             return
         # A trial that was restarted repeats steps; the study has them already.
-        if step > self._last_step.get(trial_id, -1):
+        last = self._last_step.get(trial_id, -1)
+        if step > max(last, self._stored.reached(self.study, trial)):
             self._last_step[trial_id] = step
             trial.report(values[0], step)
 

@@ -32,6 +32,7 @@ class StoredTrials:
         self._is_restored = False
         self._trials: dict[str, FrozenTrial] = {}
         self._finished: set[int] = set()
+        self._reached: dict[int, int] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {"token": self._token}
@@ -75,6 +76,11 @@ class StoredTrials:
         self._look(study)
         return trial._trial_id in self._finished
 
+    def reached(self, study: Study, trial: Trial) -> int:
+        """The last step of a trial that an earlier process has told, -1 without one."""
+        self._look(study)
+        return self._reached.get(trial._trial_id, -1)
+
     def _look(self, study: Study) -> None:
         if not self._is_restored:
             return
@@ -83,6 +89,7 @@ class StoredTrials:
             token, _, trial_id = trial.user_attrs.get(_MARK, "").partition(":")
             if token == self._token:
                 self._trials[trial_id] = trial
+                self._reached[trial._trial_id] = max(trial.intermediate_values, default=-1)
                 if trial.state.is_finished():
                     self._finished.add(trial._trial_id)
 

@@ -11,16 +11,19 @@ from prefect_tune.coordinator.delays import delay_after
 from prefect_tune.coordinator.events import (
     AttemptEnded,
     CapacityChanged,
+    CheckpointBegun,
     CheckpointFailed,
     CheckpointSaved,
     Fate,
     Outcome,
 )
 from prefect_tune.coordinator.failure import (
+    UNSAVED,
     Blame,
     blame_for,
     casts_doubt,
     fate_of,
+    is_unsaved,
     original_exception,
     was_killed,
 )
@@ -32,6 +35,7 @@ from prefect_tune.coordinator.table import LiveTrial
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.checkpoints import Progress, TrialCheckpoint
 
+_AGAIN = (Fate.RETRIED, Fate.REQUEUED)
 #: Pauses in a row without a new checkpoint after which a trial is warned of.
 _STANDSTILL = 3
 
@@ -66,6 +70,15 @@ class AttemptEnds:
 
     # -- checkpoints ------------------------------------------------------------------------------
 
+    def on_begun(self, event: CheckpointBegun) -> None:
+        """A trial has a checkpoint to write."""
+        live = self._newest(event.trial_id, event.attempt)
+        if live is not None:
+            self._core.recorder.record(event)
+            # Who is to write the last one once more may write others on the way.
+            owed = live.book.due if live.closing is not None else None
+            live.book.expect(max(event.iteration, owed or 0))
+
     def on_saved(self, event: CheckpointSaved) -> None:
         """A checkpoint is complete in storage."""
         live = self._newest(event.trial_id, event.attempt)
@@ -87,8 +100,7 @@ class AttemptEnds:
         if live is None:
             return
         self._core.recorder.record(event)
-        # Part of it may lie where it was to be.
-        live.book.unclean = True
+        live.book.failed(event.reason, event.lost)
         self._core.warn(live.trial, f"{live.trial}: {event.path} is not saved: {event.reason}")
         self._upload_settled(live)
 
@@ -145,15 +157,43 @@ class AttemptEnds:
         """Give up all uploads of ended attempts."""
         for live in self._core.table.settling_trials():
             if live.ending is not None:
-                self._settle(live, live.ending)
+                self._settle(live, live.ending, goes_on=True)
 
-    def _settle(self, live: LiveTrial, event: AttemptEnded) -> None:
-        """Decide what becomes of a trial."""
-        core = self._core
-        fate = event.fate or fate_of(live, event, core.options, bool(core.stopping))
+    def settle_cut_off(self, live: LiveTrial) -> None:
+        """An attempt that was told to stop was cut off: its trial has ended, if nothing is due."""
+        trial = live.trial
+        end = AttemptEnded(self._core.now, trial.trial_id, trial.attempt, Outcome.STOPPED)
+        self._settle(live, end, goes_on=True)
+
+    def _settle(self, live: LiveTrial, event: AttemptEnded, goes_on: bool = False) -> None:
+        """Decide what becomes of a trial.
+
+        Args:
+            live: The trial.
+            event: The end of its attempt.
+            goes_on: Whether the experiment does, now or when it is resumed: then so does a trial
+                that lacks its last checkpoint.
+        """
+        core, book = self._core, live.book
+        unsaved = is_unsaved(live, core.options) and event.outcome is not Outcome.UNSTARTED
+        fate = event.fate or fate_of(
+            live, event, core.options, bool(core.stopping), goes_on or core.interrupted
+        )
         error = None if fate is Fate.TERMINATED else event.error
-        core.recorder.record(replace(event, time=core.now, fate=fate, error=error, uploading=0))
+        if error is None and unsaved and fate in (*_AGAIN, Fate.FAILED):
+            reason = book.problem or "it was not written"
+            error = AttemptError(UNSAVED, f"the last checkpoint is not in storage: {reason}")
+        event = replace(event, time=core.now, fate=fate, error=error, uploading=0)
+        core.recorder.record(event)
         self._lifecycle.free(live)
+        if unsaved and live.stop_reason and fate in (*_AGAIN, Fate.INTERRUPTED):
+            self._lifecycle.close(live)
+        elif unsaved and fate is Fate.TERMINATED:
+            core.warn(
+                live.trial,
+                f"{live.trial} was ended before its last checkpoint was in storage: "
+                f"{live.stop_reason}.",
+            )
         if live.ending is not None:
             if live.uploads > 0:
                 live.book.unclean = True

@@ -113,14 +113,21 @@ class CheckpointBook:
             death says little about what it was to go on from; a second one makes a suspect.
         furthest: The highest iteration of any own checkpoint so far.
         unclean: True once an attempt was cut off from us: its process may still write checkpoints.
+        due: Iteration of the newest checkpoint that the newest attempt has to write, until it is in
+            storage; None if it has none to write.
+        problem: Why it is not in storage, if that is known.
+        problem_lost: Whether that is because its node is gone.
     """
 
     __slots__ = (
         "_current",
         "_trial",
         "adopted",
+        "due",
         "furthest",
         "origin",
+        "problem",
+        "problem_lost",
         "spared",
         "suspects",
         "unclean",
@@ -135,6 +142,9 @@ class CheckpointBook:
         self.spared: set[str] = set()
         self.furthest = max((c.progress.iteration for c in trial.checkpoints), default=0)
         self.unclean = False
+        self.due: int | None = None
+        self.problem = ""
+        self.problem_lost = False
 
     def start(self) -> TrialCheckpoint | None:
         """What the next attempt goes on from; None for afresh."""
@@ -149,9 +159,32 @@ class CheckpointBook:
         begins = 0 if start is None else start.progress.iteration
         return f"_{attempt}" if self.unclean or self.furthest > begins else ""
 
-    def launched(self) -> None:
-        """An attempt starts."""
+    def launched(self, owes: bool = False) -> None:
+        """An attempt starts.
+
+        Args:
+            owes: Whether it is there to write what is due.
+        """
         self._current.clear()
+        self.expect(self.due if owes else None)
+
+    def expect(self, iteration: int | None) -> None:
+        """A checkpoint of this iteration is to be written, at least; None if none is."""
+        self.due = iteration
+        self.problem = ""
+        self.problem_lost = False
+
+    def failed(self, problem: str, lost: bool) -> None:
+        """A checkpoint will never be in storage.
+
+        Args:
+            problem: Why.
+            lost: Whether its node is gone.
+        """
+        # Part of it may lie where it was to be.
+        self.unclean = True
+        self.problem = problem
+        self.problem_lost = lost
 
     def add(self, checkpoint: TrialCheckpoint) -> bool:
         """Take in a checkpoint of the newest attempt; False if it is known already."""
@@ -171,6 +204,8 @@ class CheckpointBook:
         self._current.add(checkpoint.path)
         self.furthest = max(self.furthest, iteration)
         self.adopted = None
+        if self.due is not None and iteration >= self.due:
+            self.expect(None)
         return True
 
     def spare(self, checkpoint: TrialCheckpoint) -> bool:

@@ -23,6 +23,7 @@ from prefect_tune.coordinator.events import (
     AttemptLaunched,
     AttemptStarted,
     CapacityChanged,
+    CheckpointBegun,
     CheckpointFailed,
     CheckpointSaved,
     CheckpointsDropped,
@@ -44,7 +45,7 @@ from prefect_tune.coordinator.results import Results
 from prefect_tune.coordinator.resumption import Resumption
 from prefect_tune.coordinator.shutdown import Shutdown
 from prefect_tune.coordinator.state import CoordinatorState, portable
-from prefect_tune.coordinator.table import TrialTable
+from prefect_tune.coordinator.table import LiveTrial, TrialTable
 from prefect_tune.coordinator.waiting import demand, explain
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.trial import PAUSED, PENDING, Trial
@@ -89,6 +90,7 @@ class Coordinator:
             AttemptLaunched: self._on_launched,
             AttemptStarted: self._on_started,
             ResultReported: self._results.on_reported,
+            CheckpointBegun: self._ends.on_begun,
             CheckpointSaved: self._ends.on_saved,
             CheckpointFailed: self._ends.on_save_failed,
             CheckpointsDropped: self._keeper.drop,
@@ -229,18 +231,27 @@ class Coordinator:
     def _launch_what_fits(self) -> None:
         core = self._core
         limit = core.options.max_running
+        # The scheduler has nothing to say about these any more.
+        closing = [live for live in core.table.lives() if live.closing is not None]
         while limit is None or core.table.running < limit:
+            if closing:
+                self._launch(closing.pop(0))
+                continue
             trial = core.scheduler.choose_trial_to_run(self)
             live = None if trial is None else core.table.live(trial.trial_id)
-            if live is None or live.trial.status not in (PENDING, PAUSED):
+            if live is None or not self._launch(live):
                 break
-            if core.delays.holds(live.trial.trial_id):
-                break
-            slot = core.placer.reserve(live.trial.resources, live.node if live.setbacks else "")
-            if slot is None:
-                break
-            self._lifecycle.launch(live, slot)
         core.choose = False
+
+    def _launch(self, live: LiveTrial) -> bool:
+        """Launch a waiting trial if there is room and it is not held back."""
+        core, trial = self._core, live.trial
+        if trial.status not in (PENDING, PAUSED) or core.delays.holds(trial.trial_id):
+            return False
+        slot = core.placer.reserve(trial.resources, live.node if live.setbacks else "")
+        if slot is not None:
+            self._lifecycle.launch(live, slot)
+        return slot is not None
 
     def _on_launched(self, event: AttemptLaunched) -> None:
         live = self._core.table.live(event.trial_id)

@@ -165,6 +165,21 @@ class ResultReported(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class CheckpointBegun(Event):
+    """A trial has a checkpoint to write, which comes before the result it belongs to, or behind it.
+
+    `CheckpointSaved` or `CheckpointFailed` follows; if neither does, it is lost.
+
+    Attributes:
+        iteration: `training_iteration` of that result.
+    """
+
+    trial_id: str
+    attempt: int
+    iteration: int
+
+
+@dataclass(frozen=True, slots=True)
 class CheckpointSaved(Event):
     """A checkpoint of a trial is complete in storage.
 
@@ -189,12 +204,14 @@ class CheckpointFailed(Event):
     Attributes:
         path: Where it would have been.
         reason: For people.
+        lost: It was lost with its node.
     """
 
     trial_id: str
     attempt: int
     path: str
     reason: str
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from prefect_tune.experiment.trial import Trial
 RESTORE = "restore"  #: the checkpoint to go on from is unreadable, or the trial could not load it
 STORAGE = "storage"  #: it could not be fetched: the store is away
 START = "start"  #: the process could not be started
+UNSAVED = "checkpoint"  #: the last checkpoint did not get to storage
 
 
 class Blame(StrEnum):
@@ -26,9 +27,16 @@ class Blame(StrEnum):
     NODE = "node"  #: its node's, or the store's
 
 
+def is_unsaved(live: LiveTrial, options: CoordinatorOptions) -> bool:
+    """True if the last checkpoint of an attempt is not in storage."""
+    return options.must_store and live.book.due is not None
+
+
 def blame_for(live: LiveTrial, event: AttemptEnded) -> Blame:
     """Whose fault it was that an attempt has failed."""
     kind = "" if event.error is None else event.error.kind
+    if event.outcome in (Outcome.FINISHED, Outcome.STOPPED) and live.book.problem_lost:
+        return Blame.NODE
     if event.outcome is Outcome.LOST or kind == STORAGE:
         return Blame.NODE
     if kind == RESTORE and live.start is not None and live.start != live.book.origin:
@@ -38,7 +46,7 @@ def blame_for(live: LiveTrial, event: AttemptEnded) -> Blame:
 
 def casts_doubt(live: LiveTrial, event: AttemptEnded) -> bool:
     """True if a failed attempt may have failed for the checkpoint that it went on from."""
-    return live.last_seq == 0 and (event.error is None or event.error.kind != START)
+    return live.last_seq == 0 and (event.error is None or event.error.kind not in (START, UNSAVED))
 
 
 def was_killed(event: AttemptEnded) -> bool:
@@ -48,35 +56,44 @@ def was_killed(event: AttemptEnded) -> bool:
 
 
 def fate_of(
-    live: LiveTrial, event: AttemptEnded, options: CoordinatorOptions, stopping: bool
+    live: LiveTrial,
+    event: AttemptEnded,
+    options: CoordinatorOptions,
+    stopping: bool,
+    interrupted: bool = False,
 ) -> Fate:
     """What is to become of a trial.
+
+    It has come to its end only if its last checkpoint is in storage.
 
     Args:
         live: The trial.
         event: How its attempt has ended.
         options: How failures are treated.
         stopping: Whether the experiment is coming to its end.
+        interrupted: Whether it goes on when it is resumed.
     """
     outcome = event.outcome
-    if outcome is Outcome.FINISHED or live.completed:
+    # Who is ended because its time is over gets no more of it.
+    unsaved = is_unsaved(live, options) and not live.overdue
+    if (outcome is Outcome.FINISHED or live.completed) and not unsaved:
         return Fate.TERMINATED
-    if outcome is Outcome.PAUSED:
+    if outcome is Outcome.PAUSED and not (unsaved and live.stop_reason):
         return Fate.TERMINATED if live.stop_reason else Fate.PAUSED
-    if live.interrupted:
+    if live.interrupted or (unsaved and interrupted):
         return Fate.INTERRUPTED
     if outcome is Outcome.UNSTARTED:
         # It waits on, unless it was the trial itself that was to end.
         wanted = not live.stop_reason or live.overdue or stopping
         return Fate.REQUEUED if wanted else Fate.TERMINATED
-    if outcome is Outcome.STOPPED:
+    if outcome is Outcome.STOPPED and not unsaved:
         return Fate.TERMINATED
-    if live.stop_reason and options.fail_fast is not FailFast.OFF:
+    if live.stop_reason and options.fail_fast is not FailFast.OFF and not unsaved:
         # It failed beside the trial for which all others are stopped: one failure is enough.
         return Fate.TERMINATED
     blame = blame_for(live, event)
     if blame is not Blame.TRIAL:
-        if live.stop_reason:
+        if live.stop_reason and not unsaved:
             # It was to end anyway.
             return Fate.TERMINATED
         if not stopping and (blame is Blame.CHECKPOINT or live.lost < options.max_lost):

@@ -9,9 +9,11 @@ from prefect_tune.coordinator.commands import Decide, Notice, TellSearch
 from prefect_tune.coordinator.conversion import launch_of
 from prefect_tune.coordinator.core import Core
 from prefect_tune.coordinator.events import AttemptLaunched, TrialRedirected
+from prefect_tune.coordinator.failure import UNSAVED
 from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.coordinator.placement import Slot
 from prefect_tune.coordinator.table import LiveTrial
+from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.decision import NEVER, Action, RunUntil
 from prefect_tune.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED, Trial
 
@@ -45,16 +47,18 @@ class Lifecycle:
         live.last_seq = 0
         live.stop_reason = ""
         suffix = live.book.suffix(trial.attempt)
-        live.book.launched()
+        live.book.launched(owes=live.closing is not None)
         core.table.running += 1
         core.recorder.record(AttemptLaunched(core.now, trial.trial_id, trial.attempt))
         core.notify(Notice.TRIAL_START, trial)
         if live.start is not None:
             core.notify(Notice.TRIAL_RESTORE, trial)
-        core.emit(launch_of(trial, slot, self._run_until(trial), live.start, suffix))
+        core.emit(launch_of(trial, slot, self._run_until(live), live.start, suffix))
 
-    def _run_until(self, trial: Trial) -> RunUntil:
-        core = self._core
+    def _run_until(self, live: LiveTrial) -> RunUntil:
+        core, trial = self._core, live.trial
+        if live.closing is not None:
+            return RunUntil((("training_iteration", live.closing),))
         return core.scheduler.run_until(trial) | core.stopper.run_until(trial.trial_id)
 
     def decide(self, live: LiveTrial, seq: int, action: Action) -> None:
@@ -62,7 +66,7 @@ class Lifecycle:
         trial, slot = live.trial, live.slot
         if slot is None:
             return
-        until = self._run_until(trial) if action is Action.CONTINUE else NEVER
+        until = self._run_until(live) if action is Action.CONTINUE else NEVER
         self._core.emit(Decide(trial.trial_id, trial.attempt, slot.node, seq, action, until))
 
     def free(self, live: LiveTrial) -> None:
@@ -91,10 +95,16 @@ class Lifecycle:
     def retry(self, live: LiveTrial) -> None:
         """An attempt has failed; its trial is tried again behind the others."""
         core = self._core
-        core.scheduler.on_trial_error(core.view, live.trial)
+        if not live.completed:
+            core.scheduler.on_trial_error(core.view, live.trial)
         self.wait(live)
         core.table.requeue(live)
-        core.scheduler.on_trial_add(core.view, live.trial)
+        self.add(live)
+
+    def add(self, live: LiveTrial) -> None:
+        """Have the scheduler know of a waiting trial, unless it has been told of its end."""
+        if not live.completed:
+            self._core.scheduler.on_trial_add(self._core.view, live.trial)
 
     def redirect(self, live: LiveTrial, event: TrialRedirected) -> None:
         """Have a trial go on from another trial's checkpoint, once its attempt has ended."""
@@ -135,6 +145,15 @@ class Lifecycle:
         self._core.emit(TellSearch(trial.trial_id, flat, complete=True, error=error))
         self._core.turns.retry()
 
+    def close(self, live: LiveTrial) -> None:
+        """A trial has come to its end, but another attempt has to write its last checkpoint.
+
+        It goes on from the newest checkpoint there is, up to its last result; what it reports
+        meanwhile has been reported before.
+        """
+        live.closing = int(live.trial.last_result.get("training_iteration") or 0)
+        self.complete(live, flatten(live.trial.last_result))
+
     def terminate(self, live: LiveTrial) -> None:
         """A trial has come to its end."""
         trial = live.trial
@@ -145,9 +164,9 @@ class Lifecycle:
 
     def give_up(self, live: LiveTrial) -> None:
         """A trial has failed for good."""
-        core = self._core
-        core.scheduler.on_trial_error(core.view, live.trial)
-        self._tell_complete(live.trial, None, error=True)
+        if not live.completed:
+            self._core.scheduler.on_trial_error(self._core.view, live.trial)
+            self._tell_complete(live.trial, None, error=True)
         self._retire(live, ERROR, Notice.TRIAL_ERROR)
 
     def drop(self, live: LiveTrial, for_good: bool = True) -> None:
@@ -159,6 +178,11 @@ class Lifecycle:
                 counting on it.
         """
         core = self._core
+        if live.closing is not None:
+            problem = "the experiment ended before its last checkpoint was written once more"
+            live.trial.error = live.trial.error or AttemptError(UNSAVED, problem)
+            self.give_up(live)
+            return
         core.scheduler.on_trial_remove(core.view, live.trial)
         if for_good:
             self._tell_complete(live.trial, None)

@@ -36,6 +36,9 @@ class CoordinatorOptions:
         checkpoint_score_attribute: The metric that ranks checkpoints, nested ones with ``/``; one
             without it, or with NaN, ranks worst. None ranks by age, the newest best.
         checkpoint_score_order: ``max`` or ``min``.
+        saves_at_end: Whether trials write a checkpoint when they are stopped at a report.
+        must_store: Whether a trial has ended only when its last checkpoint is in storage; False
+            where the user has said that checkpoints stay on their nodes.
         restore_from: What each trial starts from, None for afresh; outside the experiment.
         max_lost: Attempts in a row, counted since the trial's last new checkpoint, that may be lost
             with their node or for want of storage before each further one counts as the trial's
@@ -61,6 +64,8 @@ class CoordinatorOptions:
     checkpoint_keep: int | None = None
     checkpoint_score_attribute: str | None = None
     checkpoint_score_order: str = "max"
+    saves_at_end: bool = False
+    must_store: bool = True
     restore_from: TrialCheckpoint | None = None
     max_lost: int = 10
     retry_delay_s: float = 0.0

@@ -22,6 +22,7 @@ from prefect_tune.coordinator.events import (
     AttemptLaunched,
     AttemptStarted,
     CapacityChanged,
+    CheckpointBegun,
     CheckpointFailed,
     CheckpointSaved,
     CheckpointsDropped,
@@ -61,6 +62,7 @@ _CLASSES: dict[str, type[Event]] = {
         AttemptLaunched,
         AttemptStarted,
         CapacityChanged,
+        CheckpointBegun,
         CheckpointFailed,
         CheckpointSaved,
         CheckpointsDropped,
@@ -75,7 +77,16 @@ _CLASSES: dict[str, type[Event]] = {
 }
 #: Fields that are written only if they say something.
 _OPTIONAL = frozenset(
-    {"custom_name", "error", "fate", "only_errored", "restart_unfinished", "stop", "uploading"}
+    {
+        "custom_name",
+        "error",
+        "fate",
+        "lost",
+        "only_errored",
+        "restart_unfinished",
+        "stop",
+        "uploading",
+    }
 )
 
 

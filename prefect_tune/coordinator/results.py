@@ -13,6 +13,7 @@ from prefect_tune.coordinator.lifecycle import Lifecycle
 from prefect_tune.coordinator.shutdown import Shutdown
 from prefect_tune.coordinator.table import LiveTrial
 from prefect_tune.error import TuneError
+from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.experiment.decision import Action
 from prefect_tune.experiment.trial import RUNNING
 
@@ -42,6 +43,9 @@ class Results:
         live = self._core.table.current(event.trial_id, event.attempt)
         if live is None:
             return
+        if live.closing is not None:
+            self._on_repeated(live, live.closing, event)
+            return
         last = len(event.results) - 1
         taken: list[int] = []
         for index, result in enumerate(event.results):
@@ -66,6 +70,18 @@ class Results:
         trial that was told at a result of its own has ended with that.
         """
         return not live.completed and bool(self._core.stopping or live.overdue)
+
+    def _on_repeated(self, live: LiveTrial, closing: int, event: ResultReported) -> None:
+        """Results of an attempt that only has to write the last checkpoint once more."""
+        live.last_seq = event.first_seq + len(event.results) - 1
+        last = event.results[-1]
+        at_end = last.get("done") is True or (last.get("training_iteration") or 0) >= closing
+        if at_end and not live.stop_reason:
+            live.stop_reason = "it had come to its end before"
+            self._lifecycle.decide(live, live.last_seq if event.awaiting else 0, Action.STOP)
+        elif event.awaiting:
+            action = Action.STOP if at_end else Action.CONTINUE
+            self._lifecycle.decide(live, live.last_seq, action)
 
     def _on_result(
         self,
@@ -103,6 +119,8 @@ class Results:
         core.emit(Notify(Notice.TRIAL_RESULT, trial.trial_id, result, line))
         trial.update_last_result(result, flat, core.now)
         if action is Action.STOP:
+            if core.options.saves_at_end:
+                live.book.expect(Progress.of(result).iteration)
             self._lifecycle.complete(live, flat)
         if action is not Action.CONTINUE or (awaiting and not was_told):
             self._lifecycle.decide(live, live.last_seq if awaiting else 0, action)

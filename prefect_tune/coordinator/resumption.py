@@ -36,6 +36,10 @@ class Resumption:
         if not core.replaying:
             # Before the record: in a replay the fates that are decided here come first as well.
             self._ends.settle_all()
+            for live in core.table.lives():
+                if live.slot is not None and live.stop_reason and not live.overdue:
+                    self._cut_off(live)
+                    self._ends.settle_cut_off(live)
         core.recorder.record(event)
         if not core.replaying:
             self._keeper.repeat_deletions()
@@ -47,12 +51,13 @@ class Resumption:
             if live.slot is not None or live.interrupted:
                 self._go_on(live)
         for live in core.table.bring_back():
-            core.scheduler.on_trial_add(core.view, live.trial)
+            self._lifecycle.add(live)
         if event.only_errored:
             self._set_unfinished_aside()
         elif event.restart_unfinished:
             for live in core.table.lives():
-                self._begin_again(live)
+                if live.closing is None:
+                    self._begin_again(live)
         for status, wanted in ((ERROR, event.errored), (TERMINATED, event.finished)):
             if wanted is not Errored.KEEP:
                 for trial in core.table.trials():
@@ -61,11 +66,14 @@ class Resumption:
         self._keeper.tidy_all()
         core.choose = True
 
-    def _go_on(self, live: LiveTrial) -> None:
-        """An attempt ran when the experiment was interrupted."""
+    def _cut_off(self, live: LiveTrial) -> None:
         # How long it ran behind its last report, nobody knows.
         live.ran = live.time_run(live.trial.last_update_time or 0.0)
         live.since = None
+
+    def _go_on(self, live: LiveTrial) -> None:
+        """An attempt ran when the experiment was interrupted."""
+        self._cut_off(live)
         self._lifecycle.free(live)
         live.interrupted = False
         live.book.unclean = True
@@ -73,17 +81,18 @@ class Resumption:
             # Whether it has had a chance to report is seen when its time is over again, at once.
             live.overdue = False
             live.stop_reason = ""
-        if live.stop_reason:
+        if live.stop_reason and live.closing is None:
             self._lifecycle.terminate(live)
         else:
             self._lifecycle.wait(live)
-            self._core.scheduler.on_trial_add(self._core.view, live.trial)
+            self._lifecycle.add(live)
 
     def _set_unfinished_aside(self) -> None:
         core = self._core
         core.turns.pass_by(finished=True)
         for live in core.table.lives():
-            core.scheduler.on_trial_remove(core.view, live.trial)
+            if not live.completed:
+                core.scheduler.on_trial_remove(core.view, live.trial)
             core.table.set_aside(live)
 
     def _begin_again(self, live: LiveTrial) -> None:

@@ -37,12 +37,15 @@ class LiveTrial:
         since: When its running attempt was launched, None if none runs.
         ran: Seconds that its earlier attempts have run.
         overdue: True if its newest attempt was ended because that was too long.
+        closing: The iteration of its last result, if it had come to its end but for its last
+            checkpoint: an attempt that writes that once more ends there.
         standstill: Times in a row that it was paused without a new checkpoint to go on from.
     """
 
     __slots__ = (
         "book",
         "borrowed",
+        "closing",
         "completed",
         "ending",
         "interrupted",
@@ -82,6 +85,7 @@ class LiveTrial:
         self.ran = 0.0
         self.overdue = False
         self.standstill = 0
+        self.closing: int | None = None
 
     def time_run(self, now: float) -> float:
         """Seconds that its attempts have run by `now`."""

@@ -119,6 +119,8 @@ class Experiment:
                 checkpoint_keep=plan.checkpoints.num_to_keep,
                 checkpoint_score_attribute=plan.checkpoints.checkpoint_score_attribute,
                 checkpoint_score_order=plan.checkpoints.checkpoint_score_order,
+                saves_at_end=plan.checkpoint_rules.at_end,
+                must_store=plan.sync_to_driver or self.storage.location is not None,
                 restore_from=self._restore_from,
                 max_lost=plan.settings.lost_before_failure,
                 retry_delay_s=plan.settings.retry_delay_s,

@@ -12,6 +12,9 @@ write that down died first. What becomes of such a checkpoint when its experimen
   looks like a checkpoint may be the user's. What a finished trial has left is not looked for: its
   fate was decided when all its uploads had settled.
 
+With remote storage there may be more on this machine: what was complete here and had not got there.
+What a trial can go on from of that is uploaded first, the rest is left alone.
+
 A node of the dead run may still be uploading while we look. Its checkpoints never get the names of
 later ones, so the next resume finds them.
 """
@@ -23,6 +26,7 @@ import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from prefect_tune.checkpoint.manifest import Manifest
@@ -31,6 +35,8 @@ from prefect_tune.coordinator.records import decode_event
 from prefect_tune.coordinator.table import LiveTrial, TrialTable
 from prefect_tune.error import CheckpointUnreadable, StorageError
 from prefect_tune.experiment.checkpoints import Progress
+from prefect_tune.filesystem.location import Location
+from prefect_tune.filesystem.store import open_store
 from prefect_tune.storage.checkpoints import CheckpointStore
 
 _logger = logging.getLogger(__name__)
@@ -71,7 +77,11 @@ class _Found:
 
 
 def find_checkpoints(
-    table: TrialTable, checkpoints: CheckpointStore, records: Iterable[bytes], now: float
+    table: TrialTable,
+    checkpoints: CheckpointStore,
+    records: Iterable[bytes],
+    now: float,
+    here: Path | None = None,
 ) -> FoundCheckpoints:
     """Look for them; the trials are as the journal leaves them.
 
@@ -80,6 +90,7 @@ def find_checkpoints(
         checkpoints: Where checkpoints are kept.
         records: The journal of the run; read only if something is found.
         now: Seconds since the epoch.
+        here: The experiment directory on this machine, if `checkpoints` are kept elsewhere.
 
     Returns:
         What is to be done; nothing if the storage cannot be asked, which is logged.
@@ -92,17 +103,27 @@ def find_checkpoints(
     def is_known(path: str) -> bool:
         return path in known or any(one.endswith(f"/{path}") for one in outside)
 
-    def look(live: LiveTrial) -> list[_Found]:
-        return _look(live, checkpoints, is_known)
+    def look_in(store: CheckpointStore) -> list[_Found]:
+        def look(live: LiveTrial) -> list[_Found]:
+            return _look(live, store, is_known)
+
+        with ThreadPoolExecutor(_PARALLEL, "found-checkpoints") as pool:
+            return [one for of_trial in pool.map(look, lives) for one in of_trial]
 
     try:
-        with ThreadPoolExecutor(_PARALLEL, "found-checkpoints") as pool:
-            found = [one for of_trial in pool.map(look, lives) for one in of_trial]
+        found = look_in(checkpoints)
+        local = [] if here is None else look_in(CheckpointStore(open_store(Location(str(here)))))
     except StorageError as error:
         _logger.warning("Checkpoints that the journal does not know are not looked for: %s", error)
         return FoundCheckpoints()
-    wanted = {_key(one): one for one in found if one.may_be_used}
+    stored = {one.path for one in found}
+    local = [one for one in local if one.path not in stored and one.may_be_used]
+    wanted = {_key(one): one for one in (*local, *found) if one.may_be_used}
     results = _results(records, wanted.keys()) if wanted else {}
+    if here is not None:
+        for one in local:
+            if _key(one) in results and not _upload(one, here, checkpoints):
+                del results[_key(one)]
     used = sorted(results, key=lambda key: wanted[key].manifest.iteration)
     used_paths = {wanted[key].path for key in used}
     if found:
@@ -116,6 +137,17 @@ def find_checkpoints(
         [CheckpointSaved(now, *key[:2], wanted[key].path, results[key]) for key in used],
         [one.path for one in found if one.path not in used_paths],
     )
+
+
+def _upload(found: _Found, here: Path, checkpoints: CheckpointStore) -> bool:
+    """Bring a checkpoint to storage; False if it does not get there, which is logged."""
+    try:
+        checkpoints.put(here / found.path, found.path)
+    except StorageError as error:
+        _logger.warning("%s is complete in %s, but cannot be stored: %s", found.path, here, error)
+        return False
+    _logger.info("%s had not got to storage before; it is there now.", found.path)
+    return True
 
 
 _Key = tuple[str, int, int]

@@ -65,7 +65,11 @@ def resume(
         # What an attempt needs may be given anew; it says nothing about the results.
         trial.resources = plan.resources_for(trial.config)
     unknown = find_checkpoints(
-        found.coordinator.table, checkpoints, journal.read(run.start), time.time()
+        found.coordinator.table,
+        checkpoints,
+        journal.read(run.start),
+        time.time(),
+        None if plan.places.of(plan.name) is None else journal.path.parent,
     )
     tell_what_was_found(plan, found.coordinator, journal.path.parent)
     return replace(found, found=unknown)

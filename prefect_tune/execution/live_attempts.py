@@ -15,6 +15,7 @@ from prefect_tune.coordinator.commands import Launch
 from prefect_tune.coordinator.events import (
     AttemptEnded,
     AttemptStarted,
+    CheckpointBegun,
     CheckpointFailed,
     CheckpointSaved,
     Outcome,
@@ -22,6 +23,7 @@ from prefect_tune.coordinator.events import (
 )
 from prefect_tune.execution.base import Emit, TakeOutput
 from prefect_tune.execution.reports import (
+    CHECKPOINT_BEGUN,
     CHECKPOINT_FAILED,
     CHECKPOINT_SAVED,
     ENDED,
@@ -146,6 +148,8 @@ class LiveAttempts:
             elif kind == LOGGED:
                 if self._output is not None:
                     self._output(TrialLog(trial_id, attempt, entry[3]))
+            elif kind == CHECKPOINT_BEGUN:
+                self._emit(CheckpointBegun(time.time(), trial_id, attempt, entry[3]))
             elif kind == STARTED:
                 self._on_started(live, trial_id, attempt, *entry[3:])
             elif kind == ENDED:
@@ -176,7 +180,9 @@ class LiveAttempts:
             if uploading.node == node:
                 del self._uploading[trial_id, attempt]
                 for path in sorted(uploading.paths):
-                    self._emit(CheckpointFailed(time.time(), trial_id, attempt, path, message))
+                    self._emit(
+                        CheckpointFailed(time.time(), trial_id, attempt, path, message, lost=True)
+                    )
 
     def lose_all(self, reason: str) -> None:
         """End every attempt: nobody will hear of them again."""

@@ -18,6 +18,7 @@ _FULL_BYTES = 1 << 23
 
 STARTED = "started"
 RESULTS = "results"
+CHECKPOINT_BEGUN = "checkpoint begun"
 CHECKPOINT_SAVED = "checkpoint saved"
 CHECKPOINT_FAILED = "checkpoint failed"
 ENDED = "ended"
@@ -77,6 +78,11 @@ class Outbox:
             self._ready.set()
         else:
             self._send_soon()
+
+    def saving(self, trial_id: str, attempt: int, iteration: int) -> None:
+        """A checkpoint is being written; it belongs to the result of this iteration."""
+        self._pending.append((CHECKPOINT_BEGUN, trial_id, attempt, iteration))
+        self._send_soon()
 
     def checkpoint_saved(self, trial_id: str, attempt: int, path: str, line: bytes) -> None:
         """A checkpoint is complete in storage; `line` is the result that it belongs to."""

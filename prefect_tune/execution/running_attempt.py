@@ -174,7 +174,7 @@ class RunningAttempt:
                     self._outbox.results(self._trial_id, self._attempt, first, lines, True)
                     lines = []
             else:
-                if lines:  # a checkpoint never comes before its result
+                if lines:  # whatever else comes keeps its place between them
                     self._outbox.results(self._trial_id, self._attempt, first, lines, False)
                     lines = []
                 self._take(kind, payload)
@@ -190,6 +190,8 @@ class RunningAttempt:
             )
         elif kind == Kind.LOG:
             self._outbox.logged(self._trial_id, self._attempt, payload)
+        elif kind == Kind.SAVING:
+            self._outbox.saving(self._trial_id, self._attempt, json.loads(payload))
         elif kind == Kind.CHECKPOINT:
             self._checkpoints.take(*decode_checkpoint(payload), self._tell_kept)
         elif kind == Kind.ENDED:

@@ -32,6 +32,7 @@ class Kind(IntEnum):
     FAILED = 5  #: user code failed [pickled AttemptError]
     CHECKPOINT = 6  #: a checkpoint lies in the trial directory [JSON: name; newline; the result]
     LOG = 7  #: a line for the trial's log [as `TrialLog.line`]
+    SAVING = 8  #: a checkpoint is being written [JSON: iteration of the result it belongs to]
     DECISION = 16  #: agent to trial [JSON: seq, action, thresholds, every_result]
     NEXT = 18  #: agent to trial: another trial for this process [pickled StartRequest]
     KEPT = 17  #: agent to trial: one more checkpoint has arrived in storage, or never will [empty]
@@ -152,6 +153,10 @@ class SocketChannel:
     def send_log(self, line: bytes) -> None:
         """See `Channel.send_log`."""
         self.send(Kind.LOG, 0, line)
+
+    def send_saving(self, iteration: int) -> None:
+        """See `Channel.send_saving`."""
+        self.send(Kind.SAVING, 0, b"%d" % iteration)
 
     def send_checkpoint(self, seq: int, name: str, line: bytes) -> None:
         """See `Channel.send_checkpoint`."""

@@ -23,7 +23,7 @@ from prefect_tune.storage.journal import encode_line, line_problem
 
 SNAPSHOT_FILE = "snapshot.pkl"
 TRIALS_FILE = "snapshot_trials.pkl"
-SNAPSHOT_FORMAT = 1
+SNAPSHOT_FORMAT = 2
 _PURPOSE = "snapshot"
 _LENGTH = struct.Struct(">Q")
 

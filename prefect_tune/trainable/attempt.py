@@ -115,6 +115,16 @@ class Channel(Protocol):
         """Hand over a line for the trial's log; may be called in any thread."""
         ...
 
+    def send_saving(self, iteration: int) -> None:
+        """Announce a checkpoint; comes before the report that it belongs to, or behind it.
+
+        Until it is in storage, the trial has not ended.
+
+        Args:
+            iteration: `training_iteration` of that report.
+        """
+        ...
+
     def send_checkpoint(self, seq: int, name: str, line: bytes) -> None:
         """Hand over a checkpoint that lies complete in the trial directory.
 

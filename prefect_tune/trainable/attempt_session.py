@@ -48,6 +48,7 @@ class Session:
         self._awaiting = False
         self._drafts = Drafts(context)
         self._saved_seq = -1
+        self._announced: int | None = None
         self._ending: type[TrialEnding] | None = None
         self._sending = False
         self._lost = False
@@ -111,7 +112,11 @@ class Session:
             self.settle()
 
     def send(
-        self, result: dict[str, Any], config: Any, reported: Mapping[str, Any] | None = None
+        self,
+        result: dict[str, Any],
+        config: Any,
+        reported: Mapping[str, Any] | None = None,
+        saves: bool = False,
     ) -> None:
         """Send a complete result, and the checkpoints that were written for it.
 
@@ -119,6 +124,7 @@ class Session:
             result: The metrics, the automatic ones among them. A `config` in it is not sent.
             config: The configuration as it is now; only what has changed in it is sent.
             reported: What of the result is the user's, if known.
+            saves: Whether `save` follows.
 
         Raises:
             TrialEnding: If the attempt has ended already.
@@ -146,6 +152,8 @@ class Session:
             self._sending = True
             try:
                 named = self._seal_complete(line) if self._drafts.complete else ()
+                if named or saves:
+                    self._announce(Progress.of(result).iteration)
                 self._seq += 1
                 self._line = line
                 self._channel.send_result(self._seq, report, self._awaiting)
@@ -187,6 +195,7 @@ class Session:
             self._wait_for_room()
             if self._lost:
                 return
+            self._announce_newest()
             draft = self._drafts.open()
             try:
                 write(str(draft.directory))
@@ -316,10 +325,26 @@ class Session:
         progress = Progress.of(decode_line(line))
         return [(draft, self._drafts.seal(draft, progress)) for draft in self._drafts.complete]
 
-    def _attach(self, draft: Draft) -> None:
-        """Hand over a checkpoint of the newest result, which was sent before."""
+    def _announce(self, iteration: int) -> None:
+        if iteration != self._announced:
+            self._announced = iteration
+            self._channel.send_saving(iteration)
+
+    def _announce_newest(self) -> None:
+        """Say that a checkpoint of the newest result is being written."""
         if not self._line:
             self._line = encode_result(_result_of(self.context.progress))
+        self._sending = True
+        try:
+            self._announce(Progress.of(decode_line(self._line)).iteration)
+        except OSError:
+            self._lose()
+        finally:
+            self._sending = False
+
+    def _attach(self, draft: Draft) -> None:
+        """Hand over a checkpoint of the newest result, which was sent before."""
+        self._announce_newest()
         name = self._drafts.seal(draft, Progress.of(decode_line(self._line)))
         self._sending = True
         try:

@@ -118,12 +118,13 @@ def _report(training: Trainable, result: dict[str, Any], session: Session) -> No
     """Report a result, with a checkpoint where the rules, the result or its consequence ask."""
     rules = session.context.checkpoint_rules
     saves = can_save(type(training))
+    due = rules.frequency > 0 and training.iteration % rules.frequency == 0
+    due = due or (rules.at_end and bool(result["done"]))
+    due = due or (saves and bool(result.get("should_checkpoint")))
     # An ending that comes in the middle of a step leaves nothing that could be saved.
-    session.send(result, training.config)
+    session.send(result, training.config, saves=due)
     try:
-        due = rules.frequency > 0 and training.iteration % rules.frequency == 0
-        due = due or (rules.at_end and bool(result["done"]))
-        if due or (saves and result.get("should_checkpoint")):
+        if due:
             session.save(functools.partial(save_into, training))
         session.settle()
     except TrialEnding as ending:

@@ -171,6 +171,9 @@ def _repeated(evidence: Evidence) -> Iterator[str]:
                 yield f"trial {trial_id}, attempt {event['attempt']}"
         elif ends_trial(event):
             finished.add(trial_id)
+        elif event.get("fate") in ("retried", "requeued", "interrupted"):
+            # Its last checkpoint is not in storage: it runs again for that.
+            finished.discard(trial_id)
     for trial_id in sorted(set(evidence.completed) - finished):
         yield f"trial {trial_id} was shown as complete and is not"
     started = Counter(entry["trial_id"] for entry in evidence.diary)

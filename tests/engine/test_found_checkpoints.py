@@ -135,3 +135,20 @@ def test_a_storage_that_is_away_does_not_keep_an_experiment_from_going_on(
     run(experiment(tmp_path, executor, ONE, resume=True))
     assert len(executor.launched) == 1
     assert "are not looked for" in caplog.text
+
+
+def test_what_is_complete_here_and_not_in_storage_is_uploaded(tmp_path: Path) -> None:
+    directory = killed_behind_its_second_report(tmp_path)
+    checkpoint(directory, "checkpoint_000002", 2)
+    checkpoint(directory, "checkpoint_000003", 3)  # the third report was never acknowledged
+    one = experiment(tmp_path, InlineExecutor(), ONE, resume=True)
+    table, records = one.coordinator.table, records_of(tmp_path / "e")
+    one.close()
+    there = CheckpointStore(DictStore())
+    found = find_checkpoints(table, there, records, 1.0, tmp_path / "e")
+    path = f"{directory.name}/checkpoint_000002"
+    assert [saved.path for saved in found.saved] == [path]
+    assert found.useless == []
+    assert there.is_complete(path)
+    assert there.names(directory.name) == ["checkpoint_000002"]
+    assert names(directory) == ["checkpoint_000002", "checkpoint_000003"]

@@ -29,6 +29,7 @@ class FakeAgent:
         self.answers: list[Action] = []
         self.gone_after = None
         self.lines = []
+        self.announced: list[int] = []
         self.seen = {}
         self._seq = 0
 
@@ -57,6 +58,9 @@ class FakeAgent:
 
     def poll_decision(self):
         return None
+
+    def send_saving(self, iteration):
+        self.announced.append(iteration)
 
     def send_checkpoint(self, seq, name, line):
         directory = self.trial_dir / name

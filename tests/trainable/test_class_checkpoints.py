@@ -358,3 +358,21 @@ def test_by_hand_each_iteration_has_a_checkpoint_of_its_own(tmp_path):
         iterations.append(other.iteration)
     assert iterations == [1, 2]
     assert [Path(path).name for path in saved] == ["checkpoint_000001", "checkpoint_000002"]
+
+
+@FORMS
+def test_each_checkpoint_is_announced_before_the_result_or_when_it_is_begun(trial, trainable):
+    rules = CheckpointRules(frequency=2, at_end=True)
+    trial.run(trainable, *[Action.CONTINUE] * 2, Action.STOP, checkpoint_rules=rules)
+    assert trial.agent.announced == [2, 3]
+
+
+def test_one_that_fails_was_announced(trial):
+    class Full(Counter):
+        def save_checkpoint(self, checkpoint_dir):
+            raise OSError(28, "No space left on device")
+
+    outcome = trial.run(Full, Action.STOP, checkpoint_rules=CheckpointRules(at_end=True))
+    assert "No space left" in outcome.message
+    assert trial.agent.announced == [1]
+    assert saved(trial) == []

@@ -24,6 +24,7 @@ BENCHMARKS = (
     "first_result",
     "space_resolution",
     "coordinator_memory",
+    "driver_memory",
     "sleeping_trials",
     "resume",
     "journal",

@@ -1,13 +1,17 @@
 """The loop of an experiment: take events, journal them, decide, carry the commands out.
 
 The order is what makes it safe: events are in the journal before anybody sees their effects. And
-what makes it fast: events are taken in batches, decisions leave first, then new attempts, and only
-then are callbacks and loggers told.
+what makes it fast: events are taken in batches, decisions leave first, then new attempts. The loop
+has a thread of its own; callbacks, loggers and reporters are told behind it, by the thread that has
+called the sweep, which the loop does not wait for. Only when too much waits to be told, it takes no
+more events, so that trials wait as well.
 """
 
 from __future__ import annotations
 
+import contextvars
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -40,11 +44,13 @@ from prefect_tune.coordinator.events import (
 from prefect_tune.coordinator.records import encode_event
 from prefect_tune.engine.inbox import Inbox
 from prefect_tune.engine.launcher import AttemptLauncher
+from prefect_tune.engine.notice_queue import LIMIT
 from prefect_tune.engine.observers import Observers
 from prefect_tune.engine.resume_mode import resumed_event
 from prefect_tune.engine.search_feed import SearchFeed
 from prefect_tune.engine.slowness import SlowSteps
 from prefect_tune.engine.snapshots import Snapshots
+from prefect_tune.error import TuneError
 from prefect_tune.execution.base import Executor, TrialPlace
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.experiment.words import in_words
@@ -57,6 +63,7 @@ from prefect_tune.storage.search_state import SearchState, SearchStates
 _logger = logging.getLogger(__name__)
 _TICK_S = 0.5
 _REPEAT_WARNING_S = 60.0
+_JOIN_S = 15.0
 
 
 @dataclass
@@ -100,10 +107,18 @@ class Engine:
         self._parts = parts
         self._warn_pending_s = warn_pending_s
         self._slow = SlowSteps(warn_slow_s)
+        self._slow_callbacks = SlowSteps(
+            warn_slow_s, meanwhile=f"trials wait once {LIMIT} results do"
+        )
         self._upload_grace_s = upload_grace_s
         self._resource_help = resource_help
         self._give_up_uploads_at: float | None = None
         self._error: Exception | None = None
+        # What a callback has raised.
+        self._failed: BaseException | None = None
+        # What has ended the loop.
+        self._problem: BaseException | None = None
+        self._has_told_waiting = False
         self._is_stopping = False
         self._last_tick = 0.0
         self._pending_since: float | None = None
@@ -125,7 +140,7 @@ class Engine:
     def run(
         self, resumed: ResumeConfig | None = None, found: Sequence[CheckpointSaved] = ()
     ) -> None:
-        """Loop until the experiment is over.
+        """Run until the experiment is over; tells callbacks and all others in the calling thread.
 
         Args:
             resumed: Which trials of an earlier run, to whose end the coordinator was brought, run
@@ -138,13 +153,45 @@ class Engine:
         """
         parts = self._parts
         parts.observers.start()
+        # In the same context: what Prefect knows of the flow run is in there.
+        work = contextvars.copy_context().run
+        loop = threading.Thread(
+            target=work, args=(self._work, resumed, found), name="tune-engine", daemon=True
+        )
+        loop.start()
+        try:
+            parts.observers.serve(lambda count: self._slow_callbacks.watch("Callbacks", count))
+        except BaseException as error:
+            if error is not self._problem:
+                self._failed = error
+                parts.inbox.put(Tick(time.time()))  # wakes the loop
+                # Whoever interrupts does not wait for a scheduler that hangs.
+                loop.join(None if isinstance(error, Exception) else _JOIN_S)
+                # Not all that the journal has is in the result files.
+                parts.snapshots.forgo("a callback has failed")
+            raise
+        loop.join()
+        if self._error is not None:
+            raise self._error
+
+    def _work(self, resumed: ResumeConfig | None, found: Sequence[CheckpointSaved]) -> None:
+        """The loop's thread."""
+        try:
+            self._loop(resumed, found)
+        except BaseException as error:
+            self._problem = error
+        finally:
+            self._parts.observers.finish(self._problem)
+
+    def _loop(self, resumed: ResumeConfig | None, found: Sequence[CheckpointSaved]) -> None:
+        parts = self._parts
         now = time.time()
         # Before the trials are queued again: they go on from these.
         resume = [] if resumed is None else [*found, resumed_event(resumed, now)]
         self._handle([*resume, Tick(now)])
         try:
             while not parts.coordinator.finished:
-                events = parts.inbox.take(_TICK_S)
+                events = self._next_events()
                 now = time.time()
                 if now - self._last_tick >= _TICK_S:
                     self._last_tick = now
@@ -157,8 +204,28 @@ class Engine:
         except Exception as error:
             self._end_attempts(error)
             raise
-        if self._error is not None:
-            raise self._error
+
+    def _next_events(self) -> list[Event]:
+        """Wait for events; only those that cannot wait while too much is to be told.
+
+        Raises:
+            Exception: What has failed in other threads.
+        """
+        parts = self._parts
+        # When everything ends, it is to end soon, and no more than what runs can come.
+        if parts.coordinator.stopping or parts.observers.has_room(_TICK_S):
+            events = parts.inbox.take(_TICK_S)
+        else:
+            events = parts.inbox.urgent()
+            if not self._has_told_waiting:
+                self._has_told_waiting = True
+                _logger.warning(
+                    "Callbacks or loggers cannot keep up with what trials report; trials wait for "
+                    "them. This is told once."
+                )
+        if self._failed is not None:
+            raise TuneError(in_words(self._failed)) from self._failed
+        return events
 
     def _handle(self, events: list[Event]) -> None:
         try:
@@ -170,11 +237,13 @@ class Engine:
 
     def _step(self, events: list[Event]) -> None:
         parts = self._parts
-        parts.observers.begin_step(parts.coordinator)
         commands: list[Command] = []
         saved: SearchSaved | None = None
         try:
-            with self._slow.watch("Scheduler and stopper", len(events)):
+            with (
+                self._slow.watch("Scheduler and stopper", len(events)),
+                parts.observers.reading,
+            ):
                 for event in events:
                     if isinstance(event, SearchSaved):
                         saved = self._take_state(event) or saved
@@ -187,7 +256,9 @@ class Engine:
             self._save_search(saved)
         self._write_errors(recorded)
         self._carry_out(commands)
-        parts.observers.end_step(parts.coordinator)
+        parts.observers.tell(
+            [command for command in commands if isinstance(command, Notify)], parts.coordinator
+        )
         if parts.coordinator.stopping and not self._is_stopping:
             self._is_stopping = True
             parts.snapshots.hurry()
@@ -238,11 +309,8 @@ class Engine:
         decisions: list[Decide] = []
         kills: list[Kill] = []
         launches: list[Launch] = []
-        notices: list[Notify] = []
         for command in commands:
-            if isinstance(command, Notify):
-                notices.append(command)
-            elif isinstance(command, Decide):
+            if isinstance(command, Decide):
                 decisions.append(command)
             elif isinstance(command, (AskSearch, TellSearch)):
                 parts.feed.put(command)
@@ -261,9 +329,6 @@ class Engine:
         self._kill(kills)
         for launch in launches:
             self._launch(launch)
-        if notices:
-            with self._slow.watch("Callbacks", len(notices)):
-                parts.observers.notify(notices, parts.coordinator.table)
 
     def _kill(self, kills: list[Kill]) -> None:
         for kill in kills:

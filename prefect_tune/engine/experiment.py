@@ -27,7 +27,7 @@ from prefect_tune.engine.search_feed import SearchFeed
 from prefect_tune.engine.signals import Interruption, StandIn, handle_signals
 from prefect_tune.engine.snapshot_state import Deciders, Position
 from prefect_tune.engine.snapshots import Snapshots
-from prefect_tune.execution.base import Executor, ExperimentEnv
+from prefect_tune.execution.base import Executor, ExperimentEnv, Paced
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.location import Location
@@ -169,6 +169,8 @@ class Experiment:
                 self.coordinator = self._resumption.coordinator
                 self._callback_states.restore()
         self._exit.callback(self.executor.close)
+        if isinstance(self.executor, Paced):
+            self.executor.pace(self.inbox)
         self.executor.open(
             ExperimentEnv(
                 experiment_id=plan.experiment_id,

@@ -1,12 +1,14 @@
 """Everybody who is told what happens: callbacks, loggers, the progress reporter, listeners.
 
-Callbacks run in the engine's thread, in order, and see the experiment as it is. Loggers run on
-threads of their own and get results in batches.
+Callbacks run in the thread that has called the sweep, in order, behind the engine's: a trial may be
+further on than what is told of it. Loggers run on threads of their own and get results in batches.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +16,7 @@ from prefect_tune.callback import Callback, CallbackList
 from prefect_tune.coordinator.commands import Notice, Notify
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.table import TrialTable
+from prefect_tune.engine.notice_queue import NoticeQueue
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.worker import Backlog, LoggerThread, LogRecord, split_callbacks
@@ -21,10 +24,15 @@ from prefect_tune.reporters.base import ProgressReporter
 
 #: Called after each batch of events, with the coordinator; must return at once.
 StepListener = Callable[[Coordinator], None]
+#: Times how long so many notices take.
+Watch = Callable[[int], AbstractContextManager[None]]
 
 
 class Observers:
     """Tells callbacks, loggers and the reporter.
+
+    `tell`, `has_room`, `mark` and `finish` belong to the engine's thread, all others to the one
+    that has called the sweep.
 
     Args:
         callbacks: The user's callbacks and the loggers, in order.
@@ -37,6 +45,10 @@ class Observers:
         show_output: Shows what trials have printed since the last call; the last one is called with
             True.
         log_errors: Log what callbacks and loggers raise, and go on.
+
+    Attributes:
+        reading: Held while the reporter and listeners look at the coordinator; whoever changes it
+            holds it meanwhile.
     """
 
     def __init__(
@@ -55,6 +67,7 @@ class Observers:
         self._logging = LoggerThread(loggers, log_errors=log_errors)
         self._callbacks = CallbackList(others, log_errors=log_errors)
         self._has_callbacks = bool(others)
+        self._has_loggers = bool(loggers)
         self._shows_trials = self._has_callbacks or self._logging.wants_trials
         self._reporter = reporter
         self._listeners = list(listeners)
@@ -64,6 +77,9 @@ class Observers:
         self._about_scheduler = about_scheduler
         self._show_output = show_output
         self._iteration = 0
+        self._queue = NoticeQueue()
+        self.reading = threading.RLock()
+        self._watch: Watch = lambda count: nullcontext()
 
     def start(self) -> None:
         """Set everything up; before the first trial.
@@ -75,24 +91,65 @@ class Observers:
         self._logging.setup(self._backlog, **self._setup_info)
         self._backlog = ()
 
-    def mark(self, visit: Callable[[Callback], None]) -> Callable[[], bool]:
-        """Visit callbacks once they have been told all that has happened so far.
+    def tell(self, notices: Sequence[Notify], coordinator: Coordinator) -> None:
+        """Have them told what a batch of events has led to; does not wait for that."""
+        if notices or self._queue.idle:
+            self._queue.put(lambda: self._tell(notices, coordinator), len(notices))
+
+    def has_room(self, timeout: float) -> bool:
+        """Wait up to so many seconds until more may be told; False while too much waits."""
+        return self._queue.has_room(timeout)
+
+    def finish(self, problem: BaseException | None) -> None:
+        """Nothing more is told.
 
         Args:
-            visit: Called with each callback now, and with each logger in its thread, as soon as it
-                has written what it was given.
+            problem: What `serve` is to raise when everything was told.
+        """
+        self._queue.close(problem)
+
+    def serve(self, watch: Watch) -> None:
+        """Tell what there is to tell until `finish`.
+
+        Args:
+            watch: Times how long it takes.
+
+        Raises:
+            TuneError: If a callback or logger raised; names it.
+            BaseException: What `finish` was given.
+        """
+        self._watch = watch
+        self._queue.serve()
+
+    def mark(self, visit: Callable[[Callback], None]) -> Callable[[], bool]:
+        """Visit callbacks and loggers once they have been told all that has happened so far.
+
+        Args:
+            visit: Called with each callback where it is told, and with each logger in its thread,
+                as soon as it has written what it was given.
 
         Returns:
             A function that is True once all have been visited.
         """
-        for callback in self._callbacks:
-            visit(callback)
-        return self._logging.mark(visit)
+        if not self._has_callbacks and not self._has_loggers:
+            return lambda: True
+        reached: list[Callable[[], bool]] = []
 
-    def begin_step(self, coordinator: Coordinator) -> None:
-        """Before a batch of events is handled."""
+        def visit_all() -> None:
+            for callback in self._callbacks:
+                visit(callback)
+            reached.append(self._logging.mark(visit))
+
+        self._queue.put(visit_all, 0)
+        return lambda: bool(reached) and reached[0]()
+
+    def _tell(self, notices: Sequence[Notify], coordinator: Coordinator) -> None:
         self._iteration += 1
         self._step("on_step_begin", coordinator)
+        if notices:
+            with self._watch(len(notices)):
+                self._notify(notices, coordinator.table)
+        self._end_step(coordinator)
 
     def _step(self, hook: str, coordinator: Coordinator) -> None:
         if self._callbacks.listens(hook):
@@ -102,7 +159,7 @@ class Observers:
         if self._shows_trials:
             self._logging.post(hook, iteration=self._iteration, trials=coordinator.get_trials())
 
-    def notify(self, notices: Sequence[Notify], table: TrialTable) -> None:
+    def _notify(self, notices: Sequence[Notify], table: TrialTable) -> None:
         """Tell about what happened, in order.
 
         Raises:
@@ -157,18 +214,15 @@ class Observers:
             arguments["result"] = result
         getattr(self._callbacks, f"on_{notice}")(**arguments)
 
-    def end_step(self, coordinator: Coordinator) -> None:
-        """After a batch of events: progress, listeners, and failures of the loggers.
-
-        Raises:
-            Exception: What a callback or logger has raised, with a note that names it.
-        """
+    def _end_step(self, coordinator: Coordinator) -> None:
+        """After a batch of events: progress, listeners, and failures of the loggers."""
         self._step("on_step_end", coordinator)
         if self._logging.error is not None:
             raise self._logging.error
-        self._report(coordinator, done=False)
-        for listener in self._listeners:
-            listener(coordinator)
+        with self.reading:
+            self._report(coordinator, done=False)
+            for listener in self._listeners:
+                listener(coordinator)
 
     def close(self, coordinator: Coordinator) -> None:
         """Flush the loggers, call `on_experiment_end`, and show the final state.

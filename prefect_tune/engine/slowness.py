@@ -16,11 +16,18 @@ class SlowSteps:
     Args:
         threshold_s: Seconds from which on a step is told about, once for each kind; 0 never does.
         clock: Tells the seconds.
+        meanwhile: What that means, for people.
     """
 
-    def __init__(self, threshold_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        threshold_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        meanwhile: str = "the sweep waits meanwhile",
+    ) -> None:
         self._threshold_s = threshold_s
         self._clock = clock
+        self._meanwhile = meanwhile
         self._told: set[str] = set()
 
     @contextmanager
@@ -37,10 +44,10 @@ class SlowSteps:
         if 0 < self._threshold_s <= seconds and kind not in self._told:
             self._told.add(kind)
             _logger.warning(
-                "%s took %.1f s for %d event%s; the sweep waits meanwhile. This is told once "
-                "(TUNE_WARN_THRESHOLD_S).",
+                "%s took %.1f s for %d event%s; %s. This is told once (TUNE_WARN_THRESHOLD_S).",
                 kind,
                 seconds,
                 events,
                 "" if events == 1 else "s",
+                self._meanwhile,
             )

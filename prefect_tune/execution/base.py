@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from prefect_tune.coordinator.commands import Decide, Kill, Launch
 from prefect_tune.coordinator.events import AttemptEnded, Event, Node
@@ -89,6 +89,28 @@ class TrialPlace:
     relative_dir: str
     experiment_tag: str = ""
     surroundings: Surroundings | None = None
+
+
+class Backpressure(Protocol):
+    """Whether the driver keeps up with what happens."""
+
+    @property
+    def full(self) -> bool:
+        """True while nobody should be asked for more."""
+        ...
+
+    def when_room(self, resume: Callable[[], None]) -> None:
+        """Call `resume`, once and from any thread, when that is over."""
+        ...
+
+
+@runtime_checkable
+class Paced(Protocol):
+    """An executor of which more can come than the driver can take in."""
+
+    def pace(self, driver: Backpressure) -> None:
+        """Have the trials wait while the driver is behind; before `open`."""
+        ...
 
 
 class Executor(Protocol):

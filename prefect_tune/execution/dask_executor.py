@@ -19,7 +19,14 @@ from prefect_tune.coordinator.events import AttemptEnded, Node, Outcome
 from prefect_tune.error import ClusterError
 from prefect_tune.execution import bodies
 from prefect_tune.execution.agent_plugin import install_agent
-from prefect_tune.execution.base import Emit, ExperimentEnv, Fail, TakeOutput, TrialPlace
+from prefect_tune.execution.base import (
+    Backpressure,
+    Emit,
+    ExperimentEnv,
+    Fail,
+    TakeOutput,
+    TrialPlace,
+)
 from prefect_tune.execution.cluster_handle import ClusterHandle
 from prefect_tune.execution.driver_files import DriverFiles
 from prefect_tune.execution.env import driver_thread_variables
@@ -71,6 +78,11 @@ class DaskExecutor:
         self._wait_for_workers_s = wait_for_workers_s
         self._client = cluster.client
         self._experiment: _Opened | None = None
+        self._driver: Backpressure | None = None
+
+    def pace(self, driver: Backpressure) -> None:
+        """See `Paced.pace`."""
+        self._driver = driver
 
     def validate_request(self, resources: Resources) -> None:
         """See `Executor.validate_request`; nobody knows as long as there is no worker."""
@@ -104,7 +116,16 @@ class DaskExecutor:
         self._client.sync(install_agent, self._client)
         attempts = LiveAttempts(env.experiment_id, emit, output)
         files = DriverFiles(self._client.scheduler, env)
-        pool = NodePool(self._cluster, env, attempts, files, emit, fail, self._wait_for_workers_s)
+        pool = NodePool(
+            self._cluster,
+            env,
+            attempts,
+            files,
+            emit,
+            fail,
+            self._wait_for_workers_s,
+            self._driver,
+        )
         self._client.sync(pool.open, workers)
         self._experiment = _Opened(env, attempts, pool, files)
 

@@ -50,7 +50,7 @@ class HandedOver:
         Args:
             name: Name of its directory below the trial's.
             line: The result that it belongs to, a JSON text.
-            settled: Called once it is in storage, or is given up.
+            settled: Called once it is in storage and the driver knows, or is given up.
         """
         path = f"{self._relative_dir}/{name}"
         kept = self._route.keep(self._trial_id, self._attempt, path, self._trial_dir / name)
@@ -60,9 +60,9 @@ class HandedOver:
             problem = kept.result()
             if problem:
                 self._outbox.checkpoint_failed(self._trial_id, self._attempt, path, problem)
+                settled()
             else:
-                self._outbox.checkpoint_saved(self._trial_id, self._attempt, path, line)
-            settled()
+                self._outbox.checkpoint_saved(self._trial_id, self._attempt, path, line, settled)
 
         if kept.done():
             # Now, not in the loop's next turn: it comes before whatever the trial says next.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import logging
 import pickle
 import time
@@ -11,7 +13,7 @@ from typing import Any
 
 from prefect_tune.coordinator.commands import Decide, Kill
 from prefect_tune.error import ClusterError
-from prefect_tune.execution.base import ExperimentEnv
+from prefect_tune.execution.base import Backpressure, ExperimentEnv
 from prefect_tune.execution.reports import Entry
 from prefect_tune.execution.requests import CLOSE, COLLECT, CONTROL, DATA, OPEN, TakeBack
 from prefect_tune.execution.versions import needed, versions
@@ -39,6 +41,7 @@ class NodeLink:
         env: The experiment.
         deliver: Takes the node's entries, in order, each once.
         lost: Called once, with the reason, when the node does not serve the experiment any more.
+        driver: Says when the node is not to be asked for more, if that may be.
     """
 
     def __init__(
@@ -48,12 +51,14 @@ class NodeLink:
         env: ExperimentEnv,
         deliver: Callable[[str, Sequence[Entry]], None],
         lost: Callable[[str, str], None],
+        driver: Backpressure | None = None,
     ) -> None:
         self.address = address
         self._scheduler = scheduler
         self._env = env
         self._deliver = deliver
         self._lost = lost
+        self._driver = driver
         self._messages: list[Decide | Kill | TakeBack] = []
         self._news = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -158,6 +163,7 @@ class NodeLink:
         patience = self._env.lease_s / _PATIENCE_SHARE
         while True:
             try:
+                await self._room(patience)
                 call = self._call(
                     COLLECT,
                     experiment_id=self._env.experiment_id,
@@ -182,6 +188,20 @@ class NodeLink:
                 acknowledged = reply["number"]
                 self._deliver(self.address, reply["entries"])
 
+    async def _room(self, patience: float) -> None:
+        """Wait until the driver is not behind any more; the node hears that it lives meanwhile."""
+        driver = self._driver
+        while driver is not None and driver.full:
+            room = asyncio.Event()
+            driver.when_room(functools.partial(_set_soon, asyncio.get_running_loop(), room))
+            try:
+                await asyncio.wait_for(room.wait(), patience)
+            except TimeoutError:
+                alive = self._call(
+                    CONTROL, experiment_id=self._env.experiment_id, messages=pickle.dumps([])
+                )
+                await asyncio.wait_for(alive, self._env.lease_s)
+
     async def _tell(self) -> None:
         while True:
             await self._news.wait()
@@ -198,3 +218,9 @@ class NodeLink:
                 self._messages = messages + self._messages
                 self._news.set()
                 await asyncio.sleep(_RETRY_S)
+
+
+def _set_soon(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    """Set an event of a loop, from any thread."""
+    with contextlib.suppress(RuntimeError):  # the loop has ended
+        loop.call_soon_threadsafe(event.set)

@@ -13,7 +13,7 @@ from prefect_tune.coordinator.commands import Decide, Kill, Launch
 from prefect_tune.coordinator.events import CapacityChanged, Node, Outcome
 from prefect_tune.error import ClusterError
 from prefect_tune.execution.agent_plugin import install_agent
-from prefect_tune.execution.base import Emit, ExperimentEnv, Fail
+from prefect_tune.execution.base import Backpressure, Emit, ExperimentEnv, Fail
 from prefect_tune.execution.cluster_handle import ClusterHandle, WorkerFacts
 from prefect_tune.execution.demand import Demand, tasks_for
 from prefect_tune.execution.driver_files import DriverFiles
@@ -45,6 +45,7 @@ class NodePool:
         emit: Takes `CapacityChanged`.
         fail: Takes the error when the cluster is gone, if anybody does.
         wait_for_workers_s: Seconds to wait for the first node; 0 waits for ever.
+        driver: Says when nodes are not to be asked for more.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class NodePool:
         emit: Emit,
         fail: Fail | None,
         wait_for_workers_s: float = 0.0,
+        driver: Backpressure | None = None,
     ) -> None:
         self._cluster = cluster
         self._env = env
@@ -64,6 +66,7 @@ class NodePool:
         self._emit = emit
         self._fail = fail
         self._wait_for_workers_s = wait_for_workers_s
+        self._driver = driver
         self._outages = StorageOutages()
         self._demand = Demand(cluster.client, task_group(env.trainable.name, env.experiment_id))
         self._threads: dict[str, int] = {}
@@ -195,6 +198,7 @@ class NodePool:
             self._env,
             self._deliver,
             self._on_silence,
+            self._driver,
         )
         try:
             said = await link.open()

@@ -2,7 +2,9 @@
 
 The driver asks a node for what has happened (a long poll) and with the next question acknowledges
 the answer before. An answer that got lost is given again, so each entry arrives exactly once and in
-order; and a driver that is slow asks less often, which is all the back-pressure there needs to be.
+order. A driver that is behind does not ask: then this outbox fills up, the agent reads no more
+from its trials, and they wait. A trial goes on from a checkpoint when the driver knows of that, so
+that none gets far ahead of the journal.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from typing import Any
 COALESCE_S = 0.02
 _SEND_BYTES = 1 << 18
 _FULL_BYTES = 1 << 23
+#: Results that may wait here: so many at most are lost with a driver that is behind.
+_FULL_RESULTS = 5000
 
 STARTED = "started"
 RESULTS = "results"
@@ -45,6 +49,10 @@ class Outbox:
         self._loop = asyncio.get_running_loop()
         self._pending: list[Entry] = []
         self._bytes = 0
+        self._results = 0
+        #: Called when the batch that is put together, or on its way, has arrived.
+        self._arrived: list[Callable[[], None]] = []
+        self._sent_arrived: list[Callable[[], None]] = []
         self._sent: list[Entry] = []
         self._number = 0
         self._ready = asyncio.Event()
@@ -54,7 +62,7 @@ class Outbox:
     @property
     def full(self) -> bool:
         """True if nothing more should be put in before the driver has asked."""
-        return self._bytes >= _FULL_BYTES
+        return self._bytes >= _FULL_BYTES or self._results >= _FULL_RESULTS
 
     def when_room(self, resume: Callable[[], None]) -> None:
         """Call `resume` once it is no longer full."""
@@ -69,12 +77,13 @@ class Outbox:
     ) -> None:
         """Consecutive results, as the trial wrote them."""
         self._bytes += sum(map(len, reports))
+        self._results += len(reports)
         last = self._pending[-1] if self._pending else None
         if last is not None and last[:3] == (RESULTS, trial_id, attempt) and not last[5]:
             self._pending[-1] = (*last[:4], last[4] + reports, awaiting)
         else:
             self._pending.append((RESULTS, trial_id, attempt, first_seq, reports, awaiting))
-        if awaiting or self._bytes >= _SEND_BYTES:
+        if awaiting or self._bytes >= _SEND_BYTES or self.full:
             self._ready.set()
         else:
             self._send_soon()
@@ -84,11 +93,26 @@ class Outbox:
         self._pending.append((CHECKPOINT_BEGUN, trial_id, attempt, iteration))
         self._send_soon()
 
-    def checkpoint_saved(self, trial_id: str, attempt: int, path: str, line: bytes) -> None:
-        """A checkpoint is complete in storage; `line` is the result that it belongs to."""
-        self._pending.append((CHECKPOINT_SAVED, trial_id, attempt, path, line))
+    def checkpoint_saved(
+        self,
+        trial_id: str,
+        attempt: int,
+        path: str,
+        line: bytes,
+        arrived: Callable[[], None] = lambda: None,
+    ) -> None:
+        """A checkpoint is complete in storage.
+
+        Args:
+            trial_id: Its trial.
+            attempt: The attempt that wrote it.
+            path: See `TrialCheckpoint.path`.
+            line: The result that it belongs to.
+            arrived: Called once the driver knows.
+        """
         self._bytes += len(line)
-        self._send_soon()
+        self._arrived.append(arrived)
+        self._put((CHECKPOINT_SAVED, trial_id, attempt, path, line))
 
     def checkpoint_failed(self, trial_id: str, attempt: int, path: str, reason: str) -> None:
         """A checkpoint will never be complete in storage."""
@@ -178,6 +202,9 @@ class Outbox:
         """
         if acknowledged == self._number:
             self._sent = []
+            arrived, self._sent_arrived = self._sent_arrived, []
+            for call in arrived:
+                call()
         elif self._sent:
             return self._number, self._sent
         try:
@@ -190,7 +217,8 @@ class Outbox:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._sent, self._pending, self._bytes = self._pending, [], 0
+        self._sent, self._pending, self._bytes, self._results = self._pending, [], 0, 0
+        self._sent_arrived, self._arrived = self._arrived, []
         self._number += 1
         resumed, self._waiting_for_room = self._waiting_for_room, []
         for resume in resumed:

@@ -324,7 +324,7 @@ class Trial:
         Nested metrics are named with ``/``. Auto-filled metrics are left out except
         `training_iteration` and `time_total_s`.
         """
-        return {name: stats.summary() for name, stats in self._stats.items()}
+        return {name: stats.summary() for name, stats in list(self._stats.items())}
 
     @property
     def metric_n_steps(self) -> dict[str, dict[str, deque[float]]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -51,6 +53,54 @@ def forever(config):
     yield {"x": 0}
     while True:
         time.sleep(60)
+
+
+class Behind:
+    """A driver that is behind until it is told otherwise."""
+
+    def __init__(self):
+        self.full = True
+        self.asked = threading.Event()
+        self.waiting = []
+
+    def when_room(self, resume):
+        self.waiting.append(resume)
+        self.asked.set()
+
+    def catch_up(self):
+        self.full = False
+        for resume in self.waiting:
+            resume()
+
+
+def rest_of(events, timeout):
+    """What comes until nothing has come for so many seconds."""
+    found = []
+    with contextlib.suppress(queue.Empty):
+        while True:
+            found.append(events.get(timeout=timeout))
+    return found
+
+
+def test_trials_wait_while_the_driver_is_behind_and_are_not_given_up(experiment, tmp_path):
+    def flood(config):
+        for x in range(100_000):
+            tune.report(x=x)
+            if x % 1000 == 0:
+                (tmp_path / "reported").write_text(str(x))
+
+    behind = Behind()
+    run = experiment(flood, lease_s=4.0)
+    run.executor.pace(behind)
+    with run:
+        assert behind.asked.wait(60)
+        run.launch("a")
+        # Longer than the lease: nothing comes, and nothing is lost.
+        assert not [e for e in rest_of(run.events, 7) if not isinstance(e, CapacityChanged)]
+        assert int((tmp_path / "reported").read_text()) < 30_000
+        behind.catch_up()
+        assert run.until_ended("a").outcome is Outcome.FINISHED
+        assert len(run.results("a")) == 100_000
 
 
 def test_trials_of_one_name_are_different_trials(experiment):

@@ -88,3 +88,30 @@ async def test_a_slow_driver_fills_it_and_empties_it(outbox):
     await outbox.take(0, 10)
     assert not outbox.full
     assert resumed == [True]
+
+
+@on_a_loop
+async def test_it_is_full_of_many_small_results_too(outbox):
+    seq = 1
+    while not outbox.full:
+        outbox.results("a", 1, seq, [b"1"] * 100, False)
+        seq += 100
+    assert seq < 10_000
+    room = asyncio.Event()
+    outbox.when_room(room.set)
+    await outbox.take(0, 10)
+    await asyncio.wait_for(room.wait(), 10)
+    assert not outbox.full
+
+
+@on_a_loop
+async def test_who_saves_hears_when_the_driver_knows(outbox):
+    known = []
+    outbox.checkpoint_saved("a", 1, "a/1", b"{}", lambda: known.append(1))
+    number, _ = await outbox.take(0, 10)
+    outbox.checkpoint_saved("a", 1, "a/2", b"{}", lambda: known.append(2))
+    assert known == []
+    await outbox.take(0, 10)  # the answer got lost
+    assert known == []
+    await outbox.take(number, 10)
+    assert known == [1]

@@ -1,0 +1,99 @@
+"""Callbacks are told behind the engine: in order, in the calling thread, and bounded."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prefect_tune.callback import Callback
+from prefect_tune.config import TuneConfig
+from prefect_tune.coordinator.events import ResultReported
+from prefect_tune.engine.notice_queue import LIMIT, NoticeQueue
+
+from .inline_executor import InlineExecutor, experiment, run
+from .test_resume import records_of
+
+ONE = TuneConfig(num_samples=1)
+
+
+def test_work_is_done_in_order_and_then_the_problem_is_raised():
+    queue, done = NoticeQueue(), list[int]()
+    for number in range(5):
+        queue.put(lambda number=number: done.append(number), 1)
+    queue.close(ZeroDivisionError("later"))
+    with pytest.raises(ZeroDivisionError, match="later"):
+        queue.serve()
+    assert done == [0, 1, 2, 3, 4]
+
+
+def test_there_is_room_again_once_enough_is_done():
+    queue, go = NoticeQueue(limit=3), threading.Event()
+    assert queue.has_room(0)
+    queue.put(go.wait, 2)
+    queue.put(lambda: None, 2)
+    assert not queue.has_room(0)
+    server = threading.Thread(target=queue.serve)
+    server.start()
+    assert not queue.has_room(0)  # what is being done counts
+    go.set()
+    assert queue.has_room(60)
+    queue.close()
+    server.join(60)
+
+
+class Blocked(Callback):
+    """Holds the first result until everything that can happen meanwhile has happened."""
+
+    def __init__(self, path: Path, expected: int) -> None:
+        self.path, self.expected = path, expected
+        self.journaled = 0
+        self.told: list[int] = []
+        self.thread: threading.Thread | None = None
+
+    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **_: Any):
+        if not self.told:
+            self.thread = threading.current_thread()
+            deadline = threading.Event()
+            while self.journaled < self.expected and not deadline.wait(0.01):
+                self.journaled = sum(b"ResultReported" in r for r in records_of(self.path))
+        self.told.append(result["training_iteration"])
+
+
+def test_the_journal_does_not_wait_for_a_callback(tmp_path):
+    """Or else this never ends: the callback waits for the journal."""
+    blocked = Blocked(tmp_path / "e", expected=50)
+    run(experiment(tmp_path, InlineExecutor(reports=50), ONE, callbacks=[blocked]))
+    assert blocked.told == list(range(1, 51))
+    assert blocked.thread is threading.current_thread()
+
+
+def test_no_more_is_taken_while_too_much_waits(tmp_path):
+    """Results that come one by one: a callback that blocks lets only so many in."""
+    seen: list[int] = []
+
+    class Slow(Callback):
+        def on_trial_result(self, *args: Any, **info: Any) -> None:
+            if len(seen) < 3:
+                threading.Event().wait(0.3)
+            seen.append(one.inbox.full)
+
+    executor = InlineExecutor(reports=0)
+    many = 4 * LIMIT
+
+    def flood(launch: Any) -> None:
+        def emit() -> None:
+            for seq in range(1, many + 1):
+                result = {"training_iteration": seq, "loss": 1.0}
+                executor.emit(ResultReported(1.0, launch.trial_id, 1, seq, (result,), False))
+
+        emit()
+
+    executor.before_launch = flood
+    one = experiment(tmp_path, executor, ONE, callbacks=[Slow()])
+    run(one)
+    assert one.trials[0].results_seen == many
+    assert seen[0], "the inbox was emptied although nobody had been told"
+    assert len(seen) == many

@@ -49,6 +49,7 @@ AUTO_FILLED = frozenset(
     }
 )
 _WINDOW = 10
+_LARGEST = 2**63
 
 
 class MetricStats:
@@ -360,8 +361,10 @@ class Trial:
         for name, value in flat.items():
             if name in AUTO_FILLED:
                 continue
-            number = value if type(value) is float else number_of(value)
-            if number is None:
+            kind = type(value)
+            if kind is float or (kind is int and -_LARGEST < value < _LARGEST):
+                number = value
+            elif (number := number_of(value)) is None:
                 continue
             known = stats.get(name)
             if known is None:

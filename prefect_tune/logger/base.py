@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, ClassVar
 
 from prefect_tune.callback import Callback
@@ -134,7 +135,11 @@ def takes_batches(logger: LoggerCallback) -> bool:
     False if a subclass has overridden one of the methods for single results, which is where users
     change what is logged.
     """
-    kind = type(logger)
+    return _takes_batches(type(logger))
+
+
+@cache
+def _takes_batches(kind: type[LoggerCallback]) -> bool:
     if kind.on_trial_result is not LoggerCallback.on_trial_result:
         return False
     for base in kind.__mro__:

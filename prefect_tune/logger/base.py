@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import cache
 from typing import Any, ClassVar
 
@@ -135,11 +135,12 @@ def takes_batches(logger: LoggerCallback) -> bool:
     False if a subclass has overridden one of the methods for single results, which is where users
     change what is logged.
     """
-    return _takes_batches(type(logger))
+    kind: Hashable = type(logger)
+    return _takes_batches(kind)
 
 
 @cache
-def _takes_batches(kind: type[LoggerCallback]) -> bool:
+def _takes_batches(kind: Any) -> bool:
     if kind.on_trial_result is not LoggerCallback.on_trial_result:
         return False
     for base in kind.__mro__:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from functools import cache
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from prefect_tune.callback import Callback
@@ -129,18 +128,22 @@ class BatchLoggerCallback(LoggerCallback):
         self.flush()
 
 
+_BATCHES: dict[type, bool] = {}
+
+
 def takes_batches(logger: LoggerCallback) -> bool:
     """True if a logger is to be given several results by `log_trial_results`.
 
     False if a subclass has overridden one of the methods for single results, which is where users
     change what is logged.
     """
-    kind: Hashable = type(logger)
-    return _takes_batches(kind)
+    kind = type(logger)
+    if kind not in _BATCHES:  # it is asked for each record
+        _BATCHES[kind] = _takes_batches(kind)
+    return _BATCHES[kind]
 
 
-@cache
-def _takes_batches(kind: Any) -> bool:
+def _takes_batches(kind: type[LoggerCallback]) -> bool:
     if kind.on_trial_result is not LoggerCallback.on_trial_result:
         return False
     for base in kind.__mro__:

@@ -66,7 +66,6 @@ def execute(request: ExperimentRequest) -> Finished:
 
         start_server_early()
     with ExitStack() as exit_stack:
-        exit_stack.callback(plan.first_states.release)
         try:
             experiment = _prepare(plan, request, memory, exit_stack)
         except BaseException:

@@ -153,6 +153,7 @@ class Experiment:
         """
         plan = self.plan
         plan.first_states.remember()
+        self._exit.callback(plan.first_states.release)
         self.storage.open(resume=plan.resume is not None)
         self._exit.callback(self._close_storage)
         self._journal = self.storage.journal

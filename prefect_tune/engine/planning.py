@@ -44,7 +44,7 @@ from prefect_tune.trainable.fingerprint import code_digest
 from prefect_tune.trainable.function import validate_trainable
 from prefect_tune.trainable.packing import pack_trainable
 from prefect_tune.trainable.rules import validate_checkpoint_rules
-from prefect_tune.trainable.trainable import Trainable
+from prefect_tune.trainable.trainable import has_own_formats
 from prefect_tune.trainable.wrappers import requested_resources
 
 
@@ -161,8 +161,7 @@ def _make_plan(
         checkpoints=checkpoints,
         export_formats=export_formats(
             request.export_formats,
-            allow_others=getattr(request.trainable, "export_model", None)
-            is not Trainable.export_model,
+            allow_others=has_own_formats(request.trainable),
         ),
         reuse_processes=bool(tune.reuse_actors) and inspect.isclass(request.trainable),
         resource_help=getattr(request.trainable, "resource_help", None),

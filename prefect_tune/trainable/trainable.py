@@ -161,7 +161,7 @@ class Trainable:
         Raises:
             InvalidArgument: If a format is unknown.
         """
-        formats = list(parse_formats(export_formats))
+        formats = list(parse_formats(export_formats, allow_others=has_own_formats(type(self))))
         exported: dict[str, str] = self._export_model(formats, export_dir or self.logdir)
         return exported
 
@@ -441,6 +441,14 @@ def _check_result(training: Trainable, method: str, result: object) -> None:
 def save_into(training: Trainable, checkpoint_dir: str) -> str:
     """Write a checkpoint of a trainable into a directory that was made for it."""
     return training._save_into(checkpoint_dir)
+
+
+def has_own_formats(trainable: Any) -> bool:
+    """True if a class exports models by itself, perhaps in formats that nobody else knows."""
+    return isinstance(trainable, type) and any(
+        getattr(trainable, name, None) is not getattr(Trainable, name)
+        for name in ("export_model", "_export_model")
+    )
 
 
 def can_save(trainable: type[Trainable]) -> bool:

@@ -142,9 +142,15 @@ def test_formats_of_its_own_are_the_class_s_business():
     class Known(Exports):
         export_model = tune.Trainable.export_model
 
+    class Inner(Known):
+        def _export_model(self, export_formats, export_dir):
+            return {}
+
     def plan_of(trainable):
         return make_plan(ExperimentRequest(trainable, {}, export_formats=["own"]), TuneSettings())
 
     assert plan_of(Exports).export_formats == ("own",)
+    assert plan_of(Inner).export_formats == ("own",)
+    assert Inner().export_model(["own"]) == {}
     with pytest.raises(InvalidArgument, match="`export_formats`"):
         plan_of(Known)

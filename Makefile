@@ -3,7 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test test-all chaos check bench docs changelog clean
+OLDEST := .venv-prefect-oldest
+
+.PHONY: quickstart test test-all test-prefect-oldest chaos check bench docs changelog clean
 
 $(VENV)/.installed: requirements.txt requirements-dev.txt pyproject.toml
 	@echo "Installing into $(VENV); this takes a few minutes once."
@@ -20,6 +22,17 @@ test: $(VENV)/.installed
 
 test-all: $(VENV)/.installed
 	$(BIN)/python -m pytest $(ARGS)
+
+$(OLDEST)/.installed: requirements.txt requirements-dev.txt requirements-prefect-oldest.txt pyproject.toml
+	@echo "Installing into $(OLDEST); this takes a few minutes once."
+	@$(PYTHON) -m venv $(OLDEST)
+	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
+	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-prefect-oldest.txt
+	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+test-prefect-oldest: $(OLDEST)/.installed
+	$(OLDEST)/bin/python -m pytest tests/orchestration tests/blocks tests/integration/test_prefect_*.py $(ARGS)
 
 chaos: $(VENV)/.installed
 	$(BIN)/python -m tests.chaos $(ARGS)
@@ -46,4 +59,4 @@ changelog: $(VENV)/.installed
 	$(BIN)/towncrier build --version $$($(BIN)/python -c "import prefect_tune; print(prefect_tune.__version__)") $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) $(OLDEST) build dist

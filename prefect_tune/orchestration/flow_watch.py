@@ -8,17 +8,16 @@ ends its attempts in order. Then the exception has its way.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from prefect._internal.concurrency import cancellation
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext, TaskRunContext
 
 from prefect_tune.coordinator.coordinator import Coordinator
+from prefect_tune.orchestration.prefect_internals import ThreadShield, is_told_to_end
 from prefect_tune.orchestration.run_log import run_log
 
 _STEP_S = 0.01
@@ -39,7 +38,7 @@ class FlowWatch:
         self._interrupt = interrupt
         self._flow = flow = FlowRunContext.get()
         self._task = task = TaskRunContext.get()
-        self._shield = cancellation._get_thread_shield(threading.current_thread())
+        self._shield = ThreadShield()
         self._limits: list[tuple[float, str]] = []
         self._told = False
         self.out_of_time = False
@@ -53,7 +52,7 @@ class FlowWatch:
         if self._told:
             return
         overdue = [what for due, what in self._limits if time.time() >= due]
-        if overdue or self._shield._exception is not None:
+        if overdue or self._shield.holds_back:
             self.out_of_time = True
             self._end(f"the time limit of the {(overdue or ['flow run'])[0]} is up")
         elif self._is_over():
@@ -77,15 +76,9 @@ class FlowWatch:
     def _is_over(self) -> bool:
         if self._flow is None:
             return False
-        # Prefect has no public way to ask. A runner ends with its flow run, and tells each of its
-        # tasks so before it waits for them.
-        runner = self._flow.task_runner
-        if not getattr(runner, "_started", True):
-            return True
-        ended = None
-        if self._task is not None:
-            ended = getattr(runner, "_cancel_events", {}).get(self._task.task_run.id)
-        return ended is not None and bool(ended.is_set())
+        # A runner ends with its flow run, and tells each of its tasks so before it waits for them.
+        task_run_id = None if self._task is None else self._task.task_run.id
+        return is_told_to_end(self._flow.task_runner, task_run_id)
 
     def _end(self, why: str) -> None:
         self._told = True

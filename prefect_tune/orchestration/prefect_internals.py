@@ -19,6 +19,7 @@ from typing import Any
 #: Module, then the names in it, as `missing` gives them: ``module:name``.
 USED = (
     "prefect._internal.compatibility.async_dispatch:async_dispatch",
+    "prefect._internal.concurrency.cancellation:_get_thread_shield",
     "prefect._internal.control_listener:get_intent",
     "prefect._internal.uuid7:uuid7",
     "prefect.context:FlowRunContext.__var__",
@@ -112,6 +113,43 @@ def cancel_senders() -> int:
         if loop is not None and running is not None:
             loop.call_soon_threadsafe(running.cancel)
     return lost
+
+
+class ThreadShield:
+    """Holds back, inside of it, the exception that a time limit of Prefect's throws into a thread.
+
+    If Prefect has no such shield, the exception comes when it comes.
+    """
+
+    def __init__(self) -> None:
+        try:
+            from prefect._internal.concurrency.cancellation import _get_thread_shield
+        except ImportError:
+            self._shield: Any = contextlib.nullcontext()
+        else:
+            self._shield = _get_thread_shield(threading.current_thread())
+
+    @property
+    def holds_back(self) -> bool:
+        """True if an exception waits."""
+        return getattr(self._shield, "_exception", None) is not None
+
+    def __enter__(self) -> None:
+        self._shield.__enter__()
+
+    def __exit__(self, *exc_info: Any) -> Any:
+        return self._shield.__exit__(*exc_info)
+
+
+def is_told_to_end(task_runner: Any, task_run_id: uuid.UUID | None) -> bool:
+    """True if a task runner has ended, or has told one of its task runs to end.
+
+    False if it does not show so: the sweep then goes on until it is told another way.
+    """
+    if not getattr(task_runner, "_started", True):
+        return True
+    ended = getattr(task_runner, "_cancel_events", {}).get(task_run_id)
+    return ended is not None and bool(ended.is_set())
 
 
 def server_of_prefect() -> str | None:

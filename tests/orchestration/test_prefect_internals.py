@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextvars
 import signal
 import sys
+import threading
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from prefect._internal.concurrency import cancellation
 from prefect.context import FlowRunContext
 from prefect.events.worker import EventsWorker
 from prefect.server.api import server
@@ -106,3 +108,28 @@ def test_a_context_that_knows_no_suspension_stays_itself() -> None:
     context = SimpleNamespace()
     assert internals.suspension_request(context) is None
     assert internals.without_suspension(context) is context
+
+
+def test_a_shield_holds_an_exception_back(without: Any) -> None:
+    shield = internals.ThreadShield()
+    found = []
+
+    def guarded() -> None:
+        with shield:
+            found.append(shield.holds_back)
+            of_prefect = cancellation._get_thread_shield(threading.current_thread())
+            of_prefect.set_exception(TimeoutError())
+            found.append(shield.holds_back)
+
+    with pytest.raises(TimeoutError):
+        guarded()
+    assert found == [False, True]
+    without("prefect._internal.concurrency.cancellation")
+    with internals.ThreadShield() as nothing:
+        assert nothing is None
+    assert not internals.ThreadShield().holds_back
+
+
+def test_a_runner_that_does_not_show_its_end_has_none() -> None:
+    assert internals.is_told_to_end(SimpleNamespace(_started=False), None)
+    assert not internals.is_told_to_end(SimpleNamespace(), internals.new_task_run_id())

@@ -103,14 +103,6 @@ def test_a_lost_node_takes_its_attempts_along(attempts):
     assert "it burnt down" in ended.result(0).error.message
 
 
-def test_who_has_not_started_is_waiting(attempts):
-    attempts.launch("a")
-    attempts.launch("b")
-    attempts.deliver(NODE, [(STARTED, "a", 1, 42, "host", "10.0.0.1")])
-    assert attempts.waiting(0) == 1
-    assert attempts.waiting(60) == 0
-
-
 # -- checkpoints --------------------------------------------------------------------------------
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
 
@@ -49,6 +51,9 @@ class CoordinatorOptions:
             limit.
         stop_patience_s: Seconds that a trial may take to its next report after it was told to
             stop, before it is ended by force; 0 waits for ever.
+        stopping_criterion: The ``stop`` dict, as users may read it from a trial; nothing is decided
+            by it.
+        checkpoint_freq: How often classes save, as users may read it from a trial.
         cleanup_s: Seconds that a trial which was stopped at a report may take to clean up, before
             it is ended by force; 0 waits for ever.
     """
@@ -72,3 +77,5 @@ class CoordinatorOptions:
     trial_time_limit_s: float | None = None
     stop_patience_s: float = 60.0
     cleanup_s: float = 600.0
+    stopping_criterion: Mapping[str, Any] = field(default_factory=dict)
+    checkpoint_freq: int = 0

@@ -7,7 +7,8 @@ import os
 import pickle
 import zlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import cloudpickle
@@ -89,6 +90,24 @@ class MetricStats:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class TrialTerms:
+    """What the experiment asks of each of its trials; shown to users, decides nothing.
+
+    Attributes:
+        stopping_criterion: The ``stop`` dict, {} where the criterion is something else.
+        max_failures: Retries of a failed trial; -1 without end.
+        checkpoint_freq: A checkpoint every so many iterations; 0 for none.
+    """
+
+    stopping_criterion: Mapping[str, Any] = field(default_factory=dict)
+    max_failures: int = 0
+    checkpoint_freq: int = 0
+
+
+_NO_TERMS = TrialTerms()
+
+
 def _finite(values: list[float]) -> bool:
     return all(math.isfinite(value) for value in values)
 
@@ -145,6 +164,7 @@ class Trial:
         "__dict__",  # for the attributes of users
         "_checkpoints",
         "_stats",
+        "_terms",
         "attempt",
         "config",
         "custom_name",
@@ -168,7 +188,7 @@ class Trial:
     def __init__(
         self,
         trial_id: str,
-        config: dict[str, Any],
+        config: dict[str, Any] | None = None,
         *,
         trainable_name: str = "trainable",
         evaluated_params: dict[str, Any] | None = None,
@@ -177,9 +197,10 @@ class Trial:
         relative_logdir: str = "",
         local_experiment_dir: str = "",
         custom_name: str | None = None,
+        terms: TrialTerms = _NO_TERMS,
     ) -> None:
         self.trial_id = trial_id
-        self.config = config
+        self.config: dict[str, Any] = {} if config is None else config
         self.trainable_name = trainable_name
         self.evaluated_params = {} if evaluated_params is None else evaluated_params
         self.experiment_tag = experiment_tag
@@ -198,10 +219,17 @@ class Trial:
         self.location = ""
         self._checkpoints: tuple[TrialCheckpoint, ...] | bytes = ()
         self._stats: dict[str, MetricStats] = {}
+        self._terms = terms
 
     def __getstate__(self) -> tuple[dict[str, Any] | None, dict[str, Any]]:
         own = {name: value for name, value in self.__dict__.items() if _can_be_pickled(value)}
         return own or None, {name: getattr(self, name) for name in Trial.__slots__[1:]}
+
+    def __setstate__(self, state: tuple[dict[str, Any] | None, dict[str, Any]]) -> None:
+        own, slots = state
+        self._terms = _NO_TERMS  # records of earlier versions have none
+        for name, value in {**slots, **(own or {})}.items():
+            setattr(self, name, value)
 
     def __str__(self) -> str:
         if self.custom_name:
@@ -251,6 +279,21 @@ class Trial:
     def custom_dirname(self) -> str:
         """Name of its directory below the experiment directory."""
         return self.relative_logdir
+
+    @property
+    def stopping_criterion(self) -> dict[str, Any]:
+        """The experiment's ``stop`` dict; {} where the criterion is something else."""
+        return dict(self._terms.stopping_criterion)
+
+    @property
+    def max_failures(self) -> int:
+        """How often the trial is retried; -1 without end."""
+        return self._terms.max_failures
+
+    @property
+    def checkpoint_freq(self) -> int:
+        """A checkpoint is written every so many iterations; 0 for none."""
+        return self._terms.checkpoint_freq
 
     @property
     def node_ip(self) -> str | None:

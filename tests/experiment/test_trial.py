@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from prefect_tune.coordinator.flatten import flatten
-from prefect_tune.experiment.trial import Trial
+from prefect_tune.experiment.trial import Trial, TrialTerms
 
 
 def test_callbacks_may_keep_attributes_of_their_own_on_a_trial() -> None:
@@ -32,3 +32,25 @@ def test_truth_values_and_numpy_numbers_have_statistics(number_like: object) -> 
         trial.update_last_result({}, flatten({"m": {"x": value}}), 0.0)
     assert trial.metric_analysis["m/x"]["max"] == 1
     assert trial.metric_value("m/x", "last", "max") == 1
+
+
+def test_a_trial_tells_what_the_experiment_asks_of_it() -> None:
+    trial = Trial("a", {}, terms=TrialTerms({"loss": 3}, max_failures=2, checkpoint_freq=5))
+    for known in (trial, pickle.loads(pickle.dumps(trial))):
+        assert known.stopping_criterion == {"loss": 3}
+        assert (known.max_failures, known.checkpoint_freq) == (2, 5)
+
+
+def test_a_trial_made_by_hand_needs_no_configuration() -> None:
+    trial = Trial("a")
+    assert trial.config == {}
+    assert (trial.stopping_criterion, trial.max_failures, trial.checkpoint_freq) == ({}, 0, 0)
+
+
+def test_a_record_of_an_earlier_version_is_read() -> None:
+    own, slots = Trial("a", {"x": 1}).__getstate__()
+    del slots["_terms"]
+    old = Trial.__new__(Trial)
+    old.__setstate__((own, slots))
+    assert (old.config, old.max_failures) == ({"x": 1}, 0)
+    pickle.dumps(old)

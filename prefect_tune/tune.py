@@ -28,8 +28,10 @@ from prefect_tune.experiment.trial import Trial
 from prefect_tune.experiments import Experiment, convert_to_experiment_list
 from prefect_tune.logger import with_loggers
 from prefect_tune.ray_arguments import check_other_arguments
+from prefect_tune.registry import get_trainable, is_registered
 from prefect_tune.results import ExperimentAnalysis
 from prefect_tune.several import run_several
+from prefect_tune.trainable.rules import drop_rules_of_functions
 
 #: Arguments that say what runs, in place of which an experiment says it.
 _OWN = ("run_or_experiment", "others")
@@ -104,8 +106,9 @@ def run(
         scheduler: A `TrialScheduler` or its name; default FIFO.
         keep_checkpoints_num: How many checkpoints of each trial are kept.
         checkpoint_score_attr: Metric that ranks checkpoints; ``min-`` in front inverts.
-        checkpoint_freq: Checkpoint every so many iterations; class trainables only.
-        checkpoint_at_end: Checkpoint at the end; class trainables only.
+        checkpoint_freq: Checkpoint every so many iterations; no effect for functions, which write
+            checkpoints by themselves.
+        checkpoint_at_end: Checkpoint at the end; no effect for functions.
         verbose: 0 silent, 1 status, 2 and brief results, 3 and full results.
         progress_reporter: A `ProgressReporter`.
         log_to_file: Files for what trials print: True, one name, or two; see `RunConfig`.
@@ -179,6 +182,12 @@ def run(
                 "trainable", "the list of experiments is empty.", "Give at least one."
             )
         return _run_experiments(experiments, given)
+    named = isinstance(run_or_experiment, str) and is_registered(run_or_experiment)
+    checkpoint_freq, checkpoint_at_end = drop_rules_of_functions(
+        get_trainable(run_or_experiment) if named else run_or_experiment,
+        checkpoint_freq,
+        checkpoint_at_end,
+    )
     finished = execute(
         ExperimentRequest(
             trainable=run_or_experiment,

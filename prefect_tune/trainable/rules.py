@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from typing import Any
 
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.checkpoints import CheckpointRules
-from prefect_tune.trainable.function import trainable_name
+from prefect_tune.trainable.function import takes_checkpoint_dir, trainable_name
 from prefect_tune.trainable.trainable import can_save
 
 _BY_THEMSELVES = (
@@ -15,6 +16,38 @@ _BY_THEMSELVES = (
     "`tune.report(..., checkpoint=...)`."
 )
 _METHODS = "Give it the methods `save_checkpoint` and `load_checkpoint`."
+
+
+def drop_rules_of_functions(trainable: Any, frequency: Any, at_end: Any) -> tuple[Any, Any]:
+    """Leave out, with a warning, what `run` is asked for that a function does by itself.
+
+    Ray Tune accepts these arguments for functions, where they have no effect, unless the function
+    takes a ``checkpoint_dir``, for which they are an error.
+
+    Args:
+        trainable: A function or class trainable.
+        frequency: `checkpoint_freq` as it was given.
+        at_end: `checkpoint_at_end` as it was given.
+
+    Returns:
+        Both arguments as they are to be.
+    """
+    if inspect.isclass(trainable) or not callable(trainable) or takes_checkpoint_dir(trainable):
+        return frequency, at_end
+    dropped = []
+    if isinstance(frequency, int) and not isinstance(frequency, bool) and frequency > 0:
+        dropped.append("`checkpoint_freq`")
+        frequency = 0
+    if at_end is True:
+        dropped.append("`checkpoint_at_end`")
+        at_end = False
+    if dropped:
+        warnings.warn(
+            f"{trainable_name(trainable)} is a function, for which {' and '.join(dropped)} "
+            f"{'has' if len(dropped) == 1 else 'have'} no effect. {_BY_THEMSELVES}",
+            stacklevel=3,
+        )
+    return frequency, at_end
 
 
 def validate_checkpoint_rules(

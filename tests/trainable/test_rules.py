@@ -1,11 +1,14 @@
 """Who may be asked for checkpoints."""
 
+import warnings
+
 import pytest
 
+import prefect_tune as tune
 from prefect_tune import Trainable, with_resources
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.checkpoints import CheckpointRules
-from prefect_tune.trainable.rules import validate_checkpoint_rules
+from prefect_tune.trainable.rules import drop_rules_of_functions, validate_checkpoint_rules
 
 
 class Saves(Trainable):
@@ -54,3 +57,60 @@ def test_rules(trainable, given, rules):
 def test_what_cannot_be_is_named(trainable, given, problem):
     with pytest.raises(InvalidArgument, match=problem):
         validate_checkpoint_rules(trainable, *given)
+
+
+def with_directory(config, checkpoint_dir=None): ...
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ((2, False), "`checkpoint_freq` has no effect"),
+        ((0, True), "`checkpoint_at_end` has no effect"),
+        ((2, True), "`checkpoint_freq` and `checkpoint_at_end` have no effect"),
+    ],
+)
+def test_run_leaves_out_with_a_warning_what_functions_do_by_themselves(given, named):
+    with pytest.warns(UserWarning, match=f"function is a function.*{named}.*by themselves"):
+        assert drop_rules_of_functions(function, *given) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("trainable", "given"),
+    [
+        (function, (0, False)),
+        (function, (True, "yes")),
+        (function, (-1, False)),
+        (with_directory, (2, True)),
+        (Saves, (2, True)),
+        ("a name", (2, True)),
+    ],
+)
+def test_everything_else_is_left_to_the_validation(trainable, given):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert drop_rules_of_functions(trainable, *given) == given
+
+
+def test_what_a_trial_tells_of_the_arguments_of_run(tmp_path):
+    class Counter(Saves):
+        def step(self):
+            return {"done": True}
+
+    def trial_of(trainable, **more):
+        analysis = tune.run(
+            trainable,
+            local_dir=str(tmp_path),
+            isolation="thread",
+            orchestrate=False,
+            verbose=0,
+            **more,
+        )
+        return analysis.trials[0]
+
+    with pytest.warns(UserWarning, match="a function"):
+        trial = trial_of(lambda config: {"a": 1}, checkpoint_freq=2, stop={"a": 5}, max_failures=1)
+    assert (trial.status, trial.stopping_criterion) == ("TERMINATED", {"a": 5})
+    assert (trial.max_failures, trial.checkpoint_freq) == (1, 0)
+    trial = trial_of(Counter, checkpoint_freq=2, stop=lambda trial_id, result: False)
+    assert (trial.stopping_criterion, trial.checkpoint_freq) == ({}, 2)

@@ -219,8 +219,6 @@ class AttemptEnds:
         """A trial waits as if its attempt had never been launched."""
         live.overdue = False
         self._lifecycle.wait(live)
-        if self._core.stopping and not self._core.replaying:
-            self._lifecycle.drop(live, for_good=False)
 
     def _see_progress(self, live: LiveTrial) -> None:
         """Warn, once, of a trial that is paused before it gets anywhere."""

@@ -144,9 +144,9 @@ class Coordinator:
 
     @property
     def is_replayable(self) -> bool:
-        """False once the state holds what the records do not: how a stop ends what waits.
+        """False once the state holds what the records do not: what a stop has told to end.
 
-        An interruption leaves it waiting.
+        An interruption tells no trial to end for good.
         """
         return not self._core.stopped
 

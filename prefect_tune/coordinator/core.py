@@ -35,7 +35,7 @@ class Core:
         choose: Whether something may be launched that could not before.
         stopping: Why the experiment is coming to its end, "" if it is not.
         interrupted: Whether it is because the sweep was interrupted.
-        stopped: Whether what waited was ended for it, of which there is no record.
+        stopped: Whether what ran was told to end for it, which a replay does not repeat.
         finished: Whether it has.
         replaying: Whether recorded events are being replayed.
     """

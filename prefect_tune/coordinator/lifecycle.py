@@ -8,7 +8,13 @@ from prefect_tune.coordinator.checkpoint_keeper import CheckpointKeeper
 from prefect_tune.coordinator.commands import Decide, Notice, TellSearch
 from prefect_tune.coordinator.conversion import launch_of
 from prefect_tune.coordinator.core import Core
-from prefect_tune.coordinator.events import AttemptLaunched, TrialRedirected
+from prefect_tune.coordinator.events import (
+    AttemptEnded,
+    AttemptLaunched,
+    Fate,
+    Outcome,
+    TrialRedirected,
+)
 from prefect_tune.coordinator.failure import UNSAVED
 from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.coordinator.placement import Slot
@@ -169,24 +175,27 @@ class Lifecycle:
             self._tell_complete(live.trial, None, error=True)
         self._retire(live, ERROR, Notice.TRIAL_ERROR)
 
-    def drop(self, live: LiveTrial, for_good: bool = True) -> None:
+    def drop(self, live: LiveTrial) -> None:
         """End a trial that waits for a slot.
 
-        Args:
-            live: The trial.
-            for_good: False if it waits again when the experiment is resumed: the search goes on
-                counting on it.
+        A replay comes to this by itself; the record is for those who read the journal without one.
         """
-        core = self._core
+        core, trial = self._core, live.trial
         if live.closing is not None:
-            problem = "the experiment ended before its last checkpoint was written once more"
-            live.trial.error = live.trial.error or AttemptError(UNSAVED, problem)
+            problem = "it was ended before its last checkpoint was written once more"
+            trial.error = trial.error or AttemptError(UNSAVED, problem)
+            self._record_end(trial, Fate.FAILED)
             self.give_up(live)
             return
-        core.scheduler.on_trial_remove(core.view, live.trial)
-        if for_good:
-            self._tell_complete(live.trial, None)
+        core.scheduler.on_trial_remove(core.view, trial)
+        self._tell_complete(trial, None)
+        self._record_end(trial, Fate.TERMINATED)
         self._retire(live, TERMINATED, Notice.TRIAL_COMPLETE)
+
+    def _record_end(self, trial: Trial, fate: Fate) -> None:
+        now, error = self._core.now, None if fate is Fate.TERMINATED else trial.error
+        event = AttemptEnded(now, trial.trial_id, trial.attempt, Outcome.STOPPED, error, fate)
+        self._core.recorder.record_behind(event)
 
     def _retire(self, live: LiveTrial, status: str, notice: Notice) -> None:
         core = self._core

@@ -33,17 +33,17 @@ class Shutdown:
             self._lifecycle.decide(live, 0, Action.STOP)
 
     def stop(self, reason: str) -> None:
-        """Stop running trials at their next report and start no new ones."""
+        """Stop running trials at their next report and start no new ones.
+
+        What waits goes on waiting, for a resume.
+        """
         core = self._core
         if core.stopping or core.replaying:
             return
         core.stopping = reason
         core.stopped = True
-        for live in core.table.lives():
-            if live.trial.status == RUNNING:
-                self.stop_trial(live, reason)
-            else:
-                self._lifecycle.drop(live, for_good=False)
+        for live in core.table.running_trials():
+            self.stop_trial(live, reason)
 
     def interrupt(self, reason: str) -> None:
         """End all attempts soon; their trials stay unfinished, for a later resume."""

@@ -16,6 +16,7 @@ from prefect_tune.coordinator.events import (
     CapacityChanged,
     Control,
     ControlReceived,
+    Fate,
     Node,
     ResultReported,
     SearchIdle,
@@ -27,6 +28,7 @@ from prefect_tune.experiment.decision import EVERY_RESULT
 from prefect_tune.resources import Resources
 from prefect_tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
 from prefect_tune.stopper import FunctionStopper, NoopStopper, make_stopper
+from prefect_tune.testing.pausing import PausingScheduler
 
 from .harness import (
     Abort,
@@ -134,8 +136,7 @@ def test_fail_fast_leaves_one_error_and_stops_the_rest():
     assert [(d.trial_id, d.action) for d in world.of(Decide, commands)] == [("t2", Action.STOP)]
     world.end("t2", Outcome.STOPPED)
     statuses = [trial.status for trial in world.coordinator.get_trials()]
-    assert statuses.count("ERROR") == 1
-    assert statuses.count("TERMINATED") == len(statuses) - 1
+    assert statuses == ["ERROR", "TERMINATED", "PENDING", "PENDING"]
     assert world.coordinator.finished
 
 
@@ -251,6 +252,39 @@ def test_a_time_budget_stops_trials_at_their_next_report():
     assert [(d.trial_id, d.action) for d in world.of(Decide, commands)] == [("t1", Action.STOP)]
     world.end("t1", Outcome.STOPPED)
     assert world.coordinator.finished
+
+
+def test_what_waits_when_all_is_stopped_goes_on_waiting():
+    world = started(scheduler=PausingScheduler(1), samples=3, cpus=2)
+    world.report("t1", 1)
+    world.end("t1", Outcome.PAUSED)
+    commands = world.send(ControlReceived(world.now, Control.STOP))
+    for trial_id in list(world.running):
+        commands += world.end(trial_id, Outcome.STOPPED)
+    statuses = [trial.status for trial in world.coordinator.get_trials()]
+    assert statuses == ["PAUSED", "TERMINATED", "TERMINATED"]
+    # Nobody is told that what can go on is complete.
+    told = {notice.trial_id for notice in world.of(Notify, commands)}
+    assert told == {"t2", "t3"}
+    assert world.of(Finish, commands)
+
+
+class _EndsTheNext(FIFOScheduler):
+    """Ends t2, which waits, at the first result of t1."""
+
+    def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        controller.stop_trial(controller.get_trial("t2"))
+        return self.CONTINUE
+
+
+def test_the_journal_says_that_a_waiting_trial_was_ended():
+    world = started(scheduler=_EndsTheNext(), samples=2, cpus=1)
+    records = [c.event for c in world.of(Record, world.report("t1", 1))]
+    assert world.status("t2") == "TERMINATED"
+    result, end = records
+    assert isinstance(result, ResultReported)
+    assert isinstance(end, AttemptEnded)
+    assert (end.trial_id, end.attempt, end.fate) == ("t2", 0, Fate.TERMINATED)
 
 
 @pytest.mark.parametrize("awaiting", [True, False])

@@ -41,8 +41,9 @@ class SearcherWrapper(Searcher):
 
     @property
     def wants_results(self) -> bool:
-        """Whether the wrapped searcher uses intermediate results."""
-        return self.searcher.wants_results
+        """Whether the wrapped searcher, or a subclass of this, uses intermediate results."""
+        listens = type(self).on_trial_result is not SearcherWrapper.on_trial_result
+        return listens or self.searcher.wants_results
 
     def set_search_properties(
         self, metric: Metric, mode: Mode, config: dict[str, Any], **spec: Any

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import inspect
 import logging
 import os
 import pickle
@@ -61,6 +62,7 @@ class Trainable:
     ) -> None:
         self.config: dict[str, Any] = {} if config is None else config
         self._own_logdir: str | None = None
+        self._draft: str | None = None
         self._join_session()
         self._usage = UtilMonitor() if self.config.get("log_sys_usage") is True else None
         started = time.perf_counter()
@@ -283,6 +285,8 @@ class Trainable:
         Raises:
             InvalidTrainable: If `save_checkpoint` returns something it may not return.
         """
+        if self._draft is not None:
+            return self._save_into(self._draft)
         name = f"checkpoint_{self.iteration:06d}"
         if checkpoint_dir is None:
             directory = Path(tempfile.mkdtemp(prefix=f"{name}_", dir=self.logdir))
@@ -439,8 +443,44 @@ def _check_result(training: Trainable, method: str, result: object) -> None:
 
 
 def save_into(training: Trainable, checkpoint_dir: str) -> str:
-    """Write a checkpoint of a trainable into a directory that was made for it."""
-    return training._save_into(checkpoint_dir)
+    """Write a checkpoint of a trainable, which may have a `save` of its own, into a directory.
+
+    Args:
+        training: The trainable.
+        checkpoint_dir: A directory that was made for it.
+
+    Returns:
+        The directory.
+
+    Raises:
+        InvalidTrainable: If a `save` of its own does not call that of `Trainable`.
+    """
+    if not _overrides_save(type(training)):
+        return training._save_into(checkpoint_dir)
+    training._draft = checkpoint_dir
+    try:
+        training.save()
+    finally:
+        training._draft = None
+    if not os.path.isfile(os.path.join(checkpoint_dir, SAVED_FILE)):
+        name = type(training).__name__
+        raise InvalidTrainable(
+            "trainable",
+            f"{name}.save() does not call `super().save(checkpoint_dir)`.",
+            "Call it there, or override `save_checkpoint` in place of `save`.",
+        )
+    return checkpoint_dir
+
+
+def _overrides_save(trainable: type[Trainable]) -> bool:
+    """True if a class has a `save` that can stand for that of `Trainable`, not one for others."""
+    if trainable.save is Trainable.save:
+        return False
+    try:
+        inspect.signature(trainable.save).bind(None)
+    except TypeError:
+        return False
+    return True
 
 
 def has_own_formats(trainable: Any) -> bool:

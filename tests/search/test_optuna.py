@@ -167,6 +167,12 @@ def test_several_objectives():
     assert len(searcher.study.best_trials) == 1
     assert [direction.name for direction in searcher.study.directions] == ["MINIMIZE", "MAXIMIZE"]
 
+    class Listening(OptunaSearch):
+        def on_trial_result(self, trial_id, result):
+            pass
+
+    assert Listening(metric=["a", "b"], mode=["min", "max"]).wants_results
+
 
 def test_define_by_run():
     def space(trial):

@@ -195,3 +195,19 @@ def test_a_limiter_begins_anew_with_each_experiment():
     assert limiter.suggest("a")
     limiter.set_search_properties(None, None, {})
     assert limiter.suggest("b")
+
+
+@pytest.mark.parametrize("kind", [lambda s: ConcurrencyLimiter(s, 2), lambda s: Repeater(s, 2)])
+def test_a_wrapper_that_overrides_the_hook_wants_results(kind):
+    class Deaf(Searcher):
+        def suggest(self, trial_id):
+            return {}
+
+    wrapper = kind(Deaf("score", "max"))
+    assert not wrapper.wants_results
+
+    def listen(self, trial_id, result):
+        pass
+
+    listening = type("Listening", (type(wrapper),), {"on_trial_result": listen})
+    assert listening(Deaf("score", "max"), 2).wants_results

@@ -243,3 +243,55 @@ def test_what_a_class_of_ones_own_lacks_is_said(trial, trainable, words):
     end = trial.run(trainable)
     assert end.kind == "InvalidTrainable"
     assert words in end.message
+
+
+class Saves(Counts):
+    def save_checkpoint(self, checkpoint_dir):
+        return {"n": self.n}
+
+    def load_checkpoint(self, checkpoint):
+        self.n = checkpoint["n"]
+
+
+class CountsSaves(Saves):
+    def setup(self, config):
+        super().setup(config)
+        self.saves = 0
+
+    def save(self, checkpoint_dir=None):
+        self.saves += 1
+        return super().save(checkpoint_dir)
+
+
+class SavesElsewhere(Saves):
+    def save(self, checkpoint_dir=None):
+        return "elsewhere"
+
+
+class SavesModels(Saves):
+    def save(self, path):
+        raise AssertionError("this is something else")
+
+
+def test_a_save_of_its_own_writes_the_checkpoints_of_a_trial(tmp_path):
+    counts = CountsSaves({})
+    counts.train()
+    module.save_into(counts, str(tmp_path / "draft"))
+    assert counts.saves == 1
+    other = CountsSaves({})
+    other.restore(tmp_path / "draft")
+    assert other.n == 1
+    assert counts.save(tmp_path) == str(tmp_path / "checkpoint_000001")
+
+
+def test_a_save_of_its_own_that_writes_nothing_is_said(tmp_path):
+    with pytest.raises(
+        TuneError, match=r"SavesElsewhere.save\(\) does not call.*`save_checkpoint`"
+    ):
+        module.save_into(SavesElsewhere({}), str(tmp_path))
+
+
+def test_a_method_for_something_else_that_is_called_save_is_not_called(tmp_path):
+    module.save_into(SavesModels({}), str(tmp_path / "draft"))
+    other = SavesModels({})
+    other.restore(tmp_path / "draft")

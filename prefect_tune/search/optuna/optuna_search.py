@@ -129,7 +129,8 @@ class OptunaSearch(Searcher):
     @property
     def wants_results(self) -> bool:
         """True for one objective: intermediate values become part of the study."""
-        return not isinstance(self._metric, list | tuple)
+        listens = type(self).on_trial_result is not OptunaSearch.on_trial_result
+        return listens or not isinstance(self._metric, list | tuple)
 
     def set_search_properties(
         self, metric: Metric, mode: Mode, config: dict[str, Any], **spec: Any

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from prefect_tune.coordinator.events import Outcome
 from prefect_tune.execution.native_threads import resize_loaded_pools
+from prefect_tune.execution.process_groups import TRIAL_PROCESS
 from prefect_tune.execution.wire import Kind, SocketChannel
 from prefect_tune.execution.zygote_wire import StartRequest
 from prefect_tune.experiment.attempt_error import AttemptError
@@ -71,6 +72,7 @@ def _serve(
     """Run one attempt after the other; returns the exit status."""
     _redirect(request.stdout, request.stderr)
     os.environ.update(request.env)
+    os.environ[TRIAL_PROCESS] = str(os.getpid())
     resize_loaded_pools(request.env)
     # Only now: in a spawned process the environment has to be set before numpy is imported.
     from prefect_tune.trainable.class_loop import ClassRunner

@@ -90,6 +90,7 @@ class Zygote:
                 os.kill(pid, signal.SIGKILL)
             for pid in self._children:
                 self._left_behind.end(pid)
+            self._left_behind.end_orphans()
             self._left_behind.finish()
 
     def _serve(self) -> bool:
@@ -134,6 +135,7 @@ class Zygote:
         if self._info.method == "spawn":
             self._source_file = _file_with(request.source)
             self._trainable = None  # each loads its own
+        self._left_behind.adopt()
         # What is imported now stays: the collector of a trial need not look at it, which would copy
         # its pages.
         gc.freeze()
@@ -199,6 +201,7 @@ class Zygote:
             code = os.waitstatus_to_exitcode(wait_status)
             status = ExitStatus(code=code) if code >= 0 else ExitStatus(signal=-code)
             self._reply(Message.EXITED, 0, (pid, status))
+        self._left_behind.end_orphans(living=self._children)
 
 
 def _file_with(value: object) -> IO[bytes]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from prefect_tune import not_yet, parse_lock
+from prefect_tune import parse_lock
+from prefect_tune._ray import names_to_come
 from prefect_tune._version import __version__
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ if TYPE_CHECKING:
     from prefect_tune.tune import run, run_experiments
     from prefect_tune.tuner import Tuner
 
-not_yet.install()
+names_to_come.install()
 parse_lock.install()
 
 #: Where each public name lives.
@@ -244,7 +245,7 @@ def __getattr__(name: str) -> Any:
         return value
     if name in _MODULES:
         return importlib.import_module(f"prefect_tune.{name}")
-    raise not_yet.no_attribute(__name__, name)
+    raise names_to_come.no_attribute(__name__, name)
 
 
 def __dir__() -> list[str]:

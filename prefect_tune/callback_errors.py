@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 
 from prefect_tune.error import TuneError
-from prefect_tune.experiment.words import in_words
+from prefect_tune.text import in_words
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from prefect_tune.commands import (
     UsageError,
 )
 from prefect_tune.error import ExperimentInterrupted, TuneError
-from prefect_tune.experiment.words import without_controls
+from prefect_tune.text import without_controls
 
 PROGRAM = "prefect-tune"
 

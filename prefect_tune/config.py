@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from prefect_tune.arguments import (
+from prefect_tune.error import InvalidArgument
+from prefect_tune.trainable.output import OutputFiles
+from prefect_tune.validation import (
     check_callable,
     check_count,
     check_flag,
@@ -19,8 +21,6 @@ from prefect_tune.arguments import (
     check_type,
     seconds_from,
 )
-from prefect_tune.error import InvalidArgument
-from prefect_tune.trainable.output import OutputFiles
 
 if TYPE_CHECKING:
     from prefect_tune.callback import Callback

@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from prefect_tune._ray.variables import warn_about_ray_variables
 from prefect_tune.error import InvalidArgument
-from prefect_tune.ray_variables import warn_about_ray_variables
 from prefect_tune.trainable.variables import CHANGE_DIRECTORY, FULL_TRACEBACKS, PRINT_ERRORS
 
 _PREFIX = "PREFECT_TUNE_"

@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from prefect_tune.arguments import check_flag
+from prefect_tune._ray.arguments import check_other_arguments
 from prefect_tune.callback import Callback
 from prefect_tune.config import (
     CheckpointConfig,
@@ -21,17 +21,17 @@ from prefect_tune.config import (
     RunConfig,
     TuneConfig,
 )
-from prefect_tune.driver import execute
 from prefect_tune.engine.request import ExperimentRequest
 from prefect_tune.error import ExperimentInterrupted, InvalidArgument, TrialFailed
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.experiments import Experiment, convert_to_experiment_list
 from prefect_tune.logger import with_loggers
-from prefect_tune.ray_arguments import check_other_arguments
 from prefect_tune.registry import get_trainable, is_registered
 from prefect_tune.results import ExperimentAnalysis
+from prefect_tune.runner import execute
 from prefect_tune.several import run_several
 from prefect_tune.trainable.rules import drop_rules_of_functions
+from prefect_tune.validation import check_flag
 
 #: Arguments that say what runs, in place of which an experiment says it.
 _OWN = ("run_or_experiment", "others")

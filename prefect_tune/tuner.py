@@ -10,12 +10,12 @@ from typing import Any
 
 from prefect_tune.callback import Callback
 from prefect_tune.config import FailureConfig, ResumeConfig, ResumeType, RunConfig, TuneConfig
-from prefect_tune.driver import execute
 from prefect_tune.engine.request import ExperimentRequest
 from prefect_tune.error import InvalidArgument, NoResults
+from prefect_tune.experiment.pickling.key import own_pickles
 from prefect_tune.filesystem.location import Location
-from prefect_tune.pickling.key import own_pickles
 from prefect_tune.results import ExperimentAnalysis, ResultGrid
+from prefect_tune.runner import execute
 from prefect_tune.settings import load_settings
 from prefect_tune.tuner_state import (
     TunerState,

@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 
-from prefect_tune import ray_variables
+from prefect_tune._ray import variables as ray_variables
 from prefect_tune.error import InvalidArgument
 from prefect_tune.settings import TuneSettings, load_settings, variables_of
 

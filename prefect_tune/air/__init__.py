@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from prefect_tune import not_yet
+from prefect_tune._ray import names_to_come
 from prefect_tune.air import config as config
 from prefect_tune.air import session as session
 from prefect_tune.checkpoint.checkpoint import Checkpoint as Checkpoint
@@ -13,4 +13,4 @@ from prefect_tune.results import Result as Result
 
 
 def __getattr__(name: str) -> Any:
-    raise not_yet.no_attribute(__name__, name)
+    raise names_to_come.no_attribute(__name__, name)

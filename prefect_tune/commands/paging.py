@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from prefect_tune.experiment.words import without_controls
+from prefect_tune.text import without_controls
 
 
 def page(lines: Sequence[str], notices: Sequence[str] = ()) -> None:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, TextIO
 
-from prefect_tune.experiment.words import in_words
+from prefect_tune.text import in_words
 
 #: Python does not write integers of thousands of digits.
 _MOST_BITS = 8192

@@ -17,8 +17,8 @@ from prefect_tune.commands.paging import page
 from prefect_tune.commands.plain_json import write_json
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.plain import number_of
-from prefect_tune.experiment.words import in_words, without_controls
 from prefect_tune.results.conditions import Condition, parse_all
+from prefect_tune.text import in_words, without_controls
 
 _FORMATS = ("csv", "json", "pkl")
 _WIDEST = 40  # characters of one column

@@ -9,9 +9,9 @@ from prefect_tune.coordinator.checkpoint_book import Retention
 from prefect_tune.coordinator.commands import DeleteCheckpoint
 from prefect_tune.coordinator.core import Core
 from prefect_tune.coordinator.events import CheckpointsDropped
-from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.coordinator.table import LiveTrial
 from prefect_tune.experiment.trial import AUTO_FILLED, Trial
+from prefect_tune.nested import flatten
 
 #: How many of the newest deletions are repeated when an experiment is resumed.
 _REPEATED = 256

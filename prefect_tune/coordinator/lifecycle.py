@@ -16,12 +16,12 @@ from prefect_tune.coordinator.events import (
     TrialRedirected,
 )
 from prefect_tune.coordinator.failure import UNSAVED
-from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.coordinator.placement import Slot
 from prefect_tune.coordinator.table import LiveTrial
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.decision import NEVER, Action, RunUntil
 from prefect_tune.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED, Trial
+from prefect_tune.nested import flatten
 
 
 class Lifecycle:

@@ -8,7 +8,7 @@ from typing import Any
 from prefect_tune.error import MissingMetric
 from prefect_tune.experiment.plain import number_of
 from prefect_tune.experiment.trial import AUTO_FILLED
-from prefect_tune.experiment.words import in_words
+from prefect_tune.text import in_words
 
 _NEVER_THE_USERS = AUTO_FILLED | {
     "training_iteration",

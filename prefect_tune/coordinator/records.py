@@ -43,12 +43,12 @@ from prefect_tune.coordinator.events import (
 from prefect_tune.error import StorageError
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.checkpoints import Progress, TrialCheckpoint
+from prefect_tune.experiment.pickling.large import shortened
+from prefect_tune.experiment.pickling.plain import dump, is_plain
+from prefect_tune.experiment.pickling.signing import OF_THIS_PROCESS, Pickles
 from prefect_tune.experiment.plain import same_in_json
-from prefect_tune.experiment.words import in_words
-from prefect_tune.pickling.large import shortened
-from prefect_tune.pickling.plain import dump, is_plain
-from prefect_tune.pickling.signing import OF_THIS_PROCESS, Pickles
 from prefect_tune.resources import Resources
+from prefect_tune.text import in_words
 
 FORMAT_VERSION = 1
 # What is signed, so that one cannot stand for the other.

@@ -7,7 +7,6 @@ from typing import Any
 from prefect_tune.coordinator.commands import Notice, Notify, TellSearch
 from prefect_tune.coordinator.core import Core
 from prefect_tune.coordinator.events import ResultReported
-from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.coordinator.judge import Judge
 from prefect_tune.coordinator.lifecycle import Lifecycle
 from prefect_tune.coordinator.shutdown import Shutdown
@@ -16,6 +15,7 @@ from prefect_tune.error import TuneError
 from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.experiment.decision import Action
 from prefect_tune.experiment.trial import RUNNING
+from prefect_tune.nested import flatten
 
 _BY_REQUEST = "stopped by request"
 

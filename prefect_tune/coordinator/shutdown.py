@@ -9,7 +9,7 @@ from prefect_tune.coordinator.lifecycle import Lifecycle
 from prefect_tune.coordinator.table import LiveTrial
 from prefect_tune.experiment.decision import Action
 from prefect_tune.experiment.trial import RUNNING
-from prefect_tune.experiment.words import in_words
+from prefect_tune.text import in_words
 
 
 class Shutdown:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from prefect_tune.callback import Callback, overrides
-from prefect_tune.pickling.concealing import conceal, is_concealed, reveal
-from prefect_tune.pickling.plain import dump, load_plain
-from prefect_tune.pickling.signing import OF_THIS_PROCESS, Pickles
+from prefect_tune.experiment.pickling.concealing import conceal, is_concealed, reveal
+from prefect_tune.experiment.pickling.plain import dump, load_plain
+from prefect_tune.experiment.pickling.signing import OF_THIS_PROCESS, Pickles
 from prefect_tune.storage.experiment_dir import ExperimentDir
 
 CALLBACKS_FILE = "callbacks.pkl"

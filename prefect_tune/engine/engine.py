@@ -52,13 +52,13 @@ from prefect_tune.engine.slowness import SlowSteps
 from prefect_tune.engine.snapshots import Snapshots
 from prefect_tune.error import TuneError
 from prefect_tune.execution.base import Executor, TrialPlace
+from prefect_tune.experiment.pickling.signing import OF_THIS_PROCESS, Pickles
 from prefect_tune.experiment.trial import Trial
-from prefect_tune.experiment.words import in_words
-from prefect_tune.pickling.signing import OF_THIS_PROCESS, Pickles
 from prefect_tune.storage.experiment_dir import ExperimentDir
 from prefect_tune.storage.experiment_storage import ExperimentStorage
 from prefect_tune.storage.journal import Journal
 from prefect_tune.storage.search_state import SearchState, SearchStates
+from prefect_tune.text import in_words
 
 _logger = logging.getLogger(__name__)
 _TICK_S = 0.5

@@ -29,10 +29,10 @@ from prefect_tune.engine.snapshot_state import Deciders, Position
 from prefect_tune.engine.snapshots import Snapshots
 from prefect_tune.execution.base import Executor, ExperimentEnv, Paced
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
+from prefect_tune.experiment.pickling.large import LargeValues
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.location import Location
 from prefect_tune.logger.worker import Backlog
-from prefect_tune.pickling.large import LargeValues
 from prefect_tune.reporters import TrialOutputPrinter, make_reporter, result_lines
 from prefect_tune.results.checkpoints import open_checkpoint
 from prefect_tune.results.tracked_checkpoint import locate_checkpoints

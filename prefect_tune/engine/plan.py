@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from prefect_tune.arguments import seconds_from
 from prefect_tune.callback import Callback
 from prefect_tune.config import CheckpointConfig, FailureConfig, ResumeConfig, RunConfig, TuneConfig
 from prefect_tune.coordinator.options import FailFast
@@ -14,7 +13,7 @@ from prefect_tune.engine.pristine import FirstStates
 from prefect_tune.engine.restore_from import RestoreFrom
 from prefect_tune.engine.wording import in_words
 from prefect_tune.experiment.checkpoints import CheckpointRules
-from prefect_tune.pickling.signing import Pickles
+from prefect_tune.experiment.pickling.signing import Pickles
 from prefect_tune.reporters.debugging import DebuggingReporter
 from prefect_tune.resources import Resources
 from prefect_tune.schedulers import TrialScheduler
@@ -28,6 +27,7 @@ from prefect_tune.stopper import Stopper
 from prefect_tune.storage.header import JournalHeader
 from prefect_tune.storage.storage_plan import StoragePlan
 from prefect_tune.trainable.source import TrainableSource
+from prefect_tune.validation import seconds_from
 
 
 @dataclass

@@ -20,9 +20,9 @@ from prefect_tune.engine.resume_mode import ResumeMode, decide, parse_resume
 from prefect_tune.engine.sweep_identity import identify
 from prefect_tune.engine.wording import in_words, space_in_words
 from prefect_tune.error import InvalidArgument
+from prefect_tune.experiment.pickling.key import own_pickles
 from prefect_tune.filesystem.location import Location
 from prefect_tune.logger import TBXLoggerCallback, default_loggers
-from prefect_tune.pickling.key import own_pickles
 from prefect_tune.registry import get_trainable
 from prefect_tune.resources import Resources
 from prefect_tune.schedulers import FIFOScheduler, TrialScheduler, create_scheduler

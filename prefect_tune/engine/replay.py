@@ -12,8 +12,8 @@ from prefect_tune.coordinator.records import decode_event
 from prefect_tune.engine.attempt_constants import AttemptConstants
 from prefect_tune.engine.search_replay import SearchReplay
 from prefect_tune.error import StorageError
+from prefect_tune.experiment.pickling.signing import OF_THIS_PROCESS, Pickles, Untrusted
 from prefect_tune.experiment.trial import Trial
-from prefect_tune.pickling.signing import OF_THIS_PROCESS, Pickles, Untrusted
 from prefect_tune.storage.header import parse_header
 
 #: Takes each acknowledged result, in order.

@@ -19,8 +19,8 @@ from prefect_tune.engine.search_replay import SearchReplay
 from prefect_tune.engine.snapshot_restore import Restored, restore_snapshot, tail_of
 from prefect_tune.engine.snapshot_state import Deciders, Position
 from prefect_tune.error import TuneError
+from prefect_tune.experiment.pickling.signing import OF_THIS_PROCESS, Pickles
 from prefect_tune.logger.worker import Backlog
-from prefect_tune.pickling.signing import OF_THIS_PROCESS, Pickles
 from prefect_tune.search.source import TrialSource
 from prefect_tune.storage.journal import LocalJournal
 from prefect_tune.storage.search_state import SearchState, SearchStates

@@ -14,14 +14,14 @@ from typing import Any
 
 import cloudpickle
 
-from prefect_tune.experiment.trial import Trial
-from prefect_tune.pickling.large import LargeValues
-from prefect_tune.pickling.plain import (
+from prefect_tune.experiment.pickling.large import LargeValues
+from prefect_tune.experiment.pickling.plain import (
     array_reference,
     data_reference,
     is_array_reference,
     load_plain,
 )
+from prefect_tune.experiment.trial import Trial
 
 _TRIAL = "trial:"
 

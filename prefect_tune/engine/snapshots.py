@@ -24,7 +24,7 @@ from prefect_tune.engine.callback_states import CallbackStates
 from prefect_tune.engine.snapshot_pickle import dump_state
 from prefect_tune.engine.snapshot_state import PYTHON, Deciders, Position, SnapshotBody
 from prefect_tune.error import StorageError
-from prefect_tune.pickling.large import LargeValues
+from prefect_tune.experiment.pickling.large import LargeValues
 from prefect_tune.storage.snapshot_files import SnapshotHead
 
 _logger = logging.getLogger(__name__)

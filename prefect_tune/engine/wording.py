@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from prefect_tune.experiment.words import in_words as described
 from prefect_tune.stopper import Stopper
+from prefect_tune.text import in_words as described
 
 _LONGEST = 80
 _MOST_LEAVES = 300

@@ -14,11 +14,11 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from prefect_tune.arguments import check_count, check_flag, check_not_blank, check_type
 from prefect_tune.error import ClusterError, InvalidArgument
 from prefect_tune.execution.local_options import LocalOptions
 from prefect_tune.execution.prestart import discard, prestart
 from prefect_tune.resources import CPU, GPU, MILLI, canonical_name, to_milli
+from prefect_tune.validation import check_count, check_flag, check_not_blank, check_type
 
 if TYPE_CHECKING:
     from prefect_tune.execution.cluster_handle import ClusterHandle

@@ -9,8 +9,8 @@ from typing import Any
 
 from prefect_tune.coordinator.commands import Launch
 from prefect_tune.coordinator.events import AttemptEnded, Outcome
-from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.experiment.decision import RunUntil
+from prefect_tune.nested import flatten
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ import re
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from prefect_tune.arguments import check_not_blank
 from prefect_tune.error import InvalidArgument
 from prefect_tune.filesystem.connect import S3_PROTOCOLS, check_protocol
 from prefect_tune.filesystem.location import Location
+from prefect_tune.validation import check_not_blank
 
 _BLOCK = "block://"
 _HOST = re.compile(r"(?i)(?:file|local)://(?!localhost/)([a-z0-9][\w.:-]*)/")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prefect_tune.experiment.words import as_unicode, in_words
+from prefect_tune.text import as_unicode, in_words
 
 
 def text(value: Any) -> str:

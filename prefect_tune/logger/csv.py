@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import IO, Any
 
-from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.experiment.plain import number_of, same_in_json
 from prefect_tune.experiment.trial import AUTO_FILLED, Trial
 from prefect_tune.logger.base import BatchLoggerCallback
@@ -21,6 +20,7 @@ from prefect_tune.logger.files import (
     whole_lines,
     write_atomic,
 )
+from prefect_tune.nested import flatten
 from prefect_tune.result import EXPR_PROGRESS_FILE
 
 PROGRESS_FILE = EXPR_PROGRESS_FILE

@@ -10,7 +10,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from prefect_tune.experiment.words import in_words
+from prefect_tune.text import in_words
 from prefect_tune.trainable.auto_metrics import CONSTANTS
 from prefect_tune.trainable.result_codec import decode_line, encode_result
 

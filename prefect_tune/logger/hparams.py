@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from prefect_tune.coordinator.flatten import flatten
-from prefect_tune.experiment.words import as_unicode, in_words
-from prefect_tune.pickling.large import shortened
+from prefect_tune.experiment.pickling.large import shortened
+from prefect_tune.nested import flatten
 from prefect_tune.space.categorical import Categorical
 from prefect_tune.space.numeric import Float, Integer
 from prefect_tune.space.search_space import SearchSpace
 from prefect_tune.space.template import Variable
+from prefect_tune.text import as_unicode, in_words
 
 #: More are no choice for a person to make.
 _MAX_VALUES = 100

@@ -12,6 +12,7 @@ from typing import Any
 
 import cloudpickle
 
+from prefect_tune.experiment.pickling.large import shortened
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.base import BatchLoggerCallback
 from prefect_tune.logger.encoding import constants_tail, result_line, to_json
@@ -21,7 +22,6 @@ from prefect_tune.logger.files import (
     whole_lines,
     write_atomic,
 )
-from prefect_tune.pickling.large import shortened
 from prefect_tune.result import EXPR_PARAM_FILE, EXPR_PARAM_PICKLE_FILE, EXPR_RESULT_FILE
 
 log = logging.getLogger(__name__)

@@ -7,12 +7,12 @@ from typing import Any
 from uuid import UUID
 
 from prefect_tune.coordinator.coordinator import Coordinator
-from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.engine.experiment import Experiment
 from prefect_tune.engine.launcher import AttemptLauncher
 from prefect_tune.engine.plan import ExperimentPlan
 from prefect_tune.experiment.plain import finite_number
 from prefect_tune.experiment.trial import AUTO_FILLED, ERROR, Trial
+from prefect_tune.nested import flatten
 from prefect_tune.orchestration.artifacts import ArtifactReporter, Snapshot
 from prefect_tune.orchestration.conclusion import Conclusion, Ending, ExperimentFlow
 from prefect_tune.orchestration.flow import run_in_flow

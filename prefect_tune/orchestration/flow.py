@@ -25,7 +25,6 @@ from prefect.states import Cancelled, Completed, Crashed, Failed
 from prefect.utilities.urls import url_for
 
 from prefect_tune.engine.launcher import AttemptLauncher
-from prefect_tune.experiment.words import in_words
 from prefect_tune.orchestration.conclusion import Conclusion, Ending, ExperimentFlow, FlowOutcome
 from prefect_tune.orchestration.flush import abandon_sending, await_final_states, flush_events
 from prefect_tune.orchestration.launcher import PrefectLauncher
@@ -45,6 +44,7 @@ from prefect_tune.orchestration.suspension import end_subflow
 from prefect_tune.orchestration.tag_limits import tag_limits, tags_of_caller, without_tags
 from prefect_tune.orchestration.task_runner import BodyTaskRunner
 from prefect_tune.orchestration.this_flow import this_flow
+from prefect_tune.text import in_words
 
 T = TypeVar("T")
 _logger = logging.getLogger("prefect_tune")

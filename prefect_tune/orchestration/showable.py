@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from prefect_tune.experiment.words import in_words
+from prefect_tune.text import in_words
 
 #: Lone surrogates, which UTF-8 cannot express, and NUL, which PostgreSQL does not store.
 _NO_TEXT = re.compile("[\x00\ud800-\udfff]")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prefect_tune.experiment.words import as_unicode, in_words, without_controls
+from prefect_tune.text import as_unicode, in_words, without_controls
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.experiment.plain import number_of
 from prefect_tune.experiment.trial import AUTO_FILLED, Trial
-from prefect_tune.experiment.words import in_words
+from prefect_tune.nested import flatten
 from prefect_tune.result import EXPR_ERROR_FILE
+from prefect_tune.text import in_words
 
 #: Shown if reported, under these headings.
 DEFAULT_METRICS = {

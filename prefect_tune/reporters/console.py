@@ -6,7 +6,7 @@ import codecs
 import sys
 from typing import TextIO
 
-from prefect_tune.experiment.words import without_controls
+from prefect_tune.text import without_controls
 
 
 def say(

@@ -14,10 +14,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.experiment.plain import finite_number
 from prefect_tune.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED, Trial
-from prefect_tune.experiment.words import as_unicode, without_controls
+from prefect_tune.nested import flatten
 from prefect_tune.reporters.base import ProgressReporter
 from prefect_tune.reporters.columns import (
     error_file,
@@ -30,6 +29,7 @@ from prefect_tune.reporters.columns import (
     user_metrics,
 )
 from prefect_tune.reporters.progress import Progress
+from prefect_tune.text import as_unicode, without_controls
 
 _MIN_INTERVAL_S = 0.25
 _SHARE = 0.02  # of the time, at most, goes into drawing

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.experiment.plain import finite_number
 from prefect_tune.experiment.trial import ERROR, Trial
+from prefect_tune.nested import flatten
 from prefect_tune.reporters.base import ProgressReporter
 from prefect_tune.reporters.columns import (
     show,

@@ -6,9 +6,9 @@ import math
 import sys
 from typing import NamedTuple
 
-from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.experiment.plain import number_of
 from prefect_tune.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED, Trial
+from prefect_tune.nested import flatten
 
 _ORDER = (RUNNING, PAUSED, PENDING, TERMINATED, ERROR)
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from prefect_tune.callback import Callback
-from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.experiment.trial import Trial
-from prefect_tune.experiment.words import in_words
+from prefect_tune.nested import flatten
 from prefect_tune.reporters.budget import LineBudget
 from prefect_tune.reporters.columns import brief_parameters, error_file, show, user_metrics
 from prefect_tune.reporters.console import say
+from prefect_tune.text import in_words
 
 _INTERVAL_S = 5.0
 _BURST = 400

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED, Trial
+from prefect_tune.nested import flatten
 from prefect_tune.reporters.base import ProgressReporter
 from prefect_tune.reporters.columns import (
     DEFAULT_METRICS,

@@ -8,9 +8,9 @@ import time
 from collections import deque
 from typing import TextIO
 
-from prefect_tune.experiment.words import CONTROLS
 from prefect_tune.reporters.budget import LineBudget
 from prefect_tune.reporters.console import say
+from prefect_tune.text import CONTROLS
 from prefect_tune.trainable.output import TrialOutput
 
 _BURST = 500

@@ -9,11 +9,11 @@ from typing import Any
 
 from prefect_tune.checkpoint.checkpoint import Checkpoint
 from prefect_tune.checkpoint.manifest import MARKER, read_manifest
-from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.plain import finite_number, number_of
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.location import Location
+from prefect_tune.nested import flatten
 
 #: What checkpoints are ranked by if nobody says otherwise: the newest is the best.
 BY_AGE = "training_iteration"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.location import Location
+from prefect_tune.nested import flatten
 from prefect_tune.results.best import BestTrials
 from prefect_tune.results.by_trial import ByTrial
 from prefect_tune.results.frames import as_frame, check_file_type, load_pandas, read_frames

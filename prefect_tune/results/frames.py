@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.csv import PROGRESS_FILE, csv_reader
 from prefect_tune.logger.json import RESULT_FILE
+from prefect_tune.nested import flatten
 from prefect_tune.results.by_trial import ByTrial
 from prefect_tune.trainable.auto_metrics import CONSTANTS
 

@@ -9,13 +9,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.error import ExperimentNotFound, StorageError
 from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.pickling.plain import is_plain
 from prefect_tune.experiment.plain import finite_number
 from prefect_tune.experiment.trial import ERROR, RUNNING, TERMINATED, Trial
 from prefect_tune.logger.json import PARAMS_FILE, RESULT_FILE
-from prefect_tune.pickling.plain import is_plain
+from prefect_tune.nested import flatten
 from prefect_tune.result import EXPR_ERROR_FILE, EXPR_ERROR_PICKLE_FILE
 from prefect_tune.results.checkpoints import find_checkpoints
 from prefect_tune.results.frames import read_results

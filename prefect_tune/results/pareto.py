@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import Trial
+from prefect_tune.nested import flatten
 from prefect_tune.results.conditions import Condition
 from prefect_tune.results.loading import flatten_config
 from prefect_tune.results.ranking import check_mode, score

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.plain import number_of
 from prefect_tune.experiment.trial import Trial
+from prefect_tune.nested import flatten
 
 SCOPES = ("last", "avg", "last-5-avg", "last-10-avg", "all")
 

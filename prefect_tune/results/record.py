@@ -19,9 +19,9 @@ import orjson
 from prefect_tune.coordinator.events import Errored, Fate, Outcome
 from prefect_tune.error import StorageError
 from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.pickling.large import LargeValues
+from prefect_tune.experiment.pickling.plain import is_plain, load_plain
 from prefect_tune.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED
-from prefect_tune.pickling.large import LargeValues
-from prefect_tune.pickling.plain import is_plain, load_plain
 from prefect_tune.storage.header import JournalHeader, parse_header
 from prefect_tune.storage.journal import JOURNAL_FILE, line_problem
 from prefect_tune.storage.journal_mending import mend

@@ -9,18 +9,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prefect_tune.arguments import check_mode
-from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.error import InvalidArgument, TrialFailed
 from prefect_tune.experiment.trial import Trial
-from prefect_tune.experiment.words import in_words
 from prefect_tune.filesystem.connect import connect
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.parse import parse_location
+from prefect_tune.nested import flatten
 from prefect_tune.result import AUTO_RESULT_KEYS
 from prefect_tune.results.checkpoints import newest, open_checkpoint
 from prefect_tune.results.frames import read_frame
 from prefect_tune.results.loading import load_trial
+from prefect_tune.text import in_words
+from prefect_tune.validation import check_mode
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from prefect_tune import not_yet
+from prefect_tune._ray import names_to_come
 from prefect_tune.schedulers.async_hyperband import ASHAScheduler, AsyncHyperBandScheduler
 from prefect_tune.schedulers.median_stopping_rule import MedianStoppingRule
 from prefect_tune.schedulers.registry import SCHEDULERS, create_scheduler
@@ -20,4 +20,4 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    raise not_yet.no_attribute(__name__, name)
+    raise names_to_come.no_attribute(__name__, name)

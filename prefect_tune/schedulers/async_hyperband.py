@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from prefect_tune.arguments import check_count, check_number
 from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.experiment.decision import NEVER, RunUntil
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.experiment.view import ControllerView
 from prefect_tune.schedulers.quantile import GrowingQuantile
 from prefect_tune.schedulers.trial_scheduler import ObjectiveScheduler
+from prefect_tune.validation import check_count, check_number
 
 logger = logging.getLogger(__name__)
 

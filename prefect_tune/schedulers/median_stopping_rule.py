@@ -12,11 +12,11 @@ from bisect import bisect_right
 from statistics import median
 from typing import Any
 
-from prefect_tune.arguments import check_count, check_number
 from prefect_tune.experiment.decision import NEVER, RunUntil
 from prefect_tune.experiment.trial import PAUSED, PENDING, Trial
 from prefect_tune.experiment.view import ControllerView
 from prefect_tune.schedulers.trial_scheduler import ObjectiveScheduler
+from prefect_tune.validation import check_count, check_number
 
 
 class _History:

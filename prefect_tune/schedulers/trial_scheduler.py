@@ -9,12 +9,12 @@ import pickle
 from collections.abc import Mapping
 from typing import Any
 
-from prefect_tune.arguments import check_metric_name, check_mode
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.decision import EVERY_RESULT, NEVER, Action, RunUntil
 from prefect_tune.experiment.trial import AUTO_FILLED, PAUSED, PENDING, Trial
 from prefect_tune.experiment.view import ControllerView
-from prefect_tune.experiment.words import in_words
+from prefect_tune.text import in_words
+from prefect_tune.validation import check_metric_name, check_mode
 
 _logger = logging.getLogger("prefect_tune")
 

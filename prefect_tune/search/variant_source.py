@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any, Literal
 
-from prefect_tune.pickling.plain import dump, load_plain
+from prefect_tune.experiment.pickling.plain import dump, load_plain
 from prefect_tune.search.basic_variant import BasicVariantGenerator
 from prefect_tune.search.source import FINISHED, Finished, Suggestion
 from prefect_tune.space import SearchSpace, format_tag

@@ -9,7 +9,7 @@ from typing import Any
 import cloudpickle
 
 from prefect_tune.error import InvalidArgument
-from prefect_tune.pickling.large import size_of
+from prefect_tune.experiment.pickling.large import size_of
 from prefect_tune.space.categorical import Categorical
 from prefect_tune.space.template import Path, is_variable, path_name
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from prefect_tune.arguments import check_count, check_metric_name, check_mode, check_number
 from prefect_tune.stopper.metric import metric_value
 from prefect_tune.stopper.stopper import Stopper
+from prefect_tune.validation import check_count, check_metric_name, check_mode, check_number
 
 
 class ExperimentPlateauStopper(Stopper):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from prefect_tune.arguments import check_count
 from prefect_tune.experiment.decision import RunUntil
 from prefect_tune.stopper.counting import ResultCounter
 from prefect_tune.stopper.stopper import Stopper
+from prefect_tune.validation import check_count
 
 
 class MaximumIterationStopper(Stopper):

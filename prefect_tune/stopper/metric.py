@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from prefect_tune.error import InvalidArgument, MissingMetric
-from prefect_tune.experiment.words import in_words
+from prefect_tune.text import in_words
 
 
 def metric_value(trial_id: str, result: Mapping[str, Any], metric: str) -> float:

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from prefect_tune.arguments import check_count, check_metric_name, is_number
 from prefect_tune.experiment.decision import EVERY_RESULT, RunUntil
 from prefect_tune.stopper.stopper import Stopper
+from prefect_tune.validation import check_count, check_metric_name, is_number
 
 
 class NonFiniteStopper(Stopper):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from prefect_tune.arguments import is_number, seconds_from
 from prefect_tune.experiment.decision import NEVER, RunUntil
 from prefect_tune.stopper.stopper import Stopper
+from prefect_tune.validation import is_number, seconds_from
 
 
 class TimeoutStopper(Stopper):

@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from prefect_tune.arguments import (
+from prefect_tune.error import InvalidArgument
+from prefect_tune.experiment.decision import RunUntil
+from prefect_tune.stopper.counting import ResultCounter
+from prefect_tune.stopper.metric import metric_value
+from prefect_tune.stopper.stopper import Stopper
+from prefect_tune.validation import (
     check_count,
     check_metric_name,
     check_mode,
     check_number,
     is_number,
 )
-from prefect_tune.error import InvalidArgument
-from prefect_tune.experiment.decision import RunUntil
-from prefect_tune.stopper.counting import ResultCounter
-from prefect_tune.stopper.metric import metric_value
-from prefect_tune.stopper.stopper import Stopper
 
 
 class TrialPlateauStopper(Stopper):

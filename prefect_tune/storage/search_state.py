@@ -11,8 +11,8 @@ from pathlib import Path
 import orjson
 
 from prefect_tune.error import StorageError
-from prefect_tune.pickling.concealing import Concealed, conceal, is_concealed, reveal
-from prefect_tune.pickling.signing import ADVICE, OF_THIS_PROCESS, Pickles
+from prefect_tune.experiment.pickling.concealing import Concealed, conceal, is_concealed, reveal
+from prefect_tune.experiment.pickling.signing import ADVICE, OF_THIS_PROCESS, Pickles
 
 _START = "search_start.state"
 #: The newest state, which may know more than a journal that was cut.

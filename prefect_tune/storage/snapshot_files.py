@@ -18,7 +18,7 @@ from pathlib import Path
 import orjson
 
 from prefect_tune.error import StorageError
-from prefect_tune.pickling.signing import OF_THIS_PROCESS, Pickles
+from prefect_tune.experiment.pickling.signing import OF_THIS_PROCESS, Pickles
 from prefect_tune.storage.journal import encode_line, line_problem
 
 SNAPSHOT_FILE = "snapshot.pkl"

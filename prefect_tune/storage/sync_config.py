@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from prefect_tune.arguments import check_number, is_number
 from prefect_tune.error import InvalidArgument
 from prefect_tune.storage.own_sync import OwnSync, make_own_sync
 from prefect_tune.storage.syncer import Syncer
+from prefect_tune.validation import check_number, is_number
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from prefect_tune import not_yet
+from prefect_tune._ray import names_to_come
 from prefect_tune.search import (
     BasicVariantGenerator,
     ConcurrencyLimiter,
@@ -23,4 +23,4 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    raise not_yet.no_attribute(__name__, name)
+    raise names_to_come.no_attribute(__name__, name)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from prefect_tune import not_yet
+from prefect_tune._ray import names_to_come
 from prefect_tune.checkpoint.checkpoint import Checkpoint as Checkpoint
 from prefect_tune.config import CheckpointConfig as CheckpointConfig
 from prefect_tune.config import FailureConfig as FailureConfig
@@ -15,4 +15,4 @@ from prefect_tune.trainable.session import report as report
 
 
 def __getattr__(name: str) -> Any:
-    raise not_yet.no_attribute(__name__, name)
+    raise names_to_come.no_attribute(__name__, name)

@@ -24,7 +24,7 @@ import numpy as np
 import orjson
 
 from prefect_tune.experiment.plain import number_of, same_in_json
-from prefect_tune.experiment.words import as_unicode, in_words
+from prefect_tune.text import as_unicode, in_words
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from prefect_tune.config import TuneConfig
 from prefect_tune.engine.callback_states import CALLBACKS_FILE
 from prefect_tune.engine.experiment import Experiment
 from prefect_tune.error import StorageError
-from prefect_tune.pickling.signing import KEY_VARIABLE, TRUST_VARIABLE
+from prefect_tune.experiment.pickling.signing import KEY_VARIABLE, TRUST_VARIABLE
 from prefect_tune.search import OptunaSearch
 from prefect_tune.storage.search_state import LATEST_STATE
 from prefect_tune.storage.snapshot_files import SNAPSHOT_FILE

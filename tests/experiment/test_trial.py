@@ -8,8 +8,8 @@ import threading
 import numpy as np
 import pytest
 
-from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.experiment.trial import Trial, TrialTerms
+from prefect_tune.nested import flatten
 
 
 def test_callbacks_may_keep_attributes_of_their_own_on_a_trial() -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 from tensorboardX.proto.event_pb2 import Event
 
-from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger import (
     CSVLoggerCallback,
@@ -17,6 +16,7 @@ from prefect_tune.logger import (
     LoggerCallback,
     TBXLoggerCallback,
 )
+from prefect_tune.nested import flatten
 from prefect_tune.testing.logger import LoggerConformance
 
 

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.error import InvalidArgument, StorageError
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial
 from prefect_tune.logger import CSVLoggerCallback, JsonLoggerCallback
+from prefect_tune.nested import flatten
 from prefect_tune.results import ExperimentAnalysis
 from prefect_tune.results.loading import find_experiment
 from prefect_tune.results.ranking import SCOPES, best_of

@@ -28,12 +28,12 @@ from prefect_tune.coordinator.events import (
     ResultReported,
     TrialSuggested,
 )
-from prefect_tune.coordinator.flatten import flatten
 from prefect_tune.coordinator.records import decode_event, encode_event
 from prefect_tune.experiment.trial import TERMINATED, Trial
 from prefect_tune.html_report import write_report
 from prefect_tune.logger import CSVLoggerCallback, JsonLoggerCallback, TBXLoggerCallback
 from prefect_tune.logger.files import whole_lines
+from prefect_tune.nested import flatten
 from prefect_tune.orchestration.artifacts import Snapshot
 from prefect_tune.orchestration.experiment import _jsonable
 from prefect_tune.orchestration.summary import summary

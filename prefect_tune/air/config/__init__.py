@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from prefect_tune import not_yet
+from prefect_tune._ray import names_to_come
 from prefect_tune.config import CheckpointConfig, FailureConfig, RunConfig
 
 __all__ = ["CheckpointConfig", "FailureConfig", "RunConfig"]
 
 
 def __getattr__(name: str) -> Any:
-    raise not_yet.no_attribute(__name__, name)
+    raise names_to_come.no_attribute(__name__, name)

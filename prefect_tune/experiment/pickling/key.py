@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from prefect_tune.error import InvalidArgument
-from prefect_tune.pickling.signing import KEY_VARIABLE, OF_THIS_PROCESS, Pickles
+from prefect_tune.experiment.pickling.signing import KEY_VARIABLE, OF_THIS_PROCESS, Pickles
 
 _logger = logging.getLogger(__name__)
 _SHORTEST = 16

@@ -13,8 +13,8 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
-from prefect_tune.pickling.large import LargeValues
-from prefect_tune.pickling.plain import NotPlain, load_all, load_plain
+from prefect_tune.experiment.pickling.large import LargeValues
+from prefect_tune.experiment.pickling.plain import NotPlain, load_all, load_plain
 
 KEY_VARIABLE = "PREFECT_TUNE_SIGNING_KEY"
 TRUST_VARIABLE = "PREFECT_TUNE_TRUST_PICKLES"

@@ -15,7 +15,7 @@ from prefect_tune.engine.plan import ExperimentPlan
 from prefect_tune.engine.planning import make_plan
 from prefect_tune.engine.request import ExperimentRequest
 from prefect_tune.error import ClusterError, ExperimentInterrupted, PrefectUnavailable
-from prefect_tune.pickling.concealing import conceal
+from prefect_tune.experiment.pickling.concealing import conceal
 from prefect_tune.results import ExperimentAnalysis
 from prefect_tune.settings import TuneSettings, load_settings
 from prefect_tune.space.value_checks import check_sendable, large_values

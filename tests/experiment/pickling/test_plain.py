@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from prefect_tune.pickling.plain import NotPlain, dump, is_plain, load_plain
+from prefect_tune.experiment.pickling.plain import NotPlain, dump, is_plain, load_plain
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 values = st.recursive(

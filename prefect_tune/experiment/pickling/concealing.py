@@ -7,7 +7,7 @@ import hashlib
 import pickle
 import re
 
-from prefect_tune.pickling.signing import KEY_VARIABLE, Pickles
+from prefect_tune.experiment.pickling.signing import KEY_VARIABLE, Pickles
 
 _MARK = b"prefect_tune encrypted\n"
 # A URL with a password, or a name that goes with a secret. Texts stand in pickles as they are.

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefect_tune.pickling.concealing import Concealed, conceal, is_concealed, reveal
-from prefect_tune.pickling.signing import KEY_VARIABLE, Pickles
+from prefect_tune.experiment.pickling.concealing import Concealed, conceal, is_concealed, reveal
+from prefect_tune.experiment.pickling.signing import KEY_VARIABLE, Pickles
 
 OWN, OTHER = Pickles(b"own"), Pickles(b"other")
 

@@ -10,8 +10,13 @@ import pytest
 from pydantic import SecretStr
 
 from prefect_tune.error import InvalidArgument
-from prefect_tune.pickling.key import key_file, own_pickles
-from prefect_tune.pickling.signing import KEY_VARIABLE, TRUST_VARIABLE, Pickles, Untrusted
+from prefect_tune.experiment.pickling.key import key_file, own_pickles
+from prefect_tune.experiment.pickling.signing import (
+    KEY_VARIABLE,
+    TRUST_VARIABLE,
+    Pickles,
+    Untrusted,
+)
 
 OWN, OTHER = Pickles(b"own"), Pickles(b"other")
 FUNCTION = pickle.dumps(len)

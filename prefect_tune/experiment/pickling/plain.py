@@ -14,7 +14,7 @@ from typing import Any
 
 import cloudpickle
 
-from prefect_tune.pickling.large import LARGE, LargeValues, is_large_data
+from prefect_tune.experiment.pickling.large import LARGE, LargeValues, is_large_data
 
 _CLASSES = {
     "builtins": {"bytearray", "complex", "frozenset", "range", "set", "slice"},

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefect_tune.error import StorageError
-from prefect_tune.pickling.large import DIRECTORY, LARGE, LargeValues, shortened
-from prefect_tune.pickling.plain import NotPlain, dump, load_all, load_plain
+from prefect_tune.experiment.pickling.large import DIRECTORY, LARGE, LargeValues, shortened
+from prefect_tune.experiment.pickling.plain import NotPlain, dump, load_all, load_plain
 
 ARRAY = np.arange(LARGE, dtype=float)
 

@@ -1,0 +1,1 @@
+"""What Ray Tune has and this package has elsewhere, later, or not at all."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from mkdocs.structure.files import File
 
-from prefect_tune.cli import PROGRAM
-from prefect_tune.commands import ALIASES, COMMANDS
+from prefect_tune.cli.commands import ALIASES, COMMANDS
+from prefect_tune.cli.main import PROGRAM
 
 
 def on_files(files: Any, config: Any) -> Any:

@@ -3,7 +3,7 @@
 Then start experiments from the UI, whose form has a field for everything, or with::
 
     prefect deployment run 'tune-experiment/tune' --params '{
-        "trainable": "prefect_tune.quickstart.model:train_digits", "metric": "accuracy",
+        "trainable": "prefect_tune.cli.quickstart.model:train_digits", "metric": "accuracy",
         "mode": "max", "space": {"learning_rate": {"loguniform": [1e-3, 1e-1]},
         "hidden_units": 32, "layers": 1, "activation": "relu", "weight_decay": 1e-4,
         "batch_size": 32, "epochs": 5, "seed": 0}, "budget": {"trials": 4}}'

@@ -2,6 +2,6 @@
 
 import sys
 
-from prefect_tune.cli import main
+from prefect_tune.cli.main import main
 
 sys.exit(main())

@@ -15,7 +15,7 @@ import pytest
 from griffe import Docstring, DocstringSectionKind
 
 import prefect_tune
-from prefect_tune.commands import COMMANDS
+from prefect_tune.cli.commands import COMMANDS
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference" / "api"
 #: Every class has these; what they hold is the user's own.

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from prefect_tune.cli import main
+from prefect_tune.cli.main import main
 from prefect_tune.coordinator.events import (
     AttemptEnded,
     AttemptStarted,

@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Callable
 
-from prefect_tune.commands import EXIT_INTERRUPTED, EXIT_OK, UsageError
+from prefect_tune.cli.commands import EXIT_INTERRUPTED, EXIT_OK, UsageError
 from prefect_tune.error import (
     ClusterError,
     InsufficientResources,
@@ -103,8 +103,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise TuneError(
             f"the quickstart needs {' and '.join(missing)}: pip install 'prefect-tune[quickstart]'"
         )
-    from prefect_tune.quickstart import main
-    from prefect_tune.quickstart.sweep import SweepOptions
+    from prefect_tune.cli.quickstart import main
+    from prefect_tune.cli.quickstart.sweep import SweepOptions
 
     try:
         outcome = main.run(SweepOptions(**vars(arguments)))

@@ -1,4 +1,4 @@
-"""The command line: ``prefect-tune COMMAND``; the commands are in `prefect_tune.commands`."""
+"""The command line: ``prefect-tune COMMAND``; the commands are in `prefect_tune.cli.commands`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 from prefect_tune._version import __version__
-from prefect_tune.commands import (
+from prefect_tune.cli.commands import (
     ALIASES,
     COMMANDS,
     EXIT_FAILURE,

@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-from prefect_tune import cli
 from prefect_tune._version import __version__
-from prefect_tune.commands import EXIT_UNREAD
+from prefect_tune.cli import main as cli
+from prefect_tune.cli.commands import EXIT_UNREAD
 
 
 def run_and_exit(*arguments):
@@ -25,10 +25,10 @@ def test_without_a_command_it_lists_the_commands(capsys):
 def test_help_imports_neither_a_command_nor_a_heavy_library():
     script = (
         "import sys\n"
-        "from prefect_tune import cli\n"
+        "from prefect_tune.cli import main as cli\n"
         "try: cli.main(['--help'])\n"
         "except SystemExit: pass\n"
-        "heavy = {'sklearn', 'numpy', 'prefect', 'distributed', 'prefect_tune.commands.quickstart'}"
+        "heavy = {'sklearn', 'numpy', 'prefect', 'distributed', 'prefect_tune.cli.quickstart.command'}"
         "\nsys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
@@ -67,7 +67,7 @@ def test_a_wrong_command_line_is_explained_in_one_line(given, said, capsys):
 
 def command(*arguments, **options):
     """The command line in a process of its own, as a shell starts it."""
-    script = "import sys; from prefect_tune.cli import main; sys.exit(main())"
+    script = "import sys; from prefect_tune.cli.main import main; sys.exit(main())"
     given = [sys.executable, "-c", script, *arguments]
     return subprocess.run(given, stderr=subprocess.PIPE, check=False, **options)
 
@@ -85,7 +85,7 @@ def test_a_broken_pipe_elsewhere_is_not_taken_for_it(monkeypatch):
     def run(arguments):
         raise BrokenPipeError("the connection to the server")
 
-    monkeypatch.setattr("prefect_tune.commands.version.run", run)
+    monkeypatch.setattr("prefect_tune.cli.version.run", run)
     refused = pytest.raises(BrokenPipeError, match="the server")
     with open(os.devnull, "w") as nowhere, refused:
         monkeypatch.setattr(sys, "stdout", nowhere)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from prefect_tune.cli.quickstart.model import load_data, refit
+from prefect_tune.cli.quickstart.summary import Effort, Outcome, print_introduction, print_summary
+from prefect_tune.cli.quickstart.sweep import METRIC, MODE, SweepOptions, run_sweep, search_space
 from prefect_tune.error import ExperimentInterrupted, TuneError
-from prefect_tune.quickstart.model import load_data, refit
-from prefect_tune.quickstart.summary import Effort, Outcome, print_introduction, print_summary
-from prefect_tune.quickstart.sweep import METRIC, MODE, SweepOptions, run_sweep, search_space
 
 if TYPE_CHECKING:
     from prefect_tune.results import ExperimentAnalysis

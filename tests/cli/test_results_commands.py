@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas
 import pytest
 
-from prefect_tune.cli import main
+from prefect_tune.cli.main import main
 from prefect_tune.coordinator.events import AttemptEnded, Fate, Outcome, TrialSuggested
 from prefect_tune.coordinator.records import encode_event
 from prefect_tune.experiment.attempt_error import AttemptError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from prefect_tune.commands import UsageError
+from prefect_tune.cli.commands import UsageError
 from prefect_tune.logger.json import PARAMS_FILE
 from prefect_tune.storage.journal import JOURNAL_FILE
 

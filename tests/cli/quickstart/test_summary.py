@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from prefect_tune.quickstart.summary import Effort, Outcome, print_summary
+from prefect_tune.cli.quickstart.summary import Effort, Outcome, print_summary
 
 OUTCOME = Outcome(
     trial_name="train_digits_ab12",

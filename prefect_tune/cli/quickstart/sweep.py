@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import prefect_tune as tune
+from prefect_tune.cli.quickstart.model import train_digits
 from prefect_tune.error import InvalidArgument
-from prefect_tune.quickstart.model import train_digits
 from prefect_tune.schedulers import ASHAScheduler
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@ import types
 
 import pytest
 
-from prefect_tune import cli
+from prefect_tune.cli import main as cli
 from prefect_tune.error import (
     ClusterError,
     InsufficientResources,
@@ -27,11 +27,11 @@ def started(monkeypatch):
 
 
 def _install(monkeypatch, run):
-    import prefect_tune.quickstart
+    import prefect_tune.cli.quickstart
 
     stand_in = types.SimpleNamespace(run=run)
-    monkeypatch.setitem(sys.modules, "prefect_tune.quickstart.main", stand_in)
-    monkeypatch.setattr(prefect_tune.quickstart, "main", stand_in, raising=False)
+    monkeypatch.setitem(sys.modules, "prefect_tune.cli.quickstart.main", stand_in)
+    monkeypatch.setattr(prefect_tune.cli.quickstart, "main", stand_in, raising=False)
 
 
 @pytest.fixture
@@ -55,14 +55,14 @@ def error_of(capsys, *options):
 
 
 def test_defaults(started):
-    from prefect_tune.quickstart.sweep import SweepOptions
+    from prefect_tune.cli.quickstart.sweep import SweepOptions
 
     assert cli.main(["quickstart"]) == 0
     assert started == [SweepOptions()]
 
 
 def test_every_option_arrives(started):
-    from prefect_tune.quickstart.sweep import SweepOptions
+    from prefect_tune.cli.quickstart.sweep import SweepOptions
 
     line = (
         "quickstart --trials 3 --epochs 5 --seed 7 --search random --storage /tmp/x "

@@ -16,7 +16,7 @@ from rich.text import Text
 from prefect_tune.experiment.trial import ERROR, TERMINATED
 
 if TYPE_CHECKING:
-    from prefect_tune.quickstart.sweep import SweepOptions
+    from prefect_tune.cli.quickstart.sweep import SweepOptions
 
 _LABEL_WIDTH = 22
 _LOCAL_SERVER = "http://127.0.0.1:4200"

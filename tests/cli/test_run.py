@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from prefect_tune.cli import main
+from prefect_tune.cli.main import main
 
 
 @pytest.fixture

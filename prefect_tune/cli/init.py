@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from prefect_tune.commands import EXIT_OK, UsageError
+from prefect_tune.cli.commands import EXIT_OK, UsageError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -8,8 +8,8 @@ import shlex
 import subprocess
 import sys
 
-from prefect_tune.commands import EXIT_FAILURE, EXIT_OK, UsageError
-from prefect_tune.commands.mistaken import check_local
+from prefect_tune.cli.commands import EXIT_FAILURE, EXIT_OK, UsageError
+from prefect_tune.cli.mistaken import check_local
 
 _EDITORS = ("sensible-editor", "nano", "vi")
 

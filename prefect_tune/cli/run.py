@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any
 
-from prefect_tune.commands import EXIT_FAILURE, EXIT_OK
+from prefect_tune.cli.commands import EXIT_FAILURE, EXIT_OK
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ import platform
 from importlib import metadata
 
 from prefect_tune._version import __version__
-from prefect_tune.commands import EXIT_OK
+from prefect_tune.cli.commands import EXIT_OK
 
 _RELATED = ("prefect", "distributed", "optuna", "numpy")
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from prefect_tune.commands import UsageError
-from prefect_tune.commands.paging import page
-from prefect_tune.commands.plain_json import write_json
+from prefect_tune.cli.commands import UsageError
+from prefect_tune.cli.paging import page
+from prefect_tune.cli.strict_json import write_json
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.plain import number_of
 from prefect_tune.results.conditions import Condition, parse_all

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from prefect_tune.commands import EXIT_OK
-from prefect_tune.commands.experiment import (
+from prefect_tune.cli.commands import EXIT_OK
+from prefect_tune.cli.experiment_argument import (
     add_experiment,
     numeric_metrics,
     open_experiment,
     trial_row,
 )
-from prefect_tune.commands.table import add_table_options, check_columns, names_in, show_table
+from prefect_tune.cli.table import add_table_options, check_columns, names_in, show_table
 
 _INFO = ("trainable_name", "experiment_tag", "trial_id", "status")
 _RESULTS = (

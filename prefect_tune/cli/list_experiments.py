@@ -8,9 +8,9 @@ from collections import Counter
 from datetime import datetime
 from typing import Any
 
-from prefect_tune.commands import EXIT_OK, UsageError
-from prefect_tune.commands.mistaken import check_local, is_experiment
-from prefect_tune.commands.table import add_table_options, check_columns, names_in, show_table
+from prefect_tune.cli.commands import EXIT_OK, UsageError
+from prefect_tune.cli.mistaken import check_local, is_experiment
+from prefect_tune.cli.table import add_table_options, check_columns, names_in, show_table
 from prefect_tune.error import StorageError
 from prefect_tune.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED
 from prefect_tune.logger.json import PARAMS_FILE, RESULT_FILE

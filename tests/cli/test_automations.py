@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from prefect_tune.cli import main
-from prefect_tune.commands import EXIT_FAILURE, EXIT_OK, EXIT_USAGE
+from prefect_tune.cli.commands import EXIT_FAILURE, EXIT_OK, EXIT_USAGE
+from prefect_tune.cli.main import main
 
 
 def test_create_list_and_delete(prefect_api: str, capsys: pytest.CaptureFixture[str]) -> None:

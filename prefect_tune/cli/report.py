@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 
-from prefect_tune.commands import EXIT_OK, UsageError
-from prefect_tune.commands.experiment import (
+from prefect_tune.cli.commands import EXIT_OK, UsageError
+from prefect_tune.cli.experiment_argument import (
     add_experiment,
     add_objective,
     choose_objective,

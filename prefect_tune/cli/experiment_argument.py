@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 
-from prefect_tune.commands import UsageError
-from prefect_tune.commands.mistaken import not_an_experiment
+from prefect_tune.cli.commands import UsageError
+from prefect_tune.cli.mistaken import not_an_experiment
 from prefect_tune.error import InvalidArgument, StorageError
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.results.analysis import ExperimentAnalysis

@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 
-from prefect_tune.commands import EXIT_OK, UsageError
-from prefect_tune.commands.details import print_trial, trial_as_dict
-from prefect_tune.commands.experiment import (
+from prefect_tune.cli.commands import EXIT_OK, UsageError
+from prefect_tune.cli.experiment_argument import (
     add_experiment,
     add_objective,
     choose_objective,
     open_experiment,
 )
-from prefect_tune.commands.plain_json import write_json
+from prefect_tune.cli.strict_json import write_json
+from prefect_tune.cli.trial_details import print_trial, trial_as_dict
 from prefect_tune.experiment.trial import ERROR, Trial
 from prefect_tune.reporters.console import say
 from prefect_tune.results.analysis import ExperimentAnalysis

@@ -64,32 +64,32 @@ class CommandEntry:
 
 COMMANDS = {
     "quickstart": CommandEntry(
-        "prefect_tune.commands.quickstart",
+        "prefect_tune.cli.quickstart.command",
         "tune a small neural network on handwritten digits, from start to best model",
     ),
     "init": CommandEntry(
-        "prefect_tune.commands.init", "write a commented example of an experiment in a YAML file"
+        "prefect_tune.cli.init", "write a commented example of an experiment in a YAML file"
     ),
-    "run": CommandEntry("prefect_tune.commands.run", "run the experiment of a YAML file"),
+    "run": CommandEntry("prefect_tune.cli.run", "run the experiment of a YAML file"),
     "automations": CommandEntry(
-        "prefect_tune.commands.automations",
+        "prefect_tune.cli.automations",
         "have the Prefect server notice dead sweeps and go on with them",
     ),
     "list-trials": CommandEntry(
-        "prefect_tune.commands.list_trials", "list the trials of an experiment (short: ls)"
+        "prefect_tune.cli.list_trials", "list the trials of an experiment (short: ls)"
     ),
     "list-experiments": CommandEntry(
-        "prefect_tune.commands.list_experiments", "list the experiments in a directory (short: lsx)"
+        "prefect_tune.cli.list_experiments", "list the experiments in a directory (short: lsx)"
     ),
-    "show": CommandEntry("prefect_tune.commands.show", "show an experiment or a trial"),
-    "best": CommandEntry("prefect_tune.commands.best", "show the best trial of an experiment"),
+    "show": CommandEntry("prefect_tune.cli.show", "show an experiment or a trial"),
+    "best": CommandEntry("prefect_tune.cli.best", "show the best trial of an experiment"),
     "report": CommandEntry(
-        "prefect_tune.commands.report", "write an HTML report of an experiment into one file"
+        "prefect_tune.cli.report", "write an HTML report of an experiment into one file"
     ),
     "add-note": CommandEntry(
-        "prefect_tune.commands.add_note", "write a note into an experiment's or a trial's directory"
+        "prefect_tune.cli.add_note", "write a note into an experiment's or a trial's directory"
     ),
-    "version": CommandEntry("prefect_tune.commands.version", "print the versions that matter"),
+    "version": CommandEntry("prefect_tune.cli.version", "print the versions that matter"),
 }
 #: Short names.
 ALIASES = {"ls": "list-trials", "lsx": "list-experiments"}

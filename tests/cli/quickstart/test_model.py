@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from prefect_tune.quickstart import model
+from prefect_tune.cli.quickstart import model
 
 CONFIG = {
     "hidden_units": 32,

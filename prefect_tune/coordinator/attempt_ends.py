@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from prefect_tune.coordinator.checkpoint_keeper import CheckpointKeeper
 from prefect_tune.coordinator.commands import Notice
 from prefect_tune.coordinator.core import Core
 from prefect_tune.coordinator.delays import delay_after
@@ -17,7 +16,7 @@ from prefect_tune.coordinator.events import (
     Fate,
     Outcome,
 )
-from prefect_tune.coordinator.failure import (
+from prefect_tune.coordinator.failure_policy import (
     UNSAVED,
     Blame,
     blame_for,
@@ -29,9 +28,10 @@ from prefect_tune.coordinator.failure import (
 )
 from prefect_tune.coordinator.lifecycle import Lifecycle
 from prefect_tune.coordinator.options import FailFast
-from prefect_tune.coordinator.overtime import Overtime
+from prefect_tune.coordinator.retention import CheckpointKeeper
 from prefect_tune.coordinator.shutdown import Shutdown
 from prefect_tune.coordinator.table import LiveTrial
+from prefect_tune.coordinator.time_limits import Overtime
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.checkpoints import Progress, TrialCheckpoint
 

@@ -13,8 +13,6 @@ from dataclasses import replace
 from typing import Any
 
 from prefect_tune.coordinator.attempt_ends import AttemptEnds
-from prefect_tune.coordinator.checkpoint_book import newest_usable
-from prefect_tune.coordinator.checkpoint_keeper import CheckpointKeeper
 from prefect_tune.coordinator.commands import AskSearch, Command, Finish
 from prefect_tune.coordinator.conversion import new_trial
 from prefect_tune.coordinator.core import Core
@@ -39,13 +37,15 @@ from prefect_tune.coordinator.events import (
 )
 from prefect_tune.coordinator.lifecycle import Lifecycle
 from prefect_tune.coordinator.options import CoordinatorOptions
-from prefect_tune.coordinator.overtime import Overtime
 from prefect_tune.coordinator.placement import Placer, Slot
-from prefect_tune.coordinator.results import Results
+from prefect_tune.coordinator.result_handling import Results
 from prefect_tune.coordinator.resumption import Resumption
+from prefect_tune.coordinator.retention import CheckpointKeeper
 from prefect_tune.coordinator.shutdown import Shutdown
 from prefect_tune.coordinator.state import CoordinatorState, portable
 from prefect_tune.coordinator.table import LiveTrial, TrialTable
+from prefect_tune.coordinator.time_limits import Overtime
+from prefect_tune.coordinator.trial_checkpoints import newest_usable
 from prefect_tune.coordinator.waiting import demand, explain
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.trial import PAUSED, PENDING, Trial

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect_tune.coordinator.checkpoint_keeper import CheckpointKeeper
 from prefect_tune.coordinator.commands import Decide, Notice, TellSearch
 from prefect_tune.coordinator.conversion import launch_of
 from prefect_tune.coordinator.core import Core
@@ -15,8 +14,9 @@ from prefect_tune.coordinator.events import (
     Outcome,
     TrialRedirected,
 )
-from prefect_tune.coordinator.failure import UNSAVED
+from prefect_tune.coordinator.failure_policy import UNSAVED
 from prefect_tune.coordinator.placement import Slot
+from prefect_tune.coordinator.retention import CheckpointKeeper
 from prefect_tune.coordinator.table import LiveTrial
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.decision import NEVER, Action, RunUntil

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from prefect_tune.coordinator.checkpoint_book import CheckpointBook
 from prefect_tune.coordinator.events import AttemptEnded, TrialRedirected
 from prefect_tune.coordinator.placement import Slot
+from prefect_tune.coordinator.trial_checkpoints import CheckpointBook
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.trial import PAUSED, PENDING, RUNNING, Trial
 

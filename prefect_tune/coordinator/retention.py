@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import deque
 from difflib import get_close_matches
 
-from prefect_tune.coordinator.checkpoint_book import Retention
 from prefect_tune.coordinator.commands import DeleteCheckpoint
 from prefect_tune.coordinator.core import Core
 from prefect_tune.coordinator.events import CheckpointsDropped
 from prefect_tune.coordinator.table import LiveTrial
+from prefect_tune.coordinator.trial_checkpoints import Retention
 from prefect_tune.experiment.trial import AUTO_FILLED, Trial
 from prefect_tune.nested import flatten
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from prefect_tune.engine.experiment import Experiment
 from prefect_tune.engine.launcher import DirectLauncher
-from prefect_tune.engine.plan import ExperimentPlan
-from prefect_tune.engine.planning import make_plan
-from prefect_tune.engine.request import ExperimentRequest
+from prefect_tune.engine.planning.make_plan import make_plan
+from prefect_tune.engine.planning.plan import ExperimentPlan
+from prefect_tune.engine.planning.request import ExperimentRequest
 from prefect_tune.error import ClusterError, ExperimentInterrupted, PrefectUnavailable
 from prefect_tune.experiment.pickling.concealing import conceal
 from prefect_tune.results import ExperimentAnalysis

@@ -10,7 +10,7 @@ from typing import Any
 
 from prefect_tune.callback import Callback
 from prefect_tune.config import FailureConfig, ResumeConfig, ResumeType, RunConfig, TuneConfig
-from prefect_tune.engine.request import ExperimentRequest
+from prefect_tune.engine.planning.request import ExperimentRequest
 from prefect_tune.error import InvalidArgument, NoResults
 from prefect_tune.experiment.pickling.key import own_pickles
 from prefect_tune.filesystem.location import Location

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import prefect_tune as tune
-from prefect_tune.engine.planning import make_plan
-from prefect_tune.engine.request import ExperimentRequest
+from prefect_tune.engine.planning.make_plan import make_plan
+from prefect_tune.engine.planning.request import ExperimentRequest
 from prefect_tune.error import InvalidArgument, InvalidTrainable
 from prefect_tune.registry import get_env, get_trainable, register_trainable
 from prefect_tune.settings import TuneSettings

@@ -12,21 +12,21 @@ from typing import Any
 from prefect_tune.checkpoint.checkpoint import Checkpoint
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.options import CoordinatorOptions
-from prefect_tune.engine.callback_states import CallbackStates
 from prefect_tune.engine.engine import Engine, EngineParts
 from prefect_tune.engine.inbox import Inbox
 from prefect_tune.engine.launcher import AttemptLauncher
-from prefect_tune.engine.naming import TrialMaker
 from prefect_tune.engine.observers import Observers, StepListener
 from prefect_tune.engine.output_hub import OutputHub
-from prefect_tune.engine.plan import ExperimentPlan
-from prefect_tune.engine.pristine import fingerprint
-from prefect_tune.engine.resume import resume
-from prefect_tune.engine.resumer import Resumption
+from prefect_tune.engine.planning.initial_states import fingerprint
+from prefect_tune.engine.planning.plan import ExperimentPlan
+from prefect_tune.engine.resume.callback_states import CallbackStates
+from prefect_tune.engine.resume.resume import Resumption
+from prefect_tune.engine.resume.resumed_run import resume
+from prefect_tune.engine.resume.snapshot import Deciders, Position
+from prefect_tune.engine.resume.snapshot_writer import Snapshots
 from prefect_tune.engine.search_feed import SearchFeed
 from prefect_tune.engine.signals import Interruption, StandIn, handle_signals
-from prefect_tune.engine.snapshot_state import Deciders, Position
-from prefect_tune.engine.snapshots import Snapshots
+from prefect_tune.engine.trial_factory import TrialMaker
 from prefect_tune.execution.base import Executor, ExperimentEnv, Paced
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.pickling.large import LargeValues

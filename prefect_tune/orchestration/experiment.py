@@ -9,7 +9,7 @@ from uuid import UUID
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.engine.experiment import Experiment
 from prefect_tune.engine.launcher import AttemptLauncher
-from prefect_tune.engine.plan import ExperimentPlan
+from prefect_tune.engine.planning.plan import ExperimentPlan
 from prefect_tune.experiment.plain import finite_number
 from prefect_tune.experiment.trial import AUTO_FILLED, ERROR, Trial
 from prefect_tune.nested import flatten

@@ -24,9 +24,9 @@ from typing import Any, TypeVar
 
 from prefect.exceptions import Abort
 
-from prefect_tune.engine.content_digest import content_digest
-from prefect_tune.engine.memory import BegunSweep
-from prefect_tune.engine.sweep_identity import SweepIdentity
+from prefect_tune.engine.planning.content_digest import content_digest
+from prefect_tune.engine.planning.rerun import BegunSweep
+from prefect_tune.engine.planning.sweep_identity import SweepIdentity
 from prefect_tune.error import ExperimentLocked
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.store import Store, open_store
@@ -142,7 +142,7 @@ _numbers = _Numbers()
 class FlowRunMemory:
     """The memory of one call of `run` or `Tuner.fit` inside a flow run.
 
-    Implements `prefect_tune.engine.memory.SweepMemory`.
+    Implements `prefect_tune.engine.planning.rerun.SweepMemory`.
 
     Args:
         flow: The surrounding flow run.

@@ -20,8 +20,8 @@ from prefect_tune.coordinator.events import (
 )
 from prefect_tune.engine.experiment import Experiment
 from prefect_tune.engine.launcher import DirectLauncher
-from prefect_tune.engine.planning import make_plan
-from prefect_tune.engine.request import ExperimentRequest
+from prefect_tune.engine.planning.make_plan import make_plan
+from prefect_tune.engine.planning.request import ExperimentRequest
 from prefect_tune.execution.base import Emit, ExperimentEnv, TrialPlace
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.decision import Action

@@ -24,9 +24,9 @@ from prefect_tune.coordinator.events import (
 from prefect_tune.coordinator.records import decode_event
 from prefect_tune.engine.experiment import Experiment
 from prefect_tune.engine.launcher import DirectLauncher
-from prefect_tune.engine.planning import make_plan
-from prefect_tune.engine.request import ExperimentRequest
-from prefect_tune.engine.restore_from import RestoreFrom
+from prefect_tune.engine.planning.make_plan import make_plan
+from prefect_tune.engine.planning.request import ExperimentRequest
+from prefect_tune.engine.planning.start_checkpoint import RestoreFrom
 from prefect_tune.error import StorageError
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.schedulers import FIFOScheduler

@@ -12,9 +12,9 @@ from prefect_tune.callback import Callback
 from prefect_tune.config import TuneConfig
 from prefect_tune.coordinator.events import ResultReported
 from prefect_tune.engine.notice_queue import LIMIT, NoticeQueue
+from tests.engine.resume.test_resume import records_of
 
 from .inline_executor import InlineExecutor, experiment, run
-from .test_resume import records_of
 
 ONE = TuneConfig(num_samples=1)
 

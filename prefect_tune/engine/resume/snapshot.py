@@ -9,7 +9,7 @@ from typing import Any
 from prefect_tune.coordinator.commands import TellSearch
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.events import TrialSuggested
-from prefect_tune.engine.attempt_constants import AttemptConstants
+from prefect_tune.engine.resume.result_constants import AttemptConstants
 from prefect_tune.schedulers import TrialScheduler
 from prefect_tune.stopper import Stopper
 from prefect_tune.storage.snapshot_files import SnapshotFiles

@@ -16,8 +16,7 @@ from prefect_tune.schedulers import FIFOScheduler
 from prefect_tune.search import make_source
 from prefect_tune.search.optuna import OptunaSearch
 from prefect_tune.stopper import NoopStopper
-
-from .simulated_run import Disk, Killed, simulate
+from tests.engine.simulated_run import Disk, Killed, simulate
 
 POINTS = [{"x": 0.25}]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from prefect_tune.engine.sweep_identity import SweepIdentity
+from prefect_tune.engine.planning.sweep_identity import SweepIdentity
 from prefect_tune.filesystem.location import Location
 
 

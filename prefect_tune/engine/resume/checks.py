@@ -8,8 +8,8 @@ from pathlib import Path
 
 from prefect_tune._version import __version__
 from prefect_tune.coordinator.coordinator import Coordinator
-from prefect_tune.engine.plan import ExperimentPlan
-from prefect_tune.engine.wording import differences
+from prefect_tune.engine.planning.argument_text import differences
+from prefect_tune.engine.planning.plan import ExperimentPlan
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import ERROR, RUNNING
 from prefect_tune.stopper import CombinedStopper, TimeoutStopper

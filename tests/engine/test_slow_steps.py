@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from prefect_tune.engine.slowness import SlowSteps
+from prefect_tune.engine.slow_steps import SlowSteps
 
 
 class Clock:

@@ -9,8 +9,8 @@ from prefect_tune.coordinator.commands import Notice, Notify, TellSearch
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.events import Event, ResultReported, TrialSuggested
 from prefect_tune.coordinator.records import decode_event
-from prefect_tune.engine.attempt_constants import AttemptConstants
-from prefect_tune.engine.search_replay import SearchReplay
+from prefect_tune.engine.resume.result_constants import AttemptConstants
+from prefect_tune.engine.resume.search_replay import SearchReplay
 from prefect_tune.error import StorageError
 from prefect_tune.experiment.pickling.signing import OF_THIS_PROCESS, Pickles, Untrusted
 from prefect_tune.experiment.trial import Trial

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import prefect_tune as tune
-from prefect_tune.engine.planning import make_plan
-from prefect_tune.engine.request import ExperimentRequest
+from prefect_tune.engine.planning.make_plan import make_plan
+from prefect_tune.engine.planning.request import ExperimentRequest
 from prefect_tune.error import InvalidArgument
 from prefect_tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule
 from prefect_tune.search import BasicVariantGenerator, ConcurrencyLimiter

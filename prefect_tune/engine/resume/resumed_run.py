@@ -11,12 +11,12 @@ from dataclasses import replace
 from typing import Any
 
 from prefect_tune.coordinator.coordinator import Coordinator
-from prefect_tune.engine.found_checkpoints import find_checkpoints
-from prefect_tune.engine.plan import ExperimentPlan
-from prefect_tune.engine.resume_checks import check_same, tell_what_was_found
-from prefect_tune.engine.resumer import Resumer, Resumption
-from prefect_tune.engine.run_records import find_last_run
-from prefect_tune.engine.snapshot_state import Deciders
+from prefect_tune.engine.planning.plan import ExperimentPlan
+from prefect_tune.engine.resume.checks import check_same, tell_what_was_found
+from prefect_tune.engine.resume.last_run import find_last_run
+from prefect_tune.engine.resume.orphan_checkpoints import find_checkpoints
+from prefect_tune.engine.resume.resume import Resumer, Resumption
+from prefect_tune.engine.resume.snapshot import Deciders
 from prefect_tune.storage.checkpoints import CheckpointStore
 from prefect_tune.storage.journal import LocalJournal
 

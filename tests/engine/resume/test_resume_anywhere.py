@@ -25,8 +25,7 @@ from prefect_tune.stopper import (
     TrialPlateauStopper,
 )
 from prefect_tune.testing.pausing import PausingScheduler
-
-from .simulated_run import Disk, Killed, simulate
+from tests.engine.simulated_run import Disk, Killed, simulate
 
 
 def loss(config: dict[str, Any], attempt: int, step: int) -> tuple[float, bool]:

@@ -10,14 +10,14 @@ import cloudpickle
 
 from prefect_tune.callback import Callback
 from prefect_tune.coordinator.coordinator import Coordinator
-from prefect_tune.engine.attempt_constants import AttemptConstants
-from prefect_tune.engine.backlog import BacklogFinder
-from prefect_tune.engine.found_checkpoints import FoundCheckpoints
-from prefect_tune.engine.replay import replay
-from prefect_tune.engine.run_records import RunRecords
-from prefect_tune.engine.search_replay import SearchReplay
-from prefect_tune.engine.snapshot_restore import Restored, restore_snapshot, tail_of
-from prefect_tune.engine.snapshot_state import Deciders, Position
+from prefect_tune.engine.resume.last_run import RunRecords
+from prefect_tune.engine.resume.log_backlog import BacklogFinder
+from prefect_tune.engine.resume.orphan_checkpoints import FoundCheckpoints
+from prefect_tune.engine.resume.replay import replay
+from prefect_tune.engine.resume.result_constants import AttemptConstants
+from prefect_tune.engine.resume.search_replay import SearchReplay
+from prefect_tune.engine.resume.snapshot import Deciders, Position
+from prefect_tune.engine.resume.snapshot_restore import Restored, restore_snapshot, tail_of
 from prefect_tune.error import TuneError
 from prefect_tune.experiment.pickling.signing import OF_THIS_PROCESS, Pickles
 from prefect_tune.logger.worker import Backlog

@@ -10,12 +10,11 @@ import pytest
 
 import prefect_tune as tune
 from prefect_tune.config import TuneConfig
-from prefect_tune.engine.callback_states import CALLBACKS_FILE
 from prefect_tune.engine.experiment import Experiment
+from prefect_tune.engine.resume.callback_states import CALLBACKS_FILE
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.base import LoggerCallback
-
-from .inline_executor import InlineExecutor, experiment, run
+from tests.engine.inline_executor import InlineExecutor, experiment, run
 
 
 class Counts(tune.Callback):

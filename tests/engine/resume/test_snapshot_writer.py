@@ -14,15 +14,15 @@ import prefect_tune as tune
 from prefect_tune.config import TuneConfig
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.events import Control, ControlReceived, ResultReported
-from prefect_tune.engine import snapshot_restore, snapshots
 from prefect_tune.engine.experiment import Experiment
+from prefect_tune.engine.resume import snapshot_restore
+from prefect_tune.engine.resume import snapshot_writer as snapshots
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.schedulers import ASHAScheduler, FIFOScheduler
 from prefect_tune.stopper import TrialPlateauStopper
 from prefect_tune.storage.journal import JOURNAL_FILE
 from prefect_tune.storage.snapshot_files import SNAPSHOT_FILE, TRIALS_FILE
-
-from .inline_executor import InlineExecutor, experiment, run
+from tests.engine.inline_executor import InlineExecutor, experiment, run
 
 SPACE = {"x": tune.uniform(0, 1)}
 

@@ -10,16 +10,15 @@ from prefect_tune.checkpoint.manifest import MARKER, write_manifest
 from prefect_tune.config import TuneConfig
 from prefect_tune.coordinator.events import CheckpointSaved, ResultReported, Resumed
 from prefect_tune.coordinator.records import decode_event
-from prefect_tune.engine.found_checkpoints import find_checkpoints
+from prefect_tune.engine.resume.orphan_checkpoints import find_checkpoints
 from prefect_tune.experiment.checkpoints import Progress, TrialCheckpoint
 from prefect_tune.experiment.trial import TERMINATED
 from prefect_tune.storage.checkpoints import CheckpointStore
 from prefect_tune.storage.experiment_storage import ExperimentStorage
 from prefect_tune.storage.header import parse_header
+from tests.engine.inline_executor import InlineExecutor, experiment, run
+from tests.engine.resume.test_resume import kill_at, records_of
 from tests.storage.stores import DictStore
-
-from .inline_executor import InlineExecutor, experiment, run
-from .test_resume import kill_at, records_of
 
 ONE = TuneConfig(num_samples=1)
 

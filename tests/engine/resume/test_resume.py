@@ -25,8 +25,7 @@ from prefect_tune.search import Searcher
 from prefect_tune.stopper import TimeoutStopper, TrialPlateauStopper
 from prefect_tune.storage.header import JOURNAL_FORMAT, parse_header
 from prefect_tune.storage.journal import JOURNAL_FILE, LocalJournal
-
-from .inline_executor import InlineExecutor, experiment, run
+from tests.engine.inline_executor import InlineExecutor, experiment, run
 
 GRID = {name: tune.grid_search([0, 1, 2]) for name in "abc"}
 ONE = TuneConfig(num_samples=1)

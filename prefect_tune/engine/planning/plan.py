@@ -9,9 +9,9 @@ from typing import Any
 from prefect_tune.callback import Callback
 from prefect_tune.config import CheckpointConfig, FailureConfig, ResumeConfig, RunConfig, TuneConfig
 from prefect_tune.coordinator.options import FailFast
-from prefect_tune.engine.pristine import FirstStates
-from prefect_tune.engine.restore_from import RestoreFrom
-from prefect_tune.engine.wording import in_words
+from prefect_tune.engine.planning.argument_text import in_words
+from prefect_tune.engine.planning.initial_states import FirstStates
+from prefect_tune.engine.planning.start_checkpoint import RestoreFrom
 from prefect_tune.experiment.checkpoints import CheckpointRules
 from prefect_tune.experiment.pickling.signing import Pickles
 from prefect_tune.reporters.debugging import DebuggingReporter

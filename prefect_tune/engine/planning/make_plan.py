@@ -11,14 +11,14 @@ from typing import Any
 
 from prefect_tune.callback import Callback, callbacks_of_environment
 from prefect_tune.config import CheckpointConfig, FailureConfig, ResumeConfig, TuneConfig
-from prefect_tune.engine.memory import SweepMemory
-from prefect_tune.engine.plan import ExperimentPlan
-from prefect_tune.engine.pristine import FirstStates, stoppers_in
-from prefect_tune.engine.request import ExperimentRequest
-from prefect_tune.engine.restore_from import parse_restore
-from prefect_tune.engine.resume_mode import ResumeMode, decide, parse_resume
-from prefect_tune.engine.sweep_identity import identify
-from prefect_tune.engine.wording import in_words, space_in_words
+from prefect_tune.engine.planning.argument_text import in_words, space_in_words
+from prefect_tune.engine.planning.initial_states import FirstStates, stoppers_in
+from prefect_tune.engine.planning.plan import ExperimentPlan
+from prefect_tune.engine.planning.request import ExperimentRequest
+from prefect_tune.engine.planning.rerun import SweepMemory
+from prefect_tune.engine.planning.resume_mode import ResumeMode, decide, parse_resume
+from prefect_tune.engine.planning.start_checkpoint import parse_restore
+from prefect_tune.engine.planning.sweep_identity import identify
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.pickling.key import own_pickles
 from prefect_tune.filesystem.location import Location

@@ -1,0 +1,1 @@
+"""From journal and snapshot to where an experiment was."""

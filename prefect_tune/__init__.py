@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         TuneConfig,
     )
     from prefect_tune.error import ExperimentInterrupted, TuneError
-    from prefect_tune.execution.cluster import init, is_initialized, shutdown
+    from prefect_tune.execution.cluster.api import init, is_initialized, shutdown
     from prefect_tune.experiments import Experiment
     from prefect_tune.registry import register_env, register_trainable
     from prefect_tune.reporters import CLIReporter, JupyterNotebookReporter, ProgressReporter
@@ -87,7 +87,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "TuneConfig",
     ),
     "prefect_tune.error": ("ExperimentInterrupted", "TuneError"),
-    "prefect_tune.execution.cluster": ("init", "is_initialized", "shutdown"),
+    "prefect_tune.execution.cluster.api": ("init", "is_initialized", "shutdown"),
     "prefect_tune.experiments": ("Experiment",),
     "prefect_tune.registry": ("register_env", "register_trainable"),
     "prefect_tune.reporters": ("CLIReporter", "JupyterNotebookReporter", "ProgressReporter"),

@@ -116,8 +116,8 @@ def _prepare(
 ) -> Experiment:
     """Open the experiment on its cluster; `exit_stack` closes both."""
     # Imported late: a wrong argument should be told before Dask has been loaded.
-    from prefect_tune.execution.cluster import connect, is_local_mode, is_output_shown
-    from prefect_tune.execution.dask_executor import DaskExecutor
+    from prefect_tune.execution.cluster.api import connect, is_local_mode, is_output_shown
+    from prefect_tune.execution.driver.dask_executor import DaskExecutor
 
     if is_local_mode():
         plan = plan.for_debugging()

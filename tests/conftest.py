@@ -16,8 +16,8 @@ pytest_plugins = ["tests.s3.plugin", "tests.clouds.plugin"]
 def _no_cluster_is_left() -> Iterator[None]:
     """Ends the cluster that sweeps of a module have started by themselves."""
     yield
-    if "prefect_tune.execution.cluster" in sys.modules:
-        sys.modules["prefect_tune.execution.cluster"].shutdown()
+    if "prefect_tune.execution.cluster.api" in sys.modules:
+        sys.modules["prefect_tune.execution.cluster.api"].shutdown()
 
 
 @pytest.fixture(scope="session")

@@ -130,7 +130,7 @@ def _no_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def connect(*args: Any, **options: Any) -> None:
         raise AssertionError("the arguments were accepted")
 
-    monkeypatch.setattr("prefect_tune.execution.cluster.connect", connect)
+    monkeypatch.setattr("prefect_tune.execution.cluster.api.connect", connect)
     monkeypatch.setenv("TUNE_RESULT_DIR", str(tmp_path))
     monkeypatch.setenv("PREFECT_TUNE_ORCHESTRATE", "0")
 

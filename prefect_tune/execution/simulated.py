@@ -26,7 +26,7 @@ from prefect_tune.coordinator.events import (
     ResultReported,
 )
 from prefect_tune.execution.base import Emit, ExperimentEnv, Fail, TakeOutput, TrialPlace
-from prefect_tune.execution.fitting import check_fits
+from prefect_tune.execution.driver.preflight import check_fits
 from prefect_tune.execution.simulated_attempt import Program, SimulatedAttempt, Step
 from prefect_tune.execution.simulated_storage import SimulatedStorage
 from prefect_tune.experiment.attempt_error import AttemptError

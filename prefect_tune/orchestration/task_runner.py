@@ -18,7 +18,7 @@ from prefect.states import Crashed
 from prefect.task_runners import TaskRunner
 from prefect.tasks import Task
 
-from prefect_tune.execution.annotations import current_annotations, run_coroutine_function
+from prefect_tune.execution.driver.annotations import current_annotations, run_coroutine_function
 from prefect_tune.orchestration.engine_loop import EngineLoop
 from prefect_tune.orchestration.prefect_internals import new_task_run_id
 
@@ -73,13 +73,13 @@ class BodyTaskRunner(TaskRunner[PrefectFuture[Any]]):
 
         @functools.cache
         def connected() -> Any:
-            from prefect_tune.execution.cluster import connect
+            from prefect_tune.execution.cluster.api import connect
 
             return connect(cluster)
 
         def ship(*call: Any) -> Future[Any]:
             # Not before the first task: making a flow must not connect to anything.
-            from prefect_tune.execution.bodies import submit_body
+            from prefect_tune.execution.driver.submit import submit_body
 
             return submit_body(connected(), *call)
 

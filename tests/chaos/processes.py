@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import psutil
 
-_ZYGOTE = "prefect_tune.execution.zygote"
+_ZYGOTE = "prefect_tune.execution.trial.zygote"
 
 
 def zygotes(roots: Iterable[int]) -> list[psutil.Process]:

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from prefect_tune.coordinator.events import Outcome
-from prefect_tune.execution.attempt_handle import AttemptHandle
-from prefect_tune.execution.spawn import AttemptSpawner, ExitStatus
-from prefect_tune.execution.wire import Frame, FrameBuffer, Kind, encode_decision
+from prefect_tune.execution.launch.handle import AttemptHandle
+from prefect_tune.execution.launch.spawner import AttemptSpawner, ExitStatus
+from prefect_tune.execution.protocol.frames import Frame, FrameBuffer, Kind, encode_decision
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.trainable.attempt import AttemptContext, Decision
 from prefect_tune.trainable.large_data import DataParts

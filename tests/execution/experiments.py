@@ -10,7 +10,7 @@ from typing import Any
 from prefect_tune.coordinator.commands import Decide, Kill, Launch
 from prefect_tune.coordinator.events import AttemptEnded, AttemptStarted, Event, ResultReported
 from prefect_tune.execution.base import ExperimentEnv, TrialPlace
-from prefect_tune.execution.dask_executor import DaskExecutor
+from prefect_tune.execution.driver.dask_executor import DaskExecutor
 from prefect_tune.experiment.decision import NEVER, Action, RunUntil
 from prefect_tune.resources import Resources
 from prefect_tune.storage.experiment_dir import MARKER_FILE

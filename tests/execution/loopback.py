@@ -10,9 +10,9 @@ from typing import Any
 from distributed.protocol import Serialize
 
 from prefect_tune.checkpoint.manifest import write_manifest
-from prefect_tune.execution.file_area import FileArea
-from prefect_tune.execution.file_service import FileService
-from prefect_tune.execution.there_area import ThereArea
+from prefect_tune.execution.files.confined_directory import FileArea
+from prefect_tune.execution.files.node_client import ThereArea
+from prefect_tune.execution.files.node_service import FileService
 
 
 @dataclass

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from prefect_tune.coordinator.events import Node
-from prefect_tune.execution.cluster import connect
-from prefect_tune.execution.dask_executor import DaskExecutor
+from prefect_tune.execution.cluster.api import connect
+from prefect_tune.execution.driver.dask_executor import DaskExecutor
 from prefect_tune.execution.simulated import SimulatedExecutor
 from prefect_tune.resources import Resources
 from prefect_tune.testing.executor import ExecutorConformance

@@ -13,7 +13,7 @@ from distributed import Client, LocalCluster
 
 import prefect_tune as tune
 from prefect_tune.error import ClusterError
-from prefect_tune.execution import connection
+from prefect_tune.execution.cluster import existing as connection
 
 STEPS = 4
 

@@ -1,0 +1,113 @@
+"""Checkpoints that this node has brought from storage."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import secrets
+from pathlib import Path
+
+from prefect_tune.checkpoint.files import clone_tree, remove_tree
+from prefect_tune.checkpoint.manifest import publish, verify
+from prefect_tune.error import StorageError
+from prefect_tune.execution.checkpoints.upload_client import TransferService
+from prefect_tune.execution.files.node_directory import FETCHED
+from prefect_tune.filesystem.location import Location
+
+
+class Downloads:
+    """Brings each checkpoint once, however many attempts wait for it.
+
+    Belongs to the event loop of the node.
+
+    Args:
+        directory: The experiment's directory on this node.
+        transfers: Brings them.
+    """
+
+    def __init__(self, directory: Path, transfers: TransferService) -> None:
+        # On the disk that is meant for the experiment; of this agent alone.
+        self._area = directory / FETCHED / f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._transfers = transfers
+        self._under_way: dict[str, asyncio.Task[Path]] = {}
+
+    async def bring(self, location: Location, path: str, sibling: Path | None = None) -> Path:
+        """Have a checkpoint here; it stays until somebody deletes it, or `close`.
+
+        Args:
+            location: A directory in storage.
+            path: The checkpoint's path below that.
+            sibling: A directory that may hold it too, but is not ours to rely on.
+
+        Returns:
+            Its directory.
+
+        Raises:
+            CheckpointUnreadable: If it is not there, incomplete or damaged.
+            StorageError: If it cannot be had.
+        """
+        url = str(location / path)
+        task = self._under_way.get(url)
+        if task is None:
+            task = asyncio.create_task(self._bring(location, path, sibling))
+            self._under_way[url] = task
+            task.add_done_callback(lambda task: self._on_done(url, task))
+        # One that waits may be called off; the others still want it.
+        return await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """Delete all of them."""
+        for task in self._under_way.values():
+            task.cancel()
+        await asyncio.to_thread(_remove_area, self._area)
+
+    def _on_done(self, url: str, task: asyncio.Task[Path]) -> None:
+        del self._under_way[url]
+        if not task.cancelled():
+            task.exception()  # whoever waited may have been called off
+
+    async def _bring(self, location: Location, path: str, sibling: Path | None) -> Path:
+        # Names of checkpoints are the same in different places.
+        place = hashlib.sha256(location.url.encode()).hexdigest()[:8]
+        target = self._area / place / path
+        if not await asyncio.to_thread(verify, target):
+            return target
+        if sibling is not None and await asyncio.to_thread(_copy, sibling, target):
+            return target
+        await self._transfers.get(location, path, target)
+        return target
+
+
+def _copy(source: Path, target: Path) -> bool:
+    """Copy a checkpoint that others may delete meanwhile; False if it is not complete there.
+
+    Raises:
+        StorageError: If it cannot be written.
+    """
+    if verify(source):
+        return False
+    temporary = target.with_name(f".{target.name}.tmp-{secrets.token_hex(4)}")
+    try:
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        clone_tree(source, temporary)
+        if verify(temporary):
+            return False
+        publish(temporary, target)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise StorageError(
+            f"cannot copy the checkpoint {source} to {target}: {error.strerror or error}"
+        ) from error
+    finally:
+        remove_tree(temporary)
+    return True
+
+
+def _remove_area(area: Path) -> None:
+    remove_tree(area)
+    try:
+        area.parent.rmdir()
+    except OSError:
+        return  # other agents have theirs there, or there is none

@@ -1,0 +1,108 @@
+"""All that a node does about the checkpoints of an experiment."""
+
+from __future__ import annotations
+
+import dataclasses
+import posixpath
+import socket
+from pathlib import Path
+
+from prefect_tune.execution.base import ExperimentEnv
+from prefect_tune.execution.checkpoints.downloads import Downloads
+from prefect_tune.execution.checkpoints.driver_route import DriverRoute, NoRoute
+from prefect_tune.execution.checkpoints.route import CheckpointRoute, InPlace
+from prefect_tune.execution.checkpoints.upload_client import TransferService
+from prefect_tune.execution.checkpoints.upload_route import Uploading
+from prefect_tune.execution.files.confined_directory import FileArea
+from prefect_tune.execution.files.node_directory import NodeDirectory, is_elsewhere
+from prefect_tune.execution.files.node_service import NodeFiles
+from prefect_tune.execution.protocol.reports import Outbox
+from prefect_tune.filesystem.location import Location
+
+
+class NodeCheckpoints:
+    """Chooses the route to storage, and brings checkpoints before attempts start.
+
+    Belongs to the event loop of the node.
+
+    Args:
+        env: The experiment.
+        directory: Its directory on this node.
+        outbox: Where questions to the driver go.
+
+    Attributes:
+        route: How checkpoints of trials get into storage.
+        transfers: Talks to remote storage.
+        files: What the driver may ask for; None if it sees all files itself.
+    """
+
+    def __init__(self, env: ExperimentEnv, directory: NodeDirectory, outbox: Outbox) -> None:
+        self._env = env
+        self.transfers = TransferService(env.storage_timeout_s, outbox.storage)
+        self._downloads = Downloads(directory.path, self.transfers)
+        # Reaches what only the driver sees.
+        self._driver = None if directory.shared else DriverRoute(directory.path, outbox)
+        self.route = self._choose_route(directory)
+        self.files: NodeFiles | None = None
+        if self._driver is not None:
+            self.files = NodeFiles(FileArea(directory.path), self._driver.settle)
+
+    def _choose_route(self, directory: NodeDirectory) -> CheckpointRoute:
+        storage = self._env.storage
+        if storage is not None:
+            return Uploading(directory.path, storage, self.transfers, self._downloads)
+        if self._driver is None:
+            return InPlace(directory.path)
+        if self._env.sync_to_driver:
+            return self._driver
+        return NoRoute(
+            f"{socket.gethostname()} does not see {self._env.experiment_dir}, and with "
+            "SyncConfig(sync_to_driver=False) the driver fetches nothing from there. Leave "
+            "sync_to_driver on, or give a storage_path that all nodes see."
+        )
+
+    async def fetch(self, checkpoint: str | None) -> Path | None:
+        """Have the checkpoint that an attempt goes on from here, complete, until `release`.
+
+        Args:
+            checkpoint: See `TrialCheckpoint.path`.
+
+        Raises:
+            CheckpointUnreadable: If it is incomplete or damaged, wherever it is.
+            StorageError: If it cannot be had now for another reason.
+        """
+        if checkpoint is None:
+            return None
+        location = Location(checkpoint)
+        if location.is_local:
+            return await self._route_of(location.path).fetch(location.path)
+        parent, name = posixpath.split(checkpoint)
+        return await self._downloads.bring(self._opened_like_storage(Location(parent)), name)
+
+    def release(self, checkpoint: str | None) -> None:
+        """The attempt that a checkpoint was fetched for is over."""
+        if checkpoint is not None and (location := Location(checkpoint)).is_local:
+            self._route_of(location.path).release(location.path)
+
+    def _route_of(self, path: str) -> CheckpointRoute:
+        """By which a checkpoint is had: one of elsewhere may lie where only the driver sees it."""
+        return self._driver if self._driver and is_elsewhere(path) else self.route
+
+    async def close(self, patience: float) -> None:
+        """Wait up to `patience` seconds for what is on its way to storage; then end it all."""
+        await self.route.close(patience)
+        if self._driver is not None:
+            await self._driver.close(patience)
+        self.transfers.close()
+        await self._downloads.close()
+
+    def _opened_like_storage(self, location: Location) -> Location:
+        """What opens the experiment's storage opens its neighbours as well."""
+        storage = self._env.storage
+        if storage is None or _protocol(storage) != _protocol(location):
+            return location
+        return dataclasses.replace(storage, url=location.url)
+
+
+def _protocol(location: Location) -> str:
+    return location.url.partition("://")[0]

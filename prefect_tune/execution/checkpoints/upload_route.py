@@ -1,0 +1,110 @@
+"""The route of checkpoints to remote storage, straight from the node that wrote them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import posixpath
+import socket
+from pathlib import Path
+
+from prefect_tune.checkpoint.manifest import verify
+from prefect_tune.error import StorageError
+from prefect_tune.execution.checkpoints.downloads import Downloads
+from prefect_tune.execution.checkpoints.local_copies import LocalCopies
+from prefect_tune.execution.checkpoints.route import verified
+from prefect_tune.execution.checkpoints.upload_client import TransferService
+from prefect_tune.execution.files.node_directory import is_elsewhere
+from prefect_tune.filesystem.location import Location
+
+_logger = logging.getLogger(__name__)
+
+
+class Uploading:
+    """See `CheckpointRoute`. Training goes on beside the transfers.
+
+    Args:
+        directory: The experiment's directory on this node.
+        storage: The experiment's directory in storage.
+        transfers: Takes checkpoints there.
+        downloads: Brings them back.
+    """
+
+    def __init__(
+        self, directory: Path, storage: Location, transfers: TransferService, downloads: Downloads
+    ) -> None:
+        self._directory = directory
+        self._storage = storage
+        self._transfers = transfers
+        self._downloads = downloads
+        self._copies = LocalCopies()
+        self._uploads: dict[asyncio.Task[str], str] = {}  # with the trial's directory
+
+    def keep(self, trial_id: str, attempt: int, path: str, directory: Path) -> asyncio.Future[str]:
+        """See `CheckpointRoute.keep`."""
+        trial_dir = posixpath.dirname(path)
+        # In order: whoever hears of a checkpoint takes it for the newest of its trial.
+        before = [task for task, of_trial in self._uploads.items() if of_trial == trial_dir]
+        upload = asyncio.create_task(self._upload(path, directory, before))
+        self._uploads[upload] = trial_dir
+        upload.add_done_callback(self._uploads.pop)
+        return upload
+
+    async def fetch(self, path: str) -> Path:
+        """See `CheckpointRoute.fetch`."""
+        if is_elsewhere(path):
+            return await verified(Path(path))
+        # From here on, so that nobody deletes it while it is looked at.
+        self._copies.use(path)
+        try:
+            return await self._find(path)
+        except BaseException:
+            self._copies.release(path)
+            raise
+
+    def release(self, path: str) -> None:
+        """See `CheckpointRoute.release`."""
+        if not is_elsewhere(path):
+            self._copies.release(path)
+
+    def forget(self, trial_dir: str) -> None:
+        """See `CheckpointRoute.forget`."""
+        self._copies.forget(trial_dir)
+
+    async def close(self, patience: float) -> None:
+        """See `CheckpointRoute.close`."""
+        if self._uploads:
+            await asyncio.wait(self._uploads, timeout=patience)
+        self._transfers.close()
+        if self._uploads:
+            await asyncio.wait(self._uploads)
+        await self._copies.settle()
+
+    async def _upload(self, path: str, directory: Path, before: list[asyncio.Task[str]]) -> str:
+        loop = asyncio.get_running_loop()
+        since = loop.time()
+        if before:
+            await asyncio.wait(before)
+        problem = ""
+        try:
+            await self._transfers.put(directory, self._storage, path, loop.time() - since)
+        except StorageError as error:
+            problem = str(error)
+        except Exception as error:
+            _logger.exception("The checkpoint %s could not be stored.", path)
+            problem = repr(error)
+        if problem:
+            where = f"{directory} on {socket.gethostname()}"
+            _logger.warning("The checkpoint in %s could not be stored: %s", where, problem)
+        self._copies.add(path, directory, stored=not problem)
+        return problem
+
+    async def _find(self, path: str) -> Path:
+        copy = self._copies.find(path)
+        if copy is not None and not await asyncio.to_thread(verify, copy):
+            return copy
+        # Another node, or an earlier run on this one, may have written it here.
+        sibling = self._directory / path
+        directory = await self._downloads.bring(self._storage, path, sibling)
+        self._copies.add(path, directory)
+        return directory

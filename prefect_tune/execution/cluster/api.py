@@ -1,0 +1,341 @@
+"""Which cluster runs go to: `init`, `shutdown`, `connect`.
+
+Dask itself is imported only when a cluster is needed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from prefect_tune.error import ClusterError, InvalidArgument
+from prefect_tune.execution.cluster.local_options import LocalOptions
+from prefect_tune.execution.launch.prestart import discard, prestart
+from prefect_tune.resources import CPU, GPU, MILLI, canonical_name, to_milli
+from prefect_tune.validation import check_count, check_flag, check_not_blank, check_type
+
+if TYPE_CHECKING:
+    from prefect_tune.execution.cluster.handle import ClusterHandle
+
+_logger = logging.getLogger(__name__)
+
+#: Arguments of `ray.init` that have no meaning here; scripts that pass them still run.
+_WITHOUT_MEANING = frozenset(
+    {
+        "allow_multiple",
+        "autoscaling_config",
+        "configure_logging",
+        "driver_mode",
+        "driver_object_store_memory",
+        "enable_object_reconstruction",
+        "huge_pages",
+        "include_java",
+        "include_webui",
+        "internal_config",
+        "java_worker_options",
+        "job_config",
+        "job_id",
+        "labels",
+        "load_code_from_local",
+        "logging_config",
+        "logging_format",
+        "logging_level",
+        "lru_evict",
+        "memory",
+        "namespace",
+        "node_ip_address",
+        "num_redis_shards",
+        "object_id_seed",
+        "object_store_memory",
+        "plasma_directory",
+        "plasma_store_socket_name",
+        "raylet_socket_name",
+        "redirect_output",
+        "redirect_worker_output",
+        "redis_max_memory",
+        "redis_password",
+        "redis_shard_ports",
+        "runtime_env",
+        "storage",
+        "temp_dir",
+        "use_pickle",
+        "use_raylet",
+        "webui_host",
+    }
+)
+
+
+class ClusterContext:
+    """What `init` returns: where runs go now. As a context manager it calls `shutdown` at its end.
+
+    Attributes:
+        address: Address of the Dask scheduler.
+        dashboard_url: Address of Dask's dashboard, None without one.
+    """
+
+    def __init__(self, handle: ClusterHandle) -> None:
+        self.address = handle.address
+        self.dashboard_url = handle.dashboard()
+
+    @property
+    def address_info(self) -> dict[str, str | None]:
+        """The same as a dict."""
+        return {"address": self.address, "webui_url": self.dashboard_url}
+
+    def disconnect(self) -> None:
+        """Call `shutdown`."""
+        shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.disconnect()
+
+    def __repr__(self) -> str:
+        return f"ClusterContext(address={self.address!r}, dashboard_url={self.dashboard_url!r})"
+
+
+class _Kept:
+    """The cluster that this process keeps between runs."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.initialized = False
+        self.local_mode = False
+        self.log_to_driver = True
+        self._handle: ClusterHandle | None = None
+        self._of_parent: ClusterHandle | None = None
+        #: Makes one like the one that was kept last.
+        self.make: Callable[[], ClusterHandle] | None = None
+        self._registered = False
+
+    def start(self, make: Callable[[], ClusterHandle]) -> ClusterHandle:
+        """Make a cluster, or a connection to one, and keep it."""
+        handle = make()
+        if not self._registered:
+            self._registered = True
+            atexit.register(self.close)
+        handle.kept = True
+        self._handle, self.make = handle, make
+        return handle
+
+    def get(self) -> ClusterHandle | None:
+        """The cluster, if there is one that answers."""
+        if self._handle is not None and not self._handle.alive:
+            self.close()
+        return self._handle
+
+    def close(self) -> None:
+        """End it, or the connection to it."""
+        handle, self._handle, self.make = self._handle, None, None
+        self.initialized = self.local_mode = False
+        self.log_to_driver = True
+        if handle is not None:
+            discard()
+            handle.shutdown()
+
+    def forked(self) -> None:
+        """In a fork: it has none of its threads here. `connect` makes another one like it."""
+        self.lock = threading.RLock()
+        # Its end is the parent's business: nothing of it is to be closed here by being forgotten.
+        self._of_parent = self._handle
+        self._handle = None
+
+
+_kept = _Kept()
+os.register_at_fork(after_in_child=_kept.forked)
+
+
+def init(
+    address: str | None = None,
+    *,
+    num_cpus: float | None = None,
+    num_gpus: float | None = None,
+    resources: Mapping[str, float] | None = None,
+    local_mode: bool = False,
+    log_to_driver: bool = True,
+    ignore_reinit_error: bool = False,
+    include_dashboard: bool | None = None,
+    dashboard_host: str = "127.0.0.1",
+    dashboard_port: int | None = None,
+    **ray_arguments: Any,
+) -> ClusterContext:
+    """Set the cluster of the runs that follow, as `ray.init` does.
+
+    Runs start a cluster by themselves; call this to say what it has, or to use an existing one.
+
+    Args:
+        address: Address of a Dask scheduler (``tcp://...``); None starts a cluster in this process.
+        num_cpus: CPU slots of that cluster; by default the CPUs this process may use.
+        num_gpus: GPU slots; by default the GPUs there are. More than there are can be declared,
+            for tests.
+        resources: Custom resources, e.g. ``{"license": 2}``.
+        local_mode: Run trials one by one in this process, for debugging.
+        log_to_driver: Whether what trials print appears on the console; a run's own `log_to_driver`
+            wins. In local mode it always does.
+        ignore_reinit_error: Do nothing if `init` has been called before.
+        include_dashboard: Start Dask's dashboard.
+        dashboard_host: Where the dashboard listens.
+        dashboard_port: Its port; implies `include_dashboard`. 8787 by default.
+        **ray_arguments: Arguments that only Ray has; ignored with a log line.
+
+    Raises:
+        InvalidArgument: If an argument cannot be used.
+        ClusterError: If the address does not answer within 10 s.
+        RuntimeError: If `init` has been called before without `shutdown`.
+    """
+    _check_ray_arguments(ray_arguments)
+    if isinstance(address, str):
+        check_not_blank("address", address, "an address such as 'tcp://10.0.0.1:8786'")
+    existing = address not in (None, "local")
+    options = _local_options(num_cpus, num_gpus, resources)
+    for name, flag in (("local_mode", local_mode), ("log_to_driver", log_to_driver)):
+        check_flag(name, flag)
+    if include_dashboard is not None:
+        check_flag("include_dashboard", include_dashboard)
+    if dashboard_port is not None:
+        check_count("dashboard_port", dashboard_port, at_least=0, at_most=65535)
+    check_type("dashboard_host", dashboard_host, str, "a host name or address")
+    if include_dashboard or (dashboard_port is not None and include_dashboard is not False):
+        port = 8787 if dashboard_port is None else dashboard_port
+        options = LocalOptions(
+            options.num_cpus, options.num_gpus, options.resources, f"{dashboard_host}:{port}"
+        )
+    if existing and options != LocalOptions():
+        raise InvalidArgument(
+            "address",
+            "an existing cluster has the resources that its workers were started with.",
+            "Leave out num_cpus, num_gpus, resources and the dashboard.",
+        )
+    with _kept.lock:
+        known = _kept.get()
+        if _kept.initialized and known is not None:
+            if ignore_reinit_error:
+                return ClusterContext(known)
+            raise RuntimeError(
+                "tune.init() has been called before: call tune.shutdown() first, or pass "
+                "ignore_reinit_error=True"
+            )
+        _kept.close()
+        if existing and address:
+            handle = _kept.start(functools.partial(_join, address))
+        else:
+            handle = _kept.start(functools.partial(_start, options))
+        _kept.initialized = True
+        _kept.local_mode = local_mode
+        _kept.log_to_driver = log_to_driver
+        return ClusterContext(handle)
+
+
+def shutdown() -> None:
+    """End the cluster that `init` or a run has started, or the connection to an existing one."""
+    with _kept.lock:
+        _kept.close()
+
+
+def is_initialized() -> bool:
+    """True after `init`, until `shutdown`."""
+    with _kept.lock:
+        return _kept.get() is not None and _kept.initialized
+
+
+def is_local_mode() -> bool:
+    """True after ``init(local_mode=True)``, until `shutdown`."""
+    return _kept.local_mode
+
+
+def is_output_shown() -> bool:
+    """False after ``init(log_to_driver=False)``, until `shutdown`."""
+    return _kept.log_to_driver
+
+
+def connect(cluster: Any = None, *, autostart: bool = True) -> ClusterHandle:
+    """Connect to a cluster.
+
+    Args:
+        cluster: None for the cluster of `init`, else one in this process, which is started at the
+            first call and kept; an address (``tcp://...``, ``tls://...``); a scheduler file; a
+            Dask cluster object; a synchronous `distributed.Client`; or a `DaskCluster` block, or
+            its ``block://``.
+        autostart: Start a cluster if `cluster` is None and there is none.
+
+    Raises:
+        InvalidArgument: If `cluster` is something else.
+        ClusterError: If it does not answer within 10 s.
+    """
+    if cluster is None:
+        with _kept.lock:
+            known = _kept.get()
+            if known is not None:
+                prestart()
+                return known
+            if _kept.make is None:
+                if not autostart:
+                    raise ClusterError("There is no cluster: call tune.init() or pass `cluster`.")
+                return _kept.start(functools.partial(_start, _local_options(None, None, None)))
+            return _kept.start(_kept.make)
+    return _join(cluster)
+
+
+def _start(options: LocalOptions) -> ClusterHandle:
+    prestart()  # boots while this process is still importing Dask
+    from prefect_tune.execution.cluster.local import start_local_cluster
+
+    try:
+        return start_local_cluster(options)
+    except RuntimeError as error:
+        if options.dashboard_address is None:
+            raise
+        raise InvalidArgument(
+            "dashboard_host",
+            f"the cluster cannot listen on {options.dashboard_address}: {error}.",
+            "Give an address of this machine, or leave it out.",
+        ) from error
+
+
+def _join(cluster: Any) -> ClusterHandle:
+    from prefect_tune.execution.cluster.existing import join_cluster
+
+    return join_cluster(cluster)
+
+
+def _local_options(
+    num_cpus: float | None, num_gpus: float | None, resources: Mapping[str, float] | None
+) -> LocalOptions:
+    for argument, amount in (("num_cpus", num_cpus), ("num_gpus", num_gpus)):
+        if amount is not None:
+            to_milli(amount, argument)
+    custom: dict[str, float] = {}
+    if not isinstance(resources or {}, Mapping):
+        raise InvalidArgument("resources", f"got {resources!r}.", 'Give a dict, e.g. {"disk": 2}.')
+    for name, amount in (resources or {}).items():
+        if not isinstance(name, str):
+            raise InvalidArgument("resources", f"it names {name!r}.", "Names are strings.")
+        if canonical_name(name) in (CPU, GPU):
+            raise InvalidArgument(
+                "resources", f"it names {name!r}.", "Use num_cpus and num_gpus for these."
+            )
+        custom[name] = to_milli(amount, f'resources["{name}"]') / MILLI
+    return LocalOptions(num_cpus, num_gpus, custom)
+
+
+def _check_ray_arguments(arguments: Mapping[str, Any]) -> None:
+    for name, value in arguments.items():
+        if value is not None and name not in _WITHOUT_MEANING and not name.startswith("_"):
+            raise InvalidArgument(
+                name, "tune.init() has no such argument.", "See help(tune.init) for those it has."
+            )
+    if arguments:
+        _logger.info("tune.init() ignores %s: only Ray has it.", ", ".join(sorted(arguments)))

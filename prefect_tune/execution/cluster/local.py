@@ -1,0 +1,72 @@
+"""A Dask cluster inside this process: scheduler, one worker and client on one background thread."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+import dask
+from dask.system import CPU_COUNT
+from distributed import Client, LocalCluster
+
+from prefect_tune.execution.cluster.gpus import visible_gpus
+from prefect_tune.execution.cluster.handle import ClusterHandle
+from prefect_tune.execution.cluster.local_options import LocalOptions
+from prefect_tune.resources import CPU, GPU
+
+#: What a cluster that runs trials needs to be different from Dask's defaults.
+PRESET = {
+    # A task that is run again behind our back would be a second attempt nobody knows of.
+    "distributed.scheduler.allowed-failures": 0,
+    # Attempts are pinned; moving them is not Dask's to decide.
+    "distributed.scheduler.work-stealing": False,
+    # Dask's own history of every task, which costs kilobytes each.
+    "distributed.admin.low-level-log-length": 100,
+    # Trials are processes of their own; their worker must not be killed for the memory they use.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": False,
+}
+_UNSEEN = "127.0.0.1:0"
+
+
+def start_local_cluster(options: LocalOptions) -> ClusterHandle:
+    """Start one; takes milliseconds and no process."""
+    cpus = CPU_COUNT if options.num_cpus is None else options.num_cpus
+    gpus = len(visible_gpus()) if options.num_gpus is None else options.num_gpus
+    _keep_quiet()
+    with dask.config.set(PRESET):
+        cluster = LocalCluster(
+            n_workers=1,
+            processes=False,
+            # For other people's tasks only: attempts do not take threads.
+            threads_per_worker=max(1, math.ceil(cpus)),
+            memory_limit=0,
+            resources={CPU: cpus, GPU: gpus, **options.resources},
+            dashboard_address=options.dashboard_address,
+            worker_dashboard_address=_UNSEEN,
+            # Without a dashboard Dask serves its status pages all the same, on a fixed port.
+            scheduler_kwargs=({} if options.dashboard_address else {"dashboard_address": _UNSEEN}),
+            silence_logs=logging.CRITICAL,
+        )
+    # The user's own Dask computations are not to end up here.
+    client = Client(cluster, set_as_default=False)
+
+    def shutdown() -> None:
+        client.close()
+        cluster.close()
+
+    has_dashboard = options.dashboard_address is not None
+    return ClusterHandle(client, shutdown, has_dashboard=has_dashboard, can_grow=False)
+
+
+def _keep_quiet() -> None:
+    """Leave Dask's accounts of starting and stopping out of the user's output.
+
+    `silence_logs` reaches Dask's own handlers only, and where logging was set up before Dask was
+    loaded, as Prefect does, there are none. A level from the user's Dask configuration stays.
+    """
+    if dask.config.get("logging", None) is None:
+        logger = logging.getLogger("distributed")
+        logger.setLevel(max(logger.level, logging.WARNING))

@@ -1,0 +1,1 @@
+"""What runs in the flow process: attempts, nodes and their files."""

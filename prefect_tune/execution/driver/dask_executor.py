@@ -1,0 +1,270 @@
+"""Runs attempts on a Dask cluster."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import pickle
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import dask
+from distributed import KilledWorker
+from distributed.client import ClosedClientError
+
+from prefect_tune.coordinator.commands import Decide, Kill, Launch
+from prefect_tune.coordinator.events import AttemptEnded, Node, Outcome
+from prefect_tune.error import ClusterError
+from prefect_tune.execution.base import (
+    Backpressure,
+    Emit,
+    ExperimentEnv,
+    Fail,
+    TakeOutput,
+    TrialPlace,
+)
+from prefect_tune.execution.cluster.handle import ClusterHandle
+from prefect_tune.execution.driver import submit
+from prefect_tune.execution.driver.attempt_tracker import LiveAttempts
+from prefect_tune.execution.driver.inside_task import step_aside
+from prefect_tune.execution.driver.node_files import DriverFiles
+from prefect_tune.execution.driver.node_pool import NodePool
+from prefect_tune.execution.driver.preflight import check_fits, dask_constraint
+from prefect_tune.execution.node.entry import install_agent
+from prefect_tune.execution.node.environment import driver_thread_variables
+from prefect_tune.execution.node.task import execute_attempt
+from prefect_tune.execution.protocol.requests import (
+    AttemptRequest,
+    ExperimentNotOpen,
+    Sealed,
+    task_group,
+    unsendable,
+)
+from prefect_tune.execution.protocol.versions import check_pythons
+from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.resources import Resources
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Opened:
+    """What there is of an experiment while it is open."""
+
+    env: ExperimentEnv
+    attempts: LiveAttempts
+    pool: NodePool
+    files: DriverFiles
+
+
+_LARGE = 5 * 2**20
+
+
+def _without_warning() -> AbstractContextManager[Any]:
+    """A large configuration has been told about, once and in our words."""
+    return dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"})  # type: ignore[no-any-return]
+
+
+class DaskExecutor:
+    """The `Executor` of a Dask cluster. One executor runs one experiment.
+
+    Args:
+        cluster: Where to run; released by `close`.
+        wait_for_workers_s: Seconds to wait for the first worker; 0 waits for ever.
+    """
+
+    def __init__(self, cluster: ClusterHandle, wait_for_workers_s: float = 0.0) -> None:
+        self._cluster = cluster
+        self._wait_for_workers_s = wait_for_workers_s
+        self._client = cluster.client
+        self._experiment: _Opened | None = None
+        self._driver: Backpressure | None = None
+
+    def pace(self, driver: Backpressure) -> None:
+        """See `Paced.pace`."""
+        self._driver = driver
+
+    def validate_request(self, resources: Resources) -> None:
+        """See `Executor.validate_request`; nobody knows as long as there is no worker."""
+        workers = self._cluster.workers_now()
+        if workers:
+            has = {address: facts.resources for address, facts in workers.items()}
+            check_fits(resources, has, self._cluster.in_process)
+
+    def capacity(self) -> tuple[Node, ...]:
+        """See `Executor.capacity`."""
+        return () if self._experiment is None else self._experiment.pool.nodes
+
+    def dashboard(self) -> str | None:
+        """See `Executor.dashboard`."""
+        return self._cluster.dashboard()
+
+    def open(
+        self,
+        env: ExperimentEnv,
+        emit: Emit,
+        fail: Fail | None = None,
+        output: TakeOutput | None = None,
+    ) -> None:
+        """See `Executor.open`."""
+        chosen = {**driver_thread_variables(), **env.env_vars}
+        env = dataclasses.replace(env, env_vars=chosen)
+        step_aside(self._cluster.address)
+        workers = self._cluster.workers_now()
+        if not self._cluster.in_process:
+            check_pythons(self._client)
+        self._client.sync(install_agent, self._client)
+        attempts = LiveAttempts(env.experiment_id, emit, output)
+        files = DriverFiles(self._client.scheduler, env)
+        pool = NodePool(
+            self._cluster,
+            env,
+            attempts,
+            files,
+            emit,
+            fail,
+            self._wait_for_workers_s,
+            self._driver,
+        )
+        self._client.sync(pool.open, workers)
+        self._experiment = _Opened(env, attempts, pool, files)
+
+    def close(self) -> None:
+        """See `Executor.close`."""
+        experiment, self._experiment = self._experiment, None
+        if experiment is not None:
+            if self._cluster.alive:
+                self._client.sync(experiment.pool.close)
+            experiment.attempts.lose_all("the connection to the cluster is lost")
+        self._cluster.release()
+
+    def launch(self, launch: Launch, place: TrialPlace) -> Future[AttemptEnded]:
+        """See `Executor.launch`."""
+        experiment = self._opened()
+        attempts = experiment.attempts
+        ended = attempts.add(launch, place.experiment_tag)
+        declared = experiment.pool.declared(launch.node)
+        if declared is None:
+            reason = "it was gone before the trial started"
+            self._on_loop(attempts.lose_node, launch.node, reason)
+            return ended
+        try:
+            config = Sealed.of(launch.config)
+        except Exception as error:  # whatever an object of the user's raises when it is pickled
+            blame = unsendable(launch.config)
+            problem = f"{blame} cannot be sent to the trial ({error!r}): create it in the trainable"
+            end = functools.partial(attempts.end, error=AttemptError("start", problem))
+            self._on_loop(end, launch.trial_id, launch.attempt, Outcome.FAILED)
+            return ended
+        self._follow_files(experiment.files, launch, place, ended)
+        try:
+            task = self._submit(experiment.env, launch, config, place, declared)
+        except ClosedClientError:  # the pool tells of it
+            reason = "the connection to the scheduler is lost"
+            self._on_loop(attempts.lose_node, launch.node, reason)
+            return ended
+        attempts.hold(launch.trial_id, launch.attempt, task)
+        task.add_done_callback(functools.partial(self._on_task_done, attempts, launch))
+        return ended
+
+    def decide(self, decisions: Sequence[Decide]) -> None:
+        """See `Executor.decide`."""
+        self._on_loop(self._opened().pool.send, list(decisions))
+
+    def kill(self, kills: Sequence[Kill]) -> None:
+        """See `Executor.kill`."""
+        self._on_loop(self._opened().pool.send, list(kills))
+
+    def show_demand(self, waiting: Mapping[Resources, int]) -> None:
+        """See `Executor.show_demand`."""
+        if self._experiment is not None and self._cluster.can_grow:
+            self._on_loop(self._experiment.pool.show_demand, waiting)
+
+    def submit_body(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        annotations: Mapping[str, Any] | None = None,
+    ) -> Future[Any]:
+        """Call any function on the cluster, see `submit.submit_body`."""
+        return submit.submit_body(self._cluster, function, args, kwargs, annotations)
+
+    def _opened(self) -> _Opened:
+        if self._experiment is None:
+            raise ClusterError("No experiment is open on this executor.")
+        return self._experiment
+
+    def _submit(
+        self,
+        env: ExperimentEnv,
+        launch: Launch,
+        config: Sealed,
+        place: TrialPlace,
+        declared: Mapping[str, float],
+    ) -> Any:
+        request = AttemptRequest(
+            experiment_id=env.experiment_id,
+            trial_id=launch.trial_id,
+            attempt=launch.attempt,
+            name=launch.name,
+            experiment_tag=place.experiment_tag,
+            relative_dir=place.relative_dir,
+            resources=dict(launch.resources),
+            devices=launch.devices,
+            run_until=launch.run_until,
+            checkpoint=launch.checkpoint,
+            progress=launch.progress,
+            checkpoint_suffix=launch.checkpoint_suffix,
+            surroundings=place.surroundings,
+        )
+        group = task_group(env.trainable.name, env.experiment_id)
+        # Not the trial's name: several may have the same, and Dask takes them for one task then.
+        key = (group, launch.trial_id, str(launch.attempt))
+        with _without_warning() if len(config.data) > _LARGE else nullcontext():
+            return self._client.submit(
+                execute_attempt,
+                key,
+                pickle.dumps(request),
+                config.data,
+                key=key,
+                workers=[launch.node],
+                allow_other_workers=False,
+                resources=dask_constraint(launch.resources, declared),
+                pure=False,
+                retries=0,
+            )
+
+    def _follow_files(
+        self, files: DriverFiles, launch: Launch, place: TrialPlace, ended: Future[AttemptEnded]
+    ) -> None:
+        where = (launch.node, place.relative_dir)
+        self._on_loop(files.attempt_launched, *where, launch.checkpoint)
+        ended.add_done_callback(lambda _: self._on_loop(files.attempt_ended, *where))
+
+    def _on_task_done(self, attempts: LiveAttempts, launch: Launch, task: Any) -> None:
+        """The Dask task is over; called on a thread of Dask's.
+
+        An attempt's end comes with its reports, behind the last of them. Only a task that failed
+        has no such end.
+        """
+        if task.status == "finished":
+            return
+        if task.status != "error":
+            experiment = self._experiment
+            if experiment is not None:
+                self._on_loop(experiment.pool.on_dropped, launch, task.status)
+            return
+        outcome, kind = Outcome.LOST, "lost"
+        if isinstance(error := task.exception(), KilledWorker):
+            message = f"the worker at {launch.node} died"
+        elif isinstance(error, ExperimentNotOpen):
+            message = f"the worker at {launch.node} does not serve the experiment any more"
+        else:
+            outcome, kind = Outcome.FAILED, "start"
+            message = f"the trial could not be run on {launch.node}: {error!r}"
+        end = functools.partial(attempts.end, error=AttemptError(kind, message))
+        self._on_loop(end, launch.trial_id, launch.attempt, outcome)
+
+    def _on_loop(self, function: Callable[..., None], *args: Any) -> None:
+        self._client.loop.add_callback(function, *args)

@@ -1,0 +1,130 @@
+"""Brings what trials write on nodes of their own into their directories on the driver."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+
+from prefect_tune.error import CheckpointUnreadable, StorageError
+from prefect_tune.execution.driver.trial_files import STREAMS, TrialFiles
+from prefect_tune.execution.files.chunked_copy import Transfers
+from prefect_tune.execution.files.confined_directory import FileArea
+from prefect_tune.execution.files.node_client import ThereArea
+
+_logger = logging.getLogger(__name__)
+#: Trials whose files are fetched at once.
+_ABREAST = 8
+_SHORTEST_PERIOD_S = 0.1
+
+
+class LogCollector:
+    """Fetches the files of trials' directories on nodes: periodically, and when an attempt ends.
+
+    Only what is new travels. Belongs to the client's event loop.
+
+    Args:
+        here: The experiment directory.
+        transfers: Bounds memory.
+        period_s: Seconds between two looks at a running trial.
+        timeout_s: Seconds after which a look is given up.
+        streams: See `TrialFiles`.
+    """
+
+    def __init__(
+        self,
+        here: FileArea,
+        transfers: Transfers,
+        period_s: float,
+        timeout_s: float,
+        streams: frozenset[str] = STREAMS,
+    ) -> None:
+        self._here = here
+        self._transfers = transfers
+        self._streams = streams
+        self._period_s = max(period_s, _SHORTEST_PERIOD_S)
+        self._timeout_s = timeout_s
+        self._turns = asyncio.Semaphore(_ABREAST)
+        self._watched: dict[tuple[str, str], ThereArea] = {}
+        self._trials: dict[str, TrialFiles] = {}
+        self._work: dict[str, set[asyncio.Task[None]]] = defaultdict(set)
+        self._timer: asyncio.TimerHandle | None = None
+        self._told: set[str] = set()
+
+    def watch(self, area: ThereArea, directory: str) -> None:
+        """Fetch what a trial writes on a node, from now on."""
+        self._watched[area.address, directory] = area
+        if self._timer is None:
+            self._wait()
+
+    def unwatch(self, address: str, directory: str) -> None:
+        """Fetch what is new for the last time."""
+        area = self._watched.pop((address, directory), None)
+        if area is not None:
+            self._collect(area, directory)
+
+    def lose_node(self, address: str) -> None:
+        """A node is gone; what has come of its files stays."""
+        for key in [key for key in self._watched if key[0] == address]:
+            del self._watched[key]
+        for task in self._work.pop(address, set()):
+            task.cancel()
+
+    async def close(self, patience: float) -> None:
+        """Fetch all that is new, within so many seconds."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for address, directory in list(self._watched):
+            self.unwatch(address, directory)
+        tasks = {task for work in self._work.values() for task in work}
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=patience)
+        for task in late:
+            task.cancel()
+        if late:
+            _logger.warning(
+                "Output of %d trials was not fetched from their nodes within %.0f s.",
+                len(late),
+                patience,
+            )
+            await asyncio.wait(late)
+
+    def _wait(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._period_s, self._collect_all)
+
+    def _collect_all(self) -> None:
+        self._wait()
+        for (_, directory), area in self._watched.items():
+            trial = self._trials.get(directory)
+            # A node that does not answer would be asked more and more at once.
+            if trial is None or not trial.lock.locked():
+                self._collect(area, directory)
+
+    def _collect(self, area: ThereArea, directory: str) -> None:
+        task = asyncio.get_running_loop().create_task(self._fetch(area, directory))
+        tasks = self._work[area.address]
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    async def _fetch(self, area: ThereArea, directory: str) -> None:
+        trial = self._trials.get(directory)
+        if trial is None:
+            trial = TrialFiles(self._here, directory, self._transfers, self._streams)
+            self._trials[directory] = trial
+        try:
+            async with trial.lock, self._turns, asyncio.timeout(self._timeout_s):
+                for path, status in (await area.files(directory)).items():
+                    await trial.fetch(area, path, status)
+        except CheckpointUnreadable:  # a file was removed while we looked
+            pass
+        except (StorageError, OSError) as error:
+            if directory not in self._told:
+                self._told.add(directory)
+                _logger.warning(
+                    "What a trial has written on the worker at %s could not be fetched to %s: %s",
+                    area.address,
+                    directory,
+                    error or f"not done within {self._timeout_s:g} s",
+                )

@@ -1,0 +1,226 @@
+"""The driver's line to the agent of one node."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import pickle
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from prefect_tune.coordinator.commands import Decide, Kill
+from prefect_tune.error import ClusterError
+from prefect_tune.execution.base import Backpressure, ExperimentEnv
+from prefect_tune.execution.protocol.reports import Entry
+from prefect_tune.execution.protocol.requests import CLOSE, COLLECT, CONTROL, DATA, OPEN, TakeBack
+from prefect_tune.execution.protocol.versions import needed, versions
+from prefect_tune.trainable.large_data import DataParts
+
+_logger = logging.getLogger(__name__)
+_OPEN_TIMEOUT_S = 120.0
+_CLOSE_TIMEOUT_S = 5.0
+#: A question stays open for this share of the lease, so that the next renews it in time.
+_PATIENCE_SHARE = 4
+_RETRY_S = 0.2
+_DATA_BYTES = 4 << 20
+_DATA_SENDERS = 4
+_DATA_TIMEOUT_S = 120.0
+
+
+class NodeLink:
+    """Asks one node for reports and tells it decisions. Belongs to the client's event loop.
+
+    The calls go through the scheduler: a driver can often not reach the workers themselves.
+
+    Args:
+        scheduler: The client's scheduler stub.
+        address: The node.
+        env: The experiment.
+        deliver: Takes the node's entries, in order, each once.
+        lost: Called once, with the reason, when the node does not serve the experiment any more.
+        driver: Says when the node is not to be asked for more, if that may be.
+    """
+
+    def __init__(
+        self,
+        scheduler: Any,
+        address: str,
+        env: ExperimentEnv,
+        deliver: Callable[[str, Sequence[Entry]], None],
+        lost: Callable[[str, str], None],
+        driver: Backpressure | None = None,
+    ) -> None:
+        self.address = address
+        self._scheduler = scheduler
+        self._env = env
+        self._deliver = deliver
+        self._lost = lost
+        self._driver = driver
+        self._messages: list[Decide | Kill | TakeBack] = []
+        self._news = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def open(self) -> dict[str, Any]:
+        """Open the experiment there; returns what the node says about itself.
+
+        Raises:
+            ClusterError: If it cannot take part.
+        """
+        try:
+            reply = await asyncio.wait_for(self._ask_to_open(), _OPEN_TIMEOUT_S)
+            data = self._env.trainable.data
+            if "wants_data" in reply and isinstance(data, DataParts):
+                await self._send_data(data)
+                reply = await asyncio.wait_for(self._ask_to_open(), _OPEN_TIMEOUT_S)
+        except TimeoutError:
+            raise ClusterError(
+                f"the worker at {self.address} has not imported the trainable within "
+                f"{_OPEN_TIMEOUT_S:.0f} s"
+            ) from None
+        if "misfit" in reply:
+            raise ClusterError(
+                f"the worker at {self.address} cannot run trials: {reply['misfit']}. "
+                f"Every worker needs {needed()}."
+            )
+        if "error" in reply:
+            raise ClusterError(
+                f"the worker at {self.address} cannot run this experiment: {reply['error']}"
+            )
+        return reply
+
+    async def _ask_to_open(self) -> dict[str, Any]:
+        env = pickle.dumps(self._env)
+        while True:
+            reply: dict[str, Any] | None = await self._call(OPEN, env=env, driver=versions())
+            if reply is not None:
+                return reply
+            # Nobody answers: Dask is still setting up the agent of a new worker.
+            await asyncio.sleep(_RETRY_S)
+
+    async def _send_data(self, data: DataParts) -> None:
+        """Send large objects of the trainable, a few pieces at a time."""
+        offsets = iter(range(0, data.size, _DATA_BYTES))
+
+        async def send() -> None:
+            for offset in offsets:
+                piece = await asyncio.to_thread(data.read, offset, _DATA_BYTES)
+                call = self._call(
+                    DATA, experiment_id=self._env.experiment_id, offset=offset, data=piece
+                )
+                reply = await asyncio.wait_for(call, _DATA_TIMEOUT_S)
+                if not isinstance(reply, dict) or "error" in reply:
+                    said = reply["error"] if isinstance(reply, dict) else "it does not answer"
+                    raise ClusterError(
+                        f"the worker at {self.address} cannot take the trainable's data: {said}"
+                    )
+
+        async with asyncio.TaskGroup() as senders:
+            for _ in range(_DATA_SENDERS):
+                senders.create_task(send())
+
+    def start(self) -> None:
+        """Begin to collect reports and to pass decisions on."""
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._collect()), loop.create_task(self._tell())]
+        for task in self._tasks:
+            task.add_done_callback(self._on_end)
+
+    def send(self, messages: Sequence[Decide | Kill | TakeBack]) -> None:
+        """Pass these on; they go together with what is waiting."""
+        self._messages += messages
+        self._news.set()
+
+    def abandon(self) -> None:
+        """Stop talking to the node."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def close(self) -> None:
+        """End the experiment there."""
+        self.abandon()
+        try:
+            await asyncio.wait_for(
+                self._call(CLOSE, experiment_id=self._env.experiment_id), _CLOSE_TIMEOUT_S
+            )
+        except (OSError, TimeoutError) as error:
+            _logger.info("The worker at %s could not be told the end: %s", self.address, error)
+
+    def _on_end(self, task: asyncio.Task[None]) -> None:
+        """A node that is not listened to any more is lost, whatever the reason."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _logger.error("What %s said could not be handled.", self.address, exc_info=error)
+            self._lost(self.address, f"what it said could not be handled ({error!r})")
+
+    async def _call(self, operation: str, **arguments: Any) -> Any:
+        return await self._scheduler.proxy(worker=self.address, msg={"op": operation, **arguments})
+
+    async def _collect(self) -> None:
+        acknowledged = 0
+        silent_since: float | None = None
+        patience = self._env.lease_s / _PATIENCE_SHARE
+        while True:
+            try:
+                await self._room(patience)
+                call = self._call(
+                    COLLECT,
+                    experiment_id=self._env.experiment_id,
+                    acknowledged=acknowledged,
+                    patience=patience,
+                )
+                # A worker that hangs keeps its connection and says nothing.
+                reply = await asyncio.wait_for(call, patience + self._env.lease_s)
+            except Exception as error:  # whatever Dask makes of a broken connection
+                now = time.monotonic()
+                silent_since = silent_since or now
+                if now - silent_since > self._env.lease_s:
+                    self._lost(self.address, f"it does not answer ({error!r})")
+                    return
+                await asyncio.sleep(_RETRY_S)
+                continue
+            silent_since = None
+            if reply is None or reply.get("gone"):
+                self._lost(self.address, "it has ended the experiment's trials")
+                return
+            if reply["number"] > acknowledged:
+                acknowledged = reply["number"]
+                self._deliver(self.address, reply["entries"])
+
+    async def _room(self, patience: float) -> None:
+        """Wait until the driver is not behind any more; the node hears that it lives meanwhile."""
+        driver = self._driver
+        while driver is not None and driver.full:
+            room = asyncio.Event()
+            driver.when_room(functools.partial(_set_soon, asyncio.get_running_loop(), room))
+            try:
+                await asyncio.wait_for(room.wait(), patience)
+            except TimeoutError:
+                alive = self._call(
+                    CONTROL, experiment_id=self._env.experiment_id, messages=pickle.dumps([])
+                )
+                await asyncio.wait_for(alive, self._env.lease_s)
+
+    async def _tell(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            messages, self._messages = self._messages, []
+            try:
+                await self._call(
+                    CONTROL,
+                    experiment_id=self._env.experiment_id,
+                    messages=pickle.dumps(messages),
+                )
+            except Exception:
+                # A node that is gone is found out by `_collect`; one that is not gets them again.
+                self._messages = messages + self._messages
+                self._news.set()
+                await asyncio.sleep(_RETRY_S)
+
+
+def _set_soon(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    """Set an event of a loop, from any thread."""
+    with contextlib.suppress(RuntimeError):  # the loop has ended
+        loop.call_soon_threadsafe(event.set)

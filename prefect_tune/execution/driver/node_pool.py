@@ -1,0 +1,328 @@
+"""The nodes that serve an experiment, as they come and go."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from prefect_tune.coordinator.commands import Decide, Kill, Launch
+from prefect_tune.coordinator.events import CapacityChanged, Node, Outcome
+from prefect_tune.error import ClusterError
+from prefect_tune.execution.base import Backpressure, Emit, ExperimentEnv, Fail
+from prefect_tune.execution.cluster.handle import ClusterHandle, WorkerFacts
+from prefect_tune.execution.driver.attempt_tracker import LiveAttempts
+from prefect_tune.execution.driver.demand import Demand, tasks_for
+from prefect_tune.execution.driver.node_files import DriverFiles
+from prefect_tune.execution.driver.node_link import NodeLink
+from prefect_tune.execution.driver.preflight import dask_constraint, real_gpus
+from prefect_tune.execution.driver.scheduler_watch import PERIOD_S, watch_scheduler
+from prefect_tune.execution.driver.storage_outages import StorageOutages
+from prefect_tune.execution.node.entry import install_agent
+from prefect_tune.execution.protocol.reports import LOAD, NOTE, Entry
+from prefect_tune.execution.protocol.requests import TakeBack, task_group
+from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.resources import Resources
+
+_logger = logging.getLogger(__name__)
+#: Seconds after which an attempt that Dask has not started is moved.
+_START_S = 5.0
+#: Seconds that files of nodes may take to come when everything else is over.
+_FILES_S = 30.0
+
+
+class NodePool:
+    """Belongs to the client's event loop, except where a method says otherwise.
+
+    Args:
+        cluster: The cluster.
+        env: The experiment.
+        attempts: Takes what the nodes report, and is told which nodes are lost.
+        files: Serves the nodes that do not see the experiment directory.
+        emit: Takes `CapacityChanged`.
+        fail: Takes the error when the cluster is gone, if anybody does.
+        wait_for_workers_s: Seconds to wait for the first node; 0 waits for ever.
+        driver: Says when nodes are not to be asked for more.
+    """
+
+    def __init__(
+        self,
+        cluster: ClusterHandle,
+        env: ExperimentEnv,
+        attempts: LiveAttempts,
+        files: DriverFiles,
+        emit: Emit,
+        fail: Fail | None,
+        wait_for_workers_s: float = 0.0,
+        driver: Backpressure | None = None,
+    ) -> None:
+        self._cluster = cluster
+        self._env = env
+        self._attempts = attempts
+        self._files = files
+        self._emit = emit
+        self._fail = fail
+        self._wait_for_workers_s = wait_for_workers_s
+        self._driver = driver
+        self._outages = StorageOutages()
+        self._demand = Demand(cluster.client, task_group(env.trainable.name, env.experiment_id))
+        self._threads: dict[str, int] = {}
+        #: Whether there has been a node.
+        self._has_begun = False
+        #: Why the last worker that came was left out.
+        self._left_out = ""
+        self._links: dict[str, NodeLink] = {}
+        self._nodes: dict[str, Node] = {}
+        self._declared: dict[str, Mapping[str, float]] = {}
+        #: Where the experiment is being opened now.
+        self._opening: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The nodes now; from any thread."""
+        return tuple(self._nodes.values())
+
+    def declared(self, address: str) -> Mapping[str, float] | None:
+        """Dask resources that a node declares, None if it is not there; from any thread."""
+        return self._declared.get(address)
+
+    async def open(self, workers: Mapping[str, WorkerFacts]) -> None:
+        """Open the experiment on these workers; those that cannot take part are left out.
+
+        Raises:
+            ClusterError: If there are some and none of them can.
+        """
+        self._opening.update(workers)
+        self._cluster.listen(self._on_worker)
+        try:
+            errors = await asyncio.gather(*map(self._try_node, workers.values()))
+            if workers and not self._nodes:
+                raise next(error for error in errors if error is not None)
+        except BaseException:
+            await self.close()
+            raise
+        for address, error in zip(workers, errors, strict=True):
+            if error is not None:
+                self._leave_out(address, error)
+        self._announce()
+        self._has_begun = bool(self._nodes)
+        if not self._nodes:
+            self._start(self._await_first())
+        self._start(self._take_back_unstarted())
+        self._start(watch_scheduler(self._cluster, self))
+
+    async def close(self) -> None:
+        """End the experiment on all nodes."""
+        self._cluster.unlisten(self._on_worker)
+        for task in self._tasks:
+            task.cancel()
+        self._demand.show(0)
+        await self._files.close(_FILES_S)
+        links, self._links = self._links, {}
+        await asyncio.gather(*(link.close() for link in links.values()))
+        self._nodes.clear()
+        self._declared.clear()
+        self._attempts.lose_all("the experiment was closed")
+
+    def send(self, messages: Sequence[Decide | Kill | TakeBack]) -> None:
+        """Pass decisions and orders on to the nodes of the attempts they are for."""
+        by_node: dict[str, list[Decide | Kill | TakeBack]] = {}
+        for message in messages:
+            # An attempt that has ended meanwhile needs no decision.
+            if self._attempts.is_live(message.trial_id, message.attempt):
+                by_node.setdefault(message.node, []).append(message)
+        for address, batch in by_node.items():
+            if address in self._links:
+                self._links[address].send(batch)
+
+    def on_dropped(self, launch: Launch, status: str) -> None:
+        """Dask has forgotten an attempt's task, whose process may run on."""
+        # If that is because the connection was lost, the watch knows by then and has told so.
+        loop = asyncio.get_running_loop()
+        loop.call_later(2 * PERIOD_S, self._give_up, launch, status)
+
+    def _give_up(self, launch: Launch, status: str) -> None:
+        trial_id, attempt, node = launch.trial_id, launch.attempt, launch.node
+        message = f"Dask has dropped the trial's task ({status}) on {node}"
+        self.send([Kill(trial_id, attempt, node, message)])
+        self._attempts.end(trial_id, attempt, Outcome.LOST, AttemptError("lost", message))
+
+    async def _try_node(self, facts: WorkerFacts) -> Exception | None:
+        """Open the experiment on a worker; returns why it cannot take part."""
+        try:
+            await self._open_node(facts)
+        except Exception as error:  # Dask's errors have no common class
+            return error
+        return None
+
+    def _leave_out(self, address: str, error: Exception) -> None:
+        self._left_out = str(error)
+        _logger.warning("The worker at %s is left out: %s", address, error)
+
+    async def _await_first(self) -> None:
+        """Give up if no worker comes that can run trials."""
+        patience = self._wait_for_workers_s
+        address = self._cluster.address
+        _logger.warning(
+            "The cluster at %s has no workers yet. The sweep waits for one%s.",
+            address,
+            f", for {patience:g} s (PREFECT_TUNE_WAIT_FOR_WORKERS_S)" if patience else "",
+        )
+        if not patience:
+            return
+        await asyncio.sleep(patience)
+        if not self._nodes and self._fail is not None:
+            why = f" The last that came was left out: {self._left_out}" if self._left_out else ""
+            self._fail(
+                ClusterError(
+                    f"`cluster`: the cluster at {address} has had no worker that can run trials "
+                    f"for {patience:g} s.{why} Start some, e.g. `dask worker {address}`, or scale "
+                    "it; PREFECT_TUNE_WAIT_FOR_WORKERS_S says how long to wait."
+                )
+            )
+
+    def show_demand(self, waiting: Mapping[Resources, int]) -> None:
+        """See `Executor.show_demand`."""
+        if self._cluster.alive:
+            workers = [(node.resources, self._threads[a]) for a, node in self._nodes.items()]
+            self._demand.show(tasks_for(waiting, self._attempts.requests(), workers))
+
+    async def _open_node(self, facts: WorkerFacts) -> None:
+        link = NodeLink(
+            self._cluster.client.scheduler,
+            facts.address,
+            self._env,
+            self._deliver,
+            self._on_silence,
+            self._driver,
+        )
+        try:
+            said = await link.open()
+        finally:
+            self._opening.discard(facts.address)
+        if not said["shared"]:
+            self._files.add_node(facts.address)
+        self._links[facts.address] = link
+        self._declared[facts.address] = facts.declared
+        self._threads[facts.address] = facts.threads
+        resources = real_gpus(facts.address, facts.resources, said["visible_gpus"])
+        node = Node(facts.address, resources, tuple(said["devices"]))
+        self._nodes[facts.address] = _loaded(node, *said["load"])
+        link.start()
+
+    def _deliver(self, address: str, entries: Sequence[Entry]) -> None:
+        rest = self._outages.take(address, self._take_own(address, entries))
+        self._attempts.deliver(address, self._files.take(address, rest))
+
+    def _take_own(self, address: str, entries: Sequence[Entry]) -> list[Entry]:
+        """Take what a node reports about itself; returns the reports that are for others."""
+        rest = []
+        for entry in entries:
+            if entry[0] == NOTE:
+                _logger.warning("At %s, %s", address, entry[3])
+            elif entry[0] != LOAD:
+                rest.append(entry)
+            elif address in self._nodes:
+                self._nodes[address] = _loaded(self._nodes[address], *entry[3:])
+                self._announce()
+        return rest
+
+    def _announce(self) -> None:
+        self._emit(CapacityChanged(time.time(), self.nodes))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _on_worker(self, added: bool, address: str) -> None:
+        if not added:
+            self._on_lost(address, "its process or its connection has ended")
+        elif address not in self._links and address not in self._opening:
+            self._opening.add(address)
+            self._start(self._join(address))
+
+    async def _join(self, address: str) -> None:
+        """Take a new worker in; one that does not fit is left out, with a warning."""
+        try:
+            facts = (await self._cluster.ask_workers()).get(address)
+            if facts is None:
+                return
+            await self._open_node(facts)
+        except Exception as error:  # Dask's errors have no common class
+            self._opening.discard(address)
+            if address in await self._cluster.ask_workers():  # else it has gone again
+                self._leave_out(address, error)
+                self._see_whether_any_fits(error)
+            return
+        finally:
+            self._opening.discard(address)
+        self._has_begun = True
+        self._announce()
+
+    def _see_whether_any_fits(self, error: Exception) -> None:
+        """As at the start: if no worker that has come so far can take part, it is an error."""
+        if isinstance(error, ClusterError) and not self._has_begun and not self._opening:
+            self._has_begun = True
+            if self._fail is not None:
+                self._fail(error)
+
+    def _on_silence(self, address: str, reason: str) -> None:
+        """A node does not serve us any more; it may again if it is still there."""
+        self._on_lost(address, reason)
+        self._on_worker(True, address)
+
+    def _on_lost(self, address: str, reason: str) -> None:
+        link = self._links.pop(address, None)
+        if link is None:
+            return
+        link.abandon()
+        self._files.lose_node(address)
+        self._outages.lose_node(address)
+        self._nodes.pop(address, None)
+        self._declared.pop(address, None)
+        self._threads.pop(address, None)
+        # In this order, so that what is retried is not sent there once more.
+        self._announce()
+        self._attempts.lose_node(address, reason)
+
+    # -- the scheduler (`ConnectionListener`) ------------------------------------------------------
+
+    def on_away(self) -> None:
+        """Nobody can be reached: what runs is given up, here and, by its lease, there."""
+        for address in list(self._links):
+            self._on_lost(address, "the connection to the scheduler is lost")
+
+    async def on_back(self) -> None:
+        """Begin anew on the workers that are there now."""
+        await install_agent(self._cluster.client)  # it may be a new scheduler
+        for address in await self._cluster.ask_workers():
+            self._on_worker(True, address)
+
+    def on_gone(self) -> None:
+        """Nothing can go on."""
+        self.on_away()
+        message = f"the connection to the Dask scheduler at {self._cluster.address} is lost"
+        self._attempts.lose_all(message)
+        if self._fail is not None:
+            self._fail(ClusterError(f"{message}: it has ended, or cannot be reached any more."))
+
+    async def _take_back_unstarted(self) -> None:
+        """Have attempts that Dask does not start given back, so that they go where it would."""
+        while True:
+            await asyncio.sleep(_START_S / 2)
+            for waiting in self._attempts.unstarted(_START_S):
+                declared = self._declared.get(waiting.node)
+                if declared is not None:
+                    constraint = dask_constraint(waiting.resources, declared)
+                    key = (waiting.trial_id, waiting.attempt)
+                    self.send([TakeBack(*key, waiting.node, constraint, waiting.waited_s)])
+
+
+def _loaded(node: Node, held: Mapping[str, float], obstacle: str) -> Node:
+    """The node with what others hold of it."""
+    return replace(node, held=Resources.of(**held), obstacle=obstacle)

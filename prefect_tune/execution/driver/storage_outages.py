@@ -1,0 +1,58 @@
+"""What nodes say about storage that does not answer them, told once for all of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from prefect_tune.execution.protocol.reports import STORAGE, Entry
+from prefect_tune.storage.background import Outage
+
+_logger = logging.getLogger(__name__)
+
+
+class StorageOutages:
+    """Warns where the sweep is watched when nodes cannot reach storage, and when all can again.
+
+    A node's own log is rarely looked at, and an outage is rarely that of one node.
+    """
+
+    def __init__(self) -> None:
+        self._nodes: set[str] = set()
+        self._outage = Outage()
+
+    def take(self, address: str, entries: Sequence[Entry]) -> list[Entry]:
+        """Take what a node reports about storage; returns the reports that are for others."""
+        rest = []
+        for entry in entries:
+            if entry[0] != STORAGE:
+                rest.append(entry)
+            elif problem := entry[3]:
+                self._away(address, problem)
+            else:
+                lasted = self._reached(address)
+                if lasted is not None:
+                    _logger.warning(
+                        "Checkpoints get to storage again after %.0f s; what has waited follows.",
+                        lasted,
+                    )
+        return rest
+
+    def lose_node(self, address: str) -> None:
+        """A node is gone, and with it whatever kept it from storage."""
+        self._reached(address)
+
+    def _reached(self, address: str) -> float | None:
+        """For how long it was out of reach, if this was the last node for which it was."""
+        self._nodes.discard(address)
+        return None if self._nodes else self._outage.end()
+
+    def _away(self, address: str, problem: str) -> None:
+        self._nodes.add(address)
+        if self._outage.begin():
+            _logger.warning(
+                "Checkpoints do not get to storage from %s: %s The sweep goes on; they are kept on "
+                "their nodes until then. Trials with too many of them on their way wait.",
+                address,
+                problem,
+            )

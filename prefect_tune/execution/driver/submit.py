@@ -1,0 +1,62 @@
+"""Calling arbitrary functions on the cluster, with Dask's own annotations."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import Any
+
+import dask
+
+from prefect_tune.error import InsufficientResources
+from prefect_tune.execution.cluster.handle import ClusterHandle
+
+
+def submit_body(
+    cluster: ClusterHandle,
+    function: Callable[..., Any],
+    args: tuple[Any, ...] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    annotations: Mapping[str, Any] | None = None,
+) -> Future[Any]:
+    """Call a function on the cluster.
+
+    Args:
+        cluster: Where.
+        function: The function; pickled.
+        args: Its positional arguments.
+        kwargs: Its keyword arguments.
+        annotations: As of `dask.annotate`: ``resources``, ``workers``, ``priority``, ...
+
+    Returns:
+        Resolves to what the function returns or raises.
+
+    Raises:
+        InsufficientResources: If no worker declares the resources asked for: Dask would wait for
+            one for ever.
+    """
+    annotations = annotations or {}
+    _check_resources(cluster, annotations.get("resources") or {})
+    call = functools.partial(function, *args, **(kwargs or {}))
+    with dask.annotate(**annotations):
+        task = cluster.client.submit(call, pure=False)
+
+    async def result() -> Any:
+        return await task
+
+    return asyncio.run_coroutine_threadsafe(result(), cluster.client.loop.asyncio_loop)
+
+
+def _check_resources(cluster: ClusterHandle, wanted: Mapping[str, float]) -> None:
+    if not wanted:
+        return
+    workers = cluster.workers().values()
+    for worker in workers:
+        if all(worker.declared.get(name, 0) >= amount for name, amount in wanted.items()):
+            return
+    listed = "; ".join(f"{worker.address} declares {worker.declared}" for worker in workers)
+    raise InsufficientResources(
+        f"`resources`: a task is annotated with {dict(wanted)}, which no worker declares: {listed}"
+    )

@@ -1,0 +1,170 @@
+"""The files of one trial on the driver that come from nodes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+from pathlib import PurePosixPath
+
+from prefect_tune.execution.files.chunked_copy import HereArea, Transfers, in_thread
+from prefect_tune.execution.files.confined_directory import FileArea, FileStatus, Piece
+from prefect_tune.execution.files.node_client import ThereArea
+from prefect_tune.result import DRIVER_FILES
+
+#: Names of the files in a trial's directory that have come from nodes, one a line.
+RECORD_FILE = ".files_of_nodes"
+#: What the driver writes itself, now or later.
+_OWN = DRIVER_FILES | {RECORD_FILE}
+#: The files of trials' output, if the user has not chosen others.
+STREAMS = frozenset({"stdout", "stderr"})
+#: Bytes that have to be as before for a file that has grown to be taken for appended to.
+_OVERLAP = 4096
+
+
+class TrialFiles:
+    """Brings one trial's files up to date; never touches what the driver itself has written.
+
+    A file that has only grown is appended to. Another file is replaced at once, also by one of
+    the same name that a later attempt writes on another node.
+
+    Args:
+        here: The experiment directory.
+        directory: The trial's directory, relative to it.
+        transfers: Bounds memory.
+        streams: Files in it to which each attempt adds to what the attempts before it, on other
+            nodes, have written.
+
+    Attributes:
+        lock: Held by whoever calls `fetch`.
+    """
+
+    def __init__(
+        self,
+        here: FileArea,
+        directory: str,
+        transfers: Transfers,
+        streams: frozenset[str] = STREAMS,
+    ) -> None:
+        self.lock = asyncio.Lock()
+        self._here = here
+        self._directory = directory
+        self._transfers = transfers
+        self._streams = streams
+        self._seen: dict[tuple[str, str], FileStatus] = {}
+        self._owner: dict[str, str] = {}
+        self._fetched: set[str] | None = None
+
+    async def fetch(self, area: ThereArea, path: str, status: FileStatus) -> None:
+        """Bring one file up to date.
+
+        Args:
+            area: The node's files.
+            path: Its path relative to the trial's directory.
+            status: As it is on the node now.
+
+        Raises:
+            StorageError: If it cannot be read or written.
+        """
+        key = (area.address, path)
+        seen = self._seen.get(key)
+        if seen == status or not await self._may_write(path):
+            return
+        if path in self._streams or (
+            self._owner.get(path) == area.address
+            and await self._has_grown(area, path, seen, status)
+        ):
+            await self._append(area, path, _appended_from(seen, status), status)
+        else:
+            await self._replace(area, path, status)
+        self._owner[path] = area.address
+
+    async def _append(self, area: ThereArea, path: str, start: int, status: FileStatus) -> None:
+        """Add the node's file from `start` on to ours."""
+        position = await in_thread(self._size, self._path(path))
+        await self._copy(area, path, path, start, status, position)
+
+    async def _replace(self, area: ThereArea, path: str, status: FileStatus) -> None:
+        pure = PurePosixPath(path)
+        temporary = str(pure.with_name(f".{pure.name}.tmp-{secrets.token_hex(4)}"))
+        try:
+            await in_thread(self._here.put, self._path(temporary), 0, b"")
+            await self._copy(area, path, temporary, 0, status, 0)
+            await in_thread(self._rename, temporary, path)
+        except BaseException:
+            self._seen.pop((area.address, path), None)
+            with contextlib.suppress(OSError):
+                os.unlink(self._here.resolve(self._path(temporary)))
+            raise
+
+    async def _copy(
+        self, area: ThereArea, path: str, to: str, start: int, status: FileStatus, position: int
+    ) -> None:
+        """Copy what the node's file has from `start` on, and remember how far that was."""
+        read = start
+
+        def write(part: bytes | memoryview) -> None:
+            nonlocal read
+            self._here.put(self._path(to), position + read - start, part)
+            read += len(part)
+            self._seen[area.address, path] = status._replace(size=read)
+
+        async def sink(part: bytes | memoryview) -> None:
+            await in_thread(write, part)
+
+        await self._transfers.stream(area, self._path(path), sink, start, status.size)
+        self._seen[area.address, path] = status._replace(size=read)
+
+    async def _has_grown(
+        self, area: ThereArea, path: str, seen: FileStatus | None, status: FileStatus
+    ) -> bool:
+        """True if what we have of a file is still its beginning, as far as its end tells."""
+        if seen is None or seen.inode != status.inode or status.size < seen.size:
+            return False
+        start = max(0, seen.size - _OVERLAP)
+        piece = Piece(self._path(path), start, seen.size - start)
+        if await in_thread(self._size, piece.path) != seen.size:
+            return False
+        (there,) = await area.read([piece])
+        (here,) = await HereArea(self._here).read([piece])
+        return bytes(there) == bytes(here)
+
+    async def _may_write(self, path: str) -> bool:
+        return path not in _OWN and await in_thread(self._claim, path)
+
+    def _claim(self, path: str) -> bool:
+        """True if a file is there from a node, or not there; remembered over a resume."""
+        record = self._here.resolve(self._path(RECORD_FILE))
+        if self._fetched is None:
+            self._fetched = set()
+            with contextlib.suppress(FileNotFoundError):
+                self._fetched.update(record.read_text(encoding="utf-8").splitlines())
+        if path in self._fetched:
+            return True
+        if path not in self._streams and self._here.resolve(self._path(path)).exists():
+            return False
+        record.parent.mkdir(parents=True, exist_ok=True)
+        with open(record, "a", encoding="utf-8") as file:
+            file.write(f"{path}\n")
+        self._fetched.add(path)
+        return True
+
+    def _path(self, path: str) -> str:
+        return f"{self._directory}/{path}"
+
+    def _size(self, path: str) -> int:
+        try:
+            return self._here.resolve(path).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def _rename(self, temporary: str, final: str) -> None:
+        os.replace(self._here.resolve(self._path(temporary)), self._here.resolve(self._path(final)))
+
+
+def _appended_from(seen: FileStatus | None, status: FileStatus) -> int:
+    """From where on a stream is new: all of one that has begun again."""
+    if seen is None or seen.inode != status.inode or status.size < seen.size:
+        return 0
+    return seen.size

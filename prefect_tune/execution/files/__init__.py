@@ -1,0 +1,1 @@
+"""Files of trials between a node and the driver."""

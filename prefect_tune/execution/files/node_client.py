@@ -1,0 +1,104 @@
+"""The driver's way to the files of one node."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from distributed.protocol import to_serialize
+
+from prefect_tune.error import CheckpointUnreadable, StorageError, StorageUnavailable
+from prefect_tune.execution.files.chunked_copy import Contents
+from prefect_tune.execution.files.confined_directory import FileStatus, Piece
+from prefect_tune.execution.files.node_service import (
+    DAMAGED,
+    DISCARD_FILES,
+    LIST_FILES,
+    PUBLISH_FILES,
+    READ_FILES,
+    SETTLE,
+    WRITE_FILES,
+    split,
+)
+
+_logger = logging.getLogger(__name__)
+_ANSWER_S = 60.0
+_RETRY_S = 0.1
+_LONGEST_RETRY_S = 5.0
+
+
+class ThereArea:
+    """A node's `FileArea` as a `FilePlace`. Belongs to the client's event loop.
+
+    Calls go through the scheduler, as a driver can often not reach the workers themselves. A call
+    whose answer is lost is made again, until whoever waits gives up: each may be repeated.
+
+    Args:
+        scheduler: The client's scheduler stub.
+        address: The node.
+        experiment_id: The experiment.
+    """
+
+    def __init__(self, scheduler: Any, address: str, experiment_id: str) -> None:
+        self.address = address
+        self._scheduler = scheduler
+        self._experiment_id = experiment_id
+
+    async def files(self, directory: str) -> dict[str, FileStatus]:
+        """What lies in a trial's directory, without its checkpoints."""
+        reply = await self._call(LIST_FILES, directory=directory)
+        return {path: FileStatus(*status) for path, status in reply["files"].items()}
+
+    async def read(self, pieces: Sequence[Piece]) -> Contents:
+        """See `FileArea.read`."""
+        reply = await self._call(READ_FILES, pieces=[tuple(piece) for piece in pieces])
+        return split(reply["lengths"], reply["data"])
+
+    async def write(self, pieces: Sequence[Piece], data: Contents) -> None:
+        """See `FileArea.write`."""
+        joined = data[0] if len(data) == 1 else b"".join(data)
+        await self._call(
+            WRITE_FILES, pieces=[tuple(piece) for piece in pieces], data=to_serialize(bytes(joined))
+        )
+
+    async def publish(self, arrived: str, path: str) -> None:
+        """See `FileArea.publish`."""
+        await self._call(PUBLISH_FILES, arrived=arrived, path=path)
+
+    async def discard(self, arrived: str) -> None:
+        """See `FileArea.discard`; tried only once: it goes with the experiment's directory."""
+        await self._ask(DISCARD_FILES, arrived=arrived)
+
+    async def settle(self, question: str, path: str, error: StorageError | None) -> None:
+        """Tell the node what became of a question."""
+        await self._call(
+            SETTLE,
+            question=question,
+            path=path,
+            problem="" if error is None else str(error),
+            damaged=isinstance(error, CheckpointUnreadable),
+        )
+
+    async def _call(self, operation: str, **arguments: Any) -> Any:
+        delay = _RETRY_S
+        while True:
+            try:
+                async with asyncio.timeout(_ANSWER_S):
+                    reply = await self._ask(operation, **arguments)
+                break
+            except Exception as error:  # whatever Dask makes of a broken connection
+                _logger.info("%s of %s is tried again: %r", operation, self.address, error)
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, _LONGEST_RETRY_S)
+        if reply is None or reply.get("gone"):
+            raise StorageUnavailable(f"the worker at {self.address} has ended the experiment")
+        if "error" in reply:
+            kind = CheckpointUnreadable if reply["kind"] == DAMAGED else StorageError
+            raise kind(f"on the worker at {self.address}: {reply['error']}")
+        return reply
+
+    async def _ask(self, operation: str, **arguments: Any) -> Any:
+        message = {"op": operation, "experiment_id": self._experiment_id, **arguments}
+        return await self._scheduler.proxy(worker=self.address, msg=message)

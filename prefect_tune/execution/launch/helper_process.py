@@ -1,0 +1,205 @@
+"""A process that does something for an agent, and the agent's conversation with it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import pickle
+import socket
+import subprocess
+import sys
+import threading
+from typing import Any
+
+from prefect_tune.error import ClusterError
+from prefect_tune.execution.protocol.frames import Frame, FrameBuffer, encode
+
+_RECEIVE_BYTES = 1 << 18
+_START = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
+
+
+class HelperGone(ClusterError):
+    """A helper process ended before it had answered."""
+
+
+class HelperProcess:
+    """A process with a private socket on which it answers requests: frames of pickles.
+
+    The process starts in the constructor, which does not wait for it; every other method belongs to
+    the event loop of the first request. It has to end when its socket does.
+
+    Args:
+        role: What it is for, as messages say it: ``that starts trials``.
+        main: Python statements that run it; ``sys.argv[1]`` is the number of its socket.
+    """
+
+    def __init__(self, role: str, main: str) -> None:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        self._role = role
+        self._sock = ours
+        with theirs:
+            # Not multiprocessing: a Dask worker below a nanny is daemonic and may not use it. Its
+            # own session, so that Ctrl-C in the terminal reaches only the driver.
+            self._process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-P",
+                    "-c",
+                    _START + main,
+                    str(theirs.fileno()),
+                    json.dumps(sys.path),
+                ],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self._next_seq = 0
+        self._replies: dict[int, asyncio.Future[Any]] = {}
+        self._reader: asyncio.Task[None] | None = None
+        self._sending = asyncio.Lock()
+        self._closed = False
+        self._lost = False  # the connection ended, maybe before the process can be collected
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """False once it is gone."""
+        return not (self._closed or self._lost) and self._process.poll() is None
+
+    async def request(
+        self, message: int, payload: object, descriptors: tuple[int, ...] = ()
+    ) -> Any:
+        """Send a request and wait for its reply.
+
+        Args:
+            message: What it is.
+            payload: What goes with it; pickled.
+            descriptors: Open files that go with it.
+
+        Raises:
+            Exception: What the reply says, see `understand`.
+            HelperGone: If the process died.
+        """
+        loop = asyncio.get_running_loop()
+        if self._reader is None:
+            self._reader = loop.create_task(self._read(), name=f"helper {self.pid}")
+        self._next_seq += 1
+        seq = self._next_seq
+        reply = self._replies[seq] = loop.create_future()
+        try:
+            async with self._sending:
+                await self._send(encode(message, seq, pickle.dumps(payload)), descriptors)
+            return await reply
+        except OSError as error:
+            self._lost = True
+            raise self._death() from error
+        finally:
+            self._replies.pop(seq, None)
+
+    def close(self) -> None:
+        """End it."""
+        if self._closed:
+            return
+        self._closed = True
+        # Not only close: a process that somebody forked from ours may hold a copy of the socket.
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+        if self._reader is None:
+            self._sock.close()
+            self._collect()
+
+    def kill(self) -> None:
+        """End it at once, whatever it does."""
+        self._process.kill()
+
+    # -- for derived classes ----------------------------------------------------------------------
+
+    def understand(self, message: int, payload: Any) -> Any:
+        """What the requester gets for a reply; called in the order of arrival.
+
+        Raises:
+            Exception: What the requester gets instead.
+        """
+        return payload
+
+    def on_gone(self) -> None:
+        """The process has ended; called once, if there was a request."""
+
+    # -- the conversation -------------------------------------------------------------------------
+
+    def _collect(self) -> None:
+        # It ends within milliseconds, but no event loop should wait for that.
+        threading.Thread(target=self._process.wait, name="helper-end", daemon=True).start()
+
+    async def _send(self, data: bytes, descriptors: tuple[int, ...]) -> None:
+        loop = asyncio.get_running_loop()
+        sent = 0
+        while not sent:
+            try:
+                sent = socket.send_fds(self._sock, [data], descriptors)
+            except BlockingIOError:
+                await self._writable()
+        if sent < len(data):
+            await loop.sock_sendall(self._sock, data[sent:])
+
+    async def _writable(self) -> None:
+        loop = asyncio.get_running_loop()
+        ready = loop.create_future()
+        loop.add_writer(self._sock, _set_if_waiting, ready)
+        try:
+            await ready
+        finally:
+            loop.remove_writer(self._sock)
+
+    async def _read(self) -> None:
+        loop = asyncio.get_running_loop()
+        buffer = FrameBuffer()
+        try:
+            while data := await loop.sock_recv(self._sock, _RECEIVE_BYTES):
+                for frame in buffer.feed(data):
+                    self._receive(frame)
+        except OSError:
+            pass  # as good as the end of the stream
+        finally:
+            self._lost = True
+            self._sock.close()
+            self.on_gone()
+            for reply in self._replies.values():
+                if not reply.done():
+                    reply.set_exception(self._death())
+            self._collect()
+
+    def _receive(self, frame: Frame) -> None:
+        # Also if nobody waits for it any more.
+        try:
+            result, error = self.understand(frame.kind, pickle.loads(frame.payload)), None
+        except Exception as reason:
+            result, error = None, reason
+        reply = self._replies.get(frame.seq)
+        if reply is None or reply.done():
+            return
+        if error is not None:
+            reply.set_exception(error)
+        else:
+            reply.set_result(result)
+
+    def _death(self) -> HelperGone:
+        host = socket.gethostname()
+        if self._closed:
+            return HelperGone(f"the process {self._role} on {host} is closed")
+        code = self._process.poll()
+        how = f"with exit status {code}" if code is not None else "unexpectedly"
+        return HelperGone(
+            f"the process {self._role} on {host} ended {how}; its output is in the worker's log"
+        )
+
+
+def _set_if_waiting(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)

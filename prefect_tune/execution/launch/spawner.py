@@ -1,0 +1,266 @@
+"""Starting attempts on a node: forked or spawned processes, or threads."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import os
+import pickle
+import socket
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from prefect_tune.error import ClusterError, InvalidTrainable
+from prefect_tune.execution.launch.handle import AttemptHandle
+from prefect_tune.execution.launch.helper_process import HelperGone
+from prefect_tune.execution.launch.idle_processes import IdleProcess, IdleProcesses
+from prefect_tune.execution.launch.thread_attempt import start_thread
+from prefect_tune.execution.launch.zygote_client import Refused, ZygoteClient
+from prefect_tune.execution.protocol.frames import Kind, encode
+from prefect_tune.execution.protocol.zygote_messages import (
+    ExitStatus,
+    LoadInfo,
+    LoadRequest,
+    Message,
+    Refusal,
+    StartRequest,
+)
+from prefect_tune.execution.trial.native_threads import with_sister_variables
+from prefect_tune.trainable.attempt import AttemptContext
+from prefect_tune.trainable.large_data import DataFile
+from prefect_tune.trainable.packing import load_trainable
+from prefect_tune.trainable.source import TrainableSource
+
+__all__ = ["AttemptSpawner", "ExitStatus", "LoadInfo"]
+
+_logger = logging.getLogger(__name__)
+PROCESS = "process"
+THREAD = "thread"
+
+
+class DataGone(ClusterError):
+    """No attempt can be started before the driver has sent the trainable's data once more."""
+
+
+class AttemptSpawner:
+    """Starts the attempts of one experiment on this node.
+
+    All methods belong to one event loop, except `prestart`; none of them blocks it.
+    """
+
+    def __init__(self) -> None:
+        self._zygote: ZygoteClient | None = None
+        self._request: LoadRequest | None = None
+        self._trainable: Any = None
+        self._restarting = asyncio.Lock()
+        self._idle = IdleProcesses()
+        self._closing: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @classmethod
+    def prestart(cls) -> AttemptSpawner:
+        """A spawner whose zygote process begins to start now, before the trainable is known."""
+        spawner = cls()
+        spawner._zygote = ZygoteClient()
+        return spawner
+
+    @property
+    def zygote_pid(self) -> int | None:
+        """Process id of the zygote; None if there is none (yet)."""
+        return None if self._zygote is None else self._zygote.pid
+
+    async def load(
+        self, source: TrainableSource, start_method: str = "auto", isolation: str = PROCESS
+    ) -> LoadInfo:
+        """Import the trainable on this node.
+
+        Args:
+            source: The trainable.
+            start_method: ``auto``, ``fork`` or ``spawn``.
+            isolation: ``process``, or ``thread`` to import it into this process.
+
+        Returns:
+            How attempts will be started.
+
+        Raises:
+            InvalidTrainable: If it cannot be imported or unpickled here; names module and node.
+            ClusterError: If the zygote died.
+        """
+        self._request = LoadRequest(source, start_method)
+        if isolation == THREAD:
+            try:
+                self._trainable = await asyncio.to_thread(load_trainable, source)
+            except Exception as error:
+                module = error.name if isinstance(error, ModuleNotFoundError) else None
+                refusal = Refusal(type(error).__name__, str(error), module)
+                raise _cannot_load(source, refusal) from error
+            return LoadInfo(THREAD)
+        info = await self._load_zygote(self._request)
+        if info.method == "fork" and isinstance(source.data, DataFile):
+            source.data.close()  # the zygote has it now
+        return info
+
+    async def spawn(
+        self,
+        context: AttemptContext,
+        stdout: str | Path,
+        stderr: str | Path,
+        isolation: str = PROCESS,
+        reuse: bool = False,
+        copy_output: bool = False,
+    ) -> AttemptHandle:
+        """Start an attempt.
+
+        Args:
+            context: The attempt; its `trial_dir` exists.
+            stdout: File that standard output is appended to.
+            stderr: The same for standard error; may be the same file.
+            isolation: ``process`` or ``thread``, as given to `load`.
+            reuse: Whether it may run in a process that has run another one before, and another one
+                after it (processes only).
+            copy_output: Whether what a thread prints goes to the files beside the console; what a
+                process prints goes to them alone.
+
+        Raises:
+            ClusterError: If it cannot be started.
+        """
+        if self._request is None:
+            raise ClusterError("no trainable is loaded on this node")
+        if isolation == THREAD:
+            ours, theirs = _connection()
+            files = (stdout, stderr) if copy_output else None
+            ended = start_thread(context, self._trainable, theirs, files)
+            return AttemptHandle(ours, os.getpid(), ended, None)
+        request = StartRequest(
+            # By value where it has to be: the main script is not the main module of a trial.
+            context=cloudpickle.dumps(context),
+            env=with_sister_variables(context.env),
+            stdout=os.path.abspath(stdout),
+            stderr=os.path.abspath(stderr),
+            title=context.trial_id,
+            reuse=reuse,
+        )
+        process = (await self._reused(request) if reuse else None) or await self._started(request)
+        keep = functools.partial(self._idle.add, process) if reuse else None
+        return AttemptHandle(process.sock, process.pid, process.exited, request.stderr, keep)
+
+    def close(self) -> None:
+        """End the zygote and every attempt that still runs as a process.
+
+        Processes that wait for another attempt may clean up first, for `CLEANUP_S` seconds.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        if self._idle.waiting:
+            self._closing = asyncio.get_running_loop().create_task(self._close_idle())
+        elif self._zygote is not None:
+            self._zygote.close()
+
+    async def closed(self) -> None:
+        """Wait until what `close` has begun is done."""
+        if self._closing is not None:
+            await asyncio.shield(self._closing)
+
+    async def _close_idle(self) -> None:
+        try:
+            await self._idle.close()
+        finally:
+            if self._zygote is not None:
+                self._zygote.close()
+
+    async def _reused(self, request: StartRequest) -> IdleProcess | None:
+        """A process that waits, sent to the attempt; None if there is none."""
+        while (process := self._idle.take(request.env)) is not None:
+            frame = encode(Kind.NEXT, 0, pickle.dumps(request))
+            try:
+                await asyncio.get_running_loop().sock_sendall(process.sock, frame)
+            except OSError:  # it has died meanwhile
+                process.sock.close()
+            else:
+                return process
+        return None
+
+    async def _started(self, request: StartRequest) -> IdleProcess:
+        ours, theirs = _connection()
+        try:
+            with theirs:
+                pid, exited = await self._start_process(request, theirs)
+        except BaseException:
+            ours.close()
+            raise
+        return IdleProcess(ours, pid, exited, request.env)
+
+    async def _start_process(
+        self, request: StartRequest, theirs: socket.socket
+    ) -> tuple[int, asyncio.Future[ExitStatus]]:
+        try:
+            try:
+                zygote = await self._living_zygote()
+                return await zygote.start(request, theirs.fileno())
+            except ClusterError:
+                if self._closed:
+                    raise
+                zygote = await self._living_zygote()
+                return await zygote.start(request, theirs.fileno())
+        except Refused as error:
+            raise ClusterError(
+                f"cannot start a trial process on {socket.gethostname()}: {error}"
+            ) from error
+
+    async def _living_zygote(self) -> ZygoteClient:
+        """The zygote, started and loaded again if it has died."""
+        async with self._restarting:
+            if self._closed or self._request is None:
+                raise ClusterError("the attempts of this experiment on this node are closed")
+            if self._zygote is None or not self._zygote.alive:
+                data = self._request.source.data
+                if isinstance(data, DataFile) and not data.is_here:
+                    raise DataGone("the process that starts trials has died with their data")
+                await self._load_zygote(self._request)
+            return self._zygote  # type: ignore[return-value]
+
+    async def _load_zygote(self, request: LoadRequest) -> LoadInfo:
+        if self._zygote is None or not self._zygote.alive:
+            self._zygote = ZygoteClient()
+        try:
+            try:
+                info: LoadInfo = await self._zygote.request(Message.LOAD, request)
+            except HelperGone:
+                if self._closed:
+                    raise
+                # Somebody's SIGKILL, mostly want of memory. A trainable that ends its process by
+                # being imported does so again.
+                self._zygote = ZygoteClient()
+                info = await self._zygote.request(Message.LOAD, request)
+        except Refused as error:
+            raise _cannot_load(request.source, error.refusal) from error
+        return info
+
+
+def _connection() -> tuple[socket.socket, socket.socket]:
+    """The agent's end, which does not block, and the trial's."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    return ours, theirs
+
+
+def _cannot_load(source: TrainableSource, refusal: Refusal) -> InvalidTrainable:
+    host = socket.gethostname()
+    if refusal.module is not None:
+        return InvalidTrainable(
+            "trainable",
+            f"{source.name} (from module {source.module}) cannot be loaded on node {host}: "
+            f"there is no module named {refusal.module!r}.",
+            "Install it on every node, or define the trainable in the main script.",
+        )
+    detail = f"\n{refusal.traceback}" if refusal.traceback else ""
+    return InvalidTrainable(
+        "trainable",
+        f"{source.name} (from module {source.module}) cannot be loaded on node {host}: "
+        f"{refusal.kind}: {refusal.message}.",
+        f"Importing its module has to work on every node.{detail}",
+    )

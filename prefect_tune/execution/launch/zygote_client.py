@@ -1,0 +1,80 @@
+"""The agent's connection to a zygote, on asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from typing import Any
+
+from prefect_tune.execution.launch.helper_process import HelperProcess
+from prefect_tune.execution.protocol.zygote_messages import ExitStatus, Message, Refusal
+
+_MAIN = (
+    "from prefect_tune.execution.trial.native_threads import limit_to_one; before = limit_to_one(); "
+    "from prefect_tune.execution.trial.zygote import main; main(int(sys.argv[1]), before)"
+)
+
+
+class Refused(Exception):
+    """The zygote could not do what it was asked.
+
+    Args:
+        refusal: Its reason.
+    """
+
+    def __init__(self, refusal: Refusal) -> None:
+        self.refusal = refusal
+        super().__init__(f"{refusal.kind}: {refusal.message}")
+
+
+class ZygoteClient(HelperProcess):
+    """A zygote process and the conversation with it; it takes its trial processes along."""
+
+    def __init__(self) -> None:
+        super().__init__("that starts trials", _MAIN)
+        self._exits: dict[int, asyncio.Future[ExitStatus]] = {}
+
+    async def start(
+        self, payload: object, descriptor: int
+    ) -> tuple[int, asyncio.Future[ExitStatus]]:
+        """Start a trial process; returns its id and the future of its exit.
+
+        Raises:
+            Refused: If it could not be started.
+            HelperGone: If the zygote died.
+        """
+        started: tuple[int, asyncio.Future[ExitStatus]] = await self.request(
+            Message.START, payload, (descriptor,)
+        )
+        return started
+
+    def understand(self, message: int, payload: Any) -> Any:
+        """See `HelperProcess.understand`."""
+        if message == Message.EXITED:
+            pid, status = payload
+            # The number may come again, so a process that is gone is forgotten at once.
+            _resolve(self._exits.pop(pid), status)
+        elif message == Message.STARTED:
+            # Registered before the requester wakes up: the exit may follow in the same read.
+            exited = asyncio.get_running_loop().create_future()
+            self._exits[payload] = exited
+            return payload, exited
+        elif message == Message.REFUSED:
+            raise Refused(payload)
+        return payload
+
+    def on_gone(self) -> None:
+        """The trials die with the zygote, and nobody waits for them forever."""
+        for pid in self._exits:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
+        for exited in self._exits.values():
+            _resolve(exited, ExitStatus())  # it takes the knowledge of how they ended along
+        self._exits.clear()
+
+
+def _resolve(exited: asyncio.Future[ExitStatus], status: ExitStatus) -> None:
+    if not exited.done():
+        exited.set_result(status)

@@ -1,0 +1,190 @@
+"""The agent: what a Dask worker becomes when experiments run on it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import pickle
+import socket
+from dataclasses import replace
+from typing import Any
+
+from distributed import Worker
+
+from prefect_tune.error import StorageError, TuneError
+from prefect_tune.execution.base import ExperimentEnv
+from prefect_tune.execution.cluster.gpus import slots, visible_gpus
+from prefect_tune.execution.files.node_directory import NodeDirectory
+from prefect_tune.execution.files.node_service import FILE_OPERATIONS, FileService, NodeFiles
+from prefect_tune.execution.launch import prestart
+from prefect_tune.execution.node.experiment import NodeExperiment
+from prefect_tune.execution.node.gpu_allocator import DeviceLedger
+from prefect_tune.execution.protocol.requests import (
+    CLOSE,
+    COLLECT,
+    CONTROL,
+    DATA,
+    OPEN,
+    AttemptRequest,
+    ExperimentNotOpen,
+    Sealed,
+)
+from prefect_tune.execution.protocol.versions import mismatch, versions
+from prefect_tune.resources import GPU, canonical_name
+from prefect_tune.trainable.large_data import DataFile
+
+#: Seconds that the end of experiments may hold up the end of the worker.
+_TEARDOWN_S = 5.0
+
+
+class TrialAgent:
+    """Serves the experiments of any number of drivers on one worker.
+
+    Args:
+        worker: The worker, which offers the agent's services from now on.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._experiments: dict[str, NodeExperiment] = {}
+        #: Large objects of trainables that are on their way here, by experiment.
+        self._arriving: dict[str, DataFile] = {}
+        declared = sum(
+            amount
+            for name, amount in worker.state.total_resources.items()
+            if canonical_name(name) == GPU
+        )
+        visible = visible_gpus()
+        # Without any GPU, which is of use in tests only, ids are made up.
+        self._devices = DeviceLedger(slots(min(declared, len(visible) or declared), visible))
+        self._visible_gpus = len(visible)
+        worker.handlers.update(
+            {
+                OPEN: self.open,
+                COLLECT: self.collect,
+                CONTROL: self.control,
+                CLOSE: self.close,
+                DATA: self.take_data,
+                **FileService(self._files).handlers(),
+            }
+        )
+
+    async def teardown(self, worker: Worker) -> None:
+        """End everything; the worker closes."""
+        for name in (OPEN, COLLECT, CONTROL, CLOSE, DATA, *FILE_OPERATIONS):
+            worker.handlers.pop(name, None)
+        for experiment in self._experiments.values():
+            experiment.close(patience=0)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_TEARDOWN_S):
+                await asyncio.gather(*(e.gone() for e in self._experiments.values()))
+
+    async def open(self, env: bytes, driver: dict[str, str]) -> dict[str, Any]:
+        """Prepare this node for an experiment.
+
+        Args:
+            env: The pickled `ExperimentEnv`.
+            driver: The driver's `versions`.
+
+        Returns:
+            What the node is; or ``{"misfit": text}`` if it is nothing for such a driver; or
+            ``{"error": text}``: an exception would end up in the scheduler's log; or
+            ``{"wants_data": True}``, to be asked again when `take_data` has got it.
+        """
+        problem = mismatch(versions(), driver)
+        if problem:
+            return {"misfit": problem}
+        loaded: ExperimentEnv = pickle.loads(env)
+        data = loaded.trainable.data
+        if isinstance(data, DataFile):
+            arrived = self._arriving.pop(loaded.experiment_id, None)
+            if arrived is None:
+                try:
+                    self._arriving[loaded.experiment_id] = data.create()
+                except StorageError as error:
+                    return {"error": str(error)}
+                return {"wants_data": True}
+            loaded = replace(loaded, trainable=replace(loaded.trainable, data=arrived))
+        try:
+            directory = NodeDirectory(loaded)
+        except OSError as error:
+            return {"error": f"there is no place for files of trials: {error}"}
+        experiment = NodeExperiment(loaded, directory, prestart.take(), self._devices, self._worker)
+        try:
+            await experiment.open()
+        except (TuneError, OSError) as error:
+            experiment.close()
+            return {"error": str(error)}
+        # A driver that asks again has given up what runs here, and begins anew.
+        earlier = self._experiments.pop(loaded.experiment_id, None)
+        if earlier is not None:
+            earlier.close()
+        self._experiments[loaded.experiment_id] = experiment
+        return self._describe(experiment)
+
+    async def take_data(self, experiment_id: str, offset: int, data: bytes) -> dict[str, Any]:
+        """Some of the large objects of a trainable; ``{"error": text}`` if there is no room."""
+        try:
+            await asyncio.to_thread(self._arriving[experiment_id].write, offset, data)
+        except (KeyError, StorageError) as error:
+            return {"error": str(error)}
+        return {}
+
+    async def collect(
+        self, experiment_id: str, acknowledged: int, patience: float
+    ) -> dict[str, Any]:
+        """Reports of an experiment, see `Outbox.take`; ``{"gone": True}`` if it is not open."""
+        experiment = self._open_experiment(experiment_id)
+        if experiment is None:
+            return {"gone": True}
+        number, entries = await experiment.collect(acknowledged, patience)
+        return {"number": number, "entries": entries}
+
+    def control(self, experiment_id: str, messages: bytes) -> None:
+        """Carry out pickled `Decide` and `Kill` commands."""
+        experiment = self._open_experiment(experiment_id)
+        if experiment is not None:
+            experiment.control(pickle.loads(messages))
+
+    async def close(self, experiment_id: str) -> None:
+        """End what is left of an experiment and forget it."""
+        experiment = self._experiments.pop(experiment_id, None)
+        if experiment is not None:
+            experiment.close()
+            await experiment.gone()
+
+    def expected_s(self, experiment_id: str) -> float:
+        """Seconds that an attempt runs, for Dask, which sizes adaptive clusters by that."""
+        experiment = self._open_experiment(experiment_id)
+        return 0.0 if experiment is None else experiment.expected_s
+
+    async def run(self, request: AttemptRequest, config: Sealed) -> None:
+        """Run an attempt to its end.
+
+        Raises:
+            ExperimentNotOpen: If its experiment is not open here.
+        """
+        experiment = self._open_experiment(request.experiment_id)
+        if experiment is None:
+            raise ExperimentNotOpen(request.experiment_id)
+        await experiment.run(request, config)
+
+    def _describe(self, experiment: NodeExperiment) -> dict[str, Any]:
+        return {
+            "devices": self._devices.devices,
+            "visible_gpus": self._visible_gpus,
+            "hostname": socket.gethostname(),
+            "shared": experiment.files is None,
+            "load": (experiment.load.held, experiment.load.obstacle),
+        }
+
+    def _files(self, experiment_id: str) -> NodeFiles | None:
+        experiment = self._open_experiment(experiment_id)
+        return None if experiment is None else experiment.files
+
+    def _open_experiment(self, experiment_id: str) -> NodeExperiment | None:
+        experiment = self._experiments.get(experiment_id)
+        if experiment is not None and experiment.closed:  # its lease has run out
+            del self._experiments[experiment_id]
+            return None
+        return experiment

@@ -1,0 +1,250 @@
+"""One attempt on its node: reads its reports, passes decisions on, ends it if it must."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import pickle
+import signal
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from prefect_tune.coordinator.events import Outcome
+from prefect_tune.execution.launch.handle import AttemptHandle
+from prefect_tune.execution.node.checkpoint_handoff import HandedOver
+from prefect_tune.execution.node.failure_report import died, explained
+from prefect_tune.execution.protocol.frames import (
+    FrameBuffer,
+    Kind,
+    decode_checkpoint,
+    encode,
+    encode_decision,
+)
+from prefect_tune.execution.protocol.reports import Outbox
+from prefect_tune.execution.protocol.zygote_messages import ExitStatus
+from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.decision import Action
+from prefect_tune.trainable.attempt import Decision
+from prefect_tune.trainable.drafts import remove_drafts
+
+_RECEIVE_BYTES = 1 << 18
+#: Seconds that exit handlers of user code may take after the attempt's last frame.
+LINGER_S = 60.0
+
+
+class RunningAttempt:
+    """The agent's side of one attempt. Belongs to the event loop of the node.
+
+    Args:
+        trial_id: Its trial.
+        attempt: Its number.
+        handle: The process or thread.
+        directory: The trial's directory.
+        outbox: Where its reports go.
+        checkpoints: Takes its checkpoints over.
+        stop_grace_s: Seconds between asking it to stop and SIGTERM.
+        term_grace_s: Seconds between SIGTERM and SIGKILL.
+        on_exit: Called when its process is gone, before its end is reported.
+    """
+
+    def __init__(
+        self,
+        trial_id: str,
+        attempt: int,
+        handle: AttemptHandle,
+        directory: Path,
+        outbox: Outbox,
+        checkpoints: HandedOver,
+        stop_grace_s: float,
+        term_grace_s: float,
+        on_exit: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._trial_id = trial_id
+        self._attempt = attempt
+        self._handle = handle
+        self._directory = directory
+        self._outbox = outbox
+        self._checkpoints = checkpoints
+        self._stop_grace_s = stop_grace_s
+        self._term_grace_s = term_grace_s
+        self._on_exit = on_exit
+        self._loop = asyncio.get_running_loop()
+        self._buffer = FrameBuffer()
+        self._unsent: deque[bytes] = deque()
+        self._end: Outcome | AttemptError | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._killing = False
+        self._abandoned = False
+        self._over = False
+        self._loop.add_reader(handle.sock, self._on_readable)
+
+    async def finish(self) -> Outcome:
+        """Wait until the process is gone, and report how the attempt ended; returns that."""
+        status = await self._handle.wait()
+        if self._timer is not None:
+            self._timer.cancel()
+        # What it sent before its end lies in the socket; `_receive` reads up to the last byte.
+        while self._receive():
+            pass
+        self._over = True
+        self._loop.remove_reader(self._handle.sock)
+        self._loop.remove_writer(self._handle.sock)
+        self._handle.release(usable=not self._unsent and not self._killing)
+        outcome, error = self._verdict(status)
+        if outcome is not Outcome.FINISHED:
+            # Half a checkpoint is of no use to anybody, and takes the place of others.
+            with contextlib.suppress(OSError):
+                await asyncio.to_thread(remove_drafts, self._directory, self._attempt)
+        pickled = None if error is None else pickle.dumps(error)
+        uploading = self._checkpoints.uploading
+        self._on_exit()
+        self._outbox.ended(self._trial_id, self._attempt, outcome, pickled, uploading)
+        return outcome
+
+    def decide(self, decision: Decision) -> None:
+        """Pass a decision on to the trial."""
+        self._tell(encode_decision(decision))
+
+    def stop(self) -> None:
+        """Start the stop ladder: ask, SIGTERM, SIGKILL."""
+        if self._killing:
+            return
+        self._killing = True
+        self.decide(Decision(0, Action.STOP))
+        self._climb_after(self._stop_grace_s, self._terminate)
+
+    def abandon(self) -> None:
+        """End it now, because this node gives the experiment up."""
+        self._abandoned = self._end is None
+        # A thread cannot be killed; it ends at its next report.
+        self.decide(Decision(0, Action.STOP))
+        self._kill()
+
+    def _kill(self) -> None:
+        self._killing = True
+        self._handle.kill_group(signal.SIGKILL)
+
+    def _terminate(self) -> None:
+        self._handle.kill_group(signal.SIGTERM)
+        self._climb_after(self._term_grace_s, self._end_by_force)
+
+    def _end_by_force(self) -> None:
+        self._kill()
+        self._handle.leave_behind()
+
+    def _climb_after(self, delay: float, step: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(delay, step)  # type: ignore[arg-type]
+
+    # -- what the trial says ----------------------------------------------------------------------
+
+    def _on_readable(self) -> None:
+        if self._outbox.full:
+            self._loop.remove_reader(self._handle.sock)
+            self._outbox.when_room(self._resume)
+            return
+        self._receive()
+
+    def _resume(self) -> None:
+        if not self._over:
+            self._loop.add_reader(self._handle.sock, self._on_readable)
+
+    def _receive(self) -> bool:
+        """Take what has arrived; False if there is nothing (more)."""
+        try:
+            data = self._handle.sock.recv(_RECEIVE_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        if not data:
+            self._loop.remove_reader(self._handle.sock)
+            return False
+        lines: list[bytes] = []
+        first = 0
+        for kind, seq, payload in self._buffer.feed(data):
+            if kind == Kind.RESULT or kind == Kind.RESULT_AWAITING:
+                if not lines:
+                    first = seq
+                lines.append(payload)
+                if kind == Kind.RESULT_AWAITING:
+                    self._outbox.results(self._trial_id, self._attempt, first, lines, True)
+                    lines = []
+            else:
+                if lines:  # whatever else comes keeps its place between them
+                    self._outbox.results(self._trial_id, self._attempt, first, lines, False)
+                    lines = []
+                self._take(kind, payload)
+        if lines:
+            self._outbox.results(self._trial_id, self._attempt, first, lines, False)
+        return True
+
+    def _take(self, kind: int, payload: bytes) -> None:
+        if kind == Kind.HELLO:
+            hello = json.loads(payload)
+            self._outbox.started(
+                self._trial_id, self._attempt, hello["pid"], hello["hostname"], hello["node_ip"]
+            )
+        elif kind == Kind.LOG:
+            self._outbox.logged(self._trial_id, self._attempt, payload)
+        elif kind == Kind.SAVING:
+            self._outbox.saving(self._trial_id, self._attempt, json.loads(payload))
+        elif kind == Kind.CHECKPOINT:
+            self._checkpoints.take(*decode_checkpoint(payload), self._tell_kept)
+        elif kind == Kind.ENDED:
+            end = json.loads(payload)
+            self._end = Outcome(end["outcome"])
+            if end["waits"]:
+                self._handle.set_over()
+            else:
+                self._climb_after(LINGER_S, self._kill)
+        elif kind == Kind.FAILED:
+            self._end = pickle.loads(payload)
+            self._climb_after(LINGER_S, self._kill)
+
+    # -- what the trial is told -------------------------------------------------------------------
+
+    def _tell_kept(self) -> None:
+        self._tell(encode(Kind.KEPT, 0, b""))
+
+    def _tell(self, frame: bytes) -> None:
+        if not self._over:
+            self._unsent.append(frame)
+            self._send()
+
+    def _send(self) -> None:
+        sock = self._handle.sock
+        while self._unsent:
+            data = self._unsent[0]
+            try:
+                sent = sock.send(data)
+            except BlockingIOError:
+                self._loop.add_writer(sock, self._send)
+                return
+            except OSError:  # it has ended; nobody reads decisions any more
+                self._unsent.clear()
+                break
+            if sent < len(data):
+                self._unsent[0] = data[sent:]
+            else:
+                self._unsent.popleft()
+        if sock.fileno() >= 0:
+            self._loop.remove_writer(sock)
+
+    # -- how it ended -----------------------------------------------------------------------------
+
+    def _verdict(self, status: ExitStatus) -> tuple[Outcome, AttemptError | None]:
+        if self._abandoned:
+            message = "its worker has ended the trials of the experiment"
+            return Outcome.LOST, AttemptError("lost", message)
+        if isinstance(self._end, Outcome):
+            return self._end, None
+        error = self._end or died(status)
+        if self._killing and error.kind in ("signal", "exit", "lost"):
+            return Outcome.STOPPED, None
+        if error.kind == "lost":
+            return Outcome.LOST, error
+        return Outcome.FAILED, explained(error, self._directory, self._handle.stderr_tail())

@@ -1,0 +1,381 @@
+"""One experiment on one node: its attempts, its directory, its lease."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import functools
+import logging
+import pickle
+import socket
+import time
+from collections import deque
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from distributed import Worker
+
+from prefect_tune.coordinator.commands import Decide, Kill
+from prefect_tune.coordinator.events import Outcome
+from prefect_tune.error import CheckpointUnreadable, StorageError, TuneError
+from prefect_tune.execution.base import ExperimentEnv
+from prefect_tune.execution.checkpoints.node_checkpoints import NodeCheckpoints
+from prefect_tune.execution.files.node_directory import NodeDirectory, in_storage
+from prefect_tune.execution.files.node_service import NodeFiles
+from prefect_tune.execution.launch.spawner import THREAD, AttemptSpawner, DataGone
+from prefect_tune.execution.node.attempt import RunningAttempt
+from prefect_tune.execution.node.checkpoint_handoff import HandedOver
+from prefect_tune.execution.node.environment import attempt_environment
+from prefect_tune.execution.node.gpu_allocator import DeviceLedger
+from prefect_tune.execution.node.memory_watch import watch_memory
+from prefect_tune.execution.node.output_tail import OutputTail
+from prefect_tune.execution.node.pending_attempt import CalledOff, Early
+from prefect_tune.execution.node.worker_load import LoadWatch, WorkerLoad
+from prefect_tune.execution.protocol.reports import Entry, Outbox
+from prefect_tune.execution.protocol.requests import AttemptRequest, Sealed, TakeBack
+from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.decision import Action
+from prefect_tune.resources import GPU
+from prefect_tune.trainable.attempt import AttemptContext, Decision
+
+_logger = logging.getLogger(__name__)
+_LEASE_CHECKS = 4
+#: Seconds that checkpoints may take into storage when the experiment, or the driver, is gone.
+UPLOAD_PATIENCE_S = 60.0
+#: Seconds that processes may take to end when they are killed.
+_END_S = 10.0
+_Key = tuple[str, int]
+
+
+class NodeExperiment:
+    """Belongs to the event loop of the node.
+
+    Args:
+        env: The experiment.
+        directory: Where its trials work; removed with this object if it is the node's own.
+        spawner: Starts its attempts; closed with this object.
+        devices: The GPUs of the node, shared with other experiments.
+        worker: The Dask worker that is the node.
+    """
+
+    def __init__(
+        self,
+        env: ExperimentEnv,
+        directory: NodeDirectory,
+        spawner: AttemptSpawner,
+        devices: DeviceLedger,
+        worker: Worker,
+    ) -> None:
+        self.env = env
+        self._spawner = spawner
+        self._devices = devices
+        self._outbox = Outbox()
+        self._directory = directory
+        self._checkpoints = NodeCheckpoints(env, directory, self._outbox)
+        self._tail = OutputTail(self._outbox) if _has_output(env) else None
+        self._attempts: set[asyncio.Task[None]] = set()
+        self._running: dict[_Key, RunningAttempt] = {}
+        # Decisions and kills that came before the process they are for.
+        self._early: dict[_Key, Early] = {}
+        # Attempts that Dask has started, and those that it is not to start any more.
+        self._begun: set[_Key] = set()
+        self._taken_back: set[_Key] = set()
+        self._seconds: deque[float] = deque(maxlen=8)
+        self._last_contact = time.monotonic()
+        self._load = LoadWatch(
+            worker, env.experiment_id, lambda load: self._outbox.load(load.held, load.obstacle)
+        )
+        self._memory_limit = worker.memory_manager.memory_limit
+        self._watches: list[asyncio.Task[None]] = []
+        self._wound_up: asyncio.Task[None] | None = None
+
+    @property
+    def files(self) -> NodeFiles | None:
+        """What the driver may ask for; None if it sees all files itself."""
+        return self._checkpoints.files
+
+    @property
+    def load(self) -> WorkerLoad:
+        """What others hold of the worker, as the driver was told last."""
+        return self._load.told
+
+    @property
+    def expected_s(self) -> float:
+        """Seconds that an attempt runs, by the last ones; a minute before the first has ended."""
+        return sum(self._seconds) / len(self._seconds) if self._seconds else 60.0
+
+    @property
+    def closed(self) -> bool:
+        """True once it runs no attempts any more."""
+        return self._wound_up is not None
+
+    async def open(self) -> None:
+        """Import the trainable.
+
+        Raises:
+            TuneError: If that fails.
+        """
+        env = self.env
+        await self._spawner.load(env.trainable, env.start_method, env.isolation)
+        self._last_contact = time.monotonic()
+        loop = asyncio.get_running_loop()
+        watches = [self._watch_lease(), self._load.run()]
+        if self._memory_limit and env.isolation != THREAD:
+            watches.append(watch_memory(self._memory_limit, self._outbox.note))
+        self._watches = [loop.create_task(watch) for watch in watches]
+
+    async def collect(self, acknowledged: int, patience: float) -> tuple[int, list[Entry]]:
+        """See `Outbox.take`; also renews the lease."""
+        self._last_contact = time.monotonic()
+        return await self._outbox.take(acknowledged, patience)
+
+    def control(self, messages: Iterable[Decide | Kill | TakeBack]) -> None:
+        """Carry out what the coordinator has decided."""
+        self._last_contact = time.monotonic()
+        for message in messages:
+            key = (message.trial_id, message.attempt)
+            attempt = self._running.get(key)
+            if isinstance(message, TakeBack):
+                if key not in self._begun and not self._load.would_start(
+                    message.constraint, message.waited_s
+                ):
+                    self._take_back(key)
+            elif attempt is not None:
+                _apply(message, attempt)
+            elif key not in self._begun and _ends(message):
+                self._take_back(key)
+            else:
+                self._early.setdefault(key, Early()).tell(message)
+
+    def _take_back(self, key: _Key) -> None:
+        """End an attempt that Dask has not started: nobody knows when it would."""
+        self._taken_back.add(key)
+        self._early.pop(key, None)
+        self._outbox.ended(*key, Outcome.UNSTARTED, None)
+
+    async def run(self, request: AttemptRequest, config: Sealed) -> None:
+        """Run an attempt to its end; everything there is to know about it goes to the driver."""
+        key = (request.trial_id, request.attempt)
+        if key in self._taken_back:  # Dask starts it all the same
+            self._taken_back.discard(key)
+            return
+        self._begun.add(key)
+        began = time.monotonic()
+        attempt = asyncio.create_task(self._run_on_devices(request, config))
+        self._attempts.add(attempt)
+        attempt.add_done_callback(self._attempts.discard)
+        try:
+            await attempt
+        finally:
+            self._begun.discard(key)
+            self._seconds.append(time.monotonic() - began)
+
+    async def _run_on_devices(self, request: AttemptRequest, config: Sealed) -> None:
+        key = (request.trial_id, request.attempt)
+        early = self._early.setdefault(key, Early())
+        gpu = request.resources.get(GPU, 0.0)
+        try:
+            devices = await early.unless_called_off(self._devices.acquire(request.devices, gpu))
+        except CalledOff:
+            del self._early[key]
+            self._outbox.ended(*key, Outcome.UNSTARTED, None)
+            return
+        try:
+            await self._run(dataclasses.replace(request, devices=devices), config, early)
+        finally:
+            await self._devices.release(devices, gpu)
+
+    async def _run(self, request: AttemptRequest, config: Sealed, early: Early) -> None:
+        key = (request.trial_id, request.attempt)
+        try:
+            attempt = await self._start(request, config, early)
+        except CalledOff:
+            self._outbox.ended(*key, Outcome.UNSTARTED, None)
+            return
+        except DataGone as error:
+            self._outbox.ended(*key, Outcome.LOST, pickle.dumps(AttemptError("lost", str(error))))
+            self.close()  # the driver opens it anew
+            return
+        except (TuneError, OSError, pickle.PicklingError) as error:
+            outcome, reason = _not_started(error)
+            self._outbox.ended(*key, outcome, pickle.dumps(reason))
+            return
+        finally:
+            del self._early[key]
+        self._running[key] = attempt
+        # It may have been closed while the process was starting.
+        if self.closed:
+            attempt.abandon()
+        for message in early.messages:
+            _apply(message, attempt)
+        try:
+            outcome = await attempt.finish()
+        finally:
+            del self._running[key]
+            self._checkpoints.release(request.checkpoint)
+            if not self.env.output_files.kept:
+                for stream in self._streams(request):
+                    _remove_if_empty(stream)
+        if outcome in (Outcome.FINISHED, Outcome.STOPPED):
+            self._checkpoints.route.forget(request.relative_dir)
+
+    async def _start(self, request: AttemptRequest, config: Sealed, early: Early) -> RunningAttempt:
+        checkpoint = await early.unless_called_off(self._checkpoints.fetch(request.checkpoint))
+        key = (request.trial_id, request.attempt)
+        tail = self._tail
+        try:
+            directory = self._directory.path / request.relative_dir
+            streams = self._streams(request)
+            for needed in {directory, *(stream.parent for stream in streams)}:
+                needed.mkdir(parents=True, exist_ok=True)
+            if tail is not None:
+                tail.watch(key, directory, *streams)
+            handle = await self._spawner.spawn(
+                self._context(request, config, directory, checkpoint),
+                *streams,
+                self.env.isolation,
+                self.env.reuse_processes,
+                self.env.output_files.kept,
+            )
+        except BaseException:
+            self._checkpoints.release(request.checkpoint)
+            if tail is not None:
+                tail.unwatch(key)
+            raise
+        if tail is not None:
+            tail.started(key, handle.pid)
+        route = self._checkpoints.route
+        return RunningAttempt(
+            *key,
+            handle,
+            directory,
+            self._outbox,
+            HandedOver(*key, directory, request.relative_dir, route, self._outbox),
+            self.env.stop_grace_s,
+            self.env.term_grace_s,
+            _nothing if tail is None else functools.partial(tail.unwatch, key),
+        )
+
+    def _streams(self, request: AttemptRequest) -> tuple[Path, Path]:
+        """The files of the attempt's output."""
+        directory = self._directory.path / request.relative_dir
+        files = self.env.output_files
+        return directory / files.stdout, directory / files.stderr
+
+    def close(self, patience: float = UPLOAD_PATIENCE_S) -> None:
+        """End every attempt, now, and all the rest when what is on its way to storage is there.
+
+        Args:
+            patience: Seconds to wait for that.
+        """
+        if self._wound_up is not None:
+            return
+        for watch in self._watches:
+            if watch is not asyncio.current_task():
+                watch.cancel()
+        for early in self._early.values():
+            early.call_off()
+        for attempt in self._running.values():
+            attempt.abandon()
+        self._spawner.close()
+        self._wound_up = asyncio.get_running_loop().create_task(self._wind_up(patience))
+        self._outbox.wake()
+
+    async def gone(self) -> None:
+        """Wait until nothing is left of it on this node."""
+        if self._wound_up is not None:
+            await asyncio.shield(self._wound_up)
+
+    async def _wind_up(self, patience: float) -> None:
+        if self._attempts:
+            # Processes are killed and gone soon. A thread ends when it reports again: maybe never.
+            await asyncio.wait(self._attempts, timeout=_END_S)
+        if self._tail is not None:
+            self._tail.close()
+        await self._spawner.closed()
+        await self._checkpoints.close(patience)
+        await asyncio.to_thread(self._directory.remove)
+
+    def _context(
+        self, request: AttemptRequest, config: Sealed, directory: Path, checkpoint: Path | None
+    ) -> AttemptContext:
+        env = self.env
+        shown: Any = config.open() if env.isolation == THREAD else config
+        return AttemptContext(
+            experiment_id=env.experiment_id,
+            experiment_name=env.experiment_name,
+            trainable_name=env.trainable.name,
+            trial_id=request.trial_id,
+            trial_name=request.name,
+            experiment_tag=request.experiment_tag,
+            attempt=request.attempt,
+            config=shown,
+            resources=request.resources,
+            trial_dir=str(directory),
+            devices=request.devices,
+            run_until=request.run_until,
+            checkpoint=None if checkpoint is None else str(checkpoint),
+            checkpoint_uri=request.checkpoint and in_storage(env, request.checkpoint),
+            progress=request.progress,
+            checkpoint_suffix=request.checkpoint_suffix,
+            checkpoint_rules=env.checkpoint_rules,
+            export_formats=env.export_formats,
+            surroundings=request.surroundings,
+            storage_dir=in_storage(env, request.relative_dir),
+            seed=env.seed,
+            env=attempt_environment(request.resources, request.devices, env.env_vars),
+        )
+
+    async def _watch_lease(self) -> None:
+        """End the attempts when the driver has been silent for too long: it must be gone."""
+        while True:
+            await asyncio.sleep(self.env.lease_s / _LEASE_CHECKS)
+            silent = time.monotonic() - self._last_contact
+            if silent > self.env.lease_s:
+                _logger.warning(
+                    "The driver of experiment %s has been silent for %.0f s; its %d trials on this "
+                    "node are ended.",
+                    self.env.experiment_name,
+                    silent,
+                    len(self._running),
+                )
+                self.close()
+                return
+
+
+def _apply(message: Decide | Kill, attempt: RunningAttempt) -> None:
+    if isinstance(message, Kill):
+        attempt.stop()
+    else:
+        attempt.decide(Decision(message.seq, message.action, message.run_until))
+
+
+def _ends(message: Decide | Kill) -> bool:
+    return isinstance(message, Kill) or message.action is Action.STOP
+
+
+def _not_started(error: Exception) -> tuple[Outcome, AttemptError]:
+    """How an attempt ends whose process could not be started."""
+    if isinstance(error, CheckpointUnreadable):
+        return Outcome.FAILED, AttemptError("restore", str(error))
+    if isinstance(error, StorageError):  # not the trial's fault
+        return Outcome.LOST, AttemptError("storage", str(error))
+    problem = f"the trial could not be started on {socket.gethostname()}: {error}"
+    return Outcome.FAILED, AttemptError("start", problem)
+
+
+def _has_output(env: ExperimentEnv) -> bool:
+    """Threads print to the output of their worker."""
+    return env.follow_output and env.isolation != THREAD
+
+
+def _nothing() -> None:
+    """For an attempt whose output nobody follows."""
+
+
+def _remove_if_empty(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        if path.stat().st_size == 0:
+            path.unlink()

@@ -1,0 +1,69 @@
+"""Why an attempt failed, as far as its node can tell."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+from prefect_tune.execution.protocol.zygote_messages import ExitStatus
+from prefect_tune.experiment.attempt_error import AttemptError
+
+_FULL_BYTES = 1 << 20
+
+
+def died(status: ExitStatus) -> AttemptError:
+    """The error of a process that ended without a last word."""
+    if status.signal is None and status.code is None:
+        starter = "the process that starts trials on its node has died"
+        return AttemptError("lost", f"{starter}, and the trial with it")
+    if status.signal is None:
+        return AttemptError(
+            "exit",
+            f"the trial process exited with status {status.code} before the trainable returned",
+            exit_code=status.code,
+        )
+    try:
+        name = signal.Signals(status.signal).name
+    except ValueError:
+        name = f"signal {status.signal}"
+    message = f"the trial process was killed by {name}"
+    if status.signal == signal.SIGKILL:
+        message += ", which was not sent by prefect_tune; maybe the node ran out of memory"
+    return AttemptError("signal", message, exit_code=-status.signal)
+
+
+def explained(error: AttemptError, directory: Path, stderr: str) -> AttemptError:
+    """The error with what the node knows about it.
+
+    Args:
+        error: What the process said, or `died`.
+        directory: The trial's directory.
+        stderr: Its last lines of standard error.
+    """
+    return _with_disk(_with_stderr(error, stderr), directory)
+
+
+def _with_stderr(error: AttemptError, stderr: str) -> AttemptError:
+    # Python prints an exception that ends a program; it need not be shown twice.
+    stderr = stderr.replace(error.traceback.strip(), "") if error.traceback else stderr
+    if not stderr.strip():
+        return error
+    parts = [error.traceback.rstrip(), f"Last lines of stderr:\n{stderr.strip()}"]
+    return replace(error, traceback="\n\n".join(filter(None, parts)))
+
+
+def _with_disk(error: AttemptError, directory: Path) -> AttemptError:
+    """Python's error does not say which disk is full; nor is one told of that by a signal."""
+    try:
+        free = shutil.disk_usage(directory).free
+    except OSError:
+        return error
+    if free >= _FULL_BYTES and os.strerror(errno.ENOSPC) not in error.message:
+        return error
+    where = f"the disk of {directory} on {socket.gethostname()} has {free >> 20} MB left"
+    return replace(error, message=f"{error.message} ({where})")

@@ -1,0 +1,1 @@
+"""What the processes of an experiment send each other."""

@@ -1,0 +1,1 @@
+"""What runs in the processes of trials, and in the one they fork from."""

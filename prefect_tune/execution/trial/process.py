@@ -1,0 +1,275 @@
+"""The main of a trial process, however it was started."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import faulthandler
+import functools
+import gc
+import io
+import json
+import logging
+import os
+import pickle
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from prefect_tune.coordinator.events import Outcome
+from prefect_tune.execution.protocol.frames import Kind, SocketChannel
+from prefect_tune.execution.protocol.zygote_messages import StartRequest
+from prefect_tune.execution.trial.native_threads import resize_loaded_pools
+from prefect_tune.execution.trial.process_groups import TRIAL_PROCESS
+from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.trainable.identity import node_identity
+
+if TYPE_CHECKING:
+    from prefect_tune.trainable.class_loop import ClassRunner
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
+#: Exit status of a trial process whose failure travelled as a FAILED frame.
+FAILED_EXIT_CODE = 1
+
+
+def main(
+    sock: socket.socket, request: StartRequest, load: Callable[[], Any], parent: int
+) -> NoReturn:
+    """Run an attempt in this process, and others that follow it, and end the process.
+
+    Args:
+        sock: The trial's end of its connection to the agent.
+        request: What to run first.
+        load: Gives the trainable.
+        parent: Process id of the zygote, with which this process dies.
+    """
+    started = time.perf_counter()
+    code = FAILED_EXIT_CODE
+    try:
+        _leave_family(parent, request.title)
+        channel = SocketChannel(sock)
+        with contextlib.suppress(ConnectionError):  # the agent is gone
+            code = _serve(channel, request, load, started)
+        _run_exit_handlers()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        # Never back into the frames of the zygote, whatever happened.
+        _flush()
+        os._exit(code)
+
+
+def _serve(
+    channel: SocketChannel, request: StartRequest, load: Callable[[], Any], started: float
+) -> int:
+    """Run one attempt after the other; returns the exit status."""
+    _redirect(request.stdout, request.stderr)
+    os.environ.update(request.env)
+    os.environ[TRIAL_PROCESS] = str(os.getpid())
+    resize_loaded_pools(request.env)
+    # Only now: in a spawned process the environment has to be set before numpy is imported.
+    from prefect_tune.trainable.class_loop import ClassRunner
+
+    _let_children_end_at_sigterm()
+    _show_own_log()
+    classes = ClassRunner(keep=request.reuse)
+    try:
+        while True:
+            code = _run(channel, request, load, started, classes)
+            if not classes.has_kept:
+                return code
+            try:
+                request = pickle.loads(channel.wait_next())
+            except ConnectionError:  # there is none
+                return code
+            started = time.perf_counter()
+            _flush()
+            _redirect(request.stdout, request.stderr)
+            _name_process(request.title)
+    finally:
+        classes.close()
+
+
+def _run(
+    channel: SocketChannel,
+    request: StartRequest,
+    load: Callable[[], Any],
+    started: float,
+    classes: ClassRunner,
+) -> int:
+    """Run an attempt, send its frames and return the exit status that goes with it."""
+    from prefect_tune.trainable.current import current_session
+    from prefect_tune.trainable.runner import end_of, run_attempt
+    from prefect_tune.trainable.stopping import TrialTerminated
+    from prefect_tune.trainable.variables import PRINT_ERRORS, is_on
+
+    def on_sigterm(_signum: int, _frame: object) -> None:
+        session = current_session()
+        if session is None:  # before or after user code
+            raise TrialTerminated
+        session.terminate()
+
+    channel.send(Kind.HELLO, 0, json.dumps({"pid": os.getpid(), **node_identity()}).encode())
+    signal.signal(signal.SIGTERM, on_sigterm)
+    try:
+        context = pickle.loads(request.context)
+        end = run_attempt(context, load(), channel, process_started=started, classes=classes)
+    except BaseException as error:
+        end = end_of(error)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if isinstance(end, AttemptError) and is_on(os.environ.get(PRINT_ERRORS) or "1"):
+        _print(end.traceback)
+    _flush()
+    return send_end(channel, end, waits=classes.has_kept)
+
+
+def _show_own_log() -> None:
+    """What the package logs goes where the trial's standard error goes."""
+    logger = logging.getLogger("prefect_tune")
+    if not logger.handlers and logger.level == logging.NOTSET:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(asctime)s\t%(levelname)s %(name)s: %(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        # A handler that user code gives the root logger would show it again.
+        logger.propagate = False
+
+
+def _let_children_end_at_sigterm() -> None:
+    """Processes that user code forks end at SIGTERM like any other.
+
+    A `multiprocessing.Pool` ends its workers by it, and waits for ever for one that runs the
+    trial's handler instead. The signal is held back during the fork: one that came before the child
+    has let go of the handler would be lost in it.
+    """
+
+    def hold() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def release() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+    def release_child() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        release()
+
+    os.register_at_fork(before=hold, after_in_parent=release, after_in_child=release_child)
+
+
+def send_end(channel: SocketChannel, end: Outcome | AttemptError, waits: bool = False) -> int:
+    """Send the last frame of an attempt; returns the exit status that goes with it.
+
+    Args:
+        channel: The connection.
+        end: How the attempt ended.
+        waits: Whether the process waits for another trial.
+    """
+    if isinstance(end, Outcome):
+        channel.send(Kind.ENDED, 0, json.dumps({"outcome": end, "waits": waits}).encode())
+        return 0
+    channel.send(Kind.FAILED, 0, pickle.dumps(end))
+    return end.exit_code if end.exit_code is not None and end.exit_code > 0 else FAILED_EXIT_CODE
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL | None:
+    return ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def prepare() -> None:
+    """Do once in the zygote what every trial process would do again."""
+    node_identity()
+    _libc()
+
+
+def _leave_family(parent: int, title: str) -> None:
+    """Own process group, default signals, dies with the zygote, has a name."""
+    with contextlib.suppress(OSError):  # the parent does the same; whoever comes first
+        os.setpgid(0, 0)
+    signal.set_wakeup_fd(-1)
+    for signum in (signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(signum, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    libc = _libc()
+    if libc is not None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    _name_process(title)
+    if os.getppid() != parent:  # died before the kernel knew
+        os._exit(FAILED_EXIT_CODE)
+    gc.enable()
+    atexit._clear()
+
+
+def _name_process(title: str) -> None:
+    libc = _libc()
+    if libc is not None:
+        libc.prctl(_PR_SET_NAME, title.encode()[-15:], 0, 0, 0)
+
+
+def _redirect(stdout: str, stderr: str) -> None:
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    targets = {path: os.open(path, flags, 0o666) for path in {stdout, stderr}}
+    os.dup2(targets[stdout], 1)
+    os.dup2(targets[stderr], 2)
+    for descriptor in targets.values():
+        os.close(descriptor)
+    # Line-buffered, so that a log can be followed and a crash loses nothing.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True, encoding="utf-8", errors="backslashreplace")
+    # Where a segmentation fault happened is then among its last words.
+    faulthandler.enable(file=2)
+
+
+def _print(text: str) -> None:
+    # Standard error may be closed, on a full disk, or an object of the user's: whatever it raises,
+    # the agent has yet to hear why the attempt failed.
+    with contextlib.suppress(Exception):
+        print(text, file=sys.stderr)
+
+
+def _run_exit_handlers() -> None:
+    """Run what user code registered with `atexit`; also ends its multiprocessing children.
+
+    In the order in which an interpreter does: pools of processes, such as joblib's, let their
+    workers go first. What comes last waits for every child, and would for ever for theirs.
+    Pools of threads are left out: nothing waits for the threads of a trial.
+    """
+    for function in reversed(getattr(threading, "_threading_atexits", [])):
+        # They are partial functions.
+        if getattr(function, "func", function).__module__ != "concurrent.futures.thread":
+            try:
+                function()
+            except Exception:
+                traceback.print_exc()
+    atexit._run_exitfuncs()
+    multiprocessing = sys.modules.get("multiprocessing.util")
+    if multiprocessing is not None:
+        multiprocessing._exit_function()
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # user code may have put anything there
+            stream.flush()
+
+
+def main_spawned(sock_fd: int, request_fd: int, source_fd: int, parent: int) -> NoReturn:
+    """Entry of a spawned trial process: reads what to run from the files given."""
+    with open(request_fd, "rb") as file:
+        request: StartRequest = pickle.load(file)
+
+    def load() -> Any:
+        from prefect_tune.trainable.packing import load_for_trials
+
+        # All spawned trials share the file, so it is read without moving its position.
+        return load_for_trials(pickle.loads(os.pread(source_fd, os.fstat(source_fd).st_size, 0)))
+
+    main(socket.socket(fileno=sock_fd), request, load, parent)

@@ -1,0 +1,236 @@
+"""The zygote: a process that has imported the trainable once and forks every attempt from that.
+
+It imports and forks, nothing else: it runs no user code beyond the imports, has one thread and one
+connection, and dies with its trials when the agent goes away. Where a fork would be unsafe it
+starts the trials as fresh interpreters instead; they are its children all the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import pickle
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import traceback
+from typing import IO, Any
+
+from prefect_tune.execution.protocol.frames import Frame, FrameBuffer, encode
+from prefect_tune.execution.protocol.zygote_messages import (
+    ExitStatus,
+    LoadInfo,
+    LoadRequest,
+    Message,
+    Refusal,
+    StartRequest,
+)
+from prefect_tune.execution.trial import process as trial_process
+from prefect_tune.execution.trial.fork_safety import choose_start_method
+from prefect_tune.execution.trial.native_threads import restored
+from prefect_tune.execution.trial.process_groups import LeftBehind
+
+_RECEIVE_BYTES = 1 << 18
+_MAX_DESCRIPTORS = 64
+_PARENT_CHECK_MS = 2000
+_LEFT_BEHIND_MS = 50
+_SPAWN = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[5]); "
+    "from prefect_tune.execution.trial.process import main_spawned; "
+    "main_spawned(*map(int, sys.argv[1:5]))"
+)
+
+
+class Zygote:
+    """Serves the agent at the other end of `control` until it goes away."""
+
+    def __init__(self, control: socket.socket, thread_variables: dict[str, str | None]) -> None:
+        self._control = control
+        self._thread_variables = thread_variables
+        self._buffer = FrameBuffer()
+        self._descriptors: list[int] = []
+        self._children: set[int] = set()
+        self._left_behind = LeftBehind()
+        self._parent = os.getppid()
+        self._trainable: Any = None
+        self._info = LoadInfo("fork")
+        self._source_file: IO[bytes] | None = None
+        self._import_path: list[str] = list(sys.path)
+        self._wakeup, self._wakeup_end = os.pipe()
+
+    def run(self) -> None:
+        """Serve until the agent closes the connection or dies; then end all trials."""
+        for descriptor in (self._wakeup, self._wakeup_end):
+            os.set_blocking(descriptor, False)
+        signal.set_wakeup_fd(self._wakeup_end)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        poller = select.poll()
+        poller.register(self._wakeup, select.POLLIN)
+        poller.register(self._control, select.POLLIN)
+        try:
+            # A fork of the agent may hold its end open after its death, hence the second look.
+            while os.getppid() == self._parent:
+                timeout = _LEFT_BEHIND_MS if self._left_behind else _PARENT_CHECK_MS
+                ready = {descriptor for descriptor, _ in poller.poll(timeout)}
+                self._left_behind.look()
+                if self._wakeup in ready:
+                    self._reap()
+                if self._control.fileno() in ready and not self._serve():
+                    return
+        except ConnectionError:
+            return
+        finally:
+            for pid in self._children:
+                os.kill(pid, signal.SIGKILL)
+            for pid in self._children:
+                self._left_behind.end(pid)
+            self._left_behind.end_orphans()
+            self._left_behind.finish()
+
+    def _serve(self) -> bool:
+        """Receive and carry out requests; False once the agent is gone."""
+        data, descriptors, _, _ = socket.recv_fds(self._control, _RECEIVE_BYTES, _MAX_DESCRIPTORS)
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)
+        self._descriptors += descriptors
+        for frame in self._buffer.feed(data):
+            self._carry_out(frame)
+        return bool(data)
+
+    def _carry_out(self, frame: Frame) -> None:
+        try:
+            request = pickle.loads(frame.payload)
+            if frame.kind == Message.LOAD:
+                self._reply(Message.LOADED, frame.seq, self._load(request))
+            else:
+                pid = self._start(request)
+                self._children.add(pid)
+                self._reply(Message.STARTED, frame.seq, pid)
+        except ConnectionError:
+            raise
+        except BaseException as error:  # an import may raise anything, SystemExit included
+            module = error.name if isinstance(error, ModuleNotFoundError) else None
+            refusal = Refusal(
+                type(error).__name__, str(error), module, traceback.format_exc(limit=-5)
+            )
+            self._reply(Message.REFUSED, frame.seq, refusal)
+
+    def _reply(self, message: Message, seq: int, payload: object) -> None:
+        self._control.sendall(encode(message, seq, pickle.dumps(payload)))
+
+    def _load(self, request: LoadRequest) -> LoadInfo:
+        from prefect_tune.trainable.packing import load_for_trials
+
+        if os.path.isdir(request.source.cwd):
+            os.chdir(request.source.cwd)
+        may_fork = request.start_method != "spawn"
+        self._trainable = load_for_trials(request.source, for_forks=may_fork)
+        self._info = choose_start_method(request.start_method)
+        if self._info.method == "spawn":
+            self._source_file = _file_with(request.source)
+            self._trainable = None  # each loads its own
+        self._left_behind.adopt()
+        # What is imported now stays: the collector of a trial need not look at it, which would copy
+        # its pages.
+        gc.freeze()
+        return self._info
+
+    def _start(self, request: StartRequest) -> int:
+        sock = self._descriptors.pop(0)
+        try:
+            return (
+                self._fork(request, sock)
+                if self._source_file is None
+                else self._spawn(request, sock)
+            )
+        finally:
+            os.close(sock)
+
+    def _fork(self, request: StartRequest, sock: int) -> int:
+        parent = os.getpid()
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        pid = os.fork()
+        if pid == 0:
+            self._control.close()
+            # The sockets of other trials among them, whose end nobody would see otherwise.
+            for descriptor in (self._wakeup, self._wakeup_end, *self._descriptors):
+                os.close(descriptor)
+            _set_environment(restored(os.environ, self._thread_variables))
+            trial_process.main(socket.socket(fileno=sock), request, lambda: self._trainable, parent)
+        with contextlib.suppress(OSError):  # the child does the same; whoever comes first
+            os.setpgid(pid, pid)
+        return pid
+
+    def _spawn(self, request: StartRequest, sock: int) -> int:
+        if self._source_file is None:
+            raise RuntimeError("nothing is loaded")
+        environment = restored(os.environ, self._thread_variables)
+        with _file_with(request) as request_file:
+            descriptors = (sock, request_file.fileno(), self._source_file.fileno())
+            arguments = [*map(str, (*descriptors, os.getpid())), json.dumps(self._import_path)]
+            with open(request.stdout, "ab") as stdout, open(request.stderr, "ab") as stderr:
+                process = subprocess.Popen(
+                    [sys.executable, "-P", "-c", _SPAWN, *arguments],
+                    pass_fds=descriptors,
+                    env={**environment, **request.env},
+                    stdin=subprocess.DEVNULL,
+                    stdout=stdout,
+                    stderr=stderr,
+                    process_group=0,
+                )
+        # Its exit is collected like that of a forked child.
+        process.returncode = 0
+        return process.pid
+
+    def _reap(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wakeup, 4096)
+        for pid in list(self._children):
+            ended, wait_status = os.waitpid(pid, os.WNOHANG)
+            if not ended:
+                continue
+            self._left_behind.end(pid)
+            self._children.discard(pid)
+            code = os.waitstatus_to_exitcode(wait_status)
+            status = ExitStatus(code=code) if code >= 0 else ExitStatus(signal=-code)
+            self._reply(Message.EXITED, 0, (pid, status))
+        self._left_behind.end_orphans(living=self._children)
+
+
+def _file_with(value: object) -> IO[bytes]:
+    """An unnamed file with a pickled value, at its start."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115  the caller closes it
+    pickle.dump(value, file)
+    file.seek(0)
+    return file
+
+
+def _set_environment(environment: dict[str, str]) -> None:
+    for name in set(os.environ) - set(environment):
+        del os.environ[name]
+    os.environ.update(environment)
+
+
+def main(control_fd: int, thread_variables: dict[str, str | None]) -> None:
+    """Entry of the zygote process.
+
+    Args:
+        control_fd: Its end of the connection to the agent.
+        thread_variables: What `limit_to_one` changed in the environment.
+    """
+    gc.disable()
+    _import_what_trials_need()
+    trial_process.prepare()
+    Zygote(socket.socket(fileno=control_fd), thread_variables).run()
+
+
+def _import_what_trials_need() -> None:
+    import prefect_tune.trainable.packing
+    import prefect_tune.trainable.runner  # noqa: F401

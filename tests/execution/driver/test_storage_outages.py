@@ -1,0 +1,55 @@
+"""Storage that does not answer the nodes is told where the sweep is watched."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from prefect_tune.execution.checkpoints.upload_process import OutageReport
+from prefect_tune.execution.driver.storage_outages import StorageOutages
+from prefect_tune.execution.protocol.reports import STARTED, STORAGE
+from prefect_tune.execution.protocol.upload_messages import Message
+
+AWAY = (STORAGE, "", 0, "cannot write s3://b/x (it took too long).")
+BACK = (STORAGE, "", 0, "")
+OTHER = (STARTED, "t", 1, 7, "host", "ip")
+
+
+def test_an_outage_of_several_nodes_is_told_once_each_way(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    outages = StorageOutages()
+    with caplog.at_level(logging.WARNING):
+        assert outages.take("a", [AWAY, OTHER]) == [OTHER]
+        outages.take("b", [AWAY])
+        outages.take("a", [BACK])
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        assert "from a: cannot write s3://b/x" in caplog.text
+        outages.take("b", [BACK])
+    assert len(caplog.records) == 2
+    assert "again after 0 s" in caplog.text
+    outages.take("b", [AWAY])
+    assert len(caplog.records) == 3
+
+
+def test_a_node_that_is_gone_says_nothing_of_storage(caplog: pytest.LogCaptureFixture) -> None:
+    outages = StorageOutages()
+    outages.take("a", [AWAY])
+    outages.lose_node("a")
+    outages.take("b", [BACK])
+    assert "again" not in caplog.text
+    outages.take("b", [AWAY])
+    assert "from b" in caplog.text
+
+
+def test_the_process_that_moves_checkpoints_says_it_once_each_way() -> None:
+    said: list[tuple[Message, object]] = []
+    report = OutageReport(lambda message, payload: said.append((message, payload)))
+    report.works()
+    for problem in ("one", "two"):
+        report.away(problem)
+    for _ in range(2):
+        report.works()
+    report.away("three")
+    assert said == [(Message.AWAY, "one"), (Message.BACK, None), (Message.AWAY, "three")]

@@ -46,7 +46,7 @@ def scheduler_of(scenario: Scenario) -> Any:
     if scenario.scheduler == ASHA:
         return tune.schedulers.ASHAScheduler(max_t=scenario.steps, reduction_factor=2)
     if scenario.scheduler == PAUSING:
-        from prefect_tune.testing.pausing import PausingScheduler
+        from prefect_tune.simulation.pausing_scheduler import PausingScheduler
 
         # A function is not asked for a checkpoint: it has one where it writes one.
         return PausingScheduler(scenario.every * (1 + scenario.seed % 2))

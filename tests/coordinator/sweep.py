@@ -40,12 +40,12 @@ from prefect_tune.coordinator.events import (
 from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.coordinator.records import decode_event, encode_event
 from prefect_tune.execution.base import TrialPlace
-from prefect_tune.execution.simulated import SimulatedExecutor
-from prefect_tune.execution.simulated_storage import SimulatedStorage, UploadSeconds, at_once
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.trial import RUNNING
 from prefect_tune.resources import Resources
 from prefect_tune.schedulers import FIFOScheduler, TrialScheduler
+from prefect_tune.simulation.executor import SimulatedExecutor
+from prefect_tune.simulation.storage import SimulatedStorage, UploadSeconds, at_once
 from prefect_tune.stopper import NoopStopper, Stopper
 
 from ..execution.experiments import make_env

@@ -13,8 +13,8 @@ from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial
 from prefect_tune.experiment.view import ControllerView
 from prefect_tune.schedulers import FIFOScheduler
+from prefect_tune.simulation.pausing_scheduler import PausingScheduler
 from prefect_tune.stopper import MaximumIterationStopper, NoopStopper
-from prefect_tune.testing.pausing import PausingScheduler
 
 from .sweep import Sweep
 

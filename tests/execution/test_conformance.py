@@ -7,8 +7,8 @@ import pytest
 from prefect_tune.coordinator.events import Node
 from prefect_tune.execution.cluster.api import connect
 from prefect_tune.execution.driver.dask_executor import DaskExecutor
-from prefect_tune.execution.simulated import SimulatedExecutor
 from prefect_tune.resources import Resources
+from prefect_tune.simulation.executor import SimulatedExecutor
 from prefect_tune.testing.executor import ExecutorConformance
 
 from .experiments import make_env

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import prefect_tune as tune
-from prefect_tune.testing.pausing import PausingScheduler
+from prefect_tune.simulation.pausing_scheduler import PausingScheduler
 
 
 class Counts(tune.Trainable):

@@ -7,7 +7,7 @@ from prefect_tune.schedulers import (
     MedianStoppingRule,
     TrialScheduler,
 )
-from prefect_tune.testing.pausing import PausingScheduler
+from prefect_tune.simulation.pausing_scheduler import PausingScheduler
 from prefect_tune.testing.scheduler import SchedulerConformance
 
 

@@ -18,13 +18,13 @@ from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial
 from prefect_tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule
 from prefect_tune.search import Searcher, make_source
 from prefect_tune.search.optuna import OptunaSearch
+from prefect_tune.simulation.pausing_scheduler import PausingScheduler
 from prefect_tune.stopper import (
     MaximumIterationStopper,
     NoopStopper,
     Stopper,
     TrialPlateauStopper,
 )
-from prefect_tune.testing.pausing import PausingScheduler
 from tests.engine.simulated_run import Disk, Killed, simulate
 
 

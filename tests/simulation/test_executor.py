@@ -15,14 +15,13 @@ from prefect_tune.coordinator.events import (
     ResultReported,
 )
 from prefect_tune.execution.base import TrialPlace
-from prefect_tune.execution.simulated import SimulatedExecutor, Step
-from prefect_tune.execution.simulated_storage import SimulatedStorage
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.experiment.decision import Action
 from prefect_tune.resources import Resources
-
-from .experiments import make_env
+from prefect_tune.simulation.executor import SimulatedExecutor, Step
+from prefect_tune.simulation.storage import SimulatedStorage
+from tests.execution.experiments import make_env
 
 NODE = Node("node-1", Resources.of(CPU=2))
 

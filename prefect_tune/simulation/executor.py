@@ -27,11 +27,11 @@ from prefect_tune.coordinator.events import (
 )
 from prefect_tune.execution.base import Emit, ExperimentEnv, Fail, TakeOutput, TrialPlace
 from prefect_tune.execution.driver.preflight import check_fits
-from prefect_tune.execution.simulated_attempt import Program, SimulatedAttempt, Step
-from prefect_tune.execution.simulated_storage import SimulatedStorage
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.decision import Action
 from prefect_tune.resources import Resources
+from prefect_tune.simulation.attempt import Program, SimulatedAttempt, Step
+from prefect_tune.simulation.storage import SimulatedStorage
 
 __all__ = ["Program", "SimulatedExecutor", "Step"]
 

@@ -1,0 +1,1 @@
+"""Trials on a virtual clock: an executor, and runs of schedulers alone."""

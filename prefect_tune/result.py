@@ -1,7 +1,7 @@
 """Ray Tune's names for the keys of results and for the files that hold them."""
 
 from prefect_tune.experiment.attempt_error import ERROR_FILE, ERROR_PICKLE_FILE
-from prefect_tune.trainable.metrics import DEFAULT_METRIC as DEFAULT_METRIC
+from prefect_tune.trainable.runtime.metrics import DEFAULT_METRIC as DEFAULT_METRIC
 
 CONFIG_PREFIX = "config"
 DATE = "date"

@@ -20,7 +20,7 @@ from prefect_tune.results import ExperimentAnalysis
 from prefect_tune.settings import TuneSettings, load_settings
 from prefect_tune.space.value_checks import check_sendable, large_values
 from prefect_tune.storage.experiment_dir import TRAINABLE_FILE, TUNER_FILE
-from prefect_tune.trainable.packing import self_contained
+from prefect_tune.trainable.shipping.packing import self_contained
 
 if TYPE_CHECKING:
     from prefect_tune.orchestration.sweep_memory import FlowRunMemory

@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from prefect_tune._ray.variables import warn_about_ray_variables
 from prefect_tune.error import InvalidArgument
-from prefect_tune.trainable.variables import CHANGE_DIRECTORY, FULL_TRACEBACKS, PRINT_ERRORS
+from prefect_tune.trainable.runtime.variables import CHANGE_DIRECTORY, FULL_TRACEBACKS, PRINT_ERRORS
 
 _PREFIX = "PREFECT_TUNE_"
 #: Read by the agents on the nodes, each for itself.

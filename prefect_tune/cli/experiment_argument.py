@@ -12,7 +12,7 @@ from prefect_tune.experiment.trial import Trial
 from prefect_tune.results.analysis import ExperimentAnalysis
 from prefect_tune.results.loading import find_experiment
 from prefect_tune.results.pareto import row_of
-from prefect_tune.trainable.metrics import DEFAULT_METRIC
+from prefect_tune.trainable.runtime.metrics import DEFAULT_METRIC
 
 _NOT_OBJECTIVES = ("training_iteration", "time_total_s")
 

@@ -35,13 +35,13 @@ from prefect_tune.filesystem.location import Location
 from prefect_tune.logger.worker import Backlog
 from prefect_tune.reporters import TrialOutputPrinter, make_reporter, result_lines
 from prefect_tune.results.checkpoints import open_checkpoint
-from prefect_tune.results.tracked_checkpoint import locate_checkpoints
 from prefect_tune.storage.experiment_dir import ExperimentDir
 from prefect_tune.storage.experiment_storage import ExperimentStorage
 from prefect_tune.storage.layout import TrialDirNamer
 from prefect_tune.storage.search_state import SearchStates
 from prefect_tune.storage.snapshot_files import SnapshotFiles
 from prefect_tune.trainable.output import OutputFiles
+from prefect_tune.trainable.tracked_checkpoint import locate_checkpoints
 
 _logger = logging.getLogger(__name__)
 

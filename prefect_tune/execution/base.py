@@ -12,9 +12,9 @@ from prefect_tune.coordinator.events import AttemptEnded, Event, Node
 from prefect_tune.experiment.checkpoints import CheckpointRules
 from prefect_tune.filesystem.location import Location
 from prefect_tune.resources import Resources
-from prefect_tune.trainable.attempt import Surroundings
 from prefect_tune.trainable.output import OutputFiles, TrialLog, TrialOutput
-from prefect_tune.trainable.source import TrainableSource
+from prefect_tune.trainable.runtime.attempt import Surroundings
+from prefect_tune.trainable.shipping.source import TrainableSource
 
 #: Takes an event from any thread; must only enqueue.
 Emit = Callable[[Event], None]

@@ -11,8 +11,8 @@ from fractions import Fraction
 from typing import Any
 
 from prefect_tune.text import in_words
-from prefect_tune.trainable.auto_metrics import CONSTANTS
-from prefect_tune.trainable.result_codec import decode_line, encode_result
+from prefect_tune.trainable.runtime.auto_metrics import CONSTANTS
+from prefect_tune.trainable.runtime.result_codec import decode_line, encode_result
 
 #: Python refuses to write integers with more digits than some thousands.
 _LARGEST = 10**4000

@@ -18,7 +18,7 @@ from prefect_tune.results.pareto import objectives
 from prefect_tune.results.record import ExperimentRecord, read_record
 from prefect_tune.results.remote import copy_results, directory_of
 from prefect_tune.results.result import Result, file_system
-from prefect_tune.results.tracked_checkpoint import locate_checkpoints
+from prefect_tune.trainable.tracked_checkpoint import locate_checkpoints
 
 if TYPE_CHECKING:
     from prefect_tune.plots import Plot

@@ -17,7 +17,7 @@ from prefect_tune.logger.csv import PROGRESS_FILE, csv_reader
 from prefect_tune.logger.json import RESULT_FILE
 from prefect_tune.nested import flatten
 from prefect_tune.results.by_trial import ByTrial
-from prefect_tune.trainable.auto_metrics import CONSTANTS
+from prefect_tune.trainable.runtime.auto_metrics import CONSTANTS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,8 +9,8 @@ from typing import Any
 
 from prefect_tune.error import InvalidTrainable
 from prefect_tune.resources import PlacementGroupFactory
-from prefect_tune.trainable.attempt_session import Session
-from prefect_tune.trainable.metrics import as_metrics, is_number
+from prefect_tune.trainable.runtime.attempt_session import Session
+from prefect_tune.trainable.runtime.metrics import as_metrics, is_number
 from prefect_tune.trainable.trainable import Trainable, runs_steps
 
 _RIGHT = "Write e.g. `def train(config): ...` and report from it."

@@ -21,21 +21,21 @@ import numpy.random  # numpy would import it at its first use: in each trial, fo
 
 from prefect_tune.coordinator.events import Outcome
 from prefect_tune.experiment.attempt_error import AttemptError
-from prefect_tune.trainable.attempt import AttemptContext, Channel
-from prefect_tune.trainable.attempt_session import Session
-from prefect_tune.trainable.class_loop import ClassRunner, ResetRefused, RestoreFailed
-from prefect_tune.trainable.current import activate
-from prefect_tune.trainable.error_pickling import pickle_exception
+from prefect_tune.trainable.class_runner import ClassRunner, ResetRefused, RestoreFailed
 from prefect_tune.trainable.function import run_function
-from prefect_tune.trainable.stopping import TrialEnding, TrialTerminated
-from prefect_tune.trainable.thread_directory import have_own_directory
-from prefect_tune.trainable.trainable import Trainable
-from prefect_tune.trainable.variables import (
+from prefect_tune.trainable.runtime.attempt import AttemptContext, Channel
+from prefect_tune.trainable.runtime.attempt_session import Session
+from prefect_tune.trainable.runtime.current_session import activate
+from prefect_tune.trainable.runtime.error_pickling import pickle_exception
+from prefect_tune.trainable.runtime.stopping import TrialEnding, TrialTerminated
+from prefect_tune.trainable.runtime.variables import (
     CHANGE_DIRECTORY,
     FULL_TRACEBACKS,
     ORIGINAL_DIRECTORY,
     is_on,
 )
+from prefect_tune.trainable.thread_directory import have_own_directory
+from prefect_tune.trainable.trainable import Trainable
 
 _OURS = str(Path(__file__).resolve().parent.parent) + os.sep
 _MESSAGE_LENGTH = 500

@@ -16,9 +16,9 @@ from prefect_tune.checkpoint.checkpoint import Checkpoint
 from prefect_tune.error import TuneError
 from prefect_tune.filesystem.location import Location
 from prefect_tune.resources import PlacementGroupFactory
-from prefect_tune.trainable.attempt_session import Session
-from prefect_tune.trainable.current import current_session
-from prefect_tune.trainable.metrics import as_metrics
+from prefect_tune.trainable.runtime.attempt_session import Session
+from prefect_tune.trainable.runtime.current_session import current_session
+from prefect_tune.trainable.runtime.metrics import as_metrics
 
 
 def _session_or_warn(name: str, stacklevel: int = 3) -> Session | None:

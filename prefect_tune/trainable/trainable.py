@@ -17,13 +17,13 @@ from prefect_tune.checkpoint.files import remove_tree
 from prefect_tune.checkpoint.manifest import file_sizes
 from prefect_tune.error import InvalidArgument, InvalidTrainable
 from prefect_tune.resources import PlacementGroupFactory
-from prefect_tune.trainable.auto_metrics import AutoMetrics
-from prefect_tune.trainable.config_changes import copy_of_containers
-from prefect_tune.trainable.current import current_session
 from prefect_tune.trainable.export import export_formats as parse_formats
-from prefect_tune.trainable.identity import constant_metrics
 from prefect_tune.trainable.old_names import adopt_old_names
-from prefect_tune.trainable.saved_state import directory_of, read_saved, write_saved
+from prefect_tune.trainable.runtime.auto_metrics import AutoMetrics
+from prefect_tune.trainable.runtime.config_changes import copy_of_containers
+from prefect_tune.trainable.runtime.current_session import current_session
+from prefect_tune.trainable.runtime.node_identity import constant_metrics
+from prefect_tune.trainable.runtime.saved_state import directory_of, read_saved, write_saved
 from prefect_tune.trainable.system_usage import UtilMonitor
 
 _logger = logging.getLogger("prefect_tune")

@@ -1,7 +1,7 @@
 """Ray Tune's import path of tools for those who write trainables."""
 
-from prefect_tune.trainable.checks import diagnose_serialization, validate_save_restore
 from prefect_tune.trainable.gpu_wait import wait_for_gpu
+from prefect_tune.trainable.shipping.checks import diagnose_serialization, validate_save_restore
 from prefect_tune.trainable.system_usage import UtilMonitor
 from prefect_tune.utils.nested import (
     deep_update,

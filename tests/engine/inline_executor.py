@@ -27,7 +27,7 @@ from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.decision import Action
 from prefect_tune.resources import Resources
 from prefect_tune.settings import load_settings
-from prefect_tune.trainable.result_codec import encode_result
+from prefect_tune.trainable.runtime.result_codec import encode_result
 
 
 def trainable(config: dict[str, Any]) -> None:

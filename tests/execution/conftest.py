@@ -17,11 +17,11 @@ from prefect_tune.execution.launch.handle import AttemptHandle
 from prefect_tune.execution.launch.spawner import AttemptSpawner, ExitStatus
 from prefect_tune.execution.protocol.frames import Frame, FrameBuffer, Kind, encode_decision
 from prefect_tune.experiment.attempt_error import AttemptError
-from prefect_tune.trainable.attempt import AttemptContext, Decision
-from prefect_tune.trainable.large_data import DataParts
-from prefect_tune.trainable.packing import pack_trainable
-from prefect_tune.trainable.result_codec import decode_report
-from prefect_tune.trainable.source import TrainableSource
+from prefect_tune.trainable.runtime.attempt import AttemptContext, Decision
+from prefect_tune.trainable.runtime.result_codec import decode_report
+from prefect_tune.trainable.shipping.large_data import DataParts
+from prefect_tune.trainable.shipping.packing import pack_trainable
+from prefect_tune.trainable.shipping.source import TrainableSource
 
 
 @dataclass

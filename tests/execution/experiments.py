@@ -14,7 +14,7 @@ from prefect_tune.execution.driver.dask_executor import DaskExecutor
 from prefect_tune.experiment.decision import NEVER, Action, RunUntil
 from prefect_tune.resources import Resources
 from prefect_tune.storage.experiment_dir import MARKER_FILE
-from prefect_tune.trainable.packing import pack_trainable
+from prefect_tune.trainable.shipping.packing import pack_trainable
 
 _numbers = itertools.count(1)
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from prefect_tune.logger import JsonLoggerCallback
 from prefect_tune.logger.encoding import to_json
 from prefect_tune.testing.logger import as_lines, example_results, example_trial
-from prefect_tune.trainable.auto_metrics import CONSTANTS
+from prefect_tune.trainable.runtime.auto_metrics import CONSTANTS
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),

@@ -17,7 +17,7 @@ from prefect_tune.experiment.trial import TERMINATED, Trial
 from prefect_tune.filesystem.location import Location
 from prefect_tune.result_grid import ResultGrid
 from prefect_tune.results.checkpoints import find_checkpoints
-from prefect_tune.trainable.saved_state import write_saved
+from prefect_tune.trainable.runtime.saved_state import write_saved
 
 LOSSES = (0.5, 0.25, math.nan, 0.75)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from prefect_tune.experiment.decision import EVERY_RESULT, NEVER, Action
-from prefect_tune.trainable.attempt import AttemptContext, Decision
-from prefect_tune.trainable.result_codec import decode_line, decode_report
 from prefect_tune.trainable.runner import run_attempt
+from prefect_tune.trainable.runtime.attempt import AttemptContext, Decision
+from prefect_tune.trainable.runtime.result_codec import decode_line, decode_report
 
 
 class FakeAgent:

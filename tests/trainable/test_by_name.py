@@ -9,7 +9,7 @@ import types
 
 import pytest
 
-from prefect_tune.trainable.packing import pack_trainable
+from prefect_tune.trainable.shipping.packing import pack_trainable
 
 _FUNCTIONS = """
 class Point:
@@ -67,7 +67,7 @@ def test_what_came_from_a_file_that_is_no_module_is_found_by_name():
     packed = pack_trainable(loader.main)
     code = (
         "import pickle, sys\n"
-        "from prefect_tune.trainable.packing import load_for_trials\n"
+        "from prefect_tune.trainable.shipping.packing import load_for_trials\n"
         "main = load_for_trials(pickle.load(sys.stdin.buffer))\n"
         "square = main.__globals__['square']\n"
         "assert pickle.loads(pickle.dumps(square)) is square\n"

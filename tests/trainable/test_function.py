@@ -5,16 +5,16 @@ import pytest
 
 import prefect_tune.trainable as tune
 from prefect_tune.error import InvalidTrainable, TuneError
-from prefect_tune.trainable.attempt import AttemptContext
-from prefect_tune.trainable.attempt_session import Session
 from prefect_tune.trainable.function import (
     run_function,
     takes_checkpoint_dir,
     trainable_name,
     validate_trainable,
 )
-from prefect_tune.trainable.packing import load_trainable, pack_trainable
-from prefect_tune.trainable.result_codec import decode_line, decode_report
+from prefect_tune.trainable.runtime.attempt import AttemptContext
+from prefect_tune.trainable.runtime.attempt_session import Session
+from prefect_tune.trainable.runtime.result_codec import decode_line, decode_report
+from prefect_tune.trainable.shipping.packing import load_trainable, pack_trainable
 
 CONTEXT = AttemptContext(
     "e1", "exp", "train", "t1", "train_t1", "0", 1, {"x": 2}, {"CPU": 1.0}, "/trial"

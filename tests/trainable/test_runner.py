@@ -11,9 +11,9 @@ from prefect_tune.coordinator.events import Outcome
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.experiment.decision import Action, RunUntil
-from prefect_tune.trainable.attempt import AttemptContext, Decision
-from prefect_tune.trainable.result_codec import decode_line, decode_report
 from prefect_tune.trainable.runner import run_attempt
+from prefect_tune.trainable.runtime.attempt import AttemptContext, Decision
+from prefect_tune.trainable.runtime.result_codec import decode_line, decode_report
 
 CONTEXT = AttemptContext(
     "e1", "exp", "train", "t1", "train_t1", "0", 1, {"x": 2}, {"CPU": 1.0}, "/trial"

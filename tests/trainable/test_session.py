@@ -12,11 +12,11 @@ from prefect_tune.air import session as air_session
 from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.experiment.decision import EVERY_RESULT, NEVER, Action, RunUntil
-from prefect_tune.trainable.attempt import AttemptContext, Decision
-from prefect_tune.trainable.attempt_session import Session
-from prefect_tune.trainable.current import activate
-from prefect_tune.trainable.result_codec import decode_line, decode_report
-from prefect_tune.trainable.stopping import TrialPaused, TrialStopped, TrialTerminated
+from prefect_tune.trainable.runtime.attempt import AttemptContext, Decision
+from prefect_tune.trainable.runtime.attempt_session import Session
+from prefect_tune.trainable.runtime.current_session import activate
+from prefect_tune.trainable.runtime.result_codec import decode_line, decode_report
+from prefect_tune.trainable.runtime.stopping import TrialPaused, TrialStopped, TrialTerminated
 
 CONTEXT = AttemptContext(
     experiment_id="e1",

@@ -6,7 +6,7 @@ import pytest
 from prefect_tune import DurableTrainable, Trainable, durable, with_parameters, with_resources
 from prefect_tune.error import InvalidArgument, InvalidTrainable
 from prefect_tune.trainable.function import trainable_name, validate_trainable
-from prefect_tune.trainable.packing import load_trainable, pack_trainable
+from prefect_tune.trainable.shipping.packing import load_trainable, pack_trainable
 from prefect_tune.trainable.wrappers import requested_resources
 
 

@@ -40,10 +40,10 @@ from prefect_tune.storage.layout import (
 )
 from prefect_tune.storage.storage_plan import StoragePlan, make_storage_plan
 from prefect_tune.trainable.export import export_formats
-from prefect_tune.trainable.fingerprint import code_digest
 from prefect_tune.trainable.function import validate_trainable
-from prefect_tune.trainable.packing import pack_trainable
 from prefect_tune.trainable.rules import validate_checkpoint_rules
+from prefect_tune.trainable.shipping.packing import pack_trainable
+from prefect_tune.trainable.shipping.source_digest import code_digest
 from prefect_tune.trainable.trainable import has_own_formats
 from prefect_tune.trainable.wrappers import requested_resources
 

@@ -26,7 +26,7 @@ from prefect_tune.settings import TuneSettings
 from prefect_tune.stopper import Stopper
 from prefect_tune.storage.header import JournalHeader
 from prefect_tune.storage.storage_plan import StoragePlan
-from prefect_tune.trainable.source import TrainableSource
+from prefect_tune.trainable.shipping.source import TrainableSource
 from prefect_tune.validation import seconds_from
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from prefect_tune.coordinator.events import AttemptEnded, AttemptStarted, Event, ResultReported
 from prefect_tune.experiment.trial import Trial
-from prefect_tune.trainable.config_changes import complete
+from prefect_tune.trainable.runtime.config_changes import complete
 
 
 class AttemptConstants:

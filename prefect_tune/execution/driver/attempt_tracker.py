@@ -35,9 +35,9 @@ from prefect_tune.execution.protocol.reports import (
 )
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.resources import Resources
-from prefect_tune.trainable.config_changes import complete
 from prefect_tune.trainable.output import TrialLog, TrialOutput
-from prefect_tune.trainable.result_codec import SEPARATOR, decode_line, decode_report
+from prefect_tune.trainable.runtime.config_changes import complete
+from prefect_tune.trainable.runtime.result_codec import SEPARATOR, decode_line, decode_report
 
 _logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from prefect_tune.execution.base import Backpressure, ExperimentEnv
 from prefect_tune.execution.protocol.reports import Entry
 from prefect_tune.execution.protocol.requests import CLOSE, COLLECT, CONTROL, DATA, OPEN, TakeBack
 from prefect_tune.execution.protocol.versions import needed, versions
-from prefect_tune.trainable.large_data import DataParts
+from prefect_tune.trainable.shipping.large_data import DataParts
 
 _logger = logging.getLogger(__name__)
 _OPEN_TIMEOUT_S = 120.0

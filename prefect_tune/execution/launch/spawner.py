@@ -29,10 +29,10 @@ from prefect_tune.execution.protocol.zygote_messages import (
     StartRequest,
 )
 from prefect_tune.execution.trial.native_threads import with_sister_variables
-from prefect_tune.trainable.attempt import AttemptContext
-from prefect_tune.trainable.large_data import DataFile
-from prefect_tune.trainable.packing import load_trainable
-from prefect_tune.trainable.source import TrainableSource
+from prefect_tune.trainable.runtime.attempt import AttemptContext
+from prefect_tune.trainable.shipping.large_data import DataFile
+from prefect_tune.trainable.shipping.packing import load_trainable
+from prefect_tune.trainable.shipping.source import TrainableSource
 
 __all__ = ["AttemptSpawner", "ExitStatus", "LoadInfo"]
 

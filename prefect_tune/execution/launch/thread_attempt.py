@@ -14,10 +14,10 @@ from typing import Any
 from prefect_tune.execution.protocol.frames import Kind, SocketChannel
 from prefect_tune.execution.protocol.zygote_messages import ExitStatus
 from prefect_tune.execution.trial.process import send_end
-from prefect_tune.trainable.attempt import AttemptContext
-from prefect_tune.trainable.identity import node_identity
 from prefect_tune.trainable.runner import run_attempt
-from prefect_tune.trainable.thread_output import copied_output
+from prefect_tune.trainable.runtime.attempt import AttemptContext
+from prefect_tune.trainable.runtime.node_identity import node_identity
+from prefect_tune.trainable.runtime.thread_output import copied_output
 
 
 def start_thread(

@@ -31,7 +31,7 @@ from prefect_tune.execution.protocol.requests import (
 )
 from prefect_tune.execution.protocol.versions import mismatch, versions
 from prefect_tune.resources import GPU, canonical_name
-from prefect_tune.trainable.large_data import DataFile
+from prefect_tune.trainable.shipping.large_data import DataFile
 
 #: Seconds that the end of experiments may hold up the end of the worker.
 _TEARDOWN_S = 5.0

@@ -26,8 +26,8 @@ from prefect_tune.execution.protocol.reports import Outbox
 from prefect_tune.execution.protocol.zygote_messages import ExitStatus
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.decision import Action
-from prefect_tune.trainable.attempt import Decision
-from prefect_tune.trainable.drafts import remove_drafts
+from prefect_tune.trainable.runtime.attempt import Decision
+from prefect_tune.trainable.runtime.checkpoint_drafts import remove_drafts
 
 _RECEIVE_BYTES = 1 << 18
 #: Seconds that exit handlers of user code may take after the attempt's last frame.

@@ -38,7 +38,7 @@ from prefect_tune.execution.protocol.requests import AttemptRequest, Sealed, Tak
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.decision import Action
 from prefect_tune.resources import GPU
-from prefect_tune.trainable.attempt import AttemptContext, Decision
+from prefect_tune.trainable.runtime.attempt import AttemptContext, Decision
 
 _logger = logging.getLogger(__name__)
 _LEASE_CHECKS = 4

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import orjson
 
 from prefect_tune.experiment.decision import Action, RunUntil
-from prefect_tune.trainable.attempt import Decision
+from prefect_tune.trainable.runtime.attempt import Decision
 
 HEADER = struct.Struct("<IBQ")
 _RECEIVE_BYTES = 1 << 18

@@ -11,7 +11,7 @@ import cloudpickle
 from prefect_tune.error import TuneError
 from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.experiment.decision import RunUntil
-from prefect_tune.trainable.attempt import Surroundings
+from prefect_tune.trainable.runtime.attempt import Surroundings
 
 #: Names of the agent's handlers on a Dask worker.
 OPEN = "prefect_tune_open"

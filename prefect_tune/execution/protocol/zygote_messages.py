@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-from prefect_tune.trainable.source import TrainableSource
+from prefect_tune.trainable.shipping.source import TrainableSource
 
 
 class Message(IntEnum):

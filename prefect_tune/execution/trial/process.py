@@ -28,10 +28,10 @@ from prefect_tune.execution.protocol.zygote_messages import StartRequest
 from prefect_tune.execution.trial.native_threads import resize_loaded_pools
 from prefect_tune.execution.trial.process_groups import TRIAL_PROCESS
 from prefect_tune.experiment.attempt_error import AttemptError
-from prefect_tune.trainable.identity import node_identity
+from prefect_tune.trainable.runtime.node_identity import node_identity
 
 if TYPE_CHECKING:
-    from prefect_tune.trainable.class_loop import ClassRunner
+    from prefect_tune.trainable.class_runner import ClassRunner
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
@@ -75,7 +75,7 @@ def _serve(
     os.environ[TRIAL_PROCESS] = str(os.getpid())
     resize_loaded_pools(request.env)
     # Only now: in a spawned process the environment has to be set before numpy is imported.
-    from prefect_tune.trainable.class_loop import ClassRunner
+    from prefect_tune.trainable.class_runner import ClassRunner
 
     _let_children_end_at_sigterm()
     _show_own_log()
@@ -105,10 +105,10 @@ def _run(
     classes: ClassRunner,
 ) -> int:
     """Run an attempt, send its frames and return the exit status that goes with it."""
-    from prefect_tune.trainable.current import current_session
     from prefect_tune.trainable.runner import end_of, run_attempt
-    from prefect_tune.trainable.stopping import TrialTerminated
-    from prefect_tune.trainable.variables import PRINT_ERRORS, is_on
+    from prefect_tune.trainable.runtime.current_session import current_session
+    from prefect_tune.trainable.runtime.stopping import TrialTerminated
+    from prefect_tune.trainable.runtime.variables import PRINT_ERRORS, is_on
 
     def on_sigterm(_signum: int, _frame: object) -> None:
         session = current_session()
@@ -267,7 +267,7 @@ def main_spawned(sock_fd: int, request_fd: int, source_fd: int, parent: int) -> 
         request: StartRequest = pickle.load(file)
 
     def load() -> Any:
-        from prefect_tune.trainable.packing import load_for_trials
+        from prefect_tune.trainable.shipping.packing import load_for_trials
 
         # All spawned trials share the file, so it is read without moving its position.
         return load_for_trials(pickle.loads(os.pread(source_fd, os.fstat(source_fd).st_size, 0)))

@@ -125,7 +125,7 @@ class Zygote:
         self._control.sendall(encode(message, seq, pickle.dumps(payload)))
 
     def _load(self, request: LoadRequest) -> LoadInfo:
-        from prefect_tune.trainable.packing import load_for_trials
+        from prefect_tune.trainable.shipping.packing import load_for_trials
 
         if os.path.isdir(request.source.cwd):
             os.chdir(request.source.cwd)
@@ -232,5 +232,5 @@ def main(control_fd: int, thread_variables: dict[str, str | None]) -> None:
 
 
 def _import_what_trials_need() -> None:
-    import prefect_tune.trainable.packing
     import prefect_tune.trainable.runner  # noqa: F401
+    import prefect_tune.trainable.shipping.packing

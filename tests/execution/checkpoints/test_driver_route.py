@@ -16,7 +16,7 @@ from prefect_tune.execution.files.node_directory import SHARED_DIRECTORY, NodeDi
 from prefect_tune.execution.protocol.reports import KEEP, WANT, Outbox
 from prefect_tune.filesystem.location import Location
 from prefect_tune.storage.experiment_dir import MARKER_FILE
-from prefect_tune.trainable.source import TrainableSource
+from prefect_tune.trainable.shipping.source import TrainableSource
 from tests.execution.loopback import make_checkpoint
 
 FILES = {"a": b"1"}

@@ -16,9 +16,9 @@ from prefect_tune.execution.launch.spawner import AttemptSpawner
 from prefect_tune.execution.protocol.frames import FrameBuffer, Kind, encode_decision
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.decision import Action
-from prefect_tune.trainable.attempt import Decision
-from prefect_tune.trainable.packing import pack_trainable
-from prefect_tune.trainable.result_codec import decode_line
+from prefect_tune.trainable.runtime.attempt import Decision
+from prefect_tune.trainable.runtime.result_codec import decode_line
+from prefect_tune.trainable.shipping.packing import pack_trainable
 
 
 class Counts(tune.Trainable):

@@ -14,8 +14,8 @@ import prefect_tune.trainable as tune
 from prefect_tune.coordinator.events import Outcome
 from prefect_tune.error import ClusterError, InvalidArgument, InvalidTrainable
 from prefect_tune.execution.launch.spawner import AttemptSpawner, ExitStatus
-from prefect_tune.trainable.packing import pack_trainable
-from prefect_tune.trainable.source import TrainableSource
+from prefect_tune.trainable.shipping.packing import pack_trainable
+from prefect_tune.trainable.shipping.source import TrainableSource
 
 
 @pytest.fixture
@@ -196,8 +196,8 @@ def test_trials_end_when_the_agent_is_killed(agent, ends):
     script = f"""
 import asyncio, signal, sys
 from prefect_tune.execution.launch.spawner import AttemptSpawner
-from prefect_tune.trainable.attempt import AttemptContext
-from prefect_tune.trainable.packing import pack_trainable
+from prefect_tune.trainable.runtime.attempt import AttemptContext
+from prefect_tune.trainable.shipping.packing import pack_trainable
 
 def train(config):
     signal.pause()

@@ -14,7 +14,7 @@ from prefect_tune.execution.launch.spawner import ExitStatus
 from prefect_tune.execution.protocol.frames import Kind
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.decision import EVERY_RESULT, Action, RunUntil
-from prefect_tune.trainable.attempt import Decision
+from prefect_tune.trainable.runtime.attempt import Decision
 
 everywhere = pytest.mark.parametrize(
     "how",

@@ -18,7 +18,7 @@ from prefect_tune.execution.protocol.frames import (
     encode_decision,
 )
 from prefect_tune.experiment.decision import Action, RunUntil
-from prefect_tune.trainable.attempt import Decision
+from prefect_tune.trainable.runtime.attempt import Decision
 
 frames = st.lists(
     st.builds(Frame, st.sampled_from(list(Kind)), st.integers(0, 2**64 - 1), st.binary(max_size=40))

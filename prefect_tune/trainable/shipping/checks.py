@@ -11,7 +11,7 @@ import cloudpickle
 
 from prefect_tune.error import TuneError
 from prefect_tune.trainable.function import trainable_name, validate_trainable
-from prefect_tune.trainable.packing import unpicklable_parts
+from prefect_tune.trainable.shipping.packing import unpicklable_parts
 from prefect_tune.trainable.trainable import Trainable
 
 _STEPS = 3

@@ -7,8 +7,8 @@ import logging
 from typing import Any
 
 from prefect_tune.error import TuneError
-from prefect_tune.trainable.attempt_session import Session
-from prefect_tune.trainable.stopping import TrialEnding, TrialPaused, TrialStopped
+from prefect_tune.trainable.runtime.attempt_session import Session
+from prefect_tune.trainable.runtime.stopping import TrialEnding, TrialPaused, TrialStopped
 from prefect_tune.trainable.trainable import (
     Trainable,
     can_save,

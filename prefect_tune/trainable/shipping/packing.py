@@ -16,8 +16,8 @@ import cloudpickle
 from prefect_tune.error import InvalidTrainable
 from prefect_tune.trainable.by_name import make_known
 from prefect_tune.trainable.function import trainable_name
-from prefect_tune.trainable.large_data import DataParts
-from prefect_tune.trainable.source import TrainableSource
+from prefect_tune.trainable.shipping.large_data import DataParts
+from prefect_tune.trainable.shipping.source import TrainableSource
 
 _logger = logging.getLogger("prefect_tune")
 #: Bytes from which on an object goes its own way.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from prefect_tune.trainable.large_data import DataFile, DataParts
+from prefect_tune.trainable.shipping.large_data import DataFile, DataParts
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from prefect_tune.trainable.error_pickling import pickle_exception
+from prefect_tune.trainable.runtime.error_pickling import pickle_exception
 
 
 class TwoArguments(Exception):

@@ -9,8 +9,8 @@ import pytest
 
 from prefect_tune import with_parameters
 from prefect_tune.error import StorageError
-from prefect_tune.trainable.large_data import DataFile, DataParts
-from prefect_tune.trainable.packing import load_trainable, pack_trainable, self_contained
+from prefect_tune.trainable.shipping.large_data import DataFile, DataParts
+from prefect_tune.trainable.shipping.packing import load_trainable, pack_trainable, self_contained
 
 MB = 1 << 20
 

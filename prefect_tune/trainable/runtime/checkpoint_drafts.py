@@ -13,7 +13,7 @@ from prefect_tune.checkpoint.manifest import publish, write_manifest
 from prefect_tune.checkpoint.metadata import take_metadata
 from prefect_tune.error import InvalidArgument, StorageError
 from prefect_tune.experiment.checkpoints import Progress
-from prefect_tune.trainable.attempt import AttemptContext
+from prefect_tune.trainable.runtime.attempt import AttemptContext
 
 # Others have directories of other names there, for checkpoints that arrive from elsewhere.
 _DRAFT, _OF_ATTEMPT = ".checkpoint_", ".tmp-attempt"

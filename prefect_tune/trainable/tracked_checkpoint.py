@@ -11,7 +11,7 @@ from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.location import Location
 from prefect_tune.results.checkpoints import open_checkpoint
-from prefect_tune.trainable.saved_state import saved_path
+from prefect_tune.trainable.runtime.saved_state import saved_path
 
 #: Where the checkpoints of experiments are, by experiment directory, if not in it.
 _elsewhere: dict[str, Location] = {}

@@ -13,7 +13,7 @@ from prefect_tune.checkpoint.dict_form import DICT_FILE, SAVED_FILE, load_dict, 
 from prefect_tune.checkpoint.manifest import read_manifest
 from prefect_tune.error import CheckpointUnreadable, InvalidTrainable, StorageError
 from prefect_tune.experiment.checkpoints import NO_PROGRESS, Progress
-from prefect_tune.trainable.result_codec import encode_result
+from prefect_tune.trainable.runtime.result_codec import encode_result
 
 _DICT, _PATH = "dict", "path"
 

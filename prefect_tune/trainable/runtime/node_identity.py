@@ -7,7 +7,7 @@ import os
 import socket
 from typing import Any
 
-from prefect_tune.trainable.attempt import AttemptContext
+from prefect_tune.trainable.runtime.attempt import AttemptContext
 
 
 @functools.cache

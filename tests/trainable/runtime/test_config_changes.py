@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 
 import prefect_tune as tune
-from prefect_tune.trainable.config_changes import ConfigChanges, complete, copy_of_containers
+from prefect_tune.trainable.runtime.config_changes import (
+    ConfigChanges,
+    complete,
+    copy_of_containers,
+)
 
 CONFIG = {"lr": 0.1, "n": {"deep": [1, {"a": 2}]}, "model": object(), "sizes": list(range(1000))}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from prefect_tune.trainable.thread_output import copied_output
+from prefect_tune.trainable.runtime.thread_output import copied_output
 
 
 def test_each_thread_has_its_own_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

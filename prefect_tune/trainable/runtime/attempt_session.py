@@ -13,13 +13,13 @@ from prefect_tune.checkpoint.checkpoint import Checkpoint
 from prefect_tune.error import InvalidArgument, StorageError
 from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.experiment.decision import Action, RunUntil
-from prefect_tune.trainable.attempt import AttemptContext, Channel, Decision
-from prefect_tune.trainable.auto_metrics import AutoMetrics
-from prefect_tune.trainable.config_changes import ConfigChanges
-from prefect_tune.trainable.drafts import Draft, Drafts, valid_step
-from prefect_tune.trainable.metrics import lookup
-from prefect_tune.trainable.result_codec import decode_line, encode_report, encode_result
-from prefect_tune.trainable.stopping import (
+from prefect_tune.trainable.runtime.attempt import AttemptContext, Channel, Decision
+from prefect_tune.trainable.runtime.auto_metrics import AutoMetrics
+from prefect_tune.trainable.runtime.checkpoint_drafts import Draft, Drafts, valid_step
+from prefect_tune.trainable.runtime.config_changes import ConfigChanges
+from prefect_tune.trainable.runtime.metrics import lookup
+from prefect_tune.trainable.runtime.result_codec import decode_line, encode_report, encode_result
+from prefect_tune.trainable.runtime.stopping import (
     TrialEnding,
     TrialPaused,
     TrialStopped,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextvars import ContextVar
 
-from prefect_tune.trainable.attempt_session import Session
+from prefect_tune.trainable.runtime.attempt_session import Session
 
 # A trial process has one session, which all its threads share. Trials that are threads of one
 # process each have their own, by context variable.

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefect_tune.trainable.result_codec import (
+from prefect_tune.trainable.runtime.result_codec import (
     MAX_PICKLED,
     decode_line,
     decode_report,

@@ -1,0 +1,1 @@
+"""How a trainable gets to the processes that run it."""

@@ -21,8 +21,8 @@ from benchmarks.subject import Values, percentile
 from prefect_tune.coordinator.events import Event
 from prefect_tune.coordinator.records import encode_event
 from prefect_tune.engine import engine
-from prefect_tune.storage.journal import LocalJournal
-from prefect_tune.storage.shipper import Shipment
+from prefect_tune.storage.journal.file import LocalJournal
+from prefect_tune.storage.journal.shipper import Shipment
 
 T = TypeVar("T")
 

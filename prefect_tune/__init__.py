@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     )
     from prefect_tune.stopper import EarlyStopping as EarlyStopping
     from prefect_tune.stopper import Stopper
-    from prefect_tune.storage.sync_config import SyncConfig
+    from prefect_tune.storage.sync.sync_config import SyncConfig
     from prefect_tune.trainable.durable import DurableTrainable, durable
     from prefect_tune.trainable.export import ExportFormat
     from prefect_tune.trainable.legacy import function
@@ -112,7 +112,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "uniform",
     ),
     "prefect_tune.stopper": ("EarlyStopping", "Stopper"),
-    "prefect_tune.storage.sync_config": ("SyncConfig",),
+    "prefect_tune.storage.sync.sync_config": ("SyncConfig",),
     "prefect_tune.trainable.durable": ("DurableTrainable", "durable"),
     "prefect_tune.trainable.export": ("ExportFormat",),
     "prefect_tune.trainable.legacy": ("function",),

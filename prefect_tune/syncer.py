@@ -1,6 +1,6 @@
 """`SyncConfig` and `Syncer`, where Ray Tune has them."""
 
-from prefect_tune.storage.sync_config import SyncConfig
-from prefect_tune.storage.syncer import Syncer
+from prefect_tune.storage.sync.sync_config import SyncConfig
+from prefect_tune.storage.sync.syncer import Syncer
 
 __all__ = ["SyncConfig", "Syncer"]

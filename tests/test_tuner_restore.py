@@ -13,7 +13,7 @@ import pytest
 import prefect_tune as tune
 from prefect_tune.air import Checkpoint
 from prefect_tune.error import InvalidArgument, TuneError
-from prefect_tune.storage.journal import JOURNAL_FILE
+from prefect_tune.storage.journal.file import JOURNAL_FILE
 
 
 def train(config: dict[str, Any]) -> dict[str, float]:

@@ -15,7 +15,7 @@ from prefect_tune.error import StorageError
 from prefect_tune.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED
 from prefect_tune.logger.json import PARAMS_FILE, RESULT_FILE
 from prefect_tune.results.record import read_record
-from prefect_tune.storage.journal import JOURNAL_FILE
+from prefect_tune.storage.journal.file import JOURNAL_FILE
 from prefect_tune.storage.layout import default_root
 
 _STATUSES = (RUNNING, PENDING, PAUSED, TERMINATED, ERROR)

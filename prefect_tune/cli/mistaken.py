@@ -6,7 +6,7 @@ import os
 
 from prefect_tune.cli.commands import UsageError
 from prefect_tune.logger.json import PARAMS_FILE
-from prefect_tune.storage.journal import JOURNAL_FILE
+from prefect_tune.storage.journal.file import JOURNAL_FILE
 
 
 def is_experiment(path: str) -> bool:

@@ -56,7 +56,7 @@ from prefect_tune.experiment.pickling.signing import OF_THIS_PROCESS, Pickles
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.storage.experiment_dir import ExperimentDir
 from prefect_tune.storage.experiment_storage import ExperimentStorage
-from prefect_tune.storage.journal import Journal
+from prefect_tune.storage.journal.file import Journal
 from prefect_tune.storage.search_state import SearchState, SearchStates
 from prefect_tune.text import in_words
 

@@ -13,10 +13,10 @@ from prefect_tune.filesystem.azure import PROTOCOLS as AZURE_PROTOCOLS
 from prefect_tune.filesystem.backend import Entry, Part, Upload
 from prefect_tune.filesystem.connect import connect, protocol_of
 from prefect_tune.filesystem.failures import TruncatedTransfer, UnfinishedRename
-from prefect_tune.filesystem.google import PROTOCOLS as GOOGLE_PROTOCOLS
 from prefect_tune.filesystem.hadoop import ARROW_PROTOCOLS
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.names import is_temporary, temporary_name
+from prefect_tune.filesystem.providers import PROTOCOLS as GOOGLE_PROTOCOLS
 
 T = TypeVar("T")
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from prefect_tune.filesystem.failures import NotFound
-from prefect_tune.filesystem.limits import Call, Limits, OutageWatch, Retry
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.names import checked, is_temporary, temporary_name
+from prefect_tune.filesystem.retry import Call, Limits, OutageWatch, Retry
 from prefect_tune.filesystem.store import Wanted, in_order, local_files
 
 T = TypeVar("T")

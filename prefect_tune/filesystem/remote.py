@@ -14,10 +14,10 @@ from typing import TypeVar
 from prefect_tune.error import StorageError
 from prefect_tune.filesystem.backend import Backend, Entry, Part, Upload
 from prefect_tune.filesystem.failures import NotFound, classify
-from prefect_tune.filesystem.limits import Call, Limits, OutageWatch, Retry
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.names import checked, join, temporary_name
 from prefect_tune.filesystem.parts import parallel, part_size, ranges
+from prefect_tune.filesystem.retry import Call, Limits, OutageWatch, Retry
 from prefect_tune.filesystem.store import Wanted, in_order, local_files
 
 T = TypeVar("T")

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from prefect_tune.filesystem.limits import Limits, OutageWatch
 from prefect_tune.filesystem.location import Location
+from prefect_tune.filesystem.retry import Limits, OutageWatch
 
 #: Chooses files by path and bytes.
 Wanted = Callable[[str, int], bool]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from prefect_tune.error import InvalidArgument
-from prefect_tune.storage.sync_config import ClusterSyncer
+from prefect_tune.storage.sync.sync_config import ClusterSyncer
 
 
 class KubernetesSyncer(ClusterSyncer):

@@ -20,7 +20,7 @@ from prefect_tune.result import EXPR_ERROR_FILE, EXPR_ERROR_PICKLE_FILE
 from prefect_tune.results.checkpoints import find_checkpoints
 from prefect_tune.results.frames import read_results
 from prefect_tune.results.record import ExperimentRecord, TrialRecord, read_record
-from prefect_tune.storage.journal import JOURNAL_FILE
+from prefect_tune.storage.journal.file import JOURNAL_FILE
 
 log = logging.getLogger(__name__)
 

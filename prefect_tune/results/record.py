@@ -22,8 +22,8 @@ from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.pickling.large import LargeValues
 from prefect_tune.experiment.pickling.plain import is_plain, load_plain
 from prefect_tune.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED
-from prefect_tune.storage.header import JournalHeader, parse_header
-from prefect_tune.storage.journal import JOURNAL_FILE, line_problem
+from prefect_tune.storage.journal.file import JOURNAL_FILE, line_problem
+from prefect_tune.storage.journal.header import JournalHeader, parse_header
 from prefect_tune.storage.journal_mending import mend
 
 log = logging.getLogger(__name__)

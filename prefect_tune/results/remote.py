@@ -10,14 +10,14 @@ from pathlib import Path
 from prefect_tune.checkpoint.manifest import MARKER
 from prefect_tune.error import StorageError
 from prefect_tune.experiment.pickling.large import DIRECTORY
-from prefect_tune.filesystem.limits import FOREGROUND
 from prefect_tune.filesystem.location import Location
+from prefect_tune.filesystem.retry import FOREGROUND
 from prefect_tune.filesystem.store import open_store
 from prefect_tune.logger.csv import PROGRESS_FILE
 from prefect_tune.logger.json import PARAMS_FILE, RESULT_FILE
 from prefect_tune.results.loading import ERROR_PICKLE, ERROR_TEXT
-from prefect_tune.storage.journal import JOURNAL_FILE
-from prefect_tune.storage.remote_journal import read_remote
+from prefect_tune.storage.journal.file import JOURNAL_FILE
+from prefect_tune.storage.journal.remote import read_remote
 
 # Of checkpoints only the list of their files is needed.
 _WANTED = re.compile(

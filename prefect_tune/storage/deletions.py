@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 
 from prefect_tune.error import StorageError, StorageUnavailable
 from prefect_tune.filesystem.remote import run_all
-from prefect_tune.storage.background import BackgroundWorker
 from prefect_tune.storage.checkpoints import CheckpointStore
+from prefect_tune.storage.journal.background_worker import BackgroundWorker
 
 log = logging.getLogger(__name__)
 

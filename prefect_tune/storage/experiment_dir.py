@@ -11,7 +11,7 @@ from pathlib import Path
 from prefect_tune.error import ExperimentLocked, InvalidArgument, StorageError, TrialFailed
 from prefect_tune.experiment.attempt_error import ERROR_FILE, ERROR_PICKLE_FILE, AttemptError
 from prefect_tune.experiment.pickling.concealing import is_concealed
-from prefect_tune.storage.journal import JOURNAL_FILE
+from prefect_tune.storage.journal.file import JOURNAL_FILE
 
 #: Holds the id of the run that uses the directory: a node that finds the same id shares the disk.
 MARKER_FILE = ".prefect_tune_experiment"

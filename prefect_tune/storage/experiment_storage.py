@@ -26,16 +26,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from prefect_tune.error import StorageError
-from prefect_tune.filesystem.limits import FOREGROUND, Limits
 from prefect_tune.filesystem.location import Location
+from prefect_tune.filesystem.retry import FOREGROUND, Limits
 from prefect_tune.filesystem.store import Store, open_store
 from prefect_tune.storage.checkpoints import CheckpointStore
-from prefect_tune.storage.continuation import Continuation, begin_new, bring_home
 from prefect_tune.storage.deletions import Deletions
-from prefect_tune.storage.journal import JOURNAL_FILE, LocalJournal
+from prefect_tune.storage.fetch import Continuation, begin_new, bring_home
+from prefect_tune.storage.journal.file import JOURNAL_FILE, LocalJournal
+from prefect_tune.storage.journal.shipper import Shipment, Shipper
 from prefect_tune.storage.lease import Holder, Lease
 from prefect_tune.storage.mirror import ByUser, ChangedFiles, Mirror, Upload
-from prefect_tune.storage.shipper import Shipment, Shipper
 from prefect_tune.storage.storage_plan import StoragePlan
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ import string
 import zlib
 from collections.abc import Iterator
 
-from prefect_tune.storage.journal import encode_line, line_problem
+from prefect_tune.storage.journal.file import encode_line, line_problem
 
 _POLYNOMIAL = 0xEDB88320
 _HEAD = 9  # the checksum and a space

@@ -12,11 +12,11 @@ from typing import Protocol
 
 from prefect_tune.error import StorageError, StorageUnavailable
 from prefect_tune.filesystem.store import Store
-from prefect_tune.storage.background import BackgroundWorker
-from prefect_tune.storage.continuation import is_mirrored
-from prefect_tune.storage.copy_mark import CopyMark, changed_at
-from prefect_tune.storage.own_sync import OwnSync
+from prefect_tune.storage.fetch import is_mirrored
+from prefect_tune.storage.journal.background_worker import BackgroundWorker
 from prefect_tune.storage.snapshot_files import SNAPSHOT_FILE, TRIALS_FILE
+from prefect_tune.storage.sync.upload_mark import CopyMark, changed_at
+from prefect_tune.storage.sync.user_sync import OwnSync
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ import orjson
 
 from prefect_tune.error import StorageError
 from prefect_tune.experiment.pickling.signing import OF_THIS_PROCESS, Pickles
-from prefect_tune.storage.journal import encode_line, line_problem
+from prefect_tune.storage.journal.file import encode_line, line_problem
 
 SNAPSHOT_FILE = "snapshot.pkl"
 TRIALS_FILE = "snapshot_trials.pkl"

@@ -10,8 +10,8 @@ from typing import Any
 from prefect_tune.error import InvalidArgument
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.parse import parse_location
-from prefect_tune.storage.own_sync import OwnSync
-from prefect_tune.storage.sync_config import SyncConfig
+from prefect_tune.storage.sync.sync_config import SyncConfig
+from prefect_tune.storage.sync.user_sync import OwnSync
 
 log = logging.getLogger(__name__)
 

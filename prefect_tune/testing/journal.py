@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from prefect_tune.storage.journal import Journal
+from prefect_tune.storage.journal.file import Journal
 
 
 class JournalConformance:

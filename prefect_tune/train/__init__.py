@@ -8,7 +8,7 @@ from prefect_tune.config import CheckpointConfig as CheckpointConfig
 from prefect_tune.config import FailureConfig as FailureConfig
 from prefect_tune.config import RunConfig as RunConfig
 from prefect_tune.results import Result as Result
-from prefect_tune.storage.sync_config import SyncConfig as SyncConfig
+from prefect_tune.storage.sync.sync_config import SyncConfig as SyncConfig
 from prefect_tune.trainable.session import get_checkpoint as get_checkpoint
 from prefect_tune.trainable.session import get_context as get_context
 from prefect_tune.trainable.session import report as report

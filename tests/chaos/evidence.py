@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from prefect_tune.storage.header import parse_header
-from prefect_tune.storage.journal import JOURNAL_FILE, LocalJournal
+from prefect_tune.storage.journal.file import JOURNAL_FILE, LocalJournal
+from prefect_tune.storage.journal.header import parse_header
 
 
 class Key(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.store import open_store
-from prefect_tune.storage.remote_journal import read_remote
+from prefect_tune.storage.journal.remote import read_remote
 from tests.s3.endpoint import Bucket
 
 from .evidence import Told, read_journal, told_by

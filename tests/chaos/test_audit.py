@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from prefect_tune.checkpoint.manifest import write_manifest
-from prefect_tune.storage.header import JournalHeader
-from prefect_tune.storage.journal import JOURNAL_FILE, LocalJournal
+from prefect_tune.storage.journal.file import JOURNAL_FILE, LocalJournal
+from prefect_tune.storage.journal.header import JournalHeader
 
 from .audit import Evidence, Findings, audit
 from .evidence import Key, Told, read_journal

@@ -20,7 +20,7 @@ from prefect_tune.coordinator.events import AttemptEnded, Fate, Outcome, TrialSu
 from prefect_tune.coordinator.records import encode_event
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.resources import Resources
-from prefect_tune.storage.journal import encode_line
+from prefect_tune.storage.journal.file import encode_line
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[str, str]:

@@ -50,8 +50,8 @@ from prefect_tune.resources import Resources
 from prefect_tune.schedulers import TrialScheduler
 from prefect_tune.search.source import TrialSource
 from prefect_tune.stopper import Stopper
-from prefect_tune.storage.header import JournalHeader, parse_header
-from prefect_tune.storage.journal import JOURNAL_FILE, LocalJournal
+from prefect_tune.storage.journal.file import JOURNAL_FILE, LocalJournal
+from prefect_tune.storage.journal.header import JournalHeader, parse_header
 from prefect_tune.storage.layout import TrialDirNamer
 from prefect_tune.storage.search_state import SearchState, SearchStates
 from prefect_tune.storage.snapshot_files import SnapshotFiles

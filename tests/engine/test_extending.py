@@ -14,8 +14,8 @@ from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import TERMINATED
 from prefect_tune.schedulers import ASHAScheduler
 from prefect_tune.search.optuna import OptunaSearch
-from prefect_tune.storage.header import parse_header
-from prefect_tune.storage.journal import JOURNAL_FILE
+from prefect_tune.storage.journal.file import JOURNAL_FILE
+from prefect_tune.storage.journal.header import parse_header
 
 from .inline_executor import InlineExecutor, experiment, run
 

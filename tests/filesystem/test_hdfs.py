@@ -10,9 +10,9 @@ import pytest
 from prefect_tune.blocks import TuneStorage
 from prefect_tune.error import InvalidArgument, StorageError, StorageUnavailable
 from prefect_tune.filesystem import connect
-from prefect_tune.filesystem.limits import Limits
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.parse import parse_location
+from prefect_tune.filesystem.retry import Limits
 from prefect_tune.filesystem.store import Store, open_store
 from tests.clouds.webhdfs import WebHdfs, webhdfs_server
 

@@ -15,7 +15,7 @@ import pytest
 import prefect_tune as tune
 from prefect_tune.coordinator.events import ResultReported
 from prefect_tune.coordinator.records import decode_event
-from prefect_tune.storage.journal import JOURNAL_FILE, LocalJournal
+from prefect_tune.storage.journal.file import JOURNAL_FILE, LocalJournal
 
 SCRIPT = """
 import sys, time

@@ -15,8 +15,8 @@ import psutil
 import prefect_tune as tune
 from prefect_tune.coordinator.events import AttemptEnded, AttemptLaunched, ResultReported
 from prefect_tune.coordinator.records import decode_event
-from prefect_tune.storage.header import parse_header
-from prefect_tune.storage.journal import JOURNAL_FILE, LocalJournal
+from prefect_tune.storage.journal.file import JOURNAL_FILE, LocalJournal
+from prefect_tune.storage.journal.header import parse_header
 
 SCRIPT = """
 import os, sys, time

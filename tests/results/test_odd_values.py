@@ -45,8 +45,8 @@ from prefect_tune.reporters.progress import Best
 from prefect_tune.reporters.result_lines import TrialProgressCallback
 from prefect_tune.resources import Resources
 from prefect_tune.results import ExperimentAnalysis
-from prefect_tune.storage.header import JournalHeader
-from prefect_tune.storage.journal import encode_line
+from prefect_tune.storage.journal.file import encode_line
+from prefect_tune.storage.journal.header import JournalHeader
 from prefect_tune.trainable.runtime.auto_metrics import AutoMetrics
 from prefect_tune.trainable.runtime.config_changes import complete
 from prefect_tune.trainable.runtime.result_codec import decode_report, encode_report

@@ -29,8 +29,8 @@ from prefect_tune.error import StorageError
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.resources import Resources
 from prefect_tune.results import ExperimentAnalysis, Result, ResultGrid
-from prefect_tune.storage.header import JournalHeader
-from prefect_tune.storage.journal import encode_line
+from prefect_tune.storage.journal.file import encode_line
+from prefect_tune.storage.journal.header import JournalHeader
 
 ERROR = AttemptError("ValueError", "bad lr", "Traceback ...\nValueError: bad lr")
 

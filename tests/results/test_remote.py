@@ -15,9 +15,9 @@ from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.store import Store, open_store
 from prefect_tune.resources import Resources
 from prefect_tune.results import ExperimentAnalysis, ResultGrid
-from prefect_tune.storage.header import JournalHeader
-from prefect_tune.storage.journal import encode_line
-from prefect_tune.storage.segments import NEW_RUN, Segment, SegmentName
+from prefect_tune.storage.journal.file import encode_line
+from prefect_tune.storage.journal.header import JournalHeader
+from prefect_tune.storage.journal.segments import NEW_RUN, Segment, SegmentName
 
 
 @pytest.fixture

@@ -17,17 +17,18 @@ import pytest
 
 from prefect_tune.checkpoint.manifest import write_manifest
 from prefect_tune.error import ExperimentLocked, StorageError, StorageUnavailable
-from prefect_tune.filesystem.limits import Limits
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.remote import RemoteStore
+from prefect_tune.filesystem.retry import Limits
 from prefect_tune.filesystem.store import open_store
-from prefect_tune.storage import experiment_storage, lease, shipper
+from prefect_tune.storage import experiment_storage, lease
 from prefect_tune.storage.checkpoints import CheckpointStore
-from prefect_tune.storage.continuation import is_resumable
 from prefect_tune.storage.experiment_storage import ExperimentStorage
-from prefect_tune.storage.header import JournalHeader
-from prefect_tune.storage.own_sync import make_own_sync
+from prefect_tune.storage.fetch import is_resumable
+from prefect_tune.storage.journal import shipper
+from prefect_tune.storage.journal.header import JournalHeader
 from prefect_tune.storage.storage_plan import StoragePlan
+from prefect_tune.storage.sync.user_sync import make_own_sync
 from tests.s3.endpoint import Bucket
 from tests.s3.fault_proxy import FaultProxy
 from tests.s3.faults import WRONG_KEY
@@ -440,7 +441,7 @@ _CHILD = """
     from pathlib import Path
     from prefect_tune.filesystem.location import Location
     from prefect_tune.storage.experiment_storage import ExperimentStorage
-    from prefect_tune.storage.header import JournalHeader
+    from prefect_tune.storage.journal.header import JournalHeader
     from prefect_tune.storage.storage_plan import StoragePlan
 
     root, url = sys.argv[1:]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from prefect_tune.storage.journal import encode_line
+from prefect_tune.storage.journal.file import encode_line
 from prefect_tune.storage.journal_mending import mend
 
 RECORD = b'{"event":"TrialSuggested","time":12.5,"config":{"x":[1,2,{"a b":"\\u00e4 c"}]}}'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from prefect_tune.checkpoint.manifest import MARKER
-from prefect_tune.storage.continuation import is_mirrored
+from prefect_tune.storage.fetch import is_mirrored
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from prefect_tune.search import make_source
 from prefect_tune.settings import TuneSettings
 from prefect_tune.space.value_checks import check_nesting
 from prefect_tune.stopper import make_stopper
-from prefect_tune.storage.continuation import is_resumable
+from prefect_tune.storage.fetch import is_resumable
 from prefect_tune.storage.layout import (
     LONGEST_NAME,
     default_root,

@@ -24,7 +24,7 @@ from prefect_tune.search.source import TrialSource
 from prefect_tune.search.wrapper import SearcherWrapper
 from prefect_tune.settings import TuneSettings
 from prefect_tune.stopper import Stopper
-from prefect_tune.storage.header import JournalHeader
+from prefect_tune.storage.journal.header import JournalHeader
 from prefect_tune.storage.storage_plan import StoragePlan
 from prefect_tune.trainable.shipping.source import TrainableSource
 from prefect_tune.validation import seconds_from

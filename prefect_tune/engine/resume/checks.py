@@ -13,7 +13,7 @@ from prefect_tune.engine.planning.plan import ExperimentPlan
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import ERROR, RUNNING
 from prefect_tune.stopper import CombinedStopper, TimeoutStopper
-from prefect_tune.storage.header import JournalHeader
+from prefect_tune.storage.journal.header import JournalHeader
 
 _logger = logging.getLogger(__name__)
 _SHOWN = 5

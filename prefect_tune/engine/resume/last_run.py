@@ -6,8 +6,8 @@ import logging
 from dataclasses import dataclass, replace
 
 from prefect_tune.error import StorageError
-from prefect_tune.storage.header import JournalHeader, parse_header
-from prefect_tune.storage.journal import LocalJournal
+from prefect_tune.storage.journal.file import LocalJournal
+from prefect_tune.storage.journal.header import JournalHeader, parse_header
 from prefect_tune.storage.journal_mending import mend
 
 _logger = logging.getLogger(__name__)

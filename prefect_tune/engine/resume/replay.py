@@ -14,7 +14,7 @@ from prefect_tune.engine.resume.search_replay import SearchReplay
 from prefect_tune.error import StorageError
 from prefect_tune.experiment.pickling.signing import OF_THIS_PROCESS, Pickles, Untrusted
 from prefect_tune.experiment.trial import Trial
-from prefect_tune.storage.header import parse_header
+from prefect_tune.storage.journal.header import parse_header
 
 #: Takes each acknowledged result, in order.
 SeeResult = Callable[[Trial, dict[str, Any]], None]

@@ -22,7 +22,7 @@ from prefect_tune.error import TuneError
 from prefect_tune.experiment.pickling.signing import OF_THIS_PROCESS, Pickles
 from prefect_tune.logger.worker import Backlog
 from prefect_tune.search.source import TrialSource
-from prefect_tune.storage.journal import LocalJournal
+from prefect_tune.storage.journal.file import LocalJournal
 from prefect_tune.storage.search_state import SearchState, SearchStates
 from prefect_tune.storage.snapshot_files import SnapshotFiles, SnapshotUnusable
 

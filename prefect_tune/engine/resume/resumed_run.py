@@ -18,7 +18,7 @@ from prefect_tune.engine.resume.orphan_checkpoints import find_checkpoints
 from prefect_tune.engine.resume.resume import Resumer, Resumption
 from prefect_tune.engine.resume.snapshot import Deciders
 from prefect_tune.storage.checkpoints import CheckpointStore
-from prefect_tune.storage.journal import LocalJournal
+from prefect_tune.storage.journal.file import LocalJournal
 
 _logger = logging.getLogger(__name__)
 

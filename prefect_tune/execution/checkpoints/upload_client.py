@@ -11,8 +11,8 @@ from typing import Any
 from prefect_tune.error import StorageError, StorageUnavailable
 from prefect_tune.execution.launch.helper_process import HelperGone, HelperProcess
 from prefect_tune.execution.protocol.upload_messages import Message, Transfer
-from prefect_tune.filesystem.limits import Limits
 from prefect_tune.filesystem.location import Location
+from prefect_tune.filesystem.retry import Limits
 
 _logger = logging.getLogger(__name__)
 #: Checkpoints under way at once in either direction; each is moved in several pieces at once.

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from prefect_tune.execution.protocol.reports import STORAGE, Entry
-from prefect_tune.storage.background import Outage
+from prefect_tune.storage.journal.background_worker import Outage
 
 _logger = logging.getLogger(__name__)
 

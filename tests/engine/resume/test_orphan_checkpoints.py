@@ -15,7 +15,7 @@ from prefect_tune.experiment.checkpoints import Progress, TrialCheckpoint
 from prefect_tune.experiment.trial import TERMINATED
 from prefect_tune.storage.checkpoints import CheckpointStore
 from prefect_tune.storage.experiment_storage import ExperimentStorage
-from prefect_tune.storage.header import parse_header
+from prefect_tune.storage.journal.header import parse_header
 from tests.engine.inline_executor import InlineExecutor, experiment, run
 from tests.engine.resume.test_resume import kill_at, records_of
 from tests.storage.stores import DictStore

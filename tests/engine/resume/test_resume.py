@@ -23,8 +23,8 @@ from prefect_tune.experiment.trial import RUNNING, TERMINATED
 from prefect_tune.schedulers import ASHAScheduler, FIFOScheduler
 from prefect_tune.search import Searcher
 from prefect_tune.stopper import TimeoutStopper, TrialPlateauStopper
-from prefect_tune.storage.header import JOURNAL_FORMAT, parse_header
-from prefect_tune.storage.journal import JOURNAL_FILE, LocalJournal
+from prefect_tune.storage.journal.file import JOURNAL_FILE, LocalJournal
+from prefect_tune.storage.journal.header import JOURNAL_FORMAT, parse_header
 from tests.engine.inline_executor import InlineExecutor, experiment, run
 
 GRID = {name: tune.grid_search([0, 1, 2]) for name in "abc"}

@@ -20,7 +20,7 @@ from prefect_tune.engine.resume import snapshot_writer as snapshots
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.schedulers import ASHAScheduler, FIFOScheduler
 from prefect_tune.stopper import TrialPlateauStopper
-from prefect_tune.storage.journal import JOURNAL_FILE
+from prefect_tune.storage.journal.file import JOURNAL_FILE
 from prefect_tune.storage.snapshot_files import SNAPSHOT_FILE, TRIALS_FILE
 from tests.engine.inline_executor import InlineExecutor, experiment, run
 

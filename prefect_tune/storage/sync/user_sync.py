@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from prefect_tune.error import InvalidArgument, StorageError, StorageUnavailable
-from prefect_tune.storage.syncer import Syncer
+from prefect_tune.storage.sync.syncer import Syncer
 
 #: What is left out: it is of this machine.
 EXCLUDED = ["*.lock", ".*.tmp*"]

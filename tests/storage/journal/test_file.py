@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefect_tune.error import StorageError
-from prefect_tune.storage.journal import LocalJournal
+from prefect_tune.storage.journal.file import LocalJournal
 
 records = st.lists(
     st.binary(min_size=1, max_size=60).filter(lambda record: b"\n" not in record), max_size=12

@@ -3,7 +3,7 @@
 import pytest
 
 from prefect_tune.error import StorageError
-from prefect_tune.storage.header import JOURNAL_FORMAT, JournalHeader, parse_header
+from prefect_tune.storage.journal.header import JOURNAL_FORMAT, JournalHeader, parse_header
 
 
 def test_a_header_comes_back():

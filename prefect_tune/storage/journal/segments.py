@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 import orjson
 
 from prefect_tune.error import StorageError
-from prefect_tune.storage.journal import encode_line, line_problem
+from prefect_tune.storage.journal.file import encode_line, line_problem
 
 #: Where segments are, relative to the experiment directory.
 SEGMENT_DIR = "journal"

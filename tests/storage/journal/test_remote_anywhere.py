@@ -11,15 +11,15 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
-from prefect_tune.storage import continuation, shipper
-from prefect_tune.storage.continuation import begin_new, bring_home
-from prefect_tune.storage.header import JournalHeader, parse_header
-from prefect_tune.storage.journal import JOURNAL_FILE, LocalJournal, good_length
-from prefect_tune.storage.remote_journal import read_remote
-from prefect_tune.storage.run_text import RunText
-from prefect_tune.storage.shipper import Shipment
-
-from .stores import DictStore
+from prefect_tune.storage import fetch
+from prefect_tune.storage.fetch import begin_new, bring_home
+from prefect_tune.storage.journal import shipper
+from prefect_tune.storage.journal.file import JOURNAL_FILE, LocalJournal, good_length
+from prefect_tune.storage.journal.header import JournalHeader, parse_header
+from prefect_tune.storage.journal.last_run import RunText
+from prefect_tune.storage.journal.remote import read_remote
+from prefect_tune.storage.journal.shipper import Shipment
+from tests.storage.stores import DictStore
 
 
 class Process:
@@ -197,4 +197,4 @@ class TestSweep(Sweep.TestCase):
     def _small_merges(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(shipper, "MERGED", 3)
         # It warns of each journal that another one replaces.
-        monkeypatch.setattr(continuation.log, "disabled", True)
+        monkeypatch.setattr(fetch.log, "disabled", True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prefect_tune.storage.sync_config import ClusterSyncer
+from prefect_tune.storage.sync.sync_config import ClusterSyncer
 
 
 class DockerSyncer(ClusterSyncer):

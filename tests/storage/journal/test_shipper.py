@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 
 from prefect_tune.error import StorageError
-from prefect_tune.storage import shipper as shippers
-from prefect_tune.storage.header import JournalHeader
-from prefect_tune.storage.journal import LocalJournal, encode_line
-from prefect_tune.storage.remote_journal import read_remote
-from prefect_tune.storage.segments import NEW_RUN, SegmentName
-from prefect_tune.storage.shipper import Shipment, Shipper
-
-from .stores import DictStore
+from prefect_tune.storage.journal import shipper as shippers
+from prefect_tune.storage.journal.file import LocalJournal, encode_line
+from prefect_tune.storage.journal.header import JournalHeader
+from prefect_tune.storage.journal.remote import read_remote
+from prefect_tune.storage.journal.segments import NEW_RUN, SegmentName
+from prefect_tune.storage.journal.shipper import Shipment, Shipper
+from tests.storage.stores import DictStore
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from prefect_tune.storage.header import JournalHeader, parse_header
-from prefect_tune.storage.journal import good_length
+from prefect_tune.storage.journal.file import good_length
+from prefect_tune.storage.journal.header import JournalHeader, parse_header
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 
-from prefect_tune.storage.background import BackgroundWorker, Outage
+from prefect_tune.storage.journal.background_worker import BackgroundWorker, Outage
 
 
 class Counting(BackgroundWorker):

@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import uuid
 
-from prefect_tune.storage.continuation import begin_new, bring_home
-from prefect_tune.storage.header import JournalHeader
-from prefect_tune.storage.journal import JOURNAL_FILE, Journal, LocalJournal
-from prefect_tune.storage.shipper import Shipment
+from prefect_tune.storage.fetch import begin_new, bring_home
+from prefect_tune.storage.journal.file import JOURNAL_FILE, Journal, LocalJournal
+from prefect_tune.storage.journal.header import JournalHeader
+from prefect_tune.storage.journal.shipper import Shipment
 from prefect_tune.testing.journal import JournalConformance
-
-from .stores import DictStore
+from tests.storage.stores import DictStore
 
 
 class TestLocal(JournalConformance):

@@ -11,19 +11,19 @@ from pathlib import Path
 
 from prefect_tune.checkpoint.manifest import MARKER
 from prefect_tune.error import StorageError
-from prefect_tune.filesystem.limits import FOREGROUND
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.names import temporary_name
+from prefect_tune.filesystem.retry import FOREGROUND
 from prefect_tune.filesystem.store import Store, open_store
-from prefect_tune.storage.copy_mark import MARK_FILE, CopyMark
 from prefect_tune.storage.experiment_dir import LOCK_FILE, MARKER_FILE
-from prefect_tune.storage.journal import JOURNAL_FILE
+from prefect_tune.storage.journal.file import JOURNAL_FILE
+from prefect_tune.storage.journal.last_run import RunText, common_length, knows_more
+from prefect_tune.storage.journal.remote import has_remote_journal, read_remote
+from prefect_tune.storage.journal.segments import NEW_RUN, SEGMENT_DIR, Origin
 from prefect_tune.storage.lease import LEASE_FILE
-from prefect_tune.storage.remote_journal import has_remote_journal, read_remote
-from prefect_tune.storage.run_text import RunText, common_length, knows_more
 from prefect_tune.storage.search_state import LATEST_STATE
-from prefect_tune.storage.segments import NEW_RUN, SEGMENT_DIR, Origin
 from prefect_tune.storage.snapshot_files import SNAPSHOT_FILE, TRIALS_FILE
+from prefect_tune.storage.sync.upload_mark import MARK_FILE, CopyMark
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect_tune.error import InvalidArgument
-from prefect_tune.storage.own_sync import OwnSync, make_own_sync
-from prefect_tune.storage.syncer import Syncer
+from prefect_tune.storage.sync.syncer import Syncer
+from prefect_tune.storage.sync.user_sync import OwnSync, make_own_sync
 from prefect_tune.validation import check_number, is_number
 
 log = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from prefect_tune.filesystem.store import Store
-from prefect_tune.storage.journal import good_length
-from prefect_tune.storage.segments import NEW_RUN, SEGMENT_DIR, Origin, Segment, SegmentName
+from prefect_tune.storage.journal.file import good_length
+from prefect_tune.storage.journal.segments import NEW_RUN, SEGMENT_DIR, Origin, Segment, SegmentName
 
 log = logging.getLogger(__name__)
 

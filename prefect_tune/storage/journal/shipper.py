@@ -8,8 +8,8 @@ from pathlib import Path
 
 from prefect_tune.error import StorageError, StorageUnavailable
 from prefect_tune.filesystem.store import Store
-from prefect_tune.storage.background import BackgroundWorker
-from prefect_tune.storage.segments import Origin, Segment, SegmentName
+from prefect_tune.storage.journal.background_worker import BackgroundWorker
+from prefect_tune.storage.journal.segments import Origin, Segment, SegmentName
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from prefect_tune.error import InvalidArgument, StorageError, StorageUnavailable
 from prefect_tune.filesystem.location import Location
 from prefect_tune.integration.docker import DockerSyncer
 from prefect_tune.integration.kubernetes import NamespacedKubernetesSyncer
-from prefect_tune.storage.own_sync import make_own_sync
 from prefect_tune.storage.storage_plan import StoragePlan, make_storage_plan
+from prefect_tune.storage.sync.user_sync import make_own_sync
 from prefect_tune.syncer import SyncConfig, Syncer
 
 ROOT = "/default/root"

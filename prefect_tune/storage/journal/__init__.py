@@ -1,0 +1,1 @@
+"""The journal of an experiment: its bytes, and its copy in storage."""

@@ -1,0 +1,1 @@
+"""What users say about copies in storage, and syncers of their own."""

@@ -22,9 +22,9 @@ from pydantic import TypeAdapter
 
 from prefect_tune.blocks import DaskCluster, TuneStorage
 from prefect_tune.error import ExperimentInterrupted
-from prefect_tune.orchestration.sigterm import announced
-from prefect_tune.orchestration.this_flow import current_flow_is_experiment
-from prefect_tune.spec import ExperimentSpec
+from prefect_tune.orchestration.control.current_flow import current_flow_is_experiment
+from prefect_tune.orchestration.control.sigterm import announced
+from prefect_tune.orchestration.spec import ExperimentSpec
 
 
 def _run_experiment(**parameters: Any) -> State[Any]:
@@ -92,7 +92,8 @@ def _load_block(value: Any) -> Any:
 
 _run_experiment.__doc__ = _docstring()
 _run_experiment.__signature__ = _form()  # type: ignore[attr-defined]
-#: The deployable flow; its parameters are the fields of `prefect_tune.spec.ExperimentSpec`.
+#: The deployable flow; its parameters are the fields of
+#: `prefect_tune.orchestration.spec.ExperimentSpec`.
 tune_experiment = flow(
     name="tune-experiment",
     description="Tune the hyper-parameters of a trainable.",

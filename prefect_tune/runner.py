@@ -23,7 +23,7 @@ from prefect_tune.storage.experiment_dir import TRAINABLE_FILE, TUNER_FILE
 from prefect_tune.trainable.shipping.packing import self_contained
 
 if TYPE_CHECKING:
-    from prefect_tune.orchestration.sweep_memory import FlowRunMemory
+    from prefect_tune.orchestration.control.reruns import FlowRunMemory
 
 _logger = logging.getLogger("prefect_tune")
 #: Larger ones (those with data of `with_parameters`) have to be given again to be restored.
@@ -62,7 +62,7 @@ def execute(request: ExperimentRequest) -> Finished:
     plan = make_plan(request, settings, memory)
     if plan.orchestrate:
         # Booting a Prefect server takes longest, so it starts first and everything else beside it.
-        from prefect_tune.orchestration.server import start_server_early
+        from prefect_tune.orchestration.server.api import start_server_early
 
         start_server_early()
     with ExitStack() as exit_stack:
@@ -172,7 +172,7 @@ def _flow_run_memory(request: ExperimentRequest, settings: TuneSettings) -> Flow
         settings.orchestrate if orchestrate is None else orchestrate
     ):
         return None
-    from prefect_tune.orchestration.sweep_memory import flow_run_memory
+    from prefect_tune.orchestration.control.reruns import flow_run_memory
 
     return flow_run_memory(settings.lease_s)
 
@@ -186,6 +186,6 @@ def _run(experiment: Experiment, plan: ExperimentPlan) -> tuple[str | None, str 
     if not plan.orchestrate:
         experiment.run(DirectLauncher(experiment.executor))
         return None, None
-    from prefect_tune.orchestration.experiment import run_experiment_in_flow
+    from prefect_tune.orchestration.record.experiment_flow import run_experiment_in_flow
 
     return run_experiment_in_flow(experiment)

@@ -25,7 +25,7 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a Prefect server with a database of its own, in effect for this process."""
     from prefect.context import refresh_global_settings_context
 
-    from prefect_tune.orchestration.embedded import EmbeddedServer
+    from prefect_tune.orchestration.server.embedded import EmbeddedServer
 
     home = str(tmp_path_factory.mktemp("prefect"))
     with pytest.MonkeyPatch.context() as patch:

@@ -34,13 +34,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Create, list or delete the automations on the server that PREFECT_API_URL names."""
-    from prefect_tune.orchestration.automations import (
+    from prefect_tune.orchestration.control.automations import (
         AutomationOptions,
         create_automations,
         delete_automations,
         list_automations,
     )
-    from prefect_tune.orchestration.server import check_lasting_server
+    from prefect_tune.orchestration.server.api import check_lasting_server
 
     url = check_lasting_server()
     if arguments.action == "delete":

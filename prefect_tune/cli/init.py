@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the example and say how to run it."""
-    from prefect_tune.spec.files import example
+    from prefect_tune.orchestration.spec.files import example
 
     try:
         with open(arguments.file, "x", encoding="utf-8") as file:

@@ -36,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the experiment and print its best configuration."""
     import prefect_tune as tune
-    from prefect_tune.spec.files import read_spec
+    from prefect_tune.orchestration.spec.files import read_spec
 
     sys.path.insert(0, os.getcwd())  # as `python script.py` finds modules beside the script
     spec = read_spec(arguments.file, dict(arguments.changes))

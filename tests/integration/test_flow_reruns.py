@@ -151,7 +151,7 @@ def _lives(pid: int) -> bool:
 
 @pytest.fixture
 def automations(prefect_api: str) -> Iterator[None]:
-    from prefect_tune.orchestration.automations import (
+    from prefect_tune.orchestration.control.automations import (
         AutomationOptions,
         create_automations,
         delete_automations,

@@ -25,7 +25,7 @@ SCRIPT = """
             if trial is not trials[0]:
                 return
             for child in psutil.Process().children():
-                if "prefect_tune.orchestration.server_process" in child.cmdline():
+                if "prefect_tune.orchestration.server.process" in child.cmdline():
                     os.kill(child.pid, signal.SIGKILL)
                     print("killed", flush=True)
 
@@ -79,7 +79,7 @@ KILLED = """
             if self.ended == 3 and not os.path.exists("once"):
                 open("once", "w").close()
                 for child in psutil.Process().children():
-                    if "prefect_tune.orchestration.server_process" in child.cmdline():
+                    if "prefect_tune.orchestration.server.process" in child.cmdline():
                         killed(child)
             if self.ended == 6 and not os.path.exists("twice"):
                 open("twice", "w").close()

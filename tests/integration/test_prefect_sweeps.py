@@ -240,7 +240,7 @@ def test_tasks_of_a_pipeline_run_on_the_same_cluster(prefect_api: str, cluster: 
     import dask
     from prefect import flow, task
 
-    from prefect_tune.orchestration.task_runner import BodyTaskRunner
+    from prefect_tune.orchestration.record.task_runner import BodyTaskRunner
 
     @task
     def gpus() -> dict[str, float]:

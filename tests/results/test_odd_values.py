@@ -34,9 +34,9 @@ from prefect_tune.html_report import write_report
 from prefect_tune.logger import CSVLoggerCallback, JsonLoggerCallback, TBXLoggerCallback
 from prefect_tune.logger.files import whole_lines
 from prefect_tune.nested import flatten
-from prefect_tune.orchestration.artifacts import Snapshot
-from prefect_tune.orchestration.experiment import _jsonable
-from prefect_tune.orchestration.summary import summary
+from prefect_tune.orchestration.record.artifacts import Snapshot
+from prefect_tune.orchestration.record.experiment_flow import _jsonable
+from prefect_tune.orchestration.record.summary import summary
 from prefect_tune.reporters.cli import CLIReporter
 from prefect_tune.reporters.live import LiveReporter
 from prefect_tune.reporters.notebook import as_html

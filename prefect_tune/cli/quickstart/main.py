@@ -86,6 +86,6 @@ def _lasting_url(analysis: ExperimentAnalysis) -> str | None:
     if analysis.flow_run_url is None:
         return None
     # Not imported above: without Prefect the quickstart has to do without its import, too.
-    from prefect_tune.orchestration.server import start_server_early
+    from prefect_tune.orchestration.server.api import start_server_early
 
     return None if start_server_early().embedded else analysis.flow_run_url

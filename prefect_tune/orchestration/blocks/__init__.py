@@ -1,0 +1,1 @@
+"""The Prefect blocks that `prefect_tune.blocks` offers."""

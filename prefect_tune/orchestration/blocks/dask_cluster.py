@@ -1,0 +1,220 @@
+"""A block that says on which Dask cluster trials run."""
+
+# Annotations must stay objects: Prefect makes the form of them.
+import contextlib
+import importlib
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+from prefect.blocks.core import Block
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from prefect_tune.error import ClusterError, InvalidArgument
+from prefect_tune.orchestration.spec.tabs import by_own_field, tabs
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+_TIMEOUT_S = 10.0
+
+
+class LocalDask(BaseModel):
+    """A cluster on the machine that runs the flow, which starts and ends with it."""
+
+    model_config = ConfigDict(extra="forbid", title="This machine")
+
+    cpus: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="CPU slots; empty for the CPUs of the machine."
+    )
+    gpus: Annotated[float, Field(ge=0)] = Field(default=0, description="GPU slots.")
+    processes: Annotated[int, Field(ge=1)] = Field(
+        default=1, description="Worker processes, which share the slots."
+    )
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[Any]:
+        """Start the cluster and end it afterwards."""
+        from dask.system import CPU_COUNT
+        from distributed import LocalCluster
+
+        cpus = (CPU_COUNT if self.cpus is None else self.cpus) / self.processes
+        with LocalCluster(
+            n_workers=self.processes,
+            processes=self.processes > 1,
+            threads_per_worker=max(1, math.ceil(cpus)),
+            resources={"CPU": cpus, "GPU": self.gpus / self.processes},
+            dashboard_address=None,
+        ) as cluster:
+            yield cluster
+
+
+class DaskAddress(BaseModel):
+    """A scheduler that is running."""
+
+    model_config = ConfigDict(extra="forbid", title="Address")
+
+    address: str = Field(
+        description="Address of the scheduler.",
+        examples=["tcp://10.0.0.1:8786"],
+        pattern=r"^[a-z]+://.+",
+    )
+    ca_file: str | None = Field(default=None, description="Certificate authority, for tls://.")
+    cert_file: str | None = Field(default=None, description="Certificate, for tls://.")
+    key_file: str | None = Field(default=None, description="Key of the certificate, for tls://.")
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> "DaskAddress":
+        if self.address.startswith("tls://") and not (self.ca_file and self.cert_file):
+            raise ValueError("tls:// needs ca_file and cert_file")
+        return self
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[Any]:
+        """Give the address; the cluster is somebody else's."""
+        yield self.address
+
+    def security(self) -> Any:
+        """Return what `distributed.Client` takes as its security; None without TLS."""
+        if self.ca_file is None:
+            return None
+        from distributed.security import Security
+
+        return Security(
+            tls_ca_file=self.ca_file,
+            tls_client_cert=self.cert_file,
+            tls_client_key=self.key_file or self.cert_file,
+            require_encryption=True,
+        )
+
+
+class DaskClass(BaseModel):
+    """A cluster class of dask-jobqueue, dask-kubernetes, dask-gateway, dask-cloudprovider, ..."""
+
+    model_config = ConfigDict(extra="forbid", title="Class")
+
+    class_path: str = Field(
+        description="Import path of the class.",
+        examples=["dask_jobqueue.SLURMCluster"],
+        pattern=r"^\w+(\.\w+)+$",
+    )
+    arguments: dict[str, Any] = Field(default={}, description="Its arguments, as JSON.")
+    minimum: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="Workers that there are at least."
+    )
+    maximum: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="Workers that waiting trials may scale it up to; empty leaves its size alone.",
+    )
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[Any]:
+        """Start the cluster and end it afterwards."""
+        module, _, name = self.class_path.rpartition(".")
+        try:
+            cls = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise ClusterError(
+                f"`class_path`: {self.class_path} cannot be imported ({error}). Install its "
+                "package where the flow runs."
+            ) from error
+        with cls(**self.arguments) as cluster:
+            if self.maximum is not None:
+                cluster.adapt(minimum=self.minimum, maximum=self.maximum)
+            yield cluster
+
+
+_KINDS: dict[str, type[BaseModel]] = {
+    "this machine": LocalDask,
+    "address": DaskAddress,
+    "class": DaskClass,
+}
+if TYPE_CHECKING:
+    Connection = LocalDask | DaskAddress | DaskClass
+else:
+    Connection = tabs(_KINDS, by_own_field(_KINDS))
+
+
+class DaskCluster(Block):
+    """On which Dask cluster trials run.
+
+    Give it, or ``block://dask-cluster/NAME``, as the `cluster` of a run.
+
+    Example:
+        Load a saved block and use it:
+        ```python
+        from prefect_tune.blocks import DaskCluster
+
+        cluster = DaskCluster.load("BLOCK_NAME")
+        ```
+    """
+
+    _block_type_name = "Dask Cluster"
+    _block_type_slug = "dask-cluster"
+    _logo_url = "https://raw.githubusercontent.com/dask/dask/main/docs/source/images/dask_icon.svg"  # type: ignore[assignment]
+    _documentation_url = "https://docs.dask.org/en/stable/deploying.html"  # type: ignore[assignment]
+
+    connection: Connection = Field(
+        default=LocalDask(), description="The cluster: on this machine, running elsewhere, or made."
+    )
+
+    @contextlib.contextmanager
+    def open_client(self) -> Iterator["Client"]:
+        """Connect to the cluster, which is started for it if it is not somebody else's.
+
+        Raises:
+            ClusterError: If it cannot be started or does not answer within 10 s.
+        """
+        from distributed import Client
+
+        with self.connection.open() as target:
+            security = getattr(self.connection, "security", lambda: None)()
+            try:
+                client = Client(target, timeout=_TIMEOUT_S, set_as_default=False, security=security)
+            except (OSError, TimeoutError, ValueError) as error:
+                raise ClusterError(
+                    f"`cluster`: no Dask scheduler answers at {target} ({error})."
+                ) from error
+            with client:
+                yield client
+
+    def get_client(self) -> "Client":
+        """Connect to the cluster; the caller closes the client, which ends a cluster made for it.
+
+        Raises:
+            ClusterError: If it cannot be started or does not answer within 10 s.
+        """
+        stack = contextlib.ExitStack()
+        client = stack.enter_context(self.open_client())
+        close = client.close
+
+        def close_all(*args: Any, **kwargs: Any) -> Any:
+            client.close = close
+            stack.close()
+
+        client.close = close_all
+        return client
+
+
+def load_cluster(slug: str) -> DaskCluster:
+    """Load a saved block.
+
+    Args:
+        slug: ``dask-cluster/NAME``.
+
+    Raises:
+        InvalidArgument: If there is no such block, or it is one of another kind.
+    """
+    try:
+        block: Any = Block.load(slug, _sync=True)  # type: ignore[call-arg]
+    except ValueError as error:
+        raise InvalidArgument(
+            "cluster", f"there is no block {slug!r} ({error}).", "Give block://dask-cluster/NAME."
+        ) from error
+    if not isinstance(block, DaskCluster):
+        raise InvalidArgument(
+            "cluster",
+            f"{slug!r} is a {type(block).__name__}.",
+            "Give block://dask-cluster/NAME.",
+        )
+    return block

@@ -1,0 +1,1 @@
+"""What Prefect tells a sweep: cancel, suspend, run again."""

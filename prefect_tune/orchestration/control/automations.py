@@ -1,0 +1,200 @@
+"""Automations of the Prefect server that notice dead sweeps and have them go on.
+
+Prefect's open-source server acts on nothing by itself when the process of a flow run has gone with
+its machine. Two automations do:
+
+* the first waits for a sweep's signs of life (`prefect_tune.orchestration.control.heartbeat`) and
+  marks its
+  flow run ``Crashed`` when they stay away;
+* the second schedules a flow run that has crashed, or whose process was told to end, during a
+  sweep once more. The run keeps its id, so the sweep goes on where it ended.
+
+Both act on nothing but flow runs in which a sweep of this package has sent a sign of life, and the
+second one once per sign of life: a flow run that dies before its sweep begins is left alone, so a
+deployment that cannot even be imported is not started for ever.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ChangeFlowRunState
+from prefect.events.schemas.automations import (
+    Automation,
+    AutomationCore,
+    EventTrigger,
+    Posture,
+)
+from prefect.events.schemas.events import ResourceSpecification
+
+from prefect_tune.error import InvalidArgument
+from prefect_tune.orchestration.control.heartbeat import ENDED, HEARTBEAT
+
+NOTICE = "prefect-tune: notice dead sweeps"
+RESUME = "prefect-tune: resume crashed sweeps"
+
+#: The shortest time that Prefect can wait for something to stay away.
+SHORTEST_SILENCE = 10.0
+#: Buckets older than this are begun anew by the next sign of life.
+_LONGEST_SWEEP = timedelta(days=365)
+
+_RUNS = {"prefect.resource.id": "prefect.flow-run.*"}
+_FOR_EACH = {"prefect.resource.id"}
+_FINAL = ("Completed", "Failed", "Cancelled", "Crashed", "Interrupted")
+_LEAVING = (*_FINAL, "Cancelling", "Suspended", "Paused", "AwaitingRetry")
+
+
+@dataclass(frozen=True, slots=True)
+class AutomationOptions:
+    """How dead sweeps are treated.
+
+    Args:
+        silence_s: Seconds without a sign of life after which a process is taken for dead; a few
+            times `PREFECT_TUNE_HEARTBEAT_S`.
+        max_runs: How often a flow run is executed in all, the first time included.
+        resume: False only marks dead flow runs, and leaves their resume to a person.
+
+    Raises:
+        InvalidArgument: On impossible values.
+    """
+
+    silence_s: float = 60.0
+    max_runs: int = 10
+    resume: bool = True
+
+    def __post_init__(self) -> None:
+        if self.silence_s < SHORTEST_SILENCE:
+            raise InvalidArgument(
+                "silence_s", f"got {self.silence_s:g}.", f"It is >= {SHORTEST_SILENCE:g}."
+            )
+        if self.max_runs < 2:
+            raise InvalidArgument("max_runs", f"got {self.max_runs}.", "It is >= 2.")
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """An automation of ours on the server.
+
+    Attributes:
+        name: Its name.
+        id: Its id.
+        enabled: False if somebody has switched it off.
+        summary: What it does.
+    """
+
+    name: str
+    id: str
+    enabled: bool
+    summary: str
+
+
+def create_automations(options: AutomationOptions | None = None) -> list[Installed]:
+    """Create the automations on the server in effect, or change those there are.
+
+    Raises:
+        InvalidArgument: On impossible options.
+    """
+    options = options or AutomationOptions()
+    wanted = [_notice(options)] + ([_resume(options)] if options.resume else [])
+    with get_client(sync_client=True) as client:
+        known = {automation.name: automation for automation in _installed(client)}
+        for automation in wanted:
+            old = known.pop(automation.name, None)
+            if old is None:
+                client.create_automation(automation)
+            else:
+                # Whoever has switched it off has a reason.
+                automation.enabled = old.enabled
+                client.update_automation(old.id, automation)
+        for superfluous in known.values():
+            client.delete_automation(superfluous.id)
+    return list_automations()
+
+
+def list_automations() -> list[Installed]:
+    """Our automations on the server in effect."""
+    with get_client(sync_client=True) as client:
+        return [
+            Installed(found.name, str(found.id), found.enabled, found.description)
+            for found in _installed(client)
+        ]
+
+
+def delete_automations() -> list[str]:
+    """Delete our automations from the server in effect; gives their names."""
+    with get_client(sync_client=True) as client:
+        installed = _installed(client)
+        for automation in installed:
+            client.delete_automation(automation.id)
+    return [automation.name for automation in installed]
+
+
+def _notice(options: AutomationOptions) -> AutomationCore:
+    return AutomationCore(
+        name=NOTICE,
+        description=(
+            f"Marks a flow run as crashed when its sweep has given no sign of life for "
+            f"{options.silence_s:g} s."
+        ),
+        trigger=EventTrigger(
+            match=ResourceSpecification(_RUNS),
+            after={HEARTBEAT},
+            expect={HEARTBEAT, ENDED, *(f"prefect.flow-run.{name}" for name in _LEAVING)},
+            for_each=_FOR_EACH,
+            posture=Posture.Proactive,
+            threshold=1,
+            within=timedelta(seconds=options.silence_s),
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED,
+                message=f"Its sweep has given no sign of life for {options.silence_s:g} s.",
+            )
+        ],
+    )
+
+
+def _resume(options: AutomationOptions) -> AutomationCore:
+    counts = [str(count) for count in range(1, options.max_runs)]
+    return AutomationCore(
+        name=RESUME,
+        description=(
+            "Schedules a deployment's flow run that has crashed during a sweep again, up to "
+            f"{options.max_runs} runs in all; the sweep goes on where it ended."
+        ),
+        trigger=EventTrigger(
+            match=ResourceSpecification({**_RUNS, "prefect.run-count": counts}),
+            # Without a deployment there is nobody to run it again.
+            match_related=ResourceSpecification(
+                {
+                    "prefect.resource.id": "prefect.deployment.*",
+                    "prefect.resource.role": "deployment",
+                }
+            ),
+            after={HEARTBEAT},
+            expect={"prefect.flow-run.Crashed", "prefect.flow-run.Interrupted"},
+            for_each=_FOR_EACH,
+            posture=Posture.Reactive,
+            threshold=1,
+            within=_LONGEST_SWEEP,
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.SCHEDULED,
+                name="AwaitingRetry",
+                message="Its sweep goes on where it ended.",
+            )
+        ],
+    )
+
+
+def _installed(client: SyncPrefectClient) -> list[Automation]:
+    """Those on the server; more than one of a name if several were created at a time."""
+    return [
+        automation
+        for name in (NOTICE, RESUME)
+        for automation in client.read_automations_by_name(name)
+    ]

@@ -1,0 +1,284 @@
+"""Sweeps of a flow run go on when the flow run is executed again.
+
+A retry by `flow.retries`, by hand or by an automation, the resume of a suspended run and the
+restart of a crashed one all execute the flow function from its top, and with it the same calls of
+`run` and `Tuner.fit`; a retry of a task does so with its part of them. Tasks and subflows may begin
+in another order then, or be skipped. So a call is known by what it is: the flow run, the tasks and
+subflows that lead to it with their arguments, and the sweep itself. A number tells apart those that
+are equal in all of this. What a call has begun is remembered next to the experiments themselves, so
+it is found wherever the flow run goes on::
+
+    <storage>/.flow_runs/<id of the flow run>/<trainable>-<name>-<digest>-<number>.json
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from prefect.exceptions import Abort
+
+from prefect_tune.engine.planning.content_digest import content_digest
+from prefect_tune.engine.planning.rerun import BegunSweep
+from prefect_tune.engine.planning.sweep_identity import SweepIdentity
+from prefect_tune.error import ExperimentLocked
+from prefect_tune.filesystem.location import Location
+from prefect_tune.filesystem.store import Store, open_store
+from prefect_tune.orchestration.control.flow_identity import FlowIdentity, current_flow_identity
+from prefect_tune.orchestration.logs import run_log
+from prefect_tune.storage.layout import safe_name
+
+T = TypeVar("T")
+
+DIRECTORY = ".flow_runs"
+_FORMAT = 2
+_LONGEST_KEY = 100
+_POLL_S = 1.0
+#: Name of what is no part of the sweep itself.
+_CALLERS = "the arguments of the task or flow"
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """What is remembered of a call.
+
+    Attributes:
+        begun: Its experiment.
+        execution: In which execution of the outermost flow run it was made last.
+        caller: Id of the run below the outermost one in which it was made; "" if in that itself.
+        parts: What it is, as in `SweepIdentity`.
+    """
+
+    begun: BegunSweep
+    execution: int
+    caller: str
+    parts: dict[str, str]
+
+    def encode(self) -> bytes:
+        begun = self.begun
+        return json.dumps(
+            {
+                "format": _FORMAT,
+                "name": begun.name,
+                "origin": begun.origin,
+                "failed": begun.failed,
+                "execution": self.execution,
+                "caller": self.caller,
+                "parts": self.parts,
+            }
+        ).encode()
+
+    @classmethod
+    def decode(cls, record: bytes | None) -> _Record | None:
+        if record is None:
+            return None
+        try:
+            body: dict[str, Any] = json.loads(record)
+            begun = BegunSweep(str(body["name"]), str(body["origin"]), bool(body["failed"]))
+            return cls(begun, int(body["execution"]), str(body["caller"]), dict(body["parts"]))
+        except (ValueError, KeyError, TypeError):
+            run_log().warning(
+                "What this flow run has begun cannot be read; it begins anew: %r", record
+            )
+            return None
+
+
+class _Numbers:
+    """Numbers that tell equal calls of one execution of a flow run apart.
+
+    A task or subflow that is retried by itself gets the numbers that it had before.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._calls: Counter[tuple[Any, ...]] = Counter()
+        self._runs: defaultdict[tuple[Any, ...], list[str]] = defaultdict(list)
+        self._taken: defaultdict[tuple[Any, ...], list[Any]] = defaultdict(list)
+
+    def take(self, flow: FlowIdentity, key: str) -> int:
+        """The number, from 1, of a call that is made now.
+
+        Args:
+            flow: Where it is made.
+            key: The same for equal calls.
+        """
+        execution = (flow.root_id, flow.root_run_count, key)
+        with self._lock:
+            # Which of the equal runs at each level leads to it, whatever their ids and executions.
+            caller: tuple[int, ...] = ()
+            address: tuple[Any, ...] = execution
+            for run in flow.callers:
+                equal = self._runs[address]
+                if run.run_id not in equal:
+                    equal.append(run.run_id)
+                caller = (*caller, equal.index(run.run_id))
+                address = (*address, caller[-1], run.execution)
+            self._calls[address] += 1
+            call = (*caller, self._calls[address])
+            taken = self._taken[execution]
+            if call not in taken:
+                taken.append(call)
+            return taken.index(call) + 1
+
+    def skip(self, flow: FlowIdentity, key: str, number: int) -> int:
+        """Another number, because this one is that of a call in another process."""
+        with self._lock:
+            taken = self._taken[flow.root_id, flow.root_run_count, key]
+            call = taken[number - 1]
+            taken[number - 1] = None
+            taken.append(call)
+            return len(taken)
+
+
+_numbers = _Numbers()
+
+
+class FlowRunMemory:
+    """The memory of one call of `run` or `Tuner.fit` inside a flow run.
+
+    Implements `prefect_tune.engine.planning.rerun.SweepMemory`.
+
+    Args:
+        flow: The surrounding flow run.
+        patience_s: Seconds to wait for an experiment that another process still holds.
+    """
+
+    def __init__(self, flow: FlowIdentity, patience_s: float) -> None:
+        self._flow = flow
+        self._patience_s = patience_s
+        self._caller = flow.callers[0].run_id if flow.callers else ""
+        self._parts: dict[str, str] = {}
+        self._file = ""
+        self._store: Store | None = None
+        self._begun: BegunSweep | None = None
+
+    def recall(self, storage: Location, sweep: SweepIdentity) -> BegunSweep | None:
+        """What an earlier execution of the flow run has begun; says so.
+
+        Raises:
+            StorageError: If the storage cannot be read.
+        """
+        self._store = store = open_store(storage)
+        called_by = content_digest([caller.what for caller in self._flow.callers])
+        self._parts = {**sweep.parts, _CALLERS: called_by}
+        named = [sweep.trainable, *([] if sweep.name is None else [sweep.name])]
+        short = safe_name("-".join(named))[:_LONGEST_KEY]
+        key = f"{short}-{content_digest(self._parts)}"
+        number = _numbers.take(self._flow, key)
+        directory = posixpath.join(DIRECTORY, self._flow.root_id)
+        while True:
+            self._file = posixpath.join(directory, f"{key}-{number}.json")
+            record = _Record.decode(store.read(self._file))
+            if record is None or not self._is_of_another_process(record):
+                break
+            number = _numbers.skip(self._flow, key, number)
+        self._begun = None if record is None else record.begun
+        if self._begun is not None:
+            run_log().info(
+                "This flow run has begun its sweep of %s before: it goes on with %s in %s.",
+                sweep.trainable,
+                self._begun.name,
+                storage,
+            )
+        elif self._flow.root_run_count > 1:
+            self._say_what_differs(store, directory, short, sweep.trainable)
+        return self._begun
+
+    def _is_of_another_process(self, record: _Record) -> bool:
+        """True if another task or subflow makes this call in the same execution of the flow run.
+
+        Those of this process have got other numbers.
+        """
+        return record.execution == self._flow.root_run_count and record.caller != self._caller
+
+    def _say_what_differs(self, store: Store, directory: str, short: str, trainable: str) -> None:
+        """Explain why a sweep begins anew though one like it was begun before."""
+        nearest: tuple[list[str], str] | None = None
+        for file in sorted(store.sizes(directory)):
+            if not file.startswith(f"{short}-"):
+                continue
+            record = _Record.decode(store.read(posixpath.join(directory, file)))
+            if record is None or record.execution == self._flow.root_run_count:
+                continue
+            changed = [what for what in self._parts if record.parts.get(what) != self._parts[what]]
+            if changed and (nearest is None or len(changed) < len(nearest[0])):
+                nearest = changed, record.begun.name
+        if nearest is not None:
+            run_log().info(
+                "This sweep of %s begins anew: it differs from %s, which this flow run has begun "
+                "before, in %s.",
+                trainable,
+                nearest[1],
+                ", ".join(nearest[0]),
+            )
+
+    def remember(self, name: str, origin: str) -> None:
+        """The experiment of this sweep is begun, or goes on.
+
+        Nothing is remembered of a sweep that did not ask for what there was before.
+
+        Raises:
+            StorageError: If the storage cannot be written.
+        """
+        self._write(BegunSweep(name, origin))
+
+    def has_failed(self) -> None:
+        """The sweep has ended, and its failed trials make the call raise.
+
+        Raises:
+            StorageError: If the storage cannot be written.
+        """
+        if self._begun is not None:
+            self._write(BegunSweep(self._begun.name, self._begun.origin, failed=True))
+
+    def when_free(self, open_experiment: Callable[[], T]) -> T:
+        """Open the experiment, waiting for a process of an earlier execution that still holds it.
+
+        It may be about to end, or to be found dead. If it lives on, then this execution is one too
+        many: somebody took a silent process for a dead one. The flow run is left to that process.
+
+        Raises:
+            ExperimentLocked: If the flow run has not begun the experiment itself.
+            Abort: If the process lives on. Ends this execution without changing the flow run's
+                state.
+        """
+        deadline = time.monotonic() + self._patience_s
+        told = False
+        while True:
+            try:
+                return open_experiment()
+            except ExperimentLocked as error:
+                if self._begun is None:
+                    raise
+                if time.monotonic() >= deadline:
+                    run_log().warning(
+                        "%s This execution of the flow run ends; the flow run is left to it.", error
+                    )
+                    raise Abort(str(error)) from error
+                if not told:
+                    told = True
+                    run_log().warning("%s Waiting up to %.0f s.", error, self._patience_s)
+            time.sleep(_POLL_S)
+
+    def _write(self, begun: BegunSweep) -> None:
+        if self._store is None:  # `resume=False`: this sweep begins anew each time
+            return
+        self._begun = begun
+        record = _Record(begun, self._flow.root_run_count, self._caller, self._parts)
+        self._store.write(self._file, record.encode())
+
+
+def flow_run_memory(lease_s: float) -> FlowRunMemory | None:
+    """The memory of a sweep that begins now; None outside of flow runs.
+
+    Args:
+        lease_s: Seconds after which a silent process is taken for dead.
+    """
+    flow = current_flow_identity()
+    return None if flow is None else FlowRunMemory(flow, patience_s=2 * lease_s)

@@ -1,0 +1,85 @@
+"""Suspending a flow run ("Suspend" in the UI, `suspend_flow_run`) while a sweep runs in it.
+
+Prefect marks the request in the flow process and acts on it when the next task is submitted or a
+task ends. It stops nothing that runs, and task engines that meet the mark leave their task runs
+without a final state. So the sweep looks for the mark itself, ends its attempts in order, and keeps
+the engines of trials from seeing it.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext, SyncClientContext
+from prefect.states import Cancelled
+
+from prefect_tune.coordinator.coordinator import Coordinator
+from prefect_tune.coordinator.events import Control, ControlReceived
+from prefect_tune.engine.inbox import Inbox
+from prefect_tune.orchestration.logs import run_log
+from prefect_tune.orchestration.prefect_internals import (
+    set_context,
+    suspension_request,
+    without_suspension,
+)
+
+_logger = logging.getLogger("prefect_tune")
+
+
+class SuspensionWatch:
+    """Ends a sweep when its flow run has been suspended; a listener for the engine.
+
+    To be made in the flow run.
+
+    Args:
+        inbox: The sweep's inbox.
+        on_suspended: Called first of all when it has been.
+    """
+
+    def __init__(self, inbox: Inbox, on_suspended: Callable[[], None] = lambda: None) -> None:
+        context = FlowRunContext.get()
+        self._request = None if context is None else suspension_request(context)
+        self._inbox = inbox
+        self._on_suspended = on_suspended
+        self.suspended = False
+
+    def __call__(self, coordinator: Coordinator) -> None:
+        """After each batch of events: look for the mark, which costs nothing."""
+        if self.suspended or self._request is None or not self._request.is_requested():
+            return
+        self.suspended = True
+        self._on_suspended()
+        run_log().warning(
+            "The flow run has been suspended: the sweep ends here and goes on when it is resumed."
+        )
+        self._inbox.put(
+            ControlReceived(time.time(), Control.INTERRUPT, reason="the flow run was suspended")
+        )
+
+
+def shield(context: contextvars.Context) -> None:
+    """Keep a suspension from the task engines that run in a context."""
+    current = context.run(FlowRunContext.get)
+    if current is not None:
+        set_context(context, FlowRunContext, without_suspension(current))
+
+
+def end_subflow(message: str) -> None:
+    """Give the current flow run its final state, if it lies below the one that was suspended.
+
+    Prefect suspends the outermost flow run only, and leaves those below it running for ever.
+    """
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None or context.flow_run.parent_task_run_id is None:
+        return
+    state: State[Any] = Cancelled(name="Interrupted", message=message)
+    try:
+        with SyncClientContext.get_or_create() as clients:
+            clients.client.set_flow_run_state(context.flow_run.id, state, force=True)
+    except Exception:
+        _logger.debug("The end of the subflow could not be recorded.", exc_info=True)

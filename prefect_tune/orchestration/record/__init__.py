@@ -1,0 +1,1 @@
+"""What Prefect shows of a sweep: flow run, task runs, artifacts."""

@@ -1,0 +1,184 @@
+"""The progress bar, leaderboard and summary of an experiment as Prefect artifacts."""
+
+from __future__ import annotations
+
+import contextvars
+import json
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
+from prefect.context import FlowRunContext, SyncClientContext, TaskRunContext
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+from prefect_tune.experiment.plain import finite_number
+from prefect_tune.orchestration.record.sanitize import show_value, showable
+
+_logger = logging.getLogger("prefect_tune")
+
+#: Seconds between two updates.
+INTERVAL = 5.0
+_DIGITS = 6
+_CLOSE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Where an experiment stands.
+
+    Attributes:
+        done: Number of finished trials.
+        total: How many there will be; None if not known.
+        counts: Number of trials by status.
+        rows: The best trials, best first: column heading -> JSON-able value.
+    """
+
+    done: int
+    total: int | None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    rows: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def percent(self) -> float:
+        """Share of the trials that are finished; 0 while their number is not known."""
+        return min(100.0, 100.0 * self.done / self.total) if self.total else 0.0
+
+    def __str__(self) -> str:
+        total = "" if self.total is None else f" of {self.total}"
+        by_status = ", ".join(f"{number} {status}" for status, number in self.counts.items())
+        return f"{self.done}{total} trials done" + (f" ({by_status})" if by_status else "")
+
+
+class ArtifactReporter:
+    """Keeps the artifacts of the surrounding task run up to date, from a thread of its own.
+
+    A slow API delays nothing; one that fails is reported once and tried again at the next update.
+    Use it as a context manager, inside the coordinator task.
+
+    Args:
+        interval: Least number of seconds between two updates.
+    """
+
+    def __init__(self, interval: float = INTERVAL) -> None:
+        self._interval = interval
+        self._newest: Snapshot | None = None
+        self._summary = ""
+        self._next_update = 0.0
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self._ids: dict[str, UUID] = {}
+        self._complained = False
+        self._thread = threading.Thread(
+            target=contextvars.copy_context().run,
+            args=(self._work,),
+            name="prefect-artifacts",
+            daemon=True,
+        )
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._closing.set()
+        self._wake.set()
+        self._thread.join(timeout=_CLOSE_SECONDS)
+
+    @property
+    def due(self) -> bool:
+        """True if a snapshot given now would be shown; so nobody makes one for nothing."""
+        return time.monotonic() >= self._next_update
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Show this as soon as it is due."""
+        self._next_update = time.monotonic() + self._interval
+        self._newest = snapshot
+        self._wake.set()
+
+    def conclude(self, snapshot: Snapshot, summary: str) -> None:
+        """Show this at the end.
+
+        Args:
+            snapshot: The final state.
+            summary: Markdown.
+        """
+        self._newest = snapshot
+        self._summary = summary
+
+    def _work(self) -> None:
+        # There is always a next update, so the client need not insist on this one.
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+            closing = False
+            while not closing:
+                self._wake.wait()
+                self._wake.clear()
+                # Asked before publishing: what was concluded before closing has to be shown.
+                closing = self._closing.is_set()
+                self._try_to_publish()
+                self._closing.wait(self._interval)
+
+    def _try_to_publish(self) -> None:
+        try:
+            self._publish()
+        except Exception as error:
+            if not self._complained:
+                _logger.warning("The Prefect artifacts could not be updated: %s", error)
+            self._complained = True
+
+    def _publish(self) -> None:
+        snapshot = self._newest
+        if snapshot is None:
+            return
+        with SyncClientContext.get_or_create() as context:
+            client = context.client
+            self._put(client, "trials-done", "progress", snapshot.percent, str(snapshot))
+            table = json.dumps([_jsonable(row) for row in snapshot.rows])
+            self._put(client, "leaderboard", "table", table, "The best trials")
+            if self._summary:
+                self._put(client, "summary", "markdown", showable(self._summary), "The result")
+
+    def _put(
+        self, client: SyncPrefectClient, key: str, kind: str, data: Any, description: str
+    ) -> None:
+        known = self._ids.get(key)
+        if known is not None:
+            client.update_artifact(known, ArtifactUpdate(data=data, description=description))
+            return
+        flow, task = FlowRunContext.get(), TaskRunContext.get()
+        created = client.create_artifact(
+            ArtifactCreate(
+                key=key,
+                type=kind,
+                data=data,
+                description=description,
+                flow_run_id=flow.flow_run.id if flow and flow.flow_run else None,
+                task_run_id=task.task_run.id if task else None,
+            )
+        )
+        self._ids[key] = created.id
+
+
+def _jsonable(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {showable(heading): _plain(value) for heading, value in row.items()}
+
+
+def _plain(value: Any) -> Any:
+    number = finite_number(value)
+    if value is None or isinstance(value, bool):
+        return value
+    if number is None:
+        return show_value(value)
+    # A page has no room for all digits of doubles; the results have them.
+    return float(f"{number:.{_DIGITS}g}") if isinstance(number, float) else number

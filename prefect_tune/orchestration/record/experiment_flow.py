@@ -1,0 +1,238 @@
+"""Runs a planned experiment as a flow run: what its record says, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from prefect_tune.coordinator.coordinator import Coordinator
+from prefect_tune.engine.experiment import Experiment
+from prefect_tune.engine.launcher import AttemptLauncher
+from prefect_tune.engine.planning.plan import ExperimentPlan
+from prefect_tune.experiment.plain import finite_number
+from prefect_tune.experiment.trial import AUTO_FILLED, ERROR, Trial
+from prefect_tune.nested import flatten
+from prefect_tune.orchestration.control.crashed_runs import succeed
+from prefect_tune.orchestration.control.flow_identity import current_flow_identity
+from prefect_tune.orchestration.control.flow_watch import FlowWatch
+from prefect_tune.orchestration.control.heartbeat import Heartbeat
+from prefect_tune.orchestration.control.sigterm import stand_in
+from prefect_tune.orchestration.control.suspension import SuspensionWatch
+from prefect_tune.orchestration.logs import run_log
+from prefect_tune.orchestration.record.artifacts import ArtifactReporter, Snapshot
+from prefect_tune.orchestration.record.conclusion import Conclusion, Ending, ExperimentFlow
+from prefect_tune.orchestration.record.flow import run_in_flow
+from prefect_tune.orchestration.record.sanitize import show_value
+from prefect_tune.orchestration.record.summary import summary
+from prefect_tune.orchestration.record.tag_limits import tag_limits
+from prefect_tune.orchestration.record.task_run_logs import TaskRunLogs
+from prefect_tune.orchestration.server.api import PrefectApi
+from prefect_tune.reporters.columns import parameter_columns, show, user_metrics
+from prefect_tune.reporters.progress import Progress
+
+_LEADERS = 20
+_LARGEST = 2**63 - 1
+_COLUMNS = 8
+
+
+def run_experiment_in_flow(
+    experiment: Experiment, api: PrefectApi | None = None
+) -> tuple[str, str | None]:
+    """Run an opened experiment to its end, recorded in Prefect.
+
+    Args:
+        experiment: The experiment.
+        api: What `start_server_early` returned.
+
+    Returns:
+        Id of the flow run and its page in the UI.
+
+    Raises:
+        PrefectUnavailable: If there is no API.
+        Exception: What ended the experiment early.
+    """
+    plan = experiment.plan
+    record = _Record(plan)
+    interruption = _Interruption(experiment)
+    flow_watch = FlowWatch(lambda why, late: experiment.interrupt(why, out_of_time=late))
+    logs = TaskRunLogs(keeps_output=plan.keeps_output_in_prefect)
+    experiment.output.listen(logs.put)
+
+    def body(launcher: AttemptLauncher) -> list[Trial]:
+        flow = current_flow_identity()
+        if flow is not None:
+            succeed(experiment.directory, UUID(flow.flow_run_id), plan.name)
+        _heed_tags(experiment)
+        heartbeat = Heartbeat(flow, plan.settings.heartbeat_s)
+        watch = interruption.watch = SuspensionWatch(experiment.inbox, heartbeat.end)
+        with heartbeat, ArtifactReporter() as artifacts:
+            try:
+                experiment.run(launcher, [record.listener(artifacts), watch, flow_watch], stand_in)
+            finally:
+                artifacts.conclude(*record.final(experiment.trials))
+        return experiment.trials
+
+    def conclude(trials: list[Trial]) -> Conclusion:
+        return record.conclusion(trials, interruption.reason())
+
+    flow = ExperimentFlow(
+        name=f"tune-{plan.trainable.name}",
+        run_name=plan.name,
+        parameters=describe(plan),
+        executor=experiment.executor,
+        ship=getattr(experiment.executor, "submit_body", None),
+        max_task_runs=plan.settings.max_task_runs,
+        is_interrupted=lambda: interruption.reason() is not None,
+        logs=logs,
+    )
+    with flow_watch.guarding():
+        outcome = run_in_flow(body, flow, conclude, api)
+    return outcome.flow_run_id, outcome.flow_run_url
+
+
+def _heed_tags(experiment: Experiment) -> None:
+    """Let no more trials run at a time than the concurrency limits of the sweep's tags say."""
+    for smallest in tag_limits()[:1]:
+        experiment.coordinator.limit_running(smallest.limit)
+        run_log().info(
+            "At most %d trials run at a time: the tag %r has that concurrency limit.",
+            smallest.limit,
+            smallest.tag,
+        )
+
+
+def describe(plan: ExperimentPlan) -> dict[str, Any]:
+    """What the UI shows as the flow run's parameters: texts and numbers only."""
+    tune = plan.tune
+    return {
+        "trainable": f"{plan.trainable.module}:{plan.trainable.name}",
+        "metric": plan.metric,
+        "mode": plan.mode,
+        "num_samples": tune.num_samples,
+        "search": "random and grid" if tune.search_alg is None else _kind(tune.search_alg),
+        "scheduler": _kind(plan.scheduler),
+        "resources_per_trial": str(plan.resources or "by configuration"),
+        "max_concurrent_trials": tune.max_concurrent_trials,
+        "max_failures": plan.failure.max_failures,
+        "seed": tune.seed,
+        "storage": f"{plan.root}/{plan.name}",
+    }
+
+
+class _Interruption:
+    """What has ended a sweep before its end, if anything has."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._experiment = experiment
+        self.watch: SuspensionWatch | None = None
+
+    def reason(self) -> str | None:
+        """In a word or two."""
+        reason = self._experiment.interruption.reason
+        if reason is not None:
+            return reason
+        return "suspended" if self.watch is not None and self.watch.suspended else None
+
+
+class _Record:
+    """Turns trials into what the flow run shows."""
+
+    def __init__(self, plan: ExperimentPlan) -> None:
+        self._plan = plan
+        self._progress = Progress(plan.metric, plan.mode, plan.source.total())
+
+    def listener(self, artifacts: ArtifactReporter) -> Any:
+        """A listener for the engine that returns at once unless an update is due."""
+
+        def update(coordinator: Coordinator) -> None:
+            if artifacts.due:
+                artifacts.update(self.snapshot(coordinator.get_trials()))
+
+        return update
+
+    def snapshot(self, trials: list[Trial]) -> Snapshot:
+        """Where the experiment stands."""
+        progress = self._progress
+        progress.update(trials)
+        leaders = progress.ranked([trial for trial in trials if trial.last_result])[:_LEADERS]
+        parameters = dict(list(parameter_columns(leaders).items())[:_COLUMNS])
+        metrics = user_metrics(leaders, limit=_COLUMNS)
+        if progress.metric in metrics:
+            metrics.remove(progress.metric)
+        if progress.metric is not None:
+            metrics.insert(0, progress.metric)
+        return Snapshot(
+            done=len(progress.finished),
+            total=progress.total,
+            counts=progress.counts(),
+            rows=[self._row(trial, parameters, metrics) for trial in leaders],
+        )
+
+    def final(self, trials: list[Trial]) -> tuple[Snapshot, str]:
+        """The last snapshot and the summary in markdown."""
+        snapshot = self.snapshot(trials)
+        text = summary(
+            self._plan.name,
+            str(snapshot),
+            self._progress.best,
+            self._progress.metric,
+            trials,
+            f"{self._plan.root}/{self._plan.name}",
+        )
+        return snapshot, text
+
+    def conclusion(self, trials: list[Trial], interrupted_by: str | None) -> Conclusion:
+        """How the flow run ends."""
+        snapshot = self.snapshot(trials)
+        failed = sum(trial.status == ERROR for trial in trials)
+        message, data = f"{snapshot}", dict[str, Any](trials=len(trials), failed=failed)
+        best = self._progress.best
+        if best is not None:
+            config = ", ".join(f"{k}={_short(v)}" for k, v in best.trial.evaluated_params.items())
+            message = f"best {self._progress.metric}={best.value:.6g} with {config or '{}'}"
+            data |= {
+                "best_trial": str(best.trial),
+                "best_config": _jsonable(best.trial.evaluated_params.items()),
+                "best_metrics": _metrics(best.trial),
+            }
+        if interrupted_by is not None:
+            return Conclusion(Ending.INTERRUPTED, f"{interrupted_by}; {message}", data)
+        if trials and failed == len(trials):
+            error = next(trial.error for trial in trials if trial.status == ERROR)
+            return Conclusion(Ending.FAILED, f"all {failed} trials failed: {error}", data)
+        return Conclusion(Ending.COMPLETED, message, data)
+
+    @staticmethod
+    def _row(trial: Trial, parameters: dict[str, str], metrics: list[str]) -> dict[str, Any]:
+        flat = flatten(trial.last_result)
+        row: dict[str, Any] = {"trial": str(trial), "status": trial.status}
+        row |= {name: flat.get(name) for name in metrics}
+        row |= {head: trial.evaluated_params.get(name) for name, head in parameters.items()}
+        row["iterations"] = flat.get("training_iteration")
+        row["seconds"] = round(finite_number(flat.get("time_total_s")) or 0.0, 2)
+        return row
+
+
+def _kind(thing: Any) -> str:
+    return thing if isinstance(thing, str) else type(thing).__name__
+
+
+def _short(value: Any) -> str:
+    return show(value) if isinstance(value, float) else show_value(value)
+
+
+def _metrics(trial: Trial) -> dict[str, Any]:
+    flat = flatten(trial.last_result)
+    return _jsonable((k, v) for k, v in flat.items() if k not in AUTO_FILLED and k[:7] != "config/")
+
+
+def _jsonable(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    plain: dict[str, Any] = {}
+    for key, value in items:
+        number = finite_number(value)
+        if value is not None and not isinstance(value, bool):
+            # A server takes integers of 64 bits, and neither NaN nor infinity.
+            value = show_value(value) if number is None or abs(number) > _LARGEST else number
+        plain[show_value(key)] = value
+    return plain

@@ -1,0 +1,167 @@
+"""Attempts launched on the executor and recorded as Prefect task runs."""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import FlowRunContext
+from prefect.transactions import BaseTransaction
+
+from prefect_tune.coordinator.commands import Kill, Launch
+from prefect_tune.coordinator.events import AttemptEnded
+from prefect_tune.execution.base import Executor, TrialPlace
+from prefect_tune.orchestration.control.suspension import shield
+from prefect_tune.orchestration.logs import run_log
+from prefect_tune.orchestration.prefect_internals import new_task_run_id, set_context
+from prefect_tune.orchestration.record.retry_log import RetryLog
+from prefect_tune.orchestration.record.tag_limits import forget_tags
+from prefect_tune.orchestration.record.task_run_logs import TaskRunLogs
+from prefect_tune.orchestration.record.task_runner import BodyTaskRunner
+from prefect_tune.orchestration.record.trial_context import TrialContext
+from prefect_tune.orchestration.record.trial_task import (
+    Attempt,
+    task_run_name,
+    trial_task,
+)
+
+_logger = logging.getLogger("prefect_tune")
+
+
+class PrefectLauncher:
+    """Launches attempts, each of which becomes a task run of the surrounding coordinator task.
+
+    To be made inside the coordinator task. The attempt starts first and its task run follows it:
+    Prefect may be slow or dead without any trial starting a moment later.
+
+    Args:
+        executor: Runs the attempts.
+        runner: Runs the task engines; a started one, which this launcher finishes.
+        max_task_runs: How many attempts are recorded; Prefect's graphs end at 10,000 nodes and
+            get hard to read long before.
+        is_interrupted: True once the sweep is being ended, to be resumed later.
+        logs: Takes what attempts log.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        runner: BodyTaskRunner,
+        max_task_runs: int,
+        is_interrupted: Callable[[], bool] = lambda: False,
+        logs: TaskRunLogs | None = None,
+    ) -> None:
+        self._executor = executor
+        self._is_interrupted = is_interrupted
+        self._logs = logs
+        self._runner = runner
+        self._max_task_runs = max_task_runs
+        self._context = contextvars.copy_context()
+        # The coordinator's transaction would keep every trial's engine alive until its own end, for
+        # a rollback that trials do not have.
+        set_context(self._context, BaseTransaction, None)
+        shield(self._context)
+        forget_tags(self._context)
+        self._retries = RetryLog(run_log())
+        flow = FlowRunContext.get()
+        self._flow_run = None if flow is None else flow.flow_run
+        self._flow_name = "" if flow is None or flow.flow is None else flow.flow.name
+        if self._flow_run is not None:
+            self._flow_run_text = self._flow_run.model_dump_json(
+                exclude={"state", "estimated_run_time", "estimated_start_time_delta"}
+            )
+            if logs is not None:
+                logs.follow_flow()
+        self._recording = max_task_runs > 0
+        self._running: dict[tuple[str, int], Attempt] = {}
+        self.recorded = 0
+        #: Final states by task run.
+        self.ends: dict[UUID, State[Any]] = {}
+
+    def launch(self, launch: Launch, place: TrialPlace) -> None:
+        """Start an attempt and have its task run follow it."""
+        task_run_id = None
+        if self._recording and self.recorded < self._max_task_runs:
+            task_run_id = new_task_run_id()
+            if self._logs is not None:
+                self._logs.expect((launch.trial_id, launch.attempt))
+        around = self._surroundings(launch, task_run_id)
+        ended = self._executor.launch(launch, replace(place, surroundings=around))
+        self._retries.follow(launch, ended)
+        if not self._recording:
+            return
+        if self.recorded >= self._max_task_runs:
+            self._recording = False
+            _logger.info(
+                "%d task runs are shown; further trials appear in the leaderboard artifact only "
+                "(PREFECT_TUNE_MAX_TASK_RUNS sets how many).",
+                self.recorded,
+            )
+            return
+        try:
+            self._record(launch, place, ended, task_run_id)
+        except Exception:
+            self._recording = False
+            _logger.warning(
+                "Prefect does not take further task runs; the sweep goes on without.", exc_info=True
+            )
+
+    def ending(self, kill: Kill) -> None:
+        """Have the task run of an attempt say why it was ended."""
+        attempt = self._running.get((kill.trial_id, kill.attempt))
+        if attempt is not None:
+            attempt.kill = kill
+
+    def close(self, timeout: float) -> None:
+        """Wait until the task runs of attempts that have ended are final too."""
+        started = time.monotonic()
+        if not self._runner.finish(timeout):
+            _logger.warning(
+                "Some task runs are not final after %.1f s; they may be shown as running.",
+                time.monotonic() - started,
+            )
+
+    def _surroundings(self, launch: Launch, task_run_id: UUID | None) -> TrialContext | None:
+        """What Prefect's functions find in the attempt's own process."""
+        if self._flow_run is None:
+            return None
+        task_run = ""
+        if task_run_id is not None:
+            task_run = TaskRun(
+                id=task_run_id,
+                name=task_run_name(launch),
+                flow_run_id=self._flow_run.id,
+                task_key=trial_task.task_key,
+                dynamic_key=str(task_run_id),
+                run_count=1,
+            ).model_dump_json(exclude_unset=True)
+        return TrialContext(self._flow_name, self._flow_run_text, task_run)
+
+    def _record(
+        self,
+        launch: Launch,
+        place: TrialPlace,
+        ended: Future[AttemptEnded],
+        task_run_id: UUID | None,
+    ) -> None:
+        key = (launch.trial_id, launch.attempt)
+        attempt = Attempt(ended, place.experiment_tag, self._is_interrupted, self._logs, key)
+        self._running[key] = attempt
+        ended.add_done_callback(lambda _: self._running.pop(key, None))
+        parameters = {"name": task_run_name(launch), "attempt": attempt}
+        run = self._runner.submit_here(trial_task, parameters, self._context, task_run_id)
+        run.wrapped_future.add_done_callback(functools.partial(self._remember, run.task_run_id))
+        self.recorded += 1
+
+    def _remember(self, task_run_id: UUID, run: Future[State[Any]]) -> None:
+        end = run.result()
+        # Without what it holds besides: there are thousands of them.
+        self.ends[task_run_id] = State(type=end.type, name=end.name, message=end.message)

@@ -1,0 +1,144 @@
+"""A trial attempt as a Prefect task run."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import posixpath
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Crashed, Failed
+
+from prefect_tune.coordinator.commands import Kill, Launch
+from prefect_tune.coordinator.events import AttemptEnded, Outcome
+from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.orchestration.record.quiet import TRIAL
+from prefect_tune.orchestration.record.sanitize import LONGEST_MESSAGE, showable
+from prefect_tune.orchestration.record.task_run_logs import TaskRunLog, TaskRunLogs
+
+
+class Attempt:
+    """An attempt that has been launched, on its way through a task engine.
+
+    Deliberately not a collection or a dataclass: Prefect would walk through it.
+
+    Args:
+        ended: Resolves when the attempt is over.
+        tag: The trial's experiment tag, e.g. ``3_lr=0.1``.
+        is_interrupted: True once the sweep is being ended, to be resumed later.
+        logs: Brings what it logs to the log of its task run, if it logs anything.
+        key: Its trial and number, for `logs`.
+
+    Attributes:
+        kill: Why it is being ended, if it is.
+    """
+
+    def __init__(
+        self,
+        ended: Future[AttemptEnded],
+        tag: str,
+        is_interrupted: Callable[[], bool] = lambda: False,
+        logs: TaskRunLogs | None = None,
+        key: tuple[str, int] = ("", 0),
+    ) -> None:
+        self.ended = ended
+        self.tag = tag
+        self.is_interrupted = is_interrupted
+        self.logs = logs
+        self.key = key
+        self.kill: Kill | None = None
+
+    async def wait(self) -> AttemptEnded:
+        """Wait for its end; called in its task run."""
+        if self.logs is None:
+            return await asyncio.wrap_future(self.ended)
+        self.logs.attach(self.key)
+        try:
+            return await asyncio.wrap_future(self.ended)
+        finally:
+            self.logs.detach(self.key)
+
+
+def task_run_name(launch: Launch) -> str:
+    """What an attempt is called in the UI.
+
+    The trial's name, which attempt it is after the first, and the checkpoint that it goes on from.
+    """
+    name = showable(launch.name)
+    if launch.attempt > 1:
+        name = f"{name} attempt {launch.attempt}"
+    if launch.checkpoint is None:
+        return name
+    return f"{name} from {posixpath.basename(launch.checkpoint.rstrip('/'))}"
+
+
+@task(
+    name=TRIAL,
+    task_run_name="{name}",
+    persist_result=False,
+    cache_policy=NO_CACHE,
+    log_prints=False,
+)
+async def trial_task(name: str, attempt: Attempt) -> State[None]:
+    """Last as long as the attempt does, and end as it ended."""
+    try:
+        ended = await attempt.wait()
+    except Exception as error:
+        return Crashed(message=f"the attempt could not be followed: {error!r}")
+    state = attempt_state(ended, attempt.tag, attempt.is_interrupted(), attempt.kill)
+    if not state.is_completed():
+        # The page of a task run in the UI shows its log, but not the message of its state.
+        TaskRunLog()(f"{state.name}: {state.message}", logging.ERROR)
+    return state
+
+
+def attempt_state(
+    ended: AttemptEnded, tag: str, interrupted: bool = False, kill: Kill | None = None
+) -> State[None]:
+    """The final state of an attempt's task run.
+
+    Args:
+        ended: How the attempt ended.
+        tag: The trial's experiment tag, shown with attempts that did not fail.
+        interrupted: The sweep is being ended, to be resumed later.
+        kill: Why it was being ended, if it was.
+    """
+    outcome, tag = ended.outcome, showable(tag)
+    as_it_is = interrupted or outcome in (Outcome.FINISHED, Outcome.UNSTARTED)
+    if kill is not None and kill.counts_as and not as_it_is:
+        if kill.counts_as is Outcome.FAILED:
+            return Failed(name="TimedOut", message=kill.reason)
+        outcome = kill.counts_as
+    match outcome:
+        case Outcome.FINISHED:
+            return Completed(message=tag or None)
+        case Outcome.STOPPED if interrupted:
+            return Completed(name="Interrupted", message=f"goes on with the sweep; {tag}")
+        case Outcome.STOPPED:
+            why = "stopped early" if kill is None else kill.reason
+            return Completed(name="Stopped", message=f"{why}; {tag}".rstrip("; "))
+        case Outcome.PAUSED:
+            return Completed(name="Paused", message=f"goes on in another attempt; {tag}")
+        case Outcome.UNSTARTED:
+            why = "Dask had not started it" if kill is None else kill.reason
+            return Completed(name="NotStarted", message=f"{why}; {tag}".rstrip("; "))
+        case Outcome.FAILED:
+            return Failed(message=_explain(ended.error))
+        case Outcome.LOST:
+            return Crashed(message=_explain(ended.error))
+
+
+def _explain(error: AttemptError | None) -> str:
+    if error is None:
+        return "no reason given"
+    text = str(error)
+    if error.exit_code is not None:
+        text += f" (exit code {error.exit_code})"
+    if error.traceback:
+        text += f"\n\n{error.traceback}"
+    # What happened is at its beginning; the traceback is read from its end.
+    return showable(text, LONGEST_MESSAGE)

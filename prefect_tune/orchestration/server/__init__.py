@@ -1,0 +1,1 @@
+"""The Prefect server that is used, ours if there is no other."""

@@ -1,0 +1,239 @@
+"""A Prefect server of our own, for those who have not configured any."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from prefect.settings import get_current_settings
+
+from prefect_tune.error import PrefectUnavailable
+from prefect_tune.orchestration.server.place import ServerPlace
+
+_logger = logging.getLogger("prefect_tune")
+
+#: Seconds a start may take: the first one on a slow disk migrates a new database.
+START_TIMEOUT = 300.0
+_SILENT_SECONDS = 8.0
+#: Seconds until a server without users is gone, whatever its shutdown waits for.
+LONGEST_END = 15
+_NEW_LOG = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+
+# Defaults, not orders: whoever sets one of these in the environment or a profile keeps it.
+_SERVER_DEFAULTS = {
+    # One transaction per event, Prefect's default, falls behind a sweep by minutes.
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "200",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "200",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_READ_BATCH_SIZE": "200",
+    # A server that lives as long as a script must not schedule, or call late, what a lasting
+    # server of the same database is there for.
+    "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_FOREMAN_ENABLED": "false",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
+    "DO_NOT_TRACK": "1",
+}
+
+
+class EmbeddedServer:
+    """The Prefect server of those who have not configured any.
+
+    There is one for each Prefect home: processes that need one at the same time share it, and it
+    ends with the last of them. It uses the Prefect database that a server started by hand would
+    use, and shows the UI.
+    """
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._started = time.monotonic()
+        self._ready = False
+        self._listening = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._private: Path | None = None
+        try:
+            self._place = ServerPlace.of_settings()
+            self._port, self._control = self._join_or_start()
+        except OSError as error:
+            # The home is not writable, or its file system has no locks.
+            _logger.debug("The embedded Prefect server is not shared: %s", error)
+            self._private = Path(tempfile.mkdtemp(prefix="prefect_tune_server_"))
+            self._place = ServerPlace(self._private)
+            self._port, self._control = self._join_or_start()
+        atexit.register(self.stop)
+
+    @property
+    def ui_url(self) -> str:
+        """Address for a browser."""
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def api_url(self) -> str:
+        """Address for clients."""
+        return f"{self.ui_url}/api"
+
+    @property
+    def alive(self) -> bool:
+        """False once the process has ended."""
+        if self._process is not None and self._process.poll() is not None:
+            return False
+        try:
+            return bool(self._control.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+    def wait_ready(self, say: Callable[[str], None], timeout: float = START_TIMEOUT) -> None:
+        """Wait until the server answers.
+
+        Args:
+            say: Takes a line for the user if the wait becomes noticeable.
+            timeout: Seconds since the start of the server after which to give up.
+
+        Raises:
+            PrefectUnavailable: If the server ended or did not get ready in time.
+        """
+        told = self._ready
+        while not self._ready:
+            elapsed = time.monotonic() - self._started
+            if elapsed > timeout:
+                raise PrefectUnavailable(
+                    f"the embedded Prefect server is not ready after {elapsed:.0f} s; {_WAY_OUT}"
+                    f"{self._last_lines()}"
+                )
+            if elapsed > _SILENT_SECONDS and not told:
+                told = True
+                say(
+                    f"waiting for the embedded Prefect server on {self.ui_url} "
+                    "(a new Prefect database takes longest) ..."
+                )
+            with self._listening:  # several sweeps of this process may wait
+                if not self._ready:
+                    self._ready = self._hears()
+
+    def _hears(self) -> bool:
+        """Listen for a moment to what the server says: that it is ready."""
+        readable, _, _ = select.select([self._control], [], [], 0.25)
+        if readable and not _received(self._control):
+            code = "" if self._process is None else f" with exit code {self._process.wait()}"
+            raise PrefectUnavailable(
+                f"the embedded Prefect server ended{code} while starting; "
+                f"{_WAY_OUT}{self._last_lines()}"
+            )
+        return bool(readable)
+
+    def stop(self) -> None:
+        """Leave the server; it ends if nobody else uses it, once it has written all events."""
+        if os.getpid() != self._pid:
+            return  # a fork of ours: the server is not its own to leave
+        atexit.unregister(self.stop)
+        if not self._ready:
+            self._kill_unused()
+        with contextlib.suppress(OSError):
+            self._control.shutdown(socket.SHUT_WR)
+            self._control.settimeout(LONGEST_END)
+            # Ends at once if it goes on for others, else with its process.
+            while self._ready and _received(self._control):
+                pass
+        self._control.close()
+        if self._process is not None:
+            self._process.poll()
+        if self._private is not None:
+            shutil.rmtree(self._private, ignore_errors=True)
+
+    def _kill_unused(self) -> None:
+        """End a server that nobody has used yet: no reason to wait until it hears of its end."""
+        if self._process is None:
+            return
+        with contextlib.suppress(OSError), self._place.locked():
+            if not self._place.is_joined:
+                self._place.withdraw()
+                self._process.kill()
+                self._process.wait()
+
+    def _join_or_start(self) -> tuple[int, socket.socket]:
+        """The port of the API, and a connection that keeps the server alive."""
+        with self._place.locked():
+            return self._place.join() or self._start()
+
+    def _start(self) -> tuple[int, socket.socket]:
+        with (
+            socket.create_server(("127.0.0.1", 0), backlog=128) as listener,
+            socket.create_server(("127.0.0.1", 0), backlog=128) as control,
+        ):
+            port, control_address = listener.getsockname()[1], control.getsockname()
+            announcement = self._place.announce(port, control_address[1])
+            try:
+                connection = socket.create_connection(control_address)
+                self._process = self._spawn(
+                    port, (listener.fileno(), control.fileno()), announcement
+                )
+            finally:
+                os.close(announcement)
+        # From here on only the server holds the listeners: if it dies, clients are refused.
+        return port, connection
+
+    def _spawn(self, port: int, fds: tuple[int, int], announcement: int) -> subprocess.Popen[bytes]:
+        module = "prefect_tune.orchestration.server.process"
+        with open(os.open(self._place.log, _NEW_LOG, 0o600), "wb") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", module, str(self._place.directory), *map(str, fds)],
+                pass_fds=(*fds, announcement),
+                env=self._environment(port),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C is for the sweep; the server has to record how it ended.
+                start_new_session=True,
+            )
+
+    def _environment(self, port: int) -> dict[str, str]:
+        settings: dict[str, Any] = get_current_settings().to_environment_variables(
+            exclude_unset=True
+        )
+        environment = {**_SERVER_DEFAULTS, **os.environ, **settings}
+        # Loaded modules may come from paths that only this process knows.
+        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+        environment["PREFECT_SERVER_API_HOST"] = "127.0.0.1"
+        environment["PREFECT_SERVER_API_PORT"] = str(port)
+        environment["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+        environment["PREFECT_UI_API_URL"] = environment["PREFECT_API_URL"]
+        environment["PREFECT_UI_ENABLED"] = "true"
+        return environment
+
+    def _last_lines(self, count: int = 15) -> str:
+        try:
+            lines = self._place.log.read_text(errors="replace").strip().splitlines()
+        except OSError:
+            return ""
+        return "\n" + "\n".join(lines[-count:]) if lines else ""
+
+
+def _received(control: socket.socket) -> bytes:
+    """What the server has sent; nothing if it has ended."""
+    try:
+        return control.recv(16)
+    except ConnectionError:
+        return b""
+
+
+_WAY_OUT = (
+    "start one with `prefect server start` and set PREFECT_API_URL, or do without with "
+    "`orchestrate=False` or PREFECT_TUNE_ORCHESTRATE=0"
+)

@@ -1,0 +1,103 @@
+"""The embedded Prefect server's own process: `python -m prefect_tune.orchestration.server.process`.
+
+It serves the API and the UI on a socket that whoever started it has bound already, so that no port
+can be lost in between. Every process that uses it keeps a connection to its control socket, over
+which it says when it is ready; when the last of them is closed, which the kernel does however a
+process ends, the server ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import uvicorn
+from prefect.server.api.server import create_app
+
+from prefect_tune.orchestration.server.embedded import LONGEST_END
+from prefect_tune.orchestration.server.place import ServerPlace
+
+READY = b"ready"
+_SHUTDOWN_SECONDS = 5
+_NICENESS = 5
+
+
+class _SharedServer(uvicorn.Server):
+    """A server that tells its users when it is up, and does not outlive the last of them."""
+
+    def __init__(self, config: uvicorn.Config, control: socket.socket, place: ServerPlace) -> None:
+        super().__init__(config)
+        control.setblocking(False)
+        self._control = control
+        self._place = place
+        self._users: set[socket.socket] = set()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            # The record of trials must not take cores from the trials; it catches up.
+            os.nice(_NICENESS)
+            asyncio.get_running_loop().add_reader(self._control, self._welcome)
+
+    def _welcome(self) -> None:
+        """Take everybody who has connected."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                user, _ = self._control.accept()
+                user.setblocking(False)
+                self._users.add(user)
+                # Nothing is ever sent this way: readable means that the user has gone.
+                asyncio.get_running_loop().add_reader(user, self._leave, user)
+                with contextlib.suppress(OSError):
+                    user.send(READY)
+
+    def _leave(self, user: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(user)
+        if self._is_last():
+            loop.remove_reader(self._control)
+            self._control.close()
+            signal.alarm(LONGEST_END)
+            self.should_exit = True
+            return  # `user` waits until its connection ends with this process
+        self._users.remove(user)
+        user.close()
+
+    def _is_last(self) -> bool:
+        """True if nobody else is there; then nobody can join any more."""
+        if len(self._users) > 1:
+            return False
+        with contextlib.suppress(OSError), self._place.locked():  # the home may be gone
+            self._welcome()  # who has joined before the lock
+            if len(self._users) == 1:
+                self._place.withdraw()
+        return len(self._users) == 1
+
+
+def main(directory: str, listener_fd: int, control_fd: int) -> None:
+    """Serve for as long as there are users.
+
+    Args:
+        directory: Where the server is announced.
+        listener_fd: A bound and listening socket, for the API.
+        control_fd: The same, for the users.
+    """
+    place = ServerPlace(Path(directory))
+    with place.alone():
+        config = uvicorn.Config(
+            create_app(final=True),
+            log_level="error",
+            lifespan="on",
+            timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+        )
+        server = _SharedServer(config, socket.socket(fileno=control_fd), place)
+        server.run(sockets=[socket.socket(fileno=listener_fd)])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,289 @@
+"""An experiment as a form, a file or JSON says it."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import string
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from prefect_tune.error import InvalidArgument, TuneError
+from prefect_tune.orchestration.spec.space import Param, build_space
+from prefect_tune.orchestration.spec.strategy import SchedulerOptions, SearcherOptions
+from prefect_tune.orchestration.spec.tabs import by_own_field, tabs
+from prefect_tune.orchestration.spec.trainable import load_trainable
+
+Mode = Literal["min", "max"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Budget(_Part):
+    """How much an experiment may use."""
+
+    trials: Annotated[int, Field(ge=-1)] = Field(
+        default=10,
+        description="How often the space is sampled (a grid is repeated as often); -1 without end.",
+    )
+    hours: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="Hours after which the experiment ends; empty for no limit."
+    )
+    minutes_per_trial: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="Minutes after which a trial ends; empty for no limit."
+    )
+    concurrency: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="Most trials at a time; empty for what the cluster holds."
+    )
+    failures: Annotated[int, Field(ge=-1)] = Field(
+        default=0, description="How often a failed trial is tried again; -1 without end."
+    )
+
+
+class StopRule(_Part):
+    """Ends a trial when a metric reaches a value."""
+
+    metric: str = Field(description="Name of the metric, e.g. training_iteration.")
+    value: float = Field(description="The trial ends when the metric is at least this.")
+
+
+class CustomResource(_Part):
+    """A resource that the workers of the cluster declare."""
+
+    name: str
+    amount: Annotated[float, Field(ge=0)]
+
+
+class Resources(_Part):
+    """What a trial needs."""
+
+    cpu: Annotated[float, Field(ge=0)] = Field(default=1, description="CPUs of a trial.")
+    gpu: Annotated[float, Field(ge=0)] = Field(default=0, description="GPUs; 0.5 shares one.")
+    custom: list[CustomResource] = Field(
+        default=[], description="Further resources that the cluster's workers declare."
+    )
+
+    def request(self) -> dict[str, float]:
+        """Return the resources by name."""
+        named = {resource.name: resource.amount for resource in self.custom}
+        return {"cpu": self.cpu, "gpu": self.gpu} | named
+
+
+class NewExperiment(_Part):
+    """Begins a new experiment."""
+
+    model_config = ConfigDict(title="New")
+
+    restore: str | None = Field(
+        default=None, description="Path or URL of a checkpoint that every trial starts from."
+    )
+
+
+class ResumeExperiment(_Part):
+    """Goes on with the experiment of this name and storage."""
+
+    model_config = ConfigDict(title="Resume")
+
+    resume: Literal["AUTO", "LOCAL", "REMOTE"] = Field(
+        default="AUTO",
+        description="AUTO goes on if there is one, LOCAL insists on it, REMOTE on one in storage.",
+    )
+    failed_trials: Literal["keep", "resume", "restart"] = Field(
+        default="keep", description="Whether failed trials stay failed, go on, or begin anew."
+    )
+
+    @property
+    def mode(self) -> str:
+        """The argument `resume` of `run`."""
+        suffix = {"keep": "", "resume": "+ERRORED", "restart": "+RESTART_ERRORED"}
+        return self.resume + suffix[self.failed_trials]
+
+
+class WarmStart(_Part):
+    """Begins a new experiment with the best configurations of earlier ones."""
+
+    model_config = ConfigDict(title="Warm start")
+
+    experiments: Annotated[list[str], Field(min_length=1)] = Field(
+        description="Directories or URLs of earlier experiments."
+    )
+    best: Annotated[int, Field(ge=1)] = Field(
+        default=10, description="How many of their configurations are tried first."
+    )
+
+    def points(self, space: Mapping[str, Any], metric: str, mode: Mode) -> list[dict[str, Any]]:
+        """Read the best configurations, without the parameters that `space` does not have.
+
+        Raises:
+            InvalidArgument: If an experiment cannot be read or has no value of the metric.
+        """
+        from prefect_tune.results import ExperimentAnalysis
+
+        scored: list[tuple[float, int, dict[str, Any]]] = []
+        for path in self.experiments:
+            try:
+                trials = ExperimentAnalysis(path).trials
+            except (TuneError, OSError, ValueError) as error:
+                raise InvalidArgument(
+                    "continue_from.experiments",
+                    f"`{path}` cannot be read ({error}).",
+                    "Give the directory or URL of an experiment.",
+                ) from error
+            for trial in trials:
+                value = trial.metric_value(metric, mode, mode)
+                if value is not None and math.isfinite(value):
+                    scored.append((value if mode == "min" else -value, len(scored), trial.config))
+        if not scored:
+            raise InvalidArgument(
+                "continue_from.experiments",
+                f"no trial of {', '.join(self.experiments)} reported `{metric}`.",
+                "Name experiments that were tuned by the same metric.",
+            )
+        best = [config for _, _, config in sorted(scored)[: self.best]]
+        return [{key: value for key, value in c.items() if key in space} for c in best]
+
+
+_CONTINUE: dict[str, type[BaseModel]] = {
+    "new": NewExperiment,
+    "resume": ResumeExperiment,
+    "warm start": WarmStart,
+}
+if TYPE_CHECKING:
+    ContinueFrom = NewExperiment | ResumeExperiment | WarmStart
+else:
+    ContinueFrom = tabs(_CONTINUE, by_own_field(_CONTINUE))
+
+
+class ExperimentSpec(BaseModel):
+    """An experiment as plain data: what a form, a YAML file or a deployment's parameters say."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    trainable: str = Field(
+        description="Import path of a function f(config) or a class, e.g. `my_package.train:train`."
+    )
+    metric: str = Field(description="Name of the reported metric to optimise.")
+    mode: Mode = Field(description="Whether the metric is to be minimised or maximised.")
+    space: list[Param] | dict[str, Any] = Field(
+        default=[], description="The hyper-parameters, each with the values it may have."
+    )
+    scheduler: SchedulerOptions = Field(
+        default="fifo", validate_default=True, description="What stops bad trials early."
+    )
+    search: SearcherOptions = Field(
+        default="random", validate_default=True, description="How configurations are found."
+    )
+    budget: Budget = Field(default=Budget(), description="How much the experiment may use.")
+    stop: list[StopRule] = Field(
+        default=[], description="Rules that end a trial; the first that holds does."
+    )
+    resources: Resources = Field(default=Resources(), description="What a trial needs.")
+    storage: Any = Field(
+        default=None,
+        description="Where the experiment's directory is made: a path, a URL or a block; empty for "
+        "the working directory's usual place.",
+    )
+    cluster: Any = Field(
+        default=None,
+        description="A block, or the address of a Dask scheduler, e.g. tcp://10.0.0.1:8786; empty "
+        "for this machine.",
+    )
+    continue_from: ContinueFrom = Field(
+        default=NewExperiment(),
+        description="Whether to begin anew, to go on with an experiment, or to learn from earlier "
+        "ones. When Prefect executes a flow run again, it goes on with its experiment anyway.",
+    )
+    name: str | None = Field(
+        default=None,
+        description="Name of the experiment, its directory and the flow run, in which {date} and "
+        "{time} are filled in; empty for a dated one.",
+    )
+    seed: int | None = Field(default=None, description="Seeds the search and every trial.")
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> ExperimentSpec:
+        """Validate values as they came from a form or a file.
+
+        Raises:
+            InvalidArgument: If one is wrong; names the first.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            match first["type"]:
+                case "extra_forbidden":
+                    problem, hint = "there is no such field.", "Remove or correct it."
+                case "missing":
+                    problem, hint = "it is missing.", "Give it."
+                case _:
+                    problem, hint = f"got {first['input']!r}.", f"{first['msg']}."
+            raise InvalidArgument(where, problem, hint) from None
+
+    def run_arguments(self, now: datetime.datetime | None = None) -> dict[str, Any]:
+        """Make keyword arguments for `prefect_tune.run`.
+
+        Args:
+            now: What `{date}` and `{time}` in the name stand for; None is the present.
+
+        Raises:
+            InvalidTrainable: If the trainable cannot be imported.
+            InvalidArgument: If the space, the scheduler or the search cannot be built.
+        """
+        space = build_space(self.space)
+        budget = self.budget
+        search_alg = self.search.build()
+        resume = restore = None
+        match self.continue_from:
+            case ResumeExperiment() as resumed:
+                resume = resumed.mode
+            case NewExperiment() as new:
+                restore = new.restore
+            case WarmStart() as warm:
+                search_alg = self.search.build(
+                    points_to_evaluate=warm.points(space, self.metric, self.mode)
+                )
+        return {
+            "run_or_experiment": load_trainable(self.trainable),
+            "config": space,
+            "metric": self.metric,
+            "mode": self.mode,
+            "scheduler": self.scheduler.build(),
+            "search_alg": search_alg,
+            "num_samples": budget.trials,
+            "time_budget_s": None if budget.hours is None else budget.hours * 3600,
+            "trial_time_limit_s": (
+                None if budget.minutes_per_trial is None else budget.minutes_per_trial * 60
+            ),
+            "max_concurrent_trials": budget.concurrency,
+            "max_failures": budget.failures,
+            "stop": {rule.metric: rule.value for rule in self.stop} or None,
+            "resources_per_trial": self.resources.request(),
+            "storage_path": self.storage,
+            "cluster": self.cluster,
+            "name": None if self.name is None else fill_in(self.name, now),
+            "seed": self.seed,
+            "resume": resume,
+            "restore": restore,
+        }
+
+
+def fill_in(name: str, now: datetime.datetime | None = None) -> str:
+    """Replace `{date}` and `{time}` in the name of an experiment.
+
+    Raises:
+        InvalidArgument: If there is something else in braces.
+    """
+    now = now or datetime.datetime.now().astimezone()
+    known = {"date": f"{now:%Y-%m-%d}", "time": f"{now:%H-%M-%S}"}
+    try:
+        return string.Formatter().vformat(name, (), known)
+    except (KeyError, IndexError, ValueError) as error:
+        raise InvalidArgument(
+            "name", f"{name!r} cannot be filled in ({error!r}).", "It may have {date} and {time}."
+        ) from None

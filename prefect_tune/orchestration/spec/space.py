@@ -1,0 +1,285 @@
+"""Search spaces in forms and in JSON.
+
+A form has a list of parameters, each with a domain (`Param`). JSON, as a file or a script holds it,
+may use one-key dictionaries instead::
+
+    {
+        "lr": {"loguniform": [1e-4, 1e-1]},
+        "act": {"choice": ["relu", "tanh"]},
+        "layers": {"randint": {"lower": 1, "upper": 4}},
+        "batch_size": {"grid_search": [32, 64]},
+        "optimizer": {"name": "sgd", "momentum": {"uniform": [0.5, 0.99]}},
+        "epochs": 10
+    }
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+
+from prefect_tune import space as domains
+from prefect_tune.error import InvalidArgument
+from prefect_tune.orchestration.spec.tabs import by_own_field, tabs
+
+_NUMERIC = (
+    "uniform",
+    "quniform",
+    "loguniform",
+    "qloguniform",
+    "randn",
+    "qrandn",
+    "randint",
+    "qrandint",
+    "lograndint",
+    "qlograndint",
+)
+_VALUES = ("choice", "grid_search")
+_DOMAINS = (*_NUMERIC, *_VALUES)
+_NOT_JSON = ("sample_from", "func")
+
+
+def _check_number(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError("Input should be a number")
+    return value
+
+
+if TYPE_CHECKING:
+    Number = float
+else:
+    #: A number that stays whole if it was written so: a batch size of 32 must not become 32.0.
+    Number = Annotated[Any, AfterValidator(_check_number), WithJsonSchema({"type": "number"})]
+
+
+class _Domain(BaseModel):
+    # The names of the fields tell the domains apart: no two of them share a required one.
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def build(self) -> Any:
+        """Make the domain; raises ValueError if its bounds are wrong."""
+        raise NotImplementedError
+
+
+class RealNumber(_Domain):
+    """Any number between two bounds."""
+
+    model_config = ConfigDict(title="Real number")
+
+    low: float = Field(description="Lower bound.")
+    high: float = Field(description="Upper bound.")
+    scale: Literal["linear", "log"] = Field(
+        default="linear", description="log draws 0.001 to 0.01 as often as 0.01 to 0.1."
+    )
+    step: float | None = Field(default=None, description="Only multiples of this; empty for any.")
+
+    def build(self) -> Any:
+        """Make the domain; raises ValueError if its bounds are wrong."""
+        if self.step is None:
+            make = domains.uniform if self.scale == "linear" else domains.loguniform
+            return make(self.low, self.high)
+        quantised = domains.quniform if self.scale == "linear" else domains.qloguniform
+        return quantised(self.low, self.high, self.step)
+
+
+class WholeNumber(_Domain):
+    """A whole number between two bounds, both of them included."""
+
+    model_config = ConfigDict(title="Whole number")
+
+    lowest: int = Field(description="Smallest value.")
+    highest: int = Field(description="Largest value.")
+    scale: Literal["linear", "log"] = Field(
+        default="linear", description="log draws 1 to 10 as often as 10 to 100."
+    )
+    step: int | None = Field(default=None, description="Only multiples of this; empty for any.")
+
+    def build(self) -> Any:
+        """Make the domain; raises ValueError if its bounds are wrong."""
+        if self.step is None:
+            make = domains.randint if self.scale == "linear" else domains.lograndint
+            return make(self.lowest, self.highest + 1)
+        quantised = domains.qrandint if self.scale == "linear" else domains.qlograndint
+        return quantised(self.lowest, self.highest, self.step)
+
+
+class _OneOf(_Domain):
+    try_all: bool = Field(
+        default=False, description="Try every value (a grid) instead of drawing one of them."
+    )
+
+    def _build(self, values: Sequence[Any]) -> Any:
+        if not values:
+            raise ValueError("it has no values.")
+        return domains.grid_search(values) if self.try_all else domains.choice(values)
+
+
+class OneOfTexts(_OneOf):
+    """One of some texts."""
+
+    model_config = ConfigDict(title="One of (texts)")
+
+    texts: list[str] = Field(description="The texts to choose from.")
+
+    def build(self) -> Any:
+        """Make the domain; raises ValueError if there are no values."""
+        return self._build(self.texts)
+
+
+class OneOfNumbers(_OneOf):
+    """One of some numbers."""
+
+    model_config = ConfigDict(title="One of (numbers)")
+
+    numbers: list[Number] = Field(description="The numbers to choose from.")
+
+    def build(self) -> Any:
+        """Make the domain; raises ValueError if there are no values."""
+        return self._build(self.numbers)
+
+
+class Fixed(_Domain):
+    """One value that is not searched."""
+
+    model_config = ConfigDict(title="Fixed")
+
+    value: bool | Number | str = Field(description="The value of every trial.")
+
+    def build(self) -> Any:
+        """Give the value."""
+        return self.value
+
+
+_FORMS: dict[str, type[BaseModel]] = {
+    "real": RealNumber,
+    "whole": WholeNumber,
+    "texts": OneOfTexts,
+    "numbers": OneOfNumbers,
+    "fixed": Fixed,
+}
+if TYPE_CHECKING:
+    Domain = RealNumber | WholeNumber | OneOfTexts | OneOfNumbers | Fixed
+else:
+    Domain = tabs(_FORMS, by_own_field(_FORMS))
+
+
+class Param(BaseModel):
+    """A hyper-parameter and the values it may have."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, title="Parameter")
+
+    name: str = Field(
+        min_length=1, description="Key in the config; `optimizer/momentum` is a nested one."
+    )
+    domain: Domain = Field(description="The values it may have.")
+
+
+def build_space(params: Sequence[Param] | Mapping[str, Any]) -> dict[str, Any]:
+    """Make a search space of a form's parameters, or of JSON.
+
+    Raises:
+        InvalidArgument: If a parameter is wrong; names it.
+    """
+    if isinstance(params, Mapping):
+        return parse_space(params)
+    space: dict[str, Any] = {}
+    for param in params:
+        *parents, key = param.name.split("/")
+        inner = space
+        for parent in parents:
+            inner = inner.setdefault(parent, {})
+            if not isinstance(inner, dict) or "grid_search" in inner:
+                raise InvalidArgument(
+                    "space", f"`{param.name}` is below a parameter.", "Give it another name."
+                )
+        if key in inner:
+            raise InvalidArgument(
+                "space", f"two parameters are called `{param.name}`.", "Remove one of them."
+            )
+        try:
+            inner[key] = param.domain.build()
+        except ValueError as error:
+            raise InvalidArgument(f"space.{param.name}", str(error)) from error
+    return space
+
+
+def parse_space(space: Mapping[str, Any], path: str = "space") -> dict[str, Any]:
+    """Turn a search space in JSON notation into one of domains.
+
+    A dictionary whose only key is the name of a domain stands for that domain; its value is a list
+    of the domain's arguments, or a dictionary of them by name. All else is a constant.
+
+    Args:
+        space: The space; may be nested.
+        path: What to call it in errors.
+
+    Raises:
+        InvalidArgument: On an unknown domain or arguments that it does not take; says where.
+    """
+    return {key: _parse(value, f"{path}.{key}") for key, value in space.items()}
+
+
+def _parse(value: Any, path: str) -> Any:
+    if isinstance(value, Mapping):
+        if len(value) == 1:
+            ((name, arguments),) = value.items()
+            if name in _VALUES:
+                return _values(name, arguments, path)
+            if name in _NUMERIC:
+                return _numeric(name, arguments, path)
+            _check_misspelt(name, arguments, path)
+        return parse_space(value, path)
+    if isinstance(value, list):
+        return [_parse(item, f"{path}[{index}]") for index, item in enumerate(value)]
+    return value
+
+
+def _values(name: str, values: Any, path: str) -> Any:
+    if not isinstance(values, list) or not values:
+        raise InvalidArgument(
+            path, f"`{name}` got {values!r}.", f'Give a list of values: {{"{name}": ["a", "b"]}}.'
+        )
+    return getattr(domains, name)([_parse(item, f"{path}.{name}") for item in values])
+
+
+def _numeric(name: str, arguments: Any, path: str) -> Any:
+    domain = getattr(domains, name)
+    signature = inspect.signature(domain)
+    given = arguments if isinstance(arguments, (list, Mapping)) else [arguments]
+    args, kwargs = ((), given) if isinstance(given, Mapping) else (given, {})
+    numbers = [*args, *kwargs.values()]
+    if any(isinstance(n, bool) or not isinstance(n, (int, float)) for n in numbers):
+        raise InvalidArgument(path, f"`{name}` got {arguments!r}.", "Its arguments are numbers.")
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError as error:
+        expected = ", ".join(signature.parameters)
+        raise InvalidArgument(
+            path, f"`{name}` got {arguments!r} ({error}).", f"It takes [{expected}]."
+        ) from None
+    try:
+        return domain(*bound.args, **bound.kwargs)
+    except ValueError as error:
+        raise InvalidArgument(path, str(error)) from error
+
+
+def _check_misspelt(name: str, arguments: Any, path: str) -> None:
+    """Refuse what looks like a domain but is none; a one-key dictionary may be a mere constant."""
+    if name in _NOT_JSON:
+        raise InvalidArgument(
+            path,
+            f"`{name}` needs a Python function, which JSON cannot hold.",
+            "Write such a space in Python and call `prefect_tune.run`.",
+        )
+    hint = _near(name, _DOMAINS)
+    if hint and isinstance(arguments, (list, Mapping)):
+        raise InvalidArgument(path, f"there is no domain `{name}`.", hint)
+
+
+def _near(name: str, known: Any) -> str:
+    matches = difflib.get_close_matches(str(name), [n for n in known if n[:1] != "_"], n=1)
+    return f"Did you mean `{matches[0]}`?" if matches else ""

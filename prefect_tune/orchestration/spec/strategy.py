@@ -1,0 +1,139 @@
+"""Forms of the schedulers and searchers, made from their registries and constructors.
+
+A class in a registry needs nothing more to appear in the form of the deployable flow: its options
+are the arguments of its constructor that a form can hold, with their defaults and descriptions.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import types
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
+
+from griffe import Docstring, DocstringSectionKind
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+
+from prefect_tune.named_classes import ClassRegistry, NamedClass
+from prefect_tune.orchestration.spec.tabs import tabs
+from prefect_tune.schedulers import SCHEDULERS
+from prefect_tune.search import SEARCHERS
+
+#: The metric and the mode are the experiment's.
+_OF_THE_EXPERIMENT = ("metric", "mode")
+_PLAIN_TYPES = (bool, int, float, str, type(None))
+
+
+class ClassOptions(BaseModel):
+    """The name of a registered class and the arguments to make an object of it with."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    registered: ClassVar[NamedClass[Any]]
+
+    def build(self, **more: Any) -> Any:
+        """Make the object.
+
+        Args:
+            **more: Further arguments, of kinds that no form can hold.
+
+        Raises:
+            InvalidArgument: If an option is out of its range.
+            ImportError: If the class needs a library that is not installed.
+        """
+        return self.registered.load()(**self.model_dump(exclude={"kind"}), **more)
+
+
+def form_of(registry: ClassRegistry[Any]) -> Any:
+    """Make the type of a field that takes the name or the options of any class in the registry.
+
+    The first class is the one of options that name none.
+    """
+    models = {entry.name: _model_of(entry) for entry in registry if _is_installed(entry)}
+
+    def complete(value: Any) -> Any:
+        """Allow a name in place of options, and every name that a class has."""
+        if isinstance(value, str):
+            value = {"kind": value}
+        if isinstance(value, Mapping):
+            kind = value.get("kind")
+            return {
+                **value,
+                "kind": registry.names[0] if kind is None else registry.find(kind).name,
+            }
+        return value
+
+    def choose(value: Any) -> str | None:
+        return value["kind"] if isinstance(value, Mapping) else None
+
+    return Annotated[tabs(models, choose), BeforeValidator(complete)]
+
+
+def _is_installed(entry: NamedClass[Any]) -> bool:
+    try:
+        entry.load()
+    except ImportError:
+        return False
+    return True
+
+
+def _model_of(entry: NamedClass[Any]) -> type[ClassOptions]:
+    cls = entry.load()
+    described = _descriptions(cls)
+    fields: dict[str, Any] = {
+        # Tells the models apart, also where they have the same options or none.
+        "kind": (Literal[entry.name], Field(default=entry.name, description="Do not change."))
+    }
+    for name, kind, default in _plain_arguments(cls):
+        fields[name] = (kind, Field(default=default, description=described.get(name)))
+    model: type[ClassOptions] = create_model(
+        entry.class_name, __base__=ClassOptions, __doc__=_first_line(cls), **fields
+    )
+    model.registered = entry
+    return model
+
+
+def _plain_arguments(cls: type[Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Yield name, type and default of the constructor's arguments that a form can hold."""
+    names = vars(sys.modules[cls.__module__])
+    for parameter in inspect.signature(cls).parameters.values():
+        if parameter.name in _OF_THE_EXPERIMENT or parameter.kind is parameter.VAR_KEYWORD:
+            continue
+        try:
+            kind = _plain_type(eval(parameter.annotation, dict(names)))
+        except NameError:  # a type that is imported for type checkers only: of an optional library
+            continue
+        if kind is not None:
+            yield parameter.name, kind, parameter.default
+
+
+def _plain_type(annotation: Any) -> Any:
+    """Reduce a type to what a form can hold; None if nothing of it can be held."""
+    if get_origin(annotation) not in (Union, types.UnionType):
+        return annotation if annotation in _PLAIN_TYPES else None
+    plain = tuple(kind for kind in get_args(annotation) if kind in _PLAIN_TYPES)
+    if not any(kind is not type(None) for kind in plain):
+        return None
+    return Union[plain]  # noqa: UP007 - made at run time
+
+
+def _first_line(cls: type[Any]) -> str:
+    return (inspect.getdoc(cls) or "").partition("\n")[0]
+
+
+def _descriptions(cls: type[Any]) -> dict[str, str]:
+    sections = Docstring(inspect.getdoc(cls) or "").parse("google", warnings=False)
+    return {
+        row.name: " ".join(row.description.split())
+        for section in sections
+        if section.kind is DocstringSectionKind.parameters
+        for row in section.value
+    }
+
+
+if TYPE_CHECKING:
+    SchedulerOptions = ClassOptions
+    SearcherOptions = ClassOptions
+else:
+    SchedulerOptions = form_of(SCHEDULERS)
+    SearcherOptions = form_of(SEARCHERS)

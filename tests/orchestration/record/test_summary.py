@@ -1,0 +1,41 @@
+"""What the flow run says of the sweep."""
+
+from __future__ import annotations
+
+from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial
+from prefect_tune.orchestration.record.summary import plain, summary
+from prefect_tune.reporters.progress import Best
+
+
+def make_trial(number: int, status: str = TERMINATED) -> Trial:
+    params = {"lr": 0.5, "op|t_name": "sgd|x\n**bold** `code`"}
+    trial = Trial(f"abc_{number}", params, trainable_name="t", evaluated_params=params)
+    trial.status = status
+    if status == ERROR:
+        trial.error = AttemptError("ValueError", "bad <b>luck</b>\nand more")
+    return trial
+
+
+def test_nothing_is_taken_for_markup() -> None:
+    trials = [make_trial(0), make_trial(1, ERROR)]
+    text = summary("my_exp", "2 trials", Best(trials[0], 0.123456789), "va|l", trials, "/a_b/c*d")
+    lines = text.splitlines()
+    assert lines[0] == r"# my\_exp"
+    assert r"**Best va\|l: 0.123457** (t\_abc\_0)" in lines
+    assert "| lr | 0.5 |" in lines
+    assert r"| op\|t\_name | sgd\|x \*\*bold\*\* \`code\` |" in lines
+    assert r"* t\_abc\_1: ValueError: bad \<b\>luck\</b\> and more" in lines
+    assert lines[-1] == r"Results: /a\_b/c\*d"
+
+
+def test_so_many_errors_are_named() -> None:
+    trials = [make_trial(number, ERROR) for number in range(25)]
+    text = summary("exp", "25 trials", None, None, trials, "/a")
+    assert text.count("ValueError") == 20
+    assert "* and 5 more" in text
+    assert "Best" not in text
+
+
+def test_a_text_stays_on_its_line() -> None:
+    assert plain("one\n\ntwo") == "one two"

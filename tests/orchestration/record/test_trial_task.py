@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import pytest
+
+from prefect_tune.coordinator.commands import Kill, Launch
+from prefect_tune.coordinator.events import AttemptEnded, Outcome
+from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.orchestration.record.trial_task import attempt_state, task_run_name
+from prefect_tune.resources import Resources
+
+
+def ended(outcome: Outcome, error: AttemptError | None = None) -> AttemptEnded:
+    return AttemptEnded(0.0, "t", 1, outcome, error)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "type_", "name"),
+    [
+        (Outcome.FINISHED, "COMPLETED", "Completed"),
+        (Outcome.STOPPED, "COMPLETED", "Stopped"),
+        (Outcome.PAUSED, "COMPLETED", "Paused"),
+        (Outcome.FAILED, "FAILED", "Failed"),
+        (Outcome.LOST, "CRASHED", "Crashed"),
+    ],
+)
+def test_each_outcome_has_a_telling_state(outcome: Outcome, type_: str, name: str) -> None:
+    state = attempt_state(ended(outcome), "3_lr=0.1")
+    assert (state.type.value, state.name) == (type_, name)
+    assert state.data is None
+
+
+def test_what_is_interrupted_was_not_stopped_for_good() -> None:
+    state = attempt_state(ended(Outcome.STOPPED), "3_lr=0.1", interrupted=True)
+    assert (state.type.value, state.name) == ("COMPLETED", "Interrupted")
+    assert attempt_state(ended(Outcome.FINISHED), "", interrupted=True).name == "Completed"
+
+
+LIMIT = "its time limit of 9 s was over"
+REPORTED = Kill("t", 1, "n", LIMIT, Outcome.STOPPED)
+SILENT = Kill("t", 1, "n", f"it had reported nothing when {LIMIT}", Outcome.FAILED)
+
+
+@pytest.mark.parametrize(
+    ("kill", "outcome", "type_", "name"),
+    [
+        (REPORTED, Outcome.STOPPED, "COMPLETED", "Stopped"),
+        (REPORTED, Outcome.FAILED, "COMPLETED", "Stopped"),
+        (SILENT, Outcome.STOPPED, "FAILED", "TimedOut"),
+        (SILENT, Outcome.LOST, "FAILED", "TimedOut"),
+    ],
+)
+def test_a_trial_over_its_time_limit_says_so(
+    kill: Kill, outcome: Outcome, type_: str, name: str
+) -> None:
+    state = attempt_state(ended(outcome), "3_lr=0.1", kill=kill)
+    assert (state.type.value, state.name) == (type_, name)
+    assert state.message is not None
+    assert LIMIT in state.message
+
+
+def test_a_trial_that_returns_as_its_time_is_over_has_completed() -> None:
+    assert attempt_state(ended(Outcome.FINISHED), "", kill=SILENT).name == "Completed"
+    assert attempt_state(ended(Outcome.STOPPED), "", True, SILENT).name == "Interrupted"
+
+
+def test_a_failure_carries_error_exit_code_and_traceback() -> None:
+    error = AttemptError("ValueError", "bad lr", "Traceback: here", exit_code=1, pickled=b"x" * 99)
+    message = attempt_state(ended(Outcome.FAILED, error), "").message
+    assert message == "ValueError: bad lr (exit code 1)\n\nTraceback: here"
+
+
+def test_a_huge_traceback_keeps_its_end() -> None:
+    error = AttemptError("E", "what happened", "x" * 100_000 + "the cause")
+    message = attempt_state(ended(Outcome.FAILED, error), "").message
+    assert message is not None
+    assert message.startswith("E: what happened")
+    assert message.endswith("the cause")
+    assert len(message) < 10_000
+
+
+@pytest.mark.parametrize(
+    ("attempt", "checkpoint", "name"),
+    [
+        (1, None, "train_00001"),
+        (2, None, "train_00001 attempt 2"),
+        (2, "train_00001_x/checkpoint_000010", "train_00001 attempt 2 from checkpoint_000010"),
+        (1, "s3://bucket/old/checkpoint_000003/", "train_00001 from checkpoint_000003"),
+    ],
+)
+def test_attempts_are_told_apart(attempt: int, checkpoint: str | None, name: str) -> None:
+    resources = Resources.parse(None)
+    launch = Launch("1", attempt, "train_00001", {}, "node", resources, checkpoint=checkpoint)
+    assert task_run_name(launch) == name
+
+
+def test_what_is_no_text_does_not_keep_a_state_from_being_recorded() -> None:
+    error = AttemptError("OSError", "no such file: caf\udce9\x00", "caf\udce9")
+    state = attempt_state(ended(Outcome.FAILED, error), "")
+    assert state.model_dump_json()
+    assert "\\u0000" not in state.model_dump_json()
+    assert attempt_state(ended(Outcome.FINISHED), "1_name=caf\udce9").model_dump_json()

@@ -1,0 +1,317 @@
+"""Which API is used, and that an embedded server is one, tethered, and no burden to others."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.server
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from prefect import flow
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from prefect_tune.error import PrefectUnavailable
+from prefect_tune.orchestration.record.conclusion import Conclusion, Ending, ExperimentFlow
+from prefect_tune.orchestration.record.flow import run_in_flow
+from prefect_tune.orchestration.server import api as server
+from prefect_tune.orchestration.server.api import start_server_early
+from tests.orchestration.fakes import FakeExecutor
+
+
+def test_a_configured_api_is_used(prefect_api: str) -> None:
+    api = start_server_early()
+    api.wait_ready()
+    assert not api.embedded
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_inside_a_flow_it_is_the_server_that_knows_the_flow_run(
+    prefect_api: str, monkeypatch: pytest.MonkeyPatch, is_async: bool
+) -> None:
+    """Also if this process has had an embedded one before."""
+
+    class Embedded:
+        api_url = "http://127.0.0.1:1/api"
+        alive = True
+
+    monkeypatch.setattr(server, "_server", Embedded())
+    monkeypatch.setattr(server, "_server_pid", os.getpid())
+
+    def body() -> list[bool]:
+        found = [start_server_early().embedded]
+        monkeypatch.setattr(Embedded, "api_url", prefect_api)
+        return [*found, start_server_early().embedded]
+
+    async def async_body() -> list[bool]:
+        return body()
+
+    if is_async:
+        assert asyncio.run(flow(async_body, name="async")()) == [False, True]
+    else:
+        assert flow(body, name="sync")() == [False, True]
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """Address of a server that accepts and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/api"
+
+
+def test_an_api_that_refuses_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
+    with temporary_settings({PREFECT_API_URL: url}), pytest.raises(PrefectUnavailable) as caught:
+        start_server_early().wait_ready()
+    for part in (url, "PREFECT_API_URL", "orchestrate=False", "PREFECT_TUNE_ORCHESTRATE=0"):
+        assert part in str(caught.value)
+
+
+def test_an_api_that_does_not_answer_is_given_up_soon(silent: str) -> None:
+    with temporary_settings({PREFECT_API_URL: silent}), pytest.raises(PrefectUnavailable) as caught:
+        start_server_early().wait_ready()
+    assert "no answer within" in str(caught.value)
+
+
+@contextlib.contextmanager
+def refusing(status: int, also_health: bool) -> Iterator[str]:
+    """Address of a server that answers everything with this status; its health maybe not."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            healthy = self.path.endswith("/health") and not also_health
+            self.send_response(200 if healthy else status)
+            self.send_header("Content-Length", "4")
+            self.end_headers()
+            self.wfile.write(b"true")
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as api:
+        threading.Thread(target=api.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{api.server_port}/api"
+        api.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("status", "also_health", "told"),
+    [
+        (401, True, "PREFECT_API_KEY"),
+        (401, False, "PREFECT_API_AUTH_STRING"),
+        (403, False, "does not let us in"),
+        (500, True, "HTTP 500"),
+        (500, False, "HTTP 500"),
+    ],
+)
+def test_an_api_that_will_not_have_us_says_what_it_wants(
+    status: int, also_health: bool, told: str
+) -> None:
+    """A server with a password tells everybody that it is well."""
+    with (
+        refusing(status, also_health) as url,
+        temporary_settings({PREFECT_API_URL: url}),
+        pytest.raises(PrefectUnavailable) as caught,
+    ):
+        run_in_flow(
+            lambda _: pytest.fail("began"),
+            ExperimentFlow("tune-fake", "fake", {}, FakeExecutor()),
+            lambda _: Conclusion(Ending.COMPLETED, ""),
+        )
+    for part in (url, told, "orchestrate=False"):
+        assert part in str(caught.value)
+
+
+def script(home: Path, code: str) -> subprocess.Popen[str]:
+    """Run code in a process that has a Prefect home of its own and no API."""
+    environment = {k: v for k, v in os.environ.items() if k != "PREFECT_API_URL"}
+    environment["PREFECT_HOME"] = str(home)
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("prefect")
+
+
+def test_one_server_per_process_for_every_thread_and_child(home: Path) -> None:
+    process = script(
+        home,
+        """
+        import os, subprocess, sys, threading
+        from prefect_tune.orchestration.server.api import start_server_early
+
+        first = start_server_early()
+        second = start_server_early()
+        assert first.embedded and second.server is first.server
+        first.wait_ready()
+
+        from prefect import flow
+        from prefect.settings import PREFECT_API_URL
+
+        urls = [first.server.api_url, PREFECT_API_URL.value()]
+        thread = threading.Thread(target=lambda: urls.append(PREFECT_API_URL.value()))
+        thread.start(); thread.join()
+        ask = "from prefect.settings import PREFECT_API_URL; print(PREFECT_API_URL.value())"
+        urls.append(subprocess.check_output([sys.executable, "-c", ask], text=True).strip())
+        urls.append(flow(lambda: start_server_early().server.api_url, name="inner")())
+        assert len(set(urls)) == 1, urls
+        print("servers", len(__import__("psutil").Process().children()))
+        """,
+    )
+    out, _ = process.communicate(timeout=100)
+    assert process.returncode == 0
+    assert "servers 1" in out
+
+
+@pytest.mark.parametrize(
+    "how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
+def test_the_server_does_not_outlive_its_process(home: Path, how: signal.Signals) -> None:
+    process = script(
+        home,
+        """
+        import psutil, sys
+        from prefect_tune.orchestration.server.api import start_server_early
+
+        start_server_early().wait_ready()
+        print(psutil.Process().children()[0].pid, flush=True)
+        sys.stdin.read()
+        """,
+    )
+    assert process.stdout is not None
+    lines = iter(process.stdout.readline, "")
+    server = psutil.Process(next(int(line) for line in lines if line.strip().isdigit()))
+    process.send_signal(how)
+    process.wait()
+    server.wait(timeout=60)
+
+
+@pytest.mark.slow
+def test_a_server_that_cannot_start_says_why(home: Path, tmp_path: Path) -> None:
+    process = script(
+        tmp_path,
+        """
+        import os
+        os.environ["PREFECT_API_DATABASE_CONNECTION_URL"] = "sqlite+aiosqlite:////no/such/dir/x.db"
+        from prefect_tune.error import PrefectUnavailable
+        from prefect_tune.orchestration.server.api import start_server_early
+        try:
+            start_server_early().wait_ready()
+        except PrefectUnavailable as error:
+            print(error)
+        """,
+    )
+    out, _ = process.communicate(timeout=100)
+    assert "ended with exit code" in out
+    assert "orchestrate=False" in out
+    assert "unable to open database file" in out
+
+
+_USER = """
+    import sys
+    from prefect_tune.orchestration.server.api import start_server_early
+
+    api = start_server_early()
+    print(api.server.api_url, flush=True)
+    api.wait_ready(lambda line: None)
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+def line_of(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def server_of(url: str) -> psutil.Process:
+    port = int(url.rpartition(":")[2].partition("/")[0])
+    return next(
+        psutil.Process(connection.pid)
+        for connection in psutil.net_connections("tcp4")
+        if connection.laddr.port == port and connection.status == "LISTEN" and connection.pid
+    )
+
+
+def test_processes_of_one_home_share_a_server(tmp_path: Path) -> None:
+    """Also on a new database, which only one of them may create, and when its owner is killed."""
+    first, second = script(tmp_path, _USER), script(tmp_path, _USER)
+    url = line_of(first)
+    assert line_of(second) == url
+    assert [line_of(first), line_of(second)] == ["ready", "ready"]
+    owner, other = sorted((first, second), key=lambda p: -len(psutil.Process(p.pid).children()))
+    shared = server_of(url)
+    assert shared.ppid() == owner.pid
+    owner.kill()
+    owner.wait()
+    third = script(tmp_path, _USER)
+    assert [line_of(third), line_of(third)] == [url, "ready"]
+    other.communicate(timeout=60)
+    assert shared.is_running()
+    third.communicate(timeout=60)
+    assert (other.returncode, third.returncode) == (0, 0)
+    shared.wait(timeout=60)
+
+
+def test_whoever_comes_when_a_server_ends_gets_another(home: Path) -> None:
+    first = script(home, _USER)
+    url = line_of(first)
+    assert line_of(first) == "ready"
+    gone = server_of(url)
+    gone.kill()
+    while gone.status() != psutil.STATUS_ZOMBIE:  # its parent does not look
+        time.sleep(0.02)
+    second = script(home, _USER)
+    assert line_of(second) != url
+    assert line_of(second) == "ready"
+    for process in (first, second):
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+
+
+def test_another_database_is_another_server(home: Path, tmp_path: Path) -> None:
+    first = script(home, _USER)
+    url = line_of(first)
+    second = script(
+        home,
+        f"""
+    import os
+    os.environ["PREFECT_API_DATABASE_CONNECTION_URL"] = "sqlite+aiosqlite:///{tmp_path}/x.db"
+{_USER}""",
+    )
+    assert line_of(second) != url
+    second.kill()
+    for process in (first, second):
+        process.communicate(timeout=60)
+
+
+def test_a_home_that_cannot_be_written_is_no_hindrance(home: Path, tmp_path: Path) -> None:
+    for database in home.glob("prefect.db*"):  # saves its making
+        shutil.copy(database, tmp_path)
+    (tmp_path / "prefect_tune").write_text("not a directory")
+    process = script(tmp_path, _USER)
+    assert line_of(process)
+    assert line_of(process) == "ready"
+    process.communicate(timeout=60)
+    assert process.returncode == 0

@@ -1,0 +1,168 @@
+"""The one model of experiments in forms, files and JSON."""
+
+from __future__ import annotations
+
+import datetime
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import prefect_tune as tune
+from prefect_tune.error import InvalidArgument
+from prefect_tune.orchestration.spec import ExperimentSpec
+from prefect_tune.orchestration.spec.files import example, read_spec
+from prefect_tune.schedulers import SCHEDULERS
+from prefect_tune.search import SEARCHERS
+from prefect_tune.space import Float
+
+NEEDED = {"trainable": "json:dumps", "metric": "loss", "mode": "min"}
+
+
+@pytest.mark.parametrize(
+    ("values", "argument"),
+    [
+        ({"mode": "maximum"}, "mode"),
+        ({"budget": {"trials": -2}}, "budget.trials"),
+        ({"budget": {"hours": 0}}, "budget.hours"),
+        ({"budget": {"minutes_per_trial": -1}}, "budget.minutes_per_trial"),
+        ({"budget": {"trial": 2}}, "budget.trial"),
+        ({"scheduler": "ashaa"}, "scheduler"),
+        ({"scheduler": {"kind": "asha", "max_tt": 3}}, "scheduler.asha.max_tt"),
+        ({"scheduler": {"kind": "asha", "brackets": "many"}}, "scheduler.asha.brackets"),
+        ({"search": {"kind": "optuna", "sampler": "x"}}, "search.optuna.sampler"),
+        ({"num_sample": 3}, "num_sample"),
+        ({"stop": [{"metric": "acc", "value": "high"}]}, "stop.0.value"),
+        ({"continue_from": {"experiments": []}}, "continue_from.warm start.experiments"),
+    ],
+)
+def test_wrong_values_name_the_field(values: dict[str, Any], argument: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        ExperimentSpec.parse({**NEEDED, **values})
+    assert caught.value.argument == argument
+
+
+def test_arguments_for_run() -> None:
+    spec = ExperimentSpec.parse(
+        {
+            **NEEDED,
+            "space": {"x": {"uniform": [0, 1]}},
+            "scheduler": {"kind": "asha", "max_t": 9},
+            "budget": {"trials": 3, "hours": 0.5, "minutes_per_trial": 2, "failures": -1},
+            "stop": [{"metric": "acc", "value": 0.9}],
+            "resources": {"gpu": 0.5, "custom": [{"name": "license", "amount": 1}]},
+            "name": "nightly-{date}",
+        }
+    )
+    arguments = spec.run_arguments(datetime.datetime(2026, 3, 4, 5, 6, 7))
+    assert arguments["run_or_experiment"] is json.dumps
+    assert isinstance(arguments["config"]["x"], Float)
+    assert type(arguments["scheduler"]).__name__ == "AsyncHyperBandScheduler"
+    assert arguments["time_budget_s"] == 1800
+    assert arguments["trial_time_limit_s"] == 120
+    assert (arguments["num_samples"], arguments["max_failures"]) == (3, -1)
+    assert arguments["stop"] == {"acc": 0.9}
+    assert arguments["resources_per_trial"] == {"cpu": 1, "gpu": 0.5, "license": 1}
+    assert arguments["name"] == "nightly-2026-03-04"
+    assert set(arguments) <= set(inspect.signature(tune.run).parameters)
+
+
+def test_a_spec_survives_json() -> None:
+    spec = ExperimentSpec.parse(
+        {
+            **NEEDED,
+            "space": [{"name": "n", "domain": {"lowest": 1, "highest": 3}}],
+            "scheduler": "medianstopping",
+            "continue_from": {"resume": "LOCAL", "failed_trials": "restart"},
+        }
+    )
+    assert ExperimentSpec.parse(spec.model_dump(mode="json")) == spec
+    assert spec.run_arguments()["resume"] == "LOCAL+RESTART_ERRORED"
+
+
+def test_the_flow_has_the_fields_of_the_spec() -> None:
+    from prefect_tune.flows import tune_experiment
+
+    parameters = inspect.signature(tune_experiment.fn).parameters
+    assert list(parameters) == list(ExperimentSpec.model_fields)
+
+
+def test_every_registered_class_is_in_the_form_with_its_options() -> None:
+    from prefect_tune.flows import tune_experiment
+
+    schema = tune_experiment.parameters.model_dump()
+    for field, registry in (("scheduler", SCHEDULERS), ("search", SEARCHERS)):
+        tabs = [ref["$ref"].split("/")[-1] for ref in schema["properties"][field]["anyOf"]]
+        assert tabs == [entry.class_name for entry in registry]
+    asha = schema["definitions"]["AsyncHyperBandScheduler"]
+    assert asha["properties"]["max_t"]["type"] == "number"
+    assert "metric" not in asha["properties"]
+    for option in asha["properties"].values():
+        assert option["description"]
+
+
+def test_every_registered_class_can_be_built_from_its_form() -> None:
+    for entry in SCHEDULERS:
+        spec = ExperimentSpec.parse({**NEEDED, "scheduler": entry.name})
+        assert type(spec.scheduler.build()) is entry.load()
+    for entry in SEARCHERS:
+        spec = ExperimentSpec.parse({**NEEDED, "search": entry.name})
+        assert type(spec.search.build()) is entry.load()
+
+
+@pytest.mark.parametrize("name", ["{run}", "{", "{0}"])
+def test_an_unknown_placeholder_is_refused(name: str) -> None:
+    with pytest.raises(InvalidArgument, match=r"`name`.*\{date\} and \{time\}"):
+        ExperimentSpec.parse({**NEEDED, "name": name}).run_arguments()
+
+
+def test_the_example_has_every_field_and_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(example())
+    arguments = read_spec(path, {"budget.trials": 2}).run_arguments()
+    assert arguments["num_samples"] == 2
+    for field in ExperimentSpec.model_fields:
+        assert f"\n{field}:" in example() or f"\n# {field}:" in example(), field
+
+
+@pytest.mark.parametrize("text", ["", "- 1", "a: [", "\0"])
+def test_a_file_that_is_no_experiment_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(text)
+    with pytest.raises(InvalidArgument, match=r"sweep\.yaml"):
+        read_spec(path)
+    with pytest.raises(InvalidArgument, match="cannot be read"):
+        read_spec(tmp_path / "none.yaml")
+
+
+def train(config: dict[str, Any]) -> dict[str, float]:
+    return {"loss": config["x"] ** 2}
+
+
+def test_a_warm_start_tries_the_best_configurations_first(tmp_path: Path) -> None:
+    earlier = tune.run(
+        train,
+        config={"x": tune.grid_search([3, -1, 2]), "other": 1},
+        metric="loss",
+        mode="min",
+        name="earlier",
+        storage_path=tmp_path,
+        orchestrate=False,
+        verbose=0,
+    )
+    spec = ExperimentSpec.parse(
+        {
+            **NEEDED,
+            "space": {"x": {"uniform": [-5, 5]}},
+            "continue_from": {"experiments": [earlier.experiment_path], "best": 2},
+        }
+    )
+    source = spec.run_arguments()["search_alg"]
+    assert source.points_to_evaluate == [{"x": -1}, {"x": 2}]
+    wrong = ExperimentSpec.parse(
+        {**NEEDED, "metric": "none", "continue_from": {"experiments": [earlier.experiment_path]}}
+    )
+    with pytest.raises(InvalidArgument, match=r"no trial of .* reported `none`"):
+        wrong.run_arguments()

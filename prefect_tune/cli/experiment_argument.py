@@ -10,8 +10,8 @@ from prefect_tune.cli.mistaken import not_an_experiment
 from prefect_tune.error import InvalidArgument, StorageError
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.results.analysis import ExperimentAnalysis
-from prefect_tune.results.loading import find_experiment
 from prefect_tune.results.pareto import row_of
+from prefect_tune.results.read_trials import find_experiment
 from prefect_tune.trainable.runtime.metrics import DEFAULT_METRIC
 
 _NOT_OBJECTIVES = ("training_iteration", "time_total_s")

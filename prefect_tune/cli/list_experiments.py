@@ -14,7 +14,7 @@ from prefect_tune.cli.table import add_table_options, check_columns, names_in, s
 from prefect_tune.error import StorageError
 from prefect_tune.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED
 from prefect_tune.logger.json import PARAMS_FILE, RESULT_FILE
-from prefect_tune.results.record import read_record
+from prefect_tune.results.journal_summary import read_record
 from prefect_tune.storage.journal.file import JOURNAL_FILE
 from prefect_tune.storage.layout import default_root
 

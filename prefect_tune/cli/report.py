@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the report and say where it is."""
-    from prefect_tune.html_report import write_report
+    from prefect_tune.results.report import write_report
 
     analysis = open_experiment(arguments)
     objective = choose_objective(analysis, arguments)

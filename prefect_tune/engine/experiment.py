@@ -32,9 +32,9 @@ from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.pickling.large import LargeValues
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.location import Location
-from prefect_tune.logger.worker import Backlog
+from prefect_tune.logger.threads import Backlog
 from prefect_tune.reporters import TrialOutputPrinter, make_reporter, result_lines
-from prefect_tune.results.checkpoints import open_checkpoint
+from prefect_tune.results.find_checkpoints import open_checkpoint
 from prefect_tune.storage.experiment_dir import ExperimentDir
 from prefect_tune.storage.experiment_storage import ExperimentStorage
 from prefect_tune.storage.layout import TrialDirNamer

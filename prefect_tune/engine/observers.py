@@ -19,7 +19,7 @@ from prefect_tune.coordinator.table import TrialTable
 from prefect_tune.engine.notice_queue import NoticeQueue
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.trial import Trial
-from prefect_tune.logger.worker import Backlog, LoggerThread, LogRecord, split_callbacks
+from prefect_tune.logger.threads import Backlog, LoggerThread, LogRecord, split_callbacks
 from prefect_tune.reporters.base import ProgressReporter
 
 #: Called after each batch of events, with the coordinator; must return at once.

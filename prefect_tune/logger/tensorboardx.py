@@ -15,9 +15,9 @@ import numpy as np
 from prefect_tune.experiment.plain import finite_number, number_of
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.base import BatchLoggerCallback
-from prefect_tune.logger.event_file import ScalarEvents, tf_record
 from prefect_tune.logger.files import AppendFiles
 from prefect_tune.logger.hparams import HParams
+from prefect_tune.logger.tensorboard_events import ScalarEvents, tf_record
 from prefect_tune.nested import flatten
 from prefect_tune.text import as_unicode
 

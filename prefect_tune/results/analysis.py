@@ -13,15 +13,15 @@ from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.parse import parse_location
 from prefect_tune.results.data_frames import TrialFrames
-from prefect_tune.results.loading import find_experiments, load_trials
+from prefect_tune.results.download import copy_results, directory_of
+from prefect_tune.results.journal_summary import ExperimentRecord, read_record
 from prefect_tune.results.pareto import objectives
-from prefect_tune.results.record import ExperimentRecord, read_record
-from prefect_tune.results.remote import copy_results, directory_of
+from prefect_tune.results.read_trials import find_experiments, load_trials
 from prefect_tune.results.result import Result, file_system
 from prefect_tune.trainable.tracked_checkpoint import locate_checkpoints
 
 if TYPE_CHECKING:
-    from prefect_tune.plots import Plot
+    from prefect_tune.results.plots.draw import Plot
 
 
 class ExperimentAnalysis(TrialFrames):
@@ -147,7 +147,7 @@ class ExperimentAnalysis(TrialFrames):
             TuneError: If there is nothing to draw.
             ImportError: If matplotlib is not installed; says what to install.
         """
-        from prefect_tune.plots import PARETO, draw
+        from prefect_tune.results.plots.draw import PARETO, draw
 
         if kind == PARETO:
             metric = self._objectives[0] if metric is None else metric

@@ -11,8 +11,8 @@ from prefect_tune.nested import flatten
 from prefect_tune.results.best import BestTrials
 from prefect_tune.results.by_trial import ByTrial
 from prefect_tune.results.frames import as_frame, check_file_type, load_pandas, read_frames
-from prefect_tune.results.loading import flatten_config
 from prefect_tune.results.ranking import check_mode
+from prefect_tune.results.read_trials import flatten_config
 from prefect_tune.settings import load_settings
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from prefect_tune.results.result import Result, trial_error
 if TYPE_CHECKING:
     import pandas as pd
 
-    from prefect_tune.plots import Plot
+    from prefect_tune.results.plots.draw import Plot
 
 
 class ResultGrid:

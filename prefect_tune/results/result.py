@@ -16,9 +16,9 @@ from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.parse import parse_location
 from prefect_tune.nested import flatten
 from prefect_tune.result import AUTO_RESULT_KEYS
-from prefect_tune.results.checkpoints import newest, open_checkpoint
+from prefect_tune.results.find_checkpoints import newest, open_checkpoint
 from prefect_tune.results.frames import read_frame
-from prefect_tune.results.loading import load_trial
+from prefect_tune.results.read_trials import load_trial
 from prefect_tune.text import in_words
 from prefect_tune.validation import check_mode
 

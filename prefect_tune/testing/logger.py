@@ -24,7 +24,7 @@ import pytest
 from prefect_tune.coordinator.commands import Notice
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.base import LoggerCallback
-from prefect_tune.logger.worker import LoggerThread, LogRecord
+from prefect_tune.logger.threads import LoggerThread, LogRecord
 from prefect_tune.trainable.runtime.auto_metrics import CONSTANTS
 
 _OPEN_FILES = Path("/proc/self/fd")

@@ -21,8 +21,8 @@ from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial
 from prefect_tune.logger import CSVLoggerCallback, JsonLoggerCallback
 from prefect_tune.nested import flatten
 from prefect_tune.results import ExperimentAnalysis
-from prefect_tune.results.loading import find_experiment
 from prefect_tune.results.ranking import SCOPES, best_of
+from prefect_tune.results.read_trials import find_experiment
 
 
 def make_trial(number: int, values: list[Any], directory: Path | str = "") -> Trial:

@@ -30,7 +30,6 @@ from prefect_tune.coordinator.events import (
 )
 from prefect_tune.coordinator.records import decode_event, encode_event
 from prefect_tune.experiment.trial import TERMINATED, Trial
-from prefect_tune.html_report import write_report
 from prefect_tune.logger import CSVLoggerCallback, JsonLoggerCallback, TBXLoggerCallback
 from prefect_tune.logger.files import whole_lines
 from prefect_tune.nested import flatten
@@ -45,6 +44,7 @@ from prefect_tune.reporters.progress import Best
 from prefect_tune.reporters.result_lines import TrialProgressCallback
 from prefect_tune.resources import Resources
 from prefect_tune.results import ExperimentAnalysis
+from prefect_tune.results.report import write_report
 from prefect_tune.storage.journal.file import encode_line
 from prefect_tune.storage.journal.header import JournalHeader
 from prefect_tune.trainable.runtime.auto_metrics import AutoMetrics

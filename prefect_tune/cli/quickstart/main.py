@@ -76,7 +76,7 @@ def _draw(analysis: ExperimentAnalysis) -> str | None:
     """Draw into the experiment directory, if there is something to draw with."""
     if importlib.util.find_spec("matplotlib") is None:
         return None
-    from prefect_tune.plots import plot_experiment
+    from prefect_tune.results.plots.draw import plot_experiment
 
     return plot_experiment(analysis, METRIC, MODE, Path(analysis.experiment_path) / PICTURE)
 

@@ -10,7 +10,7 @@ from typing import Any
 from prefect_tune.callback import Callback
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.base import LoggerCallback
-from prefect_tune.logger.worker import Backlog
+from prefect_tune.logger.threads import Backlog
 
 _logger = logging.getLogger(__name__)
 

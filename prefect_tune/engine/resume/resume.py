@@ -20,7 +20,7 @@ from prefect_tune.engine.resume.snapshot import Deciders, Position
 from prefect_tune.engine.resume.snapshot_restore import Restored, restore_snapshot, tail_of
 from prefect_tune.error import TuneError
 from prefect_tune.experiment.pickling.signing import OF_THIS_PROCESS, Pickles
-from prefect_tune.logger.worker import Backlog
+from prefect_tune.logger.threads import Backlog
 from prefect_tune.search.source import TrialSource
 from prefect_tune.storage.journal.file import LocalJournal
 from prefect_tune.storage.search_state import SearchState, SearchStates

@@ -16,7 +16,7 @@ from prefect_tune.experiment.checkpoints import Progress, TrialCheckpoint
 from prefect_tune.experiment.trial import TERMINATED, Trial
 from prefect_tune.filesystem.location import Location
 from prefect_tune.result_grid import ResultGrid
-from prefect_tune.results.checkpoints import find_checkpoints
+from prefect_tune.results.find_checkpoints import find_checkpoints
 from prefect_tune.trainable.runtime.saved_state import write_saved
 
 LOSSES = (0.5, 0.25, math.nan, 0.75)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from prefect_tune.plots.style import FULL, INK, label, style
+from prefect_tune.results.plots.style import FULL, INK, label, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,7 +12,7 @@ from tensorboardX import crc32c as reference
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import RecordWriter
 
-from prefect_tune.logger.event_file import ScalarEvents, crc32c, tf_record
+from prefect_tune.logger.tensorboard_events import ScalarEvents, crc32c, tf_record
 
 
 def split_records(data: bytes) -> list[bytes]:

@@ -8,9 +8,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial
-from prefect_tune.html_report import write_report
-from prefect_tune.html_report.sections import sample
 from prefect_tune.results import ExperimentAnalysis
+from prefect_tune.results.report import write_report
+from prefect_tune.results.report.sections import sample
 
 
 def experiment(directory: Path, size: int) -> ExperimentAnalysis:

@@ -15,7 +15,7 @@ from prefect_tune.filesystem.retry import FOREGROUND
 from prefect_tune.filesystem.store import open_store
 from prefect_tune.logger.csv import PROGRESS_FILE
 from prefect_tune.logger.json import PARAMS_FILE, RESULT_FILE
-from prefect_tune.results.loading import ERROR_PICKLE, ERROR_TEXT
+from prefect_tune.results.read_trials import ERROR_PICKLE, ERROR_TEXT
 from prefect_tune.storage.journal.file import JOURNAL_FILE
 from prefect_tune.storage.journal.remote import read_remote
 

@@ -12,8 +12,8 @@ from prefect_tune.experiment.plain import finite_number
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.json import RESULT_FILE
 from prefect_tune.nested import flatten
-from prefect_tune.plots.style import BEST, EARLY, FULL, INK, label, style
 from prefect_tune.results.frames import read_results
+from prefect_tune.results.plots.style import BEST, EARLY, FULL, INK, label, style
 from prefect_tune.results.ranking import best_of
 
 if TYPE_CHECKING:

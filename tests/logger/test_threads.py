@@ -22,7 +22,7 @@ from prefect_tune.logger import (
     default_loggers,
 )
 from prefect_tune.logger.base import takes_batches
-from prefect_tune.logger.worker import Backlog, LoggerThread, LogRecord, split_callbacks
+from prefect_tune.logger.threads import Backlog, LoggerThread, LogRecord, split_callbacks
 from prefect_tune.testing.logger import example_results, example_trial
 
 

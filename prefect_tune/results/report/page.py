@@ -6,9 +6,9 @@ import os
 from importlib.resources import files
 from pathlib import Path
 
-from prefect_tune.html_report import sections
-from prefect_tune.html_report.markup import text
 from prefect_tune.results.analysis import ExperimentAnalysis
+from prefect_tune.results.report import sections
+from prefect_tune.results.report.markup import text
 
 
 def write_report(
@@ -56,7 +56,7 @@ def write_report(
 
 
 def _page(title: str, body: str) -> str:
-    here = files("prefect_tune.html_report")
+    here = files("prefect_tune.results.report")
     style = here.joinpath("page.css").read_text(encoding="utf-8")
     script = here.joinpath("page.js").read_text(encoding="utf-8")
     return (

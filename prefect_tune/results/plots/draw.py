@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.experiment.trial import Trial
-from prefect_tune.plots.bars import draw_importance
-from prefect_tune.plots.contours import draw_contour
-from prefect_tune.plots.curves import Curve, draw_curves, read_curves
-from prefect_tune.plots.front import draw_front
-from prefect_tune.plots.parallel import draw_parallel
-from prefect_tune.plots.picture import Plot
-from prefect_tune.plots.slices import PER_ROW, draw_slices, rows_for
-from prefect_tune.plots.style import INK, label, new_figure
 from prefect_tune.results.importance import FEWEST_TRIALS, importance
+from prefect_tune.results.plots.bars import draw_importance
+from prefect_tune.results.plots.contours import draw_contour
+from prefect_tune.results.plots.curves import Curve, draw_curves, read_curves
+from prefect_tune.results.plots.front import draw_front
+from prefect_tune.results.plots.parallel import draw_parallel
+from prefect_tune.results.plots.picture import Plot
+from prefect_tune.results.plots.slices import PER_ROW, draw_slices, rows_for
+from prefect_tune.results.plots.style import INK, label, new_figure
 from prefect_tune.results.ranking import check_mode
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from matplotlib.image import imread
 from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.experiment.trial import TERMINATED, Trial
 from prefect_tune.logger import JsonLoggerCallback
-from prefect_tune.plots import Plot, plot_experiment
 from prefect_tune.results import ExperimentAnalysis
+from prefect_tune.results.plots.draw import Plot, plot_experiment
 
 
 def experiment(

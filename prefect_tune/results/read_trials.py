@@ -17,9 +17,9 @@ from prefect_tune.experiment.trial import ERROR, RUNNING, TERMINATED, Trial
 from prefect_tune.logger.json import PARAMS_FILE, RESULT_FILE
 from prefect_tune.nested import flatten
 from prefect_tune.result import EXPR_ERROR_FILE, EXPR_ERROR_PICKLE_FILE
-from prefect_tune.results.checkpoints import find_checkpoints
+from prefect_tune.results.find_checkpoints import find_checkpoints
 from prefect_tune.results.frames import read_results
-from prefect_tune.results.record import ExperimentRecord, TrialRecord, read_record
+from prefect_tune.results.journal_summary import ExperimentRecord, TrialRecord, read_record
 from prefect_tune.storage.journal.file import JOURNAL_FILE
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from prefect_tune.callback import HOOKS, Callback
 from prefect_tune.callback_errors import CallbackFailures, name_callback
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.base import LoggerCallback
-from prefect_tune.logger.lane import Batch, HookCall, Lane, LogRecord, Mark
+from prefect_tune.logger.thread import Batch, HookCall, Lane, LogRecord, Mark
 
 __all__ = ["Backlog", "LogRecord", "LoggerThread", "split_callbacks"]
 

@@ -1,5 +1,5 @@
 """An experiment as one HTML file that needs nothing but itself."""
 
-from prefect_tune.html_report.page import write_report
+from prefect_tune.results.report.page import write_report
 
 __all__ = ["write_report"]

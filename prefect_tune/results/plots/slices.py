@@ -8,8 +8,8 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from prefect_tune.experiment.plain import finite_number
-from prefect_tune.plots.curves import Curve, by_layer, scale_values
-from prefect_tune.plots.style import INK, label, style, tilt_labels
+from prefect_tune.results.plots.curves import Curve, by_layer, scale_values
+from prefect_tune.results.plots.style import INK, label, style, tilt_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,11 +9,11 @@ from typing import Any
 
 from prefect_tune.error import TuneError
 from prefect_tune.experiment.trial import ERROR, Trial
-from prefect_tune.html_report.markup import Cell, facts, section, table, text
-from prefect_tune.plots import MOST_SHOWN, draw, read_curves
 from prefect_tune.results.analysis import ExperimentAnalysis
 from prefect_tune.results.facts import experiment_facts
-from prefect_tune.results.loading import flatten_config
+from prefect_tune.results.plots.draw import MOST_SHOWN, draw, read_curves
+from prefect_tune.results.read_trials import flatten_config
+from prefect_tune.results.report.markup import Cell, facts, section, table, text
 from prefect_tune.text import in_words
 
 Objective = tuple[str, str]

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from prefect_tune.experiment.trial import Trial
-from prefect_tune.plots.style import BEST, EARLY, INK, label, style
 from prefect_tune.results.pareto import pareto_front
+from prefect_tune.results.plots.style import BEST, EARLY, INK, label, style
 from prefect_tune.results.ranking import score
 
 if TYPE_CHECKING:

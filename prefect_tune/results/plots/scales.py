@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prefect_tune.plots.slices import is_categorical, spans_decades
-from prefect_tune.plots.style import label
+from prefect_tune.results.plots.slices import is_categorical, spans_decades
+from prefect_tune.results.plots.style import label
 
 #: Stands for a value that is not there; None is one.
 MISSING: Any = object()

@@ -1,7 +1,8 @@
 """Ray Tune's names for the keys of results and for the files that hold them."""
 
+from __future__ import annotations
+
 from prefect_tune.experiment.attempt_error import ERROR_FILE, ERROR_PICKLE_FILE
-from prefect_tune.trainable.runtime.metrics import DEFAULT_METRIC as DEFAULT_METRIC
 
 CONFIG_PREFIX = "config"
 DATE = "date"
@@ -75,3 +76,7 @@ DRIVER_FILES = frozenset(
         EXPR_RESULT_FILE,
     }
 )
+
+
+#: Key of a result that was reported as a bare number.
+DEFAULT_METRIC = "_metric"

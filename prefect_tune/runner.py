@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import contextvars
+import copy
+import functools
 import logging
 import sys
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from prefect_tune.engine.experiment import Experiment
+from prefect_tune.engine.experiment import Experiment as RunningExperiment
 from prefect_tune.engine.launcher import DirectLauncher
 from prefect_tune.engine.planning.make_plan import make_plan
 from prefect_tune.engine.planning.plan import ExperimentPlan
 from prefect_tune.engine.planning.request import ExperimentRequest
+from prefect_tune.engine.signals import relay_signals
 from prefect_tune.error import ClusterError, ExperimentInterrupted, PrefectUnavailable
 from prefect_tune.experiment.pickling.concealing import conceal
+from prefect_tune.experiments import Experiment
+from prefect_tune.reporters.notebook import in_notebook
+from prefect_tune.reporters.plain import PlainReporter
 from prefect_tune.results import ExperimentAnalysis
 from prefect_tune.settings import TuneSettings, load_settings
 from prefect_tune.space.value_checks import check_sendable, large_values
@@ -24,6 +32,7 @@ from prefect_tune.trainable.shipping.packing import self_contained
 
 if TYPE_CHECKING:
     from prefect_tune.orchestration.control.reruns import FlowRunMemory
+
 
 _logger = logging.getLogger("prefect_tune")
 #: Larger ones (those with data of `with_parameters`) have to be given again to be restored.
@@ -113,7 +122,7 @@ def _prepare(
     request: ExperimentRequest,
     memory: FlowRunMemory | None,
     exit_stack: ExitStack,
-) -> Experiment:
+) -> RunningExperiment:
     """Open the experiment on its cluster; `exit_stack` closes both."""
     # Imported late: a wrong argument should be told before Dask has been loaded.
     from prefect_tune.execution.cluster.api import connect, is_local_mode, is_output_shown
@@ -139,7 +148,7 @@ def _prepare(
     exit_stack.callback(executor.close)
     if plan.resources is not None and not plan.settings.disable_resource_checks:
         executor.validate_request(plan.resources)
-    experiment = _opened(lambda: Experiment(plan, executor), memory)
+    experiment = _opened(lambda: RunningExperiment(plan, executor), memory)
     exit_stack.callback(experiment.close)
     if not plan.resume:
         _write_arguments(experiment, request)
@@ -151,7 +160,7 @@ def _prepare(
     return experiment
 
 
-def _write_arguments(experiment: Experiment, request: ExperimentRequest) -> None:
+def _write_arguments(experiment: RunningExperiment, request: ExperimentRequest) -> None:
     """Write what `Tuner.restore` reads, or remove what an earlier run has left."""
     directory, trainable = experiment.directory, experiment.plan.trainable
     small = request.saved is not None and trainable.size <= _LARGEST_TRAINABLE
@@ -177,11 +186,13 @@ def _flow_run_memory(request: ExperimentRequest, settings: TuneSettings) -> Flow
     return flow_run_memory(settings.lease_s)
 
 
-def _opened(open_experiment: Callable[[], Experiment], memory: FlowRunMemory | None) -> Experiment:
+def _opened(
+    open_experiment: Callable[[], RunningExperiment], memory: FlowRunMemory | None
+) -> RunningExperiment:
     return open_experiment() if memory is None else memory.when_free(open_experiment)
 
 
-def _run(experiment: Experiment, plan: ExperimentPlan) -> tuple[str | None, str | None]:
+def _run(experiment: RunningExperiment, plan: ExperimentPlan) -> tuple[str | None, str | None]:
     """Run the engine, inside a Prefect flow run or without; returns the flow run's id and URL."""
     if not plan.orchestrate:
         experiment.run(DirectLauncher(experiment.executor))
@@ -189,3 +200,119 @@ def _run(experiment: Experiment, plan: ExperimentPlan) -> tuple[str | None, str 
     from prefect_tune.orchestration.record.experiment_flow import run_experiment_in_flow
 
     return run_experiment_in_flow(experiment)
+
+
+log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+#: Arguments whose objects follow one experiment.
+_OF_ITS_OWN = ("search_alg", "scheduler", "stop", "progress_reporter")
+
+
+class _Call(Generic[_T]):
+    """A call in a thread of its own."""
+
+    def __init__(self, call: Callable[[], _T], name: str) -> None:
+        self._call = call
+        self._outcome: list[_T] = []
+        self._error: BaseException | None = None
+        # Each in a context of its own: a flow run that this happens in is everybody's parent.
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(target=context.run, args=(self._run,), name=name)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wait(self) -> None:
+        self._thread.join()
+
+    def outcome(self) -> _T | ExperimentInterrupted:
+        if isinstance(self._error, ExperimentInterrupted):
+            return self._error
+        if self._error is not None:
+            raise self._error
+        return self._outcome[0]
+
+    def _run(self) -> None:
+        try:
+            self._outcome.append(self._call())
+        except BaseException as error:
+            self._error = error
+
+
+def run_several(
+    run: Callable[..., ExperimentAnalysis],
+    experiments: Sequence[Experiment],
+    given: Mapping[str, Any],
+    concurrent: bool,
+) -> list[ExperimentAnalysis]:
+    """Run several experiments.
+
+    Each has a scheduler, a search and stoppers of its own, copies of those that are given: they
+    judge the trials of one experiment by each other.
+
+    Args:
+        run: `prefect_tune.run`.
+        experiments: What to run.
+        given: Arguments for all; those that an experiment brings along win.
+        concurrent: At the same time, or one by one.
+
+    Raises:
+        Exception: What the first of those that failed raised, when all have ended.
+        ExperimentInterrupted: If one was ended early; has the list of what there is of all.
+    """
+    calls = []
+    taken: set[tuple[str, str]] = set()
+    for experiment in experiments:
+        arguments = {**given, **experiment.own_arguments}
+        arguments["name"] = _free_name(experiment, taken)
+        for name in _OF_ITS_OWN:
+            arguments[name] = copy.deepcopy(arguments.get(name))
+        shown = arguments.get("verbose") != 0 and arguments["progress_reporter"] is None
+        if concurrent and shown and not in_notebook():
+            # Two tables that are drawn anew again and again cannot share a terminal.
+            arguments["progress_reporter"] = PlainReporter()
+        calls.append(functools.partial(run, experiment.trainable, **arguments))
+    outcomes = _side_by_side(calls) if concurrent else _one_by_one(calls)
+    interrupted = [error for error in outcomes if isinstance(error, ExperimentInterrupted)]
+    analyses = [
+        outcome.analysis if isinstance(outcome, ExperimentInterrupted) else outcome
+        for outcome in outcomes
+    ]
+    if interrupted:
+        raise ExperimentInterrupted(str(interrupted[0]), analyses)
+    return analyses
+
+
+def _free_name(experiment: Experiment, taken: set[tuple[str, str]]) -> str:
+    """A name that none of those before has in its place: each needs a directory of its own."""
+    name, number = experiment.name, 1
+    while (experiment.local_dir, name) in taken:
+        number += 1
+        name = f"{experiment.name}_{number}"
+    if number > 1:
+        log.warning("There is another experiment %r: this one is %r.", experiment.name, name)
+    taken.add((experiment.local_dir, name))
+    return name
+
+
+def _one_by_one(calls: Sequence[Callable[[], _T]]) -> list[_T | ExperimentInterrupted]:
+    """Make calls that run experiments; one that was interrupted is the last."""
+    outcomes: list[_T | ExperimentInterrupted] = []
+    for call in calls:
+        try:
+            outcomes.append(call())
+        except ExperimentInterrupted as error:
+            return [*outcomes, error]
+    return outcomes
+
+
+def _side_by_side(calls: Sequence[Callable[[], _T]]) -> list[_T | ExperimentInterrupted]:
+    """Make calls that run experiments, at the same time; SIGINT and SIGTERM end them all."""
+    running = [_Call(call, f"experiment-{number}") for number, call in enumerate(calls)]
+    with relay_signals() as interruption:
+        for call in running:
+            call.start()
+        for call in running:
+            call.wait()
+    interruption.reraise()
+    return [call.outcome() for call in running]

@@ -28,8 +28,7 @@ from prefect_tune.experiments import Experiment, convert_to_experiment_list
 from prefect_tune.logger import with_loggers
 from prefect_tune.registry import get_trainable, is_registered
 from prefect_tune.results import ExperimentAnalysis
-from prefect_tune.runner import execute
-from prefect_tune.several import run_several
+from prefect_tune.runner import execute, run_several
 from prefect_tune.trainable.rules import drop_rules_of_functions
 from prefect_tune.validation import check_flag
 

@@ -102,6 +102,6 @@ def _manifest(store: Store, location: Location) -> Manifest | None:
 
 def _store(location: Location) -> Store:
     # fsspec is loaded by those who use it only: not by each trial process.
-    from prefect_tune.filesystem.store import open_store
+    from prefect_tune.filesystem.factory import open_store
 
     return open_store(location)

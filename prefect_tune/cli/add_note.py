@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 from prefect_tune.cli.commands import EXIT_FAILURE, EXIT_OK, UsageError
-from prefect_tune.cli.mistaken import check_local
+from prefect_tune.cli.experiment_argument import check_local
 
 _EDITORS = ("sensible-editor", "nano", "vi")
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from prefect_tune.cli.commands import EXIT_OK, UsageError
-from prefect_tune.cli.mistaken import check_local, is_experiment
+from prefect_tune.cli.experiment_argument import check_local, is_experiment
 from prefect_tune.cli.table import add_table_options, check_columns, names_in, show_table
 from prefect_tune.error import StorageError
 from prefect_tune.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED

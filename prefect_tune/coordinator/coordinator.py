@@ -14,7 +14,6 @@ from typing import Any
 
 from prefect_tune.coordinator.attempt_ends import AttemptEnds
 from prefect_tune.coordinator.commands import AskSearch, Command, Finish
-from prefect_tune.coordinator.conversion import new_trial
 from prefect_tune.coordinator.core import Core
 from prefect_tune.coordinator.events import (
     AttemptEnded,
@@ -35,15 +34,14 @@ from prefect_tune.coordinator.events import (
     TrialRedirected,
     TrialSuggested,
 )
-from prefect_tune.coordinator.lifecycle import Lifecycle
+from prefect_tune.coordinator.lifecycle import Lifecycle, new_trial
 from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.coordinator.placement import Placer, Slot
 from prefect_tune.coordinator.result_handling import Results
 from prefect_tune.coordinator.resumption import Resumption
 from prefect_tune.coordinator.retention import CheckpointKeeper
 from prefect_tune.coordinator.shutdown import Shutdown
-from prefect_tune.coordinator.state import CoordinatorState, portable
-from prefect_tune.coordinator.table import LiveTrial, TrialTable
+from prefect_tune.coordinator.table import CoordinatorState, LiveTrial, TrialTable, portable
 from prefect_tune.coordinator.time_limits import Overtime
 from prefect_tune.coordinator.trial_checkpoints import newest_usable
 from prefect_tune.coordinator.waiting import demand, explain

@@ -2,20 +2,110 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from prefect_tune.coordinator.commands import Notice, Notify, TellSearch
 from prefect_tune.coordinator.core import Core
 from prefect_tune.coordinator.events import ResultReported
-from prefect_tune.coordinator.judge import Judge
 from prefect_tune.coordinator.lifecycle import Lifecycle
 from prefect_tune.coordinator.shutdown import Shutdown
 from prefect_tune.coordinator.table import LiveTrial
-from prefect_tune.error import TuneError
+from prefect_tune.error import MissingMetric, TuneError
 from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.experiment.decision import Action
-from prefect_tune.experiment.trial import RUNNING
+from prefect_tune.experiment.plain import number_of
+from prefect_tune.experiment.trial import AUTO_FILLED, RUNNING, Trial
+from prefect_tune.experiment.view import ControllerView
 from prefect_tune.nested import flatten
+from prefect_tune.schedulers import TrialScheduler
+from prefect_tune.stopper import Stopper
+from prefect_tune.text import in_words
+
+_NEVER_THE_USERS = AUTO_FILLED | {
+    "training_iteration",
+    "time_total_s",
+    "timesteps_this_iter",
+    "episodes_this_iter",
+    "_metric",
+}
+
+
+def check_metrics(flat_result: dict[str, Any], metrics: Iterable[str], trial: object) -> None:
+    """Strict metric checking.
+
+    A result that holds no metric of the user's own passes. NaN and infinity pass: they are numbers
+    that never win.
+
+    Raises:
+        MissingMetric: If a metric is not in the result or is not a number; names the trial, the
+            metric, what was reported instead and how to switch the check off.
+    """
+    for metric in metrics:
+        if metric in flat_result:
+            value = flat_result[metric]
+            if value is not None and number_of(value) is None:
+                raise MissingMetric(
+                    f"Trial {trial} reported {metric}={in_words(value, repr)} "
+                    f"({type(value).__name__}). The `metric` of an experiment must be a number: "
+                    f"report e.g. float(...)."
+                )
+            continue
+        reported = sorted(str(key) for key in flat_result if key not in _NEVER_THE_USERS)
+        if not reported and "_metric" not in flat_result:
+            continue
+        raise MissingMetric(
+            f"Trial {trial} reported a result without {metric!r}, the `metric` that the "
+            f"experiment optimises; it reported {reported or ['_metric']}. Report the metric "
+            f"each time, name one of these as `metric`, or set "
+            f"TUNE_DISABLE_STRICT_METRIC_CHECKING=1 to switch this check off."
+        )
+
+
+class Judge:
+    """Asks everyone who has a say in what a trial does after a result.
+
+    Args:
+        metrics: Metrics that a result must have.
+        stopper: Asked first.
+        scheduler: Asked if the stopper lets the trial go on.
+    """
+
+    def __init__(
+        self, metrics: tuple[str, ...], stopper: Stopper, scheduler: TrialScheduler
+    ) -> None:
+        self._metrics = metrics
+        self._stopper = stopper
+        self._scheduler = scheduler
+
+    def __call__(
+        self, view: ControllerView, trial: Trial, result: dict[str, Any], flat: dict[str, Any]
+    ) -> tuple[Action, str]:
+        """What is to be done, and why.
+
+        Args:
+            view: For the scheduler.
+            trial: Whose result it is.
+            result: As reported; has afterwards what the stopper has added.
+            flat: The same with nested keys joined by ``/``.
+
+        Raises:
+            TuneError: If the result lacks a metric or has a value that cannot be used.
+        """
+        check_metrics(flat, self._metrics, trial)
+        # Stopping functions may look metrics up either way, nested or flat.
+        both = result if flat is result else {**result, **flat}
+        known = len(both)
+        wants_stop = self._stopper(trial.trial_id, both)
+        if both is not result and len(both) != known:  # it has added something
+            result.update({k: both[k] for k in both if k not in flat and k not in result})
+        if wants_stop or flat.get("done") is True:
+            return Action.STOP, "a stopping criterion was met"
+        answer = self._scheduler.on_trial_result(view, trial, flat)
+        # NOOP: the scheduler has dealt with the trial itself; it goes on meanwhile.
+        action = Action(answer) if answer in Action.__members__ else Action.CONTINUE
+        return action, f"stopped by {type(self._scheduler).__name__}"
+
 
 _BY_REQUEST = "stopped by request"
 

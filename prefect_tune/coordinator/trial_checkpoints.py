@@ -2,80 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Container, Sequence
+from dataclasses import replace
 
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
-from prefect_tune.experiment.plain import number_of
 from prefect_tune.experiment.trial import Trial
 
 #: `TrialCheckpoint.problem` of those from before a trial was started from scratch.
 SUPERSEDED = "the trial was started from scratch since"
 
 _MISSING = object()
-
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """Which checkpoints of a trial are kept, as in Ray Tune: the best, and the newest besides.
-
-    Attributes:
-        keep: How many; None keeps all.
-        attribute: The metric that ranks them, nested ones with ``/``; None ranks by age.
-        order: ``max`` or ``min``.
-    """
-
-    keep: int | None = None
-    attribute: str | None = None
-    order: str = "max"
-
-    def surplus(
-        self, checkpoints: Sequence[TrialCheckpoint], in_use: Container[str]
-    ) -> tuple[str, ...]:
-        """Paths of those that need not be kept.
-
-        Args:
-            checkpoints: All of a trial, oldest first.
-            in_use: Paths of those that something refers to.
-        """
-        if self.keep is None or len(checkpoints) <= self.keep or self.lacks_score(checkpoints):
-            return ()
-        newest = newest_usable(checkpoints)
-        # Worst first. The sort is stable: of two that are equally good, the newer one is kept.
-        ranked = sorted(checkpoints, key=self._rank)
-        return tuple(
-            checkpoint.path
-            for checkpoint in ranked[: len(ranked) - self.keep]
-            if checkpoint is not newest and checkpoint.path not in in_use
-        )
-
-    def lacks_score(self, checkpoints: Sequence[TrialCheckpoint]) -> bool:
-        """True if none of them has what ranks them: its name may be wrong, so none is deleted."""
-        name = self.attribute
-        return name is not None and all(_lookup(c.metrics, name) is _MISSING for c in checkpoints)
-
-    def _rank(self, checkpoint: TrialCheckpoint) -> tuple[bool, bool, float]:
-        """Comparable; more is better."""
-        usable = not checkpoint.problem
-        found = None if self.attribute is None else _lookup(checkpoint.metrics, self.attribute)
-        score = number_of(found)
-        if score is None or math.isnan(score):
-            return usable, False, 0.0
-        return usable, True, float(score) if self.order == "max" else -float(score)
-
-
-def _lookup(metrics: Mapping[str, Any], name: str) -> Any:
-    """A metric by its flat name, in a nested result; `_MISSING` if it is not there."""
-    if name in metrics:
-        return metrics[name]
-    value: Any = metrics
-    for key in name.split("/"):
-        if not isinstance(value, Mapping) or key not in value:
-            return _MISSING
-        value = value[key]
-    return value
 
 
 def newest_usable(

@@ -10,18 +10,17 @@ from dataclasses import replace
 from typing import Any
 
 from prefect_tune.checkpoint.checkpoint import Checkpoint
+from prefect_tune.checkpoint.open import open_checkpoint
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.engine.engine import Engine, EngineParts
 from prefect_tune.engine.inbox import Inbox
 from prefect_tune.engine.launcher import AttemptLauncher
-from prefect_tune.engine.observers import Observers, StepListener
-from prefect_tune.engine.output_hub import OutputHub
+from prefect_tune.engine.observers import Observers, OutputHub, StepListener
 from prefect_tune.engine.planning.initial_states import fingerprint
 from prefect_tune.engine.planning.plan import ExperimentPlan
 from prefect_tune.engine.resume.callback_states import CallbackStates
-from prefect_tune.engine.resume.resume import Resumption
-from prefect_tune.engine.resume.resumed_run import resume
+from prefect_tune.engine.resume.resume import Resumption, resume
 from prefect_tune.engine.resume.snapshot import Deciders, Position
 from prefect_tune.engine.resume.snapshot_writer import Snapshots
 from prefect_tune.engine.search_feed import SearchFeed
@@ -34,7 +33,6 @@ from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.location import Location
 from prefect_tune.logger.threads import Backlog
 from prefect_tune.reporters import TrialOutputPrinter, make_reporter, result_lines
-from prefect_tune.results.find_checkpoints import open_checkpoint
 from prefect_tune.storage.experiment_dir import ExperimentDir
 from prefect_tune.storage.experiment_storage import ExperimentStorage
 from prefect_tune.storage.layout import TrialDirNamer

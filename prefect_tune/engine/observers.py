@@ -20,7 +20,9 @@ from prefect_tune.engine.notice_queue import NoticeQueue
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.threads import Backlog, LoggerThread, LogRecord, split_callbacks
+from prefect_tune.reporters import TrialOutputPrinter
 from prefect_tune.reporters.base import ProgressReporter
+from prefect_tune.trainable.output import TrialLog, TrialOutput
 
 #: Called after each batch of events, with the coordinator; must return at once.
 StepListener = Callable[[Coordinator], None]
@@ -297,3 +299,34 @@ def _joined(notices: Sequence[tuple[Notify, Trial]]) -> list[LogRecord]:
         if notice.line is not None:
             lines.append(notice.line)
     return records
+
+
+Listener = Callable[[TrialOutput | TrialLog], None]
+
+
+class OutputHub:
+    """Takes what trials print and log, from any thread.
+
+    Args:
+        printer: Shows it on the console; None shows nothing there.
+    """
+
+    def __init__(self, printer: TrialOutputPrinter | None) -> None:
+        self._printer = printer
+        self._listeners: list[Listener] = []
+
+    def listen(self, listener: Listener) -> None:
+        """Have somebody told at once, in the thread that brings it; before the experiment runs."""
+        self._listeners.append(listener)
+
+    def put(self, output: TrialOutput | TrialLog) -> None:
+        """Pass it on; an attempt's output comes before its end."""
+        for listener in self._listeners:
+            listener(output)
+        if self._printer is not None and isinstance(output, TrialOutput):
+            self._printer.put(output)
+
+    def show(self, last: bool) -> None:
+        """Print what has come; `last` if it will not be called again."""
+        if self._printer is not None:
+            self._printer.flush(last)

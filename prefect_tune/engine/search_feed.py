@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from prefect_tune.coordinator.commands import AskSearch, TellSearch
 from prefect_tune.coordinator.events import Event, SearchIdle, SearchSaved, TrialSuggested
+from prefect_tune.engine.resume.search_replay import tell
 from prefect_tune.search.source import FINISHED, Suggestion, TrialSource
 
 #: Makes the event for a suggestion: resources, names and directory are looked up on the way.
@@ -143,11 +144,3 @@ class SearchFeed:
             else:
                 self._emit(SearchIdle(time.time(), finished=suggestion is FINISHED))
                 return
-
-
-def tell(source: TrialSource, command: TellSearch) -> None:
-    """Give a source what a command holds."""
-    if command.complete:
-        source.on_trial_complete(command.trial_id, command.result, command.error)
-    elif command.result is not None:
-        source.on_trial_result(command.trial_id, command.result)

@@ -8,10 +8,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from prefect_tune.error import InvalidArgument
-from prefect_tune.filesystem.azure import PROTOCOLS as AZURE_PROTOCOLS
 from prefect_tune.filesystem.connect import S3_PROTOCOLS
-from prefect_tune.filesystem.hadoop import ARROW_PROTOCOLS, WEBHDFS_PROTOCOLS
-from prefect_tune.filesystem.providers import PROTOCOLS as GOOGLE_PROTOCOLS
+from prefect_tune.filesystem.providers import (
+    ARROW_PROTOCOLS,
+    AZURE_PROTOCOLS,
+    GOOGLE_PROTOCOLS,
+    WEBHDFS_PROTOCOLS,
+)
 
 
 def storage_options(

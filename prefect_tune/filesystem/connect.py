@@ -9,14 +9,18 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from prefect_tune.error import InvalidArgument, StorageError
-from prefect_tune.filesystem.azure import PROTOCOLS as AZURE_PROTOCOLS
-from prefect_tune.filesystem.azure import try_once
 from prefect_tune.filesystem.blocks import resolve_block
 from prefect_tune.filesystem.failures import scrub
-from prefect_tune.filesystem.hadoop import ARROW_PROTOCOLS, WEBHDFS_PROTOCOLS, refuse_errors
 from prefect_tune.filesystem.location import Location
-from prefect_tune.filesystem.providers import PROTOCOLS as GOOGLE_PROTOCOLS
-from prefect_tune.filesystem.providers import google_file_system
+from prefect_tune.filesystem.providers import (
+    ARROW_PROTOCOLS,
+    AZURE_PROTOCOLS,
+    GOOGLE_PROTOCOLS,
+    WEBHDFS_PROTOCOLS,
+    google_file_system,
+    refuse_errors,
+    try_once,
+)
 
 #: What `pip install` gets a protocol.
 PACKAGES = {

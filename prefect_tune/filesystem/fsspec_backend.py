@@ -9,14 +9,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from prefect_tune.filesystem.azure import PROTOCOLS as AZURE_PROTOCOLS
 from prefect_tune.filesystem.backend import Entry, Part, Upload
 from prefect_tune.filesystem.connect import connect, protocol_of
 from prefect_tune.filesystem.failures import TruncatedTransfer, UnfinishedRename
-from prefect_tune.filesystem.hadoop import ARROW_PROTOCOLS
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.names import is_temporary, temporary_name
-from prefect_tune.filesystem.providers import PROTOCOLS as GOOGLE_PROTOCOLS
+from prefect_tune.filesystem.providers import ARROW_PROTOCOLS, AZURE_PROTOCOLS, GOOGLE_PROTOCOLS
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from typing import Any
 from prefect_tune.error import StorageError
 
 #: As fsspec calls it.
-PROTOCOLS = ("gs", "gcs")
+GOOGLE_PROTOCOLS = ("gs", "gcs")
 #: Says where an emulator is, to all of Google's libraries.
 EMULATOR = "STORAGE_EMULATOR_HOST"
 
@@ -39,7 +39,7 @@ def google_file_system(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
         fs, path = GCSFileSystem(**options), GCSFileSystem._strip_protocol(url)
     else:
         fs, path = fsspec.core.url_to_fs(url, **options)
-    _try_once(fs)
+    _try_google_once(fs)
     return fs, path
 
 
@@ -64,7 +64,7 @@ def _speaks_http_only(options: Mapping[str, Any]) -> bool:
     return emulator not in ("", "default") and not emulator.startswith("https://")
 
 
-def _try_once(fs: Any) -> None:
+def _try_google_once(fs: Any) -> None:
     """Leave it to this package to try again: with jitter and limits.
 
     gcsfs takes half a minute for its six tries and knows no other number; even credentials that are
@@ -73,3 +73,47 @@ def _try_once(fs: Any) -> None:
     request = getattr(type(fs)._request, "__wrapped__", None)
     if request is not None:
         fs._request = functools.partial(request, fs)
+
+
+#: As fsspec calls it.
+AZURE_PROTOCOLS = ("az", "abfs", "abfss")
+
+
+def try_once(fs: Any) -> None:
+    """Leave it to this package to try again: with jitter and limits.
+
+    Azure's client waits a quarter of a minute before its second try, and adlfs has no way to say
+    otherwise; a service that is away would be one that takes too long, whatever it is.
+
+    Args:
+        fs: What adlfs has made.
+    """
+    configuration = getattr(fs.service_client, "_config", None)
+    policy: Any = getattr(configuration, "retry_policy", None)
+    if hasattr(policy, "total_retries"):
+        policy.total_retries = 0
+
+
+#: As fsspec calls it over HTTP, and with pyarrow and Hadoop's own client.
+WEBHDFS_PROTOCOLS = ("webhdfs", "webHDFS")
+ARROW_PROTOCOLS = ("hdfs", "arrow_hdfs")
+
+
+def refuse_errors(fs: Any) -> None:
+    """Have what a data node says of an error raised.
+
+    fsspec does not look whether it has answered with one, and takes its text for what is in the
+    file.
+
+    Args:
+        fs: fsspec's WebHDFS.
+    """
+    fs.session.hooks["response"].append(_raise_error)
+
+
+def _raise_error(response: Any, *arguments: Any, **more: Any) -> None:
+    if "op=OPEN" not in response.url:
+        return
+    if response.status_code == 404:
+        raise FileNotFoundError(response.url)
+    response.raise_for_status()

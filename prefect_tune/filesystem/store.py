@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
 from prefect_tune.filesystem.location import Location
-from prefect_tune.filesystem.retry import Limits, OutageWatch
 
 #: Chooses files by path and bytes.
 Wanted = Callable[[str, int], bool]
@@ -102,42 +100,6 @@ class Store(Protocol):
             wanted: Takes a file's path relative to `rel` and its bytes; None is all.
         """
         ...
-
-
-def open_store(
-    location: Location,
-    limits: Limits | None = None,
-    cancelled: threading.Event | None = None,
-    watch: OutageWatch | None = None,
-) -> Store:
-    """The store at a location; nothing is asked or made there yet.
-
-    Args:
-        location: Where.
-        limits: How long things may take; None is `Limits()`.
-        cancelled: Once it is set, what waits to be tried again fails at once.
-        watch: Learns of outages.
-
-    Raises:
-        InvalidArgument: If nothing is known that could open the URL, or its package is missing.
-    """
-    limits = limits or Limits()
-    if location.is_local:
-        from prefect_tune.filesystem.local import LocalStore
-
-        return LocalStore(location, limits, cancelled, watch)
-    from prefect_tune.filesystem.connect import S3_PROTOCOLS, check_protocol, protocol_of
-    from prefect_tune.filesystem.remote import RemoteStore
-
-    protocol = protocol_of(location)
-    check_protocol(protocol, "storage_path")
-    if protocol in S3_PROTOCOLS:
-        from prefect_tune.filesystem.s3 import S3Backend
-
-        return RemoteStore(location, S3Backend(location), limits, cancelled, watch)
-    from prefect_tune.filesystem.fsspec_backend import FsspecBackend
-
-    return RemoteStore(location, FsspecBackend(location), limits, cancelled, watch)
 
 
 def in_order(names: Iterable[str], last: Iterable[str]) -> tuple[list[str], list[str]]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from prefect_tune.callback_errors import CallbackFailures, callback_error
+from prefect_tune.callback import CallbackFailures, callback_error
 from prefect_tune.coordinator.commands import Notice
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.base import LoggerCallback, takes_batches

@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from prefect_tune.callback import HOOKS, Callback
-from prefect_tune.callback_errors import CallbackFailures, name_callback
+from prefect_tune.callback import HOOKS, Callback, CallbackFailures, name_callback
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.base import LoggerCallback
 from prefect_tune.logger.thread import Batch, HookCall, Lane, LogRecord, Mark

@@ -122,3 +122,22 @@ class PlainReporter(ProgressReporter):
             if remaining is not None:
                 parts.append(f"about {show_duration(remaining)} to go")
         return "; ".join(parts)
+
+
+class DebuggingReporter(PlainReporter):
+    """Says when a trial has ended, and nothing in between: that would be typed over.
+
+    Args:
+        verbose: As of `PlainReporter`.
+    """
+
+    def __init__(self, verbose: int = 2) -> None:
+        super().__init__(verbose)
+        self._ended = 0
+
+    def should_report(self, trials: list[Trial], done: bool = False) -> bool:
+        """True when another trial has ended."""
+        ended = sum(trial.is_finished() for trial in trials)
+        has_news = ended > self._ended
+        self._ended = ended
+        return done or has_news

@@ -7,10 +7,11 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from prefect_tune.checkpoint.open import open_checkpoint
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.results.compared import ComparedTrials
 from prefect_tune.results.conditions import Condition, parse_all
-from prefect_tune.results.find_checkpoints import BY_AGE, best, newest, open_checkpoint, value_of
+from prefect_tune.results.find_checkpoints import BY_AGE, best, newest, value_of
 from prefect_tune.results.importance import importance
 from prefect_tune.results.pareto import objectives, pareto_front, row_of, satisfying
 from prefect_tune.results.ranking import best_of, check_scope

@@ -7,8 +7,8 @@ import os
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.location import Location
+from prefect_tune.result import DEFAULT_METRIC
 from prefect_tune.results.ranking import check_mode
-from prefect_tune.trainable.runtime.metrics import DEFAULT_METRIC
 from prefect_tune.trainable.tracked_checkpoint import checkpoint_root
 
 

@@ -7,28 +7,14 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from prefect_tune.checkpoint.checkpoint import Checkpoint
 from prefect_tune.checkpoint.manifest import MARKER, read_manifest
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.plain import finite_number, number_of
 from prefect_tune.experiment.trial import Trial
-from prefect_tune.filesystem.location import Location
 from prefect_tune.nested import flatten
 
 #: What checkpoints are ranked by if nobody says otherwise: the newest is the best.
 BY_AGE = "training_iteration"
-
-
-def open_checkpoint(saved: TrialCheckpoint, root: Location) -> Checkpoint:
-    """A checkpoint as users hold it.
-
-    Args:
-        saved: The checkpoint.
-        root: The experiment directory.
-    """
-    elsewhere = "://" in saved.path or os.path.isabs(saved.path)
-    place = Location(saved.path, root.options, root.block) if elsewhere else root / saved.path
-    return Checkpoint.at_location(place)
 
 
 def newest(trial: Trial) -> TrialCheckpoint | None:

@@ -6,8 +6,8 @@ import csv
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
@@ -16,11 +16,46 @@ from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.csv import PROGRESS_FILE, csv_reader
 from prefect_tune.logger.json import RESULT_FILE
 from prefect_tune.nested import flatten
-from prefect_tune.results.by_trial import ByTrial
 from prefect_tune.trainable.runtime.auto_metrics import CONSTANTS
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+V = TypeVar("V")
+
+
+class ByTrial(dict[str, V]):
+    """A dictionary by trial directory in which a trial's id finds its entry, too.
+
+    Ray Tune 1 and 2.0 name trials by their directories here, later versions by their ids.
+
+    Args:
+        entries: Trials and what belongs to them.
+    """
+
+    def __init__(self, entries: Iterable[tuple[Trial, V]]) -> None:
+        self._directories: dict[str, str] = {}
+        super().__init__()
+        for trial, value in entries:
+            self[trial.logdir] = value
+            self._directories[trial.trial_id] = trial.logdir
+
+    def __missing__(self, key: str) -> V:
+        if key not in self._directories:
+            raise KeyError(key)
+        return self[self._directories[key]]
+
+    def __contains__(self, key: object) -> bool:
+        return super().__contains__(key) or key in self._directories
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The entry of a trial; `default` if there is none."""
+        try:
+            return self[key]
+        except KeyError:
+            return default
+
 
 log = logging.getLogger(__name__)
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prefect_tune.checkpoint.open import open_checkpoint
 from prefect_tune.error import InvalidArgument, TrialFailed
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.connect import connect
@@ -16,7 +17,7 @@ from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.parse import parse_location
 from prefect_tune.nested import flatten
 from prefect_tune.result import AUTO_RESULT_KEYS
-from prefect_tune.results.find_checkpoints import newest, open_checkpoint
+from prefect_tune.results.find_checkpoints import newest
 from prefect_tune.results.frames import read_frame
 from prefect_tune.results.read_trials import load_trial
 from prefect_tune.text import in_words

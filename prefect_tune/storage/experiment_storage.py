@@ -26,9 +26,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from prefect_tune.error import StorageError
+from prefect_tune.filesystem.factory import open_store
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.retry import FOREGROUND, Limits
-from prefect_tune.filesystem.store import Store, open_store
+from prefect_tune.filesystem.store import Store
 from prefect_tune.storage.checkpoints import CheckpointStore
 from prefect_tune.storage.deletions import Deletions
 from prefect_tune.storage.fetch import Continuation, begin_new, bring_home

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from prefect_tune.checkpoint.manifest import MARKER
 from prefect_tune.error import StorageError
+from prefect_tune.filesystem.factory import open_store
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.names import temporary_name
 from prefect_tune.filesystem.retry import FOREGROUND
-from prefect_tune.filesystem.store import Store, open_store
+from prefect_tune.filesystem.store import Store
 from prefect_tune.storage.experiment_dir import LOCK_FILE, MARKER_FILE
 from prefect_tune.storage.journal.file import JOURNAL_FILE
 from prefect_tune.storage.journal.last_run import RunText, common_length, knows_more

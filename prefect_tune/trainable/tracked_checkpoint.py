@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from prefect_tune.checkpoint.checkpoint import Checkpoint
+from prefect_tune.checkpoint.open import open_checkpoint
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.location import Location
-from prefect_tune.results.find_checkpoints import open_checkpoint
 from prefect_tune.trainable.runtime.saved_state import saved_path
 
 #: Where the checkpoints of experiments are, by experiment directory, if not in it.

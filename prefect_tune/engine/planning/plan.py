@@ -14,7 +14,7 @@ from prefect_tune.engine.planning.initial_states import FirstStates
 from prefect_tune.engine.planning.start_checkpoint import RestoreFrom
 from prefect_tune.experiment.checkpoints import CheckpointRules
 from prefect_tune.experiment.pickling.signing import Pickles
-from prefect_tune.reporters.debugging import DebuggingReporter
+from prefect_tune.reporters.plain import DebuggingReporter
 from prefect_tune.resources import Resources
 from prefect_tune.schedulers import TrialScheduler
 from prefect_tune.search.basic_variant import BasicVariantGenerator

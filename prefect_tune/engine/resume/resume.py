@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import cloudpickle
 
 from prefect_tune.callback import Callback
 from prefect_tune.coordinator.coordinator import Coordinator
-from prefect_tune.engine.resume.last_run import RunRecords
+from prefect_tune.engine.planning.plan import ExperimentPlan
+from prefect_tune.engine.resume.checks import check_same, tell_what_was_found
+from prefect_tune.engine.resume.last_run import RunRecords, find_last_run
 from prefect_tune.engine.resume.log_backlog import BacklogFinder
-from prefect_tune.engine.resume.orphan_checkpoints import FoundCheckpoints
+from prefect_tune.engine.resume.orphan_checkpoints import FoundCheckpoints, find_checkpoints
 from prefect_tune.engine.resume.replay import replay
 from prefect_tune.engine.resume.result_constants import AttemptConstants
 from prefect_tune.engine.resume.search_replay import SearchReplay
@@ -22,6 +28,7 @@ from prefect_tune.error import TuneError
 from prefect_tune.experiment.pickling.signing import OF_THIS_PROCESS, Pickles
 from prefect_tune.logger.threads import Backlog
 from prefect_tune.search.source import TrialSource
+from prefect_tune.storage.checkpoints import CheckpointStore
 from prefect_tune.storage.journal.file import LocalJournal
 from prefect_tune.storage.search_state import SearchState, SearchStates
 from prefect_tune.storage.snapshot_files import SnapshotFiles, SnapshotUnusable
@@ -201,3 +208,67 @@ def _pickled_states(deciders: Deciders) -> bytes | None:
         _logger.debug("Scheduler and stopper have no state that can be kept: %s", error)
         return None
     return pickled
+
+
+def resume(
+    plan: ExperimentPlan,
+    journal: LocalJournal,
+    deciders: Deciders,
+    make_coordinator: Callable[[], Coordinator],
+    checkpoints: CheckpointStore,
+) -> Resumption | None:
+    """Bring the search, scheduler and stopper of a plan to where the journal ends.
+
+    Args:
+        plan: What to go on with.
+        journal: The journal; what cannot be read of it is put aside, with a warning.
+        deciders: The plan's scheduler and stopper, not used yet.
+        make_coordinator: Makes a coordinator without trials.
+        checkpoints: Where checkpoints are kept.
+
+    Returns:
+        Where to go on; None if the journal does not hold a run, or not the plan's.
+
+    Raises:
+        InvalidArgument: If the experiment is another one than planned.
+        StorageError: If the journal is of a newer format or cannot be understood.
+        TuneError: If the search cannot follow.
+    """
+    run = find_last_run(journal)
+    if run is None:
+        return None
+    if plan.origin not in (None, run.first.origin):
+        _logger.warning(
+            "Another sweep has been run in %s since: this one begins anew.", journal.path.parent
+        )
+        return None
+    check_same(plan, run.first, run.latest, journal.path.parent)
+    with _collector_off():
+        resumer = Resumer(
+            plan.source, plan.callbacks, journal, run, deciders, make_coordinator, plan.pickles
+        )
+        found = resumer.resume()
+    for trial in found.coordinator.get_live_trials():
+        # What an attempt needs may be given anew; it says nothing about the results.
+        trial.resources = plan.resources_for(trial.config)
+    unknown = find_checkpoints(
+        found.coordinator.table,
+        checkpoints,
+        journal.read(run.start),
+        time.time(),
+        None if plan.places.of(plan.name) is None else journal.path.parent,
+    )
+    tell_what_was_found(plan, found.coordinator, journal.path.parent)
+    return replace(found, found=unknown)
+
+
+@contextmanager
+def _collector_off() -> Iterator[Any]:
+    """Much is created and nearly all of it stays: looking for cycles again and again is wasted."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

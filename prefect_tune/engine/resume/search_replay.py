@@ -14,11 +14,19 @@ from typing import Any
 
 from prefect_tune.coordinator.commands import TellSearch
 from prefect_tune.coordinator.events import TrialSuggested
-from prefect_tune.engine.search_feed import tell
 from prefect_tune.error import TuneError
 from prefect_tune.search.source import FINISHED, Suggestion, TrialSource
 from prefect_tune.search.variant_source import VariantSource
 from prefect_tune.storage.search_state import SearchState
+
+
+def tell(source: TrialSource, command: TellSearch) -> None:
+    """Give a source what a command holds."""
+    if command.complete:
+        source.on_trial_complete(command.trial_id, command.result, command.error)
+    elif command.result is not None:
+        source.on_trial_result(command.trial_id, command.result)
+
 
 _logger = logging.getLogger(__name__)
 

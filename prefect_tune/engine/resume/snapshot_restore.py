@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from prefect_tune._version import __version__
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.engine.resume.last_run import RunRecords
-from prefect_tune.engine.resume.snapshot import PYTHON, Deciders, SnapshotBody
-from prefect_tune.engine.resume.snapshot_pickle import load_state
+from prefect_tune.engine.resume.snapshot import PYTHON, Deciders, SnapshotBody, load_state
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.storage.journal.file import LocalJournal
 from prefect_tune.storage.snapshot_files import SnapshotFiles, SnapshotHead, SnapshotUnusable

@@ -21,8 +21,7 @@ from prefect_tune.coordinator.commands import Command, Notice, Notify, Record, T
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.events import CheckpointsDropped, SearchSaved, TrialSuggested
 from prefect_tune.engine.resume.callback_states import CallbackStates
-from prefect_tune.engine.resume.snapshot import PYTHON, Deciders, Position, SnapshotBody
-from prefect_tune.engine.resume.snapshot_pickle import dump_state
+from prefect_tune.engine.resume.snapshot import PYTHON, Deciders, Position, SnapshotBody, dump_state
 from prefect_tune.error import StorageError
 from prefect_tune.experiment.pickling.large import LargeValues
 from prefect_tune.storage.snapshot_files import SnapshotHead

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from prefect_tune.error import StorageError, TuneError
 from prefect_tune.execution.protocol.frames import Frame, FrameBuffer, encode
 from prefect_tune.execution.protocol.upload_messages import Message, Transfer
+from prefect_tune.filesystem.factory import open_store
 from prefect_tune.filesystem.retry import Limits, OutageWatch
-from prefect_tune.filesystem.store import open_store
 from prefect_tune.storage.checkpoints import CheckpointStore
 from prefect_tune.storage.journal.background_worker import Outage
 

@@ -28,13 +28,12 @@ from prefect_tune.execution.base import (
 from prefect_tune.execution.cluster.handle import ClusterHandle
 from prefect_tune.execution.driver import submit
 from prefect_tune.execution.driver.attempt_tracker import LiveAttempts
+from prefect_tune.execution.driver.environment import driver_thread_variables
 from prefect_tune.execution.driver.inside_task import step_aside
 from prefect_tune.execution.driver.node_files import DriverFiles
 from prefect_tune.execution.driver.node_pool import NodePool
 from prefect_tune.execution.driver.preflight import check_fits, dask_constraint
-from prefect_tune.execution.node.entry import install_agent
-from prefect_tune.execution.node.environment import driver_thread_variables
-from prefect_tune.execution.node.task import execute_attempt
+from prefect_tune.execution.node.entry import execute_attempt, install_agent
 from prefect_tune.execution.protocol.requests import (
     AttemptRequest,
     ExperimentNotOpen,

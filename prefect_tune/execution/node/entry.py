@@ -7,11 +7,13 @@ without the package could not load it, and Dask would not let such a worker star
 
 from __future__ import annotations
 
+import pickle
 from typing import TYPE_CHECKING, cast
 
-from distributed import Client, Worker, WorkerPlugin
+from distributed import Client, Worker, WorkerPlugin, get_worker
+from distributed.worker_state_machine import SecedeEvent
 
-from prefect_tune.execution.protocol.requests import OPEN, PLUGIN
+from prefect_tune.execution.protocol.requests import OPEN, PLUGIN, AttemptRequest, Sealed
 
 if TYPE_CHECKING:
     from prefect_tune.execution.node.agent import TrialAgent
@@ -53,3 +55,26 @@ def _make_plugin(plugin_name: str, open_operation: str) -> WorkerPlugin:
                 await self.agent.teardown(worker)
 
     return AgentPlugin()
+
+
+async def execute_attempt(key: tuple[str, ...], request: bytes, config: bytes) -> None:
+    """Run an attempt on this worker, from its event loop: it takes none of its threads.
+
+    What happens to the attempt reaches the driver through the agent; the task itself only holds
+    the resources and shows on Dask's dashboard that something runs.
+
+    Args:
+        key: The key of this task.
+        request: The pickled `AttemptRequest`.
+        config: Its pickled configuration.
+    """
+    worker = get_worker()
+    # A running attempt must not count against the worker's threads: how many fit is a matter of
+    # resources alone. Like `distributed.secede`, which only knows tasks in threads.
+    loaded: AttemptRequest = pickle.loads(request)
+    agent = agent_of(worker)
+    expected_s = agent.expected_s(loaded.experiment_id)
+    worker.handle_stimulus(
+        SecedeEvent(key=key, compute_duration=expected_s, stimulus_id=f"attempt-secede-{key[-1]}")
+    )
+    await agent.run(loaded, Sealed(config))

@@ -28,8 +28,9 @@ from prefect_tune.engine.planning.content_digest import content_digest
 from prefect_tune.engine.planning.rerun import BegunSweep
 from prefect_tune.engine.planning.sweep_identity import SweepIdentity
 from prefect_tune.error import ExperimentLocked
+from prefect_tune.filesystem.factory import open_store
 from prefect_tune.filesystem.location import Location
-from prefect_tune.filesystem.store import Store, open_store
+from prefect_tune.filesystem.store import Store
 from prefect_tune.orchestration.control.flow_identity import FlowIdentity, current_flow_identity
 from prefect_tune.orchestration.logs import run_log
 from prefect_tune.storage.layout import safe_name

@@ -25,8 +25,8 @@ from prefect.states import Cancelled, Completed, Crashed, Failed
 from prefect.utilities.urls import url_for
 
 from prefect_tune.engine.launcher import AttemptLauncher
+from prefect_tune.orchestration.control.crashed_runs import end_leftovers
 from prefect_tune.orchestration.control.current_flow import this_flow
-from prefect_tune.orchestration.control.leftovers import end_leftovers
 from prefect_tune.orchestration.control.sigterm import announced
 from prefect_tune.orchestration.control.suspension import end_subflow
 from prefect_tune.orchestration.logs import run_log
@@ -43,9 +43,9 @@ from prefect_tune.orchestration.record.flush import (
 )
 from prefect_tune.orchestration.record.launcher import PrefectLauncher
 from prefect_tune.orchestration.record.outage import AWAY, LateEnding, await_api
-from prefect_tune.orchestration.record.quiet import COORDINATOR, silence_our_tasks
 from prefect_tune.orchestration.record.sanitize import LONGEST_MESSAGE, showable
 from prefect_tune.orchestration.record.tag_limits import tag_limits, tags_of_caller, without_tags
+from prefect_tune.orchestration.record.task_run_logs import COORDINATOR, silence_our_tasks
 from prefect_tune.orchestration.record.task_runner import BodyTaskRunner
 from prefect_tune.orchestration.server.api import (
     PrefectApi,

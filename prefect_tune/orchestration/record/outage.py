@@ -15,7 +15,7 @@ import httpx
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 
-from prefect_tune.orchestration.control.leftovers import end_leftovers
+from prefect_tune.orchestration.control.crashed_runs import end_leftovers
 from prefect_tune.orchestration.server.api import api_problem
 
 _logger = logging.getLogger("prefect_tune")

@@ -128,3 +128,26 @@ def _lines(output: TrialOutput) -> Sequence[str]:
     if not output.left_out:
         return lines
     return (f"... {output.left_out} bytes are left out, see {output.path}", *lines)
+
+
+#: Names of our tasks.
+TRIAL = "trial"
+COORDINATOR = "coordinator"
+
+
+class _SkipOurTasks(logging.Filter):
+    """Drops what task engines say about trials and coordinators.
+
+    The sweep has its own reports, the states carry the errors, and thousands of lines "Finished in
+    state Completed()" would bury both, besides the cost of sending each to the API.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return getattr(record, "task_name", None) not in (TRIAL, COORDINATOR)
+
+
+def silence_our_tasks() -> None:
+    """Install the filter, once per process."""
+    logger = logging.getLogger("prefect.task_runs")
+    if not any(isinstance(known, _SkipOurTasks) for known in logger.filters):
+        logger.addFilter(_SkipOurTasks())

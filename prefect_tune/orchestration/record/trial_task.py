@@ -16,9 +16,8 @@ from prefect.states import Completed, Crashed, Failed
 from prefect_tune.coordinator.commands import Kill, Launch
 from prefect_tune.coordinator.events import AttemptEnded, Outcome
 from prefect_tune.experiment.attempt_error import AttemptError
-from prefect_tune.orchestration.record.quiet import TRIAL
 from prefect_tune.orchestration.record.sanitize import LONGEST_MESSAGE, showable
-from prefect_tune.orchestration.record.task_run_logs import TaskRunLog, TaskRunLogs
+from prefect_tune.orchestration.record.task_run_logs import TRIAL, TaskRunLog, TaskRunLogs
 
 
 class Attempt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from prefect_tune.error import InvalidArgument
 from prefect_tune.storage.sync.sync_config import ClusterSyncer
 
 
@@ -14,3 +15,29 @@ class DockerSyncer(ClusterSyncer):
 
 
 __all__ = ["DockerSyncer"]
+
+
+class KubernetesSyncer(ClusterSyncer):
+    """Accepted as ``SyncConfig(sync_to_driver=KubernetesSyncer)``.
+
+    Files of nodes in pods come through Dask's own connections, without kubectl; a line in the log
+    says so.
+    """
+
+
+def NamespacedKubernetesSyncer(namespace: str) -> type[KubernetesSyncer]:  # noqa: N802 (Ray's name)
+    """A `KubernetesSyncer` for a namespace, which is not needed.
+
+    Args:
+        namespace: Accepted.
+
+    Raises:
+        InvalidArgument: If it is not a name.
+    """
+    if not isinstance(namespace, str) or not namespace:
+        raise InvalidArgument("namespace", f"got {namespace!r}.", "Give the name of a namespace.")
+    return type(
+        "NamespacedKubernetesSyncer",
+        (KubernetesSyncer,),
+        {"namespace": namespace, "__doc__": KubernetesSyncer.__doc__},
+    )

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from prefect_tune.error import InvalidArgument
+from prefect_tune.result import DEFAULT_METRIC
 
-#: Key of a result that was reported as a bare number.
-DEFAULT_METRIC = "_metric"
 _MISSING = object()
 
 

@@ -1,0 +1,42 @@
+"""Environment variables that the driver sends to every attempt."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from pathlib import Path
+
+import dask
+
+from prefect_tune.execution.trial.native_threads import VARIABLES
+
+_NANNYS_CHILD = "Dask Worker process"
+
+
+def driver_thread_variables() -> dict[str, str]:
+    """The sizes of native thread pools that the user has chosen, by setting them for the driver.
+
+    A nanny sets them for its worker, and does so in the process that it runs in: what it leaves
+    behind there, and what its worker inherits, is nobody's choice.
+    """
+    if multiprocessing.current_process().name.startswith(_NANNYS_CHILD):
+        return {}
+    left_behind = {
+        name: str(value)
+        for name, value in dask.config.get("distributed.nanny.pre-spawn-environ", {}).items()
+        if name not in _environment_at_start()
+    }
+    return {
+        name: os.environ[name]
+        for name in VARIABLES
+        if name in os.environ and os.environ[name] != left_behind.get(name)
+    }
+
+
+def _environment_at_start() -> set[str]:
+    """Names of the variables that this process was started with, as far as the system tells."""
+    try:
+        content = Path("/proc/self/environ").read_bytes()
+    except OSError:
+        return set()
+    return {entry.split(b"=", 1)[0].decode(errors="replace") for entry in content.split(b"\0")}

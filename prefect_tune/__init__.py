@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from prefect_tune import parse_lock
-from prefect_tune._ray import names_to_come
+from prefect_tune._ray import names_to_come, paths
 from prefect_tune._version import __version__
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from prefect_tune.tune import run, run_experiments
     from prefect_tune.tuner import Tuner
 
+paths.install()
 names_to_come.install()
 parse_lock.install()
 

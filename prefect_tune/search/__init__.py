@@ -2,8 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from prefect_tune._ray import names_to_come
-from prefect_tune.search import sample as sample
+from prefect_tune._ray import paths
 from prefect_tune.search.basic_variant import BasicVariantGenerator
 from prefect_tune.search.concurrency_limiter import ConcurrencyLimiter
 from prefect_tune.search.factory import make_source
@@ -56,4 +55,4 @@ def __getattr__(name: str) -> Any:
         from prefect_tune.search.optuna import OptunaSearch
 
         return OptunaSearch
-    raise names_to_come.no_attribute(__name__, name)
+    return paths.attribute(__name__, name)

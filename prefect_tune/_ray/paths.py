@@ -1,0 +1,241 @@
+"""Ray's import paths for names that live elsewhere in this package.
+
+A script that was written for Ray Tune imports from paths such as `prefect_tune.suggest.optuna`.
+There is no such module: the import system asks the finder below, which makes one from the table.
+Its names are looked up when they are first used, and are the objects of their home modules.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.abc import Loader
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+from prefect_tune._ray.names_to_come import no_attribute
+
+_PACKAGE = "prefect_tune"
+#: Ray's import path -> module that has names of it -> these names. Both are below `prefect_tune`.
+PATHS: dict[str, dict[str, str]] = {
+    "air": {
+        "checkpoint.checkpoint": "Checkpoint",
+        "config": "CheckpointConfig FailureConfig RunConfig",
+        "results": "Result",
+    },
+    "air.checkpoint": {"checkpoint.checkpoint": "Checkpoint"},
+    "air.config": {"config": "CheckpointConfig FailureConfig RunConfig"},
+    "air.constants": {
+        "result": (
+            "EXPR_ERROR_FILE EXPR_ERROR_PICKLE_FILE EXPR_PARAM_FILE EXPR_PARAM_PICKLE_FILE "
+            "EXPR_PROGRESS_FILE EXPR_RESULT_FILE TIMESTAMP TIME_THIS_ITER_S TRAINING_ITERATION"
+        ),
+    },
+    "air.integrations": {},
+    "air.result": {"results": "Result"},
+    "air.session": {
+        "trainable.air_session": (
+            "get_checkpoint get_dataset_shard get_experiment_name get_local_rank get_trial_dir "
+            "get_trial_id get_trial_name get_trial_resources get_world_rank get_world_size "
+            "report"
+        ),
+    },
+    "analysis": {"results": "Analysis ExperimentAnalysis"},
+    "analysis.experiment_analysis": {"results": "Analysis ExperimentAnalysis"},
+    "context": {"trainable.session": "TuneContext get_context"},
+    "execution.placement_groups": {
+        "resources": "PlacementGroupFactory resource_dict_to_pg_factory",
+    },
+    "experiment.experiment": {"experiments": "Experiment convert_to_experiment_list"},
+    "integration": {},
+    "integration.docker": {"storage.sync.cluster_syncers": "DockerSyncer"},
+    "integration.kubernetes": {
+        "storage.sync.cluster_syncers": "KubernetesSyncer NamespacedKubernetesSyncer",
+    },
+    "logger.logger": {
+        "logger.base": "LoggerCallback",
+        "logger.encoding": "SafeFallbackEncoder",
+        "logger.legacy": "LegacyLoggerCallback Logger",
+        "logger.pretty": "pretty_print",
+    },
+    "logger.noop": {"logger.legacy": "NoopLogger"},
+    "logger.unified": {"logger.legacy": "UnifiedLogger"},
+    "plots": {"results.plots.draw": "Plot plot_experiment"},
+    "progress_reporter": {
+        "reporters": (
+            "CLIReporter JupyterNotebookReporter ProgressReporter RemoteReporterMixin "
+            "TrialProgressCallback TuneReporterBase"
+        ),
+    },
+    "result_grid": {"results": "ResultGrid"},
+    "sample": {
+        "space": (
+            "Categorical Domain Float Function Grid Integer LogUniform Normal Quantized "
+            "Sampler Uniform choice lograndint loguniform qlograndint qloguniform qrandint "
+            "qrandn quniform randint randn sample_from uniform"
+        ),
+    },
+    "search.sample": {
+        "space": (
+            "Categorical Domain Float Function Grid Integer LogUniform Normal Quantized "
+            "Sampler Uniform choice lograndint loguniform qlograndint qloguniform qrandint "
+            "qrandn quniform randint randn sample_from uniform"
+        ),
+    },
+    "search.search_generator": {"search.search_algorithm": "SearchGenerator"},
+    "session": {
+        "trainable": (
+            "Trainable TuneContext checkpoint_dir get_checkpoint get_context "
+            "get_experiment_name get_trial_dir get_trial_id get_trial_name get_trial_resources "
+            "is_session_enabled make_checkpoint_dir report save_checkpoint with_parameters "
+            "with_resources"
+        ),
+    },
+    "suggest": {
+        "search": (
+            "BasicVariantGenerator ConcurrencyLimiter Repeater Searcher create_searcher grid_search"
+        ),
+    },
+    "suggest.basic_variant": {"search": "BasicVariantGenerator"},
+    "suggest.optuna": {"search.optuna": "OptunaSearch"},
+    "suggest.repeater": {"search": "Repeater"},
+    "suggest.search": {"search": "SearchAlgorithm"},
+    "suggest.search_generator": {"search": "SearchGenerator"},
+    "suggest.suggestion": {"search": "ConcurrencyLimiter Searcher"},
+    "suggest.variant_generator": {"search.variant_generator": "generate_variants grid_search"},
+    "syncer": {"storage.sync.sync_config": "SyncConfig", "storage.sync.syncer": "Syncer"},
+    "track": {"trainable.legacy": "init log shutdown trial_dir"},
+    "train": {
+        "checkpoint.checkpoint": "Checkpoint",
+        "config": "CheckpointConfig FailureConfig RunConfig",
+        "results": "Result",
+        "storage.sync.sync_config": "SyncConfig",
+        "trainable.session": "get_checkpoint get_context report",
+    },
+    "trainable.trainable_fn_utils": {"trainable.session": "get_checkpoint report"},
+    "trainable.util": {"trainable.wrappers": "with_parameters with_resources"},
+    "trial": {
+        "checkpoint.checkpoint": "Checkpoint",
+        "experiment.trial": "Trial",
+        "resources": "Resources",
+        "trainable.export": "ExportFormat",
+    },
+    "tune_config": {"config": "ResumeConfig TuneConfig"},
+    "utils": {
+        "nested": "deep_update flatten_dict merge_dicts unflatten_dict unflattened_lookup",
+        "tools": "date_str warn_if_slow",
+        "trainable.gpu_wait": "wait_for_gpu",
+        "trainable.shipping.checks": "diagnose_serialization validate_save_restore",
+        "trainable.system_usage": "UtilMonitor",
+    },
+    "utils.nested": {
+        "nested": "deep_update flatten_dict merge_dicts unflatten_dict unflattened_lookup",
+    },
+    "utils.placement_groups": {
+        "resources": "PlacementGroupFactory resource_dict_to_pg_factory",
+    },
+    "utils.serialization": {"trainable.shipping.checks": "diagnose_serialization"},
+    "utils.trainable": {"trainable.wrappers": "with_parameters"},
+    "utils.util": {
+        "logger.encoding": "SafeFallbackEncoder",
+        "nested": "deep_update flatten_dict merge_dicts unflatten_dict unflattened_lookup",
+        "tools": "Tee date_str warn_if_slow",
+        "trainable.gpu_wait": "wait_for_gpu",
+        "trainable.shipping.checks": "diagnose_serialization validate_save_restore",
+        "trainable.system_usage": "UtilMonitor",
+    },
+}
+#: Where a module was when an experiment directory was written whose pickles name classes of it ->
+#: where it is now.
+EARLIER: dict[str, str] = {
+    "coordinator.checkpoint_book": "coordinator.trial_checkpoints",
+    "coordinator.state": "coordinator.table",
+    "engine.attempt_constants": "engine.resume.result_constants",
+    "engine.snapshot_pickle": "engine.resume.snapshot",
+    "engine.snapshot_state": "engine.resume.snapshot",
+    "reporters.debugging": "reporters.plain",
+    "results.tracked_checkpoint": "trainable.tracked_checkpoint",
+    "storage.sync_config": "storage.sync.sync_config",
+    "storage.syncer": "storage.sync.syncer",
+    "testing.pausing": "simulation.pausing_scheduler",
+    "trainable.error_pickling": "trainable.runtime.error_pickling",
+    "trainable.large_data": "trainable.shipping.large_data",
+}
+
+
+def attribute(module: str, name: str) -> Any:
+    """What a module that lacks an attribute gives for it: the module of a path below it.
+
+    Args:
+        module: The whole name of the module.
+        name: The attribute.
+
+    Raises:
+        AttributeError: If there is no such path; says so if Ray Tune has the name.
+    """
+    if _below_package(f"{module}.{name}") in PATHS:
+        return importlib.import_module(f"{module}.{name}")
+    raise no_attribute(module, name)
+
+
+def install() -> None:
+    """Have the import system ask the finder for modules that have no file; once."""
+    if _Finder not in sys.meta_path:
+        sys.meta_path.append(_Finder)
+
+
+class _Finder:
+    """Finds the paths of both tables."""
+
+    @staticmethod
+    def find_spec(
+        name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        below = _below_package(name)
+        if below in PATHS:
+            # Each is a package: further paths, and names that are still to come, are below it.
+            return ModuleSpec(name, _PathLoader(), origin=__file__, is_package=True)
+        if below in EARLIER:
+            return ModuleSpec(name, _EarlierLoader(), origin=__file__)
+        return None
+
+
+class _PathLoader(Loader):
+    """Makes the module of one of Ray's paths."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Give it its names, which are looked up when they are first used."""
+        homes = {
+            name: home
+            for home, names in PATHS[_below_package(module.__name__)].items()
+            for name in names.split()
+        }
+
+        def get(name: str) -> Any:
+            if name not in homes:
+                return attribute(module.__name__, name)
+            value = getattr(importlib.import_module(f"{_PACKAGE}.{homes[name]}"), name)
+            setattr(module, name, value)
+            return value
+
+        vars(module).update(
+            __doc__="Names of Ray Tune's module of this path.",
+            __all__=sorted(homes),
+            __getattr__=get,
+            __dir__=lambda: sorted({*vars(module), *homes}),
+        )
+
+
+class _EarlierLoader(Loader):
+    """Puts the module of today in the place of the one that a pickle names."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Have Python find the other module under this name."""
+        today = f"{_PACKAGE}.{EARLIER[_below_package(module.__name__)]}"
+        sys.modules[module.__name__] = importlib.import_module(today)
+
+
+def _below_package(name: str) -> str:
+    return name.removeprefix(f"{_PACKAGE}.") if name.startswith(f"{_PACKAGE}.") else ""

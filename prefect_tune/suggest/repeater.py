@@ -1,5 +1,0 @@
-"""Ray Tune 1's import path; see `prefect_tune.search`."""
-
-from prefect_tune.search import Repeater
-
-__all__ = ["Repeater"]

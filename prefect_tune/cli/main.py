@@ -1,4 +1,4 @@
-"""The command line: ``prefect-tune COMMAND``; the commands are in `prefect_tune.cli.commands`."""
+"""What ``prefect-tune COMMAND`` does; `prefect_tune.cli.commands` lists the commands."""
 
 from __future__ import annotations
 

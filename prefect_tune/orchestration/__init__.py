@@ -1,8 +1,8 @@
-"""The Prefect record of an experiment. The only package that imports Prefect.
+"""The Prefect side of an experiment. The only package that imports Prefect.
 
-* `server`, `embedded`, `server_process`: which API is used; a server of our own if there is none.
-* `flow`, `experiment`: an experiment as a flow run with a coordinator task.
-* `launcher`, `trial_task`: each trial attempt as a task run that follows it.
-* `task_runner`, `engine_loop`: task engines here, task bodies on the cluster.
-* `artifacts`, `flush`, `quiet`: what is shown, when it has arrived, and what is not logged.
+* `record`: an experiment as a flow run with a coordinator task, and its attempts as task runs.
+* `server`: which API is used; a server of our own if there is none.
+* `control`: what Prefect asks of a sweep: cancel, suspend, run again.
+* `blocks`: where experiments are kept and run, as people fill it in in the UI.
+* `spec`: an experiment as plain data, for the form of the deployable flow and for files.
 """

@@ -28,8 +28,9 @@ def test_help_imports_neither_a_command_nor_a_heavy_library():
         "from prefect_tune.cli import main as cli\n"
         "try: cli.main(['--help'])\n"
         "except SystemExit: pass\n"
-        "heavy = {'sklearn', 'numpy', 'prefect', 'distributed', 'prefect_tune.cli.quickstart.command'}"
-        "\nsys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)\n"
+        "heavy = {'sklearn', 'numpy', 'prefect', 'distributed', "
+        "'prefect_tune.cli.quickstart.command'}\n"
+        "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

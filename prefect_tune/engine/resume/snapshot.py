@@ -159,6 +159,10 @@ def load_state(
     return _Unpickler(io.BytesIO(data), parts, trials, large).load()
 
 
+#: Where `stands_for` is, and where it was when earlier snapshots were written.
+_MODULES_OF_STANDS_FOR = (__name__, "prefect_tune.engine.snapshot_pickle")
+
+
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def __init__(
         self,
@@ -204,7 +208,7 @@ class _Unpickler(pickle.Unpickler):
         self._trials = trials
 
     def find_class(self, module: str, name: str) -> Any:
-        if name == stands_for.__name__ and module == stands_for.__module__:
+        if name == stands_for.__name__ and module in _MODULES_OF_STANDS_FOR:
             return self._find
         if is_array_reference(module, name) and self._large is not None:
             return self._large.array

@@ -12,7 +12,8 @@ from prefect_tune.execution.launch.helper_process import HelperProcess
 from prefect_tune.execution.protocol.zygote_messages import ExitStatus, Message, Refusal
 
 _MAIN = (
-    "from prefect_tune.execution.trial.native_threads import limit_to_one; before = limit_to_one(); "
+    "from prefect_tune.execution.trial.native_threads import limit_to_one; "
+    "before = limit_to_one(); "
     "from prefect_tune.execution.trial.zygote import main; main(int(sys.argv[1]), before)"
 )
 

@@ -232,5 +232,5 @@ def main(control_fd: int, thread_variables: dict[str, str | None]) -> None:
 
 
 def _import_what_trials_need() -> None:
-    import prefect_tune.trainable.runner  # noqa: F401
-    import prefect_tune.trainable.shipping.packing
+    import prefect_tune.trainable.runner
+    import prefect_tune.trainable.shipping.packing  # noqa: F401

@@ -7,16 +7,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any
 
-from prefect_tune.checkpoint.checkpoint import Checkpoint
-from prefect_tune.checkpoint.open import open_checkpoint
 from prefect_tune.coordinator.coordinator import Coordinator
-from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.engine.engine import Engine, EngineParts
 from prefect_tune.engine.inbox import Inbox
 from prefect_tune.engine.launcher import AttemptLauncher
-from prefect_tune.engine.observers import Observers, OutputHub, StepListener
+from prefect_tune.engine.observers import StepListener
 from prefect_tune.engine.planning.initial_states import fingerprint
 from prefect_tune.engine.planning.plan import ExperimentPlan
 from prefect_tune.engine.resume.callback_states import CallbackStates
@@ -25,20 +21,20 @@ from prefect_tune.engine.resume.snapshot import Deciders, Position
 from prefect_tune.engine.resume.snapshot_writer import Snapshots
 from prefect_tune.engine.search_feed import SearchFeed
 from prefect_tune.engine.signals import Interruption, StandIn, handle_signals
-from prefect_tune.engine.trial_factory import TrialMaker
-from prefect_tune.execution.base import Executor, ExperimentEnv, Paced
-from prefect_tune.experiment.checkpoints import TrialCheckpoint
+from prefect_tune.engine.trial_factory import make_trial_maker
+from prefect_tune.engine.wiring import (
+    coordinator_options,
+    experiment_env,
+    make_observers,
+    make_output_hub,
+)
+from prefect_tune.execution.base import Executor, Paced
 from prefect_tune.experiment.pickling.large import LargeValues
 from prefect_tune.experiment.trial import Trial
-from prefect_tune.filesystem.location import Location
-from prefect_tune.logger.threads import Backlog
-from prefect_tune.reporters import TrialOutputPrinter, make_reporter, result_lines
 from prefect_tune.storage.experiment_dir import ExperimentDir
 from prefect_tune.storage.experiment_storage import ExperimentStorage
-from prefect_tune.storage.layout import TrialDirNamer
 from prefect_tune.storage.search_state import SearchStates
 from prefect_tune.storage.snapshot_files import SnapshotFiles
-from prefect_tune.trainable.output import OutputFiles
 from prefect_tune.trainable.tracked_checkpoint import locate_checkpoints
 
 _logger = logging.getLogger(__name__)
@@ -69,9 +65,7 @@ class Experiment:
         self.plan = plan
         self.executor = executor
         self.inbox = Inbox()
-        self.output = OutputHub(
-            TrialOutputPrinter(plan.trainable.name) if plan.shows_output else None
-        )
+        self.output = make_output_hub(plan)
         self.interruption = Interruption()
         with ExitStack() as opened:
             self.directory = ExperimentDir(
@@ -105,28 +99,8 @@ class Experiment:
         return Coordinator(
             plan.scheduler,
             plan.stopper,
-            CoordinatorOptions(
-                trainable_name=plan.trainable.name,
-                local_experiment_dir=str(self.directory.path),
-                metrics=plan.checked_metrics,
-                max_failures=plan.failure.max_failures,
-                fail_fast=plan.fail_fast,
-                lookahead=plan.settings.lookahead or plan.source.lookahead or 1,
-                search_wants_results=plan.source.wants_results,
-                max_running=plan.max_running,
-                checkpoint_keep=plan.checkpoints.num_to_keep,
-                checkpoint_score_attribute=plan.checkpoints.checkpoint_score_attribute,
-                checkpoint_score_order=plan.checkpoints.checkpoint_score_order,
-                saves_at_end=plan.checkpoint_rules.at_end,
-                must_store=plan.sync_to_driver or self.storage.location is not None,
-                restore_from=self._restore_from,
-                max_lost=plan.settings.lost_before_failure,
-                retry_delay_s=plan.settings.retry_delay_s,
-                trial_time_limit_s=plan.trial_time_limit_s,
-                stop_patience_s=0 if plan.one_by_one else plan.settings.stop_patience_s,
-                cleanup_s=0 if plan.one_by_one else plan.settings.force_trial_cleanup_s,
-                stopping_criterion=plan.run.stop if isinstance(plan.run.stop, dict) else {},
-                checkpoint_freq=plan.checkpoint_rules.frequency,
+            coordinator_options(
+                plan, self.directory.path, self.storage.location, self._restore_from
             ),
             search_alg=plan.search_alg,
         )
@@ -173,30 +147,7 @@ class Experiment:
         if isinstance(self.executor, Paced):
             self.executor.pace(self.inbox)
         self.executor.open(
-            ExperimentEnv(
-                experiment_id=plan.experiment_id,
-                experiment_name=plan.name,
-                trainable=plan.trainable,
-                experiment_dir=str(self.directory.path),
-                isolation=plan.run.isolation,
-                start_method=plan.settings.start_method,
-                seed=plan.tune.seed,
-                stop_grace_s=plan.settings.stop_grace_s,
-                lease_s=plan.settings.lease_s,
-                env_vars={
-                    **plan.settings.trial_variables(plan.tune.chdir_to_trial_dir),
-                    **plan.run.env_vars,
-                },
-                storage=self.storage.location,
-                checkpoint_rules=plan.checkpoint_rules,
-                storage_timeout_s=plan.places.timeout_s,
-                sync_to_driver=plan.sync_to_driver,
-                sync_period_s=plan.places.period_s,
-                reuse_processes=plan.reuse_processes,
-                export_formats=plan.export_formats,
-                output_files=OutputFiles.parse(plan.run.log_to_file),
-                follow_output=plan.shows_output or plan.keeps_output_in_prefect,
-            ),
+            experiment_env(plan, self.directory.path, self.storage.location),
             self.inbox.put,
             self.inbox.fail,
             self.output.put,
@@ -228,14 +179,16 @@ class Experiment:
                 self.storage.delete_checkpoint(path)
             feed = SearchFeed(
                 self.plan.source,
-                self._trial_maker(),
+                make_trial_maker(self.plan, self.directory.path, self.trials),
                 self.inbox.put,
                 self.inbox.fail,
                 position.suggested,
                 position.told,
                 every_s=self._checkpoint_every_s,
             )
-            observers = self._observers(listeners, resumption.backlog)
+            observers = make_observers(
+                self.plan, listeners, resumption.backlog, self.storage.open_checkpoint, self.output
+            )
             snapshots = Snapshots(
                 position,
                 self.coordinator,
@@ -322,58 +275,6 @@ class Experiment:
     def _checkpoint_every_s(self) -> float | None:
         chosen = self.plan.settings.global_checkpoint_s
         return None if isinstance(chosen, str) else chosen
-
-    def _trial_maker(self) -> TrialMaker:
-        tune = self.plan.tune
-        return TrialMaker(
-            self.plan.trainable.name,
-            str(self.directory.path),
-            self.plan.resources_for,
-            TrialDirNamer(
-                self.directory.path,
-                self.plan.settings.max_len_identifier,
-                (trial.relative_logdir for trial in self.trials),
-            ),
-            tune.trial_name_creator,
-            tune.trial_dirname_creator,
-        )
-
-    def _observers(
-        self, listeners: Sequence[StepListener], backlog: Sequence[Backlog]
-    ) -> Observers:
-        plan = self.plan
-        total = plan.source.total()
-        reporter = make_reporter(
-            plan.run.verbose,
-            plan.run.progress_reporter,
-            metric=plan.metric,
-            mode=plan.mode,
-            start_time=time.time(),
-            total_samples=total,
-        )
-        info: dict[str, Any] = {
-            "stop": {} if plan.run.stop is None else plan.run.stop,
-            "time_budget_s": plan.tune.time_budget_s,
-            "num_samples": plan.tune.num_samples,
-            "total_num_samples": total,
-        }
-        lines = result_lines(plan.run.verbose, plan.metric)
-        callbacks = plan.callbacks if lines is None else [*plan.callbacks, lines]
-        return Observers(
-            callbacks,
-            reporter,
-            listeners,
-            info,
-            backlog,
-            self.open_checkpoint,
-            plan.scheduler.debug_string,
-            self.output.show,
-            plan.settings.log_callback_errors,
-        )
-
-    def open_checkpoint(self, saved: TrialCheckpoint) -> Checkpoint:
-        """A checkpoint as callbacks and users hold it."""
-        return open_checkpoint(saved, self.storage.location or Location(str(self.directory.path)))
 
 
 @contextmanager

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from prefect_tune.coordinator.events import TrialSuggested
+from prefect_tune.engine.planning.plan import ExperimentPlan
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.resources import Resources
@@ -82,3 +84,26 @@ def _ask(creator: Callable[[Any], str], trial: Trial, argument: str) -> str:
     if not isinstance(value, str) or not value:
         raise InvalidArgument(argument, f"it returned {value!r}.", "It must return a string.")
     return value
+
+
+def make_trial_maker(plan: ExperimentPlan, directory: Path, trials: Sequence[Trial]) -> TrialMaker:
+    """What completes the suggestions of a planned experiment.
+
+    Args:
+        plan: The plan.
+        directory: The experiment directory.
+        trials: Those that the experiment has already.
+    """
+    tune = plan.tune
+    return TrialMaker(
+        plan.trainable.name,
+        str(directory),
+        plan.resources_for,
+        TrialDirNamer(
+            directory,
+            plan.settings.max_len_identifier,
+            (trial.relative_logdir for trial in trials),
+        ),
+        tune.trial_name_creator,
+        tune.trial_dirname_creator,
+    )

@@ -25,7 +25,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from prefect_tune.checkpoint.checkpoint import Checkpoint
+from prefect_tune.checkpoint.open import open_checkpoint
 from prefect_tune.error import StorageError
+from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.filesystem.factory import open_store
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.retry import FOREGROUND, Limits
@@ -273,6 +276,10 @@ class ExperimentStorage:
                 self._directory,
             )
         return not problems
+
+    def open_checkpoint(self, saved: TrialCheckpoint) -> Checkpoint:
+        """A checkpoint as callbacks and users hold it."""
+        return open_checkpoint(saved, self.location or Location(str(self._directory)))
 
 
 def _mend(path: Path) -> None:

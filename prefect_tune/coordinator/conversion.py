@@ -8,7 +8,7 @@ from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.coordinator.placement import Slot
 from prefect_tune.experiment.checkpoints import NO_PROGRESS, TrialCheckpoint
 from prefect_tune.experiment.decision import RunUntil
-from prefect_tune.experiment.trial import Trial, TrialTerms
+from prefect_tune.experiment.trial import Trial
 
 
 def new_trial(event: TrialSuggested, options: CoordinatorOptions) -> Trial:
@@ -23,7 +23,7 @@ def new_trial(event: TrialSuggested, options: CoordinatorOptions) -> Trial:
         relative_logdir=event.relative_logdir,
         local_experiment_dir=options.local_experiment_dir,
         custom_name=event.custom_name,
-        terms=TrialTerms(options.stopping_criterion, options.max_failures, options.checkpoint_freq),
+        terms=options.terms,
     )
 
 

@@ -29,7 +29,6 @@ from prefect_tune.experiment.trial import (
     RUNNING,
     TERMINATED,
     Trial,
-    TrialTerms,
 )
 from prefect_tune.nested import flatten
 
@@ -46,7 +45,7 @@ def new_trial(event: TrialSuggested, options: CoordinatorOptions) -> Trial:
         relative_logdir=event.relative_logdir,
         local_experiment_dir=options.local_experiment_dir,
         custom_name=event.custom_name,
-        terms=TrialTerms(options.stopping_criterion, options.max_failures, options.checkpoint_freq),
+        terms=options.terms,
     )
 
 

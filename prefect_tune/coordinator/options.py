@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
+from prefect_tune.experiment.trial import TrialTerms
 
 
 class FailFast(StrEnum):
@@ -51,11 +50,9 @@ class CoordinatorOptions:
             limit.
         stop_patience_s: Seconds that a trial may take to its next report after it was told to
             stop, before it is ended by force; 0 waits for ever.
-        stopping_criterion: The ``stop`` dict, as users may read it from a trial; nothing is decided
-            by it.
-        checkpoint_freq: How often classes save, as users may read it from a trial.
         cleanup_s: Seconds that a trial which was stopped at a report may take to clean up, before
             it is ended by force; 0 waits for ever.
+        terms: What users may read from a trial; nothing is decided by it.
     """
 
     trainable_name: str = "trainable"
@@ -77,5 +74,4 @@ class CoordinatorOptions:
     trial_time_limit_s: float | None = None
     stop_patience_s: float = 60.0
     cleanup_s: float = 600.0
-    stopping_criterion: Mapping[str, Any] = field(default_factory=dict)
-    checkpoint_freq: int = 0
+    terms: TrialTerms = field(default_factory=TrialTerms)

@@ -103,8 +103,7 @@ def coordinator_options(
         trial_time_limit_s=plan.trial_time_limit_s,
         stop_patience_s=0 if plan.one_by_one else plan.settings.stop_patience_s,
         cleanup_s=0 if plan.one_by_one else plan.settings.force_trial_cleanup_s,
-        stopping_criterion=plan.run.stop if isinstance(plan.run.stop, dict) else {},
-        checkpoint_freq=plan.checkpoint_rules.frequency,
+        terms=plan.trial_terms,
     )
 
 

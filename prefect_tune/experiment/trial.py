@@ -9,6 +9,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, ClassVar
 
 import cloudpickle
@@ -92,17 +93,23 @@ class MetricStats:
 
 @dataclass(frozen=True, slots=True)
 class TrialTerms:
-    """What the experiment asks of each of its trials; shown to users, decides nothing.
+    """What the experiment asks of each of its trials; one object serves them all.
 
     Attributes:
         stopping_criterion: The ``stop`` dict, {} where the criterion is something else.
         max_failures: Retries of a failed trial; -1 without end.
         checkpoint_freq: A checkpoint every so many iterations; 0 for none.
+        checkpoint_at_end: Whether a trial that is stopped writes a checkpoint.
+        keep_checkpoints_num: How many checkpoints of a trial are kept; None for all.
+        checkpoint_score_attr: What ranks them, with ``min-`` in front if the least is best.
     """
 
     stopping_criterion: Mapping[str, Any] = field(default_factory=dict)
     max_failures: int = 0
     checkpoint_freq: int = 0
+    checkpoint_at_end: bool = False
+    keep_checkpoints_num: int | None = None
+    checkpoint_score_attr: str = "training_iteration"
 
 
 _NO_TERMS = TrialTerms()
@@ -280,20 +287,13 @@ class Trial:
         """Name of its directory below the experiment directory."""
         return self.relative_logdir
 
-    @property
-    def stopping_criterion(self) -> dict[str, Any]:
-        """The experiment's ``stop`` dict; {} where the criterion is something else."""
-        return dict(self._terms.stopping_criterion)
-
-    @property
-    def max_failures(self) -> int:
-        """How often the trial is retried; -1 without end."""
-        return self._terms.max_failures
-
-    @property
-    def checkpoint_freq(self) -> int:
-        """A checkpoint is written every so many iterations; 0 for none."""
-        return self._terms.checkpoint_freq
+    # What `TrialTerms` explains.
+    stopping_criterion = property(attrgetter("_terms.stopping_criterion"))
+    max_failures = property(attrgetter("_terms.max_failures"))
+    checkpoint_freq = property(attrgetter("_terms.checkpoint_freq"))
+    checkpoint_at_end = property(attrgetter("_terms.checkpoint_at_end"))
+    keep_checkpoints_num = property(attrgetter("_terms.keep_checkpoints_num"))
+    checkpoint_score_attr = property(attrgetter("_terms.checkpoint_score_attr"))
 
     @property
     def node_ip(self) -> str | None:

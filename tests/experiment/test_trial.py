@@ -39,6 +39,8 @@ def test_a_trial_tells_what_the_experiment_asks_of_it() -> None:
     for known in (trial, pickle.loads(pickle.dumps(trial))):
         assert known.stopping_criterion == {"loss": 3}
         assert (known.max_failures, known.checkpoint_freq) == (2, 5)
+        assert (known.checkpoint_at_end, known.keep_checkpoints_num) == (False, None)
+        assert known.checkpoint_score_attr == "training_iteration"
 
 
 def test_a_trial_made_by_hand_needs_no_configuration() -> None:

@@ -112,5 +112,14 @@ def test_what_a_trial_tells_of_the_arguments_of_run(tmp_path):
         trial = trial_of(lambda config: {"a": 1}, checkpoint_freq=2, stop={"a": 5}, max_failures=1)
     assert (trial.status, trial.stopping_criterion) == ("TERMINATED", {"a": 5})
     assert (trial.max_failures, trial.checkpoint_freq) == (1, 0)
-    trial = trial_of(Counter, checkpoint_freq=2, stop=lambda trial_id, result: False)
+    trial = trial_of(
+        Counter,
+        checkpoint_freq=2,
+        checkpoint_at_end=True,
+        keep_checkpoints_num=3,
+        checkpoint_score_attr="min-training_iteration",
+        stop=lambda trial_id, result: False,
+    )
+    assert (trial.checkpoint_at_end, trial.keep_checkpoints_num) == (True, 3)
+    assert trial.checkpoint_score_attr == "min-training_iteration"
     assert (trial.stopping_criterion, trial.checkpoint_freq) == ({}, 2)

@@ -14,6 +14,7 @@ from prefect_tune.engine.planning.initial_states import FirstStates
 from prefect_tune.engine.planning.start_checkpoint import RestoreFrom
 from prefect_tune.experiment.checkpoints import CheckpointRules
 from prefect_tune.experiment.pickling.signing import Pickles
+from prefect_tune.experiment.trial import TrialTerms
 from prefect_tune.reporters.plain import DebuggingReporter
 from prefect_tune.resources import Resources
 from prefect_tune.schedulers import TrialScheduler
@@ -214,6 +215,21 @@ class ExperimentPlan:
         if self.failure.fail_fast == "raise":
             return FailFast.RAISE
         return FailFast.STOP if self.failure.fail_fast else FailFast.OFF
+
+    @property
+    def trial_terms(self) -> TrialTerms:
+        """What each trial tells users of the arguments."""
+        kept, stop = self.checkpoints, self.run.stop
+        least = "min-" if kept.checkpoint_score_order == "min" else ""
+        ranked_by = kept.checkpoint_score_attribute
+        return TrialTerms(
+            stopping_criterion=dict(stop) if isinstance(stop, dict) else {},
+            max_failures=self.failure.max_failures,
+            checkpoint_freq=self.checkpoint_rules.frequency,
+            checkpoint_at_end=self.checkpoint_rules.at_end,
+            keep_checkpoints_num=kept.num_to_keep,
+            checkpoint_score_attr=least + ranked_by if ranked_by else "training_iteration",
+        )
 
 
 def _search_name(source: TrialSource) -> str:

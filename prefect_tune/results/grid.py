@@ -116,7 +116,7 @@ class ResultGrid:
             name = metric or analysis.default_metric
             also = "" if constraints is None else " and fulfils the constraints"
             raise RuntimeError(
-                f"There is no best result: no trial has a value of the metric {name!r}{also}. "
+                f"No best trial found: no trial has a value of the metric {name!r}{also}. "
                 "Was it reported, and did the trials run long enough? See `errors`."
             )
         return analysis.result_of(trial)

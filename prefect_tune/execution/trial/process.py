@@ -119,8 +119,9 @@ def _run(
     channel.send(Kind.HELLO, 0, json.dumps({"pid": os.getpid(), **node_identity()}).encode())
     signal.signal(signal.SIGTERM, on_sigterm)
     try:
+        trainable = load()  # first: the context may hold objects of its modules
         context = pickle.loads(request.context)
-        end = run_attempt(context, load(), channel, process_started=started, classes=classes)
+        end = run_attempt(context, trainable, channel, process_started=started, classes=classes)
     except BaseException as error:
         end = end_of(error)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -17,6 +17,7 @@ from prefect_tune.error import InvalidTrainable
 from prefect_tune.trainable.by_name import make_known
 from prefect_tune.trainable.function import trainable_name
 from prefect_tune.trainable.shipping.large_data import DataParts
+from prefect_tune.trainable.shipping.local_modules import local_modules, provide
 from prefect_tune.trainable.shipping.source import TrainableSource
 
 _logger = logging.getLogger("prefect_tune")
@@ -29,7 +30,8 @@ _WORTH_A_WORD = 10 << 20
 def pack_trainable(trainable: object, name: str | None = None) -> TrainableSource:
     """Pickle a trainable, with what a node needs to import its modules.
 
-    Code of the main script or notebook travels by value, code of modules by reference.
+    Code of the main script or notebook travels by value, code of modules by reference; the source
+    of modules beside the script goes along, see `local_modules`.
 
     Args:
         trainable: A function, partial or callable object.
@@ -64,6 +66,7 @@ def pack_trainable(trainable: object, name: str | None = None) -> TrainableSourc
         cwd=cwd,
         argv=tuple(sys.argv),
         data=data,
+        modules=local_modules(),
     )
 
 
@@ -79,6 +82,7 @@ def load_trainable(source: TrainableSource, for_forks: bool = False) -> Any:
     """
     known = set(sys.path)
     sys.path += [path for path in source.sys_path if path not in known]
+    provide(source.modules)
     if source.data is None:
         return cloudpickle.loads(source.pickled)
     pickled, *buffers = source.data.views(own=for_forks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from prefect_tune.trainable.shipping.large_data import DataFile, DataParts
+from prefect_tune.trainable.shipping.local_modules import ModuleSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class TrainableSource:
         argv: The driver's command line.
         data: Its large objects; None if it has none. On the driver where they are, on nodes in a
             file.
+        modules: Sources of modules beside the script, for nodes that lack them.
     """
 
     name: str
@@ -29,6 +31,7 @@ class TrainableSource:
     cwd: str
     argv: tuple[str, ...] = ()
     data: DataParts | DataFile | None = None
+    modules: tuple[ModuleSource, ...] = ()
 
     @property
     def size(self) -> int:

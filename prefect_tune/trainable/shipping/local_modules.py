@@ -1,0 +1,142 @@
+"""Modules of the user's own that lie beside the script: nodes that lack their files get them.
+
+A trainable refers to its modules by name, and a node imports them. What is installed is there; a
+file beside the script is only where the node sees the driver's directories. So the source of such
+modules travels with the trainable, and is used where an import finds nothing else.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.util
+import logging
+import os
+import sys
+import types
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+_logger = logging.getLogger("prefect_tune")
+_OURS = __name__.partition(".")[0]
+#: Directories of what is installed.
+_INSTALLED = ("site-packages", "dist-packages")
+#: Bytes that may travel with each experiment to each node.
+_MOST = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleSource:
+    """A module on its way to the nodes.
+
+    Attributes:
+        name: Its full name.
+        path: Its file on the driver.
+        source: The content of that; "" for a package without one.
+        is_package: Whether it may have submodules.
+    """
+
+    name: str
+    path: str
+    source: bytes
+    is_package: bool
+
+
+def local_modules() -> tuple[ModuleSource, ...]:
+    """The imported modules that lie in the script's directory or below the working directory.
+
+    Modules that are installed are left out, and those that could not be imported by their names.
+    """
+    main = getattr(sys.modules.get("__main__"), "__file__", None)
+    places = [Path.cwd(), *([Path(main).resolve().parent] if main else [])]
+    python = [Path(prefix) for prefix in (sys.prefix, sys.base_prefix)]
+    roots = {
+        os.path.abspath(entry)
+        for entry in sys.path
+        if any((root := Path(entry).resolve()).is_relative_to(place) for place in places)
+        and not any(root.is_relative_to(prefix) for prefix in python)
+        and not any(part in _INSTALLED for part in root.parts)
+    }
+    modules = {module.name: module for module in _modules_in(roots)} if roots else {}
+    size = sum(len(module.source) for module in modules.values())
+    if size > _MOST:
+        _logger.info(
+            "The modules beside the script have %d MiB, which is too much to send to nodes that "
+            "lack them.",
+            size >> 20,
+        )
+        return ()
+    return tuple(modules.values())
+
+
+def provide(modules: Iterable[ModuleSource]) -> None:
+    """Let imports that find nothing else find these, in this process and its forks."""
+    missing = {module.name: module for module in modules if module.name not in sys.modules}
+    if missing:
+        sys.meta_path[:] = [f for f in sys.meta_path if not isinstance(f, _Finder)]
+        sys.meta_path.append(_Finder(missing))
+
+
+def _modules_in(roots: Iterable[str]) -> Iterator[ModuleSource]:
+    below_roots = tuple(os.path.join(root, "") for root in roots)
+    for name, module in list(sys.modules.items()):
+        if not isinstance(module, types.ModuleType):
+            continue
+        # Any other way of asking would load a module that loads itself when it is used.
+        file = object.__getattribute__(module, "__dict__").get("__file__")
+        if not isinstance(file, str) or not file.startswith(below_roots):
+            continue
+        if name.partition(".")[0] in (_OURS, "__main__"):
+            continue
+        below = os.path.join(*name.split("."))
+        for root in roots:
+            base = os.path.join(root, below)
+            is_package = file == os.path.join(base, "__init__.py")
+            if not (is_package or file == base + ".py"):
+                continue
+            try:
+                source = Path(file).read_bytes()
+            except OSError:  # it has gone since it was imported
+                break
+            # A package need not have a file of its own.
+            for parent in _parents(name):
+                if getattr(sys.modules.get(parent), "__file__", None) is None:
+                    yield ModuleSource(parent, "", b"", is_package=True)
+            yield ModuleSource(name, file, source, is_package)
+            break
+
+
+def _parents(name: str) -> Iterator[str]:
+    parts = name.split(".")
+    return (".".join(parts[:count]) for count in range(1, len(parts)))
+
+
+class _Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
+    """Finds and loads modules by the sources that came with a trainable."""
+
+    def __init__(self, modules: dict[str, ModuleSource]) -> None:
+        self._modules = modules
+
+    def find_spec(
+        self, fullname: str, path: object = None, target: types.ModuleType | None = None
+    ) -> ModuleSpec | None:
+        module = self._modules.get(fullname)
+        if module is None:
+            return None
+        spec = importlib.util.spec_from_loader(
+            fullname, self, origin=module.path or None, is_package=module.is_package
+        )
+        if spec is not None:
+            spec.has_location = bool(module.path)  # it has a `__file__`
+        return spec
+
+    def is_package(self, fullname: str) -> bool:
+        return self._modules[fullname].is_package
+
+    def get_source(self, fullname: str) -> str:
+        return importlib.util.decode_source(self._modules[fullname].source)
+
+    def get_code(self, fullname: str) -> types.CodeType:
+        module = self._modules[fullname]
+        return self.source_to_code(module.source, module.path or f"<{fullname}>")

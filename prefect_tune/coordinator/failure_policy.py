@@ -12,10 +12,11 @@ from prefect_tune.coordinator.table import LiveTrial
 from prefect_tune.error import TrialFailed
 from prefect_tune.experiment.trial import Trial
 
-#: Kinds of `AttemptError` that are not user code's doing.
+#: Kinds of `AttemptError` that are treated apart.
 RESTORE = "restore"  #: the checkpoint to go on from is unreadable, or the trial could not load it
 STORAGE = "storage"  #: it could not be fetched: the store is away
 START = "start"  #: the process could not be started
+EXPORT = "export"  #: the model could not be exported at the end of the trial
 UNSAVED = "checkpoint"  #: the last checkpoint did not get to storage
 
 
@@ -76,6 +77,9 @@ def fate_of(
     outcome = event.outcome
     # Who is ended because its time is over gets no more of it.
     unsaved = is_unsaved(live, options) and not live.overdue
+    if live.completed and event.error is not None and event.error.kind == EXPORT:
+        # It has had its final result: there is nothing to try again, but something is missing.
+        return Fate.FAILED
     if (outcome is Outcome.FINISHED or live.completed) and not unsaved:
         return Fate.TERMINATED
     if outcome is Outcome.PAUSED and not (unsaved and live.stop_reason):

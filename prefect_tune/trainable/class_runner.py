@@ -24,6 +24,10 @@ class RestoreFailed(TuneError):
     """The checkpoint to go on from could not be loaded; its cause says why."""
 
 
+class ExportFailed(TuneError):
+    """The model could not be exported at the end of a trial; its cause says why."""
+
+
 class ResetRefused(TuneError):
     """An object was to serve another trial, and cannot."""
 
@@ -50,6 +54,7 @@ class ClassRunner:
         Raises:
             TrialEnding: If the attempt was ended at a report.
             RestoreFailed: If the checkpoint to go on from cannot be loaded.
+            ExportFailed: If the model cannot be exported at the end.
             ResetRefused: If the object of the trial before cannot serve this one.
         """
         training = self._training(trainable, session)
@@ -139,5 +144,8 @@ def _export(training: Trainable, session: Session) -> None:
     formats = session.context.export_formats
     if not formats:
         return
-    exported = training.export_model(list(formats))
+    try:
+        exported = training.export_model(list(formats))
+    except Exception as error:
+        raise ExportFailed(f"the model cannot be exported: {error}") from error
     _logger.info("%s: exported %s", session.context.trial_name, exported)

@@ -21,7 +21,12 @@ import numpy.random  # numpy would import it at its first use: in each trial, fo
 
 from prefect_tune.coordinator.events import Outcome
 from prefect_tune.experiment.attempt_error import AttemptError
-from prefect_tune.trainable.class_runner import ClassRunner, ResetRefused, RestoreFailed
+from prefect_tune.trainable.class_runner import (
+    ClassRunner,
+    ExportFailed,
+    ResetRefused,
+    RestoreFailed,
+)
 from prefect_tune.trainable.function import run_function
 from prefect_tune.trainable.runtime.attempt import AttemptContext, Channel
 from prefect_tune.trainable.runtime.attempt_session import Session
@@ -41,6 +46,8 @@ _OURS = str(Path(__file__).resolve().parent.parent) + os.sep
 _MESSAGE_LENGTH = 500
 #: The kind of an error that a checkpoint to go on from has caused.
 RESTORE = "restore"
+#: The kind of an error that a model to be exported has caused.
+EXPORT = "export"
 
 
 def run_attempt(
@@ -105,10 +112,11 @@ def end_of(error: BaseException) -> Outcome | AttemptError:
         return _ended_by(type(error))
     if isinstance(error, SystemExit):
         return _exit_called(error)
-    if isinstance(error, RestoreFailed) and error.__cause__ is not None:
+    if isinstance(error, (RestoreFailed, ExportFailed)) and error.__cause__ is not None:
         failed = end_of(error.__cause__)
         if isinstance(failed, AttemptError):
-            return replace(failed, kind=RESTORE, message=f"{failed.kind}: {failed.message}")
+            kind = RESTORE if isinstance(error, RestoreFailed) else EXPORT
+            return replace(failed, kind=kind, message=f"{failed.kind}: {failed.message}")
         return failed
     if isinstance(error, ResetRefused):
         return AttemptError("reuse", str(error))

@@ -358,3 +358,15 @@ def test_a_time_limit_does_not_fail_what_has_not_begun():
     assert world.of(Kill)
     taken_back(world)
     assert world.running["t1"].attempt == 2
+
+
+# -- export ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "status"), [("export", "ERROR"), ("ValueError", "TERMINATED")])
+def test_a_trial_that_is_done_has_failed_only_if_its_model_is_missing(kind, status):
+    world = started(max_failures=3)
+    world.report("t1", 1, done=True)
+    world.fail("t1", kind)
+    assert world.status("t1") == status
+    assert (world.trial("t1").error is None) == (status == "TERMINATED")

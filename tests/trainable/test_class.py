@@ -154,6 +154,18 @@ def test_a_paused_trial_exports_nothing(trial):
     assert trial.names == []
 
 
+class CannotExport(Counts):
+    def _export_model(self, export_formats, export_dir):
+        raise OSError("no room")
+
+
+@pytest.mark.parametrize("answers", [(), (Action.STOP,)])
+def test_a_model_that_cannot_be_exported_fails_the_attempt(trial, answers):
+    error = trial.run(CannotExport, *answers, export_formats=("model",))
+    assert (error.kind, error.message) == ("export", "OSError: no room")
+    assert "_export_model" in error.traceback
+
+
 def test_formats():
     formats = ["MODEL", " h5 "]
     ExportFormat.validate(formats)

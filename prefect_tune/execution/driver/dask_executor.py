@@ -110,8 +110,9 @@ class DaskExecutor:
         env = dataclasses.replace(env, env_vars=chosen)
         step_aside(self._cluster.address)
         workers = self._cluster.workers_now()
+        silent: set[str] = set()
         if not self._cluster.in_process:
-            check_pythons(self._client)
+            silent = self._client.sync(check_pythons, self._client.scheduler, workers)
         self._client.sync(install_agent, self._client)
         attempts = LiveAttempts(env.experiment_id, emit, output)
         files = DriverFiles(self._client.scheduler, env)
@@ -125,7 +126,7 @@ class DaskExecutor:
             self._wait_for_workers_s,
             self._driver,
         )
-        self._client.sync(pool.open, workers)
+        self._client.sync(pool.open, workers, silent)
         self._experiment = _Opened(env, attempts, pool, files)
 
     def close(self) -> None:

@@ -77,7 +77,7 @@ class NodeLink:
                 reply = await asyncio.wait_for(self._ask_to_open(), _OPEN_TIMEOUT_S)
         except TimeoutError:
             raise ClusterError(
-                f"the worker at {self.address} has not imported the trainable within "
+                f"the worker at {self.address} has not answered and imported the trainable within "
                 f"{_OPEN_TIMEOUT_S:.0f} s"
             ) from None
         if "misfit" in reply:

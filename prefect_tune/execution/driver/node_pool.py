@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -90,12 +90,17 @@ class NodePool:
         """Dask resources that a node declares, None if it is not there; from any thread."""
         return self._declared.get(address)
 
-    async def open(self, workers: Mapping[str, WorkerFacts]) -> None:
+    async def open(self, workers: Mapping[str, WorkerFacts], silent: Collection[str] = ()) -> None:
         """Open the experiment on these workers; those that cannot take part are left out.
 
+        Args:
+            workers: The workers.
+            silent: Those of them that do not answer: they come in when they do.
+
         Raises:
-            ClusterError: If there are some and none of them can.
+            ClusterError: If some answer, and none of them can take part.
         """
+        workers = {name: facts for name, facts in workers.items() if name not in silent}
         self._opening.update(workers)
         self._cluster.listen(self._on_worker)
         try:
@@ -110,6 +115,8 @@ class NodePool:
                 self._leave_out(address, error)
         self._announce()
         self._has_begun = bool(self._nodes)
+        for address in silent:
+            self._wait_for_answer(address)
         if not self._nodes:
             self._start(self._await_first())
         self._start(self._take_back_unstarted())
@@ -163,12 +170,21 @@ class NodePool:
         self._left_out = str(error)
         _logger.warning("The worker at %s is left out: %s", address, error)
 
+    def _wait_for_answer(self, address: str) -> None:
+        self._left_out = f"the worker at {address} does not answer"
+        _logger.warning(
+            "The worker at %s does not answer: its process hangs, is stopped or cannot be reached. "
+            "The sweep goes on without it, and takes it in if it answers soon.",
+            address,
+        )
+        self._on_worker(True, address)
+
     async def _await_first(self) -> None:
         """Give up if no worker comes that can run trials."""
         patience = self._wait_for_workers_s
         address = self._cluster.address
         _logger.warning(
-            "The cluster at %s has no workers yet. The sweep waits for one%s.",
+            "The cluster at %s has no worker yet that can run trials. The sweep waits for one%s.",
             address,
             f", for {patience:g} s (PREFECT_TUNE_WAIT_FOR_WORKERS_S)" if patience else "",
         )

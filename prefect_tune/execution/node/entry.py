@@ -7,6 +7,8 @@ without the package could not load it, and Dask would not let such a worker star
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import pickle
 from typing import TYPE_CHECKING, cast
 
@@ -18,6 +20,9 @@ from prefect_tune.execution.protocol.requests import OPEN, PLUGIN, AttemptReques
 if TYPE_CHECKING:
     from prefect_tune.execution.node.agent import TrialAgent
 
+#: Seconds that the workers may take to answer.
+_INSTALL_S = 10.0
+
 
 def agent_of(worker: Worker) -> TrialAgent:
     """The agent of a worker that has this package."""
@@ -25,8 +30,13 @@ def agent_of(worker: Worker) -> TrialAgent:
 
 
 async def install_agent(client: Client) -> None:
-    """Have every worker, now or to come, serve experiments; on the client's event loop."""
-    await client.register_plugin(_make_plugin(PLUGIN, OPEN), name=PLUGIN)
+    """Have every worker, now or to come, serve experiments; on the client's event loop.
+
+    The scheduler sends it to all workers at a time, and one that hangs gets it when it goes on.
+    """
+    registered = client.register_plugin(_make_plugin(PLUGIN, OPEN), name=PLUGIN)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(registered, _INSTALL_S)
 
 
 def _make_plugin(plugin_name: str, open_operation: str) -> WorkerPlugin:

@@ -217,6 +217,47 @@ def test_a_worker_that_joins_is_used(scheduler, tmp_path):
             assert run.run("a", node=joined.address)[1].outcome is Outcome.FINISHED
 
 
+def test_a_worker_that_hangs_delays_a_sweep_for_a_while_only(
+    scheduler, tmp_path, caplog, monkeypatch
+):
+    monkeypatch.setattr("prefect_tune.execution.protocol.versions._ANSWER_S", 3.0)
+    monkeypatch.setattr("prefect_tune.execution.node.entry._INSTALL_S", 0.5)
+    with worker(scheduler) as frozen, Client(scheduler) as client:
+        client.wait_for_workers(1)
+        (silent,) = client.scheduler_info(n_workers=-1)["workers"]
+        with worker(scheduler):
+            client.wait_for_workers(2)
+            frozen.send_signal(signal.SIGSTOP)
+            run = Experiment(DaskExecutor(connect(scheduler)), make_env(train, tmp_path))
+            with run:
+                (node,) = run.executor.capacity()
+                assert node.address != silent
+                assert f"The worker at {silent} does not answer" in caplog.text
+                assert run.run("a", node=node.address)[1].outcome is Outcome.FINISHED
+                frozen.send_signal(signal.SIGCONT)
+                while len(run.executor.capacity()) < 2:
+                    assert isinstance(run.next_event(), CapacityChanged)
+                assert run.run("b", node=silent)[1].outcome is Outcome.FINISHED
+
+
+def test_a_cluster_of_workers_that_hang_is_told(scheduler, tmp_path, monkeypatch):
+    monkeypatch.setattr("prefect_tune.execution.protocol.versions._ANSWER_S", 0.5)
+    monkeypatch.setattr("prefect_tune.execution.node.entry._INSTALL_S", 0.5)
+    monkeypatch.setattr("prefect_tune.execution.driver.node_link._OPEN_TIMEOUT_S", 0.5)
+    told: queue.Queue[Exception] = queue.Queue()
+    with worker(scheduler) as frozen, Client(scheduler) as client:
+        client.wait_for_workers(1)
+        frozen.send_signal(signal.SIGSTOP)
+        executor = DaskExecutor(connect(scheduler))
+        executor.open(make_env(train, tmp_path), lambda _: None, told.put)
+        try:
+            error = told.get(timeout=60)
+        finally:
+            executor.close()
+    assert isinstance(error, ClusterError)
+    assert "has not answered" in str(error)
+
+
 def test_dask_does_not_run_an_attempt_again_on_a_worker_that_comes_back(scheduler, tmp_path):
     """Not even at the same address, where Dask would: it lets a task outlive three workers."""
 

@@ -195,7 +195,18 @@ def _opened(
 def _run(experiment: RunningExperiment, plan: ExperimentPlan) -> tuple[str | None, str | None]:
     """Run the engine, inside a Prefect flow run or without; returns the flow run's id and URL."""
     if not plan.orchestrate:
-        experiment.run(DirectLauncher(experiment.executor))
+        launcher = DirectLauncher(experiment.executor)
+        if "prefect" not in sys.modules:
+            experiment.run(launcher)
+            return None, None
+        # It may be a step of a flow all the same, and ends with that.
+        from prefect_tune.orchestration.control.flow_watch import FlowWatch
+
+        watch = FlowWatch(
+            lambda why, late: experiment.interrupt(why, out_of_time=late), is_remembered=False
+        )
+        with watch.guarding():
+            experiment.run(launcher, [watch])
         return None, None
     from prefect_tune.orchestration.record.experiment_flow import run_experiment_in_flow
 

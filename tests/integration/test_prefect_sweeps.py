@@ -265,3 +265,27 @@ def test_tasks_of_a_pipeline_run_on_the_same_cluster(prefect_api: str, cluster: 
     assert sums == [11, 12, 13]
     assert declared["CPU"] >= 1
     assert "TPU" in message
+
+
+class Endless(tune.Trainable):
+    def step(self) -> dict[str, float]:
+        time.sleep(0.05)
+        return {"score": 1.0}
+
+    def save_checkpoint(self, directory: str) -> dict[str, float]:
+        return {"score": 1.0}
+
+
+def test_a_time_limit_ends_a_sweep_that_is_not_recorded_in_order(
+    recorded_sweep: Any, tmp_path: Path
+) -> None:
+    from prefect import flow
+
+    @flow(timeout_seconds=15)
+    def limited() -> None:
+        recorded_sweep(Endless, name="sweep", orchestrate=False, checkpoint_at_end=True)
+
+    state = limited(return_state=True)
+    assert state.name == "TimedOut"
+    (trial,) = tune.ExperimentAnalysis(str(tmp_path / "sweep")).trials
+    assert trial.checkpoint, "it was cut off"

@@ -32,10 +32,14 @@ class FlowWatch:
 
     Args:
         interrupt: Ends the sweep; gets why, and whether that is a limit of time.
+        is_remembered: Whether a retry of the flow run goes on with the sweep.
     """
 
-    def __init__(self, interrupt: Callable[[str, bool], None]) -> None:
+    def __init__(
+        self, interrupt: Callable[[str, bool], None], *, is_remembered: bool = True
+    ) -> None:
         self._interrupt = interrupt
+        self._advice = "; a retry goes on with it" if is_remembered else ""
         self._flow = flow = FlowRunContext.get()
         self._task = task = TaskRunContext.get()
         self._shield = ThreadShield()
@@ -82,5 +86,5 @@ class FlowWatch:
 
     def _end(self, why: str) -> None:
         self._told = True
-        run_log().warning("%s: the sweep ends here; a retry goes on with it.", why.capitalize())
+        run_log().warning("%s: the sweep ends here%s.", why.capitalize(), self._advice)
         self._interrupt(why, self.out_of_time)

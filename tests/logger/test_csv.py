@@ -75,12 +75,12 @@ def test_a_later_metric_widens_the_file(tmp_path: Path) -> None:
 def test_the_file_is_written_anew_once_per_flush(tmp_path: Path) -> None:
     trial = example_trial(tmp_path)
     logger = CSVLoggerCallback()
-    logger.log_trial_result(0, trial, {"training_iteration": 0, "x": 1})
+    logger.log_trial_results(0, trial, [{"training_iteration": 0, "x": 1}])
     logger.flush()
     before = (Path(trial.logdir) / "progress.csv").stat().st_ino
     inodes = set()
     for step in range(1, 30):
-        logger.log_trial_result(step, trial, {"training_iteration": step, "x": 1, f"m{step}": 1})
+        logger.log_trial_results(step, trial, [{"training_iteration": step, "x": 1, f"m{step}": 1}])
         inodes.add((Path(trial.logdir) / "progress.csv").stat().st_ino)
     assert inodes == {before}
     logger.flush()

@@ -248,6 +248,14 @@ class Lifecycle:
         self._record_end(trial, Fate.TERMINATED)
         self._retire(live, TERMINATED, Notice.TRIAL_COMPLETE)
 
+    def end_waiting(self, live: LiveTrial) -> None:
+        """End a trial that waits for another attempt because the experiment is stopped.
+
+        The search goes on counting on it, and a replay has it wait again: it may be resumed.
+        """
+        self._core.scheduler.on_trial_remove(self._core.view, live.trial)
+        self._retire(live, TERMINATED, Notice.TRIAL_COMPLETE)
+
     def _record_end(self, trial: Trial, fate: Fate) -> None:
         now, error = self._core.now, None if fate is Fate.TERMINATED else trial.error
         event = AttemptEnded(now, trial.trial_id, trial.attempt, Outcome.STOPPED, error, fate)

@@ -8,7 +8,7 @@ from prefect_tune.coordinator.events import Outcome
 from prefect_tune.coordinator.lifecycle import Lifecycle
 from prefect_tune.coordinator.table import LiveTrial
 from prefect_tune.experiment.decision import Action
-from prefect_tune.experiment.trial import RUNNING
+from prefect_tune.experiment.trial import PENDING, RUNNING
 from prefect_tune.text import in_words
 
 
@@ -35,15 +35,19 @@ class Shutdown:
     def stop(self, reason: str) -> None:
         """Stop running trials at their next report and start no new ones.
 
-        What waits goes on waiting, for a resume.
+        A trial whose attempt was lost has ended, as it would have in that attempt. What never
+        started, is paused or owes its last checkpoint goes on waiting, for a resume.
         """
         core = self._core
         if core.stopping or core.replaying:
             return
         core.stopping = reason
         core.stopped = True
-        for live in core.table.running_trials():
-            self.stop_trial(live, reason)
+        for live in core.table.lives():
+            if live.trial.status == RUNNING:
+                self.stop_trial(live, reason)
+            elif live.trial.status == PENDING and live.trial.attempt and live.closing is None:
+                self._lifecycle.end_waiting(live)
 
     def interrupt(self, reason: str) -> None:
         """End all attempts soon; their trials stay unfinished, for a later resume."""

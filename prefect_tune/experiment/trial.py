@@ -155,6 +155,7 @@ class Trial:
         local_experiment_dir: Where the experiment directory lies for this process, "" if nowhere.
         location: ``address:pid`` of the attempt that runs or was the last; "" while it waits.
         custom_name: What a `trial_name_creator` returned.
+        terms: What users may read under Ray Tune's names, such as `max_failures`.
     """
 
     PENDING = PENDING

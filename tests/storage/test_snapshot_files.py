@@ -128,8 +128,8 @@ def test_a_missing_file_of_trials(tmp_path):
 
 def test_a_newer_format(tmp_path):
     saved(tmp_path)
-    SnapshotFiles(tmp_path).save(head(format=2), b"body")
-    with pytest.raises(SnapshotUnusable, match="format 2, not 1"):
+    SnapshotFiles(tmp_path).save(head(format=3), b"body")
+    with pytest.raises(SnapshotUnusable, match="format 3, not 2"):
         load(tmp_path)
 
 

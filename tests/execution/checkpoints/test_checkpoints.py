@@ -18,6 +18,7 @@ from prefect_tune.coordinator.events import (
 )
 from prefect_tune.execution.cluster.api import connect
 from prefect_tune.execution.driver.dask_executor import DaskExecutor
+from prefect_tune.trainable.runtime.current_session import current_session
 from tests.execution.checkpointing import restored_step, train
 from tests.execution.experiments import Experiment, make_env
 
@@ -58,7 +59,7 @@ def test_a_checkpoint_in_place_follows_its_result(experiment, isolation):
 
 def test_an_attempt_goes_on_from_a_checkpoint_in_place(experiment):
     def look(config):
-        context = tune.trainable.current.current_session().context
+        context = current_session().context
         return {"step": restored_step(), "uri": context.checkpoint_uri}
 
     with experiment(look) as run:

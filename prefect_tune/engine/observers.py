@@ -96,7 +96,9 @@ class Observers:
     def tell(self, notices: Sequence[Notify], coordinator: Coordinator) -> None:
         """Have them told what a batch of events has led to; does not wait for that."""
         if notices or self._queue.idle:
-            self._queue.put(lambda: self._tell(notices, coordinator), len(notices))
+            # Trials that are created before this is told were not there when it happened.
+            created = len(coordinator.table)
+            self._queue.put(lambda: self._tell(notices, coordinator, created), len(notices))
 
     def has_room(self, timeout: float) -> bool:
         """Wait up to so many seconds until more may be told; False while too much waits."""
@@ -145,12 +147,12 @@ class Observers:
         self._queue.put(visit_all, 0)
         return lambda: bool(reached) and reached[0]()
 
-    def _tell(self, notices: Sequence[Notify], coordinator: Coordinator) -> None:
+    def _tell(self, notices: Sequence[Notify], coordinator: Coordinator, created: int) -> None:
         self._iteration += 1
         self._step("on_step_begin", coordinator)
         if notices:
             with self._watch(len(notices)):
-                self._notify(notices, coordinator.table)
+                self._notify(notices, coordinator.table, created)
         self._end_step(coordinator)
 
     def _step(self, hook: str, coordinator: Coordinator) -> None:
@@ -161,13 +163,13 @@ class Observers:
         if self._shows_trials:
             self._logging.post(hook, iteration=self._iteration, trials=coordinator.get_trials())
 
-    def _notify(self, notices: Sequence[Notify], table: TrialTable) -> None:
-        """Tell about what happened, in order.
+    def _notify(self, notices: Sequence[Notify], table: TrialTable, created: int) -> None:
+        """Tell about what happened, in order, when there were so many trials.
 
         Raises:
             Exception: What a callback has raised, with a note that names it.
         """
-        trials = table.trials() if self._shows_trials else []
+        trials = table.trials()[:created] if self._shows_trials else []
         batch: list[tuple[Notify, Trial]] = []
         try:
             for notice in notices:

@@ -60,7 +60,7 @@ def join_cluster(cluster: Any) -> ClusterHandle:
     else:
         raise InvalidArgument("cluster", f"got {type(cluster).__name__}.", _ACCEPTED)
     address = target if isinstance(target, str) else target.scheduler_address
-    client = _connect(target, address, arguments)
+    client = connect_client(target, address, arguments)
     return ClusterHandle(client, client.close)
 
 
@@ -70,7 +70,12 @@ def _open_described(block: Any) -> ClusterHandle:
     return ClusterHandle(stack.enter_context(block.open_client()), stack.close)
 
 
-def _connect(target: Any, address: str, arguments: dict[str, Any]) -> Client:
+def connect_client(target: Any, address: str, arguments: dict[str, Any]) -> Client:
+    """Connect a client to an address or a cluster object.
+
+    Raises:
+        ClusterError: If no scheduler answers within 10 s, or certificates are missing.
+    """
     client_log = logging.getLogger("distributed.client")
     level = client_log.level
     # Dask logs each failed try with a traceback; the error below says it once.

@@ -16,8 +16,6 @@ from prefect_tune.orchestration.spec.tabs import by_own_field, tabs
 if TYPE_CHECKING:
     from distributed import Client
 
-_TIMEOUT_S = 10.0
-
 
 class LocalDask(BaseModel):
     """A cluster on the machine that runs the flow, which starts and ends with it."""
@@ -165,17 +163,12 @@ class DaskCluster(Block):
         Raises:
             ClusterError: If it cannot be started or does not answer within 10 s.
         """
-        from distributed import Client
+        from prefect_tune.execution.cluster.existing import connect_client
 
         with self.connection.open() as target:
             security = getattr(self.connection, "security", lambda: None)()
-            try:
-                client = Client(target, timeout=_TIMEOUT_S, set_as_default=False, security=security)
-            except (OSError, TimeoutError, ValueError) as error:
-                raise ClusterError(
-                    f"`cluster`: no Dask scheduler answers at {target} ({error})."
-                ) from error
-            with client:
+            address = target if isinstance(target, str) else target.scheduler_address
+            with connect_client(target, address, {"security": security}) as client:
                 yield client
 
     def get_client(self) -> "Client":

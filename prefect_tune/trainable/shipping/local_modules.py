@@ -81,7 +81,8 @@ def provide(modules: Iterable[ModuleSource]) -> None:
 def _modules_in(roots: Iterable[str]) -> Iterator[ModuleSource]:
     below_roots = tuple(os.path.join(root, "") for root in roots)
     for name, module in list(sys.modules.items()):
-        if not isinstance(module, types.ModuleType):
+        # `isinstance` believes objects that call themselves modules, such as a library of cffi.
+        if not issubclass(type(module), types.ModuleType):
             continue
         # Any other way of asking would load a module that loads itself when it is used.
         file = object.__getattribute__(module, "__dict__").get("__file__")

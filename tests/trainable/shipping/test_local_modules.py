@@ -86,3 +86,14 @@ def test_a_file_that_is_there_comes_first(beside: Any, tmp_path: Path) -> None:
     (tmp_path / "beside_helpers.py").write_text("RATE = 5\n\ndef scale(x):\n    return RATE * x\n")
     said = _on_a_node(beside.Trainable, "print(sys.modules['beside_helpers'].RATE)", tmp_path)
     assert said == "5\n"
+
+
+def test_objects_that_only_call_themselves_modules_are_left_alone(
+    beside: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Library:
+        __slots__ = ()
+        __class__ = type(sys)  # type: ignore[assignment]
+
+    monkeypatch.setitem(sys.modules, "beside_library", Library())
+    assert "beside_library" not in {module.name for module in local_modules()}

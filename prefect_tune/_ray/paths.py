@@ -10,12 +10,16 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
-from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect_tune._ray.names_to_come import no_attribute
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader
+else:
+    Loader = object  # importing the real one takes longer than importing this package
 
 _PACKAGE = "prefect_tune"
 #: Ray's import path -> module that has names of it -> these names. Both are below `prefect_tune`.
@@ -202,7 +206,14 @@ class _Finder:
         return None
 
 
-class _PathLoader(Loader):
+class _Loader(Loader):
+    """Has Python make modules as it always does."""
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Ask for an ordinary module."""
+
+
+class _PathLoader(_Loader):
     """Makes the module of one of Ray's paths."""
 
     def exec_module(self, module: ModuleType) -> None:
@@ -228,7 +239,7 @@ class _PathLoader(Loader):
         )
 
 
-class _EarlierLoader(Loader):
+class _EarlierLoader(_Loader):
     """Puts the module of today in the place of the one that a pickle names."""
 
     def exec_module(self, module: ModuleType) -> None:

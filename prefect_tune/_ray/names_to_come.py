@@ -26,8 +26,6 @@ _SEARCHERS = {
     "zoopt": ("ZOOptSearch",),
 }
 _SCHEDULERS = {
-    "hb_bohb": ("HyperBandForBOHB",),
-    "hyperband": ("HyperBandScheduler",),
     "pb2": ("PB2",),
     "pbt": ("PopulationBasedTraining", "PopulationBasedTrainingReplay"),
     "resource_changing_scheduler": (

@@ -147,6 +147,7 @@ class Lifecycle:
     def pause(self, live: LiveTrial) -> None:
         """An attempt has ended so that its trial goes on later."""
         live.trial.status = PAUSED
+        self._core.turns.retry()
         self._turn(live)
 
     def wait(self, live: LiveTrial) -> None:

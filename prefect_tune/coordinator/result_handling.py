@@ -101,7 +101,10 @@ class Judge:
             result.update({k: both[k] for k in both if k not in flat and k not in result})
         if wants_stop or flat.get("done") is True:
             return Action.STOP, "a stopping criterion was met"
+        known = len(flat)
         answer = self._scheduler.on_trial_result(view, trial, flat)
+        if flat is not result and len(flat) != known:  # it has added something
+            result.update(list(flat.items())[known:])
         # NOOP: the scheduler has dealt with the trial itself; it goes on meanwhile.
         action = Action(answer) if answer in Action.__members__ else Action.CONTINUE
         return action, f"stopped by {type(self._scheduler).__name__}"
@@ -194,7 +197,8 @@ class Results:
                 return False
             action, reason = Action.CONTINUE, ""
         if len(result) != size:
-            line = None  # a stopper has added something, which the text does not show
+            line = None  # somebody has added something, which the text does not show
+            flat = flatten(result)
         if core.replaying:
             action = Action.STOP if stopped else Action.CONTINUE
         elif was_told and action is Action.PAUSE:

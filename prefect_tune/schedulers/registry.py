@@ -26,6 +26,8 @@ SCHEDULERS: ClassRegistry[TrialScheduler] = ClassRegistry(
         "MedianStoppingRule",
         ("medianstopping",),
     ),
+    NamedClass("hyperband", f"{_PACKAGE}.hyperband", "HyperBandScheduler"),
+    NamedClass("hb_bohb", f"{_PACKAGE}.hb_bohb", "HyperBandForBOHB"),
 )
 
 
@@ -33,8 +35,8 @@ def create_scheduler(scheduler: str, **kwargs: Any) -> TrialScheduler:
     """Build a scheduler by its name, e.g. ``create_scheduler("asha", max_t=50)``.
 
     Args:
-        scheduler: ``fifo``, ``asha``, ``async_hyperband``, ``asynchyperband``,
-            ``median_stopping_rule`` or ``medianstopping``.
+        scheduler: One of the names in `SCHEDULERS`, or one of their aliases: ``async_hyperband``,
+            ``asynchyperband`` and ``medianstopping``.
         **kwargs: Arguments of its constructor; those it does not have are ignored, as in Ray Tune.
 
     Raises:

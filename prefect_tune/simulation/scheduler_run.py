@@ -40,6 +40,8 @@ class SimulatedController:
     def __init__(self, slots: int, keep_finished: bool = True) -> None:
         self.free_slots = slots
         self.requests: dict[str, str] = {}
+        #: Ends a trial that waits.
+        self.drop: Callable[[Trial], None] = self.finish
         self._keep_finished = keep_finished
         self._trials: dict[str, Trial] = {}
         self._live: dict[str, Trial] = {}
@@ -65,7 +67,10 @@ class SimulatedController:
         self.requests[trial.trial_id] = TrialScheduler.PAUSE
 
     def stop_trial(self, trial: Trial) -> None:
-        self.requests[trial.trial_id] = TrialScheduler.STOP
+        if trial.status == RUNNING:
+            self.requests[trial.trial_id] = TrialScheduler.STOP
+        elif not trial.is_finished():
+            self.drop(trial)
 
     def restore_trial_from(
         self,
@@ -148,6 +153,7 @@ class Simulation:
 
     def __post_init__(self) -> None:
         self.controller = SimulatedController(self.slots, self.keep_finished)
+        self.controller.drop = self._drop
         self._runs: dict[str, _Run] = {}
         self._queue: list[tuple[float, int, _Run]] = []
         self._launched = 0
@@ -289,11 +295,15 @@ class Simulation:
         for run in list(self._runs.values()):
             if run.trial.status == RUNNING:
                 self._finish(run)
-            else:
-                self.scheduler.on_trial_remove(self.controller, run.trial)
-                self.controller.finish(run.trial)
-                del self._runs[run.trial.trial_id]
+            elif not run.trial.is_finished():  # by its scheduler, behind the others
+                self._drop(run.trial)
         self._pending = 0
+
+    def _drop(self, trial: Trial) -> None:
+        self.scheduler.on_trial_remove(self.controller, trial)
+        self._pending -= trial.status == PENDING
+        self.controller.finish(trial)
+        del self._runs[trial.trial_id]
 
     def _until(self, trial: Trial) -> RunUntil:
         return self.scheduler.run_until(trial) | self.stopper.run_until(trial.trial_id)

@@ -12,7 +12,7 @@ from prefect_tune.coordinator.events import Errored, Resumed
 from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial
 from prefect_tune.experiment.view import ControllerView
-from prefect_tune.schedulers import FIFOScheduler
+from prefect_tune.schedulers import FIFOScheduler, HyperBandForBOHB, HyperBandScheduler
 from prefect_tune.simulation.pausing_scheduler import PausingScheduler
 from prefect_tune.stopper import MaximumIterationStopper, NoopStopper
 
@@ -39,7 +39,15 @@ def mixed_uploads(path: str) -> float | None:
     return (0.0, 2.5, 7.0, 0.5, None)[sum(path.encode()) % 5]
 
 
-SCHEDULERS = [FIFOScheduler, PausingScheduler, Exploiting]
+def hyperband() -> HyperBandScheduler:
+    return HyperBandScheduler(metric="loss", mode="min", max_t=4, reduction_factor=2)
+
+
+def hyperband_for_bohb() -> HyperBandScheduler:
+    return HyperBandForBOHB(metric="loss", mode="min", max_t=4, reduction_factor=2)
+
+
+SCHEDULERS = [FIFOScheduler, PausingScheduler, Exploiting, hyperband, hyperband_for_bohb]
 actions = st.one_of(
     st.tuples(st.just("step"), st.integers(1, 8)),
     st.tuples(st.just("tick"), st.sampled_from([0.5, 5.0, 400.0])),

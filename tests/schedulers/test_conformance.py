@@ -4,6 +4,8 @@ from prefect_tune.schedulers import (
     SCHEDULERS,
     ASHAScheduler,
     FIFOScheduler,
+    HyperBandForBOHB,
+    HyperBandScheduler,
     MedianStoppingRule,
     TrialScheduler,
 )
@@ -55,6 +57,23 @@ class TestMedianPausing(SchedulerConformance):
             min_time_slice=2,
             hard_stop=False,
         )
+
+
+class TestHyperBand(SchedulerConformance):
+    def make_scheduler(self) -> TrialScheduler:
+        return HyperBandScheduler(metric="score", mode="max", max_t=9, reduction_factor=3)
+
+
+class TestHyperBandMinimisingWithoutEnd(SchedulerConformance):
+    def make_scheduler(self) -> TrialScheduler:
+        return HyperBandScheduler(
+            "time_total_s", "score", "min", max_t=16, reduction_factor=2, stop_last_trials=False
+        )
+
+
+class TestHyperBandForBOHB(SchedulerConformance):
+    def make_scheduler(self) -> TrialScheduler:
+        return HyperBandForBOHB(metric="score", mode="max", max_t=9, reduction_factor=3)
 
 
 class RayStyle(FIFOScheduler):

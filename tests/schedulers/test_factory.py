@@ -8,6 +8,8 @@ from prefect_tune import schedulers
 from prefect_tune.schedulers import (
     ASHAScheduler,
     FIFOScheduler,
+    HyperBandForBOHB,
+    HyperBandScheduler,
     MedianStoppingRule,
     TrialScheduler,
     create_scheduler,
@@ -24,6 +26,8 @@ from prefect_tune.schedulers import (
         ("asynchyperband", ASHAScheduler),
         ("median_stopping_rule", MedianStoppingRule),
         ("medianstopping", MedianStoppingRule),
+        ("hyperband", HyperBandScheduler),
+        ("hb_bohb", HyperBandForBOHB),
     ],
 )
 def test_schedulers_by_name(name: str, cls: type[TrialScheduler]) -> None:
@@ -57,6 +61,8 @@ def test_one_that_is_to_come_says_so() -> None:
         ("async_hyperband", "AsyncHyperBandScheduler"),
         ("async_hyperband", "ASHAScheduler"),
         ("median_stopping_rule", "MedianStoppingRule"),
+        ("hyperband", "HyperBandScheduler"),
+        ("hb_bohb", "HyperBandForBOHB"),
     ],
 )
 def test_rays_import_paths(module: str, name: str) -> None:

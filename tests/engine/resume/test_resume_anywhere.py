@@ -15,7 +15,12 @@ from hypothesis import strategies as st
 import prefect_tune as tune
 from prefect_tune.coordinator.events import AttemptEnded, AttemptLaunched, Fate, ResultReported
 from prefect_tune.experiment.trial import ERROR, PENDING, TERMINATED, Trial
-from prefect_tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule
+from prefect_tune.schedulers import (
+    ASHAScheduler,
+    FIFOScheduler,
+    HyperBandScheduler,
+    MedianStoppingRule,
+)
 from prefect_tune.search import Searcher, make_source
 from prefect_tune.search.optuna import OptunaSearch
 from prefect_tune.simulation.pausing_scheduler import PausingScheduler
@@ -175,6 +180,14 @@ def pausing() -> dict[str, Any]:
     }
 
 
+def hyperband() -> dict[str, Any]:
+    return {
+        "source": make_source(None, {"x": tune.uniform(0, 1)}, 9, seed=5),
+        "scheduler": HyperBandScheduler(metric="loss", mode="min", max_t=4, reduction_factor=2),
+        "checkpoint_every": 1,
+    }
+
+
 Make = Callable[[], dict[str, Any]]
 
 
@@ -305,6 +318,7 @@ ONE_BY_ONE = [
     failing_with_checkpoints,
     with_a_stopper,
     pausing,
+    hyperband,
 ]
 
 

@@ -1,0 +1,70 @@
+"""The scheduler's half of BOHB, whose other half is the searcher `TuneBOHB`.
+
+Falkner et al., "BOHB: Robust and Efficient Hyperparameter Optimization at Scale" (ICML 2018):
+HyperBand whose brackets are filled from the strictest one on, so that the searcher's model soon
+knows many results of short runs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect_tune.experiment.trial import Trial
+from prefect_tune.experiment.view import ControllerView
+from prefect_tune.schedulers.hyperband import Bracket, HyperBandScheduler
+
+
+class HyperBandForBOHB(HyperBandScheduler):
+    """HyperBand for a searcher that learns from what trials are worth at each milestone (BOHB).
+
+    Other than `HyperBandScheduler` it fills the bracket with the most trials first, and halves a
+    bracket only when that is filled, or when no trial at all could go on otherwise. Results at a
+    milestone get ``hyperband_info``, with the milestone as ``budget``, and the searcher is told
+    which trials pause and go on.
+
+    Args:
+        time_attr: The result key that counts as time.
+        metric: The result key to compare by; None takes the experiment's.
+        mode: ``max``, ``min``, or None for the experiment's.
+        max_t: Time at which a trial ends, in units of `time_attr`.
+        reduction_factor: About one trial in so many goes on from a milestone.
+        stop_last_trials: Whether the trials that are left at `max_t` end.
+
+    Raises:
+        InvalidArgument: If a value is out of its range.
+    """
+
+    def _kind(self, place: int) -> int:
+        return self._num_kinds - 1 - place
+
+    def _at_milestone(
+        self, controller: ControllerView, bracket: Bracket, trial: Trial, result: dict[str, Any]
+    ) -> str:
+        result["hyperband_info"] = {"budget": bracket.milestone}
+        answer = super()._at_milestone(controller, bracket, trial, result)
+        if answer == self.PAUSE:
+            _tell_searcher(controller, "on_pause", trial.trial_id)
+        return answer
+
+    def _advance(
+        self, controller: ControllerView, bracket: Bracket, current: Trial | None = None
+    ) -> None:
+        if bracket.is_filled:
+            self._halve(controller, bracket, current)
+        if not any(self._goes_on(b, trial_id) for _, b in self._brackets for trial_id in b.trials):
+            for _, each in self._brackets:
+                self._halve(controller, each, current)
+
+    def _halve(self, controller: ControllerView, bracket: Bracket, current: Trial | None) -> None:
+        waiting = [trial_id for trial_id in bracket.trials if not self._goes_on(bracket, trial_id)]
+        super()._advance(controller, bracket, current)
+        for trial_id in waiting:
+            goes_on = trial_id in bracket.trials and self._goes_on(bracket, trial_id)
+            if goes_on and (current is None or trial_id != current.trial_id):
+                _tell_searcher(controller, "on_unpause", trial_id)
+
+
+def _tell_searcher(controller: ControllerView, hook: str, trial_id: str) -> None:
+    tell = getattr(controller.search_alg, hook, None)
+    if tell is not None:
+        tell(trial_id)

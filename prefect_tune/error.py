@@ -6,7 +6,21 @@ from `TuneError`, so that both ``except TuneError`` and ``except ValueError`` wo
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import Any
+
+
+def did_you_mean(wrong: object, known: Iterable[str]) -> str:
+    """A hint for an error about a name that there is not: "Did you mean `lr`?"; else "".
+
+    Args:
+        wrong: The name.
+        known: The names there are; private ones are not proposed.
+    """
+    public = [name for name in known if name[:1] != "_"]
+    nearest = difflib.get_close_matches(str(wrong), public, n=1)
+    return f"Did you mean `{nearest[0]}`?" if nearest else ""
 
 
 class TuneError(Exception):

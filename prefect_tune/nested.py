@@ -107,6 +107,29 @@ def unflatten_dict(dt: Mapping[str, Any], delimiter: str = DELIMITER) -> dict[st
     return nested
 
 
+def unflatten_list_dict(dt: Mapping[str, Any], delimiter: str = DELIMITER) -> Any:
+    """The inverse of `flatten_dict(..., flatten_list=True)`: ``{"a/0": 1}`` is ``{"a": [1]}``.
+
+    Args:
+        dt: The flat dict.
+        delimiter: What joins keys.
+
+    Raises:
+        PathConflict: If a path leads through a value.
+    """
+    return _with_lists(unflatten_dict(dt, delimiter), set(map(id, dt.values())))
+
+
+def _with_lists(value: Any, leaves: set[int]) -> Any:
+    if not isinstance(value, dict) or id(value) in leaves:
+        return value
+    inner = type(value)((key, _with_lists(item, leaves)) for key, item in value.items())
+    positions = [str(position) for position in range(len(inner))]
+    if inner and inner.keys() == set(positions):
+        return [inner[position] for position in positions]
+    return inner
+
+
 def unflattened_lookup(
     flat_key: str, lookup: Any, delimiter: str = DELIMITER, **kwargs: Any
 ) -> Any:

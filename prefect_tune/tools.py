@@ -1,4 +1,4 @@
-"""One stream for two."""
+"""Ray Tune's tools for scripts: `Tee`, `date_str`, `warn_if_slow` and checks of numbers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import logging
 import time
 from types import TracebackType
 from typing import Any
+
+import numpy as np
 
 from prefect_tune.settings import load_settings
 from prefect_tune.storage.layout import date_string
@@ -97,6 +99,16 @@ class Tee:
 def date_str() -> str:
     """The time now as names of directories have it: ``2026-01-31_23-59-59``."""
     return date_string(time.time())
+
+
+def is_nan(value: Any) -> Any:
+    """True for NaN; for an array of numpy, an array that says so of each number."""
+    return np.isnan(value)
+
+
+def is_nan_or_inf(value: Any) -> Any:
+    """True for NaN and infinity; for an array of numpy, an array that says so of each number."""
+    return ~np.isfinite(value)
 
 
 class warn_if_slow:  # noqa: N801  Ray Tune's name

@@ -14,6 +14,7 @@ from prefect_tune.utils import (
     unflatten_dict,
     unflattened_lookup,
 )
+from prefect_tune.utils.util import unflatten_list_dict
 
 KEYS = st.text("abc", min_size=1, max_size=3)
 NESTED = st.recursive(
@@ -55,6 +56,22 @@ def test_as_ray_does_it():
         unflattened_lookup("a/z", {"a": {"b": 1}})
     assert unflattened_lookup("a/1/b", {"a": [0, {"b": 5}]}) == 5
     assert unflattened_lookup("a/z", {"a": {"b": 1}}, default=3) == 3
+
+
+def test_lists_are_made_of_positions():
+    flat = {"a/0/b": 12, "a/1/c": 56, "a/1/d": 92, "e/1": 2, "e/0": 1, "f/1": 3, "g": {"0": 1}}
+    assert unflatten_list_dict(flat) == {
+        "a": [{"b": 12}, {"c": 56, "d": 92}],
+        "e": [1, 2],
+        "f": {"1": 3},
+        "g": {"0": 1},
+    }
+    assert unflatten_list_dict({"0.a": 1, "1": 2}, delimiter=".") == [{"a": 1}, 2]
+
+
+@given(st.dictionaries(KEYS, st.lists(NESTED, min_size=1, max_size=3), max_size=3))
+def test_lists_there_and_back(nested):
+    assert unflatten_list_dict(flatten_dict(nested, flatten_list=True)) == nested
 
 
 def test_a_path_through_a_value_is_refused():

@@ -15,7 +15,7 @@ import pytest
 
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.progress_reporter import CLIReporter, RemoteReporterMixin
-from prefect_tune.utils.util import SafeFallbackEncoder, Tee
+from prefect_tune.utils.util import SafeFallbackEncoder, Tee, is_nan, is_nan_or_inf
 
 
 def test_a_tee_writes_to_both(caplog: pytest.LogCaptureFixture) -> None:
@@ -64,6 +64,12 @@ def test_an_encoder_for_anything(value: Any, text: str) -> None:
 
 def test_what_nan_becomes() -> None:
     assert SafeFallbackEncoder("none").default(math.nan) == "none"
+
+
+def test_checks_of_numbers() -> None:
+    values = [0.0, 1, math.nan, math.inf, -math.inf, np.float32("nan")]
+    assert [bool(is_nan(value)) for value in values] == [False, False, True, False, False, True]
+    assert [bool(is_nan_or_inf(value)) for value in values] == [False, False, *[True] * 4]
 
 
 def test_a_reporter_with_a_queue() -> None:

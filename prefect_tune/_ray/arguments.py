@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from prefect_tune.error import InvalidArgument
+from prefect_tune.error import InvalidArgument, did_you_mean
 
 #: Without an effect on what comes out; why nothing has to be done.
 _NEEDLESS = {
@@ -54,6 +53,5 @@ def check_other_arguments(given: Mapping[str, Any], known: Iterable[str]) -> Non
             if value:
                 raise InvalidArgument(name, "there is no such argument here.", _REPLACED[name])
         else:
-            similar = difflib.get_close_matches(name, [*known, *_NEEDLESS, *_REPLACED], n=1)
-            hint = f" Did you mean `{similar[0]}`?" if similar else ""
-            raise TypeError(f"run() has no argument `{name}`.{hint}")
+            hint = did_you_mean(name, [*known, *_NEEDLESS, *_REPLACED])
+            raise TypeError(f"run() has no argument `{name}`. {hint}".rstrip())

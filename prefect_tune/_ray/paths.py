@@ -144,8 +144,11 @@ PATHS: dict[str, dict[str, str]] = {
     "utils.trainable": {"trainable.wrappers": "with_parameters"},
     "utils.util": {
         "logger.encoding": "SafeFallbackEncoder",
-        "nested": "deep_update flatten_dict merge_dicts unflatten_dict unflattened_lookup",
-        "tools": "Tee date_str warn_if_slow",
+        "nested": (
+            "deep_update flatten_dict merge_dicts unflatten_dict unflatten_list_dict "
+            "unflattened_lookup"
+        ),
+        "tools": "Tee date_str is_nan is_nan_or_inf warn_if_slow",
         "trainable.gpu_wait": "wait_for_gpu",
         "trainable.shipping.checks": "diagnose_serialization validate_save_restore",
         "trainable.system_usage": "UtilMonitor",

@@ -19,7 +19,7 @@ from prefect_tune.coordinator.table import TrialTable
 from prefect_tune.engine.notice_queue import NoticeQueue
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.trial import Trial
-from prefect_tune.logger.threads import Backlog, LoggerThread, LogRecord, split_callbacks
+from prefect_tune.logger.threads import Backlog, LoggerThreads, LogRecord, split_callbacks
 from prefect_tune.reporters import TrialOutputPrinter
 from prefect_tune.reporters.base import ProgressReporter
 from prefect_tune.trainable.output import TrialLog, TrialOutput
@@ -66,7 +66,7 @@ class Observers:
         log_errors: bool = False,
     ) -> None:
         others, loggers = split_callbacks(callbacks)
-        self._logging = LoggerThread(loggers, log_errors=log_errors)
+        self._logging = LoggerThreads(loggers, log_errors=log_errors)
         self._callbacks = CallbackList(others, log_errors=log_errors)
         self._has_callbacks = bool(others)
         self._has_loggers = bool(loggers)

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from prefect_tune.callback import CallbackFailures, callback_error
@@ -67,15 +67,18 @@ class Mark:
 
     Attributes:
         visit: Called with each logger then, in the logger's thread.
-        reached: Set afterwards.
+        reached: Gets an entry from each thread that has come to it.
     """
 
     visit: Callable[[LoggerCallback], None]
-    reached: threading.Event = field(default_factory=threading.Event)
+    reached: list[str] = field(default_factory=list)
     weight: int = 0
 
 
-class Lane:
+_Work = Batch | HookCall | Mark
+
+
+class LoggerThread:
     """One thread, its queue and the loggers it owns.
 
     Args:
@@ -83,6 +86,8 @@ class Lane:
         limit: Results that may be queued.
         lossy: What to do beyond the limit: leave results out (True) or have `put` wait.
         log_errors: Log what a logger raises and go on calling it.
+        followers: Threads that get everything from this one, with what its loggers have added to
+            results.
     """
 
     def __init__(
@@ -92,15 +97,17 @@ class Lane:
         *,
         lossy: bool,
         log_errors: bool = False,
+        followers: Sequence[LoggerThread] = (),
     ) -> None:
         self.names = ", ".join(type(logger).__name__ for logger in loggers)
         self.error: Exception | None = None
         self._loggers = list(loggers)
+        self._followers = followers
         self._limit = limit
         self._lossy = lossy
         self._failures = CallbackFailures() if log_errors else None
         self._left_out = 0
-        self._queue: deque[Batch | HookCall | Mark] = deque()
+        self._queue: deque[_Work] = deque()
         self._pending = 0  # weight of what is queued or in work
         self._flush_wanted = False
         self._closing = False
@@ -114,7 +121,7 @@ class Lane:
         """Number of results and other notices not yet written."""
         return self._pending
 
-    def put(self, work: Batch | HookCall | Mark) -> None:
+    def put(self, work: _Work) -> None:
         """Queue something; waits while the queue is full, unless results may be left out."""
         with self._changed:
             if self._pending > self._limit:
@@ -137,11 +144,12 @@ class Lane:
         with self._changed:
             return self._changed.wait_for(lambda: not self._flush_wanted, timeout)
 
-    def close(self, last: HookCall) -> None:
+    def close(self, last: HookCall | None) -> None:
         """End the thread after what is queued and one last call, which does not wait for room."""
         with self._changed:
-            self._queue.append(last)
-            self._pending += last.weight
+            if last is not None:
+                self._queue.append(last)
+                self._pending += last.weight
             self._closing = True
             self._changed.notify_all()
 
@@ -203,20 +211,41 @@ class Lane:
         if self._left_out:
             log.warning("%s: %d results were left out.", self.names, self._left_out)
 
-    def _process(self, work: Batch | HookCall | Mark) -> None:
-        if isinstance(work, Mark):
+    def _process(self, work: _Work) -> None:
+        if isinstance(work, Batch):
+            work = replace(work, records=[self._log(work, record) for record in work.records])
+        elif isinstance(work, HookCall):
+            hook, arguments = work.hook, work.arguments
+            self._each(hook, lambda logger: getattr(logger, hook)(**arguments))
+        else:
             self._each("flush", lambda logger: logger.flush())
             self._each("get_state", work.visit)
-            work.reached.set()
-            return
-        if isinstance(work, HookCall):
-            self._each(work.hook, lambda logger: getattr(logger, work.hook)(**work.arguments))
-            return
-        for record in work.records:
-            self._log(work, record)
+            work.reached.append(self.names)
+        for follower in self._followers:
+            follower.put(work)
 
-    def _log(self, batch: Batch, record: LogRecord) -> None:
-        self._each(f"on_{record.notice}", lambda logger: _tell(logger, batch, record))
+    def _log(self, batch: Batch, record: LogRecord) -> LogRecord:
+        """Tell the loggers, in order: what one adds to a result, those behind it are told, too."""
+
+        def tell(logger: LoggerCallback) -> None:
+            nonlocal record
+            about = batch.iteration, batch.trials, record.trial
+            if record.notice is not Notice.TRIAL_RESULT:
+                getattr(logger, f"on_{record.notice}")(*about)
+            elif takes_batches(logger):
+                logger.log_trial_results(
+                    batch.iteration, record.trial, record.results, record.lines
+                )
+            else:
+                copies = [dict(result) for result in record.results]
+                try:
+                    for copy in copies:
+                        logger.on_trial_result(*about, copy)
+                finally:
+                    record = _with_additions(record, copies)
+
+        self._each(f"on_{record.notice}", tell)
+        return record
 
     def _each(self, hook: str, action: Callable[[LoggerCallback], None]) -> None:
         for logger in tuple(self._loggers):
@@ -236,11 +265,14 @@ class Lane:
                     log.error("%s", failure, exc_info=error)
 
 
-def _tell(logger: LoggerCallback, batch: Batch, record: LogRecord) -> None:
-    if record.notice is not Notice.TRIAL_RESULT:
-        getattr(logger, f"on_{record.notice}")(batch.iteration, batch.trials, record.trial)
-    elif takes_batches(logger):
-        logger.log_trial_results(batch.iteration, record.trial, record.results, record.lines)
-    else:
-        for result in record.results:
-            logger.on_trial_result(batch.iteration, batch.trials, record.trial, dict(result))
+def _with_additions(record: LogRecord, left: Sequence[dict[str, Any]]) -> LogRecord:
+    """A record of results as a logger has left its copies of them; what it has removed stays."""
+    results = [one | copy for one, copy in zip(record.results, left, strict=True)]
+    try:
+        same = results == record.results
+    except Exception:  # arrays cannot tell; other objects are users'
+        same = False
+    # What is nested may have been changed in place, which the JSON text does not show.
+    if same and all(line.rfind(b"{") == 0 and b"[" not in line for line in record.lines):
+        return record
+    return record._replace(results=results, lines=())

@@ -10,10 +10,10 @@ from typing import Any
 
 from prefect_tune.callback import HOOKS, Callback, CallbackFailures, name_callback
 from prefect_tune.experiment.trial import Trial
-from prefect_tune.logger.base import LoggerCallback
-from prefect_tune.logger.thread import Batch, HookCall, Lane, LogRecord, Mark
+from prefect_tune.logger.base import LoggerCallback, takes_batches
+from prefect_tune.logger.thread import Batch, HookCall, LoggerThread, LogRecord, Mark
 
-__all__ = ["Backlog", "LogRecord", "LoggerThread", "split_callbacks"]
+__all__ = ["Backlog", "LogRecord", "LoggerThreads", "split_callbacks"]
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +36,11 @@ class Backlog:
         self.logger.log_trial_end(self.trial)
 
 
-class LoggerThread:
-    """Owns all loggers of an experiment and feeds them from a bounded queue.
+class LoggerThreads:
+    """Owns all loggers of an experiment and feeds them from bounded queues.
 
     Loggers with `own_thread` get a thread each; all others share one and are called in list order.
+    What a logger of the shared thread adds to a result, the loggers behind it in the list get, too.
     A logger that raises is not called again; `error` then holds why. With `log_errors`, it is.
 
     Args:
@@ -59,7 +60,9 @@ class LoggerThread:
         self._loggers = list(loggers)
         self._log_errors = log_errors
         self._max_pending = max_pending
-        self._lanes: list[Lane] = []
+        #: Those that follow another one come behind it.
+        self._threads: list[LoggerThread] = []
+        self._first: list[LoggerThread] = []
         self._closed = False
 
     def setup(self, backlog: Sequence[Backlog] = (), /, **info: Any) -> None:
@@ -90,20 +93,41 @@ class LoggerThread:
                     raise
                 failures.log(overdue.logger, "log_trial_results", error)
         failures.summarise()
-        together = [logger for logger in self._loggers if not logger.own_thread]
-        if together:
-            self._lanes.append(self._lane(together, lossy=False))
+        self._start()
+
+    def _start(self) -> None:
+        followers: list[LoggerThread] = []
+        may_add = False
         for logger in self._loggers:
             if logger.own_thread:
-                self._lanes.append(self._lane([logger], lossy=True))
+                thread = self._thread([logger], lossy=True)
+                (followers if may_add else self._first).append(thread)
+            else:
+                may_add = may_add or not takes_batches(logger)
+        together = [logger for logger in self._loggers if not logger.own_thread]
+        if together:
+            self._first.append(self._thread(together, lossy=False, followers=followers))
+        self._threads = [*self._first, *followers]
 
-    def _lane(self, loggers: Sequence[LoggerCallback], *, lossy: bool) -> Lane:
-        return Lane(loggers, self._max_pending, lossy=lossy, log_errors=self._log_errors)
+    def _thread(
+        self,
+        loggers: Sequence[LoggerCallback],
+        *,
+        lossy: bool,
+        followers: Sequence[LoggerThread] = (),
+    ) -> LoggerThread:
+        return LoggerThread(
+            loggers,
+            self._max_pending,
+            lossy=lossy,
+            log_errors=self._log_errors,
+            followers=followers,
+        )
 
     @property
     def error(self) -> Exception | None:
         """The first failure of a logger, with a note that names it; else None."""
-        return next((lane.error for lane in self._lanes if lane.error is not None), None)
+        return next((t.error for t in self._threads if t.error is not None), None)
 
     @property
     def wants_trials(self) -> bool:
@@ -132,8 +156,8 @@ class LoggerThread:
         if not records:
             return
         batch = Batch.of(records, iteration, [] if trials is None else trials)
-        for lane in self._lanes:
-            lane.put(batch)
+        for thread in self._first:
+            thread.put(batch)
 
     def post(self, hook: str, **arguments: Any) -> None:
         """Queue a call of another hook, such as `on_checkpoint` or `on_step_end`.
@@ -141,8 +165,8 @@ class LoggerThread:
         Costs nothing if no logger overrides it.
         """
         if any(_does(logger, hook) for logger in self._loggers):
-            for lane in self._lanes:
-                lane.put(HookCall(hook, arguments))
+            for thread in self._first:
+                thread.put(HookCall(hook, arguments))
 
     def mark(self, visit: Callable[[LoggerCallback], None]) -> Callable[[], bool]:
         """Have everything submitted so far written out, without waiting for it.
@@ -153,10 +177,10 @@ class LoggerThread:
         Returns:
             A function that is True once that is done.
         """
-        marks = [Mark(visit) for _ in self._lanes]
-        for lane, mark in zip(self._lanes, marks, strict=True):
-            lane.put(mark)
-        return lambda: all(mark.reached.is_set() for mark in marks)
+        mark = Mark(visit)
+        for thread in self._first:
+            thread.put(mark)
+        return lambda: len(mark.reached) == len(self._threads)
 
     def flush(self, timeout: float = 30.0) -> bool:
         """Wait until everything submitted is written.
@@ -167,11 +191,7 @@ class LoggerThread:
         Returns:
             False if it was not done in time; a warning then says which loggers are slow.
         """
-        for lane in self._lanes:
-            lane.request_flush()
-        deadline = time.monotonic() + timeout
-        slow = [lane for lane in self._lanes if not lane.wait_flushed(_remaining(deadline))]
-        return _all_done(slow, timeout)
+        return self._wait_for_all(LoggerThread.request_flush, LoggerThread.wait_flushed, timeout)
 
     def close(self, trials: list[Trial] | None = None, timeout: float = 60.0) -> bool:
         """Write everything, call `on_experiment_end` and end the threads; once.
@@ -186,11 +206,37 @@ class LoggerThread:
         if self._closed:
             return True
         self._closed = True
-        for lane in self._lanes:
-            lane.close(HookCall("on_experiment_end", {"trials": [] if trials is None else trials}))
+        last = HookCall("on_experiment_end", {"trials": [] if trials is None else trials})
+
+        def end(thread: LoggerThread) -> None:
+            # Threads that follow others get it from those.
+            thread.close(last if thread in self._first else None)
+
+        return self._wait_for_all(end, LoggerThread.join, timeout)
+
+    def _wait_for_all(
+        self,
+        ask: Callable[[LoggerThread], None],
+        wait: Callable[[LoggerThread, float], bool],
+        timeout: float,
+    ) -> bool:
+        """Ask something of all threads and wait until it is done; warns of those that are slow."""
         deadline = time.monotonic() + timeout
-        slow = [lane for lane in self._lanes if not lane.join(_remaining(deadline))]
-        return _all_done(slow, timeout)
+        for thread in self._first:
+            ask(thread)
+        done = True
+        for thread in self._threads:
+            if thread not in self._first:  # by now it has everything from the one it follows
+                ask(thread)
+            if not wait(thread, max(0.0, deadline - time.monotonic())):
+                done = False
+                log.warning(
+                    "Not all results are written after %.0f s: %s still has %d of them to write.",
+                    timeout,
+                    thread.names,
+                    thread.pending,
+                )
+        return done
 
 
 def _is_plain(logger: LoggerCallback) -> bool:
@@ -204,21 +250,6 @@ def _does(logger: LoggerCallback, hook: str) -> bool:
         if getattr(found, "__func__", found) is not getattr(LoggerCallback, name, None):
             return True
     return False
-
-
-def _remaining(deadline: float) -> float:
-    return max(0.0, deadline - time.monotonic())
-
-
-def _all_done(slow: Sequence[Lane], timeout: float) -> bool:
-    for lane in slow:
-        log.warning(
-            "Not all results are written after %.0f s: %s still has %d of them to write.",
-            timeout,
-            lane.names,
-            lane.pending,
-        )
-    return not slow
 
 
 def split_callbacks(

@@ -24,7 +24,7 @@ import pytest
 from prefect_tune.coordinator.commands import Notice
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.base import LoggerCallback
-from prefect_tune.logger.threads import LoggerThread, LogRecord
+from prefect_tune.logger.threads import LoggerThreads, LogRecord
 from prefect_tune.trainable.runtime.auto_metrics import CONSTANTS
 
 _OPEN_FILES = Path("/proc/self/fd")
@@ -237,7 +237,7 @@ class LoggerConformance:
             self.check(trial, example_results(trial, 2))
 
     def test_behind_the_logger_thread(self, tmp_path: Path) -> None:
-        thread = LoggerThread([self.make_logger()])
+        thread = LoggerThreads([self.make_logger()])
         thread.setup()
         trial = example_trial(tmp_path)
         results = example_results(trial, 20)

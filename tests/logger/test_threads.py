@@ -22,7 +22,7 @@ from prefect_tune.logger import (
     default_loggers,
 )
 from prefect_tune.logger.base import takes_batches
-from prefect_tune.logger.threads import Backlog, LoggerThread, LogRecord, split_callbacks
+from prefect_tune.logger.threads import Backlog, LoggerThreads, LogRecord, split_callbacks
 from prefect_tune.testing.logger import example_results, example_trial
 
 
@@ -72,7 +72,7 @@ def result_record(trial: Trial, count: int = 1, first: int = 1) -> LogRecord:
 
 def test_loggers_hear_everything_in_order(trial: Trial) -> None:
     recorder = Recorder()
-    thread = LoggerThread([recorder])
+    thread = LoggerThreads([recorder])
     thread.setup(num_samples=3)
     thread.submit([LogRecord(Notice.TRIAL_START, trial), result_record(trial, 2)], iteration=7)
     thread.submit([LogRecord(Notice.TRIAL_ERROR, trial)])
@@ -99,7 +99,7 @@ def test_a_method_for_single_results_is_called_if_a_subclass_overrides_it(trial:
     assert takes_batches(CSVLoggerCallback())
     assert not takes_batches(Own())
     assert takes_batches(InBatches())
-    thread = LoggerThread([Own()])
+    thread = LoggerThreads([Own()])
     thread.setup()
     record = result_record(trial, 2)
     thread.submit([record])
@@ -134,9 +134,9 @@ def test_overridden_hooks_get_the_trials_and_a_copy(trial: Trial) -> None:
             result.clear()
 
     logger = Hooked()
-    thread = LoggerThread([logger])
+    thread = LoggerThreads([logger])
     assert thread.wants_trials
-    assert not LoggerThread([Recorder(), *default_loggers([], {})]).wants_trials
+    assert not LoggerThreads([Recorder(), *default_loggers([], {})]).wants_trials
     thread.setup()
     record = result_record(trial)
     thread.submit([record], iteration=3, trials=[trial])
@@ -147,7 +147,7 @@ def test_overridden_hooks_get_the_trials_and_a_copy(trial: Trial) -> None:
 
 def test_flush_waits_for_what_was_submitted(trial: Trial) -> None:
     recorder = Recorder()
-    thread = LoggerThread([recorder])
+    thread = LoggerThreads([recorder])
     thread.setup()
     thread.submit([result_record(trial, 50)])
     assert thread.flush()
@@ -158,7 +158,7 @@ def test_flush_waits_for_what_was_submitted(trial: Trial) -> None:
 def test_flush_names_a_logger_that_hangs(trial: Trial, caplog: pytest.LogCaptureFixture) -> None:
     recorder = Recorder()
     recorder.gate.clear()
-    thread = LoggerThread([recorder])
+    thread = LoggerThreads([recorder])
     thread.setup()
     thread.submit([result_record(trial)])
     assert not thread.flush(timeout=0.01)
@@ -170,7 +170,7 @@ def test_flush_names_a_logger_that_hangs(trial: Trial, caplog: pytest.LogCapture
 def test_submit_waits_while_too_much_is_queued(trial: Trial) -> None:
     recorder = Recorder()
     recorder.gate.clear()
-    thread = LoggerThread([recorder], max_pending=10)
+    thread = LoggerThreads([recorder], max_pending=10)
     thread.setup()
     thread.submit([result_record(trial, 11)])
     submitted = threading.Event()
@@ -194,7 +194,7 @@ def test_a_slow_logger_with_its_own_thread_delays_nobody(
 ) -> None:
     slow, fast = OwnThread(), Recorder()
     slow.gate.clear()
-    thread = LoggerThread([slow, fast], max_pending=10)
+    thread = LoggerThreads([slow, fast], max_pending=10)
     thread.setup()
     for first in range(1, 200, 10):
         thread.submit([result_record(trial, 10, first=first)])
@@ -223,7 +223,7 @@ def test_a_failing_logger_is_named_and_does_not_stop_the_others(
             raise raised
 
     failing, recorder = Failing(), Recorder()
-    thread = LoggerThread([failing, recorder])
+    thread = LoggerThreads([failing, recorder])
     thread.setup()
     assert thread.error is None
     thread.submit([result_record(trial, 3)])
@@ -250,7 +250,7 @@ def test_a_second_failure_is_logged(trial: Trial, caplog: pytest.LogCaptureFixtu
         def log_trial_start(self, trial: Trial) -> None:
             raise RuntimeError(self.text)
 
-    thread = LoggerThread([Failing("first"), Failing("second")])
+    thread = LoggerThreads([Failing("first"), Failing("second")])
     thread.setup()
     thread.submit([LogRecord(Notice.TRIAL_START, trial)])
     thread.close()
@@ -264,7 +264,7 @@ def test_a_failing_setup_is_raised_at_once() -> None:
             raise OSError("no key")
 
     with pytest.raises(OSError, match=r"Failing.*setup.*no key"):
-        LoggerThread([Failing()]).setup()
+        LoggerThreads([Failing()]).setup()
 
 
 def test_other_hooks_reach_the_loggers_that_have_them(trial: Trial) -> None:
@@ -275,7 +275,7 @@ def test_other_hooks_reach_the_loggers_that_have_them(trial: Trial) -> None:
             self.calls.append(("checkpoint", checkpoint))
 
     logger = Checkpoints()
-    thread = LoggerThread([logger])
+    thread = LoggerThreads([logger])
     thread.setup()
     thread.post("on_checkpoint", iteration=1, trials=[trial], trial=trial, checkpoint="path")
     thread.post("on_step_end", iteration=1, trials=[trial])
@@ -285,7 +285,7 @@ def test_other_hooks_reach_the_loggers_that_have_them(trial: Trial) -> None:
 
 def test_closing_twice_and_without_loggers(trial: Trial) -> None:
     recorder = Recorder()
-    for thread in (LoggerThread([recorder]), LoggerThread([])):
+    for thread in (LoggerThreads([recorder]), LoggerThreads([])):
         thread.setup()
         thread.submit([result_record(trial)])
         assert thread.flush()
@@ -314,7 +314,7 @@ def test_a_backlog_is_logged_after_setup_and_before_anything_else(tmp_path: Path
 
     logger = Order()
     trial = example_trial(tmp_path)
-    thread = LoggerThread([logger])
+    thread = LoggerThreads([logger])
     thread.setup([Backlog(logger, trial, [{"step": 1}, {"step": 2}])])
     thread.submit([LogRecord(Notice.TRIAL_RESULT, trial, [{"step": 3}])])
     thread.close()
@@ -338,7 +338,7 @@ def test_loggers_that_fail_are_called_again_if_failures_are_logged(
 
     failing, recorder = Failing(), Recorder()
     type(failing).own_thread = own_thread
-    thread = LoggerThread([failing, recorder], log_errors=True)
+    thread = LoggerThreads([failing, recorder], log_errors=True)
     thread.setup([Backlog(failing, trial, example_results(trial, 1))])
     thread.submit([LogRecord(Notice.TRIAL_START, trial)])
     for first in (1, 2, 3):
@@ -351,3 +351,58 @@ def test_loggers_that_fail_are_called_again_if_failures_are_logged(
     for hook in ("setup", "log_trial_results", "on_trial_start", "on_trial_result"):
         assert sum(f"Failing failed in {hook}: OSError" in text for text in told) == 1, told
     assert "The callback Failing failed 3 times in on_trial_result." in told
+
+
+class Adds(LoggerCallback):
+    """Adds to results."""
+
+    def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
+        result["added"] = result["training_iteration"] * 10.0
+
+
+class Sees(LoggerCallback):
+    """Remembers what it is shown."""
+
+    def __init__(self) -> None:
+        self.seen: list[float | None] = []
+        self.hooks: list[str] = []
+
+    def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
+        self.seen.append(result.get("added"))
+
+    def on_checkpoint(self, **info: Any) -> None:
+        self.hooks.append("checkpoint")
+
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        self.hooks.append("end")
+
+
+class SeesAlone(Sees):
+    """The same in a thread of its own."""
+
+    own_thread: ClassVar[bool] = True
+
+
+def test_what_a_logger_adds_to_results_reaches_those_behind_it(trial: Trial) -> None:
+    before, behind, alone_before, alone = Sees(), Sees(), SeesAlone(), SeesAlone()
+    csv, json_logger = CSVLoggerCallback(), JsonLoggerCallback()
+    threads = LoggerThreads([alone_before, before, Adds(), behind, csv, json_logger, alone])
+    threads.setup()
+    results = example_results(trial, 2)
+    reported = [{k: v for k, v in result.items() if k != "config"} for result in results]
+    lines = [json.dumps(result).encode() + b"\n" for result in reported]
+    threads.submit([LogRecord(Notice.TRIAL_RESULT, trial, results, lines)])
+    visited: list[LoggerCallback] = []
+    is_done = threads.mark(visited.append)
+    threads.post("on_checkpoint", iteration=1, trials=[], trial=trial, checkpoint=None)
+    assert threads.flush()
+    assert is_done()
+    assert len(visited) == 7
+    assert threads.close([trial])
+    assert before.seen == alone_before.seen == [None, None]
+    assert behind.seen == alone.seen == [10.0, 20.0]
+    assert alone_before.hooks == alone.hooks == ["checkpoint", "end"]
+    written = Path(trial.logdir, "result.json").read_text().splitlines()
+    assert [json.loads(line)["added"] for line in written] == [10.0, 20.0]
+    assert "added" in Path(trial.logdir, "progress.csv").read_text().splitlines()[0]
+    assert all("added" not in result for result in results)  # schedulers have these

@@ -15,7 +15,6 @@ may use one-key dictionaries instead::
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from prefect_tune import space as domains
-from prefect_tune.error import InvalidArgument
+from prefect_tune.error import InvalidArgument, did_you_mean
 from prefect_tune.orchestration.spec.tabs import by_own_field, tabs
 
 _NUMERIC = (
@@ -275,11 +274,6 @@ def _check_misspelt(name: str, arguments: Any, path: str) -> None:
             f"`{name}` needs a Python function, which JSON cannot hold.",
             "Write such a space in Python and call `prefect_tune.run`.",
         )
-    hint = _near(name, _DOMAINS)
+    hint = did_you_mean(name, _DOMAINS)
     if hint and isinstance(arguments, (list, Mapping)):
         raise InvalidArgument(path, f"there is no domain `{name}`.", hint)
-
-
-def _near(name: str, known: Any) -> str:
-    matches = difflib.get_close_matches(str(name), [n for n in known if n[:1] != "_"], n=1)
-    return f"Did you mean `{matches[0]}`?" if matches else ""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from prefect_tune.error import InvalidTrainable
+from prefect_tune.error import InvalidTrainable, did_you_mean
 
 
 def load_trainable(path: str) -> Callable[..., Any]:
@@ -38,7 +37,7 @@ def load_trainable(path: str) -> Callable[..., Any]:
             raise InvalidTrainable(
                 "trainable",
                 f"module `{module_name}` has no `{attribute}`.",
-                _near(name, dir(found)),
+                did_you_mean(name, dir(found)),
             )
         found = getattr(found, name)
     if not callable(found):
@@ -47,8 +46,3 @@ def load_trainable(path: str) -> Callable[..., Any]:
         )
     loaded: Callable[..., Any] = found
     return loaded
-
-
-def _near(name: str, known: list[str]) -> str:
-    matches = difflib.get_close_matches(name, [n for n in known if n[:1] != "_"], n=1)
-    return f"Did you mean `{matches[0]}`?" if matches else ""

@@ -44,6 +44,17 @@ class PathConflict(InvalidArgument, TypeError):
     """A flat key leads through a value; Ray Tune raises a TypeError."""
 
 
+def flatten_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with nested keys, of any mapping, joined by ``/``; empty ones stay."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping) and value:
+            flat |= {f"{name}/{key}": item for key, item in flatten_config(value).items()}
+        else:
+            flat[str(name)] = value
+    return flat
+
+
 def flatten_dict(
     dt: Mapping[str, Any],
     delimiter: str = DELIMITER,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from prefect_tune.experiment.trial import ERROR, Trial
+from prefect_tune.nested import flatten_config
 from prefect_tune.reporters.console import say
 from prefect_tune.results.analysis import ExperimentAnalysis
-from prefect_tune.results.read_trials import flatten_config
 from prefect_tune.text import in_words
 
 _TIMES = ("training_iteration", "time_total_s")

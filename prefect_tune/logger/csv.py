@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import IO, Any
 
+from prefect_tune.atomic_write import write_atomic
 from prefect_tune.experiment.plain import number_of, same_in_json
 from prefect_tune.experiment.trial import AUTO_FILLED, Trial
 from prefect_tune.logger.base import BatchLoggerCallback
@@ -18,7 +19,6 @@ from prefect_tune.logger.files import (
     AppendFiles,
     keep_lines,
     whole_lines,
-    write_atomic,
 )
 from prefect_tune.nested import flatten
 from prefect_tune.result import EXPR_PROGRESS_FILE

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections import OrderedDict
-from collections.abc import Iterator
 from io import FileIO
 
 #: Files that one logger keeps open. The usual limit is 1,024 a process, which also holds sockets.
@@ -67,20 +65,12 @@ class AppendFiles:
         else:
             self._open.move_to_end(path)
         view = memoryview(data)
-        with _named(path):
+        try:
             while view:
                 view = view[file.write(view) :]
-
-
-@contextlib.contextmanager
-def _named(path: str) -> Iterator[None]:
-    """Errors say which file it was: those of a write, as of a full disk, do not by themselves."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None:
-            error.filename = path
-        raise
+        except OSError as error:
+            error.filename = path  # that of a write, as on a full disk, does not name its file
+            raise
 
 
 def open_append(path: str) -> FileIO:
@@ -90,19 +80,6 @@ def open_append(path: str) -> FileIO:
     except FileNotFoundError:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         return open(path, "ab", buffering=0)
-
-
-def write_atomic(path: str, data: bytes) -> None:
-    """Write a whole file so that a reader sees the old one or the new one, never a part."""
-    temporary = f"{path}.tmp"
-    try:
-        file = open(temporary, "wb")  # noqa: SIM115 - closed below
-    except FileNotFoundError:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        file = open(temporary, "wb")  # noqa: SIM115
-    with _named(path), file:
-        file.write(data)
-    os.replace(temporary, path)
 
 
 def whole_lines(path: str, quotes: bool = False) -> list[int]:

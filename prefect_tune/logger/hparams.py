@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect_tune.experiment.pickling.large import shortened
-from prefect_tune.nested import flatten
+from prefect_tune.nested import flatten_config
 from prefect_tune.space.categorical import Categorical
 from prefect_tune.space.numeric import Float, Integer
 from prefect_tune.space.search_space import SearchSpace
@@ -62,24 +62,10 @@ def _domain(variable: Variable) -> Values | Interval | None:
 
 def parameters(config: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
     """The configuration, flattened, with only values that the view knows."""
-    flat = flatten(_plain(shortened(config)))
-    nested = flat.pop("config", None)  # `flatten` leaves a parameter of this name alone
-    if isinstance(nested, dict):
-        flat |= {f"config/{name}": value for name, value in flatten(nested).items()}
-    elif nested is not None:
-        flat["config"] = nested
     return {
         as_unicode(in_words(name)): _simple(value)
-        for name, value in flat.items()
-        if value is not None
-    }
-
-
-def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The same with plain dicts: people nest classes of their own, with attributes for keys."""
-    return {
-        name: _plain(value) if isinstance(value, Mapping) else value
-        for name, value in config.items()
+        for name, value in flatten_config(shortened(config)).items()
+        if value is not None and not isinstance(value, Mapping)
     }
 
 

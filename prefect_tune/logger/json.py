@@ -12,6 +12,7 @@ from typing import Any
 
 import cloudpickle
 
+from prefect_tune.atomic_write import write_atomic
 from prefect_tune.experiment.pickling.large import shortened
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.base import BatchLoggerCallback
@@ -20,7 +21,6 @@ from prefect_tune.logger.files import (
     AppendFiles,
     keep_lines,
     whole_lines,
-    write_atomic,
 )
 from prefect_tune.result import EXPR_PARAM_FILE, EXPR_PARAM_PICKLE_FILE, EXPR_RESULT_FILE
 

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.location import Location
-from prefect_tune.nested import flatten
+from prefect_tune.nested import flatten, flatten_config
 from prefect_tune.results.best import BestTrials
 from prefect_tune.results.frames import ByTrial, as_frame, check_file_type, load_pandas, read_frames
 from prefect_tune.results.ranking import check_mode
-from prefect_tune.results.read_trials import flatten_config
 from prefect_tune.settings import load_settings
 
 if TYPE_CHECKING:

@@ -8,10 +8,9 @@ from typing import Any
 
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import Trial
-from prefect_tune.nested import flatten
+from prefect_tune.nested import flatten, flatten_config
 from prefect_tune.results.conditions import Condition
 from prefect_tune.results.ranking import check_mode, score
-from prefect_tune.results.read_trials import flatten_config
 
 Objectives = Mapping[str, str]
 

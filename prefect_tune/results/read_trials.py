@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from prefect_tune.error import ExperimentNotFound, StorageError
@@ -15,7 +14,7 @@ from prefect_tune.experiment.pickling.plain import is_plain
 from prefect_tune.experiment.plain import finite_number
 from prefect_tune.experiment.trial import ERROR, RUNNING, TERMINATED, Trial
 from prefect_tune.logger.json import PARAMS_FILE, RESULT_FILE
-from prefect_tune.nested import flatten
+from prefect_tune.nested import flatten, flatten_config
 from prefect_tune.result import EXPR_ERROR_FILE, EXPR_ERROR_PICKLE_FILE
 from prefect_tune.results.find_checkpoints import find_checkpoints
 from prefect_tune.results.frames import read_results
@@ -310,14 +309,3 @@ def _same(one: Any, other: Any) -> bool:
         return bool(one == other)
     except Exception:  # arrays cannot tell; other objects are users'
         return False
-
-
-def flatten_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration with nested keys joined by ``/``."""
-    flat: dict[str, Any] = {}
-    for name, value in config.items():
-        if isinstance(value, Mapping) and value:
-            flat |= {f"{name}/{key}": item for key, item in flatten_config(value).items()}
-        else:
-            flat[str(name)] = value
-    return flat

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import cloudpickle
 
+from prefect_tune.atomic_write import write_atomic
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.plain import number_of
 
@@ -162,10 +163,7 @@ class Searcher:
 
     def save(self, checkpoint_path: str | os.PathLike[str]) -> None:
         """Writes the state to the local file `checkpoint_path`, atomically."""
-        path = Path(checkpoint_path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_bytes(cloudpickle.dumps(self.get_state()))
-        temporary.replace(path)
+        write_atomic(checkpoint_path, cloudpickle.dumps(self.get_state()))
 
     def restore(self, checkpoint_path: str | os.PathLike[str]) -> None:
         """Continues from what `save` wrote to `checkpoint_path`; load only what you trust."""

@@ -8,6 +8,7 @@ import pickle
 import socket
 from pathlib import Path
 
+from prefect_tune.atomic_write import write_atomic
 from prefect_tune.error import ExperimentLocked, InvalidArgument, StorageError, TrialFailed
 from prefect_tune.experiment.attempt_error import ERROR_FILE, ERROR_PICKLE_FILE, AttemptError
 from prefect_tune.experiment.pickling.concealing import is_concealed
@@ -90,16 +91,12 @@ class ExperimentDir:
         Raises:
             StorageError: If it cannot be written.
         """
-        temporary = self.path / f".{name}.tmp"
         try:
             if data is None:
                 (self.path / name).unlink(missing_ok=True)
-                return
-            temporary.unlink(missing_ok=True)
-            mode = 0o600 if is_concealed(data) else 0o666
-            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT, mode), "wb") as file:
-                file.write(data)
-            os.replace(temporary, self.path / name)
+            else:
+                mode = 0o600 if is_concealed(data) else 0o666
+                write_atomic(self.path / name, data, mode=mode)
         except OSError as error:
             raise StorageError(f"cannot write {self.path / name}: {error}") from error
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
 
+from prefect_tune.atomic_write import write_atomic
 from prefect_tune.error import StorageError
 from prefect_tune.experiment.pickling.concealing import Concealed, conceal, is_concealed, reveal
 from prefect_tune.experiment.pickling.signing import ADVICE, OF_THIS_PROCESS, Pickles
@@ -70,13 +70,9 @@ class SearchStates:
             }
         )
         path = self._directory / (LATEST_STATE if state.suggested or state.told else _START)
-        temporary = path.with_name(f".{path.name}.tmp")
         try:
-            temporary.unlink(missing_ok=True)
             mode = 0o600 if is_concealed(written) else 0o666
-            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT, mode), "wb") as file:
-                file.write(head + b"\n" + written)
-            os.replace(temporary, path)
+            write_atomic(path, head, b"\n", written, mode=mode)
         except OSError as error:
             raise StorageError(f"cannot write the state of the search {path}: {error}") from error
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import orjson
 
+from prefect_tune.atomic_write import write_atomic
 from prefect_tune.error import StorageError
 from prefect_tune.experiment.pickling.signing import OF_THIS_PROCESS, Pickles
 from prefect_tune.storage.journal.file import encode_line, line_problem
@@ -171,7 +172,6 @@ class SnapshotFiles:
         Raises:
             StorageError: If it cannot be written.
         """
-        temporary = self._snapshot.with_name(f".{SNAPSHOT_FILE}.tmp")
         written = asdict(head) | {
             "trials_size": self._size,
             "trials_crc": self._crc,
@@ -179,10 +179,7 @@ class SnapshotFiles:
             "signature": self.pickles.sign(_PURPOSE, self._signed(body)),
         }
         try:
-            with open(temporary, "wb") as file:
-                file.write(encode_line(orjson.dumps(written)))
-                file.write(body)
-            os.replace(temporary, self._snapshot)
+            write_atomic(self._snapshot, encode_line(orjson.dumps(written)), body)
         except OSError as error:
             raise StorageError(f"cannot write the snapshot {self._snapshot}: {error}") from error
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prefect_tune.logger.files import AppendFiles, whole_lines, write_atomic
+from prefect_tune.logger.files import AppendFiles, whole_lines
 
 
 @settings(deadline=None)
@@ -71,20 +71,9 @@ def test_a_line_that_is_torn_between_quotes(tmp_path: Path) -> None:
     assert path.read_bytes() == b'a,b\n1,"two\nlines"\n'
 
 
-def test_an_atomic_write_leaves_no_second_file(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "f"
-    for data in (b"one", b"two"):
-        write_atomic(str(path), data)
-        assert path.read_bytes() == data
-    assert [p.name for p in path.parent.iterdir()] == ["f"]
-
-
 def test_a_full_disk_is_told_with_the_file(tmp_path: Path) -> None:
-    for path in (tmp_path / "result.json", tmp_path / "params.json.tmp"):
-        path.symlink_to("/dev/full")
+    (tmp_path / "result.json").symlink_to("/dev/full")
     files = AppendFiles()
     files.append(str(tmp_path / "result.json"), b"line")
     with pytest.raises(OSError, match=r"No space left.*result\.json"):
         files.flush()
-    with pytest.raises(OSError, match=r"No space left.*params\.json"):
-        write_atomic(str(tmp_path / "params.json"), b"{}")

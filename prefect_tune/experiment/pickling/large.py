@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
+from prefect_tune.atomic_write import write_atomic
 from prefect_tune.error import StorageError
 
 #: Bytes from which on a value is large.
@@ -165,13 +166,10 @@ class LargeValues:
 
     def _write(self, name: str, data: bytes) -> None:
         path = self._path(name)
-        temporary = path.with_name(f".{name}.tmp")
         try:
-            path.parent.mkdir(exist_ok=True)
-            temporary.write_bytes(data)
             if self._copy is not None:
                 self._copy(f"{DIRECTORY}/{name}", data)
-            os.replace(temporary, path)
+            write_atomic(path, data)
         except OSError as error:
             raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
 

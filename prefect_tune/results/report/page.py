@@ -1,14 +1,20 @@
-"""Putting the report together."""
+"""The HTML report: values into the template `page.html`."""
 
 from __future__ import annotations
 
+import math
 import os
-from importlib.resources import files
 from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
 
 from prefect_tune.results.analysis import ExperimentAnalysis
-from prefect_tune.results.report import sections
-from prefect_tune.results.report.markup import text
+from prefect_tune.results.report.sections import contents
+from prefect_tune.text import as_unicode, in_words
+
+_HERE = Path(__file__).parent
 
 
 def write_report(
@@ -34,34 +40,28 @@ def write_report(
     metric, mode = analysis.default_metric, analysis.default_mode
     if objective is None and metric is not None and mode is not None:
         objective = (metric, mode)
-    best = None if objective is None else analysis.get_best_trial(*objective)
-    name = os.path.basename(analysis.experiment_path.rstrip("/"))
-    parts = [
-        f"<h1>{text(name)}</h1>",
-        sections.summary(analysis, best, None if objective is None else objective[0]),
-    ]
-    if objective is None:
-        parts.append(sections.pareto_set(analysis))
-    else:
-        parts.append(sections.best_trial(analysis, best, objective))
-        if best is not None:
-            parts += sections.pictures(analysis, objective)
-    parts += [
-        sections.trials_table(analysis.trials, best, objective),
-        sections.errors(analysis.trials),
-        sections.checkpoints(analysis, objective),
-    ]
-    Path(path).write_text(_page(name, "\n".join(filter(None, parts))), encoding="utf-8")
+    pages = jinja2.Environment(
+        autoescape=True, finalize=_shown, loader=jinja2.FileSystemLoader(_HERE)
+    )
+    pages.filters["exact"] = _exact
+    page = pages.get_template("page.html").render(
+        style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
+        script=Markup((_HERE / "page.js").read_text(encoding="utf-8")),
+        **contents(analysis, objective),
+    )
+    Path(path).write_text(page, encoding="utf-8")
     return os.fspath(path)
 
 
-def _page(title: str, body: str) -> str:
-    here = files("prefect_tune.results.report")
-    style = here.joinpath("page.css").read_text(encoding="utf-8")
-    script = here.joinpath("page.js").read_text(encoding="utf-8")
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{text(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
-        f"{body}\n<script>\n{script}</script>\n</body>\n</html>\n"
-    )
+def _shown(value: Any) -> Any:
+    """A value as the page shows it, before it is escaped."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return value if isinstance(value, Markup) else as_unicode(in_words(value))
+
+
+def _exact(value: float) -> str:
+    """What a number is sorted by."""
+    return float.__repr__(value) if math.isfinite(value) else ""

@@ -1,20 +1,21 @@
-"""The parts of a report."""
+"""What a report shows, as values for its template."""
 
 from __future__ import annotations
 
 import base64
 import math
+import os
 from collections.abc import Sequence
 from typing import Any
 
+from markupsafe import Markup
+
 from prefect_tune.error import TuneError
 from prefect_tune.experiment.trial import ERROR, Trial
+from prefect_tune.nested import flatten_config
 from prefect_tune.results.analysis import ExperimentAnalysis
 from prefect_tune.results.facts import experiment_facts
 from prefect_tune.results.plots.draw import MOST_SHOWN, draw, read_curves
-from prefect_tune.results.read_trials import flatten_config
-from prefect_tune.results.report.markup import Cell, facts, section, table, text
-from prefect_tune.text import in_words
 
 Objective = tuple[str, str]
 
@@ -34,90 +35,115 @@ _KINDS = {
 }
 
 
-def summary(analysis: ExperimentAnalysis, best: Trial | None, metric: str | None) -> str:
-    """What ran, how, and what came out."""
-    stats = analysis.stats()
-    cards = [f'<div class="card"><b>{stats["trials"]}</b>trials</div>']
-    cards += [
-        f'<div class="card{" error" if status == ERROR else ""}"><b>{count}</b>{text(status)}</div>'
-        for status, count in stats["status"].items()
-    ]
-    cards.append(f'<div class="card"><b>{stats["results"]}</b>results</div>')
-    if best is not None and metric is not None:
-        value = best.metric_value(metric, "last", "max")
-        cards.append(f'<div class="card best"><b>{text(value)}</b>best {text(metric)}</div>')
-    return f'<div class="cards">{"".join(cards)}</div>\n{facts(experiment_facts(analysis))}'
+def contents(analysis: ExperimentAnalysis, objective: Objective | None) -> dict[str, Any]:
+    """Everything that `page.html` shows of an experiment.
+
+    Args:
+        analysis: The experiment.
+        objective: Metric and mode that make a trial the best; None shows none.
+    """
+    metric, mode = objective or (None, None)
+    best = None if objective is None else analysis.get_best_trial(*objective)
+    pictures: list[dict[str, Any]] = []
+    if objective is None:
+        pictures = _pareto_set(analysis)
+    elif best is not None:
+        pictures = _pictures(analysis, objective)
+    return {
+        "name": os.path.basename(analysis.experiment_path.rstrip("/")),
+        "metric": metric,
+        "mode": mode,
+        "stats": analysis.stats(),
+        "about": experiment_facts(analysis),
+        "best": None if best is None else _best(analysis, best, str(metric)),
+        "pictures": pictures,
+        "trials": _trials(analysis.trials, best, metric),
+        "errors": _errors(analysis.trials),
+        "most_errors": _MOST_ERRORS,
+        "checkpoints": _checkpoints(analysis, metric),
+    }
 
 
-def best_trial(analysis: ExperimentAnalysis, best: Trial | None, objective: Objective) -> str:
-    """The best trial in full."""
-    title = f"Best trial by {objective[0]} ({objective[1]})"
-    if best is None:
-        return section(title, "<p>No trial has a finite value of it.</p>")
-    last = {name: stats["last"] for name, stats in best.metric_analysis.items()}
-    last = dict(sorted(last.items(), key=lambda entry: entry[0] != objective[0]))
+def _best(analysis: ExperimentAnalysis, best: Trial, metric: str) -> dict[str, Any]:
+    last = _last(best)
     paths = [path for path, _ in analysis.get_trial_checkpoints_paths(best)]
-    return section(
-        title,
-        f"<p><b>{text(best)}</b> <span class=soft>in {text(best.relative_logdir)}</span></p>",
-        f'<div class="two"><div>{facts(flatten_config(best.config))}</div>'
-        f"<div>{facts(last)}</div></div>",
-        f"<p class=soft>newest checkpoint: {text(paths[-1])}</p>" if paths else "",
-    )
+    return {
+        "trial": best,
+        "value": best.metric_value(metric, "last", "max"),
+        "config": flatten_config(best.config),
+        "last": dict(sorted(last.items(), key=lambda entry: entry[0] != metric)),
+        "checkpoint": paths[-1] if paths else None,
+    }
 
 
-def pictures(analysis: ExperimentAnalysis, objective: Objective) -> list[str]:
-    """One section for each picture that there is something to draw for."""
-    sections = []
+def _last(trial: Trial) -> dict[str, float]:
+    return {name: stats["last"] for name, stats in trial.metric_analysis.items()}
+
+
+def _picture(title: str, *notes: str, svg: str | None = None, png: bytes = b"") -> dict[str, Any]:
+    return {
+        "title": title,
+        "notes": notes,
+        "svg": None if svg is None else Markup(svg),
+        "png": base64.b64encode(png).decode() or None,
+    }
+
+
+def _pictures(analysis: ExperimentAnalysis, objective: Objective) -> list[dict[str, Any]]:
+    """One for each kind that there is something to draw for."""
     metric, mode = objective
     shown = sample(analysis.trials, metric, mode)
     curves = read_curves(shown, metric, mode)
-    searched = {name for trial in analysis.trials for name in trial.evaluated_params}
+    pictures = []
     for kind, title in _KINDS.items():
+        drawn, of_drawn = shown, curves
+        if kind == "importance" and len(shown) < len(analysis.trials):
+            drawn = analysis.trials
+            of_drawn = read_curves(drawn, metric, mode, whole=False)
         try:
-            if kind == "importance" and len(shown) < len(analysis.trials):
-                everyone = read_curves(analysis.trials, metric, mode, whole=False)
-                picture = draw(analysis.trials, kind, {metric: mode}, curves=everyone)
-            else:
-                picture = draw(shown, kind, {metric: mode}, curves=curves)
+            picture = draw(drawn, kind, {metric: mode}, curves=of_drawn)
         except ImportError as error:
-            return [section("Pictures", f"<p>{text(error)}</p>")]
+            return [_picture("Pictures", str(error))]
         except TuneError as error:
-            sections.append(section(title, f"<p class=soft>{text(error)}</p>"))
+            pictures.append(_picture(title, str(error)))
             continue
+        notes = _notes(kind, len(shown), analysis.trials)
         if len(shown) <= _MOST_IN_SVG:
-            image = picture.to_svg()
+            pictures.append(_picture(title, *notes, svg=picture.to_svg()))
         else:
-            data = base64.b64encode(picture.to_png()).decode()
-            image = f'<img alt="{text(title)}" src="data:image/png;base64,{data}">'
-        note = ""
-        if len(searched) > (most := MOST_SHOWN.get(kind, len(searched))):
-            note = (
-                f"<p class=soft>Shows the {most} of {len(searched)} parameters that explain "
-                "most of the differences.</p>"
-            )
-        if kind == "importance":
-            note = (
-                "<p class=soft>Share of the differences between the trials' last values, by rank, "
-                "that a parameter explains by itself (one-way analysis of variance, corrected for "
-                "chance). Shares need not add up to 100 %.</p>"
-            )
-        elif len(shown) < len(analysis.trials):
-            note += (
-                f"<p class=soft>Shows {len(shown):,} of {len(analysis.trials):,} trials: the best "
-                f"{_BEST_DRAWN} and others at even distances in order of creation.</p>"
-            )
-        sections.append(section(title, f"<figure>{image}</figure>", note))
-    return sections
+            pictures.append(_picture(title, *notes, png=picture.to_png()))
+    return pictures
 
 
-def pareto_set(analysis: ExperimentAnalysis) -> str:
+def _notes(kind: str, shown: int, trials: Sequence[Trial]) -> list[str]:
+    """What a picture does not say by itself."""
+    if kind == "importance":
+        return [
+            "Share of the differences between the trials' last values, by rank, that a parameter "
+            "explains by itself (one-way analysis of variance, corrected for chance). Shares need "
+            "not add up to 100 %."
+        ]
+    notes = []
+    searched = len({name for trial in trials for name in trial.evaluated_params})
+    most = MOST_SHOWN.get(kind, searched)
+    if searched > most:
+        notes.append(
+            f"Shows the {most} of {searched} parameters that explain most of the differences."
+        )
+    if shown < len(trials):
+        notes.append(
+            f"Shows {shown:,} of {len(trials):,} trials: the best {_BEST_DRAWN} and others at even "
+            "distances in order of creation."
+        )
+    return notes
+
+
+def _pareto_set(analysis: ExperimentAnalysis) -> list[dict[str, Any]]:
     """The picture of the trials that no other one beats; nothing unless there are two metrics."""
     try:
-        picture = analysis.plot("pareto")
+        return [_picture("Pareto set", svg=analysis.plot("pareto").to_svg())]
     except (TuneError, ImportError):
-        return ""
-    return section("Pareto set", f"<figure>{picture.to_svg()}</figure>")
+        return []
 
 
 def sample(trials: Sequence[Trial], metric: str, mode: str) -> list[Trial]:
@@ -138,82 +164,43 @@ def sample(trials: Sequence[Trial], metric: str, mode: str) -> list[Trial]:
     return [trials[number] for number in sorted(chosen)]
 
 
-def trials_table(trials: Sequence[Trial], best: Trial | None, objective: Objective | None) -> str:
+def _trials(trials: Sequence[Trial], best: Trial | None, metric: str | None) -> dict[str, Any]:
     """All trials, with what was searched and what was reported last."""
-    lasts = [
-        {name: stats["last"] for name, stats in trial.metric_analysis.items()} for trial in trials
-    ]
+    lasts = [_last(trial) for trial in trials]
     metrics = list(dict.fromkeys(name for last in lasts for name in last))
-    if objective is not None and objective[0] in metrics:
-        metrics.remove(objective[0])
-        metrics.insert(0, objective[0])
+    metrics.sort(key=lambda name: name != metric)
     searched = list(dict.fromkeys(name for trial in trials for name in trial.evaluated_params))
     has_failed = any(trial.num_failures for trial in trials)
     rows = []
     for trial, last in zip(trials, lasts, strict=True):
-        rows.append(
-            [
-                Cell(str(trial)),
-                Cell(trial.status, trial.status),
-                *(Cell(last.get(name)) for name in metrics),
-                *(Cell(_plain(trial.evaluated_params.get(name))) for name in searched),
-            ]
-        )
-        if has_failed:
-            rows[-1].append(Cell(trial.num_failures or None))
-    index = None if best is None else list(trials).index(best)
-    return section(
-        "Trials",
-        '<input id="search" type="search" placeholder="Show only trials with …" '
-        'aria-label="Show only trials with this text">',
-        table(
-            ["trial", "status", *metrics, *searched, *(["failures"] if has_failed else [])],
-            rows,
-            name="trials",
-            highlighted=index,
-        ),
-    )
+        row = [str(trial), trial.status, *map(last.get, metrics)]
+        row += map(trial.evaluated_params.get, searched)
+        rows.append([*row, trial.num_failures or None] if has_failed else row)
+    return {
+        "heads": ["trial", "status", *metrics, *searched, *(["failures"] if has_failed else [])],
+        "rows": rows,
+        "best": None if best is None else list(trials).index(best),
+    }
 
 
-def errors(trials: Sequence[Trial]) -> str:
+def _errors(trials: Sequence[Trial]) -> list[dict[str, Any]]:
     """Why trials failed; equal reasons together."""
     reasons: dict[str, list[Trial]] = {}
     for trial in trials:
         if trial.status == ERROR:
             reasons.setdefault(str(trial.error or "not known"), []).append(trial)
-    pieces = []
-    for reason, failed in list(reasons.items())[:_MOST_ERRORS]:
-        first = failed[0]
-        who = text(first) if len(failed) == 1 else f"{len(failed)} trials, the first: {text(first)}"
-        pieces.append(
-            f"<details><summary><b>{text(reason)}</b> <span class=soft>({who})</span></summary>"
-            f"<pre>{text(first.error_msg)}</pre></details>"
-        )
-    if len(reasons) > _MOST_ERRORS:
-        pieces.append(f"<p>and {len(reasons) - _MOST_ERRORS} other errors</p>")
-    return section("Errors", *pieces)
+    return [{"reason": reason, "trials": failed} for reason, failed in reasons.items()]
 
 
-def checkpoints(analysis: ExperimentAnalysis, objective: Objective | None) -> str:
+def _checkpoints(analysis: ExperimentAnalysis, metric: str | None) -> dict[str, Any]:
     """The checkpoints that are kept."""
-    metric = None if objective is None else objective[0]
-    rows: list[list[Cell]] = []
-    more = 0
-    for trial in analysis.trials:
-        for path, value in analysis.get_trial_checkpoints_paths(trial, metric):
-            if len(rows) < _MOST_CHECKPOINTS:
-                rows.append([Cell(str(trial)), Cell(value), Cell(path)])
-            else:
-                more += 1
-    if not rows:
-        return ""
-    heads = ["trial", metric or "training_iteration", "checkpoint"]
-    return section(
-        "Checkpoints",
-        table(heads, rows, name="checkpoints"),
-        f"<p class=soft>and {more} more</p>" if more else "",
-    )
-
-
-def _plain(value: Any) -> Any:
-    return value if value is None or isinstance(value, (int, float, str)) else in_words(value)
+    rows = [
+        (str(trial), value, path)
+        for trial in analysis.trials
+        for path, value in analysis.get_trial_checkpoints_paths(trial, metric)
+    ]
+    return {
+        "heads": ["trial", metric or "training_iteration", "checkpoint"],
+        "rows": rows[:_MOST_CHECKPOINTS],
+        "more": max(0, len(rows) - _MOST_CHECKPOINTS),
+    }

@@ -6,6 +6,7 @@ import logging
 import os
 from pathlib import Path
 
+from prefect_tune.atomic_write import write_atomic
 from prefect_tune.filesystem.names import temporary_name
 
 log = logging.getLogger(__name__)
@@ -51,10 +52,8 @@ class CopyMark:
         """
         if not moment:
             return
-        temporary = self._path.with_name(temporary_name(MARK_FILE))
         try:
-            temporary.write_text(f"{moment} {self._url}")
-            os.replace(temporary, self._path)
+            write_atomic(self._path, f"{moment} {self._url}".encode())
         except OSError as error:
             log.debug("%s could not be written: %s", self._path, error)
 

@@ -7,6 +7,8 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
+
 from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial
 from prefect_tune.results import ExperimentAnalysis
 from prefect_tune.results.report import write_report
@@ -158,6 +160,30 @@ def test_pictures_say_that_there_are_more_parameters(tmp_path: Path) -> None:
     assert "Shows the 9 of 11 parameters" in path.read_text()
     parallel = path.read_text().split("<h2>Parallel coordinates")[1].split("<h2>")[0]
     assert "of 11 parameters" not in parallel
+
+
+def test_whatever_a_configuration_holds_is_shown_as_text(tmp_path: Path) -> None:
+    analysis = experiment(tmp_path, 3)
+    for trial in analysis.trials:
+        trial.config = trial.evaluated_params = {
+            "array": np.arange(3),
+            "empty": "",
+            "nan": float("nan"),
+            "flag": True,
+            "{{ 7 * 7 }}": "{% raw %}\ud800",
+            "text": '"><img src=x>',
+        }
+    path = tmp_path / "report.html"
+    write_report(analysis, path)
+    text = path.read_text()
+    assert "<dt>array</dt><dd>[0 1 2]</dd>" in text
+    assert "<dt>empty</dt>" not in text
+    assert '<td class="n">nan</td>' in text
+    assert "<td>True</td>" in text
+    assert "<dt>{{ 7 * 7 }}</dt><dd>{% raw %}\\ud800</dd>" in text
+    assert "<dd>&#34;&gt;&lt;img src=x&gt;</dd>" in text
+    assert '<td class="n" data-v="1.0">1</td>' in text
+    assert not [tag for tag in parse(path).tags if tag == "img"]
 
 
 def test_failures_have_a_column_if_there_are_any(tmp_path: Path) -> None:

@@ -86,6 +86,7 @@ from .trainable.wrappers import (
     with_resources as with_resources,
 )
 from .tune import (
+    arun as arun,
     run as run,
     run_experiments as run_experiments,
 )

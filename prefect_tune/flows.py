@@ -24,6 +24,7 @@ from prefect_tune.blocks import DaskCluster, TuneStorage
 from prefect_tune.error import ExperimentInterrupted
 from prefect_tune.orchestration.control.current_flow import current_flow_is_experiment
 from prefect_tune.orchestration.control.sigterm import announced
+from prefect_tune.orchestration.record.sweep_result import SweepResult as SweepResult
 from prefect_tune.orchestration.spec import ExperimentSpec
 
 
@@ -76,7 +77,7 @@ Args:
 {arguments}
 
 Returns:
-    Best trial, config and metrics.
+    A `SweepResult`: best trial, configuration and metrics, and where everything is.
 
 Raises:
     InvalidArgument: If a parameter cannot work; names it.
@@ -99,6 +100,9 @@ tune_experiment = flow(
     description="Tune the hyper-parameters of a trainable.",
     # `ExperimentSpec` does, and its errors say in one line which parameter is wrong.
     validate_parameters=False,
+    # Small and plain: `run_deployment(...).state.result()` is to have it.
+    persist_result=True,
+    result_serializer="json",
 )(_run_experiment)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import copy
 import functools
@@ -18,7 +19,7 @@ from prefect_tune.engine.launcher import DirectLauncher
 from prefect_tune.engine.planning.make_plan import make_plan
 from prefect_tune.engine.planning.plan import ExperimentPlan
 from prefect_tune.engine.planning.request import ExperimentRequest
-from prefect_tune.engine.signals import relay_signals
+from prefect_tune.engine.signals import SweepGroup, relay_signals
 from prefect_tune.error import ClusterError, ExperimentInterrupted, PrefectUnavailable
 from prefect_tune.experiment.pickling.concealing import conceal
 from prefect_tune.experiments import Experiment
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("prefect_tune")
 #: Larger ones (those with data of `with_parameters`) have to be given again to be restored.
 _LARGEST_TRAINABLE = 64 * 2**20
+_T = TypeVar("_T")
 
 
 @dataclass
@@ -213,8 +215,31 @@ def _run(experiment: RunningExperiment, plan: ExperimentPlan) -> tuple[str | Non
     return run_experiment_in_flow(experiment)
 
 
-log = logging.getLogger(__name__)
-_T = TypeVar("_T")
+async def in_thread(call: Callable[[], _T]) -> _T:
+    """Make a call that runs sweeps in a thread of its own, without blocking the event loop.
+
+    If the awaiting task is cancelled, the sweeps end in order before the cancellation goes on.
+    """
+    sweeps, loop = SweepGroup(), asyncio.get_running_loop()
+    ended = asyncio.Event()
+    with sweeps.current():
+        thread = _Call(call, "sweep", lambda: loop.call_soon_threadsafe(ended.set))
+    thread.start()
+    cancelled: asyncio.CancelledError | None = None
+    while not ended.is_set():
+        try:
+            await ended.wait()
+        except asyncio.CancelledError as error:
+            cancelled = error
+            sweeps.interrupt("the task that awaits it was cancelled")
+    if cancelled is not None:
+        raise cancelled
+    outcome = thread.outcome()
+    if isinstance(outcome, ExperimentInterrupted):
+        raise outcome
+    return outcome
+
+
 #: Arguments whose objects follow one experiment.
 _OF_ITS_OWN = ("search_alg", "scheduler", "stop", "progress_reporter")
 
@@ -222,8 +247,11 @@ _OF_ITS_OWN = ("search_alg", "scheduler", "stop", "progress_reporter")
 class _Call(Generic[_T]):
     """A call in a thread of its own."""
 
-    def __init__(self, call: Callable[[], _T], name: str) -> None:
+    def __init__(
+        self, call: Callable[[], _T], name: str, then: Callable[[], object] = lambda: None
+    ) -> None:
         self._call = call
+        self._then = then
         self._outcome: list[_T] = []
         self._error: BaseException | None = None
         # Each in a context of its own: a flow run that this happens in is everybody's parent.
@@ -248,6 +276,8 @@ class _Call(Generic[_T]):
             self._outcome.append(self._call())
         except BaseException as error:
             self._error = error
+        finally:
+            self._then()
 
 
 def run_several(
@@ -301,7 +331,7 @@ def _free_name(experiment: Experiment, taken: set[tuple[str, str]]) -> str:
         number += 1
         name = f"{experiment.name}_{number}"
     if number > 1:
-        log.warning("There is another experiment %r: this one is %r.", experiment.name, name)
+        _logger.warning("There is another experiment %r: this one is %r.", experiment.name, name)
     taken.add((experiment.local_dir, name))
     return name
 

@@ -57,6 +57,14 @@ class TuneSettings(BaseSettings):
         validation_alias=_ours("MAX_TASK_RUNS"),
         description="Trial attempts beyond this number are not recorded as Prefect task runs.",
     )
+    failed_share: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        validation_alias=_ours("FAILED_SHARE"),
+        description="A sweep's flow run ends as Failed if more than this share of its trials "
+        "failed; it does in any case if all did.",
+    )
     heartbeat_s: float = Field(
         15.0,
         ge=0,

@@ -7,6 +7,7 @@ All public names can be had from this module too, so that ``from ray import tune
 from __future__ import annotations
 
 import datetime
+import functools
 import importlib
 import inspect
 from collections.abc import Callable, Sequence
@@ -28,7 +29,7 @@ from prefect_tune.experiments import Experiment, convert_to_experiment_list
 from prefect_tune.logger import with_loggers
 from prefect_tune.registry import get_trainable, is_registered
 from prefect_tune.results import ExperimentAnalysis
-from prefect_tune.runner import execute, run_several
+from prefect_tune.runner import execute, in_thread, run_several
 from prefect_tune.trainable.rules import drop_rules_of_functions
 from prefect_tune.validation import check_flag
 
@@ -244,6 +245,25 @@ def run(
     if raise_on_failed_trial and not finished.interrupted:
         _raise_if_failed(finished.analysis)
     return finished.analysis
+
+
+async def arun(*args: Any, **kwargs: Any) -> ExperimentAnalysis:
+    """`run` for async flows and other coroutines: ``await tune.arun(train, config=...)``.
+
+    The sweep runs in a thread of its own, so the event loop goes on. If the task that awaits it is
+    cancelled, the sweep ends in order first, as with a signal.
+
+    Args:
+        *args: Those of `run`.
+        **kwargs: Those of `run`.
+
+    Returns:
+        What `run` returns.
+
+    Raises:
+        Exception: As `run`.
+    """
+    return await in_thread(functools.partial(run, *args, **kwargs))
 
 
 def run_experiments(

@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from types import FrameType
 from typing import Any
 
@@ -46,55 +47,84 @@ class Interruption:
             signal.raise_signal(signal.SIGTERM)
 
 
-class _Elsewhere:
-    """Sweeps in other threads than the main one, to which the main one may pass signals on."""
+class SweepGroup:
+    """Sweeps in other threads, which can be ended together."""
 
     def __init__(self) -> None:
         self._sweeps: list[tuple[Callable[[str], None], Interruption]] = []
-        self._signal: signal.Signals | None = None
+        self._cause: tuple[str, signal.Signals | None] | None = None
 
     @contextmanager
     def added(self, interrupt: Callable[[str], None], state: Interruption) -> Iterator[None]:
+        """Have a sweep among them, which is ended at once if they have been already."""
         sweep = (interrupt, state)
         self._sweeps.append(sweep)
-        if self._signal is not None:  # it has come before
-            self._tell(sweep, self._signal)
+        if self._cause is not None:
+            self._tell(sweep, *self._cause)
         try:
             yield
         finally:
             self._sweeps.remove(sweep)
 
-    def interrupt(self, received: signal.Signals) -> None:
-        self._signal = received
+    def interrupt(self, cause: str, received: signal.Signals | None = None) -> None:
+        """End them in order.
+
+        Args:
+            cause: Why, in words.
+            received: The signal that is the cause, if it is one.
+        """
+        self._cause = (cause, received)
         for sweep in tuple(self._sweeps):
-            self._tell(sweep, received)
+            self._tell(sweep, cause, received)
 
     def begin(self) -> None:
-        self._signal = None
+        """Forget that they have been ended: sweeps that are added from now on run."""
+        self._cause = None
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Take in the sweeps of the threads that get a copy of the context inside."""
+        token = _group.set(self)
+        try:
+            yield
+        finally:
+            _group.reset(token)
 
     @staticmethod
-    def _tell(sweep: tuple[Callable[[str], None], Interruption], received: signal.Signals) -> None:
+    def _tell(
+        sweep: tuple[Callable[[str], None], Interruption],
+        cause: str,
+        received: signal.Signals | None,
+    ) -> None:
         interrupt, state = sweep
-        state.signal = received
-        interrupt(f"{received.name} received")
+        if received is None:
+            state.cause = cause
+        else:
+            state.signal = received
+        interrupt(cause)
 
 
-_elsewhere = _Elsewhere()
-
-
-def _pass_on(reason: str) -> None:
-    _elsewhere.interrupt(signal.Signals[reason.split()[0]])
+#: Those of the whole process, unless somebody has others set.
+_group: ContextVar[SweepGroup] = ContextVar("prefect_tune_sweeps", default=SweepGroup())  # noqa: B039
 
 
 @contextmanager
 def relay_signals() -> Iterator[Interruption]:
     """Pass SIGINT, SIGTERM and SIGUSR1 on to the sweeps of all other threads."""
-    _elsewhere.begin()
+    group, in_main = _group.get(), threading.current_thread() is threading.main_thread()
+
+    def pass_on(cause: str) -> None:
+        if in_main:  # else whoever ends the group tells its sweeps
+            group.interrupt(cause, state.signal)
+
+    if in_main:
+        group.begin()
     try:
-        with handle_signals(_pass_on) as state:
+        with handle_signals(pass_on) as state:
             yield state
     finally:
-        _elsewhere.begin()
+        if in_main:
+            group.begin()
 
 
 @contextmanager
@@ -105,8 +135,8 @@ def handle_signals(
 
     A SIGUSR1 that somebody else handles is left to him.
 
-    Outside of the main thread no handler can be installed, and none is; `relay_signals` may have
-    one there.
+    Outside of the main thread no handler can be installed, and none is; the `SweepGroup` that the
+    thread's context has may end it.
 
     Args:
         interrupt: Gets the reason; must only enqueue.
@@ -115,7 +145,7 @@ def handle_signals(
     """
     state = Interruption()
     if threading.current_thread() is not threading.main_thread():
-        with _elsewhere.added(interrupt, state):
+        with _group.get().added(interrupt, state):
             yield state
         return
     numbers = [signal.SIGTERM, *([signal.SIGINT] if sigint else [])]

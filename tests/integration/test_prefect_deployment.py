@@ -46,8 +46,8 @@ def test_the_flow_run_is_the_experiment(cluster: None, client: Any, tmp_path: Pa
 
     state = tune_experiment(**parameters(tmp_path, name="json"), return_state=True)
     result = state.result()
-    assert result["trials"] == 3
-    assert set(result["best_config"]) == {"x", "act"}
+    assert result.trials == 3
+    assert set(result.best_config) == {"x", "act"}
     assert state.message.startswith("best score=")
     flow_run = client.read_flow_run(state.state_details.flow_run_id)
     assert flow_run.name == "json"

@@ -29,12 +29,12 @@ class Conclusion:
     Attributes:
         ending: Decides the type of its state.
         message: Its state's message, one line or a few.
-        data: Its result: small and JSON-able, e.g. best config and metrics.
+        data: Its result, a `SweepResult`.
     """
 
     ending: Ending
     message: str
-    data: dict[str, Any] = field(default_factory=dict)
+    data: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +10,7 @@ from prefect_tune.engine.experiment import Experiment
 from prefect_tune.engine.launcher import AttemptLauncher
 from prefect_tune.engine.planning.plan import ExperimentPlan
 from prefect_tune.experiment.plain import finite_number
-from prefect_tune.experiment.trial import AUTO_FILLED, ERROR, Trial
+from prefect_tune.experiment.trial import ERROR, Trial
 from prefect_tune.nested import flatten
 from prefect_tune.orchestration.control.crashed_runs import succeed
 from prefect_tune.orchestration.control.flow_identity import current_flow_identity
@@ -25,6 +24,7 @@ from prefect_tune.orchestration.record.conclusion import Conclusion, Ending, Exp
 from prefect_tune.orchestration.record.flow import run_in_flow
 from prefect_tune.orchestration.record.sanitize import show_value
 from prefect_tune.orchestration.record.summary import summary
+from prefect_tune.orchestration.record.sweep_result import sweep_result
 from prefect_tune.orchestration.record.tag_limits import tag_limits
 from prefect_tune.orchestration.record.task_run_logs import TaskRunLogs
 from prefect_tune.orchestration.server.api import PrefectApi
@@ -32,7 +32,6 @@ from prefect_tune.reporters.columns import parameter_columns, show, user_metrics
 from prefect_tune.reporters.progress import Progress
 
 _LEADERS = 20
-_LARGEST = 2**63 - 1
 _COLUMNS = 8
 
 
@@ -53,7 +52,7 @@ def run_experiment_in_flow(
         Exception: What ended the experiment early.
     """
     plan = experiment.plan
-    record = _Record(plan)
+    record = _Record(experiment)
     interruption = _Interruption(experiment)
     flow_watch = FlowWatch(lambda why, late: experiment.interrupt(why, out_of_time=late))
     logs = TaskRunLogs(keeps_output=plan.keeps_output_in_prefect)
@@ -138,8 +137,9 @@ class _Interruption:
 class _Record:
     """Turns trials into what the flow run shows."""
 
-    def __init__(self, plan: ExperimentPlan) -> None:
-        self._plan = plan
+    def __init__(self, experiment: Experiment) -> None:
+        self._experiment = experiment
+        self._plan = plan = experiment.plan
         self._progress = Progress(plan.metric, plan.mode, plan.source.total())
 
     def listener(self, artifacts: ArtifactReporter) -> Any:
@@ -184,24 +184,24 @@ class _Record:
 
     def conclusion(self, trials: list[Trial], interrupted_by: str | None) -> Conclusion:
         """How the flow run ends."""
-        snapshot = self.snapshot(trials)
-        failed = sum(trial.status == ERROR for trial in trials)
-        message, data = f"{snapshot}", dict[str, Any](trials=len(trials), failed=failed)
-        best = self._progress.best
+        self._progress.update(trials)
+        flow = current_flow_identity()
+        result = sweep_result(self._experiment, self._progress, flow.flow_run_id if flow else "")
+        message, best = f"{self.snapshot(trials)}", self._progress.best
         if best is not None:
             config = ", ".join(f"{k}={_short(v)}" for k, v in best.trial.evaluated_params.items())
             message = f"best {self._progress.metric}={best.value:.6g} with {config or '{}'}"
-            data |= {
-                "best_trial": str(best.trial),
-                "best_config": _jsonable(best.trial.evaluated_params.items()),
-                "best_metrics": _metrics(best.trial),
-            }
         if interrupted_by is not None:
-            return Conclusion(Ending.INTERRUPTED, f"{interrupted_by}; {message}", data)
-        if trials and failed == len(trials):
-            error = next(trial.error for trial in trials if trial.status == ERROR)
-            return Conclusion(Ending.FAILED, f"all {failed} trials failed: {error}", data)
-        return Conclusion(Ending.COMPLETED, message, data)
+            return Conclusion(Ending.INTERRUPTED, f"{interrupted_by}; {message}", result)
+        if result.failed:
+            errors = (trial.error for trial in trials if trial.status == ERROR)
+            share = result.failed / result.trials
+            failures = f"{result.failed} of {result.trials} trials failed"
+            if share == 1 or share > self._plan.settings.failed_share:
+                how_many = f"all {result.failed} trials failed" if share == 1 else failures
+                return Conclusion(Ending.FAILED, f"{how_many}: {next(errors)}", result)
+            message = f"{failures}; {message}"
+        return Conclusion(Ending.COMPLETED, message, result)
 
     @staticmethod
     def _row(trial: Trial, parameters: dict[str, str], metrics: list[str]) -> dict[str, Any]:
@@ -220,19 +220,3 @@ def _kind(thing: Any) -> str:
 
 def _short(value: Any) -> str:
     return show(value) if isinstance(value, float) else show_value(value)
-
-
-def _metrics(trial: Trial) -> dict[str, Any]:
-    flat = flatten(trial.last_result)
-    return _jsonable((k, v) for k, v in flat.items() if k not in AUTO_FILLED and k[:7] != "config/")
-
-
-def _jsonable(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    plain: dict[str, Any] = {}
-    for key, value in items:
-        number = finite_number(value)
-        if value is not None and not isinstance(value, bool):
-            # A server takes integers of 64 bits, and neither NaN nor infinity.
-            value = show_value(value) if number is None or abs(number) > _LARGEST else number
-        plain[show_value(key)] = value
-    return plain

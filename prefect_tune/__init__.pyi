@@ -22,6 +22,7 @@ from .execution.cluster.api import (
     shutdown as shutdown,
 )
 from .experiments import Experiment as Experiment
+from .orchestration.trainables import deployment as deployment
 from .registry import (
     register_env as register_env,
     register_trainable as register_trainable,
@@ -60,6 +61,7 @@ from .stopper import (
     Stopper as Stopper,
 )
 from .storage.sync.sync_config import SyncConfig as SyncConfig
+from .trainable.command import command as command
 from .trainable.durable import (
     DurableTrainable as DurableTrainable,
     durable as durable,

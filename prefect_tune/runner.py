@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from prefect_tune.engine.experiment import Experiment as RunningExperiment
@@ -69,6 +69,11 @@ def execute(request: ExperimentRequest) -> Finished:
         ExperimentInterrupted: As documented at `run`.
     """
     settings = load_settings()
+    if "prefect" in sys.modules:
+        from prefect_tune.orchestration.trainables import of_prefect
+
+        trainable = of_prefect(request.trainable, request.param_space)
+        request = replace(request, trainable=trainable)
     memory = _flow_run_memory(request, settings)
     plan = make_plan(request, settings, memory)
     if plan.orchestrate:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 from prefect_tune.callback import Callback
@@ -139,6 +140,41 @@ class Tuner:
         tuner._request.resume_config = _resume_config(
             resume_unfinished, resume_errored, restart_errored
         )
+        return tuner
+
+    @classmethod
+    def from_spec(cls, spec: Any) -> Tuner:
+        """A tuner of an experiment that is plain data, as of `prefect-tune run` and the UI's form.
+
+        Args:
+            spec: An `ExperimentSpec`, a mapping of its fields, or the path of a YAML file of them.
+
+        Raises:
+            InvalidArgument: If something in it is wrong; names it.
+            InvalidTrainable: If its trainable cannot be imported.
+        """
+        from prefect_tune.orchestration.spec import ExperimentSpec
+        from prefect_tune.orchestration.spec.files import read_spec
+
+        if isinstance(spec, (str, os.PathLike)):
+            spec = read_spec(Path(spec))
+        elif isinstance(spec, Mapping):
+            spec = ExperimentSpec.parse(spec)
+        elif not isinstance(spec, ExperimentSpec):
+            raise InvalidArgument(
+                "spec", f"got {spec!r:.80}.", "Give an ExperimentSpec, a dict, or a YAML file."
+            )
+        given = spec.run_arguments()
+        tune = {f.name: given[f.name] for f in fields(TuneConfig) if f.name in given}
+        run = {f.name: given[f.name] for f in fields(RunConfig) if f.name in given}
+        tuner = cls(
+            given["run_or_experiment"],
+            param_space=given["config"],
+            tune_config=TuneConfig(**tune),
+            run_config=RunConfig(**run, failure_config=FailureConfig(given["max_failures"])),
+        )
+        for name in ("resources_per_trial", "resume", "restore"):
+            setattr(tuner._request, name, given[name])
         return tuner
 
     @staticmethod

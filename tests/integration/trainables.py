@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import prefect_tune as tune
@@ -113,3 +114,11 @@ def hang(config: dict[str, Any]) -> None:
         time.sleep(0.05)
         tune.report(process=os.getpid())
     time.sleep(1000)
+
+
+def saves_its_last(config: dict[str, Any]) -> None:
+    """Reports once, with a checkpoint."""
+    directory = tune.make_checkpoint_dir()
+    (Path(directory) / "weights").write_text("1")
+    tune.save_checkpoint(directory)
+    tune.report({"score": config["x"]})

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import FlowRunContext
+from prefect.settings import get_current_settings
 from prefect.transactions import BaseTransaction
 
 from prefect_tune.coordinator.commands import Kill, Launch
@@ -80,6 +81,7 @@ class PrefectLauncher:
             )
             if logs is not None:
                 logs.follow_flow()
+        self._api_url = get_current_settings().api.url or ""
         self._recording = max_task_runs > 0
         self._running: dict[tuple[str, int], Attempt] = {}
         self.recorded = 0
@@ -143,7 +145,7 @@ class PrefectLauncher:
                 dynamic_key=str(task_run_id),
                 run_count=1,
             ).model_dump_json(exclude_unset=True)
-        return TrialContext(self._flow_name, self._flow_run_text, task_run)
+        return TrialContext(self._flow_name, self._flow_run_text, task_run, self._api_url)
 
     def _record(
         self,

@@ -34,11 +34,13 @@ class TrialContext:
         flow_name: Name of the flow.
         flow_run: The flow run, a JSON text.
         task_run: The attempt's task run, a JSON text; "" if it has none.
+        api_url: Address of the API, for trials on nodes that have none configured.
     """
 
     flow_name: str
     flow_run: str
     task_run: str = ""
+    api_url: str = ""
 
     @contextlib.contextmanager
     def __call__(self, log: Callable[[bytes], None], whole_process: bool) -> Iterator[None]:
@@ -82,6 +84,9 @@ class _Trial:
     @contextlib.contextmanager
     def in_process(self) -> Iterator[None]:
         """Be in effect in all threads, from the moment on at which Prefect is imported."""
+        if self._given.api_url:
+            # Else each trial that calls a flow would start a server of its own.
+            os.environ.setdefault("PREFECT_API_URL", self._given.api_url)
         actions = {"prefect.context": self._offer, "prefect.logging.handlers": _divert_records}
         finder = _AfterImport({k: v for k, v in actions.items() if k not in sys.modules})
         for name, action in actions.items():
@@ -155,6 +160,8 @@ def _make_contexts(given: TrialContext) -> dict[str, Any]:
             parameters=flow_run.parameters,
             task_runner=ThreadPoolTaskRunner().__enter__(),
             result_store=ResultStore(),
+            # As of a run in another process: what it calls gets keys that no other trial gives.
+            detached=True,
             **common,
         )
     ]

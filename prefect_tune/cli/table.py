@@ -14,10 +14,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.cells import cell_len
+
 from prefect_tune.cli.commands import UsageError
 from prefect_tune.cli.strict_json import write_json
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.plain import number_of
+from prefect_tune.reporters.text_table import draw_lines
 from prefect_tune.results.conditions import Condition, parse_all
 from prefect_tune.text import in_words, without_controls
 
@@ -59,7 +62,7 @@ def _through_pager(text: str) -> bool:
 _FORMATS = ("csv", "json", "pkl")
 _WIDEST = 40  # characters of one column
 _WIDEST_ON_TERMINAL = 24
-_GAP = "  "
+_GAP = 2
 
 Row = dict[str, Any]
 
@@ -219,15 +222,9 @@ def _print_table(rows: Sequence[Row], columns: Sequence[str], asked: bool) -> No
     if fitting < len(used):
         cells, widths = _columns(rows, used, _WIDEST_ON_TERMINAL)
         fitting = _fitting(widths)
-    lines = [_GAP.join(name.ljust(w) for name, w in zip(used[:fitting], widths, strict=False))]
-    lines.append(_GAP.join("─" * width for width in widths[:fitting]))
-    for index in range(len(rows)):
-        lines.append(
-            _GAP.join(
-                column[index].rjust(width) if is_number else column[index].ljust(width)
-                for column, width, is_number in zip(cells[:fitting], widths, numeric, strict=False)
-            ).rstrip()
-        )
+    rule = ["─" * width for width in widths[:fitting]]
+    body = [rule, *zip(*cells[:fitting], strict=True)]
+    lines = draw_lines(used[:fitting], body, numeric[:fitting])
     notices = []
     if empty:
         notices.append(f"Empty columns are left out: {_listing(empty)}")
@@ -248,7 +245,7 @@ def _columns(
         [_cell(row.get(name), limit) for row in rows]
         for name, limit in zip(names, limits, strict=False)
     ]
-    widths = [max(len(name), *map(len, column)) for name, column in zip(names, cells, strict=True)]
+    widths = [max(map(cell_len, (name, *cut))) for name, cut in zip(names, cells, strict=True)]
     return cells, widths
 
 
@@ -261,9 +258,9 @@ def _fitting(widths: Sequence[int]) -> int:
     room = _terminal_width()
     if room is None:
         return len(widths)
-    total = -len(_GAP)
+    total = -_GAP
     for count, width in enumerate(widths):
-        total += len(_GAP) + width
+        total += _GAP + width
         if total > room and count:
             return count
     return len(widths)

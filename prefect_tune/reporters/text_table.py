@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import io
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from rich.box import Box
 
 _FRAME = 3  # characters around a cell
 _FRAME_FIRST = 1
@@ -37,19 +42,53 @@ def text_table(table: Table, room: int | None = None) -> list[str]:
             with the first column and some of the others. None is any width.
     """
     # Chinese characters and emoji take two columns of a terminal.
+    from rich.box import Box
     from rich.cells import cell_len
 
+    frame = Box("+-++\n| ||\n|-||\n| ||\n|-||\n|-||\n| ||\n+-++\n", ascii=True)
     columns = list(zip(table.header, *table.rows, strict=True))
     widths = [max(cell_len(cell) for cell in column) for column in columns]
     right = table.numeric_columns()
     lines: list[str] = []
     for part in _parts(widths, room):
-        lines += _frame(
-            [[row[i] for i in part] for row in (table.header, *table.rows)],
-            [widths[i] for i in part],
-            [right[i] for i in part],
-        )
+        header, *rows = zip(*(columns[i] for i in part), strict=True)
+        lines += draw_lines(header, rows, [right[i] for i in part], frame)
     return [*lines, table.note] if table.note else lines
+
+
+def draw_lines(
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    right: Sequence[bool],
+    frame: Box | None = None,
+) -> list[str]:
+    """Draw a table, of any width.
+
+    Args:
+        header: Headings.
+        rows: Cells, each on one line.
+        right: Which columns are aligned to the right.
+        frame: What is drawn around the cells; None has two spaces between columns.
+    """
+    from rich import table as rich_table
+    from rich.console import Console
+    from rich.text import Text
+
+    grid = rich_table.Table(
+        box=frame,
+        padding=(0, 1) if frame else (0, 2, 0, 0),
+        pad_edge=frame is not None,
+        header_style="",
+    )
+    # As texts: what looks like rich's markup, such as [INST], is none.
+    for heading, to_right in zip(header, right, strict=True):
+        grid.add_column(Text(heading), justify="right" if to_right else "left", no_wrap=True)
+    for cells in rows:
+        grid.add_row(*map(Text, cells))
+    console = Console(file=io.StringIO(), width=sys.maxsize, color_system=None)
+    with console.capture() as drawn:
+        console.print(grid)
+    return [line.rstrip() for line in drawn.get().rstrip("\n").split("\n")]
 
 
 def _parts(widths: Sequence[int], room: int | None) -> list[list[int]]:
@@ -66,22 +105,6 @@ def _parts(widths: Sequence[int], room: int | None) -> list[list[int]]:
         parts[-1].append(number)
         left -= width + _FRAME
     return parts
-
-
-def _frame(rows: Sequence[Sequence[str]], widths: list[int], right: list[bool]) -> list[str]:
-    from rich.cells import cell_len
-
-    rule = "+" + "+".join("-" * (width + 2) for width in widths) + "+"
-
-    def line(cells: Sequence[str]) -> str:
-        padded = []
-        for cell, width, to_right in zip(cells, widths, right, strict=True):
-            space = " " * (width - cell_len(cell))
-            padded.append(space + cell if to_right else cell + space)
-        return "| " + " | ".join(padded) + " |"
-
-    header, *body = map(line, rows)
-    return [rule, header, rule.replace("+", "|"), *body, rule]
 
 
 def _is_number(text: str) -> bool:

@@ -16,6 +16,7 @@ import prefect_tune as tune
 from prefect_tune.error import InvalidTrainable
 
 from . import trainables
+from .served import poll
 
 
 @pytest.fixture
@@ -24,6 +25,16 @@ def client(prefect_api: str) -> Iterator[Any]:
 
     with get_client(sync_client=True) as client:
         yield client
+
+
+def events_of(client: Any, flow_run_id: UUID, name: str) -> list[dict[str, Any]]:
+    which = {
+        "event": {"name": [name]},
+        "resource": {"id": [f"prefect.flow-run.{flow_run_id}"]},
+    }
+    found = client.request("POST", "/events/filter", json={"filter": which}).json()
+    events: list[dict[str, Any]] = found["events"]
+    return events
 
 
 def test_a_coroutine_awaits_a_sweep_while_its_loop_goes_on(cluster: None, tmp_path: Path) -> None:
@@ -120,6 +131,12 @@ def test_the_result_of_a_flow_run_can_be_read_later_and_elsewhere(
     assert Path(result.checkpoint, "weights").is_file()
     assert result.flow_run_id == str(flow_run.id)
     assert json.loads(result.model_dump_json())["mode"] == "max"
+    (ended,) = poll(lambda: events_of(client, flow_run.id, "prefect-tune.sweep.ended"))
+    assert ended["payload"]["status"] == "completed"
+    assert ended["payload"]["best_config"] == result.best_config
+    assert {related["prefect.resource.role"] for related in ended["related"]} >= {"flow"}
+    assert events_of(client, flow_run.id, "prefect-tune.sweep.started")
+    assert events_of(client, flow_run.id, "prefect-tune.sweep.improved")
 
 
 def test_a_flow_is_tuned_whose_runs_belong_to_the_sweep(

@@ -50,6 +50,16 @@ class FlowIdentity:
     deployment_id: str | None = None
     callers: tuple[Caller, ...] = ()
 
+    @property
+    def resource(self) -> dict[str, str]:
+        """The resource that events of its sweeps concern."""
+        return {
+            "prefect.resource.id": f"prefect.flow-run.{self.root_id}",
+            "prefect.resource.name": self.root_name,
+            # As in the state events of flow runs: an automation can tell by it how often to try.
+            "prefect.run-count": str(self.root_run_count),
+        }
+
 
 def current_flow_identity() -> FlowIdentity | None:
     """The surrounding flow run; None outside of one."""

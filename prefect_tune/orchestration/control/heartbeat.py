@@ -20,6 +20,7 @@ from prefect_tune.orchestration.control.flow_identity import FlowIdentity
 _logger = logging.getLogger("prefect_tune")
 
 HEARTBEAT = "prefect-tune.sweep.heartbeat"
+#: The event of a sweep's end, after which no sign of life comes.
 ENDED = "prefect-tune.sweep.ended"
 
 
@@ -59,29 +60,25 @@ class Heartbeat:
     ) -> None:
         self.end()
 
-    def end(self) -> None:
-        """The sweep ends, or begins to: silence means nothing from now on."""
-        if self._flow is None or self._over.is_set():
-            return
-        self._over.set()
-        self._thread.join()
-        # Told which event it follows, the server never takes the last sign of life for a later one.
-        self._emit(ENDED, self._flow, follows=self._latest)
+    def end(self) -> Event | None:
+        """The sweep ends, or begins to: gives the last sign of life.
+
+        The event of its end has to follow that one: the server would take the other order for a
+        sweep that lives.
+        """
+        if self._flow is not None and not self._over.is_set():
+            self._over.set()
+            self._thread.join()
+        return self._latest
 
     def _beat(self) -> None:
         while self._flow is not None:
-            self._latest = self._emit(HEARTBEAT, self._flow) or self._latest
+            self._latest = self._emit(self._flow) or self._latest
             if self._over.wait(self._interval):
                 return
 
     @staticmethod
-    def _emit(event: str, flow: FlowIdentity, follows: Event | None = None) -> Event | None:
-        resource = {
-            "prefect.resource.id": f"prefect.flow-run.{flow.root_id}",
-            "prefect.resource.name": flow.root_name,
-            # As in the state events of flow runs: an automation can tell by it how often to try.
-            "prefect.run-count": str(flow.root_run_count),
-        }
+    def _emit(flow: FlowIdentity) -> Event | None:
         related = []
         if flow.deployment_id is not None:
             related.append(
@@ -91,7 +88,7 @@ class Heartbeat:
                 }
             )
         try:
-            return emit_event(event, resource=resource, related=related, follows=follows)
+            return emit_event(HEARTBEAT, resource=flow.resource, related=related)
         except Exception:
             _logger.debug("A heartbeat could not be sent.", exc_info=True)
             return None

@@ -41,7 +41,7 @@ class SuspensionWatch:
         on_suspended: Called first of all when it has been.
     """
 
-    def __init__(self, inbox: Inbox, on_suspended: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, inbox: Inbox, on_suspended: Callable[[], object] = lambda: None) -> None:
         context = FlowRunContext.get()
         self._request = None if context is None else suspension_request(context)
         self._inbox = inbox

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from prefect.events import Event
+
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.engine.experiment import Experiment
 from prefect_tune.engine.launcher import AttemptLauncher
@@ -13,7 +15,7 @@ from prefect_tune.experiment.plain import finite_number
 from prefect_tune.experiment.trial import ERROR, Trial
 from prefect_tune.nested import flatten
 from prefect_tune.orchestration.control.crashed_runs import succeed
-from prefect_tune.orchestration.control.flow_identity import current_flow_identity
+from prefect_tune.orchestration.control.flow_identity import FlowIdentity, current_flow_identity
 from prefect_tune.orchestration.control.flow_watch import FlowWatch
 from prefect_tune.orchestration.control.heartbeat import Heartbeat
 from prefect_tune.orchestration.control.sigterm import stand_in
@@ -24,12 +26,14 @@ from prefect_tune.orchestration.record.conclusion import Conclusion, Ending, Exp
 from prefect_tune.orchestration.record.flow import run_in_flow
 from prefect_tune.orchestration.record.sanitize import show_value
 from prefect_tune.orchestration.record.summary import summary
-from prefect_tune.orchestration.record.sweep_result import sweep_result
+from prefect_tune.orchestration.record.sweep_news import SweepNews
+from prefect_tune.orchestration.record.sweep_result import SweepResult, sweep_result
 from prefect_tune.orchestration.record.tag_limits import tag_limits
 from prefect_tune.orchestration.record.task_run_logs import TaskRunLogs
 from prefect_tune.orchestration.server.api import PrefectApi
 from prefect_tune.reporters.columns import parameter_columns, show, user_metrics
 from prefect_tune.reporters.progress import Progress
+from prefect_tune.text import in_words
 
 _LEADERS = 20
 _COLUMNS = 8
@@ -63,13 +67,23 @@ def run_experiment_in_flow(
         if flow is not None:
             succeed(experiment.directory, UUID(flow.flow_run_id), plan.name)
         _heed_tags(experiment)
+        record.begin(flow)
         heartbeat = Heartbeat(flow, plan.settings.heartbeat_s)
         watch = interruption.watch = SuspensionWatch(experiment.inbox, heartbeat.end)
-        with heartbeat, ArtifactReporter() as artifacts:
-            try:
-                experiment.run(launcher, [record.listener(artifacts), watch, flow_watch], stand_in)
-            finally:
-                artifacts.conclude(*record.final(experiment.trials))
+        ending: Conclusion | None = None
+        try:
+            with heartbeat, ArtifactReporter() as artifacts:
+                try:
+                    listeners = [record.listener(artifacts), watch, flow_watch]
+                    experiment.run(launcher, listeners, stand_in)
+                finally:
+                    artifacts.conclude(*record.final(experiment.trials))
+            ending = conclude(experiment.trials)
+        except Exception as error:
+            ending = Conclusion(Ending.FAILED, f"{type(error).__name__}: {in_words(error)}")
+            raise
+        finally:
+            record.end(ending or Conclusion(Ending.INTERRUPTED, "ended by force"), heartbeat.end())
         return experiment.trials
 
     def conclude(trials: list[Trial]) -> Conclusion:
@@ -141,11 +155,36 @@ class _Record:
         self._experiment = experiment
         self._plan = plan = experiment.plan
         self._progress = Progress(plan.metric, plan.mode, plan.source.total())
+        self._flow_run_id = ""
+
+    def begin(self, flow: FlowIdentity | None) -> None:
+        """The sweep begins in a flow run; an experiment that goes on has trials already."""
+        self._flow_run_id = "" if flow is None else flow.flow_run_id
+        self._news = SweepNews(flow, run_log(), self._progress, self.result)
+        described = describe(self._plan)
+        how_many = "as many trials as it takes"
+        if self._progress.total is not None:
+            how_many = f"{self._progress.total} trials"
+        self._news.started(
+            f"{how_many} of {described['trainable']}, search {described['search']}, scheduler "
+            f"{described['scheduler']}",
+            self._experiment.trials,
+        )
+
+    def end(self, conclusion: Conclusion, last_beat: Event | None) -> None:
+        """The sweep has ended."""
+        self._news.look(self._experiment.trials, at_once=True)
+        self._news.ended(conclusion, last_beat)
+
+    def result(self) -> SweepResult:
+        """What there is now."""
+        return sweep_result(self._experiment, self._progress, self._flow_run_id)
 
     def listener(self, artifacts: ArtifactReporter) -> Any:
         """A listener for the engine that returns at once unless an update is due."""
 
         def update(coordinator: Coordinator) -> None:
+            self._news.look(coordinator.get_trials())
             if artifacts.due:
                 artifacts.update(self.snapshot(coordinator.get_trials()))
 
@@ -185,8 +224,7 @@ class _Record:
     def conclusion(self, trials: list[Trial], interrupted_by: str | None) -> Conclusion:
         """How the flow run ends."""
         self._progress.update(trials)
-        flow = current_flow_identity()
-        result = sweep_result(self._experiment, self._progress, flow.flow_run_id if flow else "")
+        result = self.result()
         message, best = f"{self.snapshot(trials)}", self._progress.best
         if best is not None:
             config = ", ".join(f"{k}={_short(v)}" for k, v in best.trial.evaluated_params.items())

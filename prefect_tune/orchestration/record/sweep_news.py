@@ -1,0 +1,184 @@
+"""What a sweep tells while it runs: lines of the flow run's log, and events for automations."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from prefect.events import Event, emit_event
+from prefect.exceptions import EventTooLarge
+
+from prefect_tune.experiment.trial import Trial
+from prefect_tune.orchestration.control.flow_identity import FlowIdentity
+from prefect_tune.orchestration.control.heartbeat import ENDED
+from prefect_tune.orchestration.logs import RunLog
+from prefect_tune.orchestration.record.conclusion import Conclusion, Ending
+from prefect_tune.orchestration.record.sanitize import show_value
+from prefect_tune.orchestration.record.sweep_result import SweepResult, jsonable
+from prefect_tune.reporters.progress import Best, Progress
+
+_logger = logging.getLogger("prefect_tune")
+
+STARTED = "prefect-tune.sweep.started"
+IMPROVED = "prefect-tune.sweep.improved"
+FAILED = "prefect-tune.sweep.failed"
+TRIAL_FAILED = "prefect-tune.trial.failed"
+
+#: Seconds between two looks at the trials, and between two lines of progress.
+_LOOK_S = 1.0
+_PROGRESS_S = 60.0
+_MOST_FAILURES = 50
+_LONGEST_ERROR = 500
+
+
+class SweepNews:
+    """Tells of the start, improvements, failures, progress and the end of a sweep.
+
+    Events concern the outermost flow run, as a sweep's signs of life do; the flow run of the sweep,
+    its deployment and its work pool are related to them.
+
+    Args:
+        flow: Where the sweep runs; None sends no events.
+        log: The log of its flow run.
+        progress: Follows its trials.
+        result: Sums it up, as it is now.
+    """
+
+    def __init__(
+        self,
+        flow: FlowIdentity | None,
+        log: RunLog,
+        progress: Progress,
+        result: Callable[[], SweepResult],
+    ) -> None:
+        self._flow = flow
+        self._log = log
+        self._progress = progress
+        self._result = result
+        self._best: Best | None = None
+        self._failures = 0
+        self._began = self._next_progress = time.monotonic()
+        self._next_look = 0.0
+
+    def started(self, what: str, trials: list[Trial]) -> None:
+        """Tell that it begins.
+
+        Args:
+            what: In words, what is tuned and how.
+            trials: Those that an experiment that goes on has, of which nothing is told again.
+        """
+        self._progress.update(trials)
+        self._failures, self._best = len(self._progress.errors), self._progress.best
+        result = self._result()
+        self._log.info("Sweep %s: %s. Results go to %s.", result.experiment, what, result.directory)
+        self._next_progress = time.monotonic() + _PROGRESS_S
+        self._emit(STARTED, result.model_dump())
+
+    def look(self, trials: list[Trial], *, at_once: bool = False) -> None:
+        """Tell what is new, if it is time for that.
+
+        Args:
+            trials: All trials.
+            at_once: Whether it is time for it in any case.
+        """
+        now = time.monotonic()
+        if now < self._next_look and not at_once:
+            return
+        self._next_look = now + _LOOK_S
+        self._progress.update(trials)
+        errors = self._progress.errors
+        for number in range(self._failures, len(errors)):
+            self._failed(errors[number], number + 1)
+        self._failures = len(errors)
+        best = self._progress.best
+        if best is not None and (self._best is None or best.value != self._best.value):
+            self._improved(best)
+        elif now >= self._next_progress:
+            self._log.info("%s trials.", self._progress.describe_counts())
+            self._next_progress = now + _PROGRESS_S
+
+    def ended(self, conclusion: Conclusion, follows: Event | None = None) -> None:
+        """Tell how it has ended.
+
+        Args:
+            conclusion: How.
+            follows: The last sign of life, which is older.
+        """
+        seconds = time.monotonic() - self._began
+        result = self._result()
+        level = logging.INFO if conclusion.ending is Ending.COMPLETED else logging.WARNING
+        self._log.log(
+            level,
+            "Sweep %s %s after %.0f s: %s.%s",
+            result.experiment,
+            conclusion.ending.value,
+            seconds,
+            conclusion.message.partition("\n")[0].rstrip("."),
+            savings([*self._progress.finished, *self._progress.live]),
+        )
+        payload = {
+            **result.model_dump(),
+            "status": conclusion.ending.value,
+            "message": show_value(conclusion.message),
+            "seconds": seconds,
+        }
+        self._emit(ENDED, payload, follows)
+        if conclusion.ending is Ending.FAILED:
+            self._emit(FAILED, payload)
+
+    def _improved(self, best: Best) -> None:
+        before, self._best = self._best, best
+        metric, value = self._progress.metric, best.value
+        config = ", ".join(f"{k}={show_value(v)}" for k, v in best.trial.evaluated_params.items())
+        self._log.info("%s=%.6g is the best so far, with %s.", metric, value, config or best.trial)
+        previous = None if before is None else jsonable(before.value)
+        self._emit(IMPROVED, {**self._result().model_dump(), "previous": previous})
+
+    def _failed(self, trial: Trial, number: int) -> None:
+        error = show_value(trial.error)[:_LONGEST_ERROR]
+        if number <= _MOST_FAILURES:
+            self._log.warning("Trial %s has failed: %s", trial, error)
+        elif number == _MOST_FAILURES + 1:
+            self._log.warning("Further trials that fail are not logged.")
+        result = self._result()
+        self._emit(
+            TRIAL_FAILED,
+            {
+                "experiment": result.experiment,
+                "directory": result.directory,
+                "flow_run_id": result.flow_run_id,
+                "trial": str(trial),
+                "error": error,
+                "config": jsonable(trial.config),
+                "failed": number,
+                "trials": result.trials,
+            },
+        )
+
+    def _emit(self, event: str, payload: dict[str, Any], follows: Event | None = None) -> None:
+        if self._flow is None:
+            return
+        resource = {**self._flow.resource, "prefect-tune.experiment": str(payload["experiment"])}
+        if "status" in payload:
+            resource["prefect-tune.status"] = str(payload["status"])
+        try:
+            try:
+                emit_event(event, resource=resource, payload=payload, follows=follows)
+            except EventTooLarge:
+                large = ("config", "best_config", "best_metrics")
+                small = {key: value for key, value in payload.items() if key not in large}
+                emit_event(event, resource=resource, payload=small, follows=follows)
+        except Exception:
+            _logger.debug("An event could not be sent.", exc_info=True)
+
+
+def savings(trials: list[Trial]) -> str:
+    """Say how much training was saved by ending trials early; "" if none was."""
+    iterations = [trial.last_result.get("training_iteration") or 0 for trial in trials]
+    longest = max(iterations, default=0)
+    if not longest or sum(iterations) >= 0.95 * longest * len(iterations):
+        return ""
+    share = 1 - sum(iterations) / (longest * len(iterations))
+    return f" {share:.0%} of the iterations that all trials to the end would have taken were saved."

@@ -1,0 +1,119 @@
+"""What a sweep tells in its flow run's log and by events; without a server."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from prefect_tune.experiment.trial import ERROR, RUNNING, TERMINATED, Trial
+from prefect_tune.orchestration.control.flow_identity import FlowIdentity
+from prefect_tune.orchestration.record import sweep_news
+from prefect_tune.orchestration.record.conclusion import Conclusion, Ending
+from prefect_tune.orchestration.record.sweep_news import SweepNews, savings
+from prefect_tune.orchestration.record.sweep_result import SweepResult, jsonable
+from prefect_tune.reporters.progress import Progress
+
+FLOW = FlowIdentity("inner", "outer", 1, "nightly")
+
+
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+    sent: list[Any] = []
+
+    def emit(event: str, *, resource: Any, payload: Any, follows: Any) -> None:
+        sent.append((event.removeprefix("prefect-tune."), resource, payload))
+
+    monkeypatch.setattr(sweep_news, "emit_event", emit)
+    return sent
+
+
+def trial(number: int, status: str = RUNNING, **result: Any) -> Trial:
+    made = Trial(f"t_{number}", config={"x": number}, evaluated_params={"x": number})
+    made.status = status
+    made.last_result = {"training_iteration": 1, **result}
+    return made
+
+
+@pytest.fixture
+def news() -> SweepNews:
+    progress = Progress("acc", "max", 4)
+
+    def result() -> SweepResult:
+        counts = progress.counts()
+        return SweepResult(experiment="nightly", directory="s3://b/nightly", counts=counts)
+
+    return SweepNews(FLOW, logging.getLogger("news"), progress, result)
+
+
+def test_it_tells_of_the_start_each_improvement_failures_and_the_end(
+    news: SweepNews, events: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "news")
+    first, second = trial(1, acc=0.5), trial(2, acc=0.1 + 0.2)
+    news.started("4 trials of train", [])
+    news.look([first, second], at_once=True)
+    news.look([first, second], at_once=True)
+    second.status, second.last_result = ERROR, {"acc": 0.3}
+    first.last_result = {"acc": 0.75, "training_iteration": 2}
+    news.look([first, second], at_once=True)
+    news.ended(Conclusion(Ending.FAILED, "2 of 4 trials failed"))
+    assert [event for event, _, _ in events] == [
+        "sweep.started",
+        "sweep.improved",
+        "trial.failed",
+        "sweep.improved",
+        "sweep.ended",
+        "sweep.failed",
+    ]
+    _, resource, payload = events[-1]
+    assert resource["prefect.resource.id"] == "prefect.flow-run.outer"
+    assert resource["prefect-tune.experiment"] == "nightly"
+    assert resource["prefect-tune.status"] == payload["status"] == "failed"
+    assert events[3][2]["previous"] == 0.5
+    assert events[2][2]["config"] == {"x": 2}
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[0] == "Sweep nightly: 4 trials of train. Results go to s3://b/nightly."
+    assert lines[1] == "acc=0.5 is the best so far, with x=1."
+    assert lines[2].startswith("Trial trainable_t_2 has failed")
+    assert lines[3] == "acc=0.75 is the best so far, with x=1."
+    assert lines[4].startswith("Sweep nightly failed after 0 s: 2 of 4 trials failed.")
+
+
+def test_an_experiment_that_goes_on_tells_nothing_twice(news: SweepNews, events: list[Any]) -> None:
+    known = [trial(1, TERMINATED, acc=0.5), trial(2, ERROR)]
+    news.started("4 trials of train", known)
+    news.look(known, at_once=True)
+    assert [event for event, _, _ in events] == ["sweep.started"]
+
+
+def test_it_looks_at_the_trials_once_in_a_while_only(news: SweepNews, events: list[Any]) -> None:
+    news.look([])
+    news.look([trial(1, acc=1.0)])
+    assert not events
+
+
+def test_outside_of_flow_runs_no_event_is_sent(events: list[Any]) -> None:
+    result = SweepResult(experiment="e", directory="d")
+    news = SweepNews(None, logging.getLogger("news"), Progress("a", "max"), lambda: result)
+    news.started("", [])
+    news.ended(Conclusion(Ending.COMPLETED, "done"))
+    assert not events
+
+
+def test_savings_are_told_if_trials_ended_early() -> None:
+    full = trial(1, TERMINATED, training_iteration=10)
+    early = trial(2, TERMINATED, training_iteration=2)
+    assert savings([full, early]).startswith(" 40% of the iterations")
+    assert savings([full, full]) == savings([]) == ""
+
+
+def test_results_become_plain() -> None:
+    odd = {"a": float("nan"), "b": (1, {"c": object}), 3: 2**70, "t": True, "n": None}
+    plain = jsonable(odd)
+    assert plain["a"] == "nan"
+    assert plain["b"][0] == 1
+    assert isinstance(plain["b"][1]["c"], str)
+    assert plain["3"] == str(2**70)
+    assert (plain["t"], plain["n"]) == (True, None)

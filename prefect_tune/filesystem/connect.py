@@ -168,10 +168,10 @@ def _without(error: Exception, options: dict[str, Any]) -> str:
     return f"{type(error).__name__}: {text}"
 
 
-def _forget() -> None:
+def _reset_after_fork() -> None:
     global _lock
     _lock = threading.Lock()
     _opened.clear()
 
 
-os.register_at_fork(after_in_child=_forget)
+os.register_at_fork(after_in_child=_reset_after_fork)

@@ -105,79 +105,36 @@ _CODES = {
     "MethodNotAllowed": ("that store does not allow it", "read-only"),
 }
 # Damaged on the way, or an answer that means "later".
-_AGAIN_CODES = {
-    "BadDigest",
-    "IncompleteBody",
-    "InternalError",
-    "OperationAborted",
-    "RequestTimeout",
-    "RequestTimeoutException",
-    "ServiceUnavailable",
-    "SlowDown",
-    "Throttling",
-    "ThrottlingException",
-    "TooManyRequests",
-    "XAmzContentChecksumMismatch",
-    "XAmzContentSHA256Mismatch",
-}
+_AGAIN_CODES = set(
+    """
+    BadDigest IncompleteBody InternalError OperationAborted RequestTimeout
+    RequestTimeoutException ServiceUnavailable SlowDown Throttling ThrottlingException
+    TooManyRequests XAmzContentChecksumMismatch XAmzContentSHA256Mismatch
+""".split()
+)
 # By name: their packages may not be installed.
-_AGAIN_TYPES = {
-    "ChecksumError",
-    "ChunkedEncodingError",
-    "ClientConnectionError",
-    "ClientOSError",
-    "ClientPayloadError",
-    "ConnectionError",
-    "EndpointConnectionError",
-    "FSTimeoutError",
-    "FlexibleChecksumError",
-    "HTTPClientError",
-    "IncompleteRead",
-    "IncompleteReadError",
-    "ProtocolError",
-    "ReadTimeoutError",
-    "ResponseParserError",
-    "ResponseStreamingError",
-    "SSHException",
-    "ServerDisconnectedError",
-    "ServiceRequestError",
-    "ServiceResponseError",
-    "SSLError",
-    "TimeoutError",
-    "TransportError",
-    "TruncatedTransfer",
-    "UnfinishedRename",
-}
-_CREDENTIAL_TYPES = {
-    "ClientAuthenticationError",
-    "CredentialRetrievalError",
-    "DefaultCredentialsError",
-    "NoAuthTokenError",
-    "NoCredentialsError",
-    "PartialCredentialsError",
-    "ProfileNotFound",
-    "RefreshError",
-    "TokenRetrievalError",
-    "UnauthorizedSSOTokenError",
-}
+_AGAIN_TYPES = set(
+    """
+    ChecksumError ChunkedEncodingError ClientConnectionError ClientOSError ClientPayloadError
+    ConnectionError EndpointConnectionError FSTimeoutError FlexibleChecksumError HTTPClientError
+    IncompleteRead IncompleteReadError ProtocolError ReadTimeoutError ResponseParserError
+    ResponseStreamingError SSHException ServerDisconnectedError ServiceRequestError
+    ServiceResponseError SSLError TimeoutError TransportError TruncatedTransfer UnfinishedRename
+""".split()
+)
+_CREDENTIAL_TYPES = set(
+    """
+    ClientAuthenticationError CredentialRetrievalError DefaultCredentialsError NoAuthTokenError
+    NoCredentialsError PartialCredentialsError ProfileNotFound RefreshError TokenRetrievalError
+    UnauthorizedSSOTokenError
+""".split()
+)
 _AGAIN_ERRNOS = {
-    errno.EAGAIN,
-    errno.EBUSY,
-    errno.ECONNABORTED,
-    errno.ECONNREFUSED,
-    errno.ECONNRESET,
-    errno.EHOSTDOWN,
-    errno.EHOSTUNREACH,
-    errno.EINTR,
-    errno.EIO,
-    errno.ENETDOWN,
-    errno.ENETRESET,
-    errno.ENETUNREACH,
-    errno.ENOTCONN,
-    errno.EPIPE,
-    errno.EREMOTEIO,
-    errno.ESTALE,
-    errno.ETIMEDOUT,
+    getattr(errno, name)
+    for name in """
+        EAGAIN EBUSY ECONNABORTED ECONNREFUSED ECONNRESET EHOSTDOWN EHOSTUNREACH EINTR EIO ENETDOWN
+        ENETRESET ENETUNREACH ENOTCONN EPIPE EREMOTEIO ESTALE ETIMEDOUT
+    """.split()
 }
 # What follows in the texts of Azure's client are numbers, and the answer as XML.
 _APPENDIX = re.compile(r"\n(?:RequestId|ErrorCode|Content):")

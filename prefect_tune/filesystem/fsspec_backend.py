@@ -23,7 +23,7 @@ OBJECT_STORES = (*GOOGLE_PROTOCOLS, *AZURE_PROTOCOLS, "adl", "oss", "oci", "tos"
 
 
 class FsspecBackend:
-    """See `Backend`.
+    """The `Backend` of every other file system that fsspec knows.
 
     Args:
         location: Where.
@@ -39,12 +39,11 @@ class FsspecBackend:
         self._replace: dict[str, Any] = {"overwrite": True} if protocol in AZURE_PROTOCOLS else {}
 
     def read(self, path: str, timeout: float) -> bytes:
-        """See `Backend.read`."""
         data: bytes = self._do("cat_file", path, timeout=timeout)
         return data
 
     def read_range(self, path: str, start: int, end: int, version: str, timeout: float) -> bytes:
-        """See `Backend.read_range`; the version is not looked at."""
+        """Read bytes of a file; the version is not looked at."""
         data: bytes = self._do(
             "cat_file", path, start=start, end=end, timeout=timeout, **self._seekable
         )
@@ -53,7 +52,6 @@ class FsspecBackend:
         return data
 
     def write(self, path: str, data: bytes, timeout: float) -> None:
-        """See `Backend.write`."""
         if self.is_object_store:
             self._do("pipe_file", path, data, timeout=timeout, **self._replace)
             return
@@ -62,14 +60,13 @@ class FsspecBackend:
         self.move(temporary, path, timeout)
 
     def stat(self, path: str, timeout: float) -> Entry:
-        """See `Backend.stat`."""
         info = self._do("info", path, timeout=timeout)
         if info["type"] != "file":
             raise FileNotFoundError(path)
         return Entry(info["size"])
 
     def list(self, path: str, page: str, timeout: float) -> tuple[dict[str, Entry], str]:
-        """See `Backend.list`; there is one page."""
+        """List all files below a path on one page."""
         _, base = connect(self._location)
         found = self._do("find", path, detail=True, timeout=timeout)
         if not isinstance(found, dict):
@@ -84,11 +81,9 @@ class FsspecBackend:
         return entries, ""
 
     def delete(self, path: str, timeout: float) -> None:
-        """See `Backend.delete`."""
         self._do("rm_file", path, timeout=timeout)
 
     def forget_directories(self, path: str, timeout: float) -> None:
-        """See `Backend.forget_directories`."""
         if self.is_object_store:
             return
         try:
@@ -97,7 +92,6 @@ class FsspecBackend:
             return
 
     def begin_upload(self, local: Path, size: int, path: str, timeout: float) -> Upload:
-        """See `Backend.begin_upload`."""
         target = path if self.is_object_store else self._temporary(path, timeout)
 
         def send(timeout: float) -> None:
@@ -152,12 +146,10 @@ class _FileUpload:
         self.parts: Sequence[Part] = [part]
 
     def finish(self, timeout: float) -> None:
-        """See `Upload.finish`."""
         if self._target != self._path:
             self._backend.move(self._target, self._path, timeout)
 
     def abort(self, timeout: float) -> None:
-        """See `Upload.abort`."""
         if self._target != self._path:
             self._backend.delete(self._target, timeout)
 

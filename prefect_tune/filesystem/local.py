@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class LocalStore:
-    """See `Store`.
+    """A `Store` in a directory of this machine's own file systems.
 
     Args:
         location: A local directory; made when the first file is written.
@@ -41,7 +41,6 @@ class LocalStore:
         self._retry = Retry(limits, cancelled, watch)
 
     def read(self, rel: str) -> bytes | None:
-        """See `Store.read`."""
         path = self._path(rel)
         try:
             return self._do("read", path, path.read_bytes)
@@ -49,12 +48,10 @@ class LocalStore:
             return None
 
     def write(self, rel: str, data: bytes) -> None:
-        """See `Store.write`."""
         path = self._path(rel)
         self._do("write", path, lambda: _replace(path, lambda new: _write(new, data)))
 
     def sizes(self, rel: str = "") -> dict[str, int]:
-        """See `Store.sizes`."""
         path = self._path(rel)
         try:
             return self._do("list", path, lambda: _sizes(path))
@@ -62,18 +59,15 @@ class LocalStore:
             return {}
 
     def exists(self, rel: str) -> bool:
-        """See `Store.exists`."""
         path = self._path(rel)
         return self._do("look for", path, path.is_file)
 
     def delete(self, rels: Iterable[str]) -> None:
-        """See `Store.delete`."""
         for rel in rels:
             path = self._path(rel)
             self._do("delete", path, lambda path=path: path.unlink(missing_ok=True))  # type: ignore[misc]
 
     def delete_tree(self, rel: str) -> None:
-        """See `Store.delete_tree`."""
         path = self._path(rel)
         try:
             self._do("delete", path, lambda: shutil.rmtree(path))
@@ -81,11 +75,9 @@ class LocalStore:
             return
 
     def put_file(self, local: str | os.PathLike[str], rel: str) -> None:
-        """See `Store.put_file`."""
         self._copy(self._retry.begin(), Path(local), self._path(rel))
 
     def get_file(self, rel: str, local: str | os.PathLike[str]) -> None:
-        """See `Store.get_file`."""
         self._copy(self._retry.begin(), self._path(rel), Path(local))
 
     def put_tree(
@@ -95,7 +87,6 @@ class LocalStore:
         last: Iterable[str] = (),
         names: Iterable[str] | None = None,
     ) -> None:
-        """See `Store.put_tree`."""
         source = Path(local_dir)
         call = self._retry.begin()
         if names is None:
@@ -107,7 +98,6 @@ class LocalStore:
     def get_tree(
         self, rel: str, local_dir: str | os.PathLike[str], wanted: Wanted | None = None
     ) -> None:
-        """See `Store.get_tree`."""
         target = Path(local_dir)
         call = self._retry.begin()
         call.run("write", str(target), lambda timeout: target.mkdir(parents=True, exist_ok=True))

@@ -32,7 +32,7 @@ class _Sending:
 
 
 class RemoteStore:
-    """See `Store`.
+    """A `Store` on a file system that is reached by requests.
 
     Args:
         location: Where it is.
@@ -55,7 +55,6 @@ class RemoteStore:
         self._retry = Retry(limits, cancelled, watch)
 
     def read(self, rel: str) -> bytes | None:
-        """See `Store.read`."""
         checked(rel)
         try:
             return self._do("read", rel, lambda timeout: self._backend.read(rel, timeout))
@@ -63,18 +62,15 @@ class RemoteStore:
             return None
 
     def write(self, rel: str, data: bytes) -> None:
-        """See `Store.write`."""
         checked(rel)
         self._do(
             "write", rel, lambda timeout: self._backend.write(rel, data, timeout), size=len(data)
         )
 
     def sizes(self, rel: str = "") -> dict[str, int]:
-        """See `Store.sizes`."""
         return {name: entry.size for name, entry in self._list(self._retry.begin(), rel).items()}
 
     def exists(self, rel: str) -> bool:
-        """See `Store.exists`."""
         checked(rel)
         try:
             self._do("look for", rel, lambda timeout: self._backend.stat(rel, timeout))
@@ -83,11 +79,9 @@ class RemoteStore:
         return True
 
     def delete(self, rels: Iterable[str]) -> None:
-        """See `Store.delete`."""
         self._delete(self._retry.begin(), [checked(rel) for rel in rels])
 
     def delete_tree(self, rel: str) -> None:
-        """See `Store.delete_tree`."""
         call = self._retry.begin()
         self._delete(call, [join(rel, name) for name in self._list(call, rel)])
         self._try(
@@ -95,11 +89,9 @@ class RemoteStore:
         )
 
     def put_file(self, local: str | os.PathLike[str], rel: str) -> None:
-        """See `Store.put_file`."""
         self._put(self._retry.begin(), [(Path(local), checked(rel))])
 
     def get_file(self, rel: str, local: str | os.PathLike[str]) -> None:
-        """See `Store.get_file`."""
         checked(rel)
         call = self._retry.begin()
         entry = call.run("read", self._url(rel), lambda timeout: self._backend.stat(rel, timeout))
@@ -112,7 +104,6 @@ class RemoteStore:
         last: Iterable[str] = (),
         names: Iterable[str] | None = None,
     ) -> None:
-        """See `Store.put_tree`."""
         source = Path(local_dir)
         call = self._retry.begin()
         if names is None:
@@ -125,7 +116,6 @@ class RemoteStore:
     def get_tree(
         self, rel: str, local_dir: str | os.PathLike[str], wanted: Wanted | None = None
     ) -> None:
-        """See `Store.get_tree`."""
         call = self._retry.begin()
         entries = self._list(call, rel)
         target = Path(local_dir)

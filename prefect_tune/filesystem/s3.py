@@ -22,7 +22,7 @@ from prefect_tune.filesystem.parts import WHOLE_SIZE, ranges
 
 
 class S3Backend:
-    """See `Backend`.
+    """The `Backend` of S3 and what speaks like it.
 
     Args:
         location: Bucket and prefix.
@@ -32,11 +32,9 @@ class S3Backend:
         self._location = location
 
     def read(self, path: str, timeout: float) -> bytes:
-        """See `Backend.read`."""
         return self._get(path, {}, timeout)
 
     def read_range(self, path: str, start: int, end: int, version: str, timeout: float) -> bytes:
-        """See `Backend.read_range`."""
         wanted = {"Range": f"bytes={start}-{end - 1}"}
         if version:
             wanted["IfMatch"] = version
@@ -46,14 +44,10 @@ class S3Backend:
         return data
 
     def write(self, path: str, data: bytes, timeout: float) -> None:
-        """See `Backend.write`."""
         self._call("put_object", path, timeout, Body=data, **_content_type(path))
 
     def stat(self, path: str, timeout: float) -> Entry:
-        """See `Backend.stat`.
-
-        It is a listing: a HEAD request cannot tell a missing bucket from a missing object.
-        """
+        # A listing: a HEAD request cannot tell a missing bucket from a missing object.
         fs, bucket, key = self._address(path)
         answer = fs.call_s3(
             "list_objects_v2", Bucket=bucket, Prefix=key, MaxKeys=1, timeout=timeout
@@ -64,7 +58,6 @@ class S3Backend:
         raise FileNotFoundError(path)
 
     def list(self, path: str, page: str, timeout: float) -> tuple[dict[str, Entry], str]:
-        """See `Backend.list`."""
         fs, bucket, base = self._address("")
         base = f"{base}/" if base else ""
         prefix = f"{base}{path}/" if path else base
@@ -80,14 +73,12 @@ class S3Backend:
         return entries, answer.get("NextContinuationToken", "") if answer.get("IsTruncated") else ""
 
     def delete(self, path: str, timeout: float) -> None:
-        """See `Backend.delete`."""
         self._call("delete_object", path, timeout)
 
     def forget_directories(self, path: str, timeout: float) -> None:
         """There are none."""
 
     def begin_upload(self, local: Path, size: int, path: str, timeout: float) -> Upload:
-        """See `Backend.begin_upload`."""
         if size <= WHOLE_SIZE:
             return _WholeUpload(self, local, size, path)
         answer = self._call("create_multipart_upload", path, timeout, **_content_type(path))
@@ -180,7 +171,6 @@ class _MultipartUpload:
         return Part(size, send)
 
     def finish(self, timeout: float) -> None:
-        """See `Upload.finish`."""
         parts = [{"PartNumber": n, "ETag": self._etags[n]} for n in sorted(self._etags)]
         try:
             self._call(
@@ -196,7 +186,6 @@ class _MultipartUpload:
                 raise
 
     def abort(self, timeout: float) -> None:
-        """See `Upload.abort`."""
         self._call("abort_multipart_upload", timeout, UploadId=self._id)
 
 

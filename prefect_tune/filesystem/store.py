@@ -107,7 +107,7 @@ def in_order(names: Iterable[str], last: Iterable[str]) -> tuple[list[str], list
 
     Args:
         names: All of them.
-        last: See `Store.put_tree`.
+        last: Those that appear when all others are there, in this order.
 
     Returns:
         Those that may be copied in any order, and those that appear after them, in theirs.

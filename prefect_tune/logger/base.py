@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from typing_extensions import override
+
 from prefect_tune.callback import Callback
 from prefect_tune.experiment.trial import Trial
 
@@ -79,22 +81,23 @@ class LoggerCallback(Callback):
     def flush(self) -> None:
         """Write out what is buffered; called about once a second and at the end."""
 
+    @override
     def on_trial_start(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """See `Callback.on_trial_start`."""
         self.log_trial_start(trial)
 
+    @override
     def on_trial_restore(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """See `Callback.on_trial_restore`."""
         self.log_trial_restore(trial)
 
+    @override
     def on_trial_save(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """See `Callback.on_trial_save`."""
         self.log_trial_save(trial)
 
+    @override
     def on_trial_result(
         self,
         iteration: int,
@@ -103,19 +106,18 @@ class LoggerCallback(Callback):
         result: dict[str, Any],
         **info: Any,
     ) -> None:
-        """See `Callback.on_trial_result`."""
         self.log_trial_result(iteration, trial, result)
 
+    @override
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """See `Callback.on_trial_complete`."""
         self.log_trial_end(trial, failed=False)
 
+    @override
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """See `Callback.on_trial_error`."""
         self.log_trial_end(trial, failed=True)
 
 

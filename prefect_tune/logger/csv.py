@@ -86,7 +86,7 @@ class CSVLoggerCallback(BatchLoggerCallback):
 
     def log_trial_start(self, trial: Trial) -> None:
         """Take up the file; an earlier attempt's rows are kept."""
-        self._take_up(trial)
+        self._open_table(trial)
 
     def log_trial_results(
         self,
@@ -98,7 +98,7 @@ class CSVLoggerCallback(BatchLoggerCallback):
         """Write several results."""
         if not results:
             return
-        table = self._tables.get(trial.trial_id) or self._take_up(trial)
+        table = self._tables.get(trial.trial_id) or self._open_table(trial)
         rows = [table.row(result) for result in results]
         width = len(table.columns)
         if len(rows[0]) < width:
@@ -138,7 +138,7 @@ class CSVLoggerCallback(BatchLoggerCallback):
         self._tables.clear()
         self._files.close_all()
 
-    def _take_up(self, trial: Trial) -> _Table:
+    def _open_table(self, trial: Trial) -> _Table:
         table = self._tables.get(trial.trial_id)
         if table is None:
             table = self._tables[trial.trial_id] = _Table(self._path(trial))

@@ -68,7 +68,7 @@ class JsonLoggerCallback(BatchLoggerCallback):
             log.warning("The config of %s cannot be pickled: %s", trial, error)
         else:
             write_atomic(os.path.join(directory, PARAMS_PICKLE), pickled)
-        return self._take_up(trial)
+        return self._open_results(trial)
 
     def log_trial_results(
         self,
@@ -115,7 +115,7 @@ class JsonLoggerCallback(BatchLoggerCallback):
         self._trials.clear()
         self._files.close_all()
 
-    def _take_up(self, trial: Trial) -> _Open:
+    def _open_results(self, trial: Trial) -> _Open:
         opened = self._trials.get(trial.trial_id)
         if opened is None:
             opened = _Open(self._path(trial))

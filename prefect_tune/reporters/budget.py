@@ -22,7 +22,7 @@ class LineBudget:
         self._refused = 0
         self._told = self._at
 
-    def take(self, lines: int = 1) -> bool:
+    def allow(self, lines: int = 1) -> bool:
         """True if so many lines may be printed now."""
         now = time.monotonic()
         self._left = min(self._burst, self._left + (now - self._at) * self._per_s)
@@ -37,7 +37,7 @@ class LineBudget:
         """Count lines that somebody else has refused."""
         self._refused += lines
 
-    def to_tell(self, last: bool = False) -> int:
+    def untold(self, last: bool = False) -> int:
         """How many refused lines there are to tell about: 0 if that was done a moment ago.
 
         Args:

@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
+from typing_extensions import override
 
 from prefect_tune.experiment.plain import finite_number
 from prefect_tune.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED, Trial
@@ -70,6 +71,7 @@ class LiveReporter(ProgressReporter):
         self._next_report = 0.0
         self._live: Live | None = None
 
+    @override
     def setup(
         self,
         start_time: float | None = None,
@@ -78,7 +80,6 @@ class LiveReporter(ProgressReporter):
         mode: str | None = None,
         **kwargs: Any,
     ) -> None:
-        """See `ProgressReporter.setup`."""
         self._start = time.time() if start_time is None else start_time
         self._progress = Progress(metric, mode, total_samples)
 
@@ -130,33 +131,33 @@ class LiveReporter(ProgressReporter):
         if rows:
             parts.append(self._table(rows, done))
         if done:
-            parts += self._last_words(len(rows))
+            parts += self._closing_lines(len(rows))
         return Group(*parts)
 
-    def _last_words(self, shown: int) -> list[Text]:
+    def _closing_lines(self, shown: int) -> list[Text]:
         """What the table leaves out, why trials have failed, and where everything is."""
         progress = self._progress
         trials = progress.finished + progress.live
-        words: list[Text] = []
+        lines: list[Text] = []
         left_out = len(trials) - shown
         if shown and left_out:
-            words.append(Text(f"... and {left_out} more", style="dim"))
+            lines.append(Text(f"... and {left_out} more", style="dim"))
         errors = progress.errors
         if errors:
-            words.append(Text("failed:", style="dim"))
+            lines.append(Text("failed:", style="dim"))
         for trial in errors[:_MAX_ERRORS]:
             reason = "" if trial.error is None else _line(str(trial.error).splitlines()[0])
             text = Text(no_wrap=True, overflow="ellipsis")
             text.append(self._name(trial), style=_STYLES[ERROR]).append(f"  {reason}")
-            words.append(text)
+            lines.append(text)
         if len(errors) > _MAX_ERRORS:
-            words.append(Text(f"... and {len(errors) - _MAX_ERRORS} more failed", style="dim"))
+            lines.append(Text(f"... and {len(errors) - _MAX_ERRORS} more failed", style="dim"))
         # Not cut to the terminal's width: these are there to be copied.
         if errors:
-            words.append(Text(_line(f"first traceback: {error_file(errors[0])}"), style="dim"))
+            lines.append(Text(_line(f"first traceback: {error_file(errors[0])}"), style="dim"))
         if trials and trials[0].local_experiment_dir:
-            words.append(Text(_line(f"results: {trials[0].local_experiment_dir}"), style="dim"))
-        return words
+            lines.append(Text(_line(f"results: {trials[0].local_experiment_dir}"), style="dim"))
+        return lines
 
     def _headline(self, done: bool) -> RenderableType:
         progress = self._progress

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from typing_extensions import override
+
 from prefect_tune.experiment.plain import finite_number
 from prefect_tune.experiment.trial import ERROR, Trial
 from prefect_tune.nested import flatten
@@ -44,6 +46,7 @@ class PlainReporter(ProgressReporter):
         self._last_summary = self._start
         self._named = 0
 
+    @override
     def setup(
         self,
         start_time: float | None = None,
@@ -52,7 +55,6 @@ class PlainReporter(ProgressReporter):
         mode: str | None = None,
         **kwargs: Any,
     ) -> None:
-        """See `ProgressReporter.setup`."""
         self._start = self._last_summary = time.time() if start_time is None else start_time
         self._progress = Progress(metric, mode, total_samples)
 

@@ -6,6 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from typing_extensions import override
+
 from prefect_tune.callback import Callback
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.nested import flatten
@@ -46,6 +48,7 @@ class TrialProgressCallback(Callback):
         self._heard: dict[str, float] = {}
         self._budget = LineBudget(_BURST, _PER_S)
 
+    @override
     def on_trial_result(
         self,
         iteration: int,
@@ -54,7 +57,6 @@ class TrialProgressCallback(Callback):
         result: dict[str, Any],
         **info: Any,
     ) -> None:
-        """See `Callback.on_trial_result`."""
         now = time.monotonic()
         heard = self._heard.get(trial.trial_id)
         if heard is not None and now - heard < _INTERVAL_S:
@@ -62,17 +64,17 @@ class TrialProgressCallback(Callback):
         self._heard[trial.trial_id] = now
         self._print(self._describe(trial, result, ""))
 
+    @override
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """See `Callback.on_trial_complete`."""
         self._heard.pop(trial.trial_id, None)
         self._print(self._describe(trial, trial.last_result, "This trial completed."))
 
+    @override
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """See `Callback.on_trial_error`."""
         self._heard.pop(trial.trial_id, None)
         reason = "" if trial.error is None else f" ({str(trial.error).splitlines()[0][:200]})"
         parameters = brief_parameters(trial.evaluated_params)
@@ -81,8 +83,8 @@ class TrialProgressCallback(Callback):
             f"Error file: {error_file(trial)}"
         )
 
+    @override
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
-        """See `Callback.on_experiment_end`."""
         self._tell_refused(last=True)
 
     def _describe(self, trial: Trial, result: dict[str, Any], remark: str) -> str:
@@ -105,12 +107,12 @@ class TrialProgressCallback(Callback):
         )
 
     def _print(self, text: str) -> None:
-        if self._budget.take(text.count("\n") + 1):
+        if self._budget.allow(text.count("\n") + 1):
             self._tell_refused()
             say(text)
 
     def _tell_refused(self, last: bool = False) -> None:
-        refused = self._budget.to_tell(last)
+        refused = self._budget.untold(last)
         if refused:
             say(f"... {refused} more lines about results of trials are not shown")
 

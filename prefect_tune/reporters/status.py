@@ -103,7 +103,7 @@ class TuneReporterBase(ProgressReporter):
         mode: str | None = None,
         **kwargs: Any,
     ) -> None:
-        """See `ProgressReporter.setup`; what was given to the constructor wins."""
+        """Set up; what was given to the constructor wins."""
         self._start_time = time.time() if start_time is None else start_time
         total = total_samples if self._total_samples is None else self._total_samples
         self._progress = Progress(self._metric or metric, self._mode or mode, total)

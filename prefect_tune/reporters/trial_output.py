@@ -72,9 +72,9 @@ class TrialOutputPrinter:
             shown += [
                 f"{prefix} {harmless(line, coloured=stream.isatty())}\n"
                 for line in output.lines
-                if self._budget.take()
+                if self._budget.allow()
             ]
-        refused = self._budget.to_tell(last)
+        refused = self._budget.untold(last)
         if refused and sys.stdout is not None:
             texts.setdefault(sys.stdout, []).append(
                 f"... at least {refused} more lines that trials have printed are not shown; all of "

@@ -35,11 +35,11 @@ from prefect_tune.filesystem.retry import FOREGROUND, Limits
 from prefect_tune.filesystem.store import Store
 from prefect_tune.storage.checkpoints import CheckpointStore
 from prefect_tune.storage.deletions import Deletions
-from prefect_tune.storage.fetch import Continuation, begin_new, bring_home
+from prefect_tune.storage.fetch import Continuation, begin_new, fetch_experiment
 from prefect_tune.storage.journal.file import JOURNAL_FILE, LocalJournal
 from prefect_tune.storage.journal.shipper import Shipment, Shipper
 from prefect_tune.storage.lease import Holder, Lease
-from prefect_tune.storage.mirror import ByUser, ChangedFiles, Mirror, Upload
+from prefect_tune.storage.mirror import ChangedFiles, Mirror, Upload, UserUpload
 from prefect_tune.storage.storage_plan import StoragePlan
 
 log = logging.getLogger(__name__)
@@ -114,15 +114,15 @@ class ExperimentStorage:
         if not resume:
             _mend(self._directory / JOURNAL_FILE)
         if self._lease is not None and self._store is not None:
-            self._lease.take()
+            self._lease.acquire()
             try:
-                prepare = bring_home if resume else begin_new
+                prepare = fetch_experiment if resume else begin_new
                 self._continuation = prepare(self._store, self._directory)
             except BaseException:
                 self._lease.close()
                 raise
         elif resume:
-            self._fetch_with_own_sync()
+            self._fetch_with_user_sync()
         self.journal = LocalJournal(self._directory / JOURNAL_FILE)
         self._opened = True
 
@@ -182,7 +182,7 @@ class ExperimentStorage:
             problems.append("the end of the journal")
         if self._mirror is not None:
             # The user's own command or function does not say how far it is, but has its own limit.
-            idle_s = idle_s if self._plan.own_sync is None else max(idle_s, self._plan.timeout_s)
+            idle_s = idle_s if self._plan.user_sync is None else max(idle_s, self._plan.timeout_s)
             problem = self._mirror.flush(idle_s, _left(begun, total_s))
             if problem is not None:
                 problems.append(f"results and logs ({str(problem).rstrip('.')})")
@@ -232,10 +232,10 @@ class ExperimentStorage:
         return Shipper(shipment, str(location), cancelled=self._cancelled)
 
     def _upload(self) -> tuple[Upload | None, str]:
-        if self._plan.own_sync is not None:
-            target = self._plan.own_target_of(self._directory.name)
-            by_user = ByUser(self._directory, self._plan.own_sync, target, self._plan.timeout_s)
-            return by_user, target
+        if self._plan.user_sync is not None:
+            target = self._plan.user_target_of(self._directory.name)
+            upload = UserUpload(self._directory, self._plan.user_sync, target, self._plan.timeout_s)
+            return upload, target
         if self.location is None:
             return None, ""
         limits = Limits(request_s=60.0, outage_s=20.0, total_s=self._plan.timeout_s)
@@ -252,11 +252,11 @@ class ExperimentStorage:
     def _end(self) -> int:
         return (self._directory / JOURNAL_FILE).stat().st_size
 
-    def _fetch_with_own_sync(self) -> None:
+    def _fetch_with_user_sync(self) -> None:
         """If nothing is here, what the user's sync has copied away may be."""
-        sync = self._plan.own_sync
+        sync = self._plan.user_sync
         if sync is not None and not (self._directory / JOURNAL_FILE).exists():
-            target = self._plan.own_target_of(self._directory.name)
+            target = self._plan.user_target_of(self._directory.name)
             log.info("Fetching the experiment from %s.", target)
             sync.down(target, str(self._directory), self._plan.timeout_s)
 
@@ -270,7 +270,7 @@ class ExperimentStorage:
         if problems:
             log.warning(
                 "Not in %s after %.0f s: %s. It is in %s; resume on this machine to go on with it.",
-                self.location or self._plan.own_target,
+                self.location or self._plan.user_target,
                 waited_s,
                 "; ".join(problems),
                 self._directory,

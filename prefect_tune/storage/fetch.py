@@ -24,7 +24,7 @@ from prefect_tune.storage.journal.segments import NEW_RUN, SEGMENT_DIR, Origin
 from prefect_tune.storage.lease import LEASE_FILE
 from prefect_tune.storage.search_state import LATEST_STATE
 from prefect_tune.storage.snapshot_files import SNAPSHOT_FILE, TRIALS_FILE
-from prefect_tune.storage.sync.upload_mark import MARK_FILE, CopyMark
+from prefect_tune.storage.sync.upload_mark import MARK_FILE, UploadMark
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ def begin_new(store: Store, directory: Path) -> Continuation:
     return begun
 
 
-def bring_home(store: Store, directory: Path) -> Continuation:
+def fetch_experiment(store: Store, directory: Path) -> Continuation:
     """Make a local directory know what storage knows of an experiment.
 
     The journal that knows more is taken, and the files that go with it; checkpoints stay where they
@@ -129,7 +129,7 @@ def bring_home(store: Store, directory: Path) -> Continuation:
     if not there.problem:
         _fetch(store, directory, replace=False)
     # Nothing of it has to be sent back.
-    mark = CopyMark(directory, store.location.url)
+    mark = UploadMark(directory, store.location.url)
     mark.set(mark.now())
     return Continuation(there.next_opening, there.origin_at(len(there.data)), 0)
 

@@ -124,7 +124,7 @@ class Lease:
         self._failing_since: float | None = None
         self._thread = threading.Thread(target=self._keep, name="storage-lease", daemon=True)
 
-    def take(self) -> None:
+    def acquire(self) -> None:
         """Take it and keep it.
 
         Waits for one that nobody renews any more, at most until it expires.
@@ -133,7 +133,7 @@ class Lease:
             ExperimentLocked: If somebody has it; says who and until when.
             StorageError: If the storage fails.
         """
-        while not self._try_to_take():
+        while not self._try_to_acquire():
             pass
         self._thread.start()
 
@@ -150,7 +150,7 @@ class Lease:
         except StorageError as error:
             log.debug("The lease was not given back: %s", error)
 
-    def _try_to_take(self) -> bool:
+    def _try_to_acquire(self) -> bool:
         """False if it has to be tried again."""
         found = self._read()
         if found is not None and not self._is_free(found):

@@ -15,8 +15,8 @@ from prefect_tune.filesystem.store import Store
 from prefect_tune.storage.fetch import is_mirrored
 from prefect_tune.storage.journal.background_worker import BackgroundWorker
 from prefect_tune.storage.snapshot_files import SNAPSHOT_FILE, TRIALS_FILE
-from prefect_tune.storage.sync.upload_mark import CopyMark, changed_at
-from prefect_tune.storage.sync.user_sync import OwnSync
+from prefect_tune.storage.sync.upload_mark import UploadMark, changed_at
+from prefect_tune.storage.sync.user_sync import UserSync
 
 log = logging.getLogger(__name__)
 
@@ -67,11 +67,11 @@ class ChangedFiles:
         self._store = store
         self._journal_is_safe = journal_is_safe
         self._compare = compare
-        self._mark = CopyMark(directory, store.location.url)
+        self._mark = UploadMark(directory, store.location.url)
         self._sent: dict[str, _Stamp] = {}
 
     def __call__(self, advanced: Callable[[], None] = lambda: None) -> None:
-        """See `Upload`."""
+        """Upload what has changed."""
         begun = self._mark.now()
         if self._compare:
             self._assume_sent()
@@ -149,7 +149,7 @@ class ChangedFiles:
                 yield name, status
 
 
-class ByUser:
+class UserUpload:
     """Lets the user's own command, function or `Syncer` upload everything.
 
     Args:
@@ -159,14 +159,14 @@ class ByUser:
         timeout_s: For one upload.
     """
 
-    def __init__(self, directory: Path, sync: OwnSync, target: str, timeout_s: float) -> None:
+    def __init__(self, directory: Path, sync: UserSync, target: str, timeout_s: float) -> None:
         self._directory = directory
         self._sync = sync
         self._target = target
         self._timeout_s = timeout_s
 
     def __call__(self, advanced: Callable[[], None] = lambda: None) -> None:
-        """See `Upload`; nobody sees how far it is."""
+        """Upload everything; nobody sees how far it is."""
         self._sync.up(str(self._directory), self._target, self._timeout_s)
 
 

@@ -86,7 +86,7 @@ class SearchStates:
         latest = self._read(self._directory / LATEST_STATE, is_data)
         return self._read(self._directory / _START, is_data) if latest is None else latest
 
-    def forget_latest(self) -> None:
+    def delete_latest(self) -> None:
         """Drop the latest state: the journal has lost what it was saved behind."""
         (self._directory / LATEST_STATE).unlink(missing_ok=True)
 

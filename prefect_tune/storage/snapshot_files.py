@@ -85,7 +85,7 @@ class SnapshotFiles:
         self.pickles = pickles
         self._snapshot = directory / SNAPSHOT_FILE
         self._trials = directory / TRIALS_FILE
-        self.forget()
+        self.start_anew()
 
     def load_head(self, origin: str) -> SnapshotHead | None:
         """The head of the snapshot of a run; None if it has none.
@@ -134,14 +134,14 @@ class SnapshotFiles:
             raise SnapshotUnusable("it is damaged")
         if len(trials) != head.trials_size or zlib.crc32(trials) != head.trials_crc:
             raise SnapshotUnusable(f"{TRIALS_FILE} is damaged")
-        self.forget()
+        self.start_anew()
         self._add(trials)
         if not self.pickles.accepts(_PURPOSE, self._signed(body), head.signature):
             raise SnapshotUnusable("it is not signed with this user's key")
         return body, list(_frames(trials))
 
-    def forget(self) -> None:
-        """What is saved next begins anew."""
+    def start_anew(self) -> None:
+        """Have what is saved next begin with empty files."""
         self._size = self._crc = 0
         self._trials_digest = hashlib.sha256()
 

@@ -11,7 +11,7 @@ from prefect_tune.error import InvalidArgument
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.parse import parse_location
 from prefect_tune.storage.sync.sync_config import SyncConfig
-from prefect_tune.storage.sync.user_sync import OwnSync
+from prefect_tune.storage.sync.user_sync import UserSync
 
 log = logging.getLogger(__name__)
 
@@ -23,16 +23,16 @@ class StoragePlan:
     Attributes:
         root: Local directory in which experiment directories are made.
         location: Where experiment directories are in storage; None if `root` is the place itself.
-        own_sync: The user's own way to copy the experiment directory.
-        own_target: Where to, as the user wrote it.
+        user_sync: The user's own way to copy the experiment directory.
+        user_target: Where to, as the user wrote it.
         period_s: Seconds between copies of results and logs.
         timeout_s: Seconds after which one transfer is given up.
     """
 
     root: str
     location: Location | None = None
-    own_sync: OwnSync | None = None
-    own_target: str = ""
+    user_sync: UserSync | None = None
+    user_target: str = ""
     period_s: float = 300.0
     timeout_s: float = 1800.0
 
@@ -53,16 +53,16 @@ class StoragePlan:
             self,
             root=os.path.join(self.root, folders),
             location=self.of(folders),
-            own_target=self.own_target_of(folders) if self.own_target else "",
+            user_target=self.user_target_of(folders) if self.user_target else "",
         )
 
     def of(self, name: str) -> Location | None:
         """Where one experiment is in storage."""
         return None if self.location is None else self.location / name
 
-    def own_target_of(self, name: str) -> str:
+    def user_target_of(self, name: str) -> str:
         """Where the user's own sync copies one experiment."""
-        return f"{self.own_target.rstrip('/')}/{name}"
+        return f"{self.user_target.rstrip('/')}/{name}"
 
 
 def make_storage_plan(
@@ -107,7 +107,7 @@ def make_storage_plan(
                 "local_dir", f"got {local}.", "Give a local path; URLs go into `storage_path`."
             )
         root = local.path
-    own = sync.own_sync()
+    own = sync.user_sync()
     if sync.upload_dir and sync.syncer is None:
         log.warning("Nothing is copied to %s: SyncConfig(syncer=None) says so.", sync.upload_dir)
     elif sync.upload_dir:
@@ -122,8 +122,8 @@ def make_storage_plan(
     return StoragePlan(
         root=root,
         location=remote,
-        own_sync=own,
-        own_target=str(sync.upload_dir) if own is not None else "",
+        user_sync=own,
+        user_target=str(sync.upload_dir) if own is not None else "",
         period_s=max(1.0, period, slowest),
         timeout_s=sync.sync_timeout,
     )

@@ -28,7 +28,7 @@ from prefect_tune.storage.fetch import is_resumable
 from prefect_tune.storage.journal import shipper
 from prefect_tune.storage.journal.header import JournalHeader
 from prefect_tune.storage.storage_plan import StoragePlan
-from prefect_tune.storage.sync.user_sync import make_own_sync
+from prefect_tune.storage.sync.user_sync import make_user_sync
 from tests.s3.endpoint import Bucket
 from tests.s3.fault_proxy import FaultProxy
 from tests.s3.faults import WRONG_KEY
@@ -421,8 +421,8 @@ def test_a_damaged_journal_in_storage(
 def test_the_users_own_sync(tmp_path: Path) -> None:
     there = tmp_path / "there"
     there.mkdir()
-    sync = make_own_sync("cp -rT {source} {target}")
-    runs = Runs(tmp_path, None, own_sync=sync, own_target=str(there), period_s=3600.0)
+    sync = make_user_sync("cp -rT {source} {target}")
+    runs = Runs(tmp_path, None, user_sync=sync, user_target=str(there), period_s=3600.0)
     storage = runs.open()
     storage.start()
     (runs.directory() / "trial").mkdir()
@@ -488,7 +488,9 @@ def test_the_users_own_sync_has_the_time_that_it_was_given(tmp_path: Path) -> No
         time.sleep(0.3)
         copied.set()
 
-    runs = Runs(tmp_path, None, own_sync=make_own_sync(copy), own_target="there", period_s=3600.0)
+    runs = Runs(
+        tmp_path, None, user_sync=make_user_sync(copy), user_target="there", period_s=3600.0
+    )
     storage = runs.open()
     storage.start()
     assert storage.flush(0.05)

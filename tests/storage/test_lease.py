@@ -36,7 +36,7 @@ def held(store: DictStore) -> Holder | None:
 
 def test_taken_and_given_back(store: DictStore) -> None:
     lease = Lease(store, holder("one"))
-    lease.take()
+    lease.acquire()
     assert held(store).experiment_id == "one"
     assert held(store).expires > time.time()
     lease.close()
@@ -45,22 +45,22 @@ def test_taken_and_given_back(store: DictStore) -> None:
 
 def test_a_second_one_is_told_who_holds_it(store: DictStore) -> None:
     first = Lease(store, holder("one", user="ada"))
-    first.take()
+    first.acquire()
     with pytest.raises(ExperimentLocked) as caught:
-        Lease(store, holder("two")).take()
+        Lease(store, holder("two")).acquire()
     text = str(caught.value)
     for part in (f"process {os.getpid()} of ada on ", "flow run brave-fox", "until", "`name`"):
         assert part in text
     first.close()
     second = Lease(store, holder("two"))
-    second.take()
+    second.acquire()
     second.close()
 
 
 def test_one_that_has_expired_is_taken(store: DictStore) -> None:
     store.files[LEASE_FILE] = holder("old", machine="elsewhere", expires=time.time() - 1).encode()
     lease = Lease(store, holder("new"))
-    lease.take()
+    lease.acquire()
     assert held(store).experiment_id == "new"
     lease.close()
 
@@ -69,12 +69,12 @@ def test_one_of_a_process_that_ended_here_is_taken(store: DictStore) -> None:
     later = time.time() + 3600
     store.files[LEASE_FILE] = holder("old", pid=2**22 + 1, expires=later).encode()
     lease = Lease(store, holder("new"))
-    lease.take()
+    lease.acquire()
     lease.close()
     # A number that another process has by now.
     store.files[LEASE_FILE] = holder("old", started=1.0, expires=later).encode()
     lease = Lease(store, holder("new"))
-    lease.take()
+    lease.acquire()
     lease.close()
 
 
@@ -83,14 +83,14 @@ def test_one_of_another_machine_is_not(store: DictStore) -> None:
     there = holder("old", pid=2**22 + 1, machine="elsewhere", expires=later)
     store.files[LEASE_FILE] = there.encode()
     with pytest.raises(ExperimentLocked):
-        Lease(store, holder("new")).take()
+        Lease(store, holder("new")).acquire()
 
 
 def test_one_that_is_not_renewed_is_waited_for(store: DictStore) -> None:
     there = holder("old", machine="elsewhere", expires=time.time() + 0.5)
     store.files[LEASE_FILE] = there.encode()
     lease = Lease(store, holder("new"))
-    lease.take()
+    lease.acquire()
     assert time.time() >= there.expires
     lease.close()
 
@@ -109,7 +109,7 @@ def test_one_that_is_renewed_while_waited_for(store: DictStore) -> None:
 
     store.read = renew_at_the_third
     with pytest.raises(ExperimentLocked):
-        Lease(store, holder("new")).take()
+        Lease(store, holder("new")).acquire()
 
 
 def test_of_two_at_the_same_time_one_gets_it(store: DictStore) -> None:
@@ -120,7 +120,7 @@ def test_of_two_at_the_same_time_one_gets_it(store: DictStore) -> None:
         lease = Lease(store, holder(f"number-{number}"))
         start.wait()
         try:
-            lease.take()
+            lease.acquire()
             outcomes.append(lease)
         except ExperimentLocked as error:
             outcomes.append(error)
@@ -137,7 +137,7 @@ def test_of_two_at_the_same_time_one_gets_it(store: DictStore) -> None:
 
 def test_it_is_renewed_and_survives_an_outage(store: DictStore) -> None:
     lease = Lease(store, holder("one"), duration_s=0.3)
-    lease.take()
+    lease.acquire()
     store.go_away()
     failed = []
     store.wait_until(lambda: failed.append(1) or len(failed) > 3)
@@ -157,7 +157,7 @@ def test_one_that_was_taken_over_is_lost(store: DictStore) -> None:
         heard.set()
 
     lease = Lease(store, holder("one"), duration_s=0.3, on_lost=hear)
-    lease.take()
+    lease.acquire()
     store.files[LEASE_FILE] = holder("other", user="eve", expires=time.time() + 60).encode()
     assert heard.wait(30)
     assert "eve" in str(lost[0])
@@ -167,18 +167,18 @@ def test_one_that_was_taken_over_is_lost(store: DictStore) -> None:
 
 def test_one_that_could_not_be_given_back_is_taken_back(store: DictStore) -> None:
     lease = Lease(store, holder("one"))
-    lease.take()
+    lease.acquire()
     store.go_away()
     lease.close()
     store.come_back()
     assert held(store).experiment_id == "one"
     lease = Lease(store, holder("two"))
-    lease.take()
+    lease.acquire()
     lease.close()
 
 
 def test_a_lease_that_nobody_can_read_is_taken(store: DictStore) -> None:
     store.files[LEASE_FILE] = b"{nonsense"
     lease = Lease(store, holder("one"))
-    lease.take()
+    lease.acquire()
     lease.close()

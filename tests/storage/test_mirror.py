@@ -11,8 +11,8 @@ from prefect_tune.checkpoint.manifest import write_manifest
 from prefect_tune.error import StorageError
 from prefect_tune.filesystem.location import Location
 from prefect_tune.storage import mirror as mirrors
-from prefect_tune.storage.mirror import ByUser, ChangedFiles, Mirror
-from prefect_tune.storage.sync.upload_mark import MARK_FILE, CopyMark, changed_at
+from prefect_tune.storage.mirror import ChangedFiles, Mirror, UserUpload
+from prefect_tune.storage.sync.upload_mark import MARK_FILE, UploadMark, changed_at
 
 from .stores import DictStore
 
@@ -72,7 +72,7 @@ def test_only_what_has_changed_is_copied_again(store: DictStore, directory: Path
 def let_time_pass(directory: Path) -> None:
     """Until the file system's clock, which ticks slowly, is behind the last change."""
     latest = max(changed_at(path.stat()) for path in directory.rglob("*"))
-    while CopyMark(directory, "").now() <= latest:
+    while UploadMark(directory, "").now() <= latest:
         pass
 
 
@@ -122,7 +122,7 @@ def test_what_another_place_has_says_nothing(store: DictStore, directory: Path) 
     other.location = Location("memory://other")
     other.files.update(dict.fromkeys(store.files, b"x"))
     let_time_pass(directory)
-    CopyMark(directory, store.location.url).set(CopyMark(directory, "").now())
+    UploadMark(directory, store.location.url).set(UploadMark(directory, "").now())
     ChangedFiles(directory, other, compare=True)()
     assert other.files == store.files
 
@@ -264,7 +264,7 @@ def test_the_users_own_sync_gets_the_directory(directory: Path) -> None:
         def up(self, source: str, target: str, timeout: float) -> None:
             calls.append((source, target, timeout))
 
-    ByUser(directory, Sync(), "s3://b/exp", 5.0)()
+    UserUpload(directory, Sync(), "s3://b/exp", 5.0)()
     assert calls == [(str(directory), "s3://b/exp", 5.0)]
 
 

@@ -36,6 +36,6 @@ def test_the_latest_state_can_be_dropped(tmp_path):
     states = SearchStates(tmp_path, "run")
     states.save(START)
     states.save(FIRST)
-    states.forget_latest()
-    states.forget_latest()
+    states.delete_latest()
+    states.delete_latest()
     assert states.load() == START

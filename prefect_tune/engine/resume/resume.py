@@ -102,7 +102,7 @@ class Resumer:
             TuneError: If the search cannot follow.
         """
         if self._run.damaged:
-            self._states.forget_latest()
+            self._states.delete_latest()
         state = self._load_state()
         try:
             found = self._with_snapshot(state)
@@ -124,7 +124,7 @@ class Resumer:
         except _SearchIsAhead as error:
             _logger.info("%s It is asked and told everything once more.", error)
             self._start_over()
-            self._states.forget_latest()
+            self._states.delete_latest()
             return self._without_snapshot(self._load_state(), whatever=True)
 
     def _load_state(self) -> SearchState | None:
@@ -132,7 +132,7 @@ class Resumer:
 
     def _start_over(self) -> None:
         """Undo what a failed try has done to scheduler and stopper."""
-        self._files.forget()
+        self._files.start_anew()
         if self._unused is not None:
             scheduler, stopper = cloudpickle.loads(self._unused)
             self._deciders.scheduler.set_state(scheduler)

@@ -73,7 +73,7 @@ class LocalJournal:
             raise StorageError(f"cannot write the journal {self.path}: {error}") from error
 
     def append(self, records: Sequence[bytes]) -> None:
-        """See `Journal.append`.
+        """Append records; they are with the operating system when this returns.
 
         Raises:
             StorageError: If the disk is full or the file cannot be written.
@@ -89,7 +89,7 @@ class LocalJournal:
             raise StorageError(f"cannot write the journal {self.path}: {error}") from error
 
     def read(self, from_: int = 0) -> Iterator[bytes]:
-        """See `Journal.read`; what stopped the reading, if anything, is in `damage`."""
+        """Read the records; what stopped the reading, if anything, is in `damage`."""
         self.damage = None
         offset = 0
         with open(self.path, "rb") as file:
@@ -180,7 +180,7 @@ class LocalJournal:
                 return kept
 
     def close(self) -> None:
-        """See `Journal.close`."""
+        """Close the file."""
         os.close(self._fd)
 
 

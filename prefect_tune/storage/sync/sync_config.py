@@ -9,7 +9,7 @@ from typing import Any
 
 from prefect_tune.error import InvalidArgument
 from prefect_tune.storage.sync.syncer import Syncer
-from prefect_tune.storage.sync.user_sync import OwnSync, make_own_sync
+from prefect_tune.storage.sync.user_sync import UserSync, make_user_sync
 from prefect_tune.validation import check_number, is_number
 
 log = logging.getLogger(__name__)
@@ -91,17 +91,17 @@ class SyncConfig:
             raise InvalidArgument(
                 "upload_dir", "it is missing, though a `syncer` is given.", "Say where to copy to."
             )
-        self.own_sync()
+        self.user_sync()
 
-    def own_sync(self) -> OwnSync | None:
+    def user_sync(self) -> UserSync | None:
         """The user's own way to copy, None if the built-in one is used.
 
         Raises:
             InvalidArgument: If it cannot be one.
         """
         if isinstance(self.syncer, Syncer):
-            return make_own_sync(self.syncer, "syncer")
-        return None if self.sync_to_cloud is None else make_own_sync(self.sync_to_cloud)
+            return make_user_sync(self.syncer, "syncer")
+        return None if self.sync_to_cloud is None else make_user_sync(self.sync_to_cloud)
 
     @property
     def period_s(self) -> float:

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 MARK_FILE = ".copied"
 
 
-class CopyMark:
+class UploadMark:
     """Says of files whether they may have changed since all of them were in storage.
 
     Times are those of the directory's own file system, so no other clock has to agree with them.

@@ -24,7 +24,7 @@ _READS_AGAIN = frozenset("bash dash eval fish ksh sh ssh su zsh".split())
 _TAIL = 500
 
 
-class OwnSync(Protocol):
+class UserSync(Protocol):
     """Copies the whole experiment directory to or from storage.
 
     Both raise:
@@ -40,7 +40,7 @@ class OwnSync(Protocol):
         ...
 
 
-def make_own_sync(value: object, argument: str = "sync_to_cloud") -> OwnSync:
+def make_user_sync(value: object, argument: str = "sync_to_cloud") -> UserSync:
     """What a user gave as a way to sync.
 
     Args:
@@ -91,7 +91,6 @@ class _ByCommand:
         )
 
     def up(self, source: str, target: str, timeout: float) -> None:
-        """See `OwnSync.up`."""
         for path in (source, target):
             if self._is_read_again and shlex.quote(path) != path:
                 raise StorageError(
@@ -136,7 +135,6 @@ class _ByCommand:
             )
 
     def down(self, source: str, target: str, timeout: float) -> None:
-        """See `OwnSync.down`."""
         self.up(source, target, timeout)
 
 
@@ -176,7 +174,7 @@ class _ByFunction:
         self._function = function
 
     def up(self, source: str, target: str, timeout: float) -> None:
-        """See `OwnSync.up`; a function cannot be ended."""
+        """Upload; a function cannot be ended, so it may take longer than `timeout`."""
         try:
             self._function(source, target)
         except Exception as error:
@@ -186,7 +184,6 @@ class _ByFunction:
             ) from error
 
     def down(self, source: str, target: str, timeout: float) -> None:
-        """See `OwnSync.down`."""
         self.up(source, target, timeout)
 
 
@@ -195,11 +192,9 @@ class _BySyncer:
         self._syncer = syncer
 
     def up(self, source: str, target: str, timeout: float) -> None:
-        """See `OwnSync.up`."""
         self._do(lambda: self._syncer.sync_up(source, target, EXCLUDED), timeout)
 
     def down(self, source: str, target: str, timeout: float) -> None:
-        """See `OwnSync.down`."""
         self._do(lambda: self._syncer.sync_down(source, target), timeout)
 
     def _do(self, begin: Callable[[], bool], timeout: float) -> None:

@@ -11,7 +11,7 @@ from prefect_tune.filesystem.location import Location
 from prefect_tune.integration.docker import DockerSyncer
 from prefect_tune.integration.kubernetes import NamespacedKubernetesSyncer
 from prefect_tune.storage.storage_plan import StoragePlan, make_storage_plan
-from prefect_tune.storage.sync.user_sync import make_own_sync
+from prefect_tune.storage.sync.user_sync import make_user_sync
 from prefect_tune.syncer import SyncConfig, Syncer
 
 ROOT = "/default/root"
@@ -128,8 +128,8 @@ def test_the_users_own_sync_needs_no_store() -> None:
     config = SyncConfig(upload_dir="strange://place", sync_to_cloud="copy {source} {target}")
     given = plan(sync_config=config)
     assert given.location is None
-    assert given.own_sync is not None
-    assert given.own_target_of("exp") == "strange://place/exp"
+    assert given.user_sync is not None
+    assert given.user_target_of("exp") == "strange://place/exp"
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_a_command(tmp_path: Path) -> None:
     source = tmp_path / "with space; and $more"
     source.mkdir()
     (source / "a").write_bytes(b"1")
-    sync = make_own_sync("cp -r {source} {target}")
+    sync = make_user_sync("cp -r {source} {target}")
     sync.up(str(source), str(tmp_path / "there"), 30)
     assert (tmp_path / "there" / "a").read_bytes() == b"1"
     sync.down(str(tmp_path / "there"), str(tmp_path / "back"), 30)
@@ -181,7 +181,7 @@ def test_a_command(tmp_path: Path) -> None:
 def test_a_command_for_a_shell(tmp_path: Path) -> None:
     source = tmp_path / "with space; and $more"
     source.mkdir()
-    sync = make_own_sync("cp -r {source} {target} && touch {target}/done")
+    sync = make_user_sync("cp -r {source} {target} && touch {target}/done")
     sync.up(str(source), str(tmp_path / "there"), 30)
     assert (tmp_path / "there" / "done").exists()
 
@@ -206,7 +206,7 @@ def test_names_are_never_run(tmp_path: Path, monkeypatch, template: str, name: s
     (source / "a").touch()
     target = tmp_path / f"copy of {name}"
     with contextlib.suppress(StorageError):
-        make_own_sync(template).up(str(source), str(target), 30)
+        make_user_sync(template).up(str(source), str(target), 30)
     assert not list(tmp_path.rglob("PWNED"))
     assert (target / "a").exists() or "echo '" in template or "$(echo" in template
 
@@ -222,7 +222,7 @@ def test_names_are_never_run(tmp_path: Path, monkeypatch, template: str, name: s
 )
 def test_a_second_shell_gets_plain_names_only(tmp_path: Path, monkeypatch, template: str) -> None:
     monkeypatch.chdir(tmp_path)
-    sync = make_own_sync(template)
+    sync = make_user_sync(template)
     with pytest.raises(StorageError, match="second shell"):
         sync.up("$(touch PWNED)", "there", 30)
     assert not Path("PWNED").exists()
@@ -235,29 +235,29 @@ def test_a_second_shell_gets_plain_names_only(tmp_path: Path, monkeypatch, templ
 @pytest.mark.parametrize("template", ["cp '{source} {target}", 'cp {source} "{target} && true'])
 def test_a_command_whose_quotes_are_not_closed(template: str) -> None:
     with pytest.raises(InvalidArgument, match=r"`sync_to_cloud`.*cut off.*Close its quotes"):
-        make_own_sync(template)
+        make_user_sync(template)
 
 
 def test_commands_that_fail(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"ended with 1: .*No such file"):
-        make_own_sync("cp {source} {target}").up(str(tmp_path / "no"), str(tmp_path / "x"), 30)
+        make_user_sync("cp {source} {target}").up(str(tmp_path / "no"), str(tmp_path / "x"), 30)
     with pytest.raises(StorageError, match="cannot be run"):
-        make_own_sync("no-such-command {source} {target}").up("a", "b", 30)
+        make_user_sync("no-such-command {source} {target}").up("a", "b", 30)
     with pytest.raises(StorageUnavailable, match="took longer than"):
-        make_own_sync("sleep 60; echo {source} {target}").up("a", "b", 0.1)
+        make_user_sync("sleep 60; echo {source} {target}").up("a", "b", 0.1)
 
 
 def test_a_function() -> None:
     calls = []
-    make_own_sync(lambda source, target: calls.append((source, target))).up("a", "b", 1)
+    make_user_sync(lambda source, target: calls.append((source, target))).up("a", "b", 1)
     assert calls == [("a", "b")]
     with pytest.raises(StorageError, match="ZeroDivisionError"):
-        make_own_sync(lambda source, target: 1 / 0).up("a", "b", 1)
+        make_user_sync(lambda source, target: 1 / 0).up("a", "b", 1)
 
 
 def test_a_syncer() -> None:
     syncer = Copying()
-    sync = make_own_sync(syncer)
+    sync = make_user_sync(syncer)
     sync.up("here", "there", 1)
     sync.down("there", "here", 1)
     assert syncer.calls == [("up", "here", "there"), ("down", "there", "here")]

@@ -7,7 +7,7 @@ from typing import Any
 
 from mkdocs.structure.files import File
 
-from prefect_tune.cli.commands import ALIASES, COMMANDS
+from prefect_tune.cli.commands import ALIASES, COMMANDS, load_command
 from prefect_tune.cli.main import PROGRAM
 
 
@@ -21,14 +21,14 @@ def page() -> str:
     """Return the page as Markdown: each command with a table of its arguments."""
     parts = ["# Command line\n"]
     shorts = {long: short for short, long in ALIASES.items()}
-    for name, entry in COMMANDS.items():
+    for name, summary in COMMANDS.items():
         parser = argparse.ArgumentParser(prog=f"{PROGRAM} {name}")
-        entry.load().configure(parser)
+        load_command(name).configure(parser)
         short = f" Its short name is `{shorts[name]}`." if name in shorts else ""
-        summary = f"{entry.summary[0].upper()}{entry.summary[1:]}".split(" (short:")[0]
+        title = f"{summary[0].upper()}{summary[1:]}".split(" (short:")[0]
         rows = "\n".join(_row(action) for action in parser._actions if action.dest != "help")
         table = f"\n| argument | |\n|---|---|\n{rows}\n" if rows else ""
-        parts.append(f"## `{PROGRAM} {name}`\n\n{summary}.{short}\n{table}")
+        parts.append(f"## `{PROGRAM} {name}`\n\n{title}.{short}\n{table}")
     return "\n".join(parts)
 
 

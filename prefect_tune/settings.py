@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, AliasGenerator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from prefect_tune._ray.variables import warn_about_ray_variables
@@ -28,10 +28,6 @@ NODE_VARIABLES = {
 }
 
 
-def _ours(name: str) -> AliasChoices:
-    return AliasChoices(_PREFIX + name)
-
-
 def _twins(name: str, *others: str, prefix: str = "TUNE_") -> AliasChoices:
     names = (name, *others)
     return AliasChoices(*(first + n for n in names for first in (_PREFIX, prefix)))
@@ -41,35 +37,32 @@ class TuneSettings(BaseSettings):
     """All settings; see the field descriptions."""
 
     model_config = SettingsConfigDict(
-        extra="ignore", populate_by_name=True, frozen=True, env_ignore_empty=True
+        extra="ignore",
+        populate_by_name=True,
+        frozen=True,
+        env_ignore_empty=True,
+        alias_generator=AliasGenerator(
+            validation_alias=lambda field: AliasChoices(_PREFIX + field.upper())
+        ),
     )
 
     # -- where and what --------------------------------------------------------------------------
 
-    orchestrate: bool = Field(
-        True,
-        validation_alias=_ours("ORCHESTRATE"),
-        description="Record experiments as Prefect flow runs.",
-    )
+    orchestrate: bool = Field(True, description="Record experiments as Prefect flow runs.")
     max_task_runs: int = Field(
         2000,
         ge=0,
-        validation_alias=_ours("MAX_TASK_RUNS"),
         description="Trial attempts beyond this number are not recorded as Prefect task runs.",
     )
     failed_share: float = Field(
         1.0,
         ge=0,
         le=1,
-        validation_alias=_ours("FAILED_SHARE"),
         description="A sweep's flow run ends as Failed if more than this share of its trials "
         "failed; it does in any case if all did.",
     )
     heartbeat_s: float = Field(
-        15.0,
-        ge=0,
-        validation_alias=_ours("HEARTBEAT_S"),
-        description="Seconds between a sweep's signs of life in Prefect; 0 sends none.",
+        15.0, ge=0, description="Seconds between a sweep's signs of life in Prefect; 0 sends none."
     )
     result_dir: str | None = Field(
         None,
@@ -101,7 +94,6 @@ class TuneSettings(BaseSettings):
 
     raise_on_interrupt: bool = Field(
         True,
-        validation_alias=_ours("RAISE_ON_INTERRUPT"),
         description="Raise `ExperimentInterrupted` when a sweep was ended by Ctrl-C or a signal; 0 "
         "returns the results so far, as Ray Tune does.",
     )
@@ -146,20 +138,16 @@ class TuneSettings(BaseSettings):
 
     log_callback_errors: bool = Field(
         False,
-        validation_alias=_ours("LOG_CALLBACK_ERRORS"),
         description="Log what callbacks and loggers raise, with the callback and the hook, and go "
         "on; without it, the sweep ends in order with an error.",
     )
     log_to_driver: bool = Field(
         True,
-        validation_alias=_ours("LOG_TO_DRIVER"),
         description="Show what trials print on the console of the sweep, behind `(NAME pid=PID)`; "
         "`verbose=0` never does.",
     )
     task_run_logs: bool = Field(
-        False,
-        validation_alias=_ours("TASK_RUN_LOGS"),
-        description="Put what trials print into the Prefect logs of their task runs, too.",
+        False, description="Put what trials print into the Prefect logs of their task runs, too."
     )
 
     # -- starting and stopping trials --------------------------------------------------------------
@@ -175,9 +163,7 @@ class TuneSettings(BaseSettings):
         "(1 with a model-based searcher).",
     )
     start_method: Literal["auto", "fork", "spawn"] = Field(
-        "auto",
-        validation_alias=_ours("START_METHOD"),
-        description="How trial processes start: auto, fork or spawn.",
+        "auto", description="How trial processes start: auto, fork or spawn."
     )
     disable_resource_checks: bool = Field(
         False,
@@ -198,14 +184,12 @@ class TuneSettings(BaseSettings):
     wait_for_workers_s: float = Field(
         600.0,
         ge=0,
-        validation_alias=_ours("WAIT_FOR_WORKERS_S"),
         description="Seconds that a sweep waits for the first worker of its Dask cluster before it "
         "gives up; 0 waits for ever.",
     )
     stop_grace_s: float = Field(
         10.0,
         gt=0,
-        validation_alias=_ours("STOP_GRACE_S"),
         description="Seconds between asking a trial to end and SIGTERM, where it is ended by "
         "force: when the sweep is interrupted, and at its time limit. SIGKILL follows after 5 "
         "more.",
@@ -213,7 +197,6 @@ class TuneSettings(BaseSettings):
     stop_patience_s: float = Field(
         60.0,
         ge=0,
-        validation_alias=_ours("STOP_PATIENCE_S"),
         description="Seconds that trials may take to their next report when the experiment is "
         "over (`time_budget_s`, `stop_all`, `fail_fast`, a stop by request) before they are ended "
         "by force; 0 waits for ever.",
@@ -229,14 +212,11 @@ class TuneSettings(BaseSettings):
     # -- when things go wrong ----------------------------------------------------------------------
 
     disable_sigint_handler: bool = Field(
-        False,
-        validation_alias=_twins("DISABLE_SIGINT_HANDLER"),
-        description="Leave SIGINT alone.",
+        False, validation_alias=_twins("DISABLE_SIGINT_HANDLER"), description="Leave SIGINT alone."
     )
     max_lost: int = Field(
         10,
         ge=0,
-        validation_alias=_ours("MAX_LOST"),
         description="Attempts in a row that may be lost with their node before it is a failure.",
     )
     count_preemption_as_failure: bool = Field(
@@ -247,13 +227,11 @@ class TuneSettings(BaseSettings):
     retry_delay_s: float = Field(
         0.0,
         ge=0,
-        validation_alias=_ours("RETRY_DELAY_S"),
         description="Seconds before a failed trial is tried again; doubled with each failure.",
     )
     lease_s: float = Field(
         30.0,
         gt=1,
-        validation_alias=_ours("LEASE_S"),
         description="Seconds after which a node ends its trials if the flow process is silent.",
     )
 
@@ -278,14 +256,12 @@ class TuneSettings(BaseSettings):
     )
     signing_key: SecretStr | None = Field(
         None,
-        validation_alias=_ours("SIGNING_KEY"),
         description="The secret that signs what a resume loads as a pickle, at least 16 "
         "characters; machines that go on with each other's experiments need the same. Without it, "
         "each user has a key in `~/.config/prefect_tune/signing_key`.",
     )
     trust_pickles: bool = Field(
         False,
-        validation_alias=_ours("TRUST_PICKLES"),
         description="Load pickles of experiments although they are not signed with this user's "
         "key. Whoever can write to the experiment's directory or bucket can run code here then.",
     )

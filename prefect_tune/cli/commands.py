@@ -1,7 +1,7 @@
 """The commands of ``prefect-tune``, one module each.
 
-A command's module has two functions, `configure(parser)` and `run(arguments) -> exit code`, and is
-named in `COMMANDS`. Only the module of the command that is called is imported, so that
+A command's module has its name and two functions, `configure(parser)` and
+`run(arguments) -> exit code`. Only the module of the command that is called is imported, so that
 ``prefect-tune --help`` answers at once.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-from dataclasses import dataclass
 from typing import Protocol, cast
 
 from prefect_tune.error import TuneError
@@ -45,51 +44,25 @@ class Command(Protocol):
         """Do it and return the exit code."""
 
 
-@dataclass(frozen=True)
-class CommandEntry:
-    """A command as ``--help`` knows it.
-
-    Attributes:
-        module: Name of the command's module.
-        summary: One line about it.
-    """
-
-    module: str
-    summary: str
-
-    def load(self) -> Command:
-        """Import the module."""
-        return cast(Command, importlib.import_module(self.module))
-
-
+#: What each command does, as ``--help`` says it.
 COMMANDS = {
-    "quickstart": CommandEntry(
-        "prefect_tune.cli.quickstart.command",
-        "tune a small neural network on handwritten digits, from start to best model",
-    ),
-    "init": CommandEntry(
-        "prefect_tune.cli.init", "write a commented example of an experiment in a YAML file"
-    ),
-    "run": CommandEntry("prefect_tune.cli.run", "run the experiment of a YAML file"),
-    "automations": CommandEntry(
-        "prefect_tune.cli.automations",
-        "have the Prefect server notice dead sweeps and go on with them",
-    ),
-    "list-trials": CommandEntry(
-        "prefect_tune.cli.list_trials", "list the trials of an experiment (short: ls)"
-    ),
-    "list-experiments": CommandEntry(
-        "prefect_tune.cli.list_experiments", "list the experiments in a directory (short: lsx)"
-    ),
-    "show": CommandEntry("prefect_tune.cli.show", "show an experiment or a trial"),
-    "best": CommandEntry("prefect_tune.cli.best", "show the best trial of an experiment"),
-    "report": CommandEntry(
-        "prefect_tune.cli.report", "write an HTML report of an experiment into one file"
-    ),
-    "add-note": CommandEntry(
-        "prefect_tune.cli.add_note", "write a note into an experiment's or a trial's directory"
-    ),
-    "version": CommandEntry("prefect_tune.cli.version", "print the versions that matter"),
+    "quickstart": "tune a small neural network on handwritten digits, from start to best model",
+    "init": "write a commented example of an experiment in a YAML file",
+    "run": "run the experiment of a YAML file",
+    "automations": "have the Prefect server notice dead sweeps and go on with them",
+    "list-trials": "list the trials of an experiment (short: ls)",
+    "list-experiments": "list the experiments in a directory (short: lsx)",
+    "show": "show an experiment or a trial",
+    "best": "show the best trial of an experiment",
+    "report": "write an HTML report of an experiment into one file",
+    "add-note": "write a note into an experiment's or a trial's directory",
+    "version": "print the versions that matter",
 }
 #: Short names.
 ALIASES = {"ls": "list-trials", "lsx": "list-experiments"}
+
+
+def load_command(name: str) -> Command:
+    """Import the module of a command."""
+    module = "quickstart.command" if name == "quickstart" else name.replace("-", "_")
+    return cast(Command, importlib.import_module(f"prefect_tune.cli.{module}"))

@@ -1,4 +1,7 @@
-"""What ``prefect-tune COMMAND`` does; `prefect_tune.cli.commands` lists the commands."""
+"""What ``prefect-tune COMMAND`` does; `prefect_tune.cli.commands` lists the commands.
+
+It is made with argparse: importing Typer or cyclopts takes longer than all that ``--help`` does.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ from prefect_tune.cli.commands import (
     EXIT_UNREAD,
     EXIT_USAGE,
     UsageError,
+    load_command,
 )
 from prefect_tune.error import ExperimentInterrupted, TuneError
 from prefect_tune.text import without_controls
@@ -74,10 +78,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")
     given = list(sys.argv[1:] if arguments is None else arguments)
     top = _top_parser().parse_all(given or ["--help"])
-    entry = COMMANDS[top.command]
-    parser = Parser(f"{PROGRAM} {top.command}", f"{entry.summary[0].upper()}{entry.summary[1:]}.")
+    summary = COMMANDS[top.command]
+    parser = Parser(f"{PROGRAM} {top.command}", f"{summary[0].upper()}{summary[1:]}.")
     try:
-        command = entry.load()
+        command = load_command(top.command)
         command.configure(parser)
         code = command.run(parser.parse_all(top.options))
         sys.stdout.flush()
@@ -108,7 +112,7 @@ def _nobody_reads() -> bool:
 
 
 def _top_parser() -> Parser:
-    listing = "\n".join(f"  {name:<18}{entry.summary}" for name, entry in COMMANDS.items())
+    listing = "\n".join(f"  {name:<18}{summary}" for name, summary in COMMANDS.items())
     parser = Parser(
         PROGRAM,
         "Hyper-parameter tuning as Prefect flows on Dask clusters.",

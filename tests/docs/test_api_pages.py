@@ -15,7 +15,7 @@ import pytest
 from griffe import Docstring, DocstringSectionKind
 
 import prefect_tune
-from prefect_tune.cli.commands import COMMANDS
+from prefect_tune.cli.commands import COMMANDS, load_command
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference" / "api"
 #: Every class has these; what they hold is the user's own.
@@ -144,5 +144,5 @@ def test_every_method_and_its_arguments_are_explained(owner: Entry, entry: Entry
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_of_the_command_line_is_explained(command: str) -> None:
     parser = argparse.ArgumentParser(command)
-    COMMANDS[command].load().configure(parser)
+    load_command(command).configure(parser)
     assert [action.dest for action in parser._actions if not action.help] == []

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from prefect_tune.coordinator.events import Event, Outcome
+from prefect_tune.experiment.attempt_key import AttemptKey
 from prefect_tune.experiment.checkpoints import NO_PROGRESS, Progress, TrialCheckpoint
 from prefect_tune.experiment.decision import NEVER, Action, RunUntil
 from prefect_tune.resources import Resources
@@ -28,12 +29,28 @@ class Record(Command):
 
 
 @dataclass(frozen=True, slots=True)
-class Launch(Command):
-    """Start an attempt of a trial on a node whose slot is reserved for it.
+class AttemptCommand(Command):
+    """Base class of commands about one attempt.
 
     Attributes:
         trial_id: The trial.
         attempt: 1 for the first, counted up over retries and resumes.
+    """
+
+    trial_id: str
+    attempt: int
+
+    @property
+    def key(self) -> AttemptKey:
+        """The attempt."""
+        return AttemptKey(self.trial_id, self.attempt)
+
+
+@dataclass(frozen=True, slots=True)
+class Launch(AttemptCommand):
+    """Start an attempt of a trial on a node whose slot is reserved for it.
+
+    Attributes:
         name: What people see, e.g. ``train_digits_1a2b3_00004``.
         config: The trial's configuration.
         node: Address of the worker to pin it to.
@@ -46,8 +63,6 @@ class Launch(Command):
             never writes to where an earlier attempt has written or, cut off from us, still does.
     """
 
-    trial_id: str
-    attempt: int
     name: str
     config: dict[str, Any]
     node: str
@@ -60,15 +75,13 @@ class Launch(Command):
 
 
 @dataclass(frozen=True, slots=True)
-class Decide(Command):
+class Decide(AttemptCommand):
     """Tell a running attempt what to do.
 
     It answers a waiting attempt. Sent unasked (`seq` 0), STOP and PAUSE take effect at the
     attempt's next report; a CONTINUE that is not awaited only moves `run_until`.
     """
 
-    trial_id: str
-    attempt: int
     node: str
     seq: int
     action: Action
@@ -76,7 +89,7 @@ class Decide(Command):
 
 
 @dataclass(frozen=True, slots=True)
-class Kill(Command):
+class Kill(AttemptCommand):
     """End an attempt: cooperatively for the grace period, then SIGTERM, then SIGKILL.
 
     Attributes:
@@ -84,8 +97,6 @@ class Kill(Command):
         counts_as: How its end counts, however its process takes it; None for as it is.
     """
 
-    trial_id: str
-    attempt: int
     node: str
     reason: str
     counts_as: Outcome | None = None

@@ -83,12 +83,27 @@ class TrialPlace:
     Attributes:
         relative_dir: Trial directory below the experiment directory.
         experiment_tag: The trial's tag.
-        surroundings: See `AttemptContext.surroundings`.
+        surroundings: What is set up around user code, if anything is.
     """
 
     relative_dir: str
     experiment_tag: str = ""
     surroundings: Surroundings | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRequest:
+    """An attempt to run, as it travels to its node.
+
+    Attributes:
+        experiment_id: The experiment, open on the node.
+        launch: The attempt, without its configuration, which travels beside it, pickled.
+        place: Its directory and names.
+    """
+
+    experiment_id: str
+    launch: Launch
+    place: TrialPlace
 
 
 class Backpressure(Protocol):

@@ -90,12 +90,12 @@ class ClassRunner:
     def _training(self, trainable: type[Trainable], session: Session) -> Trainable:
         kept, self._kept = self._kept, None
         if kept is None:
-            training = trainable(session.context.config)
+            training = trainable(session.context.launch.config)
             check_made(training)
             return training
         able = False
         try:
-            able = kept.reset(session.context.config)
+            able = kept.reset(session.context.launch.config)
         finally:
             if not able:
                 kept.stop()
@@ -116,7 +116,7 @@ def _restore(training: Trainable, session: Session) -> None:
     except Exception as error:
         raise RestoreFailed(f"{context.checkpoint} cannot be loaded: {error}") from error
     # What the experiment has acknowledged counts, not what the directory says.
-    session.auto_metrics.restart(context.progress)
+    session.auto_metrics.restart(context.launch.progress)
 
 
 def _report(training: Trainable, result: dict[str, Any], session: Session) -> None:
@@ -148,4 +148,4 @@ def _export(training: Trainable, session: Session) -> None:
         exported = training.export_model(list(formats))
     except Exception as error:
         raise ExportFailed(f"the model cannot be exported: {error}") from error
-    _logger.info("%s: exported %s", session.context.trial_name, exported)
+    _logger.info("%s: exported %s", session.context.launch.name, exported)

@@ -29,9 +29,9 @@ class LegacyReporter:
     def __init__(self, session: Session) -> None:
         self._session = session
         self.logdir = session.context.trial_dir
-        self.trial_id = session.context.trial_id
-        self.trial_name = session.context.trial_name
-        self.trial_resources = PlacementGroupFactory([session.context.resources])
+        self.trial_id = session.context.launch.trial_id
+        self.trial_name = session.context.launch.name
+        self.trial_resources = PlacementGroupFactory([dict(session.context.launch.resources)])
 
     def __call__(self, _metric: Any = None, **metrics: Any) -> None:
         """Report ``reporter(loss=0.1)`` or ``reporter(0.1)``."""
@@ -111,10 +111,13 @@ def run_function(function: Callable[..., Any], session: Session) -> None:
     context = session.context
     try:
         arguments, keywords = _call_shape(
-            inspect.signature(function), context.config, LegacyReporter(session), context.checkpoint
+            inspect.signature(function),
+            context.launch.config,
+            LegacyReporter(session),
+            context.checkpoint,
         )
     except ValueError:
-        arguments, keywords = (context.config,), {}
+        arguments, keywords = (context.launch.config,), {}
     outcome = function(*arguments, **keywords)
     if inspect.isgenerator(outcome):
         outcome = _exhaust(outcome, session)

@@ -157,7 +157,7 @@ def seed_random_state(context: AttemptContext) -> None:
         random.seed()
         np.random.seed()
         return
-    text = f"{context.seed}:{context.trial_id}:{context.progress.iteration}"
+    text = f"{context.seed}:{context.launch.trial_id}:{context.launch.progress.iteration}"
     digest = hashlib.sha256(text.encode()).digest()
     random.seed(digest)
     np.random.seed(np.frombuffer(digest, dtype=np.uint32))

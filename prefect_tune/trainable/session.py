@@ -89,13 +89,13 @@ def is_session_enabled() -> bool:
 def get_trial_id() -> str | None:
     """Id of the running trial; None outside one."""
     session = _session_or_warn("get_trial_id")
-    return session.context.trial_id if session else None
+    return session.context.launch.trial_id if session else None
 
 
 def get_trial_name() -> str | None:
     """Name of the running trial; None outside one."""
     session = _session_or_warn("get_trial_name")
-    return session.context.trial_name if session else None
+    return session.context.launch.name if session else None
 
 
 def get_trial_dir() -> str | None:
@@ -110,7 +110,7 @@ def get_trial_resources() -> PlacementGroupFactory | None:
     ``get_trial_resources().required_resources`` is a dict in units, e.g. ``{"CPU": 2.0}``.
     """
     session = _session_or_warn("get_trial_resources")
-    return PlacementGroupFactory([session.context.resources]) if session else None
+    return PlacementGroupFactory([dict(session.context.launch.resources)]) if session else None
 
 
 def get_experiment_name() -> str | None:

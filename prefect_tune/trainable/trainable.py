@@ -374,17 +374,21 @@ class Trainable:
     @property
     def trial_id(self) -> str:
         """Id of the trial; ``default`` outside a trial."""
-        return "default" if self._context is None else self._context.trial_id
+        return "default" if self._context is None else self._context.launch.trial_id
 
     @property
     def trial_name(self) -> str:
         """Name of the trial; ``default`` outside a trial."""
-        return "default" if self._context is None else self._context.trial_name
+        return "default" if self._context is None else self._context.launch.name
 
     @property
     def trial_resources(self) -> PlacementGroupFactory | None:
         """What is reserved for the trial, as one bundle; None outside a trial."""
-        return None if self._context is None else PlacementGroupFactory([self._context.resources])
+        return (
+            None
+            if self._context is None
+            else PlacementGroupFactory([dict(self._context.launch.resources)])
+        )
 
     def get_current_ip(self) -> str:
         """Address of the node."""

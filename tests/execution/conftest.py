@@ -22,6 +22,7 @@ from prefect_tune.trainable.runtime.result_codec import decode_report
 from prefect_tune.trainable.shipping.large_data import DataParts
 from prefect_tune.trainable.shipping.packing import pack_trainable
 from prefect_tune.trainable.shipping.source import TrainableSource
+from tests.attempts import make_context
 
 
 @dataclass
@@ -60,19 +61,7 @@ class Agent:
     def context(self, trial_id: str = "t_00000", **changes: Any) -> AttemptContext:
         trial_dir = self.directory / trial_id
         trial_dir.mkdir(exist_ok=True)
-        context = AttemptContext(
-            experiment_id="e1",
-            experiment_name="exp",
-            trainable_name="train",
-            trial_id=trial_id,
-            trial_name=f"train_{trial_id}",
-            experiment_tag="0",
-            attempt=1,
-            config={},
-            resources={"CPU": 1.0},
-            trial_dir=str(trial_dir),
-        )
-        return replace(context, **changes)
+        return make_context(trial_dir, trial_id=trial_id, name=f"train_{trial_id}", **changes)
 
     def run(
         self,

@@ -10,9 +10,9 @@ from typing import Any
 from distributed.protocol import Serialize
 
 from prefect_tune.checkpoint.manifest import write_manifest
-from prefect_tune.execution.files.confined_directory import FileArea
-from prefect_tune.execution.files.node_client import ThereArea
-from prefect_tune.execution.files.node_service import FileService
+from prefect_tune.execution.files.confined_directory import ConfinedDirectory
+from prefect_tune.execution.files.node_client import NodeClient
+from prefect_tune.execution.files.node_service import NodeFiles, file_handlers
 
 
 @dataclass
@@ -25,16 +25,16 @@ class Node:
 
     directory: Path
     trouble: Callable[[int, str, bool], None] = lambda number, operation, done: None
-    answers: list[tuple[str, str, str, bool]] = field(default_factory=list)
+    answers: list[tuple[bool, str, str, bool]] = field(default_factory=list)
     calls: list[dict[str, Any]] = field(default_factory=list)
     open: bool = True
 
     def __post_init__(self) -> None:
-        self.area = FileArea(self.directory)
-        self._handlers = FileService(lambda _: self if self.open else None).handlers()
+        files = NodeFiles(ConfinedDirectory(self.directory), self.on_answer)
+        self._handlers = file_handlers(lambda _: files if self.open else None)
 
-    def settle(self, question: str, path: str, problem: str, damaged: bool) -> None:
-        self.answers.append((question, path, problem, damaged))
+    def on_answer(self, is_upload: bool, path: str, problem: str, damaged: bool) -> None:
+        self.answers.append((is_upload, path, problem, damaged))
 
     async def proxy(self, worker: str, msg: dict[str, Any]) -> Any:
         self.calls.append(msg)
@@ -46,8 +46,8 @@ class Node:
         self.trouble(number, operation, True)
         return {k: _plain(v) for k, v in reply.items()}
 
-    def there(self) -> ThereArea:
-        return ThereArea(self, "tcp://node:1", "experiment")
+    def there(self) -> NodeClient:
+        return NodeClient(self, "tcp://node:1", "experiment")
 
 
 def _plain(value: Any) -> Any:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
 
 from prefect_tune.experiment.decision import EVERY_RESULT, NEVER, Action
 from prefect_tune.trainable.runner import run_attempt
-from prefect_tune.trainable.runtime.attempt import AttemptContext, Decision
+from prefect_tune.trainable.runtime.attempt import Decision
 from prefect_tune.trainable.runtime.result_codec import decode_line, decode_report
+from tests.attempts import changed, make_context
 
 
 class FakeAgent:
@@ -78,15 +78,13 @@ class FakeTrial:
     def __init__(self, trial_dir: Path) -> None:
         self.dir = trial_dir
         self.agent = FakeAgent(trial_dir)
-        self.context = AttemptContext(
-            "e1", "exp", "train", "t1", "train_t1", "0", 1, {}, {"CPU": 1.0}, str(trial_dir)
-        )
+        self.context = make_context(trial_dir)
 
     def run(self, trainable, *answers, **changes):
         """Run an attempt; with `answers` it waits at each result and gets them in turn."""
         self.agent.answers = list(answers)
         run_until = EVERY_RESULT if answers else NEVER
-        context = dataclasses.replace(self.context, run_until=run_until, **changes)
+        context = changed(self.context, run_until=run_until, **changes)
         return run_attempt(context, trainable, self.agent, own_process=False)
 
     @property

@@ -11,14 +11,12 @@ from prefect_tune.trainable.function import (
     trainable_name,
     validate_trainable,
 )
-from prefect_tune.trainable.runtime.attempt import AttemptContext
 from prefect_tune.trainable.runtime.attempt_session import Session
 from prefect_tune.trainable.runtime.result_codec import decode_line, decode_report
 from prefect_tune.trainable.shipping.packing import load_trainable, pack_trainable
+from tests.attempts import make_context
 
-CONTEXT = AttemptContext(
-    "e1", "exp", "train", "t1", "train_t1", "0", 1, {"x": 2}, {"CPU": 1.0}, "/trial"
-)
+CONTEXT = make_context(config={"x": 2})
 
 
 class Sink:

@@ -1,6 +1,5 @@
 """How attempts end, without a process around them."""
 
-import dataclasses
 import pickle
 import threading
 
@@ -12,12 +11,11 @@ from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.experiment.decision import Action, RunUntil
 from prefect_tune.trainable.runner import run_attempt
-from prefect_tune.trainable.runtime.attempt import AttemptContext, Decision
+from prefect_tune.trainable.runtime.attempt import Decision
 from prefect_tune.trainable.runtime.result_codec import decode_line, decode_report
+from tests.attempts import changed, make_context
 
-CONTEXT = AttemptContext(
-    "e1", "exp", "train", "t1", "train_t1", "0", 1, {"x": 2}, {"CPU": 1.0}, "/trial"
-)
+CONTEXT = make_context(config={"x": 2})
 
 
 class StopWhenAsked:
@@ -36,7 +34,7 @@ class StopWhenAsked:
 
 def run(trainable, **changes):
     channel = StopWhenAsked()
-    context = dataclasses.replace(CONTEXT, **changes)
+    context = changed(CONTEXT, **changes)
     return run_attempt(context, trainable, channel, own_process=False), channel.results
 
 

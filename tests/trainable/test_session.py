@@ -2,7 +2,6 @@
 
 import math
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,24 +11,15 @@ from prefect_tune.air import session as air_session
 from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.experiment.decision import EVERY_RESULT, NEVER, Action, RunUntil
-from prefect_tune.trainable.runtime.attempt import AttemptContext, Decision
+from prefect_tune.resources import Resources
+from prefect_tune.trainable.runtime.attempt import Decision
 from prefect_tune.trainable.runtime.attempt_session import Session
 from prefect_tune.trainable.runtime.current_session import activate
 from prefect_tune.trainable.runtime.result_codec import decode_line, decode_report
 from prefect_tune.trainable.runtime.stopping import TrialPaused, TrialStopped, TrialTerminated
+from tests.attempts import changed, make_context
 
-CONTEXT = AttemptContext(
-    experiment_id="e1",
-    experiment_name="exp",
-    trainable_name="train",
-    trial_id="t1",
-    trial_name="train_t1",
-    experiment_tag="0",
-    attempt=1,
-    config={},
-    resources={"CPU": 2.0},
-    trial_dir="/trial",
-)
+CONTEXT = make_context(resources=Resources.of(CPU=2.0))
 
 
 class MemoryChannel:
@@ -71,7 +61,7 @@ def channel():
 @pytest.fixture
 def start(channel):
     def start(**changes):
-        session = Session(replace(CONTEXT, **changes), channel)
+        session = Session(changed(CONTEXT, **changes), channel)
         activate(session, whole_process=True)
         return session
 

@@ -6,18 +6,24 @@ import asyncio
 import hashlib
 from pathlib import Path, PurePosixPath
 
+from typing_extensions import override
+
 from prefect_tune.checkpoint.manifest import verify
 from prefect_tune.error import CheckpointUnreadable, StorageError
-from prefect_tune.execution.checkpoints.local_copies import LocalCopies
-from prefect_tune.execution.checkpoints.route import resolved
+from prefect_tune.execution.checkpoints.route import CopyingRoute
 from prefect_tune.execution.files.node_directory import FETCHED, is_elsewhere
-from prefect_tune.execution.protocol.reports import KEEP, WANT, Outbox
+from prefect_tune.execution.protocol.reports import (
+    CheckpointRequest,
+    DownloadRequest,
+    Outbox,
+    UploadRequest,
+)
 
 _Answer = asyncio.Future[StorageError | None]
 
 
-class DriverRoute:
-    """See `CheckpointRoute`. The driver is asked in reports, and answers by `settle`.
+class DriverRoute(CopyingRoute):
+    """Asks the driver in reports, which answers by `on_answer`.
 
     Args:
         directory: The experiment's directory on this node.
@@ -25,115 +31,66 @@ class DriverRoute:
     """
 
     def __init__(self, directory: Path, outbox: Outbox) -> None:
+        super().__init__()
         self._directory = directory
         self._outbox = outbox
-        self._asked: dict[tuple[str, str], _Answer] = {}
-        self._copies = LocalCopies()
+        #: By whether it is about an upload, and the checkpoint.
+        self._asked: dict[tuple[bool, str], _Answer] = {}
 
-    def keep(self, trial_id: str, attempt: int, path: str, directory: Path) -> asyncio.Future[str]:
-        """See `CheckpointRoute.keep`."""
-        kept: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    @override
+    def upload(self, path: str, directory: Path) -> asyncio.Future[str]:
+        uploaded: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-        def settled(answer: _Answer) -> None:
+        def on_done(answer: _Answer) -> None:
             error = answer.result()
             self._copies.add(path, directory, stored=error is None)
-            kept.set_result("" if error is None else str(error))
+            uploaded.set_result("" if error is None else str(error))
 
-        self._ask(KEEP, path).add_done_callback(settled)
-        return kept
+        self._ask(UploadRequest(path)).add_done_callback(on_done)
+        return uploaded
 
-    async def fetch(self, path: str) -> Path:
-        """See `CheckpointRoute.fetch`."""
-        # From here on, so that nobody deletes it while it is looked at.
-        self._copies.use(path)
-        try:
-            return await self._find(path)
-        except BaseException:
-            self._copies.release(path)
-            raise
-
-    def release(self, path: str) -> None:
-        """See `CheckpointRoute.release`."""
-        self._copies.release(path)
-
-    def forget(self, trial_dir: str) -> None:
-        """See `CheckpointRoute.forget`."""
-        self._copies.forget(trial_dir)
-
-    def settle(self, question: str, path: str, problem: str, damaged: bool) -> None:
-        """The driver's answer.
+    def on_answer(self, is_upload: bool, path: str, problem: str, damaged: bool) -> None:
+        """Handle the driver's answer.
 
         Args:
-            question: `KEEP` or `WANT`.
+            is_upload: Whether it was asked to fetch the checkpoint, and not to bring it.
             path: The checkpoint.
             problem: Why it cannot be; "" if it is done.
             damaged: The problem is the checkpoint itself.
         """
-        answer = self._asked.pop((question, path), None)
+        answer = self._asked.pop((is_upload, path), None)
         if answer is not None:
             kind = CheckpointUnreadable if damaged else StorageError
             answer.set_result(kind(problem) if problem else None)
 
+    @override
     async def close(self, patience: float) -> None:
-        """See `CheckpointRoute.close`; the driver has waited, or is gone."""
-        for question, path in list(self._asked):
-            self.settle(question, path, "the experiment was closed before it was done", False)
-        await self._copies.settle()
+        # The driver has waited, or is gone.
+        for is_upload, path in list(self._asked):
+            self.on_answer(is_upload, path, "the experiment was closed before it was done", False)
+        await self._copies.close()
 
+    @override
     async def _find(self, path: str) -> Path:
         copy = self._copies.find(path)
         if copy is None and is_elsewhere(path):
             copy = Path(path)  # maybe on a file system that this node does share
         if copy is not None and not await asyncio.to_thread(verify, copy):
             return copy
-        to = _place(path)
-        # Others may wait for the same, and whoever waits may be called off.
-        error = await asyncio.shield(self._ask(WANT, path, to))
+        digest = hashlib.sha256(path.encode()).hexdigest()[:16]
+        to = f"{FETCHED}/{digest}/{PurePosixPath(path).name}"
+        # Others may wait for the same, and whoever waits may be cancelled.
+        error = await asyncio.shield(self._ask(DownloadRequest(path, to)))
         if error is not None:
             raise error
         directory = self._directory / to
         self._copies.add(path, directory)
         return directory
 
-    def _ask(self, question: str, path: str, to: str = "") -> _Answer:
+    def _ask(self, request: CheckpointRequest) -> _Answer:
         """Ask the driver, unless it has been asked."""
-        answer = self._asked.get((question, path))
-        if answer is None:
-            answer = asyncio.get_running_loop().create_future()
-            self._asked[question, path] = answer
-            self._outbox.ask(question, path, to)
-        return answer
-
-
-class NoRoute:
-    """A `CheckpointRoute` that leads nowhere: what the node writes does not reach the driver.
-
-    Args:
-        reason: Why, for people.
-    """
-
-    def __init__(self, reason: str) -> None:
-        self._reason = reason
-
-    def keep(self, trial_id: str, attempt: int, path: str, directory: Path) -> asyncio.Future[str]:
-        """See `CheckpointRoute.keep`."""
-        return resolved(self._reason)
-
-    async def fetch(self, path: str) -> Path:
-        """See `CheckpointRoute.fetch`."""
-        raise StorageError(self._reason)
-
-    def release(self, path: str) -> None:
-        """See `CheckpointRoute.release`."""
-
-    def forget(self, trial_dir: str) -> None:
-        """See `CheckpointRoute.forget`."""
-
-    async def close(self, patience: float) -> None:
-        """See `CheckpointRoute.close`."""
-
-
-def _place(path: str) -> str:
-    """Where a checkpoint that the driver brings goes, below the experiment's directory."""
-    digest = hashlib.sha256(path.encode()).hexdigest()[:16]
-    return f"{FETCHED}/{digest}/{PurePosixPath(path).name}"
+        key = (isinstance(request, UploadRequest), request.path)
+        if key not in self._asked:
+            self._asked[key] = asyncio.get_running_loop().create_future()
+            self._outbox.put(request)
+        return self._asked[key]

@@ -1,4 +1,4 @@
-"""The copies of checkpoints that a node keeps although they are in storage."""
+"""The copies that a node has of checkpoints which are in storage."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class LocalCopies:
         self._over: set[str] = set()
 
     def add(self, path: str, directory: Path, *, stored: bool = True) -> None:
-        """Take a copy into account, as the newest of its trial.
+        """Count a copy as the newest of its trial.
 
         Args:
             path: The checkpoint's path relative to the experiment directory.
@@ -59,12 +59,12 @@ class LocalCopies:
             del self._users[path]
             self._delete_unneeded(posixpath.dirname(path))
 
-    def forget(self, trial_dir: str) -> None:
-        """Keep no copies for a trial; what could not be stored is left to the user."""
+    def drop(self, trial_dir: str) -> None:
+        """Delete the copies of a trial that is over, but for what could not be stored."""
         self._over.add(trial_dir)
         self._delete_unneeded(trial_dir)
 
-    async def settle(self) -> None:
+    async def close(self) -> None:
         """Wait until what is being deleted is gone."""
         while self._deleting:
             await asyncio.wait(self._deleting)

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from prefect_tune.execution.base import ExperimentEnv
 from prefect_tune.execution.checkpoints.downloads import Downloads
-from prefect_tune.execution.checkpoints.driver_route import DriverRoute, NoRoute
-from prefect_tune.execution.checkpoints.route import CheckpointRoute, InPlace
+from prefect_tune.execution.checkpoints.driver_route import DriverRoute
+from prefect_tune.execution.checkpoints.route import CheckpointRoute, InPlace, NoRoute
 from prefect_tune.execution.checkpoints.upload_client import TransferService
-from prefect_tune.execution.checkpoints.upload_route import Uploading
-from prefect_tune.execution.files.confined_directory import FileArea
+from prefect_tune.execution.checkpoints.upload_route import UploadRoute
+from prefect_tune.execution.files.confined_directory import ConfinedDirectory
 from prefect_tune.execution.files.node_directory import NodeDirectory, is_elsewhere
 from prefect_tune.execution.files.node_service import NodeFiles
-from prefect_tune.execution.protocol.reports import Outbox
+from prefect_tune.execution.protocol.reports import Outbox, StorageOutage
 from prefect_tune.filesystem.location import Location
 
 
@@ -38,19 +38,21 @@ class NodeCheckpoints:
 
     def __init__(self, env: ExperimentEnv, directory: NodeDirectory, outbox: Outbox) -> None:
         self._env = env
-        self.transfers = TransferService(env.storage_timeout_s, outbox.storage)
+        self.transfers = TransferService(
+            env.storage_timeout_s, lambda problem: outbox.put(StorageOutage(problem))
+        )
         self._downloads = Downloads(directory.path, self.transfers)
         # Reaches what only the driver sees.
         self._driver = None if directory.shared else DriverRoute(directory.path, outbox)
         self.route = self._choose_route(directory)
         self.files: NodeFiles | None = None
         if self._driver is not None:
-            self.files = NodeFiles(FileArea(directory.path), self._driver.settle)
+            self.files = NodeFiles(ConfinedDirectory(directory.path), self._driver.on_answer)
 
     def _choose_route(self, directory: NodeDirectory) -> CheckpointRoute:
         storage = self._env.storage
         if storage is not None:
-            return Uploading(directory.path, storage, self.transfers, self._downloads)
+            return UploadRoute(directory.path, storage, self.transfers, self._downloads)
         if self._driver is None:
             return InPlace(directory.path)
         if self._env.sync_to_driver:

@@ -8,11 +8,12 @@ import posixpath
 import socket
 from pathlib import Path
 
+from typing_extensions import override
+
 from prefect_tune.checkpoint.manifest import verify
 from prefect_tune.error import StorageError
 from prefect_tune.execution.checkpoints.downloads import Downloads
-from prefect_tune.execution.checkpoints.local_copies import LocalCopies
-from prefect_tune.execution.checkpoints.route import verified
+from prefect_tune.execution.checkpoints.route import CopyingRoute, verified
 from prefect_tune.execution.checkpoints.upload_client import TransferService
 from prefect_tune.execution.files.node_directory import is_elsewhere
 from prefect_tune.filesystem.location import Location
@@ -20,8 +21,8 @@ from prefect_tune.filesystem.location import Location
 _logger = logging.getLogger(__name__)
 
 
-class Uploading:
-    """See `CheckpointRoute`. Training goes on beside the transfers.
+class UploadRoute(CopyingRoute):
+    """Uploads from this node, beside training.
 
     Args:
         directory: The experiment's directory on this node.
@@ -33,15 +34,15 @@ class Uploading:
     def __init__(
         self, directory: Path, storage: Location, transfers: TransferService, downloads: Downloads
     ) -> None:
+        super().__init__()
         self._directory = directory
         self._storage = storage
         self._transfers = transfers
         self._downloads = downloads
-        self._copies = LocalCopies()
         self._uploads: dict[asyncio.Task[str], str] = {}  # with the trial's directory
 
-    def keep(self, trial_id: str, attempt: int, path: str, directory: Path) -> asyncio.Future[str]:
-        """See `CheckpointRoute.keep`."""
+    @override
+    def upload(self, path: str, directory: Path) -> asyncio.Future[str]:
         trial_dir = posixpath.dirname(path)
         # In order: whoever hears of a checkpoint takes it for the newest of its trial.
         before = [task for task, of_trial in self._uploads.items() if of_trial == trial_dir]
@@ -50,35 +51,14 @@ class Uploading:
         upload.add_done_callback(self._uploads.pop)
         return upload
 
-    async def fetch(self, path: str) -> Path:
-        """See `CheckpointRoute.fetch`."""
-        if is_elsewhere(path):
-            return await verified(Path(path))
-        # From here on, so that nobody deletes it while it is looked at.
-        self._copies.use(path)
-        try:
-            return await self._find(path)
-        except BaseException:
-            self._copies.release(path)
-            raise
-
-    def release(self, path: str) -> None:
-        """See `CheckpointRoute.release`."""
-        if not is_elsewhere(path):
-            self._copies.release(path)
-
-    def forget(self, trial_dir: str) -> None:
-        """See `CheckpointRoute.forget`."""
-        self._copies.forget(trial_dir)
-
+    @override
     async def close(self, patience: float) -> None:
-        """See `CheckpointRoute.close`."""
         if self._uploads:
             await asyncio.wait(self._uploads, timeout=patience)
         self._transfers.close()
         if self._uploads:
             await asyncio.wait(self._uploads)
-        await self._copies.settle()
+        await self._copies.close()
 
     async def _upload(self, path: str, directory: Path, before: list[asyncio.Task[str]]) -> str:
         loop = asyncio.get_running_loop()
@@ -99,7 +79,10 @@ class Uploading:
         self._copies.add(path, directory, stored=not problem)
         return problem
 
+    @override
     async def _find(self, path: str) -> Path:
+        if is_elsewhere(path):
+            return await verified(Path(path))
         copy = self._copies.find(path)
         if copy is not None and not await asyncio.to_thread(verify, copy):
             return copy

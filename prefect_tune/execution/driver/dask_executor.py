@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import cloudpickle
 import dask
 from distributed import KilledWorker
 from distributed.client import ClosedClientError
@@ -18,6 +19,7 @@ from prefect_tune.coordinator.commands import Decide, Kill, Launch
 from prefect_tune.coordinator.events import AttemptEnded, Node, Outcome
 from prefect_tune.error import ClusterError
 from prefect_tune.execution.base import (
+    AttemptRequest,
     Backpressure,
     Emit,
     ExperimentEnv,
@@ -27,20 +29,14 @@ from prefect_tune.execution.base import (
 )
 from prefect_tune.execution.cluster.handle import ClusterHandle
 from prefect_tune.execution.driver import submit
-from prefect_tune.execution.driver.attempt_tracker import LiveAttempts
+from prefect_tune.execution.driver.attempt_tracker import AttemptTracker
 from prefect_tune.execution.driver.environment import driver_thread_variables
 from prefect_tune.execution.driver.inside_task import step_aside
 from prefect_tune.execution.driver.node_files import DriverFiles
 from prefect_tune.execution.driver.node_pool import NodePool
 from prefect_tune.execution.driver.preflight import check_fits, dask_constraint
 from prefect_tune.execution.node.entry import execute_attempt, install_agent
-from prefect_tune.execution.protocol.requests import (
-    AttemptRequest,
-    ExperimentNotOpen,
-    Sealed,
-    task_group,
-    unsendable,
-)
+from prefect_tune.execution.protocol.requests import ExperimentNotOpen, task_group, unsendable
 from prefect_tune.execution.protocol.versions import check_pythons
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.resources import Resources
@@ -51,7 +47,7 @@ class _Opened:
     """What there is of an experiment while it is open."""
 
     env: ExperimentEnv
-    attempts: LiveAttempts
+    attempts: AttemptTracker
     pool: NodePool
     files: DriverFiles
 
@@ -114,7 +110,7 @@ class DaskExecutor:
         if not self._cluster.in_process:
             silent = self._client.sync(check_pythons, self._client.scheduler, workers)
         self._client.sync(install_agent, self._client)
-        attempts = LiveAttempts(env.experiment_id, emit, output)
+        attempts = AttemptTracker(env.experiment_id, emit, output)
         files = DriverFiles(self._client.scheduler, env)
         pool = NodePool(
             self._cluster,
@@ -149,12 +145,12 @@ class DaskExecutor:
             self._on_loop(attempts.lose_node, launch.node, reason)
             return ended
         try:
-            config = Sealed.of(launch.config)
+            config = cloudpickle.dumps(launch.config)
         except Exception as error:  # whatever an object of the user's raises when it is pickled
             blame = unsendable(launch.config)
             problem = f"{blame} cannot be sent to the trial ({error!r}): create it in the trainable"
             end = functools.partial(attempts.end, error=AttemptError("start", problem))
-            self._on_loop(end, launch.trial_id, launch.attempt, Outcome.FAILED)
+            self._on_loop(end, launch.key, Outcome.FAILED)
             return ended
         self._follow_files(experiment.files, launch, place, ended)
         try:
@@ -163,7 +159,7 @@ class DaskExecutor:
             reason = "the connection to the scheduler is lost"
             self._on_loop(attempts.lose_node, launch.node, reason)
             return ended
-        attempts.hold(launch.trial_id, launch.attempt, task)
+        attempts.hold(launch.key, task)
         task.add_done_callback(functools.partial(self._on_task_done, attempts, launch))
         return ended
 
@@ -199,34 +195,20 @@ class DaskExecutor:
         self,
         env: ExperimentEnv,
         launch: Launch,
-        config: Sealed,
+        config: bytes,
         place: TrialPlace,
         declared: Mapping[str, float],
     ) -> Any:
-        request = AttemptRequest(
-            experiment_id=env.experiment_id,
-            trial_id=launch.trial_id,
-            attempt=launch.attempt,
-            name=launch.name,
-            experiment_tag=place.experiment_tag,
-            relative_dir=place.relative_dir,
-            resources=dict(launch.resources),
-            devices=launch.devices,
-            run_until=launch.run_until,
-            checkpoint=launch.checkpoint,
-            progress=launch.progress,
-            checkpoint_suffix=launch.checkpoint_suffix,
-            surroundings=place.surroundings,
-        )
+        request = AttemptRequest(env.experiment_id, dataclasses.replace(launch, config={}), place)
         group = task_group(env.trainable.name, env.experiment_id)
         # Not the trial's name: several may have the same, and Dask takes them for one task then.
         key = (group, launch.trial_id, str(launch.attempt))
-        with _without_warning() if len(config.data) > _LARGE else nullcontext():
+        with _without_warning() if len(config) > _LARGE else nullcontext():
             return self._client.submit(
                 execute_attempt,
                 key,
                 pickle.dumps(request),
-                config.data,
+                config,
                 key=key,
                 workers=[launch.node],
                 allow_other_workers=False,
@@ -242,7 +224,7 @@ class DaskExecutor:
         self._on_loop(files.attempt_launched, *where, launch.checkpoint)
         ended.add_done_callback(lambda _: self._on_loop(files.attempt_ended, *where))
 
-    def _on_task_done(self, attempts: LiveAttempts, launch: Launch, task: Any) -> None:
+    def _on_task_done(self, attempts: AttemptTracker, launch: Launch, task: Any) -> None:
         """The Dask task is over; called on a thread of Dask's.
 
         An attempt's end comes with its reports, behind the last of them. Only a task that failed
@@ -264,7 +246,7 @@ class DaskExecutor:
             outcome, kind = Outcome.FAILED, "start"
             message = f"the trial could not be run on {launch.node}: {error!r}"
         end = functools.partial(attempts.end, error=AttemptError(kind, message))
-        self._on_loop(end, launch.trial_id, launch.attempt, outcome)
+        self._on_loop(end, launch.key, outcome)
 
     def _on_loop(self, function: Callable[..., None], *args: Any) -> None:
         self._client.loop.add_callback(function, *args)

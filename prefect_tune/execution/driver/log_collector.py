@@ -8,9 +8,8 @@ from collections import defaultdict
 
 from prefect_tune.error import CheckpointUnreadable, StorageError
 from prefect_tune.execution.driver.trial_files import STREAMS, TrialFiles
-from prefect_tune.execution.files.chunked_copy import Transfers
-from prefect_tune.execution.files.confined_directory import FileArea
-from prefect_tune.execution.files.node_client import ThereArea
+from prefect_tune.execution.files.chunked_copy import LocalDirectory, Transfers
+from prefect_tune.execution.files.node_client import NodeClient
 
 _logger = logging.getLogger(__name__)
 #: Trials whose files are fetched at once.
@@ -33,7 +32,7 @@ class LogCollector:
 
     def __init__(
         self,
-        here: FileArea,
+        here: LocalDirectory,
         transfers: Transfers,
         period_s: float,
         timeout_s: float,
@@ -45,23 +44,23 @@ class LogCollector:
         self._period_s = max(period_s, _SHORTEST_PERIOD_S)
         self._timeout_s = timeout_s
         self._turns = asyncio.Semaphore(_ABREAST)
-        self._watched: dict[tuple[str, str], ThereArea] = {}
+        self._watched: dict[tuple[str, str], NodeClient] = {}
         self._trials: dict[str, TrialFiles] = {}
         self._work: dict[str, set[asyncio.Task[None]]] = defaultdict(set)
         self._timer: asyncio.TimerHandle | None = None
         self._told: set[str] = set()
 
-    def watch(self, area: ThereArea, directory: str) -> None:
+    def watch(self, node: NodeClient, directory: str) -> None:
         """Fetch what a trial writes on a node, from now on."""
-        self._watched[area.address, directory] = area
+        self._watched[node.address, directory] = node
         if self._timer is None:
             self._wait()
 
     def unwatch(self, address: str, directory: str) -> None:
         """Fetch what is new for the last time."""
-        area = self._watched.pop((address, directory), None)
-        if area is not None:
-            self._collect(area, directory)
+        node = self._watched.pop((address, directory), None)
+        if node is not None:
+            self._collect(node, directory)
 
     def lose_node(self, address: str) -> None:
         """A node is gone; what has come of its files stays."""
@@ -96,27 +95,27 @@ class LogCollector:
 
     def _collect_all(self) -> None:
         self._wait()
-        for (_, directory), area in self._watched.items():
+        for (_, directory), node in self._watched.items():
             trial = self._trials.get(directory)
             # A node that does not answer would be asked more and more at once.
             if trial is None or not trial.lock.locked():
-                self._collect(area, directory)
+                self._collect(node, directory)
 
-    def _collect(self, area: ThereArea, directory: str) -> None:
-        task = asyncio.get_running_loop().create_task(self._fetch(area, directory))
-        tasks = self._work[area.address]
+    def _collect(self, node: NodeClient, directory: str) -> None:
+        task = asyncio.get_running_loop().create_task(self._fetch(node, directory))
+        tasks = self._work[node.address]
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    async def _fetch(self, area: ThereArea, directory: str) -> None:
+    async def _fetch(self, node: NodeClient, directory: str) -> None:
         trial = self._trials.get(directory)
         if trial is None:
             trial = TrialFiles(self._here, directory, self._transfers, self._streams)
             self._trials[directory] = trial
         try:
             async with trial.lock, self._turns, asyncio.timeout(self._timeout_s):
-                for path, status in (await area.files(directory)).items():
-                    await trial.fetch(area, path, status)
+                for path, status in (await node.files(directory)).items():
+                    await trial.fetch(node, path, status)
         except CheckpointUnreadable:  # a file was removed while we looked
             pass
         except (StorageError, OSError) as error:
@@ -124,7 +123,7 @@ class LogCollector:
                 self._told.add(directory)
                 _logger.warning(
                     "What a trial has written on the worker at %s could not be fetched to %s: %s",
-                    area.address,
+                    node.address,
                     directory,
                     error or f"not done within {self._timeout_s:g} s",
                 )

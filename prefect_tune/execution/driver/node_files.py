@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -14,11 +14,14 @@ from prefect_tune.checkpoint.files import remove_tree
 from prefect_tune.error import StorageError, StorageUnavailable
 from prefect_tune.execution.base import ExperimentEnv
 from prefect_tune.execution.driver.log_collector import LogCollector
-from prefect_tune.execution.files.chunked_copy import At, HereArea, Transfers, in_thread
-from prefect_tune.execution.files.confined_directory import FileArea
-from prefect_tune.execution.files.node_client import ThereArea
+from prefect_tune.execution.files.chunked_copy import At, LocalDirectory, Transfers, in_thread
+from prefect_tune.execution.files.node_client import NodeClient
 from prefect_tune.execution.files.node_directory import is_elsewhere
-from prefect_tune.execution.protocol.reports import CHECKPOINT_SAVED, KEEP, WANT, Entry
+from prefect_tune.execution.protocol.reports import (
+    CheckpointRequest,
+    DownloadRequest,
+    UploadRequest,
+)
 from prefect_tune.filesystem.location import Location
 
 _logger = logging.getLogger(__name__)
@@ -40,29 +43,27 @@ class DriverFiles:
     def __init__(self, scheduler: Any, env: ExperimentEnv) -> None:
         self._scheduler = scheduler
         self._env = env
-        here = FileArea(env.experiment_dir)
-        self._root = here
-        self._here = HereArea(here)
+        self._here = LocalDirectory(env.experiment_dir)
         self._transfers = Transfers(env.storage_timeout_s)
         files = env.output_files
         self._logs = LogCollector(
-            here,
+            self._here,
             self._transfers,
             env.sync_period_s,
             env.storage_timeout_s,
             frozenset((files.stdout, files.stderr)),
         )
         self._turns = asyncio.Semaphore(_ABREAST)
-        self._areas: dict[str, ThereArea] = {}
+        self._nodes: dict[str, NodeClient] = {}
         self._work: dict[str, set[asyncio.Task[None]]] = {}
         self._trials: dict[str, asyncio.Lock] = {}
-        # In place, but their `CheckpointSaved` has not come.
+        # In place, but their `CheckpointUploaded` has not come.
         self._unconfirmed: dict[str, str] = {}
         self._given: set[str] = set()
 
     def add_node(self, address: str) -> None:
         """A node works in a directory of its own."""
-        self._areas[address] = ThereArea(self._scheduler, address, self._env.experiment_id)
+        self._nodes[address] = NodeClient(self._scheduler, address, self._env.experiment_id)
 
     def lose_node(self, address: str) -> None:
         """A node is gone; whatever it had under way ends."""
@@ -73,23 +74,18 @@ class DriverFiles:
             del self._unconfirmed[path]
             asyncio.get_running_loop().run_in_executor(None, self._remove, path)
 
-    def take(self, address: str, entries: Sequence[Entry]) -> list[Entry]:
-        """Do what a node asks for in its reports; returns the reports that are for others."""
-        area = self._areas.get(address)
-        if area is None:
-            return list(entries)
-        rest = []
-        for entry in entries:
-            kind = entry[0]
-            if kind == KEEP:
-                self._start(address, self._keep(area, entry[3]))
-            elif kind == WANT:
-                self._start(address, self._bring(area, *entry[3:]))
-            else:
-                rest.append(entry)
-                if kind == CHECKPOINT_SAVED:
-                    self._unconfirmed.pop(entry[3], None)
-        return rest
+    def on_request(self, address: str, request: CheckpointRequest) -> None:
+        """Do what a node asks for."""
+        node = self._nodes.get(address)
+        if node is not None:
+            task = asyncio.get_running_loop().create_task(self._serve(node, request))
+            tasks = self._work.setdefault(address, set())
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+    def confirm(self, path: str) -> None:
+        """The driver knows of a checkpoint now: it stays though its node be lost."""
+        self._unconfirmed.pop(path, None)
 
     def attempt_launched(self, address: str, relative_dir: str, checkpoint: str | None) -> None:
         """An attempt runs on a node from now on.
@@ -99,13 +95,13 @@ class DriverFiles:
             relative_dir: Its trial's directory.
             checkpoint: What it goes on from.
         """
-        area = self._areas.get(address)
-        if area is None:
+        node = self._nodes.get(address)
+        if node is None:
             return
         if checkpoint is not None and (location := Location(checkpoint)).is_local:
             self._given.add(location.path)
         if self._env.sync_to_driver:
-            self._logs.watch(area, relative_dir)
+            self._logs.watch(node, relative_dir)
 
     def attempt_ended(self, address: str, relative_dir: str) -> None:
         """It is over: what it has written is fetched now."""
@@ -117,60 +113,48 @@ class DriverFiles:
         tasks = {task for work in self._work.values() for task in work}
         if tasks:
             await asyncio.wait(tasks, timeout=patience)
-        for address in list(self._areas):
+        for address in list(self._nodes):
             self._abandon(address)
         if tasks:
             await asyncio.wait(tasks)
 
     def _abandon(self, address: str) -> None:
-        self._areas.pop(address, None)
+        self._nodes.pop(address, None)
         self._logs.lose_node(address)
         for task in self._work.pop(address, set()):
             task.cancel()
 
-    def _start(self, address: str, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        tasks = self._work.setdefault(address, set())
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-
-    async def _keep(self, area: ThereArea, path: str) -> None:
-        """Fetch a checkpoint that a trial has written, and say so."""
-        directory = str(PurePosixPath(path).parent)
-        async with self._turn_of(directory):
+    async def _serve(self, node: NodeClient, request: CheckpointRequest) -> None:
+        """Move a checkpoint, and tell the node what became of it."""
+        path, is_upload = request.path, isinstance(request, UploadRequest)
+        turn = (
+            self._turn_of(str(PurePosixPath(path).parent))
+            if is_upload
+            else contextlib.nullcontext()
+        )
+        async with turn:
             error: StorageError | None = None
             try:
                 async with self._turns:
-                    await self._transfers.copy(At(area, path), At(self._here, path))
-                self._unconfirmed[path] = area.address
-            except (StorageError, OSError) as problem:
-                error = _as_storage_error(problem)
-            await self._settle(area, KEEP, path, error)
-
-    async def _bring(self, area: ThereArea, path: str, to: str) -> None:
-        """Take a checkpoint to a node that an attempt goes on from it there."""
-        error: StorageError | None = None
-        try:
-            source = self._source(path)
-            async with self._turns:
-                await self._transfers.copy(source, At(area, to))
-        except (StorageError, OSError) as problem:
-            error = _as_storage_error(problem)
-        await self._settle(area, WANT, path, error)
+                    if isinstance(request, DownloadRequest):
+                        await self._transfers.copy(self._source(path), At(node, request.to))
+                    else:
+                        await self._transfers.copy(At(node, path), At(self._here, path))
+                        self._unconfirmed[path] = node.address
+            except StorageError as problem:
+                error = problem
+            except OSError as problem:
+                error = StorageError(os.strerror(problem.errno) if problem.errno else str(problem))
+            try:
+                await node.answer(request, error)
+            except StorageUnavailable as gone:
+                _logger.info("%s; it is not told about %s", gone, path)
 
     def _source(self, path: str) -> At:
         # Nothing else of this machine is anything to a node.
         if path not in self._given:
             raise StorageError(f"no attempt was given the checkpoint {path}")
-        return At(HereArea(FileArea(path)), "") if is_elsewhere(path) else At(self._here, path)
-
-    async def _settle(
-        self, area: ThereArea, question: str, path: str, error: StorageError | None
-    ) -> None:
-        try:
-            await area.settle(question, path, error)
-        except StorageUnavailable as gone:
-            _logger.info("%s; it is not told about %s", gone, path)
+        return At(LocalDirectory(path), "") if is_elsewhere(path) else At(self._here, path)
 
     @contextlib.asynccontextmanager
     async def _turn_of(self, directory: str) -> AsyncIterator[None]:
@@ -182,17 +166,11 @@ class DriverFiles:
         async with lock:
             if first:  # what a killed driver was fetching
                 with contextlib.suppress(StorageError):
-                    await in_thread(self._root.discard_arriving, directory)
+                    await in_thread(self._here.files.discard_arriving, directory)
             yield
 
     def _remove(self, path: str) -> None:
         try:
-            remove_tree(self._root.resolve(path))
+            remove_tree(self._here.files.resolve(path))
         except OSError as error:
             _logger.warning("%s, which nobody needs, cannot be removed: %s", path, error)
-
-
-def _as_storage_error(error: StorageError | OSError) -> StorageError:
-    if isinstance(error, StorageError):
-        return error
-    return StorageError(os.strerror(error.errno) if error.errno else str(error))

@@ -14,7 +14,7 @@ from typing import Any
 from prefect_tune.coordinator.commands import Decide, Kill
 from prefect_tune.error import ClusterError
 from prefect_tune.execution.base import Backpressure, ExperimentEnv
-from prefect_tune.execution.protocol.reports import Entry
+from prefect_tune.execution.protocol.reports import Report, decode_reports
 from prefect_tune.execution.protocol.requests import CLOSE, COLLECT, CONTROL, DATA, OPEN, TakeBack
 from prefect_tune.execution.protocol.versions import needed, versions
 from prefect_tune.trainable.shipping.large_data import DataParts
@@ -39,7 +39,7 @@ class NodeLink:
         scheduler: The client's scheduler stub.
         address: The node.
         env: The experiment.
-        deliver: Takes the node's entries, in order, each once.
+        deliver: Takes the node's reports, in order, each once.
         lost: Called once, with the reason, when the node does not serve the experiment any more.
         driver: Says when the node is not to be asked for more, if that may be.
     """
@@ -49,7 +49,7 @@ class NodeLink:
         scheduler: Any,
         address: str,
         env: ExperimentEnv,
-        deliver: Callable[[str, Sequence[Entry]], None],
+        deliver: Callable[[str, Sequence[Report]], None],
         lost: Callable[[str, str], None],
         driver: Backpressure | None = None,
     ) -> None:
@@ -186,7 +186,7 @@ class NodeLink:
                 return
             if reply["number"] > acknowledged:
                 acknowledged = reply["number"]
-                self._deliver(self.address, reply["entries"])
+                self._deliver(self.address, decode_reports(reply["reports"]))
 
     async def _room(self, patience: float) -> None:
         """Wait until the driver is not behind any more; the node hears that it lives meanwhile."""

@@ -14,7 +14,7 @@ from prefect_tune.coordinator.events import CapacityChanged, Node, Outcome
 from prefect_tune.error import ClusterError
 from prefect_tune.execution.base import Backpressure, Emit, ExperimentEnv, Fail
 from prefect_tune.execution.cluster.handle import ClusterHandle, WorkerFacts
-from prefect_tune.execution.driver.attempt_tracker import LiveAttempts
+from prefect_tune.execution.driver.attempt_tracker import AttemptTracker, Handler
 from prefect_tune.execution.driver.demand import Demand, tasks_for
 from prefect_tune.execution.driver.node_files import DriverFiles
 from prefect_tune.execution.driver.node_link import NodeLink
@@ -22,7 +22,7 @@ from prefect_tune.execution.driver.preflight import dask_constraint, real_gpus
 from prefect_tune.execution.driver.scheduler_watch import PERIOD_S, watch_scheduler
 from prefect_tune.execution.driver.storage_outages import StorageOutages
 from prefect_tune.execution.node.entry import install_agent
-from prefect_tune.execution.protocol.reports import LOAD, NOTE, Entry
+from prefect_tune.execution.protocol import reports
 from prefect_tune.execution.protocol.requests import TakeBack, task_group
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.resources import Resources
@@ -52,7 +52,7 @@ class NodePool:
         self,
         cluster: ClusterHandle,
         env: ExperimentEnv,
-        attempts: LiveAttempts,
+        attempts: AttemptTracker,
         files: DriverFiles,
         emit: Emit,
         fail: Fail | None,
@@ -79,6 +79,16 @@ class NodePool:
         self._declared: dict[str, Mapping[str, float]] = {}
         #: Where the experiment is being opened now.
         self._opening: set[str] = set()
+        #: What handles each kind of report.
+        self._handlers: dict[type[Any], Handler] = {
+            **attempts.handlers,
+            reports.CheckpointUploaded: self._on_uploaded,
+            reports.UploadRequest: files.on_request,
+            reports.DownloadRequest: files.on_request,
+            reports.StorageOutage: self._outages.on_report,
+            reports.WorkerLoad: self._on_load,
+            reports.NodeWarning: self._on_warning,
+        }
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -140,7 +150,7 @@ class NodePool:
         by_node: dict[str, list[Decide | Kill | TakeBack]] = {}
         for message in messages:
             # An attempt that has ended meanwhile needs no decision.
-            if self._attempts.is_live(message.trial_id, message.attempt):
+            if self._attempts.is_live(message.key):
                 by_node.setdefault(message.node, []).append(message)
         for address, batch in by_node.items():
             if address in self._links:
@@ -153,10 +163,9 @@ class NodePool:
         loop.call_later(2 * PERIOD_S, self._give_up, launch, status)
 
     def _give_up(self, launch: Launch, status: str) -> None:
-        trial_id, attempt, node = launch.trial_id, launch.attempt, launch.node
-        message = f"Dask has dropped the trial's task ({status}) on {node}"
-        self.send([Kill(trial_id, attempt, node, message)])
-        self._attempts.end(trial_id, attempt, Outcome.LOST, AttemptError("lost", message))
+        message = f"Dask has dropped the trial's task ({status}) on {launch.node}"
+        self.send([Kill(*launch.key, launch.node, message)])
+        self._attempts.end(launch.key, Outcome.LOST, AttemptError("lost", message))
 
     async def _try_node(self, facts: WorkerFacts) -> Exception | None:
         """Open the experiment on a worker; returns why it cannot take part."""
@@ -230,22 +239,21 @@ class NodePool:
         self._nodes[facts.address] = _loaded(node, *said["load"])
         link.start()
 
-    def _deliver(self, address: str, entries: Sequence[Entry]) -> None:
-        rest = self._outages.take(address, self._take_own(address, entries))
-        self._attempts.deliver(address, self._files.take(address, rest))
+    def _deliver(self, address: str, batch: Sequence[reports.Report]) -> None:
+        for report in batch:
+            self._handlers[type(report)](address, report)
 
-    def _take_own(self, address: str, entries: Sequence[Entry]) -> list[Entry]:
-        """Take what a node reports about itself; returns the reports that are for others."""
-        rest = []
-        for entry in entries:
-            if entry[0] == NOTE:
-                _logger.warning("At %s, %s", address, entry[3])
-            elif entry[0] != LOAD:
-                rest.append(entry)
-            elif address in self._nodes:
-                self._nodes[address] = _loaded(self._nodes[address], *entry[3:])
-                self._announce()
-        return rest
+    def _on_uploaded(self, address: str, report: reports.CheckpointUploaded) -> None:
+        self._files.confirm(report.path)
+        self._attempts.handlers[type(report)](address, report)
+
+    def _on_load(self, address: str, load: reports.WorkerLoad) -> None:
+        if address in self._nodes:
+            self._nodes[address] = _loaded(self._nodes[address], load.held, load.obstacle)
+            self._announce()
+
+    def _on_warning(self, address: str, warning: reports.NodeWarning) -> None:
+        _logger.warning("At %s, %s", address, warning.text)
 
     def _announce(self) -> None:
         self._emit(CapacityChanged(time.time(), self.nodes))
@@ -331,12 +339,11 @@ class NodePool:
         """Have attempts that Dask does not start given back, so that they go where it would."""
         while True:
             await asyncio.sleep(_START_S / 2)
-            for waiting in self._attempts.unstarted(_START_S):
-                declared = self._declared.get(waiting.node)
+            for launch, waited_s in self._attempts.unstarted(_START_S):
+                declared = self._declared.get(launch.node)
                 if declared is not None:
-                    constraint = dask_constraint(waiting.resources, declared)
-                    key = (waiting.trial_id, waiting.attempt)
-                    self.send([TakeBack(*key, waiting.node, constraint, waiting.waited_s)])
+                    constraint = dask_constraint(launch.resources, declared)
+                    self.send([TakeBack(*launch.key, launch.node, constraint, waited_s)])
 
 
 def _loaded(node: Node, held: Mapping[str, float], obstacle: str) -> Node:

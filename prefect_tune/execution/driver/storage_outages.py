@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 
-from prefect_tune.execution.protocol.reports import STORAGE, Entry
+from prefect_tune.execution.protocol.reports import StorageOutage
 from prefect_tune.storage.journal.background_worker import Outage
 
 _logger = logging.getLogger(__name__)
@@ -21,22 +20,24 @@ class StorageOutages:
         self._nodes: set[str] = set()
         self._outage = Outage()
 
-    def take(self, address: str, entries: Sequence[Entry]) -> list[Entry]:
-        """Take what a node reports about storage; returns the reports that are for others."""
-        rest = []
-        for entry in entries:
-            if entry[0] != STORAGE:
-                rest.append(entry)
-            elif problem := entry[3]:
-                self._away(address, problem)
-            else:
-                lasted = self._reached(address)
-                if lasted is not None:
-                    _logger.warning(
-                        "Checkpoints get to storage again after %.0f s; what has waited follows.",
-                        lasted,
-                    )
-        return rest
+    def on_report(self, address: str, report: StorageOutage) -> None:
+        """Handle what a node reports about storage."""
+        if not report.problem:
+            lasted = self._reached(address)
+            if lasted is not None:
+                _logger.warning(
+                    "Checkpoints get to storage again after %.0f s; what has waited follows.",
+                    lasted,
+                )
+            return
+        self._nodes.add(address)
+        if self._outage.begin():
+            _logger.warning(
+                "Checkpoints do not get to storage from %s: %s The sweep goes on; they are kept on "
+                "their nodes until then. Trials with too many of them on their way wait.",
+                address,
+                report.problem,
+            )
 
     def lose_node(self, address: str) -> None:
         """A node is gone, and with it whatever kept it from storage."""
@@ -46,13 +47,3 @@ class StorageOutages:
         """For how long it was out of reach, if this was the last node for which it was."""
         self._nodes.discard(address)
         return None if self._nodes else self._outage.end()
-
-    def _away(self, address: str, problem: str) -> None:
-        self._nodes.add(address)
-        if self._outage.begin():
-            _logger.warning(
-                "Checkpoints do not get to storage from %s: %s The sweep goes on; they are kept on "
-                "their nodes until then. Trials with too many of them on their way wait.",
-                address,
-                problem,
-            )

@@ -8,9 +8,9 @@ import os
 import secrets
 from pathlib import PurePosixPath
 
-from prefect_tune.execution.files.chunked_copy import HereArea, Transfers, in_thread
-from prefect_tune.execution.files.confined_directory import FileArea, FileStatus, Piece
-from prefect_tune.execution.files.node_client import ThereArea
+from prefect_tune.execution.files.chunked_copy import LocalDirectory, Transfers, in_thread
+from prefect_tune.execution.files.confined_directory import FileStatus, Piece
+from prefect_tune.execution.files.node_client import NodeClient
 from prefect_tune.result import DRIVER_FILES
 
 #: Names of the files in a trial's directory that have come from nodes, one a line.
@@ -42,7 +42,7 @@ class TrialFiles:
 
     def __init__(
         self,
-        here: FileArea,
+        here: LocalDirectory,
         directory: str,
         transfers: Transfers,
         streams: frozenset[str] = STREAMS,
@@ -56,68 +56,68 @@ class TrialFiles:
         self._owner: dict[str, str] = {}
         self._fetched: set[str] | None = None
 
-    async def fetch(self, area: ThereArea, path: str, status: FileStatus) -> None:
+    async def fetch(self, node: NodeClient, path: str, status: FileStatus) -> None:
         """Bring one file up to date.
 
         Args:
-            area: The node's files.
+            node: The node's files.
             path: Its path relative to the trial's directory.
             status: As it is on the node now.
 
         Raises:
             StorageError: If it cannot be read or written.
         """
-        key = (area.address, path)
+        key = (node.address, path)
         seen = self._seen.get(key)
         if seen == status or not await self._may_write(path):
             return
         if path in self._streams or (
-            self._owner.get(path) == area.address
-            and await self._has_grown(area, path, seen, status)
+            self._owner.get(path) == node.address
+            and await self._has_grown(node, path, seen, status)
         ):
-            await self._append(area, path, _appended_from(seen, status), status)
+            await self._append(node, path, _appended_from(seen, status), status)
         else:
-            await self._replace(area, path, status)
-        self._owner[path] = area.address
+            await self._replace(node, path, status)
+        self._owner[path] = node.address
 
-    async def _append(self, area: ThereArea, path: str, start: int, status: FileStatus) -> None:
+    async def _append(self, node: NodeClient, path: str, start: int, status: FileStatus) -> None:
         """Add the node's file from `start` on to ours."""
         position = await in_thread(self._size, self._path(path))
-        await self._copy(area, path, path, start, status, position)
+        await self._copy(node, path, path, start, status, position)
 
-    async def _replace(self, area: ThereArea, path: str, status: FileStatus) -> None:
+    async def _replace(self, node: NodeClient, path: str, status: FileStatus) -> None:
         pure = PurePosixPath(path)
         temporary = str(pure.with_name(f".{pure.name}.tmp-{secrets.token_hex(4)}"))
         try:
-            await in_thread(self._here.put, self._path(temporary), 0, b"")
-            await self._copy(area, path, temporary, 0, status, 0)
+            await in_thread(self._here.files.put, self._path(temporary), 0, b"")
+            await self._copy(node, path, temporary, 0, status, 0)
             await in_thread(self._rename, temporary, path)
         except BaseException:
-            self._seen.pop((area.address, path), None)
+            self._seen.pop((node.address, path), None)
             with contextlib.suppress(OSError):
-                os.unlink(self._here.resolve(self._path(temporary)))
+                os.unlink(self._here.files.resolve(self._path(temporary)))
             raise
 
     async def _copy(
-        self, area: ThereArea, path: str, to: str, start: int, status: FileStatus, position: int
+        self, node: NodeClient, path: str, to: str, start: int, status: FileStatus, position: int
     ) -> None:
         """Copy what the node's file has from `start` on, and remember how far that was."""
         read = start
 
         def write(part: bytes | memoryview) -> None:
             nonlocal read
-            self._here.put(self._path(to), position + read - start, part)
+            self._here.files.put(self._path(to), position + read - start, part)
             read += len(part)
-            self._seen[area.address, path] = status._replace(size=read)
+            self._seen[node.address, path] = status._replace(size=read)
 
         async def sink(part: bytes | memoryview) -> None:
             await in_thread(write, part)
 
-        await self._transfers.stream(area, self._path(path), sink, start, status.size)
-        self._seen[area.address, path] = status._replace(size=read)
+        await self._transfers.stream(node, self._path(path), sink, start, status.size)
+        self._seen[node.address, path] = status._replace(size=read)
 
     async def _has_grown(
-        self, area: ThereArea, path: str, seen: FileStatus | None, status: FileStatus
+        self, node: NodeClient, path: str, seen: FileStatus | None, status: FileStatus
     ) -> bool:
         """True if what we have of a file is still its beginning, as far as its end tells."""
         if seen is None or seen.inode != status.inode or status.size < seen.size:
@@ -126,8 +126,8 @@ class TrialFiles:
         piece = Piece(self._path(path), start, seen.size - start)
         if await in_thread(self._size, piece.path) != seen.size:
             return False
-        (there,) = await area.read([piece])
-        (here,) = await HereArea(self._here).read([piece])
+        (there,) = await node.read([piece])
+        (here,) = await self._here.read([piece])
         return bytes(there) == bytes(here)
 
     async def _may_write(self, path: str) -> bool:
@@ -135,14 +135,14 @@ class TrialFiles:
 
     def _claim(self, path: str) -> bool:
         """True if a file is there from a node, or not there; remembered over a resume."""
-        record = self._here.resolve(self._path(RECORD_FILE))
+        record = self._here.files.resolve(self._path(RECORD_FILE))
         if self._fetched is None:
             self._fetched = set()
             with contextlib.suppress(FileNotFoundError):
                 self._fetched.update(record.read_text(encoding="utf-8").splitlines())
         if path in self._fetched:
             return True
-        if path not in self._streams and self._here.resolve(self._path(path)).exists():
+        if path not in self._streams and self._here.files.resolve(self._path(path)).exists():
             return False
         record.parent.mkdir(parents=True, exist_ok=True)
         with open(record, "a", encoding="utf-8") as file:
@@ -155,12 +155,15 @@ class TrialFiles:
 
     def _size(self, path: str) -> int:
         try:
-            return self._here.resolve(path).stat().st_size
+            return self._here.files.resolve(path).stat().st_size
         except FileNotFoundError:
             return 0
 
     def _rename(self, temporary: str, final: str) -> None:
-        os.replace(self._here.resolve(self._path(temporary)), self._here.resolve(self._path(final)))
+        os.replace(
+            self._here.files.resolve(self._path(temporary)),
+            self._here.files.resolve(self._path(final)),
+        )
 
 
 def _appended_from(seen: FileStatus | None, status: FileStatus) -> int:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, ParamSpec, Protocol, TypeVar
 
+from typing_extensions import override
+
 from prefect_tune.checkpoint.manifest import MARKER, Manifest
 from prefect_tune.error import CheckpointUnreadable, StorageUnavailable
 from prefect_tune.execution.files.confined_directory import (
     CHUNK_BYTES,
-    FileArea,
+    ConfinedDirectory,
     Piece,
     arriving_name,
 )
@@ -32,50 +35,53 @@ Contents = Sequence[bytes | memoryview]
 
 
 class FilePlace(Protocol):
-    """One side of a transfer: a `FileArea` here or elsewhere."""
+    """One side of a transfer: what a `ConfinedDirectory` does, here or elsewhere."""
 
     async def read(self, pieces: Sequence[Piece]) -> Contents:
-        """See `FileArea.read`."""
+        """Read parts of files; one is shorter than asked for if its file is."""
         ...
 
     async def write(self, pieces: Sequence[Piece], data: Contents) -> None:
-        """See `FileArea.write`."""
+        """Write parts of files of a directory that arrives."""
         ...
 
     async def publish(self, arrived: str, path: str) -> None:
-        """See `FileArea.publish`."""
+        """Give a checkpoint that has arrived its final name, if it is complete."""
         ...
 
     async def discard(self, arrived: str) -> None:
-        """See `FileArea.discard`."""
+        """Remove a directory that arrives."""
         ...
 
 
-class HereArea:
-    """A `FileArea` of this process as a `FilePlace`.
+class LocalDirectory(FilePlace):
+    """A directory on this machine as a `FilePlace`.
 
     Args:
-        area: The directory.
+        root: The directory; need not exist yet.
+
+    Attributes:
+        files: Its files, for those who may block.
     """
 
-    def __init__(self, area: FileArea) -> None:
-        self._area = area
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.files = ConfinedDirectory(root)
 
+    @override
     async def read(self, pieces: Sequence[Piece]) -> Contents:
-        """See `FileArea.read`."""
-        return await in_thread(self._area.read, pieces)
+        return await in_thread(self.files.read, pieces)
 
+    @override
     async def write(self, pieces: Sequence[Piece], data: Contents) -> None:
-        """See `FileArea.write`."""
-        await in_thread(self._area.write, pieces, data)
+        await in_thread(self.files.write, pieces, data)
 
+    @override
     async def publish(self, arrived: str, path: str) -> None:
-        """See `FileArea.publish`."""
-        await in_thread(self._area.publish, arrived, path)
+        await in_thread(self.files.publish, arrived, path)
 
+    @override
     async def discard(self, arrived: str) -> None:
-        """See `FileArea.discard`."""
-        await in_thread(self._area.discard, arrived)
+        await in_thread(self.files.discard, arrived)
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -20,7 +20,7 @@ _ARRIVING = re.compile(r"\.[^/]+\.tmp-arriving-[0-9a-f]+")
 
 
 class Piece(NamedTuple):
-    """A part of a file: path relative to the area (``/`` as separator), and bytes."""
+    """A part of a file: path relative to the directory (``/`` as separator), and bytes."""
 
     path: str
     offset: int
@@ -45,7 +45,7 @@ def arriving_name(name: str, token: str) -> str:
     return f".{name}.tmp-arriving-{token}"
 
 
-class FileArea:
+class ConfinedDirectory:
     """A directory whose files are exchanged. All methods block; call them from a thread.
 
     Paths are relative. One that leads out of the directory, by ``..``, as an absolute path or

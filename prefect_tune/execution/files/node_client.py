@@ -8,20 +8,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from distributed.protocol import to_serialize
+from typing_extensions import override
 
 from prefect_tune.error import CheckpointUnreadable, StorageError, StorageUnavailable
-from prefect_tune.execution.files.chunked_copy import Contents
+from prefect_tune.execution.files.chunked_copy import Contents, FilePlace
 from prefect_tune.execution.files.confined_directory import FileStatus, Piece
 from prefect_tune.execution.files.node_service import (
-    DAMAGED,
+    ANSWER,
     DISCARD_FILES,
     LIST_FILES,
     PUBLISH_FILES,
     READ_FILES,
-    SETTLE,
     WRITE_FILES,
     split,
 )
+from prefect_tune.execution.protocol.reports import CheckpointRequest, UploadRequest
 
 _logger = logging.getLogger(__name__)
 _ANSWER_S = 60.0
@@ -29,8 +30,8 @@ _RETRY_S = 0.1
 _LONGEST_RETRY_S = 5.0
 
 
-class ThereArea:
-    """A node's `FileArea` as a `FilePlace`. Belongs to the client's event loop.
+class NodeClient(FilePlace):
+    """The files on a node, as a `FilePlace`. Belongs to the client's event loop.
 
     Calls go through the scheduler, as a driver can often not reach the workers themselves. A call
     whose answer is lost is made again, until whoever waits gives up: each may be repeated.
@@ -51,32 +52,33 @@ class ThereArea:
         reply = await self._call(LIST_FILES, directory=directory)
         return {path: FileStatus(*status) for path, status in reply["files"].items()}
 
+    @override
     async def read(self, pieces: Sequence[Piece]) -> Contents:
-        """See `FileArea.read`."""
         reply = await self._call(READ_FILES, pieces=[tuple(piece) for piece in pieces])
         return split(reply["lengths"], reply["data"])
 
+    @override
     async def write(self, pieces: Sequence[Piece], data: Contents) -> None:
-        """See `FileArea.write`."""
         joined = data[0] if len(data) == 1 else b"".join(data)
         await self._call(
             WRITE_FILES, pieces=[tuple(piece) for piece in pieces], data=to_serialize(bytes(joined))
         )
 
+    @override
     async def publish(self, arrived: str, path: str) -> None:
-        """See `FileArea.publish`."""
         await self._call(PUBLISH_FILES, arrived=arrived, path=path)
 
+    @override
     async def discard(self, arrived: str) -> None:
-        """See `FileArea.discard`; tried only once: it goes with the experiment's directory."""
+        # Tried only once: it goes with the experiment's directory.
         await self._ask(DISCARD_FILES, arrived=arrived)
 
-    async def settle(self, question: str, path: str, error: StorageError | None) -> None:
-        """Tell the node what became of a question."""
+    async def answer(self, request: CheckpointRequest, error: StorageError | None) -> None:
+        """Tell the node what became of its request."""
         await self._call(
-            SETTLE,
-            question=question,
-            path=path,
+            ANSWER,
+            is_upload=isinstance(request, UploadRequest),
+            path=request.path,
             problem="" if error is None else str(error),
             damaged=isinstance(error, CheckpointUnreadable),
         )
@@ -95,7 +97,7 @@ class ThereArea:
         if reply is None or reply.get("gone"):
             raise StorageUnavailable(f"the worker at {self.address} has ended the experiment")
         if "error" in reply:
-            kind = CheckpointUnreadable if reply["kind"] == DAMAGED else StorageError
+            kind = CheckpointUnreadable if reply["damaged"] else StorageError
             raise kind(f"on the worker at {self.address}: {reply['error']}")
         return reply
 

@@ -140,7 +140,7 @@ class AttemptSpawner:
             env=with_sister_variables(context.env),
             stdout=os.path.abspath(stdout),
             stderr=os.path.abspath(stderr),
-            title=context.trial_id,
+            title=context.launch.trial_id,
             reuse=reuse,
         )
         process = (await self._reused(request) if reuse else None) or await self._started(request)

@@ -61,5 +61,5 @@ def start_thread(
                 loop.call_soon_threadsafe(resolve)
 
     # Daemon: a trial that hangs must not keep the worker from ending.
-    threading.Thread(target=run, name=f"trial-{context.trial_id}", daemon=True).start()
+    threading.Thread(target=run, name=f"trial-{context.launch.trial_id}", daemon=True).start()
     return ended

@@ -12,22 +12,22 @@ from typing import Any
 from distributed import Worker
 
 from prefect_tune.error import StorageError, TuneError
-from prefect_tune.execution.base import ExperimentEnv
+from prefect_tune.execution.base import AttemptRequest, ExperimentEnv
 from prefect_tune.execution.cluster.gpus import slots, visible_gpus
 from prefect_tune.execution.files.node_directory import NodeDirectory
-from prefect_tune.execution.files.node_service import FILE_OPERATIONS, FileService, NodeFiles
+from prefect_tune.execution.files.node_service import NodeFiles, file_handlers
 from prefect_tune.execution.launch import prestart
 from prefect_tune.execution.node.experiment import NodeExperiment
-from prefect_tune.execution.node.gpu_allocator import DeviceLedger
+from prefect_tune.execution.node.gpu_allocator import GpuAllocator
+from prefect_tune.execution.protocol.reports import encode_reports
 from prefect_tune.execution.protocol.requests import (
     CLOSE,
     COLLECT,
     CONTROL,
     DATA,
     OPEN,
-    AttemptRequest,
     ExperimentNotOpen,
-    Sealed,
+    PickledValue,
 )
 from prefect_tune.execution.protocol.versions import mismatch, versions
 from prefect_tune.resources import GPU, canonical_name
@@ -56,22 +56,21 @@ class TrialAgent:
         )
         visible = visible_gpus()
         # Without any GPU, which is of use in tests only, ids are made up.
-        self._devices = DeviceLedger(slots(min(declared, len(visible) or declared), visible))
+        self._gpus = GpuAllocator(slots(min(declared, len(visible) or declared), visible))
         self._visible_gpus = len(visible)
-        worker.handlers.update(
-            {
-                OPEN: self.open,
-                COLLECT: self.collect,
-                CONTROL: self.control,
-                CLOSE: self.close,
-                DATA: self.take_data,
-                **FileService(self._files).handlers(),
-            }
-        )
+        self._handlers = {
+            OPEN: self.open,
+            COLLECT: self.collect,
+            CONTROL: self.control,
+            CLOSE: self.close,
+            DATA: self.write_data,
+            **file_handlers(self._files),
+        }
+        worker.handlers.update(self._handlers)
 
     async def teardown(self, worker: Worker) -> None:
         """End everything; the worker closes."""
-        for name in (OPEN, COLLECT, CONTROL, CLOSE, DATA, *FILE_OPERATIONS):
+        for name in self._handlers:
             worker.handlers.pop(name, None)
         for experiment in self._experiments.values():
             experiment.close(patience=0)
@@ -89,7 +88,7 @@ class TrialAgent:
         Returns:
             What the node is; or ``{"misfit": text}`` if it is nothing for such a driver; or
             ``{"error": text}``: an exception would end up in the scheduler's log; or
-            ``{"wants_data": True}``, to be asked again when `take_data` has got it.
+            ``{"wants_data": True}``, to be asked again when `write_data` has got it.
         """
         problem = mismatch(versions(), driver)
         if problem:
@@ -109,7 +108,7 @@ class TrialAgent:
             directory = NodeDirectory(loaded)
         except OSError as error:
             return {"error": f"there is no place for files of trials: {error}"}
-        experiment = NodeExperiment(loaded, directory, prestart.take(), self._devices, self._worker)
+        experiment = NodeExperiment(loaded, directory, prestart.take(), self._gpus, self._worker)
         try:
             await experiment.open()
         except (TuneError, OSError) as error:
@@ -122,7 +121,7 @@ class TrialAgent:
         self._experiments[loaded.experiment_id] = experiment
         return self._describe(experiment)
 
-    async def take_data(self, experiment_id: str, offset: int, data: bytes) -> dict[str, Any]:
+    async def write_data(self, experiment_id: str, offset: int, data: bytes) -> dict[str, Any]:
         """Some of the large objects of a trainable; ``{"error": text}`` if there is no room."""
         try:
             await asyncio.to_thread(self._arriving[experiment_id].write, offset, data)
@@ -133,12 +132,12 @@ class TrialAgent:
     async def collect(
         self, experiment_id: str, acknowledged: int, patience: float
     ) -> dict[str, Any]:
-        """Reports of an experiment, see `Outbox.take`; ``{"gone": True}`` if it is not open."""
+        """The next batch of an `Outbox`; ``{"gone": True}`` if the experiment is not open."""
         experiment = self._open_experiment(experiment_id)
         if experiment is None:
             return {"gone": True}
-        number, entries = await experiment.collect(acknowledged, patience)
-        return {"number": number, "entries": entries}
+        number, reports = await experiment.collect(acknowledged, patience)
+        return {"number": number, "reports": encode_reports(reports)}
 
     def control(self, experiment_id: str, messages: bytes) -> None:
         """Carry out pickled `Decide` and `Kill` commands."""
@@ -158,7 +157,7 @@ class TrialAgent:
         experiment = self._open_experiment(experiment_id)
         return 0.0 if experiment is None else experiment.expected_s
 
-    async def run(self, request: AttemptRequest, config: Sealed) -> None:
+    async def run(self, request: AttemptRequest, config: PickledValue) -> None:
         """Run an attempt to its end.
 
         Raises:
@@ -171,7 +170,7 @@ class TrialAgent:
 
     def _describe(self, experiment: NodeExperiment) -> dict[str, Any]:
         return {
-            "devices": self._devices.devices,
+            "devices": self._gpus.devices,
             "visible_gpus": self._visible_gpus,
             "hostname": socket.gethostname(),
             "shared": experiment.files is None,

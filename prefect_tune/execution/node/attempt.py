@@ -13,7 +13,7 @@ from pathlib import Path
 
 from prefect_tune.coordinator.events import Outcome
 from prefect_tune.execution.launch.handle import AttemptHandle
-from prefect_tune.execution.node.checkpoint_handoff import HandedOver
+from prefect_tune.execution.node.checkpoint_handoff import CheckpointHandoff
 from prefect_tune.execution.node.failure_report import died, explained
 from prefect_tune.execution.protocol.frames import (
     FrameBuffer,
@@ -22,10 +22,17 @@ from prefect_tune.execution.protocol.frames import (
     encode,
     encode_decision,
 )
-from prefect_tune.execution.protocol.reports import Outbox
+from prefect_tune.execution.protocol.reports import (
+    CheckpointAnnounced,
+    Outbox,
+    ProcessEnded,
+    ProcessStarted,
+)
 from prefect_tune.execution.protocol.zygote_messages import ExitStatus
 from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt_key import AttemptKey
 from prefect_tune.experiment.decision import Action
+from prefect_tune.trainable.output import TrialLog
 from prefect_tune.trainable.runtime.attempt import Decision
 from prefect_tune.trainable.runtime.checkpoint_drafts import remove_drafts
 
@@ -38,8 +45,7 @@ class RunningAttempt:
     """The agent's side of one attempt. Belongs to the event loop of the node.
 
     Args:
-        trial_id: Its trial.
-        attempt: Its number.
+        key: The attempt.
         handle: The process or thread.
         directory: The trial's directory.
         outbox: Where its reports go.
@@ -51,18 +57,16 @@ class RunningAttempt:
 
     def __init__(
         self,
-        trial_id: str,
-        attempt: int,
+        key: AttemptKey,
         handle: AttemptHandle,
         directory: Path,
         outbox: Outbox,
-        checkpoints: HandedOver,
+        checkpoints: CheckpointHandoff,
         stop_grace_s: float,
         term_grace_s: float,
-        on_exit: Callable[[], None] = lambda: None,
+        on_exit: Callable[[], None] | None = None,
     ) -> None:
-        self._trial_id = trial_id
-        self._attempt = attempt
+        self._key = key
         self._handle = handle
         self._directory = directory
         self._outbox = outbox
@@ -96,11 +100,12 @@ class RunningAttempt:
         if outcome is not Outcome.FINISHED:
             # Half a checkpoint is of no use to anybody, and takes the place of others.
             with contextlib.suppress(OSError):
-                await asyncio.to_thread(remove_drafts, self._directory, self._attempt)
+                await asyncio.to_thread(remove_drafts, self._directory, self._key.attempt)
         pickled = None if error is None else pickle.dumps(error)
         uploading = self._checkpoints.uploading
-        self._on_exit()
-        self._outbox.ended(self._trial_id, self._attempt, outcome, pickled, uploading)
+        if self._on_exit is not None:
+            self._on_exit()
+        self._outbox.put(ProcessEnded(self._key, outcome, pickled, uploading))
         return outcome
 
     def decide(self, decision: Decision) -> None:
@@ -134,10 +139,10 @@ class RunningAttempt:
         self._kill()
         self._handle.leave_behind()
 
-    def _climb_after(self, delay: float, step: object) -> None:
+    def _climb_after(self, delay: float, step: Callable[[], None]) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_later(delay, step)  # type: ignore[arg-type]
+        self._timer = self._loop.call_later(delay, step)
 
     # -- what the trial says ----------------------------------------------------------------------
 
@@ -153,7 +158,7 @@ class RunningAttempt:
             self._loop.add_reader(self._handle.sock, self._on_readable)
 
     def _receive(self) -> bool:
-        """Take what has arrived; False if there is nothing (more)."""
+        """Read what has arrived; False if there is nothing (more)."""
         try:
             data = self._handle.sock.recv(_RECEIVE_BYTES)
         except BlockingIOError:
@@ -171,29 +176,27 @@ class RunningAttempt:
                     first = seq
                 lines.append(payload)
                 if kind == Kind.RESULT_AWAITING:
-                    self._outbox.results(self._trial_id, self._attempt, first, lines, True)
+                    self._outbox.put_results(self._key, first, lines, True)
                     lines = []
             else:
                 if lines:  # whatever else comes keeps its place between them
-                    self._outbox.results(self._trial_id, self._attempt, first, lines, False)
+                    self._outbox.put_results(self._key, first, lines, False)
                     lines = []
-                self._take(kind, payload)
+                self._handle_frame(kind, payload)
         if lines:
-            self._outbox.results(self._trial_id, self._attempt, first, lines, False)
+            self._outbox.put_results(self._key, first, lines, False)
         return True
 
-    def _take(self, kind: int, payload: bytes) -> None:
+    def _handle_frame(self, kind: int, payload: bytes) -> None:
         if kind == Kind.HELLO:
-            hello = json.loads(payload)
-            self._outbox.started(
-                self._trial_id, self._attempt, hello["pid"], hello["hostname"], hello["node_ip"]
-            )
+            self._outbox.put(ProcessStarted(self._key, **json.loads(payload)))
         elif kind == Kind.LOG:
-            self._outbox.logged(self._trial_id, self._attempt, payload)
+            self._outbox.put(TrialLog(*self._key, payload), urgent=False, nbytes=len(payload))
         elif kind == Kind.SAVING:
-            self._outbox.saving(self._trial_id, self._attempt, json.loads(payload))
+            announced = CheckpointAnnounced(self._key, json.loads(payload))
+            self._outbox.put(announced, urgent=False)
         elif kind == Kind.CHECKPOINT:
-            self._checkpoints.take(*decode_checkpoint(payload), self._tell_kept)
+            self._checkpoints.hand_over(*decode_checkpoint(payload), self._tell_uploaded)
         elif kind == Kind.ENDED:
             end = json.loads(payload)
             self._end = Outcome(end["outcome"])
@@ -207,8 +210,8 @@ class RunningAttempt:
 
     # -- what the trial is told -------------------------------------------------------------------
 
-    def _tell_kept(self) -> None:
-        self._tell(encode(Kind.KEPT, 0, b""))
+    def _tell_uploaded(self) -> None:
+        self._tell(encode(Kind.UPLOADED, 0, b""))
 
     def _tell(self, frame: bytes) -> None:
         if not self._over:

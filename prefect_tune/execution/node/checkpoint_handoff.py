@@ -7,15 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from prefect_tune.execution.checkpoints.route import CheckpointRoute
-from prefect_tune.execution.protocol.reports import Outbox
+from prefect_tune.execution.protocol.reports import CheckpointUploaded, Outbox, UploadFailed
+from prefect_tune.experiment.attempt_key import AttemptKey
 
 
-class HandedOver:
-    """Sends the checkpoints of an attempt on their way, and reports what becomes of them.
+class CheckpointHandoff:
+    """Takes the checkpoints of an attempt over, has them uploaded and reports what comes of it.
 
     Args:
-        trial_id: Its trial.
-        attempt: Its number.
+        key: The attempt.
         trial_dir: The trial's directory on this node.
         relative_dir: The same relative to the experiment directory.
         route: Takes them to storage.
@@ -24,49 +24,48 @@ class HandedOver:
 
     def __init__(
         self,
-        trial_id: str,
-        attempt: int,
+        key: AttemptKey,
         trial_dir: Path,
         relative_dir: str,
         route: CheckpointRoute,
         outbox: Outbox,
     ) -> None:
-        self._trial_id = trial_id
-        self._attempt = attempt
+        self._key = key
         self._trial_dir = trial_dir
         self._relative_dir = relative_dir
         self._route = route
         self._outbox = outbox
-        self._on_their_way: dict[asyncio.Future[str], str] = {}
+        self._uploads: dict[asyncio.Future[str], str] = {}
 
     @property
-    def uploading(self) -> list[str]:
+    def uploading(self) -> tuple[str, ...]:
         """Those that are not in storage yet, by path relative to the experiment directory."""
-        return list(self._on_their_way.values())
+        return tuple(self._uploads.values())
 
-    def take(self, name: str, line: bytes, settled: Callable[[], None]) -> None:
+    def hand_over(self, name: str, line: bytes, on_done: Callable[[], None]) -> None:
         """Take one over.
 
         Args:
             name: Name of its directory below the trial's.
             line: The result that it belongs to, a JSON text.
-            settled: Called once it is in storage and the driver knows, or is given up.
+            on_done: Called once it is in storage and the driver knows, or is given up.
         """
         path = f"{self._relative_dir}/{name}"
-        kept = self._route.keep(self._trial_id, self._attempt, path, self._trial_dir / name)
+        upload = self._route.upload(path, self._trial_dir / name)
 
-        def settle(_: asyncio.Future[str]) -> None:
-            self._on_their_way.pop(kept, None)
-            problem = kept.result()
+        def report(_: asyncio.Future[str]) -> None:
+            self._uploads.pop(upload, None)
+            problem = upload.result()
             if problem:
-                self._outbox.checkpoint_failed(self._trial_id, self._attempt, path, problem)
-                settled()
+                self._outbox.put(UploadFailed(self._key, path, problem), urgent=False)
+                on_done()
             else:
-                self._outbox.checkpoint_saved(self._trial_id, self._attempt, path, line, settled)
+                uploaded = CheckpointUploaded(self._key, path, line)
+                self._outbox.put(uploaded, nbytes=len(line), arrived=on_done)
 
-        if kept.done():
+        if upload.done():
             # Now, not in the loop's next turn: it comes before whatever the trial says next.
-            settle(kept)
+            report(upload)
         else:
-            self._on_their_way[kept] = path
-            kept.add_done_callback(settle)
+            self._uploads[upload] = path
+            upload.add_done_callback(report)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, cast
 from distributed import Client, Worker, WorkerPlugin, get_worker
 from distributed.worker_state_machine import SecedeEvent
 
-from prefect_tune.execution.protocol.requests import OPEN, PLUGIN, AttemptRequest, Sealed
+from prefect_tune.execution.base import AttemptRequest
+from prefect_tune.execution.protocol.requests import OPEN, PLUGIN, PickledValue
 
 if TYPE_CHECKING:
     from prefect_tune.execution.node.agent import TrialAgent
@@ -87,4 +88,4 @@ async def execute_attempt(key: tuple[str, ...], request: bytes, config: bytes) -
     worker.handle_stimulus(
         SecedeEvent(key=key, compute_duration=expected_s, stimulus_id=f"attempt-secede-{key[-1]}")
     )
-    await agent.run(loaded, Sealed(config))
+    await agent.run(loaded, PickledValue(config))

@@ -4,40 +4,52 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import functools
 import logging
+import math
 import pickle
 import socket
 import time
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 from distributed import Worker
 
 from prefect_tune.coordinator.commands import Decide, Kill
 from prefect_tune.coordinator.events import Outcome
 from prefect_tune.error import CheckpointUnreadable, StorageError, TuneError
-from prefect_tune.execution.base import ExperimentEnv
+from prefect_tune.execution.base import AttemptRequest, ExperimentEnv
 from prefect_tune.execution.checkpoints.node_checkpoints import NodeCheckpoints
 from prefect_tune.execution.files.node_directory import NodeDirectory, in_storage
 from prefect_tune.execution.files.node_service import NodeFiles
 from prefect_tune.execution.launch.spawner import THREAD, AttemptSpawner, DataGone
 from prefect_tune.execution.node.attempt import RunningAttempt
-from prefect_tune.execution.node.checkpoint_handoff import HandedOver
-from prefect_tune.execution.node.environment import attempt_environment
-from prefect_tune.execution.node.gpu_allocator import DeviceLedger
+from prefect_tune.execution.node.checkpoint_handoff import CheckpointHandoff
+from prefect_tune.execution.node.gpu_allocator import GpuAllocator
 from prefect_tune.execution.node.memory_watch import watch_memory
 from prefect_tune.execution.node.output_tail import OutputTail
-from prefect_tune.execution.node.pending_attempt import CalledOff, Early
-from prefect_tune.execution.node.worker_load import LoadWatch, WorkerLoad
-from prefect_tune.execution.protocol.reports import Entry, Outbox
-from prefect_tune.execution.protocol.requests import AttemptRequest, Sealed, TakeBack
+from prefect_tune.execution.node.pending_attempt import (
+    AttemptCancelled,
+    PendingAttempt,
+    ends_attempt,
+)
+from prefect_tune.execution.node.worker_load import LoadWatch
+from prefect_tune.execution.protocol.reports import (
+    NodeWarning,
+    Outbox,
+    ProcessEnded,
+    Report,
+    WorkerLoad,
+)
+from prefect_tune.execution.protocol.requests import PickledValue, TakeBack
+from prefect_tune.execution.trial.native_threads import OMP
 from prefect_tune.experiment.attempt_error import AttemptError
-from prefect_tune.experiment.decision import Action
-from prefect_tune.resources import GPU
+from prefect_tune.experiment.attempt_key import AttemptKey
+from prefect_tune.resources import CPU, GPU
 from prefect_tune.trainable.runtime.attempt import AttemptContext, Decision
 
 _logger = logging.getLogger(__name__)
@@ -46,7 +58,6 @@ _LEASE_CHECKS = 4
 UPLOAD_PATIENCE_S = 60.0
 #: Seconds that processes may take to end when they are killed.
 _END_S = 10.0
-_Key = tuple[str, int]
 
 
 class NodeExperiment:
@@ -56,7 +67,7 @@ class NodeExperiment:
         env: The experiment.
         directory: Where its trials work; removed with this object if it is the node's own.
         spawner: Starts its attempts; closed with this object.
-        devices: The GPUs of the node, shared with other experiments.
+        gpus: The GPUs of the node, shared with other experiments.
         worker: The Dask worker that is the node.
     """
 
@@ -65,28 +76,26 @@ class NodeExperiment:
         env: ExperimentEnv,
         directory: NodeDirectory,
         spawner: AttemptSpawner,
-        devices: DeviceLedger,
+        gpus: GpuAllocator,
         worker: Worker,
     ) -> None:
         self.env = env
         self._spawner = spawner
-        self._devices = devices
+        self._gpus = gpus
         self._outbox = Outbox()
         self._directory = directory
         self._checkpoints = NodeCheckpoints(env, directory, self._outbox)
         self._tail = OutputTail(self._outbox) if _has_output(env) else None
         self._attempts: set[asyncio.Task[None]] = set()
-        self._running: dict[_Key, RunningAttempt] = {}
+        self._running: dict[AttemptKey, RunningAttempt] = {}
         # Decisions and kills that came before the process they are for.
-        self._early: dict[_Key, Early] = {}
+        self._pending: dict[AttemptKey, PendingAttempt] = {}
         # Attempts that Dask has started, and those that it is not to start any more.
-        self._begun: set[_Key] = set()
-        self._taken_back: set[_Key] = set()
+        self._begun: set[AttemptKey] = set()
+        self._taken_back: set[AttemptKey] = set()
         self._seconds: deque[float] = deque(maxlen=8)
         self._last_contact = time.monotonic()
-        self._load = LoadWatch(
-            worker, env.experiment_id, lambda load: self._outbox.load(load.held, load.obstacle)
-        )
+        self._load = LoadWatch(worker, env.experiment_id, self._outbox.put)
         self._memory_limit = worker.memory_manager.memory_limit
         self._watches: list[asyncio.Task[None]] = []
         self._wound_up: asyncio.Task[None] | None = None
@@ -123,19 +132,19 @@ class NodeExperiment:
         loop = asyncio.get_running_loop()
         watches = [self._watch_lease(), self._load.run()]
         if self._memory_limit and env.isolation != THREAD:
-            watches.append(watch_memory(self._memory_limit, self._outbox.note))
+            watches.append(watch_memory(self._memory_limit, self._warn))
         self._watches = [loop.create_task(watch) for watch in watches]
 
-    async def collect(self, acknowledged: int, patience: float) -> tuple[int, list[Entry]]:
-        """See `Outbox.take`; also renews the lease."""
+    async def collect(self, acknowledged: int, patience: float) -> tuple[int, list[Report]]:
+        """See `Outbox.next_batch`; also renews the lease."""
         self._last_contact = time.monotonic()
-        return await self._outbox.take(acknowledged, patience)
+        return await self._outbox.next_batch(acknowledged, patience)
 
     def control(self, messages: Iterable[Decide | Kill | TakeBack]) -> None:
         """Carry out what the coordinator has decided."""
         self._last_contact = time.monotonic()
         for message in messages:
-            key = (message.trial_id, message.attempt)
+            key = message.key
             attempt = self._running.get(key)
             if isinstance(message, TakeBack):
                 if key not in self._begun and not self._load.would_start(
@@ -144,26 +153,26 @@ class NodeExperiment:
                     self._take_back(key)
             elif attempt is not None:
                 _apply(message, attempt)
-            elif key not in self._begun and _ends(message):
+            elif key not in self._begun and ends_attempt(message):
                 self._take_back(key)
             else:
-                self._early.setdefault(key, Early()).tell(message)
+                self._pending.setdefault(key, PendingAttempt()).tell(message)
 
-    def _take_back(self, key: _Key) -> None:
+    def _take_back(self, key: AttemptKey) -> None:
         """End an attempt that Dask has not started: nobody knows when it would."""
         self._taken_back.add(key)
-        self._early.pop(key, None)
-        self._outbox.ended(*key, Outcome.UNSTARTED, None)
+        self._pending.pop(key, None)
+        self._outbox.put(ProcessEnded(key, Outcome.UNSTARTED))
 
-    async def run(self, request: AttemptRequest, config: Sealed) -> None:
+    async def run(self, request: AttemptRequest, config: PickledValue) -> None:
         """Run an attempt to its end; everything there is to know about it goes to the driver."""
-        key = (request.trial_id, request.attempt)
+        key = request.launch.key
         if key in self._taken_back:  # Dask starts it all the same
             self._taken_back.discard(key)
             return
         self._begun.add(key)
         began = time.monotonic()
-        attempt = asyncio.create_task(self._run_on_devices(request, config))
+        attempt = asyncio.create_task(self._run(request, config))
         self._attempts.add(attempt)
         attempt.add_done_callback(self._attempts.discard)
         try:
@@ -172,61 +181,61 @@ class NodeExperiment:
             self._begun.discard(key)
             self._seconds.append(time.monotonic() - began)
 
-    async def _run_on_devices(self, request: AttemptRequest, config: Sealed) -> None:
-        key = (request.trial_id, request.attempt)
-        early = self._early.setdefault(key, Early())
-        gpu = request.resources.get(GPU, 0.0)
+    async def _run(self, request: AttemptRequest, config: PickledValue) -> None:
+        launch = request.launch
+        pending = self._pending.setdefault(launch.key, PendingAttempt())
+        gpu = launch.resources.get(GPU, 0.0)
+        devices: tuple[str, ...] = ()
         try:
-            devices = await early.unless_called_off(self._devices.acquire(request.devices, gpu))
-        except CalledOff:
-            del self._early[key]
-            self._outbox.ended(*key, Outcome.UNSTARTED, None)
-            return
-        try:
-            await self._run(dataclasses.replace(request, devices=devices), config, early)
+            try:
+                acquiring = self._gpus.acquire(launch.devices, gpu)
+                devices = await pending.unless_cancelled(acquiring)
+                request = replace(request, launch=replace(launch, devices=devices))
+                attempt = await self._start(request, config, pending)
+            except Exception as error:
+                outcome, reason = _not_started(error)
+                pickled = None if reason is None else pickle.dumps(reason)
+                self._outbox.put(ProcessEnded(launch.key, outcome, pickled))
+                if isinstance(error, DataGone):
+                    self.close()  # the driver opens it anew
+                return
+            finally:
+                del self._pending[launch.key]
+            await self._finish(request, attempt, pending)
         finally:
-            await self._devices.release(devices, gpu)
+            await self._gpus.release(devices, gpu)
 
-    async def _run(self, request: AttemptRequest, config: Sealed, early: Early) -> None:
-        key = (request.trial_id, request.attempt)
-        try:
-            attempt = await self._start(request, config, early)
-        except CalledOff:
-            self._outbox.ended(*key, Outcome.UNSTARTED, None)
-            return
-        except DataGone as error:
-            self._outbox.ended(*key, Outcome.LOST, pickle.dumps(AttemptError("lost", str(error))))
-            self.close()  # the driver opens it anew
-            return
-        except (TuneError, OSError, pickle.PicklingError) as error:
-            outcome, reason = _not_started(error)
-            self._outbox.ended(*key, outcome, pickle.dumps(reason))
-            return
-        finally:
-            del self._early[key]
+    async def _finish(
+        self, request: AttemptRequest, attempt: RunningAttempt, pending: PendingAttempt
+    ) -> None:
+        """Follow an attempt whose process has started to its end."""
+        key = request.launch.key
         self._running[key] = attempt
         # It may have been closed while the process was starting.
         if self.closed:
             attempt.abandon()
-        for message in early.messages:
+        for message in pending.messages:
             _apply(message, attempt)
         try:
             outcome = await attempt.finish()
         finally:
             del self._running[key]
-            self._checkpoints.release(request.checkpoint)
+            self._checkpoints.release(request.launch.checkpoint)
             if not self.env.output_files.kept:
                 for stream in self._streams(request):
                     _remove_if_empty(stream)
         if outcome in (Outcome.FINISHED, Outcome.STOPPED):
-            self._checkpoints.route.forget(request.relative_dir)
+            self._checkpoints.route.drop_copies(request.place.relative_dir)
 
-    async def _start(self, request: AttemptRequest, config: Sealed, early: Early) -> RunningAttempt:
-        checkpoint = await early.unless_called_off(self._checkpoints.fetch(request.checkpoint))
-        key = (request.trial_id, request.attempt)
+    async def _start(
+        self, request: AttemptRequest, config: PickledValue, pending: PendingAttempt
+    ) -> RunningAttempt:
+        launch = request.launch
+        checkpoint = await pending.unless_cancelled(self._checkpoints.fetch(launch.checkpoint))
+        key = launch.key
         tail = self._tail
         try:
-            directory = self._directory.path / request.relative_dir
+            directory = self._directory.path / request.place.relative_dir
             streams = self._streams(request)
             for needed in {directory, *(stream.parent for stream in streams)}:
                 needed.mkdir(parents=True, exist_ok=True)
@@ -240,7 +249,7 @@ class NodeExperiment:
                 self.env.output_files.kept,
             )
         except BaseException:
-            self._checkpoints.release(request.checkpoint)
+            self._checkpoints.release(launch.checkpoint)
             if tail is not None:
                 tail.unwatch(key)
             raise
@@ -248,19 +257,19 @@ class NodeExperiment:
             tail.started(key, handle.pid)
         route = self._checkpoints.route
         return RunningAttempt(
-            *key,
+            key,
             handle,
             directory,
             self._outbox,
-            HandedOver(*key, directory, request.relative_dir, route, self._outbox),
+            CheckpointHandoff(key, directory, request.place.relative_dir, route, self._outbox),
             self.env.stop_grace_s,
             self.env.term_grace_s,
-            _nothing if tail is None else functools.partial(tail.unwatch, key),
+            None if tail is None else functools.partial(tail.unwatch, key),
         )
 
     def _streams(self, request: AttemptRequest) -> tuple[Path, Path]:
         """The files of the attempt's output."""
-        directory = self._directory.path / request.relative_dir
+        directory = self._directory.path / request.place.relative_dir
         files = self.env.output_files
         return directory / files.stdout, directory / files.stderr
 
@@ -275,8 +284,8 @@ class NodeExperiment:
         for watch in self._watches:
             if watch is not asyncio.current_task():
                 watch.cancel()
-        for early in self._early.values():
-            early.call_off()
+        for pending in self._pending.values():
+            pending.cancel()
         for attempt in self._running.values():
             attempt.abandon()
         self._spawner.close()
@@ -299,34 +308,36 @@ class NodeExperiment:
         await asyncio.to_thread(self._directory.remove)
 
     def _context(
-        self, request: AttemptRequest, config: Sealed, directory: Path, checkpoint: Path | None
+        self,
+        request: AttemptRequest,
+        config: PickledValue,
+        directory: Path,
+        checkpoint: Path | None,
     ) -> AttemptContext:
-        env = self.env
-        shown: Any = config.open() if env.isolation == THREAD else config
+        env, launch, place = self.env, request.launch, request.place
+        shown: Any = cloudpickle.loads(config.data) if env.isolation == THREAD else config
+        threads = max(1, math.ceil(launch.resources.get(CPU, 1)))
+        # Without a GPU it sees none.
+        variables = {OMP: str(threads), "CUDA_VISIBLE_DEVICES": ",".join(launch.devices)}
         return AttemptContext(
+            launch=replace(launch, config=shown),
             experiment_id=env.experiment_id,
             experiment_name=env.experiment_name,
             trainable_name=env.trainable.name,
-            trial_id=request.trial_id,
-            trial_name=request.name,
-            experiment_tag=request.experiment_tag,
-            attempt=request.attempt,
-            config=shown,
-            resources=request.resources,
+            experiment_tag=place.experiment_tag,
             trial_dir=str(directory),
-            devices=request.devices,
-            run_until=request.run_until,
             checkpoint=None if checkpoint is None else str(checkpoint),
-            checkpoint_uri=request.checkpoint and in_storage(env, request.checkpoint),
-            progress=request.progress,
-            checkpoint_suffix=request.checkpoint_suffix,
+            checkpoint_uri=launch.checkpoint and in_storage(env, launch.checkpoint),
             checkpoint_rules=env.checkpoint_rules,
-            export_formats=env.export_formats,
-            surroundings=request.surroundings,
-            storage_dir=in_storage(env, request.relative_dir),
+            storage_dir=in_storage(env, place.relative_dir),
             seed=env.seed,
-            env=attempt_environment(request.resources, request.devices, env.env_vars),
+            env={**variables, **env.env_vars},
+            export_formats=env.export_formats,
+            surroundings=place.surroundings,
         )
+
+    def _warn(self, text: str) -> None:
+        self._outbox.put(NodeWarning(text))
 
     async def _watch_lease(self) -> None:
         """End the attempts when the driver has been silent for too long: it must be gone."""
@@ -352,16 +363,22 @@ def _apply(message: Decide | Kill, attempt: RunningAttempt) -> None:
         attempt.decide(Decision(message.seq, message.action, message.run_until))
 
 
-def _ends(message: Decide | Kill) -> bool:
-    return isinstance(message, Kill) or message.action is Action.STOP
+def _not_started(error: Exception) -> tuple[Outcome, AttemptError | None]:
+    """How an attempt ends whose process could not be started.
 
-
-def _not_started(error: Exception) -> tuple[Outcome, AttemptError]:
-    """How an attempt ends whose process could not be started."""
+    Raises:
+        Exception: If it is not the attempt's or the node's fault.
+    """
+    if isinstance(error, AttemptCancelled):
+        return Outcome.UNSTARTED, None
+    if isinstance(error, DataGone):
+        return Outcome.LOST, AttemptError("lost", str(error))
     if isinstance(error, CheckpointUnreadable):
         return Outcome.FAILED, AttemptError("restore", str(error))
     if isinstance(error, StorageError):  # not the trial's fault
         return Outcome.LOST, AttemptError("storage", str(error))
+    if not isinstance(error, (TuneError, OSError, pickle.PicklingError)):
+        raise error
     problem = f"the trial could not be started on {socket.gethostname()}: {error}"
     return Outcome.FAILED, AttemptError("start", problem)
 
@@ -369,10 +386,6 @@ def _not_started(error: Exception) -> tuple[Outcome, AttemptError]:
 def _has_output(env: ExperimentEnv) -> bool:
     """Threads print to the output of their worker."""
     return env.follow_output and env.isolation != THREAD
-
-
-def _nothing() -> None:
-    """For an attempt whose output nobody follows."""
 
 
 def _remove_if_empty(path: Path) -> None:

@@ -12,7 +12,7 @@ import asyncio
 from prefect_tune.resources import MILLI
 
 
-class DeviceLedger:
+class GpuAllocator:
     """How much of each device of one node is given away. Belongs to the node's event loop.
 
     Args:
@@ -25,7 +25,7 @@ class DeviceLedger:
         self._released = asyncio.Condition()
 
     async def acquire(self, wanted: tuple[str, ...], gpu: float) -> tuple[str, ...]:
-        """Take devices, waiting until there is room.
+        """Reserve devices, waiting until there is room.
 
         Args:
             wanted: The coordinator's choice, taken if it is free.

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from prefect_tune.execution.protocol.reports import Outbox
+from prefect_tune.experiment.attempt_key import AttemptKey
+from prefect_tune.trainable.output import TrialOutput
 
 #: Seconds between two looks.
 _PERIOD_S = 0.4
@@ -19,7 +21,7 @@ _PERIOD_S = 0.4
 _FILE_BYTES = 1 << 14
 _NODE_BYTES = 1 << 16
 _LONGEST_LINE = 1000
-_Key = tuple[str, int]
+_SHARED = AttemptKey("", 0)
 
 
 @dataclass(slots=True)
@@ -29,9 +31,9 @@ class _Stream:
     path: Path
     stderr: bool
     position: int
-    key: _Key
+    key: AttemptKey
     pid: int = 0
-    users: set[_Key] = field(default_factory=set)
+    users: set[AttemptKey] = field(default_factory=set)
 
 
 class OutputTail:
@@ -47,11 +49,11 @@ class OutputTail:
         self._timer: asyncio.TimerHandle | None = None
         self._room = _NODE_BYTES
 
-    def watch(self, key: _Key, directory: Path, stdout: Path, stderr: Path) -> None:
+    def watch(self, key: AttemptKey, directory: Path, stdout: Path, stderr: Path) -> None:
         """Follow the output of an attempt, whose process is not there yet.
 
         Args:
-            key: Trial and number of the attempt.
+            key: The attempt.
             directory: The trial's; files elsewhere may be shared by trials.
             stdout: The file of its standard output.
             stderr: The same for standard error; may be the same file.
@@ -61,18 +63,18 @@ class OutputTail:
             if stream is None:
                 own = path.is_relative_to(directory)
                 is_stderr = path == stderr and path != stdout
-                stream = _Stream(path, is_stderr, _size(path), key if own else ("", 0))
+                stream = _Stream(path, is_stderr, _size(path), key if own else _SHARED)
                 self._streams[path] = stream
             stream.users.add(key)
         self._wait()
 
-    def started(self, key: _Key, pid: int) -> None:
+    def started(self, key: AttemptKey, pid: int) -> None:
         """The process of an attempt is there."""
         for stream in self._streams.values():
             if stream.key == key:
                 stream.pid = pid
 
-    def unwatch(self, key: _Key) -> None:
+    def unwatch(self, key: AttemptKey) -> None:
         """Pass on the last that an attempt has printed."""
         for stream in [stream for stream in self._streams.values() if key in stream.users]:
             self._look(stream, last=True)
@@ -126,19 +128,22 @@ class OutputTail:
         self._room -= len(whole)
         lines = _lines(whole)
         if lines or left_out:
-            self._outbox.output(
-                *stream.key, stream.pid, stream.stderr, lines, left_out, str(stream.path)
+            path = str(stream.path)
+            self._outbox.put(
+                TrialOutput(*stream.key, stream.pid, stream.stderr, lines, left_out, path),
+                urgent=False,
+                nbytes=sum(map(len, lines)),
             )
 
 
-def _lines(data: bytes) -> list[str]:
+def _lines(data: bytes) -> tuple[str, ...]:
     """The lines as a person wants to see them: progress bars as they were at last."""
     lines = []
     for line in data.decode("utf-8", errors="replace").split("\n"):
         text = line.rstrip("\r").rpartition("\r")[2].rstrip()
         if text:
             lines.append(text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}…")
-    return lines
+    return tuple(lines)
 
 
 def _size(path: Path) -> int:

@@ -12,12 +12,17 @@ from prefect_tune.experiment.decision import Action
 _T = TypeVar("_T")
 
 
-class CalledOff(Exception):
+class AttemptCancelled(Exception):
     """The attempt was told to end before it had started."""
 
 
-class Early:
-    """Keeps messages for an attempt that is being prepared; an order to end ends the preparation.
+def ends_attempt(message: Decide | Kill) -> bool:
+    """Whether an attempt that gets this message has to end."""
+    return isinstance(message, Kill) or message.action is Action.STOP
+
+
+class PendingAttempt:
+    """Holds messages for an attempt that is being prepared; an order to end cancels the attempt.
 
     Attributes:
         messages: What the process is to be told, in order.
@@ -25,34 +30,34 @@ class Early:
 
     def __init__(self) -> None:
         self.messages: list[Decide | Kill] = []
-        self._called_off = asyncio.Event()
+        self._cancelled = asyncio.Event()
 
     def tell(self, message: Decide | Kill) -> None:
-        """Keep a message for the process."""
+        """Hold a message for the process."""
         self.messages.append(message)
-        if isinstance(message, Kill) or message.action is Action.STOP:
-            self.call_off()
+        if ends_attempt(message):
+            self.cancel()
 
-    def call_off(self) -> None:
+    def cancel(self) -> None:
         """End the preparation."""
-        self._called_off.set()
+        self._cancelled.set()
 
-    async def unless_called_off(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """The result of `work`, which is cancelled when the attempt is called off.
+    async def unless_cancelled(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """The result of `work`, which is cancelled with the attempt.
 
         Raises:
-            CalledOff: If it is.
+            AttemptCancelled: If the attempt is cancelled first.
         """
-        if self._called_off.is_set():
+        if self._cancelled.is_set():
             work.close()
-            raise CalledOff
+            raise AttemptCancelled
         task = asyncio.ensure_future(work)
-        called_off = asyncio.ensure_future(self._called_off.wait())
+        cancelled = asyncio.ensure_future(self._cancelled.wait())
         try:
-            await asyncio.wait({task, called_off}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({task, cancelled}, return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
-                raise CalledOff
+                raise AttemptCancelled
             return task.result()
         finally:
-            called_off.cancel()
+            cancelled.cancel()
             task.cancel()

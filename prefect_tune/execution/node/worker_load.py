@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from distributed import Status, Worker
 from distributed.worker_state_machine import TaskState
 
+from prefect_tune.execution.protocol.reports import WorkerLoad
 from prefect_tune.execution.protocol.requests import is_attempt_of
 from prefect_tune.resources import CPU, canonical_name
 
@@ -22,19 +23,6 @@ _PERIOD_S = 0.25
 _AVOIDED_S = 30.0
 #: Seconds that Dask may take to start what it could, however busy its scheduler is.
 _PATIENCE_S = 20.0
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerLoad:
-    """What is not there for an experiment now.
-
-    Attributes:
-        held: What others hold of the worker's resources, in units.
-        obstacle: Why Dask starts nothing there, for people; "" if it would.
-    """
-
-    held: dict[str, float] = field(default_factory=dict)
-    obstacle: str = ""
 
 
 def load_of(worker: Worker, experiment_id: str) -> WorkerLoad:

@@ -35,7 +35,9 @@ class Kind(IntEnum):
     SAVING = 8  #: a checkpoint is being written [JSON: iteration of the result it belongs to]
     DECISION = 16  #: agent to trial [JSON: seq, action, thresholds, every_result]
     NEXT = 18  #: agent to trial: another trial for this process [pickled StartRequest]
-    KEPT = 17  #: agent to trial: one more checkpoint has arrived in storage, or never will [empty]
+    UPLOADED = (
+        17  #: agent to trial: one more checkpoint has arrived in storage, or never will [empty]
+    )
 
 
 class Frame(NamedTuple):
@@ -122,7 +124,7 @@ class SocketChannel:
         self._buffer = FrameBuffer()
         self._decisions: list[Decision] = []
         self._handed_over = 0
-        self._kept = 0
+        self._uploaded = 0
         self._wanted: bytes | None = None
         self._sending = threading.Lock()
         # Unlike select(), good for any number of descriptors.
@@ -165,7 +167,7 @@ class SocketChannel:
 
     def wait_kept(self, pending: int) -> None:
         """See `Channel.wait_kept`."""
-        while self._handed_over - self._kept > pending:
+        while self._handed_over - self._uploaded > pending:
             self._receive()
 
     def wait_next(self) -> bytes:
@@ -181,7 +183,7 @@ class SocketChannel:
             self._receive()
         request, self._wanted = self._wanted, None
         self._decisions.clear()
-        self._handed_over = self._kept = 0
+        self._handed_over = self._uploaded = 0
         return request
 
     def _receive(self) -> None:
@@ -191,7 +193,7 @@ class SocketChannel:
         for frame in self._buffer.feed(data):
             if frame.kind == Kind.NEXT:
                 self._wanted = frame.payload
-            elif frame.kind == Kind.KEPT:
-                self._kept += 1
+            elif frame.kind == Kind.UPLOADED:
+                self._uploaded += 1
             else:
                 self._decisions.append(decode_decision(frame))

@@ -1,8 +1,8 @@
 """Reports on their way from a node to the driver: collected in batches, acknowledged, never lost.
 
 The driver asks a node for what has happened (a long poll) and with the next question acknowledges
-the answer before. An answer that got lost is given again, so each entry arrives exactly once and in
-order. A driver that is behind does not ask: then this outbox fills up, the agent reads no more
+the answer before. An answer that got lost is given again, so each report arrives exactly once and
+in order. A driver that is behind does not ask: then this outbox fills up, the agent reads no more
 from its trials, and they wait. A trial goes on from a checkpoint when the driver knows of that, so
 that none gets far ahead of the journal.
 """
@@ -10,8 +10,13 @@ that none gets far ahead of the journal.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields, replace
+from operator import attrgetter
+from typing import Any, get_args
+
+from prefect_tune.experiment.attempt_key import AttemptKey
+from prefect_tune.trainable.output import TrialLog, TrialOutput
 
 #: How long a report that nobody waits for may be held back, to travel with others.
 COALESCE_S = 0.02
@@ -20,26 +25,170 @@ _FULL_BYTES = 1 << 23
 #: Results that may wait here: so many at most are lost with a driver that is behind.
 _FULL_RESULTS = 5000
 
-STARTED = "started"
-RESULTS = "results"
-CHECKPOINT_BEGUN = "checkpoint begun"
-CHECKPOINT_SAVED = "checkpoint saved"
-CHECKPOINT_FAILED = "checkpoint failed"
-ENDED = "ended"
-OUTPUT = "output"
-LOGGED = "logged"
-#: Storage does not answer this node, or does again.
-STORAGE = "storage"
-#: What others hold of this node.
-LOAD = "load"
-#: What people should know about this node.
-NOTE = "note"
-#: Questions to the driver: to fetch a checkpoint, to bring one.
-KEEP = "keep"
-WANT = "want"
 
-#: What travels: a tuple of a kind (see above), trial id, attempt, and what the kind needs.
-Entry = tuple[Any, ...]
+@dataclass(frozen=True, slots=True)
+class ProcessStarted:
+    """The process of an attempt runs user code."""
+
+    key: AttemptKey
+    pid: int
+    hostname: str
+    node_ip: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResultBatch:
+    """Consecutive results of an attempt.
+
+    Attributes:
+        key: The attempt.
+        first_seq: Number of the first of them.
+        results: The results as the trial encoded them.
+        awaiting: Whether the trial waits for a decision about the last one.
+    """
+
+    key: AttemptKey
+    first_seq: int
+    results: list[bytes]
+    awaiting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointAnnounced:
+    """A checkpoint is being written; it belongs to the result of this iteration."""
+
+    key: AttemptKey
+    iteration: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointUploaded:
+    """A checkpoint is complete in storage.
+
+    Attributes:
+        key: The attempt that wrote it.
+        path: The checkpoint, see `TrialCheckpoint.path`.
+        line: The result that it belongs to, a JSON text.
+    """
+
+    key: AttemptKey
+    path: str
+    line: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class UploadFailed:
+    """A checkpoint will never be complete in storage; `reason` is for people."""
+
+    key: AttemptKey
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessEnded:
+    """An attempt is over.
+
+    Attributes:
+        key: The attempt.
+        outcome: How it ended, an `Outcome`.
+        error: A pickled `AttemptError`.
+        uploading: Its checkpoints whose `CheckpointUploaded` or `UploadFailed` follows.
+    """
+
+    key: AttemptKey
+    outcome: str
+    error: bytes | None = None
+    uploading: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UploadRequest:
+    """The driver is to fetch a checkpoint; it answers by a call of its own."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadRequest:
+    """The driver is to bring a checkpoint; it answers by a call of its own.
+
+    Attributes:
+        path: The checkpoint, see `TrialCheckpoint.path`.
+        to: Where it is wanted, relative to the node's directory of the experiment.
+    """
+
+    path: str
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class StorageOutage:
+    """Storage does not answer this node, for this reason; "" once it does again."""
+
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLoad:
+    """What is not there for an experiment on a worker now.
+
+    Attributes:
+        held: What others hold of the worker's resources, in units.
+        obstacle: Why Dask starts nothing there, for people; "" if it would.
+    """
+
+    held: dict[str, float] = field(default_factory=dict)
+    obstacle: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeWarning:
+    """Something that people should know about this node."""
+
+    text: str
+
+
+CheckpointRequest = UploadRequest | DownloadRequest
+Report = (
+    ProcessStarted
+    | ResultBatch
+    | CheckpointAnnounced
+    | CheckpointUploaded
+    | UploadFailed
+    | ProcessEnded
+    | CheckpointRequest
+    | StorageOutage
+    | WorkerLoad
+    | NodeWarning
+    | TrialOutput
+    | TrialLog
+)
+_KINDS: tuple[type[Any], ...] = get_args(Report)
+_NUMBERS = {kind: number for number, kind in enumerate(_KINDS)}
+_FIELDS = [attrgetter(*(f.name for f in fields(kind))) for kind in _KINDS]
+
+
+def encode_reports(reports: Iterable[Report]) -> list[tuple[Any, ...]]:
+    """Reports as plain tuples, which Dask sends several times faster than pickles of objects."""
+    return [(number := _NUMBERS[type(report)], _FIELDS[number](report)) for report in reports]
+
+
+def decode_reports(encoded: Iterable[tuple[Any, ...]]) -> list[Report]:
+    """The inverse of `encode_reports`."""
+    return [_DECODERS[number](values) for number, values in encoded]
+
+
+def _decoder(kind: type[Any]) -> Callable[[Any], Any]:
+    names = [f.name for f in fields(kind)]
+    if len(names) == 1:
+        return kind
+    if names[0] == "key":
+        return lambda values: kind(AttemptKey._make(values[0]), *values[1:])
+    return lambda values: kind(*values)
+
+
+_DECODERS = [_decoder(kind) for kind in _KINDS]
 
 
 class Outbox:
@@ -47,13 +196,13 @@ class Outbox:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._pending: list[Entry] = []
+        self._pending: list[Report] = []
         self._bytes = 0
         self._results = 0
         #: Called when the batch that is put together, or on its way, has arrived.
         self._arrived: list[Callable[[], None]] = []
         self._sent_arrived: list[Callable[[], None]] = []
-        self._sent: list[Entry] = []
+        self._sent: list[Report] = []
         self._number = 0
         self._ready = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -68,132 +217,54 @@ class Outbox:
         """Call `resume` once it is no longer full."""
         self._waiting_for_room.append(resume)
 
-    def started(self, trial_id: str, attempt: int, pid: int, hostname: str, node_ip: str) -> None:
-        """The trial process runs."""
-        self._put((STARTED, trial_id, attempt, pid, hostname, node_ip))
-
-    def results(
-        self, trial_id: str, attempt: int, first_seq: int, reports: list[bytes], awaiting: bool
-    ) -> None:
-        """Consecutive results, as the trial wrote them."""
-        self._bytes += sum(map(len, reports))
-        self._results += len(reports)
-        last = self._pending[-1] if self._pending else None
-        if last is not None and last[:3] == (RESULTS, trial_id, attempt) and not last[5]:
-            self._pending[-1] = (*last[:4], last[4] + reports, awaiting)
-        else:
-            self._pending.append((RESULTS, trial_id, attempt, first_seq, reports, awaiting))
-        if awaiting or self._bytes >= _SEND_BYTES or self.full:
-            self._ready.set()
-        else:
-            self._send_soon()
-
-    def saving(self, trial_id: str, attempt: int, iteration: int) -> None:
-        """A checkpoint is being written; it belongs to the result of this iteration."""
-        self._pending.append((CHECKPOINT_BEGUN, trial_id, attempt, iteration))
-        self._send_soon()
-
-    def checkpoint_saved(
+    def put(
         self,
-        trial_id: str,
-        attempt: int,
-        path: str,
-        line: bytes,
-        arrived: Callable[[], None] = lambda: None,
+        report: Report,
+        *,
+        urgent: bool = True,
+        nbytes: int = 0,
+        arrived: Callable[[], None] | None = None,
     ) -> None:
-        """A checkpoint is complete in storage.
+        """Report something.
 
         Args:
-            trial_id: Its trial.
-            attempt: The attempt that wrote it.
-            path: See `TrialCheckpoint.path`.
-            line: The result that it belongs to.
+            report: What.
+            urgent: Whether it is sent now; else it may be held back for `COALESCE_S`.
+            nbytes: How large it is, if it may be large.
             arrived: Called once the driver knows.
         """
-        self._bytes += len(line)
-        self._arrived.append(arrived)
-        self._put((CHECKPOINT_SAVED, trial_id, attempt, path, line))
+        self._pending.append(report)
+        self._bytes += nbytes
+        if arrived is not None:
+            self._arrived.append(arrived)
+        self._send(urgent)
 
-    def checkpoint_failed(self, trial_id: str, attempt: int, path: str, reason: str) -> None:
-        """A checkpoint will never be complete in storage."""
-        self._pending.append((CHECKPOINT_FAILED, trial_id, attempt, path, reason))
-        self._send_soon()
-
-    def ended(
-        self,
-        trial_id: str,
-        attempt: int,
-        outcome: str,
-        error: bytes | None,
-        uploading: Sequence[str] = (),
+    def put_results(
+        self, key: AttemptKey, first_seq: int, results: list[bytes], awaiting: bool
     ) -> None:
-        """The attempt is over.
-
-        Args:
-            trial_id: Its trial.
-            attempt: Its number.
-            outcome: How it ended.
-            error: A pickled `AttemptError`.
-            uploading: Its checkpoints whose `checkpoint_saved` or `checkpoint_failed` follows.
-        """
-        self._put((ENDED, trial_id, attempt, outcome, error, tuple(uploading)))
-
-    def output(
-        self,
-        trial_id: str,
-        attempt: int,
-        pid: int,
-        stderr: bool,
-        lines: list[str],
-        left_out: int,
-        path: str,
-    ) -> None:
-        """What an attempt has printed; arguments as of `TrialOutput`."""
-        self._pending.append((OUTPUT, trial_id, attempt, pid, stderr, lines, left_out, path))
-        self._bytes += sum(map(len, lines))
-        self._send_soon()
-
-    def logged(self, trial_id: str, attempt: int, line: bytes) -> None:
-        """A line for the log of an attempt, see `TrialLog`."""
-        self._pending.append((LOGGED, trial_id, attempt, line))
-        self._bytes += len(line)
-        self._send_soon()
-
-    def storage(self, problem: str) -> None:
-        """Storage does not answer this node; "" once it does again."""
-        self._put((STORAGE, "", 0, problem))
-
-    def load(self, held: dict[str, float], obstacle: str) -> None:
-        """What others hold of this node now, see `WorkerLoad`."""
-        self._put((LOAD, "", 0, held, obstacle))
-
-    def note(self, text: str) -> None:
-        """Something that people should know about this node."""
-        self._put((NOTE, "", 0, text))
-
-    def ask(self, question: str, path: str, to: str = "") -> None:
-        """Ask the driver about a checkpoint; its answer comes another way.
-
-        Args:
-            question: `KEEP` or `WANT`.
-            path: The checkpoint, see `TrialCheckpoint.path`.
-            to: Where it is wanted, relative to the node's directory of the experiment.
-        """
-        self._put((question, "", 0, path, to))
-
-    def _put(self, entry: Entry) -> None:
-        self._pending.append(entry)
-        self._ready.set()
-
-    def _send_soon(self) -> None:
-        if self._timer is None:
-            self._timer = self._loop.call_later(COALESCE_S, self._ready.set)
+        """Report consecutive results; arguments as of `ResultBatch`."""
+        self._bytes += sum(map(len, results))
+        self._results += len(results)
+        last = self._pending[-1] if self._pending else None
+        if isinstance(last, ResultBatch) and last.key == key and not last.awaiting:
+            last.results.extend(results)
+            if awaiting:
+                self._pending[-1] = replace(last, awaiting=True)
+        else:
+            self._pending.append(ResultBatch(key, first_seq, results, awaiting))
+        self._send(awaiting or self._bytes >= _SEND_BYTES or self.full)
 
     def wake(self) -> None:
         """Answer the driver now, even with nothing."""
         self._ready.set()
 
-    async def take(self, acknowledged: int, patience: float) -> tuple[int, list[Entry]]:
+    def _send(self, now: bool) -> None:
+        if now:
+            self._ready.set()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(COALESCE_S, self._ready.set)
+
+    async def next_batch(self, acknowledged: int, patience: float) -> tuple[int, list[Report]]:
         """The next batch and its number.
 
         Args:
@@ -207,10 +278,11 @@ class Outbox:
                 call()
         elif self._sent:
             return self._number, self._sent
-        try:
-            await asyncio.wait_for(self._ready.wait(), patience)
-        except TimeoutError:
-            return self._number, []
+        if not self._ready.is_set():
+            try:
+                await asyncio.wait_for(self._ready.wait(), patience)
+            except TimeoutError:
+                return self._number, []
         if self._sent:  # another question, whose asker is gone, was answered meanwhile
             return self._number, self._sent
         self._ready.clear()

@@ -22,7 +22,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _CHILDREN = "/proc/thread-self/children"
 
 
-class LeftBehind:
+class OrphanedProcessGroups:
     """What is left of trials that have ended; it gets SIGTERM, later SIGKILL.
 
     That is the trial's process group, and its descendants outside of it, such as programs in

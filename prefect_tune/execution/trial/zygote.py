@@ -33,12 +33,12 @@ from prefect_tune.execution.protocol.zygote_messages import (
 from prefect_tune.execution.trial import process as trial_process
 from prefect_tune.execution.trial.fork_safety import choose_start_method
 from prefect_tune.execution.trial.native_threads import restored
-from prefect_tune.execution.trial.process_groups import LeftBehind
+from prefect_tune.execution.trial.process_groups import OrphanedProcessGroups
 
 _RECEIVE_BYTES = 1 << 18
 _MAX_DESCRIPTORS = 64
 _PARENT_CHECK_MS = 2000
-_LEFT_BEHIND_MS = 50
+_ORPHANS_MS = 50
 _SPAWN = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[5]); "
     "from prefect_tune.execution.trial.process import main_spawned; "
@@ -55,7 +55,7 @@ class Zygote:
         self._buffer = FrameBuffer()
         self._descriptors: list[int] = []
         self._children: set[int] = set()
-        self._left_behind = LeftBehind()
+        self._orphans = OrphanedProcessGroups()
         self._parent = os.getppid()
         self._trainable: Any = None
         self._info = LoadInfo("fork")
@@ -76,9 +76,9 @@ class Zygote:
         try:
             # A fork of the agent may hold its end open after its death, hence the second look.
             while os.getppid() == self._parent:
-                timeout = _LEFT_BEHIND_MS if self._left_behind else _PARENT_CHECK_MS
+                timeout = _ORPHANS_MS if self._orphans else _PARENT_CHECK_MS
                 ready = {descriptor for descriptor, _ in poller.poll(timeout)}
-                self._left_behind.look()
+                self._orphans.look()
                 if self._wakeup in ready:
                     self._reap()
                 if self._control.fileno() in ready and not self._serve():
@@ -89,9 +89,9 @@ class Zygote:
             for pid in self._children:
                 os.kill(pid, signal.SIGKILL)
             for pid in self._children:
-                self._left_behind.end(pid)
-            self._left_behind.end_orphans()
-            self._left_behind.finish()
+                self._orphans.end(pid)
+            self._orphans.end_orphans()
+            self._orphans.finish()
 
     def _serve(self) -> bool:
         """Receive and carry out requests; False once the agent is gone."""
@@ -135,7 +135,7 @@ class Zygote:
         if self._info.method == "spawn":
             self._source_file = _file_with(request.source)
             self._trainable = None  # each loads its own
-        self._left_behind.adopt()
+        self._orphans.adopt()
         # What is imported now stays: the collector of a trial need not look at it, which would copy
         # its pages.
         gc.freeze()
@@ -196,12 +196,12 @@ class Zygote:
             ended, wait_status = os.waitpid(pid, os.WNOHANG)
             if not ended:
                 continue
-            self._left_behind.end(pid)
+            self._orphans.end(pid)
             self._children.discard(pid)
             code = os.waitstatus_to_exitcode(wait_status)
             status = ExitStatus(code=code) if code >= 0 else ExitStatus(signal=-code)
             self._reply(Message.EXITED, 0, (pid, status))
-        self._left_behind.end_orphans(living=self._children)
+        self._orphans.end_orphans(living=self._children)
 
 
 def _file_with(value: object) -> IO[bytes]:

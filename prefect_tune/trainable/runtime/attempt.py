@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
-from prefect_tune.experiment.checkpoints import NO_PROGRESS, CheckpointRules, Progress
+from prefect_tune.coordinator.commands import Launch
+from prefect_tune.experiment.checkpoints import CheckpointRules
 from prefect_tune.experiment.decision import NEVER, Action, RunUntil
 
 
@@ -31,22 +32,14 @@ class AttemptContext:
     """One attempt of one trial, as its own process sees it.
 
     Attributes:
+        launch: The attempt; `checkpoint` in it is the path that the experiment knows.
         experiment_id: Unique id of this run of the experiment.
         experiment_name: Name of the experiment.
         trainable_name: Name of the trainable.
-        trial_id: Id of the trial.
-        trial_name: Name of the trial for people.
         experiment_tag: The trial's tag.
-        attempt: 1 for the first.
-        config: The trial's configuration.
-        resources: Amounts in units, e.g. ``{"CPU": 0.5}``.
         trial_dir: Directory on this node; exists, and is the working directory.
-        devices: GPU ids this attempt may use.
-        run_until: Where it first waits for a decision.
         checkpoint: Directory on this node with the checkpoint to go on from, if any; complete.
         checkpoint_uri: Where in storage that is.
-        progress: How far the trial is there.
-        checkpoint_suffix: Ends the names of the checkpoints that this attempt writes.
         checkpoint_rules: Which checkpoints are written without being asked by user code.
         storage_dir: The trial's directory in storage, as people and user code see it: a path or
             URL. Equal to `trial_dir` if that is where results are kept.
@@ -56,22 +49,14 @@ class AttemptContext:
         surroundings: What is set up around user code, if anything is.
     """
 
+    launch: Launch
     experiment_id: str
     experiment_name: str
     trainable_name: str
-    trial_id: str
-    trial_name: str
     experiment_tag: str
-    attempt: int
-    config: dict[str, Any]
-    resources: dict[str, float]
     trial_dir: str
-    devices: tuple[str, ...] = ()
-    run_until: RunUntil = NEVER
     checkpoint: str | None = None
     checkpoint_uri: str | None = None
-    progress: Progress = NO_PROGRESS
-    checkpoint_suffix: str = ""
     checkpoint_rules: CheckpointRules = field(default_factory=CheckpointRules)
     storage_dir: str = ""
     seed: int | None = None

@@ -38,11 +38,11 @@ class Session:
 
     def __init__(self, context: AttemptContext, channel: Channel, warmup_time: float = 0.0) -> None:
         self.context = context
-        self.auto_metrics = AutoMetrics(context.progress, warmup_time=warmup_time)
-        self._config = ConfigChanges(context.config)
+        self.auto_metrics = AutoMetrics(context.launch.progress, warmup_time=warmup_time)
+        self._config = ConfigChanges(context.launch.config)
         self._channel = channel
-        self._run_until = context.run_until
-        self._watches = _watches(context.run_until)
+        self._run_until = context.launch.run_until
+        self._watches = _watches(context.launch.run_until)
         self._seq = 0
         self._line = b""
         self._awaiting = False
@@ -104,7 +104,7 @@ class Session:
                 raise self._ending
             draft = None if checkpoint is None else self._copy(checkpoint)
             try:
-                self.send(self.auto_metrics.complete(metrics), self.context.config, metrics)
+                self.send(self.auto_metrics.complete(metrics), self.context.launch.config, metrics)
             except Exception:
                 if draft is not None:
                     self._drafts.discard(draft)
@@ -333,7 +333,7 @@ class Session:
     def _announce_newest(self) -> None:
         """Say that a checkpoint of the newest result is being written."""
         if not self._line:
-            self._line = encode_result(_result_of(self.context.progress))
+            self._line = encode_result(_result_of(self.context.launch.progress))
         self._sending = True
         try:
             self._announce(Progress.of(decode_line(self._line)).iteration)

@@ -53,8 +53,8 @@ class Drafts:
 
     def __init__(self, context: AttemptContext) -> None:
         self._trial_dir = Path(context.trial_dir)
-        self._suffix = context.checkpoint_suffix
-        self._attempt = context.attempt
+        self._suffix = context.launch.checkpoint_suffix
+        self._attempt = context.launch.attempt
         self._count = itertools.count(1)
         self._names: set[str] = set()
         self._open: list[Draft] = []

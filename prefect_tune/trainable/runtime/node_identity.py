@@ -33,7 +33,7 @@ def constant_metrics(context: AttemptContext | None, config: dict[str, Any]) -> 
         config: The configuration.
     """
     return {
-        "trial_id": "default" if context is None else context.trial_id,
+        "trial_id": "default" if context is None else context.launch.trial_id,
         "experiment_id": "default" if context is None else context.experiment_id,
         "experiment_tag": "" if context is None else context.experiment_tag,
         "config": config,

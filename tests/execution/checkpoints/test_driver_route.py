@@ -9,11 +9,12 @@ import pytest
 
 from prefect_tune.error import CheckpointUnreadable, StorageError
 from prefect_tune.execution.base import ExperimentEnv
-from prefect_tune.execution.checkpoints.driver_route import DriverRoute, NoRoute
+from prefect_tune.execution.checkpoints.driver_route import DriverRoute
 from prefect_tune.execution.checkpoints.local_copies import KEPT_PER_TRIAL
 from prefect_tune.execution.checkpoints.node_checkpoints import NodeCheckpoints
+from prefect_tune.execution.checkpoints.route import NoRoute
 from prefect_tune.execution.files.node_directory import SHARED_DIRECTORY, NodeDirectory
-from prefect_tune.execution.protocol.reports import KEEP, WANT, Outbox
+from prefect_tune.execution.protocol.reports import Outbox, UploadRequest
 from prefect_tune.filesystem.location import Location
 from prefect_tune.storage.experiment_dir import MARKER_FILE
 from prefect_tune.trainable.shipping.source import TrainableSource
@@ -32,19 +33,19 @@ class Asked:
         self._acknowledged = 0
 
     async def questions(self, patience=60):
-        self._acknowledged, entries = await self.outbox.take(self._acknowledged, patience)
+        self._acknowledged, entries = await self.outbox.next_batch(self._acknowledged, patience)
         return entries
 
-    def keep(self, number):
+    def upload(self, number):
         path = f"t/checkpoint_{number:06d}"
         directory = make_checkpoint(self.directory / path, FILES)
-        return path, self.route.keep("t", 1, path, directory)
+        return path, self.route.upload(path, directory)
 
     async def bring(self):
         """Do what the driver would."""
-        ((_, _, _, path, to),) = await self.questions()
-        directory = make_checkpoint(self.directory / to, FILES)
-        self.route.settle(WANT, path, "", False)
+        (request,) = await self.questions()
+        directory = make_checkpoint(self.directory / request.to, FILES)
+        self.route.on_answer(False, request.path, "", False)
         return directory
 
 
@@ -65,14 +66,14 @@ def asked(tmp_path):
 
 def test_a_checkpoint_is_kept_once_the_driver_says_so(asked):
     async def test(asked):
-        one, first = asked.keep(1)
-        two, second = asked.keep(2)
-        assert await asked.questions() == [(KEEP, "", 0, one, ""), (KEEP, "", 0, two, "")]
-        asked.route.settle(KEEP, two, "the disk is full", False)
-        asked.route.settle(KEEP, "t/another", "", False)
+        one, first = asked.upload(1)
+        two, second = asked.upload(2)
+        assert await asked.questions() == [UploadRequest(one), UploadRequest(two)]
+        asked.route.on_answer(True, two, "the disk is full", False)
+        asked.route.on_answer(True, "t/another", "", False)
         assert await second == "the disk is full"
         assert not first.done()
-        asked.route.settle(KEEP, one, "", False)
+        asked.route.on_answer(True, one, "", False)
         assert await first == ""
 
     asked(test)
@@ -80,10 +81,10 @@ def test_a_checkpoint_is_kept_once_the_driver_says_so(asked):
 
 def test_only_the_newest_copies_stay(asked):
     async def test(asked):
-        kept = [asked.keep(number) for number in range(5)]
+        kept = [asked.upload(number) for number in range(5)]
         await asked.questions()
         for path, future in kept:
-            asked.route.settle(KEEP, path, "", False)
+            asked.route.on_answer(True, path, "", False)
             await future
         await asked.route.close(0)
         names = sorted(os.listdir(asked.directory / "t"))
@@ -116,8 +117,9 @@ def test_what_cannot_be_brought_says_whose_fault_it_is(asked, damaged, kind):
     async def test(asked):
         for path in ("t/checkpoint_000001", "/elsewhere/checkpoint"):
             fetch = asyncio.create_task(asked.route.fetch(path))
-            ((question, *_),) = await asked.questions()
-            asked.route.settle(question, path, "no", damaged)
+            (request,) = await asked.questions()
+            assert request.path == path
+            asked.route.on_answer(False, path, "no", damaged)
             with pytest.raises(StorageError, match="no") as caught:
                 await fetch
             assert type(caught.value) is kind
@@ -127,7 +129,7 @@ def test_what_cannot_be_brought_says_whose_fault_it_is(asked, damaged, kind):
 
 def test_nobody_waits_for_a_closed_experiment(asked):
     async def test(asked):
-        _, kept = asked.keep(1)
+        _, kept = asked.upload(1)
         fetch = asyncio.create_task(asked.route.fetch("t/checkpoint_000009"))
         await asyncio.sleep(0)
         await asked.route.close(0)
@@ -158,11 +160,11 @@ def test_the_route_that_fits(tmp_path, monkeypatch):
         monkeypatch.setenv(SHARED_DIRECTORY, "0")
         own, node, _ = make_checkpoints(tmp_path)
         assert isinstance(own.route, DriverRoute)
-        assert own.files.area.root == node.path
+        assert own.files.directory.root == node.path
         node.remove()
         none, node, _ = make_checkpoints(tmp_path, sync_to_driver=False)
         assert isinstance(none.route, NoRoute)
-        assert "sync_to_driver=False" in await none.route.keep("t", 1, "t/c", node.path)
+        assert "sync_to_driver=False" in await none.route.upload("t/c", node.path)
         with pytest.raises(StorageError, match="does not see"):
             await none.fetch("t/checkpoint_000001")
         node.remove()
@@ -179,8 +181,8 @@ def test_a_directory_of_the_driver_is_brought_by_the_driver(tmp_path, monkeypatc
     async def test():
         checkpoints, node, outbox = make_checkpoints(tmp_path, storage=storage)
         fetch = asyncio.create_task(checkpoints.fetch(f"{scheme}/elsewhere/checkpoint"))
-        await outbox.take(0, 60)
-        checkpoints.files.settle(WANT, "/elsewhere/checkpoint", "brought", False)
+        await outbox.next_batch(0, 60)
+        checkpoints.files.on_answer(False, "/elsewhere/checkpoint", "brought", False)
         with pytest.raises(StorageError, match="brought"):
             await fetch
         await checkpoints.close(0)

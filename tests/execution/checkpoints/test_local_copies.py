@@ -26,7 +26,7 @@ class Copies(LocalCopies):
         self.add(path, directory, **options)
 
     async def there(self, trial: str = "a") -> str:
-        await self.settle()
+        await self.close()
         return "".join(sorted(path.name for path in (self.root / trial).glob("[!.]*")))
 
 
@@ -74,7 +74,7 @@ def test_nothing_stays_of_a_trial_that_is_over_but_what_is_nowhere_else(copies):
     async def test(copies):
         copies.make("a/1", stored=False)
         copies.make("a/2")
-        copies.forget("a")
+        copies.drop("a")
         assert await copies.there() == "1"
         copies.make("a/3")  # its upload ended after the trial
         copies.make("a/4", stored=False)

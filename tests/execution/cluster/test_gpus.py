@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefect_tune.execution.cluster.gpus import slots, visible_gpus
-from prefect_tune.execution.node.gpu_allocator import DeviceLedger
+from prefect_tune.execution.node.gpu_allocator import GpuAllocator
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_as_many_different_slots_as_declared(declared, visible):
 
 def test_the_coordinators_choice_is_taken_if_it_is_free():
     async def main():
-        ledger = DeviceLedger(("0", "1", "2"))
+        ledger = GpuAllocator(("0", "1", "2"))
         assert await ledger.acquire(("1",), 0.5) == ("1",)
         assert await ledger.acquire(("1",), 0.5) == ("1",)
         assert await ledger.acquire(("1",), 0.5) != ("1",)
@@ -53,7 +53,7 @@ def test_the_coordinators_choice_is_taken_if_it_is_free():
 
 def test_whole_devices_wait_until_enough_are_free():
     async def main():
-        ledger = DeviceLedger(("0", "1"))
+        ledger = GpuAllocator(("0", "1"))
         taken = await ledger.acquire(("0",), 0.5)
         waiting = asyncio.create_task(ledger.acquire(("0", "1"), 2))
         await asyncio.sleep(0)

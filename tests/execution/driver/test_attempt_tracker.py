@@ -14,23 +14,24 @@ from prefect_tune.coordinator.events import (
     Outcome,
     ResultReported,
 )
-from prefect_tune.execution.driver.attempt_tracker import LiveAttempts
+from prefect_tune.execution.driver.attempt_tracker import AttemptTracker
 from prefect_tune.execution.protocol.reports import (
-    CHECKPOINT_FAILED,
-    CHECKPOINT_SAVED,
-    ENDED,
-    OUTPUT,
-    RESULTS,
-    STARTED,
+    CheckpointUploaded,
+    ProcessEnded,
+    ProcessStarted,
+    ResultBatch,
+    UploadFailed,
 )
 from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt_key import AttemptKey
 from prefect_tune.resources import Resources
 from prefect_tune.trainable.output import TrialOutput
 
 NODE = "tcp://node:1"
+A = AttemptKey("a", 1)
 
 
-class Listener(LiveAttempts):
+class Listener(AttemptTracker):
     def __init__(self):
         self.events = []
         self.printed = []
@@ -39,6 +40,10 @@ class Listener(LiveAttempts):
     def launch(self, trial_id="a", attempt=1):
         launch = Launch(trial_id, attempt, trial_id, {"lr": 1}, NODE, Resources.of(CPU=1))
         return self.add(launch, "tag")
+
+    def deliver(self, node, reports):
+        for report in reports:
+            self.handlers[type(report)](node, report)
 
 
 @pytest.fixture
@@ -50,7 +55,7 @@ def test_constants_are_merged(attempts):
     attempts.launch()
     attempts.deliver(
         NODE,
-        [(STARTED, "a", 1, 42, "host", "10.0.0.1"), (RESULTS, "a", 1, 1, (b'{"x":1}',), False)],
+        [ProcessStarted(A, 42, "host", "10.0.0.1"), ResultBatch(A, 1, [b'{"x":1}'], False)],
     )
     (result,) = attempts.events[-1].results
     assert result == {
@@ -70,17 +75,17 @@ def test_constants_are_merged(attempts):
 )
 def test_stale_reports_are_fenced_off(attempts, node, trial_id, attempt):
     attempts.launch()
-    attempts.deliver(node, [(RESULTS, trial_id, attempt, 1, (b"{}",), False)])
-    attempts.deliver(node, [(ENDED, trial_id, attempt, "finished", None, ())])
+    attempts.deliver(node, [ResultBatch(AttemptKey(trial_id, attempt), 1, [b"{}"], False)])
+    attempts.deliver(node, [ProcessEnded(AttemptKey(trial_id, attempt), "finished")])
     assert attempts.events == []
 
 
 def test_the_end_is_the_last_word(attempts):
     ended = attempts.launch()
     error = AttemptError("ValueError", "x")
-    attempts.deliver(NODE, [(ENDED, "a", 1, "failed", pickle.dumps(error), ())])
-    attempts.deliver(NODE, [(RESULTS, "a", 1, 1, (b"{}",), False)])
-    attempts.end("a", 1, Outcome.LOST, None)
+    attempts.deliver(NODE, [ProcessEnded(A, "failed", pickle.dumps(error))])
+    attempts.deliver(NODE, [ResultBatch(A, 1, [b"{}"], False)])
+    attempts.end(A, Outcome.LOST, None)
     (event,) = attempts.events
     assert (event.outcome, event.error) == (Outcome.FAILED, error)
     assert ended.result(0) == event
@@ -88,8 +93,8 @@ def test_the_end_is_the_last_word(attempts):
 
 def test_a_gap_in_the_results_fails_the_attempt(attempts):
     attempts.launch()
-    attempts.deliver(NODE, [(RESULTS, "a", 1, 1, (b"{}", b"{}"), False)])
-    attempts.deliver(NODE, [(RESULTS, "a", 1, 4, (b"{}",), False)])
+    attempts.deliver(NODE, [ResultBatch(A, 1, [b"{}", b"{}"], False)])
+    attempts.deliver(NODE, [ResultBatch(A, 4, [b"{}"], False)])
     assert [type(event) for event in attempts.events] == [ResultReported, AttemptEnded]
     assert "result 3 is missing" in attempts.events[-1].error.message
 
@@ -107,16 +112,16 @@ def test_a_lost_node_takes_its_attempts_along(attempts):
 
 
 def _saved(path, trial_id="a", attempt=1):
-    return (CHECKPOINT_SAVED, trial_id, attempt, path, b'{"x":1}')
+    return CheckpointUploaded(AttemptKey(trial_id, attempt), path, b'{"x":1}')
 
 
 def _ended(*uploading):
-    return (ENDED, "a", 1, "finished", None, uploading)
+    return ProcessEnded(A, "finished", None, uploading)
 
 
 def test_checkpoints_of_a_running_attempt(attempts):
     attempts.launch()
-    attempts.deliver(NODE, [_saved("a/c1"), (CHECKPOINT_FAILED, "a", 1, "a/c2", "disk full")])
+    attempts.deliver(NODE, [_saved("a/c1"), UploadFailed(A, "a/c2", "disk full")])
     saved, failed = attempts.events
     assert isinstance(saved, CheckpointSaved)
     assert (saved.trial_id, saved.attempt, saved.path, saved.metrics) == ("a", 1, "a/c1", {"x": 1})
@@ -129,7 +134,7 @@ def test_what_an_ended_attempt_left_under_way_is_let_through_once(attempts):
     attempts.deliver(NODE, [_ended("a/c1", "a/c2")])
     attempts.deliver("tcp://other:1", [_saved("a/c1")])
     attempts.deliver(NODE, [_saved("a/c9"), _saved("a/c1"), _saved("a/c1")])
-    attempts.deliver(NODE, [(CHECKPOINT_FAILED, "a", 1, "a/c2", "too slow"), _saved("a/c2")])
+    attempts.deliver(NODE, [UploadFailed(A, "a/c2", "too slow"), _saved("a/c2")])
     ended, saved, failed = attempts.events
     assert ended.uploading == 2
     assert (type(saved), saved.path) == (CheckpointSaved, "a/c1")
@@ -151,7 +156,7 @@ def test_a_lost_node_settles_what_it_had_under_way(attempts):
 
 def test_an_attempt_that_was_given_up_saves_nothing_any_more(attempts):
     attempts.launch()
-    attempts.end("a", 1, Outcome.LOST, None)
+    attempts.end(A, Outcome.LOST, None)
     attempts.deliver(NODE, [_saved("a/c1"), _ended("a/c2"), _saved("a/c2")])
     assert [type(event) for event in attempts.events] == [AttemptEnded]
 
@@ -159,9 +164,9 @@ def test_an_attempt_that_was_given_up_saves_nothing_any_more(attempts):
 def test_output_is_no_event_and_knows_its_node(attempts):
     attempts.launch()
     said = [
-        (STARTED, "a", 1, 42, "host", "10.0.0.1"),
-        (OUTPUT, "a", 1, 42, True, ["one", "two"], 7, "/t/stderr"),
-        (OUTPUT, "", 0, 0, False, ["of any trial"], 0, "/all"),
+        ProcessStarted(A, 42, "host", "10.0.0.1"),
+        TrialOutput("a", 1, 42, True, ("one", "two"), 7, "/t/stderr"),
+        TrialOutput("", 0, 0, False, ("of any trial",), 0, "/all"),
     ]
     attempts.deliver(NODE, said)
     assert len(attempts.events) == 1

@@ -9,7 +9,7 @@ import pytest
 from prefect_tune.execution.base import ExperimentEnv
 from prefect_tune.execution.driver.node_files import DriverFiles
 from prefect_tune.execution.files.node_service import PUBLISH_FILES, READ_FILES
-from prefect_tune.execution.protocol.reports import CHECKPOINT_SAVED, KEEP, RESULTS, WANT
+from prefect_tune.execution.protocol.reports import DownloadRequest, UploadRequest
 from prefect_tune.trainable.shipping.source import TrainableSource
 from tests.execution.loopback import Node, content, make_checkpoint
 
@@ -17,7 +17,6 @@ NODE = "tcp://node:1"
 PATH = "t/checkpoint_000001"
 TO = ".fetched/checkpoint_000001"
 FILES = {"a": b"1", "b": b"x" * (3 << 20)}
-SAVED = (CHECKPOINT_SAVED, "t", 1, PATH, b"{}")
 
 
 @pytest.fixture
@@ -48,33 +47,32 @@ def serve(node, driver, work):
     return asyncio.run(run())
 
 
-def ask(*entries, checkpoint=None):
+def ask(*requests, checkpoint=None):
     def work(files):
         files.attempt_launched(NODE, "t", checkpoint)
-        return files.take(NODE, entries)
+        for request in requests:
+            files.on_request(NODE, request)
 
     return work
 
 
 def test_it_fetches_what_is_to_be_kept_and_says_so(node, driver):
     make_checkpoint(node.directory / PATH, FILES)
-    others = [(RESULTS, "t", 1, 1, [b"{}"], False), SAVED]
-    rest = serve(node, driver, ask(others[0], (KEEP, "", 0, PATH, ""), others[1]))
-    assert rest == others
+    serve(node, driver, ask(UploadRequest(PATH)))
     assert content(driver / PATH) == content(node.directory / PATH)
-    assert node.answers == [(KEEP, PATH, "", False)]
+    assert node.answers == [(True, PATH, "", False)]
 
 
 def test_it_says_why_it_cannot_fetch(node, driver):
-    serve(node, driver, ask((KEEP, "", 0, PATH, "")))
-    ((question, path, problem, damaged),) = node.answers
-    assert (question, path, damaged) == (KEEP, PATH, True)
+    serve(node, driver, ask(UploadRequest(PATH)))
+    ((is_upload, path, problem, damaged),) = node.answers
+    assert (is_upload, path, damaged) == (True, PATH, True)
     assert ".is_checkpoint is missing" in problem
 
 
 @pytest.mark.parametrize("path", ["../t/checkpoint_000001", "/etc", "t/../../x"])
 def test_it_writes_nowhere_else(node, driver, path):
-    serve(node, driver, ask((KEEP, "", 0, path, "")))
+    serve(node, driver, ask(UploadRequest(path)))
     assert node.answers[0][2]
     assert [p.name for p in driver.parent.iterdir()] == ["driver"]
 
@@ -83,12 +81,12 @@ def test_it_brings_what_an_attempt_was_given_and_nothing_else(node, driver, tmp_
     here = make_checkpoint(driver / PATH, FILES)
     elsewhere = make_checkpoint(tmp_path / "elsewhere", FILES)
     for path in (PATH, str(elsewhere), f"file://{elsewhere}"):
-        serve(node, driver, ask((WANT, "", 0, path.removeprefix("file://"), TO), checkpoint=path))
-        assert node.answers.pop() == (WANT, path.removeprefix("file://"), "", False)
+        serve(node, driver, ask(DownloadRequest(path.removeprefix("file://"), TO), checkpoint=path))
+        assert node.answers.pop() == (False, path.removeprefix("file://"), "", False)
         assert content(node.directory / TO) == content(here)
         (node.directory / TO).rename(node.directory / f"done{len(node.calls)}")
     for path in (PATH, str(elsewhere)):
-        serve(node, driver, ask((WANT, "", 0, path, TO), checkpoint="t/checkpoint_000009"))
+        serve(node, driver, ask(DownloadRequest(path, TO), checkpoint="t/checkpoint_000009"))
         assert "no attempt was given" in node.answers.pop()[2]
         assert not (node.directory / TO).exists()
 
@@ -97,7 +95,7 @@ def test_checkpoints_of_a_trial_come_in_order(node, driver):
     paths = [f"t/checkpoint_00000{n}" for n in range(5)]
     for number, path in enumerate(paths):
         make_checkpoint(node.directory / path, {"a": b"x" * (5 - number << 19)})
-    serve(node, driver, ask(*((KEEP, "", 0, path, "") for path in paths)))
+    serve(node, driver, ask(*(UploadRequest(path) for path in paths)))
     assert [answer[1] for answer in node.answers] == paths
 
 
@@ -105,7 +103,7 @@ def test_what_a_killed_driver_was_fetching_is_removed(node, driver):
     make_checkpoint(node.directory / PATH, FILES)
     make_checkpoint(driver / "t" / ".checkpoint_000009.tmp-arriving-ab", FILES)
     (driver / "t" / ".checkpoint_000009.tmp-of-a-trial").mkdir()
-    serve(node, driver, ask((KEEP, "", 0, PATH, "")))
+    serve(node, driver, ask(UploadRequest(PATH)))
     names = sorted(p.name for p in (driver / "t").iterdir())
     assert names == [".checkpoint_000009.tmp-of-a-trial", "checkpoint_000001"]
 
@@ -115,10 +113,11 @@ def test_a_lost_node_leaves_nothing_that_nobody_hears_of(node, driver):
     make_checkpoint(node.directory / "t/checkpoint_000002", FILES)
 
     async def lose_it(files):
-        files.take(NODE, [(KEEP, "", 0, PATH, ""), (KEEP, "", 0, "t/checkpoint_000002", "")])
+        files.on_request(NODE, UploadRequest(PATH))
+        files.on_request(NODE, UploadRequest("t/checkpoint_000002"))
         while len(node.answers) < 2:
             await asyncio.sleep(0.001)
-        files.take(NODE, [SAVED])
+        files.confirm(PATH)
         files.lose_node(NODE)
         while (driver / "t" / "checkpoint_000002").exists():
             await asyncio.sleep(0.001)
@@ -136,7 +135,8 @@ def test_a_node_that_is_lost_in_the_middle(node, driver, operation):
         reached = asyncio.Event()
         node.trouble = lambda _, op, done: reached.set() if op == operation else None
         files.attempt_launched(NODE, "t", PATH)
-        files.take(NODE, [(WANT, "", 0, PATH, TO), (KEEP, "", 0, "t/checkpoint_000002", "")])
+        files.on_request(NODE, DownloadRequest(PATH, TO))
+        files.on_request(NODE, UploadRequest("t/checkpoint_000002"))
         await reached.wait()
         files.lose_node(NODE)
 

@@ -8,12 +8,11 @@ import pytest
 
 from prefect_tune.execution.checkpoints.upload_process import OutageReport
 from prefect_tune.execution.driver.storage_outages import StorageOutages
-from prefect_tune.execution.protocol.reports import STARTED, STORAGE
+from prefect_tune.execution.protocol.reports import StorageOutage
 from prefect_tune.execution.protocol.upload_messages import Message
 
-AWAY = (STORAGE, "", 0, "cannot write s3://b/x (it took too long).")
-BACK = (STORAGE, "", 0, "")
-OTHER = (STARTED, "t", 1, 7, "host", "ip")
+AWAY = StorageOutage("cannot write s3://b/x (it took too long).")
+BACK = StorageOutage("")
 
 
 def test_an_outage_of_several_nodes_is_told_once_each_way(
@@ -21,25 +20,25 @@ def test_an_outage_of_several_nodes_is_told_once_each_way(
 ) -> None:
     outages = StorageOutages()
     with caplog.at_level(logging.WARNING):
-        assert outages.take("a", [AWAY, OTHER]) == [OTHER]
-        outages.take("b", [AWAY])
-        outages.take("a", [BACK])
+        outages.on_report("a", AWAY)
+        outages.on_report("b", AWAY)
+        outages.on_report("a", BACK)
         assert [record.levelname for record in caplog.records] == ["WARNING"]
         assert "from a: cannot write s3://b/x" in caplog.text
-        outages.take("b", [BACK])
+        outages.on_report("b", BACK)
     assert len(caplog.records) == 2
     assert "again after 0 s" in caplog.text
-    outages.take("b", [AWAY])
+    outages.on_report("b", AWAY)
     assert len(caplog.records) == 3
 
 
 def test_a_node_that_is_gone_says_nothing_of_storage(caplog: pytest.LogCaptureFixture) -> None:
     outages = StorageOutages()
-    outages.take("a", [AWAY])
+    outages.on_report("a", AWAY)
     outages.lose_node("a")
-    outages.take("b", [BACK])
+    outages.on_report("b", BACK)
     assert "again" not in caplog.text
-    outages.take("b", [AWAY])
+    outages.on_report("b", AWAY)
     assert "from b" in caplog.text
 
 

@@ -9,9 +9,8 @@ import pytest
 
 from prefect_tune.execution.driver.log_collector import LogCollector
 from prefect_tune.execution.driver.trial_files import RECORD_FILE
-from prefect_tune.execution.files.chunked_copy import Transfers
-from prefect_tune.execution.files.confined_directory import FileArea
-from prefect_tune.execution.files.node_client import ThereArea
+from prefect_tune.execution.files.chunked_copy import LocalDirectory, Transfers
+from prefect_tune.execution.files.node_client import NodeClient
 from prefect_tune.execution.files.node_service import READ_FILES
 from tests.execution.loopback import Node, content, make_checkpoint
 
@@ -22,7 +21,7 @@ class Driver:
     def __init__(self, directory):
         self.trial = directory / "t"
         self.trial.mkdir(parents=True, exist_ok=True)
-        self._here = FileArea(directory)
+        self._here = LocalDirectory(directory)
         self._loop = asyncio.new_event_loop()
         self._transfers = self._loop.run_until_complete(self._make())
 
@@ -33,7 +32,7 @@ class Driver:
 
     def collect(self, node, address="tcp://node:1"):
         async def collect():
-            self._logs.watch(ThereArea(node, address, "experiment"), "t")
+            self._logs.watch(NodeClient(node, address, "experiment"), "t")
             await self._logs.close(60)
 
         self._loop.run_until_complete(collect())
@@ -188,7 +187,7 @@ def test_a_node_that_does_not_answer_is_not_asked_more_and_more(node, tmp_path):
             await asyncio.Event().wait()
 
     async def watch():
-        here = FileArea(tmp_path)
+        here = LocalDirectory(tmp_path)
         logs = LogCollector(here, Transfers(60.0), 3600, 60.0)
         logs.watch(Silent(), "t")
         for _ in range(20):

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from prefect_tune.checkpoint.manifest import MARKER, verify
 from prefect_tune.error import CheckpointUnreadable, StorageError, StorageUnavailable
 from prefect_tune.execution.files import node_client as there_area
-from prefect_tune.execution.files.chunked_copy import At, HereArea, Transfers, plan
-from prefect_tune.execution.files.confined_directory import CHUNK_BYTES, FileArea
+from prefect_tune.execution.files.chunked_copy import At, LocalDirectory, Transfers, plan
+from prefect_tune.execution.files.confined_directory import CHUNK_BYTES
 from prefect_tune.execution.files.node_service import READ_FILES
 from tests.execution.loopback import Node, content, make_checkpoint
 
@@ -38,12 +38,12 @@ def driver(tmp_path):
 
 
 def pull(node, driver, timeout_s=60.0):
-    copy = Transfers(timeout_s).copy(At(node.there(), PATH), At(HereArea(FileArea(driver)), PATH))
+    copy = Transfers(timeout_s).copy(At(node.there(), PATH), At(LocalDirectory(driver), PATH))
     asyncio.run(copy)
 
 
 def push(node, driver):
-    copy = Transfers(60.0).copy(At(HereArea(FileArea(driver)), PATH), At(node.there(), PATH))
+    copy = Transfers(60.0).copy(At(LocalDirectory(driver), PATH), At(node.there(), PATH))
     asyncio.run(copy)
 
 
@@ -170,7 +170,7 @@ def test_a_cancelled_transfer_leaves_nothing(node, driver):
     async def cancelled():
         half = asyncio.Event()
         node.trouble = lambda number, *_: half.set() if number > 2 else None
-        here = HereArea(FileArea(driver))
+        here = LocalDirectory(driver)
         task = asyncio.ensure_future(Transfers(60.0).copy(At(node.there(), PATH), At(here, PATH)))
         await half.wait()
         task.cancel()
@@ -186,7 +186,7 @@ def test_memory_is_bounded(node, driver):
     reading = 0
     most = 0
 
-    class Counting(HereArea):
+    class Counting(LocalDirectory):
         async def read(self, pieces):
             nonlocal reading, most
             if not pieces[0].path.endswith(MARKER):  # is read alone first, and written last
@@ -201,7 +201,7 @@ def test_memory_is_bounded(node, driver):
 
     async def copy_all():
         transfers = Transfers(60.0, chunks=3)
-        place = Counting(FileArea(node.directory))
+        place = Counting(node.directory)
         targets = [At(place, f"t{n}/checkpoint_000001") for n in range(3)]
         await asyncio.gather(*(transfers.copy(At(place, PATH), target) for target in targets))
 

@@ -9,7 +9,7 @@ import pytest
 from prefect_tune.error import CheckpointUnreadable, StorageError
 from prefect_tune.execution.files.confined_directory import (
     CHUNK_BYTES,
-    FileArea,
+    ConfinedDirectory,
     Piece,
     arriving_name,
 )
@@ -28,7 +28,7 @@ def area(tmp_path):
     (root / "trial" / "out").symlink_to(tmp_path / "secret")
     (root / "trial" / "up").symlink_to(tmp_path)
     (root / "trial" / "same").symlink_to("file")
-    return FileArea(root)
+    return ConfinedDirectory(root)
 
 
 OUTSIDE = [

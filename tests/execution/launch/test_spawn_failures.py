@@ -195,6 +195,8 @@ def test_closing_ends_running_trials_and_refuses_new_ones(agent, ends):
 def test_trials_end_when_the_agent_is_killed(agent, ends):
     script = f"""
 import asyncio, signal, sys
+from prefect_tune.coordinator.commands import Launch
+from prefect_tune.resources import Resources
 from prefect_tune.execution.launch.spawner import AttemptSpawner
 from prefect_tune.trainable.runtime.attempt import AttemptContext
 from prefect_tune.trainable.shipping.packing import pack_trainable
@@ -205,7 +207,8 @@ def train(config):
 async def main():
     spawner = AttemptSpawner.prestart()
     await spawner.load(pack_trainable(train), "fork")
-    context = AttemptContext("e", "e", "t", "t", "t", "", 1, {{}}, {{}}, {str(agent.directory)!r})
+    launch = Launch("t", 1, "t", {{}}, "", Resources.of(CPU=1))
+    context = AttemptContext(launch, "e", "e", "t", "", {str(agent.directory)!r})
     handle = await spawner.spawn(context, "{agent.directory}/out", "{agent.directory}/err")
     print(spawner.zygote_pid, handle.pid, flush=True)
     await handle.wait()

@@ -11,8 +11,9 @@ import pytest
 from prefect_tune.execution.node import output_tail
 from prefect_tune.execution.node.output_tail import OutputTail
 from prefect_tune.execution.protocol.reports import Outbox
+from prefect_tune.experiment.attempt_key import AttemptKey
 
-KEY = ("t0", 1)
+KEY = AttemptKey("t0", 1)
 
 
 @pytest.fixture(autouse=True)
@@ -23,8 +24,8 @@ def _often(monkeypatch: pytest.MonkeyPatch) -> None:
 async def taken(outbox: Outbox) -> list[tuple[Any, ...]]:
     """What the outbox has to say: (trial, pid, stderr, lines, left out)."""
     number = outbox._number
-    _, entries = await outbox.take(number, 5.0)
-    return [(entry[1], *entry[3:7]) for entry in entries]
+    _, entries = await outbox.next_batch(number, 5.0)
+    return [(o.trial_id, o.pid, o.stderr, list(o.lines), o.left_out) for o in entries]
 
 
 def write(path: Path, text: str) -> None:

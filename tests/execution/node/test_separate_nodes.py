@@ -185,7 +185,7 @@ def test_three_trials_at_once(experiment):
 def test_a_node_that_dies_in_the_middle_leaves_nothing_half(experiment, nodes, monkeypatch):
     # Hold the transfer up when a part of it has arrived.
     arrived, go_on = threading.Event(), threading.Event()
-    put = confined_directory.FileArea.put
+    put = confined_directory.ConfinedDirectory.put
 
     def slow_put(self, path, offset, data):
         put(self, path, offset, data)
@@ -193,7 +193,7 @@ def test_a_node_that_dies_in_the_middle_leaves_nothing_half(experiment, nodes, m
             arrived.set()
             go_on.wait(60)
 
-    monkeypatch.setattr(confined_directory.FileArea, "put", slow_put)
+    monkeypatch.setattr(confined_directory.ConfinedDirectory, "put", slow_put)
     with experiment(train) as run:
         first = run.node
         run.launch("a", {"until": 1}, node=first)

@@ -15,7 +15,7 @@ import prefect_tune as tune
 from prefect_tune.coordinator.events import Outcome
 from prefect_tune.execution.cluster.api import connect
 from prefect_tune.execution.driver.dask_executor import DaskExecutor
-from prefect_tune.execution.trial.process_groups import LeftBehind
+from prefect_tune.execution.trial.process_groups import OrphanedProcessGroups
 from tests.execution.experiments import Experiment, make_env
 
 
@@ -90,7 +90,7 @@ _IGNORES = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(
 
 
 def test_who_ignores_sigterm_is_killed():
-    groups = LeftBehind()
+    groups = OrphanedProcessGroups()
     command = [sys.executable, "-c", _IGNORES + "signal.pause()"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, process_group=0) as process:
         assert process.stdout is not None
@@ -103,7 +103,7 @@ def test_who_ignores_sigterm_is_killed():
 
 
 def test_a_group_without_members_is_not_waited_for():
-    groups = LeftBehind()
+    groups = OrphanedProcessGroups()
     process = subprocess.Popen([sys.executable, "-c", ""], process_group=0)
     process.wait()
     groups.end(process.pid)

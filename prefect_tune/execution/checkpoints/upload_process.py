@@ -13,6 +13,8 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable
 
+from typing_extensions import override
+
 from prefect_tune.error import StorageError, TuneError
 from prefect_tune.execution.protocol.frames import Frame, FrameBuffer, encode
 from prefect_tune.execution.protocol.upload_messages import Message, Transfer
@@ -26,7 +28,7 @@ _RECEIVE_BYTES = 1 << 18
 _PARENT_CHECK_MS = 2000
 
 
-class OutageReport:
+class OutageReport(OutageWatch):
     """Says when storage stops to answer and when it answers again, once each.
 
     Args:
@@ -38,14 +40,14 @@ class OutageReport:
         self._outage = Outage()
         self._changing = threading.Lock()
 
+    @override
     def away(self, problem: str) -> None:
-        """See `OutageWatch.away`."""
         with self._changing:
             if self._outage.begin():
                 self._say(Message.AWAY, problem)
 
+    @override
     def works(self) -> None:
-        """See `OutageWatch.works`."""
         if not self._outage.lasts:  # as nearly always
             return
         with self._changing:

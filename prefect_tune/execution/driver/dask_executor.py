@@ -7,13 +7,14 @@ import functools
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any
 
 import cloudpickle
 import dask
 from distributed import KilledWorker
 from distributed.client import ClosedClientError
+from typing_extensions import override
 
 from prefect_tune.coordinator.commands import Decide, Kill, Launch
 from prefect_tune.coordinator.events import AttemptEnded, Node, Outcome
@@ -22,17 +23,17 @@ from prefect_tune.execution.base import (
     AttemptRequest,
     Backpressure,
     Emit,
+    Executor,
     ExperimentEnv,
     Fail,
+    Paced,
     TakeOutput,
     TrialPlace,
 )
 from prefect_tune.execution.cluster.handle import ClusterHandle
 from prefect_tune.execution.driver import submit
 from prefect_tune.execution.driver.attempt_tracker import AttemptTracker
-from prefect_tune.execution.driver.environment import driver_thread_variables
-from prefect_tune.execution.driver.inside_task import step_aside
-from prefect_tune.execution.driver.node_files import DriverFiles
+from prefect_tune.execution.driver.environment import driver_thread_variables, step_aside
 from prefect_tune.execution.driver.node_pool import NodePool
 from prefect_tune.execution.driver.preflight import check_fits, dask_constraint
 from prefect_tune.execution.node.entry import execute_attempt, install_agent
@@ -41,26 +42,12 @@ from prefect_tune.execution.protocol.versions import check_pythons
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.resources import Resources
 
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Opened:
-    """What there is of an experiment while it is open."""
-
-    env: ExperimentEnv
-    attempts: AttemptTracker
-    pool: NodePool
-    files: DriverFiles
-
-
+#: A large configuration is told about once, and in our words.
+_NO_WARNING = {"distributed.admin.large-graph-warning-threshold": "1 TiB"}
 _LARGE = 5 * 2**20
 
 
-def _without_warning() -> AbstractContextManager[Any]:
-    """A large configuration has been told about, once and in our words."""
-    return dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"})  # type: ignore[no-any-return]
-
-
-class DaskExecutor:
+class DaskExecutor(Executor, Paced):
     """The `Executor` of a Dask cluster. One executor runs one experiment.
 
     Args:
@@ -72,28 +59,29 @@ class DaskExecutor:
         self._cluster = cluster
         self._wait_for_workers_s = wait_for_workers_s
         self._client = cluster.client
-        self._experiment: _Opened | None = None
+        self._experiment: NodePool | None = None
         self._driver: Backpressure | None = None
 
+    @override
     def pace(self, driver: Backpressure) -> None:
-        """See `Paced.pace`."""
         self._driver = driver
 
+    @override
     def validate_request(self, resources: Resources) -> None:
-        """See `Executor.validate_request`; nobody knows as long as there is no worker."""
         workers = self._cluster.workers_now()
-        if workers:
+        if workers:  # else nobody knows yet
             has = {address: facts.resources for address, facts in workers.items()}
             check_fits(resources, has, self._cluster.in_process)
 
+    @override
     def capacity(self) -> tuple[Node, ...]:
-        """See `Executor.capacity`."""
-        return () if self._experiment is None else self._experiment.pool.nodes
+        return () if self._experiment is None else self._experiment.nodes
 
+    @override
     def dashboard(self) -> str | None:
-        """See `Executor.dashboard`."""
         return self._cluster.dashboard()
 
+    @override
     def open(
         self,
         env: ExperimentEnv,
@@ -101,7 +89,6 @@ class DaskExecutor:
         fail: Fail | None = None,
         output: TakeOutput | None = None,
     ) -> None:
-        """See `Executor.open`."""
         chosen = {**driver_thread_variables(), **env.env_vars}
         env = dataclasses.replace(env, env_vars=chosen)
         step_aside(self._cluster.address)
@@ -110,36 +97,27 @@ class DaskExecutor:
         if not self._cluster.in_process:
             silent = self._client.sync(check_pythons, self._client.scheduler, workers)
         self._client.sync(install_agent, self._client)
-        attempts = AttemptTracker(env.experiment_id, emit, output)
-        files = DriverFiles(self._client.scheduler, env)
         pool = NodePool(
-            self._cluster,
-            env,
-            attempts,
-            files,
-            emit,
-            fail,
-            self._wait_for_workers_s,
-            self._driver,
+            self._cluster, env, emit, fail, output, self._wait_for_workers_s, self._driver
         )
         self._client.sync(pool.open, workers, silent)
-        self._experiment = _Opened(env, attempts, pool, files)
+        self._experiment = pool
 
+    @override
     def close(self) -> None:
-        """See `Executor.close`."""
         experiment, self._experiment = self._experiment, None
         if experiment is not None:
             if self._cluster.alive:
-                self._client.sync(experiment.pool.close)
+                self._client.sync(experiment.close)
             experiment.attempts.lose_all("the connection to the cluster is lost")
         self._cluster.release()
 
+    @override
     def launch(self, launch: Launch, place: TrialPlace) -> Future[AttemptEnded]:
-        """See `Executor.launch`."""
         experiment = self._opened()
         attempts = experiment.attempts
         ended = attempts.add(launch, place.experiment_tag)
-        declared = experiment.pool.declared(launch.node)
+        declared = experiment.declared(launch.node)
         if declared is None:
             reason = "it was gone before the trial started"
             self._on_loop(attempts.lose_node, launch.node, reason)
@@ -152,7 +130,7 @@ class DaskExecutor:
             end = functools.partial(attempts.end, error=AttemptError("start", problem))
             self._on_loop(end, launch.key, Outcome.FAILED)
             return ended
-        self._follow_files(experiment.files, launch, place, ended)
+        self._follow_files(experiment, launch, place, ended)
         try:
             task = self._submit(experiment.env, launch, config, place, declared)
         except ClosedClientError:  # the pool tells of it
@@ -163,18 +141,18 @@ class DaskExecutor:
         task.add_done_callback(functools.partial(self._on_task_done, attempts, launch))
         return ended
 
+    @override
     def decide(self, decisions: Sequence[Decide]) -> None:
-        """See `Executor.decide`."""
-        self._on_loop(self._opened().pool.send, list(decisions))
+        self._on_loop(self._opened().send, list(decisions))
 
+    @override
     def kill(self, kills: Sequence[Kill]) -> None:
-        """See `Executor.kill`."""
-        self._on_loop(self._opened().pool.send, list(kills))
+        self._on_loop(self._opened().send, list(kills))
 
+    @override
     def show_demand(self, waiting: Mapping[Resources, int]) -> None:
-        """See `Executor.show_demand`."""
         if self._experiment is not None and self._cluster.can_grow:
-            self._on_loop(self._experiment.pool.show_demand, waiting)
+            self._on_loop(self._experiment.show_demand, waiting)
 
     def submit_body(
         self,
@@ -183,10 +161,10 @@ class DaskExecutor:
         kwargs: Mapping[str, Any] | None = None,
         annotations: Mapping[str, Any] | None = None,
     ) -> Future[Any]:
-        """Call any function on the cluster, see `submit.submit_body`."""
+        """Call any function on the cluster; arguments as of `submit.submit_body`."""
         return submit.submit_body(self._cluster, function, args, kwargs, annotations)
 
-    def _opened(self) -> _Opened:
+    def _opened(self) -> NodePool:
         if self._experiment is None:
             raise ClusterError("No experiment is open on this executor.")
         return self._experiment
@@ -203,7 +181,7 @@ class DaskExecutor:
         group = task_group(env.trainable.name, env.experiment_id)
         # Not the trial's name: several may have the same, and Dask takes them for one task then.
         key = (group, launch.trial_id, str(launch.attempt))
-        with _without_warning() if len(config) > _LARGE else nullcontext():
+        with dask.config.set(_NO_WARNING) if len(config) > _LARGE else nullcontext():
             return self._client.submit(
                 execute_attempt,
                 key,
@@ -218,11 +196,11 @@ class DaskExecutor:
             )
 
     def _follow_files(
-        self, files: DriverFiles, launch: Launch, place: TrialPlace, ended: Future[AttemptEnded]
+        self, pool: NodePool, launch: Launch, place: TrialPlace, ended: Future[AttemptEnded]
     ) -> None:
         where = (launch.node, place.relative_dir)
-        self._on_loop(files.attempt_launched, *where, launch.checkpoint)
-        ended.add_done_callback(lambda _: self._on_loop(files.attempt_ended, *where))
+        self._on_loop(pool.files.attempt_launched, *where, launch.checkpoint)
+        ended.add_done_callback(lambda _: self._on_loop(pool.files.attempt_ended, *where))
 
     def _on_task_done(self, attempts: AttemptTracker, launch: Launch, task: Any) -> None:
         """The Dask task is over; called on a thread of Dask's.
@@ -235,7 +213,7 @@ class DaskExecutor:
         if task.status != "error":
             experiment = self._experiment
             if experiment is not None:
-                self._on_loop(experiment.pool.on_dropped, launch, task.status)
+                self._on_loop(experiment.on_dropped, launch, task.status)
             return
         outcome, kind = Outcome.LOST, "lost"
         if isinstance(error := task.exception(), KilledWorker):

@@ -1,12 +1,15 @@
-"""Environment variables that the driver sends to every attempt."""
+"""What the driver looks for around itself: chosen variables, and a Dask task that it runs in."""
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 from pathlib import Path
 
 import dask
+from distributed import get_worker, secede
+from distributed.comm import resolve_address
 
 from prefect_tune.execution.trial.native_threads import VARIABLES
 
@@ -40,3 +43,20 @@ def _environment_at_start() -> set[str]:
     except OSError:
         return set()
     return {entry.split(b"=", 1)[0].decode(errors="replace") for entry in content.split(b"\0")}
+
+
+def step_aside(scheduler: str) -> None:
+    """Give the thread of the surrounding Dask task back, if it is one of this cluster.
+
+    As `distributed.worker_client` does: the trials may need the worker that waits for them.
+
+    Args:
+        scheduler: Address of the cluster's scheduler.
+    """
+    try:
+        worker = get_worker()
+    except ValueError:  # not in a task
+        return
+    if resolve_address(worker.scheduler.address) == resolve_address(scheduler):
+        with contextlib.suppress(KeyError):  # an earlier sweep of the same task has
+            secede()

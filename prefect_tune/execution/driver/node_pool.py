@@ -12,14 +12,13 @@ from typing import Any
 from prefect_tune.coordinator.commands import Decide, Kill, Launch
 from prefect_tune.coordinator.events import CapacityChanged, Node, Outcome
 from prefect_tune.error import ClusterError
-from prefect_tune.execution.base import Backpressure, Emit, ExperimentEnv, Fail
+from prefect_tune.execution.base import Backpressure, Emit, ExperimentEnv, Fail, TakeOutput
 from prefect_tune.execution.cluster.handle import ClusterHandle, WorkerFacts
 from prefect_tune.execution.driver.attempt_tracker import AttemptTracker, Handler
 from prefect_tune.execution.driver.demand import Demand, tasks_for
 from prefect_tune.execution.driver.node_files import DriverFiles
 from prefect_tune.execution.driver.node_link import NodeLink
 from prefect_tune.execution.driver.preflight import dask_constraint, real_gpus
-from prefect_tune.execution.driver.scheduler_watch import PERIOD_S, watch_scheduler
 from prefect_tune.execution.driver.storage_outages import StorageOutages
 from prefect_tune.execution.node.entry import install_agent
 from prefect_tune.execution.protocol import reports
@@ -28,6 +27,8 @@ from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.resources import Resources
 
 _logger = logging.getLogger(__name__)
+#: Seconds between two looks at the connection to the scheduler.
+_WATCH_S = 0.25
 #: Seconds after which an attempt that Dask has not started is moved.
 _START_S = 5.0
 #: Seconds that files of nodes may take to come when everything else is over.
@@ -40,29 +41,32 @@ class NodePool:
     Args:
         cluster: The cluster.
         env: The experiment.
-        attempts: Takes what the nodes report, and is told which nodes are lost.
-        files: Serves the nodes that do not see the experiment directory.
-        emit: Takes `CapacityChanged`.
+        emit: Takes what happens.
         fail: Takes the error when the cluster is gone, if anybody does.
+        output: Takes what trials print, if anybody does.
         wait_for_workers_s: Seconds to wait for the first node; 0 waits for ever.
         driver: Says when nodes are not to be asked for more.
+
+    Attributes:
+        env: The experiment.
+        attempts: Its attempts.
+        files: Serves the nodes that do not see the experiment directory.
     """
 
     def __init__(
         self,
         cluster: ClusterHandle,
         env: ExperimentEnv,
-        attempts: AttemptTracker,
-        files: DriverFiles,
         emit: Emit,
-        fail: Fail | None,
+        fail: Fail | None = None,
+        output: TakeOutput | None = None,
         wait_for_workers_s: float = 0.0,
         driver: Backpressure | None = None,
     ) -> None:
         self._cluster = cluster
-        self._env = env
-        self._attempts = attempts
-        self._files = files
+        self.env = env
+        self.attempts = AttemptTracker(env.experiment_id, emit, output)
+        self.files = DriverFiles(cluster.client.scheduler, env)
         self._emit = emit
         self._fail = fail
         self._wait_for_workers_s = wait_for_workers_s
@@ -81,10 +85,10 @@ class NodePool:
         self._opening: set[str] = set()
         #: What handles each kind of report.
         self._handlers: dict[type[Any], Handler] = {
-            **attempts.handlers,
+            **self.attempts.handlers,
             reports.CheckpointUploaded: self._on_uploaded,
-            reports.UploadRequest: files.on_request,
-            reports.DownloadRequest: files.on_request,
+            reports.UploadRequest: self.files.on_request,
+            reports.DownloadRequest: self.files.on_request,
             reports.StorageOutage: self._outages.on_report,
             reports.WorkerLoad: self._on_load,
             reports.NodeWarning: self._on_warning,
@@ -130,7 +134,7 @@ class NodePool:
         if not self._nodes:
             self._start(self._await_first())
         self._start(self._take_back_unstarted())
-        self._start(watch_scheduler(self._cluster, self))
+        self._start(self._watch_scheduler())
 
     async def close(self) -> None:
         """End the experiment on all nodes."""
@@ -138,19 +142,19 @@ class NodePool:
         for task in self._tasks:
             task.cancel()
         self._demand.show(0)
-        await self._files.close(_FILES_S)
+        await self.files.close(_FILES_S)
         links, self._links = self._links, {}
         await asyncio.gather(*(link.close() for link in links.values()))
         self._nodes.clear()
         self._declared.clear()
-        self._attempts.lose_all("the experiment was closed")
+        self.attempts.lose_all("the experiment was closed")
 
     def send(self, messages: Sequence[Decide | Kill | TakeBack]) -> None:
         """Pass decisions and orders on to the nodes of the attempts they are for."""
         by_node: dict[str, list[Decide | Kill | TakeBack]] = {}
         for message in messages:
             # An attempt that has ended meanwhile needs no decision.
-            if self._attempts.is_live(message.key):
+            if self.attempts.is_live(message.key):
                 by_node.setdefault(message.node, []).append(message)
         for address, batch in by_node.items():
             if address in self._links:
@@ -160,12 +164,12 @@ class NodePool:
         """Dask has forgotten an attempt's task, whose process may run on."""
         # If that is because the connection was lost, the watch knows by then and has told so.
         loop = asyncio.get_running_loop()
-        loop.call_later(2 * PERIOD_S, self._give_up, launch, status)
+        loop.call_later(2 * _WATCH_S, self._give_up, launch, status)
 
     def _give_up(self, launch: Launch, status: str) -> None:
         message = f"Dask has dropped the trial's task ({status}) on {launch.node}"
         self.send([Kill(*launch.key, launch.node, message)])
-        self._attempts.end(launch.key, Outcome.LOST, AttemptError("lost", message))
+        self.attempts.end(launch.key, Outcome.LOST, AttemptError("lost", message))
 
     async def _try_node(self, facts: WorkerFacts) -> Exception | None:
         """Open the experiment on a worker; returns why it cannot take part."""
@@ -211,16 +215,16 @@ class NodePool:
             )
 
     def show_demand(self, waiting: Mapping[Resources, int]) -> None:
-        """See `Executor.show_demand`."""
+        """Tell the cluster what it has no room for, as of `Executor.show_demand`."""
         if self._cluster.alive:
             workers = [(node.resources, self._threads[a]) for a, node in self._nodes.items()]
-            self._demand.show(tasks_for(waiting, self._attempts.requests(), workers))
+            self._demand.show(tasks_for(waiting, self.attempts.requests(), workers))
 
     async def _open_node(self, facts: WorkerFacts) -> None:
         link = NodeLink(
             self._cluster.client.scheduler,
             facts.address,
-            self._env,
+            self.env,
             self._deliver,
             self._on_silence,
             self._driver,
@@ -230,7 +234,7 @@ class NodePool:
         finally:
             self._opening.discard(facts.address)
         if not said["shared"]:
-            self._files.add_node(facts.address)
+            self.files.add_node(facts.address)
         self._links[facts.address] = link
         self._declared[facts.address] = facts.declared
         self._threads[facts.address] = facts.threads
@@ -244,8 +248,8 @@ class NodePool:
             self._handlers[type(report)](address, report)
 
     def _on_uploaded(self, address: str, report: reports.CheckpointUploaded) -> None:
-        self._files.confirm(report.path)
-        self._attempts.handlers[type(report)](address, report)
+        self.files.confirm(report.path)
+        self.attempts.handlers[type(report)](address, report)
 
     def _on_load(self, address: str, load: reports.WorkerLoad) -> None:
         if address in self._nodes:
@@ -305,41 +309,56 @@ class NodePool:
         if link is None:
             return
         link.abandon()
-        self._files.lose_node(address)
+        self.files.lose_node(address)
         self._outages.lose_node(address)
         self._nodes.pop(address, None)
         self._declared.pop(address, None)
         self._threads.pop(address, None)
         # In this order, so that what is retried is not sent there once more.
         self._announce()
-        self._attempts.lose_node(address, reason)
+        self.attempts.lose_node(address, reason)
 
-    # -- the scheduler (`ConnectionListener`) ------------------------------------------------------
+    async def _watch_scheduler(self) -> None:
+        """Give up what runs when the connection is lost, and begin anew when it is there again.
 
-    def on_away(self) -> None:
+        A client of Dask's has no hook for this, so it is looked at a few times a second. One that
+        was lost and made again in between is not missed: it is another one.
+        """
+        cluster = self._cluster
+        known = cluster.connection
+        while not cluster.gone:
+            connection = cluster.connection
+            if connection is not known:
+                if known is not None:
+                    _logger.warning(
+                        "The connection to the Dask scheduler at %s is lost, and with it the "
+                        "trials that are running; trying to connect again.",
+                        cluster.address,
+                    )
+                    self._lose_links()
+                if connection is not None:
+                    cluster.subscribe()
+                    await install_agent(cluster.client)  # it may be a new scheduler
+                    for address in await cluster.ask_workers():
+                        self._on_worker(True, address)
+                known = connection
+            await asyncio.sleep(_WATCH_S)
+        self._lose_links()
+        message = f"the connection to the Dask scheduler at {self._cluster.address} is lost"
+        self.attempts.lose_all(message)
+        if self._fail is not None:
+            self._fail(ClusterError(f"{message}: it has ended, or cannot be reached any more."))
+
+    def _lose_links(self) -> None:
         """Nobody can be reached: what runs is given up, here and, by its lease, there."""
         for address in list(self._links):
             self._on_lost(address, "the connection to the scheduler is lost")
-
-    async def on_back(self) -> None:
-        """Begin anew on the workers that are there now."""
-        await install_agent(self._cluster.client)  # it may be a new scheduler
-        for address in await self._cluster.ask_workers():
-            self._on_worker(True, address)
-
-    def on_gone(self) -> None:
-        """Nothing can go on."""
-        self.on_away()
-        message = f"the connection to the Dask scheduler at {self._cluster.address} is lost"
-        self._attempts.lose_all(message)
-        if self._fail is not None:
-            self._fail(ClusterError(f"{message}: it has ended, or cannot be reached any more."))
 
     async def _take_back_unstarted(self) -> None:
         """Have attempts that Dask does not start given back, so that they go where it would."""
         while True:
             await asyncio.sleep(_START_S / 2)
-            for launch, waited_s in self._attempts.unstarted(_START_S):
+            for launch, waited_s in self.attempts.unstarted(_START_S):
                 declared = self._declared.get(launch.node)
                 if declared is not None:
                     constraint = dask_constraint(launch.resources, declared)

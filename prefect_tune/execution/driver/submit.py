@@ -1,17 +1,37 @@
-"""Calling arbitrary functions on the cluster, with Dask's own annotations."""
+"""Calling arbitrary functions on the cluster, with Dask's own annotations.
+
+Dask itself is imported only by those who use it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
-from typing import Any
-
-import dask
+from typing import TYPE_CHECKING, Any
 
 from prefect_tune.error import InsufficientResources
-from prefect_tune.execution.cluster.handle import ClusterHandle
+
+if TYPE_CHECKING:
+    from prefect_tune.execution.cluster.handle import ClusterHandle
+
+
+def current_annotations() -> dict[str, Any]:
+    """The annotations of the surrounding ``with dask.annotate(...)``; empty without any."""
+    if "dask" not in sys.modules:
+        return {}
+    from dask.base import get_annotations
+
+    return dict(get_annotations())
+
+
+def run_coroutine_function(
+    function: Callable[..., Coroutine[Any, Any, Any]], *args: Any, **kwargs: Any
+) -> Any:
+    """Call an ``async def`` function and wait for its result; runs on a worker thread."""
+    return asyncio.run(function(*args, **kwargs))
 
 
 def submit_body(
@@ -37,6 +57,8 @@ def submit_body(
         InsufficientResources: If no worker declares the resources asked for: Dask would wait for
             one for ever.
     """
+    import dask
+
     annotations = annotations or {}
     _check_resources(cluster, annotations.get("resources") or {})
     call = functools.partial(function, *args, **(kwargs or {}))

@@ -8,6 +8,8 @@ import os
 import signal
 from typing import Any
 
+from typing_extensions import override
+
 from prefect_tune.execution.launch.helper_process import HelperProcess
 from prefect_tune.execution.protocol.zygote_messages import ExitStatus, Message, Refusal
 
@@ -51,8 +53,8 @@ class ZygoteClient(HelperProcess):
         )
         return started
 
+    @override
     def understand(self, message: int, payload: Any) -> Any:
-        """See `HelperProcess.understand`."""
         if message == Message.EXITED:
             pid, status = payload
             # The number may come again, so a process that is gone is forgotten at once.
@@ -66,8 +68,9 @@ class ZygoteClient(HelperProcess):
             raise Refused(payload)
         return payload
 
+    @override
     def on_gone(self) -> None:
-        """The trials die with the zygote, and nobody waits for them forever."""
+        # The trials die with the zygote, and nobody waits for them forever.
         for pid in self._exits:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)

@@ -18,7 +18,11 @@ from prefect.states import Crashed
 from prefect.task_runners import TaskRunner
 from prefect.tasks import Task
 
-from prefect_tune.execution.driver.annotations import current_annotations, run_coroutine_function
+from prefect_tune.execution.driver.submit import (
+    current_annotations,
+    run_coroutine_function,
+    submit_body,
+)
 from prefect_tune.orchestration.prefect_internals import new_task_run_id
 from prefect_tune.orchestration.record.engine_loop import EngineLoop
 
@@ -79,7 +83,6 @@ class BodyTaskRunner(TaskRunner[PrefectFuture[Any]]):
 
         def ship(*call: Any) -> Future[Any]:
             # Not before the first task: making a flow must not connect to anything.
-            from prefect_tune.execution.driver.submit import submit_body
 
             return submit_body(connected(), *call)
 

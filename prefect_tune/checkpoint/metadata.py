@@ -85,7 +85,7 @@ def write_metadata(directory: Path, metadata: Mapping[str, Any]) -> None:
     temporary.replace(directory / METADATA_FILE)
 
 
-def take_metadata(directory: Path) -> dict[str, Any]:
+def pop_metadata(directory: Path) -> dict[str, Any]:
     """The metadata of a directory that is about to get a manifest; removes its file.
 
     Raises:

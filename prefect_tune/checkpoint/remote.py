@@ -20,7 +20,7 @@ from prefect_tune.checkpoint.metadata import (
     METADATA_FILE,
     decode_metadata,
     encode_metadata,
-    take_metadata,
+    pop_metadata,
 )
 from prefect_tune.error import CheckpointUnreadable
 from prefect_tune.filesystem.location import Location
@@ -54,7 +54,7 @@ def upload(directory: Path, location: Location) -> None:
     """
     known = read_manifest(directory)
     progress = None if known is None else known.progress
-    write_manifest(directory, metadata=take_metadata(directory), progress=progress)
+    write_manifest(directory, metadata=pop_metadata(directory), progress=progress)
     store = _store(location)
     # What is there is no checkpoint any more from here on, until the new one is complete.
     store.delete([MARKER])

@@ -131,7 +131,7 @@ def _report(training: Trainable, result: dict[str, Any], session: Session) -> No
     try:
         if due:
             session.save(functools.partial(save_into, training))
-        session.settle()
+        session.await_decision()
     except TrialEnding as ending:
         wanted = saves and (rules.at_end or isinstance(ending, TrialPaused))
         if wanted and not session.has_saved:

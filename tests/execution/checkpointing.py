@@ -30,7 +30,7 @@ def hand_over(iteration: int, size: int = 3, suffix: str = "") -> None:
     name = write_checkpoint(session.context.trial_dir, iteration, size, suffix)
     channel = session._channel
     channel.send_checkpoint(iteration, name, b'{"x":%d}' % iteration)
-    channel.wait_kept(1)
+    channel.wait_uploaded(1)
 
 
 def restored_step() -> int | None:

@@ -59,7 +59,7 @@ class FakeAgent:
     def poll_decision(self):
         return None
 
-    def send_saving(self, iteration):
+    def announce_checkpoint(self, iteration):
         self.announced.append(iteration)
 
     def send_checkpoint(self, seq, name, line):
@@ -68,7 +68,7 @@ class FakeAgent:
         self.seen[name] = directory
         self.log.append(("checkpoint", seq, name, decode_line(decode_report(line)[0]).get("x")))
 
-    def wait_kept(self, pending):
+    def wait_uploaded(self, pending):
         self.log.append(("room", pending))
 
 

@@ -293,7 +293,7 @@ def test_leftovers_of_a_killed_attempt_are_removed_and_nothing_else(trial):
 def test_no_more_than_so_many_are_on_their_way(trial):
     waiting, kept = threading.Event(), threading.Event()
 
-    def wait_kept(pending):
+    def wait_uploaded(pending):
         if len(trial.agent.checkpoints) > pending:
             waiting.set()
             kept.wait()
@@ -302,7 +302,7 @@ def test_no_more_than_so_many_are_on_their_way(trial):
         for x in (1, 2, 3):
             tune.report(x=x, checkpoint=Checkpoint.from_dict({"x": x}))
 
-    trial.agent.wait_kept = wait_kept
+    trial.agent.wait_uploaded = wait_uploaded
     rules = CheckpointRules(max_pending=2)
     attempt = threading.Thread(target=trial.run, args=(train,), kwargs={"checkpoint_rules": rules})
     attempt.start()
@@ -326,10 +326,10 @@ def test_an_agent_that_is_gone_ends_the_attempt_and_leaves_no_drafts(trial, trai
 
 
 def test_an_agent_that_goes_while_room_is_awaited_ends_the_attempt(trial):
-    def wait_kept(pending):
+    def wait_uploaded(pending):
         raise ConnectionError
 
-    trial.agent.wait_kept = wait_kept
+    trial.agent.wait_uploaded = wait_uploaded
 
     assert trial.run(with_directory) is Outcome.STOPPED
     assert trial.agent.log == []

@@ -13,7 +13,7 @@ from pathlib import Path
 from prefect_tune.checkpoint.files import remove_tree
 
 #: How many of a trial: the one to go on from, and the one before in case it cannot be read.
-KEPT_PER_TRIAL = 2
+COPIES_PER_TRIAL = 2
 
 
 @dataclass(slots=True)
@@ -74,7 +74,7 @@ class LocalCopies:
         if trial_dir in self._over:
             unneeded = [path for path in paths if self._copies[path].stored]
         else:
-            unneeded = paths[:-KEPT_PER_TRIAL]
+            unneeded = paths[:-COPIES_PER_TRIAL]
         for path in unneeded:
             if path not in self._users:
                 task = asyncio.create_task(_delete(self._copies.pop(path).directory))

@@ -107,7 +107,7 @@ class ClusterContext:
         return f"ClusterContext(address={self.address!r}, dashboard_url={self.dashboard_url!r})"
 
 
-class _Kept:
+class _SharedCluster:
     """The cluster that this process keeps between runs."""
 
     def __init__(self) -> None:
@@ -127,7 +127,7 @@ class _Kept:
         if not self._registered:
             self._registered = True
             atexit.register(self.close)
-        handle.kept = True
+        handle.shared = True
         self._handle, self.make = handle, make
         return handle
 
@@ -154,8 +154,8 @@ class _Kept:
         self._handle = None
 
 
-_kept = _Kept()
-os.register_at_fork(after_in_child=_kept.forked)
+_shared = _SharedCluster()
+os.register_at_fork(after_in_child=_shared.forked)
 
 
 def init(
@@ -219,46 +219,46 @@ def init(
             "an existing cluster has the resources that its workers were started with.",
             "Leave out num_cpus, num_gpus, resources and the dashboard.",
         )
-    with _kept.lock:
-        known = _kept.get()
-        if _kept.initialized and known is not None:
+    with _shared.lock:
+        known = _shared.get()
+        if _shared.initialized and known is not None:
             if ignore_reinit_error:
                 return ClusterContext(known)
             raise RuntimeError(
                 "tune.init() has been called before: call tune.shutdown() first, or pass "
                 "ignore_reinit_error=True"
             )
-        _kept.close()
+        _shared.close()
         if existing and address:
-            handle = _kept.start(functools.partial(_join, address))
+            handle = _shared.start(functools.partial(_join, address))
         else:
-            handle = _kept.start(functools.partial(_start, options))
-        _kept.initialized = True
-        _kept.local_mode = local_mode
-        _kept.log_to_driver = log_to_driver
+            handle = _shared.start(functools.partial(_start, options))
+        _shared.initialized = True
+        _shared.local_mode = local_mode
+        _shared.log_to_driver = log_to_driver
         return ClusterContext(handle)
 
 
 def shutdown() -> None:
     """End the cluster that `init` or a run has started, or the connection to an existing one."""
-    with _kept.lock:
-        _kept.close()
+    with _shared.lock:
+        _shared.close()
 
 
 def is_initialized() -> bool:
     """True after `init`, until `shutdown`."""
-    with _kept.lock:
-        return _kept.get() is not None and _kept.initialized
+    with _shared.lock:
+        return _shared.get() is not None and _shared.initialized
 
 
 def is_local_mode() -> bool:
     """True after ``init(local_mode=True)``, until `shutdown`."""
-    return _kept.local_mode
+    return _shared.local_mode
 
 
 def is_output_shown() -> bool:
     """False after ``init(log_to_driver=False)``, until `shutdown`."""
-    return _kept.log_to_driver
+    return _shared.log_to_driver
 
 
 def connect(cluster: Any = None, *, autostart: bool = True) -> ClusterHandle:
@@ -276,16 +276,16 @@ def connect(cluster: Any = None, *, autostart: bool = True) -> ClusterHandle:
         ClusterError: If it does not answer within 10 s.
     """
     if cluster is None:
-        with _kept.lock:
-            known = _kept.get()
+        with _shared.lock:
+            known = _shared.get()
             if known is not None:
                 prestart()
                 return known
-            if _kept.make is None:
+            if _shared.make is None:
                 if not autostart:
                     raise ClusterError("There is no cluster: call tune.init() or pass `cluster`.")
-                return _kept.start(functools.partial(_start, _local_options(None, None, None)))
-            return _kept.start(_kept.make)
+                return _shared.start(functools.partial(_start, _local_options(None, None, None)))
+            return _shared.start(_shared.make)
     return _join(cluster)
 
 

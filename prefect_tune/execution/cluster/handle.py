@@ -69,7 +69,7 @@ class ClusterHandle:
     Attributes:
         address: Address of the scheduler.
         can_grow: See above.
-        kept: True if it stays open for later runs when an experiment releases it.
+        shared: True if it stays open for later runs when an experiment releases it.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class ClusterHandle:
     ) -> None:
         self.client = client
         self.can_grow = can_grow
-        self.kept = False
+        self.shared = False
         self._has_dashboard = has_dashboard
         self._on_shutdown: Callable[[], None] | None = on_shutdown
         self._listeners: list[WorkerListener] = []
@@ -167,7 +167,7 @@ class ClusterHandle:
 
     def release(self) -> None:
         """Give the connection back after an experiment: shuts it down unless it is kept."""
-        if not self.kept:
+        if not self.shared:
             self.shutdown()
 
     def shutdown(self) -> None:

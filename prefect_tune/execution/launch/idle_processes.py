@@ -47,7 +47,7 @@ class IdleProcesses:
         """Keep a process for another trial."""
         self._processes.append(process)
 
-    def take(self, env: Mapping[str, str]) -> IdleProcess | None:
+    def pop(self, env: Mapping[str, str]) -> IdleProcess | None:
         """A process for a trial with these variables; None if there is none.
 
         If there are others, the one that has waited longest is let go, so that what it holds (a

@@ -11,14 +11,14 @@ _lock = threading.Lock()
 _ready: list[AttemptSpawner] = []
 
 
-def _forget() -> None:
+def _clear_in_fork() -> None:
     """In a fork: what was started is the parent's, and whoever held the lock is not here."""
     global _lock
     _lock = threading.Lock()
     _ready.clear()
 
 
-os.register_at_fork(after_in_child=_forget)
+os.register_at_fork(after_in_child=_clear_in_fork)
 
 
 def prestart() -> None:
@@ -28,7 +28,7 @@ def prestart() -> None:
             _ready.append(AttemptSpawner.prestart())
 
 
-def take() -> AttemptSpawner:
+def claim() -> AttemptSpawner:
     """The spawner that was started before its time, or else a new one."""
     with _lock:
         return _ready.pop() if _ready else AttemptSpawner.prestart()

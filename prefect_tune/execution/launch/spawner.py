@@ -174,7 +174,7 @@ class AttemptSpawner:
 
     async def _reused(self, request: StartRequest) -> IdleProcess | None:
         """A process that waits, sent to the attempt; None if there is none."""
-        while (process := self._idle.take(request.env)) is not None:
+        while (process := self._idle.pop(request.env)) is not None:
             frame = encode(Kind.NEXT, 0, pickle.dumps(request))
             try:
                 await asyncio.get_running_loop().sock_sendall(process.sock, frame)

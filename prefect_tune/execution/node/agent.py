@@ -108,7 +108,7 @@ class TrialAgent:
             directory = NodeDirectory(loaded)
         except OSError as error:
             return {"error": f"there is no place for files of trials: {error}"}
-        experiment = NodeExperiment(loaded, directory, prestart.take(), self._gpus, self._worker)
+        experiment = NodeExperiment(loaded, directory, prestart.claim(), self._gpus, self._worker)
         try:
             await experiment.open()
         except (TuneError, OSError) as error:

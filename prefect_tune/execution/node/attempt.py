@@ -192,7 +192,7 @@ class RunningAttempt:
             self._outbox.put(ProcessStarted(self._key, **json.loads(payload)))
         elif kind == Kind.LOG:
             self._outbox.put(TrialLog(*self._key, payload), urgent=False, nbytes=len(payload))
-        elif kind == Kind.SAVING:
+        elif kind == Kind.ANNOUNCED:
             announced = CheckpointAnnounced(self._key, json.loads(payload))
             self._outbox.put(announced, urgent=False)
         elif kind == Kind.CHECKPOINT:

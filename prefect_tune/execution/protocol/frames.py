@@ -32,7 +32,7 @@ class Kind(IntEnum):
     FAILED = 5  #: user code failed [pickled AttemptError]
     CHECKPOINT = 6  #: a checkpoint lies in the trial directory [JSON: name; newline; the result]
     LOG = 7  #: a line for the trial's log [as `TrialLog.line`]
-    SAVING = 8  #: a checkpoint is being written [JSON: iteration of the result it belongs to]
+    ANNOUNCED = 8  #: a checkpoint is being written [JSON: iteration of the result it belongs to]
     DECISION = 16  #: agent to trial [JSON: seq, action, thresholds, every_result]
     NEXT = 18  #: agent to trial: another trial for this process [pickled StartRequest]
     UPLOADED = (
@@ -156,17 +156,17 @@ class SocketChannel:
         """See `Channel.send_log`."""
         self.send(Kind.LOG, 0, line)
 
-    def send_saving(self, iteration: int) -> None:
-        """See `Channel.send_saving`."""
-        self.send(Kind.SAVING, 0, b"%d" % iteration)
+    def announce_checkpoint(self, iteration: int) -> None:
+        """See `Channel.announce_checkpoint`."""
+        self.send(Kind.ANNOUNCED, 0, b"%d" % iteration)
 
     def send_checkpoint(self, seq: int, name: str, line: bytes) -> None:
         """See `Channel.send_checkpoint`."""
         self._handed_over += 1
         self.send(Kind.CHECKPOINT, seq, encode_checkpoint(name, line))
 
-    def wait_kept(self, pending: int) -> None:
-        """See `Channel.wait_kept`."""
+    def wait_uploaded(self, pending: int) -> None:
+        """See `Channel.wait_uploaded`."""
         while self._handed_over - self._uploaded > pending:
             self._receive()
 

@@ -100,7 +100,7 @@ class Channel(Protocol):
         """Hand over a line for the trial's log; may be called in any thread."""
         ...
 
-    def send_saving(self, iteration: int) -> None:
+    def announce_checkpoint(self, iteration: int) -> None:
         """Announce a checkpoint; comes before the report that it belongs to, or behind it.
 
         Until it is in storage, the trial has not ended.
@@ -124,7 +124,7 @@ class Channel(Protocol):
         """
         ...
 
-    def wait_kept(self, pending: int) -> None:
+    def wait_uploaded(self, pending: int) -> None:
         """Block until at most so many of the checkpoints handed over are on their way to storage.
 
         Raises:

@@ -109,7 +109,7 @@ class Session:
                 if draft is not None:
                     self._drafts.discard(draft)
                 raise
-            self.settle()
+            self.await_decision()
 
     def send(
         self,
@@ -164,7 +164,7 @@ class Session:
             finally:
                 self._sending = False
 
-    def settle(self) -> None:
+    def await_decision(self) -> None:
         """Wait for the decision about the result just sent, if it needs one.
 
         Raises:
@@ -317,7 +317,7 @@ class Session:
     def _wait_for_room(self) -> None:
         """Wait until not too many checkpoints are on their way to storage."""
         try:
-            self._channel.wait_kept(max(self.context.checkpoint_rules.max_pending - 1, 0))
+            self._channel.wait_uploaded(max(self.context.checkpoint_rules.max_pending - 1, 0))
         except OSError:
             self._lose()
 
@@ -328,7 +328,7 @@ class Session:
     def _announce(self, iteration: int) -> None:
         if iteration != self._announced:
             self._announced = iteration
-            self._channel.send_saving(iteration)
+            self._channel.announce_checkpoint(iteration)
 
     def _announce_newest(self) -> None:
         """Say that a checkpoint of the newest result is being written."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from prefect_tune.checkpoint.files import remove_tree
 from prefect_tune.checkpoint.manifest import publish, write_manifest
-from prefect_tune.checkpoint.metadata import take_metadata
+from prefect_tune.checkpoint.metadata import pop_metadata
 from prefect_tune.error import InvalidArgument, StorageError
 from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.trainable.runtime.attempt import AttemptContext
@@ -122,7 +122,7 @@ class Drafts:
             StorageError: If it cannot be written.
         """
         try:
-            metadata = take_metadata(draft.directory)
+            metadata = pop_metadata(draft.directory)
             write_manifest(
                 draft.directory, metadata=metadata, progress=progress, attempt=self._attempt
             )

@@ -10,7 +10,7 @@ import pytest
 from prefect_tune.error import CheckpointUnreadable, StorageError
 from prefect_tune.execution.base import ExperimentEnv
 from prefect_tune.execution.checkpoints.driver_route import DriverRoute
-from prefect_tune.execution.checkpoints.local_copies import KEPT_PER_TRIAL
+from prefect_tune.execution.checkpoints.local_copies import COPIES_PER_TRIAL
 from prefect_tune.execution.checkpoints.node_checkpoints import NodeCheckpoints
 from prefect_tune.execution.checkpoints.route import NoRoute
 from prefect_tune.execution.files.node_directory import SHARED_DIRECTORY, NodeDirectory
@@ -88,7 +88,7 @@ def test_only_the_newest_copies_stay(asked):
             await future
         await asked.route.close(0)
         names = sorted(os.listdir(asked.directory / "t"))
-        assert names == [f"checkpoint_{n:06d}" for n in range(5 - KEPT_PER_TRIAL, 5)]
+        assert names == [f"checkpoint_{n:06d}" for n in range(5 - COPIES_PER_TRIAL, 5)]
         # An attempt that goes on here needs nobody.
         assert await asked.route.fetch(kept[-1][0]) == asked.directory / kept[-1][0]
         assert await asked.questions(patience=0.01) == []

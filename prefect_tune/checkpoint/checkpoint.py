@@ -46,10 +46,18 @@ class Checkpoint:
     """
 
     def __init__(self, path: str | os.PathLike[str], filesystem: Any = None) -> None:
-        self._data: dict[str, Any] | None = None
+        self._hold(location=_locate(path, filesystem))
+
+    def _hold(
+        self,
+        data: dict[str, Any] | None = None,
+        location: Location | None = None,
+        uri: str | None = None,
+    ) -> None:
+        self._data = data
         self._data_metadata: dict[str, Any] = {}
-        self._location: Location | None = _locate(path, filesystem)
-        self._uri: str | None = None
+        self._location = location
+        self._uri = uri
 
     @classmethod
     def from_directory(cls: type[Self], path: str | os.PathLike[str]) -> Self:
@@ -72,10 +80,7 @@ class Checkpoint:
                 "data", f"got {type(data).__name__} ({data!r:.80}).", "It is a dict."
             )
         checkpoint = cls.__new__(cls)
-        checkpoint._data = dict(data)
-        checkpoint._data_metadata = {}
-        checkpoint._location = None
-        checkpoint._uri = None
+        checkpoint._hold(dict(data))
         return checkpoint
 
     @classmethod
@@ -131,10 +136,7 @@ class Checkpoint:
             kept: Path or URL of the place where it is kept, if `location` is a copy.
         """
         checkpoint = cls.__new__(cls)
-        checkpoint._data = None
-        checkpoint._data_metadata = {}
-        checkpoint._location = location
-        checkpoint._uri = None if kept is None else _as_url(kept)
+        checkpoint._hold(location=location, uri=None if kept is None else _as_url(kept))
         return checkpoint
 
     @classmethod

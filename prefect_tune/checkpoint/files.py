@@ -18,17 +18,10 @@ else:
 #: Asks a copy-on-write file system to share the blocks of two files (linux/fs.h, FICLONE).
 _FICLONE = 0x40049409
 _CHUNK = 1 << 30
+#: What a file system says that cannot do it.
 _NOT_HERE = frozenset(
-    {
-        errno.EXDEV,
-        errno.EINVAL,
-        errno.ENOSYS,
-        errno.EOPNOTSUPP,
-        errno.ENOTTY,
-        errno.EPERM,
-        errno.EBADF,
-        errno.ETXTBSY,
-    }
+    getattr(errno, name)
+    for name in "EXDEV EINVAL ENOSYS EOPNOTSUPP ENOTTY EPERM EBADF ETXTBSY".split()
 )
 
 

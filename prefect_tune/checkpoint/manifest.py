@@ -13,7 +13,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -54,14 +54,10 @@ class Manifest:
         Raises:
             TypeError: If the metadata has no JSON form.
         """
-        progress = self.progress
         body = {
             "format": FORMAT,
             "files": dict(self.files),
-            "iteration": progress.iteration,
-            "time_total_s": progress.time_total_s,
-            "timesteps_total": progress.timesteps_total,
-            "episodes_total": progress.episodes_total,
+            **asdict(self.progress),
             "metadata": dict(self.metadata),
             "attempt": self.attempt,
         }

@@ -29,17 +29,9 @@ from prefect_tune.trainable.system_usage import UtilMonitor
 _logger = logging.getLogger("prefect_tune")
 #: Seconds after which a slow `setup` is worth a word.
 SLOW_SETUP_S = 10.0
-_DEBUG_METRICS = (
-    "trial_id",
-    "experiment_id",
-    "date",
-    "timestamp",
-    "time_this_iter_s",
-    "time_total_s",
-    "pid",
-    "hostname",
-    "node_ip",
-)
+_DEBUG_METRICS = """
+    trial_id experiment_id date timestamp time_this_iter_s time_total_s pid hostname node_ip
+""".split()
 
 
 class Trainable:

@@ -27,47 +27,15 @@ _logger = logging.getLogger(__name__)
 
 #: Arguments of `ray.init` that have no meaning here; scripts that pass them still run.
 _WITHOUT_MEANING = frozenset(
-    {
-        "allow_multiple",
-        "autoscaling_config",
-        "configure_logging",
-        "driver_mode",
-        "driver_object_store_memory",
-        "enable_object_reconstruction",
-        "huge_pages",
-        "include_java",
-        "include_webui",
-        "internal_config",
-        "java_worker_options",
-        "job_config",
-        "job_id",
-        "labels",
-        "load_code_from_local",
-        "logging_config",
-        "logging_format",
-        "logging_level",
-        "lru_evict",
-        "memory",
-        "namespace",
-        "node_ip_address",
-        "num_redis_shards",
-        "object_id_seed",
-        "object_store_memory",
-        "plasma_directory",
-        "plasma_store_socket_name",
-        "raylet_socket_name",
-        "redirect_output",
-        "redirect_worker_output",
-        "redis_max_memory",
-        "redis_password",
-        "redis_shard_ports",
-        "runtime_env",
-        "storage",
-        "temp_dir",
-        "use_pickle",
-        "use_raylet",
-        "webui_host",
-    }
+    """
+    allow_multiple autoscaling_config configure_logging driver_mode driver_object_store_memory
+    enable_object_reconstruction huge_pages include_java include_webui internal_config
+    java_worker_options job_config job_id labels load_code_from_local logging_config
+    logging_format logging_level lru_evict memory namespace node_ip_address num_redis_shards
+    object_id_seed object_store_memory plasma_directory plasma_store_socket_name
+    raylet_socket_name redirect_output redirect_worker_output redis_max_memory redis_password
+    redis_shard_ports runtime_env storage temp_dir use_pickle use_raylet webui_host
+    """.split()
 )
 
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -333,32 +334,35 @@ class Session:
     def _announce_newest(self) -> None:
         """Say that a checkpoint of the newest result is being written."""
         if not self._line:
-            self._line = encode_result(_result_of(self.context.launch.progress))
-        self._sending = True
-        try:
+            # What a checkpoint belongs to in an attempt that has reported nothing.
+            progress = asdict(self.context.launch.progress)
+            progress["training_iteration"] = progress.pop("iteration")
+            self._line = encode_result(progress)
+        with self._sending_frame():
             self._announce(Progress.of(decode_line(self._line)).iteration)
-        except OSError:
-            self._lose()
-        finally:
-            self._sending = False
 
     def _attach(self, draft: Draft) -> None:
         """Hand over a checkpoint of the newest result, which was sent before."""
         self._announce_newest()
         name = self._drafts.seal(draft, Progress.of(decode_line(self._line)))
+        with self._sending_frame():
+            self._hand_over(draft, name)
+
+    @contextlib.contextmanager
+    def _sending_frame(self) -> Iterator[None]:
+        """Have SIGTERM wait until the frame that is sent here is out, see `terminate`."""
         self._sending = True
         try:
-            self._hand_over(draft, name)
+            yield
+        except OSError:
+            self._lose()
         finally:
             self._sending = False
 
     def _hand_over(self, draft: Draft, name: str) -> None:
         self._drafts.publish(draft, name)
         self._saved_seq = self._seq
-        try:
-            self._channel.send_checkpoint(self._seq, name, self._line)
-        except OSError:
-            self._lose()
+        self._channel.send_checkpoint(self._seq, name, self._line)
 
     def _lose(self) -> None:
         # The agent is gone: nobody will ever read another report.
@@ -401,16 +405,6 @@ class Session:
         """`RunUntil.reached`, looking only at the metrics it names."""
         watched = {metric: lookup(result, metric) for metric, _ in self._run_until.thresholds}
         return self._run_until.reached(watched)
-
-
-def _result_of(progress: Progress) -> dict[str, Any]:
-    """What a checkpoint belongs to in an attempt that has reported nothing."""
-    return {
-        "training_iteration": progress.iteration,
-        "time_total_s": progress.time_total_s,
-        "timesteps_total": progress.timesteps_total,
-        "episodes_total": progress.episodes_total,
-    }
 
 
 def _watches(run_until: RunUntil) -> bool:

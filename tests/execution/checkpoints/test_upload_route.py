@@ -126,7 +126,7 @@ def test_checkpoints_arrive_whole_and_two_copies_stay_while_the_trial_does(
 
 
 def _settled(run):
-    run.executor._client.sync(agent(run)._checkpoints.route._copies.settle)
+    run.executor._client.sync(agent(run)._checkpoints.route._copies.close)
 
 
 def test_the_slot_is_free_while_uploads_go_on(experiment, shaky, fault_proxy, fault_bucket):

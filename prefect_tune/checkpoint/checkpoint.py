@@ -14,13 +14,14 @@ import cloudpickle
 
 from prefect_tune.checkpoint.dict_form import read_dict, write_dict
 from prefect_tune.checkpoint.files import clone_tree, remove_tree
-from prefect_tune.checkpoint.metadata import encode_metadata, read_metadata, write_metadata
-from prefect_tune.checkpoint.remote import (
-    download,
-    read_remote_metadata,
-    upload,
-    write_remote_metadata,
+from prefect_tune.checkpoint.metadata import (
+    CheckpointFiles,
+    LocalFiles,
+    encode_metadata,
+    read_metadata,
+    write_metadata,
 )
+from prefect_tune.checkpoint.remote import download, store_of, upload
 from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.filesystem.location import Location
 
@@ -255,9 +256,7 @@ class Checkpoint:
         """
         if self._location is None:
             return dict(self._data_metadata)
-        if self._location.is_local:
-            return read_metadata(Path(self._location.path))
-        return read_remote_metadata(self._location)
+        return read_metadata(self._files(self._location), self._location)
 
     def set_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Attach the dict `metadata` to the checkpoint, in place of what it had.
@@ -269,10 +268,10 @@ class Checkpoint:
         if self._location is None:
             encode_metadata(metadata)
             self._data_metadata = dict(metadata)
-        elif self._location.is_local:
-            write_metadata(_existing(self._location.path), metadata)
         else:
-            write_remote_metadata(self._location, metadata)
+            if self._location.is_local:
+                _existing(self._location.path)
+            write_metadata(self._files(self._location), self._location, metadata)
 
     def update_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Add the keys of `metadata` to what is attached to the checkpoint.
@@ -367,12 +366,15 @@ class Checkpoint:
         local = self._location is not None and self._location.is_local
         return self.path if local else None
 
+    def _files(self, location: Location) -> CheckpointFiles:
+        return LocalFiles(Path(location.path)) if location.is_local else store_of(location)
+
     def _write(self, target: Path) -> None:
         """Write the content into an existing directory."""
         if self._location is None:
             write_dict(self._data or {}, target)
             if self._data_metadata:
-                write_metadata(target, self._data_metadata)
+                write_metadata(LocalFiles(target), target, self._data_metadata)
         elif not self._location.is_local:
             download(self._location, target)
         elif (source := _existing(self._location.path)).resolve() != target.resolve():

@@ -7,7 +7,6 @@ compares its files with the list, so one that lost or truncated a file is never 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import secrets
@@ -17,11 +16,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from prefect_tune.atomic_write import write_atomic
 from prefect_tune.checkpoint.files import remove_tree
 from prefect_tune.experiment.checkpoints import NO_PROGRESS, Progress
 
 #: Name of the file that holds the manifest.
 MARKER = ".is_checkpoint"
+#: It, and what it is written to before it is whole.
+_MARKERS = (MARKER, f".{MARKER}.tmp")
 FORMAT = 1
 _SHOWN = 3
 
@@ -148,7 +150,7 @@ def _files(
     above |= {(status.st_dev, status.st_ino)}
     with os.scandir(directory) as entries:
         for entry in entries:
-            if not prefix and entry.name.startswith(MARKER):
+            if not prefix and entry.name in _MARKERS:
                 continue
             try:
                 status = entry.stat()
@@ -195,15 +197,7 @@ def replace_manifest(directory: str | os.PathLike[str], manifest: Manifest) -> N
         TypeError: If the metadata has no JSON form.
         OSError: If it cannot be written.
     """
-    content = manifest.encode()
-    temporary = Path(directory, f"{MARKER}.tmp-{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(Path(directory, MARKER))
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
+    write_atomic(Path(directory, MARKER), manifest.encode())
 
 
 def read_manifest(directory: str | os.PathLike[str]) -> Manifest | None:
@@ -222,10 +216,14 @@ def is_marker(data: bytes | None) -> bool:
     return data is not None and data.startswith(b"{")
 
 
-def marker_of(directory: str | os.PathLike[str]) -> bytes | None:
-    """The content of a local directory's marker file, None without one."""
+def read_file(path: Path) -> bytes | None:
+    """The content of a local file; None if there is none.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
     try:
-        return Path(directory, MARKER).read_bytes()
+        return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
 

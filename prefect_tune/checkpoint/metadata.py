@@ -4,17 +4,48 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from prefect_tune.checkpoint.manifest import Manifest, marker_of, replace_manifest
+from prefect_tune.atomic_write import write_atomic
+from prefect_tune.checkpoint.manifest import MARKER, Manifest, read_file
 from prefect_tune.error import CheckpointUnreadable, InvalidArgument
 
 #: Holds the metadata of a directory that is not (yet) a complete checkpoint; named as Ray's.
 METADATA_FILE = ".metadata.json"
+
+
+class CheckpointFiles(Protocol):
+    """The files of a checkpoint: of a local directory, or of a `Store`."""
+
+    def read(self, path: str, /) -> bytes | None:
+        """The content of a file; None if there is none."""
+        ...
+
+    def write(self, path: str, data: bytes, /) -> object:
+        """Replace a file at once."""
+        ...
+
+
+class LocalFiles:
+    """The files of a local directory.
+
+    Args:
+        directory: The directory.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def read(self, path: str, /) -> bytes | None:
+        """The content of a file; None if there is none."""
+        return read_file(self._directory / path)
+
+    def write(self, path: str, data: bytes, /) -> None:
+        """Replace a file at once."""
+        write_atomic(self._directory / path, data)
 
 
 def encode_metadata(metadata: Mapping[str, Any]) -> bytes:
@@ -35,54 +66,53 @@ def encode_metadata(metadata: Mapping[str, Any]) -> bytes:
         ) from error
 
 
-def decode_metadata(data: bytes, source: object) -> dict[str, Any]:
-    """The inverse of `encode_metadata`; `source` says in errors where the data is from.
+def read_metadata(files: CheckpointFiles, source: object) -> dict[str, Any]:
+    """The metadata of a checkpoint; {} if it has none.
+
+    Args:
+        files: Its files.
+        source: Where they are, for errors.
 
     Raises:
         CheckpointUnreadable: If it is damaged.
+        StorageError: If the storage fails.
+        OSError: If a local file cannot be read.
     """
+    manifest = _manifest(files, source)
+    if manifest is not None:
+        return dict(manifest.metadata)
+    data = files.read(METADATA_FILE)
+    if data is None:
+        return {}
     try:
         metadata = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise CheckpointUnreadable(f"{source}: {error}") from None
+        raise CheckpointUnreadable(f"{source}/{METADATA_FILE}: {error}") from None
     if not isinstance(metadata, dict):
-        raise CheckpointUnreadable(f"{source} holds no dict")
+        raise CheckpointUnreadable(f"{source}/{METADATA_FILE} holds no dict")
     return metadata
 
 
-def read_metadata(directory: Path) -> dict[str, Any]:
-    """The metadata of a local directory; {} if it has none.
+def write_metadata(files: CheckpointFiles, source: object, metadata: Mapping[str, Any]) -> None:
+    """Attach metadata to a checkpoint, in place of what it has.
 
-    Raises:
-        CheckpointUnreadable: If it is damaged.
-        OSError: If it cannot be read.
-    """
-    manifest = _manifest(directory)
-    if manifest is not None:
-        return dict(manifest.metadata)
-    path = directory / METADATA_FILE
-    try:
-        return decode_metadata(path.read_bytes(), path)
-    except FileNotFoundError:
-        return {}
-
-
-def write_metadata(directory: Path, metadata: Mapping[str, Any]) -> None:
-    """Attach metadata to a local directory, in place of what it has.
+    Args:
+        files: Its files.
+        source: Where they are, for errors.
+        metadata: The metadata.
 
     Raises:
         InvalidArgument: If it has no JSON form.
-        CheckpointUnreadable: If the directory's manifest is damaged.
-        OSError: If it cannot be written.
+        CheckpointUnreadable: If the manifest is damaged.
+        StorageError: If the storage fails.
+        OSError: If a local file cannot be written.
     """
     content = encode_metadata(metadata)
-    manifest = _manifest(directory)
-    if manifest is not None:
-        replace_manifest(directory, replace(manifest, metadata=dict(metadata)))
-        return
-    temporary = directory / f"{METADATA_FILE}.tmp-{os.getpid()}"
-    temporary.write_bytes(content)
-    temporary.replace(directory / METADATA_FILE)
+    manifest = _manifest(files, source)
+    if manifest is None:
+        files.write(METADATA_FILE, content)
+    else:
+        files.write(MARKER, replace(manifest, metadata=dict(metadata)).encode())
 
 
 def pop_metadata(directory: Path) -> dict[str, Any]:
@@ -92,14 +122,14 @@ def pop_metadata(directory: Path) -> dict[str, Any]:
         CheckpointUnreadable: If it is damaged.
         OSError: If it cannot be read.
     """
-    metadata = read_metadata(directory)
+    metadata = read_metadata(LocalFiles(directory), directory)
     with contextlib.suppress(FileNotFoundError):
         (directory / METADATA_FILE).unlink()
     return metadata
 
 
-def _manifest(directory: Path) -> Manifest | None:
+def _manifest(files: CheckpointFiles, source: object) -> Manifest | None:
     try:
-        return Manifest.of_directory_from_elsewhere(marker_of(directory))
+        return Manifest.of_directory_from_elsewhere(files.read(MARKER))
     except ValueError as error:
-        raise CheckpointUnreadable(f"{directory}: {error}") from None
+        raise CheckpointUnreadable(f"{source}: {error}") from None

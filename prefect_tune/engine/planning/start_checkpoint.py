@@ -14,7 +14,7 @@ from prefect_tune.checkpoint.manifest import (
     Manifest,
     commit,
     is_marker,
-    marker_of,
+    read_file,
     read_manifest,
     verify,
 )
@@ -98,7 +98,7 @@ def _local(path: Path) -> RestoreFrom:
         raise InvalidArgument("restore", f"{path} {what}.", _GIVE)
     if not any(path.iterdir()):
         raise InvalidArgument("restore", f"{path} is empty.", _GIVE)
-    if not is_marker(marker_of(path)):
+    if not is_marker(read_file(Path(path, MARKER))):
         # Somebody else wrote it, and to its end for all we know.
         return RestoreFrom(given=Checkpoint.from_directory(path))
     problem = verify(path)

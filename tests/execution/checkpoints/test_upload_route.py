@@ -229,10 +229,10 @@ def test_a_checkpoint_that_is_damaged_before_it_is_stored_is_not(experiment, sto
         make_checkpoint(damaged, 1)
         (damaged / "dict_checkpoint.pkl").write_text("12345")
 
-        async def keep():
-            return await route.keep("a", 1, "trial_a/checkpoint_000001", damaged)
+        async def upload():
+            return await route.upload("trial_a/checkpoint_000001", damaged)
 
-        assert "dict_checkpoint.pkl has 5 bytes" in run.executor._client.sync(keep)
+        assert "dict_checkpoint.pkl has 5 bytes" in run.executor._client.sync(upload)
         assert not (
             tmp_path / "storage" / "exp" / "trial_a" / "checkpoint_000001" / MARKER
         ).exists()

@@ -339,7 +339,7 @@ def test_a_silent_driver_loses_its_trials(experiment, ends):
     with experiment(forever, lease_s=0.5) as run:
         run.launch("a")
         pid = run.until_started("a").pid
-        (link,) = run.executor._experiment.pool._links.values()
+        (link,) = run.executor._experiment._links.values()
         run.executor._client.loop.add_callback(link.abandon)  # as if the driver were gone
         assert ends(pid)
 

@@ -176,11 +176,7 @@ def _places(run: RunConfig, location: Location) -> dict[str, Any]:
             "storage_path": replace(location, url=parent),
             "local_dir": here,
         }
-    if _is_remote(run.storage_path):
+    if isinstance(run.storage_path, str) and not Location(run.storage_path).is_local:
         # It was found in the directory in which it is worked on.
         return {"name": name, "local_dir": parent}
     return {"name": name, "storage_path": parent, "local_dir": None}
-
-
-def _is_remote(storage_path: Any) -> bool:
-    return isinstance(storage_path, str) and "://" in storage_path and storage_path[:7] != "file://"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 from prefect_tune.checkpoint.checkpoint import Checkpoint
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
-from prefect_tune.filesystem.location import Location
+from prefect_tune.filesystem.location import Location, is_absolute
 
 
 def open_checkpoint(saved: TrialCheckpoint, root: Location) -> Checkpoint:
@@ -16,6 +14,6 @@ def open_checkpoint(saved: TrialCheckpoint, root: Location) -> Checkpoint:
         saved: The checkpoint.
         root: The experiment directory.
     """
-    elsewhere = "://" in saved.path or os.path.isabs(saved.path)
-    place = Location(saved.path, root.options, root.block) if elsewhere else root / saved.path
+    is_outside = is_absolute(saved.path)
+    place = Location(saved.path, root.options, root.block) if is_outside else root / saved.path
     return Checkpoint.at_location(place)

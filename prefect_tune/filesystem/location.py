@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 _LOCAL = "file://"
+
+
+def is_absolute(path: str) -> bool:
+    """True for a URL or an absolute local path, which is relative to no experiment directory."""
+    return "://" in path or os.path.isabs(path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from prefect_tune.error import StorageError, StorageUnavailable
+from prefect_tune.filesystem.location import is_absolute
 from prefect_tune.filesystem.remote import run_all
 from prefect_tune.storage.checkpoints import CheckpointStore
 from prefect_tune.storage.journal.background_worker import BackgroundWorker
@@ -42,7 +43,7 @@ class Deletions(BackgroundWorker):
             rel: Its path relative to the experiment directory. One of somewhere else (a URL, an
                 absolute path) is not ours and stays.
         """
-        if "://" not in rel and not rel.startswith("/") and ".." not in rel.split("/"):
+        if not is_absolute(rel) and ".." not in rel.split("/"):
             with self._changed:
                 self._queue.append(rel)
                 self._changed.notify_all()

@@ -44,7 +44,7 @@ class ExperimentDir:
     def __init__(
         self, root: str | Path, name: str, experiment_id: str, *, fresh: bool = False
     ) -> None:
-        self.root = local_root(root)
+        self.root = Path(root).expanduser().absolute()
         self.name = name
         self.path = self.root / name
         try:
@@ -178,24 +178,6 @@ def _in_the_way(path: Path) -> str:
                 "(is a disk not mounted?)"
             )
     return ""
-
-
-def local_root(root: str | Path) -> Path:
-    """An absolute local path from what a user gave; `~` is expanded.
-
-    Raises:
-        InvalidArgument: If it is a URL of a remote file system.
-    """
-    text = os.fspath(root)
-    if text.startswith("file://"):
-        text = text.removeprefix("file://")
-    elif "://" in text:
-        raise InvalidArgument(
-            "storage_path",
-            f"got {text!r}; remote storage is not supported yet.",
-            "Give a local path; a path on a file system that all nodes share works too.",
-        )
-    return Path(text).expanduser().absolute()
 
 
 def _lock(path: Path) -> int:

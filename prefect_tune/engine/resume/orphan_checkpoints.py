@@ -36,7 +36,7 @@ from prefect_tune.coordinator.table import LiveTrial, TrialTable
 from prefect_tune.error import CheckpointUnreadable, StorageError
 from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.filesystem.factory import open_store
-from prefect_tune.filesystem.location import Location
+from prefect_tune.filesystem.location import Location, is_absolute
 from prefect_tune.storage.checkpoints import CheckpointStore
 
 _logger = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ def find_checkpoints(
     lives = [live for live in (*table.lives(), *table.aside()) if live.trial.attempt]
     known = frozenset(path for live in lives for path in _referred(live))
     # One of this very experiment may have been given as an absolute path or URL.
-    outside = tuple(path for path in known if path.startswith("/") or "://" in path)
+    outside = tuple(filter(is_absolute, known))
 
     def is_known(path: str) -> bool:
         return path in known or any(one.endswith(f"/{path}") for one in outside)

@@ -11,13 +11,14 @@ from typing_extensions import override
 from prefect_tune.checkpoint.manifest import verify
 from prefect_tune.error import CheckpointUnreadable, StorageError
 from prefect_tune.execution.checkpoints.route import CopyingRoute
-from prefect_tune.execution.files.node_directory import FETCHED, is_elsewhere
+from prefect_tune.execution.files.node_directory import FETCHED
 from prefect_tune.execution.protocol.reports import (
     CheckpointRequest,
     DownloadRequest,
     Outbox,
     UploadRequest,
 )
+from prefect_tune.filesystem.location import is_absolute
 
 _Answer = asyncio.Future[StorageError | None]
 
@@ -73,7 +74,7 @@ class DriverRoute(CopyingRoute):
     @override
     async def _find(self, path: str) -> Path:
         copy = self._copies.find(path)
-        if copy is None and is_elsewhere(path):
+        if copy is None and is_absolute(path):
             copy = Path(path)  # maybe on a file system that this node does share
         if copy is not None and not await asyncio.to_thread(verify, copy):
             return copy

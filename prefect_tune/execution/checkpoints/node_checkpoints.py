@@ -14,10 +14,10 @@ from prefect_tune.execution.checkpoints.route import CheckpointRoute, InPlace, N
 from prefect_tune.execution.checkpoints.upload_client import TransferService
 from prefect_tune.execution.checkpoints.upload_route import UploadRoute
 from prefect_tune.execution.files.confined_directory import ConfinedDirectory
-from prefect_tune.execution.files.node_directory import NodeDirectory, is_elsewhere
+from prefect_tune.execution.files.node_directory import NodeDirectory
 from prefect_tune.execution.files.node_service import NodeFiles
 from prefect_tune.execution.protocol.reports import Outbox, StorageOutage
-from prefect_tune.filesystem.location import Location
+from prefect_tune.filesystem.location import Location, is_absolute
 
 
 class NodeCheckpoints:
@@ -88,7 +88,7 @@ class NodeCheckpoints:
 
     def _route_of(self, path: str) -> CheckpointRoute:
         """By which a checkpoint is had: one of elsewhere may lie where only the driver sees it."""
-        return self._driver if self._driver and is_elsewhere(path) else self.route
+        return self._driver if self._driver and is_absolute(path) else self.route
 
     async def close(self, patience: float) -> None:
         """Wait up to `patience` seconds for what is on its way to storage; then end it all."""

@@ -15,8 +15,7 @@ from prefect_tune.error import StorageError
 from prefect_tune.execution.checkpoints.downloads import Downloads
 from prefect_tune.execution.checkpoints.route import CopyingRoute, verified
 from prefect_tune.execution.checkpoints.upload_client import TransferService
-from prefect_tune.execution.files.node_directory import is_elsewhere
-from prefect_tune.filesystem.location import Location
+from prefect_tune.filesystem.location import Location, is_absolute
 
 _logger = logging.getLogger(__name__)
 
@@ -81,7 +80,7 @@ class UploadRoute(CopyingRoute):
 
     @override
     async def _find(self, path: str) -> Path:
-        if is_elsewhere(path):
+        if is_absolute(path):
             return await verified(Path(path))
         copy = self._copies.find(path)
         if copy is not None and not await asyncio.to_thread(verify, copy):

@@ -16,13 +16,12 @@ from prefect_tune.execution.base import ExperimentEnv
 from prefect_tune.execution.driver.log_collector import LogCollector
 from prefect_tune.execution.files.chunked_copy import At, LocalDirectory, Transfers, in_thread
 from prefect_tune.execution.files.node_client import NodeClient
-from prefect_tune.execution.files.node_directory import is_elsewhere
 from prefect_tune.execution.protocol.reports import (
     CheckpointRequest,
     DownloadRequest,
     UploadRequest,
 )
-from prefect_tune.filesystem.location import Location
+from prefect_tune.filesystem.location import Location, is_absolute
 
 _logger = logging.getLogger(__name__)
 #: Checkpoints that are moved at once; the others wait, and with them their trials.
@@ -154,7 +153,7 @@ class DriverFiles:
         # Nothing else of this machine is anything to a node.
         if path not in self._given:
             raise StorageError(f"no attempt was given the checkpoint {path}")
-        return At(LocalDirectory(path), "") if is_elsewhere(path) else At(self._here, path)
+        return At(LocalDirectory(path), "") if is_absolute(path) else At(self._here, path)
 
     @contextlib.asynccontextmanager
     async def _turn_of(self, directory: str) -> AsyncIterator[None]:

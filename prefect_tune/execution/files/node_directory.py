@@ -11,6 +11,7 @@ from pathlib import Path
 
 from prefect_tune.checkpoint.files import remove_tree
 from prefect_tune.execution.base import ExperimentEnv
+from prefect_tune.filesystem.location import is_absolute
 from prefect_tune.storage.experiment_dir import MARKER_FILE
 
 #: Below the experiment's directory on a node: checkpoints that were brought there.
@@ -70,14 +71,9 @@ class NodeDirectory:
 
 def in_storage(env: ExperimentEnv, path: str) -> str:
     """A path relative to the experiment directory as users see it: a path or URL in storage."""
-    if is_elsewhere(path):
+    if is_absolute(path):
         return path
     return str(Path(env.experiment_dir, path) if env.storage is None else env.storage / path)
-
-
-def is_elsewhere(path: str) -> bool:
-    """True if a checkpoint's path leads out of the experiment directory."""
-    return "://" in path or os.path.isabs(path)
 
 
 def _is_here(env: ExperimentEnv) -> bool:

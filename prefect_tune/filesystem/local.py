@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -122,17 +121,12 @@ class LocalStore:
 def _replace(path: Path, make: Callable[[Path], object]) -> None:
     """Make a file under another name and give it its own when it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _gone_if_it_fails(path.with_name(temporary_name(path.name))) as new:
+    new = path.with_name(temporary_name(path.name))
+    try:
         make(new)
         os.replace(new, path)
-
-
-@contextmanager
-def _gone_if_it_fails(path: Path) -> Iterator[Path]:
-    try:
-        yield path
     except BaseException:
-        path.unlink(missing_ok=True)
+        new.unlink(missing_ok=True)
         raise
 
 

@@ -8,11 +8,12 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from prefect_tune.error import StorageError
-from prefect_tune.filesystem.backend import Backend, Entry, Part, Upload
+from prefect_tune.filesystem.backend import Backend, Entry, Upload
 from prefect_tune.filesystem.failures import NotFound, classify
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.names import checked, join, temporary_name
@@ -57,15 +58,13 @@ class RemoteStore:
     def read(self, rel: str) -> bytes | None:
         checked(rel)
         try:
-            return self._do("read", rel, lambda timeout: self._backend.read(rel, timeout))
+            return self._do("read", rel, partial(self._backend.read, rel))
         except NotFound:
             return None
 
     def write(self, rel: str, data: bytes) -> None:
         checked(rel)
-        self._do(
-            "write", rel, lambda timeout: self._backend.write(rel, data, timeout), size=len(data)
-        )
+        self._do("write", rel, partial(self._backend.write, rel, data), size=len(data))
 
     def sizes(self, rel: str = "") -> dict[str, int]:
         return {name: entry.size for name, entry in self._list(self._retry.begin(), rel).items()}
@@ -73,7 +72,7 @@ class RemoteStore:
     def exists(self, rel: str) -> bool:
         checked(rel)
         try:
-            self._do("look for", rel, lambda timeout: self._backend.stat(rel, timeout))
+            self._do("look for", rel, partial(self._backend.stat, rel))
         except NotFound:
             return False
         return True
@@ -84,9 +83,7 @@ class RemoteStore:
     def delete_tree(self, rel: str) -> None:
         call = self._retry.begin()
         self._delete(call, [join(rel, name) for name in self._list(call, rel)])
-        self._try(
-            call, "delete", rel, lambda timeout: self._backend.forget_directories(rel, timeout)
-        )
+        self._try(call, "delete", rel, partial(self._backend.forget_directories, rel))
 
     def put_file(self, local: str | os.PathLike[str], rel: str) -> None:
         self._put(self._retry.begin(), [(Path(local), checked(rel))])
@@ -94,7 +91,7 @@ class RemoteStore:
     def get_file(self, rel: str, local: str | os.PathLike[str]) -> None:
         checked(rel)
         call = self._retry.begin()
-        entry = call.run("read", self._url(rel), lambda timeout: self._backend.stat(rel, timeout))
+        entry = call.run("read", self._url(rel), partial(self._backend.stat, rel))
         self._get(call, [(rel, entry, Path(local))])
 
     def put_tree(
@@ -119,7 +116,7 @@ class RemoteStore:
         call = self._retry.begin()
         entries = self._list(call, rel)
         target = Path(local_dir)
-        _make_directory(target)
+        _local(target, partial(target.mkdir, parents=True, exist_ok=True))
         chosen = {
             name: entry
             for name, entry in entries.items()
@@ -132,11 +129,8 @@ class RemoteStore:
         found: dict[str, Entry] = {}
         page = ""
         while True:
-
-            def ask(timeout: float, page: str = page) -> tuple[dict[str, Entry], str]:
-                return self._backend.list(rel, page, timeout)
-
             try:
+                ask = partial(self._backend.list, rel, page)
                 entries, page = call.run("list", self._url(rel), ask)
             except NotFound:
                 entries, page = {}, ""  # file systems that have directories
@@ -150,12 +144,8 @@ class RemoteStore:
             raise StorageError(f"cannot use the files below {self._url(rel)}: {error}.") from error
 
     def _delete(self, call: Call, rels: Sequence[str]) -> None:
-        def job(rel: str) -> Callable[[], None]:
-            return lambda: self._try(
-                call, "delete", rel, lambda timeout: self._backend.delete(rel, timeout)
-            )
-
-        run_all([job(rel) for rel in rels])
+        delete = self._backend.delete
+        run_all([partial(self._try, call, "delete", rel, partial(delete, rel)) for rel in rels])
 
     def _put(self, call: Call, files: Sequence[tuple[Path, str]]) -> None:
         """Send files: all their parts in one pool, so that a large one is as fast as many."""
@@ -164,8 +154,12 @@ class RemoteStore:
             run_all([self._beginning(call, local, rel, sending) for local, rel in files])
             parts = [(one, part) for one in sending for part in one.upload.parts]
             largest = max((part.size for _, part in parts), default=0)
-            run_all([self._part(call, one, part) for one, part in parts], parallel(largest))
-            run_all([self._finishing(call, one) for one in sending])
+            send = partial(call.run, "write")
+            run_all(
+                [partial(send, self._url(one.rel), part.send, part.size) for one, part in parts],
+                parallel(largest),
+            )
+            run_all([partial(send, self._url(one.rel), one.upload.finish) for one in sending])
         except BaseException:
             for one in sending:
                 self._abort(one)
@@ -179,20 +173,11 @@ class RemoteStore:
                 size = local.stat().st_size
             except OSError as error:
                 raise StorageError(f"cannot read {local}: {error.strerror}.") from error
-            upload = call.run(
-                "write",
-                self._url(rel),
-                lambda timeout: self._backend.begin_upload(local, size, rel, timeout),
-            )
+            ask = partial(self._backend.begin_upload, local, size, rel)
+            upload = call.run("write", self._url(rel), ask)
             sending.append(_Sending(upload, rel))
 
         return begin
-
-    def _part(self, call: Call, one: _Sending, part: Part) -> Callable[[], None]:
-        return lambda: call.run("write", self._url(one.rel), part.send, part.size)
-
-    def _finishing(self, call: Call, one: _Sending) -> Callable[[], None]:
-        return lambda: call.run("write", self._url(one.rel), one.upload.finish)
 
     def _abort(self, one: _Sending) -> None:
         try:
@@ -215,7 +200,7 @@ class RemoteStore:
             largest = max((min(size, part_size(size)) for size in sizes), default=0)
             run_all(jobs, parallel(largest))
             for (_, _, local), new in zip(files, temporary, strict=True):
-                _local(new, lambda new=new, local=local: os.replace(new, local))  # type: ignore[misc]
+                _local(new, partial(os.replace, new, local))
         except BaseException:
             for new in temporary:
                 new.unlink(missing_ok=True)
@@ -225,13 +210,9 @@ class RemoteStore:
         self, call: Call, rel: str, entry: Entry, begin: int, end: int, new: Path
     ) -> Callable[[], None]:
         def fetch() -> None:
-            data = call.run(
-                "read",
-                self._url(rel),
-                lambda timeout: self._backend.read_range(rel, begin, end, entry.version, timeout),
-                end - begin,
-            )
-            _local(new, lambda: _write_at(new, begin, data))
+            ask = partial(self._backend.read_range, rel, begin, end, entry.version)
+            data = call.run("read", self._url(rel), ask, end - begin)
+            _local(new, partial(_write_at, new, begin, data))
 
         return fetch
 
@@ -269,10 +250,6 @@ def run_all(jobs: Sequence[Callable[[], None]], at_once: int = 8) -> None:
         for future in futures:
             if not future.cancelled():
                 future.result()
-
-
-def _make_directory(path: Path) -> None:
-    _local(path, lambda: path.mkdir(parents=True, exist_ok=True))
 
 
 def _make_file(path: Path, size: int) -> None:

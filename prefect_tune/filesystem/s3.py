@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import mimetypes
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ class S3Backend:
         return data
 
     def write(self, path: str, data: bytes, timeout: float) -> None:
-        self._call("put_object", path, timeout, Body=data, **_content_type(path))
+        self.call("put_object", path, timeout, Body=data, **_content_type(path))
 
     def stat(self, path: str, timeout: float) -> Entry:
         # A listing: a HEAD request cannot tell a missing bucket from a missing object.
@@ -73,7 +73,7 @@ class S3Backend:
         return entries, answer.get("NextContinuationToken", "") if answer.get("IsTruncated") else ""
 
     def delete(self, path: str, timeout: float) -> None:
-        self._call("delete_object", path, timeout)
+        self.call("delete_object", path, timeout)
 
     def forget_directories(self, path: str, timeout: float) -> None:
         """There are none."""
@@ -81,8 +81,8 @@ class S3Backend:
     def begin_upload(self, local: Path, size: int, path: str, timeout: float) -> Upload:
         if size <= WHOLE_SIZE:
             return _WholeUpload(self, local, size, path)
-        answer = self._call("create_multipart_upload", path, timeout, **_content_type(path))
-        return _MultipartUpload(self._bound(path), local, size, answer["UploadId"], self, path)
+        answer = self.call("create_multipart_upload", path, timeout, **_content_type(path))
+        return _MultipartUpload(self, local, size, path, answer["UploadId"])
 
     def _get(self, path: str, wanted: dict[str, str], timeout: float) -> bytes:
         from fsspec.asyn import sync
@@ -98,15 +98,10 @@ class S3Backend:
         data: bytes = sync(fs.loop, get, timeout=timeout)
         return data
 
-    def _call(self, method: str, path: str, timeout: float, **arguments: Any) -> Any:
+    def call(self, method: str, path: str, timeout: float, **arguments: Any) -> Any:
+        """Make a request about one object."""
         fs, bucket, key = self._address(path)
         return fs.call_s3(method, Bucket=bucket, Key=key, timeout=timeout, **arguments)
-
-    def _bound(self, path: str) -> Callable[..., Any]:
-        def call(method: str, timeout: float, **arguments: Any) -> Any:
-            return self._call(method, path, timeout, **arguments)
-
-        return call
 
     def _address(self, path: str) -> tuple[Any, str, str]:
         """The file system of this process, the bucket, and a key in it."""
@@ -140,20 +135,13 @@ class _MultipartUpload:
     """A file in numbered parts, which the store puts together at the end."""
 
     def __init__(
-        self,
-        call: Callable[..., Any],
-        local: Path,
-        size: int,
-        upload_id: str,
-        backend: S3Backend,
-        path: str,
+        self, backend: S3Backend, local: Path, size: int, path: str, upload_id: str
     ) -> None:
-        self._call = call
+        self._backend = backend
         self._local = local
         self._size = size
-        self._id = upload_id
-        self._backend = backend
         self._path = path
+        self._id = upload_id
         self._etags: dict[int, str] = {}
         self.parts: Sequence[Part] = [
             self._part(number, begin, end - begin)
@@ -163,9 +151,7 @@ class _MultipartUpload:
     def _part(self, number: int, start: int, size: int) -> Part:
         def send(timeout: float) -> None:
             data = read_part(self._local, start, size)
-            answer = self._call(
-                "upload_part", timeout, UploadId=self._id, PartNumber=number, Body=data
-            )
+            answer = self._call("upload_part", timeout, PartNumber=number, Body=data)
             self._etags[number] = answer["ETag"]
 
         return Part(size, send)
@@ -173,12 +159,7 @@ class _MultipartUpload:
     def finish(self, timeout: float) -> None:
         parts = [{"PartNumber": n, "ETag": self._etags[n]} for n in sorted(self._etags)]
         try:
-            self._call(
-                "complete_multipart_upload",
-                timeout,
-                UploadId=self._id,
-                MultipartUpload={"Parts": parts},
-            )
+            self._call("complete_multipart_upload", timeout, MultipartUpload={"Parts": parts})
         except FileNotFoundError:
             # The answer of a first try may have been lost: the upload is known no more then, and
             # the object is there.
@@ -186,7 +167,10 @@ class _MultipartUpload:
                 raise
 
     def abort(self, timeout: float) -> None:
-        self._call("abort_multipart_upload", timeout, UploadId=self._id)
+        self._call("abort_multipart_upload", timeout)
+
+    def _call(self, method: str, timeout: float, **arguments: Any) -> Any:
+        return self._backend.call(method, self._path, timeout, UploadId=self._id, **arguments)
 
 
 def read_part(local: Path, start: int, size: int | None) -> bytes:

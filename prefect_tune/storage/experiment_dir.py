@@ -12,6 +12,7 @@ from prefect_tune.atomic_write import write_atomic
 from prefect_tune.error import ExperimentLocked, InvalidArgument, StorageError, TrialFailed
 from prefect_tune.experiment.attempt_error import ERROR_FILE, ERROR_PICKLE_FILE, AttemptError
 from prefect_tune.experiment.pickling.concealing import is_concealed
+from prefect_tune.filesystem.location import Location
 from prefect_tune.storage.journal.file import JOURNAL_FILE
 
 #: Holds the id of the run that uses the directory: a node that finds the same id shares the disk.
@@ -44,7 +45,7 @@ class ExperimentDir:
     def __init__(
         self, root: str | Path, name: str, experiment_id: str, *, fresh: bool = False
     ) -> None:
-        self.root = Path(root).expanduser().absolute()
+        self.root = _local(Location(os.fspath(root)))
         self.name = name
         self.path = self.root / name
         try:
@@ -178,6 +179,16 @@ def _in_the_way(path: Path) -> str:
                 "(is a disk not mounted?)"
             )
     return ""
+
+
+def _local(root: Location) -> Path:
+    if not root.is_local:
+        raise InvalidArgument(
+            "storage_path",
+            f"got {root.url!r}; remote storage is not supported here.",
+            "Give a local path; a path on a file system that all nodes share works too.",
+        )
+    return Path(root.path).expanduser().absolute()
 
 
 def _lock(path: Path) -> int:

@@ -155,7 +155,8 @@ def _prepare(
     exit_stack.callback(executor.close)
     if plan.resources is not None and not plan.settings.disable_resource_checks:
         executor.validate_request(plan.resources)
-    experiment = _opened(lambda: RunningExperiment(plan, executor), memory)
+    make = functools.partial(RunningExperiment, plan, executor)
+    experiment = make() if memory is None else memory.when_free(make)
     exit_stack.callback(experiment.close)
     if not plan.resume:
         _write_arguments(experiment, request)
@@ -191,12 +192,6 @@ def _flow_run_memory(request: ExperimentRequest, settings: TuneSettings) -> Flow
     from prefect_tune.orchestration.control.reruns import flow_run_memory
 
     return flow_run_memory(settings.lease_s)
-
-
-def _opened(
-    open_experiment: Callable[[], RunningExperiment], memory: FlowRunMemory | None
-) -> RunningExperiment:
-    return open_experiment() if memory is None else memory.when_free(open_experiment)
 
 
 def _run(experiment: RunningExperiment, plan: ExperimentPlan) -> tuple[str | None, str | None]:

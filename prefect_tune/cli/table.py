@@ -21,7 +21,7 @@ from prefect_tune.cli.strict_json import write_json
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.plain import number_of
 from prefect_tune.reporters.text_table import draw_lines
-from prefect_tune.results.conditions import Condition, parse_all
+from prefect_tune.results.conditions import parse_all
 from prefect_tune.text import in_words, without_controls
 
 
@@ -155,7 +155,7 @@ def _chosen(rows: Sequence[Row], columns: Sequence[str], options: argparse.Names
         raise UsageError("--filter", f"{error.problem} {error.hint}") from error
     known = list(dict.fromkeys([*columns, *(name for row in rows for name in row)]))
     check_columns("--filter", (c.name for c in conditions), known)
-    kept = [row for row in rows if _holds(conditions, row)]
+    kept = [row for row in rows if all(condition.holds(row) for condition in conditions)]
     order = names_in(options.sort) or []
     check_columns("--sort", order, known)
     for name in reversed(order):
@@ -163,10 +163,6 @@ def _chosen(rows: Sequence[Row], columns: Sequence[str], options: argparse.Names
     if options.desc and not order:
         kept.reverse()
     return kept[: options.limit]
-
-
-def _holds(conditions: Sequence[Condition], row: Row) -> bool:
-    return all(condition.holds(row) for condition in conditions)
 
 
 def _sort_key(name: str, desc: bool) -> Callable[[Row], tuple[int, float, str]]:

@@ -132,7 +132,11 @@ class LoggerThreads:
     @property
     def wants_trials(self) -> bool:
         """True if a logger overrides an ``on_*`` hook, which is told all trials."""
-        return any(not _is_plain(logger) for logger in self._loggers)
+        return any(
+            getattr(type(logger), hook) is not getattr(LoggerCallback, hook)
+            for logger in self._loggers
+            for hook in _HEARD
+        )
 
     @property
     def hears_of_checkpoints(self) -> bool:
@@ -237,10 +241,6 @@ class LoggerThreads:
                     thread.pending,
                 )
         return done
-
-
-def _is_plain(logger: LoggerCallback) -> bool:
-    return all(getattr(type(logger), name) is getattr(LoggerCallback, name) for name in _HEARD)
 
 
 def _does(logger: LoggerCallback, hook: str) -> bool:

@@ -99,7 +99,7 @@ class TrialProgressCallback(Callback):
                 if flat.get(name) is not None and name.split("/")[0] not in _LEFT_OUT
             ]
             return "\n".join([*lines, f"Trial {trial} completed."] if remark else lines)
-        names = [*self._metrics, *(others if others is not None else _first(trial))]
+        names = [*self._metrics, *(user_metrics([trial], limit=3) if others is None else others)]
         shown = [f"{name}={show(flat[name])}" for name in dict.fromkeys(names) if name in flat]
         text = f"Trial {trial} reported {', '.join(shown) or 'nothing'}"
         return (
@@ -119,7 +119,3 @@ class TrialProgressCallback(Callback):
 
 def _in_full(value: Any) -> str:
     return in_words(value) if type(value) is int else show(value, 200, 6)
-
-
-def _first(trial: Trial) -> list[str]:
-    return user_metrics([trial], limit=3)

@@ -8,10 +8,10 @@ from typing import Any
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.decision import RunUntil
 from prefect_tune.stopper.metric import metric_value
-from prefect_tune.stopper.stopper import Stopper
+from prefect_tune.stopper.stopper import TrialStopper
 
 
-class DictStopper(Stopper):
+class DictStopper(TrialStopper):
     """Stops a trial as soon as one of several metrics has reached its threshold.
 
     A threshold is reached from below (``>=``), also where the experiment minimises the metric.
@@ -39,10 +39,6 @@ class DictStopper(Stopper):
                 continue
             if metric_value(trial_id, result, metric) >= threshold:
                 return True
-        return False
-
-    def stop_all(self) -> bool:
-        """False."""
         return False
 
     def run_until(self, trial_id: str) -> RunUntil:

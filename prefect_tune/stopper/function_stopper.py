@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from prefect_tune.error import InvalidArgument
-from prefect_tune.stopper.stopper import Stopper
+from prefect_tune.stopper.stopper import Stopper, TrialStopper
 
 
-class FunctionStopper(Stopper):
+class FunctionStopper(TrialStopper):
     """Stops a trial where a function says so.
 
     Nothing is known about the function, so trials wait for it at each result.
@@ -31,10 +31,6 @@ class FunctionStopper(Stopper):
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """What the function says."""
         return bool(self._function(trial_id, result))
-
-    def stop_all(self) -> bool:
-        """False."""
-        return False
 
     def get_state(self) -> dict[str, Any]:
         """Nothing: the function comes from the user again."""

@@ -7,11 +7,11 @@ from typing import Any
 
 from prefect_tune.experiment.decision import RunUntil
 from prefect_tune.stopper.counting import ResultCounter
-from prefect_tune.stopper.stopper import Stopper
+from prefect_tune.stopper.stopper import TrialStopper
 from prefect_tune.validation import check_count
 
 
-class MaximumIterationStopper(Stopper):
+class MaximumIterationStopper(TrialStopper):
     """Stops a trial at its n-th result, counted over all its attempts.
 
     Args:
@@ -29,10 +29,6 @@ class MaximumIterationStopper(Stopper):
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Count a result; True from the n-th on."""
         return self._results.count(trial_id) >= self._max_iter
-
-    def stop_all(self) -> bool:
-        """False."""
-        return False
 
     def run_until(self, trial_id: str) -> RunUntil:
         """The n-th result, or earlier if asked in the middle of an attempt."""

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from prefect_tune.experiment.decision import EVERY_RESULT, RunUntil
-from prefect_tune.stopper.stopper import Stopper
+from prefect_tune.stopper.stopper import TrialStopper
 from prefect_tune.validation import check_count, check_metric_name, is_number
 
 
-class NonFiniteStopper(Stopper):
+class NonFiniteStopper(TrialStopper):
     """Stops a trial whose metrics have become NaN or infinite: it will not recover.
 
     Args:
@@ -39,10 +39,6 @@ class NonFiniteStopper(Stopper):
             return False
         number = self._in_a_row[trial_id] = self._in_a_row.get(trial_id, 0) + 1
         return number >= self._patience
-
-    def stop_all(self) -> bool:
-        """False."""
-        return False
 
     def run_until(self, trial_id: str) -> RunUntil:
         """The first result that is not finite; each, if no metrics are named."""

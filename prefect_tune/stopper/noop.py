@@ -5,17 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from prefect_tune.experiment.decision import NEVER, RunUntil
-from prefect_tune.stopper.stopper import Stopper
+from prefect_tune.stopper.stopper import TrialStopper
 
 
-class NoopStopper(Stopper):
+class NoopStopper(TrialStopper):
     """Stops nothing."""
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """False."""
-        return False
-
-    def stop_all(self) -> bool:
         """False."""
         return False
 

@@ -89,6 +89,14 @@ class Stopper(ABC):
         return JointStopper(*_members(self, JointStopper), *_members(other, JointStopper))
 
 
+class TrialStopper(Stopper):
+    """A stopper that judges each trial by itself and never ends the whole experiment."""
+
+    def stop_all(self) -> bool:
+        """False."""
+        return False
+
+
 class _CompositeStopper(Stopper):
     """Several stoppers as one; what is alike however they are combined.
 

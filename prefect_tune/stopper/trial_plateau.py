@@ -13,7 +13,7 @@ from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.decision import RunUntil
 from prefect_tune.stopper.counting import ResultCounter
 from prefect_tune.stopper.metric import metric_value
-from prefect_tune.stopper.stopper import Stopper
+from prefect_tune.stopper.stopper import TrialStopper
 from prefect_tune.validation import (
     check_count,
     check_metric_name,
@@ -23,7 +23,7 @@ from prefect_tune.validation import (
 )
 
 
-class TrialPlateauStopper(Stopper):
+class TrialPlateauStopper(TrialStopper):
     """Stops a trial whose last results are all alike.
 
     Args:
@@ -87,10 +87,6 @@ class TrialPlateauStopper(Stopper):
             and self._is_good(value)
             and bool(np.std(window) < self._std)
         )
-
-    def stop_all(self) -> bool:
-        """False."""
-        return False
 
     def run_until(self, trial_id: str) -> RunUntil:
         """The first result that ends the grace period and fills the window, and those after it."""

@@ -13,7 +13,6 @@ from prefect_tune.error import ExperimentLocked, InvalidArgument, StorageError, 
 from prefect_tune.experiment.attempt_error import ERROR_FILE, ERROR_PICKLE_FILE, AttemptError
 from prefect_tune.experiment.pickling.concealing import is_concealed
 from prefect_tune.filesystem.location import Location
-from prefect_tune.storage.journal.file import JOURNAL_FILE
 
 #: Holds the id of the run that uses the directory: a node that finds the same id shares the disk.
 MARKER_FILE = ".prefect_tune_experiment"
@@ -122,14 +121,6 @@ class ExperimentDir:
     def close(self) -> None:
         """Release the lock."""
         os.close(self._lock)
-
-
-def can_resume(path: Path) -> bool:
-    """True if a directory holds the journal of an experiment."""
-    try:
-        return (path / JOURNAL_FILE).stat().st_size > 0
-    except OSError:
-        return False
 
 
 def is_abandoned(path: Path) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -231,8 +231,3 @@ def _fetch(store: Store, directory: Path, *, replace: bool, left_out: Collection
             sum(fetched) / 1e6,
             store.location,
         )
-
-
-def checkpoint_dirs(names: Iterable[str]) -> list[str]:
-    """The directories among paths of files that hold a checkpoint's marker."""
-    return sorted(name.rpartition("/")[0] for name in names if name.endswith(f"/{MARKER}"))

@@ -1,37 +1,68 @@
 """Deployable flows.
 
-`tune_experiment` runs one experiment from JSON parameters. Serve it with ``flows/tune.py``, or
-deploy it by module path, ``prefect_tune.flows.tune_experiment``, to any work pool whose environment
-has this package and the trainable installed.
+`tune_experiment` runs one experiment, `recurring_sweep` one of a series. Serve them with the
+scripts in ``flows/``, or deploy them by module path, ``prefect_tune.flows.tune_experiment``, to any
+work pool whose environment has this package and the trainable installed.
 """
 
 # Annotations must stay objects: Prefect makes the form of them, and where it loads this file from
 # its path, it could not look their names up.
 import inspect
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from prefect import flow
+from prefect import Flow, flow
 from prefect.blocks.core import Block
 from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
 from prefect.runtime import flow_run
+from prefect.states import Completed
 from prefect.utilities.collections import visit_collection
 from pydantic import TypeAdapter
 
 from prefect_tune.blocks import DaskCluster, TuneStorage
 from prefect_tune.error import ExperimentInterrupted
+from prefect_tune.orchestration import recurring
 from prefect_tune.orchestration.control.current_flow import current_flow_is_experiment
 from prefect_tune.orchestration.control.sigterm import announced
+from prefect_tune.orchestration.logs import run_log
 from prefect_tune.orchestration.record.sweep_result import SweepResult as SweepResult
+from prefect_tune.orchestration.recurring import RecurringSpec
 from prefect_tune.orchestration.spec import ExperimentSpec
 
 
 def _run_experiment(**parameters: Any) -> State[Any]:
     _leave_to_users_modules()
-    spec = ExperimentSpec.parse(visit_collection(parameters, _load_block, return_data=True))
-    arguments = spec.run_arguments(now=flow_run.scheduled_start_time)
+    return _run(ExperimentSpec.parse(visit_collection(parameters, _load_block, return_data=True)))
+
+
+def _run_recurring(**parameters: Any) -> State[Any]:
+    _leave_to_users_modules()
+    spec = RecurringSpec.parse(visit_collection(parameters, _load_block, return_data=True))
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        raise RuntimeError("it is called in a flow run")
+    run, series = context.flow_run, recurring.load_series(spec.series)
+    fingerprint = recurring.fingerprint_of(spec.data)
+    others = recurring.unfinished_runs(run)
+    if reason := recurring.why_to_skip(spec, series, run, others, fingerprint):
+        run_log().info("No sweep: %s.", reason)
+        return Completed(name="Skipped", message=f"No sweep: {reason}")
+    state = _run(spec.next_sweep(series))
+    result = state.data
+    if state.is_completed() and isinstance(result, SweepResult) and result.best_trial is not None:
+        verdict = recurring.conclude(spec, series, result, fingerprint)
+        state.message = f"{verdict}; {state.message}"
+    return state
+
+
+def _run(spec: ExperimentSpec) -> State[Any]:
+    """Run an experiment in the surrounding flow run."""
+    begun = flow_run.run_count > 1
+    arguments = spec.run_arguments(now=flow_run.scheduled_start_time, begun=begun)
     from prefect_tune import run
 
     with current_flow_is_experiment() as experiment:
@@ -47,14 +78,16 @@ def _run_experiment(**parameters: Any) -> State[Any]:
     return experiment.final_state
 
 
-def _form() -> inspect.Signature:
-    """Make the flow's parameters, and so its form, of the fields of `ExperimentSpec`."""
+def _form(spec: type[ExperimentSpec], *, without: Sequence[str] = ()) -> inspect.Signature:
+    """Make a flow's parameters, and so its form, of the fields of a spec."""
     kinds: dict[str, Any] = {
         "storage": TuneStorage | str | None,
         "cluster": DaskCluster | str | None,
     }
     parameters = []
-    for name, field in ExperimentSpec.model_fields.items():
+    for name, field in spec.model_fields.items():
+        if name in without:
+            continue
         kind = kinds.get(name, field.rebuild_annotation())
         default = inspect.Parameter.empty
         if not field.is_required():
@@ -67,11 +100,11 @@ def _form() -> inspect.Signature:
     return inspect.Signature(parameters)
 
 
-def _docstring() -> str:
+def _docstring(what: str, spec: type[ExperimentSpec]) -> str:
     """Describe the parameters: Prefect takes the form's help texts from the flow's docstring."""
-    fields = ExperimentSpec.model_fields.items()
+    fields = spec.model_fields.items()
     arguments = "\n".join(f"    {name}: {field.description}" for name, field in fields)
-    return f"""Tune the hyper-parameters of a trainable; this flow run is the experiment.
+    return f"""{what}
 
 Args:
 {arguments}
@@ -91,19 +124,44 @@ def _load_block(value: Any) -> Any:
     return value
 
 
-_run_experiment.__doc__ = _docstring()
-_run_experiment.__signature__ = _form()  # type: ignore[attr-defined]
+def _deployable(
+    function: Callable[..., State[Any]],
+    name: str,
+    what: str,
+    spec: type[ExperimentSpec],
+    *,
+    without: Sequence[str] = (),
+) -> Flow[..., State[Any]]:
+    function.__doc__ = _docstring(what, spec)
+    function.__signature__ = _form(spec, without=without)  # type: ignore[attr-defined]
+    return flow(
+        name=name,
+        description=what.partition("\n")[0],
+        # The spec does, and its errors say in one line which parameter is wrong.
+        validate_parameters=False,
+        # Small and plain: `run_deployment(...).state.result()` is to have it.
+        persist_result=True,
+        result_serializer="json",
+    )(function)
+
+
 #: The deployable flow; its parameters are the fields of
 #: `prefect_tune.orchestration.spec.ExperimentSpec`.
-tune_experiment = flow(
-    name="tune-experiment",
-    description="Tune the hyper-parameters of a trainable.",
-    # `ExperimentSpec` does, and its errors say in one line which parameter is wrong.
-    validate_parameters=False,
-    # Small and plain: `run_deployment(...).state.result()` is to have it.
-    persist_result=True,
-    result_serializer="json",
-)(_run_experiment)
+tune_experiment = _deployable(
+    _run_experiment,
+    "tune-experiment",
+    "Tune the hyper-parameters of a trainable; this flow run is the experiment.",
+    ExperimentSpec,
+)
+#: The flow of sweeps that recur; its parameters are the fields of
+#: `prefect_tune.orchestration.recurring.RecurringSpec`.
+recurring_sweep = _deployable(
+    _run_recurring,
+    "recurring-sweep",
+    "Tune the hyper-parameters of a trainable again and again, each time from the best before.",
+    RecurringSpec,
+    without=["continue_from"],
+)
 
 
 def _leave_to_users_modules() -> None:

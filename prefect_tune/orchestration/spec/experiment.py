@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import math
 import string
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from prefect_tune.config import RunConfig
+from prefect_tune.engine.planning.parts import make_places
 from prefect_tune.error import InvalidArgument, TuneError
+from prefect_tune.filesystem.location import Location
 from prefect_tune.orchestration.spec.space import Param, build_space
 from prefect_tune.orchestration.spec.strategy import SchedulerOptions, SearcherOptions
 from prefect_tune.orchestration.spec.tabs import by_own_field, tabs
 from prefect_tune.orchestration.spec.trainable import load_trainable
+from prefect_tune.settings import load_settings
+from prefect_tune.storage.fetch import is_resumable
 
 Mode = Literal["min", "max"]
 
@@ -202,10 +208,15 @@ class ExperimentSpec(BaseModel):
         description="Name of the experiment, its directory and the flow run, in which {date} and "
         "{time} are filled in; empty for a dated one.",
     )
+    if_exists: Literal["refuse", "new", "resume"] = Field(
+        default="refuse",
+        description="If there is an experiment of that name already: refuse to run, make a new one "
+        "with a number behind the name, or go on with it.",
+    )
     seed: int | None = Field(default=None, description="Seeds the search and every trial.")
 
     @classmethod
-    def parse(cls, values: Mapping[str, Any]) -> ExperimentSpec:
+    def parse(cls, values: Mapping[str, Any]) -> Self:
         """Validate values as they came from a form or a file.
 
         Raises:
@@ -225,26 +236,34 @@ class ExperimentSpec(BaseModel):
                     problem, hint = f"got {first['input']!r}.", f"{first['msg']}."
             raise InvalidArgument(where, problem, hint) from None
 
-    def run_arguments(self, now: datetime.datetime | None = None) -> dict[str, Any]:
+    def run_arguments(
+        self, now: datetime.datetime | None = None, *, begun: bool = False
+    ) -> dict[str, Any]:
         """Make keyword arguments for `prefect_tune.run`.
 
         Args:
             now: What `{date}` and `{time}` in the name stand for; None is the present.
+            begun: Whether the experiment of that name may be one that is to go on, because the
+                flow run is executed again.
 
         Raises:
             InvalidTrainable: If the trainable cannot be imported.
-            InvalidArgument: If the space, the scheduler or the search cannot be built.
+            InvalidArgument: If the space, the scheduler or the search cannot be built, or there is
+                an experiment of that name already.
         """
         space = build_space(self.space)
         budget = self.budget
         search_alg = self.search.build()
+        name = None if self.name is None else fill_in(self.name, now)
         resume = restore = None
         match self.continue_from:
             case ResumeExperiment() as resumed:
                 resume = resumed.mode
             case NewExperiment() as new:
                 restore = new.restore
+                name, resume = self._free_name(name, begun)
             case WarmStart() as warm:
+                name, resume = self._free_name(name, begun)
                 search_alg = self.search.build(
                     points_to_evaluate=warm.points(space, self.metric, self.mode)
                 )
@@ -266,11 +285,36 @@ class ExperimentSpec(BaseModel):
             "resources_per_trial": self.resources.request(),
             "storage_path": self.storage,
             "cluster": self.cluster,
-            "name": None if self.name is None else fill_in(self.name, now),
+            "name": name,
             "seed": self.seed,
             "resume": resume,
             "restore": restore,
         }
+
+    def _free_name(self, name: str | None, begun: bool) -> tuple[str | None, str | None]:
+        """See that no experiment is overwritten: gives the name to take, and `run`'s `resume`."""
+        if name is None or begun:
+            return name, None
+        places = make_places(RunConfig(storage_path=self.storage), load_settings(), "")
+
+        def exists(candidate: str) -> bool:
+            there = places.of(candidate)
+            found = [Location(places.root) / candidate, *([] if there is None else [there])]
+            return any(map(is_resumable, found))
+
+        if not exists(name):
+            return name, None
+        match self.if_exists:
+            case "resume":
+                return name, "AUTO"
+            case "new":
+                return next(n for k in itertools.count(2) if not exists(n := f"{name}_{k}")), None
+        raise InvalidArgument(
+            "name",
+            f"there is an experiment {name!r} in {places.kept_in} already.",
+            'Give another name, such as "name-{date}", or `if_exists`: "new" for one with a number '
+            'behind its name, "resume" to go on with the one there is.',
+        )
 
 
 def fill_in(name: str, now: datetime.datetime | None = None) -> str:

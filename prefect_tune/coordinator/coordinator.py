@@ -230,7 +230,7 @@ class Coordinator:
         core = self._core
         limit = core.options.max_running
         # The scheduler has nothing to say about these any more.
-        closing = [live for live in core.table.lives() if live.closing is not None]
+        closing = [live for live in core.table.waiting() if live.closing is not None]
         while limit is None or core.table.running < limit:
             if closing:
                 self._launch(closing.pop(0))
@@ -305,6 +305,10 @@ class Coordinator:
     def get_live_trials(self) -> list[Trial]:
         """The trials that are not finished, in queue order."""
         return [live.trial for live in self._core.table.lives()]
+
+    def get_waiting_trials(self) -> list[Trial]:
+        """The pending and paused trials, in queue order."""
+        return [live.trial for live in self._core.table.waiting()]
 
     def get_trial(self, trial_id: str) -> Trial | None:
         """The trial with this id."""

@@ -98,7 +98,7 @@ class Lifecycle:
         """Start the next attempt of a waiting trial in its slot."""
         core, trial = self._core, live.trial
         trial.attempt += 1
-        trial.status = RUNNING
+        core.table.set_status(live, RUNNING)
         trial.error = None
         if trial.start_time is None:
             trial.start_time = core.now
@@ -146,13 +146,13 @@ class Lifecycle:
 
     def pause(self, live: LiveTrial) -> None:
         """An attempt has ended so that its trial goes on later."""
-        live.trial.status = PAUSED
+        self._core.table.set_status(live, PAUSED)
         self._core.turns.retry()
         self._turn(live)
 
     def wait(self, live: LiveTrial) -> None:
         """An attempt has ended before its time; its trial keeps its place in the queue."""
-        live.trial.status = PENDING
+        self._core.table.set_status(live, PENDING)
         self._turn(live)
 
     def retry(self, live: LiveTrial) -> None:
@@ -264,7 +264,7 @@ class Lifecycle:
 
     def _retire(self, live: LiveTrial, status: str, notice: Notice) -> None:
         core = self._core
-        live.trial.status = status
+        core.table.set_status(live, status)
         core.notify(notice, live.trial)
         core.delays.forget(live.trial.trial_id)
         live.start = None

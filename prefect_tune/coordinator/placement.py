@@ -7,8 +7,10 @@ milli-units.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from heapq import heappop, heappush
 
 from prefect_tune.coordinator.events import Node
 from prefect_tune.resources import CPU, GPU, MILLI, Resources
@@ -26,12 +28,17 @@ class Slot:
 class _NodeState:
     """Free amounts of one node."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, number: int = 0) -> None:
         self.node = node
+        self._number = number
         self.free = {
             name: total - node.held.get_milli(name) for name, total in node.resources.milli
         }
         self.device_free = dict.fromkeys(node.devices, MILLI)
+
+    def rank(self) -> tuple[int, int, int]:
+        """Emptiest first, those with free GPUs last; of equals the first."""
+        return self.free.get(GPU, 0), -self.free.get(CPU, 0), self._number
 
     def fits(self, request: Resources) -> bool:
         if self.node.obstacle:
@@ -78,12 +85,20 @@ class Placer:
 
     def __init__(self) -> None:
         self._nodes: dict[str, _NodeState] = {}
+        self._states: list[_NodeState] = []
         # Schedulers ask for one waiting trial after the other, which mostly want the same.
         self._too_large: Resources | None = None
+        # The nodes, emptiest first; entries that are out of date are passed over.
+        self._emptiest: list[tuple[int, int, int]] = []
+        # What is free of each resource on all nodes together, at most.
+        self._free: Counter[str] = Counter()
 
     def update(self, nodes: Iterable[Node], slots: Iterable[Slot]) -> None:
         """Replace the set of nodes; `slots` are the reservations that live on."""
-        self._nodes = {node.address: _NodeState(node) for node in nodes}
+        self._nodes = {
+            node.address: _NodeState(node, number) for number, node in enumerate(nodes)
+        }
+        self._states = list(self._nodes.values())
         self._too_large = None
         for slot in slots:
             state = self._nodes.get(slot.node)
@@ -95,6 +110,10 @@ class Placer:
             for device in slot.devices:
                 if device in state.device_free:
                     state.device_free[device] -= min(gpu, MILLI)
+        self._emptiest = sorted(state.rank() for state in self._states)
+        self._free = Counter()
+        for state in self._states:
+            self._free.update(state.free)
 
     @property
     def nodes(self) -> list[Node]:
@@ -105,10 +124,30 @@ class Placer:
         """True if some node has room for the request now."""
         if request is self._too_large:
             return False
-        if any(state.fits(request) for state in self._nodes.values()):
-            return True
+        free = self._free
+        if all(free[name] >= amount for name, amount in request.milli):
+            top = self._top()
+            if top is not None and top.fits(request):
+                return True
+            if any(state.fits(request) for state in self._states):
+                return True
         self._too_large = request
         return False
+
+    def _top(self) -> _NodeState | None:
+        """The emptiest node."""
+        queue = self._emptiest
+        while queue:
+            state = self._states[queue[0][2]]
+            if queue[0] == state.rank():
+                return state
+            heappop(queue)
+        return None
+
+    def _changed(self, state: _NodeState, slot: Slot, sign: int) -> None:
+        for name, amount in slot.resources.milli:
+            self._free[name] += sign * amount
+        heappush(self._emptiest, state.rank())
 
     def reserve(self, request: Resources, avoid: str = "") -> Slot | None:
         """Take a slot, or None if no node has room now.
@@ -120,18 +159,20 @@ class Placer:
             request: How much.
             avoid: Address of a node that is taken only if no other one has room.
         """
-        candidates = [state for state in self._nodes.values() if state.fits(request)]
-        if not candidates:
-            return None
-        if avoid and len(candidates) > 1:
-            candidates = [state for state in candidates if state.node.address != avoid]
-        if request.get_milli(GPU):
-            best = min(candidates, key=lambda state: state.free.get(GPU, 0))
-        else:
-            best = min(
-                candidates, key=lambda state: (state.free.get(GPU, 0), -state.free.get(CPU, 0))
-            )
-        return best.take(request)
+        best = self._top()
+        if avoid or request.get_milli(GPU) or best is None or not best.fits(request):
+            candidates = [state for state in self._states if state.fits(request)]
+            if not candidates:
+                return None
+            if avoid and len(candidates) > 1:
+                candidates = [state for state in candidates if state.node.address != avoid]
+            if request.get_milli(GPU):
+                best = min(candidates, key=lambda state: state.free.get(GPU, 0))
+            else:
+                best = min(candidates, key=_NodeState.rank)
+        slot = best.take(request)
+        self._changed(best, slot, -1)
+        return slot
 
     def release(self, slot: Slot) -> None:
         """Give a slot back; does nothing if its node is gone."""
@@ -139,6 +180,7 @@ class Placer:
         state = self._nodes.get(slot.node)
         if state is not None:
             state.give_back(slot)
+            self._changed(state, slot, 1)
 
     def could_ever_fit(self, request: Resources) -> bool:
         """True if some node, when empty, has room for the request."""

@@ -97,7 +97,7 @@ class Resumption:
 
     def _begin_again(self, live: LiveTrial) -> None:
         """An unfinished trial forgets what it has done."""
-        live.trial.status = PENDING
+        self._core.table.set_status(live, PENDING)
         live.book.unclean = True
         live.trial.forget_results()
         live.book.begin_again()

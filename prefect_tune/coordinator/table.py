@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.trial import PAUSED, PENDING, RUNNING, Trial
 
 _REMEMBERED = 256
+_WAITING = (PENDING, PAUSED)
 
 
 class LiveTrial:
@@ -107,6 +109,10 @@ class TrialTable:
         self._all: dict[str, Trial] = {}
         self._live: dict[str, LiveTrial] = {}
         self._aside: dict[str, LiveTrial] = {}
+        # Those of the live trials that wait for a slot, and the places of all in the queue.
+        self._waiting: dict[str, LiveTrial] = {}
+        self._places: dict[str, int] = {}
+        self._place = itertools.count()
         self.retired: deque[str] = deque(maxlen=_REMEMBERED)
         self.running = 0
         self.settling = 0
@@ -116,25 +122,45 @@ class TrialTable:
     def add(self, trial: Trial, origin: TrialCheckpoint | None = None) -> LiveTrial:
         """Add a new pending trial, which starts from `origin`."""
         self._all[trial.trial_id] = trial
-        live = self._live[trial.trial_id] = LiveTrial(trial, origin)
-        return live
+        return self.revive(trial, origin)
 
     def requeue(self, live: LiveTrial) -> None:
         """Move a trial to the end of the queue of those that wait."""
-        trial_id = live.trial.trial_id
-        self._live[trial_id] = self._live.pop(trial_id)
+        self._leave(live)
+        self._enter(live)
 
     def set_aside(self, live: LiveTrial) -> None:
         """Leave an unfinished trial out until `bring_back`."""
-        trial_id = live.trial.trial_id
-        self._aside[trial_id] = self._live.pop(trial_id)
+        self._leave(live)
+        self._aside[live.trial.trial_id] = live
 
     def bring_back(self) -> list[LiveTrial]:
         """Put what was set aside to the end of the queue; returns it."""
         back = list(self._aside.values())
-        self._live |= self._aside
         self._aside.clear()
+        for live in back:
+            self._enter(live)
         return back
+
+    def set_status(self, live: LiveTrial, status: str) -> None:
+        """Change the status of a live trial."""
+        live.trial.status = status
+        if status in _WAITING:
+            self._waiting[live.trial.trial_id] = live
+        else:
+            self._waiting.pop(live.trial.trial_id, None)
+
+    def _enter(self, live: LiveTrial) -> None:
+        """Put a trial to the end of the queue."""
+        trial_id = live.trial.trial_id
+        self._live[trial_id] = live
+        self._places[trial_id] = next(self._place)
+        self.set_status(live, live.trial.status)
+
+    def _leave(self, live: LiveTrial) -> None:
+        trial_id = live.trial.trial_id
+        del self._live[trial_id], self._places[trial_id]
+        self._waiting.pop(trial_id, None)
 
     def live(self, trial_id: str) -> LiveTrial | None:
         """The live entry of a trial, None once it is finished."""
@@ -160,12 +186,13 @@ class TrialTable:
     def retire(self, live: LiveTrial) -> None:
         """Forget what only a live trial needs."""
         live.trial.compact()
-        del self._live[live.trial.trial_id]
+        self._leave(live)
         self.retired.append(live.trial.trial_id)
 
     def revive(self, trial: Trial, origin: TrialCheckpoint | None = None) -> LiveTrial:
         """Put a finished trial to the end of the queue."""
-        live = self._live[trial.trial_id] = LiveTrial(trial, origin)
+        live = LiveTrial(trial, origin)
+        self._enter(live)
         return live
 
     # -- all --------------------------------------------------------------------------------------
@@ -178,13 +205,16 @@ class TrialTable:
         """All trials in order of creation."""
         return list(self._all.values())
 
-    def waiting(self) -> list[Trial]:
-        """Pending and paused trials, in queue order."""
-        return [e.trial for e in self._live.values() if e.trial.status in (PENDING, PAUSED)]
+    def waiting(self) -> list[LiveTrial]:
+        """Entries of pending and paused trials, in queue order."""
+        waiting = self._waiting
+        if len(waiting) < 2:
+            return list(waiting.values())
+        return [waiting[trial_id] for trial_id in sorted(waiting, key=self._places.__getitem__)]
 
     def count_pending(self) -> int:
         """How many trials wait for their first or next slot."""
-        return sum(1 for e in self._live.values() if e.trial.status == PENDING)
+        return sum(entry.trial.status == PENDING for entry in self._waiting.values())
 
     def slots(self) -> list[Slot]:
         """Reservations of the running attempts."""
@@ -216,7 +246,10 @@ class TrialTable:
             retired: Ids of those that have finished last.
         """
         self._all = {trial.trial_id: trial for trial in trials}
-        self._live = {entry.trial.trial_id: entry for entry in live}
+        for known in self.lives():
+            self._leave(known)
+        for entry in live:
+            self._enter(entry)
         self._aside = {entry.trial.trial_id: entry for entry in aside}
         self.retired.clear()
         self.retired.extend(retired)

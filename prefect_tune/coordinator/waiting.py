@@ -29,7 +29,7 @@ def explain(core: Core) -> str:
             f"{left} checkpoints of {len(settling)} trials are on their way to storage, "
             f"{first.uploads} of {first.trial} from {first.node}"
         )
-    waiting = [] if core.stopping else core.table.waiting()
+    waiting = [] if core.stopping else [live.trial for live in core.table.waiting()]
     ready = [trial for trial in waiting if not core.delays.holds(trial.trial_id)]
     if not ready and waiting:
         trial = waiting[0]
@@ -55,7 +55,7 @@ def demand(core: Core) -> Mapping[Resources, int]:
         return wanted
     limit = core.options.max_running
     most = _MOST_DEMAND if limit is None else min(_MOST_DEMAND, limit - core.table.running)
-    for live in core.table.lives():
+    for live in core.table.waiting():
         if most <= 0:
             break
         trial = live.trial

@@ -23,6 +23,10 @@ class ControllerView(Protocol):
         """The trials that are not finished."""
         ...
 
+    def get_waiting_trials(self) -> list[Trial]:
+        """Those of them that wait for a slot, pending or paused, in queue order."""
+        ...
+
     def get_trial(self, trial_id: str) -> Trial | None:
         """The trial with this id."""
         ...

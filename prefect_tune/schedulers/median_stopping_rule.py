@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any
 
 from prefect_tune.experiment.decision import NEVER, RunUntil
-from prefect_tune.experiment.trial import PAUSED, PENDING, Trial
+from prefect_tune.experiment.trial import Trial
 from prefect_tune.experiment.view import ControllerView
 from prefect_tune.schedulers.trial_scheduler import ObjectiveScheduler
 from prefect_tune.validation import check_count, check_number
@@ -173,9 +173,7 @@ class MedianStoppingRule(ObjectiveScheduler):
     def _yield_slot(self, controller: ControllerView, trial: Trial, time: float) -> str:
         """Give way to waiting trials if the time slice is used up."""
         since = time - self._last_pause.get(trial.trial_id, -math.inf)
-        if since > self._min_time_slice and any(
-            other.status in (PENDING, PAUSED) for other in controller.get_live_trials()
-        ):
+        if since > self._min_time_slice and controller.get_waiting_trials():
             self._last_pause[trial.trial_id] = time
             return self.PAUSE
         return self.CONTINUE

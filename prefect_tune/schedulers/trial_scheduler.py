@@ -11,7 +11,7 @@ from typing import Any
 
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.decision import EVERY_RESULT, NEVER, Action, RunUntil
-from prefect_tune.experiment.trial import AUTO_FILLED, PAUSED, PENDING, Trial
+from prefect_tune.experiment.trial import AUTO_FILLED, PENDING, Trial
 from prefect_tune.experiment.view import ControllerView
 from prefect_tune.text import in_words
 from prefect_tune.validation import check_metric_name, check_mode
@@ -144,12 +144,11 @@ class FIFOScheduler(TrialScheduler):
     def choose_trial_to_run(self, controller: ControllerView) -> Trial | None:
         """The first pending trial that has resources, else the first such paused one."""
         paused: Trial | None = None
-        for trial in controller.get_live_trials():
-            status = trial.status
-            if status == PENDING:
+        for trial in controller.get_waiting_trials():
+            if trial.status == PENDING:
                 if controller.has_resources_for_trial(trial):
                     return trial
-            elif status == PAUSED and paused is None and controller.has_resources_for_trial(trial):
+            elif paused is None and controller.has_resources_for_trial(trial):
                 paused = trial
         return paused
 

@@ -9,11 +9,12 @@ from typing import Any
 
 from prefect_tune.coordinator.commands import Launch
 from prefect_tune.coordinator.events import AttemptEnded, Outcome
+from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.decision import RunUntil
 from prefect_tune.nested import flatten
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Step:
     """What a simulated trial yields: `metrics`, reported after `seconds` of work.
 
@@ -31,54 +32,96 @@ Program = Callable[[dict[str, Any]], Iterable[Step | dict[str, Any]]]
 
 
 @dataclass(slots=True)
+class Report:
+    """A result that a trial is going to report at a `time`."""
+
+    time: float
+    result: dict[str, Any]
+    checkpoint: bool
+
+
+@dataclass(slots=True, eq=False)
 class SimulatedAttempt:
-    """An attempt and how far it has got."""
+    """An attempt and how far it has got.
+
+    Attributes:
+        slowdown: How many times as long each step takes as its program says.
+        reports: What it works at: reports that are delivered together, unless it is cut off.
+        failure: What its program has raised behind these.
+        over: True once it has ended.
+    """
 
     launch: Launch
-    steps: Iterator[Step | dict[str, Any]]
     constants: dict[str, Any]
     run_until: RunUntil
     directory: str
-    ended: Future[AttemptEnded] = field(default_factory=Future)
+    launched: float
+    slowdown: float = 1.0
+    steps: Iterator[Step | dict[str, Any]] = field(default_factory=lambda: iter(()))
+    ended: Future[AttemptEnded] | None = None
+    reports: list[Report] = field(default_factory=list)
+    failure: AttemptError | None = None
     seq: int = 0
+    done_steps: int = 0
     seconds: float = 0.0
     uploading: int = 0
     waiting: bool = False
     ending: Outcome | None = None
     last_result: dict[str, Any] = field(default_factory=dict)
     saved: str = ""
+    over: bool = False
 
-    @property
-    def key(self) -> tuple[str, int]:
-        """Its trial and its number."""
-        return self.launch.trial_id, self.launch.attempt
-
-    def report(self, step: Step, now: float) -> dict[str, Any]:
-        """Take a step of the trial.
+    def work(self, now: float, most: int, checkpoint_every: int) -> list[Report]:
+        """Do the next steps, up to the first one at which the trial waits for a decision.
 
         Args:
-            step: The step, whose work is done.
             now: The simulated time.
+            most: How many reports may be delivered together.
+            checkpoint_every: It saves a checkpoint with every so many; 0 where a step says so only.
 
         Returns:
-            What the trial reports: its metrics and those that come by themselves.
+            The reports; none if the trial has come to its end.
         """
         before = self.launch.progress
-        self.seconds += step.seconds
-        self.seq += 1
-        result = {
-            "done": False,
-            "training_iteration": before.iteration + self.seq,
-            "time_this_iter_s": step.seconds,
-            "timestamp": int(now),
-            **step.metrics,
-            "time_total_s": before.time_total_s + self.seconds,
-            "time_since_restore": self.seconds,
-            "iterations_since_restore": self.seq,
-            **self.constants,
-        }
-        watched = self.run_until.every_result or bool(self.run_until.thresholds)
-        reached = watched and self.run_until.reached(flatten(result))
-        self.waiting = reached or bool(result["done"])
-        self.last_result = result
-        return result
+        self.reports = reports = []
+        while len(reports) < most:
+            try:
+                item = next(self.steps)
+            except StopIteration:
+                break
+            except Exception as error:  # the simulated trial's own
+                self.failure = AttemptError(type(error).__name__, str(error))
+                break
+            metrics, seconds, checkpoint = (
+                (item.metrics, item.seconds, item.checkpoint)
+                if isinstance(item, Step)
+                else (item, 1.0, False)
+            )
+            seconds *= self.slowdown
+            now += seconds
+            self.seconds += seconds
+            self.done_steps += 1
+            iteration = before.iteration + self.done_steps
+            result = {
+                "done": False,
+                "training_iteration": iteration,
+                "time_this_iter_s": seconds,
+                "timestamp": int(now),
+                **metrics,
+                "time_total_s": before.time_total_s + self.seconds,
+                "time_since_restore": self.seconds,
+                "iterations_since_restore": self.done_steps,
+                **self.constants,
+            }
+            if checkpoint_every:
+                checkpoint = checkpoint or iteration % checkpoint_every == 0
+            reports.append(Report(now, result, checkpoint))
+            if checkpoint or self.waits_at(result):
+                break
+        return reports
+
+    def waits_at(self, result: dict[str, Any]) -> bool:
+        """Whether it waits for a decision on a result."""
+        until = self.run_until
+        watched = until.every_result or bool(until.thresholds)
+        return bool(result["done"]) or (watched and until.reached(flatten(result)))

@@ -6,9 +6,9 @@ happens by itself: `step` lets the next thing happen.
 
 from __future__ import annotations
 
-import functools
 import heapq
 import itertools
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -29,8 +29,8 @@ from prefect_tune.execution.base import Emit, ExperimentEnv, Fail, TakeOutput, T
 from prefect_tune.execution.driver.preflight import check_fits
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.decision import Action
-from prefect_tune.resources import Resources
-from prefect_tune.simulation.attempt import Program, SimulatedAttempt, Step
+from prefect_tune.resources import MILLI, Resources
+from prefect_tune.simulation.attempt import Program, Report, SimulatedAttempt, Step
 from prefect_tune.simulation.storage import SimulatedStorage
 
 __all__ = ["Program", "SimulatedExecutor", "Step"]
@@ -50,12 +50,14 @@ class SimulatedExecutor:
         checkpoint_every: Trials checkpoint with every so many results; 0 only where a `Step` says
             so.
         checkpoint_at_pause: Trials checkpoint when they pause.
+        batch: How many results of a trial may be delivered together, at the time of the last one.
         storage: Where checkpoints are.
 
     Attributes:
         now: The simulated time.
         experiment_id: Shown in results; of the environment given to `open`.
         storage: Where checkpoints are.
+        hours_used: Hours for which attempts have held each resource.
     """
 
     def __init__(
@@ -68,20 +70,23 @@ class SimulatedExecutor:
         now: float = 0.0,
         checkpoint_every: int = 0,
         checkpoint_at_pause: bool = False,
+        batch: int = 1,
         storage: SimulatedStorage | None = None,
     ) -> None:
         self.now = now
         self.storage = SimulatedStorage() if storage is None else storage
         self.experiment_id = ""
+        self.hours_used: Counter[str] = Counter()
         self._program = program
         self._nodes = {node.address: node for node in nodes}
         self._start_s = start_s
         self._decision_s = decision_s
         self._checkpoint_every = checkpoint_every
         self._checkpoint_at_pause = checkpoint_at_pause
+        self._batch = batch
         self._stop_grace_s = 10.0
         self._emit: Emit = _nobody
-        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
+        self._agenda: list[tuple[float, int, SimulatedAttempt | None, Callable[..., None], Any]] = []
         self._order = itertools.count()
         self._attempts: dict[tuple[str, int], SimulatedAttempt] = {}
 
@@ -94,13 +99,37 @@ class SimulatedExecutor:
         """
         if not self._agenda:
             return False
-        self.now, _, action = heapq.heappop(self._agenda)
-        action()
+        self.now, _, attempt, action, argument = heapq.heappop(self._agenda)
+        if attempt is None:
+            action(*argument)
+        elif not attempt.over:
+            action(attempt, *argument)
         return True
+
+    @property
+    def next_time(self) -> float | None:
+        """When the next thing happens; None if nothing is going to."""
+        return self._agenda[0][0] if self._agenda else None
+
+    @property
+    def num_attempts(self) -> int:
+        """How many attempts run."""
+        return len(self._attempts)
 
     def at(self, time: float, action: Callable[[], None]) -> None:
         """Call `action` at a simulated time, e.g. ``lambda: executor.lose_node(address)``."""
-        heapq.heappush(self._agenda, (max(time, self.now), next(self._order), action))
+        self._at(time, None, action)
+
+    def _at(
+        self,
+        time: float,
+        attempt: SimulatedAttempt | None,
+        action: Callable[..., None],
+        *argument: Any,
+    ) -> None:
+        """Call `action` at a time, unless its attempt, if it has one, is over by then."""
+        entry = (max(time, self.now), next(self._order), attempt, action, argument)
+        heapq.heappush(self._agenda, entry)
 
     # -- the executor -----------------------------------------------------------------------------
 
@@ -112,8 +141,12 @@ class SimulatedExecutor:
         output: TakeOutput | None = None,
     ) -> None:
         """See `Executor.open`."""
-        self.experiment_id = env.experiment_id
-        self._stop_grace_s = env.stop_grace_s
+        self.start(env.experiment_id, emit, env.stop_grace_s)
+
+    def start(self, experiment_id: str, emit: Emit, stop_grace_s: float = 10.0) -> None:
+        """Begin; `open` without what only real trials need."""
+        self.experiment_id = experiment_id
+        self._stop_grace_s = stop_grace_s
         self._emit = emit
         self._announce()
 
@@ -134,32 +167,54 @@ class SimulatedExecutor:
 
     def launch(self, launch: Launch, place: TrialPlace) -> Future[AttemptEnded]:
         """See `Executor.launch`."""
+        ended: Future[AttemptEnded] = Future()
+        self.begin(launch, place.relative_dir, place.experiment_tag).ended = ended
+        return ended
+
+    def begin(
+        self,
+        launch: Launch,
+        directory: str,
+        experiment_tag: str = "",
+        *,
+        start_s: float | None = None,
+        slowdown: float = 1.0,
+    ) -> SimulatedAttempt:
+        """Start an attempt that nobody waits for.
+
+        Args:
+            launch: What to start.
+            directory: Trial directory below the experiment directory.
+            experiment_tag: The trial's tag.
+            start_s: Seconds before its first work; None takes the executor's.
+            slowdown: How many times as long its steps take as its program says.
+        """
         constants = {
             "trial_id": launch.trial_id,
             "experiment_id": self.experiment_id,
-            "experiment_tag": place.experiment_tag,
+            "experiment_tag": experiment_tag,
             "config": launch.config,
             "hostname": launch.node,
             "node_ip": launch.node,
             "pid": 0,
         }
         attempt = SimulatedAttempt(
-            launch, iter(()), constants, launch.run_until, place.relative_dir
+            launch, constants, launch.run_until, directory, self.now, slowdown
         )
-        self._attempts[attempt.key] = attempt
+        self._attempts[launch.trial_id, launch.attempt] = attempt
         if launch.node in self._nodes:
-            self._after(self._start_s, attempt, self._begin)
+            delay = self._start_s if start_s is None else start_s
+            self._at(self.now + delay, attempt, self._begin)
         else:
-            self._after(0, attempt, self._lose)
-        return attempt.ended
+            self._at(self.now, attempt, self._lose)
+        return attempt
 
     def decide(self, decisions: Sequence[Decide]) -> None:
         """See `Executor.decide`."""
         for decision in decisions:
             attempt = self._attempts.get((decision.trial_id, decision.attempt))
             if attempt is not None:
-                obey = functools.partial(self._obey, decision)
-                self._after(self._decision_s, attempt, obey)
+                self._at(self.now + self._decision_s, attempt, self._obey, decision)
 
     def kill(self, kills: Sequence[Kill]) -> None:
         """See `Executor.kill`."""
@@ -167,13 +222,10 @@ class SimulatedExecutor:
             attempt = self._attempts.get((kill.trial_id, kill.attempt))
             if attempt is not None:
                 stop = Decide(kill.trial_id, kill.attempt, kill.node, 0, Action.STOP)
-                self._after(self._decision_s, attempt, functools.partial(self._obey, stop))
+                reached = self.now + self._decision_s
+                self._at(reached, attempt, self._obey, stop)
                 # The next rung of the ladder, at which real trials get SIGTERM.
-                self._after(
-                    self._decision_s + self._stop_grace_s,
-                    attempt,
-                    lambda a: self._end(a, Outcome.STOPPED),
-                )
+                self._at(reached + self._stop_grace_s, attempt, self._end, Outcome.STOPPED)
 
     def close(self) -> None:
         """See `Executor.close`."""
@@ -188,6 +240,10 @@ class SimulatedExecutor:
         for attempt in list(self._attempts.values()):
             if attempt.launch.trial_id == trial_id:
                 self._end(attempt, Outcome.FAILED, error)
+
+    def fail_after(self, seconds: float, attempt: SimulatedAttempt, error: AttemptError) -> None:
+        """Have an attempt fail some time from now, if it still runs then."""
+        self._at(self.now + seconds, attempt, self._end, Outcome.FAILED, error)
 
     def lose_node(self, address: str) -> None:
         """Take a node away, with all that runs on it."""
@@ -204,15 +260,6 @@ class SimulatedExecutor:
 
     # -- attempts ---------------------------------------------------------------------------------
 
-    def _after(
-        self, seconds: float, attempt: SimulatedAttempt, action: Callable[[SimulatedAttempt], None]
-    ) -> None:
-        def act() -> None:
-            if self._attempts.get(attempt.key) is attempt:
-                action(attempt)
-
-        self.at(self.now + seconds, act)
-
     def _begin(self, attempt: SimulatedAttempt) -> None:
         launch = attempt.launch
         self._emit(
@@ -224,34 +271,63 @@ class SimulatedExecutor:
         if problem is not None:
             self._end(attempt, Outcome.FAILED, problem)
             return
-        steps = self._program(launch.config)
-        attempt.steps = itertools.islice(steps, launch.progress.iteration, None)
+        steps = iter(self._program(launch.config))
+        begin = launch.progress.iteration
+        attempt.steps = itertools.islice(steps, begin, None) if begin else steps
         self._go_on(attempt)
 
     def _go_on(self, attempt: SimulatedAttempt) -> None:
         """Do the attempt's next piece of work and schedule its outcome."""
-        try:
-            item = next(attempt.steps)
-        except StopIteration:
-            self._end(attempt, Outcome.FINISHED)
-        except Exception as error:  # the simulated trial's own
-            self._end(attempt, Outcome.FAILED, AttemptError(type(error).__name__, str(error)))
+        reports: list[Report] = []
+        if attempt.failure is None:
+            reports = attempt.work(self.now, self._batch, self._checkpoint_every)
+        if reports:
+            self._at(reports[-1].time, attempt, self._deliver, reports)
+        elif attempt.failure is not None:
+            self._end(attempt, Outcome.FAILED, attempt.failure)
         else:
-            step = item if isinstance(item, Step) else Step(item)
-            self._after(step.seconds, attempt, functools.partial(self._report, step))
+            self._end(attempt, Outcome.FINISHED)
 
-    def _report(self, step: Step, attempt: SimulatedAttempt) -> None:
-        result = attempt.report(step, self.now)
-        self._emit(
-            ResultReported(self.now, *attempt.key, attempt.seq, (result,), awaiting=attempt.waiting)
-        )
-        every = self._checkpoint_every
-        if step.checkpoint or (every and result["training_iteration"] % every == 0):
+    def _deliver(self, attempt: SimulatedAttempt, reports: list[Report]) -> None:
+        if reports is not attempt.reports:
+            return  # it was cut short since
+        attempt.reports = []
+        last = reports[-1]
+        attempt.waiting = attempt.waits_at(last.result)
+        self._emit_results(attempt, reports, attempt.waiting)
+        if last.checkpoint:
             self._save(attempt)
         if attempt.ending is not None:
             self._leave(attempt, attempt.ending)
         elif not attempt.waiting:
             self._go_on(attempt)
+
+    def _emit_results(
+        self, attempt: SimulatedAttempt, reports: list[Report], awaiting: bool = False
+    ) -> None:
+        first = attempt.seq + 1
+        attempt.seq += len(reports)
+        attempt.last_result = reports[-1].result
+        launch = attempt.launch
+        self._emit(
+            ResultReported(
+                self.now,
+                launch.trial_id,
+                launch.attempt,
+                first,
+                tuple([report.result for report in reports]),
+                awaiting,
+            )
+        )
+
+    def _cut_short(self, attempt: SimulatedAttempt) -> None:
+        """Deliver no more together than what is done by now and the step that is being done."""
+        reports = attempt.reports
+        if len(reports) < 2 or reports[-2].time <= self.now:
+            return
+        last = next(i for i, report in enumerate(reports) if report.time > self.now)
+        attempt.reports = reports[: last + 1]
+        self._at(attempt.reports[-1].time, attempt, self._deliver, attempt.reports)
 
     def _save(self, attempt: SimulatedAttempt) -> None:
         """Take a checkpoint of an attempt to storage."""
@@ -262,34 +338,37 @@ class SimulatedExecutor:
             return
         attempt.saved = path
         seconds = self.storage.upload_s(path)
-        settle = functools.partial(self._settle, attempt, path, result, seconds is not None)
+        good = seconds is not None
         if seconds == 0:
-            settle()
+            self._settle(attempt, path, result, good)
             return
         attempt.uploading += 1
 
         def arrive() -> None:
             attempt.uploading -= 1
             if attempt.launch.node in self._nodes:
-                settle()
+                self._settle(attempt, path, result, good)
 
         self.at(self.now + (seconds or 0.0), arrive)
 
     def _settle(
         self, attempt: SimulatedAttempt, path: str, result: dict[str, Any], good: bool
     ) -> None:
+        key = attempt.launch.trial_id, attempt.launch.attempt
         if good:
             self.storage.put(path)
-            self._emit(CheckpointSaved(self.now, *attempt.key, path, result))
+            self._emit(CheckpointSaved(self.now, *key, path, result))
         else:
-            self._emit(CheckpointFailed(self.now, *attempt.key, path, "the upload was given up"))
+            self._emit(CheckpointFailed(self.now, *key, path, "the upload was given up"))
 
-    def _obey(self, decision: Decide, attempt: SimulatedAttempt) -> None:
+    def _obey(self, attempt: SimulatedAttempt, decision: Decide) -> None:
         ending = _ENDINGS.get(decision.action)
         if ending is not None:
             attempt.ending = ending
             if attempt.waiting:
                 self._leave(attempt, ending)
+            else:
+                self._cut_short(attempt)
             return
         attempt.run_until = decision.run_until
         if attempt.waiting and decision.seq == attempt.seq:
@@ -309,15 +388,25 @@ class SimulatedExecutor:
     def _end(
         self, attempt: SimulatedAttempt, outcome: Outcome, error: AttemptError | None = None
     ) -> None:
-        del self._attempts[attempt.key]
+        launch = attempt.launch
+        done = [report for report in attempt.reports if report.time <= self.now]
+        if done:  # it is cut off, and what it has reported so far was not delivered yet
+            self._emit_results(attempt, done)
+        attempt.over = True
+        del self._attempts[launch.trial_id, launch.attempt]
         close = getattr(attempt.steps, "close", None)
         if close is not None:
             close()
-        lost = attempt.launch.node not in self._nodes
-        uploading = 0 if lost else attempt.uploading
-        event = AttemptEnded(self.now, *attempt.key, outcome, error, uploading=uploading)
+        hours = (self.now - attempt.launched) / 3600
+        for name, milli in launch.resources.milli:
+            self.hours_used[name] += hours * milli / MILLI
+        uploading = attempt.uploading if launch.node in self._nodes else 0
+        event = AttemptEnded(
+            self.now, launch.trial_id, launch.attempt, outcome, error, None, uploading
+        )
         self._emit(event)
-        attempt.ended.set_result(event)
+        if attempt.ended is not None:
+            attempt.ended.set_result(event)
 
     def _announce(self) -> None:
         self._emit(CapacityChanged(self.now, self.capacity()))

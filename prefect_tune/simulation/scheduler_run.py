@@ -57,6 +57,9 @@ class SimulatedController:
     def get_live_trials(self) -> list[Trial]:
         return list(self._live.values())
 
+    def get_waiting_trials(self) -> list[Trial]:
+        return [trial for trial in self._live.values() if trial.status in (PENDING, PAUSED)]
+
     def get_trial(self, trial_id: str) -> Trial | None:
         return self._trials.get(trial_id)
 

@@ -41,6 +41,10 @@ from .results import (
 )
 from .schedulers import create_scheduler as create_scheduler
 from .search import create_searcher as create_searcher
+from .simulation.attempt import Step as Step
+from .simulation.cluster import SimulatedCluster as SimulatedCluster
+from .simulation.models import ResultTable as ResultTable
+from .simulation.simulate import simulate as simulate
 from .space import (
     choice as choice,
     grid_search as grid_search,

@@ -10,7 +10,8 @@ import datetime
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from prefect_tune._ray.arguments import check_other_arguments
@@ -171,7 +172,6 @@ def run(
         ExperimentInterrupted: If Ctrl-C, a signal or the end of the flow run ended it; has the
             results so far. `PREFECT_TUNE_RAISE_ON_INTERRUPT=0` returns them instead.
     """
-    callbacks, loggers = with_loggers(callbacks, loggers), None
     given = dict(locals())
     check_other_arguments(others, inspect.signature(run).parameters)
     check_flag("raise_on_failed_trial", raise_on_failed_trial)
@@ -181,70 +181,62 @@ def run(
             raise InvalidArgument(
                 "trainable", "the list of experiments is empty.", "Give at least one."
             )
+        given["callbacks"], given["loggers"] = with_loggers(callbacks, loggers), None
         return _run_experiments(experiments, given)
-    named = isinstance(run_or_experiment, str) and is_registered(run_or_experiment)
-    checkpoint_freq, checkpoint_at_end = drop_rules_of_functions(
-        get_trainable(run_or_experiment) if named else run_or_experiment,
-        checkpoint_freq,
-        checkpoint_at_end,
-    )
-    finished = execute(
-        ExperimentRequest(
-            trainable=run_or_experiment,
-            param_space=config,
-            tune_config=TuneConfig(
-                metric=metric,
-                mode=mode,
-                search_alg=search_alg,
-                scheduler=scheduler,
-                num_samples=num_samples,
-                max_concurrent_trials=max_concurrent_trials,
-                time_budget_s=time_budget_s,
-                reuse_actors=reuse_actors,
-                trial_name_creator=trial_name_creator,
-                trial_dirname_creator=trial_dirname_creator,
-                seed=seed,
-                chdir_to_trial_dir=chdir_to_trial_dir,
-            ),
-            run_config=RunConfig(
-                name=name,
-                storage_path=storage_path,
-                storage_filesystem=storage_filesystem,
-                local_dir=local_dir,
-                callbacks=callbacks,
-                stop=stop,
-                failure_config=FailureConfig(max_failures, fail_fast),
-                checkpoint_config=_checkpoint_config(
-                    checkpoint_config,
-                    keep_checkpoints_num=keep_checkpoints_num,
-                    checkpoint_score_attr=checkpoint_score_attr,
-                    checkpoint_freq=checkpoint_freq,
-                    checkpoint_at_end=checkpoint_at_end,
-                ),
-                sync_config=sync_config,
-                progress_reporter=progress_reporter,
-                verbose=verbose,
-                log_to_file=log_to_file,
-                orchestrate=orchestrate,
-                cluster=cluster,
-                isolation=isolation,
-                env_vars={} if env_vars is None else env_vars,
-                trial_time_limit_s=trial_time_limit_s,
-            ),
-            resources_per_trial=resources_per_trial,
-            space_argument="config",
-            resume=resume,
-            resume_config=resume_config,
-            restore=restore,
-            export_formats=export_formats,
-        )
-    )
+    finished = execute(_request(given))
     failed = [trial for trial in finished.analysis.trials if trial.status == trial.ERROR]
     if failed and (raise_on_failed_trial or len(failed) == len(finished.analysis.trials)):
         finished.has_failed()
     if raise_on_failed_trial and not finished.interrupted:
         _raise_if_failed(finished.analysis)
     return finished.analysis
+
+
+def make_request(trainable: Any, **arguments: Any) -> ExperimentRequest:
+    """What `run` would be asked for by the same arguments.
+
+    Raises:
+        InvalidArgument: If one of them has no possible value.
+        TypeError: If there is no such argument.
+    """
+    signature = inspect.signature(run)
+    bound = signature.bind(trainable, **arguments)
+    bound.apply_defaults()
+    check_other_arguments(bound.arguments["others"], signature.parameters)
+    return _request(bound.arguments)
+
+
+def _request(given: Mapping[str, Any]) -> ExperimentRequest:
+    """The arguments of `run` in order."""
+    trainable = given["run_or_experiment"]
+    named = isinstance(trainable, str) and is_registered(trainable)
+    frequency, at_end = drop_rules_of_functions(
+        get_trainable(trainable) if named else trainable,
+        given["checkpoint_freq"],
+        given["checkpoint_at_end"],
+    )
+    single = {name: given[name] for name in ("keep_checkpoints_num", "checkpoint_score_attr")}
+    run_config = {f.name: given[f.name] for f in fields(RunConfig) if f.name in given}
+    run_config |= {
+        "callbacks": with_loggers(given["callbacks"], given["loggers"]),
+        "failure_config": FailureConfig(given["max_failures"], given["fail_fast"]),
+        "checkpoint_config": _checkpoint_config(
+            given["checkpoint_config"],
+            **single,
+            checkpoint_freq=frequency,
+            checkpoint_at_end=at_end,
+        ),
+        "env_vars": given["env_vars"] or {},
+    }
+    names = ("resources_per_trial", "resume", "resume_config", "restore", "export_formats")
+    return ExperimentRequest(
+        trainable=trainable,
+        param_space=given["config"],
+        tune_config=TuneConfig(**{f.name: given[f.name] for f in fields(TuneConfig)}),
+        run_config=RunConfig(**run_config),
+        space_argument="config",
+        **{name: given[name] for name in names},
+    )
 
 
 async def arun(*args: Any, **kwargs: Any) -> ExperimentAnalysis:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect_tune.callback import Callback
 from prefect_tune.config import FailureConfig, ResumeConfig, ResumeType, RunConfig, TuneConfig
@@ -25,6 +25,9 @@ from prefect_tune.tuner_state import (
     load_trainable,
     locate,
 )
+
+if TYPE_CHECKING:
+    from prefect_tune.simulation.cluster import SimulatedCluster
 
 
 class Tuner:
@@ -206,6 +209,44 @@ class Tuner:
         request.saved = state.dump()
         self._results = ResultGrid(execute(request).analysis)
         return self._results
+
+    def simulate(
+        self,
+        model: Any,
+        *,
+        cluster: SimulatedCluster | None = None,
+        steps: int | None = None,
+        checkpoint_every: int | None = None,
+        keep_results: bool = True,
+    ) -> ResultGrid:
+        """Run the sweep in simulated time, with `model` in place of the trainable.
+
+        Nothing else is started, and `fit` can be called afterwards as if nothing had happened. What
+        the sweep has taken is in ``.analysis.simulation`` of the results.
+
+        Args:
+            model: What trials do; see `prefect_tune.simulate`, also for the other arguments.
+            cluster: Where; None is one machine with 8 CPUs.
+            steps: How many results a trial has at most.
+            checkpoint_every: Trials save a checkpoint with every so many results.
+            keep_results: Keep all results.
+
+        Raises:
+            InvalidArgument: If an argument cannot work.
+            TuneError: If the sweep does not go on; says why.
+        """
+        from prefect_tune.simulation.models import as_program
+        from prefect_tune.simulation.simulate import simulate_request
+
+        return ResultGrid(
+            simulate_request(
+                self._request,
+                as_program(model, steps),
+                cluster,
+                checkpoint_every=checkpoint_every,
+                keep_results=keep_results,
+            )
+        )
 
     def get_results(self) -> ResultGrid:
         """The results of `fit`; after `restore`, those that there are already.

@@ -120,6 +120,10 @@ class Coordinator:
         """
         self._core.replaying = self._core.recorder.muted = on
 
+    def keep_no_records(self) -> None:
+        """Emit no `Record`: nobody is going to replay them."""
+        self._core.recorder.muted = True
+
     def get_state(self) -> CoordinatorState:
         """Everything but the states of scheduler and stopper; see `CoordinatorState`.
 

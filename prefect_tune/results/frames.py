@@ -147,6 +147,18 @@ def read_frame(directory: str, file_type: str) -> pd.DataFrame | None:
     return frame[[*heads, *(name for name in frame if name not in heads)]]
 
 
+def trial_results(trial: Trial) -> list[dict[str, Any]]:
+    """All results of a trial in its `result.json`, without lines that are damaged.
+
+    Raises:
+        OSError: If the file cannot be read.
+    """
+    path = os.path.join(trial.logdir, RESULT_FILE)
+    if not os.path.exists(path):
+        return []
+    return [result for result in read_results(path) if result is not None]
+
+
 def _header(progress: str) -> list[str]:
     with open(progress, newline="", encoding="utf-8", errors="replace") as file:
         return next(csv_reader(file), [])

@@ -1,1 +1,1 @@
-"""Trials on a virtual clock: an executor, and runs of schedulers alone."""
+"""Sweeps on a virtual clock: `simulate`, `plan`, `compare` and `replay`, and what they run on."""

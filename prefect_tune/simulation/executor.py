@@ -86,6 +86,7 @@ class SimulatedExecutor:
         self._batch = batch
         self._stop_grace_s = 10.0
         self._emit: Emit = _nobody
+        self._ended_hours = 0.0
         self._agenda: list[tuple[float, int, SimulatedAttempt | None, Callable[..., None], Any]] = []
         self._order = itertools.count()
         self._attempts: dict[tuple[str, int], SimulatedAttempt] = {}
@@ -115,6 +116,11 @@ class SimulatedExecutor:
     def num_attempts(self) -> int:
         """How many attempts run."""
         return len(self._attempts)
+
+    def attempt_hours(self) -> float:
+        """Hours that attempts have run by now, all of them together."""
+        running = sum(self.now - attempt.launched for attempt in self._attempts.values())
+        return self._ended_hours + running / 3600
 
     def at(self, time: float, action: Callable[[], None]) -> None:
         """Call `action` at a simulated time, e.g. ``lambda: executor.lose_node(address)``."""
@@ -398,6 +404,7 @@ class SimulatedExecutor:
         if close is not None:
             close()
         hours = (self.now - attempt.launched) / 3600
+        self._ended_hours += hours
         for name, milli in launch.resources.milli:
             self.hours_used[name] += hours * milli / MILLI
         uploading = attempt.uploading if launch.node in self._nodes else 0

@@ -1,0 +1,155 @@
+"""The machines of a simulation, and what goes wrong there."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from prefect_tune.coordinator.commands import Launch
+from prefect_tune.coordinator.events import Node
+from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.resources import Resources
+from prefect_tune.simulation.executor import SimulatedExecutor
+from prefect_tune.validation import check_count, check_number
+
+_CRASHED = AttemptError("simulated", "the simulated trial failed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatedCluster:
+    """The machines that a simulated sweep runs on.
+
+    What happens to an attempt depends on the seed, the trial and the attempt only, so that two
+    schedulers are compared under the same mishaps.
+
+    Attributes:
+        nodes: How many machines.
+        cpus: CPUs of each.
+        gpus: GPUs of each.
+        resources: Other resources of each.
+        start_s: Seconds between a launch and an attempt's first work.
+        failures_per_hour: How often an attempt fails while it runs, on average.
+        losses_per_hour: How often a machine is lost, as spot instances are, on average.
+        replaced_after_s: Seconds after which a lost machine is replaced; None never does.
+        straggler_share: Share of the attempts that are slow, from 0 to 1.
+        straggler_slowdown: How many times as long these take.
+        price_per_hour: Price of a machine.
+
+    Raises:
+        InvalidArgument: If a value is out of its range.
+    """
+
+    nodes: int = 1
+    cpus: float = 8
+    gpus: float = 0
+    resources: Mapping[str, float] = field(default_factory=dict)
+    start_s: float = 0.0
+    failures_per_hour: float = 0.0
+    losses_per_hour: float = 0.0
+    replaced_after_s: float | None = 120.0
+    straggler_share: float = 0.0
+    straggler_slowdown: float = 3.0
+    price_per_hour: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_count("nodes", self.nodes, at_least=1)
+        for name in (
+            "cpus",
+            "gpus",
+            "start_s",
+            "failures_per_hour",
+            "losses_per_hour",
+            "straggler_share",
+            "price_per_hour",
+        ):
+            check_number(name, getattr(self, name), at_least=0)
+        check_number("straggler_slowdown", self.straggler_slowdown, at_least=1)
+        check_number("1 - straggler_share", 1 - self.straggler_share, at_least=0)
+        if self.replaced_after_s is not None:
+            check_number("replaced_after_s", self.replaced_after_s, at_least=0)
+
+    @property
+    def has_mishaps(self) -> bool:
+        """Whether attempts may end before their time."""
+        return self.failures_per_hour > 0 or self.losses_per_hour > 0
+
+    def node(self, number: int) -> Node:
+        """A machine."""
+        resources = Resources.of(CPU=self.cpus, GPU=self.gpus, **self.resources)
+        devices = tuple(map(str, range(int(self.gpus))))
+        return Node(f"node-{number}", resources, devices)
+
+    def concurrency(self, request: Resources) -> int:
+        """How many trials that ask for this run at the same time."""
+        node = self.node(1).resources
+        fit = [node.get_milli(name) // milli for name, milli in request.milli if milli]
+        return self.nodes * min(fit, default=0)
+
+
+class Mishaps:
+    """Has things go wrong, the same with the same seed.
+
+    Args:
+        cluster: How often.
+        executor: Where.
+        seed: The seed.
+
+    Attributes:
+        losses: How many machines were lost.
+    """
+
+    def __init__(self, cluster: SimulatedCluster, executor: SimulatedExecutor, seed: int) -> None:
+        self._cluster = cluster
+        self._executor = executor
+        self._seed = seed
+        self._numbers = itertools.count(cluster.nodes + 1)
+        self.losses = 0
+        self._node_s = 0.0
+        self._up = {f"node-{number}": 0.0 for number in range(1, cluster.nodes + 1)}
+        if cluster.losses_per_hour:
+            for address in self._up:
+                self._lose_later(address)
+
+    def begin(self, launch: Launch, directory: str, experiment_tag: str) -> None:
+        """Start an attempt, which may be slow or fail."""
+        cluster, executor = self._cluster, self._executor
+        if not (cluster.failures_per_hour or cluster.straggler_share):
+            executor.begin(launch, directory, experiment_tag)
+            return
+        draw = random.Random(f"{self._seed}/{launch.trial_id}/{launch.attempt}")
+        is_slow = draw.random() < cluster.straggler_share
+        attempt = executor.begin(
+            launch,
+            directory,
+            experiment_tag,
+            slowdown=cluster.straggler_slowdown if is_slow else 1.0,
+        )
+        if cluster.failures_per_hour:
+            seconds = draw.expovariate(cluster.failures_per_hour / 3600)
+            executor.fail_after(seconds, attempt, _CRASHED)
+
+    def node_hours(self) -> float:
+        """Hours for which machines have been there, together."""
+        now = self._executor.now
+        return (self._node_s + sum(now - since for since in self._up.values())) / 3600
+
+    def _lose_later(self, address: str) -> None:
+        draw = random.Random(f"{self._seed}/{address}")
+        seconds = draw.expovariate(self._cluster.losses_per_hour / 3600)
+        self._executor.at(self._executor.now + seconds, lambda: self._lose(address))
+
+    def _lose(self, address: str) -> None:
+        executor = self._executor
+        self.losses += 1
+        self._node_s += executor.now - self._up.pop(address)
+        executor.lose_node(address)
+        if self._cluster.replaced_after_s is not None:
+            executor.at(executor.now + self._cluster.replaced_after_s, self._replace)
+
+    def _replace(self) -> None:
+        node = self._cluster.node(next(self._numbers))
+        self._up[node.address] = self._executor.now
+        self._executor.add_node(node)
+        self._lose_later(node.address)

@@ -1,0 +1,175 @@
+"""`tune.simulate`: a sweep on a virtual clock, before an hour of a machine is spent."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from prefect_tune.engine.planning.make_plan import make_plan
+from prefect_tune.engine.planning.plan import ExperimentPlan
+from prefect_tune.engine.planning.request import ExperimentRequest
+from prefect_tune.engine.wiring import coordinator_options
+from prefect_tune.execution.driver.preflight import check_fits
+from prefect_tune.logger import CSVLoggerCallback, JsonLoggerCallback
+from prefect_tune.results import ExperimentAnalysis
+from prefect_tune.settings import load_settings
+from prefect_tune.simulation.attempt import Program
+from prefect_tune.simulation.cluster import SimulatedCluster
+from prefect_tune.simulation.models import as_program
+from prefect_tune.simulation.surrogates import SURROGATES, Surrogate
+from prefect_tune.simulation.sweep import SimulatedSweep, SimulationSummary
+from prefect_tune.tune import make_request
+from prefect_tune.validation import check_type
+
+
+class SimulatedAnalysis(ExperimentAnalysis):
+    """What a simulated sweep came to; times are simulated seconds from its beginning.
+
+    Attributes:
+        simulation: What it has taken.
+        histories: All results of each trial by its id, if they were kept.
+    """
+
+    simulation: SimulationSummary
+    histories: dict[str, list[dict[str, Any]]]
+
+
+def simulate(
+    model: Any,
+    *,
+    cluster: SimulatedCluster | None = None,
+    steps: int | None = None,
+    checkpoint_every: int | None = None,
+    keep_results: bool = True,
+    **arguments: Any,
+) -> SimulatedAnalysis:
+    """Run a sweep in simulated time, with the same coordinator, scheduler, searcher and stoppers.
+
+    The same seed gives the same decisions, always. Nothing is written unless `storage_path` or
+    `name` is given, which adds result files. Scheduler, searcher and stoppers are copied: those
+    that are given stay as they are.
+
+    Args:
+        model: What trials do: ``f(config, step)`` (steps from 1) that returns the metrics, or
+            ``(metrics, seconds)``, or None where the trial ends; ``f(config)`` that yields metrics
+            or `Step` objects; an earlier experiment (analysis, results or directory), of which each
+            trial does what the nearest configuration did; or ``"network"``, ``"branin"`` or
+            ``"crossing"``, which bring a space and a metric along.
+        cluster: Where; None is one machine with 8 CPUs.
+        steps: How many results a trial has at most; 100 by default for ``f(config, step)``.
+        checkpoint_every: Trials save a checkpoint with every so many results; None does so where
+            something may go on from one: with mishaps, and schedulers that pause or exploit.
+        keep_results: Keep all results, in `SimulatedAnalysis.histories`. False saves memory and
+            time: results are then delivered together up to the next one at which somebody may
+            decide something, where the scheduler has no use for them before.
+        **arguments: Those of `run`, such as `config`, `num_samples`, `scheduler`, `metric`, `mode`,
+            `search_alg`, `stop`, `time_budget_s` (simulated seconds), `max_failures`, `seed`,
+            `callbacks`.
+
+    Returns:
+        The trials and their results, as of `run`, and what they took in `simulation`.
+
+    Raises:
+        InvalidArgument: If an argument cannot work.
+        InsufficientResources: If a trial asks for more than a machine has.
+        TuneError: If the sweep does not go on; says why.
+    """
+    program = as_program(model, steps)
+    surrogate = SURROGATES.get(model) if isinstance(model, str) else model
+    if isinstance(surrogate, Surrogate):
+        arguments = {"config": dict(surrogate.space), **arguments}
+        if not _has_metric(arguments):
+            arguments |= {"metric": surrogate.metric, "mode": surrogate.mode}
+    request = make_request(_stand_in(model), **arguments)
+    return simulate_request(
+        request,
+        program,
+        cluster,
+        checkpoint_every=checkpoint_every,
+        keep_results=keep_results,
+    )
+
+
+def simulate_request(
+    request: ExperimentRequest,
+    program: Program,
+    cluster: SimulatedCluster | None = None,
+    *,
+    checkpoint_every: int | None = None,
+    keep_results: bool = True,
+) -> SimulatedAnalysis:
+    """`simulate` for a request; see there."""
+    cluster = SimulatedCluster() if cluster is None else cluster
+    check_type("cluster", cluster, SimulatedCluster, "a SimulatedCluster")
+    plan, writes = plan_simulation(request)
+    if plan.resources is not None:
+        check_fits(plan.resources, {"a simulated node": cluster.node(1).resources})
+    directory = Path(plan.root) / plan.name
+    options = coordinator_options(plan, directory, None, None)
+    sweep = SimulatedSweep(
+        plan,
+        program,
+        cluster,
+        # The search answers at once: nothing has to wait for a slot beforehand.
+        replace(options, lookahead=1, stop_patience_s=0.0, cleanup_s=0.0),
+        checkpoint_every=checkpoint_every,
+        callbacks=plan.callbacks if writes or request.run_config.callbacks else (),
+        keep_results=keep_results,
+    )
+    sweep.run()
+    metric, mode = plan.objectives
+    analysis = SimulatedAnalysis(
+        str(directory),
+        trials=sweep.coordinator.get_trials(),
+        default_metric=metric,
+        default_mode=mode,
+    )
+    analysis.simulation, analysis.histories = sweep.summary, sweep.histories
+    return analysis
+
+
+def plan_simulation(request: ExperimentRequest) -> tuple[ExperimentPlan, bool]:
+    """The plan of a request, made of copies, and whether result files are to be written.
+
+    Raises:
+        InvalidArgument: If an argument cannot work.
+    """
+    run = request.run_config
+    writes = run.name is not None or run.storage_path is not None or run.local_dir is not None
+    settings = load_settings().model_copy(update={"disable_auto_callback_loggers": True})
+    tune = request.tune_config
+    callbacks = list(run.callbacks or ())
+    if writes:
+        callbacks += [CSVLoggerCallback(), JsonLoggerCallback()]
+    copied = replace(
+        request,
+        tune_config=replace(
+            tune,
+            scheduler=copy.deepcopy(tune.scheduler),
+            search_alg=copy.deepcopy(tune.search_alg),
+        ),
+        run_config=replace(run, stop=copy.deepcopy(run.stop), callbacks=callbacks or None),
+        resume=None,
+        restore=None,
+    )
+    return make_plan(copied, settings), writes
+
+
+def _has_metric(arguments: dict[str, Any]) -> bool:
+    """Whether somebody has a metric of his own already."""
+    owners = (arguments.get("scheduler"), arguments.get("search_alg"))
+    return "metric" in arguments or any(getattr(owner, "metric", None) for owner in owners)
+
+
+def _stand_in(model: Any) -> Callable[[dict[str, Any]], None]:
+    """A trainable by the name of a model, which is never run."""
+
+    def simulated(config: dict[str, Any]) -> None: ...
+
+    name = os.path.basename(model) if isinstance(model, str) else getattr(model, "__name__", "")
+    simulated.__name__ = simulated.__qualname__ = name or getattr(model, "name", "simulated")
+    return simulated

@@ -1,0 +1,109 @@
+"""Stock models of training, with a known optimum, to try schedulers and searchers on."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prefect_tune.space import choice, loguniform, uniform
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """A model of training whose best outcome is known.
+
+    Attributes:
+        name: Its name.
+        curve: `f(config, step) -> (metrics, seconds)`.
+        space: The search space.
+        metric: The metric to optimise.
+        mode: ``min`` or ``max``.
+        optimum: The best value that any configuration comes to at `max_t`.
+        max_t: Steps of a trial that runs to its end.
+    """
+
+    name: str
+    curve: Callable[[dict[str, Any], int], tuple[dict[str, Any], float]]
+    space: Mapping[str, Any]
+    metric: str
+    mode: str
+    optimum: float
+    max_t: int = 81
+
+    def __call__(self, config: dict[str, Any], step: int) -> tuple[dict[str, Any], float]:
+        """The metrics of a step, and the seconds that it takes."""
+        return self.curve(config, step)
+
+
+def _noise(config: Mapping[str, Any], step: int, scale: float) -> float:
+    """The same for the same configuration and step, at any time and in any process."""
+    return random.Random(f"{sorted(config.items())}/{step}").gauss(0.0, scale)
+
+
+def _network(config: dict[str, Any], step: int) -> tuple[dict[str, Any], float]:
+    """A network: loss falls by a power law; best at lr=0.01 and 256 units, larger is slower."""
+    off = math.log10(config["lr"] / 0.01)
+    width = math.log2(config["units"] / 256)
+    floor = 0.1 + 0.15 * off**2 + 0.01 * width**2 + 0.5 * (config["dropout"] - 0.2) ** 2
+    rate = 0.4 + 0.3 / (1.0 + 2.0 * off**2)
+    loss = floor + (2.0 - min(floor, 1.5)) * (step**-rate - _NETWORK_T**-rate)
+    noise = _noise(config, step, 0.02) * (1.0 - step / _NETWORK_T)
+    return {"loss": loss + noise}, 10.0 * (0.5 + config["units"] / 512)
+
+
+_NETWORK_T = 81
+
+
+def _branin(config: dict[str, Any], step: int) -> tuple[dict[str, Any], float]:
+    """Branin's function, seen through a bias that vanishes as training goes on."""
+    x, y = config["x"], config["y"]
+    b, c = 5.1 / (4 * math.pi**2), 5 / math.pi
+    value = (y - b * x**2 + c * x - 6) ** 2 + 10 * (1 - 1 / (8 * math.pi)) * math.cos(x) + 10
+    left = 1.0 - step / _BRANIN_T
+    return {"loss": value + left * (20.0 + 0.2 * x * y + _noise(config, step, 2.0))}, 1.0
+
+
+_BRANIN_T = 81
+
+
+def _crossing(config: dict[str, Any], step: int) -> tuple[dict[str, Any], float]:
+    """Curves that cross: a high rate leads at first and levels off, a low one wins in the end."""
+    off = math.log10(config["lr"] / 0.001)
+    final = 0.9 - 0.2 * abs(off)
+    speed = 0.02 * config["lr"] / 0.001 + 0.02
+    return {"accuracy": final * (1 - math.exp(-speed * step)) / (1 - math.exp(-speed * 81))}, 5.0
+
+
+SURROGATES = {
+    surrogate.name: surrogate
+    for surrogate in (
+        Surrogate(
+            "network",
+            _network,
+            {
+                "lr": loguniform(1e-4, 1.0),
+                "units": choice([32, 64, 128, 256, 512]),
+                "dropout": uniform(0.0, 0.6),
+            },
+            "loss",
+            "min",
+            0.1,
+            _NETWORK_T,
+        ),
+        Surrogate(
+            "branin",
+            _branin,
+            {"x": uniform(-5.0, 10.0), "y": uniform(0.0, 15.0)},
+            "loss",
+            "min",
+            0.397887,
+            _BRANIN_T,
+        ),
+        Surrogate(
+            "crossing", _crossing, {"lr": loguniform(1e-4, 1e-1)}, "accuracy", "max", 0.9, 81
+        ),
+    )
+}

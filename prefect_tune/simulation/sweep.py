@@ -1,0 +1,304 @@
+"""A sweep in simulated time: the coordinator of real sweeps on the virtual clock of an executor."""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from prefect_tune.callback import Callback, CallbackList
+from prefect_tune.coordinator.commands import (
+    Abort,
+    AskSearch,
+    Command,
+    Decide,
+    DeleteCheckpoint,
+    Kill,
+    Launch,
+    Notice,
+    Notify,
+    TellSearch,
+)
+from prefect_tune.coordinator.coordinator import Coordinator
+from prefect_tune.coordinator.events import Event, SearchIdle, Tick, TrialSuggested
+from prefect_tune.coordinator.options import CoordinatorOptions
+from prefect_tune.engine.planning.plan import ExperimentPlan
+from prefect_tune.error import TuneError
+from prefect_tune.experiment.plain import number_of
+from prefect_tune.nested import flatten
+from prefect_tune.search.source import Suggestion
+from prefect_tune.simulation.attempt import Program
+from prefect_tune.simulation.cluster import Mishaps, SimulatedCluster
+from prefect_tune.simulation.executor import SimulatedExecutor
+
+_FIRST_TICK_S = 1.0
+#: Ticks come no closer than this share of the time that has passed.
+_TICK_SHARE = 0.001
+_LONGEST_TICK_S = 600.0
+_MOST_IDLE_TICKS = 1000
+#: Results that may be delivered together to schedulers that do not mind.
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Incumbent:
+    """A result that was better than all before it.
+
+    Attributes:
+        time: The simulated time.
+        hours: Hours that attempts had been running by then, over all of them.
+        trial_id: The trial.
+        value: The value of the metric.
+    """
+
+    time: float
+    hours: float
+    trial_id: str
+    value: float
+
+
+@dataclass
+class SimulationSummary:
+    """What a simulated sweep has taken.
+
+    Attributes:
+        seconds: Simulated seconds from the beginning to the end.
+        num_results: Results that were reported.
+        num_attempts: Attempts that were launched.
+        losses: Machines that were lost.
+        hours_used: Hours for which attempts have held each resource, e.g. ``{"CPU": 3.5}``.
+        node_hours: Hours for which the machines have been there.
+        cost: What these cost.
+        incumbents: The course of the best result, if the experiment has one metric.
+    """
+
+    seconds: float = 0.0
+    num_results: int = 0
+    num_attempts: int = 0
+    losses: int = 0
+    hours_used: dict[str, float] = field(default_factory=dict)
+    node_hours: float = 0.0
+    cost: float = 0.0
+    incumbents: list[Incumbent] = field(default_factory=list, repr=False)
+
+
+class SimulatedSweep:
+    """One sweep.
+
+    Args:
+        plan: What is run; its trainable is not.
+        program: What trials do instead.
+        cluster: Where.
+        options: The options of the coordinator.
+        checkpoint_every: Trials save a checkpoint with every so many results; None does so only
+            where something may go on from one.
+        callbacks: Told of everything, at once.
+        keep_results: Keep `histories`.
+
+    Attributes:
+        coordinator: The coordinator.
+        summary: What it takes.
+        histories: All results of each trial, by its id.
+    """
+
+    def __init__(
+        self,
+        plan: ExperimentPlan,
+        program: Program,
+        cluster: SimulatedCluster,
+        options: CoordinatorOptions,
+        *,
+        checkpoint_every: int | None = None,
+        callbacks: Sequence[Callback] = (),
+        keep_results: bool = True,
+    ) -> None:
+        self._plan = plan
+        self._cluster = cluster
+        buffers = plan.scheduler.supports_buffered_results
+        if checkpoint_every is None:
+            checkpoint_every = int(cluster.has_mishaps or not buffers)
+        self.executor = SimulatedExecutor(
+            program,
+            [cluster.node(number) for number in range(1, cluster.nodes + 1)],
+            start_s=cluster.start_s,
+            checkpoint_every=checkpoint_every,
+            checkpoint_at_pause=True,
+            batch=_BATCH if buffers and not keep_results and not plan.source.wants_results else 1,
+        )
+        self._mishaps = Mishaps(cluster, self.executor, plan.tune.seed or 0)
+        self.coordinator = Coordinator(
+            plan.scheduler, plan.stopper, options, search_alg=plan.search_alg
+        )
+        self.coordinator.keep_no_records()
+        self._callbacks = CallbackList(callbacks)
+        self._inbox: deque[Event] = deque()
+        self._keep_results = keep_results
+        self._directory = options.local_experiment_dir
+        self._last_tick = 0.0
+        self._error: Exception | None = None
+        self.summary = SimulationSummary()
+        self.histories: dict[str, list[dict[str, Any]]] = {}
+        metric, mode = plan.objectives
+        self._metric = metric if isinstance(metric, str) and mode in ("min", "max") else None
+        self._sign = 1.0 if mode == "max" else -1.0
+        self._best = -math.inf
+        self._carry: dict[type[Command], Callable[[Any], None]] = {
+            Launch: self._launch,
+            Decide: lambda command: self.executor.decide([command]),
+            Kill: lambda command: self.executor.kill([command]),
+            AskSearch: self._ask,
+            TellSearch: self._tell,
+            Notify: self._notify,
+            DeleteCheckpoint: lambda command: self.executor.storage.delete(command.path),
+            Abort: self._abort,
+        }
+
+    def run(self) -> None:
+        """Run to the end.
+
+        Raises:
+            TuneError: If nothing goes on; says why.
+            Exception: What ended it early.
+        """
+        self._callbacks.setup(
+            stop=self._plan.run.stop, num_samples=self._plan.tune.num_samples, total_num_samples=None
+        )
+        with _without_cycles():
+            self.executor.start("simulated", self._inbox.append)
+            self._handle(Tick(0.0))
+            self._loop()
+        self._callbacks.on_experiment_end(trials=self.coordinator.get_trials())
+        summary, cluster = self.summary, self._cluster
+        summary.seconds = self.executor.now
+        summary.losses = self._mishaps.losses
+        summary.hours_used = dict(self.executor.hours_used)
+        summary.node_hours = self._mishaps.node_hours()
+        summary.cost = summary.node_hours * cluster.price_per_hour
+        if self._error is not None:
+            raise self._error
+
+    def _loop(self) -> None:
+        coordinator, executor, inbox = self.coordinator, self.executor, self._inbox
+        idle = 0
+        while not coordinator.finished:
+            if inbox:
+                self._handle(inbox.popleft())
+                continue
+            tick = self._next_tick()
+            time = executor.next_time
+            if time is not None and time <= tick:
+                executor.step()
+                continue
+            executor.now = self._last_tick = tick
+            self._handle(Tick(tick))
+            idle = 0 if executor.num_attempts else idle + 1
+            if idle > _MOST_IDLE_TICKS:
+                reason = coordinator.waiting_for() or "no trial runs and none waits"
+                raise TuneError(f"The simulated sweep does not go on: {reason}.")
+
+    def _next_tick(self) -> float:
+        last = self._last_tick
+        every = min(max(_FIRST_TICK_S, _TICK_SHARE * last), _LONGEST_TICK_S)
+        tick = last + every
+        budget = self._plan.tune.time_budget_s
+        if budget is not None:
+            seconds = budget.total_seconds() if hasattr(budget, "total_seconds") else float(budget)
+            if last < seconds < tick:
+                return seconds
+        return tick
+
+    def _handle(self, event: Event) -> None:
+        carry = self._carry
+        for command in self.coordinator.handle(event):
+            act = carry.get(type(command))
+            if act is not None:
+                act(command)
+
+    # -- commands ---------------------------------------------------------------------------------
+
+    def _launch(self, launch: Launch) -> None:
+        self.summary.num_attempts += 1
+        trial = self.coordinator.get_trial(launch.trial_id)
+        tag = "" if trial is None else trial.experiment_tag
+        if trial is not None and len(self._callbacks):
+            trial.init_logdir()
+        self._mishaps.begin(launch, launch.trial_id, tag)
+
+    def _ask(self, command: AskSearch) -> None:
+        source, now = self._plan.source, self.executor.now
+        for _ in range(command.count):
+            found = source.next()
+            if not isinstance(found, Suggestion):
+                self._inbox.append(SearchIdle(now, finished=found is not None))
+                return
+            resolved = found.config if found.resolved == found.config else found.resolved
+            self._inbox.append(
+                TrialSuggested(
+                    now,
+                    found.trial_id,
+                    found.config,
+                    resolved,
+                    found.experiment_tag,
+                    self._plan.resources_for(found.config),
+                    found.trial_id,
+                )
+            )
+
+    def _tell(self, command: TellSearch) -> None:
+        source = self._plan.source
+        if command.complete:
+            source.on_trial_complete(command.trial_id, command.result, command.error)
+        elif command.result is not None:
+            source.on_trial_result(command.trial_id, command.result)
+
+    def _abort(self, command: Abort) -> None:
+        self._error = self._error or command.error
+
+    def _notify(self, command: Notify) -> None:
+        result = command.result
+        if result is not None:
+            self.summary.num_results += 1
+            if self._metric is not None:
+                self._see(command.trial_id, result)
+            if self._keep_results:
+                self.histories.setdefault(command.trial_id, []).append(result)
+        if len(self._callbacks):
+            self._call_back(command)
+
+    def _see(self, trial_id: str, result: dict[str, Any]) -> None:
+        """See whether a result is the best so far."""
+        value = result.get(self._metric)
+        if type(value) is not float:
+            value = number_of(flatten(result).get(self._metric))
+        if value is not None and self._sign * value > self._best:
+            self._best = self._sign * value
+            executor = self.executor
+            self.summary.incumbents.append(
+                Incumbent(executor.now, executor.attempt_hours(), trial_id, float(value))
+            )
+
+    def _call_back(self, command: Notify) -> None:
+        trial = self.coordinator.get_trial(command.trial_id)
+        trials = self.coordinator.get_trials()
+        told: dict[str, Any] = {"iteration": 0, "trials": trials, "trial": trial}
+        if command.notice is Notice.CHECKPOINT:
+            return
+        if command.result is not None:
+            told["result"] = dict(command.result)
+        self._callbacks.call(f"on_{command.notice}", **told)
+
+
+@contextmanager
+def _without_cycles() -> Iterator[None]:
+    """Leave out the search for cycles, of which there are none, among millions of objects."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

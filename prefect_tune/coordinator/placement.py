@@ -95,9 +95,7 @@ class Placer:
 
     def update(self, nodes: Iterable[Node], slots: Iterable[Slot]) -> None:
         """Replace the set of nodes; `slots` are the reservations that live on."""
-        self._nodes = {
-            node.address: _NodeState(node, number) for number, node in enumerate(nodes)
-        }
+        self._nodes = {node.address: _NodeState(node, number) for number, node in enumerate(nodes)}
         self._states = list(self._nodes.values())
         self._too_large = None
         for slot in slots:

@@ -83,7 +83,8 @@ class SimulatedAttempt:
             The reports; none if the trial has come to its end.
         """
         before = self.launch.progress
-        self.reports = reports = []
+        reports: list[Report] = []
+        self.reports = reports
         while len(reports) < most:
             try:
                 item = next(self.steps)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -76,7 +76,7 @@ class SimulatedExecutor:
         self.now = now
         self.storage = SimulatedStorage() if storage is None else storage
         self.experiment_id = ""
-        self.hours_used: Counter[str] = Counter()
+        self.hours_used: dict[str, float] = defaultdict(float)
         self._program = program
         self._nodes = {node.address: node for node in nodes}
         self._start_s = start_s
@@ -87,7 +87,9 @@ class SimulatedExecutor:
         self._stop_grace_s = 10.0
         self._emit: Emit = _nobody
         self._ended_hours = 0.0
-        self._agenda: list[tuple[float, int, SimulatedAttempt | None, Callable[..., None], Any]] = []
+        self._agenda: list[
+            tuple[float, int, SimulatedAttempt | None, Callable[..., None], Any]
+        ] = []
         self._order = itertools.count()
         self._attempts: dict[tuple[str, int], SimulatedAttempt] = {}
 

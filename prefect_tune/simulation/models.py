@@ -11,6 +11,8 @@ from typing import Any
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.plain import finite_number
 from prefect_tune.nested import flatten_config
+from prefect_tune.results import ExperimentAnalysis, ResultGrid
+from prefect_tune.results.frames import trial_results
 from prefect_tune.simulation.attempt import Program, Step
 from prefect_tune.simulation.surrogates import SURROGATES, Surrogate
 from prefect_tune.validation import check_count, check_number
@@ -72,9 +74,6 @@ class ResultTable:
             StorageError: If it cannot be read.
             InvalidArgument: If no trial of it has results on disk.
         """
-        from prefect_tune.results import ExperimentAnalysis
-        from prefect_tune.results.frames import trial_results
-
         if isinstance(experiment, (str, os.PathLike)):
             experiment = ExperimentAnalysis(experiment)
         trials = getattr(experiment, "analysis", experiment).trials
@@ -155,9 +154,7 @@ def as_program(model: Any, steps: int | None = None, argument: str = "model") ->
         model = SURROGATES[model]
     if isinstance(model, Surrogate):
         return _program_of_steps(model, model.max_t if steps is None else steps)
-    if not callable(model) and (isinstance(model, (str, os.PathLike)) or hasattr(model, "trials")):
-        model = ResultTable.of(model)
-    elif hasattr(model, "get_best_result"):
+    if isinstance(model, (str, os.PathLike, ExperimentAnalysis, ResultGrid)):
         model = ResultTable.of(model)
     if not callable(model) or inspect.isclass(model):
         raise InvalidArgument(argument, f"got {model!r:.80}.", _RIGHT)

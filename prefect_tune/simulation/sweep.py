@@ -165,7 +165,9 @@ class SimulatedSweep:
             Exception: What ended it early.
         """
         self._callbacks.setup(
-            stop=self._plan.run.stop, num_samples=self._plan.tune.num_samples, total_num_samples=None
+            stop=self._plan.run.stop,
+            num_samples=self._plan.tune.num_samples,
+            total_num_samples=None,
         )
         with _without_cycles():
             self.executor.start("simulated", self._inbox.append)
@@ -263,17 +265,17 @@ class SimulatedSweep:
         if result is not None:
             self.summary.num_results += 1
             if self._metric is not None:
-                self._see(command.trial_id, result)
+                self._see(self._metric, command.trial_id, result)
             if self._keep_results:
                 self.histories.setdefault(command.trial_id, []).append(result)
         if len(self._callbacks):
             self._call_back(command)
 
-    def _see(self, trial_id: str, result: dict[str, Any]) -> None:
+    def _see(self, metric: str, trial_id: str, result: dict[str, Any]) -> None:
         """See whether a result is the best so far."""
-        value = result.get(self._metric)
+        value = result.get(metric)
         if type(value) is not float:
-            value = number_of(flatten(result).get(self._metric))
+            value = number_of(flatten(result).get(metric))
         if value is not None and self._sign * value > self._best:
             self._best = self._sign * value
             executor = self.executor

@@ -24,7 +24,8 @@ OF_LOSS = {"metric": "loss", "mode": "min", "config": SPACE, "seed": 1}
 
 
 def courses(results):
-    return [(t.trial_id, t.status, t.attempt, t.results_seen, t.last_result) for t in results.trials]
+    names = ("trial_id", "status", "attempt", "results_seen", "last_result")
+    return [[getattr(trial, name) for name in names] for trial in results.trials]
 
 
 def test_trials_take_turns_on_the_slots():
@@ -166,9 +167,9 @@ def test_an_experiment_is_the_model_of_the_next_one(tmp_path):
             t.last_result["loss"] for t in first.trials
         ]
     assert len(first.trial_dataframes) == 5
-    assert list(tune.ExperimentAnalysis(first.experiment_path).trial_dataframes.values())[0][
-        "loss"
-    ].tolist() == [row["loss"] for row in next(iter(first.histories.values()))]
+    frames = tune.ExperimentAnalysis(first.experiment_path).trial_dataframes
+    for name, rows in first.histories.items():
+        assert frames[name]["loss"].tolist() == [row["loss"] for row in rows]
 
 
 def test_callbacks_are_told():

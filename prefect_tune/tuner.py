@@ -236,7 +236,7 @@ class Tuner:
             TuneError: If the sweep does not go on; says why.
         """
         from prefect_tune.simulation.models import as_program
-        from prefect_tune.simulation.simulate import simulate_request
+        from prefect_tune.simulation.run import simulate_request
 
         return ResultGrid(
             simulate_request(

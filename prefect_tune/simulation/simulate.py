@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from prefect_tune.engine.planning.make_plan import make_plan
-from prefect_tune.engine.planning.plan import ExperimentPlan
-from prefect_tune.engine.planning.request import ExperimentRequest
-from prefect_tune.engine.wiring import coordinator_options
-from prefect_tune.execution.driver.preflight import check_fits
-from prefect_tune.logger import CSVLoggerCallback, JsonLoggerCallback
-from prefect_tune.results import ExperimentAnalysis
-from prefect_tune.settings import load_settings
-from prefect_tune.simulation.attempt import Program
 from prefect_tune.simulation.cluster import SimulatedCluster
 from prefect_tune.simulation.models import as_program
+from prefect_tune.simulation.run import SimulatedAnalysis, simulate_request
 from prefect_tune.simulation.surrogates import SURROGATES, Surrogate
-from prefect_tune.simulation.sweep import SimulatedSweep, SimulationSummary
 from prefect_tune.tune import make_request
-from prefect_tune.validation import check_type
-
-
-class SimulatedAnalysis(ExperimentAnalysis):
-    """What a simulated sweep came to; times are simulated seconds from its beginning.
-
-    Attributes:
-        simulation: What it has taken.
-        histories: All results of each trial by its id, if they were kept.
-    """
-
-    simulation: SimulationSummary
-    histories: dict[str, list[dict[str, Any]]]
 
 
 def simulate(
@@ -92,71 +67,6 @@ def simulate(
         checkpoint_every=checkpoint_every,
         keep_results=keep_results,
     )
-
-
-def simulate_request(
-    request: ExperimentRequest,
-    program: Program,
-    cluster: SimulatedCluster | None = None,
-    *,
-    checkpoint_every: int | None = None,
-    keep_results: bool = True,
-) -> SimulatedAnalysis:
-    """`simulate` for a request; see there."""
-    cluster = SimulatedCluster() if cluster is None else cluster
-    check_type("cluster", cluster, SimulatedCluster, "a SimulatedCluster")
-    plan, writes = plan_simulation(request)
-    if plan.resources is not None:
-        check_fits(plan.resources, {"a simulated node": cluster.node(1).resources})
-    directory = Path(plan.root) / plan.name
-    options = coordinator_options(plan, directory, None, None)
-    sweep = SimulatedSweep(
-        plan,
-        program,
-        cluster,
-        # The search answers at once: nothing has to wait for a slot beforehand.
-        replace(options, lookahead=1, stop_patience_s=0.0, cleanup_s=0.0),
-        checkpoint_every=checkpoint_every,
-        callbacks=plan.callbacks if writes or request.run_config.callbacks else (),
-        keep_results=keep_results,
-    )
-    sweep.run()
-    metric, mode = plan.objectives
-    analysis = SimulatedAnalysis(
-        str(directory),
-        trials=sweep.coordinator.get_trials(),
-        default_metric=metric,
-        default_mode=mode,
-    )
-    analysis.simulation, analysis.histories = sweep.summary, sweep.histories
-    return analysis
-
-
-def plan_simulation(request: ExperimentRequest) -> tuple[ExperimentPlan, bool]:
-    """The plan of a request, made of copies, and whether result files are to be written.
-
-    Raises:
-        InvalidArgument: If an argument cannot work.
-    """
-    run = request.run_config
-    writes = run.name is not None or run.storage_path is not None or run.local_dir is not None
-    settings = load_settings().model_copy(update={"disable_auto_callback_loggers": True})
-    tune = request.tune_config
-    callbacks = list(run.callbacks or ())
-    if writes:
-        callbacks += [CSVLoggerCallback(), JsonLoggerCallback()]
-    copied = replace(
-        request,
-        tune_config=replace(
-            tune,
-            scheduler=copy.deepcopy(tune.scheduler),
-            search_alg=copy.deepcopy(tune.search_alg),
-        ),
-        run_config=replace(run, stop=copy.deepcopy(run.stop), callbacks=callbacks or None),
-        resume=None,
-        restore=None,
-    )
-    return make_plan(copied, settings), writes
 
 
 def _has_metric(arguments: dict[str, Any]) -> bool:

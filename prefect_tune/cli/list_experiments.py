@@ -66,8 +66,8 @@ def _row(path: str) -> dict[str, Any] | None:
     except StorageError:
         record = None  # of a newer version; its trials can be counted nevertheless
     row: dict[str, Any] = {"name": os.path.basename(path)}
-    if record is not None and record.header is not None:
-        counts = Counter(trial.status for trial in record.trials.values())
+    if record is not None:
+        counts = Counter(trial.status for trial in record.trials)
         row |= {status.lower(): counts.get(status) for status in _STATUSES}
         row |= {"total_trials": len(record.trials), "trainable": record.header.trainable}
         updated = os.path.getmtime(os.path.join(path, JOURNAL_FILE))

@@ -130,6 +130,8 @@ class AttemptEnds:
         """An attempt is over."""
         live = self._newest(event.trial_id, event.attempt)
         if live is None:
+            if self._core.replaying:
+                self._end_dropped(event)
             return
         event = self._overtime.verdict(live, event)
         if event.outcome is Outcome.UNSTARTED:
@@ -145,6 +147,17 @@ class AttemptEnds:
                 self._core.table.settling += 1
             else:
                 self._settle(live, event)
+
+    def _end_dropped(self, event: AttemptEnded) -> None:
+        """End a trial that was ended while it waited, if the replay has not come to that itself."""
+        live = self._core.table.live(event.trial_id)
+        if live is None or live.trial.attempt != event.attempt:
+            return
+        if event.fate is Fate.TERMINATED:
+            self._lifecycle.drop(live)
+        elif event.fate is Fate.FAILED:
+            live.trial.error = event.error
+            self._lifecycle.give_up(live)
 
     def on_capacity(self, event: CapacityChanged) -> None:
         """Uploads from a node that is gone will never be heard of again."""

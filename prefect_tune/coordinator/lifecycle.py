@@ -235,7 +235,7 @@ class Lifecycle:
     def drop(self, live: LiveTrial) -> None:
         """End a trial that waits for a slot.
 
-        A replay comes to this by itself; the record is for those who read the journal without one.
+        A replay with another scheduler may not come to this by itself: hence the record.
         """
         core, trial = self._core, live.trial
         if live.closing is not None:

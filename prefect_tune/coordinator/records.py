@@ -205,12 +205,15 @@ def _has_nan(value: Any) -> bool:
 _INF = float("inf")
 
 
-def decode_event(text: bytes, pickles: Pickles = OF_THIS_PROCESS) -> Event:
+def decode_event(
+    text: bytes, pickles: Pickles = OF_THIS_PROCESS, *, skip_unloadable: bool = False
+) -> Event:
     """The event of a record.
 
     Args:
         text: The record.
         pickles: Knows which pickles may be loaded.
+        skip_unloadable: Leave a configuration empty that may not or cannot be loaded.
 
     Raises:
         ValueError: If the text is not a record of this format.
@@ -230,12 +233,12 @@ def decode_event(text: bytes, pickles: Pickles = OF_THIS_PROCESS) -> Event:
         body["error"] = _error(body.get("error"), pickles)
         body["fate"] = Fate(body["fate"]) if "fate" in body else None
     elif cls is TrialSuggested:
-        body["config"], body["resolved"] = _unpickled(
-            body, (body["config"], body["resolved"]), pickles
-        )
+        known = body["config"], body["resolved"]
+        loaded = _unpickled(body, known, pickles, skip_unloadable)
+        body["config"], body["resolved"] = loaded or ({}, body["resolved"])
     elif cls is TrialRedirected:
         body["checkpoint"] = _checkpoint(body["checkpoint"])
-        body["config"] = _unpickled(body, body["config"], pickles)
+        body["config"] = _unpickled(body, body["config"], pickles, skip_unloadable)
     elif cls is CheckpointsDropped:
         body["paths"] = tuple(body["paths"])
     elif cls is Resumed:
@@ -261,12 +264,21 @@ def _checkpoint(body: dict[str, Any]) -> TrialCheckpoint:
     return TrialCheckpoint(**{**body, "progress": Progress(**body["progress"])})
 
 
-def _unpickled(body: dict[str, Any], otherwise: Any, pickles: Pickles) -> Any:
-    """What is pickled in a record; leaves nothing of it there."""
+def _unpickled(body: dict[str, Any], otherwise: Any, pickles: Pickles, skips: bool) -> Any:
+    """What is pickled in a record, which is taken out of it; `otherwise` if nothing is.
+
+    None in place of what cannot be loaded if `skips`, else that raises.
+    """
     pickled, signature = body.pop("pickled", None), body.pop("signature", None)
     if pickled is None:
         return otherwise
-    return pickles.load(_CONFIG, base64.b64decode(pickled), signature)
+    try:
+        return pickles.load(_CONFIG, base64.b64decode(pickled), signature)
+    except Exception:
+        # Also what unpickling an object raises: its module may be gone.
+        if not skips:
+            raise
+        return None
 
 
 def _error(body: dict[str, Any] | None, pickles: Pickles) -> AttemptError | None:

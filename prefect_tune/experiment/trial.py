@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any, ClassVar
+from typing import Any
 
 import cloudpickle
 
@@ -93,7 +93,7 @@ class MetricStats:
 
 @dataclass(frozen=True, slots=True)
 class TrialTerms:
-    """What the experiment asks of each of its trials; one object serves them all.
+    """What is the same for all trials of an experiment; one object serves them all.
 
     Attributes:
         stopping_criterion: The ``stop`` dict, {} where the criterion is something else.
@@ -102,6 +102,8 @@ class TrialTerms:
         checkpoint_at_end: Whether a trial that is stopped writes a checkpoint.
         keep_checkpoints_num: How many checkpoints of a trial are kept; None for all.
         checkpoint_score_attr: What ranks them, with ``min-`` in front if the least is best.
+        open_checkpoint: Makes what users hold of a checkpoint and the local experiment directory;
+            a trial's record itself knows nothing about files. None leaves checkpoints as they are.
     """
 
     stopping_criterion: Mapping[str, Any] = field(default_factory=dict)
@@ -110,6 +112,7 @@ class TrialTerms:
     checkpoint_at_end: bool = False
     keep_checkpoints_num: int | None = None
     checkpoint_score_attr: str = "training_iteration"
+    open_checkpoint: Callable[[TrialCheckpoint, str], Any] | None = None
 
 
 _NO_TERMS = TrialTerms()
@@ -125,10 +128,6 @@ def _can_be_pickled(value: Any) -> bool:
     except Exception:  # whatever classes of users raise
         return False
     return True
-
-
-def _as_known(checkpoint: TrialCheckpoint, local_experiment_dir: str) -> TrialCheckpoint:
-    return checkpoint
 
 
 class Trial:
@@ -163,10 +162,6 @@ class Trial:
     PAUSED = PAUSED
     TERMINATED = TERMINATED
     ERROR = ERROR
-
-    #: How `checkpoint` is made of what is known and the experiment directory. A trial's record must
-    #: not know about files, so `prefect_tune.results`, which does, replaces this.
-    open_checkpoint: ClassVar[Callable[[TrialCheckpoint, str], Any]] = staticmethod(_as_known)
 
     __slots__ = (
         "__dict__",  # for the attributes of users
@@ -340,10 +335,10 @@ class Trial:
     @property
     def checkpoint(self) -> Any:
         """Its newest good checkpoint in a user's hands, a `Checkpoint`; None without one."""
-        newest = self.newest_checkpoint
-        if newest is None:
-            return None
-        return Trial.open_checkpoint(newest, self.local_experiment_dir)
+        newest, open_checkpoint = self.newest_checkpoint, self._terms.open_checkpoint
+        if newest is None or open_checkpoint is None:
+            return newest
+        return open_checkpoint(newest, self.local_experiment_dir)
 
     def has_checkpoint(self) -> bool:
         """True if an attempt could go on from a checkpoint."""

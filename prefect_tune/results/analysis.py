@@ -95,9 +95,8 @@ class ExperimentAnalysis(TrialFrames):
         if record is None:
             return
         mode = self._objectives[1]
-        self._compare_by(
-            record.argument("metric"), record.argument("mode") if mode is None else mode
-        )
+        known = record.header.arguments
+        self._compare_by(known.get("metric"), known.get("mode") if mode is None else mode)
 
     def __repr__(self) -> str:
         return f"<ExperimentAnalysis of {len(self.trials)} trials in {self.experiment_path}>"
@@ -175,7 +174,7 @@ class ExperimentAnalysis(TrialFrames):
             ``prefect_tune``, ``python`` and others.
         """
         record = self._record or read_record(self._path)
-        return {} if record is None or record.header is None else asdict(record.header)
+        return {} if record is None else asdict(record.header)
 
     def stats(self) -> dict[str, Any]:
         """Numbers about the experiment.

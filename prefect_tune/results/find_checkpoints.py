@@ -58,6 +58,8 @@ def find_checkpoints(directory: str, results: Sequence[dict[str, Any]]) -> list[
         names = sorted(entry.name for entry in os.scandir(directory) if entry.is_dir())
     except OSError:
         return []
+    if not names:
+        return []
     by_iteration = {finite_number(r.get("training_iteration")): r for r in results}
     found: list[TrialCheckpoint] = []
     for name in names:

@@ -12,14 +12,15 @@ from prefect_tune.error import ExperimentNotFound, StorageError
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.pickling.plain import is_plain
 from prefect_tune.experiment.plain import finite_number
-from prefect_tune.experiment.trial import ERROR, RUNNING, TERMINATED, Trial
+from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial, TrialTerms
 from prefect_tune.logger.json import PARAMS_FILE, RESULT_FILE
 from prefect_tune.nested import flatten, flatten_config
 from prefect_tune.result import EXPR_ERROR_FILE, EXPR_ERROR_PICKLE_FILE
 from prefect_tune.results.find_checkpoints import find_checkpoints
 from prefect_tune.results.frames import read_results
-from prefect_tune.results.journal_summary import ExperimentRecord, TrialRecord, read_record
+from prefect_tune.results.journal_summary import ExperimentRecord, read_record
 from prefect_tune.storage.journal.file import JOURNAL_FILE
+from prefect_tune.trainable.tracked_checkpoint import open_tracked
 
 log = logging.getLogger(__name__)
 
@@ -111,11 +112,12 @@ def load_trials(experiment_dir: str, record: ExperimentRecord | None = None) -> 
     damaged: list[str] = []
     trials: list[Trial] = []
     if record is not None:
-        known = list(record.trials.values())
-        trials = [_load_recorded(experiment_dir, trial, record, damaged) for trial in known]
-        taken = {trial.directory for trial in known} | record.earlier
+        trials = record.trials
+        for trial in trials:
+            _add_results(trial, damaged)
+        known = {trial.relative_logdir for trial in trials} | record.earlier
         # What a damaged journal has lost.
-        names = [name for name in names if name not in taken]
+        names = [name for name in names if name not in known]
     found = (_load_trial(experiment_dir, name, damaged) for name in names)
     others = sorted((trial for trial in found if trial is not None), key=_creation_order)
     if damaged:
@@ -129,36 +131,19 @@ def load_trials(experiment_dir: str, record: ExperimentRecord | None = None) -> 
     return trials + others
 
 
-def _load_recorded(
-    experiment_dir: str, known: TrialRecord, record: ExperimentRecord, damaged: list[str]
-) -> Trial:
-    directory = os.path.join(experiment_dir, known.directory)
-    config = known.config
-    if config is None:
-        config = _read_config(os.path.join(directory, PARAMS_FILE), damaged)
-    trial = Trial(
-        known.trial_id,
-        config or {},
-        trainable_name=record.header.trainable if record.header is not None else "trainable",
-        evaluated_params=known.searched,
-        experiment_tag=known.tag,
-        relative_logdir=known.directory,
-        local_experiment_dir=experiment_dir,
-        custom_name=known.name,
-    )
+def _add_results(trial: Trial, damaged: list[str]) -> None:
+    """Add to a trial of the journal what is in its files."""
+    directory = trial.logdir
+    params = os.path.join(directory, PARAMS_FILE)
+    if not trial.config:
+        trial.config = _read_config(params, damaged) or {}
+    started = trial.start_time
     _read_files(trial, directory, damaged)
-    trial.status = known.status
-    if known.status == TERMINATED and trial.last_result:
+    trial.start_time = started or trial.start_time
+    if trial.status == TERMINATED and trial.results_seen:
         # That a trial is over is known only after its last result has been written.
         trial.last_result = {**trial.last_result, "done": True}
-    trial.attempt = known.attempt
-    trial.num_failures = known.failures
-    trial.error = known.error
-    trial.location = known.location if known.status == RUNNING else ""
-    if known.started is not None:
-        trial.start_time = known.started
     trial.compact()
-    return trial
 
 
 def _load_trial(experiment_dir: str, name: str, damaged: list[str]) -> Trial | None:
@@ -176,6 +161,7 @@ def _load_trial(experiment_dir: str, name: str, damaged: list[str]) -> Trial | N
         relative_logdir=name,
         local_experiment_dir=experiment_dir,
         custom_name=None if parsed else name,
+        terms=TrialTerms(open_checkpoint=open_tracked),
     )
     _read_files(trial, directory, damaged)
     if config is None:
@@ -211,9 +197,10 @@ def load_trial(directory: str) -> Trial:
     record = read_record(experiment_dir)
     damaged: list[str] = []
     if record is not None:
-        for known in record.trials.values():
-            if known.directory == name:
-                return _load_recorded(experiment_dir, known, record, damaged)
+        for known in record.trials:
+            if known.relative_logdir == name:
+                _add_results(known, damaged)
+                return known
     trial = _load_trial(experiment_dir, name, damaged)
     if trial is None:
         raise StorageError(
@@ -236,6 +223,8 @@ def _read_config(path: str, damaged: list[str]) -> dict[str, Any] | None:
 
 def _read_results_into(trial: Trial, path: str, damaged: list[str]) -> list[dict[str, Any]]:
     complete, rows = True, []
+    trial.forget_results()
+    trial.results_seen = 0
     try:
         for result in read_results(path):
             if result is None:

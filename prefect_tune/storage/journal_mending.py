@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import string
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from prefect_tune.storage.journal.file import encode_line, line_problem
 
@@ -30,6 +31,30 @@ def mend(damaged: bytes) -> bytes | None:
     """
     found = {text for text in _candidates(damaged) if _is_good(text)}
     return found.pop() if len(found) == 1 else None
+
+
+def read_mended(path: Path, on_damage: Callable[[str], None]) -> Iterator[bytes]:
+    """The good records of a journal, which stays as it is; lines with one wrong byte are mended.
+
+    Args:
+        path: The file.
+        on_damage: Told where and why reading ends before the end of the file.
+
+    Raises:
+        OSError: If the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            problem = line_problem(line)
+            if not problem:
+                yield line[_HEAD:-1]
+                continue
+            mended = mend(line)
+            if mended is None:
+                on_damage(f"line {number}, where {problem}")
+                return
+            for good in mended.split(b"\n")[:-1]:
+                yield good[_HEAD:]
 
 
 def _is_good(text: bytes) -> bool:

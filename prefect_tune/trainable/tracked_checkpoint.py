@@ -9,7 +9,6 @@ from typing import Any
 from prefect_tune.checkpoint.checkpoint import Checkpoint
 from prefect_tune.checkpoint.open import open_checkpoint
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
-from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.location import Location
 from prefect_tune.trainable.runtime.saved_state import saved_path
 
@@ -79,7 +78,3 @@ def open_tracked(saved: TrialCheckpoint, local_experiment_dir: str) -> TrackedCh
     tracked = TrackedCheckpoint.from_checkpoint(open_checkpoint(saved, root))
     tracked.metrics = saved.metrics
     return tracked
-
-
-# Done by importing `prefect_tune.results`, as everyone has who can get at a trial.
-Trial.open_checkpoint = staticmethod(open_tracked)

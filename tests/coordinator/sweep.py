@@ -41,12 +41,14 @@ from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.coordinator.records import decode_event, encode_event
 from prefect_tune.execution.base import TrialPlace
 from prefect_tune.experiment.attempt_error import AttemptError
-from prefect_tune.experiment.trial import RUNNING
+from prefect_tune.experiment.trial import RUNNING, Trial
 from prefect_tune.resources import Resources
+from prefect_tune.results.journal_summary import replay_last_run
 from prefect_tune.schedulers import FIFOScheduler, TrialScheduler
 from prefect_tune.simulation.executor import SimulatedExecutor
 from prefect_tune.simulation.storage import SimulatedStorage, UploadSeconds, at_once
 from prefect_tune.stopper import NoopStopper, Stopper
+from prefect_tune.storage.journal.header import JournalHeader
 
 from ..execution.experiments import make_env
 
@@ -332,7 +334,14 @@ class Sweep:
         assert {t.trial_id: t.results_seen for t in trials if t.results_seen} == results
 
     def check_replay(self) -> None:
-        """A replay comes to the same state, from the beginning and from the snapshot."""
+        """A replay comes to the same state, from the beginning and from the snapshot.
+
+        Whoever reads the journal without the scheduler and the results comes to the same statuses.
+        """
+        header = JournalHeader("a", "a", "sweep", 0.0).encode()
+        read = replay_last_run([header, *self.journal], "/nowhere")
+        assert read is not None
+        assert list(map(outcome, read.trials)) == list(map(outcome, self.coordinator.get_trials()))
         if not self.coordinator.is_replayable:
             return
         known = plain(self.coordinator.get_state())
@@ -343,6 +352,12 @@ class Sweep:
 
 class Died(Exception):
     """SIGKILL."""
+
+
+def outcome(trial: Trial) -> dict[str, Any]:
+    """What became of a trial, for people."""
+    names = ("trial_id", "status", "attempt", "config", "num_failures", "error", "start_time")
+    return {name: getattr(trial, name) for name in names}
 
 
 def plain(value: Any) -> Any:

@@ -13,11 +13,12 @@ from prefect_tune.analysis import ExperimentAnalysis
 from prefect_tune.checkpoint.manifest import write_manifest
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.checkpoints import Progress, TrialCheckpoint
-from prefect_tune.experiment.trial import TERMINATED, Trial
+from prefect_tune.experiment.trial import TERMINATED, Trial, TrialTerms
 from prefect_tune.filesystem.location import Location
 from prefect_tune.result_grid import ResultGrid
 from prefect_tune.results.find_checkpoints import find_checkpoints
 from prefect_tune.trainable.runtime.saved_state import write_saved
+from prefect_tune.trainable.tracked_checkpoint import open_tracked
 
 LOSSES = (0.5, 0.25, math.nan, 0.75)
 
@@ -29,7 +30,13 @@ def saved(iteration: int, loss: float) -> TrialCheckpoint:
 
 @pytest.fixture
 def trial(tmp_path: Path) -> Trial:
-    trial = Trial("t", {}, relative_logdir="t", local_experiment_dir=str(tmp_path))
+    trial = Trial(
+        "t",
+        {},
+        relative_logdir="t",
+        local_experiment_dir=str(tmp_path),
+        terms=TrialTerms(open_checkpoint=open_tracked),
+    )
     trial.status = TERMINATED
     trial.checkpoints = tuple(saved(n, loss) for n, loss in enumerate(LOSSES, start=1))
     metrics = trial.checkpoints[-1].metrics

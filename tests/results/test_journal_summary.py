@@ -30,7 +30,7 @@ from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.resources import Resources
 from prefect_tune.results import ExperimentAnalysis, Result, ResultGrid
 from prefect_tune.storage.journal.file import encode_line
-from prefect_tune.storage.journal.header import JournalHeader
+from prefect_tune.storage.journal.header import JournalHeader, parse_header
 
 ERROR = AttemptError("ValueError", "bad lr", "Traceback ...\nValueError: bad lr")
 
@@ -211,3 +211,22 @@ def test_plain_data_that_json_does_not_know_is_read_as_it_was(tmp_path: Path) ->
     assert (found["shape"], found["rate"]) == ((3, 4), 0.5)
     assert type(found["rate"]) is np.float64
     assert found["weights"].tolist() == [0, 1, 2]
+
+
+def test_a_trial_that_a_scheduler_has_ended_while_it_waited(tmp_path: Path) -> None:
+    paused = [suggested(n) for n in range(3)] + [AttemptLaunched(2.0, "abcde_00000", 1)]
+    paused.append(ended(0, Outcome.PAUSED, Fate.PAUSED))
+    dropped = ended(0, Outcome.STOPPED, Fate.TERMINATED)
+    never_ran = AttemptEnded(3.0, "abcde_00001", 0, Outcome.STOPPED, None, Fate.TERMINATED)
+    journal = write(tmp_path, header(), *paused, dropped, never_ran)
+    assert statuses(journal) == ["TERMINATED", "TERMINATED", "PENDING"]
+
+
+def test_many_metrics_are_remembered_whole(tmp_path: Path) -> None:
+    metrics = [f"a_metric_with_a_long_name_{n}" for n in range(9)]
+    record = JournalHeader(
+        "a", "a", "exp", 1.0, arguments={"metric": metrics, "mode": ["min"] * 9, "seed": 3}
+    )
+    written = parse_header(record.encode())
+    assert written is not None
+    assert written.arguments == {"metric": metrics, "mode": ["min"] * 9, "seed": 3}

@@ -9,7 +9,6 @@ from typing import Any
 from prefect_tune.callback import Callback
 from prefect_tune.config import CheckpointConfig, FailureConfig, ResumeConfig, RunConfig, TuneConfig
 from prefect_tune.coordinator.options import FailFast
-from prefect_tune.engine.planning.argument_text import in_words
 from prefect_tune.engine.planning.initial_states import FirstStates
 from prefect_tune.engine.planning.start_checkpoint import RestoreFrom
 from prefect_tune.experiment.checkpoints import CheckpointRules
@@ -28,6 +27,7 @@ from prefect_tune.stopper import Stopper
 from prefect_tune.storage.journal.header import JournalHeader
 from prefect_tune.storage.storage_plan import StoragePlan
 from prefect_tune.trainable.shipping.source import TrainableSource
+from prefect_tune.trainable.tracked_checkpoint import open_tracked
 from prefect_tune.validation import seconds_from
 
 
@@ -140,11 +140,7 @@ class ExperimentPlan:
             code=self.code,
             search=_search_name(self.source),
             scheduler=type(self.scheduler).__name__,
-            arguments={
-                "`metric`": in_words(metric),
-                "`mode`": in_words(mode),
-                "`seed`": in_words(self.tune.seed),
-            },
+            arguments={"metric": metric, "mode": mode, "seed": self.tune.seed},
             space=self.space_in_words,
             stop=self.stop_in_words,
         )
@@ -229,6 +225,7 @@ class ExperimentPlan:
             checkpoint_at_end=self.checkpoint_rules.at_end,
             keep_checkpoints_num=kept.num_to_keep,
             checkpoint_score_attr=least + ranked_by if ranked_by else "training_iteration",
+            open_checkpoint=open_tracked,
         )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prefect_tune._version import __version__
 from prefect_tune.coordinator.coordinator import Coordinator
-from prefect_tune.engine.planning.argument_text import differences
+from prefect_tune.engine.planning.argument_text import differences, in_words
 from prefect_tune.engine.planning.plan import ExperimentPlan
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import ERROR, RUNNING
@@ -65,7 +65,7 @@ def _differences(before: JournalHeader, now: JournalHeader) -> Iterator[str]:
     if before.code and now.code and before.code != now.code:
         yield f"the source of {now.trainable} has changed"
     if before.arguments:
-        yield from differences(before.arguments, now.arguments)
+        yield from differences(_shown(before), _shown(now))
     if before.space is not None and now.space is not None:
         changed = list(differences(before.space, now.space))
         if changed:
@@ -81,6 +81,10 @@ def _differences(before: JournalHeader, now: JournalHeader) -> Iterator[str]:
             f"`stop` was {before.stop}, is {now.stop}, which holds for results from now on and "
             "continues no finished trial"
         )
+
+
+def _shown(header: JournalHeader) -> dict[str, str]:
+    return {f"`{name}`": in_words(value) for name, value in header.arguments.items()}
 
 
 def tell_what_was_found(plan: ExperimentPlan, coordinator: Coordinator, path: Path) -> None:

@@ -6,8 +6,10 @@ a header of its own, and goes on with one more whenever it is resumed.
 
 from __future__ import annotations
 
+import ast
 import platform
 from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TypedDict
 
 import orjson
 
@@ -16,6 +18,14 @@ from prefect_tune.error import StorageError
 
 JOURNAL_FORMAT = 1
 _PREFIX = b'{"journal":'
+
+
+class TuneArguments(TypedDict, total=False):
+    """Arguments that are not to change, and that readers compare trials by."""
+
+    metric: str | list[str] | None
+    mode: str | list[str] | None
+    seed: int | str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +43,7 @@ class JournalHeader:
         scheduler: Name of the scheduler's class.
         prefect_tune: Version of this package.
         python: Version of Python.
-        arguments: Further arguments by name, in words; those that are not to change.
+        arguments: Further arguments by name; empty if not known.
         space: The parameters of the search space by path, in words; None if not known.
         stop: The stopping criteria in words.
     """
@@ -48,7 +58,7 @@ class JournalHeader:
     scheduler: str = ""
     prefect_tune: str = __version__
     python: str = platform.python_version()
-    arguments: dict[str, str] = field(default_factory=dict)
+    arguments: TuneArguments = field(default_factory=TuneArguments)
     space: dict[str, str] | None = None
     stop: str = ""
 
@@ -59,7 +69,8 @@ class JournalHeader:
 
     def encode(self) -> bytes:
         """The record."""
-        return orjson.dumps({"journal": JOURNAL_FORMAT, **asdict(self)})
+        body = {"journal": JOURNAL_FORMAT, **asdict(self)}
+        return orjson.dumps(body, default=str, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def parse_header(record: bytes) -> JournalHeader | None:
@@ -78,4 +89,17 @@ def parse_header(record: bytes) -> JournalHeader | None:
             f"{JOURNAL_FORMAT}. Update prefect_tune."
         )
     body.setdefault("origin", body["experiment_id"])
+    body["arguments"] = dict(map(_argument, body.get("arguments", {}).items()))
     return JournalHeader(**{f.name: body[f.name] for f in fields(JournalHeader) if f.name in body})
+
+
+def _argument(item: tuple[str, Any]) -> tuple[str, Any]:
+    """Name and value of an argument, which earlier versions wrote as texts of Python."""
+    name, value = item
+    if not name.startswith("`"):
+        return name, value
+    try:
+        value = ast.literal_eval(value)
+    except (ValueError, SyntaxError):  # it was too long, or an object
+        value = None
+    return name.strip("`"), value

@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from prefect_tune.checkpoint.open import open_checkpoint
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.parse import parse_location
+from prefect_tune.results.conditions import parse_all
 from prefect_tune.results.data_frames import TrialFrames
-from prefect_tune.results.download import copy_results, directory_of
-from prefect_tune.results.journal_summary import ExperimentRecord, read_record
-from prefect_tune.results.pareto import objectives
+from prefect_tune.results.download import copy_results
+from prefect_tune.results.find_checkpoints import BY_AGE, best, named_trial, newest, value_of
+from prefect_tune.results.importance import importance
+from prefect_tune.results.journal_summary import read_record
+from prefect_tune.results.pareto import objectives, pareto_front, satisfying, unknown_names
+from prefect_tune.results.ranking import best_of, check_mode, check_scope, metric_and_mode, score
 from prefect_tune.results.read_trials import find_experiments, load_trials
 from prefect_tune.results.result import Result, file_system
-from prefect_tune.trainable.tracked_checkpoint import locate_checkpoints
+from prefect_tune.trainable.tracked_checkpoint import checkpoint_root, locate_checkpoints
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from prefect_tune.checkpoint.checkpoint import Checkpoint
     from prefect_tune.results.plots.draw import Plot
 
+log = logging.getLogger(__name__)
 
-class ExperimentAnalysis(TrialFrames):
+
+class ExperimentAnalysis:
     """The trials of an experiment and what they reported.
 
     Args:
@@ -60,43 +72,40 @@ class ExperimentAnalysis(TrialFrames):
         place = parse_location(
             experiment_checkpoint_path, "experiment_checkpoint_path", storage_filesystem
         )
-        several: list[str] = []
+        if isinstance(default_mode, str):
+            check_mode(default_mode, "default_mode")
         self._copy: TemporaryDirectory[str] | None = None  # removed with this object
         if place.is_local:
-            path = place.path
-            self._path = os.path.dirname(path) if os.path.isfile(path) else path
-            if trials is None:
-                several = find_experiments(self._path)
-                if len(several) == 1:
-                    (self._path,) = several
-            root = Location(self._path) if storage is None else storage
+            self._path = os.path.dirname(place.path) if os.path.isfile(place.path) else place.path
+            found = [self._path] if trials is not None else find_experiments(self._path)
+            if len(found) == 1:
+                (self._path,) = found
+            self._root = Location(self._path) if storage is None else storage
         else:
             self._copy = copy_results(place)
-            self._path = directory_of(self._copy)
-            root = place
-        if not root.is_local:
-            locate_checkpoints(self._path, root)
-        super().__init__([] if trials is None else trials, root, default_metric, default_mode)
-        self._record: ExperimentRecord | None = None
-        if len(several) > 1:
-            self.trials = [
-                trial for path in several for trial in load_trials(path, read_record(path))
-            ]
-        elif trials is None:
-            self._record = read_record(self._path)
-            self.trials = load_trials(self._path, self._record)
-            if default_metric is None:
-                self._take_defaults(self._record)
+            self._path = str(next(Path(self._copy.name).iterdir()))
+            found, self._root = [self._path], place
+        if not self._root.is_local:
+            locate_checkpoints(self._path, self._root)
+        self._header: dict[str, Any] | None = None
+        if trials is None:
+            trials = []
+            for path in found:
+                record = read_record(path)
+                trials += load_trials(path, record)
+                if record is not None and len(found) == 1:
+                    self._header = asdict(record.header)
+                    if default_metric is None:
+                        default_metric = record.header.arguments.get("metric")
+                        default_mode = default_mode or record.header.arguments.get("mode")
+        self.trials = trials
+        self._objectives = (default_metric, default_mode)
+        # With several objectives there is no best trial unless one metric is named.
+        self.default_metric = default_metric if isinstance(default_metric, str) else None
+        self.default_mode = default_mode if isinstance(default_mode, str) else None
+        self._frames = TrialFrames()
         self.flow_run_id = flow_run_id
         self.flow_run_url = flow_run_url
-
-    def _take_defaults(self, record: ExperimentRecord | None) -> None:
-        """Take the metric, and the mode unless it was given, from the journal."""
-        if record is None:
-            return
-        mode = self._objectives[1]
-        known = record.header.arguments
-        self._compare_by(known.get("metric"), known.get("mode") if mode is None else mode)
 
     def __repr__(self) -> str:
         return f"<ExperimentAnalysis of {len(self.trials)} trials in {self.experiment_path}>"
@@ -112,9 +121,287 @@ class ExperimentAnalysis(TrialFrames):
         return file_system(self._root)
 
     @property
+    def best_trial(self) -> Trial | None:
+        """The trial with the best last value of the default metric, None if there is none.
+
+        Raises:
+            InvalidArgument: If there is no default metric or mode; so do all ``best_`` members.
+        """
+        return self.get_best_trial()
+
+    @property
+    def best_config(self) -> dict[str, Any] | None:
+        """Configuration of the best trial."""
+        return self.get_best_config()
+
+    @property
+    def best_logdir(self) -> str | None:
+        """Directory of the best trial."""
+        return self.get_best_logdir()
+
+    @property
+    def best_result(self) -> dict[str, Any] | None:
+        """Last result of the best trial."""
+        trial = self.best_trial
+        return None if trial is None else trial.last_result
+
+    @property
+    def best_checkpoint(self) -> Checkpoint | None:
+        """The best checkpoint of the best trial, by the default metric; None if it has none."""
+        trial = self.best_trial
+        return None if trial is None else self.get_best_checkpoint(trial)
+
+    def get_best_trial(
+        self,
+        metric: str | None = None,
+        mode: str | None = None,
+        scope: str = "last",
+        filter_nan_and_inf: bool = True,
+        *,
+        constraints: str | Iterable[str] | None = None,
+    ) -> Trial | None:
+        """The best trial; None (with a warning) if no trial has a value of the metric.
+
+        Args:
+            metric: Name of the metric, nested ones with ``/``; None is the default metric.
+            mode: ``min`` or ``max``; None is the default mode.
+            scope: ``last``: compare last values; ``avg``: means over all results; ``last-5-avg``,
+                ``last-10-avg``: means over the last ones; ``all``: best values of all results.
+            filter_nan_and_inf: False lets an infinite value be the best; NaN never is.
+            constraints: Conditions on last results and configurations, such as
+                ``"latency <= 20"`` or ``"config/lr < 0.1"``; trials that miss one do not count.
+
+        Raises:
+            InvalidArgument: If metric or mode is missing, or an argument has another value.
+        """
+        metric, mode = self._metric_and_mode(metric, mode)
+        conditions = parse_all(constraints)
+        candidates = satisfying(self.trials, conditions)
+        trial = best_of(candidates, metric, mode, scope, filter_nan_and_inf)
+        if trial is None:
+            unknown = unknown_names(self.trials, conditions)
+            log.warning(
+                "There is no best trial: none of %d has a %svalue of the metric %r%s.",
+                len(self.trials),
+                "finite " if filter_nan_and_inf else "",
+                metric,
+                f" and fulfils the constraints{unknown}" if conditions else "",
+            )
+        return trial
+
+    def get_best_config(
+        self, metric: str | None = None, mode: str | None = None, scope: str = "last"
+    ) -> dict[str, Any] | None:
+        """Configuration of the best trial; None if there is none.
+
+        Args:
+            metric: Name of the metric; None is the default metric.
+            mode: ``min`` or ``max``; None is the default mode.
+            scope: As for `get_best_trial`.
+        """
+        trial = self.get_best_trial(metric, mode, scope)
+        return None if trial is None else trial.config
+
+    def get_best_logdir(
+        self, metric: str | None = None, mode: str | None = None, scope: str = "last"
+    ) -> str | None:
+        """Directory of the best trial; None if there is none.
+
+        Args:
+            metric: Name of the metric; None is the default metric.
+            mode: ``min`` or ``max``; None is the default mode.
+            scope: As for `get_best_trial`.
+        """
+        trial = self.get_best_trial(metric, mode, scope)
+        return None if trial is None else trial.logdir
+
+    def get_pareto_trials(
+        self,
+        metric: str | Sequence[str] | Mapping[str, str] | None = None,
+        mode: str | Sequence[str] | None = None,
+        scope: str = "last",
+        *,
+        constraints: str | Iterable[str] | None = None,
+    ) -> list[Trial]:
+        """The trials that no other trial beats in all of several metrics.
+
+        Args:
+            metric: Names of metrics, or names with modes; None are the experiment's.
+            mode: One mode for all, or one for each; None are the experiment's.
+            scope: As for `get_best_trial`.
+            constraints: As for `get_best_trial`.
+
+        Returns:
+            The trials, best of the first metric first.
+
+        Raises:
+            InvalidArgument: If metrics or modes are missing, or an argument has another value.
+        """
+        check_scope(scope)
+        candidates = satisfying(self.trials, parse_all(constraints))
+        return pareto_front(candidates, self._metrics_and_modes(metric, mode), scope)
+
+    def get_parameter_importance(
+        self, metric: str | None = None, mode: str | None = None, scope: str = "last"
+    ) -> dict[str, float]:
+        """The share of the differences between trials that each parameter explains by itself.
+
+        `prefect_tune.results.importance` says how it is estimated.
+
+        Args:
+            metric: Name of the metric; None is the default metric.
+            mode: ``min`` or ``max``; None is the default mode.
+            scope: As for `get_best_trial`.
+
+        Returns:
+            Parameter -> share from 0 to 1, largest first; empty with too few trials to tell.
+        """
+        metric, mode = self._metric_and_mode(metric, mode)
+        scored = [(t, score(t, metric, mode, check_scope(scope))) for t in self.trials]
+        known = [(trial.evaluated_params, value) for trial, value in scored if value is not None]
+        return importance([params for params, _ in known], [value for _, value in known], mode)
+
+    def get_trial_checkpoints_paths(
+        self, trial: Trial | str | os.PathLike[str], metric: str | None = None
+    ) -> list[tuple[str, float | None]]:
+        """Path (or URL) of each kept checkpoint of a trial, with its value of a metric.
+
+        Args:
+            trial: The trial, its directory or its id.
+            metric: None is the default metric, and `training_iteration` if there is none.
+
+        Raises:
+            InvalidArgument: If there is no such trial.
+        """
+        metric = metric or self.default_metric or BY_AGE
+        found = named_trial(self.trials, trial)
+        root = self._root_of(found)
+        return [(str(root / c.path), value_of(c, metric)) for c in found.checkpoints]
+
+    def get_best_checkpoint(
+        self,
+        trial: Trial | str | os.PathLike[str],
+        metric: str | None = None,
+        mode: str | None = None,
+    ) -> Checkpoint | None:
+        """The kept checkpoint of a trial with the best value of a metric.
+
+        Args:
+            trial: The trial, its directory or its id.
+            metric: Name of the metric; None is the default metric.
+            mode: ``min`` or ``max``; None is the default mode.
+
+        Returns:
+            The checkpoint; it can be used as a path. None (with a warning) if the trial has none.
+
+        Raises:
+            InvalidArgument: If metric or mode is missing, or an argument has another value.
+        """
+        trial = named_trial(self.trials, trial)
+        metric, mode = self._metric_and_mode(metric, mode)
+        found = best(trial.checkpoints, metric, mode)
+        if found is None:
+            log.warning("%s has no checkpoint with a value of the metric %r.", trial, metric)
+        return None if found is None else open_checkpoint(found, self._root_of(trial))
+
+    def get_last_checkpoint(
+        self,
+        trial: Trial | str | os.PathLike[str] | None = None,
+        metric: str | None = None,
+        mode: str | None = None,
+    ) -> Checkpoint | None:
+        """The newest checkpoint of a trial, None if it has none.
+
+        Args:
+            trial: The trial, its directory or its id; None is the best trial.
+            metric: Metric to find the best trial by; None is the default metric, and without one
+                the trial that came furthest is taken.
+            mode: ``min`` or ``max``; None is the default mode.
+
+        Raises:
+            InvalidArgument: If a metric is given without a mode, or there is no such trial.
+        """
+        if trial is None and metric is None and self.default_metric is None:
+            metric, mode = BY_AGE, "max"
+        chosen = (
+            self.get_best_trial(metric, mode) if trial is None else named_trial(self.trials, trial)
+        )
+        found = None if chosen is None else newest(chosen)
+        if chosen is None or found is None:
+            return None
+        return open_checkpoint(found, self._root_of(chosen))
+
+    @property
     def results(self) -> dict[str, dict[str, Any]]:
         """Last result of each trial, by trial id."""
         return {trial.trial_id: trial.last_result for trial in self.trials}
+
+    @property
+    def best_result_df(self) -> pd.DataFrame:
+        """Last result of the best trial, with one row and names like those of `results_df`."""
+        trial = self.best_trial
+        return self._frames.last_results([] if trial is None else [trial])
+
+    @property
+    def best_dataframe(self) -> pd.DataFrame | None:
+        """All results of the best trial, None if there are none."""
+        logdir = self.best_logdir
+        return None if logdir is None else self.trial_dataframes.get(logdir)
+
+    @property
+    def results_df(self) -> pd.DataFrame:
+        """Last results of all trials that reported, one row each, indexed by trial id.
+
+        The parts of nested names are joined by `TUNE_RESULT_DELIM`, a slash by default.
+        """
+        return self._frames.last_results(self.trials)
+
+    @property
+    def trial_dataframes(self) -> dict[str, pd.DataFrame]:
+        """All results of each trial, by its directory or id."""
+        return self._frames.of(self.trials)
+
+    def get_all_configs(self, prefix: bool = False) -> dict[str, dict[str, Any]]:
+        """The configuration of each trial, by its directory or id.
+
+        Args:
+            prefix: True flattens them and puts ``config/`` in front of each name.
+        """
+        return self._frames.configs(self.trials, prefix)
+
+    def dataframe(self, metric: str | None = None, mode: str | None = None) -> pd.DataFrame:
+        """One row per trial that reported: a result, the configuration and the directory.
+
+        Args:
+            metric: Take each trial's result with the best value of this metric. Without it, and for
+                a trial that never reported it, the last result is taken.
+            mode: ``min`` or ``max``. The mode of the experiment does not count here; without one,
+                the last result is taken, as on Ray Tune.
+
+        Raises:
+            InvalidArgument: If there is a mode but no metric, or the mode has another value.
+            ImportError: If pandas is not installed.
+        """
+        return self._frames.one_row_each(self.trials, metric, mode)
+
+    def fetch_trial_dataframes(self) -> dict[str, pd.DataFrame]:
+        """Read all results of each trial anew, by its directory; unreadable files are skipped.
+
+        Raises:
+            ImportError: If pandas is not installed.
+        """
+        return self._frames.of(self.trials, anew=True)
+
+    def set_filetype(self, file_type: str | None = None) -> None:
+        """Choose the files that data frames are read from.
+
+        Args:
+            file_type: ``csv`` or ``json``; None is ``csv``.
+
+        Raises:
+            InvalidArgument: If it has another value.
+        """
+        self._frames = TrialFrames(file_type)
 
     def plot(
         self,
@@ -149,9 +436,7 @@ class ExperimentAnalysis(TrialFrames):
         from prefect_tune.results.plots.draw import PARETO, draw
 
         if kind == PARETO:
-            metric = self._objectives[0] if metric is None else metric
-            mode = self._objectives[1] if mode is None else mode
-            wanted = objectives(metric, mode)
+            wanted = self._metrics_and_modes(metric, mode)
         else:
             name = metric if isinstance(metric, str) or metric is None else metric[0]
             single = mode if isinstance(mode, str) or mode is None else mode[0]
@@ -170,11 +455,12 @@ class ExperimentAnalysis(TrialFrames):
 
         Returns:
             ``experiment_id``, ``name``, ``time`` (of the last start, in seconds since the epoch),
-            ``trainable``, ``search``, ``scheduler``, ``stop``, ``space``, ``arguments``,
-            ``prefect_tune``, ``python`` and others.
+            ``trainable``, ``search``, ``scheduler``, ``stop``, ``space``, ``arguments`` and others.
         """
-        record = self._record or read_record(self._path)
-        return {} if record is None else asdict(record.header)
+        if self._header is None:
+            record = read_record(self._path)
+            self._header = {} if record is None else asdict(record.header)
+        return self._header
 
     def stats(self) -> dict[str, Any]:
         """Numbers about the experiment.
@@ -194,3 +480,26 @@ class ExperimentAnalysis(TrialFrames):
             "timestamp": max(updates, default=None),
             "trial_time_s": sum(t.last_result.get("time_total_s") or 0 for t in self.trials),
         }
+
+    def _root_of(self, trial: Trial) -> Location:
+        """Where the checkpoints of a trial are, also one of several experiments put together."""
+        first, last = self.trials[0], self.trials[-1]
+        several = first.local_experiment_dir != last.local_experiment_dir
+        return checkpoint_root(trial.local_experiment_dir) if several else self._root
+
+    def _metric_and_mode(self, metric: str | None, mode: str | None) -> tuple[str, str]:
+        return metric_and_mode(
+            self.trials,
+            self.default_metric if metric is None else metric,
+            self.default_mode if mode is None else mode,
+        )
+
+    def _metrics_and_modes(
+        self,
+        metric: str | Sequence[str] | Mapping[str, str] | None,
+        mode: str | Sequence[str] | None,
+    ) -> dict[str, str]:
+        default_metric, default_mode = self._objectives
+        return objectives(
+            default_metric if metric is None else metric, default_mode if mode is None else mode
+        )

@@ -55,8 +55,3 @@ def copy_results(location: Location) -> tempfile.TemporaryDirectory[str]:
         copy.cleanup()
         raise
     return copy
-
-
-def directory_of(copy: tempfile.TemporaryDirectory[str]) -> str:
-    """The directory of the experiment in a copy."""
-    return str(next(Path(copy.name).iterdir()))

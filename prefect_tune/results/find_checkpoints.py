@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from prefect_tune.checkpoint.manifest import MARKER, read_manifest
+from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.plain import finite_number, number_of
 from prefect_tune.experiment.trial import Trial
@@ -15,6 +16,25 @@ from prefect_tune.nested import flatten
 
 #: What checkpoints are ranked by if nobody says otherwise: the newest is the best.
 BY_AGE = "training_iteration"
+
+
+def named_trial(trials: Sequence[Trial], name: Trial | str | os.PathLike[str]) -> Trial:
+    """The trial itself, or the one that has this directory or id.
+
+    Raises:
+        InvalidArgument: If there is none.
+    """
+    if isinstance(name, Trial):
+        return name
+    text = os.fspath(name)
+    for trial in trials:
+        if text == trial.trial_id or os.path.normpath(text) == trial.logdir:
+            return trial
+    raise InvalidArgument(
+        "trial",
+        f"none of {len(trials)} has the directory or the id {text!r}.",
+        "Give a Trial, e.g. one of `trials`, its `logdir` or its `trial_id`.",
+    )
 
 
 def newest(trial: Trial) -> TrialCheckpoint | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from typing_extensions import override
+
 from prefect_tune.results.analysis import ExperimentAnalysis
 
 
@@ -15,8 +17,8 @@ class Analysis(ExperimentAnalysis):
 
     Args:
         experiment_dir: The directory.
-        default_metric: See `ExperimentAnalysis`.
-        default_mode: See `ExperimentAnalysis`.
+        default_metric: As for `ExperimentAnalysis`.
+        default_mode: As for `ExperimentAnalysis`.
 
     Raises:
         StorageError: If the directory cannot be read, or there is no experiment in it.
@@ -31,26 +33,14 @@ class Analysis(ExperimentAnalysis):
     ) -> None:
         super().__init__(experiment_dir, None, default_metric, default_mode)
 
+    @override
     def get_best_config(
         self, metric: str | None = None, mode: str | None = None, scope: str = "all"
     ) -> dict[str, Any] | None:
-        """Configuration of the best trial; None if there is none.
-
-        Args:
-            metric: Name of the metric; None is the default metric.
-            mode: ``min`` or ``max``; None is the default mode.
-            scope: As for `get_best_trial`, but ``all`` if not given.
-        """
         return super().get_best_config(metric, mode, scope)
 
+    @override
     def get_best_logdir(
         self, metric: str | None = None, mode: str | None = None, scope: str = "all"
     ) -> str | None:
-        """Directory of the best trial; None if there is none.
-
-        Args:
-            metric: Name of the metric; None is the default metric.
-            mode: ``min`` or ``max``; None is the default mode.
-            scope: As for `get_best_trial`, but ``all`` if not given.
-        """
         return super().get_best_logdir(metric, mode, scope)

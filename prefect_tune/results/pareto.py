@@ -47,11 +47,25 @@ def satisfying(trials: Iterable[Trial], conditions: Sequence[Condition]) -> list
     return [trial for trial in trials if all(c.holds(row_of(trial)) for c in conditions)]
 
 
+def unknown_names(trials: Iterable[Trial], conditions: Sequence[Condition]) -> str:
+    """Which names in conditions no trial has, and what was probably meant."""
+    known = {name for trial in trials for name in row_of(trial)}
+    words = []
+    for name in dict.fromkeys(c.name for c in conditions if c.name not in known):
+        meant = f"; is it config/{name}?" if f"config/{name}" in known else ""
+        words.append(f" (no trial has {name!r}{meant})")
+    return "".join(words)
+
+
+def prefixed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A flat configuration, with ``config/`` in front of each name."""
+    return {f"config/{name}": value for name, value in flatten_config(config).items()}
+
+
 def row_of(trial: Trial) -> dict[str, Any]:
     """The last result of a trial, flat, with its configuration below ``config/``."""
     last = {key: value for key, value in trial.last_result.items() if key != "config"}
-    config = {f"config/{name}": value for name, value in flatten_config(trial.config).items()}
-    return {**flatten(last), **config}
+    return {**flatten(last), **prefixed(trial.config)}
 
 
 def pareto_front(trials: Iterable[Trial], wanted: Objectives, scope: str = "last") -> list[Trial]:

@@ -10,6 +10,7 @@ from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.plain import number_of
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.nested import flatten
+from prefect_tune.result import DEFAULT_METRIC
 
 SCOPES = ("last", "avg", "last-5-avg", "last-10-avg", "all")
 
@@ -23,6 +24,32 @@ def check_mode(mode: Any, argument: str = "mode") -> str:
     if mode not in ("min", "max"):
         raise InvalidArgument(argument, f"got {mode!r}.", 'It is "min" or "max".')
     return str(mode)
+
+
+def metric_and_mode(
+    trials: Iterable[Trial], metric: str | None, mode: str | None
+) -> tuple[str, str]:
+    """What trials are compared by.
+
+    Args:
+        trials: The trials: all may have reported one number without a name.
+        metric: Name of the metric; None if nobody has named one.
+        mode: ``min`` or ``max``; None if nobody has said.
+
+    Raises:
+        InvalidArgument: If one is missing, or the mode has another value.
+    """
+    if metric is None and any(DEFAULT_METRIC in trial.last_result for trial in trials):
+        metric = DEFAULT_METRIC
+    if metric is None:
+        raise InvalidArgument(
+            "metric", "no metric to compare trials by.", "Give it here or to the experiment."
+        )
+    if mode is None:
+        raise InvalidArgument(
+            "mode", "no mode to compare trials by.", 'Give "min" or "max" here or there.'
+        )
+    return metric, check_mode(mode)
 
 
 def check_scope(scope: str) -> str:

@@ -86,13 +86,13 @@ def execute(request: ExperimentRequest) -> Finished:
             experiment = _prepare(plan, request, memory, exit_stack)
         except BaseException:
             # Nothing has come of it: the same objects may be given again in a better call.
-            plan.first_states.give_back()
+            plan.initial_states.restore()
             raise
         plan = experiment.plan
         try:
             flow_run_id, flow_run_url = _run(experiment, plan)
         except PrefectUnavailable:
-            plan.first_states.give_back()
+            plan.initial_states.restore()
             raise
         except ClusterError as error:
             raise ClusterError(

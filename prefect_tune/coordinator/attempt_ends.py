@@ -28,10 +28,10 @@ from prefect_tune.coordinator.failure_policy import (
 )
 from prefect_tune.coordinator.lifecycle import Lifecycle
 from prefect_tune.coordinator.options import FailFast
-from prefect_tune.coordinator.retention import CheckpointKeeper
+from prefect_tune.coordinator.retention import CheckpointRetention
 from prefect_tune.coordinator.shutdown import Shutdown
 from prefect_tune.coordinator.table import LiveTrial
-from prefect_tune.coordinator.time_limits import Overtime
+from prefect_tune.coordinator.time_limits import TimeLimits
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.checkpoints import Progress, TrialCheckpoint
 
@@ -49,24 +49,24 @@ class AttemptEnds:
     Args:
         core: The state of the coordinator.
         lifecycle: The transitions of trials.
-        keeper: Keeps checkpoints.
+        retention: Keeps checkpoints.
         shutdown: Ends the experiment.
-        overtime: Knows which attempts took too long.
+        time_limits: Knows which attempts took too long.
     """
 
     def __init__(
         self,
         core: Core,
         lifecycle: Lifecycle,
-        keeper: CheckpointKeeper,
+        retention: CheckpointRetention,
         shutdown: Shutdown,
-        overtime: Overtime,
+        time_limits: TimeLimits,
     ) -> None:
         self._core = core
         self._lifecycle = lifecycle
-        self._keeper = keeper
+        self._retention = retention
         self._shutdown = shutdown
-        self._overtime = overtime
+        self._time_limits = time_limits
 
     # -- checkpoints ------------------------------------------------------------------------------
 
@@ -91,8 +91,8 @@ class AttemptEnds:
         live.setbacks = live.lost = 0
         self._core.recorder.record(event)
         self._core.notify(Notice.CHECKPOINT, live.trial, checkpoint)
-        self._keeper.update(live)
-        self._upload_settled(live)
+        self._retention.update(live)
+        self._upload_ended(live)
 
     def on_save_failed(self, event: CheckpointFailed) -> None:
         """A checkpoint will never be complete in storage; its trial goes on."""
@@ -102,7 +102,7 @@ class AttemptEnds:
         self._core.recorder.record(event)
         live.book.failed(event.reason, event.lost)
         self._core.warn(live.trial, f"{live.trial}: {event.path} is not saved: {event.reason}")
-        self._upload_settled(live)
+        self._upload_ended(live)
 
     def _newest(self, trial_id: str, attempt: int) -> LiveTrial | None:
         """The entry of an attempt that runs, has ended but for its uploads, or was interrupted.
@@ -116,13 +116,13 @@ class AttemptEnds:
             return None
         return live
 
-    def _upload_settled(self, live: LiveTrial) -> None:
+    def _upload_ended(self, live: LiveTrial) -> None:
         if live.ending is None:
             return
         live.uploads -= 1
         # In a replay the record of the fate follows.
         if live.uploads <= 0 and not self._core.replaying:
-            self._settle(live, live.ending)
+            self._decide_fate(live, live.ending)
 
     # -- ends -------------------------------------------------------------------------------------
 
@@ -133,20 +133,20 @@ class AttemptEnds:
             if self._core.replaying:
                 self._end_dropped(event)
             return
-        event = self._overtime.verdict(live, event)
+        event = self._time_limits.verdict(live, event)
         if event.outcome is Outcome.UNSTARTED:
             live.since = None  # it has not run
         if event.fate is not None:
-            self._settle(live, event)
+            self._decide_fate(live, event)
         elif live.ending is None:
             self._lifecycle.free(live)
             if event.uploading > 0:
                 self._core.recorder.record(event)
                 live.ending = event
                 live.uploads = event.uploading
-                self._core.table.settling += 1
+                self._core.table.uploading += 1
             else:
-                self._settle(live, event)
+                self._decide_fate(live, event)
 
     def _end_dropped(self, event: AttemptEnded) -> None:
         """End a trial that was ended while it waited, if the replay has not come to that itself."""
@@ -162,23 +162,23 @@ class AttemptEnds:
     def on_capacity(self, event: CapacityChanged) -> None:
         """Uploads from a node that is gone will never be heard of again."""
         nodes = {node.address for node in event.nodes}
-        for live in self._core.table.settling_trials():
+        for live in self._core.table.uploading_trials():
             if live.node not in nodes and live.ending is not None:
-                self._settle(live, live.ending)
+                self._decide_fate(live, live.ending)
 
-    def settle_all(self) -> None:
+    def give_up_uploads(self) -> None:
         """Give up all uploads of ended attempts."""
-        for live in self._core.table.settling_trials():
+        for live in self._core.table.uploading_trials():
             if live.ending is not None:
-                self._settle(live, live.ending, goes_on=True)
+                self._decide_fate(live, live.ending, goes_on=True)
 
-    def settle_cut_off(self, live: LiveTrial) -> None:
+    def end_cut_off(self, live: LiveTrial) -> None:
         """An attempt that was told to stop was cut off: its trial has ended, if nothing is due."""
         trial = live.trial
         end = AttemptEnded(self._core.now, trial.trial_id, trial.attempt, Outcome.STOPPED)
-        self._settle(live, end, goes_on=True)
+        self._decide_fate(live, end, goes_on=True)
 
-    def _settle(self, live: LiveTrial, event: AttemptEnded, goes_on: bool = False) -> None:
+    def _decide_fate(self, live: LiveTrial, event: AttemptEnded, goes_on: bool = False) -> None:
         """Decide what becomes of a trial.
 
         Args:
@@ -212,7 +212,7 @@ class AttemptEnds:
                 live.book.unclean = True
             live.ending = None
             live.uploads = 0
-            core.table.settling -= 1
+            core.table.uploading -= 1
         match fate:
             case Fate.INTERRUPTED:
                 live.interrupted = True

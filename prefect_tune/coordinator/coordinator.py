@@ -39,10 +39,10 @@ from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.coordinator.placement import Placer, Slot
 from prefect_tune.coordinator.result_handling import Results
 from prefect_tune.coordinator.resumption import Resumption
-from prefect_tune.coordinator.retention import CheckpointKeeper
+from prefect_tune.coordinator.retention import CheckpointRetention
 from prefect_tune.coordinator.shutdown import Shutdown
 from prefect_tune.coordinator.table import CoordinatorState, LiveTrial, TrialTable, portable
-from prefect_tune.coordinator.time_limits import Overtime
+from prefect_tune.coordinator.time_limits import TimeLimits
 from prefect_tune.coordinator.trial_checkpoints import newest_usable
 from prefect_tune.coordinator.waiting import demand, explain
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
@@ -72,15 +72,15 @@ class Coordinator:
         options = CoordinatorOptions() if options is None else options
         self.search_alg = search_alg
         self._core = core = Core(self, scheduler, stopper, options)
-        self._keeper = CheckpointKeeper(core)
-        self._lifecycle = Lifecycle(core, self._keeper)
+        self._retention = CheckpointRetention(core)
+        self._lifecycle = Lifecycle(core, self._retention)
         self._shutdown = Shutdown(core, self._lifecycle)
         self._results = Results(core, self._lifecycle, self._shutdown)
-        self._overtime = Overtime(core)
+        self._time_limits = TimeLimits(core)
         self._ends = AttemptEnds(
-            core, self._lifecycle, self._keeper, self._shutdown, self._overtime
+            core, self._lifecycle, self._retention, self._shutdown, self._time_limits
         )
-        self._resumption = Resumption(core, self._lifecycle, self._keeper, self._ends)
+        self._resumption = Resumption(core, self._lifecycle, self._retention, self._ends)
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
             CapacityChanged: self._on_capacity,
             TrialSuggested: self._on_suggested,
@@ -91,7 +91,7 @@ class Coordinator:
             CheckpointBegun: self._ends.on_begun,
             CheckpointSaved: self._ends.on_saved,
             CheckpointFailed: self._ends.on_save_failed,
-            CheckpointsDropped: self._keeper.drop,
+            CheckpointsDropped: self._retention.drop,
             TrialRedirected: self._on_redirected,
             AttemptEnded: self._ends.on_ended,
             ControlReceived: self._on_control,
@@ -110,7 +110,7 @@ class Coordinator:
             handler(event)
             core.recorder.flush()
             self._advance()
-        return core.take()
+        return core.drain()
 
     def replay(self, on: bool) -> None:
         """Begin or end a replay of recorded events.
@@ -136,13 +136,13 @@ class Coordinator:
             [portable(live) for live in table.lives()],
             [portable(live) for live in table.aside()],
             list(table.retired),
-            list(self._keeper.dropped),
+            list(self._retention.dropped),
         )
 
     def set_state(self, state: CoordinatorState) -> None:
         """Take over a state of `get_state`; for a coordinator that has handled nothing yet."""
         self._core.table.load(state.trials, state.live, state.aside, state.retired)
-        self._keeper.dropped.extend(state.dropped)
+        self._retention.dropped.extend(state.dropped)
 
     @property
     def is_replayable(self) -> bool:
@@ -182,7 +182,7 @@ class Coordinator:
                 self._launch_what_fits()
             self._ask_search()
         table = core.table
-        if not (table.running or table.settling) and (
+        if not (table.running or table.uploading) and (
             core.stopping or (core.turns.is_over and not table.waiting())
         ):
             core.finished = True
@@ -280,7 +280,7 @@ class Coordinator:
         core.recorder.record(event)
         if event.action is Control.INTERRUPT:
             if core.interrupted:
-                self._ends.settle_all()
+                self._ends.give_up_uploads()
             self._shutdown.interrupt(event.reason or "interrupted")
         elif event.action is Control.STOP:
             self._shutdown.stop(event.reason or "stopped by request")
@@ -295,7 +295,7 @@ class Coordinator:
         core.stopper.on_time(event.time)
         core.delays.release(event.time)
         self._shutdown.see_whether_to_stop()
-        self._overtime.look()
+        self._time_limits.look()
         # A search that had nothing to suggest is asked again now and then.
         core.turns.retry()
         core.choose = True

@@ -69,7 +69,7 @@ class Core:
         """Have something done, behind all that was emitted before."""
         self._out.append(command)
 
-    def take(self) -> list[Command]:
+    def drain(self) -> list[Command]:
         """What is to be done, in order; forgets it."""
         commands, self._out = self._out, []
         return commands

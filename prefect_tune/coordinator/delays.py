@@ -51,7 +51,7 @@ class Delays:
         if self._until:
             self._until = {name: until for name, until in self._until.items() if until > now}
 
-    def forget(self, trial_id: str) -> None:
+    def remove(self, trial_id: str) -> None:
         """A trial will not run again."""
         self._until.pop(trial_id, None)
 

@@ -17,7 +17,7 @@ from prefect_tune.coordinator.events import (
 from prefect_tune.coordinator.failure_policy import UNSAVED
 from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.coordinator.placement import Slot
-from prefect_tune.coordinator.retention import CheckpointKeeper
+from prefect_tune.coordinator.retention import CheckpointRetention
 from prefect_tune.coordinator.table import LiveTrial
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.checkpoints import NO_PROGRESS, TrialCheckpoint
@@ -85,12 +85,12 @@ class Lifecycle:
 
     Args:
         core: The state of the coordinator.
-        keeper: Keeps their checkpoints.
+        retention: Keeps their checkpoints.
     """
 
-    def __init__(self, core: Core, keeper: CheckpointKeeper) -> None:
+    def __init__(self, core: Core, retention: CheckpointRetention) -> None:
         self._core = core
-        self._keeper = keeper
+        self._retention = retention
 
     # -- running ----------------------------------------------------------------------------------
 
@@ -176,7 +176,7 @@ class Lifecycle:
         if live.trial.status != RUNNING:
             self._turn(live)
         else:
-            self._keeper.update(live)
+            self._retention.update(live)
 
     def _turn(self, live: LiveTrial) -> None:
         """No attempt runs: what it went on from is free, and a redirection takes effect."""
@@ -189,7 +189,7 @@ class Lifecycle:
             live.book.adopted = event.checkpoint
             if event.config is not None:
                 live.trial.config = event.config
-        self._keeper.update(live)
+        self._retention.update(live)
 
     # -- ends -------------------------------------------------------------------------------------
 
@@ -266,7 +266,7 @@ class Lifecycle:
         core = self._core
         core.table.set_status(live, status)
         core.notify(notice, live.trial)
-        core.delays.forget(live.trial.trial_id)
+        core.delays.remove(live.trial.trial_id)
         live.start = None
-        self._keeper.retired(live)
+        self._retention.retired(live)
         core.table.retire(live)

@@ -6,7 +6,7 @@ from prefect_tune.coordinator.attempt_ends import AttemptEnds
 from prefect_tune.coordinator.core import Core
 from prefect_tune.coordinator.events import Errored, Resumed
 from prefect_tune.coordinator.lifecycle import Lifecycle
-from prefect_tune.coordinator.retention import CheckpointKeeper
+from prefect_tune.coordinator.retention import CheckpointRetention
 from prefect_tune.coordinator.search_turns import SearchTurns
 from prefect_tune.coordinator.table import LiveTrial
 from prefect_tune.experiment.trial import ERROR, PENDING, TERMINATED, Trial
@@ -18,16 +18,16 @@ class Resumption:
     Args:
         core: The state of the coordinator.
         lifecycle: The transitions of trials.
-        keeper: Keeps checkpoints.
+        retention: Keeps checkpoints.
         ends: Decides about attempts that had ended but for their uploads.
     """
 
     def __init__(
-        self, core: Core, lifecycle: Lifecycle, keeper: CheckpointKeeper, ends: AttemptEnds
+        self, core: Core, lifecycle: Lifecycle, retention: CheckpointRetention, ends: AttemptEnds
     ) -> None:
         self._core = core
         self._lifecycle = lifecycle
-        self._keeper = keeper
+        self._retention = retention
         self._ends = ends
 
     def on_resumed(self, event: Resumed) -> None:
@@ -35,14 +35,14 @@ class Resumption:
         core = self._core
         if not core.replaying:
             # Before the record: in a replay the fates that are decided here come first as well.
-            self._ends.settle_all()
+            self._ends.give_up_uploads()
             for live in core.table.lives():
                 if live.slot is not None and live.stop_reason and not live.overdue:
                     self._cut_off(live)
-                    self._ends.settle_cut_off(live)
+                    self._ends.end_cut_off(live)
         core.recorder.record(event)
         if not core.replaying:
-            self._keeper.repeat_deletions()
+            self._retention.repeat_deletions()
         # An experiment may be extended: the search is asked again even if it had come to its end.
         core.turns = SearchTurns(core.options.lookahead)
         core.stopper.on_resume(event.time)
@@ -63,7 +63,7 @@ class Resumption:
                 for trial in core.table.trials():
                     if trial.status == status:
                         self._reset(trial, wanted)
-        self._keeper.tidy_all()
+        self._retention.tidy_all()
         core.choose = True
 
     def _cut_off(self, live: LiveTrial) -> None:

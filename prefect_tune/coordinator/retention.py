@@ -85,7 +85,7 @@ def _lookup(metrics: Mapping[str, Any], name: str) -> Any:
 _REPEATED = 256
 
 
-class CheckpointKeeper:
+class CheckpointRetention:
     """Applies the rules of retention over all trials.
 
     Args:
@@ -99,7 +99,7 @@ class CheckpointKeeper:
     def __init__(self, core: Core) -> None:
         self._core = core
         options = core.options
-        self._retention = Retention(
+        self._rules = Retention(
             options.checkpoint_keep,
             options.checkpoint_score_attribute,
             options.checkpoint_score_order,
@@ -134,10 +134,10 @@ class CheckpointKeeper:
         keep = core.options.checkpoint_keep
         if keep is None or core.replaying or len(trial.checkpoints) <= keep:
             return
-        if not self._has_warned and self._retention.lacks_score(trial.checkpoints):
+        if not self._has_warned and self._rules.lacks_score(trial.checkpoints):
             self._has_warned = True
             core.warn(trial, self._unranked(trial))
-        paths = self._retention.surplus(trial.checkpoints, self._in_use(trial))
+        paths = self._rules.surplus(trial.checkpoints, self._in_use(trial))
         if paths:
             event = CheckpointsDropped(core.now, trial.trial_id, paths)
             core.recorder.record(event)
@@ -146,7 +146,7 @@ class CheckpointKeeper:
                 core.emit(DeleteCheckpoint(trial.trial_id, path))
 
     def _unranked(self, trial: Trial) -> str:
-        name = str(self._retention.attribute)
+        name = str(self._rules.attribute)
         reported = [key for key in flatten(trial.last_result) if key not in AUTO_FILLED]
         meant = get_close_matches(name, reported, n=1)
         hint = f"Did you mean {meant[0]!r}?" if meant else f"Reported are {sorted(reported)}."

@@ -101,7 +101,7 @@ class TrialTable:
 
     Attributes:
         running: How many attempts hold a slot.
-        settling: How many attempts have ended but for their uploads.
+        uploading: How many attempts have ended but for their uploads.
         retired: Ids of the trials that have finished last.
     """
 
@@ -115,7 +115,7 @@ class TrialTable:
         self._place = itertools.count()
         self.retired: deque[str] = deque(maxlen=_REMEMBERED)
         self.running = 0
-        self.settling = 0
+        self.uploading = 0
 
     # -- live trials ------------------------------------------------------------------------------
 
@@ -224,9 +224,9 @@ class TrialTable:
         """Entries with a running attempt, or one that has ended but for its uploads."""
         return [entry for entry in self._live.values() if entry.trial.status == RUNNING]
 
-    def settling_trials(self) -> list[LiveTrial]:
+    def uploading_trials(self) -> list[LiveTrial]:
         """Entries whose newest attempt has ended but for its uploads."""
-        if not self.settling:
+        if not self.uploading:
             return []
         return [entry for entry in self._live.values() if entry.ending is not None]
 
@@ -254,7 +254,7 @@ class TrialTable:
         self.retired.clear()
         self.retired.extend(retired)
         self.running = len(self.slots())
-        self.settling = sum(entry.ending is not None for entry in self._live.values())
+        self.uploading = sum(entry.ending is not None for entry in self._live.values())
 
     def __len__(self) -> int:
         return len(self._all)

@@ -15,7 +15,7 @@ TIMEOUT = "timeout"
 _Key = tuple[str, int]
 
 
-class Overtime:
+class TimeLimits:
     """Watches how long running trials take.
 
     A trial is ended once its attempts have run for `trial_time_limit_s` together. Time that it

@@ -21,12 +21,12 @@ def explain(core: Core) -> str:
     """
     if core.table.running:
         return ""
-    settling = core.table.settling_trials()
-    if settling:
-        left = sum(live.uploads for live in settling)
-        first = settling[0]
+    uploading = core.table.uploading_trials()
+    if uploading:
+        left = sum(live.uploads for live in uploading)
+        first = uploading[0]
         return (
-            f"{left} checkpoints of {len(settling)} trials are on their way to storage, "
+            f"{left} checkpoints of {len(uploading)} trials are on their way to storage, "
             f"{first.uploads} of {first.trial} from {first.node}"
         )
     waiting = [] if core.stopping else [live.trial for live in core.table.waiting()]

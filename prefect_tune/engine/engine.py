@@ -214,7 +214,7 @@ class Engine:
         parts = self._parts
         # When everything ends, it is to end soon, and no more than what runs can come.
         if parts.coordinator.stopping or parts.observers.has_room(_TICK_S):
-            events = parts.inbox.take(_TICK_S)
+            events = parts.inbox.next_batch(_TICK_S)
         else:
             events = parts.inbox.urgent()
             if not self._has_told_waiting:
@@ -246,7 +246,7 @@ class Engine:
             ):
                 for event in events:
                     if isinstance(event, SearchSaved):
-                        saved = self._take_state(event) or saved
+                        saved = self._usable_state(event) or saved
                     else:
                         commands += parts.coordinator.handle(event)
         finally:
@@ -272,7 +272,7 @@ class Engine:
         self._parts.snapshots.journaled(commands, records)
         return recorded
 
-    def _take_state(self, event: SearchSaved) -> SearchSaved | None:
+    def _usable_state(self, event: SearchSaved) -> SearchSaved | None:
         """The state of the search if it is to be saved once the journal is written.
 
         A state that knows of suggestions which did not become trials is of no use: they would never
@@ -293,7 +293,7 @@ class Engine:
     def save_search(self) -> None:
         """Save the state that the search left when it was closed."""
         for event in self._parts.inbox.rest():
-            if isinstance(event, SearchSaved) and (state := self._take_state(event)) is not None:
+            if isinstance(event, SearchSaved) and (state := self._usable_state(event)) is not None:
                 self._save_search(state)
 
     def _write_errors(self, events: list[Event]) -> None:

@@ -17,10 +17,10 @@ from prefect_tune.engine.planning.initial_states import fingerprint
 from prefect_tune.engine.planning.plan import ExperimentPlan
 from prefect_tune.engine.resume.callback_states import CallbackStates
 from prefect_tune.engine.resume.resume import Resumption, resume
-from prefect_tune.engine.resume.snapshot import Deciders, Position
+from prefect_tune.engine.resume.snapshot import Position, StatefulParts
 from prefect_tune.engine.resume.snapshot_writer import Snapshots
 from prefect_tune.engine.search_feed import SearchFeed
-from prefect_tune.engine.signals import Interruption, StandIn, handle_signals
+from prefect_tune.engine.signals import HandlerOverride, Interruption, handle_signals
 from prefect_tune.engine.trial_factory import make_trial_maker
 from prefect_tune.engine.wiring import (
     coordinator_options,
@@ -80,7 +80,7 @@ class Experiment:
                 plan.pickles, large=LargeValues(self.directory.path, self.storage.copy_there)
             )
             self._resumption: Resumption | None = None
-            self._deciders = Deciders(
+            self._stateful_parts = StatefulParts(
                 plan.scheduler,
                 plan.stopper,
                 plan.search_alg,
@@ -126,8 +126,8 @@ class Experiment:
             InsufficientResources: If a trial asks for more than any node has.
         """
         plan = self.plan
-        plan.first_states.remember()
-        self._exit.callback(plan.first_states.release)
+        plan.initial_states.remember()
+        self._exit.callback(plan.initial_states.release)
         self.storage.open(resume=plan.resume is not None)
         self._exit.callback(self._close_storage)
         self._journal = self.storage.journal
@@ -136,7 +136,7 @@ class Experiment:
             self._resumption = resume(
                 plan,
                 self._journal,
-                self._deciders,
+                self._stateful_parts,
                 self._make_coordinator,
                 self.storage.checkpoints,
             )
@@ -157,14 +157,14 @@ class Experiment:
         self,
         launcher: AttemptLauncher,
         listeners: Sequence[StepListener] = (),
-        stand_in: StandIn | None = None,
+        override: HandlerOverride | None = None,
     ) -> None:
         """Run to the end, in the calling thread; closes everything.
 
         Args:
             launcher: Starts attempts.
             listeners: Told after each batch of events.
-            stand_in: For whoever has to know that the sweep handles signals.
+            override: For whoever has to know that the sweep handles signals.
 
         Raises:
             Exception: What ended the experiment early; everything reported so far is on disk.
@@ -192,7 +192,7 @@ class Experiment:
             snapshots = Snapshots(
                 position,
                 self.coordinator,
-                self._deciders,
+                self._stateful_parts,
                 self._callback_states,
                 observers.mark,
                 lambda: feed.can_save,
@@ -224,7 +224,7 @@ class Experiment:
             sigint = not self.plan.settings.disable_sigint_handler
             failed: BaseException | None = None
             try:
-                with handle_signals(engine.interrupt, sigint, stand_in) as self.interruption:
+                with handle_signals(engine.interrupt, sigint, override) as self.interruption:
                     engine.run(
                         None if self._resumption is None else self.plan.resume,
                         resumption.found.saved,

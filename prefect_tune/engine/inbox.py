@@ -28,7 +28,7 @@ class Inbox:
         # Signal handlers put as well, maybe in the middle of a `put`: hence these two.
         self._queue: queue.SimpleQueue[Event | Exception | None] = queue.SimpleQueue()
         self._urgent: deque[ControlReceived] = deque()
-        # Raised by the next `take`.
+        # Raised by the next `next_batch`.
         self._error: Exception | None = None
         self._lock = threading.RLock()
         self._weight = 0
@@ -61,7 +61,7 @@ class Inbox:
                 return
         resume()
 
-    def take(self, timeout: float, limit: int = LIMIT) -> list[Event]:
+    def next_batch(self, timeout: float, limit: int = LIMIT) -> list[Event]:
         """Wait for an event and return it with those that have arrived behind it.
 
         Args:

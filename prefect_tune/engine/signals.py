@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 #: Told which handler is installed, for as long as it is.
-StandIn = Callable[[Callable[..., Any]], AbstractContextManager[None]]
+HandlerOverride = Callable[[Callable[..., Any]], AbstractContextManager[None]]
 
 
 class Interruption:
@@ -129,7 +129,7 @@ def relay_signals() -> Iterator[Interruption]:
 
 @contextmanager
 def handle_signals(
-    interrupt: Callable[[str], None], sigint: bool = True, stand_in: StandIn | None = None
+    interrupt: Callable[[str], None], sigint: bool = True, override: HandlerOverride | None = None
 ) -> Iterator[Interruption]:
     """Call `interrupt` on the first SIGINT, SIGTERM or SIGUSR1; restore the handlers at the end.
 
@@ -141,7 +141,7 @@ def handle_signals(
     Args:
         interrupt: Gets the reason; must only enqueue.
         sigint: False leaves SIGINT alone.
-        stand_in: For whoever has to know that his handler has been replaced.
+        override: For whoever has to know that his handler has been replaced.
     """
     state = Interruption()
     if threading.current_thread() is not threading.main_thread():
@@ -169,7 +169,7 @@ def handle_signals(
     for known in numbers:
         previous[known] = signal.signal(known, handler)
     try:
-        with nullcontext() if stand_in is None else stand_in(handler):
+        with nullcontext() if override is None else override(handler):
             yield state
     finally:
         for known, old in previous.items():

@@ -39,7 +39,7 @@ from prefect_tune.engine.planning.initial_states import fingerprint
 from prefect_tune.engine.planning.resume_mode import parse_resume
 from prefect_tune.engine.resume.last_run import find_last_run
 from prefect_tune.engine.resume.resume import Resumer, Resumption
-from prefect_tune.engine.resume.snapshot import Deciders, Position
+from prefect_tune.engine.resume.snapshot import Position, StatefulParts
 from prefect_tune.engine.resume.snapshot_writer import Snapshots
 from prefect_tune.engine.search_feed import SearchFeed
 from prefect_tune.engine.trial_factory import TrialMaker
@@ -285,13 +285,13 @@ def _resume(
     disk: Disk,
     journal: LocalJournal,
     source: TrialSource,
-    deciders: Deciders,
+    stateful_parts: StatefulParts,
     make_coordinator: Callable[[], Coordinator],
 ) -> Resumption | None:
     run = find_last_run(journal)
     if run is None:
         return None
-    return Resumer(source, [], journal, run, deciders, make_coordinator).resume()
+    return Resumer(source, [], journal, run, stateful_parts, make_coordinator).resume()
 
 
 def _count_writes(disk: Disk, files: SnapshotFiles) -> None:
@@ -339,8 +339,10 @@ def simulate(
             ),
         )
 
-    deciders = Deciders(scheduler, stopper, None, fingerprint(scheduler), fingerprint(stopper))
-    resumption = _resume(disk, journal, source, deciders, make_coordinator)
+    stateful_parts = StatefulParts(
+        scheduler, stopper, None, fingerprint(scheduler), fingerprint(stopper)
+    )
+    resumption = _resume(disk, journal, source, stateful_parts, make_coordinator)
     resumed = resumption is not None
     if resumption is None:
         position = Position(f"run-{disk.openings}", SnapshotFiles(disk.path))
@@ -365,7 +367,7 @@ def simulate(
     snapshots = Snapshots(
         position,
         coordinator,
-        deciders,
+        stateful_parts,
         SimpleNamespace(collect=None, collect_all=lambda: None, save=lambda: None),  # type: ignore[arg-type]
         observers.mark,
         lambda: feed.can_save,

@@ -15,10 +15,10 @@ def test_what_came_before_an_error_is_not_lost():
     inbox.put(Tick(2.0))
     inbox.fail(ClusterError("the scheduler is gone"))
     inbox.put(Tick(3.0))
-    assert inbox.take(0) == [Tick(1.0), Tick(2.0)]
+    assert inbox.next_batch(0) == [Tick(1.0), Tick(2.0)]
     with pytest.raises(ClusterError):
-        inbox.take(0)
-    assert inbox.take(0) == [Tick(3.0)]
+        inbox.next_batch(0)
+    assert inbox.next_batch(0) == [Tick(3.0)]
 
 
 def results(count: int) -> ResultReported:
@@ -33,7 +33,7 @@ def test_it_is_full_of_results_until_they_are_taken():
     assert inbox.full
     inbox.when_room(lambda: resumed.append(1))
     assert resumed == []
-    assert [len(event.results) for event in inbox.take(0, limit=5)] == [9]
+    assert [len(event.results) for event in inbox.next_batch(0, limit=5)] == [9]
     assert (inbox.full, resumed) == (False, [1])
     inbox.when_room(lambda: resumed.append(2))
     assert resumed == [1, 2]
@@ -45,7 +45,7 @@ def test_what_somebody_asks_for_does_not_wait_behind_results():
     stop = ControlReceived(1.0, Control.INTERRUPT, reason="SIGINT")
     inbox.put(stop)
     assert inbox.urgent() == [stop]
-    assert len(inbox.take(0)) == 1
+    assert len(inbox.next_batch(0)) == 1
     inbox.put(stop)
-    assert inbox.take(60) == [stop]
-    assert inbox.take(0) == []
+    assert inbox.next_batch(60) == [stop]
+    assert inbox.next_batch(0) == []

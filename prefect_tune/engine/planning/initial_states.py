@@ -24,7 +24,7 @@ from prefect_tune.stopper import Stopper
 _logger = logging.getLogger(__name__)
 
 
-class _First:
+class _State:
     """The first state of an object, and the attributes it had."""
 
     __slots__ = ("attributes", "state")
@@ -33,7 +33,7 @@ class _First:
         self.state = cloudpickle.dumps(part.get_state())
         self.attributes = frozenset(getattr(part, "__dict__", ()))
 
-    def give_back(self, part: Any) -> None:
+    def restore(self, part: Any) -> None:
         # What it has got since is not in the old state, and would stay.
         for name in set(getattr(part, "__dict__", ())) - self.attributes:
             delattr(part, name)
@@ -42,22 +42,22 @@ class _First:
 
 #: Ids of what serves an experiment that runs now; its plan keeps them alive.
 _busy: set[int] = set()
-_known: WeakKeyDictionary[Any, _First] = WeakKeyDictionary()
+_known: WeakKeyDictionary[Any, _State] = WeakKeyDictionary()
 
 
-class FirstStates:
+class InitialStates:
     """The first states of the scheduler, searcher and stoppers of an experiment that is planned."""
 
     def __init__(self) -> None:
-        self._states: list[tuple[Any, _First]] = []
+        self._states: list[tuple[Any, _State]] = []
         self._alone: list[Any] = []
 
-    def add(self, part: Any, *, takes_back: bool, argument: str = "") -> None:
+    def add(self, part: Any, *, restores: bool, argument: str = "") -> None:
         """A scheduler, searcher or stopper is going to be used.
 
         Args:
             part: As the user gave it; anything without `get_state` is passed over.
-            takes_back: True takes it back to the state in which it began, if it began here.
+            restores: True brings it back to the state in which it began, if it began here.
             argument: What it was given as, if it can serve one experiment at a time only.
 
         Raises:
@@ -74,11 +74,11 @@ class FirstStates:
             if not hasattr(member, "get_state") or isinstance(member, type):
                 continue
             try:
-                first = _known.get(member) if takes_back else None
+                first = _known.get(member) if restores else None
                 if first is None:
-                    first = _First(member)
+                    first = _State(member)
                 else:
-                    first.give_back(member)
+                    first.restore(member)
             except Exception as error:
                 # Whatever a part of the user's raises, or a TypeError for objects without a hash;
                 # it matters only if the same object is used once more.
@@ -95,11 +95,11 @@ class FirstStates:
         """The experiment has ended."""
         _busy.difference_update(map(id, self._alone))
 
-    def give_back(self) -> None:
+    def restore(self) -> None:
         """Nothing comes of the plan: leave everything as it was given."""
         for member, first in self._states:
             try:
-                first.give_back(member)
+                first.restore(member)
             except Exception as error:
                 _logger.debug("%r cannot be taken back: %s", member, error)
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from prefect_tune.config import CheckpointConfig, FailureConfig
 from prefect_tune.engine.planning.argument_text import in_words, space_in_words
-from prefect_tune.engine.planning.initial_states import FirstStates, stoppers_in
+from prefect_tune.engine.planning.initial_states import InitialStates, stoppers_in
 from prefect_tune.engine.planning.parts import (
     experiment_name,
     make_callbacks,
@@ -56,11 +56,11 @@ def make_plan(
     Raises:
         InvalidArgument: If anything cannot work; names the argument.
     """
-    first_states = FirstStates()
+    initial_states = InitialStates()
     try:
-        return _make_plan(request, settings, memory, first_states)
+        return _make_plan(request, settings, memory, initial_states)
     except BaseException:
-        first_states.give_back()
+        initial_states.restore()
         raise
 
 
@@ -68,7 +68,7 @@ def _make_plan(
     request: ExperimentRequest,
     settings: TuneSettings,
     memory: SweepMemory | None,
-    first_states: FirstStates,
+    initial_states: InitialStates,
 ) -> ExperimentPlan:
     tune, run = request.tune_config, request.run_config
     registered = request.trainable if isinstance(request.trainable, str) else None
@@ -94,9 +94,9 @@ def _make_plan(
             mode = begun.resume_mode(request.resume, request.resume_config)
     resume = what_to_resume(parse_resume(mode, request.resume_config), places, name)
     # A scheduler judges the trials of one experiment; what a search has learnt serves the next.
-    first_states.add(tune.scheduler, takes_back=True, argument="scheduler")
+    initial_states.add(tune.scheduler, restores=True, argument="scheduler")
     for part in (tune.search_alg, *stoppers_in(run.stop)):
-        first_states.add(part, takes_back=resume is not None)
+        initial_states.add(part, restores=resume is not None)
     scheduler = make_scheduler(tune)
     try:
         source = make_source(
@@ -137,7 +137,7 @@ def _make_plan(
         code=code_digest(request.trainable),
         space_in_words=space_in_words(space),
         stop_in_words=in_words(run.stop),
-        first_states=first_states,
+        initial_states=initial_states,
         restore=parse_restore(request.restore),
         resume=resume,
         origin=None if resume is None else origin,

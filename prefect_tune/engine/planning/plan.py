@@ -9,7 +9,7 @@ from typing import Any
 from prefect_tune.callback import Callback
 from prefect_tune.config import CheckpointConfig, FailureConfig, ResumeConfig, RunConfig, TuneConfig
 from prefect_tune.coordinator.options import FailFast
-from prefect_tune.engine.planning.initial_states import FirstStates
+from prefect_tune.engine.planning.initial_states import InitialStates
 from prefect_tune.engine.planning.start_checkpoint import RestoreFrom
 from prefect_tune.experiment.checkpoints import CheckpointRules
 from prefect_tune.experiment.pickling.signing import Pickles
@@ -59,7 +59,7 @@ class ExperimentPlan:
         code: Digest of the trainable's source, "" if unknown.
         space_in_words: The parameters of the search space by path.
         stop_in_words: The stopping criteria.
-        first_states: Scheduler, searcher and stoppers as the user gave them.
+        initial_states: Scheduler, searcher and stoppers as the user gave them.
         restore: The checkpoint that trials start from; None starts them afresh.
         resume: Which trials of an earlier experiment run again; None begins a new one.
         origin: Id of the first run of the experiment that goes on; None takes what there is.
@@ -94,7 +94,7 @@ class ExperimentPlan:
     code: str = ""
     space_in_words: dict[str, str] = field(default_factory=dict)
     stop_in_words: str = ""
-    first_states: FirstStates = field(default_factory=FirstStates)
+    initial_states: InitialStates = field(default_factory=InitialStates)
     restore: RestoreFrom | None = None
     resume: ResumeConfig | None = None
     origin: str | None = None

@@ -46,7 +46,7 @@ _PARALLEL = 8
 
 
 @dataclass(frozen=True, slots=True)
-class FoundCheckpoints:
+class OrphanCheckpoints:
     """What is to be done about them.
 
     Attributes:
@@ -82,7 +82,7 @@ def find_checkpoints(
     records: Iterable[bytes],
     now: float,
     here: Path | None = None,
-) -> FoundCheckpoints:
+) -> OrphanCheckpoints:
     """Look for them; the trials are as the journal leaves them.
 
     Args:
@@ -115,7 +115,7 @@ def find_checkpoints(
         local = [] if here is None else look_in(CheckpointStore(open_store(Location(str(here)))))
     except StorageError as error:
         _logger.warning("Checkpoints that the journal does not know are not looked for: %s", error)
-        return FoundCheckpoints()
+        return OrphanCheckpoints()
     stored = {one.path for one in found}
     local = [one for one in local if one.path not in stored and one.may_be_used]
     wanted = {_key(one): one for one in (*local, *found) if one.may_be_used}
@@ -133,7 +133,7 @@ def find_checkpoints(
             len(found),
             len(used),
         )
-    return FoundCheckpoints(
+    return OrphanCheckpoints(
         [CheckpointSaved(now, *key[:2], wanted[key].path, results[key]) for key in used],
         [one.path for one in found if one.path not in used_paths],
     )

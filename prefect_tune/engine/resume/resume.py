@@ -18,11 +18,11 @@ from prefect_tune.engine.planning.plan import ExperimentPlan
 from prefect_tune.engine.resume.checks import check_same, tell_what_was_found
 from prefect_tune.engine.resume.last_run import RunRecords, find_last_run
 from prefect_tune.engine.resume.log_backlog import BacklogFinder
-from prefect_tune.engine.resume.orphan_checkpoints import FoundCheckpoints, find_checkpoints
+from prefect_tune.engine.resume.orphan_checkpoints import OrphanCheckpoints, find_checkpoints
 from prefect_tune.engine.resume.replay import replay
 from prefect_tune.engine.resume.result_constants import AttemptConstants
 from prefect_tune.engine.resume.search_replay import SearchReplay
-from prefect_tune.engine.resume.snapshot import Deciders, Position
+from prefect_tune.engine.resume.snapshot import Position, StatefulParts
 from prefect_tune.engine.resume.snapshot_restore import Restored, restore_snapshot, tail_of
 from prefect_tune.error import TuneError
 from prefect_tune.experiment.pickling.signing import OF_THIS_PROCESS, Pickles
@@ -50,7 +50,7 @@ class Resumption:
     position: Position
     coordinator: Coordinator
     backlog: list[Backlog] = field(default_factory=list)
-    found: FoundCheckpoints = field(default_factory=FoundCheckpoints)
+    found: OrphanCheckpoints = field(default_factory=OrphanCheckpoints)
 
 
 class _SearchIsAhead(TuneError):
@@ -68,7 +68,7 @@ class Resumer:
         callbacks: All callbacks; those that are loggers may have missed results.
         journal: The journal.
         run: The run in it that is to go on.
-        deciders: Scheduler and stopper, not used yet.
+        stateful_parts: Scheduler and stopper, not used yet.
         make_coordinator: Makes a coordinator without trials.
         pickles: Knows which pickles may be loaded.
     """
@@ -79,7 +79,7 @@ class Resumer:
         callbacks: Sequence[Callback],
         journal: LocalJournal,
         run: RunRecords,
-        deciders: Deciders,
+        stateful_parts: StatefulParts,
         make_coordinator: Callable[[], Coordinator],
         pickles: Pickles = OF_THIS_PROCESS,
     ) -> None:
@@ -87,12 +87,12 @@ class Resumer:
         self._callbacks = callbacks
         self._journal = journal
         self._run = run
-        self._deciders = deciders
+        self._stateful_parts = stateful_parts
         self._make_coordinator = make_coordinator
         self._pickles = pickles
         self._states = SearchStates(journal.path.parent, run.first.origin, pickles)
         self._files = SnapshotFiles(journal.path.parent, pickles)
-        self._unused = _pickled_states(deciders)
+        self._unused = _pickled_states(stateful_parts)
 
     def resume(self) -> Resumption:
         """Bring everything to where the journal ends.
@@ -135,8 +135,8 @@ class Resumer:
         self._files.start_anew()
         if self._unused is not None:
             scheduler, stopper = cloudpickle.loads(self._unused)
-            self._deciders.scheduler.set_state(scheduler)
-            self._deciders.stopper.set_state(stopper)
+            self._stateful_parts.scheduler.set_state(scheduler)
+            self._stateful_parts.stopper.set_state(stopper)
 
     def _with_snapshot(self, state: SearchState | None) -> Resumption | None:
         """Replay what is behind the snapshot; None if there is none.
@@ -152,7 +152,7 @@ class Resumer:
         tail = tail_of(self._journal, self._run, head)
         coordinator = self._make_coordinator()
         directory = str(self._journal.path.parent)
-        restored = restore_snapshot(self._files, head, self._deciders, coordinator, directory)
+        restored = restore_snapshot(self._files, head, self._stateful_parts, coordinator, directory)
         search = SearchReplay(self._source, state, head.suggested, head.told)
         for command in restored.body.tells:
             search.tell(command)
@@ -197,11 +197,11 @@ class Resumer:
         return Resumption(position, coordinator, finder.found())
 
 
-def _pickled_states(deciders: Deciders) -> bytes | None:
+def _pickled_states(stateful_parts: StatefulParts) -> bytes | None:
     """The states of scheduler and stopper; None if they have none that can be kept."""
     try:
         pickled: bytes = cloudpickle.dumps(
-            (deciders.scheduler.get_state(), deciders.stopper.get_state())
+            (stateful_parts.scheduler.get_state(), stateful_parts.stopper.get_state())
         )
     except Exception as error:
         # Whatever a part of the user's raises. There is no snapshot of it either.
@@ -213,7 +213,7 @@ def _pickled_states(deciders: Deciders) -> bytes | None:
 def resume(
     plan: ExperimentPlan,
     journal: LocalJournal,
-    deciders: Deciders,
+    stateful_parts: StatefulParts,
     make_coordinator: Callable[[], Coordinator],
     checkpoints: CheckpointStore,
 ) -> Resumption | None:
@@ -222,7 +222,7 @@ def resume(
     Args:
         plan: What to go on with.
         journal: The journal; what cannot be read of it is put aside, with a warning.
-        deciders: The plan's scheduler and stopper, not used yet.
+        stateful_parts: The plan's scheduler and stopper, not used yet.
         make_coordinator: Makes a coordinator without trials.
         checkpoints: Where checkpoints are kept.
 
@@ -245,7 +245,13 @@ def resume(
     check_same(plan, run.first, run.latest, journal.path.parent)
     with _collector_off():
         resumer = Resumer(
-            plan.source, plan.callbacks, journal, run, deciders, make_coordinator, plan.pickles
+            plan.source,
+            plan.callbacks,
+            journal,
+            run,
+            stateful_parts,
+            make_coordinator,
+            plan.pickles,
         )
         found = resumer.resume()
     for trial in found.coordinator.get_live_trials():

@@ -32,7 +32,7 @@ PYTHON = ".".join(platform.python_version_tuple()[:2])
 
 
 @dataclass(frozen=True, slots=True)
-class Deciders:
+class StatefulParts:
     """What a snapshot holds the state of, beside the coordinator.
 
     Attributes:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from prefect_tune._version import __version__
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.engine.resume.last_run import RunRecords
-from prefect_tune.engine.resume.snapshot import PYTHON, Deciders, SnapshotBody, load_state
+from prefect_tune.engine.resume.snapshot import PYTHON, SnapshotBody, StatefulParts, load_state
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.storage.journal.file import LocalJournal
 from prefect_tune.storage.snapshot_files import SnapshotFiles, SnapshotHead, SnapshotUnusable
@@ -45,7 +45,7 @@ def tail_of(journal: LocalJournal, run: RunRecords, head: SnapshotHead) -> Itera
 def restore_snapshot(
     files: SnapshotFiles,
     head: SnapshotHead,
-    deciders: Deciders,
+    stateful_parts: StatefulParts,
     coordinator: Coordinator,
     directory: str,
 ) -> Restored:
@@ -54,7 +54,7 @@ def restore_snapshot(
     Args:
         files: Where it is.
         head: Its head.
-        deciders: Not used yet.
+        stateful_parts: Not used yet.
         coordinator: Without trials.
         directory: The experiment directory.
 
@@ -68,9 +68,9 @@ def restore_snapshot(
     ):
         if before != now:
             raise SnapshotUnusable(f"it was written by {name} {before}, this is {now}")
-    if not head.scheduler or head.scheduler != deciders.scheduler_print:
+    if not head.scheduler or head.scheduler != stateful_parts.scheduler_print:
         raise SnapshotUnusable("the scheduler is not the same as it was")
-    if not head.stopper or head.stopper != deciders.stopper_print:
+    if not head.stopper or head.stopper != stateful_parts.stopper_print:
         raise SnapshotUnusable("the stopping criteria are of other kinds than they were")
     data, frames = files.load(head)
     large = files.pickles.large
@@ -78,10 +78,10 @@ def restore_snapshot(
     for frame in frames:
         # A trial that was run again is there once more.
         finished |= {trial.trial_id: trial for trial in load_state(frame, {}, {}, large)}
-    body: SnapshotBody = load_state(data, deciders.names(coordinator), finished, large)
+    body: SnapshotBody = load_state(data, stateful_parts.names(coordinator), finished, large)
     coordinator.set_state(body.coordinator)
-    deciders.scheduler.set_state(body.scheduler)
-    deciders.stopper.set_state(body.stopper)
+    stateful_parts.scheduler.set_state(body.scheduler)
+    stateful_parts.stopper.set_state(body.stopper)
     trials = coordinator.get_trials()
     for trial in trials:
         # The directory may have been moved.

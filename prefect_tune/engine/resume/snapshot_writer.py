@@ -21,7 +21,13 @@ from prefect_tune.coordinator.commands import Command, Notice, Notify, Record, T
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.events import CheckpointsDropped, SearchSaved, TrialSuggested
 from prefect_tune.engine.resume.callback_states import CallbackStates
-from prefect_tune.engine.resume.snapshot import PYTHON, Deciders, Position, SnapshotBody, dump_state
+from prefect_tune.engine.resume.snapshot import (
+    PYTHON,
+    Position,
+    SnapshotBody,
+    StatefulParts,
+    dump_state,
+)
 from prefect_tune.error import StorageError
 from prefect_tune.experiment.pickling.large import LargeValues
 from prefect_tune.storage.snapshot_files import SnapshotHead
@@ -72,7 +78,7 @@ class Snapshots:
     Args:
         position: Where the experiment stands.
         coordinator: The coordinator.
-        deciders: Everything else that decides.
+        stateful_parts: Everything else that decides.
         callbacks: The states of callbacks.
         mark: Visits callbacks once they have been told all that has happened so far, and loggers
             when they have written it; returns a function that is True when that is done.
@@ -86,7 +92,7 @@ class Snapshots:
         self,
         position: Position,
         coordinator: Coordinator,
-        deciders: Deciders,
+        stateful_parts: StatefulParts,
         callbacks: CallbackStates,
         mark: Callable[[Callable[[Any], None]], Callable[[], bool]],
         search_can_save: Callable[[], bool] = lambda: True,
@@ -95,7 +101,7 @@ class Snapshots:
     ) -> None:
         self._position = position
         self._coordinator = coordinator
-        self._deciders = deciders
+        self._stateful_parts = stateful_parts
         self._callbacks = callbacks
         self._mark = mark
         self._search_can_save = search_can_save
@@ -250,7 +256,7 @@ class Snapshots:
         try:
             data = dump_state(
                 self._body(),
-                self._deciders.names(self._coordinator),
+                self._stateful_parts.names(self._coordinator),
                 lambda trial: trial.trial_id in stored and trial.is_finished(),
                 self._large,
             )
@@ -263,8 +269,8 @@ class Snapshots:
     def _body(self) -> SnapshotBody:
         return SnapshotBody(
             coordinator=self._coordinator.get_state(),
-            scheduler=self._deciders.scheduler.get_state(),
-            stopper=self._deciders.stopper.get_state(),
+            scheduler=self._stateful_parts.scheduler.get_state(),
+            stopper=self._stateful_parts.stopper.get_state(),
             constants=self._position.constants,
             suggested=list(self._suggested.items),
             tells=list(self._tells.items),
@@ -277,8 +283,8 @@ class Snapshots:
             last_record=self._last_record,
             suggested=self._suggested.base,
             told=self._tells.base,
-            scheduler=self._deciders.scheduler_print,
-            stopper=self._deciders.stopper_print,
+            scheduler=self._stateful_parts.scheduler_print,
+            stopper=self._stateful_parts.stopper_print,
             prefect_tune=__version__,
             python=PYTHON,
         )

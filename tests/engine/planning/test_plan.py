@@ -123,11 +123,11 @@ def test_a_scheduler_begins_anew_with_each_experiment(scheduler):
     config = tune.TuneConfig(scheduler=scheduler, **({} if own else {"metric": "m", "mode": "max"}))
     request = ExperimentRequest(train, {}, tune_config=config)
     first = make_plan(request, TuneSettings())
-    first.first_states.remember()
+    first.initial_states.remember()
     with pytest.raises(InvalidArgument, match=r"`scheduler`.*in use by another experiment"):
         make_plan(request, TuneSettings())
     scheduler._climbs["t1"] = "left over"
-    first.first_states.release()
+    first.initial_states.release()
 
     second = make_plan(request, TuneSettings())
     assert second.scheduler is scheduler

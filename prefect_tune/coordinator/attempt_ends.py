@@ -219,7 +219,8 @@ class AttemptEnds:
                 live.book.unclean = True
                 self._lifecycle.wait(live)
             case Fate.REQUEUED if event.outcome is Outcome.UNSTARTED:
-                self._take_back(live)
+                live.overdue = False
+                self._lifecycle.wait(live)
             case Fate.PAUSED:
                 self._see_progress(live)
                 self._lifecycle.pause(live)
@@ -227,11 +228,6 @@ class AttemptEnds:
                 self._lifecycle.terminate(live)
             case _:
                 self._on_failure(live, event, fate)
-
-    def _take_back(self, live: LiveTrial) -> None:
-        """A trial waits as if its attempt had never been launched."""
-        live.overdue = False
-        self._lifecycle.wait(live)
 
     def _see_progress(self, live: LiveTrial) -> None:
         """Warn, once, of a trial that is paused before it gets anywhere."""

@@ -283,7 +283,7 @@ class Coordinator:
                 self._ends.give_up_uploads()
             self._shutdown.interrupt(event.reason or "interrupted")
         elif event.action is Control.STOP:
-            self._shutdown.stop(event.reason or "stopped by request")
+            self._shutdown.stop(event.reason or "stopped by request", is_recorded=True)
         elif event.trial_id is not None:
             live = core.table.live(event.trial_id)
             if live is not None:

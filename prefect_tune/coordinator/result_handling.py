@@ -15,11 +15,8 @@ from prefect_tune.error import MissingMetric, TuneError
 from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.experiment.decision import Action
 from prefect_tune.experiment.plain import number_of
-from prefect_tune.experiment.trial import AUTO_FILLED, RUNNING, Trial
-from prefect_tune.experiment.view import ControllerView
+from prefect_tune.experiment.trial import AUTO_FILLED, RUNNING
 from prefect_tune.nested import flatten
-from prefect_tune.schedulers import TrialScheduler
-from prefect_tune.stopper import Stopper
 from prefect_tune.text import in_words
 
 _NEVER_THE_USERS = AUTO_FILLED | {
@@ -62,54 +59,6 @@ def check_metrics(flat_result: dict[str, Any], metrics: Iterable[str], trial: ob
         )
 
 
-class Judge:
-    """Asks everyone who has a say in what a trial does after a result.
-
-    Args:
-        metrics: Metrics that a result must have.
-        stopper: Asked first.
-        scheduler: Asked if the stopper lets the trial go on.
-    """
-
-    def __init__(
-        self, metrics: tuple[str, ...], stopper: Stopper, scheduler: TrialScheduler
-    ) -> None:
-        self._metrics = metrics
-        self._stopper = stopper
-        self._scheduler = scheduler
-
-    def __call__(
-        self, view: ControllerView, trial: Trial, result: dict[str, Any], flat: dict[str, Any]
-    ) -> tuple[Action, str]:
-        """What is to be done, and why.
-
-        Args:
-            view: For the scheduler.
-            trial: Whose result it is.
-            result: As reported; has afterwards what the stopper has added.
-            flat: The same with nested keys joined by ``/``.
-
-        Raises:
-            TuneError: If the result lacks a metric or has a value that cannot be used.
-        """
-        check_metrics(flat, self._metrics, trial)
-        # Stopping functions may look metrics up either way, nested or flat.
-        both = result if flat is result else {**result, **flat}
-        known = len(both)
-        wants_stop = self._stopper(trial.trial_id, both)
-        if both is not result and len(both) != known:  # it has added something
-            result.update({k: both[k] for k in both if k not in flat and k not in result})
-        if wants_stop or flat.get("done") is True:
-            return Action.STOP, "a stopping criterion was met"
-        known = len(flat)
-        answer = self._scheduler.on_trial_result(view, trial, flat)
-        if flat is not result and len(flat) != known:  # it has added something
-            result.update(list(flat.items())[known:])
-        # NOOP: the scheduler has dealt with the trial itself; it goes on meanwhile.
-        action = Action(answer) if answer in Action.__members__ else Action.CONTINUE
-        return action, f"stopped by {type(self._scheduler).__name__}"
-
-
 _BY_REQUEST = "stopped by request"
 
 
@@ -126,7 +75,6 @@ class Results:
         self._core = core
         self._lifecycle = lifecycle
         self._shutdown = shutdown
-        self._judge = Judge(core.options.metrics, core.stopper, core.scheduler)
         # The trial that is being judged, and what was asked for it meanwhile.
         self._judged: LiveTrial | None = None
         self._asked = Action.CONTINUE
@@ -224,16 +172,40 @@ class Results:
     def _ask(
         self, live: LiveTrial, result: dict[str, Any], flat: dict[str, Any]
     ) -> tuple[Action, str]:
-        """What is to become of the trial, and why; the strictest of what was said counts."""
+        """What is to become of the trial, and why; the strictest of what was said counts.
+
+        Args:
+            live: The trial.
+            result: As reported; has afterwards what stopper and scheduler have added.
+            flat: The same with nested keys joined by ``/``.
+
+        Raises:
+            TuneError: If the result lacks a metric or has a value that cannot be used.
+        """
+        core = self._core
+        check_metrics(flat, core.options.metrics, live.trial)
         self._judged, self._asked = live, Action.CONTINUE
         try:
-            action, reason = self._judge(self._core.view, live.trial, result, flat)
+            # Stopping functions may look metrics up either way, nested or flat.
+            both = result if flat is result else {**result, **flat}
+            known = len(both)
+            wants_stop = core.stopper(live.trial.trial_id, both)
+            if both is not result and len(both) != known:  # it has added something
+                result.update({k: both[k] for k in both if k not in flat and k not in result})
+            if wants_stop or flat.get("done") is True:
+                return Action.STOP, "a stopping criterion was met"
+            known = len(flat)
+            answer = core.scheduler.on_trial_result(core.view, live.trial, flat)
+            if flat is not result and len(flat) != known:  # it has added something
+                result.update(list(flat.items())[known:])
         finally:
             self._judged = None
-        asked = self._asked
-        if asked is Action.STOP and action is not Action.STOP:
-            return asked, _BY_REQUEST
-        return (asked, "") if action is Action.CONTINUE else (action, reason)
+        if answer == Action.STOP:
+            return Action.STOP, f"stopped by {type(core.scheduler).__name__}"
+        if self._asked is Action.STOP:
+            return Action.STOP, _BY_REQUEST
+        # NOOP: the scheduler has dealt with the trial itself; it goes on meanwhile.
+        return (Action.PAUSE if answer == Action.PAUSE else self._asked), ""
 
     # -- what a scheduler asks for ----------------------------------------------------------------
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from prefect_tune.coordinator.commands import Abort, Kill
 from prefect_tune.coordinator.core import Core
-from prefect_tune.coordinator.events import Outcome
+from prefect_tune.coordinator.events import Control, ControlReceived, Outcome
 from prefect_tune.coordinator.lifecycle import Lifecycle
 from prefect_tune.coordinator.table import LiveTrial
 from prefect_tune.experiment.decision import Action
-from prefect_tune.experiment.trial import PENDING, RUNNING
+from prefect_tune.experiment.trial import RUNNING
 from prefect_tune.text import in_words
 
 
@@ -32,21 +32,28 @@ class Shutdown:
             live.stop_reason = reason
             self._lifecycle.decide(live, 0, Action.STOP)
 
-    def stop(self, reason: str) -> None:
+    def stop(self, reason: str, is_recorded: bool = False) -> None:
         """Stop running trials at their next report and start no new ones.
 
         A trial whose attempt was lost has ended, as it would have in that attempt. What never
         started, is paused or owes its last checkpoint goes on waiting, for a resume.
+
+        Args:
+            reason: Why, for people.
+            is_recorded: Whether the journal says so already, for those who read it.
         """
         core = self._core
         if core.stopping or core.replaying:
             return
         core.stopping = reason
         core.stopped = True
+        if not is_recorded:
+            event = ControlReceived(core.now, Control.STOP, reason=reason)
+            core.recorder.record_behind(event)
         for live in core.table.lives():
             if live.trial.status == RUNNING:
                 self.stop_trial(live, reason)
-            elif live.trial.status == PENDING and live.trial.attempt and live.closing is None:
+            elif live.waits_again:
                 self._lifecycle.end_waiting(live)
 
     def interrupt(self, reason: str) -> None:

@@ -95,6 +95,12 @@ class LiveTrial:
         """Seconds that its attempts have run by `now`."""
         return self.ran if self.since is None else self.ran + max(0.0, now - self.since)
 
+    @property
+    def waits_again(self) -> bool:
+        """True if it has run, waits for another attempt, and owes no checkpoint: a stop ends it."""
+        trial = self.trial
+        return trial.status == PENDING and trial.attempt > 0 and self.closing is None
+
 
 class TrialTable:
     """Trials by id; finished ones are kept compact.

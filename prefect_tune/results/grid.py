@@ -42,9 +42,7 @@ class ResultGrid:
         return analysis.result_of(analysis.trials[index])
 
     def __iter__(self) -> Iterator[Result]:
-        return (
-            self._experiment_analysis.result_of(trial) for trial in self._experiment_analysis.trials
-        )
+        return map(self._experiment_analysis.result_of, self._experiment_analysis.trials)
 
     def __repr__(self) -> str:
         return f"<ResultGrid of {len(self)} trials in {self.experiment_path}>"

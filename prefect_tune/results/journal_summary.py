@@ -18,15 +18,18 @@ from prefect_tune.coordinator.events import (
     AttemptEnded,
     AttemptLaunched,
     AttemptStarted,
+    Control,
+    ControlReceived,
     Event,
     ResultReported,
+    Resumed,
 )
 from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.coordinator.records import decode_event
 from prefect_tune.error import StorageError
 from prefect_tune.experiment.pickling.large import LargeValues
 from prefect_tune.experiment.pickling.signing import Pickles
-from prefect_tune.experiment.trial import Trial, TrialTerms
+from prefect_tune.experiment.trial import TERMINATED, Trial, TrialTerms
 from prefect_tune.schedulers import FIFOScheduler
 from prefect_tune.stopper import NoopStopper
 from prefect_tune.storage.journal.file import JOURNAL_FILE
@@ -93,6 +96,8 @@ def replay_last_run(records: Iterable[bytes], experiment_dir: str) -> Experiment
     pickles = Pickles(secrets.token_bytes(), large=LargeValues(experiment_dir))
     found: ExperimentRecord | None = None
     coordinator = _new_coordinator(experiment_dir, "")
+    # What a stop has ended while it waited; a resume has it wait again.
+    stopped: list[Trial] = []
     for record in records:
         header = parse_header(record)
         if header is not None:
@@ -100,12 +105,18 @@ def replay_last_run(records: Iterable[bytes], experiment_dir: str) -> Experiment
                 earlier = {trial.relative_logdir for trial in coordinator.get_trials()}
                 earlier |= set() if found is None else found.earlier
                 found = ExperimentRecord(header, earlier=earlier)
-                coordinator = _new_coordinator(experiment_dir, header.trainable)
+                coordinator, stopped = _new_coordinator(experiment_dir, header.trainable), []
             found.header = header
         elif _changes_a_trial(record):
             event = decode_event(record, pickles, skip_unloadable=True)
+            if isinstance(event, Resumed):
+                stopped = []
+            elif isinstance(event, ControlReceived) and event.action is Control.STOP:
+                stopped = [live.trial for live in coordinator.table.lives() if live.waits_again]
             for one in _completed(event, coordinator):
                 coordinator.handle(one)
+    for trial in stopped:
+        trial.status = TERMINATED
     if found is not None:
         found.trials = coordinator.get_trials()
     return found

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prefect_tune.coordinator.events import Errored, Resumed
+from prefect_tune.coordinator.events import Control, ControlReceived, Errored, Resumed
 from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial
 from prefect_tune.experiment.view import ControllerView
@@ -100,6 +100,37 @@ def act(sweep: Sweep, action: str, value: Any) -> None:
             sweep.interrupt()
         case "compare":
             sweep.check_replay()
+
+
+class StopsAtOnce(NoopStopper):
+    """Ends the experiment as soon as it is told to."""
+
+    wanted = False
+
+    def stop_all(self) -> bool:
+        return self.wanted
+
+
+@pytest.mark.parametrize("by_stopper", [True, False])
+def test_whoever_reads_a_stopped_experiment_sees_what_has_ended_while_it_waited(by_stopper):
+    stopper = StopsAtOnce()
+    options = CoordinatorOptions(max_failures=1, retry_delay_s=1000.0)
+    sweep = Sweep(make_stopper=lambda: stopper, options=options)
+    for _ in range(4):
+        sweep.step()
+    sweep.fail(0)
+    assert [t.status for t in sweep.coordinator.get_trials()][:2] == ["PENDING", "RUNNING"]
+    if by_stopper:
+        stopper.wanted = True
+        sweep.tick()
+    else:
+        sweep.handle(ControlReceived(sweep.now, Control.STOP))
+    sweep.check_replay()
+    stopper.wanted = False
+    assert sweep.coordinator.get_trials()[0].status == TERMINATED
+    sweep.kill()
+    assert not sweep.coordinator.get_trials()[0].is_finished()
+    sweep.check_replay()
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)

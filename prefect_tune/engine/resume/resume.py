@@ -22,8 +22,13 @@ from prefect_tune.engine.resume.orphan_checkpoints import OrphanCheckpoints, fin
 from prefect_tune.engine.resume.replay import replay
 from prefect_tune.engine.resume.result_constants import AttemptConstants
 from prefect_tune.engine.resume.search_replay import SearchReplay
-from prefect_tune.engine.resume.snapshot import Position, StatefulParts
-from prefect_tune.engine.resume.snapshot_restore import Restored, restore_snapshot, tail_of
+from prefect_tune.engine.resume.snapshot import (
+    Position,
+    Restored,
+    StatefulParts,
+    restore_snapshot,
+    tail_of,
+)
 from prefect_tune.error import TuneError
 from prefect_tune.experiment.pickling.signing import OF_THIS_PROCESS, Pickles
 from prefect_tune.logger.threads import Backlog

@@ -15,7 +15,7 @@ from prefect_tune.config import TuneConfig
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.events import Control, ControlReceived, ResultReported
 from prefect_tune.engine.experiment import Experiment
-from prefect_tune.engine.resume import snapshot_restore
+from prefect_tune.engine.resume import snapshot
 from prefect_tune.engine.resume import snapshot_writer as snapshots
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.schedulers import ASHAScheduler, FIFOScheduler
@@ -204,7 +204,7 @@ def test_a_journal_that_has_lost_what_it_was_taken_behind(tmp_path, caplog):
 )
 def test_one_of_another_version(tmp_path, caplog, monkeypatch, name, value, reason):
     finished(tmp_path)
-    monkeypatch.setattr(snapshot_restore, name, value)
+    monkeypatch.setattr(snapshot, name, value)
     sweep(tmp_path, resume=True).close()
     assert f"it was written by {reason}" in caplog.text
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prefect_tune.coordinator.commands import Command, Notice, Notify, Record, Warn
+from prefect_tune.coordinator.commands import Command, Notice, Notify, Warn
 from prefect_tune.coordinator.delays import Delays
 from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.coordinator.placement import Placer
@@ -56,7 +56,7 @@ class Core:
         self.delays = Delays()
         self.turns = SearchTurns(options.lookahead)
         self._out: list[Command] = []
-        self.recorder = Recorder(self._record)
+        self.recorder = Recorder(self.emit)
         self.now = 0.0
         self.choose = False
         self.stopping = ""
@@ -84,6 +84,3 @@ class Core:
         """Tell people; what is replayed was told before."""
         if not self.replaying:
             self._out.append(Warn(trial.trial_id, message))
-
-    def _record(self, record: Record) -> None:
-        self._out.append(record)

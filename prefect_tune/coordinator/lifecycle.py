@@ -20,7 +20,7 @@ from prefect_tune.coordinator.placement import Slot
 from prefect_tune.coordinator.retention import CheckpointRetention
 from prefect_tune.coordinator.table import LiveTrial
 from prefect_tune.experiment.attempt_error import AttemptError
-from prefect_tune.experiment.checkpoints import NO_PROGRESS, TrialCheckpoint
+from prefect_tune.experiment.checkpoints import NO_PROGRESS
 from prefect_tune.experiment.decision import NEVER, Action, RunUntil
 from prefect_tune.experiment.trial import (
     ERROR,
@@ -46,37 +46,6 @@ def new_trial(event: TrialSuggested, options: CoordinatorOptions) -> Trial:
         local_experiment_dir=options.local_experiment_dir,
         custom_name=event.custom_name,
         terms=options.terms,
-    )
-
-
-def launch_of(
-    trial: Trial,
-    slot: Slot,
-    run_until: RunUntil,
-    start: TrialCheckpoint | None = None,
-    checkpoint_suffix: str = "",
-) -> Launch:
-    """The command that starts a trial's newest attempt in its slot.
-
-    Args:
-        trial: The trial.
-        slot: Where.
-        run_until: Where it first waits for a decision.
-        start: What it goes on from; None for afresh.
-        checkpoint_suffix: Ends the names of the checkpoints that it writes.
-    """
-    return Launch(
-        trial_id=trial.trial_id,
-        attempt=trial.attempt,
-        name=str(trial),
-        config=trial.config,
-        node=slot.node,
-        resources=trial.resources,
-        devices=slot.devices,
-        run_until=run_until,
-        checkpoint=None if start is None else start.path,
-        progress=NO_PROGRESS if start is None else start.progress,
-        checkpoint_suffix=checkpoint_suffix,
     )
 
 
@@ -115,7 +84,21 @@ class Lifecycle:
         core.notify(Notice.TRIAL_START, trial)
         if live.start is not None:
             core.notify(Notice.TRIAL_RESTORE, trial)
-        core.emit(launch_of(trial, slot, self._run_until(live), live.start, suffix))
+        core.emit(
+            Launch(
+                trial_id=trial.trial_id,
+                attempt=trial.attempt,
+                name=str(trial),
+                config=trial.config,
+                node=slot.node,
+                resources=trial.resources,
+                devices=slot.devices,
+                run_until=self._run_until(live),
+                checkpoint=None if live.start is None else live.start.path,
+                progress=NO_PROGRESS if live.start is None else live.start.progress,
+                checkpoint_suffix=suffix,
+            )
+        )
 
     def _run_until(self, live: LiveTrial) -> RunUntil:
         core, trial = self._core, live.trial

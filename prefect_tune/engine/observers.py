@@ -209,14 +209,10 @@ class Observers:
     def _call_back(
         self, notice: Notice, trial: Trial, trials: list[Trial], result: dict[str, Any] | None
     ) -> None:
-        arguments: dict[str, Any] = {
-            "iteration": self._iteration,
-            "trials": trials,
-            "trial": trial,
-        }
+        told: dict[str, Any] = {"iteration": self._iteration, "trials": trials, "trial": trial}
         if result is not None:
-            arguments["result"] = result
-        getattr(self._callbacks, f"on_{notice}")(**arguments)
+            told["result"] = result
+        getattr(self._callbacks, f"on_{notice}")(**told)
 
     def _end_step(self, coordinator: Coordinator) -> None:
         """After a batch of events: progress, listeners, and failures of the loggers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from prefect_tune.storage.layout import TrialDirNamer
 ResourcesFor = Callable[[dict[str, Any]], Resources]
 
 
+@dataclass(frozen=True)
 class TrialMaker:
     """Completes suggestions; called on the search's thread.
 
-    Args:
+    Attributes:
         trainable_name: First part of every trial's name.
         experiment_dir: The experiment directory.
         resources_for: Resources by configuration.
@@ -30,38 +32,29 @@ class TrialMaker:
         dirname_creator: The user's ``f(trial) -> str``, if any.
     """
 
-    def __init__(
-        self,
-        trainable_name: str,
-        experiment_dir: str,
-        resources_for: ResourcesFor,
-        dir_namer: TrialDirNamer,
-        name_creator: Callable[[Any], str] | None = None,
-        dirname_creator: Callable[[Any], str] | None = None,
-    ) -> None:
-        self._trainable_name = trainable_name
-        self._experiment_dir = experiment_dir
-        self._resources_for = resources_for
-        self._dir_namer = dir_namer
-        self._name_creator = name_creator
-        self._dirname_creator = dirname_creator
+    trainable_name: str
+    experiment_dir: str
+    resources_for: ResourcesFor
+    dir_namer: TrialDirNamer
+    name_creator: Callable[[Any], str] | None = None
+    dirname_creator: Callable[[Any], str] | None = None
 
     def __call__(self, suggestion: Suggestion, time: float) -> TrialSuggested:
         """The event that adds the trial to the experiment."""
         trial = Trial(
             suggestion.trial_id,
             suggestion.config,
-            trainable_name=self._trainable_name,
+            trainable_name=self.trainable_name,
             evaluated_params=suggestion.resolved,
             experiment_tag=suggestion.experiment_tag,
-            resources=self._resources_for(suggestion.config),
-            local_experiment_dir=self._experiment_dir,
+            resources=self.resources_for(suggestion.config),
+            local_experiment_dir=self.experiment_dir,
         )
-        if self._name_creator is not None:
-            trial.custom_name = _ask(self._name_creator, trial, "trial_name_creator")
+        if self.name_creator is not None:
+            trial.custom_name = _ask(self.name_creator, trial, "trial_name_creator")
         custom_dir = None
-        if self._dirname_creator is not None:
-            custom_dir = _ask(self._dirname_creator, trial, "trial_dirname_creator")
+        if self.dirname_creator is not None:
+            custom_dir = _ask(self.dirname_creator, trial, "trial_dirname_creator")
         return TrialSuggested(
             time=time,
             trial_id=trial.trial_id,
@@ -69,7 +62,7 @@ class TrialMaker:
             resolved=trial.evaluated_params,
             experiment_tag=trial.experiment_tag,
             resources=trial.resources,
-            relative_logdir=self._dir_namer.name(trial, time, custom_dir),
+            relative_logdir=self.dir_namer.name(trial, time, custom_dir),
             custom_name=trial.custom_name,
         )
 

@@ -256,7 +256,7 @@ class TurnInbox(Inbox):
         self._trials = trials
         self._interrupt_at = interrupt_at
 
-    def take(self, timeout: float, limit: int = 2000) -> list[Event]:
+    def next_batch(self, timeout: float, limit: int = 2000) -> list[Event]:
         events = self.rest()
         if self._trials.turns == self._interrupt_at:
             self._interrupt_at = None

@@ -93,10 +93,16 @@ def takes_checkpoint_dir(trainable: Callable[..., Any]) -> bool:
         return False
 
 
-def trainable_name(trainable: object) -> str:
-    """A name for people, made of letters that are good in file names."""
+def without_partials(trainable: Any) -> Any:
+    """What a trainable calls in the end."""
     while isinstance(trainable, functools.partial):
         trainable = trainable.func
+    return trainable
+
+
+def trainable_name(trainable: object) -> str:
+    """A name for people, made of letters that are good in file names."""
+    trainable = without_partials(trainable)
     name = getattr(trainable, "__name__", None) or type(trainable).__name__
     return "lambda" if name == "<lambda>" else str(name)
 

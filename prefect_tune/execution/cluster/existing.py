@@ -37,7 +37,11 @@ def join_cluster(cluster: Any) -> ClusterHandle:
         # Needs Prefect, which nothing here imports.
         blocks = importlib.import_module("prefect_tune.blocks")
         return _open_described(blocks.load_cluster(cluster.removeprefix(_BLOCK)))
-    if isinstance(cluster, os.PathLike) or (isinstance(cluster, str) and _is_file(cluster)):
+    if isinstance(cluster, os.PathLike) or (
+        isinstance(cluster, str)
+        and "://" not in cluster
+        and (cluster.endswith(".json") or os.path.isfile(cluster))
+    ):
         target: Any = _read_scheduler_file(Path(cluster))
     elif isinstance(cluster, str):
         target = _check_address(cluster)
@@ -97,10 +101,6 @@ def connect_client(target: Any, address: str, arguments: dict[str, Any]) -> Clie
         ) from error
     finally:
         client_log.setLevel(level)
-
-
-def _is_file(text: str) -> bool:
-    return "://" not in text and (text.endswith(".json") or os.path.isfile(text))
 
 
 def _read_scheduler_file(path: Path) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import secrets
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from prefect_tune.execution.files.chunked_copy import LocalDirectory, Transfers, in_thread
 from prefect_tune.execution.files.confined_directory import FileStatus, Piece
@@ -69,21 +69,21 @@ class TrialFiles:
         """
         key = (node.address, path)
         seen = self._seen.get(key)
-        if seen == status or not await self._may_write(path):
+        if seen == status or path in _OWN or not await in_thread(self._claim, path):
             return
+        # From where on it is new: all of a stream that has begun again.
+        grows = seen is not None and seen.inode == status.inode and status.size >= seen.size
+        start = seen.size if seen is not None and grows else 0
         if path in self._streams or (
             self._owner.get(path) == node.address
-            and await self._has_grown(node, path, seen, status)
+            and grows
+            and await self._is_beginning(node, path, start)
         ):
-            await self._append(node, path, _appended_from(seen, status), status)
+            position = await in_thread(self._size, path)
+            await self._copy(node, path, path, start, status, position)
         else:
             await self._replace(node, path, status)
         self._owner[path] = node.address
-
-    async def _append(self, node: NodeClient, path: str, start: int, status: FileStatus) -> None:
-        """Add the node's file from `start` on to ours."""
-        position = await in_thread(self._size, self._path(path))
-        await self._copy(node, path, path, start, status, position)
 
     async def _replace(self, node: NodeClient, path: str, status: FileStatus) -> None:
         pure = PurePosixPath(path)
@@ -95,7 +95,7 @@ class TrialFiles:
         except BaseException:
             self._seen.pop((node.address, path), None)
             with contextlib.suppress(OSError):
-                os.unlink(self._here.files.resolve(self._path(temporary)))
+                os.unlink(self._file(temporary))
             raise
 
     async def _copy(
@@ -116,33 +116,26 @@ class TrialFiles:
         await self._transfers.stream(node, self._path(path), sink, start, status.size)
         self._seen[node.address, path] = status._replace(size=read)
 
-    async def _has_grown(
-        self, node: NodeClient, path: str, seen: FileStatus | None, status: FileStatus
-    ) -> bool:
-        """True if what we have of a file is still its beginning, as far as its end tells."""
-        if seen is None or seen.inode != status.inode or status.size < seen.size:
-            return False
-        start = max(0, seen.size - _OVERLAP)
-        piece = Piece(self._path(path), start, seen.size - start)
-        if await in_thread(self._size, piece.path) != seen.size:
+    async def _is_beginning(self, node: NodeClient, path: str, size: int) -> bool:
+        """True if what we have of a file is its first `size` bytes, as far as their end tells."""
+        start = max(0, size - _OVERLAP)
+        piece = Piece(self._path(path), start, size - start)
+        if await in_thread(self._size, path) != size:
             return False
         (there,) = await node.read([piece])
         (here,) = await self._here.read([piece])
         return bytes(there) == bytes(here)
 
-    async def _may_write(self, path: str) -> bool:
-        return path not in _OWN and await in_thread(self._claim, path)
-
     def _claim(self, path: str) -> bool:
         """True if a file is there from a node, or not there; remembered over a resume."""
-        record = self._here.files.resolve(self._path(RECORD_FILE))
+        record = self._file(RECORD_FILE)
         if self._fetched is None:
             self._fetched = set()
             with contextlib.suppress(FileNotFoundError):
                 self._fetched.update(record.read_text(encoding="utf-8").splitlines())
         if path in self._fetched:
             return True
-        if path not in self._streams and self._here.files.resolve(self._path(path)).exists():
+        if path not in self._streams and self._file(path).exists():
             return False
         record.parent.mkdir(parents=True, exist_ok=True)
         with open(record, "a", encoding="utf-8") as file:
@@ -153,21 +146,17 @@ class TrialFiles:
     def _path(self, path: str) -> str:
         return f"{self._directory}/{path}"
 
+    def _file(self, path: str) -> Path:
+        return self._here.files.resolve(self._path(path))
+
     def _size(self, path: str) -> int:
         try:
-            return self._here.files.resolve(path).stat().st_size
+            return self._file(path).stat().st_size
         except FileNotFoundError:
             return 0
 
     def _rename(self, temporary: str, final: str) -> None:
         os.replace(
-            self._here.files.resolve(self._path(temporary)),
-            self._here.files.resolve(self._path(final)),
+            self._file(temporary),
+            self._file(final),
         )
-
-
-def _appended_from(seen: FileStatus | None, status: FileStatus) -> int:
-    """From where on a stream is new: all of one that has begun again."""
-    if seen is None or seen.inode != status.inode or status.size < seen.size:
-        return 0
-    return seen.size

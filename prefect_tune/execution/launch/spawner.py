@@ -34,8 +34,6 @@ from prefect_tune.trainable.shipping.large_data import DataFile
 from prefect_tune.trainable.shipping.packing import load_trainable
 from prefect_tune.trainable.shipping.source import TrainableSource
 
-__all__ = ["AttemptSpawner", "ExitStatus", "LoadInfo"]
-
 _logger = logging.getLogger(__name__)
 PROCESS = "process"
 THREAD = "thread"

@@ -39,7 +39,6 @@ from prefect_tune.execution.node.pending_attempt import (
 )
 from prefect_tune.execution.node.worker_load import LoadWatch
 from prefect_tune.execution.protocol.reports import (
-    NodeWarning,
     Outbox,
     ProcessEnded,
     Report,
@@ -85,7 +84,9 @@ class NodeExperiment:
         self._outbox = Outbox()
         self._directory = directory
         self._checkpoints = NodeCheckpoints(env, directory, self._outbox)
-        self._tail = OutputTail(self._outbox) if _has_output(env) else None
+        # Threads print to the output of their worker.
+        follows = env.follow_output and env.isolation != THREAD
+        self._tail = OutputTail(self._outbox) if follows else None
         self._attempts: set[asyncio.Task[None]] = set()
         self._running: dict[AttemptKey, RunningAttempt] = {}
         # Decisions and kills that came before the process they are for.
@@ -132,7 +133,7 @@ class NodeExperiment:
         loop = asyncio.get_running_loop()
         watches = [self._watch_lease(), self._load.run()]
         if self._memory_limit and env.isolation != THREAD:
-            watches.append(watch_memory(self._memory_limit, self._warn))
+            watches.append(watch_memory(self._memory_limit, self._outbox.put))
         self._watches = [loop.create_task(watch) for watch in watches]
 
     async def collect(self, acknowledged: int, patience: float) -> tuple[int, list[Report]]:
@@ -336,9 +337,6 @@ class NodeExperiment:
             surroundings=place.surroundings,
         )
 
-    def _warn(self, text: str) -> None:
-        self._outbox.put(NodeWarning(text))
-
     async def _watch_lease(self) -> None:
         """End the attempts when the driver has been silent for too long: it must be gone."""
         while True:
@@ -381,11 +379,6 @@ def _not_started(error: Exception) -> tuple[Outcome, AttemptError | None]:
         raise error
     problem = f"the trial could not be started on {socket.gethostname()}: {error}"
     return Outcome.FAILED, AttemptError("start", problem)
-
-
-def _has_output(env: ExperimentEnv) -> bool:
-    """Threads print to the output of their worker."""
-    return env.follow_output and env.isolation != THREAD
 
 
 def _remove_if_empty(path: Path) -> None:

@@ -10,10 +10,12 @@ from collections.abc import Callable
 
 import psutil
 
+from prefect_tune.execution.protocol.reports import NodeWarning
+
 _PERIOD_S = 5.0
 
 
-async def watch_memory(limit: int, tell: Callable[[str], None]) -> None:
+async def watch_memory(limit: int, tell: Callable[[NodeWarning], None]) -> None:
     """Tell once when this process and all below it use more than the limit.
 
     Args:
@@ -22,12 +24,13 @@ async def watch_memory(limit: int, tell: Callable[[str], None]) -> None:
     """
     while (used := await asyncio.to_thread(_used, limit)) <= limit:
         await asyncio.sleep(_PERIOD_S)
-    tell(
+    text = (
         f"trials and worker use {used / 1e9:.1f} GB together, more than the worker's memory limit "
         f"of {limit / 1e9:.1f} GB. Dask holds that limit against the worker's own process, so "
         "nothing ends trials before the machine is out of memory. Let fewer of them run at once, "
         "e.g. by `resources_per_trial`."
     )
+    tell(NodeWarning(text))
 
 
 def _used(limit: int) -> int:

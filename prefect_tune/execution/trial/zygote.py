@@ -226,11 +226,9 @@ def main(control_fd: int, thread_variables: dict[str, str | None]) -> None:
         thread_variables: What `limit_to_one` changed in the environment.
     """
     gc.disable()
-    _import_what_trials_need()
-    trial_process.prepare()
-    Zygote(socket.socket(fileno=control_fd), thread_variables).run()
-
-
-def _import_what_trials_need() -> None:
+    # What trials need.
     import prefect_tune.trainable.runner
     import prefect_tune.trainable.shipping.packing  # noqa: F401
+
+    trial_process.prepare()
+    Zygote(socket.socket(fileno=control_fd), thread_variables).run()

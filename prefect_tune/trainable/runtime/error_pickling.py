@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator
 from typing import Any
 
 import cloudpickle
@@ -16,44 +17,36 @@ def pickle_exception(error: BaseException) -> bytes | None:
     picklable. Such an exception is put together without calling `__init__`, and without what
     cannot travel.
     """
-    # Not only the usual way: Dask registers another one, without `__init__`, for all exceptions.
-    for form in (error, _Called(error), _Rebuilt(error)):
+    for is_rebuilt, form in _forms(error):
         try:
             pickled: bytes = cloudpickle.dumps(form)
             loaded = pickle.loads(pickled)
             # Made of its message, one that makes up its message says something else.
-            if isinstance(form, _Rebuilt) or _says_the_same(loaded, error):
+            if is_rebuilt or (repr(loaded) == repr(error) and str(loaded) == str(error)):
                 return pickled
         except Exception:  # whatever the objects in it raise
             continue
     return None
 
 
-def _says_the_same(loaded: BaseException, error: BaseException) -> bool:
-    return repr(loaded) == repr(error) and str(loaded) == str(error)
+def _forms(error: BaseException) -> Iterator[tuple[bool, object]]:
+    """The exception, and what is loaded as it; with whether that is made without `__init__`."""
+    yield False, error
+    # Dask registers another way, without `__init__`, for all exceptions.
+    yield False, _LoadedBy(type(error), error.args, error.__dict__ or None)
+    arguments = tuple(arg if _can_travel(arg) else repr(arg) for arg in error.args)
+    state = {name: value for name, value in error.__dict__.items() if _can_travel(value)}
+    yield True, _LoadedBy(rebuild, (type(error), arguments, state))
 
 
-class _Called:
-    """Stands for an exception in a pickle, whose class is called with its arguments."""
+class _LoadedBy:
+    """Pickles as a call, see `object.__reduce__`."""
 
-    def __init__(self, error: BaseException) -> None:
-        self._error = error
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self._error), self._error.args, self._error.__dict__ or None
-
-
-class _Rebuilt:
-    """Stands for an exception in a pickle."""
-
-    def __init__(self, error: BaseException) -> None:
-        self._error = error
+    def __init__(self, *call: Any) -> None:
+        self._call = call
 
     def __reduce__(self) -> tuple[Any, ...]:
-        error = self._error
-        arguments = tuple(arg if _can_travel(arg) else repr(arg) for arg in error.args)
-        state = {name: value for name, value in error.__dict__.items() if _can_travel(value)}
-        return rebuild, (type(error), arguments, state)
+        return self._call
 
 
 def rebuild(cls: type[BaseException], arguments: tuple[Any, ...], state: dict[str, Any]) -> Any:

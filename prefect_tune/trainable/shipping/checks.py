@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import tempfile
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import cloudpickle
 
 from prefect_tune.error import TuneError
-from prefect_tune.trainable.function import trainable_name, validate_trainable
+from prefect_tune.trainable.function import trainable_name, validate_trainable, without_partials
 from prefect_tune.trainable.shipping.packing import unpicklable_parts
 from prefect_tune.trainable.trainable import Trainable
 
@@ -77,9 +76,7 @@ def diagnose_serialization(trainable: Any) -> bool | set[str]:
         print(f"{name} can be pickled.")
         return True
     culprits = set()
-    function = trainable
-    while isinstance(function, functools.partial):
-        function = function.func
+    function = without_partials(trainable)
     kind = "variables that it uses" if inspect.isfunction(function) else "parts"
     print(f"Its {kind} that cannot be pickled:")
     for where, variable, value in unpicklable_parts(trainable):

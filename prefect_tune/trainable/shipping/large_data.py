@@ -134,14 +134,14 @@ class DataFile:
             raise StorageError("The trainable's data is not on this node.")
         try:
             with open(self._path, "rb") as file:
-                whole = memoryview(_copy(file, self.size) if own else _map(file, self.size))
+                whole = memoryview(
+                    _copy(file, self.size)
+                    if own
+                    else mmap.mmap(file.fileno(), self.size, access=mmap.ACCESS_COPY)
+                )
         except (OSError, ValueError) as error:
             raise StorageError(f"The trainable's data cannot be read: {error}") from error
         return [whole[start : start + nbytes] for start, nbytes in self._places]
-
-
-def _map(file: IO[bytes], size: int) -> mmap.mmap:
-    return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY)
 
 
 def _copy(file: IO[bytes], size: int) -> mmap.mmap:

@@ -15,7 +15,7 @@ import cloudpickle
 
 from prefect_tune.error import InvalidTrainable
 from prefect_tune.trainable.by_name import make_known
-from prefect_tune.trainable.function import trainable_name
+from prefect_tune.trainable.function import trainable_name, without_partials
 from prefect_tune.trainable.shipping.large_data import DataParts
 from prefect_tune.trainable.shipping.local_modules import local_modules, provide
 from prefect_tune.trainable.shipping.source import TrainableSource
@@ -121,9 +121,7 @@ def _collector(buffers: list[pickle.PickleBuffer]) -> Callable[[pickle.PickleBuf
 
 def _warn_of_large(trainable: object, size: int) -> None:
     """Say which variables a function carries along, which may not be meant."""
-    function = trainable
-    while isinstance(function, functools.partial):
-        function = function.func
+    function = without_partials(trainable)
     if not inspect.isfunction(function):
         return
     large = [
@@ -148,8 +146,7 @@ def _bytes_of(part: object) -> int:
 
 
 def _module_of(trainable: object) -> str:
-    while isinstance(trainable, functools.partial):
-        trainable = trainable.func
+    trainable = without_partials(trainable)
     return str(getattr(trainable, "__module__", None) or type(trainable).__module__)
 
 

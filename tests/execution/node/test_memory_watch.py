@@ -27,8 +27,8 @@ def test_children_count_and_it_is_told_once(monkeypatch):
             child.stdin.close()
 
     asyncio.run(main())
-    (text,) = told
-    assert "more than the worker's memory limit" in text
+    (warning,) = told
+    assert "more than the worker's memory limit" in warning.text
 
 
 def test_pages_that_forks_share_count_once():

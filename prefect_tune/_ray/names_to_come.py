@@ -1,6 +1,6 @@
 """Ray Tune's names that are not here yet, so that using one says so.
 
-Ported scripts import names such as `prefect_tune.schedulers.PopulationBasedTraining`. Python would
+Ported scripts import names such as `prefect_tune.search.ax.AxSearch`. Python would
 only tell them that there is no such module. There are no placeholders that could be imported and
 fail later. Parts of Ray Tune's own machinery are not to come; they say what there is instead.
 """
@@ -15,7 +15,6 @@ from types import ModuleType
 _SEARCHERS = {
     "ax": ("AxSearch",),
     "bayesopt": ("BayesOptSearch",),
-    "bohb": ("TuneBOHB", "BOHB"),
     "dragonfly": ("DragonflySearch",),
     "flaml": ("BlendSearch", "CFO"),
     "hebo": ("HEBOSearch",),
@@ -24,16 +23,6 @@ _SEARCHERS = {
     "sigopt": ("SigOptSearch",),
     "skopt": ("SkOptSearch",),
     "zoopt": ("ZOOptSearch",),
-}
-_SCHEDULERS = {
-    "pb2": ("PB2",),
-    "pbt": ("PopulationBasedTraining", "PopulationBasedTrainingReplay"),
-    "resource_changing_scheduler": (
-        "ResourceChangingScheduler",
-        "DistributeResources",
-        "DistributeResourcesToTopJob",
-        "evenly_distribute_cpus_gpus",
-    ),
 }
 _TRACKERS = {
     "aim": ("AimLoggerCallback",),
@@ -56,7 +45,6 @@ _DISTRIBUTED = ("DistributedTrainableCreator", "ScalingConfig", "DatasetConfig",
 
 #: Package -> (what its modules and names below are, modules with the names they are known for).
 LATER: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
-    "prefect_tune.schedulers": ("scheduler", _SCHEDULERS),
     "prefect_tune.search": ("searcher", _SEARCHERS),
     "prefect_tune.suggest": ("searcher", _SEARCHERS),
     "prefect_tune.integration": ("integration", _FRAMEWORKS | _TRACKERS),

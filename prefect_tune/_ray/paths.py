@@ -103,6 +103,7 @@ PATHS: dict[str, dict[str, str]] = {
         ),
     },
     "suggest.basic_variant": {"search": "BasicVariantGenerator"},
+    "suggest.bohb": {"search.bohb": "TuneBOHB"},
     "suggest.optuna": {"search.optuna": "OptunaSearch"},
     "suggest.repeater": {"search": "Repeater"},
     "suggest.search": {"search": "SearchAlgorithm"},

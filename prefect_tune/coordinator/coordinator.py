@@ -80,6 +80,8 @@ class Coordinator:
         self._ends = AttemptEnds(
             core, self._lifecycle, self._retention, self._shutdown, self._time_limits
         )
+        # What the scheduler has changed at the event that was replayed last, by trial.
+        self._unrecorded: dict[str, TrialRedirected] = {}
         self._resumption = Resumption(core, self._lifecycle, self._retention, self._ends)
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
             CapacityChanged: self._on_capacity,
@@ -105,6 +107,8 @@ class Coordinator:
         """Take one event and return what is to be done, in order."""
         core = self._core
         core.now = event.time
+        if self._unrecorded and not isinstance(event, TrialRedirected):
+            self._redirect_unrecorded(event)
         handler = self._handlers.get(type(event))
         if handler is not None and not core.finished:
             handler(event)
@@ -270,7 +274,19 @@ class Coordinator:
 
     # -- what else happens ------------------------------------------------------------------------
 
+    def _redirect_unrecorded(self, event: Event) -> None:
+        """A crash may have come between the record of an event and those of what it led to."""
+        core = self._core
+        if isinstance(event, Resumed) and not core.replaying:
+            for redirected in self._unrecorded.values():
+                live = core.table.live(redirected.trial_id)
+                if live is not None:
+                    core.recorder.record(redirected)
+                    self._lifecycle.redirect(live, redirected)
+        self._unrecorded.clear()
+
     def _on_redirected(self, event: TrialRedirected) -> None:
+        self._unrecorded.pop(event.trial_id, None)
         live = self._core.table.live(event.trial_id)
         if live is not None and self._core.replaying:
             self._lifecycle.redirect(live, event)
@@ -341,16 +357,59 @@ class Coordinator:
         source: Trial,
         checkpoint: TrialCheckpoint | None = None,
         config: dict[str, Any] | None = None,
+        experiment_tag: str = "",
     ) -> bool:
         """See `ControllerView.restore_trial_from`."""
-        core = self._core
-        live = core.table.live(trial.trial_id)
         checkpoint = checkpoint or newest_usable(source.checkpoints)
-        if live is None or live.stop_reason or checkpoint not in source.checkpoints:
+        return checkpoint in source.checkpoints and self._redirect(
+            TrialRedirected(
+                self._core.now,
+                trial.trial_id,
+                source.trial_id,
+                checkpoint,
+                config,
+                experiment_tag=experiment_tag,
+            )
+        )
+
+    def change_trial(
+        self,
+        trial: Trial,
+        *,
+        config: dict[str, Any] | None = None,
+        resources: Resources | None = None,
+        experiment_tag: str = "",
+    ) -> bool:
+        """See `ControllerView.change_trial`."""
+        return self._redirect(
+            TrialRedirected(
+                self._core.now,
+                trial.trial_id,
+                config=config,
+                resources=resources,
+                experiment_tag=experiment_tag,
+            )
+        )
+
+    def get_node_resources(self) -> list[Resources]:
+        """See `ControllerView.get_node_resources`."""
+        return [node.resources for node in self._core.placer.nodes]
+
+    def save_checkpoint(self, trial: Trial) -> None:
+        """See `ControllerView.save_checkpoint`."""
+        live = self._core.table.live(trial.trial_id)
+        if live is not None:
+            self._results.save(live)
+
+    def _redirect(self, event: TrialRedirected) -> bool:
+        core = self._core
+        live = core.table.live(event.trial_id)
+        if live is None or live.stop_reason or live.completed:
             return False
-        self.pause_trial(trial)
-        if not core.replaying:  # where the record does it
-            event = TrialRedirected(core.now, trial.trial_id, source.trial_id, checkpoint, config)
+        self._results.pause(live)
+        if core.replaying:
+            self._unrecorded[event.trial_id] = event  # its record does it
+        else:
             core.recorder.record_behind(event)
             self._lifecycle.redirect(live, event)
         return True

@@ -230,20 +230,24 @@ class CheckpointsDropped(Event):
 
 @dataclass(frozen=True, slots=True)
 class TrialRedirected(Event):
-    """A scheduler has given a trial another trial's checkpoint to go on from.
+    """A scheduler has changed how a trial goes on at its next attempt.
 
     Only in the journal, where it follows the event at which the scheduler did it.
 
     Attributes:
-        source_id: The trial whose checkpoint it is.
-        checkpoint: The checkpoint.
+        source_id: The trial whose checkpoint it goes on from, "" for its own newest one.
+        checkpoint: The checkpoint, None for its own newest one.
         config: The trial's new configuration; None leaves it as it is.
+        resources: What its attempts get from then on; None leaves it as it is.
+        experiment_tag: Its new tag; "" leaves it as it is.
     """
 
     trial_id: str
-    source_id: str
-    checkpoint: TrialCheckpoint
+    source_id: str = ""
+    checkpoint: TrialCheckpoint | None = None
     config: dict[str, Any] | None = None
+    resources: Resources | None = None
+    experiment_tag: str = ""
 
 
 @dataclass(frozen=True, slots=True)

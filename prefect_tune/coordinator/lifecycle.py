@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from prefect_tune.coordinator.commands import Decide, Launch, Notice, TellSearch
@@ -111,7 +112,8 @@ class Lifecycle:
         trial, slot = live.trial, live.slot
         if slot is None:
             return
-        until = self._run_until(live) if action is Action.CONTINUE else NEVER
+        goes_on = action in (Action.CONTINUE, Action.SAVE)
+        until = self._run_until(live) if goes_on else NEVER
         self._core.emit(Decide(trial.trial_id, trial.attempt, slot.node, seq, action, until))
 
     def free(self, live: LiveTrial) -> None:
@@ -153,9 +155,21 @@ class Lifecycle:
             self._core.scheduler.on_trial_add(self._core.view, live.trial)
 
     def redirect(self, live: LiveTrial, event: TrialRedirected) -> None:
-        """Have a trial go on from another trial's checkpoint, once its attempt has ended."""
+        """Have a trial go on in another way, once its attempt has ended."""
+        known = live.redirect
+        if known is not None:
+            # What was changed before at the same pause counts, too.
+            event = replace(
+                event,
+                source_id=event.source_id or known.source_id,
+                checkpoint=event.checkpoint or known.checkpoint,
+                config=event.config or known.config,
+                resources=event.resources or known.resources,
+                experiment_tag=event.experiment_tag or known.experiment_tag,
+            )
         live.redirect = event
-        live.borrowed[event.checkpoint.path] = event.source_id
+        if event.checkpoint is not None:
+            live.borrowed[event.checkpoint.path] = event.source_id
         if live.trial.status != RUNNING:
             self._turn(live)
         else:
@@ -169,9 +183,13 @@ class Lifecycle:
         event = live.redirect
         if event is not None:
             live.redirect = None
-            live.book.adopted = event.checkpoint
+            if event.checkpoint is not None:
+                live.book.adopted = event.checkpoint
             if event.config is not None:
                 live.trial.config = event.config
+            if event.resources is not None:
+                live.trial.resources = event.resources
+            live.trial.experiment_tag = event.experiment_tag or live.trial.experiment_tag
         self._retention.update(live)
 
     # -- ends -------------------------------------------------------------------------------------

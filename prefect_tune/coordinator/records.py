@@ -83,6 +83,7 @@ _OPTIONAL = frozenset(
         "fate",
         "lost",
         "only_errored",
+        "resources",
         "restart_unfinished",
         "stop",
         "uploading",
@@ -237,7 +238,8 @@ def decode_event(
         loaded = _unpickled(body, known, pickles, skip_unloadable)
         body["config"], body["resolved"] = loaded or ({}, body["resolved"])
     elif cls is TrialRedirected:
-        body["checkpoint"] = _checkpoint(body["checkpoint"])
+        if body["checkpoint"] is not None:
+            body["checkpoint"] = _checkpoint(body["checkpoint"])
         body["config"] = _unpickled(body, body["config"], pickles, skip_unloadable)
     elif cls is CheckpointsDropped:
         body["paths"] = tuple(body["paths"])

@@ -149,7 +149,7 @@ class Results:
             flat = flatten(result)
         if core.replaying:
             action = Action.STOP if stopped else Action.CONTINUE
-        elif was_told and action is Action.PAUSE:
+        elif was_told and action in (Action.PAUSE, Action.SAVE):
             action = Action.CONTINUE
         if action is Action.STOP:
             # Copies: the journal gets what was reported.
@@ -209,10 +209,15 @@ class Results:
 
     # -- what a scheduler asks for ----------------------------------------------------------------
 
+    def save(self, live: LiveTrial) -> None:
+        """The trial that is being judged is to save a checkpoint."""
+        if live is self._judged and self._asked is Action.CONTINUE:
+            self._asked = Action.SAVE
+
     def pause(self, live: LiveTrial) -> None:
         """A running trial is to give its slot back: at once if it is being judged."""
         if live is self._judged:
-            if self._asked is Action.CONTINUE:
+            if self._asked is not Action.STOP:
                 self._asked = Action.PAUSE
         elif live.trial.status == RUNNING and not live.stop_reason:
             self._lifecycle.decide(live, 0, Action.PAUSE)

@@ -112,7 +112,8 @@ class CheckpointRetention:
         if live.borrowed:
             redirect = live.redirect
             held = {None if c is None else c.path for c in (live.book.adopted, live.start)}
-            held.add(None if redirect is None else redirect.checkpoint.path)
+            if redirect is not None and redirect.checkpoint is not None:
+                held.add(redirect.checkpoint.path)
             for path in [path for path in live.borrowed if path not in held]:
                 self._give_back(live, path)
         self.tidy(live.trial)

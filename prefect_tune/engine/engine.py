@@ -40,6 +40,7 @@ from prefect_tune.coordinator.events import (
     Event,
     SearchSaved,
     Tick,
+    TrialRedirected,
 )
 from prefect_tune.coordinator.records import encode_event
 from prefect_tune.engine.inbox import Inbox
@@ -54,6 +55,7 @@ from prefect_tune.error import TuneError
 from prefect_tune.execution.base import Executor, TrialPlace
 from prefect_tune.experiment.pickling.signing import OF_THIS_PROCESS, Pickles
 from prefect_tune.experiment.trial import Trial
+from prefect_tune.schedulers.mutations import original_tag
 from prefect_tune.storage.experiment_dir import ExperimentDir
 from prefect_tune.storage.experiment_storage import ExperimentStorage
 from prefect_tune.storage.journal.file import Journal
@@ -68,7 +70,11 @@ _JOIN_S = 15.0
 
 @dataclass
 class EngineParts:
-    """What an engine is made of; whoever builds them closes them."""
+    """What an engine is made of; whoever builds them closes them.
+
+    Attributes:
+        log_policies: Whether the files of PBT's copies are written.
+    """
 
     coordinator: Coordinator
     inbox: Inbox
@@ -82,6 +88,7 @@ class EngineParts:
     snapshots: Snapshots
     observers: Observers
     pickles: Pickles = OF_THIS_PROCESS
+    log_policies: bool = False
 
 
 class Engine:
@@ -255,6 +262,7 @@ class Engine:
         if saved is not None:
             self._save_search(saved)
         self._write_errors(recorded)
+        self._write_policies(recorded)
         self._carry_out(commands)
         parts.observers.tell(
             [command for command in commands if isinstance(command, Notify)], parts.coordinator
@@ -303,6 +311,25 @@ class Engine:
                 trial = self._parts.coordinator.table.get(event.trial_id)
                 if trial is not None:
                     self._parts.directory.write_error(trial.relative_logdir, event.error)
+
+    def _write_policies(self, events: list[Event]) -> None:
+        if not self._parts.log_policies:
+            return
+        table = self._parts.coordinator.table
+        for event in events:
+            if not isinstance(event, TrialRedirected) or event.checkpoint is None:
+                continue
+            trial, source = table.get(event.trial_id), table.get(event.source_id)
+            if trial is not None and source is not None:
+                row = (
+                    original_tag(trial.experiment_tag),
+                    original_tag(source.experiment_tag),
+                    int(trial.last_result.get("training_iteration") or 0),
+                    event.checkpoint.progress.iteration,
+                    source.config,
+                    event.config,
+                )
+                self._parts.directory.add_policy(event.trial_id, event.source_id, row)
 
     def _carry_out(self, commands: list[Command]) -> None:
         parts = self._parts

@@ -208,6 +208,7 @@ class Experiment:
                     feed=feed,
                     journal=self._journal,
                     directory=self.directory,
+                    log_policies=getattr(self.plan.scheduler, "log_config", False) is True,
                     storage=self.storage,
                     search_states=SearchStates(
                         self.directory.path, position.origin, self.plan.pickles

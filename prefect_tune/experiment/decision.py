@@ -18,6 +18,7 @@ class Action(StrEnum):
     """The answer a waiting trial gets."""
 
     CONTINUE = "CONTINUE"
+    SAVE = "SAVE"  #: go on, and save a checkpoint first; only class trainables can be asked
     PAUSE = "PAUSE"
     STOP = "STOP"
 

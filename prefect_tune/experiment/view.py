@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.trial import Trial
+from prefect_tune.resources import Resources
 
 
 class ControllerView(Protocol):
@@ -49,6 +50,7 @@ class ControllerView(Protocol):
         source: Trial,
         checkpoint: TrialCheckpoint | None = None,
         config: dict[str, Any] | None = None,
+        experiment_tag: str = "",
     ) -> bool:
         """Have a trial go on from another trial's checkpoint (PBT calls it exploit).
 
@@ -61,11 +63,46 @@ class ControllerView(Protocol):
             source: The trial that the checkpoint belongs to.
             checkpoint: One of `Trial.checkpoints`; None takes the newest one.
             config: The trial's configuration from then on; None leaves it as it is.
+            experiment_tag: Its tag from then on; "" leaves it as it is.
 
         Returns:
             False if that cannot be: the source has no such checkpoint, or the trial is about to
             stop.
         """
+        ...
+
+    def change_trial(
+        self,
+        trial: Trial,
+        *,
+        config: dict[str, Any] | None = None,
+        resources: Resources | None = None,
+        experiment_tag: str = "",
+    ) -> bool:
+        """Have a trial go on with another configuration or other resources.
+
+        A running trial is paused for it, and goes on from its own newest checkpoint.
+
+        Args:
+            trial: The trial, unfinished.
+            config: Its configuration from its next attempt on; None leaves it as it is.
+            resources: What its next attempts get; None leaves it as it is.
+            experiment_tag: Its tag from then on; "" leaves it as it is.
+
+        Returns:
+            False if the trial is about to stop.
+        """
+        ...
+
+    def save_checkpoint(self, trial: Trial) -> None:
+        """Have the trial whose result is being judged save a checkpoint, if it can be asked to.
+
+        Class trainables can; functions save theirs with `report`.
+        """
+        ...
+
+    def get_node_resources(self) -> list[Resources]:
+        """What each node of the cluster has in all; empty while none is known."""
         ...
 
     @property

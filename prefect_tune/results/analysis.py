@@ -21,6 +21,7 @@ from prefect_tune.results.download import copy_results
 from prefect_tune.results.find_checkpoints import BY_AGE, best, named_trial, newest, value_of
 from prefect_tune.results.importance import importance
 from prefect_tune.results.journal_summary import read_record
+from prefect_tune.results.lineage import Copy, lineage_of
 from prefect_tune.results.pareto import objectives, pareto_front, satisfying, unknown_names
 from prefect_tune.results.ranking import best_of, check_mode, check_scope, metric_and_mode, score
 from prefect_tune.results.read_trials import find_experiments, load_trials
@@ -402,6 +403,16 @@ class ExperimentAnalysis:
             InvalidArgument: If it has another value.
         """
         self._frames = TrialFrames(file_type)
+
+    def lineage(self, trial: Trial | str) -> list[Copy]:
+        """Which trials' checkpoints have led to a trial, oldest first.
+
+        Args:
+            trial: A trial that population based training was used with, or its id.
+        """
+        record = read_record(self._path)
+        copies = [] if record is None else record.copies
+        return lineage_of(trial if isinstance(trial, str) else trial.trial_id, copies)
 
     def plot(
         self,

@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
-from prefect_tune.experiment.trial import ERROR, TERMINATED
+from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial
 from prefect_tune.results.analysis import ExperimentAnalysis
+from prefect_tune.results.lineage import Copy
 from prefect_tune.results.result import Result, trial_error
 
 if TYPE_CHECKING:
@@ -145,6 +146,16 @@ class ResultGrid:
             metric, mode, scope, constraints=constraints
         )
         return [self._experiment_analysis.result_of(trial) for trial in front]
+
+    def lineage(self, trial: Result | Trial | str) -> list[Copy]:
+        """Which trials' checkpoints have led to a trial, oldest first.
+
+        Args:
+            trial: A result, a trial that population based training was used with, or its id.
+        """
+        if isinstance(trial, Result):
+            trial = str(trial.metrics["trial_id"])
+        return self._experiment_analysis.lineage(trial)
 
     def plot(
         self,

@@ -23,6 +23,7 @@ from prefect_tune.coordinator.events import (
     Event,
     ResultReported,
     Resumed,
+    TrialRedirected,
 )
 from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.coordinator.records import decode_event
@@ -30,6 +31,7 @@ from prefect_tune.error import StorageError
 from prefect_tune.experiment.pickling.large import LargeValues
 from prefect_tune.experiment.pickling.signing import Pickles
 from prefect_tune.experiment.trial import TERMINATED, Trial, TrialTerms
+from prefect_tune.results.lineage import Copy
 from prefect_tune.schedulers import FIFOScheduler
 from prefect_tune.stopper import NoopStopper
 from prefect_tune.storage.journal.file import JOURNAL_FILE
@@ -49,11 +51,13 @@ class ExperimentRecord:
         header: How it was started last.
         trials: Its trials, in the order in which they were made, without their results. A trial
             whose configuration is no plain data has none.
+        copies: Which trial went on from which other one, in order.
         earlier: Directories of trials of earlier runs with the same name.
     """
 
     header: JournalHeader
     trials: list[Trial] = field(default_factory=list)
+    copies: list[Copy] = field(default_factory=list)
     earlier: set[str] = field(default_factory=set)
 
 
@@ -113,6 +117,17 @@ def replay_last_run(records: Iterable[bytes], experiment_dir: str) -> Experiment
                 stopped = []
             elif isinstance(event, ControlReceived) and event.action is Control.STOP:
                 stopped = [live.trial for live in coordinator.table.lives() if live.waits_again]
+            elif isinstance(event, TrialRedirected) and event.checkpoint and found is not None:
+                found.copies.append(
+                    Copy(
+                        event.time,
+                        event.trial_id,
+                        event.source_id,
+                        event.checkpoint.progress.iteration,
+                        event.config or {},
+                        event.experiment_tag,
+                    )
+                )
             for one in _completed(event, coordinator):
                 coordinator.handle(one)
     for trial in stopped:

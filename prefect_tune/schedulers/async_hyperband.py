@@ -120,8 +120,8 @@ class AsyncHyperBandScheduler(ObjectiveScheduler):
         brackets: Number of brackets; bracket ``s`` leaves out the ``s`` lowest rungs. A trial's
             bracket is drawn by a softmax over the numbers of rungs.
         stop_last_trials: Whether trials end at `max_t`.
-        random_state: Seed or generator of the bracket draw; None seeds it from `numpy.random`
-            at the first trial.
+        random_state: Seed or generator of the bracket draw; None continues numpy's global state, as
+            it is at the first trial.
 
     Raises:
         InvalidArgument: If a value is out of its range.
@@ -251,8 +251,11 @@ class AsyncHyperBandScheduler(ObjectiveScheduler):
         if len(self._brackets) == 1:
             return self._brackets[0]
         if self._random is None:
-            # A generator of our own, so that the draws go on where they were after a resume.
-            self._random = np.random.RandomState(np.random.randint(2**31))
+            # A generator of our own, so that the draws go on where they were after a resume; it
+            # draws what numpy's own one would, as in Ray Tune.
+            self._random = np.random.RandomState()
+            self._random.set_state(np.random.get_state())
+            np.random.random_sample()  # another scheduler does not draw the same
         return self._brackets[bisect_right(self._bracket_odds, self._random.random())]
 
     def _build_brackets(self, grace_period: float, count: int) -> list[_Bracket]:

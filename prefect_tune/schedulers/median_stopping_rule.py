@@ -68,15 +68,21 @@ class MedianStoppingRule(ObjectiveScheduler):
     """Stops trials whose best result is worse than the median of the others' running means.
 
     A result at time ``t`` from the grace period on is judged against all trials, running or
-    finished, whose newest result is at or after ``t``: the trial stops if its best value so far is
-    strictly worse than the median of their means over ``[grace_period, t]``.
+    finished, whose newest result is at or after ``t`` and that have a finite value in
+    ``[grace_period, t]``: the trial stops if its best value so far is strictly worse than the
+    median of their means over that time.
+
+    What differs from Ray Tune: values that are not finite are left out one by one, where Ray leaves
+    out the whole trial, so that one overflow does not shield a trial for ever; a last result counts
+    once, where Ray counts it twice if a stopping criterion ends the trial; and means are rounded so
+    that equal trials do not stop each other.
 
     Args:
         time_attr: The result key that counts as time.
         metric: The result key to compare by; None takes the experiment's.
         mode: ``max``, ``min``, or None for the experiment's.
         grace_period: Time before which nothing is judged, in units of `time_attr`.
-        min_samples_required: How many other trials must have come as far.
+        min_samples_required: With how many other trials it must be possible to compare.
         min_time_slice: A trial that cannot be judged yet yields its slot to waiting ones once it
             has run so long since it last did, in units of `time_attr`.
         hard_stop: Stop bad trials; False pauses them, to run on when nothing else is left.
@@ -123,10 +129,15 @@ class MedianStoppingRule(ObjectiveScheduler):
         # Written so that a NaN time is not judged either.
         if not time >= self._grace_period:
             return self.CONTINUE
-        others = [h for h in self._histories.values() if h.last_time >= time and h is not own]
-        if len(others) < self._min_samples_required:
+        means = [
+            mean
+            for other in self._histories.values()
+            if other.last_time >= time
+            and other is not own
+            and (mean := other.mean_until(time)) is not None
+        ]
+        if len(means) < self._min_samples_required:
             return self._yield_slot(controller, trial, time)
-        means = [mean for h in others if (mean := h.mean_until(time)) is not None]
         if not means or own.best == -math.inf or own.best >= median(means):
             return self.CONTINUE
         self._stopped.add(trial.trial_id)

@@ -18,6 +18,7 @@ SEARCHERS: ClassRegistry[Searcher | BasicVariantGenerator] = ClassRegistry(
         "random", f"{_PACKAGE}.basic_variant", "BasicVariantGenerator", ("variant_generator",)
     ),
     NamedClass("optuna", f"{_PACKAGE}.optuna", "OptunaSearch"),
+    NamedClass("bohb", f"{_PACKAGE}.bohb", "TuneBOHB"),
 )
 
 
@@ -26,7 +27,7 @@ def create_searcher(search_alg: str, **kwargs: Any) -> Searcher | BasicVariantGe
 
     Args:
         search_alg: ``random`` or ``variant_generator`` for `BasicVariantGenerator`, ``optuna`` for
-            `OptunaSearch`.
+            `OptunaSearch`, ``bohb`` for `TuneBOHB`.
         **kwargs: Arguments of its class; those it does not have are ignored, as in Ray Tune.
 
     Raises:

@@ -379,6 +379,8 @@ class SimulatedExecutor:
                 self._cut_short(attempt)
             return
         attempt.run_until = decision.run_until
+        if decision.action is Action.SAVE and self._checkpoint_at_pause:
+            self._save(attempt)
         if attempt.waiting and decision.seq == attempt.seq:
             attempt.waiting = False
             self._go_on(attempt)

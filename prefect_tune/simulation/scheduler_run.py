@@ -14,6 +14,7 @@ from typing import Any
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.decision import NEVER, RunUntil
 from prefect_tune.experiment.trial import PAUSED, PENDING, RUNNING, TERMINATED, Trial
+from prefect_tune.resources import Resources
 from prefect_tune.schedulers import FIFOScheduler, TrialScheduler
 from prefect_tune.stopper import NoopStopper, Stopper
 
@@ -81,9 +82,30 @@ class SimulatedController:
         source: Trial,
         checkpoint: TrialCheckpoint | None = None,
         config: dict[str, Any] | None = None,
+        experiment_tag: str = "",
     ) -> bool:
         """False: trials of a `Simulation` have no checkpoints."""
         return False
+
+    def change_trial(
+        self,
+        trial: Trial,
+        *,
+        config: dict[str, Any] | None = None,
+        resources: Resources | None = None,
+        experiment_tag: str = "",
+    ) -> bool:
+        """True, and the trial is paused if it runs; nothing else changes."""
+        if trial.status == RUNNING:
+            self.pause_trial(trial)
+        return True
+
+    def get_node_resources(self) -> list[Resources]:
+        """None is known."""
+        return []
+
+    def save_checkpoint(self, trial: Trial) -> None:
+        """Nothing: trials of a `Simulation` have no checkpoints."""
 
     def add(self, trial: Trial) -> None:
         """A trial came up."""

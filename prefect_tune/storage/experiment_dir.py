@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pickle
 import socket
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from prefect_tune.atomic_write import write_atomic
 from prefect_tune.error import ExperimentLocked, InvalidArgument, StorageError, TrialFailed
@@ -117,6 +120,26 @@ class ExperimentDir:
             (path / ERROR_PICKLE_FILE).write_bytes(pickled)
         except OSError as problem:
             raise StorageError(f"cannot write {path / ERROR_FILE}: {problem}") from problem
+
+    def add_policy(self, trial_id: str, source_id: str, row: Sequence[Any]) -> None:
+        """Log that a trial goes on from another one, as Ray Tune's PBT does.
+
+        ``pbt_global.txt`` has the rows of all trials; ``pbt_policy_<trial>.txt`` those that have
+        led to the trial, its source's among them.
+
+        Raises:
+            StorageError: If they cannot be written.
+        """
+        line = json.dumps(row, default=repr) + "\n"
+        own, other = (self.path / f"pbt_policy_{name}.txt" for name in (trial_id, source_id))
+        try:
+            with open(self.path / "pbt_global.txt", "a") as file:
+                file.write(line)
+            before = other.exists() or own.exists()
+            known = (other if other.exists() else own).read_text() if before else ""
+            own.write_text(known + line)
+        except OSError as problem:
+            raise StorageError(f"cannot write {own}: {problem}") from problem
 
     def close(self) -> None:
         """Release the lock."""

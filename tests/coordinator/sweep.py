@@ -303,7 +303,8 @@ class Sweep:
         here = {node.address for node in self.executor.capacity()}
         held = [live for live in running if live.slot is not None and live.slot.node in here]
         if not (self._inbox or coordinator.finished):  # else it does not know (yet)
-            assert (used, total) == (len(held), len(here))
+            asked = sum(live.slot.resources.cpu for live in held if live.slot is not None)
+            assert (used, total) == (asked, len(here))
         for trial in coordinator.get_trials():
             if trial.status == RUNNING:
                 live = table.live(trial.trial_id)

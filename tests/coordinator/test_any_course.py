@@ -12,7 +12,14 @@ from prefect_tune.coordinator.events import Control, ControlReceived, Errored, R
 from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial
 from prefect_tune.experiment.view import ControllerView
-from prefect_tune.schedulers import FIFOScheduler, HyperBandForBOHB, HyperBandScheduler
+from prefect_tune.schedulers import (
+    FIFOScheduler,
+    HyperBandForBOHB,
+    HyperBandScheduler,
+    PopulationBasedTraining,
+    PromotionASHAScheduler,
+    ResourceChangingScheduler,
+)
 from prefect_tune.simulation.pausing_scheduler import PausingScheduler
 from prefect_tune.stopper import MaximumIterationStopper, NoopStopper
 
@@ -47,7 +54,48 @@ def hyperband_for_bohb() -> HyperBandScheduler:
     return HyperBandForBOHB(metric="loss", mode="min", max_t=4, reduction_factor=2)
 
 
-SCHEDULERS = [FIFOScheduler, PausingScheduler, Exploiting, hyperband, hyperband_for_bohb]
+def pbt(synch: bool = False) -> PopulationBasedTraining:
+    return PopulationBasedTraining(
+        "training_iteration",
+        "loss",
+        "min",
+        perturbation_interval=2,
+        hyperparam_mutations={"x": [0.1, 0.3, 0.5]},
+        quantile_fraction=0.5,
+        require_attrs=False,
+        synch=synch,
+    )
+
+
+def pbt_in_step() -> PopulationBasedTraining:
+    return pbt(synch=True)
+
+
+def promotion_asha() -> PromotionASHAScheduler:
+    return PromotionASHAScheduler(metric="loss", mode="min", max_t=4, reduction_factor=2)
+
+
+def alternating(
+    controller: ControllerView, trial: Trial, result: dict[str, Any], scheduler: object
+) -> dict[str, float]:
+    return {"cpu": 1 if result["training_iteration"] % 2 else 0.5}
+
+
+def resource_changing() -> ResourceChangingScheduler:
+    return ResourceChangingScheduler(pbt(), alternating)
+
+
+SCHEDULERS = [
+    FIFOScheduler,
+    PausingScheduler,
+    Exploiting,
+    hyperband,
+    hyperband_for_bohb,
+    pbt,
+    pbt_in_step,
+    promotion_asha,
+    resource_changing,
+]
 actions = st.one_of(
     st.tuples(st.just("step"), st.integers(1, 8)),
     st.tuples(st.just("tick"), st.sampled_from([0.5, 5.0, 400.0])),

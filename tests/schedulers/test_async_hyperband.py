@@ -177,6 +177,19 @@ def test_default_draw_follows_numpy_random() -> None:
         np.random.set_state(before)
 
 
+def test_brackets_are_drawn_as_by_numpys_own_generator() -> None:
+    np.random.seed(12)
+    odds = np.exp([4.0, 3.0, 2.0]) / np.exp([4.0, 3.0, 2.0]).sum()
+    wanted = [[1, 3, 9][np.random.choice(3, p=odds)] for _ in range(30)]
+    np.random.seed(12)
+    scheduler, found = asha(max_t=27, reduction_factor=3, brackets=3), []
+    for number in range(30):
+        trial = Trial(f"t{number}", {})
+        scheduler.on_trial_add(SimulatedController(1), trial)
+        found.append(scheduler.run_until(trial).thresholds[0][1])
+    assert found == wanted
+
+
 def test_one_bracket_leaves_numpy_random_alone() -> None:
     before = np.random.get_state()[1].tolist()  # type: ignore[index]
     added(asha(), *"abc")

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
 from prefect_tune.schedulers import (
+    PB2,
     SCHEDULERS,
     ASHAScheduler,
     FIFOScheduler,
     HyperBandForBOHB,
     HyperBandScheduler,
     MedianStoppingRule,
+    MultiObjectiveASHAScheduler,
+    PopulationBasedTraining,
+    PopulationBasedTrainingReplay,
+    PromotionASHAScheduler,
+    ResourceChangingScheduler,
     TrialScheduler,
 )
 from prefect_tune.simulation.pausing_scheduler import PausingScheduler
@@ -76,6 +82,64 @@ class TestHyperBandForBOHB(SchedulerConformance):
         return HyperBandForBOHB(metric="score", mode="max", max_t=9, reduction_factor=3)
 
 
+class TestPBT(SchedulerConformance):
+    def make_scheduler(self) -> TrialScheduler:
+        return PopulationBasedTraining(
+            "training_iteration",
+            "score",
+            "max",
+            perturbation_interval=3,
+            hyperparam_mutations={"x": [1, 2, 3]},
+            require_attrs=False,
+        )
+
+
+class TestPBTInStep(SchedulerConformance):
+    def make_scheduler(self) -> TrialScheduler:
+        return PopulationBasedTraining(
+            "time_total_s",
+            "score",
+            "min",
+            perturbation_interval=4,
+            burn_in_period=5,
+            hyperparam_mutations={"x": [1, 2, 3]},
+            require_attrs=False,
+            synch=True,
+        )
+
+
+class TestPB2(SchedulerConformance):
+    def make_scheduler(self) -> TrialScheduler:
+        return PB2(
+            "training_iteration",
+            "score",
+            "max",
+            perturbation_interval=3,
+            hyperparam_bounds={"x": [0, 1]},
+            require_attrs=False,
+        )
+
+
+class TestResourceChanging(SchedulerConformance):
+    def make_scheduler(self) -> TrialScheduler:
+        return ResourceChangingScheduler(
+            ASHAScheduler(metric="score", mode="max", max_t=20, reduction_factor=2)
+        )
+
+
+class TestPromotionASHA(SchedulerConformance):
+    def make_scheduler(self) -> TrialScheduler:
+        return PromotionASHAScheduler(metric="score", mode="max", max_t=20, reduction_factor=3)
+
+
+class TestMultiObjectiveASHA(SchedulerConformance):
+    def make_scheduler(self) -> TrialScheduler:
+        return MultiObjectiveASHAScheduler(["score", "time_total_s"], ["max", "min"], max_t=20)
+
+    def test_second_metric_is_refused(self) -> None:
+        assert not self.make_scheduler().set_search_properties("score", None)
+
+
 class RayStyle(FIFOScheduler):
     """As users write them: a known base class and one hook of their own."""
 
@@ -106,4 +170,5 @@ def test_every_registered_scheduler_is_tried() -> None:
         if hasattr(suite, "make_scheduler")
         if suite is not SchedulerConformance
     }
+    tried.add(PopulationBasedTrainingReplay)  # which trains a single trial
     assert {entry.load() for entry in SCHEDULERS} <= tried

@@ -11,6 +11,8 @@ from prefect_tune.schedulers import (
     HyperBandForBOHB,
     HyperBandScheduler,
     MedianStoppingRule,
+    PromotionASHAScheduler,
+    ResourceChangingScheduler,
     TrialScheduler,
     create_scheduler,
 )
@@ -28,6 +30,8 @@ from prefect_tune.schedulers import (
         ("medianstopping", MedianStoppingRule),
         ("hyperband", HyperBandScheduler),
         ("hb_bohb", HyperBandForBOHB),
+        ("resource_changing", ResourceChangingScheduler),
+        ("asha_promotion", PromotionASHAScheduler),
     ],
 )
 def test_schedulers_by_name(name: str, cls: type[TrialScheduler]) -> None:
@@ -48,11 +52,6 @@ def test_unknown_name_lists_the_known(name: object) -> None:
         create_scheduler(name)  # type: ignore[arg-type]
 
 
-def test_one_that_is_to_come_says_so() -> None:
-    with pytest.raises(ValueError, match=r"`scheduler`: .*pbt is not in prefect_tune yet"):
-        create_scheduler("pbt")
-
-
 @pytest.mark.parametrize(
     ("module", "name"),
     [
@@ -63,6 +62,13 @@ def test_one_that_is_to_come_says_so() -> None:
         ("median_stopping_rule", "MedianStoppingRule"),
         ("hyperband", "HyperBandScheduler"),
         ("hb_bohb", "HyperBandForBOHB"),
+        ("pbt", "PopulationBasedTraining"),
+        ("pbt", "PopulationBasedTrainingReplay"),
+        ("pb2", "PB2"),
+        ("resource_changing_scheduler", "ResourceChangingScheduler"),
+        ("resource_changing_scheduler", "DistributeResources"),
+        ("resource_changing_scheduler", "DistributeResourcesToTopJob"),
+        ("resource_changing_scheduler", "evenly_distribute_cpus_gpus"),
     ],
 )
 def test_rays_import_paths(module: str, name: str) -> None:

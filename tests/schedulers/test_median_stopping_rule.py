@@ -77,6 +77,7 @@ def test_means_leave_out_the_grace_period() -> None:
 
 def test_only_trials_that_came_as_far_count() -> None:
     bench = Bench("abcd", min_samples_required=2)
+    bench.report("a", 4, 10)
     bench.report("a", 9, 10)
     bench.report("b", 3, 10)
     assert bench.report("c", 5, 0) == "CONTINUE"  # b has not come to 5
@@ -115,6 +116,16 @@ def test_values_that_are_not_finite_are_left_out() -> None:
         bench.report(trial_id, 3, math.inf)
     assert bench.report("c", 2, math.nan) == "CONTINUE"
     assert bench.report("c", 3, 0.5) == "STOP"
+
+
+def test_only_trials_with_something_to_compare_count() -> None:
+    bench = Bench("abcd", grace_period=2, min_samples_required=3)
+    for trial_id in "abc":
+        bench.report(trial_id, 1, 9)
+        bench.report(trial_id, 3, math.nan if trial_id == "c" else 9)
+    assert bench.report("d", 3, 1) == "CONTINUE"
+    bench.report("c", 3, 9)
+    assert bench.report("d", 3, 1) == "STOP"
 
 
 def test_equal_trials_are_not_stopped_by_rounding() -> None:
@@ -174,7 +185,7 @@ def test_decides_as_the_rule_written_down(
         scoped = [[s for u, s in r if grace_period <= u <= t] for r in others]
         means = [float(np.mean(s)) for s in scoped if s]
         expected = "CONTINUE"
-        if t >= grace_period and len(others) >= required and means:
+        if t >= grace_period and len(means) >= required and means:
             best = max(s for _, s in told[trial_id])
             distance = best - float(np.median(means))
             if abs(distance) < 1e-9 and distance != 0:
@@ -182,6 +193,7 @@ def test_decides_as_the_rule_written_down(
             expected = "STOP" if distance < 0 else "CONTINUE"
         decision = bench.report(trial_id, t, score)
         if decision != expected:
+            assert len(means) >= required
             assert abs(best - float(np.median(means))) < 1e-9
             return
         if decision == "STOP":

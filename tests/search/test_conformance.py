@@ -12,6 +12,7 @@ from prefect_tune.search import (
     Repeater,
     Searcher,
 )
+from prefect_tune.search.bohb import TuneBOHB
 from prefect_tune.testing.searcher import SearcherConformance
 
 
@@ -38,6 +39,16 @@ class TestOptunaSeededByExperiment(SearcherConformance):
 class TestOptunaRandom(SearcherConformance):
     def make(self) -> Searcher:
         return OptunaSearch(sampler=RandomSampler(seed=1))
+
+
+class TestBOHB(SearcherConformance):
+    def make(self) -> Searcher:
+        return TuneBOHB(seed=1, bohb_config={"random_fraction": 0.2})
+
+
+class TestLimitedBOHB(SearcherConformance):
+    def make(self) -> Searcher:
+        return TuneBOHB(max_concurrent=2)
 
 
 class TestLimitedOptuna(SearcherConformance):

@@ -30,6 +30,7 @@ from prefect_tune.engine.planning.sweep_identity import identify
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.pickling.key import own_pickles
 from prefect_tune.registry import get_trainable
+from prefect_tune.schedulers import ResourceChangingScheduler
 from prefect_tune.search import make_source
 from prefect_tune.settings import TuneSettings
 from prefect_tune.space.value_checks import check_nesting
@@ -98,6 +99,12 @@ def _make_plan(
     for part in (tune.search_alg, *stoppers_in(run.stop)):
         initial_states.add(part, restores=resume is not None)
     scheduler = make_scheduler(tune)
+    if tune.reuse_actors and isinstance(scheduler, ResourceChangingScheduler):
+        raise InvalidArgument(
+            "reuse_actors",
+            "ResourceChangingScheduler cannot be used with it: a process keeps what it has.",
+            "Leave it out.",
+        )
     try:
         source = make_source(
             tune.search_alg,

@@ -40,7 +40,8 @@ def make_scheduler(tune: TuneConfig) -> TrialScheduler:
         )
     metric = tune.metric if isinstance(tune.metric, str) else None
     mode = tune.mode if isinstance(tune.mode, str) else None
-    if not scheduler.set_search_properties(metric, mode):
+    spec = {} if tune.seed is None else {"seed": tune.seed}
+    if not scheduler.set_search_properties(metric, mode, **spec):
         raise InvalidArgument(
             "metric",
             f"`metric`/`mode` are given to the experiment, and {type(scheduler).__name__} has them "

@@ -49,7 +49,7 @@ def form_of(registry: ClassRegistry[Any]) -> Any:
 
     The first class is the one of options that name none.
     """
-    models = {entry.name: _model_of(entry) for entry in registry if _is_installed(entry)}
+    models = {entry.name: _model_of(entry) for entry in registry if _has_form(entry)}
 
     def complete(value: Any) -> Any:
         """Allow a name in place of options, and every name that a class has."""
@@ -69,7 +69,9 @@ def form_of(registry: ClassRegistry[Any]) -> Any:
     return Annotated[tabs(models, choose), BeforeValidator(complete)]
 
 
-def _is_installed(entry: NamedClass[Any]) -> bool:
+def _has_form(entry: NamedClass[Any]) -> bool:
+    if not entry.in_forms:
+        return False
     try:
         entry.load()
     except ImportError:

@@ -51,6 +51,8 @@ class Session:
         self._saved_seq = -1
         self._announced: int | None = None
         self._ending: type[TrialEnding] | None = None
+        #: True if the decision about the newest result asks for a checkpoint.
+        self.is_save_wanted = False
         self._sending = False
         self._lost = False
         self._style: str | None = None
@@ -171,6 +173,7 @@ class Session:
         Raises:
             TrialEnding: If the attempt ends here.
         """
+        self.is_save_wanted = False
         with self._lock:
             try:
                 if self._awaiting:
@@ -386,6 +389,7 @@ class Session:
         elif decision.action is Action.PAUSE:
             self._ending = TrialPaused
         else:
+            self.is_save_wanted = decision.action is Action.SAVE
             self._run_until = decision.run_until
             self._watches = _watches(decision.run_until)
 

@@ -20,6 +20,7 @@ from prefect_tune.schedulers import (
     FIFOScheduler,
     HyperBandScheduler,
     MedianStoppingRule,
+    PopulationBasedTraining,
 )
 from prefect_tune.search import Searcher, make_source
 from prefect_tune.search.optuna import OptunaSearch
@@ -188,6 +189,25 @@ def hyperband() -> dict[str, Any]:
     }
 
 
+def pbt() -> dict[str, Any]:
+    scheduler = PopulationBasedTraining(
+        "training_iteration",
+        "loss",
+        "min",
+        perturbation_interval=1,
+        hyperparam_mutations={"x": [0.1, 0.3, 0.5, 0.7]},
+        quantile_fraction=0.5,
+        log_config=False,
+    )
+    scheduler.set_search_properties(None, None, seed=4)
+    return {
+        "source": make_source(None, {"x": tune.choice([0.1, 0.3, 0.5, 0.7])}, 4, seed=3),
+        "scheduler": scheduler,
+        "checkpoint_every": 1,
+        "checkpoint_keep": 1,
+    }
+
+
 Make = Callable[[], dict[str, Any]]
 
 
@@ -319,6 +339,7 @@ ONE_BY_ONE = [
     with_a_stopper,
     pausing,
     hyperband,
+    pbt,
 ]
 
 

@@ -1,0 +1,238 @@
+"""ASHA that pauses trials and promotes the best ones, instead of stopping the others.
+
+Li et al., "A System for Massively Parallel Hyperparameter Tuning" (MLSys 2020), algorithm 2: a free
+slot goes to a trial among the best ``1 / reduction_factor`` of the highest rung that has one, and
+to a new trial if there is none. A trial that is not promoted yet may be later, when more trials
+have come to its rung; none is lost because it came early.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right, insort
+from typing import Any
+
+from prefect_tune.error import InvalidArgument
+from prefect_tune.experiment.decision import RunUntil
+from prefect_tune.experiment.trial import PAUSED, PENDING, Trial
+from prefect_tune.experiment.view import ControllerView
+from prefect_tune.schedulers.trial_scheduler import ObjectiveScheduler
+from prefect_tune.validation import check_number
+
+_MOST_RUNGS = 1000
+
+
+class _Rung:
+    """Where trials wait to be promoted.
+
+    Attributes:
+        milestone: Its time.
+        rewards: Of all trials that have come here, ascending.
+        waiting: ``(reward, order of creation, id)`` of those that wait, ascending.
+    """
+
+    def __init__(self, milestone: float) -> None:
+        self.milestone = milestone
+        self.rewards: list[float] = []
+        self.waiting: list[tuple[float, int, str]] = []
+
+    def best(self, factor: float) -> str | None:
+        """The id of the best trial that waits, if it is among the best of all."""
+        if not self.waiting:
+            return None
+        reward, _, trial_id = self.waiting[-1]
+        better = len(self.rewards) - bisect_right(self.rewards, reward)
+        return trial_id if better < int(len(self.rewards) / factor) else None
+
+
+class PromotionASHAScheduler(ObjectiveScheduler):
+    """Pauses trials at rungs and promotes the best of each rung when a slot is free.
+
+    When no trial can run any more, those that still wait end. Trials need checkpoints, as with
+    `HyperBandScheduler`.
+
+    Args:
+        time_attr: The result key that counts as time.
+        metric: The result key to compare by; None takes the experiment's.
+        mode: ``max``, ``min``, or None for the experiment's.
+        max_t: Time at which a trial ends, in units of `time_attr`.
+        grace_period: Time of the first rung.
+        reduction_factor: About one trial in so many is promoted from a rung.
+
+    Raises:
+        InvalidArgument: If a value is out of its range.
+    """
+
+    def __init__(
+        self,
+        time_attr: str = "training_iteration",
+        metric: str | None = None,
+        mode: str | None = None,
+        max_t: float = 100,
+        grace_period: float = 1,
+        reduction_factor: float = 4,
+    ) -> None:
+        super().__init__(time_attr, metric, mode)
+        check_number("max_t", max_t, above=0)
+        check_number("grace_period", grace_period, above=0)
+        check_number("reduction_factor", reduction_factor, above=1)
+        if grace_period > max_t:
+            raise InvalidArgument(
+                "grace_period", f"{grace_period!r} is more than max_t={max_t!r}.", "Lower it."
+            )
+        if math.log(max_t / grace_period) / math.log(reduction_factor) > _MOST_RUNGS:
+            raise InvalidArgument(
+                "reduction_factor",
+                f"{reduction_factor!r} makes more than {_MOST_RUNGS} rungs.",
+                "Give a larger one.",
+            )
+        self._factor = reduction_factor
+        self._max_t = max_t
+        self._rungs: list[_Rung] = []
+        milestone = grace_period
+        while milestone < max_t:
+            self._rungs.append(_Rung(milestone))
+            milestone *= reduction_factor
+        # Number of each unfinished trial, and the rung it is on its way to.
+        self._climbs: dict[str, tuple[int, int]] = {}
+        # The attempt with which each waiting trial came to its rung.
+        self._attempts: dict[str, int] = {}
+        self._at_failure: dict[str, tuple[int, int]] = {}
+        self._num_added = 0
+        self._num_promoted = 0
+
+    def on_trial_add(self, controller: ControllerView, trial: Trial) -> None:
+        """Have a new trial begin below the first rung; one that is retried goes on."""
+        super().on_trial_add(controller, trial)
+        if trial.trial_id not in self._climbs:
+            known = self._at_failure.pop(trial.trial_id, None)
+            self._climbs[trial.trial_id] = known or (self._num_added, 0)
+            self._num_added += 1
+
+    def on_trial_result(
+        self, controller: ControllerView, trial: Trial, result: dict[str, Any]
+    ) -> str:
+        """At a rung, go on if nobody is promoted before this trial, and else wait.
+
+        Raises:
+            InvalidArgument: If the time or the metric is not a number.
+        """
+        climb = self._climbs.get(trial.trial_id)
+        metric = str(self._metric)
+        if climb is None or result.get(self._time_attr) is None or result.get(metric) is None:
+            self._tell_without_time(trial, result)
+            return self.CONTINUE
+        time = self._number(result, self._time_attr, "time_attr")
+        if time >= self._max_t:
+            return self.STOP
+        number, level = climb
+        while level < len(self._rungs) and time >= self._rungs[level].milestone:
+            reward = self._metric_op * self._number(result, metric, "metric")
+            if math.isnan(reward):
+                reward = -math.inf
+            rung = self._rungs[level]
+            self._see_promotions(controller)
+            insort(rung.rewards, reward)
+            insort(rung.waiting, (reward, number, trial.trial_id))
+            self._attempts[trial.trial_id] = trial.attempt
+            level += 1
+            self._climbs[trial.trial_id] = number, level
+            if self._promotable() != trial.trial_id:
+                self._end_if_idle(controller, trial)
+                return self.PAUSE if trial.trial_id in self._climbs else self.STOP
+            self._leave(trial.trial_id)
+            self._num_promoted += 1
+        return self.CONTINUE
+
+    def on_trial_complete(
+        self, controller: ControllerView, trial: Trial, result: dict[str, Any]
+    ) -> None:
+        """Forget the trial; what it reported at rungs counts on."""
+        self.on_trial_remove(controller, trial)
+
+    def on_trial_error(self, controller: ControllerView, trial: Trial) -> None:
+        """Forget the trial, until it is retried."""
+        climb = self._climbs.get(trial.trial_id)
+        if climb is not None:
+            self._at_failure[trial.trial_id] = climb
+        self.on_trial_remove(controller, trial)
+
+    def on_trial_remove(self, controller: ControllerView, trial: Trial) -> None:
+        """Forget the trial; what it reported at rungs counts on."""
+        if trial.trial_id in self._climbs:
+            self._leave(trial.trial_id)
+            del self._climbs[trial.trial_id]
+            self._see_promotions(controller)
+            self._end_if_idle(controller, None)
+
+    def choose_trial_to_run(self, controller: ControllerView) -> Trial | None:
+        """The trial to promote, else one that does not wait at a rung."""
+        self._see_promotions(controller)
+        promoted = self._promotable()
+        waiting = {trial_id for rung in self._rungs for _, _, trial_id in rung.waiting}
+        chosen: Trial | None = None
+        for trial in controller.get_live_trials():
+            if trial.status not in (PENDING, PAUSED) or trial.trial_id not in self._climbs:
+                continue
+            if trial.trial_id == promoted and controller.has_resources_for_trial(trial):
+                return trial
+            if chosen is None and trial.trial_id not in waiting:
+                chosen = trial if controller.has_resources_for_trial(trial) else None
+        return chosen
+
+    def run_until(self, trial: Trial) -> RunUntil:
+        """The trial's next rung."""
+        _, level = self._climbs.get(trial.trial_id, (0, len(self._rungs)))
+        rungs = self._rungs
+        milestone = rungs[level].milestone if level < len(rungs) else self._max_t
+        return RunUntil(((self._time_attr, milestone),))
+
+    def debug_string(self) -> str:
+        """How many trials have come to each rung, and how many wait there."""
+        lines = [f"Using {type(self).__name__}: {self._num_promoted} promotions"]
+        lines += [
+            f"Rung {rung.milestone:g}: {len(rung.rewards)} came, {len(rung.waiting)} wait"
+            for rung in self._rungs
+        ]
+        return "\n".join(lines)
+
+    # -- rungs ------------------------------------------------------------------------------------
+
+    def _promotable(self) -> str | None:
+        """The id of the trial that goes on next, from the highest rung on."""
+        for rung in reversed(self._rungs):
+            trial_id = rung.best(self._factor)
+            if trial_id is not None:
+                return trial_id
+        return None
+
+    def _see_promotions(self, controller: ControllerView) -> None:
+        """Trials that were launched since they came to their rungs no longer wait there."""
+        for rung in self._rungs:
+            for _, _, trial_id in tuple(rung.waiting):
+                trial = controller.get_trial(trial_id)
+                if trial is not None and trial.attempt > self._attempts[trial_id]:
+                    self._leave(trial_id)
+                    self._num_promoted += 1
+
+    def _leave(self, trial_id: str) -> None:
+        """Have a trial no longer wait, if it does."""
+        _, level = self._climbs[trial_id]
+        if self._attempts.pop(trial_id, None) is not None:
+            rung = self._rungs[level - 1]
+            rung.waiting = [entry for entry in rung.waiting if entry[2] != trial_id]
+
+    def _end_if_idle(self, controller: ControllerView, current: Trial | None) -> None:
+        """If all trials wait and none is to be promoted, they end."""
+        waiting = [trial_id for rung in self._rungs for _, _, trial_id in rung.waiting]
+        if len(waiting) < len(self._climbs) or self._promotable() is not None:
+            return
+        for rung in self._rungs:
+            rung.waiting.clear()
+        self._attempts.clear()
+        for trial_id in waiting:
+            del self._climbs[trial_id]
+        for trial_id in waiting:
+            trial = controller.get_trial(trial_id)
+            if trial is not None and trial is not current:
+                controller.stop_trial(trial)

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from prefect_tune.error import InvalidArgument
+from prefect_tune.experiment.trial import Trial
+from prefect_tune.schedulers import MultiObjectiveASHAScheduler
+from prefect_tune.schedulers.multi_objective_asha import rank_of_last
+from prefect_tune.simulation.scheduler_run import SimulatedController
+
+
+def make(**options: Any) -> MultiObjectiveASHAScheduler:
+    return MultiObjectiveASHAScheduler(
+        **{"metric": ["loss", "cost"], "max_t": 9, "reduction_factor": 3, **options}
+    )
+
+
+def answers(scheduler: MultiObjectiveASHAScheduler, *results: tuple[float, float]) -> list[str]:
+    controller, found = SimulatedController(1), []
+    for number, (loss, cost) in enumerate(results):
+        trial = Trial(f"t{number}", {})
+        scheduler.on_trial_add(controller, trial)
+        result = {"training_iteration": 1, "loss": loss, "cost": cost}
+        found.append(scheduler.on_trial_result(controller, trial, result))
+    return found
+
+
+def test_who_is_beaten_in_everything_is_stopped() -> None:
+    assert answers(make(), (1, 1), (2, 2), (3, 3), (0.5, 0.5)) == [
+        "CONTINUE",
+        "STOP",
+        "STOP",
+        "CONTINUE",
+    ]
+
+
+def test_who_is_best_in_one_thing_goes_on() -> None:
+    results = [(float(i), 10.0 - i) for i in range(2, 8)] + [(5.0, 9.0)] * 6 + [(0.0, 10.0)]
+    assert answers(make(), *results)[-1] == "CONTINUE"
+    assert answers(make(mode=["max", "min"]), (1, 1), (2, 0), (0, 3)) == [
+        "CONTINUE",
+        "CONTINUE",
+        "STOP",
+    ]
+
+
+def test_the_order_is_that_of_fronts_and_of_distances_within_them() -> None:
+    front = [[0.0, 1.0], [1.0, 0.0], [0.5, 0.5]]
+    assert rank_of_last(np.array([*front, [0.45, 0.5]])) == 2  # it beats the third
+    assert rank_of_last(np.array([*front, [2.0, 2.0]])) == 3
+    assert rank_of_last(np.array([[0.0, 1.0], [0.1, 0.9], [1.0, 0.0]])) == 1  # far from the first
+    assert rank_of_last(np.array([[0.0, 1.0], [1.0, 0.0], [0.1, 0.9]])) == 2
+    assert rank_of_last(np.array([[1.0, 1.0], [np.inf, 0.0]])) == 1
+
+
+def test_waits_at_rungs_only_and_ends_at_the_last() -> None:
+    scheduler, controller, trial = make(), SimulatedController(1), Trial("t", {})
+    scheduler.on_trial_add(controller, trial)
+    for step, until in ((1, 3), (3, 9)):
+        assert scheduler.run_until(trial).thresholds[0][1] == step
+        result = {"training_iteration": step, "loss": 1, "cost": 1}
+        assert scheduler.on_trial_result(controller, trial, result) == "CONTINUE"
+        assert scheduler.run_until(trial).thresholds[0][1] == until
+    result = {"training_iteration": 9, "loss": 1, "cost": 1}
+    assert scheduler.on_trial_result(controller, trial, result) == "STOP"
+    assert "1: 1 | 3: 1" in scheduler.debug_string()
+
+
+@pytest.mark.parametrize(
+    ("options", "argument"),
+    [
+        ({"metric": "loss"}, "metric"),
+        ({"metric": ["loss"]}, "metric"),
+        ({"mode": ["min"]}, "mode"),
+        ({"mode": "best"}, "mode"),
+        ({"max_t": 0}, "max_t"),
+        ({"grace_period": 10}, "grace_period"),
+        ({"reduction_factor": 1}, "reduction_factor"),
+    ],
+)
+def test_wrong_arguments_are_named(options: dict[str, Any], argument: str) -> None:
+    with pytest.raises(InvalidArgument, match=f"`{argument}`"):
+        make(**options)

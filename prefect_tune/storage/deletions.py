@@ -1,4 +1,4 @@
-"""Deletes checkpoints that nobody needs any more, behind the back of the run."""
+"""Deletes checkpoints that nobody needs any more, in a thread of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the threads have in common that bring things into storage behind the back of the run."""
+"""Threads that write to storage while the run goes on: what they have in common."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TELL_AFTER_S = 20.0
 
 
 class Outage:
-    """Since when something has been failing: so that it is said once, and once that it is over."""
+    """Remembers since when something fails, so that it is logged once, and once when it works."""
 
     def __init__(self) -> None:
         self._since: float | None = None
@@ -25,14 +25,14 @@ class Outage:
         return self._since is not None
 
     def begin(self) -> bool:
-        """It failed; True if it had not before."""
+        """Note a failure; True if it is the first since the last success."""
         if self._since is not None:
             return False
         self._since = time.monotonic()
         return True
 
     def end(self) -> float | None:
-        """It succeeded; for how many seconds it had failed, None if it had not."""
+        """Note a success; returns the seconds for which it had failed, None if it had not."""
         if self._since is None:
             return None
         lasted = time.monotonic() - self._since
@@ -63,7 +63,7 @@ class BackgroundWorker(ABC):
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._running = True
         self._thread.start()
 
@@ -90,7 +90,7 @@ class BackgroundWorker(ABC):
                 self._changed.notify_all()
 
     def _advance(self) -> None:
-        """Something has been done: who waits sees that it goes on."""
+        """Tell those who wait that something has been done."""
         with self._changed:
             self._steps += 1
             self._changed.notify_all()

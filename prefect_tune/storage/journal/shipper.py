@@ -1,4 +1,4 @@
-"""Ships a local journal to storage, piece by piece, behind the back of whoever writes it."""
+"""Copies a local journal to storage, piece by piece, while it is written."""
 
 from __future__ import annotations
 

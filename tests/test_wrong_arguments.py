@@ -14,6 +14,7 @@ import prefect_tune as tune
 from prefect_tune import Callback, CheckpointConfig, FailureConfig, RunConfig, TuneConfig
 from prefect_tune.schedulers import ASHAScheduler
 from prefect_tune.stopper import MaximumIterationStopper
+from tests.parameter_ids import stable_repr
 
 NAN = float("nan")
 
@@ -139,7 +140,9 @@ def run(arguments: dict[str, Any]) -> None:
     tune.run(**{"run_or_experiment": train, "config": {"x": 1}, "verbose": 0, **arguments})
 
 
-@pytest.mark.parametrize(("argument", "value"), CASES, ids=[f"{a}={v!r:.40}" for a, v in CASES])
+@pytest.mark.parametrize(
+    ("argument", "value"), CASES, ids=[f"{a}={stable_repr(v):.40}" for a, v in CASES]
+)
 def test_the_argument_is_named_before_anything_starts(
     argument: str, value: Any, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ from prefect_tune.integration.kubernetes import NamespacedKubernetesSyncer
 from prefect_tune.storage.storage_plan import StoragePlan, make_storage_plan
 from prefect_tune.storage.sync.user_sync import make_user_sync
 from prefect_tune.syncer import SyncConfig, Syncer
+from tests.parameter_ids import stable_repr
 
 ROOT = "/default/root"
 
@@ -68,7 +69,7 @@ class Copying(Syncer):
         # 2.60
         {"sync_timeout": 10, "sync_artifacts": True, "sync_artifacts_on_checkpoint": False},
     ],
-    ids=repr,
+    ids=stable_repr,
 )
 def test_forms_of_every_version(arguments: dict[str, object]) -> None:
     plan(sync_config=SyncConfig(**arguments))

@@ -18,6 +18,7 @@ from prefect_tune.trainable.runtime.result_codec import (
     encode_report,
     encode_result,
 )
+from tests.parameter_ids import stable_repr
 
 numbers = st.one_of(
     st.integers(-(2**63), 2**64 - 1), st.floats(allow_nan=False, allow_infinity=True)
@@ -104,7 +105,7 @@ class Point:
         (object, "<class 'object'>"),
         (2**70, float(2**70)),
     ],
-    ids=repr,
+    ids=stable_repr,
 )
 def test_other_values_become_the_nearest_thing(value, expected, nan):
     decoded = decode_line(encode_result({"value": value, **nan}))

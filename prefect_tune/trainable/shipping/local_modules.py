@@ -78,7 +78,7 @@ def provide(modules: Iterable[ModuleSource]) -> None:
         sys.meta_path.append(_Finder(missing))
 
 
-def _modules_in(roots: Iterable[str]) -> Iterator[ModuleSource]:
+def _modules_in(roots: set[str]) -> Iterator[ModuleSource]:
     below_roots = tuple(os.path.join(root, "") for root in roots)
     for name, module in list(sys.modules.items()):
         # `isinstance` believes objects that call themselves modules, such as a library of cffi.
@@ -90,22 +90,25 @@ def _modules_in(roots: Iterable[str]) -> Iterator[ModuleSource]:
             continue
         if name.partition(".")[0] in (_OURS, "__main__"):
             continue
-        below = os.path.join(*name.split("."))
-        for root in roots:
-            base = os.path.join(root, below)
-            is_package = file == os.path.join(base, "__init__.py")
-            if not (is_package or file == base + ".py"):
-                continue
-            try:
-                source = Path(file).read_bytes()
-            except OSError:  # it has gone since it was imported
-                break
-            # A package need not have a file of its own.
-            for parent in _parents(name):
-                if getattr(sys.modules.get(parent), "__file__", None) is None:
-                    yield ModuleSource(parent, "", b"", is_package=True)
-            yield ModuleSource(name, file, source, is_package)
-            break
+        below = name.replace(".", os.sep)
+        is_package = _root(file, os.path.join(below, "__init__.py")) in roots
+        if not is_package and _root(file, below + ".py") not in roots:
+            continue  # it could not be imported by its name
+        try:
+            source = Path(file).read_bytes()
+        except OSError:  # it has gone since it was imported
+            continue
+        # A package need not have a file of its own.
+        for parent in _parents(name):
+            if getattr(sys.modules.get(parent), "__file__", None) is None:
+                yield ModuleSource(parent, "", b"", is_package=True)
+        yield ModuleSource(name, file, source, is_package)
+
+
+def _root(file: str, below: str) -> str | None:
+    """The directory that has `file` at the relative path `below`."""
+    end = os.sep + below
+    return file[: -len(end)] if file.endswith(end) else None
 
 
 def _parents(name: str) -> Iterator[str]:

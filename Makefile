@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 OLDEST := .venv-prefect-oldest
+SEARCH := .venv-search
 
-.PHONY: quickstart test test-all test-prefect-oldest chaos check bench docs changelog clean
+.PHONY: quickstart test test-all test-search test-prefect-oldest chaos check bench docs changelog clean
 
 $(VENV)/.installed: requirements.txt requirements-dev.txt pyproject.toml
 	@echo "Installing into $(VENV); this takes a few minutes once."
@@ -34,6 +35,17 @@ $(OLDEST)/.installed: requirements.txt requirements-dev.txt requirements-prefect
 test-prefect-oldest: $(OLDEST)/.installed
 	$(OLDEST)/bin/python -m pytest tests/orchestration tests/blocks tests/integration/test_prefect_*.py $(ARGS)
 
+$(SEARCH)/.installed: requirements.txt requirements-dev.txt requirements-search.txt pyproject.toml
+	@echo "Installing into $(SEARCH); this takes a few minutes once."
+	@$(PYTHON) -m venv $(SEARCH)
+	@grep -v '^bayesian-optimization' requirements-dev.txt > $(SEARCH)/requirements-dev.txt
+	@$(SEARCH)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r $(SEARCH)/requirements-dev.txt -r requirements-search.txt
+	@$(SEARCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+test-search: $(SEARCH)/.installed
+	$(SEARCH)/bin/python -m pytest tests/search/test_libraries.py -k "Nevergrad or Ax" $(ARGS)
+
 chaos: $(VENV)/.installed
 	$(BIN)/python -m tests.chaos $(ARGS)
 
@@ -52,6 +64,7 @@ $(VENV)/.docs: $(VENV)/.installed requirements-docs.txt
 
 docs: $(VENV)/.docs
 	$(BIN)/python docs/make_settings.py
+	$(BIN)/python docs/make_search_table.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	$(BIN)/python -m pytest tests/docs $(ARGS)
 
@@ -59,4 +72,4 @@ changelog: $(VENV)/.installed
 	$(BIN)/towncrier build --version $$($(BIN)/python -c "import prefect_tune; print(prefect_tune.__version__)") $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(OLDEST) build dist
+	rm -rf $(VENV) $(OLDEST) $(SEARCH) build dist

@@ -11,6 +11,7 @@ from .config import (
     ResumeConfig as ResumeConfig,
     RunConfig as RunConfig,
     TuneConfig as TuneConfig,
+    WarmStart as WarmStart,
 )
 from .error import (
     ExperimentInterrupted as ExperimentInterrupted,

@@ -143,6 +143,26 @@ class ResumeConfig:
             object.__setattr__(self, name, kind)
 
 
+@dataclass(frozen=True)
+class WarmStart:
+    """Earlier results that a search learns from, for `TuneConfig.warm_start_from`.
+
+    Args:
+        source: The directory or URL of an experiment of this package or of Ray Tune; an
+            `ExperimentAnalysis` or `ResultGrid`; the storage URL of an Optuna study, or the study;
+            a CSV file, a DataFrame, or a list of dicts. Tables have a row for each trial and a
+            column for each parameter ("lr", "config/lr" or "params_lr").
+        metric: The metric's name there; None if it is the same.
+        names: Names of parameters there that are others in the new space, ``{"old": "new"}``.
+        study_name: The study, if a storage of Optuna has several.
+    """
+
+    source: Any
+    metric: str | list[str] | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    study_name: str | None = None
+
+
 @dataclass
 class TuneConfig:
     """How the space is searched.
@@ -163,6 +183,9 @@ class TuneConfig:
         seed: Seeds random search and the random state of every trial.
         chdir_to_trial_dir: Whether trial processes work in the trial's directory; None asks
             `RAY_CHDIR_TO_TRIAL_DIR`, which is on.
+        warm_start_from: Earlier results to learn from: what `WarmStart` takes, or a list of such
+            sources. Configurations outside of the search space are left out. A search that cannot
+            learn from results tries the ten best ones first.
     """
 
     metric: str | list[str] | None = None
@@ -177,6 +200,7 @@ class TuneConfig:
     trial_dirname_creator: Callable[[Any], str] | None = None
     seed: int | None = None
     chdir_to_trial_dir: bool | None = None
+    warm_start_from: Any = None
 
     def __post_init__(self) -> None:
         for mode in self.mode if isinstance(self.mode, (list, tuple)) else [self.mode]:

@@ -74,6 +74,7 @@ def execute(request: ExperimentRequest) -> Finished:
 
         trainable = of_prefect(request.trainable, request.param_space)
         request = replace(request, trainable=trainable)
+    request = _with_earlier_results(request)
     memory = _flow_run_memory(request, settings)
     plan = make_plan(request, settings, memory)
     if plan.orchestrate:
@@ -122,6 +123,21 @@ def execute(request: ExperimentRequest) -> Finished:
         if settings.raise_on_interrupt:
             raise ExperimentInterrupted(message, analysis)
     return Finished(analysis, interruption.reason is not None, memory)
+
+
+def _with_earlier_results(request: ExperimentRequest) -> ExperimentRequest:
+    """The request with what the sources of a warm start tell in their place."""
+    tune = request.tune_config
+    if tune.warm_start_from is None:
+        return request
+    from prefect_tune.results.evaluated import read_evaluated
+
+    given = tune.warm_start_from
+    sources = given if isinstance(given, list | tuple) else [given]
+    metric = tune.metric or getattr(tune.search_alg, "metric", None)
+    return replace(
+        request, tune_config=replace(tune, warm_start_from=read_evaluated(sources, metric))
+    )
 
 
 def _prepare(

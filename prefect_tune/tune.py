@@ -83,6 +83,7 @@ def run(
     trial_time_limit_s: float | datetime.timedelta | None = None,
     chdir_to_trial_dir: bool | None = None,
     env_vars: dict[str, str] | None = None,
+    warm_start_from: Any = None,
     **others: Any,
 ) -> ExperimentAnalysis:
     """Run trials of a trainable over a search space.
@@ -157,6 +158,8 @@ def run(
         chdir_to_trial_dir: Whether trial processes work in the trial's directory; default
             `RAY_CHDIR_TO_TRIAL_DIR`, which is on.
         env_vars: Environment variables for every trial; win over the computed ones.
+        warm_start_from: Earlier results to learn from: experiments, tables, Optuna studies; see
+            `WarmStart`.
         **others: Arguments that Ray Tune had at one time: either needless here, or an error that
             says what to give instead.
 

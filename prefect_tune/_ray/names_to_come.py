@@ -1,8 +1,8 @@
 """Ray Tune's names that are not here yet, so that using one says so.
 
-Ported scripts import names such as `prefect_tune.search.ax.AxSearch`. Python would
-only tell them that there is no such module. There are no placeholders that could be imported and
-fail later. Parts of Ray Tune's own machinery are not to come; they say what there is instead.
+Ported scripts import names such as `prefect_tune.integration.wandb.WandbLoggerCallback`. Python
+would only tell them that there is no such module. There are no placeholders that could be imported
+and fail later. Parts of Ray Tune's own machinery are not to come; they say what there is instead.
 """
 
 from __future__ import annotations
@@ -12,18 +12,6 @@ from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-_SEARCHERS = {
-    "ax": ("AxSearch",),
-    "bayesopt": ("BayesOptSearch",),
-    "dragonfly": ("DragonflySearch",),
-    "flaml": ("BlendSearch", "CFO"),
-    "hebo": ("HEBOSearch",),
-    "hyperopt": ("HyperOptSearch",),
-    "nevergrad": ("NevergradSearch",),
-    "sigopt": ("SigOptSearch",),
-    "skopt": ("SkOptSearch",),
-    "zoopt": ("ZOOptSearch",),
-}
 _TRACKERS = {
     "aim": ("AimLoggerCallback",),
     "comet": ("CometLoggerCallback",),
@@ -45,8 +33,6 @@ _DISTRIBUTED = ("DistributedTrainableCreator", "ScalingConfig", "DatasetConfig",
 
 #: Package -> (what its modules and names below are, modules with the names they are known for).
 LATER: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
-    "prefect_tune.search": ("searcher", _SEARCHERS),
-    "prefect_tune.suggest": ("searcher", _SEARCHERS),
     "prefect_tune.integration": ("integration", _FRAMEWORKS | _TRACKERS),
     "prefect_tune.logger": ("integration", _TRACKERS),
     "prefect_tune.air": ("part of distributed training", {"": _DISTRIBUTED}),
@@ -66,6 +52,21 @@ _TASKS = "it is a part of Ray itself; trials may use processes, threads or a `di
 _RAY = "it is a part of Ray itself, of which Ray Tune does not need anything here"
 _TENSORBOARD = "`TBXLogger` writes for TensorBoard"
 _CLUSTER = "it is a part of Ray itself; a `distributed.Client` tells about the nodes"
+_RETIRED = {
+    "dragonfly": (
+        "DragonflySearch",
+        "its library cannot be built any more; use `BayesOptSearch` or `OptunaSearch`",
+    ),
+    "hebo": (
+        "HEBOSearch",
+        "its library works with numpy before 1.25 only; use `AxSearch`, or `OptunaSearch` with "
+        "`sampler=optuna.samplers.GPSampler()`",
+    ),
+    "sigopt": (
+        "SigOptSearch",
+        "its library is the client of a service, and needs urllib3 before 2; use `OptunaSearch`",
+    ),
+}
 #: Module or name of Ray Tune for which there is nothing to come -> why, or what to use.
 INSTEAD = {
     "prefect_tune.ObjectID": _OBJECTS,
@@ -129,6 +130,11 @@ INSTEAD = {
     "prefect_tune.wait": _TASKS,
     "prefect_tune.web_server": "the Prefect UI and the command `prefect-tune` show runs",
     "prefect_tune.worker": _RAY,
+} | {
+    f"prefect_tune.{package}.{name}": f"{cls} is retired: {why}"
+    for module, (cls, why) in _RETIRED.items()
+    for package in ("search", "suggest")
+    for name in (module, cls)
 }
 
 

@@ -22,6 +22,16 @@ else:
     Loader = object  # importing the real one takes longer than importing this package
 
 _PACKAGE = "prefect_tune"
+#: Module of Ray's searchers on other libraries -> their names.
+_SEARCHERS = {
+    "ax": "AxSearch",
+    "bayesopt": "BayesOptSearch",
+    "flaml": "BlendSearch CFO",
+    "hyperopt": "HyperOptSearch",
+    "nevergrad": "NevergradSearch",
+    "skopt": "SkOptSearch",
+    "zoopt": "ZOOptSearch",
+}
 #: Ray's import path -> module that has names of it -> these names. Both are below `prefect_tune`.
 PATHS: dict[str, dict[str, str]] = {
     "air": {
@@ -154,6 +164,10 @@ PATHS: dict[str, dict[str, str]] = {
         "trainable.shipping.checks": "diagnose_serialization validate_save_restore",
         "trainable.system_usage": "UtilMonitor",
     },
+} | {
+    path: {f"search.libraries.{module}": names}
+    for module, names in _SEARCHERS.items()
+    for path in (f"search.{module}", f"search.{module}.{module}_search", f"suggest.{module}")
 }
 #: Where a module was when an experiment directory was written whose pickles name classes of it ->
 #: where it is now.

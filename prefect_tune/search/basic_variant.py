@@ -51,7 +51,11 @@ class BasicVariantGenerator:
         self.total_samples: int | None = 0
 
     def variants(
-        self, space: SearchSpace, num_samples: int, seed: RandomState = None
+        self,
+        space: SearchSpace,
+        num_samples: int,
+        seed: RandomState = None,
+        points: Sequence[Mapping[str, Any]] = (),
     ) -> VariantStream:
         """The variants of an experiment.
 
@@ -59,11 +63,12 @@ class BasicVariantGenerator:
             space: The experiment's space.
             num_samples: Its number of samples; -1 for endlessly many.
             seed: Its seed, used if the generator has no ``random_state`` of its own.
+            points: Configs to try before ``points_to_evaluate``.
         """
         stream = VariantStream(
             space,
             num_samples,
-            self.points_to_evaluate,
+            [*points, *self.points_to_evaluate],
             self.constant_grid_search,
             seed if self.random_state is None else self.random_state,
         )

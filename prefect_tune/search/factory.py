@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prefect_tune.error import InvalidArgument
+from prefect_tune.search.auto import AutoSearch
 from prefect_tune.search.basic_variant import BasicVariantGenerator
 from prefect_tune.search.concurrency_limiter import ConcurrencyLimiter
 from prefect_tune.search.registry import SEARCHERS, create_searcher
@@ -14,6 +15,7 @@ from prefect_tune.search.searcher import Metric, Mode, Searcher, check_metric_an
 from prefect_tune.search.searcher_source import SearcherSource
 from prefect_tune.search.source import TrialSource
 from prefect_tune.search.variant_source import VariantSource
+from prefect_tune.search.warm_start import Evaluated, best_points, fitting
 from prefect_tune.space import SearchSpace, check_num_samples
 
 
@@ -25,6 +27,7 @@ def make_source(
     mode: Mode = None,
     max_concurrent: int | None = None,
     seed: int | None = None,
+    evaluated: Sequence[Evaluated] = (),
 ) -> TrialSource:
     """The trial source of an experiment, with all arguments checked.
 
@@ -37,6 +40,7 @@ def make_source(
         max_concurrent: Limit of unfinished trials; None or 0 for none.
         seed: Makes ids, and everything drawn by algorithms without a seed of their own,
             reproducible.
+        evaluated: Configurations whose values are known already.
 
     Raises:
         InvalidArgument: An argument is wrong; the error names it.
@@ -49,7 +53,9 @@ def make_source(
     algorithm = create_searcher(search_alg) if isinstance(search_alg, str) else search_alg
     if isinstance(algorithm, SearchGenerator):
         algorithm = algorithm.searcher
-    if algorithm is None:
+    if algorithm is None or (
+        isinstance(algorithm, AutoSearch) and any(v.grid is not None for v in parsed.walk())
+    ):
         algorithm = BasicVariantGenerator()
     if isinstance(algorithm, BasicVariantGenerator):
         if limit and algorithm.max_concurrent not in (0, limit):
@@ -59,11 +65,12 @@ def make_source(
                 f"max_concurrent={algorithm.max_concurrent}.",
                 "Give only one of the two.",
             )
-        return VariantSource(algorithm, parsed, num_samples, limit, seed)
+        points = best_points(fitting(parsed, evaluated), mode) if evaluated else []
+        return VariantSource(algorithm, parsed, num_samples, limit, seed, points)
     if isinstance(algorithm, Searcher):
         if limit and not algorithm.set_max_concurrency(limit):
             algorithm = ConcurrencyLimiter(algorithm, limit)
-        return SearcherSource(algorithm, parsed, num_samples, metric, mode, seed)
+        return SearcherSource(algorithm, parsed, num_samples, metric, mode, seed, evaluated)
     raise InvalidArgument(
         "search_alg",
         f"must be a Searcher, a BasicVariantGenerator or a name, got {algorithm!r:.200}.",

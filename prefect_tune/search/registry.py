@@ -17,8 +17,17 @@ SEARCHERS: ClassRegistry[Searcher | BasicVariantGenerator] = ClassRegistry(
     NamedClass(
         "random", f"{_PACKAGE}.basic_variant", "BasicVariantGenerator", ("variant_generator",)
     ),
+    NamedClass("auto", f"{_PACKAGE}.auto", "AutoSearch"),
     NamedClass("optuna", f"{_PACKAGE}.optuna", "OptunaSearch"),
     NamedClass("bohb", f"{_PACKAGE}.bohb", "TuneBOHB"),
+    NamedClass("hyperopt", f"{_PACKAGE}.libraries.hyperopt", "HyperOptSearch"),
+    NamedClass("bayesopt", f"{_PACKAGE}.libraries.bayesopt", "BayesOptSearch"),
+    NamedClass("skopt", f"{_PACKAGE}.libraries.skopt", "SkOptSearch"),
+    NamedClass("nevergrad", f"{_PACKAGE}.libraries.nevergrad", "NevergradSearch"),
+    NamedClass("ax", f"{_PACKAGE}.libraries.ax", "AxSearch"),
+    NamedClass("blendsearch", f"{_PACKAGE}.libraries.flaml", "BlendSearch"),
+    NamedClass("cfo", f"{_PACKAGE}.libraries.flaml", "CFO"),
+    NamedClass("zoopt", f"{_PACKAGE}.libraries.zoopt", "ZOOptSearch"),
 )
 
 
@@ -26,8 +35,8 @@ def create_searcher(search_alg: str, **kwargs: Any) -> Searcher | BasicVariantGe
     """Build a search algorithm by its name, e.g. ``create_searcher("optuna", seed=1)``.
 
     Args:
-        search_alg: ``random`` or ``variant_generator`` for `BasicVariantGenerator`, ``optuna`` for
-            `OptunaSearch`, ``bohb`` for `TuneBOHB`.
+        search_alg: One of the names in `SEARCHERS`, such as ``random`` (or ``variant_generator``)
+            for `BasicVariantGenerator` and ``optuna`` for `OptunaSearch`.
         **kwargs: Arguments of its class; those it does not have are ignored, as in Ray Tune.
 
     Raises:

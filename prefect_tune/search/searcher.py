@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,6 +14,7 @@ import cloudpickle
 from prefect_tune.atomic_write import write_atomic
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.plain import number_of
+from prefect_tune.space import SearchSpace
 
 Metric = str | list[str] | None
 Mode = str | list[str] | None
@@ -219,6 +221,53 @@ def check_metric_and_mode(metric: Metric, mode: Mode) -> None:
     if several != (True, True) or len(metric) != len(mode):
         raise InvalidArgument(
             "mode", f"needs one entry per metric, got metric={metric!r} and mode={mode!r}."
+        )
+
+
+def check_points(
+    points: Sequence[Mapping[str, Any]] | None, rewards: Sequence[Any] | None
+) -> tuple[list[dict[str, Any]], list[Any] | None]:
+    """The lists of points to evaluate, and of their rewards if these are known.
+
+    Raises:
+        InvalidArgument: ``points`` is no list of dicts, or the rewards do not match.
+    """
+    if isinstance(points, str | Mapping) or not all(isinstance(p, Mapping) for p in points or ()):
+        raise InvalidArgument("points_to_evaluate", "must be a list of dicts.")
+    found = [dict(point) for point in points or ()]
+    if rewards is None:
+        return found, None
+    if len(rewards) != len(found):
+        raise InvalidArgument(
+            "evaluated_rewards",
+            f"needs one entry per point: there are {len(found)} points_to_evaluate, "
+            f"but {len(rewards)} rewards.",
+        )
+    for reward in rewards:
+        for value in reward if isinstance(reward, list | tuple) else [reward]:
+            number = number_of(value)
+            if number is None or math.isnan(number):
+                raise InvalidArgument(
+                    "evaluated_rewards",
+                    f"has {reward!r}.",
+                    "Each is a number, or for several objectives a list of them.",
+                )
+    return found, list(rewards)
+
+
+def reject_grids(space: SearchSpace, searcher: str) -> None:
+    """Refuse grids, which a searcher cannot enumerate.
+
+    Raises:
+        InvalidArgument: ``space`` has one.
+    """
+    grids = [variable.name for variable in space.walk() if variable.grid is not None]
+    if grids:
+        raise InvalidArgument(
+            "param_space",
+            f"grid_search at {', '.join(map(repr, grids))} cannot be used with {searcher}, which "
+            "chooses the values itself.",
+            "Use tune.choice, or no search_alg for a grid.",
         )
 
 

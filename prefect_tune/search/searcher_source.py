@@ -5,12 +5,14 @@ from __future__ import annotations
 import pickle
 import random
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from prefect_tune.error import InvalidArgument, TuneError
-from prefect_tune.search.searcher import Metric, Mode, Searcher
+from prefect_tune.search.searcher import Metric, Mode, Searcher, reject_grids
 from prefect_tune.search.source import FINISHED, Finished, Suggestion
+from prefect_tune.search.warm_start import Evaluated, best_points, can_learn, fitting, teach
 from prefect_tune.search.wrapper import offer_properties
 from prefect_tune.space import (
     SearchSpace,
@@ -36,6 +38,8 @@ class SearcherSource:
         metric: The caller's metric.
         mode: The caller's mode.
         seed: Decides ids; offered to the searcher.
+        evaluated: Configurations whose values are known: the searcher learns from them, or if it
+            cannot, the best ones are tried before it is asked.
 
     Raises:
         InvalidArgument: The space holds a grid, or is offered to a searcher that has a space.
@@ -51,9 +55,10 @@ class SearcherSource:
         metric: Metric = None,
         mode: Mode = None,
         seed: int | None = None,
+        evaluated: Sequence[Evaluated] = (),
     ) -> None:
         check_num_samples(num_samples)
-        _reject_grids(space, searcher)
+        reject_grids(space, type(searcher).__name__)
         self.searcher = searcher
         self._space = space
         self._num_samples = num_samples
@@ -64,6 +69,11 @@ class SearcherSource:
         self._next_id = self._new_id()
         self._live: set[str] = set()
         self._finished = False
+        known = fitting(space, evaluated) if evaluated else []
+        learns = can_learn(searcher)
+        # The searcher is told when the search begins: one that is restored knows them already.
+        self._to_teach = known if learns else []
+        self._first = [] if learns else best_points(known, mode)
         taken = offer_properties(
             searcher, metric, mode, space.space, seed=seed, num_samples=num_samples
         )
@@ -86,7 +96,11 @@ class SearcherSource:
             return FINISHED
         # An id that got no suggestion is used again, so that ids do not depend on timing.
         trial_id = self._next_id
-        suggested = self.searcher.suggest(trial_id)
+        if self._to_teach:
+            teach(self.searcher, self._to_teach)
+            self._to_teach = []
+        asked = not self._first
+        suggested = self.searcher.suggest(trial_id) if asked else self._first.pop(0)
         if suggested is None:
             return None
         if isinstance(suggested, str) and suggested == Searcher.FINISHED:
@@ -98,7 +112,8 @@ class SearcherSource:
                 f"{Searcher.FINISHED!r}, got {type(suggested).__name__}: {suggested!r:.200}"
             )
         self._count += 1
-        self._live.add(trial_id)
+        if asked:
+            self._live.add(trial_id)
         self._next_id = self._new_id()
         config = self._complete(suggested)
         resolved = self._resolved(suggested, config)
@@ -129,11 +144,13 @@ class SearcherSource:
             self.searcher.save(str(path))
             saved = path.read_bytes()
         own = (self._count, self._ids.getstate(), self._next_id, self._live, self._finished)
-        return pickle.dumps((own, stream_state(self._stream), saved))
+        return pickle.dumps((own, stream_state(self._stream), saved, self._first))
 
     def restore_state(self, state: bytes) -> None:
         """Continues with the saved searcher."""
-        own, stream, saved = pickle.loads(state)
+        # States of versions before warm starts have three parts.
+        own, stream, saved, *first = pickle.loads(state)
+        self._to_teach, self._first = [], first[0] if first else []
         self._count, ids, self._next_id, self._live, self._finished = own
         self._ids.setstate(ids)
         set_stream_state(self._stream, stream)
@@ -166,14 +183,3 @@ def _merge(base: dict[str, Any], suggested: dict[str, Any]) -> dict[str, Any]:
         nested = isinstance(below, dict) and isinstance(value, dict) and not is_variable(below)
         result[key] = _merge(below, value) if nested else value  # type: ignore[arg-type]
     return result
-
-
-def _reject_grids(space: SearchSpace, searcher: Searcher) -> None:
-    grids = [variable.name for variable in space.walk() if variable.grid is not None]
-    if grids:
-        raise InvalidArgument(
-            "param_space",
-            f"grid_search at {', '.join(map(repr, grids))} cannot be used with "
-            f"{type(searcher).__name__}, which chooses the values itself.",
-            "Use tune.choice, or no search_alg for a grid.",
-        )

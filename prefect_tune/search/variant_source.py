@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from prefect_tune.experiment.pickling.plain import dump, load_plain
@@ -22,6 +23,7 @@ class VariantSource:
         num_samples: How many samples; -1 for endlessly many.
         max_concurrent: Limit of unfinished trials; 0 for none.
         seed: Decides ids, and the draws unless the generator has its own ``random_state``.
+        points: Configs to try first, before those of the generator.
 
     Raises:
         ValueError: The first variant cannot be made (for example a circular `sample_from`), or a
@@ -40,8 +42,9 @@ class VariantSource:
         num_samples: int = 1,
         max_concurrent: int = 0,
         seed: int | None = None,
+        points: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        self._stream = generator.variants(space, num_samples, seed)
+        self._stream = generator.variants(space, num_samples, seed, points)
         self._max_concurrent = max_concurrent or generator.max_concurrent
         self._prefix = f"{random.Random(seed).getrandbits(20):05x}"
         self._count = 0

@@ -562,7 +562,6 @@ def test_variables_without_a_meaning_here_say_so_once(monkeypatch):
 @pytest.mark.parametrize(
     "line",
     [
-        "from prefect_tune.suggest.bayesopt import BayesOptSearch",
         "from prefect_tune.integration.tensorflow import DistributedTrainableCreator",
         "from prefect_tune.integration.torch import DistributedTrainableCreator",
         "from prefect_tune.integration.torch import distributed_checkpoint_dir",

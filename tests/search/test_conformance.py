@@ -11,9 +11,13 @@ from prefect_tune.search import (
     OptunaSearch,
     Repeater,
     Searcher,
+    make_source,
 )
+from prefect_tune.search.auto import AutoSearch
 from prefect_tune.search.bohb import TuneBOHB
+from prefect_tune.space import grid_search
 from prefect_tune.testing.searcher import SearcherConformance
+from tests.search import test_libraries
 
 
 class TestBasicVariantGenerator(SearcherConformance):
@@ -51,6 +55,16 @@ class TestLimitedBOHB(SearcherConformance):
         return TuneBOHB(max_concurrent=2)
 
 
+class TestAuto(SearcherConformance):
+    def make(self) -> Searcher:
+        return AutoSearch(seed=1)
+
+    def test_grids_are_rejected_or_enumerated(self) -> None:
+        space = {**self.space(), "grid": grid_search([1, 2, 3])}
+        source = make_source(self.make(), space, metric=self.metric, mode=self.mode)
+        assert [suggestion.config["grid"] for suggestion in self.play(source)] == [1, 2, 3]
+
+
 class TestLimitedOptuna(SearcherConformance):
     def make(self) -> Searcher:
         return ConcurrencyLimiter(OptunaSearch(seed=1), max_concurrent=2)
@@ -72,5 +86,13 @@ def test_every_registered_algorithm_is_tried() -> None:
         type(suite().make())
         for suite in suites
         if issubclass(suite, SearcherConformance) and suite is not SearcherConformance
+    }
+    suites_of_libraries = vars(test_libraries).values()
+    tried |= {
+        suite.cls
+        for suite in suites_of_libraries
+        if isinstance(suite, type)
+        and issubclass(suite, test_libraries.LibraryConformance)
+        and suite is not test_libraries.LibraryConformance
     }
     assert {entry.load() for entry in SEARCHERS} <= tried

@@ -283,8 +283,8 @@ def test_algorithms_by_name():
     searcher = create_searcher("optuna", metric="m", mode="min", unknown=1)
     assert isinstance(searcher, OptunaSearch)
     assert searcher.metric == "m"
-    with pytest.raises(ValueError, match=r"hyperopt is not in prefect_tune yet.*optuna"):
-        create_searcher("hyperopt")
+    with pytest.raises(ValueError, match=r"hebo is not in.*HEBOSearch is retired: .*`AxSearch`"):
+        create_searcher("hebo")
     with pytest.raises(ValueError, match=r"there is no 'nonsense'.*optuna"):
         create_searcher("nonsense")
     assert isinstance(make_source("random"), VariantSource)

@@ -114,6 +114,7 @@ def _make_plan(
             mode=tune.mode,
             max_concurrent=tune.max_concurrent_trials,
             seed=tune.seed,
+            evaluated=tune.warm_start_from or (),
         )
     except InvalidArgument as error:
         raise error.renamed("param_space", request.space_argument) from error

@@ -255,13 +255,16 @@ class ExperimentSpec(BaseModel):
         budget = self.budget
         search_alg = self.search.build()
         name = None if self.name is None else fill_in(self.name, now)
-        resume = restore = None
+        resume = restore = warm_start_from = None
         match self.continue_from:
             case ResumeExperiment() as resumed:
                 resume = resumed.mode
             case NewExperiment() as new:
                 restore = new.restore
                 name, resume = self._free_name(name, begun)
+            case WarmStart() as warm if self.search.kind != "random":
+                name, resume = self._free_name(name, begun)
+                warm_start_from = warm.experiments
             case WarmStart() as warm:
                 name, resume = self._free_name(name, begun)
                 search_alg = self.search.build(
@@ -289,6 +292,7 @@ class ExperimentSpec(BaseModel):
             "seed": self.seed,
             "resume": resume,
             "restore": restore,
+            "warm_start_from": warm_start_from,
         }
 
     def _free_name(self, name: str | None, begun: bool) -> tuple[str | None, str | None]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import logging
 import math
-import numbers
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from prefect_tune.search.searcher import (
     Mode,
     Searcher,
     check_metric_and_mode,
+    check_points,
     metric_values,
 )
 from prefect_tune.space import SearchSpace
@@ -79,18 +79,7 @@ class OptunaSearch(Searcher):
             )
         if sampler is not None and seed is not None:
             logger.warning("seed=%s is ignored: a given sampler must be seeded by itself", seed)
-        if isinstance(points_to_evaluate, str | Mapping):
-            raise InvalidArgument("points_to_evaluate", "must be a list of dicts.")
-        self._points = [dict(point) for point in points_to_evaluate or ()]
-        self._rewards = None if evaluated_rewards is None else list(evaluated_rewards)
-        if self._rewards is not None and len(self._rewards) != len(self._points):
-            raise InvalidArgument(
-                "evaluated_rewards",
-                f"needs one entry per point: there are {len(self._points)} points_to_evaluate, "
-                f"but {len(self._rewards)} rewards.",
-            )
-        for reward in self._rewards or ():
-            _check_reward(reward)
+        self._points, self._rewards = check_points(points_to_evaluate, evaluated_rewards)
         self._sampler = sampler
         self._study_name = study_name
         self._storage = storage
@@ -370,16 +359,6 @@ def _distributions(study: Study) -> dict[str, BaseDistribution]:
         for name, distribution in trial.distributions.items():
             known.setdefault(name, distribution)
     return known
-
-
-def _check_reward(reward: Any) -> None:
-    for value in reward if isinstance(reward, list | tuple) else [reward]:
-        if isinstance(value, bool) or not isinstance(value, numbers.Real) or math.isnan(value):
-            raise InvalidArgument(
-                "evaluated_rewards",
-                f"has {reward!r}.",
-                "Each is a number, or for several objectives a list of them.",
-            )
 
 
 def _import_optuna() -> Any:

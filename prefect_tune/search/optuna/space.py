@@ -23,6 +23,7 @@ from optuna.distributions import (
 )
 
 from prefect_tune.error import InvalidArgument
+from prefect_tune.search.parameter_space import lookup
 from prefect_tune.space import (
     Categorical,
     Domain,
@@ -200,7 +201,7 @@ class DomainSpace:
         todo = list(self._space.variables)
         while todo:
             variable = todo.pop(0)
-            found, value = _lookup(point, variable.path)
+            found, value = lookup(point, variable.path)
             if not found or variable not in self._parameters:
                 continue
             parameter = self._parameters[variable]
@@ -403,19 +404,3 @@ def _distribution(name: str, domain: Domain) -> tuple[BaseDistribution, bool]:
         return FloatDistribution(domain.lower, domain.upper, step=q, log=log), False
     low, high = domain.inclusive_bounds()
     return IntDistribution(low, high, step=int(q or 1), log=log), False
-
-
-def _lookup(point: Any, path: tuple[Any, ...]) -> tuple[bool, Any]:
-    """Finds a nested value, also in a point that uses "a/b" keys at some level."""
-    if not path:
-        return True, point
-    if isinstance(point, list | tuple):
-        index = path[0]
-        inside = isinstance(index, int) and index < len(point)
-        return _lookup(point[index], path[1:]) if inside else (False, None)
-    if isinstance(point, Mapping):
-        for length in range(1, len(path) + 1):
-            key = path[0] if length == 1 else "/".join(map(str, path[:length]))
-            if key in point:
-                return _lookup(point[key], path[length:])
-    return False, None

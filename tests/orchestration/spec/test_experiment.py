@@ -16,6 +16,7 @@ from prefect_tune.orchestration.spec import ExperimentSpec
 from prefect_tune.orchestration.spec.files import example, read_spec
 from prefect_tune.schedulers import SCHEDULERS
 from prefect_tune.search import SEARCHERS
+from prefect_tune.search.libraries.base import LibrarySearcher
 from prefect_tune.space import Float
 
 NEEDED = {"trainable": "json:dumps", "metric": "loss", "mode": "min"}
@@ -109,6 +110,11 @@ def test_every_registered_class_can_be_built_from_its_form() -> None:
         assert type(spec.scheduler.build()) is entry.load()
     for entry in SEARCHERS:
         spec = ExperimentSpec.parse({**NEEDED, "search": entry.name})
+        if issubclass(entry.load(), LibrarySearcher):
+            try:
+                entry.load().load_library()
+            except InvalidArgument:
+                continue
         assert type(spec.search.build()) is entry.load()
 
 

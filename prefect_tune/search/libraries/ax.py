@@ -1,0 +1,195 @@
+"""Bayesian optimisation of the library Ax."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prefect_tune.error import InvalidArgument
+from prefect_tune.nested import unflatten_dict
+from prefect_tune.search.libraries.base import Asked, LibrarySearcher
+from prefect_tune.search.parameter_space import Parameter, Point
+from prefect_tune.space import (
+    RandomState,
+    choice,
+    lograndint,
+    loguniform,
+    randint,
+    uniform,
+)
+
+
+class AxSearch(LibrarySearcher):
+    """Suggests with Ax: quasi-random points first, then Bayesian optimisation with BoTorch.
+
+    Args:
+        space: The search space, or a list of dicts as Ax describes parameters; None to take the
+            experiment's ``param_space``.
+        metric: Result key to optimise.
+        mode: "min" or "max".
+        points_to_evaluate: Configs to try first.
+        parameter_constraints: Linear constraints on parameters, ``["x1 + x2 <= 2"]``.
+        outcome_constraints: Constraints on other metrics, ``["latency <= 3"]``.
+        ax_client: An `ax.api.client.Client` whose experiment is configured; it brings its space.
+        evaluated_rewards: Known metric values of ``points_to_evaluate``.
+        seed: Seed.
+        **ax_kwargs: Arguments of `Client.configure_generation_strategy`.
+
+    Raises:
+        InvalidArgument: An argument is wrong, or the library is not installed.
+    """
+
+    library = "ax"
+    extra = "ax"
+
+    def __init__(
+        self,
+        space: Any = None,
+        metric: str | None = None,
+        mode: str | None = None,
+        points_to_evaluate: Sequence[Mapping[str, Any]] | None = None,
+        parameter_constraints: Sequence[str] | None = None,
+        outcome_constraints: Sequence[str] | None = None,
+        ax_client: Any = None,
+        evaluated_rewards: Sequence[float] | None = None,
+        seed: RandomState = None,
+        **ax_kwargs: Any,
+    ) -> None:
+        self.load_library()
+        if ax_client is not None:
+            space = _domains_of_client(ax_client)
+        elif isinstance(space, Sequence):
+            space = unflatten_dict({entry["name"]: _domain(entry) for entry in space})
+        super().__init__(space, metric, mode, points_to_evaluate, evaluated_rewards, seed)
+        self._parameter_constraints = list(parameter_constraints or ())
+        self._outcome_constraints = list(outcome_constraints or ())
+        self._given_client = ax_client
+        self._options = ax_kwargs
+        self._parameters: list[Parameter] = []
+        #: What Ax knows each parameter by: it takes Python's identifiers only.
+        self._names: dict[str, str] = {}
+        self._client: Any = None
+        self._outcomes = [re.split(r"[<>=]", text)[0].strip() for text in outcome_constraints or ()]
+        self._last: dict[str, Any] = {}
+
+    def _begin(self, parameters: list[Parameter]) -> None:
+        self._parameters = parameters
+        logging.getLogger("ax").setLevel(logging.WARNING)
+        if self._given_client is not None:
+            self._client = self._given_client
+            self._names = {p.name: p.name for p in parameters}
+            return
+        from ax.api.client import Client
+
+        for p in parameters:
+            name = re.sub(r"\W", "_", p.name)
+            self._names[p.name] = f"{name}_{len(self._names)}" if name in self._names else name
+        self._client = Client(random_seed=self._new_seed())
+        self._client.configure_experiment(
+            parameters=[_config(self._names[p.name], p) for p in parameters],
+            parameter_constraints=list(map(self._renamed, self._parameter_constraints)),
+        )
+        # The sign in the text is the mode: a loss is always to be small.
+        self._client.configure_optimization(
+            objective="-loss", outcome_constraints=self._outcome_constraints
+        )
+        if self._options:
+            self._client.configure_generation_strategy(**self._options)
+
+    def _renamed(self, constraint: str) -> str:
+        for path in sorted(self._names, key=len, reverse=True):
+            constraint = constraint.replace(path, self._names[path])
+        return constraint
+
+    def _ask(self, trial_id: str) -> Asked | None:
+        for index, found in self._client.get_next_trials(max_trials=1).items():
+            if self._given_client is not None:
+                return Asked(index, self._start().point(found))
+            numbers = {p.name: found[self._names[p.name]] for p in self._parameters}
+            return Asked(index, self._start().rounded(numbers))
+        return None
+
+    def _announce(self, trial_id: str, point: Point) -> Any:
+        return self._client.attach_trial(
+            {
+                self._names[p.name]: point[p.name]
+                if self._given_client is None
+                else p.value(point[p.name])
+                for p in self._parameters
+            }
+        )
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Tells Ax the metric, and those that are constrained."""
+        self._last = {name: (result or {}).get(name) for name in self._outcomes}
+        super().on_trial_complete(trial_id, result, error)
+
+    def _tell(self, ticket: Any, point: Point, loss: float | None) -> None:
+        index = self._announce("", point) if ticket is None else ticket
+        data, self._last = self._last, {}
+        if loss is None or None in data.values() or len(data) < len(self._outcomes):
+            self._client.mark_trial_failed(trial_index=index)
+            return
+        name, value = "loss", loss
+        if self._given_client is not None:
+            name, value = str(self._metric), loss if self._mode == "min" else -loss
+        self._client.complete_trial(trial_index=index, raw_data={name: value, **data})
+
+
+def _config(name: str, parameter: Parameter) -> Any:
+    from ax.api.configs import ChoiceParameterConfig, RangeParameterConfig
+
+    low, high = parameter.low, parameter.high
+    if parameter.kind == "choice":
+        return ChoiceParameterConfig(
+            name=name, parameter_type="int", values=list(range(high + 1)), is_ordered=False
+        )
+    return RangeParameterConfig(
+        name=name,
+        parameter_type=parameter.kind,
+        bounds=(low, high),
+        scaling="log" if parameter.log else None,
+    )
+
+
+def _domain(entry: Mapping[str, Any]) -> Any:
+    """The domain for a parameter as Ax's dicts describe it."""
+    kind = entry.get("type")
+    if kind == "fixed":
+        return entry["value"]
+    if kind == "choice":
+        return choice(entry["values"])
+    if kind != "range":
+        raise InvalidArgument(
+            "space", f"has {dict(entry)!r}.", 'The "type" is "range", "choice" or "fixed".'
+        )
+    low, high = entry["bounds"]
+    whole = entry.get("value_type") == "int" or (isinstance(low, int) and isinstance(high, int))
+    if entry.get("log_scale"):
+        return lograndint(low, high + 1) if whole else loguniform(low, high)
+    return randint(low, high + 1) if whole else uniform(low, high)
+
+
+def _domains_of_client(client: Any) -> dict[str, Any]:
+    experiment = getattr(client, "_experiment", None) or getattr(client, "experiment", None)
+    if experiment is None or not hasattr(client, "get_next_trials"):
+        raise InvalidArgument(
+            "ax_client",
+            f"got {type(client).__name__}.",
+            "Give an ax.api.client.Client whose experiment is configured.",
+        )
+    domains: dict[str, Any] = {}
+    for name, parameter in experiment.search_space.parameters.items():
+        if hasattr(parameter, "lower"):
+            whole = parameter.parameter_type.name == "INT"
+            entry = {"bounds": (parameter.lower, parameter.upper), "type": "range"}
+            entry |= {"log_scale": parameter.log_scale, "value_type": "int" if whole else "float"}
+            domains[name] = _domain(entry)
+        else:
+            values = getattr(parameter, "values", None)
+            domains[name] = parameter.value if values is None else choice(values)
+    return unflatten_dict(domains)

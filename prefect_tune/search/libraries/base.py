@@ -1,0 +1,333 @@
+"""The base class of searchers whose optimiser is another library's."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+from prefect_tune.error import InvalidArgument
+from prefect_tune.nested import unflatten_dict
+from prefect_tune.search.parameter_space import Parameter, ParameterSpace, Point
+from prefect_tune.search.searcher import (
+    DEFAULT_METRIC,
+    Metric,
+    Mode,
+    Searcher,
+    check_metric_and_mode,
+    check_points,
+    metric_values,
+    reject_grids,
+)
+from prefect_tune.space import RandomState, SearchSpace
+from prefect_tune.space.random import own_stream
+
+_STATE_OF = "state_of"
+
+
+class Asked(NamedTuple):
+    """A suggestion.
+
+    Attributes:
+        ticket: What the optimiser knows it by; None if it has not made the suggestion.
+        point: Its numbers; None if the optimiser is not to learn how it turns out.
+    """
+
+    ticket: Any
+    point: Point | None
+
+
+class LibrarySearcher(Searcher):
+    """Suggests what an optimiser finds, which minimises a function of a list of numbers.
+
+    A subclass names its library, creates the optimiser in `_begin`, asks it in `_ask` and tells it
+    in `_tell`. All else is here: the space, presets, the sign of the metric, trials without a
+    result, and the state.
+
+    Args:
+        space: The search space, as ``param_space``; None to take the experiment's.
+        metric: Result key to optimise.
+        mode: "min" or "max".
+        points_to_evaluate: Configs to try first, nested or with "a/b" keys; they may be partial.
+        evaluated_rewards: Known metric values of ``points_to_evaluate``, one per point. The points
+            are learnt from instead of being run.
+        seed: Decides all suggestions, given the same results.
+
+    Raises:
+        InvalidArgument: An argument is wrong, or the library is not installed.
+    """
+
+    #: The module of the library.
+    library: ClassVar[str]
+    #: The extra of this package that installs it.
+    extra: ClassVar[str]
+
+    def __init__(
+        self,
+        space: Mapping[str, Any] | None = None,
+        metric: Metric = None,
+        mode: Mode = None,
+        points_to_evaluate: Sequence[Mapping[str, Any]] | None = None,
+        evaluated_rewards: Sequence[float] | None = None,
+        seed: RandomState = None,
+    ) -> None:
+        self.load_library()
+        super().__init__(metric, mode)
+        self._points, self._rewards = check_points(points_to_evaluate, evaluated_rewards)
+        self._has_own_space = space is not None
+        self._given_space = space
+        self._seed = seed
+        self._stream = own_stream(seed)
+        self._num_samples = -1
+        self._space: ParameterSpace | None = None
+        self._presets: list[tuple[dict[str, Any], Point | None]] = []
+        self._begun = False
+        self._running: dict[str, Asked] = {}
+
+    @classmethod
+    def load_library(cls) -> Any:
+        """Import the library.
+
+        Raises:
+            InvalidArgument: It is not installed, or cannot be imported.
+        """
+        return import_library(cls.library, cls.__name__, cls.extra)
+
+    @classmethod
+    def convert_search_space(cls, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """The space as the argument `space` takes it, after a check that it can be searched.
+
+        Args:
+            spec: A space with domains.
+
+        Raises:
+            InvalidArgument: There is a grid, or something that the library cannot search.
+        """
+        space = SearchSpace(spec)
+        reject_grids(space, cls.__name__)
+        for parameter in ParameterSpace(space, cls.__name__, own_stream(0)).parameters:
+            cls._check_parameter(parameter)
+        return dict(spec)
+
+    def set_search_properties(
+        self, metric: Metric, mode: Mode, config: dict[str, Any], **spec: Any
+    ) -> bool:
+        """Takes over metric and mode, and the space unless it was constructed with one.
+
+        A search that has been used goes on with what it has learnt, unless that was of another
+        metric or of other parameters.
+        """
+        before = self._metric, self._mode
+        self._metric = metric or self._metric
+        self._mode = mode or self._mode
+        if not self._has_own_space:
+            self._given_space = config
+        self._num_samples = spec.get("num_samples", -1)
+        if self._seed is None and spec.get("seed") is not None and not self._begun:
+            self._stream = own_stream(spec["seed"])
+        self._running.clear()
+        known, space = self._space, self._check()
+        if known is None or known.parameters != space.parameters:
+            before = None, None
+        if before != (self._metric, self._mode):
+            self._begun = False
+            self._presets = [(point, self._checked(space, point)) for point in self._points]
+        return not self._has_own_space
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Asks the optimiser, once the presets are through."""
+        space = self._start()
+        config: dict[str, Any]
+        if self._presets and self._rewards is None:
+            preset, point = self._presets.pop(0)
+            filled = {**space.random_point(), **(point or {})}
+            ticket = None if point is None else self._announce(trial_id, filled)
+            asked = Asked(ticket, None if point is None else filled)
+            config = space.config(filled, preset)
+        elif space.parameters:
+            answer = self._ask(trial_id)
+            if not isinstance(answer, Asked):
+                return answer
+            asked = answer
+            config = space.config(asked.point or {})
+        else:
+            asked, config = Asked(None, None), space.config({})
+        self._running[trial_id] = asked
+        return config
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Tells the optimiser the last value; a trial without a finite one has failed."""
+        asked = self._running.pop(trial_id, None)
+        if asked is not None and asked.point is not None:
+            values = None if error else metric_values(result, self._metric)
+            self._tell(asked.ticket, asked.point, self._loss(values[0] if values else math.nan))
+
+    def add_evaluated_point(
+        self,
+        parameters: dict[str, Any],
+        value: float,
+        error: bool = False,
+        pruned: bool = False,
+        intermediate_values: list[float] | None = None,
+    ) -> None:
+        """Tells the optimiser of a config that was evaluated elsewhere.
+
+        Raises:
+            InvalidArgument: ``parameters`` does not lie in the space.
+        """
+        space = self._start()
+        if space.parameters:
+            point = {**space.random_point(), **space.point(parameters, whole=True)}
+            self._tell(None, point, None if error else self._loss(float(value)))
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything that `set_state` needs, and whose state it is."""
+        return {**super().get_state(), _STATE_OF: type(self).__name__}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continues from a `state` that `get_state` returned.
+
+        Raises:
+            InvalidArgument: It is the state of another searcher.
+        """
+        owner = state.get(_STATE_OF)
+        if owner != type(self).__name__:
+            raise InvalidArgument(
+                "state",
+                f"is the saved state of {owner or 'something else'}, not of {type(self).__name__}.",
+                "Restore it with the searcher that has saved it.",
+            )
+        super().set_state({key: value for key, value in state.items() if key != _STATE_OF})
+
+    # What a subclass implements.
+
+    @classmethod
+    def _check_parameter(cls, parameter: Parameter) -> None:
+        """Refuse a parameter that the library cannot search."""
+
+    def _begin(self, parameters: list[Parameter]) -> None:
+        """Create the optimiser."""
+        raise NotImplementedError
+
+    def _ask(self, trial_id: str) -> Asked | str | None:
+        """Ask for the next point; None is "not now", `FINISHED` is "never again"."""
+        raise NotImplementedError
+
+    def _announce(self, trial_id: str, point: Point) -> Any:
+        """Say that a point is being evaluated which the optimiser has not suggested.
+
+        Returns:
+            What the optimiser knows it by.
+        """
+        return None
+
+    def _tell(self, ticket: Any, point: Point, loss: float | None) -> None:
+        """Tell what has become of a point.
+
+        Args:
+            ticket: What `_ask` or `_announce` has named it; None if it was not asked for.
+            point: Its numbers.
+            loss: The smaller the better; None if it has failed.
+        """
+        raise NotImplementedError
+
+    # What a subclass may use.
+
+    def _new_seed(self) -> int:
+        return int(self._stream.uniform() * 2**31)
+
+    @property
+    def _pending(self) -> list[Point]:
+        """The points that are being evaluated."""
+        return [asked.point for asked in self._running.values() if asked.point is not None]
+
+    def _loss(self, value: float) -> float | None:
+        if not math.isfinite(value):
+            return None
+        return value if self._mode == "min" else -value
+
+    def _check(self) -> ParameterSpace:
+        """Finds what is wrong before a trial starts."""
+        name = type(self).__name__
+        if self._mode is None:
+            raise InvalidArgument("mode", f'{name} needs to know: "min" or "max".')
+        if self._metric is None:
+            self._metric = DEFAULT_METRIC
+        check_metric_and_mode(self._metric, self._mode)
+        if not isinstance(self._metric, str):
+            raise InvalidArgument(
+                "metric",
+                f"{name} optimises one metric, got {self._metric!r}.",
+                "OptunaSearch takes several.",
+            )
+        if self._given_space is None:
+            raise InvalidArgument(
+                "space", f"{name} has no search space.", "Give it one, or use param_space."
+            )
+        parsed = SearchSpace(self._given_space)
+        reject_grids(parsed, name)
+        space = ParameterSpace(parsed, name, self._stream)
+        for parameter in space.parameters:
+            self._check_parameter(parameter)
+        self._space = space
+        return space
+
+    def _checked(self, space: ParameterSpace, preset: dict[str, Any]) -> Point | None:
+        """The numbers of a preset; None for one outside of the space that is to be tried."""
+        space.space.with_preset(preset, warn=self._rewards is None)
+        try:
+            return space.point(preset, whole=self._rewards is not None)
+        except InvalidArgument:
+            if self._rewards is not None:
+                raise
+            return None
+
+    def _start(self) -> ParameterSpace:
+        space = self._space
+        if space is None:
+            space = self._check()
+            self._presets = [(point, self._checked(space, point)) for point in self._points]
+        if not self._begun:
+            self._begun = True
+            if space.parameters:
+                self._begin(space.parameters)
+            for point, reward in zip(self._points, self._rewards or (), strict=False):
+                self.add_evaluated_point(point, reward)
+        return space
+
+
+def import_library(module: str, searcher: str, extra: str) -> Any:
+    """Import an optional library.
+
+    Args:
+        module: Its module.
+        searcher: The class that needs it.
+        extra: The extra of this package that installs it.
+
+    Raises:
+        InvalidArgument: It is not installed, or cannot be imported.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise InvalidArgument(
+            "search_alg",
+            f"{searcher} needs the library {module}: {error}.",
+            f"pip install 'prefect-tune[{extra}]'",
+        ) from error
+
+
+def domains_of(space: Any, kind: type, convert: Any) -> Any:
+    """A space as a library writes it, in this package's domains.
+
+    Args:
+        space: A dict with "a/b" keys for nested parameters.
+        kind: What the library writes for a parameter; a space without any is left as it is.
+        convert: Makes a domain of one of these.
+    """
+    if not isinstance(space, Mapping) or not all(isinstance(v, kind) for v in space.values()):
+        return space
+    return unflatten_dict({name: convert(value) for name, value in space.items()})

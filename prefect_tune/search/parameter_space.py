@@ -1,0 +1,282 @@
+"""A search space as the flat list of numbers that optimisers of other libraries work on.
+
+Their kinds of parameters differ little: a float, an int or a choice by index, on a linear or a
+logarithmic scale. `ParameterSpace` reduces a space to those. Nested names become "a/b"; constants
+and values with one possibility are left out and put back; a domain with steps is an int that
+counts them; of a normal distribution the probability below the value is searched; the parameters
+of all branches of a conditional space are in the list, and those of branches that were not chosen
+change nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import numbers
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from statistics import NormalDist
+from typing import Any, Literal
+
+from prefect_tune.error import InvalidArgument
+from prefect_tune.space import (
+    Categorical,
+    Domain,
+    Float,
+    Integer,
+    LogUniform,
+    Normal,
+    Quantized,
+    SearchSpace,
+    Variable,
+    could_be,
+    random_draw,
+)
+from prefect_tune.space.random import Stream
+
+# Where the inverse normal distribution is still finite.
+_ALMOST_ONE = 1 - 2.0**-53
+
+#: What an optimiser knows of a configuration: numbers and indices, by name of the parameter.
+Point = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One number of the list.
+
+    Attributes:
+        name: The path of its values, "a/b"; followed by "@2" and so on where branches of a
+            conditional space have different ranges at one path.
+        kind: Whether it is a float, an int, or the index of a choice.
+        low: The smallest number.
+        high: The largest one, included.
+        log: Whether its logarithm is searched.
+        first: What the number 0 stands for, if the number counts steps.
+        step: The size of these steps; 0 if the number is the value itself.
+        domain: The values it stands for.
+    """
+
+    name: str
+    kind: Literal["float", "int", "choice"]
+    low: Any
+    high: Any
+    log: bool
+    first: float
+    step: float
+    domain: Domain = field(compare=False)
+
+    @classmethod
+    def of(cls, name: str, domain: Domain, searcher: str) -> Parameter:
+        """The parameter for a domain.
+
+        Raises:
+            InvalidArgument: The domain is of a kind that is not known.
+        """
+        if isinstance(domain, Categorical):
+            return cls(name, "choice", 0, len(domain) - 1, False, 0, 0, domain)
+        if domain.has_sampler(Normal):
+            return cls(name, "float", 0.0, 1.0, False, 0, 0, domain)
+        if not isinstance(domain, Float | Integer):
+            raise InvalidArgument(
+                "param_space",
+                f"{searcher} does not know how to search {domain!r} at {name!r}.",
+                "Use uniform, loguniform, randint, lograndint, randn, their q variants, or choice.",
+            )
+        kind: Literal["float", "int"] = "float"
+        low: float
+        high: float
+        if isinstance(domain, Integer):
+            kind, (low, high) = "int", domain.inclusive_bounds()
+        else:
+            low, high = domain.lower, domain.upper
+        sampler, log = domain.get_sampler(), domain.has_sampler(LogUniform)
+        if isinstance(sampler, Quantized) and not log:
+            steps = round((high - low) / sampler.q)
+            return cls(name, "int", 0, steps, False, low, sampler.q, domain)
+        return cls(name, kind, low, high, log, 0, 0, domain)
+
+    @property
+    def scaled_bounds(self) -> tuple[float, float]:
+        """The bounds of the number for an optimiser without logarithmic scales."""
+        return self.scaled(self.low), self.scaled(self.high)
+
+    def scaled(self, number: float) -> float:
+        """A number on the scale of `scaled_bounds`."""
+        return math.log(number) if self.log else float(number)
+
+    def unscaled(self, number: float) -> float:
+        """A number from the scale of `scaled_bounds`."""
+        return math.exp(number) if self.log else number
+
+    def value(self, number: Any) -> Any:
+        """The value of the configuration for an optimiser's number, of Python's own types."""
+        number = min(max(float(number), self.low), self.high)
+        if self.kind != "float":
+            number = round(number)
+        if isinstance(self.domain, Categorical):
+            return self.domain.categories[number]
+        if self.domain.has_sampler(Normal):
+            return self.domain.quantile()(min(number, _ALMOST_ONE))
+        if self.step:
+            number = self.first + number * self.step
+        sampler = self.domain.get_sampler()
+        if isinstance(sampler, Quantized):
+            number = self.domain.round_to(sampler.q)(number)
+        return self.domain.cast(number)
+
+    def number(self, variable: Variable, value: Any) -> tuple[Any, list[Variable]]:
+        """The number for a value of the configuration, and the variables inside of that value.
+
+        Raises:
+            InvalidArgument: The value is none of this parameter's.
+        """
+        if isinstance(self.domain, Categorical):
+            for index, category in enumerate(self.domain.categories):
+                if could_be(category, value):
+                    template = variable.template_of(category)
+                    return index, template.variables if template else []
+        elif isinstance(value, numbers.Real) and not isinstance(value, bool):
+            number = float(value)
+            if self.domain.has_sampler(Normal):
+                sampler = self.domain.get_sampler()
+                normal = sampler.get_sampler() if isinstance(sampler, Quantized) else sampler
+                number = NormalDist(normal.mean, normal.sd).cdf(number)  # type: ignore[attr-defined]
+            elif self.step:
+                number = round((number - self.first) / self.step, 9)
+            if self.low <= number <= self.high:
+                return (number if self.kind == "float" else round(number)), []
+        raise InvalidArgument(
+            "points_to_evaluate",
+            f"{variable.name!r} is {value!r}, which is not one of its values.",
+            f"They are {self.domain!r}.",
+        )
+
+
+class ParameterSpace:
+    """A search space and its list of parameters.
+
+    Args:
+        space: The parsed space.
+        searcher: Name of the searcher, for errors.
+        stream: Draws what no optimiser knows of: domains that functions return.
+
+    Raises:
+        InvalidArgument: A variable of the space is of a kind that is not known.
+    """
+
+    def __init__(self, space: SearchSpace, searcher: str, stream: Stream) -> None:
+        self.space = space
+        self._searcher = searcher
+        self._stream = stream
+        self._by_variable = dict(_parameters(space, searcher))
+        found = {p.name: p for p in self._by_variable.values()}
+        #: What there is to search; a parameter with one value only is not among them.
+        self.parameters = [p for p in found.values() if p.low < p.high]
+
+    def __reduce__(self) -> tuple[type[ParameterSpace], tuple[SearchSpace, str, Stream]]:
+        # The parameters are found by the identity of variables, which no copy has.
+        return type(self), (self.space, self._searcher, self._stream)
+
+    def config(self, point: Mapping[str, Any], preset: Mapping[str, Any] | None = None) -> Any:
+        """The configuration of a point.
+
+        Args:
+            point: A number for each parameter.
+            preset: Values that replace those of the point, as a user has given them.
+        """
+        if preset:
+            fixed = self.space.with_preset(preset, warn=False)
+            return ParameterSpace(fixed, self._searcher, self._stream).config(point)
+        draw_unknown = random_draw(self._stream)
+
+        def draw(variable: Variable) -> Any:
+            parameter = self._by_variable.get(variable)
+            if parameter is None:
+                return draw_unknown(variable)
+            return parameter.value(point.get(parameter.name, parameter.low))
+
+        return next(self.space.variants(draw))
+
+    def point(self, config: Mapping[str, Any], whole: bool = False) -> Point:
+        """The numbers of a configuration, which may be a part of one.
+
+        Args:
+            config: Nested like the space, or with "a/b" for nested keys.
+            whole: Whether it has to have all that is searched.
+
+        Raises:
+            InvalidArgument: It has a key or a value that the space has not, or lacks one.
+        """
+        self.space.with_preset(config, warn=False)  # refuses unknown keys
+        point: Point = {}
+        todo = list(self.space.variables)
+        while todo:
+            variable = todo.pop(0)
+            parameter = self._by_variable.get(variable)
+            found, value = lookup(config, variable.path)
+            if parameter is None:
+                continue
+            if whole and not found:
+                raise InvalidArgument(
+                    "points_to_evaluate",
+                    f"{dict(config)!r:.200} has no value for {variable.name!r}.",
+                    "A point whose value is known must be a whole configuration.",
+                )
+            if found:
+                point[parameter.name], inner = parameter.number(variable, value)
+                todo.extend(inner)
+        return {p.name: point[p.name] for p in self.parameters if p.name in point}
+
+    def random_point(self) -> Point:
+        """A number for each parameter, drawn at random."""
+        numbers: dict[str, float] = {}
+        for parameter in self.parameters:
+            low, high = parameter.scaled_bounds
+            numbers[parameter.name] = low + self._stream.uniform() * (high - low)
+        return self.unscaled(numbers)
+
+    def scaled(self, point: Point) -> dict[str, float]:
+        """A point on the scales of `Parameter.scaled_bounds`."""
+        return {p.name: p.scaled(point[p.name]) for p in self.parameters}
+
+    def unscaled(self, numbers: Mapping[str, Any]) -> Point:
+        """The point with these numbers on the scales of `Parameter.scaled_bounds`."""
+        return self.rounded({p.name: p.unscaled(float(numbers[p.name])) for p in self.parameters})
+
+    def rounded(self, numbers: Mapping[str, Any]) -> Point:
+        """A point of Python's own numbers, ints where there are to be ints, inside the bounds."""
+        point: Point = {}
+        for p in self.parameters:
+            number = min(max(float(numbers[p.name]), p.low), p.high)
+            point[p.name] = number if p.kind == "float" else round(number)
+        return point
+
+
+def _parameters(space: SearchSpace, searcher: str) -> Iterator[tuple[Variable, Parameter]]:
+    used: dict[str, Parameter] = {}
+    for variable in space.walk():
+        if variable.domain is None or variable.function is not None:
+            continue
+        for number in itertools.count(1):
+            name = variable.name if number == 1 else f"{variable.name}@{number}"
+            parameter = Parameter.of(name, variable.domain, searcher)
+            if used.setdefault(name, parameter) == parameter:
+                break
+        yield variable, parameter
+
+
+def lookup(config: Any, path: tuple[Any, ...]) -> tuple[bool, Any]:
+    """Finds a nested value, also in a configuration that uses "a/b" keys at some level."""
+    if not path:
+        return True, config
+    if isinstance(config, list | tuple):
+        index = path[0]
+        inside = isinstance(index, int) and index < len(config)
+        return lookup(config[index], path[1:]) if inside else (False, None)
+    if isinstance(config, Mapping):
+        for length in range(1, len(path) + 1):
+            key = path[0] if length == 1 else "/".join(map(str, path[:length]))
+            if key in config:
+                return lookup(config[key], path[length:])
+    return False, None

@@ -34,12 +34,13 @@ def page() -> str:
 def _row(entry: NamedClass[Any]) -> str:
     cls = entry.load()
     extra = {"optuna": "`optuna`", "auto": "of its choice"}.get(entry.name, "")
-    learns = issubclass(cls, Searcher) and entry.name != "random"
+    learns = issubclass(cls, Searcher) and (
+        cls.add_evaluated_point is not Searcher.add_evaluated_point
+    )
     several = entry.name in ("optuna", "auto")
     choices = conditional = True
     if issubclass(cls, LibrarySearcher):
         extra = f"`{cls.extra}`"
-        learns = cls.add_evaluated_point is not Searcher.add_evaluated_point
         choices = _can_search(cls, {"c": choice(["a", "b"])})
         conditional = _can_search(cls, {"c": choice([{"x": uniform(0, 1)}, {"y": 1}])})
     marks = (choices, conditional, several, learns)

@@ -69,11 +69,6 @@ class SearcherSource:
         self._next_id = self._new_id()
         self._live: set[str] = set()
         self._finished = False
-        known = fitting(space, evaluated) if evaluated else []
-        learns = can_learn(searcher)
-        # The searcher is told when the search begins: one that is restored knows them already.
-        self._to_teach = known if learns else []
-        self._first = [] if learns else best_points(known, mode)
         taken = offer_properties(
             searcher, metric, mode, space.space, seed=seed, num_samples=num_samples
         )
@@ -84,6 +79,11 @@ class SearcherSource:
                 f"given space has variables ({', '.join(v.name for v in space.variables)}).",
                 "Give the space either to the searcher or to the experiment.",
             )
+        known = fitting(space, evaluated) if evaluated else []
+        learns = can_learn(searcher)
+        # The searcher is told when the search begins: one that is restored knows them already.
+        self._to_teach = known if learns else []
+        self._first = [] if learns else best_points(known, mode)
 
     @property
     def wants_results(self) -> bool:

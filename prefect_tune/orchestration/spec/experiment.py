@@ -262,7 +262,7 @@ class ExperimentSpec(BaseModel):
             case NewExperiment() as new:
                 restore = new.restore
                 name, resume = self._free_name(name, begun)
-            case WarmStart() as warm if self.search.kind != "random":
+            case WarmStart() as warm if self.search.registered.name != "random":
                 name, resume = self._free_name(name, begun)
                 warm_start_from = warm.experiments
             case WarmStart() as warm:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from prefect_tune.error import InvalidArgument
@@ -320,7 +320,7 @@ def import_library(module: str, searcher: str, extra: str) -> Any:
         ) from error
 
 
-def domains_of(space: Any, kind: type, convert: Any) -> Any:
+def domains_of(space: Any, kind: type | tuple[type, ...], convert: Callable[[Any], Any]) -> Any:
     """A space as a library writes it, in this package's domains.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import math
 import sys
@@ -84,12 +85,14 @@ class ZOOptSearch(LibrarySearcher):
         )
 
     def _ask(self, trial_id: str) -> Asked | str | None:
-        solution = self._alone(self._optimizer.suggest)
+        solution: Any = self._alone(self._optimizer.suggest)
         if self._optimizer.init_num == self._train_size:
             # It waits for its random points from this call on, which none of them must precede.
             self._alone(self._optimizer.suggest)
-        if solution is None or solution == Searcher.FINISHED:
-            return solution
+        if solution is None:
+            return None
+        if solution == Searcher.FINISHED:
+            return Searcher.FINISHED
         numbers = zip((p.name for p in self._parameters), solution.get_x(), strict=True)
         return Asked(solution, self._start().unscaled(dict(numbers)))
 
@@ -107,7 +110,7 @@ class ZOOptSearch(LibrarySearcher):
                 numbers = list(self._start().scaled(one).values())
                 solution = optimizer._objective.construct_solution(numbers)
                 solution.set_value(value)
-                self._alone(lambda solution=solution: optimizer.update_classifier(solution))
+                self._alone(functools.partial(optimizer.update_classifier, solution))
 
     @property
     def _train_size(self) -> int:

@@ -17,7 +17,6 @@ SEARCHERS: ClassRegistry[Searcher | BasicVariantGenerator] = ClassRegistry(
     NamedClass(
         "random", f"{_PACKAGE}.basic_variant", "BasicVariantGenerator", ("variant_generator",)
     ),
-    NamedClass("auto", f"{_PACKAGE}.auto", "AutoSearch"),
     NamedClass("optuna", f"{_PACKAGE}.optuna", "OptunaSearch"),
     NamedClass("bohb", f"{_PACKAGE}.bohb", "TuneBOHB"),
     NamedClass("hyperopt", f"{_PACKAGE}.libraries.hyperopt", "HyperOptSearch"),
@@ -28,6 +27,7 @@ SEARCHERS: ClassRegistry[Searcher | BasicVariantGenerator] = ClassRegistry(
     NamedClass("blendsearch", f"{_PACKAGE}.libraries.flaml", "BlendSearch"),
     NamedClass("cfo", f"{_PACKAGE}.libraries.flaml", "CFO"),
     NamedClass("zoopt", f"{_PACKAGE}.libraries.zoopt", "ZOOptSearch"),
+    NamedClass("auto", f"{_PACKAGE}.auto", "AutoSearch"),
 )
 
 

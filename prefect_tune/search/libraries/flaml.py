@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -58,7 +59,9 @@ class BlendSearch(LibrarySearcher):
         """Import FLAML, and Optuna if it is used."""
         if cls._class_name == "BlendSearch":
             import_library("optuna", cls.__name__, cls.extra)
-        return import_library(cls.library, cls.__name__, cls.extra)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about parts of FLAML that are not used here
+            return import_library(cls.library, cls.__name__, cls.extra)
 
     def _begin(self, parameters: list[Parameter]) -> None:
         flaml = self.load_library()

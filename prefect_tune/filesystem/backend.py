@@ -91,7 +91,7 @@ class Backend(Protocol):
         """Delete one file."""
         ...
 
-    def forget_directories(self, path: str, timeout: float) -> None:
+    def remove_directories(self, path: str, timeout: float) -> None:
         """Remove directories that have become empty, where there is such a thing."""
         ...
 

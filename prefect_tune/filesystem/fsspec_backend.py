@@ -83,7 +83,7 @@ class FsspecBackend:
     def delete(self, path: str, timeout: float) -> None:
         self._do("rm_file", path, timeout=timeout)
 
-    def forget_directories(self, path: str, timeout: float) -> None:
+    def remove_directories(self, path: str, timeout: float) -> None:
         if self.is_object_store:
             return
         try:

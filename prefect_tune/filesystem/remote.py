@@ -83,7 +83,7 @@ class RemoteStore:
     def delete_tree(self, rel: str) -> None:
         call = self._retry.begin()
         self._delete(call, [join(rel, name) for name in self._list(call, rel)])
-        self._try(call, "delete", rel, partial(self._backend.forget_directories, rel))
+        self._try(call, "delete", rel, partial(self._backend.remove_directories, rel))
 
     def put_file(self, local: str | os.PathLike[str], rel: str) -> None:
         self._put(self._retry.begin(), [(Path(local), checked(rel))])

@@ -75,7 +75,7 @@ class S3Backend:
     def delete(self, path: str, timeout: float) -> None:
         self.call("delete_object", path, timeout)
 
-    def forget_directories(self, path: str, timeout: float) -> None:
+    def remove_directories(self, path: str, timeout: float) -> None:
         """There are none."""
 
     def begin_upload(self, local: Path, size: int, path: str, timeout: float) -> Upload:

@@ -17,7 +17,7 @@ from prefect_tune.logger.base import BatchLoggerCallback
 from prefect_tune.logger.encoding import as_json
 from prefect_tune.logger.files import (
     AppendFiles,
-    keep_lines,
+    truncate_lines,
     whole_lines,
 )
 from prefect_tune.nested import flatten
@@ -122,7 +122,7 @@ class CSVLoggerCallback(BatchLoggerCallback):
 
     def keep_results(self, trial: Trial, count: int) -> None:
         """Cut off the rows behind them; the header stays."""
-        keep_lines(self._path(trial), count + 1, quotes=True)
+        truncate_lines(self._path(trial), count + 1, quotes=True)
 
     def flush(self) -> None:
         """Write what is buffered, with all columns in the header."""

@@ -110,7 +110,7 @@ def whole_lines(path: str, quotes: bool = False) -> list[int]:
     return ends
 
 
-def keep_lines(path: str, count: int, quotes: bool = False) -> None:
+def truncate_lines(path: str, count: int, quotes: bool = False) -> None:
     """Cut off all lines but the first `count`; see `whole_lines`."""
     ends = whole_lines(path, quotes)
     if len(ends) > count:

@@ -19,7 +19,7 @@ from prefect_tune.logger.base import BatchLoggerCallback
 from prefect_tune.logger.encoding import constants_tail, result_line, to_json
 from prefect_tune.logger.files import (
     AppendFiles,
-    keep_lines,
+    truncate_lines,
     whole_lines,
 )
 from prefect_tune.result import EXPR_PARAM_FILE, EXPR_PARAM_PICKLE_FILE, EXPR_RESULT_FILE
@@ -104,7 +104,7 @@ class JsonLoggerCallback(BatchLoggerCallback):
 
     def keep_results(self, trial: Trial, count: int) -> None:
         """Cut off the lines behind them."""
-        keep_lines(self._path(trial), count)
+        truncate_lines(self._path(trial), count)
 
     def flush(self) -> None:
         """Write what is buffered."""

@@ -93,7 +93,7 @@ class SearchSpace:
     ) -> Iterator[dict[str, Any]]:
         draft = _Draft(self._template, decisions)
         if constant or not draft.grids:
-            draft.settle(draw)
+            draft.resolve(draw)
         if not draft.grids:
             yield draft.finish()
             return
@@ -193,7 +193,7 @@ class _Draft:
         self._box: list[Any] = [None]
         self._open(template, self._box, 0)
 
-    def settle(self, draw: Draw) -> None:
+    def resolve(self, draw: Draw) -> None:
         """Draws and computes all that does not depend on a grid."""
         # Each pass computes at least one function; only one that returns functions for ever
         # reaches the limit, and then `finish` says which.

@@ -122,7 +122,9 @@ class Lease:
         self._closing = threading.Event()
         self._lost = False
         self._failing_since: float | None = None
-        self._thread = threading.Thread(target=self._keep, name="storage-lease", daemon=True)
+        self._thread = threading.Thread(
+            target=self._renew_until_closed, name="storage-lease", daemon=True
+        )
 
     def acquire(self) -> None:
         """Take it and keep it.
@@ -193,7 +195,7 @@ class Lease:
             if now.expires > found.expires or now.experiment_id != found.experiment_id:
                 raise self._locked(now)
 
-    def _keep(self) -> None:
+    def _renew_until_closed(self) -> None:
         while not self._closing.wait(self._duration_s / _RENEWALS):
             try:
                 self._renew()

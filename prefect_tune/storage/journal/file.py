@@ -114,7 +114,7 @@ class LocalJournal:
         if self.damage is None:
             return None
         try:
-            kept = self._keep(self.damage.offset)
+            kept = self._copy_damaged(self.damage.offset)
             os.ftruncate(self._fd, self.damage.offset)
         except OSError as error:
             raise StorageError(f"cannot repair the journal {self.path}: {error}") from error
@@ -149,7 +149,7 @@ class LocalJournal:
         behind = offset + len(self.damaged_lines()[0])
         temporary = self.path.with_name(f".{self.path.name}.tmp")
         try:
-            kept = self._keep(offset)
+            kept = self._copy_damaged(offset)
             with open(temporary, "wb") as target, open(self.path, "rb") as source:
                 target.write(source.read(offset) + mended)
                 source.seek(behind)
@@ -164,7 +164,7 @@ class LocalJournal:
         self.damage = None
         return kept
 
-    def _keep(self, offset: int) -> Path:
+    def _copy_damaged(self, offset: int) -> Path:
         number = 1
         while True:
             kept = self.path.with_name(f"{self.path.name}.damaged-{number}")

@@ -15,3 +15,7 @@ class AttemptKey(NamedTuple):
 
     trial_id: str
     attempt: int
+
+
+#: Where no attempt can be named.
+NO_ATTEMPT = AttemptKey("", 0)

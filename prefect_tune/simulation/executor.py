@@ -28,6 +28,7 @@ from prefect_tune.coordinator.events import (
 from prefect_tune.execution.base import Emit, ExperimentEnv, Fail, TakeOutput, TrialPlace
 from prefect_tune.execution.driver.preflight import check_fits
 from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt_key import AttemptKey
 from prefect_tune.experiment.decision import Action
 from prefect_tune.resources import MILLI, Resources
 from prefect_tune.simulation.attempt import Program, Report, SimulatedAttempt, Step
@@ -91,7 +92,7 @@ class SimulatedExecutor:
             tuple[float, int, SimulatedAttempt | None, Callable[..., None], Any]
         ] = []
         self._order = itertools.count()
-        self._attempts: dict[tuple[str, int], SimulatedAttempt] = {}
+        self._attempts: dict[AttemptKey, SimulatedAttempt] = {}
 
     # -- time -------------------------------------------------------------------------------------
 
@@ -209,7 +210,7 @@ class SimulatedExecutor:
         attempt = SimulatedAttempt(
             launch, constants, launch.run_until, directory, self.now, slowdown
         )
-        self._attempts[launch.trial_id, launch.attempt] = attempt
+        self._attempts[launch.key] = attempt
         if launch.node in self._nodes:
             delay = self._start_s if start_s is None else start_s
             self._at(self.now + delay, attempt, self._begin)
@@ -220,16 +221,16 @@ class SimulatedExecutor:
     def decide(self, decisions: Sequence[Decide]) -> None:
         """See `Executor.decide`."""
         for decision in decisions:
-            attempt = self._attempts.get((decision.trial_id, decision.attempt))
+            attempt = self._attempts.get(decision.key)
             if attempt is not None:
                 self._at(self.now + self._decision_s, attempt, self._obey, decision)
 
     def kill(self, kills: Sequence[Kill]) -> None:
         """See `Executor.kill`."""
         for kill in kills:
-            attempt = self._attempts.get((kill.trial_id, kill.attempt))
+            attempt = self._attempts.get(kill.key)
             if attempt is not None:
-                stop = Decide(kill.trial_id, kill.attempt, kill.node, 0, Action.STOP)
+                stop = Decide(*kill.key, kill.node, 0, Action.STOP)
                 reached = self.now + self._decision_s
                 self._at(reached, attempt, self._obey, stop)
                 # The next rung of the ladder, at which real trials get SIGTERM.
@@ -270,11 +271,7 @@ class SimulatedExecutor:
 
     def _begin(self, attempt: SimulatedAttempt) -> None:
         launch = attempt.launch
-        self._emit(
-            AttemptStarted(
-                self.now, launch.trial_id, launch.attempt, launch.node, 0, launch.node, launch.node
-            )
-        )
+        self._emit(AttemptStarted(self.now, *launch.key, launch.node, 0, launch.node, launch.node))
         problem = None if launch.checkpoint is None else self.storage.problem(launch.checkpoint)
         if problem is not None:
             self._end(attempt, Outcome.FAILED, problem)
@@ -362,7 +359,7 @@ class SimulatedExecutor:
     def _settle(
         self, attempt: SimulatedAttempt, path: str, result: dict[str, Any], good: bool
     ) -> None:
-        key = attempt.launch.trial_id, attempt.launch.attempt
+        key = attempt.launch.key
         if good:
             self.storage.put(path)
             self._emit(CheckpointSaved(self.now, *key, path, result))
@@ -403,7 +400,7 @@ class SimulatedExecutor:
         if done:  # it is cut off, and what it has reported so far was not delivered yet
             self._emit_results(attempt, done)
         attempt.over = True
-        del self._attempts[launch.trial_id, launch.attempt]
+        del self._attempts[launch.key]
         close = getattr(attempt.steps, "close", None)
         if close is not None:
             close()
@@ -412,9 +409,7 @@ class SimulatedExecutor:
         for name, milli in launch.resources.milli:
             self.hours_used[name] += hours * milli / MILLI
         uploading = attempt.uploading if launch.node in self._nodes else 0
-        event = AttemptEnded(
-            self.now, launch.trial_id, launch.attempt, outcome, error, None, uploading
-        )
+        event = AttemptEnded(self.now, *launch.key, outcome, error, None, uploading)
         self._emit(event)
         if attempt.ended is not None:
             attempt.ended.set_result(event)

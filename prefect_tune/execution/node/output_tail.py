@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from prefect_tune.execution.protocol.reports import Outbox
-from prefect_tune.experiment.attempt_key import AttemptKey
+from prefect_tune.experiment.attempt_key import NO_ATTEMPT, AttemptKey
 from prefect_tune.trainable.output import TrialOutput
 
 #: Seconds between two looks.
@@ -21,7 +21,6 @@ _PERIOD_S = 0.4
 _FILE_BYTES = 1 << 14
 _NODE_BYTES = 1 << 16
 _LONGEST_LINE = 1000
-_SHARED = AttemptKey("", 0)
 
 
 @dataclass(slots=True)
@@ -63,7 +62,7 @@ class OutputTail:
             if stream is None:
                 own = path.is_relative_to(directory)
                 is_stderr = path == stderr and path != stdout
-                stream = _Stream(path, is_stderr, _size(path), key if own else _SHARED)
+                stream = _Stream(path, is_stderr, _size(path), key if own else NO_ATTEMPT)
                 self._streams[path] = stream
             stream.users.add(key)
         self._wait()

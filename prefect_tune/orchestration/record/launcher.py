@@ -20,6 +20,7 @@ from prefect.transactions import BaseTransaction
 from prefect_tune.coordinator.commands import Kill, Launch
 from prefect_tune.coordinator.events import AttemptEnded
 from prefect_tune.execution.base import Executor, TrialPlace
+from prefect_tune.experiment.attempt_key import AttemptKey
 from prefect_tune.orchestration.control.suspension import shield
 from prefect_tune.orchestration.logs import run_log
 from prefect_tune.orchestration.prefect_internals import new_task_run_id, set_context
@@ -83,7 +84,7 @@ class PrefectLauncher:
                 logs.follow_flow()
         self._api_url = get_current_settings().api.url or ""
         self._recording = max_task_runs > 0
-        self._running: dict[tuple[str, int], Attempt] = {}
+        self._running: dict[AttemptKey, Attempt] = {}
         self.recorded = 0
         #: Final states by task run.
         self.ends: dict[UUID, State[Any]] = {}
@@ -94,7 +95,7 @@ class PrefectLauncher:
         if self._recording and self.recorded < self._max_task_runs:
             task_run_id = new_task_run_id()
             if self._logs is not None:
-                self._logs.expect((launch.trial_id, launch.attempt))
+                self._logs.expect(launch.key)
         around = self._surroundings(launch, task_run_id)
         ended = self._executor.launch(launch, replace(place, surroundings=around))
         self._retries.follow(launch, ended)
@@ -118,7 +119,7 @@ class PrefectLauncher:
 
     def ending(self, kill: Kill) -> None:
         """Have the task run of an attempt say why it was ended."""
-        attempt = self._running.get((kill.trial_id, kill.attempt))
+        attempt = self._running.get(kill.key)
         if attempt is not None:
             attempt.kill = kill
 
@@ -154,7 +155,7 @@ class PrefectLauncher:
         ended: Future[AttemptEnded],
         task_run_id: UUID | None,
     ) -> None:
-        key = (launch.trial_id, launch.attempt)
+        key = launch.key
         attempt = Attempt(ended, place.experiment_tag, self._is_interrupted, self._logs, key)
         self._running[key] = attempt
         ended.add_done_callback(lambda _: self._running.pop(key, None))

@@ -12,11 +12,11 @@ from typing import Any
 import orjson
 from prefect.logging import get_run_logger
 
+from prefect_tune.experiment.attempt_key import AttemptKey
 from prefect_tune.orchestration.record.sanitize import showable
 from prefect_tune.orchestration.record.trial_context import FROM_TRIAL
 from prefect_tune.trainable.output import TrialLog, TrialOutput
 
-_Key = tuple[str, int]
 _LOGGER = "prefect.task_runs"
 #: Lines that wait for the task engine of their attempt, which starts after it.
 _MAX_WAITING = 900
@@ -69,15 +69,15 @@ class TaskRunLogs:
         self._make_log = make_log
         self._keeps_output = keeps_output
         self._lock = threading.Lock()
-        self._waiting: dict[_Key, list[TrialOutput | TrialLog]] = {}
-        self._logs: dict[_Key, Callable[[str], None]] = {}
+        self._waiting: dict[AttemptKey, list[TrialOutput | TrialLog]] = {}
+        self._logs: dict[AttemptKey, Callable[[str], None]] = {}
         self._flow_log: TaskRunLog | None = None
 
     def follow_flow(self) -> None:
         """Take the current flow run's log for attempts without a task run."""
         self._flow_log = TaskRunLog()
 
-    def expect(self, key: _Key) -> None:
+    def expect(self, key: AttemptKey) -> None:
         """There will be a task run of this attempt: (trial id, number)."""
         with self._lock:
             self._waiting[key] = []
@@ -86,7 +86,7 @@ class TaskRunLogs:
         """Take a line or more; what is printed by attempts without a task run is dropped."""
         if isinstance(output, TrialOutput) and not self._keeps_output:
             return
-        key = (output.trial_id, output.attempt)
+        key = AttemptKey(output.trial_id, output.attempt)
         with self._lock:
             log = self._logs.get(key)
             if log is not None:
@@ -97,14 +97,14 @@ class TaskRunLogs:
             elif isinstance(output, TrialLog) and self._flow_log is not None:
                 self._flow_log.record(orjson.loads(output.line), of_task=False)
 
-    def attach(self, key: _Key) -> None:
+    def attach(self, key: AttemptKey) -> None:
         """Its task run has begun; called in it."""
         with self._lock:
             log = self._logs[key] = self._make_log()
             for output in self._waiting.pop(key, ()):
                 _write(output, log)
 
-    def detach(self, key: _Key) -> None:
+    def detach(self, key: AttemptKey) -> None:
         """Its task run ends; all its lines have been put."""
         with self._lock:
             self._logs.pop(key, None)

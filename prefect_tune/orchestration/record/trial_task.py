@@ -16,6 +16,7 @@ from prefect.states import Completed, Crashed, Failed
 from prefect_tune.coordinator.commands import Kill, Launch
 from prefect_tune.coordinator.events import AttemptEnded, Outcome
 from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt_key import NO_ATTEMPT, AttemptKey
 from prefect_tune.orchestration.record.sanitize import LONGEST_MESSAGE, showable
 from prefect_tune.orchestration.record.task_run_logs import TRIAL, TaskRunLog, TaskRunLogs
 
@@ -42,7 +43,7 @@ class Attempt:
         tag: str,
         is_interrupted: Callable[[], bool] = lambda: False,
         logs: TaskRunLogs | None = None,
-        key: tuple[str, int] = ("", 0),
+        key: AttemptKey = NO_ATTEMPT,
     ) -> None:
         self.ended = ended
         self.tag = tag

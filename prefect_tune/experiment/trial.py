@@ -234,6 +234,11 @@ class Trial:
         for name, value in {**slots, **(own or {})}.items():
             setattr(self, name, value)
 
+    def put_in(self, local_experiment_dir: str, terms: TrialTerms) -> None:
+        """Say where the experiment lies and what it asks now, of a record from an earlier run."""
+        self.local_experiment_dir = local_experiment_dir
+        self._terms = terms
+
     def __str__(self) -> str:
         if self.custom_name:
             return self.custom_name

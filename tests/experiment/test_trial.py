@@ -8,6 +8,7 @@ import threading
 import numpy as np
 import pytest
 
+from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.trial import Trial, TrialTerms
 from prefect_tune.nested import flatten
 
@@ -56,3 +57,15 @@ def test_a_record_of_an_earlier_version_is_read() -> None:
     old.__setstate__((own, slots))
     assert (old.config, old.max_failures) == ({"x": 1}, 0)
     pickle.dumps(old)
+
+
+def test_what_opens_its_checkpoints_is_handed_in() -> None:
+    saved = TrialCheckpoint("t/checkpoint_000001")
+    terms = TrialTerms(open_checkpoint=lambda checkpoint, directory: (checkpoint.path, directory))
+    trial = Trial("t", {}, local_experiment_dir="/runs/e", terms=terms)
+    assert trial.checkpoint is None
+    trial.checkpoints = (saved,)
+    assert trial.checkpoint == ("t/checkpoint_000001", "/runs/e")
+    bare = Trial("t", {})
+    bare.checkpoints = (saved,)
+    assert bare.checkpoint is saved

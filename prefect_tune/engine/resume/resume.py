@@ -156,8 +156,7 @@ class Resumer:
             raise SnapshotUnusable("the state of the search that belongs to it is missing")
         tail = tail_of(self._journal, self._run, head)
         coordinator = self._make_coordinator()
-        directory = str(self._journal.path.parent)
-        restored = restore_snapshot(self._files, head, self._stateful_parts, coordinator, directory)
+        restored = restore_snapshot(self._files, head, self._stateful_parts, coordinator)
         search = SearchReplay(self._source, state, head.suggested, head.told)
         for command in restored.body.tells:
             search.tell(command)

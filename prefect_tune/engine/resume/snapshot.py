@@ -139,7 +139,6 @@ def restore_snapshot(
     head: SnapshotHead,
     stateful_parts: StatefulParts,
     coordinator: Coordinator,
-    directory: str,
 ) -> Restored:
     """Give coordinator, scheduler and stopper the state of a snapshot.
 
@@ -148,7 +147,6 @@ def restore_snapshot(
         head: Its head.
         stateful_parts: Not used yet.
         coordinator: Without trials.
-        directory: The experiment directory.
 
     Raises:
         SnapshotUnusable: If it cannot be used here; nothing was changed.
@@ -174,11 +172,7 @@ def restore_snapshot(
     coordinator.set_state(body.coordinator)
     stateful_parts.scheduler.set_state(body.scheduler)
     stateful_parts.stopper.set_state(body.stopper)
-    trials = coordinator.get_trials()
-    for trial in trials:
-        # The directory may have been moved.
-        trial.local_experiment_dir = directory
-    unfinished = {trial.trial_id for trial in trials if not trial.is_finished()}
+    unfinished = {t.trial_id for t in coordinator.get_trials() if not t.is_finished()}
     return Restored(body, finished.keys() - unfinished)
 
 

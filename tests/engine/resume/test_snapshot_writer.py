@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import prefect_tune as tune
-from prefect_tune.config import TuneConfig
+from prefect_tune.config import FailureConfig, TuneConfig
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.events import Control, ControlReceived, ResultReported
 from prefect_tune.engine.experiment import Experiment
@@ -59,6 +59,13 @@ def facts(one: Experiment) -> Any:
         for t in one.trials
     ]
     return trials, one.plan.scheduler.debug_string()
+
+
+def test_trials_in_it_tell_of_the_arguments_of_the_resume(tmp_path):
+    finished(tmp_path)
+    again = sweep(tmp_path, resume=True, failure_config=FailureConfig(max_failures=7))
+    assert {trial.max_failures for trial in again.trials} == {7}
+    again.close()
 
 
 def test_only_what_is_behind_it_is_replayed(tmp_path, replayed):

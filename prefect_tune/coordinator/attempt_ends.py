@@ -41,7 +41,7 @@ _STANDSTILL = 3
 
 
 class AttemptEnds:
-    """Takes ends of attempts and their checkpoints in.
+    """Handles the ends of attempts, and their checkpoints.
 
     An attempt's slot is free as soon as it has ended. What becomes of its trial is decided when
     none of its checkpoints is on its way to storage any more.

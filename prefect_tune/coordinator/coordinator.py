@@ -104,7 +104,7 @@ class Coordinator:
     # -- the state machine ------------------------------------------------------------------------
 
     def handle(self, event: Event) -> list[Command]:
-        """Take one event and return what is to be done, in order."""
+        """Handle one event and return what is to be done, in order."""
         core = self._core
         core.now = event.time
         if self._unrecorded and not isinstance(event, TrialRedirected):
@@ -144,7 +144,7 @@ class Coordinator:
         )
 
     def set_state(self, state: CoordinatorState) -> None:
-        """Take over a state of `get_state`; for a coordinator that has handled nothing yet."""
+        """Load a state of `get_state` into a coordinator that has handled nothing yet."""
         for trial in state.trials:
             # The directory may have been moved, and arguments may be others.
             trial.put_in(self._core.options.local_experiment_dir, self._core.options.terms)
@@ -362,7 +362,7 @@ class Coordinator:
         config: dict[str, Any] | None = None,
         experiment_tag: str = "",
     ) -> bool:
-        """See `ControllerView.restore_trial_from`."""
+        """Have a trial go on from another trial's checkpoint; arguments as in `ControllerView`."""
         checkpoint = checkpoint or newest_usable(source.checkpoints)
         return checkpoint in source.checkpoints and self._redirect(
             TrialRedirected(
@@ -383,7 +383,7 @@ class Coordinator:
         resources: Resources | None = None,
         experiment_tag: str = "",
     ) -> bool:
-        """See `ControllerView.change_trial`."""
+        """Give a trial another configuration or other resources, as `ControllerView` explains."""
         return self._redirect(
             TrialRedirected(
                 self._core.now,
@@ -395,11 +395,11 @@ class Coordinator:
         )
 
     def get_node_resources(self) -> list[Resources]:
-        """See `ControllerView.get_node_resources`."""
+        """The declared totals of each node."""
         return [node.resources for node in self._core.placer.nodes]
 
     def save_checkpoint(self, trial: Trial) -> None:
-        """See `ControllerView.save_checkpoint`."""
+        """Have a running trial write a checkpoint, as `ControllerView` explains."""
         live = self._core.table.live(trial.trial_id)
         if live is not None:
             self._results.save(live)

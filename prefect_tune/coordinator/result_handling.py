@@ -63,7 +63,7 @@ _BY_REQUEST = "stopped by request"
 
 
 class Results:
-    """Takes results in, and what a scheduler asks for meanwhile.
+    """Handles results, and what a scheduler asks for while it judges one.
 
     Args:
         core: The state of the coordinator.
@@ -132,7 +132,7 @@ class Results:
         awaiting: bool,
         stopped: bool,
     ) -> bool:
-        """Take one result in; False if it cannot be accepted, which ends the experiment."""
+        """Handle one result; False if it cannot be accepted, which ends the experiment."""
         core, trial = self._core, live.trial
         flat = flatten(result)
         size = len(result)

@@ -123,7 +123,7 @@ class CheckpointBook:
         self.problem_lost = lost
 
     def add(self, checkpoint: TrialCheckpoint) -> bool:
-        """Take in a checkpoint of the newest attempt; False if it is known already."""
+        """Add a checkpoint of the newest attempt; False if it is known already."""
         own = self._trial.checkpoints
         if any(known.path == checkpoint.path for known in own):
             return False

@@ -303,7 +303,7 @@ Listener = Callable[[TrialOutput | TrialLog], None]
 
 
 class OutputHub:
-    """Takes what trials print and log, from any thread.
+    """Passes on what trials print and log, from any thread.
 
     Args:
         printer: Shows it on the console; None shows nothing there.

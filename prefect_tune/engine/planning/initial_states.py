@@ -50,7 +50,7 @@ class InitialStates:
 
     def __init__(self) -> None:
         self._states: list[tuple[Any, _State]] = []
-        self._alone: list[Any] = []
+        self._exclusive: list[Any] = []
 
     def add(self, part: Any, *, restores: bool, argument: str = "") -> None:
         """A scheduler, searcher or stopper is going to be used.
@@ -69,7 +69,8 @@ class InitialStates:
                 f"this {type(part).__name__} is in use by another experiment.",
                 "Give each experiment that runs at the same time one of its own.",
             )
-        self._alone = [*self._alone, part] if argument and part is not None else self._alone
+        if argument and part is not None:
+            self._exclusive.append(part)
         for member in getattr(part, "stoppers", (part,)):
             if not hasattr(member, "get_state") or isinstance(member, type):
                 continue
@@ -89,11 +90,11 @@ class InitialStates:
     def remember(self) -> None:
         """The experiment begins."""
         _known.update(self._states)
-        _busy.update(map(id, self._alone))
+        _busy.update(map(id, self._exclusive))
 
     def release(self) -> None:
         """The experiment has ended."""
-        _busy.difference_update(map(id, self._alone))
+        _busy.difference_update(map(id, self._exclusive))
 
     def restore(self) -> None:
         """Nothing comes of the plan: leave everything as it was given."""

@@ -145,8 +145,8 @@ def restore_snapshot(
     Args:
         files: Where it is.
         head: Its head.
-        stateful_parts: Not used yet.
-        coordinator: Without trials.
+        stateful_parts: Scheduler and stopper that have not been used yet.
+        coordinator: A coordinator without trials.
 
     Raises:
         SnapshotUnusable: If it cannot be used here; nothing was changed.

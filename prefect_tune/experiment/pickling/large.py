@@ -98,7 +98,7 @@ class LargeValues:
         self.has_data = False
         self._arrays: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
-    def keep_array(self, array: Any) -> str:
+    def store_array(self, array: Any) -> str:
         """Keep a numpy array without objects; returns what `array` finds it by.
 
         Raises:
@@ -132,7 +132,7 @@ class LargeValues:
             self._arrays[name] = array
         return array
 
-    def keep_data(self, data: bytes) -> str:
+    def store_data(self, data: bytes) -> str:
         """Keep a pickle; returns what `data` finds it by.
 
         Raises:

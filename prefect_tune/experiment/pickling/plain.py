@@ -101,14 +101,14 @@ def array_reference(value: Any, large: LargeValues | None) -> tuple[Any, ...] | 
     """How a pickle refers to a large array of numbers that is kept; None for everything else."""
     if large is None or not _is_array(value) or value.nbytes < LARGE or value.ndim == 0:
         return None
-    return kept_array, (large.keep_array(value),)
+    return kept_array, (large.store_array(value),)
 
 
 def data_reference(value: Any, large: LargeValues | None) -> str | None:
     """The persistent id of large plain data that is kept; None for everything else."""
     if large is None or not is_large_data(value):
         return None
-    return large.keep_data(dump(value))
+    return large.store_data(dump(value))
 
 
 def is_array_reference(module: str, name: str) -> bool:

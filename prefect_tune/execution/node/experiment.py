@@ -137,7 +137,7 @@ class NodeExperiment:
         self._watches = [loop.create_task(watch) for watch in watches]
 
     async def collect(self, acknowledged: int, patience: float) -> tuple[int, list[Report]]:
-        """See `Outbox.next_batch`; also renews the lease."""
+        """The next batch of the `Outbox`; also renews the lease."""
         self._last_contact = time.monotonic()
         return await self._outbox.next_batch(acknowledged, patience)
 

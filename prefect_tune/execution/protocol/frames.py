@@ -137,36 +137,36 @@ class SocketChannel:
             self._sock.sendall(encode(kind, seq, payload))
 
     def send_result(self, seq: int, report: bytes, awaiting: bool) -> None:
-        """See `Channel.send_result`."""
+        """Send one report, made by `encode_report`."""
         self.send(Kind.RESULT_AWAITING if awaiting else Kind.RESULT, seq, report)
 
     def wait_decision(self) -> Decision:
-        """See `Channel.wait_decision`."""
+        """Block until the next decision arrives."""
         while not self._decisions:
             self._receive()
         return self._decisions.pop(0)
 
     def poll_decision(self) -> Decision | None:
-        """See `Channel.poll_decision`."""
+        """The next decision if one has arrived; never blocks."""
         while not self._decisions and self._poll.poll(0):
             self._receive()
         return self._decisions.pop(0) if self._decisions else None
 
     def send_log(self, line: bytes) -> None:
-        """See `Channel.send_log`."""
+        """Send a line for the trial's log; may be called in any thread."""
         self.send(Kind.LOG, 0, line)
 
     def announce_checkpoint(self, iteration: int) -> None:
-        """See `Channel.announce_checkpoint`."""
+        """Say that a checkpoint of this iteration is being written."""
         self.send(Kind.ANNOUNCED, 0, b"%d" % iteration)
 
     def send_checkpoint(self, seq: int, name: str, line: bytes) -> None:
-        """See `Channel.send_checkpoint`."""
+        """Hand over a checkpoint that lies complete in the trial directory."""
         self._handed_over += 1
         self.send(Kind.CHECKPOINT, seq, encode_checkpoint(name, line))
 
     def wait_uploaded(self, pending: int) -> None:
-        """See `Channel.wait_uploaded`."""
+        """Block until at most so many checkpoints are on their way to storage."""
         while self._handed_over - self._uploaded > pending:
             self._receive()
 

@@ -144,13 +144,17 @@ class SearcherSource:
             self.searcher.save(str(path))
             saved = path.read_bytes()
         own = (self._count, self._ids.getstate(), self._next_id, self._live, self._finished)
-        return pickle.dumps((own, stream_state(self._stream), saved, self._first))
+        return pickle.dumps(
+            (own, stream_state(self._stream), saved, self._first, not self._to_teach)
+        )
 
     def restore_state(self, state: bytes) -> None:
         """Continues with the saved searcher."""
         # States of versions before warm starts have three parts.
-        own, stream, saved, *first = pickle.loads(state)
-        self._to_teach, self._first = [], first[0] if first else []
+        own, stream, saved, *warm_start = pickle.loads(state)
+        self._first, is_taught = warm_start or ([], True)
+        if is_taught:
+            self._to_teach = []
         self._count, ids, self._next_id, self._live, self._finished = own
         self._ids.setstate(ids)
         set_stream_state(self._stream, stream)

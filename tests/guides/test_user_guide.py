@@ -556,6 +556,33 @@ def test_variables_without_a_meaning_here_say_so_once(monkeypatch):
         assert sum(f"{name} has no effect: " in text for text in texts) == 1
 
 
+# --- Search algorithms -------------------------------------------------------------------------
+
+
+def test_bayesian_optimisation_with_a_limit_of_parallel_trials():
+    from prefect_tune.suggest import ConcurrencyLimiter
+    from prefect_tune.suggest.bayesopt import BayesOptSearch
+
+    def objective(config):
+        for step in range(2):
+            tune.report(mean_loss=(config["width"] - 10) ** 2 + abs(config["height"]), step=step)
+
+    algo = BayesOptSearch(utility_kwargs={"kind": "ucb", "kappa": 2.5, "xi": 0.0})
+    algo = ConcurrencyLimiter(algo, max_concurrent=2)
+    analysis = tune.run(
+        objective,
+        search_alg=algo,
+        metric="mean_loss",
+        mode="min",
+        num_samples=12,
+        config={"width": tune.uniform(0, 20), "height": tune.uniform(-100, 100)},
+        verbose=0,
+    )
+    assert len(analysis.trials) == 12
+    assert len({trial.config["width"] for trial in analysis.trials}) == 12
+    assert set(analysis.best_config) == {"width", "height"}
+
+
 # --- What is still to come ---------------------------------------------------------------------
 
 

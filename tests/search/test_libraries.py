@@ -260,6 +260,26 @@ def test_conditional_spaces(cls):
         assert set(config["model"]) in ({"kind", "lr"}, {"kind", "k"})
 
 
+def test_a_library_that_raises_does_not_end_the_sweep(monkeypatch, caplog):
+    class Broken(LibrarySearcher):
+        library, extra = "json", "none"
+
+        def _begin(self, parameters):
+            pass
+
+        def _ask(self, trial_id):
+            raise RuntimeError("singular matrix")
+
+        def _tell(self, ticket, point, loss):
+            raise RuntimeError("still singular")
+
+    with caplog.at_level(logging.WARNING):
+        found = optimise(Broken(), SPACE, bowl, 4)
+    assert len({config["x"] for _, config in found}) == 4
+    assert "Broken: json raised RuntimeError: singular matrix; a random point" in caplog.text
+    assert "still singular" in caplog.text
+
+
 def test_a_missing_library_is_one_line_with_the_command(monkeypatch):
     def missing(name: str) -> Any:
         raise ModuleNotFoundError(f"No module named {name!r}")

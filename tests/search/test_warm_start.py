@@ -103,6 +103,17 @@ def test_a_restored_search_is_not_told_again():
     assert len(again.study.trials) == len(EVALUATED) + 2
 
 
+def test_a_search_that_was_saved_before_it_began_is_told_after_the_restore():
+    space = {"x": uniform(0, 1)}
+    first = make_source(OptunaSearch(seed=1), space, 3, "m", "min", evaluated=EVALUATED)
+    state = first.save_state()
+    again = OptunaSearch(seed=1)
+    second = make_source(again, space, 3, "m", "min", evaluated=EVALUATED)
+    second.restore_state(state)
+    assert second.next() == first.next()
+    assert len(again.study.trials) == len(EVALUATED) + 1
+
+
 class Deaf(Searcher):
     """Learns from its own trials only."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
@@ -22,6 +23,8 @@ from prefect_tune.search.searcher import (
 )
 from prefect_tune.space import RandomState, SearchSpace
 from prefect_tune.space.random import own_stream
+
+logger = logging.getLogger(__name__)
 
 _STATE_OF = "state_of"
 
@@ -83,6 +86,7 @@ class LibrarySearcher(Searcher):
         self._space: ParameterSpace | None = None
         self._presets: list[tuple[dict[str, Any], Point | None]] = []
         self._begun = False
+        self._has_failed = False
         self._running: dict[str, Asked] = {}
 
     @classmethod
@@ -146,7 +150,11 @@ class LibrarySearcher(Searcher):
             asked = Asked(ticket, None if point is None else filled)
             config = space.config(filled, preset)
         elif space.parameters:
-            answer = self._ask(trial_id)
+            try:
+                answer = self._ask(trial_id)
+            except Exception as error:
+                self._warn_of(error, "a random point is tried in place of its suggestion")
+                answer = Asked(None, space.random_point())
             if not isinstance(answer, Asked):
                 return answer
             asked = answer
@@ -163,7 +171,11 @@ class LibrarySearcher(Searcher):
         asked = self._running.pop(trial_id, None)
         if asked is not None and asked.point is not None:
             values = None if error else metric_values(result, self._metric)
-            self._tell(asked.ticket, asked.point, self._loss(values[0] if values else math.nan))
+            loss = self._loss(values[0] if values else math.nan)
+            try:
+                self._tell(asked.ticket, asked.point, loss)
+            except Exception as error:
+                self._warn_of(error, "it has not learnt how a trial has turned out")
 
     def add_evaluated_point(
         self,
@@ -243,6 +255,19 @@ class LibrarySearcher(Searcher):
     def _pending(self) -> list[Point]:
         """The points that are being evaluated."""
         return [asked.point for asked in self._running.values() if asked.point is not None]
+
+    def _warn_of(self, error: Exception, consequence: str) -> None:
+        """Say that the library has failed; the sweep goes on."""
+        logger.warning(
+            "%s: %s raised %s: %s; %s.",
+            type(self).__name__,
+            self.library,
+            type(error).__name__,
+            error,
+            consequence,
+            exc_info=not self._has_failed,
+        )
+        self._has_failed = True
 
     def _loss(self, value: float) -> float | None:
         if not math.isfinite(value):

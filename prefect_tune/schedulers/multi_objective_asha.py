@@ -22,10 +22,14 @@ from prefect_tune.schedulers.trial_scheduler import ObjectiveScheduler
 from prefect_tune.validation import check_metric_name, check_mode, check_number
 
 Array = NDArray[np.float64]
+#: With so many of the newest results of a rung a new one is compared: their order takes the square.
+_MOST_COMPARED = 200
 
 
 class MultiObjectiveASHAScheduler(ObjectiveScheduler):
     """Stops trials early that others beat in all of several metrics (MO-ASHA).
+
+    A result is compared with the newest 200 at its rung.
 
     Args:
         metric: The result keys to compare by, two or more.
@@ -75,6 +79,7 @@ class MultiObjectiveASHAScheduler(ObjectiveScheduler):
         depth = int(math.log(max_t / grace_period) / math.log(reduction_factor) + 1e-9)
         self._milestones = [grace_period * reduction_factor**k for k in range(depth + 1)]
         self._costs: list[list[list[float]]] = [[] for _ in self._milestones]
+        self._came = [0 for _ in self._milestones]
         self._level: dict[str, int] = {}
         self._num_stopped = 0
 
@@ -113,6 +118,8 @@ class MultiObjectiveASHAScheduler(ObjectiveScheduler):
         ]
         known = self._costs[level - 1]
         known.append([math.inf if math.isnan(value) else value for value in cost])
+        del known[:-_MOST_COMPARED]
+        self._came[level - 1] += 1
         # The first one always goes on.
         if len(known) == 1 or rank_of_last(np.array(known)) < len(known) / self._factor:
             return self.CONTINUE
@@ -139,8 +146,8 @@ class MultiObjectiveASHAScheduler(ObjectiveScheduler):
     def debug_string(self) -> str:
         """Number of stopped trials, and how many have come to each rung."""
         rungs = (
-            f"{milestone:g}: {len(costs)}"
-            for milestone, costs in zip(self._milestones, self._costs, strict=True)
+            f"{milestone:g}: {count}"
+            for milestone, count in zip(self._milestones, self._came, strict=True)
         )
         return f"Using {type(self).__name__}: num_stopped={self._num_stopped}\n" + " | ".join(rungs)
 

@@ -313,7 +313,7 @@ class PopulationBasedTraining(ObjectiveScheduler):
         """Have a trial go on as a changed copy of another one."""
         copied = self._members[source.trial_id]
         if source.newest_checkpoint is None:
-            if copied.perturbations > 1 and not self._has_warned:
+            if copied.perturbations > 2 and not self._has_warned:
                 self._has_warned = True
                 _logger.warning(
                     "%s cannot copy %s to %s: it has no checkpoint, though it is among the best. "

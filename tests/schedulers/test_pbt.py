@@ -5,6 +5,7 @@ import math
 import random
 from collections import Counter
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -322,6 +323,75 @@ def test_describes_the_population() -> None:
     for number in range(4):
         population.report(number, 5, number)
     assert "Population of 4, best first: t3 (3), t2 (2)" in population.scheduler.debug_string()
+
+
+# --- real sweeps -------------------------------------------------------------------------------
+
+
+class Adding(tune.Trainable):
+    def setup(self, config: dict[str, Any]) -> None:
+        self.total = 0.0
+
+    def step(self) -> dict[str, Any]:
+        sleep(0.02)  # so that checkpoints get to storage meanwhile
+        self.total += self.config["lr"]
+        return {"score": self.total, "lr": self.config["lr"], "done": self.iteration >= 15}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        (Path(checkpoint_dir) / "total").write_text(str(self.total))
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
+        self.total = float((Path(checkpoint_dir) / "total").read_text())
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.total = 0.0
+        return True
+
+
+@pytest.mark.parametrize("options", [{}, {"synch": True}, {"reuse": True}], ids=str)
+def test_classes_copy_each_other_and_the_schedule_of_one_is_run_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: dict[str, bool]
+) -> None:
+    monkeypatch.setenv("PREFECT_TUNE_ORCHESTRATE", "0")
+    pbt = make(
+        perturbation_interval=3,
+        quantile_fraction=0.5,
+        resample_probability=0,
+        hyperparam_mutations={"lr": tune.uniform(0, 1)},
+        synch=options.get("synch", False),
+    )
+
+    def fit(name: str, scheduler: Any, **config: Any) -> Any:
+        return tune.Tuner(
+            Adding,
+            param_space=config,
+            tune_config=tune.TuneConfig(
+                scheduler=scheduler, reuse_actors=options.get("reuse", False)
+            ),
+            run_config=tune.RunConfig(name=name, storage_path=str(tmp_path), verbose=0),
+        ).fit()
+
+    tune.init(num_cpus=4)
+    try:
+        results = fit("pbt", pbt, lr=tune.grid_search([0.1, 0.4, 0.5, 0.9]))
+        assert results.num_errors == 0
+        lineages = {result.metrics["trial_id"]: results.lineage(result) for result in results}
+        copied = [trial_id for trial_id, copies in lineages.items() if copies]
+        assert copied
+        for result in results:
+            copies = lineages[result.metrics["trial_id"]]
+            own = [copy for copy in copies if copy.trial_id == result.metrics["trial_id"]]
+            if own:
+                assert result.config == own[-1].config
+                assert result.metrics["experiment_tag"] == own[-1].experiment_tag
+        assert len((tmp_path / "pbt" / "pbt_global.txt").read_text().splitlines()) >= len(copied)
+        policy_file = tmp_path / "pbt" / f"pbt_policy_{copied[0]}.txt"
+        again = fit("again", PopulationBasedTrainingReplay(str(policy_file)))
+    finally:
+        tune.shutdown()
+    changed = json.loads(policy_file.read_text().splitlines()[-1])[5]
+    assert again[0].config == changed
+    assert again[0].metrics["training_iteration"] == 16
 
 
 # --- replay ------------------------------------------------------------------------------------

@@ -154,22 +154,23 @@ class MultiObjectiveASHAScheduler(ObjectiveScheduler):
 
 def rank_of_last(costs: Array) -> int:
     """How many rows come before the last one in the order of fronts and ε-nets; less is better."""
-    before = 0
+    beats = _beats(costs)
     rest = np.arange(len(costs))
     while True:
-        front = rest[_nondominated(costs[rest])]
-        if front[-1] == len(costs) - 1:
-            return before + _place_in_net(costs[front])
-        before += len(front)
-        rest = np.setdiff1d(rest, front)
+        alone: NDArray[np.bool_] = np.asarray(~beats[np.ix_(rest, rest)].any(axis=0))
+        if alone[-1]:
+            return len(costs) - len(rest) + _place_in_net(costs[rest[alone]])
+        rest = rest[~alone]
 
 
-def _nondominated(costs: Array) -> NDArray[np.bool_]:
-    """Which rows no other row beats."""
-    no_worse = (costs[:, None, :] <= costs[None, :, :]).all(axis=2)
-    better = (costs[:, None, :] < costs[None, :, :]).any(axis=2)
-    alone: NDArray[np.bool_] = np.asarray(~(no_worse & better).any(axis=0))
-    return alone
+def _beats(costs: Array) -> NDArray[np.bool_]:
+    """Whether a row is nowhere worse than another one, and somewhere better."""
+    no_worse = np.ones((len(costs), len(costs)), dtype=bool)
+    better = np.zeros_like(no_worse)
+    for column in costs.T:
+        no_worse &= column[:, None] <= column
+        better |= column[:, None] < column
+    return no_worse & better
 
 
 def _place_in_net(front: Array) -> int:

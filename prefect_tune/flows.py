@@ -28,6 +28,7 @@ from prefect_tune.error import ExperimentInterrupted
 from prefect_tune.orchestration import recurring
 from prefect_tune.orchestration.control.current_flow import current_flow_is_experiment
 from prefect_tune.orchestration.control.sigterm import announced
+from prefect_tune.orchestration.control_form import Action, Pause
 from prefect_tune.orchestration.logs import run_log
 from prefect_tune.orchestration.record.sweep_result import SweepResult as SweepResult
 from prefect_tune.orchestration.recurring import RecurringSpec
@@ -162,6 +163,28 @@ recurring_sweep = _deployable(
     RecurringSpec,
     without=["continue_from"],
 )
+
+
+_PAUSE = Pause()
+
+
+@flow(name="control-sweep", description="Control a sweep that runs.")
+def control_sweep(experiment: str, action: Action = _PAUSE) -> str:
+    """Control a sweep that runs.
+
+    Args:
+        experiment: Id of its flow run, or the experiment's directory or URL.
+        action: What is to be done.
+
+    Returns:
+        What was done, in words.
+
+    Raises:
+        TuneError: If the sweep does not run, or it cannot be done.
+    """
+    done = action.ask(experiment)
+    run_log().info("%s: %s.", experiment, done)
+    return done
 
 
 def _leave_to_users_modules() -> None:

@@ -49,6 +49,13 @@ COMMANDS = {
     "quickstart": "tune a small neural network on handwritten digits, from start to best model",
     "init": "write a commented example of an experiment in a YAML file",
     "run": "run the experiment of a YAML file",
+    "pause": "start no trial of a sweep that runs until `resume`",
+    "resume": "go on after `pause`",
+    "stop": "end a sweep when the trials that run have ended",
+    "cancel": "end a sweep now; it can be resumed later",
+    "stop-trial": "end one trial of a sweep",
+    "add-samples": "sample the search space of a sweep more often",
+    "set": "change limits of a sweep that runs",
     "automations": "have the Prefect server notice dead sweeps and go on with them",
     "list-trials": "list the trials of an experiment (short: ls)",
     "list-experiments": "list the experiments in a directory (short: lsx)",
@@ -62,7 +69,14 @@ COMMANDS = {
 ALIASES = {"ls": "list-trials", "lsx": "list-experiments"}
 
 
+#: Those that control a sweep that runs have a module in common.
+_VERBS = ("pause", "resume", "stop", "cancel", "stop-trial", "add-samples", "set")
+
+
 def load_command(name: str) -> Command:
     """Import the module of a command."""
+    if name in _VERBS:
+        control = importlib.import_module("prefect_tune.cli.control")
+        return cast(Command, control.VERBS[name])
     module = "quickstart.command" if name == "quickstart" else name.replace("-", "_")
     return cast(Command, importlib.import_module(f"prefect_tune.cli.{module}"))

@@ -130,6 +130,19 @@ class AskSearch(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class AdjustSearch(Command):
+    """Have the search suggest more, or for more trials at a time, than was planned.
+
+    Attributes:
+        samples: How many samples more.
+        max_concurrent: How many trials at a time; None leaves it.
+    """
+
+    samples: int = 0
+    max_concurrent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TellSearch(Command):
     """Give the search a result (`complete` False) or the end of a trial."""
 

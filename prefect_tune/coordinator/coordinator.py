@@ -14,6 +14,7 @@ from typing import Any
 
 from prefect_tune.coordinator.attempt_ends import AttemptEnds
 from prefect_tune.coordinator.commands import AskSearch, Command, Finish
+from prefect_tune.coordinator.control import Controls
 from prefect_tune.coordinator.core import Core
 from prefect_tune.coordinator.events import (
     AttemptEnded,
@@ -24,7 +25,6 @@ from prefect_tune.coordinator.events import (
     CheckpointFailed,
     CheckpointSaved,
     CheckpointsDropped,
-    Control,
     ControlReceived,
     Event,
     ResultReported,
@@ -83,6 +83,7 @@ class Coordinator:
         # What the scheduler has changed at the event that was replayed last, by trial.
         self._unrecorded: dict[str, TrialRedirected] = {}
         self._resumption = Resumption(core, self._lifecycle, self._retention, self._ends)
+        self._controls = Controls(core, self._shutdown, self._ends.give_up_uploads)
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
             CapacityChanged: self._on_capacity,
             TrialSuggested: self._on_suggested,
@@ -96,7 +97,7 @@ class Coordinator:
             CheckpointsDropped: self._retention.drop,
             TrialRedirected: self._on_redirected,
             AttemptEnded: self._ends.on_ended,
-            ControlReceived: self._on_control,
+            ControlReceived: self._controls.on_received,
             Resumed: self._resumption.on_resumed,
             Tick: self._on_tick,
         }
@@ -157,7 +158,7 @@ class Coordinator:
 
         An interruption tells no trial to end for good.
         """
-        return not self._core.stopped
+        return not (self._core.stopped or self._core.adjusted)
 
     @property
     def finished(self) -> bool:
@@ -168,6 +169,21 @@ class Coordinator:
     def stopping(self) -> str:
         """Why the experiment is coming to its end, "" if it is not."""
         return self._core.stopping
+
+    @property
+    def ending(self) -> str:
+        """Why nothing more is started, "" if something may be; what runs may go on to its end."""
+        return self._core.stopping or self._core.draining
+
+    @property
+    def held(self) -> str:
+        """Why nothing is started for now, "" if something may be."""
+        return self._core.held
+
+    @property
+    def added_samples(self) -> int:
+        """How many samples were asked for while it ran."""
+        return self._core.added_samples
 
     @property
     def table(self) -> TrialTable:
@@ -184,16 +200,16 @@ class Coordinator:
         core = self._core
         if core.finished or core.replaying:
             return
-        if not core.stopping:
+        if not (core.stopping or core.draining or core.held):
             if core.choose:
                 self._launch_what_fits()
             self._ask_search()
         table = core.table
         if not (table.running or table.uploading) and (
-            core.stopping or (core.turns.is_over and not table.waiting())
+            core.stopping or core.draining or (core.turns.is_over and not table.waiting())
         ):
             core.finished = True
-            core.emit(Finish(core.stopping))
+            core.emit(Finish(core.stopping or core.draining))
 
     # -- search -----------------------------------------------------------------------------------
 
@@ -294,25 +310,12 @@ class Coordinator:
         if live is not None and self._core.replaying:
             self._lifecycle.redirect(live, event)
 
-    def _on_control(self, event: ControlReceived) -> None:
-        core = self._core
-        core.recorder.record(event)
-        if event.action is Control.INTERRUPT:
-            if core.interrupted:
-                self._ends.give_up_uploads()
-            self._shutdown.interrupt(event.reason or "interrupted")
-        elif event.action is Control.STOP:
-            self._shutdown.stop(event.reason or "stopped by request", is_recorded=True)
-        elif event.trial_id is not None:
-            live = core.table.live(event.trial_id)
-            if live is not None:
-                self._shutdown.stop_trial(live, event.reason or "stopped by request")
-
     def _on_tick(self, event: Tick) -> None:
         core = self._core
         core.recorder.tick(event)
         core.stopper.on_time(event.time)
         core.delays.release(event.time)
+        self._controls.on_time(event.time)
         self._shutdown.see_whether_to_stop()
         self._time_limits.look()
         # A search that had nothing to suggest is asked again now and then.

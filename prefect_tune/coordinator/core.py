@@ -37,6 +37,10 @@ class Core:
         interrupted: Whether it is because the sweep was interrupted.
         stopped: Whether what ran was told to end for it, which a replay does not repeat.
         finished: Whether it has.
+        draining: Why nothing more is started until what runs has ended, "" if that is not so.
+        held: Why nothing is started for now, "" if that is not so.
+        added_samples: How many samples were asked for while it ran.
+        adjusted: Whether limits were changed while it ran, which no state holds.
         replaying: Whether recorded events are being replayed.
     """
 
@@ -63,7 +67,15 @@ class Core:
         self.interrupted = False
         self.stopped = False
         self.finished = False
+        self.draining = ""
+        self.held = ""
+        self.added_samples = 0
+        self.adjusted = False
         self.replaying = False
+
+    def add_stopper(self, stopper: Stopper) -> None:
+        """Have one more stopper end trials."""
+        self.stopper = self.stopper | stopper
 
     def emit(self, command: Command) -> None:
         """Have something done, behind all that was emitted before."""

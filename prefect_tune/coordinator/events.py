@@ -280,15 +280,25 @@ class Control(StrEnum):
     #: checkpoints of ended attempts that are still on their way to storage.
     INTERRUPT = "interrupt"
     STOP_TRIAL = "stop_trial"
+    DRAIN = "drain"  #: start nothing more and finish when what runs has ended
+    PAUSE = "pause"  #: start nothing more until `GO_ON`
+    GO_ON = "go_on"
+    ADD_SAMPLES = "add_samples"  #: `values["samples"]` more
+    SET = "set"  #: change limits, see `prefect_tune.coordinator.control`
 
 
 @dataclass(frozen=True, slots=True)
 class ControlReceived(Event):
-    """Somebody outside asked for something."""
+    """Somebody outside asked for something.
+
+    Attributes:
+        values: What goes with the action, if anything does.
+    """
 
     action: Control
     trial_id: str | None = None
     reason: str = ""
+    values: dict[str, float] | None = None
 
 
 class Errored(StrEnum):

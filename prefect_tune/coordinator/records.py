@@ -87,6 +87,7 @@ _OPTIONAL = frozenset(
         "restart_unfinished",
         "stop",
         "uploading",
+        "values",
     }
 )
 

@@ -41,6 +41,7 @@ class Resumption:
                     self._cut_off(live)
                     self._ends.end_cut_off(live)
         core.recorder.record(event)
+        core.held = core.draining = ""
         if not core.replaying:
             self._retention.repeat_deletions()
         # An experiment may be extended: the search is asked again even if it had come to its end.

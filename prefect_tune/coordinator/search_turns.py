@@ -39,6 +39,10 @@ class SearchTurns:
         self._idle = True
         self._finished = self._finished or finished
 
+    def reopen(self) -> None:
+        """It may suggest more, although it said that it never would."""
+        self._finished = self._idle = False
+
     def retry(self) -> None:
         """Something has happened on which a search may have waited."""
         self._idle = self._finished

@@ -29,6 +29,8 @@ def explain(core: Core) -> str:
             f"{left} checkpoints of {len(uploading)} trials are on their way to storage, "
             f"{first.uploads} of {first.trial} from {first.node}"
         )
+    if core.held:
+        return f"the sweep is paused ({core.held})"
     waiting = [] if core.stopping else [live.trial for live in core.table.waiting()]
     ready = [trial for trial in waiting if not core.delays.holds(trial.trial_id)]
     if not ready and waiting:
@@ -51,7 +53,7 @@ def explain(core: Core) -> str:
 def demand(core: Core) -> Mapping[Resources, int]:
     """What the trials ask for that would run if there were room, and how many ask for the same."""
     wanted: Counter[Resources] = Counter()
-    if core.stopping or core.finished:
+    if core.stopping or core.draining or core.held or core.finished:
         return wanted
     limit = core.options.max_running
     most = _MOST_DEMAND if limit is None else min(_MOST_DEMAND, limit - core.table.running)

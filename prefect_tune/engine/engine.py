@@ -20,6 +20,7 @@ from typing import Any
 from prefect_tune.config import ResumeConfig
 from prefect_tune.coordinator.commands import (
     Abort,
+    AdjustSearch,
     AskSearch,
     Command,
     Decide,
@@ -339,7 +340,7 @@ class Engine:
         for command in commands:
             if isinstance(command, Decide):
                 decisions.append(command)
-            elif isinstance(command, (AskSearch, TellSearch)):
+            elif isinstance(command, (AdjustSearch, AskSearch, TellSearch)):
                 parts.feed.put(command)
             elif isinstance(command, Launch):
                 launches.append(command)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 from prefect_tune.coordinator.coordinator import Coordinator
+from prefect_tune.engine.control import ControlWatch, Request
 from prefect_tune.engine.engine import Engine, EngineParts
 from prefect_tune.engine.inbox import Inbox
 from prefect_tune.engine.launcher import AttemptLauncher
@@ -31,6 +32,7 @@ from prefect_tune.engine.wiring import (
 from prefect_tune.execution.base import Executor, Paced
 from prefect_tune.experiment.pickling.large import LargeValues
 from prefect_tune.experiment.trial import Trial
+from prefect_tune.filesystem.location import Location
 from prefect_tune.storage.experiment_dir import ExperimentDir
 from prefect_tune.storage.experiment_storage import ExperimentStorage
 from prefect_tune.storage.search_state import SearchStates
@@ -59,6 +61,8 @@ class Experiment:
         inbox: Where events arrive.
         output: Where what trials print arrives.
         interruption: What ended the run before its end, if anything did.
+        on_control: Called when somebody has asked something of it: with what was done, in words,
+            and who has asked.
     """
 
     def __init__(self, plan: ExperimentPlan, executor: Executor) -> None:
@@ -67,6 +71,7 @@ class Experiment:
         self.inbox = Inbox()
         self.output = make_output_hub(plan)
         self.interruption = Interruption()
+        self.on_control: Callable[[str, str], object] = lambda _what, _by: None
         with ExitStack() as opened:
             self.directory = ExperimentDir(
                 plan.root, plan.name, plan.experiment_id, fresh=not plan.named
@@ -177,6 +182,8 @@ class Experiment:
             self.storage.start()
             for path in resumption.found.useless:
                 self.storage.delete_checkpoint(path)
+            if self.coordinator.added_samples:
+                self.plan.source.adjust(self.coordinator.added_samples, None)
             feed = SearchFeed(
                 self.plan.source,
                 make_trial_maker(self.plan, self.directory.path, self.trials),
@@ -225,7 +232,16 @@ class Experiment:
             sigint = not self.plan.settings.disable_sigint_handler
             failed: BaseException | None = None
             try:
-                with handle_signals(engine.interrupt, sigint, override) as self.interruption:
+                with (
+                    handle_signals(engine.interrupt, sigint, override) as self.interruption,
+                    ControlWatch(
+                        self._places(),
+                        self.coordinator,
+                        self.inbox.put,
+                        self.interrupt,
+                        self._told,
+                    ),
+                ):
                     engine.run(
                         None if self._resumption is None else self.plan.resume,
                         resumption.found.saved,
@@ -257,6 +273,14 @@ class Experiment:
         self.interruption.cause = cause
         self.interruption.out_of_time = out_of_time
         self._engine.interrupt(cause)
+
+    def _places(self) -> list[Location]:
+        here, there = Location(str(self.directory.path)), self.storage.location
+        return [here] if there is None else [here, there]
+
+    def _told(self, what: str, request: Request) -> None:
+        _logger.info("%s: %s.", self.plan.name, what)
+        self.on_control(what, request.by)
 
     def close(self) -> None:
         """Close what `open` opened, if `run` was never reached."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from prefect_tune.coordinator.commands import AskSearch, TellSearch
+from prefect_tune.coordinator.commands import AdjustSearch, AskSearch, TellSearch
 from prefect_tune.coordinator.events import Event, SearchIdle, SearchSaved, TrialSuggested
 from prefect_tune.engine.resume.search_replay import tell
 from prefect_tune.search.source import FINISHED, Suggestion, TrialSource
@@ -21,6 +21,7 @@ from prefect_tune.search.source import FINISHED, Suggestion, TrialSource
 #: Makes the event for a suggestion: resources, names and directory are looked up on the way.
 MakeTrial = Callable[[Suggestion, float], TrialSuggested]
 
+Asked = AskSearch | TellSearch | AdjustSearch
 _logger = logging.getLogger(__name__)
 #: Saving the search may take this share of the time, and happens at most this often.
 _SAVE_SHARE = 0.05
@@ -62,14 +63,14 @@ class SearchFeed:
         self._every_s = every_s
         self.can_save = True
         self._next_save = 0.0
-        self._todo: queue.SimpleQueue[AskSearch | TellSearch | None] = queue.SimpleQueue()
+        self._todo: queue.SimpleQueue[Asked | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="tune-search", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
 
-    def put(self, command: AskSearch | TellSearch) -> None:
+    def put(self, command: Asked) -> None:
         """Queue a command; never blocks."""
         self._todo.put(command)
 
@@ -100,7 +101,7 @@ class SearchFeed:
                 self.save()
         self.save()
 
-    def carry_out(self, command: AskSearch | TellSearch) -> None:
+    def carry_out(self, command: Asked) -> None:
         """Ask or tell the search, now and in this thread.
 
         Raises:
@@ -108,6 +109,8 @@ class SearchFeed:
         """
         if isinstance(command, AskSearch):
             self._ask(command.count)
+        elif isinstance(command, AdjustSearch):
+            self._source.adjust(command.samples, command.max_concurrent)
         else:
             tell(self._source, command)
             self._told += 1

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from prefect_tune.error import InvalidArgument, TuneError
+from prefect_tune.search.concurrency_limiter import ConcurrencyLimiter
 from prefect_tune.search.searcher import Metric, Mode, Searcher, reject_grids
 from prefect_tune.search.source import FINISHED, Finished, Suggestion
 from prefect_tune.search.warm_start import Evaluated, best_points, can_learn, fitting, teach
@@ -136,6 +137,13 @@ class SearcherSource:
     def total(self) -> int | None:
         """``num_samples``; None if endless."""
         return None if self._num_samples < 0 else self._num_samples
+
+    def adjust(self, samples: int, max_concurrent: int | None) -> None:
+        """Asks for more suggestions, or for more at a time, from now on."""
+        if self._num_samples >= 0:
+            self._num_samples += samples
+        if max_concurrent is not None and isinstance(self.searcher, ConcurrencyLimiter):
+            self.searcher.max_concurrent = max_concurrent
 
     def save_state(self) -> bytes:
         """The searcher's state, as its own `save` writes it, and the counters."""

@@ -69,6 +69,14 @@ class TrialSource(Protocol):
     def total(self) -> int | None:
         """How many trials there will be, as far as known; None if endless or unknown."""
 
+    def adjust(self, samples: int, max_concurrent: int | None) -> None:
+        """Takes a change of what was planned, while it runs.
+
+        Args:
+            samples: How many samples more.
+            max_concurrent: How many trials at a time; None leaves it.
+        """
+
     def save_state(self) -> bytes:
         """Everything `restore_state` needs.
 

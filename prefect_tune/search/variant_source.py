@@ -81,6 +81,13 @@ class VariantSource:
         """Number of variants; None if endless."""
         return self._stream.total
 
+    def adjust(self, samples: int, max_concurrent: int | None) -> None:
+        """Has more variants, or another limit, from now on."""
+        self._stream.extend(samples)
+        self._max_concurrent = (
+            max_concurrent if self._max_concurrent and max_concurrent else self._max_concurrent
+        )
+
     def save_state(self) -> bytes:
         """Position, ids and unfinished trials."""
         return dump((self._stream.position(), self._prefix, self._count, self._live))

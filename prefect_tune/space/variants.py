@@ -96,6 +96,11 @@ class VariantStream(Iterator[Variant]):
                 raise StopIteration
             self._enter(self._index + 1)
 
+    def extend(self, samples: int) -> None:
+        """Has so many samples more; a stream without end has enough."""
+        if self._num_samples >= 0:
+            self._num_samples += samples
+
     def position(self) -> VariantPosition:
         """Where the stream is now, for `seek`."""
         return VariantPosition(self._index, self._taken, self._sample_start)

@@ -146,6 +146,12 @@ class ExperimentDir:
         os.close(self._lock)
 
 
+def is_in_use(path: str | Path) -> bool:
+    """True if a process of this machine, or of one that shares the disk, runs the experiment."""
+    lock = Path(path) / LOCK_FILE
+    return lock.exists() and _is_locked(lock)
+
+
 def is_abandoned(path: Path) -> bool:
     """True if the process that ran an experiment last was on this machine and has ended."""
     try:

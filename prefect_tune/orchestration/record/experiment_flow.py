@@ -161,6 +161,7 @@ class _Record:
         """The sweep begins in a flow run; an experiment that goes on has trials already."""
         self._flow_run_id = "" if flow is None else flow.flow_run_id
         self._news = SweepNews(flow, run_log(), self._progress, self.result)
+        self._experiment.on_control = self._news.controlled
         described = describe(self._plan)
         how_many = "as many trials as it takes"
         if self._progress.total is not None:

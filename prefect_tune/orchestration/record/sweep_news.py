@@ -11,6 +11,7 @@ from prefect.events import Event, emit_event
 from prefect.exceptions import EventTooLarge
 
 from prefect_tune.experiment.trial import Trial
+from prefect_tune.orchestration.control.find_experiment import STARTED
 from prefect_tune.orchestration.control.flow_identity import FlowIdentity
 from prefect_tune.orchestration.control.heartbeat import ENDED
 from prefect_tune.orchestration.logs import RunLog
@@ -21,7 +22,7 @@ from prefect_tune.reporters.progress import Best, Progress
 
 _logger = logging.getLogger("prefect_tune")
 
-STARTED = "prefect-tune.sweep.started"
+CONTROLLED = "prefect-tune.sweep.controlled"
 IMPROVED = "prefect-tune.sweep.improved"
 FAILED = "prefect-tune.sweep.failed"
 TRIAL_FAILED = "prefect-tune.trial.failed"
@@ -98,6 +99,18 @@ class SweepNews:
         elif now >= self._next_progress:
             self._log.info("%s trials.", self._progress.describe_counts())
             self._next_progress = now + _PROGRESS_S
+
+    def controlled(self, what: str, by: str) -> None:
+        """Tell that somebody has asked something of it.
+
+        Args:
+            what: What was done, in words.
+            by: Who has asked.
+        """
+        result = self._result()
+        self._log.warning("Sweep %s: %s.", result.experiment, what)
+        payload = {"experiment": result.experiment, "directory": result.directory}
+        self._emit(CONTROLLED, {**payload, "what": what, "by": by})
 
     def ended(self, conclusion: Conclusion, follows: Event | None = None) -> None:
         """Tell how it has ended.

@@ -1,0 +1,124 @@
+"""What a form offers to do with a sweep that runs: a tab for each verb."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from prefect_tune import control
+from prefect_tune.orchestration.spec import StopRule
+from prefect_tune.orchestration.spec.tabs import tabs
+
+
+class _Action(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Pause(_Action):
+    """Starts no trial until the sweep is resumed."""
+
+    kind: Literal["pause"] = Field(default="pause", description="Do not change.")
+
+    def ask(self, experiment: str) -> str:
+        """Ask it of an experiment; says what was done."""
+        return control.pause(experiment)
+
+
+class Resume(_Action):
+    """Goes on after a pause."""
+
+    kind: Literal["resume"] = Field(default="resume", description="Do not change.")
+
+    def ask(self, experiment: str) -> str:
+        """Ask it of an experiment; says what was done."""
+        return control.resume(experiment)
+
+
+class Stop(_Action):
+    """Ends the sweep when the trials that run have ended."""
+
+    kind: Literal["stop"] = Field(default="stop", description="Do not change.")
+
+    def ask(self, experiment: str) -> str:
+        """Ask it of an experiment; says what was done."""
+        return control.stop(experiment)
+
+
+class Cancel(_Action):
+    """Ends the sweep now; it can be resumed later."""
+
+    kind: Literal["cancel"] = Field(default="cancel", description="Do not change.")
+
+    def ask(self, experiment: str) -> str:
+        """Ask it of an experiment; says what was done."""
+        return control.cancel(experiment)
+
+
+class StopTrial(_Action):
+    """Ends one trial."""
+
+    model_config = ConfigDict(title="Stop a trial")
+    kind: Literal["stop-trial"] = Field(default="stop-trial", description="Do not change.")
+    trial: str = Field(description="Its id or name.")
+
+    def ask(self, experiment: str) -> str:
+        """Ask it of an experiment; says what was done."""
+        return control.stop_trial(experiment, self.trial)
+
+
+class AddSamples(_Action):
+    """Samples the search space more often."""
+
+    model_config = ConfigDict(title="Add samples")
+    kind: Literal["add-samples"] = Field(default="add-samples", description="Do not change.")
+    samples: Annotated[int, Field(ge=1)] = Field(default=10, description="How many samples more.")
+
+    def ask(self, experiment: str) -> str:
+        """Ask it of an experiment; says what was done."""
+        return control.add_samples(experiment, self.samples)
+
+
+class SetLimits(_Action):
+    """Changes limits of the sweep."""
+
+    model_config = ConfigDict(title="Set limits")
+    kind: Literal["set"] = Field(default="set", description="Do not change.")
+    max_concurrent: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Most trials at a time; empty leaves it."
+    )
+    hours_left: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="Hours from now after which the sweep ends; empty leaves it."
+    )
+    stop: list[StopRule] = Field(default=[], description="Further rules that end a trial.")
+
+    def ask(self, experiment: str) -> str:
+        """Ask it of an experiment; says what was done."""
+        return control.set(
+            experiment,
+            max_concurrent=self.max_concurrent,
+            time_left_s=None if self.hours_left is None else self.hours_left * 3600,
+            stop={rule.metric: rule.value for rule in self.stop},
+        )
+
+
+_ACTIONS: dict[str, type[BaseModel]] = {
+    "pause": Pause,
+    "resume": Resume,
+    "stop": Stop,
+    "cancel": Cancel,
+    "stop-trial": StopTrial,
+    "add-samples": AddSamples,
+    "set": SetLimits,
+}
+
+
+def _kind(value: Any) -> str | None:
+    return value.get("kind") if isinstance(value, Mapping) else None
+
+
+if TYPE_CHECKING:
+    Action = Pause | Resume | Stop | Cancel | StopTrial | AddSamples | SetLimits
+else:
+    Action = tabs(_ACTIONS, _kind)

@@ -18,8 +18,9 @@ $(VENV)/.installed: requirements.txt requirements-dev.txt pyproject.toml
 quickstart: $(VENV)/.installed
 	$(BIN)/prefect-tune quickstart $(ARGS)
 
+# Each module's tests stay in one process, which shares its servers and clusters.
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -m "not slow and not chaos" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow and not chaos" -n 2 --dist loadfile $(ARGS)
 
 test-all: $(VENV)/.installed
 	$(BIN)/python -m pytest $(ARGS)

@@ -338,6 +338,12 @@ class TestBayesOptArguments:
         assert len(optimise(BayesOptSearch(random_search_steps=2), SPACE, odd, 8)) == 8
 
 
+def test_zoopt_goes_on_when_it_finds_no_new_point():
+    needs(ZOOptSearch)
+    space = {**SPACE, "c": choice(["a", "b"])}
+    assert len(optimise(ZOOptSearch(seed=3), space, bowl, 150)) == 150
+
+
 def test_hyperopt_takes_its_own_expressions():
     needs(HyperOptSearch)
     from hyperopt import hp

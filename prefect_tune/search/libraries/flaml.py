@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
 from prefect_tune.search.libraries.base import Asked, LibrarySearcher, import_library
+from prefect_tune.search.optuna.quiet import quiet_optuna
 from prefect_tune.search.parameter_space import Parameter, Point
 from prefect_tune.space import RandomState
 
@@ -69,15 +71,17 @@ class BlendSearch(LibrarySearcher):
         self._parameters = {p.name.replace("/", "."): p for p in parameters}
         names = {p.name: name for name, p in self._parameters.items()}
         low_cost = self._start().point(self._low_cost)
-        self._searcher = getattr(flaml, self._class_name)(
-            metric="loss",
-            mode="min",
-            space={name: _domain(p) for name, p in self._parameters.items()},
-            low_cost_partial_config={names[n]: number for n, number in low_cost.items()} or None,
-            cat_hp_cost={names[n]: costs for n, costs in self._cat_hp_cost.items()} or None,
-            time_budget_s=self._time_budget_s,
-            seed=self._new_seed(),
-        )
+        arguments = {
+            "metric": "loss",
+            "mode": "min",
+            "space": {name: _domain(p) for name, p in self._parameters.items()},
+            "low_cost_partial_config": {names[n]: value for n, value in low_cost.items()} or None,
+            "cat_hp_cost": {names[n]: costs for n, costs in self._cat_hp_cost.items()} or None,
+            "time_budget_s": self._time_budget_s,
+            "seed": self._new_seed(),
+        }
+        with quiet_optuna() if self._class_name == "BlendSearch" else nullcontext():
+            self._searcher = getattr(flaml, self._class_name)(**arguments)
 
     def _ask(self, trial_id: str) -> Asked | str | None:
         found = self._searcher.suggest(trial_id)

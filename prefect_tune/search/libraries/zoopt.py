@@ -17,6 +17,9 @@ from prefect_tune.search.parameter_space import Parameter, Point
 from prefect_tune.search.searcher import Searcher
 from prefect_tune.space import RandomState, choice, randint, uniform
 
+#: How often it is asked for a new point in one step; it draws at random.
+_TRIES = 20
+
 
 class ZOOptSearch(LibrarySearcher):
     """Suggests with ASRacos of ZOOpt, which classifies regions into good and bad ones.
@@ -84,15 +87,19 @@ class ZOOptSearch(LibrarySearcher):
             parallel_num=self._parallel_num or sys.maxsize,
         )
 
-    def _ask(self, trial_id: str) -> Asked | str | None:
-        solution: Any = self._alone(self._optimizer.suggest)
+    def _ask(self, trial_id: str) -> Asked | None:
+        for _ in range(_TRIES):
+            solution: Any = self._alone(self._optimizer.suggest)
+            if solution != Searcher.FINISHED:
+                break
         if self._optimizer.init_num == self._train_size:
             # It waits for its random points from this call on, which none of them must precede.
             self._alone(self._optimizer.suggest)
         if solution is None:
             return None
         if solution == Searcher.FINISHED:
-            return Searcher.FINISHED
+            # It has found no new point in the region it deems best; there may be others.
+            return Asked(None, self._start().random_point())
         numbers = zip((p.name for p in self._parameters), solution.get_x(), strict=True)
         return Asked(solution, self._start().unscaled(dict(numbers)))
 

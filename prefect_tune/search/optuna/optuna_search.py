@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.plain import finite_number
+from prefect_tune.search.optuna.quiet import quiet_optuna
 from prefect_tune.search.optuna.stored import StoredTrials
 from prefect_tune.search.searcher import (
     DEFAULT_METRIC,
@@ -328,10 +329,7 @@ class OptunaSearch(Searcher):
     def _create_study(self, directions: list[Any]) -> Study:
         optuna = _import_optuna()
         sampler = self._sampler or optuna.samplers.TPESampler(seed=self._seed)
-        # Optuna announces new studies on stderr; ours is no news to the user.
-        verbosity = optuna.logging.get_verbosity()
-        optuna.logging.set_verbosity(max(verbosity, optuna.logging.WARNING))
-        try:
+        with quiet_optuna():
             study: Study = optuna.create_study(
                 storage=self._storage,
                 study_name=self._study_name,
@@ -340,8 +338,6 @@ class OptunaSearch(Searcher):
                 directions=directions,
                 load_if_exists=True,
             )
-        finally:
-            optuna.logging.set_verbosity(verbosity)
         there = [direction.name.lower() for direction in study.directions]
         if there != directions:
             raise InvalidArgument(

@@ -11,6 +11,8 @@ import copy
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from prefect_tune.search.optuna.quiet import quiet_optuna
+
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from optuna.study import Study
@@ -104,12 +106,11 @@ def _draw_as_then(study: Study, found: FrozenTrial) -> None:
 
     from prefect_tune.search.optuna.space import suggest
 
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(max(verbosity, optuna.logging.WARNING))
     try:
         twin = copy.deepcopy(study.sampler)
         _forget_study(twin)
-        scratch = optuna.create_study(sampler=twin, directions=study.directions)
+        with quiet_optuna():
+            scratch = optuna.create_study(sampler=twin, directions=study.directions)
         earlier = study.get_trials(deepcopy=False)
         scratch.add_trials(trial for trial in earlier if trial.number < found.number)
         trial = scratch.ask()
@@ -120,8 +121,6 @@ def _draw_as_then(study: Study, found: FrozenTrial) -> None:
     except Exception:
         # A sampler that cannot do without its study draws other numbers from now on.
         study.sampler.reseed_rng()
-    finally:
-        optuna.logging.set_verbosity(verbosity)
 
 
 def _forget_study(sampler: BaseSampler) -> None:

@@ -15,6 +15,11 @@ from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterKey,
+)
 from prefect.context import FlowRunContext, SyncClientContext, TaskRunContext
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
@@ -152,11 +157,22 @@ class ArtifactReporter:
     def _put(
         self, client: SyncPrefectClient, key: str, kind: str, data: Any, description: str
     ) -> None:
-        known = self._ids.get(key)
-        if known is not None:
-            client.update_artifact(known, ArtifactUpdate(data=data, description=description))
-            return
         flow, task = FlowRunContext.get(), TaskRunContext.get()
+        if key not in self._ids and flow is not None and flow.flow_run is not None:
+            # What an earlier execution of the flow run has made is brought up to date, too.
+            earlier = client.read_artifacts(
+                artifact_filter=ArtifactFilter(
+                    flow_run_id=ArtifactFilterFlowRunId(any_=[flow.flow_run.id]),
+                    key=ArtifactFilterKey(any_=[key]),
+                ),
+                limit=1,
+            )
+            if earlier:
+                self._ids[key] = earlier[0].id
+        if key in self._ids:
+            update = ArtifactUpdate(data=data, description=description)
+            client.update_artifact(self._ids[key], update)
+            return
         created = client.create_artifact(
             ArtifactCreate(
                 key=key,

@@ -339,11 +339,15 @@ def test_artifacts_follow_the_experiment(executor: FakeExecutor, client: SyncPre
         rows = [{"trial": "a", "acc": float("nan")}, {"trial": "b", "acc": 0.1234567891}]
         with ArtifactReporter(interval=60) as artifacts:
             artifacts.update(Snapshot(1, 4))
+            artifacts.conclude(Snapshot(2, 4), "# begun")
+        with ArtifactReporter(interval=60) as artifacts:  # as in another execution
             artifacts.conclude(Snapshot(4, 4, {"TERMINATED": 4}, rows), "# done")
 
     outcome = run_in_flow(body, experiment(executor), good)
     which = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(outcome.flow_run_id)]))
-    found = {a.key: a for a in client.read_artifacts(artifact_filter=which)}
+    artifacts = client.read_artifacts(artifact_filter=which)
+    assert len(artifacts) == 3
+    found = {a.key: a for a in artifacts}
     assert set(found) == {"trials-done", "leaderboard", "summary"}
     assert found["trials-done"].data == 100.0
     assert found["trials-done"].description == "4 of 4 trials done (4 TERMINATED)"

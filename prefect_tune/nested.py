@@ -10,6 +10,8 @@ from typing import Any
 from prefect_tune.error import InvalidArgument
 
 DELIMITER = "/"
+# Most values are of these types, and looking them up is cheaper than asking what they derive from.
+_FLAT = frozenset({float, int, str, bool, type(None)})
 
 
 def flatten(result: dict[str, Any]) -> dict[str, Any]:
@@ -18,7 +20,7 @@ def flatten(result: dict[str, Any]) -> dict[str, Any]:
     Returns the very same dict if nothing is nested, which is what most results are like.
     """
     for key, value in result.items():
-        if isinstance(value, dict) and key != "config":
+        if type(value) not in _FLAT and isinstance(value, dict) and key != "config":
             break
     else:
         return result

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from prefect_tune.coordinator.commands import Notice
 from prefect_tune.coordinator.core import Core
 from prefect_tune.coordinator.delays import delay_after
@@ -196,7 +194,7 @@ class AttemptEnds:
         if error is None and unsaved and fate in (*_AGAIN, Fate.FAILED):
             reason = book.problem or "it was not written"
             error = AttemptError(UNSAVED, f"the last checkpoint is not in storage: {reason}")
-        event = replace(event, time=core.now, fate=fate, error=error, uploading=0)
+        event = AttemptEnded(core.now, event.trial_id, event.attempt, event.outcome, error, fate)
         core.recorder.record(event)
         self._lifecycle.free(live)
         if unsaved and live.stop_reason and fate in (*_AGAIN, Fate.INTERRUPTED):

@@ -258,7 +258,7 @@ class Coordinator:
         limit = core.options.max_running
         # The scheduler has nothing to say about these any more.
         closing = [live for live in core.table.waiting() if live.closing is not None]
-        while limit is None or core.table.running < limit:
+        while core.table.has_waiting and (limit is None or core.table.running < limit):
             if closing:
                 self._launch(closing.pop(0))
                 continue

@@ -145,7 +145,10 @@ class Placer:
     def _changed(self, state: _NodeState, slot: Slot, sign: int) -> None:
         for name, amount in slot.resources.milli:
             self._free[name] += sign * amount
-        heappush(self._emptiest, state.rank())
+        if len(self._emptiest) > 4 * len(self._states) + 64:
+            self._emptiest = sorted(known.rank() for known in self._states)
+        else:
+            heappush(self._emptiest, state.rank())
 
     def reserve(self, request: Resources, avoid: str = "") -> Slot | None:
         """Take a slot, or None if no node has room now.

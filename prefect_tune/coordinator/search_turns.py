@@ -23,9 +23,9 @@ class SearchTurns:
 
     def ask(self, waiting: int) -> int:
         """How many more trials to ask for now, if so many wait for a slot; counts them as asked."""
-        if self._finished or self._idle:
+        wanted = self._lookahead - waiting - self._asked
+        if wanted <= 0 or self._finished or self._idle:
             return 0
-        wanted = max(0, self._lookahead - waiting - self._asked)
         self._asked += wanted
         return wanted
 

@@ -220,7 +220,12 @@ class TrialTable:
 
     def count_pending(self) -> int:
         """How many trials wait for their first or next slot."""
-        return sum(entry.trial.status == PENDING for entry in self._waiting.values())
+        return sum([entry.trial.status == PENDING for entry in self._waiting.values()])
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether any trial waits for a slot."""
+        return bool(self._waiting)
 
     def slots(self) -> list[Slot]:
         """Reservations of the running attempts."""

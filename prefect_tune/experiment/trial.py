@@ -62,7 +62,7 @@ class MetricStats:
     def __init__(self, value: float) -> None:
         self.maximum = self.minimum = self.total = self.last = value
         self.count = 1
-        self.recent: deque[float] | tuple[float, ...] = deque((value,), maxlen=_WINDOW)
+        self.recent = deque((value,), maxlen=_WINDOW)
 
     def add(self, value: float) -> None:
         """Count one more value. NaN never replaces a maximum or minimum."""
@@ -73,9 +73,19 @@ class MetricStats:
         self.total += value
         self.last = value
         self.count += 1
-        if not isinstance(self.recent, deque):
-            self.recent = deque(self.recent, maxlen=_WINDOW)
         self.recent.append(value)
+
+    def values(self) -> tuple[Any, ...]:
+        """What `of` makes the same statistics of."""
+        return self.count, self.last, self.maximum, self.minimum, self.total, tuple(self.recent)
+
+    @classmethod
+    def of(cls, values: tuple[Any, ...]) -> MetricStats:
+        """Statistics with these `values`."""
+        stats = cls(0.0)
+        stats.count, stats.last, stats.maximum, stats.minimum, stats.total, recent = values
+        stats.recent = deque(recent, maxlen=_WINDOW)
+        return stats
 
     def summary(self) -> dict[str, float]:
         """The statistics under Ray Tune's scope names."""
@@ -221,7 +231,7 @@ class Trial:
         self.last_update_time: float | None = None
         self.location = ""
         self._checkpoints: tuple[TrialCheckpoint, ...] | bytes = ()
-        self._stats: dict[str, MetricStats] = {}
+        self._stats: dict[str, MetricStats] | bytes = {}
         self._terms = terms
 
     def __getstate__(self) -> tuple[dict[str, Any] | None, dict[str, Any]]:
@@ -369,14 +379,14 @@ class Trial:
         Nested metrics are named with ``/``. Auto-filled metrics are left out except
         `training_iteration` and `time_total_s`.
         """
-        return {name: stats.summary() for name, stats in list(self._stats.items())}
+        return {name: stats.summary() for name, stats in list(self._unpacked().items())}
 
     @property
     def metric_n_steps(self) -> dict[str, dict[str, deque[float]]]:
         """The last five and the last ten values of each metric, ``{metric: {"5", "10"}}``."""
         return {
             name: {str(n): deque(stats.recent, maxlen=n) for n in (5, _WINDOW)}
-            for name, stats in self._stats.items()
+            for name, stats in self._unpacked().items()
         }
 
     def metric_value(self, metric: str, scope: str, mode: str) -> float | None:
@@ -388,7 +398,7 @@ class Trial:
                 `mode`).
             mode: ``max`` or ``min``; used by scope ``all`` only.
         """
-        stats = self._stats.get(metric)
+        stats = self._unpacked().get(metric)
         if stats is None:
             return None
         return stats.summary()[mode if scope == "all" else scope]
@@ -401,7 +411,7 @@ class Trial:
         self.last_result = result
         self.last_update_time = time
         self.results_seen += 1
-        stats = self._stats
+        stats = self._stats = self._unpacked()
         for name, value in flat.items():
             if name in AUTO_FILLED:
                 continue
@@ -416,10 +426,16 @@ class Trial:
             else:
                 known.add(number)
 
+    def _unpacked(self) -> dict[str, MetricStats]:
+        kept = self._stats
+        if not isinstance(kept, bytes):
+            return kept
+        return {name: MetricStats.of(tuple(values)) for name, *values in pickle.loads(kept)}
+
     def compact(self) -> None:
         """Give back memory that only a live trial needs."""
-        for stats in self._stats.values():
-            stats.recent = tuple(stats.recent)
+        if not isinstance(self._stats, bytes):
+            self._stats = pickle.dumps([(k, *s.values()) for k, s in self._stats.items()])
         if self._checkpoints and not isinstance(self._checkpoints, bytes):
             # Hundreds of checkpoints with all their metrics would not do, but they are much alike.
             self._checkpoints = zlib.compress(pickle.dumps(self._checkpoints))

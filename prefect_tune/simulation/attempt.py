@@ -38,6 +38,7 @@ class Report:
     time: float
     result: dict[str, Any]
     checkpoint: bool
+    waits: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -116,13 +117,16 @@ class SimulatedAttempt:
             }
             if checkpoint_every:
                 checkpoint = checkpoint or iteration % checkpoint_every == 0
-            reports.append(Report(now, result, checkpoint))
-            if checkpoint or self.waits_at(result):
+            waits = self.waits_at(result)
+            reports.append(Report(now, result, checkpoint, waits))
+            if checkpoint or waits:
                 break
         return reports
 
     def waits_at(self, result: dict[str, Any]) -> bool:
         """Whether it waits for a decision on a result."""
         until = self.run_until
-        watched = until.every_result or bool(until.thresholds)
-        return bool(result["done"]) or (watched and until.reached(flatten(result)))
+        if result["done"] or until.every_result:
+            return True
+        nested = any(name not in result for name, _ in until.thresholds)
+        return until.reached(flatten(result) if nested else result)

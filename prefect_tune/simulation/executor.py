@@ -137,7 +137,13 @@ class SimulatedExecutor:
         *argument: Any,
     ) -> None:
         """Call `action` at a time, unless its attempt, if it has one, is over by then."""
-        entry = (max(time, self.now), next(self._order), attempt, action, argument)
+        entry = (
+            time if time > self.now else self.now,
+            next(self._order),
+            attempt,
+            action,
+            argument,
+        )
         heapq.heappush(self._agenda, entry)
 
     # -- the executor -----------------------------------------------------------------------------
@@ -298,7 +304,7 @@ class SimulatedExecutor:
             return  # it was cut short since
         attempt.reports = []
         last = reports[-1]
-        attempt.waiting = attempt.waits_at(last.result)
+        attempt.waiting = last.waits
         self._emit_results(attempt, reports, attempt.waiting)
         if last.checkpoint:
             self._save(attempt)
@@ -378,6 +384,9 @@ class SimulatedExecutor:
         attempt.run_until = decision.run_until
         if decision.action is Action.SAVE and self._checkpoint_at_pause:
             self._save(attempt)
+        if attempt.reports:
+            last = attempt.reports[-1]
+            last.waits = attempt.waits_at(last.result)
         if attempt.waiting and decision.seq == attempt.seq:
             attempt.waiting = False
             self._go_on(attempt)

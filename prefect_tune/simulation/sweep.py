@@ -135,6 +135,7 @@ class SimulatedSweep:
         )
         self.coordinator.keep_no_records()
         self._callbacks = CallbackList(callbacks)
+        self._has_callbacks = bool(callbacks)
         self._inbox: deque[Event] = deque()
         self._keep_results = keep_results
         self._directory = options.local_experiment_dir
@@ -169,7 +170,7 @@ class SimulatedSweep:
             num_samples=self._plan.tune.num_samples,
             total_num_samples=None,
         )
-        with _without_cycles():
+        with _rare_collections():
             self.executor.start("simulated", self._inbox.append)
             self._handle(Tick(0.0))
             self._loop()
@@ -185,18 +186,18 @@ class SimulatedSweep:
 
     def _loop(self) -> None:
         coordinator, executor, inbox = self.coordinator, self.executor, self._inbox
-        idle = 0
+        idle, tick = 0, self._next_tick()
         while not coordinator.finished:
             if inbox:
                 self._handle(inbox.popleft())
                 continue
-            tick = self._next_tick()
             time = executor.next_time
             if time is not None and time <= tick:
                 executor.step()
                 continue
             executor.now = self._last_tick = tick
             self._handle(Tick(tick))
+            tick = self._next_tick()
             idle = 0 if executor.num_attempts else idle + 1
             if idle > _MOST_IDLE_TICKS:
                 reason = coordinator.waiting_for() or "no trial runs and none waits"
@@ -226,7 +227,7 @@ class SimulatedSweep:
         self.summary.num_attempts += 1
         trial = self.coordinator.get_trial(launch.trial_id)
         tag = "" if trial is None else trial.experiment_tag
-        if trial is not None and len(self._callbacks):
+        if trial is not None and self._has_callbacks:
             trial.init_logdir()
         self._mishaps.begin(launch, launch.trial_id, tag)
 
@@ -268,7 +269,7 @@ class SimulatedSweep:
                 self._see(self._metric, command.trial_id, result)
             if self._keep_results:
                 self.histories.setdefault(command.trial_id, []).append(result)
-        if len(self._callbacks):
+        if self._has_callbacks:
             self._call_back(command)
 
     def _see(self, metric: str, trial_id: str, result: dict[str, Any]) -> None:
@@ -295,12 +296,11 @@ class SimulatedSweep:
 
 
 @contextmanager
-def _without_cycles() -> Iterator[None]:
-    """Leave out the search for cycles, of which there are none, among millions of objects."""
-    was_on = gc.isenabled()
-    gc.disable()
+def _rare_collections() -> Iterator[None]:
+    """Have garbage looked for among new objects only, not again and again among millions."""
+    before = gc.get_threshold()
+    gc.set_threshold(100_000, 20, 100_000)
     try:
         yield
     finally:
-        if was_on:
-            gc.enable()
+        gc.set_threshold(*before)

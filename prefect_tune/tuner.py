@@ -28,6 +28,7 @@ from prefect_tune.tuner_state import (
 
 if TYPE_CHECKING:
     from prefect_tune.simulation.cluster import SimulatedCluster
+    from prefect_tune.simulation.forecast import SweepPlan
 
 
 class Tuner:
@@ -246,6 +247,29 @@ class Tuner:
                 checkpoint_every=checkpoint_every,
                 keep_results=keep_results,
             )
+        )
+
+    def plan(
+        self,
+        *,
+        seconds_per_step: float,
+        steps: int | None = None,
+        cluster: SimulatedCluster | None = None,
+    ) -> SweepPlan:
+        """Say what the sweep will take before anything runs; see `prefect_tune.plan`.
+
+        Args:
+            seconds_per_step: How long a trial takes from one report to the next.
+            steps: How many reports a whole trial has; None takes it from `stop` or the scheduler.
+            cluster: Where, with its `price_per_hour`; None is one machine with 8 CPUs.
+
+        Raises:
+            InvalidArgument: If an argument cannot work.
+        """
+        from prefect_tune.simulation.forecast import forecast
+
+        return forecast(
+            self._request, seconds_per_step=seconds_per_step, steps=steps, cluster=cluster
         )
 
     def get_results(self) -> ResultGrid:

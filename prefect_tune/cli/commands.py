@@ -49,6 +49,7 @@ COMMANDS = {
     "quickstart": "tune a small neural network on handwritten digits, from start to best model",
     "init": "write a commented example of an experiment in a YAML file",
     "run": "run the experiment of a YAML file",
+    "plan": "say what the experiment of a YAML file will take: trials, hours, money",
     "pause": "start no trial of a sweep that runs until `resume`",
     "resume": "go on after `pause`",
     "stop": "end a sweep when the trials that run have ended",

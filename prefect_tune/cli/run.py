@@ -12,6 +12,18 @@ from prefect_tune.cli.commands import EXIT_FAILURE, EXIT_OK
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
+    add_experiment_options(parser)
+    parser.add_argument(
+        "--no-prefect",
+        dest="orchestrate",
+        action="store_const",
+        const=False,
+        help="do not record the sweep with Prefect; starts sooner",
+    )
+
+
+def add_experiment_options(parser: argparse.ArgumentParser) -> None:
+    """Add the file of an experiment and what changes its values."""
     parser.add_argument(
         "file", metavar="FILE", help="the experiment; `prefect-tune init` writes an example"
     )
@@ -23,13 +35,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=[],
         dest="changes",
         help="a value in place of the file's, e.g. budget.trials=50; may be given several times",
-    )
-    parser.add_argument(
-        "--no-prefect",
-        dest="orchestrate",
-        action="store_const",
-        const=False,
-        help="do not record the sweep with Prefect; starts sooner",
     )
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from prefect_tune.results.plots.draw import Plot
+    from prefect_tune.simulation.replay import Replay
 
 
 class ResultGrid:
@@ -183,6 +184,31 @@ class ResultGrid:
             ImportError: If matplotlib is not installed; says what to install.
         """
         return self._experiment_analysis.plot(kind, metric, mode, parameters=parameters, path=path)
+
+    def replay(
+        self,
+        scheduler: Any = None,
+        *,
+        stop: Any = None,
+        metric: str | None = None,
+        mode: str | None = None,
+    ) -> Replay:
+        """Say what a scheduler or stopper would have done to this experiment, and what it costs.
+
+        See `prefect_tune.replay` for how, and for the arguments.
+
+        Args:
+            scheduler: A `TrialScheduler` or its name.
+            stop: Stopping criteria, as those of `run`.
+            metric: The metric; None is the experiment's.
+            mode: ``min`` or ``max``; None is the experiment's.
+
+        Raises:
+            InvalidArgument: If there are no results, no metric, or nothing that could stop a trial.
+        """
+        import prefect_tune as tune
+
+        return tune.replay(self, scheduler, stop=stop, metric=metric, mode=mode)
 
     def get_dataframe(
         self, filter_metric: str | None = None, filter_mode: str | None = None

@@ -164,6 +164,26 @@ class AsyncHyperBandScheduler(ObjectiveScheduler):
         self._climbs: dict[str, _Climb] = {}
         self._num_stopped = 0
 
+    @property
+    def time_attr(self) -> str:
+        """The result key that counts as time."""
+        return self._time_attr
+
+    @property
+    def milestones(self) -> list[list[float]]:
+        """The times of the rungs of each bracket, ascending."""
+        return [list(bracket.milestones) for bracket in self._brackets]
+
+    @property
+    def reduction_factor(self) -> float:
+        """About one trial in so many goes on from a rung."""
+        return self._reduction_factor
+
+    @property
+    def stops_at(self) -> float | None:
+        """The time at which every trial ends; None if none does for that."""
+        return self._max_t if self._stop_last_trials else None
+
     def on_trial_add(self, controller: ControllerView, trial: Trial) -> None:
         """Draw the trial's bracket."""
         super().on_trial_add(controller, trial)

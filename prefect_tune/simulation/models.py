@@ -85,7 +85,7 @@ class ResultTable:
         distances = [self._distance(wanted, known) for known in self._configs]
         for row in self._results[distances.index(min(distances))]:
             seconds = finite_number(row.get("time_this_iter_s"))
-            yield Step(_own_metrics(row), 1.0 if seconds is None else max(0.0, float(seconds)))
+            yield Step(own_metrics(row), 1.0 if seconds is None else max(0.0, float(seconds)))
 
     def _distance(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
         total = 0.0
@@ -132,7 +132,8 @@ _AUTO_FILLED = frozenset(
 )
 
 
-def _own_metrics(row: Mapping[str, Any]) -> dict[str, Any]:
+def own_metrics(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A result without what comes by itself."""
     return {name: value for name, value in row.items() if name not in _AUTO_FILLED}
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from prefect_tune.callback import Callback
 from prefect_tune.engine.planning.make_plan import make_plan
 from prefect_tune.engine.planning.plan import ExperimentPlan
 from prefect_tune.engine.planning.request import ExperimentRequest
@@ -42,9 +44,28 @@ def simulate_request(
     keep_results: bool = True,
 ) -> SimulatedAnalysis:
     """`simulate` for a request; see there."""
-    cluster = SimulatedCluster() if cluster is None else cluster
-    check_type("cluster", cluster, SimulatedCluster, "a SimulatedCluster")
     plan, writes = plan_simulation(request)
+    return simulate_plan(
+        plan,
+        program,
+        SimulatedCluster() if cluster is None else cluster,
+        callbacks=plan.callbacks if writes or request.run_config.callbacks else (),
+        checkpoint_every=checkpoint_every,
+        keep_results=keep_results,
+    )
+
+
+def simulate_plan(
+    plan: ExperimentPlan,
+    program: Program,
+    cluster: SimulatedCluster,
+    *,
+    callbacks: Sequence[Callback] = (),
+    checkpoint_every: int | None = None,
+    keep_results: bool = True,
+) -> SimulatedAnalysis:
+    """Simulate a sweep that is planned already; see `simulate`."""
+    check_type("cluster", cluster, SimulatedCluster, "a SimulatedCluster")
     if plan.resources is not None:
         check_fits(plan.resources, {"a simulated node": cluster.node(1).resources})
     directory = Path(plan.root) / plan.name
@@ -56,7 +77,7 @@ def simulate_request(
         # The search answers at once: nothing has to wait for a slot beforehand.
         replace(options, lookahead=1, stop_patience_s=0.0, cleanup_s=0.0),
         checkpoint_every=checkpoint_every,
-        callbacks=plan.callbacks if writes or request.run_config.callbacks else (),
+        callbacks=callbacks,
         keep_results=keep_results,
     )
     sweep.run()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from prefect_tune.simulation.cluster import SimulatedCluster
+from prefect_tune.simulation.forecast import SweepPlan, forecast
 from prefect_tune.simulation.models import as_program
 from prefect_tune.simulation.run import SimulatedAnalysis, simulate_request
 from prefect_tune.simulation.surrogates import SURROGATES, Surrogate
@@ -67,6 +68,34 @@ def simulate(
         checkpoint_every=checkpoint_every,
         keep_results=keep_results,
     )
+
+
+def plan(
+    trainable: Any = None,
+    *,
+    seconds_per_step: float,
+    steps: int | None = None,
+    cluster: SimulatedCluster | None = None,
+    **arguments: Any,
+) -> SweepPlan:
+    """Say what a sweep will take before anything runs: trials, steps, hours, GPU hours, money.
+
+    Where that depends on results there are bounds, and what it is on average if trials come in
+    random order. FIFO and ASHA are reckoned; for every other scheduler, for clusters with mishaps
+    and for searches without end a few sweeps are simulated.
+
+    Args:
+        trainable: The trainable; it is not run, and may be left out.
+        seconds_per_step: How long a trial takes from one report to the next.
+        steps: How many reports a whole trial has; None takes it from `stop` or the scheduler.
+        cluster: Where, with its `price_per_hour`; None is one machine with 8 CPUs.
+        **arguments: Those of `run`.
+
+    Raises:
+        InvalidArgument: If an argument cannot work, or it cannot be known how long trials are.
+    """
+    request = make_request(_stand_in("sweep") if trainable is None else trainable, **arguments)
+    return forecast(request, seconds_per_step=seconds_per_step, steps=steps, cluster=cluster)
 
 
 def _has_metric(arguments: dict[str, Any]) -> bool:

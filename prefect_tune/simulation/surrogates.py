@@ -49,7 +49,8 @@ def _network(config: dict[str, Any], step: int) -> tuple[dict[str, Any], float]:
     width = math.log2(config["units"] / 256)
     floor = 0.1 + 0.15 * off**2 + 0.01 * width**2 + 0.5 * (config["dropout"] - 0.2) ** 2
     rate = 0.4 + 0.3 / (1.0 + 2.0 * off**2)
-    loss = floor + (2.0 - min(floor, 1.5)) * (step**-rate - _NETWORK_T**-rate)
+    end = (1 + _NETWORK_T) ** -rate
+    loss = floor + (2.0 - floor) * ((1 + step) ** -rate - end) / (1.0 - end)
     noise = _noise(config, step, 0.02) * (1.0 - step / _NETWORK_T)
     return {"loss": loss + noise}, 10.0 * (0.5 + config["units"] / 512)
 

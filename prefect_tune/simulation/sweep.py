@@ -71,6 +71,7 @@ class SimulationSummary:
         num_attempts: Attempts that were launched.
         losses: Machines that were lost.
         hours_used: Hours for which attempts have held each resource, e.g. ``{"CPU": 3.5}``.
+        trial_hours: Hours that attempts have run, all of them together.
         node_hours: Hours for which the machines have been there.
         cost: What these cost.
         incumbents: The course of the best result, if the experiment has one metric.
@@ -81,6 +82,7 @@ class SimulationSummary:
     num_attempts: int = 0
     losses: int = 0
     hours_used: dict[str, float] = field(default_factory=dict)
+    trial_hours: float = 0.0
     node_hours: float = 0.0
     cost: float = 0.0
     incumbents: list[Incumbent] = field(default_factory=list, repr=False)
@@ -179,6 +181,7 @@ class SimulatedSweep:
         summary.seconds = self.executor.now
         summary.losses = self._mishaps.losses
         summary.hours_used = dict(self.executor.hours_used)
+        summary.trial_hours = self.executor.attempt_hours()
         summary.node_hours = self._mishaps.node_hours()
         summary.cost = summary.node_hours * cluster.price_per_hour
         if self._error is not None:

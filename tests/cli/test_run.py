@@ -52,3 +52,24 @@ def test_an_example_is_written_and_nothing_overwritten(
         main(["init"])
     assert "sweep.yaml exists" in capsys.readouterr().err
     assert Path("sweep.yaml").read_text() == text
+
+
+def test_a_plan_is_printed_and_nothing_run(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["sweep.yaml", "--seconds-per-step", "1800", "--cpus", "1", "--price-per-hour", "3"]
+    assert main(["plan", *given, "--steps", "4"]) == 0
+    lines = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines())
+    assert {name: value.strip() for name, value in lines.items()} == {
+        "trials": "2",
+        "at the same time": "1",
+        "steps of a whole trial": "4",
+        "steps in all": "8",
+        "hours": "4",
+        "CPU hours": "4",
+        "cost": "12",
+        "basis": "exact",
+    }
+    assert not (folder / "results").exists()
+    assert main(["plan", *given]) == 1
+    assert "`steps`" in capsys.readouterr().err

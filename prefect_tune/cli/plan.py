@@ -1,0 +1,59 @@
+"""``prefect-tune plan``: what the experiment of a YAML file will take, before anything runs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from prefect_tune.cli.commands import EXIT_OK
+from prefect_tune.cli.run import add_experiment_options
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    add_experiment_options(parser)
+    for name, kind, default, text in (
+        ("--seconds-per-step", float, None, "seconds from one report of a trial to the next"),
+        ("--steps", int, None, "reports of a whole trial, if its stop rules do not say"),
+        ("--nodes", int, 1, "how many machines"),
+        ("--cpus", float, 8, "CPUs of each"),
+        ("--gpus", float, 0, "GPUs of each"),
+        ("--price-per-hour", float, 0, "price of a machine"),
+        ("--start-s", float, 0, "seconds that a trial takes to start"),
+    ):
+        unset = "" if default is None else f" (default {default:g})"
+        parser.add_argument(
+            name,
+            type=kind,
+            metavar="N",
+            default=default,
+            required=name == "--seconds-per-step",
+            help=text + unset,
+        )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the plan."""
+    import prefect_tune as tune
+    from prefect_tune.orchestration.spec.files import read_spec
+
+    sys.path.insert(0, os.getcwd())  # as `python script.py` finds modules beside the script
+    given = read_spec(arguments.file, dict(arguments.changes)).run_arguments()
+    for name in ("cluster", "resume", "restore"):
+        given.pop(name, None)
+    plan = tune.plan(
+        given.pop("run_or_experiment"),
+        seconds_per_step=arguments.seconds_per_step,
+        steps=arguments.steps,
+        cluster=tune.SimulatedCluster(
+            nodes=arguments.nodes,
+            cpus=arguments.cpus,
+            gpus=arguments.gpus,
+            start_s=arguments.start_s,
+            price_per_hour=arguments.price_per_hour,
+        ),
+        **given,
+    )
+    print(plan)
+    return EXIT_OK

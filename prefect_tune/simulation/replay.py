@@ -1,0 +1,254 @@
+"""What another scheduler or stopper would have made of a finished experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from prefect_tune.config import RunConfig, TuneConfig
+from prefect_tune.engine.planning.request import ExperimentRequest
+from prefect_tune.error import InvalidArgument
+from prefect_tune.experiment.plain import finite_number
+from prefect_tune.experiment.trial import Trial
+from prefect_tune.nested import flatten
+from prefect_tune.results import ExperimentAnalysis, ResultGrid
+from prefect_tune.results.frames import trial_results
+from prefect_tune.search.source import FINISHED, Finished, Suggestion
+from prefect_tune.simulation.attempt import Step
+from prefect_tune.simulation.cluster import SimulatedCluster
+from prefect_tune.simulation.models import own_metrics
+from prefect_tune.simulation.run import SimulatedAnalysis, plan_simulation, simulate_plan
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What would have become of an experiment.
+
+    Attributes:
+        stopped: Trials that would have ended before they did, and at which step.
+        steps: Results that there were.
+        steps_saved: How many of them would not have been.
+        hours: Hours that trials have run.
+        hours_saved: How many of them they would not have.
+        best_trial: Id of the trial that was the best in the end.
+        best_lost: Whether that one would have been stopped before it came to its best value.
+        best_value: The best value that there was.
+        best_value_left: The best one that would have been left.
+        analysis: The trials as they would have been.
+    """
+
+    stopped: Mapping[str, int]
+    steps: int
+    steps_saved: int
+    hours: float
+    hours_saved: float
+    best_trial: str
+    best_lost: bool
+    best_value: float
+    best_value_left: float
+    analysis: SimulatedAnalysis
+
+    def __str__(self) -> str:
+        share = self.steps_saved / self.steps if self.steps else 0.0
+        fate = "lost" if self.best_lost else "kept"
+        return (
+            f"{len(self.stopped)} of {len(self.analysis.trials)} trials would have been stopped: "
+            f"{self.steps_saved} of {self.steps} results saved ({share:.0%}), "
+            f"{self.hours_saved:.3g} of {self.hours:.3g} trial hours. The best trial, "
+            f"{self.best_trial}, would have been {fate}: best value {self.best_value:.6g}, "
+            f"{self.best_value_left:.6g} left."
+        )
+
+
+def replay(
+    results: Any,
+    scheduler: Any = None,
+    *,
+    stop: Any = None,
+    metric: str | None = None,
+    mode: str | None = None,
+) -> Replay:
+    """Say what a scheduler or stopper would have done to a finished experiment, and what it costs.
+
+    The trials come up in the same order and as many at a time as then; each reports what it
+    reported then, as far as it gets. A trial that was stopped then cannot go on further.
+
+    Args:
+        results: A finished experiment: `ResultGrid`, `ExperimentAnalysis` or its directory.
+        scheduler: A `TrialScheduler` or its name.
+        stop: Stopping criteria, as those of `run`.
+        metric: The metric; None is the experiment's.
+        mode: ``min`` or ``max``; None is the experiment's.
+
+    Raises:
+        InvalidArgument: If there are no results, no metric, or nothing that could stop a trial.
+    """
+    analysis = results.analysis if isinstance(results, ResultGrid) else results
+    if not isinstance(analysis, ExperimentAnalysis):
+        analysis = ExperimentAnalysis(analysis)
+    if scheduler is None and stop is None:
+        raise InvalidArgument("scheduler", "it is missing.", "Give a scheduler, or `stop`.")
+    metric = metric or analysis.default_metric or getattr(scheduler, "metric", None)
+    mode = mode or analysis.default_mode or getattr(scheduler, "metric_mode", None)
+    if metric is None or mode not in ("min", "max"):
+        raise InvalidArgument("metric", "metric or mode is not known.", "Give both.")
+    histories = _histories(analysis)
+    if not histories:
+        raise InvalidArgument(
+            "results", "no trial has results on disk.", "Give an experiment with result files."
+        )
+    trials = [trial for trial in analysis.trials if trial.trial_id in histories]
+    known = getattr(scheduler, "metric", None) is not None
+    request = ExperimentRequest(
+        trainable=_stand_in,
+        tune_config=TuneConfig(
+            metric=None if known else metric, mode=None if known else mode, scheduler=scheduler
+        ),
+        run_config=RunConfig(stop=stop),
+        resources_per_trial={"cpu": 1},
+    )
+    plan, _ = plan_simulation(request)
+    source = _Recorded(trials)
+    slots = SimulatedCluster(cpus=_most_at_once(trials, histories))
+    program = _Played(source.configs, histories)
+    again = simulate_plan(replace(plan, source=source), program, slots)
+    return _compared(trials, histories, again, metric, mode)
+
+
+def _stand_in(config: dict[str, Any]) -> None:
+    """The trainable of a replay, which is never run."""
+
+
+class _Recorded:
+    """The trials of an experiment, as a search that suggests them in order."""
+
+    lookahead = 1
+    wants_results = False
+
+    def __init__(self, trials: Sequence[Trial]) -> None:
+        self._trials = iter(trials)
+        self._count = len(trials)
+        #: The id of the trial that each configuration, by its identity, belongs to.
+        self.configs: dict[int, str] = {}
+        self._kept: list[dict[str, Any]] = []
+
+    def next(self) -> Suggestion | Literal[Finished.FINISHED] | None:
+        trial = next(self._trials, None)
+        if trial is None:
+            return FINISHED
+        config = dict(trial.config)
+        self.configs[id(config)] = trial.trial_id
+        self._kept.append(config)  # else another one may get its identity
+        return Suggestion(
+            trial.trial_id, config, trial.evaluated_params, len(self._kept), trial.experiment_tag
+        )
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Nothing is learnt."""
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Nothing is learnt."""
+
+    def total(self) -> int | None:
+        return self._count
+
+    def save_state(self) -> bytes:
+        return b""
+
+    def restore_state(self, state: bytes) -> None:
+        """A replay is not resumed."""
+
+
+class _Played:
+    """What each trial reported."""
+
+    def __init__(
+        self, configs: Mapping[int, str], histories: Mapping[str, Sequence[Mapping[str, Any]]]
+    ) -> None:
+        self._configs = configs
+        self._histories = histories
+
+    def __call__(self, config: dict[str, Any]) -> Iterator[Step]:
+        for row in self._histories[self._configs[id(config)]]:
+            yield Step(own_metrics(row), _seconds(row))
+
+
+def _histories(analysis: ExperimentAnalysis) -> dict[str, list[dict[str, Any]]]:
+    """The results of each trial that has some, each iteration once: as it was reported last."""
+    kept = analysis.histories if isinstance(analysis, SimulatedAnalysis) else {}
+    found: dict[str, list[dict[str, Any]]] = {}
+    for trial in analysis.trials:
+        rows = kept.get(trial.trial_id) or trial_results(trial)
+        once = {row.get("training_iteration", number): row for number, row in enumerate(rows)}
+        if once:
+            found[trial.trial_id] = list(once.values())
+    return found
+
+
+def _seconds(row: Mapping[str, Any]) -> float:
+    return max(0.0, float(finite_number(row.get("time_this_iter_s")) or 0.0))
+
+
+def _most_at_once(
+    trials: Sequence[Trial], histories: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> int:
+    """How many trials have run at the same time at most."""
+    changes: list[tuple[float, int]] = []
+    for trial in trials:
+        if trial.start_time is not None:
+            seconds = sum(map(_seconds, histories[trial.trial_id]))
+            changes += [(trial.start_time, 1), (trial.start_time + seconds, -1)]
+    running = most = 0
+    for _, change in sorted(changes):
+        running += change
+        most = max(most, running)
+    return most or len(trials)
+
+
+def _compared(
+    trials: Sequence[Trial],
+    histories: Mapping[str, Sequence[Mapping[str, Any]]],
+    again: SimulatedAnalysis,
+    metric: str,
+    mode: str,
+) -> Replay:
+    sign = 1.0 if mode == "max" else -1.0
+
+    def scores(rows: Sequence[Mapping[str, Any]]) -> list[float]:
+        found = (finite_number(flatten(dict(row)).get(metric)) for row in rows)
+        return [-float("inf") if value is None else sign * value for value in found]
+
+    stopped: dict[str, int] = {}
+    steps = saved = 0
+    hours = hours_saved = 0.0
+    best = left = -float("inf")
+    best_trial, best_lost = trials[0].trial_id, False
+    for trial in trials:
+        rows = histories[trial.trial_id]
+        came = len({r["training_iteration"] for r in again.histories.get(trial.trial_id, ())})
+        steps += len(rows)
+        saved += len(rows) - came
+        hours += sum(map(_seconds, rows)) / 3600
+        hours_saved += sum(map(_seconds, rows[came:])) / 3600
+        if came < len(rows):
+            stopped[trial.trial_id] = came
+        reached = scores(rows)
+        left = max([left, *reached[:came]])
+        if max(reached) > best:
+            best, best_trial = max(reached), trial.trial_id
+            best_lost = came <= reached.index(best)
+    return Replay(
+        stopped,
+        steps,
+        saved,
+        hours,
+        hours_saved,
+        best_trial,
+        best_lost,
+        sign * best,
+        sign * left,
+        again,
+    )

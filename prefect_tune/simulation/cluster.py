@@ -76,13 +76,21 @@ class SimulatedCluster:
         return self.failures_per_hour > 0 or self.losses_per_hour > 0
 
     def node(self, number: int) -> Node:
-        """A machine."""
+        """A machine.
+
+        Args:
+            number: Which, from 1.
+        """
         resources = Resources.of(CPU=self.cpus, GPU=self.gpus, **self.resources)
         devices = tuple(map(str, range(int(self.gpus))))
         return Node(f"node-{number}", resources, devices)
 
     def concurrency(self, request: Resources) -> int:
-        """How many trials that ask for this run at the same time."""
+        """How many trials run at the same time.
+
+        Args:
+            request: What each of them asks for.
+        """
         node = self.node(1).resources
         fit = [node.get_milli(name) // milli for name, milli in request.milli if milli]
         return self.nodes * min(fit, default=0)

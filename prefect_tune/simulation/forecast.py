@@ -45,11 +45,6 @@ class Bounds:
     def __mul__(self, factor: float) -> Bounds:
         return Bounds(self.low * factor, self.expected * factor, self.high * factor)
 
-    def cut(self, share: float) -> Bounds:
-        """With a lower mean, and nothing less for the most."""
-        expected = self.expected * share
-        return Bounds(min(self.low, expected), expected, self.high)
-
     def __str__(self) -> str:
         if math.isclose(self.low, self.high):
             return f"{self.expected:,.4g}"
@@ -202,7 +197,7 @@ class _Work:
                 *(min(number, self._budget_h) for number in (hours.low, hours.expected, hours.high))
             )
             share = cut.expected / hours.expected
-            steps, held, hours = steps.cut(share), held.cut(share), cut
+            steps, held, hours = _cut(steps, share), _cut(held, share), cut
         resources = self._resources
         return SweepPlan(
             trials,
@@ -256,6 +251,12 @@ class _Work:
             bounds(lambda summary: summary.cost),
             f"least, mean and most of {_SIMULATED} simulated sweeps with trials in random order",
         )
+
+
+def _cut(bounds: Bounds, share: float) -> Bounds:
+    """With a lower mean, and nothing less for the most."""
+    expected = bounds.expected * share
+    return Bounds(min(bounds.low, expected), expected, bounds.high)
 
 
 def _bounds(numbers: Sequence[float]) -> Bounds:

@@ -229,7 +229,7 @@ def _request(given: Mapping[str, Any]) -> ExperimentRequest:
             checkpoint_freq=frequency,
             checkpoint_at_end=at_end,
         ),
-        "env_vars": given["env_vars"] or {},
+        "env_vars": {} if given["env_vars"] is None else given["env_vars"],
     }
     names = ("resources_per_trial", "resume", "resume_config", "restore", "export_formats")
     return ExperimentRequest(

@@ -155,6 +155,9 @@ class _Recorded:
     def total(self) -> int | None:
         return self._count
 
+    def adjust(self, samples: int, max_concurrent: int | None) -> None:
+        """A replay has the trials that there were."""
+
     def save_state(self) -> bytes:
         return b""
 

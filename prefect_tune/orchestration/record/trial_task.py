@@ -119,7 +119,7 @@ def attempt_state(
         case Outcome.STOPPED if interrupted:
             return Completed(name="Interrupted", message=f"goes on with the sweep; {tag}")
         case Outcome.STOPPED:
-            why = "stopped early" if kill is None else kill.reason
+            why = "ended by the scheduler or a stopping criterion" if kill is None else kill.reason
             return Completed(name="Stopped", message=f"{why}; {tag}".rstrip("; "))
         case Outcome.PAUSED:
             return Completed(name="Paused", message=f"goes on in another attempt; {tag}")

@@ -120,13 +120,13 @@ def choose(space: SearchSpace, metric: Metric, num_samples: int, max_concurrent:
         why = "Optuna is not installed (pip install 'prefect-tune[optuna]')"
         return Choice("random", {}, why)
     continuous = all(isinstance(domain, Float) for domain in domains)
-    kinds = f"{len(domains)} parameters, {'all continuous' if continuous else 'not all continuous'}"
+    kinds = f"parameters: {len(domains)}, {'all' if continuous else 'not all'} continuous"
     few = len(domains) <= 6 and 0 <= num_samples <= 100 and parallel <= 8
     single = not isinstance(metric, list | tuple)
     if continuous and few and single and _is_installed("bayes_opt"):
-        why = f"{kinds}, and {trials} trials: a Gaussian process needs the fewest"
+        why = f"{kinds}; trials: {trials}; a Gaussian process needs the fewest"
         return Choice("bayesopt", {}, why)
-    why = f"{kinds}, {trials} trials: its Parzen estimator suits all spaces"
+    why = f"{kinds}; trials: {trials}; its Parzen estimator suits all spaces"
     return Choice("optuna", {}, why)
 
 

@@ -34,7 +34,7 @@ def test_the_choice(monkeypatch, space, metric, trials, parallel, installed, nam
 def test_it_says_what_it_has_taken_and_why(caplog):
     with caplog.at_level(logging.WARNING):
         make_source("auto", MIXED, 50, "m", "min", max_concurrent=4)
-    assert "search_alg='auto' takes optuna: 4 parameters, not all continuous" in caplog.text
+    assert "search_alg='auto' takes optuna: parameters: 4, not all continuous" in caplog.text
 
 
 def test_a_longer_experiment_goes_on_with_what_was_chosen():

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gc
 import math
+import random
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from prefect_tune.callback import Callback, CallbackList
 from prefect_tune.coordinator.commands import (
@@ -172,7 +175,7 @@ class SimulatedSweep:
             num_samples=self._plan.tune.num_samples,
             total_num_samples=None,
         )
-        with _rare_collections():
+        with _rare_collections(), _seeded(self._plan.tune.seed):
             self.executor.start("simulated", self._inbox.append)
             self._handle(Tick(0.0))
             self._loop()
@@ -296,6 +299,26 @@ class SimulatedSweep:
         if command.result is not None:
             told["result"] = dict(command.result)
         self._callbacks.call(f"on_{command.notice}", **told)
+
+
+@contextmanager
+def _seeded(seed: int | None) -> Iterator[None]:
+    """Seed what draws from the global generators, as many schedulers do; leave them as they were.
+
+    Args:
+        seed: The seed; None leaves them alone.
+    """
+    if seed is None:
+        yield
+        return
+    before, before_numpy = random.getstate(), np.random.get_state()
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    try:
+        yield
+    finally:
+        random.setstate(before)
+        np.random.set_state(before_numpy)
 
 
 @contextmanager

@@ -7,7 +7,12 @@ import pytest
 import prefect_tune as tune
 from prefect_tune import SimulatedCluster, simulate
 from prefect_tune.error import InsufficientResources, InvalidArgument, TuneError
-from prefect_tune.schedulers import ASHAScheduler, FIFOScheduler, HyperBandScheduler
+from prefect_tune.schedulers import (
+    ASHAScheduler,
+    FIFOScheduler,
+    HyperBandScheduler,
+    PopulationBasedTraining,
+)
 from prefect_tune.search.optuna import OptunaSearch
 from prefect_tune.simulation.scheduler_run import Simulation
 from prefect_tune.simulation.surrogates import SURROGATES
@@ -50,11 +55,17 @@ def test_trials_take_turns_on_the_slots():
     "make",
     [
         lambda: {"scheduler": ASHAScheduler(max_t=27, reduction_factor=3)},
+        lambda: {"scheduler": ASHAScheduler(max_t=27, reduction_factor=3, brackets=3)},
         lambda: {"scheduler": HyperBandScheduler(max_t=9)},
+        lambda: {
+            "scheduler": PopulationBasedTraining(
+                perturbation_interval=3, hyperparam_mutations={"x": tune.uniform(0, 1)}
+            )
+        },
         lambda: {"search_alg": OptunaSearch(seed=3)},
         lambda: {"stop": MaximumIterationStopper(4), "max_concurrent_trials": 3},
     ],
-    ids=["asha", "hyperband", "optuna", "stopper"],
+    ids=["asha", "brackets", "hyperband", "pbt", "optuna", "stopper"],
 )
 def test_the_same_seed_makes_the_same_decisions_whatever_goes_wrong(make):
     cluster = SimulatedCluster(

@@ -76,7 +76,8 @@ class AxSearch(LibrarySearcher):
 
     def _begin(self, parameters: list[Parameter]) -> None:
         self._parameters = parameters
-        logging.getLogger("ax").setLevel(logging.WARNING)
+        for handler in logging.getLogger("ax").handlers:
+            handler.setLevel(logging.WARNING)  # it tells of each trial
         if self._given_client is not None:
             self._client = self._given_client
             self._names = {p.name: p.name for p in parameters}

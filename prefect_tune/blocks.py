@@ -1,8 +1,8 @@
-"""Prefect blocks: where experiments are stored, and on which cluster they run.
+"""Prefect blocks: where experiments are stored, on which cluster they run, what a team shares.
 
 Register them with ``prefect block register -m prefect_tune.blocks``, fill them in in the UI or save
 them from Python. ``block://tune-storage/NAME`` is a storage path, ``block://dask-cluster/NAME`` a
-cluster.
+cluster, ``block://experiment-defaults/NAME`` what fills an experiment's empty fields.
 """
 
 from prefect_tune.orchestration.blocks.dask_cluster import (
@@ -12,13 +12,16 @@ from prefect_tune.orchestration.blocks.dask_cluster import (
     LocalDask,
     load_cluster,
 )
+from prefect_tune.orchestration.blocks.experiment_defaults import ExperimentDefaults, Notification
 from prefect_tune.orchestration.blocks.tune_storage import TuneStorage, load_storage
 
 __all__ = [
     "DaskAddress",
     "DaskClass",
     "DaskCluster",
+    "ExperimentDefaults",
     "LocalDask",
+    "Notification",
     "TuneStorage",
     "load_cluster",
     "load_storage",

@@ -23,7 +23,7 @@ from prefect.states import Completed
 from prefect.utilities.collections import visit_collection
 from pydantic import TypeAdapter
 
-from prefect_tune.blocks import DaskCluster, TuneStorage
+from prefect_tune.blocks import DaskCluster, ExperimentDefaults, TuneStorage
 from prefect_tune.error import ExperimentInterrupted
 from prefect_tune.orchestration import recurring
 from prefect_tune.orchestration.control.current_flow import current_flow_is_experiment
@@ -84,6 +84,7 @@ def _form(spec: type[ExperimentSpec], *, without: Sequence[str] = ()) -> inspect
     kinds: dict[str, Any] = {
         "storage": TuneStorage | str | None,
         "cluster": DaskCluster | str | None,
+        "defaults": ExperimentDefaults | str | None,
     }
     parameters = []
     for name, field in spec.model_fields.items():
@@ -133,6 +134,8 @@ def _deployable(
     *,
     without: Sequence[str] = (),
 ) -> Flow[..., State[Any]]:
+    # Under the name of the flow: a deployment finds it again by the name of its function.
+    function.__name__ = function.__qualname__ = name.replace("-", "_")
     function.__doc__ = _docstring(what, spec)
     function.__signature__ = _form(spec, without=without)  # type: ignore[attr-defined]
     return flow(

@@ -16,6 +16,10 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from prefect.blocks.core import Block
+
+from prefect_tune.error import InvalidArgument
+
 #: Module, then the names in it, as `missing` gives them: ``module:name``.
 USED = (
     "prefect._internal.compatibility.async_dispatch:async_dispatch",
@@ -47,6 +51,29 @@ def _exists(name: str) -> bool:
     except (ImportError, AttributeError, KeyError):
         return False
     return True
+
+
+def load_block(name: str, argument: str, method: str, kind: str) -> Any:
+    """Load a saved block.
+
+    Args:
+        name: ``[block://]KIND/NAME``.
+        argument: What it was given as.
+        method: What it must have, to be one of that kind.
+        kind: What to give instead, ``KIND/NAME``.
+
+    Raises:
+        InvalidArgument: If there is no such block, or it is one of another kind.
+    """
+    slug = name.removeprefix("block://")
+    hint = f"Give block://{kind}."
+    try:
+        block: Any = Block.load(slug, _sync=True)  # type: ignore[call-arg]
+    except ValueError as error:
+        raise InvalidArgument(argument, f"there is no block {slug!r} ({error}).", hint) from error
+    if not hasattr(block, method):
+        raise InvalidArgument(argument, f"{slug!r} is a {type(block).__name__}.", hint)
+    return block
 
 
 def new_task_run_id() -> uuid.UUID:

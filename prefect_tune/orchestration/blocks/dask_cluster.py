@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from prefect.blocks.core import Block
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from prefect_tune.error import ClusterError, InvalidArgument
+from prefect_tune.error import ClusterError
+from prefect_tune.orchestration.prefect_internals import load_block
 from prefect_tune.orchestration.spec.tabs import by_own_field, tabs
 
 if TYPE_CHECKING:
@@ -198,16 +199,5 @@ def load_cluster(slug: str) -> DaskCluster:
     Raises:
         InvalidArgument: If there is no such block, or it is one of another kind.
     """
-    try:
-        block: Any = Block.load(slug, _sync=True)  # type: ignore[call-arg]
-    except ValueError as error:
-        raise InvalidArgument(
-            "cluster", f"there is no block {slug!r} ({error}).", "Give block://dask-cluster/NAME."
-        ) from error
-    if not isinstance(block, DaskCluster):
-        raise InvalidArgument(
-            "cluster",
-            f"{slug!r} is a {type(block).__name__}.",
-            "Give block://dask-cluster/NAME.",
-        )
+    block: DaskCluster = load_block(slug, "cluster", "open_client", "dask-cluster/NAME")
     return block

@@ -15,6 +15,7 @@ from prefect_tune.config import RunConfig
 from prefect_tune.engine.planning.parts import make_places
 from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.filesystem.location import Location
+from prefect_tune.orchestration.prefect_internals import load_block
 from prefect_tune.orchestration.spec.space import Param, build_space
 from prefect_tune.orchestration.spec.strategy import SchedulerOptions, SearcherOptions
 from prefect_tune.orchestration.spec.tabs import by_own_field, tabs
@@ -198,6 +199,11 @@ class ExperimentSpec(BaseModel):
         description="A block, or the address of a Dask scheduler, e.g. tcp://10.0.0.1:8786; empty "
         "for this machine.",
     )
+    defaults: Any = Field(
+        default=None,
+        description="A block, or block://experiment-defaults/NAME, whose storage, cluster and "
+        "resources stand for what is left as it is here, and which tells the experiment's end.",
+    )
     continue_from: ContinueFrom = Field(
         default=NewExperiment(),
         description="Whether to begin anew, to go on with an experiment, or to learn from earlier "
@@ -223,7 +229,7 @@ class ExperimentSpec(BaseModel):
             InvalidArgument: If one is wrong; names the first.
         """
         try:
-            return cls.model_validate(dict(values))
+            return cls.model_validate(dict(values))._filled()
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
@@ -235,6 +241,23 @@ class ExperimentSpec(BaseModel):
                 case _:
                     problem, hint = f"got {first['input']!r}.", f"{first['msg']}."
             raise InvalidArgument(where, problem, hint) from None
+
+    def _filled(self) -> Self:
+        """Fill from `defaults` what is not given: a form gives each field, with its default."""
+        defaults = self.defaults
+        if defaults is None:
+            return self
+        kind = "experiment-defaults/NAME"
+        if isinstance(defaults, str):
+            defaults = load_block(defaults, "defaults", "callbacks", kind)
+        elif not hasattr(defaults, "callbacks"):
+            raise InvalidArgument("defaults", f"got {defaults!r:.80}.", f"Give block://{kind}.")
+        given = {
+            name: getattr(defaults, name)
+            for name in ("storage", "cluster", "resources")
+            if getattr(self, name) == type(self).model_fields[name].default
+        }
+        return self.model_copy(update={**given, "defaults": defaults})
 
     def run_arguments(
         self, now: datetime.datetime | None = None, *, begun: bool = False
@@ -287,6 +310,7 @@ class ExperimentSpec(BaseModel):
             "stop": {rule.metric: rule.value for rule in self.stop} or None,
             "resources_per_trial": self.resources.request(),
             "storage_path": self.storage,
+            "callbacks": self.defaults and self.defaults.callbacks(self.metric, self.mode),
             "cluster": self.cluster,
             "name": name,
             "seed": self.seed,

@@ -22,8 +22,126 @@ from prefect_tune.schedulers.trial_scheduler import ObjectiveScheduler
 from prefect_tune.validation import check_metric_name, check_mode, check_number
 
 Array = NDArray[np.float64]
-#: With so many of the newest results of a rung a new one is compared: their order takes the square.
+#: With so many of the newest results of a rung a new one is compared.
 _MOST_COMPARED = 200
+
+
+class Rung:
+    """The newest results at a rung, sorted into fronts.
+
+    A result is in the front behind the last one that has a result that beats it. So a new result
+    moves only some of those that it beats, and the oldest one, when it leaves, likewise.
+
+    Attributes:
+        came: How many results have come; their numbers in order are their names here.
+    """
+
+    def __init__(self) -> None:
+        self.came = 0
+        # A result is in the column of its number modulo the number of columns. Other columns are
+        # NaN, which neither beats anything nor is beaten.
+        self._costs = np.empty((0, 0))
+        self._numbers = np.zeros(_MOST_COMPARED, dtype=int)
+        self._fronts: list[set[int]] = []
+        self._front: dict[int, int] = {}
+        # By which others each is beaten; some of these are not kept any more.
+        self._beaten_by: dict[int, set[int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._front)
+
+    def add(self, cost: Sequence[float]) -> None:
+        """Take in a result, instead of the oldest one if there are too many."""
+        number = self.came
+        self.came += 1
+        if not len(self):
+            self._costs = np.full((len(cost), _MOST_COMPARED), math.nan)
+        elif len(self) == _MOST_COMPARED:
+            self._remove(number - _MOST_COMPARED)
+        self._costs[:, number % _MOST_COMPARED] = cost
+        self._numbers[number % _MOST_COMPARED] = number
+        own = np.array(cost)[:, None]
+        no_better = np.logical_and.reduce(self._costs >= own)
+        no_worse = np.logical_and.reduce(self._costs <= own)
+        beaten = set(self._numbers[no_better > no_worse].tolist())
+        self._beaten_by[number] = set(self._numbers[no_worse > no_better].tolist())
+        for other in beaten:
+            self._beaten_by[other].add(number)
+        level = 1 + max(map(self._front.__getitem__, self._beaten_by[number]), default=-1)
+        self._put({number}, level)
+        moved = self._fronts[level] & beaten
+        while moved:
+            self._fronts[level] -= moved
+            level += 1
+            self._put(moved, level)
+            behind = self._fronts[level] - moved
+            moved = {n for n in behind if not moved.isdisjoint(self._beaten_by[n])}
+
+    def is_among_first(self, most: float) -> bool:
+        """Whether fewer than `most` results come before the newest one.
+
+        Front comes behind front. In a front, the result that came first is the first, and each next
+        one is the one that lies farthest from all before.
+        """
+        level = self._front[self.came - 1]
+        room = most - sum(map(len, self._fronts[:level]))
+        front = sorted(self._fronts[level])
+        if not 0 < room < len(front):
+            return room > 0
+        columns = [number % _MOST_COMPARED for number in front]
+        return _takes_last(self._costs[:, columns].T, math.ceil(room))
+
+    def __getstate__(self) -> tuple[int, list[list[float]]]:
+        columns = [number % _MOST_COMPARED for number in sorted(self._front)]
+        return self.came, self._costs[:, columns].T.tolist()
+
+    def __setstate__(self, state: tuple[int, list[list[float]]]) -> None:
+        Rung.__init__(self)
+        came, costs = state
+        self.came = came - len(costs)
+        for cost in costs:
+            self.add(cost)
+
+    def _put(self, numbers: set[int], level: int) -> None:
+        """Put results into a front."""
+        if level == len(self._fronts):
+            self._fronts.append(set())
+        self._fronts[level] |= numbers
+        self._front.update(dict.fromkeys(numbers, level))
+
+    def _remove(self, number: int) -> None:
+        """Forget a result; those that nothing else kept back move forward."""
+        del self._beaten_by[number]
+        level = self._front.pop(number)
+        self._fronts[level].remove(number)
+        for level in range(level, len(self._fronts) - 1):
+            before, behind = self._fronts[level : level + 2]
+            moved = {n for n in behind if before.isdisjoint(self._beaten_by[n])}
+            if not moved:
+                return
+            behind -= moved
+            self._put(moved, level)
+        if not self._fronts[-1]:
+            self._fronts.pop()
+
+
+def _takes_last(front: Array, most: int) -> bool:
+    """Whether the last row is one of the first `most` that are taken.
+
+    Each time the one farthest from all before is taken, at first the first.
+    """
+    finite = np.where(np.isfinite(front), front, np.nan)
+    spread = np.nan_to_num(np.nanmax(finite, axis=0) - np.nanmin(finite, axis=0))
+    scaled = np.nan_to_num(finite / np.where(spread > 0, spread, 1.0))
+    distance = np.full(len(front), math.inf)
+    taken = 0
+    for _ in range(most):
+        if taken == len(front) - 1:
+            return True
+        distance = np.minimum(distance, ((scaled - scaled[taken]) ** 2).sum(axis=1))
+        distance[taken] = -1.0
+        taken = int(np.argmax(distance))
+    return False
 
 
 class MultiObjectiveASHAScheduler(ObjectiveScheduler):
@@ -78,8 +196,7 @@ class MultiObjectiveASHAScheduler(ObjectiveScheduler):
         self._factor = reduction_factor
         depth = int(math.log(max_t / grace_period) / math.log(reduction_factor) + 1e-9)
         self._milestones = [grace_period * reduction_factor**k for k in range(depth + 1)]
-        self._costs: list[list[list[float]]] = [[] for _ in self._milestones]
-        self._came = [0 for _ in self._milestones]
+        self._rungs = [Rung() for _ in self._milestones]
         self._level: dict[str, int] = {}
         self._num_stopped = 0
 
@@ -116,12 +233,10 @@ class MultiObjectiveASHAScheduler(ObjectiveScheduler):
             sign * self._number(result, name, "metric")
             for sign, name in zip(self._signs, self._metrics, strict=True)
         ]
-        known = self._costs[level - 1]
-        known.append([math.inf if math.isnan(value) else value for value in cost])
-        del known[:-_MOST_COMPARED]
-        self._came[level - 1] += 1
+        rung = self._rungs[level - 1]
+        rung.add([math.inf if math.isnan(value) else value for value in cost])
         # The first one always goes on.
-        if len(known) == 1 or rank_of_last(np.array(known)) < len(known) / self._factor:
+        if len(rung) == 1 or rung.is_among_first(len(rung) / self._factor):
             return self.CONTINUE
         self._num_stopped += 1
         return self.STOP
@@ -146,52 +261,7 @@ class MultiObjectiveASHAScheduler(ObjectiveScheduler):
     def debug_string(self) -> str:
         """Number of stopped trials, and how many have come to each rung."""
         rungs = (
-            f"{milestone:g}: {count}"
-            for milestone, count in zip(self._milestones, self._came, strict=True)
+            f"{milestone:g}: {rung.came}"
+            for milestone, rung in zip(self._milestones, self._rungs, strict=True)
         )
         return f"Using {type(self).__name__}: num_stopped={self._num_stopped}\n" + " | ".join(rungs)
-
-
-def rank_of_last(costs: Array) -> int:
-    """How many rows come before the last one in the order of fronts and ε-nets; less is better."""
-    beats = _beats(costs)
-    rest = np.arange(len(costs))
-    while True:
-        alone: NDArray[np.bool_] = np.asarray(~beats[np.ix_(rest, rest)].any(axis=0))
-        if alone[-1]:
-            return len(costs) - len(rest) + _place_in_net(costs[rest[alone]])
-        rest = rest[~alone]
-
-
-def _beats(costs: Array) -> NDArray[np.bool_]:
-    """Whether a row is nowhere worse than another one, and somewhere better."""
-    no_worse = np.ones((len(costs), len(costs)), dtype=bool)
-    better = np.zeros_like(no_worse)
-    for column in costs.T:
-        no_worse &= column[:, None] <= column
-        better |= column[:, None] < column
-    return no_worse & better
-
-
-def _place_in_net(front: Array) -> int:
-    """When the last row is taken if each time the farthest from all before is, from the first."""
-    finite = np.where(np.isfinite(front), front, np.nan)
-    spread = (
-        np.nan_to_num(np.nanmax(finite, axis=0) - np.nanmin(finite, axis=0))
-        if len(front) > 1
-        else np.ones(front.shape[1])
-    )
-    scaled = np.nan_to_num(finite / np.where(spread > 0, spread, 1.0))
-    distance = np.full(len(front), math.inf)
-    taken = 0
-    for place in range(len(front)):
-        if taken == len(front) - 1:
-            return place
-        distance[taken] = -1.0
-        distance = np.where(
-            distance < 0,
-            distance,
-            np.minimum(distance, ((scaled - scaled[taken]) ** 2).sum(axis=1)),
-        )
-        taken = int(np.argmax(distance))
-    return len(front) - 1

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import math
+import pickle
 from typing import Any
 
-import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import Trial
-from prefect_tune.schedulers import MultiObjectiveASHAScheduler
-from prefect_tune.schedulers.multi_objective_asha import rank_of_last
+from prefect_tune.schedulers import MultiObjectiveASHAScheduler, multi_objective_asha
+from prefect_tune.schedulers.multi_objective_asha import Rung
 from prefect_tune.simulation.scheduler_run import SimulatedController
 
 
@@ -47,13 +50,60 @@ def test_who_is_best_in_one_thing_goes_on() -> None:
     ]
 
 
+def rank_of_last(rows: list[list[float]]) -> int:
+    """How many of the rows come before the last one at a rung."""
+    rung = Rung()
+    for row in rows:
+        rung.add(row)
+    return sum(not rung.is_among_first(most) for most in range(1, len(rows) + 1))
+
+
 def test_the_order_is_that_of_fronts_and_of_distances_within_them() -> None:
     front = [[0.0, 1.0], [1.0, 0.0], [0.5, 0.5]]
-    assert rank_of_last(np.array([*front, [0.45, 0.5]])) == 2  # it beats the third
-    assert rank_of_last(np.array([*front, [2.0, 2.0]])) == 3
-    assert rank_of_last(np.array([[0.0, 1.0], [0.1, 0.9], [1.0, 0.0]])) == 1  # far from the first
-    assert rank_of_last(np.array([[0.0, 1.0], [1.0, 0.0], [0.1, 0.9]])) == 2
-    assert rank_of_last(np.array([[1.0, 1.0], [np.inf, 0.0]])) == 1
+    assert rank_of_last([*front, [0.45, 0.5]]) == 2  # it beats the third
+    assert rank_of_last([*front, [2.0, 2.0]]) == 3
+    assert rank_of_last([[0.0, 1.0], [0.1, 0.9], [1.0, 0.0]]) == 1  # far from the first
+    assert rank_of_last([[0.0, 1.0], [1.0, 0.0], [0.1, 0.9]]) == 2
+    assert rank_of_last([[1.0, 1.0], [math.inf, 0.0]]) == 1
+
+
+def front_of_last(rows: list[tuple[float, ...]]) -> tuple[int, int]:
+    """How many rows lie in fronts before that of the last one, and how many in its own."""
+    rest = list(rows)
+    while True:
+        front = [
+            row
+            for row in rest
+            if not any(
+                other != row and all(a <= b for a, b in zip(other, row, strict=True))
+                for other in rest
+            )
+        ]
+        if rows[-1] in front:
+            return len(rows) - len(rest), len(front)
+        rest = [row for row in rest if row not in front]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    rows=st.lists(st.tuples(*[st.integers(0, 6).map(float)] * 3), min_size=1, max_size=40),
+    restored=st.integers(0, 40),
+)
+def test_fronts_are_those_of_all_that_are_kept(
+    rows: list[tuple[float, ...]], restored: int
+) -> None:
+    """Also when the oldest have left, and behind a snapshot."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(multi_objective_asha, "_MOST_COMPARED", 12)
+        rung = Rung()
+        for number, row in enumerate(rows, 1):
+            rung.add(row)
+            if number == restored:
+                rung = pickle.loads(pickle.dumps(rung))
+            before, equal = front_of_last(rows[max(0, number - 12) : number])
+            assert len(rung) == min(number, 12)
+            assert not rung.is_among_first(before)
+            assert rung.is_among_first(before + equal)
 
 
 def test_waits_at_rungs_only_and_ends_at_the_last() -> None:

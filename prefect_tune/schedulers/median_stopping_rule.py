@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import math
 from array import array
-from bisect import bisect_right
-from statistics import median
+from bisect import bisect_left, bisect_right, insort
 from typing import Any
+
+import numpy as np
 
 from prefect_tune.experiment.decision import NEVER, RunUntil
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.experiment.view import ControllerView
 from prefect_tune.schedulers.trial_scheduler import ObjectiveScheduler
 from prefect_tune.validation import check_count, check_number
+
+#: If a trial passes more of the times with kept means, trials have few times in common.
+_MOST_PASSED = 8
 
 
 class _History:
@@ -26,11 +30,13 @@ class _History:
         last_time: Time of its newest result.
         last_value: Metric of its newest result, sign turned so that more is better.
         best: Its best finite value ever, -inf before the first.
+        row: Its place among the trials.
     """
 
-    __slots__ = ("_means", "_times", "_values", "best", "last_time", "last_value")
+    __slots__ = ("_means", "_times", "_values", "best", "last_time", "last_value", "row")
 
-    def __init__(self) -> None:
+    def __init__(self, row: int) -> None:
+        self.row = row
         self.last_time = -math.inf
         self.last_value = math.nan
         self.best = -math.inf
@@ -58,10 +64,87 @@ class _History:
             mean += (self._values[index] - mean) / (index + 1)
             self._means.append(mean)
 
-    def mean_until(self, time: float) -> float | None:
-        """Mean of the values from the grace period up to a time, None if there are none."""
+    def mean_until(self, time: float) -> float:
+        """Mean of the values from the grace period up to a time, NaN if there are none."""
         count = bisect_right(self._times, time)
-        return self._means[count - 1] if count else None
+        return self._means[count - 1] if count else math.nan
+
+    def newest(self) -> tuple[float, ...]:
+        """The time of the newest result; time of and mean up to the last value, and the one before.
+
+        -inf and NaN where there are none.
+        """
+        times, means = self._times, self._means
+        last = (times[-1], means[-1]) if times else (-math.inf, math.nan)
+        before = (times[-2], means[-2]) if len(times) > 1 else (-math.inf, math.nan)
+        return self.last_time, *last, *before
+
+
+class _RunningMeans:
+    """The histories of all trials, and the median of their means up to a time.
+
+    The means up to a time that was asked for are kept, and those of trials that come there later
+    added: with iterations as time, all but the first ones. Otherwise most trials are at their
+    newest value, or at the one before; these two of each trial are in an array.
+    """
+
+    def __init__(self, grace_period: float) -> None:
+        self._grace_period = grace_period
+        self.histories: dict[str, _History] = {}
+        self._newest = np.empty((5, 0))
+        self._kept: dict[float, array[float]] = {}
+        self._kept_times: list[float] = []
+
+    def add(self, trial_id: str, time: float, value: float) -> _History:
+        """Take in a result."""
+        history = self.histories.get(trial_id)
+        if history is None:
+            history = self.histories[trial_id] = _History(len(self.histories))
+            if history.row == self._newest.shape[1]:
+                self._newest = np.pad(self._newest, ((0, 0), (0, history.row + 16)))
+        begin = bisect_right(self._kept_times, history.last_time)
+        passed = self._kept_times[begin : bisect_right(self._kept_times, time)]
+        if not time > history.last_time or len(passed) > _MOST_PASSED:
+            # The trial was set back, and has other means now; or see above.
+            self._kept.clear()
+            self._kept_times.clear()
+            passed = []
+        history.add(time, value, self._grace_period)
+        self._newest[:, history.row] = history.newest()
+        for earlier in passed:
+            mean = history.mean_until(earlier)
+            if not math.isnan(mean):
+                insort(self._kept[earlier], mean)
+        return history
+
+    def median(self, time: float, own: _History) -> tuple[int, float]:
+        """Of how many other trials there are means up to a time, and their median, NaN of none."""
+        means = self._kept.get(time)
+        if means is None:
+            means = self._kept[time] = self._means_until(time)
+            insort(self._kept_times, time)
+        own_mean = own.mean_until(time)
+        own_place = len(means) if math.isnan(own_mean) else bisect_left(means, own_mean)
+        count = len(means) - (own_place < len(means))
+        if not count:
+            return 0, math.nan
+        low, high = (count - 1) // 2, count // 2
+        low, high = low + (low >= own_place), high + (high >= own_place)
+        return count, means[low] if low == high else (means[low] + means[high]) / 2
+
+    def _means_until(self, time: float) -> array[float]:
+        """The means up to a time of all trials that have come there, ascending."""
+        newest, last, last_mean, before, before_mean = self._newest[:, : len(self.histories)]
+        came = newest >= time
+        means = np.where(last <= time, last_mean, before_mean)
+        earlier = came & (before > time)
+        if earlier.any():
+            histories = list(self.histories.values())
+            for row in np.flatnonzero(earlier).tolist():
+                means[row] = histories[row].mean_until(time)
+        means = means[came & ~np.isnan(means)]
+        means.sort()
+        return array("d", means.tobytes())
 
 
 class MedianStoppingRule(ObjectiveScheduler):
@@ -109,7 +192,7 @@ class MedianStoppingRule(ObjectiveScheduler):
         self._min_samples_required = min_samples_required
         self._min_time_slice = min_time_slice
         self._hard_stop = hard_stop
-        self._histories: dict[str, _History] = {}
+        self._means = _RunningMeans(grace_period)
         self._stopped: set[str] = set()
         self._last_pause: dict[str, float] = {}
 
@@ -129,16 +212,10 @@ class MedianStoppingRule(ObjectiveScheduler):
         # Written so that a NaN time is not judged either.
         if not time >= self._grace_period:
             return self.CONTINUE
-        means = [
-            mean
-            for other in self._histories.values()
-            if other.last_time >= time
-            and other is not own
-            and (mean := other.mean_until(time)) is not None
-        ]
-        if len(means) < self._min_samples_required:
+        count, median = self._means.median(time, own)
+        if count < self._min_samples_required:
             return self._yield_slot(controller, trial, time)
-        if not means or own.best == -math.inf or own.best >= median(means):
+        if not count or own.best == -math.inf or own.best >= median:
             return self.CONTINUE
         self._stopped.add(trial.trial_id)
         return self.STOP if self._hard_stop else self.PAUSE
@@ -150,7 +227,7 @@ class MedianStoppingRule(ObjectiveScheduler):
         self._last_pause.pop(trial.trial_id, None)
         if not result or not self._is_complete(result):
             return
-        known = self._histories.get(trial.trial_id)
+        known = self._means.histories.get(trial.trial_id)
         last = (
             self._number(result, self._time_attr, "time_attr"),
             self._metric_op * self._number(result, str(self._metric), "metric"),
@@ -175,11 +252,7 @@ class MedianStoppingRule(ObjectiveScheduler):
     def _record(self, trial: Trial, result: dict[str, Any]) -> _History:
         time = self._number(result, self._time_attr, "time_attr")
         value = self._metric_op * self._number(result, str(self._metric), "metric")
-        history = self._histories.get(trial.trial_id)
-        if history is None:
-            history = self._histories[trial.trial_id] = _History()
-        history.add(time, value, self._grace_period)
-        return history
+        return self._means.add(trial.trial_id, time, value)
 
     def _yield_slot(self, controller: ControllerView, trial: Trial, time: float) -> str:
         """Give way to waiting trials if the time slice is used up."""

@@ -112,9 +112,9 @@ class Rung:
     def _remove(self, number: int) -> None:
         """Forget a result; those that nothing else kept back move forward."""
         del self._beaten_by[number]
-        level = self._front.pop(number)
-        self._fronts[level].remove(number)
-        for level in range(level, len(self._fronts) - 1):
+        first = self._front.pop(number)
+        self._fronts[first].remove(number)
+        for level in range(first, len(self._fronts) - 1):
             before, behind = self._fronts[level : level + 2]
             moved = {n for n in behind if before.isdisjoint(self._beaten_by[n])}
             if not moved:

@@ -20,7 +20,7 @@ import numpy as np
 
 from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.experiment.decision import RunUntil
-from prefect_tune.experiment.trial import PAUSED, PENDING, Trial
+from prefect_tune.experiment.trial import Trial
 from prefect_tune.experiment.view import ControllerView
 from prefect_tune.schedulers.mutations import (
     Mutations,
@@ -202,10 +202,7 @@ class PopulationBasedTraining(ObjectiveScheduler):
             return self.PAUSE
         member.perturbed_at = time
         self._perturb(controller, trial)
-        for other in controller.get_live_trials():
-            if other.status == PENDING or other.status == PAUSED:
-                return self.PAUSE
-        return self.CONTINUE
+        return self.PAUSE if controller.get_waiting_trials() else self.CONTINUE
 
     def on_trial_complete(
         self, controller: ControllerView, trial: Trial, result: dict[str, Any]
@@ -230,9 +227,9 @@ class PopulationBasedTraining(ObjectiveScheduler):
         """The waiting trial that was trained least."""
         chosen: Trial | None = None
         least = math.inf
-        for trial in controller.get_live_trials():
+        for trial in controller.get_waiting_trials():
             member = self._members.get(trial.trial_id)
-            if member is None or trial.status not in (PENDING, PAUSED):
+            if member is None:
                 continue
             if self._synch and member.train_time >= self._next_sync:
                 continue

@@ -9,7 +9,8 @@ have come to its rung; none is lost because it came early.
 from __future__ import annotations
 
 import math
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
+from itertools import chain
 from typing import Any
 
 from prefect_tune.error import InvalidArgument
@@ -95,8 +96,8 @@ class PromotionASHAScheduler(ObjectiveScheduler):
             milestone *= reduction_factor
         # Number of each unfinished trial, and the rung it is on its way to.
         self._climbs: dict[str, tuple[int, int]] = {}
-        # The attempt with which each waiting trial came to its rung.
-        self._attempts: dict[str, int] = {}
+        # Of each waiting trial the attempt with which it came to its rung, and its reward there.
+        self._waiting: dict[str, tuple[int, float]] = {}
         self._at_failure: dict[str, tuple[int, int]] = {}
         self._num_added = 0
         self._num_promoted = 0
@@ -134,7 +135,7 @@ class PromotionASHAScheduler(ObjectiveScheduler):
             self._see_promotions(controller)
             insort(rung.rewards, reward)
             insort(rung.waiting, (reward, number, trial.trial_id))
-            self._attempts[trial.trial_id] = trial.attempt
+            self._waiting[trial.trial_id] = trial.attempt, reward
             level += 1
             self._climbs[trial.trial_id] = number, level
             if self._promotable() != trial.trial_id:
@@ -168,17 +169,17 @@ class PromotionASHAScheduler(ObjectiveScheduler):
     def choose_trial_to_run(self, controller: ControllerView) -> Trial | None:
         """The trial to promote, else one that does not wait at a rung."""
         self._see_promotions(controller)
-        promoted = self._promotable()
-        waiting = {trial_id for rung in self._rungs for _, _, trial_id in rung.waiting}
-        chosen: Trial | None = None
-        for trial in controller.get_live_trials():
-            if trial.status not in (PENDING, PAUSED) or trial.trial_id not in self._climbs:
-                continue
-            if trial.trial_id == promoted and controller.has_resources_for_trial(trial):
+        promoted = controller.get_trial(self._promotable() or "")
+        others = (
+            trial
+            for trial in controller.get_waiting_trials()
+            if trial.trial_id in self._climbs and trial.trial_id not in self._waiting
+        )
+        for trial in others if promoted is None else chain([promoted], others):
+            waits = trial.status in (PENDING, PAUSED)
+            if waits and controller.has_resources_for_trial(trial):
                 return trial
-            if chosen is None and trial.trial_id not in waiting:
-                chosen = trial if controller.has_resources_for_trial(trial) else None
-        return chosen
+        return None
 
     def run_until(self, trial: Trial) -> RunUntil:
         """The trial's next rung."""
@@ -207,29 +208,33 @@ class PromotionASHAScheduler(ObjectiveScheduler):
         return None
 
     def _see_promotions(self, controller: ControllerView) -> None:
-        """Trials that were launched since they came to their rungs no longer wait there."""
-        for rung in self._rungs:
-            for _, _, trial_id in tuple(rung.waiting):
-                trial = controller.get_trial(trial_id)
-                if trial is not None and trial.attempt > self._attempts[trial_id]:
-                    self._leave(trial_id)
-                    self._num_promoted += 1
+        """Trials that were launched since they came to their rungs no longer wait there.
+
+        Trials are launched in the order in which they are promoted.
+        """
+        while (trial_id := self._promotable()) is not None:
+            trial = controller.get_trial(trial_id)
+            if trial is None or trial.attempt == self._waiting[trial_id][0]:
+                return
+            self._leave(trial_id)
+            self._num_promoted += 1
 
     def _leave(self, trial_id: str) -> None:
         """Have a trial no longer wait, if it does."""
-        _, level = self._climbs[trial_id]
-        if self._attempts.pop(trial_id, None) is not None:
-            rung = self._rungs[level - 1]
-            rung.waiting = [entry for entry in rung.waiting if entry[2] != trial_id]
+        number, level = self._climbs[trial_id]
+        if trial_id in self._waiting:
+            _, reward = self._waiting.pop(trial_id)
+            waiting = self._rungs[level - 1].waiting
+            del waiting[bisect_left(waiting, (reward, number, trial_id))]
 
     def _end_if_idle(self, controller: ControllerView, current: Trial | None) -> None:
         """If all trials wait and none is to be promoted, they end."""
-        waiting = [trial_id for rung in self._rungs for _, _, trial_id in rung.waiting]
-        if len(waiting) < len(self._climbs) or self._promotable() is not None:
+        if len(self._waiting) < len(self._climbs) or self._promotable() is not None:
             return
+        waiting = [trial_id for rung in self._rungs for _, _, trial_id in rung.waiting]
         for rung in self._rungs:
             rung.waiting.clear()
-        self._attempts.clear()
+        self._waiting.clear()
         for trial_id in waiting:
             del self._climbs[trial_id]
         for trial_id in waiting:

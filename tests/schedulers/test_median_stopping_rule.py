@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import math
+import random
+from collections import Counter
+from statistics import fmean, median
 from typing import Any
 
 import numpy as np
@@ -11,7 +14,7 @@ from hypothesis import strategies as st
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.decision import NEVER, RunUntil
 from prefect_tune.experiment.trial import PAUSED, PENDING, RUNNING, Trial
-from prefect_tune.schedulers import MedianStoppingRule
+from prefect_tune.schedulers import MedianStoppingRule, median_stopping_rule
 from prefect_tune.simulation.scheduler_run import SimulatedController
 
 
@@ -198,6 +201,32 @@ def test_decides_as_the_rule_written_down(
             return
         if decision == "STOP":
             stopped.add(trial_id)
+
+
+@pytest.mark.parametrize("most_passed", [1, 8])
+@pytest.mark.parametrize("whole", [True, False], ids=["common-times", "own-times"])
+def test_decides_among_many_trials_as_the_rule_written_down(
+    monkeypatch: pytest.MonkeyPatch, whole: bool, most_passed: int
+) -> None:
+    monkeypatch.setattr(median_stopping_rule, "_MOST_PASSED", most_passed)
+    dice, told, decided = random.Random(5), dict[str, list[tuple[float, int]]](), Counter[str]()
+    bench = Bench("".join(map(chr, range(50, 90))), min_samples_required=3, grace_period=1)
+    for _ in range(600):
+        trial_id = dice.choice([*bench.trials])
+        history = told.setdefault(trial_id, [])
+        t = (history[-1][0] if history else 0) + (1 if whole else dice.random())
+        history.append((t, dice.randrange(1 << 20)))
+        others = [h for other, h in told.items() if other != trial_id and h[-1][0] >= t]
+        scoped = [[score for u, score in h if 1 <= u <= t] for h in others]
+        means = [fmean(scores) for scores in scoped if scores]
+        expected = "CONTINUE"
+        if t >= 1 and len(means) >= 3 and max(s for _, s in history) < median(means):
+            expected = "STOP"
+        assert bench.report(trial_id, *history[-1]) == expected
+        decided[expected] += 1
+        if expected == "STOP":
+            del bench.trials[trial_id]
+    assert decided["STOP"] > 9
 
 
 @pytest.mark.parametrize(

@@ -226,7 +226,7 @@ def test_decides_among_many_trials_as_the_rule_written_down(
         decided[expected] += 1
         if expected == "STOP":
             del bench.trials[trial_id]
-    assert decided["STOP"] > 9
+    assert decided["STOP"] >= 5
 
 
 @pytest.mark.parametrize(

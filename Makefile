@@ -34,7 +34,7 @@ $(OLDEST)/.installed: requirements.txt requirements-dev.txt requirements-prefect
 	@touch $@
 
 test-prefect-oldest: $(OLDEST)/.installed
-	$(OLDEST)/bin/python -m pytest tests/orchestration tests/blocks tests/integration/test_prefect_*.py $(ARGS)
+	$(OLDEST)/bin/python -m pytest tests/orchestration tests/integration/test_prefect_*.py $(ARGS)
 
 $(SEARCH)/.installed: requirements.txt requirements-dev.txt requirements-search.txt pyproject.toml
 	@echo "Installing into $(SEARCH); this takes a few minutes once."

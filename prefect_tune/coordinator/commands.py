@@ -79,13 +79,15 @@ class Decide(AttemptCommand):
     """Tell a running attempt what to do.
 
     It answers a waiting attempt. Sent unasked (`seq` 0), STOP and PAUSE take effect at the
-    attempt's next report; a CONTINUE that is not awaited only moves `run_until`.
+    attempt's next report; a CONTINUE that is not awaited only moves `run_until`. `reason` says for
+    people why it is to STOP.
     """
 
     node: str
     seq: int
     action: Action
     run_until: RunUntil = NEVER
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

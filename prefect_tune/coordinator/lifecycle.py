@@ -114,7 +114,8 @@ class Lifecycle:
             return
         goes_on = action in (Action.CONTINUE, Action.SAVE)
         until = self._run_until(live) if goes_on else NEVER
-        self._core.emit(Decide(trial.trial_id, trial.attempt, slot.node, seq, action, until))
+        why = live.stop_reason if action is Action.STOP else ""
+        self._core.emit(Decide(trial.trial_id, trial.attempt, slot.node, seq, action, until, why))
 
     def free(self, live: LiveTrial) -> None:
         """Give back what a running attempt held."""

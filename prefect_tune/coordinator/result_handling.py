@@ -201,7 +201,7 @@ class Results:
         finally:
             self._judged = None
         if answer == Action.STOP:
-            return Action.STOP, f"stopped by {type(core.scheduler).__name__}"
+            return Action.STOP, core.scheduler.why_stopped(flat)
         if self._asked is Action.STOP:
             return Action.STOP, _BY_REQUEST
         # NOOP: the scheduler has dealt with the trial itself; it goes on meanwhile.

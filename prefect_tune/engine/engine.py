@@ -54,6 +54,7 @@ from prefect_tune.engine.search_feed import SearchFeed
 from prefect_tune.engine.slow_steps import SlowSteps
 from prefect_tune.error import TuneError
 from prefect_tune.execution.base import Executor, TrialPlace
+from prefect_tune.experiment.decision import Action
 from prefect_tune.experiment.pickling.signing import OF_THIS_PROCESS, Pickles
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.schedulers.mutations import original_tag
@@ -353,6 +354,9 @@ class Engine:
             elif isinstance(command, Abort) and self._error is None:
                 self._error = command.error
         if decisions:
+            for decision in decisions:
+                if decision.action is Action.STOP:
+                    parts.launcher.ending(decision)
             parts.executor.decide(decisions)
         self._kill(kills)
         for launch in launches:

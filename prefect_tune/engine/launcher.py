@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from prefect_tune.coordinator.commands import Kill, Launch
+from prefect_tune.coordinator.commands import Decide, Kill, Launch
 from prefect_tune.execution.base import Executor, TrialPlace
 
 
@@ -25,11 +25,11 @@ class AttemptLauncher(Protocol):
         """
         ...
 
-    def ending(self, kill: Kill) -> None:
+    def ending(self, command: Kill | Decide) -> None:
         """An attempt is about to be ended; for those who say why.
 
         Args:
-            kill: What the executor is told next.
+            command: What the executor is told next.
         """
         ...
 
@@ -52,7 +52,7 @@ class DirectLauncher:
         """Start an attempt on the executor."""
         self._executor.launch(launch, place)
 
-    def ending(self, kill: Kill) -> None:
+    def ending(self, command: Kill | Decide) -> None:
         """Nobody is told."""
 
     def close(self, timeout: float) -> None:

@@ -241,6 +241,11 @@ class MultiObjectiveASHAScheduler(ObjectiveScheduler):
         self._num_stopped += 1
         return self.STOP
 
+    @property
+    def stops_at(self) -> float:
+        """`max_t`."""
+        return self._max_t
+
     def on_trial_complete(
         self, controller: ControllerView, trial: Trial, result: dict[str, Any]
     ) -> None:

@@ -310,6 +310,10 @@ class ResourceChangingScheduler(TrialScheduler):
         """Every result: what a trial is to have depends on all others."""
         return self._base.run_until(trial) if self._allocate is None else EVERY_RESULT
 
+    def why_stopped(self, result: Mapping[str, Any]) -> str:
+        """What the other scheduler says."""
+        return self._base.why_stopped(result)
+
     def debug_string(self) -> str:
         """How often something was changed, and what the other scheduler says."""
         return f"Resources were changed {self._changes} times. {self._base.debug_string()}"

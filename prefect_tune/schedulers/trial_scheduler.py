@@ -111,6 +111,10 @@ class TrialScheduler:
         """
         return EVERY_RESULT
 
+    def why_stopped(self, result: Mapping[str, Any]) -> str:
+        """Say, for people, why `on_trial_result` has answered this result with `STOP`."""
+        return f"stopped by {type(self).__name__}"
+
     def debug_string(self) -> str:
         """One or more lines about the scheduler for the console."""
         return f"Using {type(self).__name__}."
@@ -181,6 +185,18 @@ class ObjectiveScheduler(FIFOScheduler):
         self._metric_op = 1.0
         self._told_without_time = False
         self._set_objective(metric, mode)
+
+    @property
+    def stops_at(self) -> float | None:
+        """The time at which every trial ends; None if none does for that."""
+        return None
+
+    def why_stopped(self, result: Mapping[str, Any]) -> str:
+        """Tell the end of the way from a worse result."""
+        time = result.get(self._time_attr)
+        if self.stops_at is not None and time is not None and time >= self.stops_at:
+            return f"it ran to max_t={self.stops_at:g}"
+        return f"others were better at {self._time_attr}={time}"
 
     @property
     def metric_mode(self) -> str | None:

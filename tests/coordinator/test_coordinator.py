@@ -375,3 +375,10 @@ def test_a_limit_of_trials_at_once_bounds_the_demand():
     world = World(options=CoordinatorOptions(lookahead=4, max_running=3), samples=10, cpus=1)
     world.start()
     assert world.coordinator.demand() == {Resources.parse(None): 2}
+
+
+def test_who_is_told_to_stop_is_told_why():
+    scheduler = AsyncHyperBandScheduler(metric="loss", mode="min", max_t=3)
+    world = started(scheduler=scheduler, cpus=1, samples=1)
+    (told,) = world.of(Decide, world.report("t1", 3, awaiting=True, loss=1.0))
+    assert (told.action, told.reason) == (Action.STOP, "it ran to max_t=3")

@@ -289,3 +289,14 @@ def test_results_without_the_time_attribute_are_told_about_once(caplog, kind):
     (record,) = caplog.records
     assert "'epochs'" in record.getMessage()
     assert "'epoch', 'acc'" in record.getMessage()
+
+
+def test_a_stop_at_max_t_is_told_from_one_at_a_rung() -> None:
+    scheduler = asha(max_t=9, grace_period=1, reduction_factor=3)
+    good, bad = added(scheduler, "good", "bad")
+    assert report(scheduler, good, 1, 2.0) == scheduler.CONTINUE
+    assert report(scheduler, bad, 1, 1.0) == scheduler.STOP
+    why = scheduler.why_stopped({"training_iteration": 1, "score": 1.0})
+    assert why == "others were better at training_iteration=1"
+    assert report(scheduler, good, 9, 2.0) == scheduler.STOP
+    assert scheduler.why_stopped({"training_iteration": 9, "score": 2.0}) == "it ran to max_t=9"

@@ -75,6 +75,7 @@ class ArtifactReporter:
         self._interval = interval
         self._newest: Snapshot | None = None
         self._summary = ""
+        self._pages: dict[UUID, str] = {}
         self._next_update = 0.0
         self._wake = threading.Event()
         self._closing = threading.Event()
@@ -112,13 +113,17 @@ class ArtifactReporter:
         self._newest = snapshot
         self._wake.set()
 
-    def conclude(self, snapshot: Snapshot, summary: str) -> None:
+    def conclude(
+        self, snapshot: Snapshot, summary: str, pages: Mapping[UUID, str] | None = None
+    ) -> None:
         """Show this at the end.
 
         Args:
             snapshot: The final state.
             summary: Markdown.
+            pages: Markdown for the pages of task runs.
         """
+        self._pages = dict(pages or {})
         self._newest = snapshot
         self._summary = summary
 
@@ -153,6 +158,12 @@ class ArtifactReporter:
             self._put(client, "leaderboard", "table", table, "The best trials")
             if self._summary:
                 self._put(client, "summary", "markdown", showable(self._summary), "The result")
+            while self._pages:
+                # Without a key, which would make it a card of its own among those of all runs.
+                task_run_id, text = self._pages.popitem()
+                client.create_artifact(
+                    ArtifactCreate(type="markdown", data=showable(text), task_run_id=task_run_id)
+                )
 
     def _put(
         self, client: SyncPrefectClient, key: str, kind: str, data: Any, description: str

@@ -44,6 +44,7 @@ class ExperimentFlow:
     Attributes:
         name: Name of the flow, e.g. ``tune-train_digits``.
         run_name: Name of the flow run: the experiment's name.
+        tags: Further tags of the flow run; its task runs do not get them.
         parameters: What the UI shows as parameters; JSON-able. Never callables: the server would
             turn them into ``{}``.
         executor: Runs the trials.
@@ -57,6 +58,7 @@ class ExperimentFlow:
     run_name: str
     parameters: Mapping[str, Any]
     executor: Executor
+    tags: tuple[str, ...] = ()
     ship: Ship | None = None
     max_task_runs: int = 2000
     is_interrupted: Callable[[], bool] = lambda: False

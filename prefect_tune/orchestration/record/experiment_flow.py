@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
 from prefect.events import Event
+from prefect.utilities.urls import url_for
 
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.engine.experiment import Experiment
-from prefect_tune.engine.launcher import AttemptLauncher
 from prefect_tune.engine.planning.plan import ExperimentPlan
 from prefect_tune.experiment.plain import finite_number
 from prefect_tune.experiment.trial import ERROR, Trial
@@ -24,8 +25,9 @@ from prefect_tune.orchestration.logs import run_log
 from prefect_tune.orchestration.record.artifacts import ArtifactReporter, Snapshot
 from prefect_tune.orchestration.record.conclusion import Conclusion, Ending, ExperimentFlow
 from prefect_tune.orchestration.record.flow import run_in_flow
+from prefect_tune.orchestration.record.launcher import PrefectLauncher
 from prefect_tune.orchestration.record.sanitize import show_value
-from prefect_tune.orchestration.record.summary import summary
+from prefect_tune.orchestration.record.summary import summary, trial_page
 from prefect_tune.orchestration.record.sweep_news import SweepNews
 from prefect_tune.orchestration.record.sweep_result import SweepResult, sweep_result
 from prefect_tune.orchestration.record.tag_limits import tag_limits
@@ -62,7 +64,7 @@ def run_experiment_in_flow(
     logs = TaskRunLogs(keeps_output=plan.keeps_output_in_prefect)
     experiment.output.listen(logs.put)
 
-    def body(launcher: AttemptLauncher) -> list[Trial]:
+    def body(launcher: PrefectLauncher) -> list[Trial]:
         flow = current_flow_identity()
         if flow is not None:
             succeed(experiment.directory, UUID(flow.flow_run_id), plan.name)
@@ -77,7 +79,7 @@ def run_experiment_in_flow(
                     listeners = [record.listener(artifacts), watch, flow_watch]
                     experiment.run(launcher, listeners, stand_in)
                 finally:
-                    artifacts.conclude(*record.final(experiment.trials))
+                    artifacts.conclude(*record.final(experiment.trials, launcher.task_runs))
             ending = conclude(experiment.trials)
         except Exception as error:
             ending = Conclusion(Ending.FAILED, f"{type(error).__name__}: {in_words(error)}")
@@ -92,6 +94,7 @@ def run_experiment_in_flow(
     flow = ExperimentFlow(
         name=f"tune-{plan.trainable.name}",
         run_name=plan.name,
+        tags=(f"experiment:{plan.name}", f"trainable:{plan.trainable.name}"),
         parameters=describe(plan),
         executor=experiment.executor,
         ship=getattr(experiment.executor, "submit_body", None),
@@ -195,7 +198,7 @@ class _Record:
         """Where the experiment stands."""
         progress = self._progress
         progress.update(trials)
-        leaders = progress.ranked([trial for trial in trials if trial.last_result])[:_LEADERS]
+        leaders = self._leaders(trials)
         parameters = dict(list(parameter_columns(leaders).items())[:_COLUMNS])
         metrics = user_metrics(leaders, limit=_COLUMNS)
         if progress.metric in metrics:
@@ -209,18 +212,27 @@ class _Record:
             rows=[self._row(trial, parameters, metrics) for trial in leaders],
         )
 
-    def final(self, trials: list[Trial]) -> tuple[Snapshot, str]:
-        """The last snapshot and the summary in markdown."""
-        snapshot = self.snapshot(trials)
+    def final(
+        self, trials: list[Trial], task_runs: Mapping[str, UUID]
+    ) -> tuple[Snapshot, str, dict[UUID, str]]:
+        """The last snapshot, the summary, and pages of the best trials by their task runs."""
+        snapshot, progress = self.snapshot(trials), self._progress
+        leaders = [trial for trial in self._leaders(trials) if trial.trial_id in task_runs]
+        place = f"{self._plan.root}/{self._plan.name}"
         text = summary(
             self._plan.name,
             str(snapshot),
-            self._progress.best,
-            self._progress.metric,
+            progress.best,
+            progress.metric,
             trials,
-            f"{self._plan.root}/{self._plan.name}",
+            place,
+            [(t, url_for("task-run", obj_id=task_runs[t.trial_id])) for t in leaders],
         )
-        return snapshot, text
+        pages = {task_runs[t.trial_id]: trial_page(t, progress.metric, place) for t in leaders}
+        return snapshot, text, pages
+
+    def _leaders(self, trials: list[Trial]) -> list[Trial]:
+        return self._progress.ranked([trial for trial in trials if trial.last_result])[:_LEADERS]
 
     def conclusion(self, trials: list[Trial], interrupted_by: str | None) -> Conclusion:
         """How the flow run ends."""

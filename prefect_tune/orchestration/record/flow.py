@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import logging
+import re
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -12,7 +13,7 @@ from uuid import UUID
 import httpx
 from prefect import Flow, Task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.context import FlowRunContext, SyncClientContext, TaskRunContext
 from prefect.exceptions import Abort, ObjectNotFound, Pause
 from prefect.settings import (
@@ -24,7 +25,6 @@ from prefect.settings import (
 from prefect.states import Cancelled, Completed, Crashed, Failed
 from prefect.utilities.urls import url_for
 
-from prefect_tune.engine.launcher import AttemptLauncher
 from prefect_tune.orchestration.control.crashed_runs import end_leftovers
 from prefect_tune.orchestration.control.current_flow import this_flow
 from prefect_tune.orchestration.control.sigterm import announced
@@ -58,6 +58,8 @@ from prefect_tune.text import in_words
 T = TypeVar("T")
 _logger = logging.getLogger("prefect_tune")
 
+#: What Prefect names a flow run that nobody has named.
+_MADE_UP = re.compile(r"[a-z]+-[a-z]+")
 #: Seconds a flow run waits for its record to arrive at an embedded server, which ends with us ...
 _FLUSH_EMBEDDED = 30.0
 #: ... and at a lasting one, which goes on recording after we have left.
@@ -71,7 +73,7 @@ _BACK_IN_HASTE = 3.0
 
 
 def run_in_flow(
-    body: Callable[[AttemptLauncher], T],
+    body: Callable[[PrefectLauncher], T],
     flow: ExperimentFlow,
     conclude: Callable[[T], Conclusion],
     api: PrefectApi | None = None,
@@ -113,7 +115,7 @@ class _Run(Generic[T]):
 
     def __init__(
         self,
-        body: Callable[[AttemptLauncher], T],
+        body: Callable[[PrefectLauncher], T],
         flow: ExperimentFlow,
         conclude: Callable[[T], Conclusion],
         embedded: bool,
@@ -178,20 +180,22 @@ class _Run(Generic[T]):
                 _logger.warning("Prefect could not record the end of the flow run: %s", error)
 
     def in_this_flow(self) -> State[Any]:
-        """Run the experiment in the current flow run, which takes its name."""
-        self._rename_flow()
+        """Run the experiment in the current flow run."""
         with self._leave:
             return self.inside_flow()
 
-    def _rename_flow(self) -> None:
-        context = FlowRunContext.get()
-        if context is None or context.flow_run is None:
+    def _label(self, flow_run: FlowRun) -> None:
+        """Give the flow run its tags, and the experiment's name unless a person has named it."""
+        made_up = _MADE_UP.fullmatch(flow_run.name) is not None
+        name = self._flow.run_name if made_up else flow_run.name
+        tags = sorted({*flow_run.tags, *self._flow.tags})
+        if (name, tags) == (flow_run.name, sorted(flow_run.tags)):
             return
         try:
             with SyncClientContext.get_or_create() as clients:
-                clients.client.set_flow_run_name(context.flow_run.id, self._flow.run_name)
+                clients.client.update_flow_run(flow_run.id, name=name, tags=tags)
         except Exception:
-            _logger.debug("The flow run could not be renamed.", exc_info=True)
+            _logger.debug("The flow run could not be labelled.", exc_info=True)
 
     def inside_flow(self) -> State[Any]:
         """Run the experiment in the current flow run; gives the state that flow run should end in.
@@ -203,6 +207,7 @@ class _Run(Generic[T]):
             raise RuntimeError("no flow run is active")
         self._flow_run_id = flow_run_id = context.flow_run.id
         self._flow_run_url = url_for(context.flow_run)
+        self._label(context.flow_run)
         if context.flow_run.run_count > 1:
             end_leftovers(flow_run_id)
         coordinator = Task(

@@ -17,7 +17,7 @@ from prefect.context import FlowRunContext
 from prefect.settings import get_current_settings
 from prefect.transactions import BaseTransaction
 
-from prefect_tune.coordinator.commands import Kill, Launch
+from prefect_tune.coordinator.commands import Decide, Kill, Launch
 from prefect_tune.coordinator.events import AttemptEnded
 from prefect_tune.execution.base import Executor, TrialPlace
 from prefect_tune.experiment.attempt_key import AttemptKey
@@ -86,6 +86,8 @@ class PrefectLauncher:
         self._recording = max_task_runs > 0
         self._running: dict[AttemptKey, Attempt] = {}
         self.recorded = 0
+        #: The newest task run of each trial.
+        self.task_runs: dict[str, UUID] = {}
         #: Final states by task run.
         self.ends: dict[UUID, State[Any]] = {}
 
@@ -117,11 +119,11 @@ class PrefectLauncher:
                 "Prefect does not take further task runs; the sweep goes on without.", exc_info=True
             )
 
-    def ending(self, kill: Kill) -> None:
+    def ending(self, command: Kill | Decide) -> None:
         """Have the task run of an attempt say why it was ended."""
-        attempt = self._running.get(kill.key)
-        if attempt is not None:
-            attempt.kill = kill
+        attempt = self._running.get(command.key)
+        if attempt is not None and (attempt.kill is None or isinstance(command, Kill)):
+            attempt.kill = command
 
     def close(self, timeout: float) -> None:
         """Wait until the task runs of attempts that have ended are final too."""
@@ -163,6 +165,7 @@ class PrefectLauncher:
         run = self._runner.submit_here(trial_task, parameters, self._context, task_run_id)
         run.wrapped_future.add_done_callback(functools.partial(self._remember, run.task_run_id))
         self.recorded += 1
+        self.task_runs[launch.trial_id] = run.task_run_id
 
     def _remember(self, task_run_id: UUID, run: Future[State[Any]]) -> None:
         end = run.result()

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from prefect_tune.experiment.trial import ERROR, Trial
+from prefect_tune.nested import flatten
 from prefect_tune.orchestration.record.sanitize import show_value
+from prefect_tune.reporters.columns import user_metrics
 from prefect_tune.reporters.progress import Best
 
 _MOST_ERRORS = 20
+_MOST_METRICS = 20
 _LONGEST_ERROR = 300
 #: What markdown or HTML would take for more than a character.
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>|#~&$])")
@@ -23,6 +26,7 @@ def summary(
     metric: str | None,
     trials: Sequence[Trial],
     place: str,
+    pages: Sequence[tuple[Trial, str | None]] = (),
 ) -> str:
     """Say how an experiment has ended.
 
@@ -33,6 +37,7 @@ def summary(
         metric: What it is the best by.
         trials: All trials.
         place: Where the results are.
+        pages: The best trials, best first, and the addresses of their task runs in the UI.
     """
     lines = [f"# {plain(title)}", "", f"{standing}.", ""]
     if best is not None:
@@ -40,6 +45,9 @@ def summary(
         lines += ["| parameter | value |", "|---|---|"]
         lines += [f"| {plain(k)} | {plain(v)} |" for k, v in best.trial.evaluated_params.items()]
         lines += [""]
+    if pages:
+        linked = (f"[{plain(t)}]({url})" if url else plain(t) for t, url in pages)
+        lines += ["## Best trials", "", *(f"1. {trial}" for trial in linked), ""]
     failed = [trial for trial in trials if trial.status == ERROR]
     if failed:
         lines += ["## Errors", ""]
@@ -51,6 +59,26 @@ def summary(
             lines += [f"* and {len(failed) - _MOST_ERRORS} more"]
         lines += [""]
     return "\n".join([*lines, f"Results: {plain(place)}"])
+
+
+def trial_page(trial: Trial, metric: str | None, place: str) -> str:
+    """Say what is to know of a trial: its metrics, its configuration, and its directory.
+
+    Args:
+        trial: One with a result.
+        metric: Its metric's name.
+        place: Directory or URL of its experiment.
+    """
+    values = trial.metric_analysis or {}
+    lines = ["| metric | last | least | most |", "|---|---|---|---|"]
+    for name in [metric, *user_metrics([trial], limit=_MOST_METRICS)]:
+        seen = values.get(name or "", {})
+        row = "|".join(plain(seen.get(which)) for which in ("last", "min", "max"))
+        if seen and (line := f"|{plain(name)}|{row}|") not in lines:
+            lines += [line]
+    lines += ["", "| parameter | value |", "|---|---|"]
+    lines += [f"| {plain(k)} | {plain(v)} |" for k, v in flatten(trial.config).items()]
+    return "\n".join([*lines, "", f"Directory: {plain(f'{place}/{trial.relative_logdir}')}"])
 
 
 def plain(value: Any) -> str:

@@ -13,7 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Crashed, Failed
 
-from prefect_tune.coordinator.commands import Kill, Launch
+from prefect_tune.coordinator.commands import Decide, Kill, Launch
 from prefect_tune.coordinator.events import AttemptEnded, Outcome
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.attempt_key import NO_ATTEMPT, AttemptKey
@@ -50,7 +50,7 @@ class Attempt:
         self.is_interrupted = is_interrupted
         self.logs = logs
         self.key = key
-        self.kill: Kill | None = None
+        self.kill: Kill | Decide | None = None
 
     async def wait(self) -> AttemptEnded:
         """Wait for its end; called in its task run."""
@@ -97,7 +97,7 @@ async def trial_task(name: str, attempt: Attempt) -> State[None]:
 
 
 def attempt_state(
-    ended: AttemptEnded, tag: str, interrupted: bool = False, kill: Kill | None = None
+    ended: AttemptEnded, tag: str, interrupted: bool = False, kill: Kill | Decide | None = None
 ) -> State[None]:
     """The final state of an attempt's task run.
 
@@ -109,7 +109,7 @@ def attempt_state(
     """
     outcome, tag = ended.outcome, showable(tag)
     as_it_is = interrupted or outcome in (Outcome.FINISHED, Outcome.UNSTARTED)
-    if kill is not None and kill.counts_as and not as_it_is:
+    if isinstance(kill, Kill) and kill.counts_as and not as_it_is:
         if kill.counts_as is Outcome.FAILED:
             return Failed(name="TimedOut", message=kill.reason)
         outcome = kill.counts_as
@@ -119,7 +119,8 @@ def attempt_state(
         case Outcome.STOPPED if interrupted:
             return Completed(name="Interrupted", message=f"goes on with the sweep; {tag}")
         case Outcome.STOPPED:
-            why = "ended by the scheduler or a stopping criterion" if kill is None else kill.reason
+            why = "" if kill is None else kill.reason
+            why = why or "ended by the scheduler or a stopping criterion"
             return Completed(name="Stopped", message=f"{why}; {tag}".rstrip("; "))
         case Outcome.PAUSED:
             return Completed(name="Paused", message=f"goes on in another attempt; {tag}")

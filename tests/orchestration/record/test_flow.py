@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from prefect import flow, get_client, tags, task
@@ -18,6 +18,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     ArtifactFilter,
     ArtifactFilterFlowRunId,
+    ArtifactFilterTaskRunId,
     FlowRunFilter,
     FlowRunFilterId,
 )
@@ -154,9 +155,12 @@ def test_the_flow_run_tells_about_the_experiment(
     executor: FakeExecutor, client: SyncPrefectClient
 ) -> None:
     value = object()
-    outcome = run_in_flow(sweep(value=value), experiment(executor), good)
+    tags = ("experiment:fake_2026", "trainable:fake")
+    outcome = run_in_flow(sweep(value=value), experiment(executor, tags=tags), good)
     assert outcome.value is value
     run = flow_run(client, outcome)
+    assert set(run.tags) == set(tags)
+    assert not any(task_run.tags for task_run in task_runs(client, outcome.flow_run_id))
     assert run.name == "fake_2026"
     assert run.parameters == {"metric": "acc", "num_samples": 3}
     assert (run.state_name, run.state.message) == ("Completed", "best acc=0.9")
@@ -299,6 +303,8 @@ def test_a_flow_can_be_the_experiment_itself(
     run = flow_run(client, outcomes[0])
     assert run.parent_task_run_id is None
     assert run.name == "fake_2026"
+    own.with_options(flow_run_name="typed in the form")(return_state=True)
+    assert flow_run(client, outcomes[1]).name == "typed in the form"
     assert str(state.state_details.flow_run_id) == outcomes[0].flow_run_id
 
 
@@ -341,8 +347,11 @@ def test_artifacts_follow_the_experiment(executor: FakeExecutor, client: SyncPre
             artifacts.update(Snapshot(1, 4))
             artifacts.conclude(Snapshot(2, 4), "# begun")
         with ArtifactReporter(interval=60) as artifacts:  # as in another execution
-            artifacts.conclude(Snapshot(4, 4, {"TERMINATED": 4}, rows), "# done")
+            artifacts.conclude(
+                Snapshot(4, 4, {"TERMINATED": 4}, rows), "# done", {task_run_id: "the trial"}
+            )
 
+    task_run_id = uuid4()
     outcome = run_in_flow(body, experiment(executor), good)
     which = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(outcome.flow_run_id)]))
     artifacts = client.read_artifacts(artifact_filter=which)
@@ -356,3 +365,6 @@ def test_artifacts_follow_the_experiment(executor: FakeExecutor, client: SyncPre
         {"trial": "b", "acc": 0.123457},
     ]
     assert found["summary"].data == "# done"
+    which = ArtifactFilter(task_run_id=ArtifactFilterTaskRunId(any_=[task_run_id]))
+    (page,) = client.read_artifacts(artifact_filter=which)
+    assert (page.key, page.data) == (None, "the trial")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial
-from prefect_tune.orchestration.record.summary import plain, summary
+from prefect_tune.orchestration.record.summary import plain, summary, trial_page
 from prefect_tune.reporters.progress import Best
 
 
@@ -27,6 +27,24 @@ def test_nothing_is_taken_for_markup() -> None:
     assert r"| op\|t\_name | sgd\|x \*\*bold\*\* \`code\` |" in lines
     assert r"* t\_abc\_1: ValueError: bad \<b\>luck\</b\> and more" in lines
     assert lines[-1] == r"Results: /a\_b/c\*d"
+
+
+def test_the_best_trials_lead_to_their_pages() -> None:
+    pages = [(make_trial(0), "http://ui/runs/task-run/1"), (make_trial(1), None)]
+    lines = summary("exp", "2 trials", None, None, [], "/a", pages).splitlines()
+    assert r"1. [t\_abc\_0](http://ui/runs/task-run/1)" in lines
+    assert r"1. t\_abc\_1" in lines
+
+
+def test_the_page_of_a_trial_says_what_it_had_and_came_to() -> None:
+    trial = make_trial(0)
+    for loss in (3.0, 1.0, 2.0):
+        result = {"loss": loss, "training_iteration": 1}
+        trial.update_last_result(result, result, 0.0)
+    lines = trial_page(trial, "loss", "s3://bucket/exp").splitlines()
+    assert "|loss|2.0|1.0|3.0|" in lines
+    assert "| lr | 0.5 |" in lines
+    assert lines[-1] == f"Directory: {plain(f's3://bucket/exp/{trial.relative_logdir}')}"
 
 
 def test_so_many_errors_are_named() -> None:

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from prefect_tune.coordinator.commands import Kill, Launch
+from prefect_tune.coordinator.commands import Decide, Kill, Launch
 from prefect_tune.coordinator.events import AttemptEnded, Outcome
 from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.decision import Action
 from prefect_tune.orchestration.record.trial_task import attempt_state, task_run_name
 from prefect_tune.resources import Resources
 
@@ -56,6 +57,13 @@ def test_a_trial_over_its_time_limit_says_so(
     assert (state.type.value, state.name) == (type_, name)
     assert state.message is not None
     assert LIMIT in state.message
+
+
+def test_a_trial_that_was_told_to_stop_says_why() -> None:
+    told = Decide("t", 1, "n", 3, Action.STOP, reason="it ran to max_t=5")
+    state = attempt_state(ended(Outcome.STOPPED), "3_lr=0.1", kill=told)
+    assert (state.name, state.message) == ("Stopped", "it ran to max_t=5; 3_lr=0.1")
+    assert attempt_state(ended(Outcome.FINISHED), "3_lr=0.1", kill=told).name == "Completed"
 
 
 def test_a_trial_that_returns_as_its_time_is_over_has_completed() -> None:

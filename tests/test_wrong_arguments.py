@@ -88,6 +88,7 @@ WRONG: dict[str, list[Any]] = {
         "memory://a\udcff",
     ],
     "search_alg": ["nosuch", 3, Thing(), Thing],
+    "warm_start_from": [3, "/no/such/experiment", [Thing()], Thing],
     "scheduler": ["nosuch", 3, Thing(), Thing, ASHAScheduler],
     "keep_checkpoints_num": [0, -1, "x", 1.5],
     "checkpoint_score_attr": [3, "", []],

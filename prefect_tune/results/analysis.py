@@ -410,9 +410,12 @@ class ExperimentAnalysis:
         Args:
             trial: A trial that population based training was used with, or its id.
         """
+        return lineage_of(trial if isinstance(trial, str) else trial.trial_id, self.copies())
+
+    def copies(self) -> list[Copy]:
+        """Which trial went on from which other one, as population based training has them do."""
         record = read_record(self._path)
-        copies = [] if record is None else record.copies
-        return lineage_of(trial if isinstance(trial, str) else trial.trial_id, copies)
+        return [] if record is None else record.copies
 
     def plot(
         self,
@@ -429,7 +432,8 @@ class ExperimentAnalysis:
             kind: ``curves``: the metric over the iterations; ``slices``: its last value by
                 parameter; ``parallel``: parallel coordinates; ``importance``: how much each
                 parameter matters; ``contours``: the metric over pairs of parameters; ``pareto``:
-                two metrics against each other; ``overview``: curves and slices.
+                two metrics against each other; ``lineage``: which trial went on from which
+                other one, and hyperparameters over time; ``overview``: curves and slices.
             metric: Metric, two of them for ``pareto``; None is the experiment's.
             mode: ``min`` or ``max``; None is the experiment's.
             parameters: Parameters to show, flat (``net/units``); None is all that were searched,
@@ -444,15 +448,17 @@ class ExperimentAnalysis:
             TuneError: If there is nothing to draw.
             ImportError: If matplotlib is not installed; says what to install.
         """
-        from prefect_tune.results.plots.draw import PARETO, draw
+        from prefect_tune.results.plots.draw import LINEAGE, PARETO, draw
 
+        wanted: dict[str, str] = {}
+        copies = self.copies() if kind == LINEAGE else []
         if kind == PARETO:
             wanted = self._metrics_and_modes(metric, mode)
-        else:
+        elif kind != LINEAGE:
             name = metric if isinstance(metric, str) or metric is None else metric[0]
             single = mode if isinstance(mode, str) or mode is None else mode[0]
             wanted = dict([self._metric_and_mode(name, single)])
-        picture = draw(self.trials, kind, wanted, parameters)
+        picture = draw(self.trials, kind, wanted, parameters, copies=copies)
         if path is not None:
             picture.save(path)
         return picture

@@ -170,8 +170,8 @@ class ResultGrid:
         """Draw the experiment; see `ExperimentAnalysis.plot` for what there is.
 
         Args:
-            kind: ``curves``, ``slices``, ``parallel``, ``importance``, ``contours``, ``pareto`` or
-                ``overview``.
+            kind: ``curves``, ``slices``, ``parallel``, ``importance``, ``contours``, ``pareto``,
+                ``lineage`` or ``overview``.
             metric: Metric, two of them for ``pareto``; None is the experiment's.
             mode: ``min`` or ``max``; None is the experiment's.
             parameters: Parameters to show, flat (``net/units``); None is all that were searched,

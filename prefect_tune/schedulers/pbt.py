@@ -83,7 +83,10 @@ class PopulationBasedTraining(ObjectiveScheduler):
         custom_explore_fn: Gets the changed configuration and returns the one to use.
         log_config: Whether each copy is written to ``pbt_global.txt`` and ``pbt_policy_*.txt``.
         require_attrs: Whether a result without `time_attr` or the metric is an error.
-        synch: Whether all trials wait for each other at the end of each interval.
+        synch: Whether all trials wait for each other at the end of each interval. If the sweep is
+            killed while a trial waits whose checkpoint has not come to storage, that trial is not
+            copied at the end of this interval; so what is copied may differ from a sweep that was
+            not killed. Nothing is lost or run twice.
 
     Raises:
         InvalidArgument: If a value is out of its range.

@@ -175,7 +175,17 @@ def evenly_distribute_cpus_gpus(
     result: dict[str, Any],
     scheduler: ResourceChangingScheduler,
 ) -> Resources | None:
-    """Share CPUs and GPUs evenly, one by one; see `DistributeResources`."""
+    """Share CPUs and GPUs evenly, one by one; see `DistributeResources`.
+
+    Args:
+        controller: The experiment.
+        trial: A trial that has reported.
+        result: What it has reported.
+        scheduler: The scheduler that asks.
+
+    Returns:
+        What the trial is to have; None leaves it as it is.
+    """
     base = scheduler.base_trial_resources or Resources()
     units = {name: 1 for name in (CPU, GPU) if base.get_milli(name)}
     return DistributeResources(increase_by=units or None)(controller, trial, result, scheduler)

@@ -378,6 +378,10 @@ def test_classes_copy_each_other_and_the_schedule_of_one_is_run_again(
         lineages = {result.metrics["trial_id"]: results.lineage(result) for result in results}
         copied = [trial_id for trial_id, copies in lineages.items() if copies]
         assert copied
+        picture = results.plot("lineage")
+        drawn = picture.figure.axes[0].texts  # the arrows
+        assert len(drawn) == len(results._experiment_analysis.copies())
+        assert [axes.get_ylabel() for axes in picture.figure.axes[1:]] == ["lr"]
         for result in results:
             copies = lineages[result.metrics["trial_id"]]
             own = [copy for copy in copies if copy.trial_id == result.metrics["trial_id"]]

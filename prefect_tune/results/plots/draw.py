@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.results.importance import FEWEST_TRIALS, importance
+from prefect_tune.results.lineage import Copy
 from prefect_tune.results.plots.bars import draw_importance
 from prefect_tune.results.plots.contours import draw_contour
 from prefect_tune.results.plots.curves import Curve, draw_curves, read_curves
 from prefect_tune.results.plots.front import draw_front
+from prefect_tune.results.plots.lineage import draw_lineage
 from prefect_tune.results.plots.parallel import draw_parallel
 from prefect_tune.results.plots.picture import Plot
 from prefect_tune.results.plots.slices import PER_ROW, draw_slices, rows_for
@@ -23,9 +25,18 @@ from prefect_tune.results.ranking import check_mode
 if TYPE_CHECKING:
     from prefect_tune.results.analysis import ExperimentAnalysis
 
-__all__ = ["KINDS", "MOST_SHOWN", "PARETO", "Plot", "draw", "plot_experiment", "read_curves"]
+__all__ = [
+    "KINDS",
+    "LINEAGE",
+    "MOST_SHOWN",
+    "PARETO",
+    "Plot",
+    "draw",
+    "plot_experiment",
+    "read_curves",
+]
 
-PARETO = "pareto"
+PARETO, LINEAGE = "pareto", "lineage"
 #: Parameters there is room for, unless the user has chosen them.
 MOST_SHOWN = {"overview": 9, "slices": 9, "parallel": 12, "contours": 4}
 
@@ -61,16 +72,18 @@ def draw(
     wanted: Mapping[str, str],
     parameters: Sequence[str] | None = None,
     curves: list[Curve] | None = None,
+    copies: Sequence[Copy] = (),
 ) -> Plot:
     """Draw a picture.
 
     Args:
         trials: The trials.
         kind: One of `KINDS`.
-        wanted: The metric and its mode; two of them for ``pareto``.
+        wanted: The metric and its mode; two of them for ``pareto``, none for ``lineage``.
         parameters: Parameters to show, flat; None is all that were searched, or of very many
             those that matter most.
         curves: What `read_curves` gave, for several pictures of one experiment.
+        copies: Which trial went on from which other one, for ``lineage``.
 
     Raises:
         InvalidArgument: If there is no such kind or parameter.
@@ -81,6 +94,8 @@ def draw(
         raise InvalidArgument("kind", f"got {kind!r}.", f"It is one of {', '.join(KINDS)}.")
     if kind == PARETO:
         return _pareto(trials, wanted)
+    if kind == LINEAGE:
+        return Plot(draw_lineage(trials, copies, parameters), "Lineage")
     metric, mode = next(iter(wanted.items()))
     if curves is None:
         curves = read_curves(trials, metric, mode)
@@ -210,4 +225,4 @@ _DRAWERS: dict[str, _Drawer] = {
     "contours": _contours,
 }
 #: What can be drawn.
-KINDS = (*_DRAWERS, PARETO)
+KINDS = (*_DRAWERS, PARETO, LINEAGE)

@@ -49,6 +49,7 @@ def contents(analysis: ExperimentAnalysis, objective: Objective | None) -> dict[
         pictures = _pareto_set(analysis)
     elif best is not None:
         pictures = _pictures(analysis, objective)
+    pictures += _lineage(analysis)
     return {
         "name": os.path.basename(analysis.experiment_path.rstrip("/")),
         "metric": metric,
@@ -142,6 +143,14 @@ def _pareto_set(analysis: ExperimentAnalysis) -> list[dict[str, Any]]:
     """The picture of the trials that no other one beats; nothing unless there are two metrics."""
     try:
         return [_picture("Pareto set", svg=analysis.plot("pareto").to_svg())]
+    except (TuneError, ImportError):
+        return []
+
+
+def _lineage(analysis: ExperimentAnalysis) -> list[dict[str, Any]]:
+    """The picture of copies; nothing if no trial went on from another one."""
+    try:
+        return [_picture("Lineage", svg=analysis.plot("lineage").to_svg())]
     except (TuneError, ImportError):
         return []
 

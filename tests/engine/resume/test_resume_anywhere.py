@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -189,7 +190,7 @@ def hyperband() -> dict[str, Any]:
     }
 
 
-def pbt() -> dict[str, Any]:
+def pbt(synch: bool = False) -> dict[str, Any]:
     scheduler = PopulationBasedTraining(
         "training_iteration",
         "loss",
@@ -198,6 +199,7 @@ def pbt() -> dict[str, Any]:
         hyperparam_mutations={"x": [0.1, 0.3, 0.5, 0.7]},
         quantile_fraction=0.5,
         log_config=False,
+        synch=synch,
     )
     scheduler.set_search_properties(None, None, seed=4)
     return {
@@ -355,6 +357,20 @@ def test_killed_behind_each_single_write_everything_is_as_without(make, snapshot
         with Disk() as disk:
             trials = killed_and_resumed(make, disk, [cut], seed=0, **options)
             assert outcomes(trials) == expected, f"killed behind write {cut}"
+
+
+def test_synchronous_pbt_loses_and_repeats_nothing_behind_any_write():
+    """What is copied may differ: a checkpoint that was lost on its way is not copied."""
+    make = functools.partial(pbt, synch=True)
+    options = {"slots": 1, "iterations": 3, "snapshot_every_s": 0.0}
+    with Disk() as whole:
+        run(make, whole, **options)
+        writes = whole.writes
+    for cut in range(1, writes):
+        with Disk() as disk:
+            trials = killed_and_resumed(make, disk, [cut], seed=0, **options)
+            ends = [(trial.status, trial.last_result["training_iteration"]) for trial in trials]
+            assert ends == [(TERMINATED, 3)] * 4, f"killed behind write {cut}"
 
 
 class Limit(Stopper):

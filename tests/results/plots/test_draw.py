@@ -114,6 +114,8 @@ def test_pareto_and_wrong_arguments(tmp_path: Path) -> None:
         analysis.plot("importance", "score", "max")
     with pytest.raises(TuneError, match="2 searched parameters"):
         analysis.plot("contours", "score", "max")
+    with pytest.raises(TuneError, match="no trial went on from another one"):
+        analysis.plot("lineage")
 
 
 def words(picture: Plot) -> list[str]:

@@ -67,7 +67,8 @@ def _course(trial: Trial) -> _Course:
     return [
         (float(step), flatten_config(result.get("config") or trial.config))
         for result in results
-        if (step := finite_number(result.get("training_iteration"))) is not None
+        if result is not None
+        and (step := finite_number(result.get("training_iteration"))) is not None
     ]
 
 

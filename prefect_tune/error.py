@@ -34,13 +34,16 @@ class InvalidArgument(TuneError, ValueError):
         argument: Name of the argument as the user wrote it, e.g. ``num_samples``.
         problem: What is wrong with the given value.
         hint: What would be right.
+
+    With `argument` alone that is the message: so Prefect makes the error of a flow run again.
     """
 
-    def __init__(self, argument: str, problem: str, hint: str = "") -> None:
+    def __init__(self, argument: str, problem: str = "", hint: str = "") -> None:
         self.argument = argument
         self.problem = problem
         self.hint = hint
-        super().__init__(f"`{argument}`: {problem}" + (f" {hint}" if hint else ""))
+        message = f"`{argument}`: {problem}" if problem else argument
+        super().__init__(message + (f" {hint}" if hint else ""))
 
     def renamed(self, old: str, new: str) -> InvalidArgument:
         """The same error for a call that has another name for the argument."""

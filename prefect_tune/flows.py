@@ -93,7 +93,9 @@ def _form(spec: type[ExperimentSpec], *, without: Sequence[str] = ()) -> inspect
         kind = kinds.get(name, field.rebuild_annotation())
         default = inspect.Parameter.empty
         if not field.is_required():
-            default = TypeAdapter(kind).validate_python(field.default)
+            # Plain: `Flow.serve` pickles the flow, and with it the classes of models made here.
+            adapter: TypeAdapter[Any] = TypeAdapter(kind)
+            default = adapter.dump_python(adapter.validate_python(field.default), mode="json")
         parameters.append(
             inspect.Parameter(
                 name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=default
@@ -134,7 +136,7 @@ def _deployable(
     *,
     without: Sequence[str] = (),
 ) -> Flow[..., State[Any]]:
-    # Under the name of the flow: a deployment finds it again by the name of its function.
+    # A deployment finds the flow again by the name of its function.
     function.__name__ = function.__qualname__ = name.replace("-", "_")
     function.__doc__ = _docstring(what, spec)
     function.__signature__ = _form(spec, without=without)  # type: ignore[attr-defined]

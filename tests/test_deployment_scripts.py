@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
+import pickle
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 from uuid import uuid4
 
+import cloudpickle
 import pytest
 import yaml
+from prefect.flows import load_flow_from_entrypoint
 
+import prefect_tune.flows
 from prefect_tune.orchestration.recurring import RecurringSpec
 from prefect_tune.orchestration.spec import ExperimentSpec
 
@@ -29,6 +34,26 @@ def load(name: str) -> ModuleType:
 @pytest.mark.parametrize("path", sorted(FLOWS.glob("*.py")), ids=lambda path: path.stem)
 def test_each_script_can_be_loaded(path: Path) -> None:
     load(path.stem)
+
+
+@pytest.mark.parametrize("name", ["tune_experiment", "recurring_sweep"])
+def test_a_served_flow_is_found_again_as_it_is(name: str) -> None:
+    given = getattr(prefect_tune.flows, name)
+    # `serve` takes one way to the process of a run, `Flow.serve` the other.
+    entrypoint = given.to_deployment(name="x").entrypoint
+    assert entrypoint is not None
+    for found in (load_flow_from_entrypoint(entrypoint), pickle.loads(cloudpickle.dumps(given))):
+        assert found.name == given.name
+        assert found.persist_result
+        assert not found.should_validate_parameters
+        signature = inspect.signature(found.fn).parameters
+        given_by_prefect = {
+            name: parameter.default
+            for name, parameter in signature.items()
+            if parameter.default is not parameter.empty
+        }
+        needed = {"trainable": "json:dumps", "metric": "loss", "mode": "min"}
+        assert RecurringSpec.parse({**needed, **given_by_prefect}).budget.trials == 10
 
 
 def test_the_parameters_of_each_deployment_make_a_sweep() -> None:

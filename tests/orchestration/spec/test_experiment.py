@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.serializers import JSONSerializer
 
 import prefect_tune as tune
 from prefect_tune.error import InvalidArgument
@@ -172,3 +173,12 @@ def test_a_warm_start_tries_the_best_configurations_first(tmp_path: Path) -> Non
     )
     with pytest.raises(InvalidArgument, match=r"no trial of .* reported `none`"):
         wrong.run_arguments()
+
+
+def test_prefect_makes_the_error_of_a_refused_flow_run_again() -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        ExperimentSpec.parse({**NEEDED, "num_sample": 3})
+    serializer = JSONSerializer()
+    again = serializer.loads(serializer.dumps(caught.value))
+    assert isinstance(again, InvalidArgument)
+    assert str(again) == str(caught.value)

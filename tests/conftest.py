@@ -20,6 +20,14 @@ def _no_cluster_is_left() -> Iterator[None]:
         sys.modules["prefect_tune.execution.cluster.api"].shutdown()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _no_connection_to_prefect_is_left() -> Iterator[None]:
+    """Has events of the next module go to the server of its settings, not to one that has gone."""
+    yield
+    if "prefect.events.worker" in sys.modules:
+        _drain()
+
+
 @pytest.fixture(scope="session")
 def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a Prefect server with a database of its own, in effect for this process."""
@@ -54,6 +62,8 @@ def _drain() -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """No test may report home or touch the user's own Prefect database or key by accident."""
     os.environ.setdefault("DO_NOT_TRACK", "1")
+    # pytest-xdist sets it, and tables would be cut to it.
+    os.environ.pop("COLUMNS", None)
     os.environ.setdefault("PREFECT_TUNE_SIGNING_KEY", "the key that tests sign with")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     # How long an example takes to make or to run says how busy the machine is.

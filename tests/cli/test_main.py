@@ -54,7 +54,7 @@ def test_version_command_names_what_it_works_with(capsys):
     [
         (["quikstart"], "did you mean quickstart?"),
         (["lst"], "did you mean ls?"),
-        (["launch"], "there is no command 'launch'; see prefect-tune --help"),
+        (["kubernetes"], "there is no command 'kubernetes'; see prefect-tune --help"),
         (["version", "--trials"], "unknown argument --trials; see prefect-tune version --help"),
     ],
 )

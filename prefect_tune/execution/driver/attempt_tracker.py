@@ -164,8 +164,9 @@ class AttemptTracker:
         if uploading:
             self._uploading[key] = _Uploading(live.launch.node, set(uploading))
         event = AttemptEnded(time.time(), *key, outcome, error, uploading=len(uploading))
-        self._emit(event)
+        # Who follows the attempt knows of its end before the next one of the trial is launched.
         live.ended.set_result(event)
+        self._emit(event)
 
     def _find(self, node: str, key: AttemptKey) -> _Live | None:
         live = self._live.get(key)

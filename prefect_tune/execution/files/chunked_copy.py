@@ -93,7 +93,9 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     try:
         return await asyncio.shield(call)
     except asyncio.CancelledError:
-        await asyncio.wait([call])
+        while not call.done():  # whoever gives up may be cancelled once more
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([call])
         call.exception()  # which nobody is told of
         raise
 

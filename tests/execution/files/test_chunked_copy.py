@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import threading
 
 import pytest
 from hypothesis import given
@@ -12,8 +13,14 @@ from hypothesis import strategies as st
 
 from prefect_tune.checkpoint.manifest import MARKER, verify
 from prefect_tune.error import CheckpointUnreadable, StorageError, StorageUnavailable
-from prefect_tune.execution.files import node_client as there_area
-from prefect_tune.execution.files.chunked_copy import At, LocalDirectory, Transfers, plan
+from prefect_tune.execution.files import node_client
+from prefect_tune.execution.files.chunked_copy import (
+    At,
+    LocalDirectory,
+    Transfers,
+    in_thread,
+    plan,
+)
 from prefect_tune.execution.files.confined_directory import CHUNK_BYTES
 from prefect_tune.execution.files.node_service import READ_FILES
 from tests.execution.loopback import Node, content, make_checkpoint
@@ -81,7 +88,7 @@ def test_both_ways(node, driver):
 
 @pytest.mark.parametrize("direction", [pull, push])
 def test_lost_questions_and_answers_are_made_good(node, driver, direction, monkeypatch):
-    monkeypatch.setattr(there_area, "_RETRY_S", 0.001)
+    monkeypatch.setattr(node_client, "_RETRY_S", 0.001)
     lost = set()
 
     def trouble(number, operation, done):
@@ -207,3 +214,27 @@ def test_memory_is_bounded(node, driver):
 
     asyncio.run(copy_all())
     assert most == 3
+
+
+def test_a_call_in_a_thread_is_over_when_its_task_is_however_often_that_is_cancelled():
+    begun, go_on, over = threading.Event(), threading.Event(), threading.Event()
+
+    def write() -> None:
+        begun.set()
+        go_on.wait()
+        over.set()
+
+    async def cancelled_twice() -> None:
+        task = asyncio.ensure_future(in_thread(write))
+        await asyncio.to_thread(begun.wait)
+        for _ in range(2):
+            task.cancel()
+            await asyncio.sleep(0)
+        ended_early = task.done()
+        go_on.set()
+        await asyncio.wait([task])
+        assert not ended_early
+        assert task.cancelled()
+        assert over.is_set()
+
+    asyncio.run(cancelled_twice())

@@ -22,7 +22,10 @@ def check(outcomes: list[Outcome]) -> None:
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize(("storage", "seeds"), [(LOCAL, range(6)), (S3, range(10, 13))])
+@pytest.mark.parametrize(
+    ("storage", "seeds"),
+    [(LOCAL, range(6)), pytest.param(S3, range(10, 13), marks=pytest.mark.slow)],
+)
 def test_killed_sweeps_lose_nothing(storage: str, seeds: range, tmp_path: Path) -> None:
     limits = Limits(
         storages=[storage],

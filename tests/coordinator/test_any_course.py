@@ -182,7 +182,7 @@ def test_whoever_reads_a_stopped_experiment_sees_what_has_ended_while_it_waited(
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     steps=st.lists(actions, max_size=25),
     max_failures=st.integers(-1, 2),

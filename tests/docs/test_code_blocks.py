@@ -26,6 +26,7 @@ def scheduler_address():
         yield cluster.scheduler_address
 
 
+@pytest.mark.slow  # `make docs` runs it
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_the_code_blocks_of_a_document_run_one_after_the_other(
     document, tmp_path, scheduler_address

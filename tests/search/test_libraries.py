@@ -138,6 +138,7 @@ def bowl(config: dict[str, Any]) -> float:
     return float((config["x"] - 2) ** 2 + np.log10(config["n"]["y"] / 10) ** 2)
 
 
+@pytest.mark.slow
 def test_each_finds_better_than_random(cls):
     found = optimise(cls(), SPACE, bowl, 30)
     assert min(loss for loss, _ in found) < 0.6

@@ -43,6 +43,7 @@ def test_it_leaves_what_it_says(tmp_path):
         assert all(0 <= float(row["accuracy"]) <= 1 for row in rows)
 
 
+@pytest.mark.slow
 def test_a_seed_repeats_the_trials(tmp_path):
     def scores(name):
         out = quickstart(

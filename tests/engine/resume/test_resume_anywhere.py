@@ -345,7 +345,7 @@ ONE_BY_ONE = [
 ]
 
 
-@pytest.mark.parametrize("snapshots", SNAPSHOTS)
+@pytest.mark.parametrize("snapshots", [None, pytest.param(0.0, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("make", ONE_BY_ONE)
 def test_killed_behind_each_single_write_everything_is_as_without(make, snapshots):
     """One slot: then the order of results does not depend on the interruption."""

@@ -85,7 +85,9 @@ def test_init_takes_what_scripts_pass_to_ray():
     tune.init(ignore_reinit_error=True, redis_max_memory=10**9, webui_host="::", redis_address=None)
 
 
-def test_what_trials_print_is_shown_unless_init_says_no(capfd):
+def test_what_trials_print_is_shown_unless_init_says_no(capfd, monkeypatch):
+    monkeypatch.setenv("PREFECT_TUNE_ORCHESTRATE", "0")
+
     def talks(config):
         print("word of a trial")
 

@@ -19,8 +19,8 @@ from prefect_tune.experiment.decision import NEVER, RunUntil
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.experiment.view import ControllerView
 from prefect_tune.schedulers.quantile import GrowingQuantile
-from prefect_tune.schedulers.trial_scheduler import ObjectiveScheduler
-from prefect_tune.validation import check_count, check_number
+from prefect_tune.schedulers.trial_scheduler import ObjectiveScheduler, check_rungs
+from prefect_tune.validation import check_count
 
 logger = logging.getLogger(__name__)
 
@@ -141,19 +141,13 @@ class AsyncHyperBandScheduler(ObjectiveScheduler):
         random_state: RandomState | None = None,
     ) -> None:
         super().__init__(time_attr, metric, mode)
-        check_number("max_t", max_t, above=0)
-        check_number("grace_period", grace_period, above=0)
-        check_number("reduction_factor", reduction_factor, above=1)
+        check_rungs(max_t, grace_period, reduction_factor)
         check_count("brackets", brackets, at_least=1)
         if brackets > _MOST_BRACKETS:
             raise InvalidArgument(
                 "brackets",
                 f"got {brackets!r}.",
                 f"Give at most {_MOST_BRACKETS}: bracket s leaves out the s lowest rungs.",
-            )
-        if grace_period > max_t:
-            raise InvalidArgument(
-                "grace_period", f"{grace_period!r} is more than max_t={max_t!r}.", "Lower it."
             )
         self._max_t = max_t
         self._reduction_factor = reduction_factor

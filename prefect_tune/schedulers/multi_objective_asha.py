@@ -18,8 +18,8 @@ from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.decision import RunUntil
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.experiment.view import ControllerView
-from prefect_tune.schedulers.trial_scheduler import ObjectiveScheduler
-from prefect_tune.validation import check_metric_name, check_mode, check_number
+from prefect_tune.schedulers.trial_scheduler import ObjectiveScheduler, check_rungs
+from prefect_tune.validation import check_metric_name, check_mode
 
 Array = NDArray[np.float64]
 #: With so many of the newest results of a rung a new one is compared.
@@ -183,13 +183,7 @@ class MultiObjectiveASHAScheduler(ObjectiveScheduler):
         for name, one in zip(metric, modes, strict=True):
             check_metric_name("metric", name)
             check_mode(one)
-        check_number("max_t", max_t, above=0)
-        check_number("grace_period", grace_period, above=0)
-        check_number("reduction_factor", reduction_factor, above=1)
-        if grace_period > max_t:
-            raise InvalidArgument(
-                "grace_period", f"{grace_period!r} is more than max_t={max_t!r}.", "Lower it."
-            )
+        check_rungs(max_t, grace_period, reduction_factor)
         self._metrics = list(metric)
         self._signs = [1.0 if one == "min" else -1.0 for one in modes]
         self._max_t = max_t

@@ -17,8 +17,7 @@ from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.decision import RunUntil
 from prefect_tune.experiment.trial import PAUSED, PENDING, Trial
 from prefect_tune.experiment.view import ControllerView
-from prefect_tune.schedulers.trial_scheduler import ObjectiveScheduler
-from prefect_tune.validation import check_number
+from prefect_tune.schedulers.trial_scheduler import ObjectiveScheduler, check_rungs
 
 _MOST_RUNGS = 1000
 
@@ -74,13 +73,7 @@ class PromotionASHAScheduler(ObjectiveScheduler):
         reduction_factor: float = 4,
     ) -> None:
         super().__init__(time_attr, metric, mode)
-        check_number("max_t", max_t, above=0)
-        check_number("grace_period", grace_period, above=0)
-        check_number("reduction_factor", reduction_factor, above=1)
-        if grace_period > max_t:
-            raise InvalidArgument(
-                "grace_period", f"{grace_period!r} is more than max_t={max_t!r}.", "Lower it."
-            )
+        check_rungs(max_t, grace_period, reduction_factor)
         if math.log(max_t / grace_period) / math.log(reduction_factor) > _MOST_RUNGS:
             raise InvalidArgument(
                 "reduction_factor",

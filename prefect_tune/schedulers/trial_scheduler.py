@@ -14,7 +14,7 @@ from prefect_tune.experiment.decision import EVERY_RESULT, NEVER, Action, RunUnt
 from prefect_tune.experiment.trial import AUTO_FILLED, PENDING, Trial
 from prefect_tune.experiment.view import ControllerView
 from prefect_tune.text import in_words
-from prefect_tune.validation import check_metric_name, check_mode
+from prefect_tune.validation import check_metric_name, check_mode, check_number
 
 _logger = logging.getLogger("prefect_tune")
 
@@ -269,3 +269,18 @@ class ObjectiveScheduler(FIFOScheduler):
                 f"a trial reported {in_words(value, repr)} ({type(value).__name__}) as {key!r}.",
                 "Report a number.",
             ) from None
+
+
+def check_rungs(max_t: float, grace_period: float, reduction_factor: float) -> None:
+    """Check the arguments that say at which times the rungs of a scheduler lie.
+
+    Raises:
+        InvalidArgument: If one is out of its range, or the first rung lies behind the end.
+    """
+    check_number("max_t", max_t, above=0)
+    check_number("grace_period", grace_period, above=0)
+    check_number("reduction_factor", reduction_factor, above=1)
+    if grace_period > max_t:
+        raise InvalidArgument(
+            "grace_period", f"{grace_period!r} is more than max_t={max_t!r}.", "Lower it."
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
@@ -27,7 +28,7 @@ from prefect_tune.engine.planning.rerun import SweepMemory
 from prefect_tune.engine.planning.resume_mode import parse_resume
 from prefect_tune.engine.planning.start_checkpoint import parse_restore
 from prefect_tune.engine.planning.sweep_identity import identify
-from prefect_tune.error import InvalidArgument
+from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.experiment.pickling.key import own_pickles
 from prefect_tune.registry import get_trainable
 from prefect_tune.schedulers import ResourceChangingScheduler
@@ -56,7 +57,15 @@ def make_plan(
 
     Raises:
         InvalidArgument: If anything cannot work; names the argument.
+        TuneError: If the working directory was deleted: trials import from it.
     """
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise TuneError(
+            "The working directory of this process was deleted. Change to one that exists "
+            "(os.chdir) before you start the sweep."
+        ) from error
     initial_states = InitialStates()
     try:
         return _make_plan(request, settings, memory, initial_states)

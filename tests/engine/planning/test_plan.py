@@ -7,7 +7,7 @@ import pytest
 import prefect_tune as tune
 from prefect_tune.engine.planning.make_plan import make_plan
 from prefect_tune.engine.planning.request import ExperimentRequest
-from prefect_tune.error import InvalidArgument
+from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule
 from prefect_tune.search import BasicVariantGenerator, ConcurrencyLimiter
 from prefect_tune.search.optuna import OptunaSearch
@@ -156,3 +156,12 @@ def test_formats_of_its_own_are_the_class_s_business():
     assert Inner().export_model(["own"]) == {}
     with pytest.raises(InvalidArgument, match="`export_formats`"):
         plan_of(Known)
+
+
+def test_a_deleted_working_directory_is_said_before_anything_starts(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(TuneError, match="working directory of this process was deleted"):
+        make_plan(ExperimentRequest(train, {}), TuneSettings())

@@ -31,6 +31,8 @@ from .world import LEASE_S, ROOT, World, can_have_small_disks, small_disk
 
 #: A call that shows nothing new for so long hangs, and one that takes so long goes in circles.
 _STUCK_S = 60.0
+#: For so long the end of a sweep waits for a Prefect server that has gone away.
+_PREFECT_BACK_S = 60.0
 _CALL_S = 200.0
 _MAX_CALLS = 10
 _POLL_S = 0.02
@@ -193,6 +195,7 @@ class Round:
         excused = False
         shown = self._witnessed
         begin = news = time.monotonic()
+        stuck_s = _STUCK_S + (0.0 if targets.prefect is None else _PREFECT_BACK_S)
         while flow.poll() is None:
             time.sleep(_POLL_S)
             if self.world.stopping.is_set():
@@ -210,7 +213,7 @@ class Round:
                     starting = self._witnessed == shown
                     excused |= strike.kind in FATAL or (starting and strike.kind in NEEDED)
             now = time.monotonic()
-            if now - news > _STUCK_S or now - begin > _CALL_S:
+            if now - news > stuck_s or now - begin > _CALL_S:
                 flow.send_signal(signal.SIGABRT)
                 flow.wait()
                 raise CallFailed(f"call {self.calls} does not end:\n{self._tail()}")

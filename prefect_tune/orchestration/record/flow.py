@@ -64,8 +64,9 @@ _MADE_UP = re.compile(r"[a-z]+-[a-z]+")
 _FLUSH_EMBEDDED = 30.0
 #: ... and at a lasting one, which goes on recording after we have left.
 _FLUSH_LASTING = 5.0
-#: What was to be sent while the server was away is tried again after a while.
-_FLUSH_AFTER_OUTAGE = 30.0
+#: Events that waited while the server was away are sent soon after, or are lost; ends that they
+#: told of are then recorded directly.
+_FLUSH_AFTER_OUTAGE = 10.0
 #: Seconds for which a lasting server that is away is waited for at the end of a sweep ...
 _BACK = 60.0
 #: ... and by a process that has been told to end.

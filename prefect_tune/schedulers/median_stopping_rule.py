@@ -257,7 +257,7 @@ class MedianStoppingRule(ObjectiveScheduler):
     def _yield_slot(self, controller: ControllerView, trial: Trial, time: float) -> str:
         """Give way to waiting trials if the time slice is used up."""
         since = time - self._last_pause.get(trial.trial_id, -math.inf)
-        if since > self._min_time_slice and controller.get_waiting_trials():
+        if since > self._min_time_slice and any(controller.get_waiting_trials()):
             self._last_pause[trial.trial_id] = time
             return self.PAUSE
         return self.CONTINUE

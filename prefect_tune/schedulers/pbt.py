@@ -205,7 +205,7 @@ class PopulationBasedTraining(ObjectiveScheduler):
             return self.PAUSE
         member.perturbed_at = time
         self._perturb(controller, trial)
-        return self.PAUSE if controller.get_waiting_trials() else self.CONTINUE
+        return self.PAUSE if any(controller.get_waiting_trials()) else self.CONTINUE
 
     def on_trial_complete(
         self, controller: ControllerView, trial: Trial, result: dict[str, Any]

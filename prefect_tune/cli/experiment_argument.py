@@ -17,7 +17,7 @@ from prefect_tune.storage.journal.file import JOURNAL_FILE
 
 
 def is_experiment(path: str) -> bool:
-    """True if there is the journal of an experiment in a local directory."""
+    """Return True if there is the journal of an experiment in a local directory."""
     return os.path.isfile(os.path.join(path, JOURNAL_FILE))
 
 
@@ -153,7 +153,7 @@ def _own_objective(analysis: ExperimentAnalysis) -> tuple[str | None, str | None
 
 
 def numeric_metrics(trials: list[Trial]) -> list[str]:
-    """The numbers that the trainable itself reported."""
+    """Return the numbers that the trainable itself reported."""
     names = dict.fromkeys(name for trial in trials for name in trial.metric_analysis)
     return [name for name in names if name not in _NOT_OBJECTIVES]
 

@@ -96,7 +96,7 @@ def _positive(text: str) -> int:
 
 
 def names_in(text: str | None) -> list[str] | None:
-    """Names separated by commas; None if there is no text."""
+    """Return the names separated by commas; None if there is no text."""
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
@@ -250,7 +250,7 @@ def _listing(names: Sequence[str]) -> str:
 
 
 def _fitting(widths: Sequence[int]) -> int:
-    """How many columns there is room for."""
+    """Return how many columns there is room for."""
     room = _terminal_width()
     if room is None:
         return len(widths)
@@ -263,7 +263,7 @@ def _fitting(widths: Sequence[int]) -> int:
 
 
 def _terminal_width() -> int | None:
-    """None if the output is no terminal."""
+    """Return None if the output is no terminal."""
     if sys.stdout.isatty() or os.environ.get("COLUMNS"):
         return shutil.get_terminal_size().columns
     return None

@@ -14,7 +14,7 @@ _TIMES = ("training_iteration", "time_total_s")
 
 
 def trial_as_dict(analysis: ExperimentAnalysis, trial: Trial) -> dict[str, Any]:
-    """A trial as JSON has it."""
+    """Return a trial as JSON has it."""
     return {
         "trial_id": trial.trial_id,
         "name": str(trial),

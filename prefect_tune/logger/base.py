@@ -60,7 +60,7 @@ class LoggerCallback(Callback):
             self.log_trial_result(iteration, trial, dict(result))
 
     def count_results(self, trial: Trial) -> int | None:
-        """How many results of a trial have been written by earlier processes.
+        """Return how many results of a trial have been written by earlier processes.
 
         Asked when an interrupted experiment is resumed, before anything is logged: results that got
         lost with the process are then logged again.
@@ -134,7 +134,7 @@ _BATCHES: dict[type, bool] = {}
 
 
 def takes_batches(logger: LoggerCallback) -> bool:
-    """True if a logger is to be given several results by `log_trial_results`.
+    """Return True if a logger is to be given several results by `log_trial_results`.
 
     False if a subclass has overridden one of the methods for single results, which is where users
     change what is logged.

@@ -52,7 +52,7 @@ class _Table:
         return 0 < self.written < len(self.columns)
 
     def row(self, result: Mapping[str, Any]) -> Sequence[Any]:
-        """The values of one result in the order of the columns."""
+        """Return the values of one result in the order of the columns."""
         if tuple(result) != self._keys:
             return self._other_row(result)
         row = self._get(result)
@@ -182,7 +182,7 @@ def _written(rows: Sequence[Sequence[Any]], end: str) -> str:
 
 
 def csv_reader(file: IO[str]) -> Iterator[list[str]]:
-    """The rows of a `progress.csv`, however long values are."""
+    """Return the rows of a `progress.csv`, however long values are."""
     # A setting of the whole process, which a list of predictions exceeds.
     csv.field_size_limit(sys.maxsize)
     return csv.reader(file)

@@ -89,7 +89,7 @@ class SafeFallbackEncoder(json.JSONEncoder):
 
 
 def result_line(result: Mapping[str, Any]) -> bytes:
-    """A result as a line of `result.json`."""
+    """Return a result as a line of `result.json`."""
     try:
         return encode_result(result) + b"\n"
     except ValueError:  # it contains itself

@@ -61,7 +61,7 @@ def _domain(variable: Variable) -> Values | Interval | None:
 
 
 def parameters(config: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
-    """The configuration, flattened, with only values that the view knows."""
+    """Return the configuration, flattened, with only values that the view knows."""
     return {
         as_unicode(in_words(name)): _simple(value)
         for name, value in flatten_config(shortened(config)).items()

@@ -210,7 +210,7 @@ class LegacyLoggerCallback(LoggerCallback):
 
 
 def written_by(callback: Callback) -> frozenset[type[LoggerCallback]]:
-    """Which of the default loggers would write the same files as a callback does."""
+    """Return which of the default loggers would write the same files as a callback does."""
     if not isinstance(callback, LegacyLoggerCallback):
         return frozenset()
     made = callback.logger_classes

@@ -12,7 +12,7 @@ _NOT_SHOWN = frozenset({"config", "hist_stats"})
 
 
 def pretty_print(result: Mapping[str, Any], exclude: Collection[str] | None = None) -> str:
-    """A result as YAML text: sorted, without its configuration and without what is None.
+    """Return a result as YAML text: sorted, without its configuration and without what is None.
 
     Args:
         result: As reported, or any other dict.

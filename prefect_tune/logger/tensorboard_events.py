@@ -33,7 +33,7 @@ def _crc_table() -> _Words:
 
 
 def crc32c(data: bytes) -> int:
-    """The CRC-32C checksum of some bytes."""
+    """Return the CRC-32C checksum of some bytes."""
     table = _crc_table().tolist()
     crc = 0xFFFFFFFF
     for byte in data:
@@ -123,7 +123,7 @@ def _effects(length: int, positions: Sequence[int]) -> _Words:
 
 
 def _field(number: int, content: bytes) -> bytes:
-    """A field of a message that holds bytes, text or a message."""
+    """Return a field of a message that holds bytes, text or a message."""
     return bytes([number << 3 | 2]) + _varint(len(content)) + content
 
 

@@ -33,7 +33,7 @@ _Signature = tuple[tuple[str, ...], tuple[type, ...]]
 
 
 def tensorboardx_missing() -> bool:
-    """True if event files cannot be written because tensorboardX is not installed."""
+    """Return True if event files cannot be written because tensorboardX is not installed."""
     from importlib.util import find_spec
 
     return find_spec("tensorboardX") is None
@@ -148,7 +148,7 @@ class _ScalarEncoder:
         self._events: dict[tuple[str, ...], ScalarEvents] = {}
 
     def encode(self, results: Sequence[Mapping[str, Any]], last: dict[str, float]) -> bytes:
-        """The events of some results, in order; `last` takes over the newest values."""
+        """Return the events of some results, in order; `last` takes over the newest values."""
         encoded = []
         flats = [flatten(dict(result)) for result in results]
         for signature, group in groupby(flats, _signature):

@@ -244,7 +244,7 @@ class LoggerThreads:
 
 
 def _does(logger: LoggerCallback, hook: str) -> bool:
-    """True if the logger does something in a hook, itself or by a `log_trial_*` method."""
+    """Return True if the logger does something in a hook, itself or by a `log_trial_*` method."""
     for name in (hook, hook.replace("on_trial_", "log_trial_")):
         found = getattr(logger, name, None)
         if getattr(found, "__func__", found) is not getattr(LoggerCallback, name, None):

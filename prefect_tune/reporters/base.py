@@ -44,7 +44,7 @@ class ProgressReporter(ABC):
 
     @abstractmethod
     def should_report(self, trials: list[Trial], done: bool = False) -> bool:
-        """True if it is time to report again.
+        """Return True if it is time to report again.
 
         Args:
             trials: All trials, in order of creation.

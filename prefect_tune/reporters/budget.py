@@ -23,7 +23,7 @@ class LineBudget:
         self._told = self._at
 
     def allow(self, lines: int = 1) -> bool:
-        """True if so many lines may be printed now."""
+        """Return True if so many lines may be printed now."""
         now = time.monotonic()
         self._left = min(self._burst, self._left + (now - self._at) * self._per_s)
         self._at = now

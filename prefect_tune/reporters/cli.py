@@ -24,7 +24,7 @@ class CLIReporter(TuneReporterBase):
 
 
 def as_text(status: Status, room: int | None = None) -> str:
-    """A status as lines of text.
+    """Return a status as lines of text.
 
     Args:
         status: The status.

@@ -33,7 +33,7 @@ def as_columns(given: Mapping[str, str] | Sequence[str] | None) -> Columns:
 
 
 def parameter_columns(trials: Iterable[Trial]) -> Columns:
-    """The searched parameters of the trials, headed by the last part of their path.
+    """Return the searched parameters of the trials, headed by the last part of their path.
 
     Parameters whose last part is the same keep the whole path.
     """
@@ -46,7 +46,7 @@ def parameter_columns(trials: Iterable[Trial]) -> Columns:
 
 
 def user_metrics(trials: Iterable[Trial], limit: int | None = None) -> list[str]:
-    """Names of the numbers that the trials themselves report, in order of appearance.
+    """Return the names of the numbers that the trials themselves report, in order of appearance.
 
     Args:
         trials: Where to look.
@@ -65,7 +65,7 @@ def user_metrics(trials: Iterable[Trial], limit: int | None = None) -> list[str]
 
 
 def show(value: Any, max_length: int = 20, digits: int = 4) -> str:
-    """A value as a cell of one line: numbers rounded, everything else cut to a length.
+    """Return a value as a cell of one line: numbers rounded, everything else cut to a length.
 
     Args:
         value: Anything; None is empty.
@@ -116,7 +116,7 @@ def _without_middle(text: str, max_length: int) -> str:
 
 
 def show_parameters(trial: Trial, max_length: int = 20) -> str:
-    """The searched parameters of a trial on one line: ``lr=0.01, units=64``."""
+    """Return the searched parameters of a trial on one line: ``lr=0.01, units=64``."""
     names = parameter_columns([trial])
     return ", ".join(
         f"{printable(heading)}={show(trial.evaluated_params[name], max_length)}"
@@ -127,7 +127,7 @@ def show_parameters(trial: Trial, max_length: int = 20) -> str:
 def brief_parameters(
     given: Mapping[str, Any], max_length: int = 40, limit: int = 10, digits: int = 4
 ) -> str:
-    """Parameters as a dict looks, without what would fill a screen.
+    """Return parameters as a dict looks, without what would fill a screen.
 
     Args:
         given: The parameters.

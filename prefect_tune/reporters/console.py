@@ -35,7 +35,7 @@ def say(
 
 
 def shows_everything(stream: TextIO | None) -> bool:
-    """True for a terminal that has all characters, as those of a live table."""
+    """Return True for a terminal that has all characters, as those of a live table."""
     if stream is None or not stream.isatty():
         return False
     return codecs.lookup(_encoding(stream)).name.startswith("utf")

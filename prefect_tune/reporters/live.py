@@ -84,7 +84,7 @@ class LiveReporter(ProgressReporter):
         self._progress = Progress(metric, mode, total_samples)
 
     def should_report(self, trials: list[Trial], done: bool = False) -> bool:
-        """True when enough time has passed."""
+        """Return True when enough time has passed."""
         return done or time.monotonic() >= self._next_report
 
     def report(self, trials: list[Trial], done: bool, *sys_info: str) -> None:
@@ -260,7 +260,7 @@ class LiveReporter(ProgressReporter):
         return names
 
     def _fitting_parameters(self, trials: list[Trial], metrics: list[str]) -> dict[str, str]:
-        """The first parameters that leave the other columns readable."""
+        """Return the first parameters that leave the other columns readable."""
         room = self._room(trials, metrics)
         fitting: dict[str, str] = {}
         columns = parameter_columns(trials)
@@ -274,7 +274,7 @@ class LiveReporter(ProgressReporter):
         return fitting
 
     def _room(self, trials: list[Trial], metrics: list[str]) -> int:
-        """How many characters are left for parameters; below 0 if nothing fits."""
+        """Return how many characters are left for parameters; below 0 if nothing fits."""
         name_width = max(len(self._name(trial)) for trial in trials)
         metrics_width = sum(max(12, min(cell_len(name), self._heading) + 2) for name in metrics)
         return self._console.width - (name_width + 2) - 12 - 6 - 10 - metrics_width
@@ -286,7 +286,7 @@ def _line(text: str) -> str:
 
 
 def _times(result: Mapping[str, Any]) -> tuple[str, str]:
-    """How many iterations a trial has, and for how many seconds it has run."""
+    """Return how many iterations a trial has, and for how many seconds it has run."""
     seconds = finite_number(result.get("time_total_s"))
     long = seconds is not None and seconds >= 1e4
     return show(result.get("training_iteration")), f"{seconds:.0f}" if long else show(seconds)

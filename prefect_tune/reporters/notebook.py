@@ -48,7 +48,7 @@ class JupyterNotebookReporter(TuneReporterBase):
 
 
 def as_html(status: Status) -> str:
-    """A status as HTML; all text is escaped."""
+    """Return a status as HTML; all text is escaped."""
     parts = [
         _table(part) if isinstance(part, Table) else f"<div>{html.escape(part)}</div>"
         for part in status

@@ -59,7 +59,7 @@ class PlainReporter(ProgressReporter):
         self._progress = Progress(metric, mode, total_samples)
 
     def should_report(self, trials: list[Trial], done: bool = False) -> bool:
-        """True when enough time has passed."""
+        """Return True when enough time has passed."""
         now = time.time()
         return done or now - self._last_report >= self._interval(now, _SHORTEST_S)
 
@@ -138,7 +138,7 @@ class DebuggingReporter(PlainReporter):
         self._ended = 0
 
     def should_report(self, trials: list[Trial], done: bool = False) -> bool:
-        """True when another trial has ended."""
+        """Return True when another trial has ended."""
         ended = sum(trial.is_finished() for trial in trials)
         has_news = ended > self._ended
         self._ended = ended

@@ -61,7 +61,7 @@ class Progress:
             self._best_finished = self._better(self._best_finished, trial)
 
     def counts(self) -> dict[str, int]:
-        """Number of trials by status, without those that have none."""
+        """Return the number of trials by status, without those that have none."""
         counts = dict.fromkeys(_ORDER, 0)
         for trial in self.live:
             counts[trial.status] += 1
@@ -87,14 +87,14 @@ class Progress:
         return best
 
     def value(self, trial: Trial) -> float | None:
-        """The value a trial is ranked by, None if it has none or it is NaN."""
+        """Return the value a trial is ranked by, None if it has none or it is NaN."""
         if self.metric is None:
             return None
         value = number_of(flatten(trial.last_result).get(self.metric))
         return None if value is None or math.isnan(value) else value
 
     def ranked(self, trials: list[Trial]) -> list[Trial]:
-        """The trials, best first; those without a value come last in their old order.
+        """Return the trials, best first; those without a value come last in their old order.
 
         Without a mode the largest values come first.
         """

@@ -144,7 +144,7 @@ class TuneReporterBase(ProgressReporter):
         return bool(trials) and time.time() - self._last_report >= self._max_report_frequency
 
     def status(self, trials: list[Trial], done: bool, *sys_info: str) -> Status:
-        """All there is to show, from top to bottom.
+        """Return all there is to show, from top to bottom.
 
         Args:
             trials: All trials, in order of creation.

@@ -28,7 +28,7 @@ class Table(NamedTuple):
     note: str = ""
 
     def numeric_columns(self) -> list[bool]:
-        """Which columns hold numbers only; those are aligned to the right."""
+        """Return which columns hold numbers only; those are aligned to the right."""
         columns = zip(*self.rows, strict=True) if self.rows else ((),) * len(self.header)
         return [all(_is_number(cell) for cell in column if cell) for column in columns]
 

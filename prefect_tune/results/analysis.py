@@ -161,7 +161,7 @@ class ExperimentAnalysis:
         *,
         constraints: str | Iterable[str] | None = None,
     ) -> Trial | None:
-        """The best trial; None (with a warning) if no trial has a value of the metric.
+        """Return the best trial; None (with a warning) if no trial has a value of the metric.
 
         Args:
             metric: Name of the metric, nested ones with ``/``; None is the default metric.
@@ -193,7 +193,7 @@ class ExperimentAnalysis:
     def get_best_config(
         self, metric: str | None = None, mode: str | None = None, scope: str = "last"
     ) -> dict[str, Any] | None:
-        """Configuration of the best trial; None if there is none.
+        """Return the configuration of the best trial; None if there is none.
 
         Args:
             metric: Name of the metric; None is the default metric.
@@ -206,7 +206,7 @@ class ExperimentAnalysis:
     def get_best_logdir(
         self, metric: str | None = None, mode: str | None = None, scope: str = "last"
     ) -> str | None:
-        """Directory of the best trial; None if there is none.
+        """Return the directory of the best trial; None if there is none.
 
         Args:
             metric: Name of the metric; None is the default metric.
@@ -224,7 +224,7 @@ class ExperimentAnalysis:
         *,
         constraints: str | Iterable[str] | None = None,
     ) -> list[Trial]:
-        """The trials that no other trial beats in all of several metrics.
+        """Return the trials that no other trial beats in all of several metrics.
 
         Args:
             metric: Names of metrics, or names with modes; None are the experiment's.
@@ -265,7 +265,7 @@ class ExperimentAnalysis:
     def get_trial_checkpoints_paths(
         self, trial: Trial | str | os.PathLike[str], metric: str | None = None
     ) -> list[tuple[str, float | None]]:
-        """Path (or URL) of each kept checkpoint of a trial, with its value of a metric.
+        """Return the path (or URL) of each kept checkpoint of a trial, with its value of a metric.
 
         Args:
             trial: The trial, its directory or its id.
@@ -285,7 +285,7 @@ class ExperimentAnalysis:
         metric: str | None = None,
         mode: str | None = None,
     ) -> Checkpoint | None:
-        """The kept checkpoint of a trial with the best value of a metric.
+        """Return the kept checkpoint of a trial with the best value of a metric.
 
         Args:
             trial: The trial, its directory or its id.
@@ -311,7 +311,7 @@ class ExperimentAnalysis:
         metric: str | None = None,
         mode: str | None = None,
     ) -> Checkpoint | None:
-        """The newest checkpoint of a trial, None if it has none.
+        """Return the newest checkpoint of a trial, None if it has none.
 
         Args:
             trial: The trial, its directory or its id; None is the best trial.
@@ -363,7 +363,7 @@ class ExperimentAnalysis:
         return self._frames.of(self.trials)
 
     def get_all_configs(self, prefix: bool = False) -> dict[str, dict[str, Any]]:
-        """The configuration of each trial, by its directory or id.
+        """Return the configuration of each trial, by its directory or id.
 
         Args:
             prefix: True flattens them and puts ``config/`` in front of each name.
@@ -371,7 +371,7 @@ class ExperimentAnalysis:
         return self._frames.configs(self.trials, prefix)
 
     def dataframe(self, metric: str | None = None, mode: str | None = None) -> pd.DataFrame:
-        """One row per trial that reported: a result, the configuration and the directory.
+        """Return one row per trial that reported: a result, the configuration and the directory.
 
         Args:
             metric: Take each trial's result with the best value of this metric. Without it, and for
@@ -405,7 +405,7 @@ class ExperimentAnalysis:
         self._frames = TrialFrames(file_type)
 
     def lineage(self, trial: Trial | str) -> list[Copy]:
-        """Which trials' checkpoints have led to a trial, oldest first.
+        """Return which trials' checkpoints have led to a trial, oldest first.
 
         Args:
             trial: A trial that population based training was used with, or its id.

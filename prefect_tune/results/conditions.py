@@ -57,7 +57,7 @@ class Condition:
         return cls(found["name"], found["operator"], value)
 
     def holds(self, row: Mapping[str, Any]) -> bool:
-        """True if a row fulfils it; one without a value never does."""
+        """Return True if a row fulfils it; one without a value never does."""
         value = row.get(self.name)
         if value is None:
             return False

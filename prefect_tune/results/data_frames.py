@@ -32,13 +32,13 @@ class TrialFrames:
         self._read: dict[str, pd.DataFrame] | None = None
 
     def of(self, trials: Sequence[Trial], anew: bool = False) -> dict[str, pd.DataFrame]:
-        """All results of each trial; read once, unless `anew`."""
+        """Return all results of each trial; read once, unless `anew`."""
         if self._read is None or anew:
             self._read = read_frames(trials, self._file_type)
         return self._read
 
     def last_results(self, trials: Sequence[Trial]) -> pd.DataFrame:
-        """The last result of each trial that reported, indexed by trial id."""
+        """Return the last result of each trial that reported, indexed by trial id."""
         results = [trial.last_result for trial in trials if has_reported(trial)]
         frame = as_frame(results, load_settings().result_delimiter)
         return frame.set_index("trial_id") if "trial_id" in frame else frame
@@ -80,5 +80,5 @@ def _best_row(frame: pd.DataFrame | None, metric: str, mode: str) -> dict[str, A
 
 
 def has_reported(trial: Trial) -> bool:
-    """True if the trial has a result; one without is only marked as done."""
+    """Return True if the trial has a result; one without is only marked as done."""
     return any(name != "done" for name in trial.last_result)

@@ -19,7 +19,7 @@ BY_AGE = "training_iteration"
 
 
 def named_trial(trials: Sequence[Trial], name: Trial | str | os.PathLike[str]) -> Trial:
-    """The trial itself, or the one that has this directory or id.
+    """Return the trial itself, or the one that has this directory or id.
 
     Raises:
         InvalidArgument: If there is none.
@@ -38,12 +38,12 @@ def named_trial(trials: Sequence[Trial], name: Trial | str | os.PathLike[str]) -
 
 
 def newest(trial: Trial) -> TrialCheckpoint | None:
-    """The newest checkpoint of a trial, None if it has none."""
+    """Return the newest checkpoint of a trial, None if it has none."""
     return trial.checkpoints[-1] if trial.checkpoints else None
 
 
 def best(saved: Sequence[TrialCheckpoint], metric: str, mode: str) -> TrialCheckpoint | None:
-    """The checkpoint with the best value of a metric; None if none has one.
+    """Return the checkpoint with the best value of a metric; None if none has one.
 
     Args:
         saved: Checkpoints of one trial.
@@ -60,7 +60,7 @@ def best(saved: Sequence[TrialCheckpoint], metric: str, mode: str) -> TrialCheck
 
 
 def value_of(checkpoint: TrialCheckpoint, metric: str) -> float | None:
-    """The value of a metric that belongs to a checkpoint; None if there is none."""
+    """Return the value of a metric that belongs to a checkpoint; None if there is none."""
     if metric == BY_AGE and metric not in checkpoint.metrics:
         return float(checkpoint.progress.iteration)
     value = number_of(flatten(checkpoint.metrics).get(metric))
@@ -68,7 +68,7 @@ def value_of(checkpoint: TrialCheckpoint, metric: str) -> float | None:
 
 
 def find_checkpoints(directory: str, results: Sequence[dict[str, Any]]) -> list[TrialCheckpoint]:
-    """The complete checkpoints in a trial's directory, oldest first.
+    """Return the complete checkpoints in a trial's directory, oldest first.
 
     Args:
         directory: The trial's directory; an empty list if it cannot be read.

@@ -50,7 +50,7 @@ class ByTrial(dict[str, V]):
         return super().__contains__(key) or key in self._directories
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The entry of a trial; `default` if there is none."""
+        """Return the entry of a trial; `default` if there is none."""
         try:
             return self[key]
         except KeyError:
@@ -66,7 +66,7 @@ _TEXTS = CONSTANTS - {"pid", "config"} | {"date"}
 
 
 def load_pandas() -> Any:
-    """The pandas module.
+    """Return the pandas module.
 
     Raises:
         ImportError: If it is not installed; says what to install.
@@ -79,7 +79,7 @@ def load_pandas() -> Any:
 
 
 def check_file_type(file_type: str | None) -> str:
-    """The file type to read results from; None is ``csv``.
+    """Return the file type to read results from; None is ``csv``.
 
     Raises:
         InvalidArgument: If it is neither ``csv`` nor ``json``.
@@ -92,13 +92,13 @@ def check_file_type(file_type: str | None) -> str:
 
 
 def as_frame(rows: Sequence[Mapping[str, Any]], delimiter: str = "/") -> pd.DataFrame:
-    """Rows as a data frame; nested values get columns such as ``config/lr``."""
+    """Return rows as a data frame; nested values get columns such as ``config/lr``."""
     frame: pd.DataFrame = load_pandas().json_normalize(list(rows), sep=delimiter)
     return frame
 
 
 def read_frames(trials: Sequence[Trial], file_type: str) -> dict[str, pd.DataFrame]:
-    """All results of each trial, by its directory; trials without results are left out.
+    """Return all results of each trial, by its directory; trials without results are left out.
 
     Files that cannot be read are skipped; how many is logged.
 
@@ -122,7 +122,7 @@ def read_frames(trials: Sequence[Trial], file_type: str) -> dict[str, pd.DataFra
 
 
 def read_frame(directory: str, file_type: str) -> pd.DataFrame | None:
-    """All results of the trial in a directory, None if there are none.
+    """Return all results of the trial in a directory, None if there are none.
 
     Raises:
         OSError: If a file cannot be read.
@@ -148,7 +148,7 @@ def read_frame(directory: str, file_type: str) -> pd.DataFrame | None:
 
 
 def trial_results(trial: Trial) -> list[dict[str, Any]]:
-    """All results of a trial in its `result.json`, without lines that are damaged.
+    """Return all results of a trial in its `result.json`, without lines that are damaged.
 
     Raises:
         OSError: If the file cannot be read.
@@ -165,7 +165,7 @@ def _header(progress: str) -> list[str]:
 
 
 def read_table(progress: str) -> dict[str, list[Any]]:
-    """The columns of a `progress.csv`, as numbers and truth values where all cells are such.
+    """Return the columns of a `progress.csv`, as numbers and truth values where all cells are such.
 
     Raises:
         OSError: If it cannot be read.
@@ -206,14 +206,14 @@ def _typed(column: Sequence[str]) -> list[Any]:
 
 
 def read_results(path: str) -> Iterator[dict[str, Any] | None]:
-    """The results in a `result.json`, None for each line that is damaged."""
+    """Return the results in a `result.json`, None for each line that is damaged."""
     with open(path, "rb") as file:
         for line in file:
             yield decode_result(line)
 
 
 def decode_result(line: bytes) -> dict[str, Any] | None:
-    """One line of a `result.json`, None if it is damaged."""
+    """Return one line of a `result.json`, None if it is damaged."""
     try:
         result = orjson.loads(line)
     except ValueError:

@@ -89,7 +89,7 @@ class ResultGrid:
         *,
         constraints: str | Iterable[str] | None = None,
     ) -> Result:
-        """The best result.
+        """Return the best result.
 
         Of a single trial it is that trial's, and no metric is needed unless there are constraints.
 
@@ -129,7 +129,7 @@ class ResultGrid:
         *,
         constraints: str | Iterable[str] | None = None,
     ) -> list[Result]:
-        """The results that no other one beats in all of several metrics.
+        """Return the results that no other one beats in all of several metrics.
 
         Args:
             metric: Names of metrics, or names with modes; None are the experiment's.
@@ -149,7 +149,7 @@ class ResultGrid:
         return [self._experiment_analysis.result_of(trial) for trial in front]
 
     def lineage(self, trial: Result | Trial | str) -> list[Copy]:
-        """Which trials' checkpoints have led to a trial, oldest first.
+        """Return which trials' checkpoints have led to a trial, oldest first.
 
         Args:
             trial: A result, a trial that population based training was used with, or its id.
@@ -213,7 +213,7 @@ class ResultGrid:
     def get_dataframe(
         self, filter_metric: str | None = None, filter_mode: str | None = None
     ) -> pd.DataFrame:
-        """One row per trial that reported.
+        """Return one row per trial that reported.
 
         Args:
             filter_metric: Take each trial's result with the best value of this metric. Without it,

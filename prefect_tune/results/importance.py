@@ -18,7 +18,7 @@ _PER_BIN = 5
 def importance(
     parameters: Sequence[Mapping[str, Any]], values: Sequence[float], mode: str
 ) -> dict[str, float]:
-    """The share of the differences between trials that each parameter explains by itself.
+    """Return the share of the differences between trials that each parameter explains by itself.
 
     A one-way analysis of variance for each parameter: numbers are put into up to eight bins with
     the same number of trials each, other values are groups by themselves, and so are trials without

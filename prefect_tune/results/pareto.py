@@ -18,7 +18,7 @@ Objectives = Mapping[str, str]
 def objectives(
     metric: str | Sequence[str] | Objectives | None, mode: str | Sequence[str] | None
 ) -> dict[str, str]:
-    """Metrics with their modes.
+    """Return the metrics with their modes.
 
     Args:
         metric: Names of metrics, or names with modes.
@@ -41,14 +41,14 @@ def objectives(
 
 
 def satisfying(trials: Iterable[Trial], conditions: Sequence[Condition]) -> list[Trial]:
-    """The trials whose last results and configurations fulfil all conditions."""
+    """Return the trials whose last results and configurations fulfil all conditions."""
     if not conditions:
         return list(trials)
     return [trial for trial in trials if all(c.holds(row_of(trial)) for c in conditions)]
 
 
 def unknown_names(trials: Iterable[Trial], conditions: Sequence[Condition]) -> str:
-    """Which names in conditions no trial has, and what was probably meant."""
+    """Return which names in conditions no trial has, and what was probably meant."""
     known = {name for trial in trials for name in row_of(trial)}
     words = []
     for name in dict.fromkeys(c.name for c in conditions if c.name not in known):
@@ -58,18 +58,18 @@ def unknown_names(trials: Iterable[Trial], conditions: Sequence[Condition]) -> s
 
 
 def prefixed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A flat configuration, with ``config/`` in front of each name."""
+    """Return a flat configuration, with ``config/`` in front of each name."""
     return {f"config/{name}": value for name, value in flatten_config(config).items()}
 
 
 def row_of(trial: Trial) -> dict[str, Any]:
-    """The last result of a trial, flat, with its configuration below ``config/``."""
+    """Return the last result of a trial, flat, with its configuration below ``config/``."""
     last = {key: value for key, value in trial.last_result.items() if key != "config"}
     return {**flatten(last), **prefixed(trial.config)}
 
 
 def pareto_front(trials: Iterable[Trial], wanted: Objectives, scope: str = "last") -> list[Trial]:
-    """The trials that no other one beats, best of the first metric first.
+    """Return the trials that no other one beats, best of the first metric first.
 
     One trial beats another if it is at least as good in all metrics and better in one. Trials
     without a finite value of each metric take no part.

@@ -64,7 +64,7 @@ def check_scope(scope: str) -> str:
 
 
 def score(trial: Trial, metric: str, mode: str, scope: str = "last") -> float | None:
-    """The value a trial is ranked by, None if it has none.
+    """Return the value a trial is ranked by, None if it has none.
 
     Args:
         trial: The trial.
@@ -86,7 +86,7 @@ def best_of(
     scope: str = "last",
     filter_nan_and_inf: bool = True,
 ) -> Trial | None:
-    """The trial with the best value; of equal ones the first.
+    """Return the trial with the best value; of equal ones the first.
 
     Args:
         trials: The trials.

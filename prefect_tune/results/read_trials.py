@@ -34,7 +34,7 @@ _DIR_NAME = re.compile(
 
 
 def find_experiment(directory: str) -> str:
-    """The directory of an experiment: this one, or the only one in it.
+    """Return the directory of an experiment: this one, or the only one in it.
 
     Args:
         directory: The directory of an experiment, or that in which experiments are.
@@ -53,7 +53,7 @@ def find_experiment(directory: str) -> str:
 
 
 def find_experiments(directory: str) -> list[str]:
-    """The directories of experiments: this one, or those in it.
+    """Return the directories of experiments: this one, or those in it.
 
     Args:
         directory: The directory of an experiment, or that in which experiments are.
@@ -94,7 +94,7 @@ def _directories_in(directory: str) -> list[str]:
 
 
 def load_trials(experiment_dir: str, record: ExperimentRecord | None = None) -> list[Trial]:
-    """The trials of an experiment, in the order in which they were made.
+    """Return the trials of an experiment, in the order in which they were made.
 
     The journal, where there is one, says which trials there are and what became of them; without,
     a trial is a directory with a `params.json` or a `result.json`, and has ended if nothing says
@@ -187,7 +187,7 @@ def _read_files(trial: Trial, directory: str, damaged: list[str]) -> None:
 
 
 def load_trial(directory: str) -> Trial:
-    """The trial in a directory; the journal beside it is asked what became of it.
+    """Return the trial in a directory; the journal beside it is asked what became of it.
 
     Raises:
         StorageError: If there is no trial in the directory.
@@ -253,7 +253,7 @@ def _read_error(directory: str) -> AttemptError | None:
 
 
 def _recovered(trial: Trial, directory: str) -> bool:
-    """True if a retry reported after the failure: the text of every failure is kept."""
+    """Return True if a retry reported after the failure: the text of every failure is kept."""
     failed = os.path.getmtime(os.path.join(directory, ERROR_TEXT))
     return (trial.last_update_time or 0.0) > failed
 

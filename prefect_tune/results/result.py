@@ -58,7 +58,7 @@ class Result:
 
     @classmethod
     def of(cls, trial: Trial, root: Location) -> Result:
-        """The outcome of a trial as it is now.
+        """Return the outcome of a trial as it is now.
 
         Args:
             trial: The trial.
@@ -102,7 +102,7 @@ class Result:
         return file_system(Location(self.path or os.getcwd()))
 
     def get_best_checkpoint(self, metric: str, mode: str) -> Checkpoint | None:
-        """The kept checkpoint with the best value of a metric; None if none has one.
+        """Return the kept checkpoint with the best value of a metric; None if none has one.
 
         Args:
             metric: Name of the metric, nested ones with ``/``.
@@ -136,7 +136,7 @@ class Result:
 
 
 def file_system(root: Location) -> Any:
-    """The fsspec file system of a location."""
+    """Return the fsspec file system of a location."""
     if root.is_local:
         from fsspec.implementations.local import LocalFileSystem
 
@@ -145,7 +145,7 @@ def file_system(root: Location) -> Any:
 
 
 def trial_error(trial: Trial) -> BaseException | None:
-    """The exception with which a trial failed, None if it did not.
+    """Return the exception with which a trial failed, None if it did not.
 
     If the exception itself cannot be had, it is a `TrialFailed` with its text.
     """

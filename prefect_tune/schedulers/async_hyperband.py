@@ -80,7 +80,7 @@ class _Bracket:
         return cutoff is not None and reward < cutoff
 
     def next_milestone(self, climb: _Climb) -> float | None:
-        """The earliest time at which a result can be recorded."""
+        """Return the earliest time at which a result can be recorded."""
         lowest = 0 if self._fills_lower else climb.highest + 1
         for rung in range(lowest, len(self.milestones)):
             if not climb.recorded & self._bits[rung]:
@@ -88,7 +88,7 @@ class _Bracket:
         return None
 
     def _rung_for(self, climb: _Climb, time: float) -> int | None:
-        """The highest rung at or below `time` that the trial is not recorded at."""
+        """Return the highest rung at or below `time` that the trial is not recorded at."""
         for rung in range(len(self.milestones) - 1, -1, -1):
             if time >= self.milestones[rung]:
                 fresh = not climb.recorded & self._bits[rung]
@@ -223,7 +223,7 @@ class AsyncHyperBandScheduler(ObjectiveScheduler):
         self._climbs.pop(trial.trial_id, None)
 
     def run_until(self, trial: Trial) -> RunUntil:
-        """The trial's next rung, or `max_t`.
+        """Return the trial's next rung, or `max_t`.
 
         It relies on `time_attr` not decreasing between `on_trial_add` and the trial's end.
         """
@@ -234,7 +234,7 @@ class AsyncHyperBandScheduler(ObjectiveScheduler):
         return NEVER if milestone is None else RunUntil(((self._time_attr, milestone),))
 
     def debug_string(self) -> str:
-        """Number of stopped trials and the cut-off of every rung."""
+        """Return the number of stopped trials and the cut-off of every rung."""
         lines = [f"Using AsyncHyperBand: num_stopped={self._num_stopped}"]
         for bracket in self._brackets:
             rungs = [

@@ -89,14 +89,14 @@ class Bracket:
         return trial_ids
 
     def describe(self) -> str:
-        """One line for people."""
+        """Return one line for people."""
         return (
             f"{len(self.trials)} of {self._size} trials until {self.milestone:g}, "
             f"{self.halvings} halvings left, {self.completion:.0%} done"
         )
 
     def _total_work(self) -> float:
-        """The units of time that Ray Tune expects of all its trials."""
+        """Return the units of time that Ray Tune expects of all its trials."""
         work, size, steps = 0.0, self._size, self.milestone
         for _ in range(self.halvings + 1):
             work += size * steps
@@ -210,7 +210,7 @@ class HyperBandScheduler(ObjectiveScheduler):
             self._advance(controller, bracket)
 
     def choose_trial_to_run(self, controller: ControllerView) -> Trial | None:
-        """A trial that does not wait for others, of the bracket whose work is least done."""
+        """Return a trial that does not wait for others, of the bracket whose work is least done."""
         for _, bracket in sorted(self._brackets, key=lambda entry: (entry[0], entry[1].completion)):
             for trial_id in bracket.trials:
                 if not self._goes_on(bracket, trial_id):
@@ -225,14 +225,14 @@ class HyperBandScheduler(ObjectiveScheduler):
         return None
 
     def run_until(self, trial: Trial) -> RunUntil:
-        """The milestone of the trial's bracket."""
+        """Return the milestone of the trial's bracket."""
         bracket = self._bracket_of.get(trial.trial_id)
         if bracket is None or self._is_last_and_free(bracket):
             return NEVER
         return RunUntil(((self._time_attr, bracket.milestone),))
 
     def debug_string(self) -> str:
-        """Number of stopped trials, and how far each bracket is."""
+        """Return the number of stopped trials, and how far each bracket is."""
         lines = [f"Using {type(self).__name__}: num_stopped={self._num_stopped}"]
         lines += [
             f"Band {band}: {bracket.describe()}"
@@ -260,7 +260,7 @@ class HyperBandScheduler(ObjectiveScheduler):
         return not bracket.halvings and not self._stop_last_trials
 
     def _goes_on(self, bracket: Bracket, trial_id: str) -> bool:
-        """True if a trial need not wait for the others of its bracket."""
+        """Return True if a trial need not wait for the others of its bracket."""
         time, _ = bracket.trials[trial_id]
         return time < bracket.milestone or self._is_last_and_free(bracket)
 

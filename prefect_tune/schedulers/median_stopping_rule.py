@@ -133,7 +133,7 @@ class _RunningMeans:
         return count, means[low] if low == high else (means[low] + means[high]) / 2
 
     def _means_until(self, time: float) -> array[float]:
-        """The means up to a time of all trials that have come there, ascending."""
+        """Return the means up to a time of all trials that have come there, ascending."""
         newest, last, last_mean, before, before_mean = self._newest[:, : len(self.histories)]
         came = newest >= time
         means = np.where(last <= time, last_mean, before_mean)
@@ -236,13 +236,13 @@ class MedianStoppingRule(ObjectiveScheduler):
             self._record(trial, result)
 
     def run_until(self, trial: Trial) -> RunUntil:
-        """The grace period, and from there on every result."""
+        """Return the grace period, and from there on every result."""
         if trial.trial_id in self._stopped:
             return NEVER
         return RunUntil(((self._time_attr, self._grace_period),))
 
     def debug_string(self) -> str:
-        """Number of stopped trials."""
+        """Return the number of stopped trials."""
         return f"Using MedianStoppingRule: num_stopped={len(self._stopped)}."
 
     def _is_complete(self, result: dict[str, Any]) -> bool:

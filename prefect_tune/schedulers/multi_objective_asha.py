@@ -78,7 +78,7 @@ class Rung:
             moved = {n for n in behind if not moved.isdisjoint(self._beaten_by[n])}
 
     def is_among_first(self, most: float) -> bool:
-        """Whether fewer than `most` results come before the newest one.
+        """Return whether fewer than `most` results come before the newest one.
 
         Front comes behind front. In a front, the result that came first is the first, and each next
         one is the one that lies farthest from all before.
@@ -126,7 +126,7 @@ class Rung:
 
 
 def _takes_last(front: Array, most: int) -> bool:
-    """Whether the last row is one of the first `most` that are taken.
+    """Return whether the last row is one of the first `most` that are taken.
 
     Each time the one farthest from all before is taken, at first the first.
     """
@@ -195,7 +195,7 @@ class MultiObjectiveASHAScheduler(ObjectiveScheduler):
         self._num_stopped = 0
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
-        """False if the experiment names one metric: the scheduler has several."""
+        """Return False if the experiment names one metric: the scheduler has several."""
         return metric is None
 
     def on_trial_add(self, controller: ControllerView, trial: Trial) -> None:
@@ -251,14 +251,14 @@ class MultiObjectiveASHAScheduler(ObjectiveScheduler):
         self._level.pop(trial.trial_id, None)
 
     def run_until(self, trial: Trial) -> RunUntil:
-        """The trial's next rung, or `max_t`."""
+        """Return the trial's next rung, or `max_t`."""
         level = self._level.get(trial.trial_id, 0)
         rungs = self._milestones
         milestone = min(rungs[level], self._max_t) if level < len(rungs) else self._max_t
         return RunUntil(((self._time_attr, milestone),))
 
     def debug_string(self) -> str:
-        """Number of stopped trials, and how many have come to each rung."""
+        """Return the number of stopped trials, and how many have come to each rung."""
         rungs = (
             f"{milestone:g}: {rung.came}"
             for milestone, rung in zip(self._milestones, self._rungs, strict=True)

@@ -46,7 +46,7 @@ def check_mutations(mutations: Mutations, argument: str = "hyperparam_mutations"
 
 
 def draw(values: Any, dice: random.Random, stream: RandomState) -> Any:
-    """A new value of a hyperparameter, or of a dict of them."""
+    """Return a new value of a hyperparameter, or of a dict of them."""
     if isinstance(values, Mapping):
         return {key: draw(below, dice, stream) for key, below in values.items()}
     if isinstance(values, Domain):
@@ -91,7 +91,7 @@ def explore(
     dice: random.Random,
     stream: RandomState,
 ) -> dict[str, Any]:
-    """A configuration beside another one.
+    """Return a configuration beside another one.
 
     With `resample_probability` a hyperparameter is drawn anew. Else one from a list moves to a
     neighbour in it, and a number is multiplied by one of the factors, a whole one rounded.
@@ -118,7 +118,7 @@ def explore(
 
 
 def perturbed_tag(tag: str, config: Mapping[str, Any], mutations: Mutations) -> str:
-    """The tag of a trial whose configuration was changed, ``<tag>@perturbed[k=v,...]``."""
+    """Return the tag of a trial whose configuration was changed, ``<tag>@perturbed[k=v,...]``."""
     values = mutated_values(config, mutations)
     shown = (
         f"{key}={value:.4f}" if isinstance(value, float) else f"{key}={value}"
@@ -128,14 +128,14 @@ def perturbed_tag(tag: str, config: Mapping[str, Any], mutations: Mutations) -> 
 
 
 def original_tag(tag: str) -> str:
-    """The tag that a trial had before it was changed."""
+    """Return the tag that a trial had before it was changed."""
     return tag.partition("@perturbed[")[0]
 
 
 def mutated_values(
     config: Mapping[str, Any], mutations: Mutations, prefix: str = ""
 ) -> dict[str, Any]:
-    """The values of the hyperparameters in a configuration, by path."""
+    """Return the values of the hyperparameters in a configuration, by path."""
     found: dict[str, Any] = {}
     for key, values in mutations.items():
         if key not in config:

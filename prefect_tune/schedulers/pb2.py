@@ -125,7 +125,7 @@ class PB2(PopulationBasedTraining):
         return self._customized(config)
 
     def _most_promising(self, time: float, score: float, stream: np.random.RandomState) -> Array:
-        """The hyperparameters with the highest upper confidence bound on growth."""
+        """Return the hyperparameters with the highest upper confidence bound on growth."""
         times = np.array([row[0] for row in self._observed]) / self._interval
         growth = np.array([row[1] for row in self._observed])
         inputs = np.array([row[2] for row in self._observed])
@@ -192,7 +192,7 @@ def _flat(
 
 
 def _domains(bounds: Mapping[str, Any]) -> dict[str, Any]:
-    """The bounds as domains, to draw from and to name in tags."""
+    """Return the bounds as domains, to draw from and to name in tags."""
     return {
         key: _domains(value) if isinstance(value, Mapping) else uniform(*value)
         for key, value in bounds.items()

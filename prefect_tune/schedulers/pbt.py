@@ -227,7 +227,7 @@ class PopulationBasedTraining(ObjectiveScheduler):
                 self._perturb_all(controller, self._next_sync)
 
     def choose_trial_to_run(self, controller: ControllerView) -> Trial | None:
-        """The waiting trial that was trained least."""
+        """Return the waiting trial that was trained least."""
         chosen: Trial | None = None
         least = math.inf
         for trial in controller.get_waiting_trials():
@@ -241,7 +241,7 @@ class PopulationBasedTraining(ObjectiveScheduler):
         return chosen
 
     def run_until(self, trial: Trial) -> RunUntil:
-        """The end of the trial's interval."""
+        """Return the end of the trial's interval."""
         member = self._members.get(trial.trial_id)
         begin = 0.0 if member is None else member.perturbed_at
         until = max(begin + self._interval, self._burn_in, self._next_sync if self._synch else 0.0)
@@ -268,11 +268,11 @@ class PopulationBasedTraining(ObjectiveScheduler):
             insort(self._ranked, (score, member.number, trial_id))
 
     def _place(self, trial_id: str, member: Member) -> int:
-        """How many trials with a score are worse."""
+        """Return how many trials with a score are worse."""
         return bisect_left(self._ranked, (member.score, member.number, trial_id))
 
     def _quantile_size(self) -> int:
-        """How many trials count as the best, and as the worst."""
+        """Return how many trials count as the best, and as the worst."""
         count = len(self._ranked)
         return min(math.ceil(count * self._quantile_fraction), count // 2)
 
@@ -337,7 +337,7 @@ class PopulationBasedTraining(ObjectiveScheduler):
         """A trial has come to the end of an interval; for schedulers that learn from that."""
 
     def _new_config(self, trial: Trial, source: Trial) -> dict[str, Any]:
-        """The configuration with which a trial goes on from another one.
+        """Return the configuration with which a trial goes on from another one.
 
         Raises:
             TuneError: If `custom_explore_fn` returns none.

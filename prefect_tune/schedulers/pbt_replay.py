@@ -72,7 +72,7 @@ class PopulationBasedTrainingReplay(FIFOScheduler):
         return self.CONTINUE
 
     def run_until(self, trial: Trial) -> RunUntil:
-        """The step at which the configuration changes next."""
+        """Return the step at which the configuration changes next."""
         if self._next == len(self._policy):
             return NEVER
         return RunUntil(((_STEP, self._policy[self._next][0]),))
@@ -83,7 +83,7 @@ class PopulationBasedTrainingReplay(FIFOScheduler):
 
 
 def _read_policy(path: Path) -> tuple[dict[str, Any], list[tuple[int, dict[str, Any]]]]:
-    """The first configuration, and the steps at which others come.
+    """Return the first configuration, and the steps at which others come.
 
     Each line tells of one copy: tags of both trials, steps of both, the configuration before and
     the one after. What the trial had done before it was overwritten does not count.

@@ -37,7 +37,7 @@ class _Rung:
         self.waiting: list[tuple[float, int, str]] = []
 
     def best(self, factor: float) -> str | None:
-        """The id of the best trial that waits, if it is among the best of all."""
+        """Return the id of the best trial that waits, if it is among the best of all."""
         if not self.waiting:
             return None
         reward, _, trial_id = self.waiting[-1]
@@ -160,7 +160,7 @@ class PromotionASHAScheduler(ObjectiveScheduler):
             self._end_if_idle(controller, None)
 
     def choose_trial_to_run(self, controller: ControllerView) -> Trial | None:
-        """The trial to promote, else one that does not wait at a rung."""
+        """Return the trial to promote, else one that does not wait at a rung."""
         self._see_promotions(controller)
         promoted = controller.get_trial(self._promotable() or "")
         others = (
@@ -175,14 +175,14 @@ class PromotionASHAScheduler(ObjectiveScheduler):
         return None
 
     def run_until(self, trial: Trial) -> RunUntil:
-        """The trial's next rung."""
+        """Return the trial's next rung."""
         _, level = self._climbs.get(trial.trial_id, (0, len(self._rungs)))
         rungs = self._rungs
         milestone = rungs[level].milestone if level < len(rungs) else self._max_t
         return RunUntil(((self._time_attr, milestone),))
 
     def debug_string(self) -> str:
-        """How many trials have come to each rung, and how many wait there."""
+        """Return how many trials have come to each rung, and how many wait there."""
         lines = [f"Using {type(self).__name__}: {self._num_promoted} promotions"]
         lines += [
             f"Rung {rung.milestone:g}: {len(rung.rewards)} came, {len(rung.waiting)} wait"
@@ -193,7 +193,7 @@ class PromotionASHAScheduler(ObjectiveScheduler):
     # -- rungs ------------------------------------------------------------------------------------
 
     def _promotable(self) -> str | None:
-        """The id of the trial that goes on next, from the highest rung on."""
+        """Return the id of the trial that goes on next, from the highest rung on."""
         for rung in reversed(self._rungs):
             trial_id = rung.best(self._factor)
             if trial_id is not None:

@@ -90,7 +90,7 @@ class DistributeResources:
         return _sum(base, step, int(times))
 
     def _share(self, spare: int, trial: Trial, result: dict[str, Any], live: list[Trial]) -> int:
-        """How many of the spare steps a trial gets."""
+        """Return how many of the spare steps a trial gets."""
         each, left = divmod(spare, len(live))
         place = next((i for i, other in enumerate(live) if other is trial), len(live))
         return each + (place < left)
@@ -317,7 +317,7 @@ class ResourceChangingScheduler(TrialScheduler):
         return self._base.choose_trial_to_run(controller)
 
     def run_until(self, trial: Trial) -> RunUntil:
-        """Every result: what a trial is to have depends on all others."""
+        """Return every result: what a trial is to have depends on all others."""
         return self._base.run_until(trial) if self._allocate is None else EVERY_RESULT
 
     def why_stopped(self, result: Mapping[str, Any]) -> str:

@@ -99,7 +99,7 @@ class TrialScheduler:
         """A pending or paused trial will not run (again)."""
 
     def choose_trial_to_run(self, controller: ControllerView) -> Trial | None:
-        """The trial to launch or to go on with next, None if there is none now."""
+        """Return the trial to launch or to go on with next, None if there is none now."""
         raise NotImplementedError(f"{type(self).__name__} has no choose_trial_to_run().")
 
     def run_until(self, trial: Trial) -> RunUntil:
@@ -116,7 +116,7 @@ class TrialScheduler:
         return f"stopped by {type(self).__name__}"
 
     def debug_string(self) -> str:
-        """One or more lines about the scheduler for the console."""
+        """Return one or more lines about the scheduler for the console."""
         return f"Using {type(self).__name__}."
 
     def get_state(self) -> dict[str, Any]:
@@ -146,7 +146,7 @@ class FIFOScheduler(TrialScheduler):
     """Runs trials in the order of their creation and lets each run to its end."""
 
     def choose_trial_to_run(self, controller: ControllerView) -> Trial | None:
-        """The first pending trial that has resources, else the first such paused one."""
+        """Return the first pending trial that has resources, else the first such paused one."""
         paused: Trial | None = None
         for trial in controller.get_waiting_trials():
             if trial.status == PENDING:
@@ -161,7 +161,7 @@ class FIFOScheduler(TrialScheduler):
         return NEVER
 
     def debug_string(self) -> str:
-        """The line for the console."""
+        """Return the line for the console."""
         return "Using FIFO scheduling algorithm."
 
 
@@ -251,7 +251,7 @@ class ObjectiveScheduler(FIFOScheduler):
         )
 
     def _number(self, result: Mapping[str, Any], key: str, argument: str) -> float:
-        """The value of a key that the result has.
+        """Return the value of a key that the result has.
 
         Raises:
             InvalidArgument: If it cannot be read as a number.

@@ -75,7 +75,7 @@ class AutoSearch(SearcherWrapper):
         return self._take(choice)
 
     def get_state(self) -> dict[str, Any]:
-        """The choice and the state of the chosen searcher."""
+        """Return the choice and the state of the chosen searcher."""
         return {"choice": self._choice, "searcher": self.searcher.get_state()}
 
     def set_state(self, state: dict[str, Any]) -> None:

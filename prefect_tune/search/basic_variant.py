@@ -57,7 +57,7 @@ class BasicVariantGenerator:
         seed: RandomState = None,
         points: Sequence[Mapping[str, Any]] = (),
     ) -> VariantStream:
-        """The variants of an experiment.
+        """Return the variants of an experiment.
 
         Args:
             space: The experiment's space.

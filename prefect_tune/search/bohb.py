@@ -92,7 +92,7 @@ class TuneBOHB(Searcher):
         self._failed: list[Array] = []
 
     def get_state(self) -> dict[str, Any]:
-        """All that was learnt; see `Searcher.get_state`."""
+        """Return all that was learnt; see `Searcher.get_state`."""
         # The scheduler's thread changes who runs. Variables are told apart by identity: the space
         # makes its own when it is loaded.
         state = {**self.__dict__, "_running": set(self._running)}
@@ -129,7 +129,7 @@ class TuneBOHB(Searcher):
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """A configuration from the model, or a random one."""
+        """Return a configuration from the model, or a random one."""
         if self._space is None or self._metric is None or self._mode is None:
             missing = "space" if self._space is None else "metric" if not self._metric else "mode"
             raise InvalidArgument(missing, "TuneBOHB needs it.", "Give it to the experiment.")
@@ -260,7 +260,7 @@ class TuneBOHB(Searcher):
         return filled
 
     def _encode(self, config: dict[str, Any]) -> Array:
-        """The row of a configuration, NaN where it does not have a variable."""
+        """Return the row of a configuration, NaN where it does not have a variable."""
         return np.array([_position(variable, config) for variable in self._variables], dtype=float)
 
 

@@ -35,7 +35,7 @@ class ProductDensity:
         self._categories = categories
 
     def at(self, candidates: Array) -> Array:
-        """The density at each of some rows."""
+        """Return the density at each of some rows."""
         total = np.ones((len(candidates), len(self.points)))
         for column, (size, width) in enumerate(zip(self._categories, self.bandwidths, strict=True)):
             distance = candidates[:, column, None] - self.points[None, :, column]

@@ -29,7 +29,7 @@ def make_source(
     seed: int | None = None,
     evaluated: Sequence[Evaluated] = (),
 ) -> TrialSource:
-    """The trial source of an experiment, with all arguments checked.
+    """Return the trial source of an experiment, with all arguments checked.
 
     Args:
         search_alg: An algorithm, its name, or None for random and grid search.

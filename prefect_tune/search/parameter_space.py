@@ -68,7 +68,7 @@ class Parameter:
 
     @classmethod
     def of(cls, name: str, domain: Domain, searcher: str) -> Parameter:
-        """The parameter for a domain.
+        """Return the parameter for a domain.
 
         Raises:
             InvalidArgument: The domain is of a kind that is not known.
@@ -102,11 +102,11 @@ class Parameter:
         return self.scaled(self.low), self.scaled(self.high)
 
     def scaled(self, number: float) -> float:
-        """A number on the scale of `scaled_bounds`."""
+        """Return a number on the scale of `scaled_bounds`."""
         return math.log(number) if self.log else float(number)
 
     def unscaled(self, number: float) -> float:
-        """A number from the scale of `scaled_bounds`."""
+        """Return a number from the scale of `scaled_bounds`."""
         return math.exp(number) if self.log else number
 
     def value(self, number: Any) -> Any:
@@ -179,7 +179,7 @@ class ParameterSpace:
         return type(self), (self.space, self._searcher, self._stream)
 
     def config(self, point: Mapping[str, Any], preset: Mapping[str, Any] | None = None) -> Any:
-        """The configuration of a point.
+        """Return the configuration of a point.
 
         Args:
             point: A number for each parameter.
@@ -199,7 +199,7 @@ class ParameterSpace:
         return next(self.space.variants(draw))
 
     def point(self, config: Mapping[str, Any], whole: bool = False) -> Point:
-        """The numbers of a configuration, which may be a part of one.
+        """Return the numbers of a configuration, which may be a part of one.
 
         Args:
             config: Nested like the space, or with "a/b" for nested keys.
@@ -229,7 +229,7 @@ class ParameterSpace:
         return {p.name: point[p.name] for p in self.parameters if p.name in point}
 
     def random_point(self) -> Point:
-        """A number for each parameter, drawn at random."""
+        """Return a number for each parameter, drawn at random."""
         numbers: dict[str, float] = {}
         for parameter in self.parameters:
             low, high = parameter.scaled_bounds
@@ -237,11 +237,11 @@ class ParameterSpace:
         return self.unscaled(numbers)
 
     def scaled(self, point: Point) -> dict[str, float]:
-        """A point on the scales of `Parameter.scaled_bounds`."""
+        """Return a point on the scales of `Parameter.scaled_bounds`."""
         return {p.name: p.scaled(point[p.name]) for p in self.parameters}
 
     def unscaled(self, numbers: Mapping[str, Any]) -> Point:
-        """The point with these numbers on the scales of `Parameter.scaled_bounds`."""
+        """Return the point with these numbers on the scales of `Parameter.scaled_bounds`."""
         return self.rounded({p.name: p.unscaled(float(numbers[p.name])) for p in self.parameters})
 
     def rounded(self, numbers: Mapping[str, Any]) -> Point:

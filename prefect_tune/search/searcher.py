@@ -89,7 +89,7 @@ class Searcher:
         return False
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The config of the next trial.
+        """Return the config of the next trial.
 
         Returns:
             A config without anything left to resolve; None for "nothing now, ask again later";
@@ -183,7 +183,7 @@ class Searcher:
         self.save(Path(checkpoint_dir) / _STATE_FILE.format(session_str))
 
     def has_restore_files(self, checkpoint_dir: str | os.PathLike[str]) -> bool:
-        """Whether the directory `checkpoint_dir` holds a saved state."""
+        """Return whether the directory `checkpoint_dir` holds a saved state."""
         return bool(_state_files(checkpoint_dir))
 
     def restore_from_dir(self, checkpoint_dir: str | os.PathLike[str]) -> None:
@@ -227,7 +227,7 @@ def check_metric_and_mode(metric: Metric, mode: Mode) -> None:
 def check_points(
     points: Sequence[Mapping[str, Any]] | None, rewards: Sequence[Any] | None
 ) -> tuple[list[dict[str, Any]], list[Any] | None]:
-    """The lists of points to evaluate, and of their rewards if these are known.
+    """Return the lists of points to evaluate, and of their rewards if these are known.
 
     Raises:
         InvalidArgument: ``points`` is no list of dicts, or the rewards do not match.
@@ -272,7 +272,7 @@ def reject_grids(space: SearchSpace, searcher: str) -> None:
 
 
 def metric_values(result: Mapping[str, Any] | None, metric: Metric) -> list[float] | None:
-    """The metric's values in a result, None if one of them is missing or no number."""
+    """Return the metric's values in a result, None if one of them is missing or no number."""
     names = [metric or DEFAULT_METRIC] if not isinstance(metric, list | tuple) else metric
     values = [number_of((result or {}).get(name)) for name in names]
     return None if None in values else [float(value) for value in values if value is not None]

@@ -92,7 +92,7 @@ class SearcherSource:
         return self.searcher.wants_results
 
     def next(self) -> Suggestion | Literal[Finished.FINISHED] | None:
-        """The next suggestion."""
+        """Return the next suggestion."""
         if self._finished or self._count == self._num_samples:
             return FINISHED
         # An id that got no suggestion is used again, so that ids do not depend on timing.
@@ -146,7 +146,7 @@ class SearcherSource:
             self.searcher.max_concurrent = max_concurrent
 
     def save_state(self) -> bytes:
-        """The searcher's state, as its own `save` writes it, and the counters."""
+        """Return the searcher's state, as its own `save` writes it, and the counters."""
         with tempfile.TemporaryDirectory() as directory:
             path = Path(directory) / "searcher.pkl"
             self.searcher.save(str(path))

@@ -67,7 +67,7 @@ class TrialSource(Protocol):
         """Takes the end of a trial. Unknown and already completed ids are ignored."""
 
     def total(self) -> int | None:
-        """How many trials there will be, as far as known; None if endless or unknown."""
+        """Return how many trials there will be, as far as known; None if endless or unknown."""
 
     def adjust(self, samples: int, max_concurrent: int | None) -> None:
         """Takes a change of what was planned, while it runs.

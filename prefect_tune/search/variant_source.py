@@ -55,7 +55,7 @@ class VariantSource:
         self._stream.seek(start)
 
     def next(self) -> Suggestion | Literal[Finished.FINISHED] | None:
-        """The next variant."""
+        """Return the next variant."""
         if self._max_concurrent and len(self._live) >= self._max_concurrent:
             return None
         variant = next(self._stream, None)
@@ -78,7 +78,7 @@ class VariantSource:
         self._live.discard(trial_id)
 
     def total(self) -> int | None:
-        """Number of variants; None if endless."""
+        """Return the number of variants; None if endless."""
         return self._stream.total
 
     def adjust(self, samples: int, max_concurrent: int | None) -> None:

@@ -58,7 +58,7 @@ def fitting(space: SearchSpace, evaluated: Sequence[Evaluated]) -> list[Evaluate
 
 
 def can_learn(searcher: Searcher) -> bool:
-    """Whether a searcher takes configurations that were evaluated elsewhere."""
+    """Return whether a searcher takes configurations that were evaluated elsewhere."""
     while isinstance(searcher, SearcherWrapper):
         searcher = searcher.searcher
     return type(searcher).add_evaluated_point is not Searcher.add_evaluated_point
@@ -122,7 +122,7 @@ def _is_computed(part: Any) -> bool:
 
 
 def _value(variable: Any, value: Any, name: str) -> Any:
-    """The value as one of a variable's, also if it was read from text."""
+    """Return the value as one of a variable's, also if it was read from text."""
     plain = (
         getattr(value, "item", lambda: value)() if getattr(value, "shape", None) == () else value
     )

@@ -85,7 +85,7 @@ class SearcherWrapper(Searcher):
         self.searcher.add_evaluated_point(parameters, value, error, pruned, intermediate_values)
 
     def get_state(self) -> dict[str, Any]:
-        """The state of both."""
+        """Return the state of both."""
         state = super().get_state()
         del state["searcher"]
         return {"wrapper": state, "searcher": self.searcher.get_state()}

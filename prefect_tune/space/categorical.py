@@ -23,11 +23,11 @@ class Categorical(Domain):
         self.categories = as_list("categories", list(categories) if letters else categories)
 
     def uniform(self) -> Self:
-        """A copy whose values are equally likely."""
+        """Return a copy whose values are equally likely."""
         return self._with_sampler(Uniform())
 
     def grid(self) -> Self:
-        """A copy that is enumerated like `grid_search`."""
+        """Return a copy that is enumerated like `grid_search`."""
         return self._with_sampler(Grid())
 
     def is_valid(self, value: Any) -> bool:
@@ -89,7 +89,7 @@ class Function(Domain):
 
 
 def could_be(pattern: Any, value: Any) -> bool:
-    """Whether resolving the variables in ``pattern`` can give ``value``."""
+    """Return whether resolving the variables in ``pattern`` can give ``value``."""
     if isinstance(pattern, Domain):
         return pattern.is_valid(value)
     if isinstance(pattern, dict) and isinstance(value, dict):
@@ -102,7 +102,7 @@ def could_be(pattern: Any, value: Any) -> bool:
 
 
 def as_list(name: str, values: Iterable[Any]) -> list[Any]:
-    """The values as a list, after checking that there are any.
+    """Return the values as a list, after checking that there are any.
 
     Raises:
         ValueError: ``values`` is a string, a mapping, not iterable, or empty.

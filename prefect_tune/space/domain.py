@@ -24,15 +24,15 @@ class Domain:
         self.sampler: Sampler | None = None
 
     def cast(self, value: Any) -> Any:
-        """The value as this domain's Python type."""
+        """Return the value as this domain's Python type."""
         return value
 
     def get_sampler(self) -> Sampler:
-        """The sampler that was set, or a new one of the domain's default class."""
+        """Return the sampler that was set, or a new one of the domain's default class."""
         return self.sampler if self.sampler is not None else self.default_sampler_cls()
 
     def has_sampler(self, cls: type[Sampler]) -> bool:
-        """Whether values are drawn by a sampler of this class, rounding aside."""
+        """Return whether values are drawn by a sampler of this class, rounding aside."""
         sampler = self.get_sampler()
         return isinstance(sampler, cls) or (
             isinstance(sampler, Quantized) and isinstance(sampler.get_sampler(), cls)
@@ -52,7 +52,7 @@ class Domain:
         self.sampler = sampler
 
     def quantile(self) -> Quantile:
-        """The function that maps a uniform number from ``[0, 1)`` to a value."""
+        """Return the function that maps a uniform number from ``[0, 1)`` to a value."""
         return self.get_sampler().quantile(self)
 
     def sample(self, config: Any = None, size: int = 1, random_state: RandomState = None) -> Any:
@@ -75,15 +75,15 @@ class Domain:
         return [quantile(uniform()) for _ in range(size)]
 
     def is_grid(self) -> bool:
-        """Whether the values are enumerated instead of drawn."""
+        """Return whether the values are enumerated instead of drawn."""
         return isinstance(self.get_sampler(), Grid)
 
     def is_function(self) -> bool:
-        """Whether the values are computed by a user's function."""
+        """Return whether the values are computed by a user's function."""
         return False
 
     def is_valid(self, value: Any) -> bool:
-        """Whether ``value`` is one that could be drawn."""
+        """Return whether ``value`` is one that could be drawn."""
         raise NotImplementedError
 
     @property
@@ -100,7 +100,7 @@ class Domain:
         raise ValueError(f"{type(self).__name__} has no log-uniform distribution")
 
     def quantization_range(self, q: float) -> Domain:
-        """The domain to draw from before values are rounded to multiples of ``q``."""
+        """Return the domain to draw from before values are rounded to multiples of ``q``."""
         raise ValueError(f"{type(self).__name__} cannot be quantized")
 
     def round_to(self, q: float) -> Callable[[Any], Any]:

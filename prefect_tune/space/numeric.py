@@ -35,24 +35,24 @@ class Float(Domain):
             raise InvalidArgument("lower", f"must not exceed upper, got {lower!r} and {upper!r}.")
 
     def uniform(self) -> Self:
-        """A copy whose values are uniform."""
+        """Return a copy whose values are uniform."""
         self._require_bounds("uniform")
         return self._with_sampler(Uniform())
 
     def loguniform(self, base: float = 10) -> Self:
-        """A copy whose values are log-uniform; needs ``lower > 0``."""
+        """Return a copy whose values are log-uniform; needs ``lower > 0``."""
         self._require_bounds("loguniform")
         _require_positive(self.lower)
         return self._with_sampler(LogUniform(base))
 
     def normal(self, mean: float = 0.0, sd: float = 1.0) -> Self:
-        """A copy whose values are normally distributed; the domain must be unbounded."""
+        """Return a copy whose values are normally distributed; the domain must be unbounded."""
         if math.isfinite(self.lower) or math.isfinite(self.upper):
             raise ValueError(f"a normal distribution has no bounds, got {self.domain_str}")
         return self._with_sampler(Normal(mean, sd))
 
     def quantized(self, q: float) -> Self:
-        """A copy whose values are rounded to multiples of ``q``.
+        """Return a copy whose values are rounded to multiples of ``q``.
 
         Raises:
             ValueError: ``q`` is not positive, or a bound is not a multiple of it.
@@ -67,7 +67,7 @@ class Float(Domain):
         return new
 
     def cast(self, value: Any) -> float:
-        """The value as a float."""
+        """Return the value as a float."""
         return float(value)
 
     def is_valid(self, value: Any) -> bool:
@@ -96,7 +96,7 @@ class Float(Domain):
         return log_float(self)
 
     def quantization_range(self, q: float) -> Float:
-        """The domain itself: its bounds are multiples of ``q``."""
+        """Return the domain itself: its bounds are multiples of ``q``."""
         return self
 
     def round_to(self, q: float) -> Callable[[float], float]:
@@ -124,11 +124,11 @@ class Integer(Domain):
             )
 
     def uniform(self) -> Self:
-        """A copy whose values are uniform."""
+        """Return a copy whose values are uniform."""
         return self._with_sampler(Uniform())
 
     def loguniform(self, base: float = 10) -> Self:
-        """A copy whose values are log-uniform; needs ``lower > 0``."""
+        """Return a copy whose values are log-uniform; needs ``lower > 0``."""
         _require_positive(self.lower)
         return self._with_sampler(LogUniform(base))
 
@@ -147,18 +147,18 @@ class Integer(Domain):
         return new
 
     def cast(self, value: Any) -> int:
-        """The value as an int."""
+        """Return the value as an int."""
         return int(value)
 
     def inclusive_bounds(self) -> tuple[int, int]:
-        """The smallest and the largest value that can be drawn."""
+        """Return the smallest and the largest value that can be drawn."""
         sampler = self.get_sampler()
         if isinstance(sampler, Quantized):
             return self._inclusive_multiples(int(sampler.q))
         return self.lower, self.upper - 1
 
     def is_valid(self, value: Any) -> bool:
-        """Whether ``value`` is an integer that can be drawn."""
+        """Return whether ``value`` is an integer that can be drawn."""
         if not isinstance(value, numbers.Integral) or isinstance(value, bool):
             return False
         sampler = self.get_sampler()
@@ -182,7 +182,7 @@ class Integer(Domain):
         return log_integer(self)
 
     def quantization_range(self, q: float) -> Integer:
-        """The integers that round down to a multiple of ``q`` between the bounds."""
+        """Return the integers that round down to a multiple of ``q`` between the bounds."""
         lowest, highest = self._inclusive_multiples(int(q))
         return Integer(lowest, highest + int(q))
 

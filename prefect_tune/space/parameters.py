@@ -11,7 +11,7 @@ from prefect_tune.space.numeric import Float, Integer
 
 
 def uniform(lower: float, upper: float | None = None) -> Float:
-    """A float drawn uniformly from ``lower`` to ``upper``.
+    """Return a float drawn uniformly from ``lower`` to ``upper``.
 
     Args:
         lower: The lower bound, included.
@@ -33,7 +33,7 @@ def uniform(lower: float, upper: float | None = None) -> Float:
 
 
 def quniform(lower: float, upper: float, q: float) -> Float:
-    """A uniform float rounded to multiples of ``q``.
+    """Return a uniform float rounded to multiples of ``q``.
 
     Args:
         lower: The lower bound, included; a multiple of `q`.
@@ -47,7 +47,7 @@ def quniform(lower: float, upper: float, q: float) -> Float:
 
 
 def loguniform(lower: float, upper: float, base: float = 10) -> Float:
-    """A float whose logarithm is uniform.
+    """Return a float whose logarithm is uniform.
 
     Args:
         lower: The lower bound, > 0.
@@ -61,7 +61,7 @@ def loguniform(lower: float, upper: float, base: float = 10) -> Float:
 
 
 def qloguniform(lower: float, upper: float, q: float, base: float = 10) -> Float:
-    """A log-uniform float rounded to multiples of ``q``.
+    """Return a log-uniform float rounded to multiples of ``q``.
 
     Args:
         lower: The lower bound, > 0; a multiple of `q`.
@@ -76,7 +76,7 @@ def qloguniform(lower: float, upper: float, q: float, base: float = 10) -> Float
 
 
 def randn(mean: float = 0.0, sd: float = 1.0) -> Float:
-    """A normally distributed float.
+    """Return a normally distributed float.
 
     Args:
         mean: Its mean.
@@ -86,7 +86,7 @@ def randn(mean: float = 0.0, sd: float = 1.0) -> Float:
 
 
 def qrandn(mean: float, sd: float, q: float) -> Float:
-    """A normally distributed float rounded to multiples of ``q``.
+    """Return a normally distributed float rounded to multiples of ``q``.
 
     Args:
         mean: Its mean.
@@ -97,7 +97,7 @@ def qrandn(mean: float, sd: float, q: float) -> Float:
 
 
 def randint(lower: int, upper: int) -> Integer:
-    """An integer drawn uniformly.
+    """Return an integer drawn uniformly.
 
     Args:
         lower: The smallest value.
@@ -110,7 +110,7 @@ def randint(lower: int, upper: int) -> Integer:
 
 
 def qrandint(lower: int, upper: int, q: int = 1) -> Integer:
-    """An integer drawn uniformly and rounded to multiples of ``q``.
+    """Return an integer drawn uniformly and rounded to multiples of ``q``.
 
     Args:
         lower: The smallest value; a multiple of `q`.
@@ -124,7 +124,7 @@ def qrandint(lower: int, upper: int, q: int = 1) -> Integer:
 
 
 def lograndint(lower: int, upper: int, base: float = 10) -> Integer:
-    """An integer whose logarithm is uniform.
+    """Return an integer whose logarithm is uniform.
 
     Args:
         lower: The smallest value, > 0.
@@ -138,7 +138,7 @@ def lograndint(lower: int, upper: int, base: float = 10) -> Integer:
 
 
 def qlograndint(lower: int, upper: int, q: int, base: float = 10) -> Integer:
-    """A log-uniform integer rounded to multiples of ``q``.
+    """Return a log-uniform integer rounded to multiples of ``q``.
 
     Args:
         lower: The smallest value, > 0; a multiple of `q`.
@@ -153,7 +153,7 @@ def qlograndint(lower: int, upper: int, q: int, base: float = 10) -> Integer:
 
 
 def choice(categories: Iterable[Any]) -> Categorical:
-    """One of the given values, all equally likely.
+    """Return one of the given values, all equally likely.
 
     Args:
         categories: The values. They may hold domains and grids of their own, at any depth, which
@@ -166,7 +166,7 @@ def choice(categories: Iterable[Any]) -> Categorical:
 
 
 def sample_from(func: Callable[..., Any]) -> Function:
-    """A value computed by ``func`` from the other values of the same trial.
+    """Return a value computed by ``func`` from the other values of the same trial.
 
     Args:
         func: It gets one object that serves both styles: ``lambda spec: spec.config.x * 2`` and
@@ -177,7 +177,7 @@ def sample_from(func: Callable[..., Any]) -> Function:
 
 
 def grid_search(values: Iterable[Any]) -> dict[str, list[Any]]:
-    """A parameter of which every value is tried, combined with every value of other grids.
+    """Return a parameter of which every value is tried, combined with every value of other grids.
 
     ``num_samples`` repeats the whole grid.
 

@@ -15,7 +15,7 @@ Uniform01: TypeAlias = Callable[[], float]
 
 
 def uniform_numbers(random_state: RandomState) -> Uniform01:
-    """A function that draws one float from ``[0, 1)`` per call.
+    """Return a function that draws one float from ``[0, 1)`` per call.
 
     Args:
         random_state: A seed, a numpy ``RandomState`` or ``Generator`` (used and advanced in
@@ -33,7 +33,7 @@ def uniform_numbers(random_state: RandomState) -> Uniform01:
 
 
 def own_stream(random_state: RandomState) -> Stream:
-    """A random stream that only its owner draws from, and that can be pickled.
+    """Return a random stream that only its owner draws from, and that can be pickled.
 
     For None the stream is seeded with one draw from numpy's global state: ``np.random.seed``
     still decides every number, but code that uses ``np.random`` in another thread no longer

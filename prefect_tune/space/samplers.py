@@ -43,7 +43,7 @@ class Uniform(Sampler):
     """Every value of the domain is equally likely."""
 
     def quantile(self, domain: Domain) -> Quantile:
-        """The quantile of the domain's uniform distribution."""
+        """Return the quantile of the domain's uniform distribution."""
         return domain.linear_quantile()
 
 
@@ -60,7 +60,7 @@ class LogUniform(Sampler):
         self.base = base
 
     def quantile(self, domain: Domain) -> Quantile:
-        """The quantile of the domain's log-uniform distribution."""
+        """Return the quantile of the domain's log-uniform distribution."""
         return domain.log_quantile()
 
 
@@ -76,7 +76,7 @@ class Normal(Sampler):
         self.sd = sd
 
     def quantile(self, domain: Domain) -> Quantile:
-        """The quantile of the normal distribution."""
+        """Return the quantile of the normal distribution."""
         inverse = NormalDist(self.mean, self.sd).inv_cdf
         return lambda u: inverse(max(u, _SMALLEST_UNIFORM))
 
@@ -106,11 +106,11 @@ class Quantized(Sampler):
         self.q = q
 
     def get_sampler(self) -> Sampler:
-        """The distribution before rounding."""
+        """Return the distribution before rounding."""
         return self.sampler
 
     def quantile(self, domain: Domain) -> Quantile:
-        """The inner sampler's quantile, rounded."""
+        """Return the inner sampler's quantile, rounded."""
         inner = self.sampler.quantile(domain.quantization_range(self.q))
         round_to_step = domain.round_to(self.q)
         return lambda u: round_to_step(inner(u))

@@ -66,7 +66,7 @@ class SearchSpace:
         return self._template.variables
 
     def walk(self) -> Iterator[Variable]:
-        """All variables, those inside of other variables' values included."""
+        """Return all variables, those inside of other variables' values included."""
         return self._template.walk()
 
     @property
@@ -75,7 +75,7 @@ class SearchSpace:
         return self._template.grid_size()
 
     def variants(self, draw: Draw, constant_grid_search: bool = False) -> Iterator[dict[str, Any]]:
-        """The configs of one sample: one per grid point.
+        """Return the configs of one sample: one per grid point.
 
         Args:
             draw: Decides the value of a variable that is neither a grid nor computed; see
@@ -107,7 +107,7 @@ class SearchSpace:
             yield from self._expand({**draft.decisions, **chosen}, draw, constant)
 
     def with_preset(self, preset: Mapping[str, Any], warn: bool = True) -> SearchSpace:
-        """The space with some values fixed.
+        """Return the space with some values fixed.
 
         Args:
             preset: Nested like the space, or with "a/b" for nested keys. It may name any subset
@@ -124,7 +124,7 @@ class SearchSpace:
         return SearchSpace(_substitute(self.space, preset, (), warn))
 
     def describe(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """The values of the variables in a finished config, by path ("a/b/0").
+        """Return the values of the variables in a finished config, by path ("a/b/0").
 
         A variable of which some values hold further variables is listed through the leaves of
         the value it has.
@@ -147,7 +147,7 @@ def _is_grid_of_configs(space: dict[str, Any]) -> bool:
 
 
 def leaves(value: Any, name: str = "") -> dict[str, Any]:
-    """All values of nested dicts by their path ("a/b")."""
+    """Return all values of nested dicts by their path ("a/b")."""
     if not isinstance(value, dict) or not value:
         return {name: value} if name else {}
     result: dict[str, Any] = {}
@@ -206,7 +206,7 @@ class _Draft:
                 break
 
     def finish(self) -> dict[str, Any]:
-        """The finished config."""
+        """Return the finished config."""
         if self._computed:
             names = ", ".join(repr(place.variable.name) for place, _ in self._computed)
             raise RecursiveDependencyError(

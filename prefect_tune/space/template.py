@@ -153,7 +153,7 @@ class Template:
                 yield from template.walk()
 
     def grid_size(self) -> int:
-        """Number of combinations of the grids outside of other values."""
+        """Return the number of combinations of the grids outside of other values."""
         return math.prod(len(v.grid) for v in self.variables if v.grid is not None)
 
 
@@ -200,7 +200,7 @@ _KNOWN_TO_EXPRESSIONS = ("spec", "config", "np", "random")
 
 @functools.lru_cache(maxsize=256)
 def _is_expression(text: str) -> bool:
-    """Whether the text below "eval" is meant as Python, or is data such as "f1-macro"."""
+    """Return whether the text below "eval" is meant as Python, or is data such as "f1-macro"."""
     try:
         names = compile(text.strip(), "<eval>", "eval").co_names
     except (SyntaxError, ValueError):  # the latter for NUL
@@ -212,12 +212,12 @@ def _is_expression(text: str) -> bool:
 
 
 def may_hold_variables(value: Any) -> bool:
-    """Whether a value must be looked into: it is a variable or a container."""
+    """Return whether a value must be looked into: it is a variable or a container."""
     return isinstance(value, Domain | dict | list | tuple)
 
 
 def path_name(path: Path) -> str:
-    """The path as text, "a/b/0"."""
+    """Return the path as text, "a/b/0"."""
     return "/".join(map(str, path))
 
 

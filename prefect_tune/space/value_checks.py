@@ -99,7 +99,7 @@ def _constants(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
 
 
 def large_values(space: Mapping[str, Any]) -> list[str]:
-    """The values of a space that are worth sending once to each node, in words."""
+    """Return the values of a space that are worth sending once to each node, in words."""
     found = {path_name(path): size_of(value) for path, value in _leaves(space, ())}
     return [f"{name!r} ({size / 2**20:.0f} MB)" for name, size in found.items() if size >= _HEAVY]
 

@@ -150,7 +150,7 @@ def generate_variants(
     constant_grid_search: bool = False,
     random_state: RandomState = None,
 ) -> VariantStream:
-    """All variants of a search space; see `VariantStream`."""
+    """Return all variants of a search space; see `VariantStream`."""
     return VariantStream(
         SearchSpace(space),
         num_samples,

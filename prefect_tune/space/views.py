@@ -61,18 +61,18 @@ class ConfigView(dict[Any, Any]):
         return super().__iter__()
 
     def get(self, key: Any, default: Any = None) -> Any:
-        """The value of a parameter, `default` if there is none."""
+        """Return the value of a parameter, `default` if there is none."""
         try:
             return self[key]
         except KeyError:
             return default
 
     def items(self) -> ItemsView[Any, Any]:  # type: ignore[override]
-        """Names and values."""
+        """Return the names and values."""
         return ItemsView(self)
 
     def values(self) -> ValuesView[Any]:  # type: ignore[override]
-        """The values."""
+        """Return the values."""
         return ValuesView(self)
 
     def pop(self, key: Any, *default: Any) -> Any:
@@ -85,7 +85,7 @@ class ConfigView(dict[Any, Any]):
         return default[0]
 
     def copy(self) -> dict[Any, Any]:
-        """A plain dict of the same."""
+        """Return a plain dict of the same."""
         return {key: self[key] for key in self}
 
     def __or__(self, other: Any) -> Any:

@@ -21,7 +21,7 @@ class ResultCounter:
         return number
 
     def run_until(self, trial_id: str, number: int) -> RunUntil:
-        """A point not after the trial's result with this number.
+        """Return a point not after the trial's result with this number.
 
         An attempt only knows its own number of reports, and whether it has just begun is not known
         here: it may have to wait early when asked in the middle of an attempt, never too late.

@@ -28,7 +28,7 @@ class DictStopper(TrialStopper):
         self._until = RunUntil(tuple(self._criteria))
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """True if a threshold is reached.
+        """Return True if a threshold is reached.
 
         Raises:
             MissingMetric: If the result lacks one of the metrics, unless the trial is done with it.
@@ -42,7 +42,7 @@ class DictStopper(TrialStopper):
         return False
 
     def run_until(self, trial_id: str) -> RunUntil:
-        """The thresholds."""
+        """Return the thresholds."""
         return self._until
 
     def get_state(self) -> dict[str, Any]:

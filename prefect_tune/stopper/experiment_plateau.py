@@ -65,11 +65,11 @@ class ExperimentPlateauStopper(Stopper):
         return self.stop_all()
 
     def stop_all(self) -> bool:
-        """True once the experiment has plateaued."""
+        """Return True once the experiment has plateaued."""
         return self._plateau_length >= max(1, self._patience)
 
     def get_state(self) -> dict[str, Any]:
-        """The best results and for how long they have been alike."""
+        """Return the best results and for how long they have been alike."""
         best = [self._sign * value for value in self._best]
         return {"best": best, "plateau_length": self._plateau_length}
 

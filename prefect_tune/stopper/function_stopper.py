@@ -38,7 +38,7 @@ class FunctionStopper(TrialStopper):
 
     @classmethod
     def is_valid_function(cls, function: Any) -> bool:
-        """True for a callable that is not itself a stopper.
+        """Return True for a callable that is not itself a stopper.
 
         Raises:
             InvalidArgument: If it has a `stop_all` but does not derive from `Stopper`.

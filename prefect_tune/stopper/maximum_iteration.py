@@ -31,11 +31,11 @@ class MaximumIterationStopper(TrialStopper):
         return self._results.count(trial_id) >= self._max_iter
 
     def run_until(self, trial_id: str) -> RunUntil:
-        """The n-th result, or earlier if asked in the middle of an attempt."""
+        """Return the n-th result, or earlier if asked in the middle of an attempt."""
         return self._results.run_until(trial_id, self._max_iter)
 
     def get_state(self) -> dict[str, Any]:
-        """The counts."""
+        """Return the counts."""
         return {"counts": self._results.counts}
 
     def set_state(self, state: Mapping[str, Any]) -> None:

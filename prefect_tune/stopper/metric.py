@@ -11,7 +11,7 @@ from prefect_tune.text import in_words
 
 
 def metric_value(trial_id: str, result: Mapping[str, Any], metric: str) -> float:
-    """The value of a metric in a flat result.
+    """Return the value of a metric in a flat result.
 
     Raises:
         MissingMetric: If the result does not have it.

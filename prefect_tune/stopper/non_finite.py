@@ -33,7 +33,7 @@ class NonFiniteStopper(TrialStopper):
         self._in_a_row: dict[str, int] = {}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """True once as many results in a row were not finite."""
+        """Return True once as many results in a row were not finite."""
         if not self._has_diverged(result):
             self._in_a_row.pop(trial_id, None)
             return False
@@ -41,13 +41,13 @@ class NonFiniteStopper(TrialStopper):
         return number >= self._patience
 
     def run_until(self, trial_id: str) -> RunUntil:
-        """The first result that is not finite; each, if no metrics are named."""
+        """Return the first result that is not finite; each, if no metrics are named."""
         if not self._metrics:
             return EVERY_RESULT
         return RunUntil(tuple((metric, math.inf) for metric in self._metrics))
 
     def get_state(self) -> dict[str, Any]:
-        """How many results in a row were not finite."""
+        """Return how many results in a row were not finite."""
         return {"in_a_row": self._in_a_row}
 
     def set_state(self, state: Mapping[str, Any]) -> None:

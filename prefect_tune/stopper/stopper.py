@@ -30,7 +30,7 @@ class Stopper(ABC):
 
     @abstractmethod
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """True if the trial has to stop at this result; called once for each result."""
+        """Return True if the trial has to stop at this result; called once for each result."""
 
     @abstractmethod
     def stop_all(self) -> bool:
@@ -59,7 +59,7 @@ class Stopper(ABC):
             stopper.on_resume(now)
 
     def _asked(self) -> Iterator[Stopper]:
-        """The stoppers that are attributes of this one, also in lists and dicts."""
+        """Return the stoppers that are attributes of this one, also in lists and dicts."""
         for value in self.__dict__.values():
             several = value.values() if isinstance(value, dict) else value
             members = several if isinstance(value, (dict, list, tuple)) else (value,)
@@ -116,7 +116,7 @@ class _CompositeStopper(Stopper):
         self.stoppers = stoppers
 
     def get_state(self) -> dict[str, Any]:
-        """The states of the members."""
+        """Return the states of the members."""
         return {"members": [(type(s).__name__, s.get_state()) for s in self.stoppers]}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
@@ -147,16 +147,16 @@ class CombinedStopper(_CompositeStopper):
     """
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """True if one of them says so."""
+        """Return True if one of them says so."""
         votes = [stopper(trial_id, result) for stopper in self.stoppers]
         return any(votes)
 
     def stop_all(self) -> bool:
-        """True if one of them says so."""
+        """Return True if one of them says so."""
         return any(stopper.stop_all() for stopper in self.stoppers)
 
     def run_until(self, trial_id: str) -> RunUntil:
-        """The first point of any of them."""
+        """Return the first point of any of them."""
         return self._until(trial_id)
 
 
@@ -180,14 +180,14 @@ class JointStopper(_CompositeStopper):
         super().__init__(*stoppers)
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """True if all agree and it is not for `stop_all` alone to say."""
+        """Return True if all agree and it is not for `stop_all` alone to say."""
         votes = [stopper(trial_id, result) for stopper in self.stoppers]
         return any(votes) and all(
             vote or stopper.stop_all() for vote, stopper in zip(votes, self.stoppers, strict=True)
         )
 
     def stop_all(self) -> bool:
-        """True if all of them say so."""
+        """Return True if all of them say so."""
         return all(stopper.stop_all() for stopper in self.stoppers)
 
     def run_until(self, trial_id: str) -> RunUntil:
@@ -196,5 +196,5 @@ class JointStopper(_CompositeStopper):
 
 
 def _members(stopper: Stopper, kind: type[_CompositeStopper]) -> tuple[Stopper, ...]:
-    """The members of a stopper of exactly this kind, else the stopper itself."""
+    """Return the members of a stopper of exactly this kind, else the stopper itself."""
     return stopper.stoppers if isinstance(stopper, kind) and type(stopper) is kind else (stopper,)

@@ -43,7 +43,7 @@ class TimeoutStopper(Stopper):
         return False
 
     def stop_all(self) -> bool:
-        """True once the time is over."""
+        """Return True once the time is over."""
         return self._elapsed >= self._budget
 
     def run_until(self, trial_id: str) -> RunUntil:

@@ -93,7 +93,7 @@ class TrialPlateauStopper(TrialStopper):
         return self._results.run_until(trial_id, max(self._grace_period, self._num_results))
 
     def get_state(self) -> dict[str, Any]:
-        """The counts and the last results of each trial."""
+        """Return the counts and the last results of each trial."""
         windows = {trial_id: list(window) for trial_id, window in self._windows.items()}
         return {"counts": self._results.counts, "windows": windows}
 

@@ -126,7 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
-    """A reader of whole numbers with bounds (both inclusive) for argparse."""
+    """Return a reader of whole numbers with bounds (both inclusive) for argparse."""
     wanted = f"of at least {minimum:,}" if maximum is None else f"from {minimum:,} to {maximum:,}"
 
     def read(text: str) -> int:

@@ -79,7 +79,7 @@ def _split(part: Part, share: float) -> tuple[Part, Part]:
 
 
 def build_network(config: dict[str, Any]) -> MLPClassifier:
-    """An untrained multilayer perceptron, trained with Adam.
+    """Return an untrained multilayer perceptron, trained with Adam.
 
     Args:
         config: `hidden_units` per layer, number of hidden `layers`, `activation`, `learning_rate`,
@@ -111,7 +111,7 @@ def evaluate(network: MLPClassifier, part: Part) -> dict[str, float]:
 
 
 def train_digits(config: dict[str, Any]) -> None:
-    """The trainable: reports the accuracy on the validation part after every epoch.
+    """Return the trainable: reports the accuracy on the validation part after every epoch.
 
     Args:
         config: As for `build_network`, and the number of `epochs` to train at most.

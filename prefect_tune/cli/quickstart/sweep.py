@@ -49,7 +49,7 @@ class SweepOptions:
 
 
 def search_space() -> dict[str, Any]:
-    """The hyper-parameters of the network and where to look for them."""
+    """Return the hyper-parameters of the network and where to look for them."""
     return {
         "hidden_units": tune.lograndint(8, 257),
         "layers": tune.randint(1, 4),

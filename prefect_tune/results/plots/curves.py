@@ -55,7 +55,7 @@ class Curve:
 def read_curves(
     trials: Sequence[Trial], metric: str, mode: str, *, whole: bool = True
 ) -> list[Curve]:
-    """The curves of all trials that reported a finite value of the metric.
+    """Return the curves of all trials that reported a finite value of the metric.
 
     Args:
         trials: The trials; their results are read from their files.
@@ -95,7 +95,7 @@ def _read_curve(trial: Trial, metric: str, whole: bool) -> tuple[list[int], list
 
 
 def by_layer(curves: Sequence[Curve]) -> list[list[Curve]]:
-    """The curves that are drawn alike, together."""
+    """Return the curves that are drawn alike, together."""
     groups: dict[int, list[Curve]] = {}
     for curve in curves:
         groups.setdefault(curve.layer, []).append(curve)

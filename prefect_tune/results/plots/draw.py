@@ -122,7 +122,7 @@ def _chosen(curves: Sequence[Curve], parameters: Sequence[str] | None) -> list[s
 def _most_important(
     curves: Sequence[Curve], mode: str, names: Sequence[str], most: int
 ) -> list[str]:
-    """The parameters there is room for: those that matter most, in their own order."""
+    """Return the parameters there is room for: those that matter most, in their own order."""
     if len(names) <= most:
         return list(names)
     shares = _shares(curves, mode, names)

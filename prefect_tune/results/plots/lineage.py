@@ -73,7 +73,7 @@ def _course(trial: Trial) -> _Course:
 
 
 def _changed(courses: Sequence[_Course]) -> list[str]:
-    """The parameters that have had several values in one trial."""
+    """Return the parameters that have had several values in one trial."""
     return list(
         dict.fromkeys(
             name

@@ -54,7 +54,7 @@ class Plot:
         return os.fspath(path)
 
     def to_svg(self) -> str:
-        """The picture as an ``<svg>`` element."""
+        """Return the picture as an ``<svg>`` element."""
         from matplotlib import rc_context
 
         text = io.StringIO()
@@ -65,7 +65,7 @@ class Plot:
         return svg[svg.index("<svg") :]
 
     def to_html(self) -> str:
-        """A page with nothing but the picture."""
+        """Return a page with nothing but the picture."""
         title = html.escape(self.title)
         return (
             f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
@@ -80,7 +80,7 @@ class Plot:
         return self.to_svg()
 
     def to_png(self, dpi: int = 100) -> bytes:
-        """The picture as a PNG file.
+        """Return the picture as a PNG file.
 
         Args:
             dpi: Pixels per inch.

@@ -30,7 +30,7 @@ class Scale:
 
 
 def scale_of(values: Sequence[Any]) -> Scale:
-    """The axis for some values: numbers, their logarithms, or one place for each value.
+    """Return the axis for some values: numbers, their logarithms, or one place for each value.
 
     Args:
         values: The values; `MISSING` where there is none.

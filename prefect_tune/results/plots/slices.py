@@ -25,7 +25,7 @@ _ROOM_TICK = 16
 
 
 def rows_for(parameters: Sequence[str]) -> int:
-    """How many rows of panels the parameters need."""
+    """Return how many rows of panels the parameters need."""
     return math.ceil(len(parameters) / COLUMNS)
 
 
@@ -104,7 +104,7 @@ def _places(axes: Axes, values: Sequence[Any]) -> list[float]:
 
 
 def is_categorical(values: Sequence[Any]) -> bool:
-    """True if values are drawn as places, not as numbers on a scale."""
+    """Return True if values are drawn as places, not as numbers on a scale."""
     numeric = all(
         not isinstance(value, bool) and finite_number(value) is not None for value in values
     )

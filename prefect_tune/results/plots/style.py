@@ -17,7 +17,7 @@ INK = "#333333"
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure that no window system knows of.
+    """Return an empty figure that no window system knows of.
 
     Args:
         width: In inches.
@@ -48,7 +48,7 @@ def style(axes: Axes) -> None:
 
 
 def label(text: object, room: int) -> str:
-    """A name or value as it is written at an axis.
+    """Return a name or value as it is written at an axis.
 
     Names that are alike differ at their beginning or at their end: what is too long loses its
     middle.

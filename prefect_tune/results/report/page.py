@@ -54,7 +54,7 @@ def write_report(
 
 
 def _shown(value: Any) -> Any:
-    """A value as the page shows it, before it is escaped."""
+    """Return a value as the page shows it, before it is escaped."""
     if value is None:
         return ""
     if isinstance(value, float):

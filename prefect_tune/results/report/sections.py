@@ -148,7 +148,7 @@ def _pareto_set(analysis: ExperimentAnalysis) -> list[dict[str, Any]]:
 
 
 def _lineage(analysis: ExperimentAnalysis) -> list[dict[str, Any]]:
-    """The picture of copies; nothing if no trial went on from another one."""
+    """Return the picture of copies; nothing if no trial went on from another one."""
     try:
         return [_picture("Lineage", svg=analysis.plot("lineage").to_svg())]
     except (TuneError, ImportError):
@@ -174,7 +174,7 @@ def sample(trials: Sequence[Trial], metric: str, mode: str) -> list[Trial]:
 
 
 def _trials(trials: Sequence[Trial], best: Trial | None, metric: str | None) -> dict[str, Any]:
-    """All trials, with what was searched and what was reported last."""
+    """Return all trials, with what was searched and what was reported last."""
     lasts = [_last(trial) for trial in trials]
     metrics = list(dict.fromkeys(name for last in lasts for name in last))
     metrics.sort(key=lambda name: name != metric)
@@ -202,7 +202,7 @@ def _errors(trials: Sequence[Trial]) -> list[dict[str, Any]]:
 
 
 def _checkpoints(analysis: ExperimentAnalysis, metric: str | None) -> dict[str, Any]:
-    """The checkpoints that are kept."""
+    """Return the checkpoints that are kept."""
     rows = [
         (str(trial), value, path)
         for trial in analysis.trials

@@ -158,7 +158,7 @@ def _config(name: str, parameter: Parameter) -> Any:
 
 
 def _domain(entry: Mapping[str, Any]) -> Any:
-    """The domain for a parameter as Ax's dicts describe it."""
+    """Return the domain for a parameter as Ax's dicts describe it."""
     kind = entry.get("type")
     if kind == "fixed":
         return entry["value"]

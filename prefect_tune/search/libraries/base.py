@@ -100,7 +100,7 @@ class LibrarySearcher(Searcher):
 
     @classmethod
     def convert_search_space(cls, spec: Mapping[str, Any]) -> dict[str, Any]:
-        """The space as the argument `space` takes it, after a check that it can be searched.
+        """Return the space as the argument `space` takes it, after a check that it can be searched.
 
         Args:
             spec: A space with domains.
@@ -301,7 +301,7 @@ class LibrarySearcher(Searcher):
         return space
 
     def _checked(self, space: ParameterSpace, preset: dict[str, Any]) -> Point | None:
-        """The numbers of a preset; None for one outside of the space that is to be tried."""
+        """Return the numbers of a preset; None for one outside of the space that is to be tried."""
         space.space.with_preset(preset, warn=self._rewards is None)
         try:
             return space.point(preset, whole=self._rewards is not None)
@@ -346,7 +346,7 @@ def import_library(module: str, searcher: str, extra: str) -> Any:
 
 
 def domains_of(space: Any, kind: type | tuple[type, ...], convert: Callable[[Any], Any]) -> Any:
-    """A space as a library writes it, in this package's domains.
+    """Return a space as a library writes it, in this package's domains.
 
     Args:
         space: A dict with "a/b" keys for nested parameters.

@@ -142,7 +142,7 @@ def _dimension(types: Any, parameter: Parameter) -> Any:
 
 
 def _domain(entry: Any) -> Any:
-    """The domain for a dimension as ZOOpt writes it."""
+    """Return the domain for a dimension as ZOOpt writes it."""
     kind, values = entry[0].name, list(entry[1])
     if kind == "CONTINUOUS":
         return uniform(*values)

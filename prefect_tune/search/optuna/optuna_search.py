@@ -96,7 +96,7 @@ class OptunaSearch(Searcher):
 
     @staticmethod
     def convert_search_space(spec: Mapping[str, Any]) -> dict[str, BaseDistribution]:
-        """A search space as a dict of Optuna's distributions, which `space` takes.
+        """Return a search space as a dict of Optuna's distributions, which `space` takes.
 
         Args:
             spec: The space; nested parameters get names such as "a/b", constants are left out.

@@ -52,17 +52,17 @@ class OptunaSpace(Protocol):
     """A search space that can make a config of an Optuna trial."""
 
     def config(self, trial: Trial) -> dict[str, Any]:
-        """The config made from a trial's parameters, which are asked for if need be."""
+        """Return the config made from a trial's parameters, which are asked for if need be."""
 
     def encode(self, point: Mapping[str, Any]) -> tuple[Params, Distributions]:
-        """The parameters, as the study knows them, of a (partial) config.
+        """Return the parameters, as the study knows them, of a (partial) config.
 
         Raises:
             InvalidArgument: ``point`` does not lie in the space.
         """
 
     def config_at(self, point: Mapping[str, Any], trial: Trial) -> dict[str, Any]:
-        """The config of a trial that was enqueued with the parameters of ``point``.
+        """Return the config of a trial that was enqueued with the parameters of ``point``.
 
         It has the values of the point as they are, also those that the study cannot express
         (constants, and numbers beside the steps of their domain).
@@ -138,14 +138,14 @@ class DistributionDict:
         )
 
     def config_at(self, point: Mapping[str, Any], trial: Trial) -> dict[str, Any]:
-        """The same: the study has all values of the point."""
+        """Return the same: the study has all values of the point."""
         return self.config(trial)
 
     def warn_of(self, point: Mapping[str, Any]) -> None:
         """Nothing: Optuna warns of them."""
 
     def encode(self, point: Mapping[str, Any]) -> tuple[Params, Distributions]:
-        """The flat parameters."""
+        """Return the flat parameters."""
         params = leaves(dict(point))
         unknown = [name for name in params if name not in self._distributions]
         if unknown:
@@ -194,7 +194,7 @@ class DomainSpace:
         return next(self._space.variants(draw))
 
     def encode(self, point: Mapping[str, Any]) -> tuple[Params, Distributions]:
-        """The study's parameters for the values in ``point``."""
+        """Return the study's parameters for the values in ``point``."""
         self._space.with_preset(point, warn=False)  # rejects unknown keys
         params: Params = {}
         distributions: Distributions = {}
@@ -211,7 +211,7 @@ class DomainSpace:
         return params, distributions
 
     def config_at(self, point: Mapping[str, Any], trial: Trial) -> dict[str, Any]:
-        """The values of the point, and the study's suggestions for the others."""
+        """Return the values of the point, and the study's suggestions for the others."""
         for name, distribution in self.encode(point)[1].items():
             suggest(trial, name, distribution)
         others = self._space.with_preset(point, warn=False)
@@ -290,7 +290,7 @@ def _check_value(name: str, value: Any, distribution: BaseDistribution) -> None:
 
 
 def suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
-    """The value of one parameter of an Optuna trial, asked for unless it has one."""
+    """Return the value of one parameter of an Optuna trial, asked for unless it has one."""
     if isinstance(distribution, CategoricalDistribution):
         return trial.suggest_categorical(name, distribution.choices)
     if isinstance(distribution, IntDistribution):
@@ -333,7 +333,7 @@ def _parameters(space: SearchSpace, known: Distributions) -> dict[Variable, _Par
 
 
 def distributions_of(space: SearchSpace) -> Distributions:
-    """The distributions of a space in which no parameter depends on another one.
+    """Return the distributions of a space in which no parameter depends on another one.
 
     Raises:
         InvalidArgument: If one does, or has no distribution.
@@ -356,7 +356,7 @@ def distributions_of(space: SearchSpace) -> Distributions:
 def _free_name(
     path: str, distribution: BaseDistribution, used: Distributions, known: Distributions
 ) -> str:
-    """A parameter name that stands for one distribution only.
+    """Return a parameter name that stands for one distribution only.
 
     Args:
         path: The name if nothing speaks against it; else it is followed by "@2" and so on.

@@ -63,7 +63,7 @@ class StoredTrials:
         return int(index) if token == self._token else None
 
     def take_up(self, study: Study, trial_id: str) -> Trial | None:
-        """The trial that an earlier process has made for an id, None if there is none."""
+        """Return the trial that an earlier process has made for an id, None if there is none."""
         self._look(study)
         found = self._trials.pop(trial_id, None)
         if found is None:
@@ -74,12 +74,12 @@ class StoredTrials:
         return Trial(study, found._trial_id)
 
     def is_finished(self, study: Study, trial: Trial) -> bool:
-        """True if an earlier process has told the end of a trial."""
+        """Return True if an earlier process has told the end of a trial."""
         self._look(study)
         return trial._trial_id in self._finished
 
     def reached(self, study: Study, trial: Trial) -> int:
-        """The last step of a trial that an earlier process has told, -1 without one."""
+        """Return the last step of a trial that an earlier process has told, -1 without one."""
         self._look(study)
         return self._reached.get(trial._trial_id, -1)
 

@@ -28,11 +28,9 @@ SCHEDULERS: ClassRegistry[TrialScheduler] = ClassRegistry(
     ),
     NamedClass("hyperband", f"{_PACKAGE}.hyperband", "HyperBandScheduler"),
     NamedClass("hb_bohb", f"{_PACKAGE}.hb_bohb", "HyperBandForBOHB"),
-    NamedClass("pbt", f"{_PACKAGE}.pbt", "PopulationBasedTraining", in_forms=False),
-    NamedClass(
-        "pbt_replay", f"{_PACKAGE}.pbt_replay", "PopulationBasedTrainingReplay", in_forms=False
-    ),
-    NamedClass("pb2", f"{_PACKAGE}.pb2", "PB2", in_forms=False),
+    NamedClass("pbt", f"{_PACKAGE}.pbt", "PopulationBasedTraining"),
+    NamedClass("pbt_replay", f"{_PACKAGE}.pbt_replay", "PopulationBasedTrainingReplay"),
+    NamedClass("pb2", f"{_PACKAGE}.pb2", "PB2"),
     NamedClass(
         "resource_changing",
         f"{_PACKAGE}.resource_changing_scheduler",

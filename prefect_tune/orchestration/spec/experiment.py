@@ -276,7 +276,7 @@ class ExperimentSpec(BaseModel):
         """
         space = build_space(self.space)
         budget = self.budget
-        search_alg = self.search.build()
+        search_alg = self.search.build(space)
         name = None if self.name is None else fill_in(self.name, now)
         resume = restore = warm_start_from = None
         match self.continue_from:
@@ -291,14 +291,14 @@ class ExperimentSpec(BaseModel):
             case WarmStart() as warm:
                 name, resume = self._free_name(name, begun)
                 search_alg = self.search.build(
-                    points_to_evaluate=warm.points(space, self.metric, self.mode)
+                    space, points_to_evaluate=warm.points(space, self.metric, self.mode)
                 )
         return {
             "run_or_experiment": load_trainable(self.trainable),
             "config": space,
             "metric": self.metric,
             "mode": self.mode,
-            "scheduler": self.scheduler.build(),
+            "scheduler": self.scheduler.build(space),
             "search_alg": search_alg,
             "num_samples": budget.trials,
             "time_budget_s": None if budget.hours is None else budget.hours * 3600,

@@ -106,39 +106,41 @@ class WholeNumber(_Domain):
         return quantised(self.lowest, self.highest, self.step)
 
 
-class _OneOf(_Domain):
-    try_all: bool = Field(
-        default=False, description="Try every value (a grid) instead of drawing one of them."
-    )
-
-    def _build(self, values: Sequence[Any]) -> Any:
-        if not values:
-            raise ValueError("it has no values.")
-        return domains.grid_search(values) if self.try_all else domains.choice(values)
+_TryAll = Annotated[
+    bool, Field(description="Try every value (a grid) instead of drawing one of them.")
+]
 
 
-class OneOfTexts(_OneOf):
+class OneOfTexts(_Domain):
     """One of some texts."""
 
     model_config = ConfigDict(title="One of (texts)")
 
     texts: list[str] = Field(description="The texts to choose from.")
+    try_all: _TryAll = False
 
     def build(self) -> Any:
         """Make the domain; raises ValueError if there are no values."""
-        return self._build(self.texts)
+        return _one_of(self.texts, self.try_all)
 
 
-class OneOfNumbers(_OneOf):
+class OneOfNumbers(_Domain):
     """One of some numbers."""
 
     model_config = ConfigDict(title="One of (numbers)")
 
     numbers: list[Number] = Field(description="The numbers to choose from.")
+    try_all: _TryAll = False
 
     def build(self) -> Any:
         """Make the domain; raises ValueError if there are no values."""
-        return self._build(self.numbers)
+        return _one_of(self.numbers, self.try_all)
+
+
+def _one_of(values: Sequence[Any], try_all: bool) -> Any:
+    if not values:
+        raise ValueError("it has no values.")
+    return domains.grid_search(values) if try_all else domains.choice(values)
 
 
 class Fixed(_Domain):
@@ -146,7 +148,7 @@ class Fixed(_Domain):
 
     model_config = ConfigDict(title="Fixed")
 
-    value: bool | Number | str = Field(description="The value of every trial.")
+    value: Number | str | bool = Field(description="The value of every trial.")
 
     def build(self) -> Any:
         """Give the value."""

@@ -19,6 +19,7 @@ from prefect_tune.named_classes import ClassRegistry, NamedClass
 from prefect_tune.orchestration.spec.tabs import tabs
 from prefect_tune.schedulers import SCHEDULERS
 from prefect_tune.search import SEARCHERS
+from prefect_tune.space import Domain, Float
 
 #: The metric and the mode are the experiment's.
 _OF_THE_EXPERIMENT = ("metric", "mode")
@@ -31,17 +32,39 @@ class ClassOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     registered: ClassVar[NamedClass[Any]]
 
-    def build(self, **more: Any) -> Any:
+    def build(self, space: Mapping[str, Any], **more: Any) -> Any:
         """Make the object.
 
         Args:
+            space: The search space; population based training changes what is searched in it.
             **more: Further arguments, of kinds that no form can hold.
 
         Raises:
             InvalidArgument: If an option is out of its range.
             ImportError: If the class needs a library that is not installed.
         """
-        return self.registered.load()(**self.model_dump(exclude={"kind"}), **more)
+        cls = self.registered.load()
+        for argument, part in _OF_THE_SPACE.items():
+            if argument in inspect.signature(cls).parameters:
+                more[argument] = part(space)
+        return cls(**self.model_dump(exclude={"kind"}), **more)
+
+
+def _mutations(space: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a space population based training may draw anew; not its grids."""
+    nested = {k: _mutations(v) for k, v in space.items() if isinstance(v, dict)}
+    domains = {k: v for k, v in space.items() if isinstance(v, Domain)}
+    return domains | {k: v for k, v in nested.items() if v}
+
+
+def _bounds(space: Mapping[str, Any]) -> dict[str, Any]:
+    """The real numbers of a space, which a model may choose."""
+    nested = {k: _bounds(v) for k, v in space.items() if isinstance(v, dict)}
+    numbers = {k: [v.lower, v.upper] for k, v in space.items() if isinstance(v, Float)}
+    return numbers | {k: v for k, v in nested.items() if v}
+
+
+_OF_THE_SPACE = {"hyperparam_mutations": _mutations, "hyperparam_bounds": _bounds}
 
 
 def form_of(registry: ClassRegistry[Any]) -> Any:
@@ -88,8 +111,9 @@ def _model_of(entry: NamedClass[Any]) -> type[ClassOptions]:
     }
     for name, kind, default in _plain_arguments(cls):
         fields[name] = (kind, Field(default=default, description=described.get(name)))
+    # Its name is the title of its tab.
     model: type[ClassOptions] = create_model(
-        entry.class_name, __base__=ClassOptions, __doc__=_first_line(cls), **fields
+        entry.name, __base__=ClassOptions, __doc__=_first_line(cls), **fields
     )
     model.registered = entry
     return model
@@ -106,7 +130,8 @@ def _plain_arguments(cls: type[Any]) -> Iterator[tuple[str, Any, Any]]:
         except NameError:  # a type that is imported for type checkers only: of an optional library
             continue
         if kind is not None:
-            yield parameter.name, kind, parameter.default
+            required = parameter.default is parameter.empty
+            yield parameter.name, kind, ... if required else parameter.default
 
 
 def _plain_type(annotation: Any) -> Any:

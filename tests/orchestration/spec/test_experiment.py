@@ -97,18 +97,23 @@ def test_every_registered_class_is_in_the_form_with_its_options() -> None:
     schema = tune_experiment.parameters.model_dump()
     for field, registry in (("scheduler", SCHEDULERS), ("search", SEARCHERS)):
         tabs = [ref["$ref"].split("/")[-1] for ref in schema["properties"][field]["anyOf"]]
-        assert tabs == [entry.class_name for entry in registry if entry.in_forms]
-    asha = schema["definitions"]["AsyncHyperBandScheduler"]
+        assert tabs == [entry.name for entry in registry if entry.in_forms]
+        assert [schema["definitions"][tab]["title"] for tab in tabs] == tabs
+    asha = schema["definitions"]["asha"]
     assert asha["properties"]["max_t"]["type"] == "number"
     assert "metric" not in asha["properties"]
     for option in asha["properties"].values():
         assert option["description"]
 
 
-def test_every_registered_class_can_be_built_from_its_form() -> None:
+def test_every_registered_class_can_be_built_from_its_form(tmp_path: Path) -> None:
+    policy = tmp_path / "pbt_policy_1.txt"
+    policy.write_text(json.dumps(["1", "2", 1, 2, {"x": 1}, {"x": 2}]))
+    space = {"x": tune.uniform(0, 1), "n": 3}
     for entry in (entry for entry in SCHEDULERS if entry.in_forms):
-        spec = ExperimentSpec.parse({**NEEDED, "scheduler": entry.name})
-        assert type(spec.scheduler.build()) is entry.load()
+        options = {"policy_file": str(policy)} if entry.name == "pbt_replay" else {}
+        spec = ExperimentSpec.parse({**NEEDED, "scheduler": {"kind": entry.name, **options}})
+        assert type(spec.scheduler.build(space)) is entry.load()
     for entry in SEARCHERS:
         spec = ExperimentSpec.parse({**NEEDED, "search": entry.name})
         if issubclass(entry.load(), LibrarySearcher):
@@ -116,7 +121,26 @@ def test_every_registered_class_can_be_built_from_its_form() -> None:
                 entry.load().load_library()
             except InvalidArgument:
                 continue
-        assert type(spec.search.build()) is entry.load()
+        assert type(spec.search.build(space)) is entry.load()
+
+
+def test_population_based_training_changes_what_is_searched() -> None:
+    space = {
+        "lr": tune.loguniform(1e-4, 1e-1),
+        "units": tune.randint(1, 9),
+        "act": tune.grid_search(["relu", "tanh"]),
+        "optimizer": {"momentum": tune.uniform(0, 1), "name": "sgd"},
+        "epochs": 3,
+    }
+    pbt = ExperimentSpec.parse({**NEEDED, "scheduler": "pbt"}).scheduler.build(space)
+    assert pbt._mutations == {
+        "lr": space["lr"],
+        "units": space["units"],
+        "optimizer": {"momentum": space["optimizer"]["momentum"]},
+    }
+    # Its model gives real numbers only.
+    pb2 = ExperimentSpec.parse({**NEEDED, "scheduler": "pb2"}).scheduler.build(space)
+    assert pb2._bounds == {("lr",): (1e-4, 1e-1), ("optimizer", "momentum"): (0, 1)}
 
 
 @pytest.mark.parametrize("name", ["{run}", "{", "{0}"])

@@ -90,7 +90,7 @@ def test_the_flow_run_ends_with_the_best_config(recorded_sweep: Any, client: Any
     assert flow_run.parameters["trainable"].endswith("trainables:quadratic")
     assert flow_run.parameters["num_samples"] == 1
     artifacts = {artifact.key: artifact for artifact in client.read_artifacts(limit=50)}
-    assert {"trials-done", "leaderboard", "summary"} <= set(artifacts)
+    assert {"exp-trials-done", "exp-leaderboard", "exp-summary"} <= set(artifacts)
 
 
 def test_a_retried_trial_is_a_second_task_run(recorded_sweep: Any, client: Any) -> None:

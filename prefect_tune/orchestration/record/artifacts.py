@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextvars
 import json
 import logging
+import re
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -32,6 +33,9 @@ _logger = logging.getLogger("prefect_tune")
 INTERVAL = 5.0
 _DIGITS = 6
 _CLOSE_SECONDS = 5.0
+#: What may be in the key of an artifact.
+_NO_KEY = re.compile("[^a-z0-9]+")
+_LONGEST_KEY = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +72,18 @@ class ArtifactReporter:
     Use it as a context manager, inside the coordinator task.
 
     Args:
+        experiment: Name of the experiment, with which the keys of its artifacts begin.
         interval: Least number of seconds between two updates.
     """
 
-    def __init__(self, interval: float = INTERVAL) -> None:
+    def __init__(self, experiment: str, interval: float = INTERVAL) -> None:
+        prefix = _NO_KEY.sub("-", experiment.lower()).strip("-")[:_LONGEST_KEY]
+        self._prefix = prefix or "experiment"
         self._interval = interval
         self._newest: Snapshot | None = None
         self._summary = ""
         self._pages: dict[UUID, str] = {}
+        self._draw: Callable[[], str] | None = None
         self._next_update = 0.0
         self._wake = threading.Event()
         self._closing = threading.Event()
@@ -100,7 +108,7 @@ class ArtifactReporter:
     ) -> None:
         self._closing.set()
         self._wake.set()
-        self._thread.join(timeout=_CLOSE_SECONDS)
+        self._thread.join(timeout=_CLOSE_SECONDS * (1 if self._draw is None else 4))
 
     @property
     def due(self) -> bool:
@@ -114,7 +122,11 @@ class ArtifactReporter:
         self._wake.set()
 
     def conclude(
-        self, snapshot: Snapshot, summary: str, pages: Mapping[UUID, str] | None = None
+        self,
+        snapshot: Snapshot,
+        summary: str,
+        pages: Mapping[UUID, str] | None = None,
+        draw: Callable[[], str] | None = None,
     ) -> None:
         """Show this at the end.
 
@@ -122,8 +134,10 @@ class ArtifactReporter:
             snapshot: The final state.
             summary: Markdown.
             pages: Markdown for the pages of task runs.
+            draw: Makes what follows the summary, once all else is shown.
         """
         self._pages = dict(pages or {})
+        self._draw = draw
         self._newest = snapshot
         self._summary = summary
 
@@ -137,7 +151,19 @@ class ArtifactReporter:
                 # Asked before publishing: what was concluded before closing has to be shown.
                 closing = self._closing.is_set()
                 self._try_to_publish()
+                if closing and self._draw is not None:
+                    self._try_to_draw(self._draw)
                 self._closing.wait(self._interval)
+
+    def _try_to_draw(self, draw: Callable[[], str]) -> None:
+        try:
+            drawn = draw()
+        except Exception as error:
+            _logger.warning("The sweep could not be drawn for its summary: %s", error)
+            return
+        if drawn:
+            self._summary = f"{self._summary}\n\n{drawn}"
+            self._try_to_publish()
 
     def _try_to_publish(self) -> None:
         try:
@@ -168,6 +194,7 @@ class ArtifactReporter:
     def _put(
         self, client: SyncPrefectClient, key: str, kind: str, data: Any, description: str
     ) -> None:
+        key = f"{self._prefix}-{key}"
         flow, task = FlowRunContext.get(), TaskRunContext.get()
         if key not in self._ids and flow is not None and flow.flow_run is not None:
             # What an earlier execution of the flow run has made is brought up to date, too.

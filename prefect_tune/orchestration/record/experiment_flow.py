@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +25,7 @@ from prefect_tune.orchestration.record.artifacts import ArtifactReporter, Snapsh
 from prefect_tune.orchestration.record.conclusion import Conclusion, Ending, ExperimentFlow
 from prefect_tune.orchestration.record.flow import run_in_flow
 from prefect_tune.orchestration.record.launcher import PrefectLauncher
+from prefect_tune.orchestration.record.pictures import pictures
 from prefect_tune.orchestration.record.sanitize import show_value
 from prefect_tune.orchestration.record.summary import summary, trial_page
 from prefect_tune.orchestration.record.sweep_news import SweepNews
@@ -74,12 +74,15 @@ def run_experiment_in_flow(
         watch = interruption.watch = SuspensionWatch(experiment.inbox, heartbeat.end)
         ending: Conclusion | None = None
         try:
-            with heartbeat, ArtifactReporter() as artifacts:
+            with heartbeat, ArtifactReporter(plan.name) as artifacts:
                 try:
                     listeners = [record.listener(artifacts), watch, flow_watch]
                     experiment.run(launcher, listeners, stand_in)
                 finally:
-                    artifacts.conclude(*record.final(experiment.trials, launcher.task_runs))
+                    final = record.final(experiment.trials, launcher)
+                    # Whoever has ended it waits for its end.
+                    draw = record.draw if interruption.reason() is None else None
+                    artifacts.conclude(*final, draw)
             ending = conclude(experiment.trials)
         except Exception as error:
             ending = Conclusion(Ending.FAILED, f"{type(error).__name__}: {in_words(error)}")
@@ -213,10 +216,10 @@ class _Record:
         )
 
     def final(
-        self, trials: list[Trial], task_runs: Mapping[str, UUID]
+        self, trials: list[Trial], launcher: PrefectLauncher
     ) -> tuple[Snapshot, str, dict[UUID, str]]:
         """The last snapshot, the summary, and pages of the best trials by their task runs."""
-        snapshot, progress = self.snapshot(trials), self._progress
+        snapshot, progress, task_runs = self.snapshot(trials), self._progress, launcher.task_runs
         leaders = [trial for trial in self._leaders(trials) if trial.trial_id in task_runs]
         place = f"{self._plan.root}/{self._plan.name}"
         text = summary(
@@ -228,8 +231,16 @@ class _Record:
             place,
             [(t, url_for("task-run", obj_id=task_runs[t.trial_id])) for t in leaders],
         )
-        pages = {task_runs[t.trial_id]: trial_page(t, progress.metric, place) for t in leaders}
+        pages = {}
+        for trial in leaders:
+            end = launcher.ends.get(task_runs[trial.trial_id])
+            how = "" if end is None else ": ".join(filter(None, (end.name, end.message)))
+            pages[task_runs[trial.trial_id]] = trial_page(trial, progress.metric, place, how)
         return snapshot, text, pages
+
+    def draw(self) -> str:
+        """Pictures of the experiment, as markdown."""
+        return pictures(self._experiment.trials, self._progress.metric, self._progress.mode)
 
     def _leaders(self, trials: list[Trial]) -> list[Trial]:
         return self._progress.ranked([trial for trial in trials if trial.last_result])[:_LEADERS]

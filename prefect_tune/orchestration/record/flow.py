@@ -58,8 +58,8 @@ from prefect_tune.text import in_words
 T = TypeVar("T")
 _logger = logging.getLogger("prefect_tune")
 
-#: What Prefect names a flow run that nobody has named.
-_MADE_UP = re.compile(r"[a-z]+-[a-z]+")
+#: What Prefect, and the form of its UI, name a flow run that nobody has named.
+_MADE_UP = re.compile(r"[a-z]+-[a-z]+|[A-Z][a-z]+-[A-Z][A-Za-z' -]+")
 #: Seconds a flow run waits for its record to arrive at an embedded server, which ends with us ...
 _FLUSH_EMBEDDED = 30.0
 #: ... and at a lasting one, which goes on recording after we have left.

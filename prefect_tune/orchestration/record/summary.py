@@ -46,8 +46,12 @@ def summary(
         lines += [f"| {plain(k)} | {plain(v)} |" for k, v in best.trial.evaluated_params.items()]
         lines += [""]
     if pages:
-        linked = (f"[{plain(t)}]({url})" if url else plain(t) for t, url in pages)
-        lines += ["## Best trials", "", *(f"1. {trial}" for trial in linked), ""]
+        lines += ["## Best trials", "", f"| trial | {plain(metric)} | status |", "|---|---|---|"]
+        for trial, url in pages:
+            linked = f"[{plain(trial)}]({url})" if url else plain(trial)
+            value = None if metric is None else flatten(trial.last_result).get(metric)
+            lines += [f"| {linked} | {plain(value)} | {trial.status} |"]
+        lines += [""]
     failed = [trial for trial in trials if trial.status == ERROR]
     if failed:
         lines += ["## Errors", ""]
@@ -61,16 +65,18 @@ def summary(
     return "\n".join([*lines, f"Results: {plain(place)}"])
 
 
-def trial_page(trial: Trial, metric: str | None, place: str) -> str:
-    """Say what is to know of a trial: its metrics, its configuration, and its directory.
+def trial_page(trial: Trial, metric: str | None, place: str, end: str = "") -> str:
+    """Say what is to know of a trial: how it ended, its metrics, configuration and directory.
 
     Args:
         trial: One with a result.
         metric: Its metric's name.
         place: Directory or URL of its experiment.
+        end: How and why it has ended.
     """
     values = trial.metric_analysis or {}
-    lines = ["| metric | last | least | most |", "|---|---|---|---|"]
+    lines = [f"**{plain(end)}**", ""] if end else []
+    lines += ["| metric | last | least | most |", "|---|---|---|---|"]
     for name in [metric, *user_metrics([trial], limit=_MOST_METRICS)]:
         seen = values.get(name or "", {})
         row = "|".join(plain(seen.get(which)) for which in ("last", "min", "max"))

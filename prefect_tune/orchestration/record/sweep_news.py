@@ -93,8 +93,9 @@ class SweepNews:
         for number in range(self._failures, len(errors)):
             self._failed(errors[number], number + 1)
         self._failures = len(errors)
-        best = self._progress.best
-        if best is not None and (self._best is None or best.value != self._best.value):
+        best, sign = self._progress.best, 1 if self._progress.mode == "max" else -1
+        # A trial's value may fall again, and with it the best there is.
+        if best and (self._best is None or sign * best.value > sign * self._best.value):
             self._improved(best)
         elif now >= self._next_progress:
             self._log.info("%s trials.", self._progress.describe_counts())

@@ -305,6 +305,9 @@ def test_a_flow_can_be_the_experiment_itself(
     assert run.name == "fake_2026"
     own.with_options(flow_run_name="typed in the form")(return_state=True)
     assert flow_run(client, outcomes[1]).name == "typed in the form"
+    # The form of Prefect's UI makes names up as well.
+    own.with_options(flow_run_name="Licensed-Zebra Finch")(return_state=True)
+    assert flow_run(client, outcomes[2]).name == "fake_2026"
     assert str(state.state_details.flow_run_id) == outcomes[0].flow_run_id
 
 
@@ -343,20 +346,20 @@ def test_attempts_start_without_waiting_for_prefect(executor: FakeExecutor) -> N
 def test_artifacts_follow_the_experiment(executor: FakeExecutor, client: SyncPrefectClient) -> None:
     def body(launcher: AttemptLauncher) -> None:
         rows = [{"trial": "a", "acc": float("nan")}, {"trial": "b", "acc": 0.1234567891}]
-        with ArtifactReporter(interval=60) as artifacts:
+        with ArtifactReporter("My_sweep", interval=60) as artifacts:
             artifacts.update(Snapshot(1, 4))
             artifacts.conclude(Snapshot(2, 4), "# begun")
-        with ArtifactReporter(interval=60) as artifacts:  # as in another execution
-            artifacts.conclude(
-                Snapshot(4, 4, {"TERMINATED": 4}, rows), "# done", {task_run_id: "the trial"}
-            )
+        with ArtifactReporter("My_sweep", interval=60) as artifacts:  # as in another execution
+            final = Snapshot(4, 4, {"TERMINATED": 4}, rows)
+            pages = {task_run_id: "the trial"}
+            artifacts.conclude(final, "# done", pages, lambda: "![curves](data:)")
 
     task_run_id = uuid4()
     outcome = run_in_flow(body, experiment(executor), good)
     which = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(outcome.flow_run_id)]))
     artifacts = client.read_artifacts(artifact_filter=which)
     assert len(artifacts) == 3
-    found = {a.key: a for a in artifacts}
+    found = {str(a.key).removeprefix("my-sweep-"): a for a in artifacts}
     assert set(found) == {"trials-done", "leaderboard", "summary"}
     assert found["trials-done"].data == 100.0
     assert found["trials-done"].description == "4 of 4 trials done (4 TERMINATED)"
@@ -364,7 +367,7 @@ def test_artifacts_follow_the_experiment(executor: FakeExecutor, client: SyncPre
         {"trial": "a", "acc": "nan"},
         {"trial": "b", "acc": 0.123457},
     ]
-    assert found["summary"].data == "# done"
+    assert found["summary"].data == "# done\n\n![curves](data:)"
     which = ArtifactFilter(task_run_id=ArtifactFilterTaskRunId(any_=[task_run_id]))
     (page,) = client.read_artifacts(artifact_filter=which)
     assert (page.key, page.data) == (None, "the trial")

@@ -30,10 +30,12 @@ def test_nothing_is_taken_for_markup() -> None:
 
 
 def test_the_best_trials_lead_to_their_pages() -> None:
-    pages = [(make_trial(0), "http://ui/runs/task-run/1"), (make_trial(1), None)]
-    lines = summary("exp", "2 trials", None, None, [], "/a", pages).splitlines()
-    assert r"1. [t\_abc\_0](http://ui/runs/task-run/1)" in lines
-    assert r"1. t\_abc\_1" in lines
+    first, second = make_trial(0), make_trial(1, ERROR)
+    first.last_result = {"loss": 0.25}
+    pages = [(first, "http://ui/runs/task-run/1"), (second, None)]
+    lines = summary("exp", "2 trials", None, "loss", [], "/a", pages).splitlines()
+    assert r"| [t\_abc\_0](http://ui/runs/task-run/1) | 0.25 | TERMINATED |" in lines
+    assert r"| t\_abc\_1 | None | ERROR |" in lines
 
 
 def test_the_page_of_a_trial_says_what_it_had_and_came_to() -> None:
@@ -41,7 +43,9 @@ def test_the_page_of_a_trial_says_what_it_had_and_came_to() -> None:
     for loss in (3.0, 1.0, 2.0):
         result = {"loss": loss, "training_iteration": 1}
         trial.update_last_result(result, result, 0.0)
-    lines = trial_page(trial, "loss", "s3://bucket/exp").splitlines()
+    end = "Stopped: it ran to max_t=5"
+    lines = trial_page(trial, "loss", "s3://bucket/exp", end).splitlines()
+    assert lines[0] == r"**Stopped: it ran to max\_t=5**"
     assert "|loss|2.0|1.0|3.0|" in lines
     assert "| lr | 0.5 |" in lines
     assert lines[-1] == f"Directory: {plain(f's3://bucket/exp/{trial.relative_logdir}')}"

@@ -55,6 +55,8 @@ def test_it_tells_of_the_start_each_improvement_failures_and_the_end(
     news.started("4 trials of train", [])
     news.look([first, second], at_once=True)
     news.look([first, second], at_once=True)
+    first.last_result = {"acc": 0.45, "training_iteration": 1}  # no improvement, still the best
+    news.look([first, second], at_once=True)
     second.status, second.last_result = ERROR, {"acc": 0.3}
     first.last_result = {"acc": 0.75, "training_iteration": 2}
     news.look([first, second], at_once=True)

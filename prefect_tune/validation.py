@@ -127,14 +127,15 @@ def check_metric_name(argument: str, value: Any) -> None:
         raise InvalidArgument(argument, f"got {value!r}.", "It is the name of a reported metric.")
 
 
-def check_mode(value: Any, argument: str = "mode") -> None:
-    """Check that `mode` says which values are better.
+def check_mode(value: Any, argument: str = "mode") -> str:
+    """Check a mode and return it.
 
     Raises:
         InvalidArgument: If it is neither ``min`` nor ``max``.
     """
     if value not in ("min", "max"):
         raise InvalidArgument(argument, f"got {value!r}.", "It is 'min' or 'max'.")
+    return str(value)
 
 
 def _range(above: float | None, at_least: float | None) -> str:

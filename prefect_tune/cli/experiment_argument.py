@@ -11,7 +11,7 @@ from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.json import PARAMS_FILE
 from prefect_tune.result import DEFAULT_METRIC
 from prefect_tune.results.analysis import ExperimentAnalysis
-from prefect_tune.results.pareto import row_of
+from prefect_tune.results.pareto import flat_row
 from prefect_tune.results.read_trials import find_experiment
 from prefect_tune.storage.journal.file import JOURNAL_FILE
 
@@ -161,7 +161,7 @@ def numeric_metrics(trials: list[Trial]) -> list[str]:
 def trial_row(trial: Trial) -> dict[str, object]:
     """Everything about a trial that can be a column."""
     return {
-        **row_of(trial),
+        **flat_row(trial),
         "trainable_name": trial.trainable_name,
         "experiment_tag": trial.experiment_tag,
         "trial_id": trial.trial_id,

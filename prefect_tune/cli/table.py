@@ -21,7 +21,7 @@ from prefect_tune.cli.strict_json import write_json
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.plain import number_of
 from prefect_tune.reporters.text_table import draw_lines
-from prefect_tune.results.conditions import parse_all
+from prefect_tune.results.conditions import parse_conditions
 from prefect_tune.text import in_words, without_controls
 
 
@@ -150,7 +150,7 @@ def check_columns(option: str, names: Iterable[str], known: Iterable[str]) -> No
 
 def _chosen(rows: Sequence[Row], columns: Sequence[str], options: argparse.Namespace) -> list[Row]:
     try:
-        conditions = parse_all(options.filter, "--filter")
+        conditions = parse_conditions(options.filter, "--filter")
     except InvalidArgument as error:
         raise UsageError("--filter", f"{error.problem} {error.hint}") from error
     known = list(dict.fromkeys([*columns, *(name for row in rows for name in row)]))

@@ -1,4 +1,4 @@
-"""What a finished experiment gives back."""
+"""The results of an experiment: `ExperimentAnalysis`, `ResultGrid` and `Result`."""
 
 from prefect_tune.results.analysis import ExperimentAnalysis
 from prefect_tune.results.grid import ResultGrid

@@ -1,4 +1,4 @@
-"""Everything that is known about the trials of an experiment."""
+"""`ExperimentAnalysis`: the trials of an experiment, their results and the best of them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,30 @@ from prefect_tune.checkpoint.open import open_checkpoint
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.parse import parse_location
-from prefect_tune.results.conditions import parse_all
+from prefect_tune.results.conditions import parse_conditions
 from prefect_tune.results.data_frames import TrialFrames
 from prefect_tune.results.download import copy_results
-from prefect_tune.results.find_checkpoints import BY_AGE, best, named_trial, newest, value_of
+from prefect_tune.results.find_checkpoints import (
+    BY_AGE,
+    best_checkpoint,
+    checkpoint_value,
+    find_trial,
+    newest_checkpoint,
+)
 from prefect_tune.results.importance import importance
 from prefect_tune.results.journal_summary import read_record
 from prefect_tune.results.lineage import Copy, lineage_of
-from prefect_tune.results.pareto import objectives, pareto_front, satisfying, unknown_names
-from prefect_tune.results.ranking import best_of, check_mode, check_scope, metric_and_mode, score
+from prefect_tune.results.pareto import (
+    describe_unknown_names,
+    pareto_front,
+    parse_objectives,
+    satisfying,
+)
+from prefect_tune.results.ranking import best_of, check_scope, resolve_metric_and_mode, score
 from prefect_tune.results.read_trials import find_experiments, load_trials
-from prefect_tune.results.result import Result, file_system
+from prefect_tune.results.result import Result, fsspec_filesystem
 from prefect_tune.trainable.tracked_checkpoint import checkpoint_root, locate_checkpoints
+from prefect_tune.validation import check_mode
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,15 +54,15 @@ class ExperimentAnalysis:
 
     Args:
         experiment_checkpoint_path: The experiment directory, a file in it, or a local directory
-            with experiments, whose trials are put together. It may have been moved since. A URL or
-            a TuneStorage block works too: result files are copied here then.
+            of experiments, whose trials are then analysed together. The directory may have been
+            moved since the run. With a URL or a TuneStorage block, the result files are copied to
+            a temporary directory.
         trials: The trials; None reads them from the directory.
-        default_metric: Metric for everything that asks for the best; None means that it has to be
-            given there.
+        default_metric: The metric that ranks trials where a method is given none.
         default_mode: ``min`` or ``max``.
         flow_run_id: Id of the Prefect flow run, if there was one.
-        flow_run_url: Where to look at it.
-        storage: Where checkpoints are, if that is not the experiment directory.
+        flow_run_url: URL of the flow run in Prefect's UI.
+        storage: Where checkpoints are stored, if that is not the experiment directory.
         storage_filesystem: An fsspec file system that `experiment_checkpoint_path` is on.
 
     Raises:
@@ -113,13 +125,13 @@ class ExperimentAnalysis:
 
     @property
     def experiment_path(self) -> str:
-        """The experiment directory, or its URL if it was read from there."""
+        """The experiment directory, or its URL if the experiment was read from a URL."""
         return self._path if self._copy is None else self._root.url
 
     @property
     def filesystem(self) -> Any:
         """The fsspec file system on which `experiment_path` lies."""
-        return file_system(self._root)
+        return fsspec_filesystem(self._root)
 
     @property
     def best_trial(self) -> Trial | None:
@@ -148,7 +160,7 @@ class ExperimentAnalysis:
 
     @property
     def best_checkpoint(self) -> Checkpoint | None:
-        """The best checkpoint of the best trial, by the default metric; None if it has none."""
+        """The best checkpoint of the best trial, by the default metric; None if there is none."""
         trial = self.best_trial
         return None if trial is None else self.get_best_checkpoint(trial)
 
@@ -161,7 +173,7 @@ class ExperimentAnalysis:
         *,
         constraints: str | Iterable[str] | None = None,
     ) -> Trial | None:
-        """Return the best trial; None (with a warning) if no trial has a value of the metric.
+        """Return the trial with the best metric; None (with a warning) if no trial reported it.
 
         Args:
             metric: Name of the metric, nested ones with ``/``; None is the default metric.
@@ -176,11 +188,11 @@ class ExperimentAnalysis:
             InvalidArgument: If metric or mode is missing, or an argument has another value.
         """
         metric, mode = self._metric_and_mode(metric, mode)
-        conditions = parse_all(constraints)
+        conditions = parse_conditions(constraints)
         candidates = satisfying(self.trials, conditions)
         trial = best_of(candidates, metric, mode, scope, filter_nan_and_inf)
         if trial is None:
-            unknown = unknown_names(self.trials, conditions)
+            unknown = describe_unknown_names(self.trials, conditions)
             log.warning(
                 "There is no best trial: none of %d has a %svalue of the metric %r%s.",
                 len(self.trials),
@@ -193,7 +205,7 @@ class ExperimentAnalysis:
     def get_best_config(
         self, metric: str | None = None, mode: str | None = None, scope: str = "last"
     ) -> dict[str, Any] | None:
-        """Return the configuration of the best trial; None if there is none.
+        """Return the configuration of the best trial; None if no trial reported the metric.
 
         Args:
             metric: Name of the metric; None is the default metric.
@@ -206,7 +218,7 @@ class ExperimentAnalysis:
     def get_best_logdir(
         self, metric: str | None = None, mode: str | None = None, scope: str = "last"
     ) -> str | None:
-        """Return the directory of the best trial; None if there is none.
+        """Return the directory of the best trial; None if no trial reported the metric.
 
         Args:
             metric: Name of the metric; None is the default metric.
@@ -224,11 +236,11 @@ class ExperimentAnalysis:
         *,
         constraints: str | Iterable[str] | None = None,
     ) -> list[Trial]:
-        """Return the trials that no other trial beats in all of several metrics.
+        """Return the Pareto set: the trials that no other trial beats in all of several metrics.
 
         Args:
-            metric: Names of metrics, or names with modes; None are the experiment's.
-            mode: One mode for all, or one for each; None are the experiment's.
+            metric: Names of metrics, or a dict of names and modes; None takes the experiment's.
+            mode: One mode for all metrics, or one for each; None takes the experiment's.
             scope: As for `get_best_trial`.
             constraints: As for `get_best_trial`.
 
@@ -239,13 +251,13 @@ class ExperimentAnalysis:
             InvalidArgument: If metrics or modes are missing, or an argument has another value.
         """
         check_scope(scope)
-        candidates = satisfying(self.trials, parse_all(constraints))
+        candidates = satisfying(self.trials, parse_conditions(constraints))
         return pareto_front(candidates, self._metrics_and_modes(metric, mode), scope)
 
     def get_parameter_importance(
         self, metric: str | None = None, mode: str | None = None, scope: str = "last"
     ) -> dict[str, float]:
-        """The share of the differences between trials that each parameter explains by itself.
+        """Return how much of the differences between trials each parameter explains by itself.
 
         `prefect_tune.results.importance` says how it is estimated.
 
@@ -255,7 +267,7 @@ class ExperimentAnalysis:
             scope: As for `get_best_trial`.
 
         Returns:
-            Parameter -> share from 0 to 1, largest first; empty with too few trials to tell.
+            Parameter -> share from 0 to 1, largest first; empty with fewer than 6 trials.
         """
         metric, mode = self._metric_and_mode(metric, mode)
         scored = [(t, score(t, metric, mode, check_scope(scope))) for t in self.trials]
@@ -275,9 +287,9 @@ class ExperimentAnalysis:
             InvalidArgument: If there is no such trial.
         """
         metric = metric or self.default_metric or BY_AGE
-        found = named_trial(self.trials, trial)
+        found = find_trial(self.trials, trial)
         root = self._root_of(found)
-        return [(str(root / c.path), value_of(c, metric)) for c in found.checkpoints]
+        return [(str(root / c.path), checkpoint_value(c, metric)) for c in found.checkpoints]
 
     def get_best_checkpoint(
         self,
@@ -298,9 +310,9 @@ class ExperimentAnalysis:
         Raises:
             InvalidArgument: If metric or mode is missing, or an argument has another value.
         """
-        trial = named_trial(self.trials, trial)
+        trial = find_trial(self.trials, trial)
         metric, mode = self._metric_and_mode(metric, mode)
-        found = best(trial.checkpoints, metric, mode)
+        found = best_checkpoint(trial.checkpoints, metric, mode)
         if found is None:
             log.warning("%s has no checkpoint with a value of the metric %r.", trial, metric)
         return None if found is None else open_checkpoint(found, self._root_of(trial))
@@ -315,8 +327,8 @@ class ExperimentAnalysis:
 
         Args:
             trial: The trial, its directory or its id; None is the best trial.
-            metric: Metric to find the best trial by; None is the default metric, and without one
-                the trial that came furthest is taken.
+            metric: Metric to find the best trial by; None is the default metric. If there is none,
+                the trial with the most training iterations is taken.
             mode: ``min`` or ``max``; None is the default mode.
 
         Raises:
@@ -325,9 +337,9 @@ class ExperimentAnalysis:
         if trial is None and metric is None and self.default_metric is None:
             metric, mode = BY_AGE, "max"
         chosen = (
-            self.get_best_trial(metric, mode) if trial is None else named_trial(self.trials, trial)
+            self.get_best_trial(metric, mode) if trial is None else find_trial(self.trials, trial)
         )
-        found = None if chosen is None else newest(chosen)
+        found = None if chosen is None else newest_checkpoint(chosen)
         if chosen is None or found is None:
             return None
         return open_checkpoint(found, self._root_of(chosen))
@@ -339,13 +351,13 @@ class ExperimentAnalysis:
 
     @property
     def best_result_df(self) -> pd.DataFrame:
-        """Last result of the best trial, with one row and names like those of `results_df`."""
+        """Last result of the best trial as a data frame of one row, with `results_df`'s columns."""
         trial = self.best_trial
         return self._frames.last_results([] if trial is None else [trial])
 
     @property
     def best_dataframe(self) -> pd.DataFrame | None:
-        """All results of the best trial, None if there are none."""
+        """All results of the best trial, one row each; None if there are none."""
         logdir = self.best_logdir
         return None if logdir is None else self.trial_dataframes.get(logdir)
 
@@ -359,19 +371,19 @@ class ExperimentAnalysis:
 
     @property
     def trial_dataframes(self) -> dict[str, pd.DataFrame]:
-        """All results of each trial, by its directory or id."""
-        return self._frames.of(self.trials)
+        """All results of each trial, one row each, by the trial's directory or id."""
+        return self._frames.by_trial(self.trials)
 
     def get_all_configs(self, prefix: bool = False) -> dict[str, dict[str, Any]]:
         """Return the configuration of each trial, by its directory or id.
 
         Args:
-            prefix: True flattens them and puts ``config/`` in front of each name.
+            prefix: True flattens the configurations and puts ``config/`` in front of each name.
         """
         return self._frames.configs(self.trials, prefix)
 
     def dataframe(self, metric: str | None = None, mode: str | None = None) -> pd.DataFrame:
-        """Return one row per trial that reported: a result, the configuration and the directory.
+        """Return one row per trial with a result: the result, configuration and directory.
 
         Args:
             metric: Take each trial's result with the best value of this metric. Without it, and for
@@ -383,15 +395,15 @@ class ExperimentAnalysis:
             InvalidArgument: If there is a mode but no metric, or the mode has another value.
             ImportError: If pandas is not installed.
         """
-        return self._frames.one_row_each(self.trials, metric, mode)
+        return self._frames.one_row_per_trial(self.trials, metric, mode)
 
     def fetch_trial_dataframes(self) -> dict[str, pd.DataFrame]:
-        """Read all results of each trial anew, by its directory; unreadable files are skipped.
+        """Read all results of each trial again, by its directory; unreadable files are skipped.
 
         Raises:
             ImportError: If pandas is not installed.
         """
-        return self._frames.of(self.trials, anew=True)
+        return self._frames.by_trial(self.trials, reread=True)
 
     def set_filetype(self, file_type: str | None = None) -> None:
         """Choose the files that data frames are read from.
@@ -400,12 +412,12 @@ class ExperimentAnalysis:
             file_type: ``csv`` or ``json``; None is ``csv``.
 
         Raises:
-            InvalidArgument: If it has another value.
+            InvalidArgument: If `file_type` has another value.
         """
         self._frames = TrialFrames(file_type)
 
     def lineage(self, trial: Trial | str) -> list[Copy]:
-        """Return which trials' checkpoints have led to a trial, oldest first.
+        """Return the copies of checkpoints that a trial descends from, oldest first.
 
         Args:
             trial: A trial that population based training was used with, or its id.
@@ -413,7 +425,7 @@ class ExperimentAnalysis:
         return lineage_of(trial if isinstance(trial, str) else trial.trial_id, self.copies())
 
     def copies(self) -> list[Copy]:
-        """Which trial went on from which other one, as population based training has them do."""
+        """Return each case of a trial that continued from another trial's checkpoint, in order."""
         record = read_record(self._path)
         return [] if record is None else record.copies
 
@@ -426,7 +438,7 @@ class ExperimentAnalysis:
         parameters: Sequence[str] | None = None,
         path: str | os.PathLike[str] | None = None,
     ) -> Plot:
-        """Draw the experiment.
+        """Draw a picture of the experiment with matplotlib.
 
         Args:
             kind: ``curves``: the metric over the iterations; ``slices``: its last value by
@@ -438,7 +450,7 @@ class ExperimentAnalysis:
             mode: ``min`` or ``max``; None is the experiment's.
             parameters: Parameters to show, flat (``net/units``); None is all that were searched,
                 or of very many those that matter most.
-            path: Where to save it, too: ``.png``, ``.svg``, ``.pdf`` or ``.html``.
+            path: File to save the picture to: ``.png``, ``.svg``, ``.pdf`` or ``.html``.
 
         Returns:
             The picture; a notebook shows it, `save` writes it.
@@ -464,11 +476,11 @@ class ExperimentAnalysis:
         return picture
 
     def result_of(self, trial: Trial) -> Result:
-        """What came out of one `trial`."""
+        """Return the `Result` of a trial."""
         return Result.of(trial, self._root_of(trial))
 
     def runner_data(self) -> dict[str, Any]:
-        """How the experiment was run, as its journal has it; empty if there is none.
+        """Return how the experiment was run, as its journal says; empty without a journal.
 
         Returns:
             ``experiment_id``, ``name``, ``time`` (of the last start, in seconds since the epoch),
@@ -480,12 +492,12 @@ class ExperimentAnalysis:
         return self._header
 
     def stats(self) -> dict[str, Any]:
-        """Numbers about the experiment.
+        """Return counts of trials and results, and the times of the experiment.
 
         Returns:
             ``trials``, ``results``: how many; ``status``: trials by status; ``start_time``,
             ``timestamp``: seconds since the epoch of the first start and the last result, None if
-            there was none; ``trial_time_s``: seconds that all trials took together.
+            there was none; ``trial_time_s``: sum of the seconds that the trials ran.
         """
         starts = [trial.start_time for trial in self.trials if trial.start_time]
         updates = [trial.last_update_time for trial in self.trials if trial.last_update_time]
@@ -499,13 +511,13 @@ class ExperimentAnalysis:
         }
 
     def _root_of(self, trial: Trial) -> Location:
-        """Where the checkpoints of a trial are, also one of several experiments put together."""
+        """Return where a trial's checkpoints are, also if several experiments are analysed."""
         first, last = self.trials[0], self.trials[-1]
         several = first.local_experiment_dir != last.local_experiment_dir
         return checkpoint_root(trial.local_experiment_dir) if several else self._root
 
     def _metric_and_mode(self, metric: str | None, mode: str | None) -> tuple[str, str]:
-        return metric_and_mode(
+        return resolve_metric_and_mode(
             self.trials,
             self.default_metric if metric is None else metric,
             self.default_mode if mode is None else mode,
@@ -517,6 +529,6 @@ class ExperimentAnalysis:
         mode: str | Sequence[str] | None,
     ) -> dict[str, str]:
         default_metric, default_mode = self._objectives
-        return objectives(
+        return parse_objectives(
             default_metric if metric is None else metric, default_mode if mode is None else mode
         )

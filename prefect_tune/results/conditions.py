@@ -1,4 +1,4 @@
-"""Conditions on metrics and parameters: ``latency <= 20``."""
+"""Parse and check conditions on metrics and parameters, such as ``latency <= 20``."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _FORM = re.compile(r"\s*(?P<name>\S.*?)\s*(?P<operator><=|>=|==|!=|<|>)\s*(?P<va
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """``name operator value``.
+    """A comparison of a metric or parameter with a value, ``name operator value``.
 
     Attributes:
-        name: Of a metric or, with ``config/`` in front, a parameter.
+        name: Name of a metric or, with ``config/`` in front, of a parameter.
         operator: ``<``, ``<=``, ``==``, ``!=``, ``>=`` or ``>``.
         value: A number or a text.
     """
@@ -37,10 +37,10 @@ class Condition:
 
     @classmethod
     def parse(cls, text: str, argument: str = "constraints") -> Condition:
-        """Read a condition; quotes around the value are taken off.
+        """Parse the text of a condition; quotes around the value are removed.
 
         Raises:
-            InvalidArgument: If it has another form.
+            InvalidArgument: If `text` is not ``name operator value``.
         """
         found = _FORM.fullmatch(text) if isinstance(text, str) else None
         if found is None or not found["value"]:
@@ -57,29 +57,29 @@ class Condition:
         return cls(found["name"], found["operator"], value)
 
     def holds(self, row: Mapping[str, Any]) -> bool:
-        """Return True if a row fulfils it; one without a value never does."""
+        """Return True if a row fulfils the condition; a row without the value never does."""
         value = row.get(self.name)
         if value is None:
             return False
         if isinstance(self.value, str) or isinstance(value, bool):
-            # Numbers stand in text for themselves, truth values for their names.
+            # A text is compared with numbers as text, and with truth values by their names.
             wanted = self.value if isinstance(self.value, str) else f"{self.value:g}"
-            plain = {"true": "True", "false": "False", "1": "True", "0": "False"}
             if isinstance(value, bool):
-                wanted = plain.get(wanted.lower(), wanted)
+                truths = {"true": "True", "false": "False", "1": "True", "0": "False"}
+                wanted = truths.get(wanted.lower(), wanted)
             return _OPERATORS[self.operator](str(value), wanted)
         if not isinstance(value, (int, float)):
             return self.operator == "!="
         return value == value and _OPERATORS[self.operator](value, self.value)
 
 
-def parse_all(
+def parse_conditions(
     conditions: str | Iterable[str] | None, argument: str = "constraints"
 ) -> list[Condition]:
-    """Read one condition or several; None is none.
+    """Parse one condition or several; None gives an empty list.
 
     Raises:
-        InvalidArgument: If one has another form.
+        InvalidArgument: If a text is not ``name operator value``.
     """
     texts = [conditions] if isinstance(conditions, str) else conditions or []
     return [Condition.parse(text, argument) for text in texts]

@@ -9,31 +9,31 @@ from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.nested import flatten
 from prefect_tune.results.frames import ByTrial, as_frame, check_file_type, load_pandas, read_frames
-from prefect_tune.results.pareto import prefixed
-from prefect_tune.results.ranking import check_mode
+from prefect_tune.results.pareto import prefixed_config
 from prefect_tune.settings import load_settings
+from prefect_tune.validation import check_mode
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 class TrialFrames:
-    """Makes data frames, and keeps those that it has read.
+    """Makes data frames of trials' results, and caches what was read from files.
 
     Args:
-        file_type: What results are read from: ``csv`` or ``json``; None is ``csv``.
+        file_type: The files to read results from: ``csv`` or ``json``; None is ``csv``.
 
     Raises:
-        InvalidArgument: If it has another value.
+        InvalidArgument: If `file_type` has another value.
     """
 
     def __init__(self, file_type: str | None = None) -> None:
         self._file_type = check_file_type(file_type)
         self._read: dict[str, pd.DataFrame] | None = None
 
-    def of(self, trials: Sequence[Trial], anew: bool = False) -> dict[str, pd.DataFrame]:
-        """Return all results of each trial; read once, unless `anew`."""
-        if self._read is None or anew:
+    def by_trial(self, trials: Sequence[Trial], reread: bool = False) -> dict[str, pd.DataFrame]:
+        """Return all results of each trial, read once from its files unless `reread`."""
+        if self._read is None or reread:
             self._read = read_frames(trials, self._file_type)
         return self._read
 
@@ -44,13 +44,13 @@ class TrialFrames:
         return frame.set_index("trial_id") if "trial_id" in frame else frame
 
     def configs(self, trials: Sequence[Trial], prefix: bool) -> dict[str, dict[str, Any]]:
-        """The configuration of each trial; flat and with ``config/`` in front if `prefix`."""
-        return ByTrial((t, prefixed(t.config) if prefix else t.config) for t in trials)
+        """Return each trial's configuration; `prefix` flattens it and prefixes ``config/``."""
+        return ByTrial((t, prefixed_config(t.config) if prefix else t.config) for t in trials)
 
-    def one_row_each(
+    def one_row_per_trial(
         self, trials: Sequence[Trial], metric: str | None, mode: str | None
     ) -> pd.DataFrame:
-        """The best result of each trial that reported by `metric` and `mode`, else the last one.
+        """Return one row per trial with a result: its best by `metric` and `mode`, else its last.
 
         Raises:
             InvalidArgument: If there is a mode but no metric, or the mode has another value.
@@ -61,10 +61,10 @@ class TrialFrames:
         for trial in filter(has_reported, trials):
             row: dict[str, Any] | None = None
             if metric is not None and mode is not None:
-                row = _best_row(self.of(trials).get(trial.logdir), metric, check_mode(mode))
+                row = _best_row(self.by_trial(trials).get(trial.logdir), metric, check_mode(mode))
             if row is None:
                 row = {k: v for k, v in trial.last_result.items() if k != "config"}
-            rows.append({**flatten(row), **prefixed(trial.config), "logdir": trial.logdir})
+            rows.append({**flatten(row), **prefixed_config(trial.config), "logdir": trial.logdir})
         frame: pd.DataFrame = load_pandas().DataFrame(rows)
         return frame
 
@@ -80,5 +80,5 @@ def _best_row(frame: pd.DataFrame | None, metric: str, mode: str) -> dict[str, A
 
 
 def has_reported(trial: Trial) -> bool:
-    """Return True if the trial has a result; one without is only marked as done."""
+    """Return True if a trial reported a result: `last_result` then holds more than ``done``."""
     return any(name != "done" for name in trial.last_result)

@@ -1,4 +1,4 @@
-"""The result files of an experiment in storage, copied here to be read."""
+"""Copy the result files of an experiment from storage to this machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from prefect_tune.results.read_trials import ERROR_PICKLE, ERROR_TEXT
 from prefect_tune.storage.journal.file import JOURNAL_FILE
 from prefect_tune.storage.journal.remote import read_remote
 
-# Of checkpoints only the list of their files is needed.
+# The analysis reads only the manifest of a checkpoint, so its other files are not copied.
 _WANTED = re.compile(
     rf"{re.escape(JOURNAL_FILE)}"
     rf"|{re.escape(DIRECTORY)}/[^/]+"
@@ -29,13 +29,13 @@ _WANTED = re.compile(
 
 
 def copy_results(location: Location) -> tempfile.TemporaryDirectory[str]:
-    """Copy the results of all trials here.
+    """Copy the result files of all trials from storage into a temporary directory.
 
     Args:
         location: An experiment directory in storage.
 
     Returns:
-        A directory that looks like the experiment's as far as results go; it is removed with the
+        The temporary directory, with the experiment directory in it; it is removed with the
         returned object.
 
     Raises:
@@ -49,7 +49,7 @@ def copy_results(location: Location) -> tempfile.TemporaryDirectory[str]:
         if not any(directory.iterdir()):
             raise StorageError(f"there are no results of an experiment in {location}.")
         journal = read_remote(store).data
-        if journal:  # else it is a copy of a directory, which has it in one file
+        if journal:  # otherwise get_tree has copied it: a plain copy has it as one file
             (directory / JOURNAL_FILE).write_bytes(journal)
     except BaseException:
         copy.cleanup()

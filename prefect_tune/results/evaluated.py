@@ -1,4 +1,4 @@
-"""Reads evaluated configurations, from which a new search can learn, of many kinds of sources."""
+"""Read evaluated configurations for a warm start from experiments, studies, tables and files."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from prefect_tune.results.analysis import ExperimentAnalysis
 from prefect_tune.search.warm_start import Evaluated
 
 _DATABASE = re.compile(r"(sqlite|mysql|postgresql|oracle|mssql)(\+\w+)?://")
-#: What tables put in front of the names of parameters: ours and Ray's, Optuna's, scikit-learn's.
+#: Prefixes of parameter names in tables: this package's and Ray's, Optuna's, scikit-learn's.
 _PREFIX = re.compile(r"config/|params_|param_")
 
 
 def read_evaluated(sources: Sequence[Any], metric: Any) -> list[Evaluated]:
-    """What the sources of `TuneConfig.warm_start_from` tell.
+    """Read the evaluated configurations in the sources of `TuneConfig.warm_start_from`.
 
     Args:
-        sources: As a user has given them.
+        sources: The user's list of sources.
         metric: The metric of the new search, or a list of them.
 
     Raises:
-        InvalidArgument: If one cannot be read, or has no value of the metric.
+        InvalidArgument: If a source cannot be read, or has no value of the metric.
     """
     found: list[Evaluated] = []
     for given in sources:
@@ -59,43 +59,43 @@ def read_evaluated(sources: Sequence[Any], metric: Any) -> list[Evaluated]:
 
 
 def _read(source: WarmStart, metrics: list[str]) -> Iterator[tuple[dict[str, Any], list[Any]]]:
-    """Configurations, keys joined by "/", and values of the metrics."""
-    what = source.source
-    if isinstance(what, os.PathLike):
-        what = os.fspath(what)
+    """Yield each configuration, its keys joined by "/", with its values of the metrics."""
+    data = source.source
+    if isinstance(data, os.PathLike):
+        data = os.fspath(data)
     try:
-        if isinstance(what, str) and _DATABASE.match(what):
-            what = _load_study(what, source.study_name)
-        elif isinstance(what, str) and what.lower().endswith((".csv", ".csv.gz")):
-            yield from _of_rows(_csv_rows(what), metrics)
+        if isinstance(data, str) and _DATABASE.match(data):
+            data = _load_study(data, source.study_name)
+        elif isinstance(data, str) and data.lower().endswith((".csv", ".csv.gz")):
+            yield from _read_rows(_csv_rows(data), metrics)
             return
-        elif isinstance(what, str):
-            what = ExperimentAnalysis(what)
+        elif isinstance(data, str):
+            data = ExperimentAnalysis(data)
     except (TuneError, OSError, ValueError, KeyError, ImportError) as error:
         raise InvalidArgument(
             "warm_start_from",
-            f"{what!r:.200} cannot be read ({error}).",
+            f"{data!r:.200} cannot be read ({error}).",
             "Give directories or URLs of experiments, the URL of an Optuna storage, CSV files, or "
             "DataFrames.",
         ) from error
-    if hasattr(what, "get_trials"):  # a study of Optuna
-        for trial in what.get_trials(deepcopy=False):
+    if hasattr(data, "get_trials"):  # a study of Optuna
+        for trial in data.get_trials(deepcopy=False):
             if trial.state.name == "COMPLETE":
                 yield dict(trial.params), list(trial.values[: len(metrics)])
-    elif hasattr(what, "trials"):
-        for trial in what.trials:
+    elif hasattr(data, "trials"):
+        for trial in data.trials:
             last = flatten(trial.last_result or {})
             yield flatten_config(trial.config), [last.get(name) for name in metrics]
-    elif hasattr(what, "to_dict") and hasattr(what, "columns"):
-        yield from _of_rows(what.to_dict("records"), metrics)
-    elif hasattr(what, "__iter__") and not hasattr(what, "get_best_result"):
-        yield from _of_rows(what, metrics)
-    elif hasattr(what, "get_best_result"):  # a ResultGrid
-        for result in what:
+    elif hasattr(data, "to_dict") and hasattr(data, "columns"):
+        yield from _read_rows(data.to_dict("records"), metrics)
+    elif hasattr(data, "__iter__") and not hasattr(data, "get_best_result"):
+        yield from _read_rows(data, metrics)
+    elif hasattr(data, "get_best_result"):  # a ResultGrid
+        for result in data:
             metrics_of = flatten(result.metrics or {})
             yield flatten_config(result.config or {}), [metrics_of.get(name) for name in metrics]
     else:
-        raise InvalidArgument("warm_start_from", f"cannot learn from {what!r:.200}.")
+        raise InvalidArgument("warm_start_from", f"cannot learn from {data!r:.200}.")
 
 
 def _load_study(url: str, name: str | None) -> Any:
@@ -121,10 +121,10 @@ def _csv_rows(path: str) -> Iterator[dict[str, Any]]:
         opened = gzip.open  # type: ignore[assignment]
     with opened(path, "rt", newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            yield {name: _from_text(text) for name, text in row.items() if name is not None}
+            yield {name: _parse_number(text) for name, text in row.items() if name is not None}
 
 
-def _from_text(text: Any) -> Any:
+def _parse_number(text: Any) -> Any:
     for kind in (int, float):
         try:
             return kind(text)
@@ -133,7 +133,7 @@ def _from_text(text: Any) -> Any:
     return text
 
 
-def _of_rows(
+def _read_rows(
     rows: Iterable[Mapping[str, Any]], metrics: list[str]
 ) -> Iterator[tuple[dict[str, Any], list[Any]]]:
     for row in rows:

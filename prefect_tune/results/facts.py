@@ -1,4 +1,4 @@
-"""What is said about an experiment wherever it is shown to people."""
+"""A few facts about an experiment, as the command line and the report show them."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ from prefect_tune.storage.experiment_dir import is_abandoned
 
 
 def experiment_facts(analysis: ExperimentAnalysis) -> dict[str, str]:
-    """How an experiment was run, and how long it took.
+    """Return how an experiment was run and how long it took, as texts.
 
     Args:
         analysis: The experiment.
 
     Returns:
-        Name -> text, in order; what is not known is left out.
+        Name -> text, in the order to show them; unknown facts are left out.
     """
     stats, run = analysis.stats(), analysis.runner_data()
-    left = any(not trial.is_finished() for trial in analysis.trials)
-    abandoned = left and is_abandoned(Path(analysis.experiment_path))
+    unfinished = any(not trial.is_finished() for trial in analysis.trials)
+    abandoned = unfinished and is_abandoned(Path(analysis.experiment_path))
     known = {
         "state": "its process has ended; a resume goes on with it" if abandoned else None,
         "directory": analysis.experiment_path,
-        "started": _when(stats["start_time"]),
-        "last result": _when(stats["timestamp"]),
-        "trial time": _duration(stats["trial_time_s"]),
+        "started": _show_time(stats["start_time"]),
+        "last result": _show_time(stats["timestamp"]),
+        "trial time": _show_duration(stats["trial_time_s"]),
         "trainable": run.get("trainable"),
         "search": run.get("search"),
         "scheduler": run.get("scheduler"),
-        # The journal has the arguments in words, also those that were not given.
+        # The journal has all arguments as text, also the default "None".
         "stop": run.get("stop") if run.get("stop") != "None" else None,
         "versions": run and f"prefect_tune {run.get('prefect_tune')}, Python {run.get('python')}",
     }
     return {name: str(value) for name, value in known.items() if value}
 
 
-def _when(time: float | None) -> str | None:
+def _show_time(time: float | None) -> str | None:
     if time is None:
         return None
     try:
         return datetime.fromtimestamp(time).strftime("%Y-%m-%d %H:%M:%S")
-    except (ValueError, OverflowError, OSError):  # a `timestamp` that is none
+    except (ValueError, OverflowError, OSError):  # a user's metric `timestamp`, not a time
         return str(time)
 
 
-def _duration(seconds: float) -> str:
+def _show_duration(seconds: float) -> str:
     return f"{seconds:.3g} s" if seconds < 100 else str(timedelta(seconds=round(seconds)))

@@ -1,4 +1,4 @@
-"""The checkpoints of trials, as people ask for them afterwards."""
+"""Find checkpoints of finished trials: the newest, the best, those in a directory."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from prefect_tune.experiment.plain import finite_number, number_of
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.nested import flatten
 
-#: What checkpoints are ranked by if nobody says otherwise: the newest is the best.
+#: The metric that ranks checkpoints by default: the newest is the best.
 BY_AGE = "training_iteration"
 
 
-def named_trial(trials: Sequence[Trial], name: Trial | str | os.PathLike[str]) -> Trial:
-    """Return the trial itself, or the one that has this directory or id.
+def find_trial(trials: Sequence[Trial], name: Trial | str | os.PathLike[str]) -> Trial:
+    """Return the trial with a directory or an id; a `Trial` is returned as it is.
 
     Raises:
-        InvalidArgument: If there is none.
+        InvalidArgument: If no trial has that directory or id.
     """
     if isinstance(name, Trial):
         return name
@@ -37,13 +37,15 @@ def named_trial(trials: Sequence[Trial], name: Trial | str | os.PathLike[str]) -
     )
 
 
-def newest(trial: Trial) -> TrialCheckpoint | None:
+def newest_checkpoint(trial: Trial) -> TrialCheckpoint | None:
     """Return the newest checkpoint of a trial, None if it has none."""
     return trial.checkpoints[-1] if trial.checkpoints else None
 
 
-def best(saved: Sequence[TrialCheckpoint], metric: str, mode: str) -> TrialCheckpoint | None:
-    """Return the checkpoint with the best value of a metric; None if none has one.
+def best_checkpoint(
+    saved: Sequence[TrialCheckpoint], metric: str, mode: str
+) -> TrialCheckpoint | None:
+    """Return the checkpoint with the best value of a metric; None if no checkpoint has one.
 
     Args:
         saved: Checkpoints of one trial.
@@ -54,13 +56,13 @@ def best(saved: Sequence[TrialCheckpoint], metric: str, mode: str) -> TrialCheck
     scored = [
         (sign * value, index, checkpoint)
         for index, checkpoint in enumerate(saved)
-        if (value := value_of(checkpoint, metric)) is not None and not math.isnan(value)
+        if (value := checkpoint_value(checkpoint, metric)) is not None and not math.isnan(value)
     ]
     return max(scored, key=lambda entry: entry[:2])[2] if scored else None
 
 
-def value_of(checkpoint: TrialCheckpoint, metric: str) -> float | None:
-    """Return the value of a metric that belongs to a checkpoint; None if there is none."""
+def checkpoint_value(checkpoint: TrialCheckpoint, metric: str) -> float | None:
+    """Return a metric's value in the result that a checkpoint was saved with, None without one."""
     if metric == BY_AGE and metric not in checkpoint.metrics:
         return float(checkpoint.progress.iteration)
     value = number_of(flatten(checkpoint.metrics).get(metric))
@@ -72,7 +74,8 @@ def find_checkpoints(directory: str, results: Sequence[dict[str, Any]]) -> list[
 
     Args:
         directory: The trial's directory; an empty list if it cannot be read.
-        results: The trial's results: a checkpoint belongs to the last one of its iteration.
+        results: The trial's results; a checkpoint gets the metrics of the last result of its
+            iteration.
     """
     try:
         names = sorted(entry.name for entry in os.scandir(directory) if entry.is_dir())

@@ -1,4 +1,4 @@
-"""Results as pandas data frames; pandas is imported when the first one is asked for."""
+"""Read results from files, as dicts or pandas data frames; pandas is imported when needed."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ V = TypeVar("V")
 
 
 class ByTrial(dict[str, V]):
-    """A dictionary by trial directory in which a trial's id finds its entry, too.
+    """A dictionary with trial directories as keys that also accepts trial ids.
 
-    Ray Tune 1 and 2.0 name trials by their directories here, later versions by their ids.
+    Ray Tune 1 and 2.0 use directories as keys, later versions ids.
 
     Args:
-        entries: Trials and what belongs to them.
+        entries: Each trial and its value.
     """
 
     def __init__(self, entries: Iterable[tuple[Trial, V]]) -> None:
@@ -50,7 +50,7 @@ class ByTrial(dict[str, V]):
         return super().__contains__(key) or key in self._directories
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return the entry of a trial; `default` if there is none."""
+        """Return the value of a trial; `default` if there is none."""
         try:
             return self[key]
         except KeyError:
@@ -61,15 +61,15 @@ log = logging.getLogger(__name__)
 
 FILE_TYPES = ("csv", "json")
 _CONSTANTS = {"": None, "True": True, "False": False}
-#: Columns of texts, also of those that look like numbers.
+#: Columns whose cells are texts even if they look like numbers.
 _TEXTS = CONSTANTS - {"pid", "config"} | {"date"}
 
 
 def load_pandas() -> Any:
-    """Return the pandas module.
+    """Import pandas and return the module.
 
     Raises:
-        ImportError: If it is not installed; says what to install.
+        ImportError: If pandas is not installed; the message says what to install.
     """
     try:
         import pandas
@@ -79,10 +79,10 @@ def load_pandas() -> Any:
 
 
 def check_file_type(file_type: str | None) -> str:
-    """Return the file type to read results from; None is ``csv``.
+    """Check the type of files to read results from, and return it; None is ``csv``.
 
     Raises:
-        InvalidArgument: If it is neither ``csv`` nor ``json``.
+        InvalidArgument: If `file_type` is neither ``csv`` nor ``json``.
     """
     if file_type is None:
         return FILE_TYPES[0]
@@ -92,15 +92,15 @@ def check_file_type(file_type: str | None) -> str:
 
 
 def as_frame(rows: Sequence[Mapping[str, Any]], delimiter: str = "/") -> pd.DataFrame:
-    """Return rows as a data frame; nested values get columns such as ``config/lr``."""
+    """Make a data frame of dicts; nested values get columns such as ``config/lr``."""
     frame: pd.DataFrame = load_pandas().json_normalize(list(rows), sep=delimiter)
     return frame
 
 
 def read_frames(trials: Sequence[Trial], file_type: str) -> dict[str, pd.DataFrame]:
-    """Return all results of each trial, by its directory; trials without results are left out.
+    """Read all results of each trial, by its directory; trials without results are left out.
 
-    Files that cannot be read are skipped; how many is logged.
+    Files that cannot be read are skipped, and their number is logged.
 
     Args:
         trials: The trials.
@@ -122,11 +122,11 @@ def read_frames(trials: Sequence[Trial], file_type: str) -> dict[str, pd.DataFra
 
 
 def read_frame(directory: str, file_type: str) -> pd.DataFrame | None:
-    """Return all results of the trial in a directory, None if there are none.
+    """Read all results of the trial in a directory; None if there are none.
 
     Raises:
         OSError: If a file cannot be read.
-        ValueError: If a file is not what its name says.
+        ValueError: If a file does not have the format of its name.
     """
     pandas = load_pandas()
     progress = os.path.join(directory, PROGRESS_FILE)
@@ -137,18 +137,18 @@ def read_frame(directory: str, file_type: str) -> pd.DataFrame | None:
     rows = [result for result in read_results(results) if result is not None]
     if file_type == "json" or not has_progress:
         return as_frame(rows)
-    # What is in the table, but with the types that only the other file knows: a text "001" looks
-    # like a number in a table, and a text "NA" like nothing.
+    # The columns of the table with the values of `result.json`, which keeps their types: in a table
+    # a text "001" looks like a number, and a text "NA" like a missing value.
     shown = [flatten({k: v for k, v in result.items() if k != "config"}) for result in rows]
     frame: pd.DataFrame = pandas.DataFrame(shown)
-    heads = [name for name in _header(progress) if name in frame]
+    heads = [name for name in _read_header(progress) if name in frame]
     if rows and not heads:
         raise ValueError(f"{progress} is not the table of these results")
     return frame[[*heads, *(name for name in frame if name not in heads)]]
 
 
 def trial_results(trial: Trial) -> list[dict[str, Any]]:
-    """Return all results of a trial in its `result.json`, without lines that are damaged.
+    """Read all results of a trial from its `result.json`, without damaged lines.
 
     Raises:
         OSError: If the file cannot be read.
@@ -159,17 +159,17 @@ def trial_results(trial: Trial) -> list[dict[str, Any]]:
     return [result for result in read_results(path) if result is not None]
 
 
-def _header(progress: str) -> list[str]:
+def _read_header(progress: str) -> list[str]:
     with open(progress, newline="", encoding="utf-8", errors="replace") as file:
         return next(csv_reader(file), [])
 
 
 def read_table(progress: str) -> dict[str, list[Any]]:
-    """Return the columns of a `progress.csv`, as numbers and truth values where all cells are such.
+    """Read the columns of a `progress.csv`; a column of numbers or truth values is converted.
 
     Raises:
-        OSError: If it cannot be read.
-        ValueError: If it is no such table.
+        OSError: If the file cannot be read.
+        ValueError: If the file is not a CSV table.
     """
     with open(progress, newline="", encoding="utf-8") as file:
         try:
@@ -180,13 +180,13 @@ def read_table(progress: str) -> dict[str, list[Any]]:
     cells = [[*row[:width], *[""] * (width - len(row))] for row in rows]
     columns = zip(*cells, strict=True) if cells else [()] * width
     return {
-        name: list(column) if name in _TEXTS else _typed(column)
+        name: list(column) if name in _TEXTS else _parse_column(column)
         for name, column in zip(names, columns, strict=True)
     }
 
 
-def _typed(column: Sequence[str]) -> list[Any]:
-    """The values that the logger has written as these texts, as far as they tell."""
+def _parse_column(column: Sequence[str]) -> list[Any]:
+    """Convert the texts of a column to numbers, truth values and None, if all of them are such."""
     values: list[Any] = []
     for cell in column:
         value: Any = _CONSTANTS.get(cell, cell)
@@ -206,14 +206,14 @@ def _typed(column: Sequence[str]) -> list[Any]:
 
 
 def read_results(path: str) -> Iterator[dict[str, Any] | None]:
-    """Return the results in a `result.json`, None for each line that is damaged."""
+    """Yield the results in a `result.json`, None for each damaged line."""
     with open(path, "rb") as file:
         for line in file:
             yield decode_result(line)
 
 
 def decode_result(line: bytes) -> dict[str, Any] | None:
-    """Return one line of a `result.json`, None if it is damaged."""
+    """Parse one line of a `result.json`; None if it is damaged."""
     try:
         result = orjson.loads(line)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What `Tuner.fit` returns: the results of all trials."""
+"""`ResultGrid`: the results of all trials, as `Tuner.fit` returns them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class ResultGrid:
 
     @property
     def analysis(self) -> ExperimentAnalysis:
-        """The same experiment, as `tune.run` returns it."""
+        """The experiment as an `ExperimentAnalysis`, which `tune.run` returns."""
         return self._experiment_analysis
 
     @property
@@ -89,9 +89,9 @@ class ResultGrid:
         *,
         constraints: str | Iterable[str] | None = None,
     ) -> Result:
-        """Return the best result.
+        """Return the result of the trial with the best value of a metric.
 
-        Of a single trial it is that trial's, and no metric is needed unless there are constraints.
+        With a single trial and no constraints, its result is returned and no metric is needed.
 
         Args:
             metric: Name of the metric, nested ones with ``/``; None is that of the `TuneConfig`.
@@ -129,11 +129,11 @@ class ResultGrid:
         *,
         constraints: str | Iterable[str] | None = None,
     ) -> list[Result]:
-        """Return the results that no other one beats in all of several metrics.
+        """Return the Pareto set: the results that no other result beats in all of several metrics.
 
         Args:
-            metric: Names of metrics, or names with modes; None are the experiment's.
-            mode: One mode for all, or one for each; None are the experiment's.
+            metric: Names of metrics, or a dict of names and modes; None takes the experiment's.
+            mode: One mode for all metrics, or one for each; None takes the experiment's.
             scope: As for `get_best_result`.
             constraints: As for `get_best_result`.
 
@@ -149,7 +149,7 @@ class ResultGrid:
         return [self._experiment_analysis.result_of(trial) for trial in front]
 
     def lineage(self, trial: Result | Trial | str) -> list[Copy]:
-        """Return which trials' checkpoints have led to a trial, oldest first.
+        """Return the copies of checkpoints that a trial descends from, oldest first.
 
         Args:
             trial: A result, a trial that population based training was used with, or its id.
@@ -167,7 +167,7 @@ class ResultGrid:
         parameters: Sequence[str] | None = None,
         path: str | os.PathLike[str] | None = None,
     ) -> Plot:
-        """Draw the experiment; see `ExperimentAnalysis.plot` for what there is.
+        """Draw a picture of the experiment; `ExperimentAnalysis.plot` describes the kinds.
 
         Args:
             kind: ``curves``, ``slices``, ``parallel``, ``importance``, ``contours``, ``pareto``,
@@ -176,7 +176,7 @@ class ResultGrid:
             mode: ``min`` or ``max``; None is the experiment's.
             parameters: Parameters to show, flat (``net/units``); None is all that were searched,
                 or of very many those that matter most.
-            path: Where to save it, too: ``.png``, ``.svg``, ``.pdf`` or ``.html``.
+            path: File to save the picture to: ``.png``, ``.svg``, ``.pdf`` or ``.html``.
 
         Raises:
             InvalidArgument: If an argument has another value.
@@ -193,9 +193,9 @@ class ResultGrid:
         metric: str | None = None,
         mode: str | None = None,
     ) -> Replay:
-        """Say what a scheduler or stopper would have done to this experiment, and what it costs.
+        """Estimate what a scheduler or stopper would have saved in this experiment, and cost.
 
-        See `prefect_tune.replay` for how, and for the arguments.
+        `prefect_tune.replay` describes the method and the arguments.
 
         Args:
             scheduler: A `TrialScheduler` or its name.
@@ -213,7 +213,7 @@ class ResultGrid:
     def get_dataframe(
         self, filter_metric: str | None = None, filter_mode: str | None = None
     ) -> pd.DataFrame:
-        """Return one row per trial that reported.
+        """Return a data frame with one row per trial that reported a result.
 
         Args:
             filter_metric: Take each trial's result with the best value of this metric. Without it,

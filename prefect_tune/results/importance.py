@@ -1,4 +1,4 @@
-"""How much each parameter matters."""
+"""Estimate how much each parameter influences the metric."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _PER_BIN = 5
 def importance(
     parameters: Sequence[Mapping[str, Any]], values: Sequence[float], mode: str
 ) -> dict[str, float]:
-    """Return the share of the differences between trials that each parameter explains by itself.
+    """Estimate how much of the differences between trials each parameter explains by itself.
 
     A one-way analysis of variance for each parameter: numbers are put into up to eight bins with
     the same number of trials each, other values are groups by themselves, and so are trials without
     the parameter. The share is Kelley's epsilon squared (1935), which subtracts what chance alone
     would explain; it estimates the first-order term of a functional ANOVA. Values count by
-    their ranks, so that a few diverged trials do not decide; NaN and infinity rank last. What only
-    the interplay of parameters explains is not in it.
+    their ranks, so that a few diverged trials do not decide; NaN and infinity rank last. The share
+    does not include interactions between parameters.
 
     Args:
-        parameters: The parameters of each trial, flat.
+        parameters: The flattened parameters of each trial.
         values: The metric of each trial.
-        mode: ``min`` or ``max``: says which end is last.
+        mode: ``min`` or ``max``.
 
     Returns:
         Parameter -> share from 0 to 1, largest first; empty with fewer than `FEWEST_TRIALS` trials
@@ -45,7 +45,7 @@ def importance(
     names = dict.fromkeys(name for trial in parameters for name in trial)
     shares = {}
     for name in names:
-        groups = _groups([trial.get(name, _MISSING) for trial in parameters])
+        groups = _group_labels([trial.get(name, _MISSING) for trial in parameters])
         shares[name] = _share(groups, ranks, total)
     return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
@@ -62,7 +62,7 @@ def _ranks(values: Sequence[float], mode: str) -> np.ndarray:
     return ranks
 
 
-def _groups(values: Sequence[Any]) -> np.ndarray:
+def _group_labels(values: Sequence[Any]) -> np.ndarray:
     numbers = [v for v in values if v is not _MISSING]
     numeric = all(not isinstance(v, bool) and finite_number(v) is not None for v in numbers)
     bins = min(_MOST_BINS, max(2, len(numbers) // _PER_BIN))
@@ -79,11 +79,11 @@ def _groups(values: Sequence[Any]) -> np.ndarray:
 
 def _share(groups: np.ndarray, ranks: np.ndarray, total: float) -> float:
     count = int(groups.max()) + 1
-    free = len(ranks) - count
-    if count < 2 or free < 1:
+    freedom = len(ranks) - count
+    if count < 2 or freedom < 1:
         return 0.0
     sizes = np.bincount(groups)
     means = np.bincount(groups, ranks) / sizes
     within = float(((ranks - means[groups]) ** 2).sum())
     between = total - within
-    return max(0.0, (between - (count - 1) * within / free) / total)
+    return max(0.0, (between - (count - 1) * within / freedom) / total)

@@ -1,7 +1,7 @@
-"""What the journal of an experiment says about its trials.
+"""Read the trials of an experiment from its journal.
 
-The coordinator replays the journal, so that a trial has the status that it has in the run itself.
-Results are left out: they are in each trial's own files, which are smaller.
+The coordinator replays the journal, so that a trial gets the status that it had in the run.
+Results are not read from the journal: each trial's own files have them, and are smaller.
 """
 
 from __future__ import annotations
@@ -40,38 +40,38 @@ from prefect_tune.storage.journal_mending import read_mended
 from prefect_tune.trainable.tracked_checkpoint import open_tracked
 
 log = logging.getLogger(__name__)
-_PASSED_OVER = re.compile(rb'{"event": ?"(ResultReported|Tick|Checkpoint\w+|CapacityChanged)"')
+_SKIPPED_RECORD = re.compile(rb'{"event": ?"(ResultReported|Tick|Checkpoint\w+|CapacityChanged)"')
 
 
 @dataclass(slots=True)
 class ExperimentRecord:
-    """The last run in a journal.
+    """The last run in a journal: how it was started, and its trials.
 
     Attributes:
-        header: How it was started last.
-        trials: Its trials, in the order in which they were made, without their results. A trial
-            whose configuration is no plain data has none.
-        copies: Which trial went on from which other one, in order.
-        earlier: Directories of trials of earlier runs with the same name.
+        header: The header that the run or its last resume has written.
+        trials: The run's trials in order of creation, without results. A trial whose configuration
+            is not plain data has an empty one.
+        copies: Each case of a trial that continued from another trial's checkpoint, in order.
+        earlier_trial_dirs: Directories of trials of earlier runs with the same name.
     """
 
     header: JournalHeader
     trials: list[Trial] = field(default_factory=list)
     copies: list[Copy] = field(default_factory=list)
-    earlier: set[str] = field(default_factory=set)
+    earlier_trial_dirs: set[str] = field(default_factory=set)
 
 
 def read_record(experiment_dir: str) -> ExperimentRecord | None:
-    """Read what the journal in a directory says about the last run.
+    """Read the last run from the journal in an experiment directory.
 
-    A journal that a crash has cut off is used as far as it goes, with a warning. Only plain data is
-    unpickled: who reads results runs no code of those who can write them.
+    A journal that a crash has cut off is used up to the cut, with a warning. Only plain data is
+    unpickled, so that reading results runs no code of those who can write to the directory.
 
     Returns:
-        The record; None if there is no journal, or nothing of it can be read.
+        The record; None if there is no journal, or nothing in it can be read.
 
     Raises:
-        StorageError: If the journal is of a newer format.
+        StorageError: If the journal has a newer format.
     """
     path = Path(experiment_dir, JOURNAL_FILE)
     problems: list[str] = []
@@ -82,33 +82,34 @@ def read_record(experiment_dir: str) -> ExperimentRecord | None:
     except OSError as error:
         raise StorageError(f"cannot read the journal {path}: {error.strerror or error}") from error
     if problems:
-        log.warning("The journal %s is used up to %s.", path, problems[0])
+        log.warning("The journal %s is damaged and was read up to %s.", path, problems[0])
     return record
 
 
 def replay_last_run(records: Iterable[bytes], experiment_dir: str) -> ExperimentRecord | None:
-    """What the records of a journal say about its last run; None if no run begins in them.
+    """Replay a journal's records and return its last run; None if they contain no header.
 
     Args:
-        records: The records, from the first one on.
+        records: All records of the journal.
         experiment_dir: The experiment directory.
 
     Raises:
-        StorageError: If the journal is of a newer format.
+        StorageError: If the journal has a newer format.
     """
-    # Nothing is signed with a key that nobody has.
+    # With a random key no signature matches, so that only plain data is unpickled.
     pickles = Pickles(secrets.token_bytes(), large=LargeValues(experiment_dir))
     found: ExperimentRecord | None = None
     coordinator = _new_coordinator(experiment_dir, "")
-    # What a stop has ended while it waited; a resume has it wait again.
+    # Trials that a stop of the experiment has ended while they waited; after a resume they wait
+    # again.
     stopped: list[Trial] = []
     for record in records:
         header = parse_header(record)
         if header is not None:
             if found is None or header.is_first:
-                earlier = {trial.relative_logdir for trial in coordinator.get_trials()}
-                earlier |= set() if found is None else found.earlier
-                found = ExperimentRecord(header, earlier=earlier)
+                earlier_trial_dirs = {trial.relative_logdir for trial in coordinator.get_trials()}
+                earlier_trial_dirs |= set() if found is None else found.earlier_trial_dirs
+                found = ExperimentRecord(header, earlier_trial_dirs=earlier_trial_dirs)
                 coordinator, stopped = _new_coordinator(experiment_dir, header.trainable), []
             found.header = header
         elif _changes_a_trial(record):
@@ -128,7 +129,7 @@ def replay_last_run(records: Iterable[bytes], experiment_dir: str) -> Experiment
                         event.experiment_tag,
                     )
                 )
-            for one in _completed(event, coordinator):
+            for one in _with_missing_launch(event, coordinator):
                 coordinator.handle(one)
     for trial in stopped:
         trial.status = TERMINATED
@@ -149,13 +150,13 @@ def _new_coordinator(experiment_dir: str, trainable: str) -> Coordinator:
 
 
 def _changes_a_trial(record: bytes) -> bool:
-    """False for what does not matter here: checkpoints, time, results that ended no trial."""
-    found = _PASSED_OVER.match(record)
+    """Return False for records about checkpoints, time and results that ended no trial."""
+    found = _SKIPPED_RECORD.match(record)
     return found is None or (found[1] == b"ResultReported" and b'"stop"' in record)
 
 
-def _completed(event: Event, coordinator: Coordinator) -> Iterator[Event]:
-    """An event, behind the launch of its attempt if that is missing."""
+def _with_missing_launch(event: Event, coordinator: Coordinator) -> Iterator[Event]:
+    """Yield an event, and before it the launch of its attempt if the journal lacks that."""
     if isinstance(event, ResultReported):
         yield replace(event, results=event.results[-1:])
         return

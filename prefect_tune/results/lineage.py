@@ -1,4 +1,4 @@
-"""Which trial went on from which other one, as population based training has them do."""
+"""Copies between trials: population based training continues from other trials' checkpoints."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A trial went on from another trial's checkpoint.
+    """A case of a trial that continued from another trial's checkpoint.
 
     Attributes:
-        time: When, in seconds since the epoch.
-        trial_id: The trial.
-        source_id: The trial whose checkpoint it was.
+        time: When the trial did so, in seconds since the epoch.
+        trial_id: The trial that continued.
+        source_id: The trial whose checkpoint was copied.
         iteration: The `training_iteration` of the checkpoint.
-        config: The configuration from then on, {} if it cannot be read back.
+        config: The trial's configuration from then on, {} if the journal's cannot be read.
         experiment_tag: The trial's tag from then on.
     """
 
@@ -29,15 +29,15 @@ class Copy:
 
 
 def lineage_of(trial_id: str, copies: Sequence[Copy]) -> list[Copy]:
-    """The copies that have led to what a trial is, oldest first; empty if it has copied none.
+    """Return the copies that a trial descends from, oldest first; empty if it copied nothing.
 
     Args:
         trial_id: The trial.
-        copies: All of the experiment, in order.
+        copies: All copies of the experiment, in order.
     """
     found: list[Copy] = []
     for copy in reversed(copies):
         if copy.trial_id == trial_id:
             found.append(copy)
-            trial_id = copy.source_id  # what that one was before
+            trial_id = copy.source_id  # goes on with the ancestors of the copied trial
     return found[::-1]

@@ -1,4 +1,4 @@
-"""Ray Tune 1's `Analysis`."""
+"""`Analysis`, the class of Ray Tune 1 that reads an experiment directory."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from prefect_tune.results.analysis import ExperimentAnalysis
 
 
 class Analysis(ExperimentAnalysis):
-    """The trials in an experiment directory; the best one is that of the best result of all.
+    """The trials in an experiment directory, ranked by the best of all their results.
 
-    `ExperimentAnalysis` compares last results instead.
+    `ExperimentAnalysis` ranks trials by their last results instead.
 
     Args:
         experiment_dir: The directory.

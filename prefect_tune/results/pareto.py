@@ -1,4 +1,4 @@
-"""Trials that no other trial beats in all metrics."""
+"""The Pareto set of trials, and trials that fulfil conditions."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.nested import flatten, flatten_config
 from prefect_tune.results.conditions import Condition
-from prefect_tune.results.ranking import check_mode, score
+from prefect_tune.results.ranking import score
+from prefect_tune.validation import check_mode
 
 Objectives = Mapping[str, str]
 
 
-def objectives(
+def parse_objectives(
     metric: str | Sequence[str] | Objectives | None, mode: str | Sequence[str] | None
 ) -> dict[str, str]:
-    """Return the metrics with their modes.
+    """Check metrics and modes, and return them as a dict.
 
     Args:
-        metric: Names of metrics, or names with modes.
-        mode: One mode for all, or one for each.
+        metric: Names of metrics, or a dict of names and modes.
+        mode: One mode for all metrics, or one for each.
 
     Raises:
-        InvalidArgument: If one is missing or has another value.
+        InvalidArgument: If a metric or mode is missing, or a mode has another value.
     """
     if isinstance(metric, Mapping):
         return {name: check_mode(value) for name, value in metric.items()}
@@ -44,12 +45,12 @@ def satisfying(trials: Iterable[Trial], conditions: Sequence[Condition]) -> list
     """Return the trials whose last results and configurations fulfil all conditions."""
     if not conditions:
         return list(trials)
-    return [trial for trial in trials if all(c.holds(row_of(trial)) for c in conditions)]
+    return [trial for trial in trials if all(c.holds(flat_row(trial)) for c in conditions)]
 
 
-def unknown_names(trials: Iterable[Trial], conditions: Sequence[Condition]) -> str:
-    """Return which names in conditions no trial has, and what was probably meant."""
-    known = {name for trial in trials for name in row_of(trial)}
+def describe_unknown_names(trials: Iterable[Trial], conditions: Sequence[Condition]) -> str:
+    """Describe the names in conditions that no trial has, with suggestions; "" if all are known."""
+    known = {name for trial in trials for name in flat_row(trial)}
     words = []
     for name in dict.fromkeys(c.name for c in conditions if c.name not in known):
         meant = f"; is it config/{name}?" if f"config/{name}" in known else ""
@@ -57,26 +58,26 @@ def unknown_names(trials: Iterable[Trial], conditions: Sequence[Condition]) -> s
     return "".join(words)
 
 
-def prefixed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a flat configuration, with ``config/`` in front of each name."""
+def prefixed_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Flatten a configuration and put ``config/`` in front of each name."""
     return {f"config/{name}": value for name, value in flatten_config(config).items()}
 
 
-def row_of(trial: Trial) -> dict[str, Any]:
-    """Return the last result of a trial, flat, with its configuration below ``config/``."""
+def flat_row(trial: Trial) -> dict[str, Any]:
+    """Return a trial's last result and configuration, flattened, the latter below ``config/``."""
     last = {key: value for key, value in trial.last_result.items() if key != "config"}
-    return {**flatten(last), **prefixed(trial.config)}
+    return {**flatten(last), **prefixed_config(trial.config)}
 
 
 def pareto_front(trials: Iterable[Trial], wanted: Objectives, scope: str = "last") -> list[Trial]:
-    """Return the trials that no other one beats, best of the first metric first.
+    """Return the trials that no other trial beats, best of the first metric first.
 
     One trial beats another if it is at least as good in all metrics and better in one. Trials
-    without a finite value of each metric take no part.
+    without a finite value of each metric are left out.
 
     Args:
         trials: The trials.
-        wanted: Names of metrics, with ``min`` or ``max``.
+        wanted: Names of metrics with their modes, ``min`` or ``max``.
         scope: As for `best_of`.
     """
     costs: list[tuple[tuple[float, ...], int, Trial]] = []

@@ -1,43 +1,32 @@
-"""Which trial is the best."""
+"""Rank trials by a metric."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
 
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.plain import number_of
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.nested import flatten
 from prefect_tune.result import DEFAULT_METRIC
+from prefect_tune.validation import check_mode
 
 SCOPES = ("last", "avg", "last-5-avg", "last-10-avg", "all")
 
 
-def check_mode(mode: Any, argument: str = "mode") -> str:
-    """Return the mode.
-
-    Raises:
-        InvalidArgument: If it is neither ``min`` nor ``max``.
-    """
-    if mode not in ("min", "max"):
-        raise InvalidArgument(argument, f"got {mode!r}.", 'It is "min" or "max".')
-    return str(mode)
-
-
-def metric_and_mode(
+def resolve_metric_and_mode(
     trials: Iterable[Trial], metric: str | None, mode: str | None
 ) -> tuple[str, str]:
-    """What trials are compared by.
+    """Return the metric and mode to compare trials by; without a metric, that of ``return 0.5``.
 
     Args:
-        trials: The trials: all may have reported one number without a name.
-        metric: Name of the metric; None if nobody has named one.
-        mode: ``min`` or ``max``; None if nobody has said.
+        trials: The trials; a trainable may have returned one number without a name.
+        metric: Name of the metric; None if the user named none.
+        mode: ``min`` or ``max``; None if the user gave none.
 
     Raises:
-        InvalidArgument: If one is missing, or the mode has another value.
+        InvalidArgument: If metric or mode is missing, or the mode has another value.
     """
     if metric is None and any(DEFAULT_METRIC in trial.last_result for trial in trials):
         metric = DEFAULT_METRIC
@@ -53,7 +42,7 @@ def metric_and_mode(
 
 
 def check_scope(scope: str) -> str:
-    """Return the scope.
+    """Check a scope and return it.
 
     Raises:
         InvalidArgument: If there is no such scope.
@@ -64,17 +53,17 @@ def check_scope(scope: str) -> str:
 
 
 def score(trial: Trial, metric: str, mode: str, scope: str = "last") -> float | None:
-    """Return the value a trial is ranked by, None if it has none.
+    """Return the value of a metric that a trial is ranked by, None if the trial has none.
 
     Args:
         trial: The trial.
         metric: Name of the metric, nested ones with ``/``.
-        mode: ``min`` or ``max``; matters for scope ``all``.
+        mode: ``min`` or ``max``; used by scope ``all`` only.
         scope: One of `SCOPES`.
     """
     value = trial.metric_value(metric, scope, mode)
     if value is None:
-        # There are no statistics of the auto-filled metrics.
+        # Trials keep no statistics of the auto-filled metrics.
         value = number_of(flatten(trial.last_result).get(metric))
     return value
 
@@ -86,7 +75,7 @@ def best_of(
     scope: str = "last",
     filter_nan_and_inf: bool = True,
 ) -> Trial | None:
-    """Return the trial with the best value; of equal ones the first.
+    """Return the trial with the best value of a metric, the first of equals; None without values.
 
     Args:
         trials: The trials.

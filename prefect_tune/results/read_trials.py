@@ -1,4 +1,4 @@
-"""Trials read back from an experiment directory, wherever it lies by now."""
+"""Read trials from an experiment directory, which may have been moved since the run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 ERROR_TEXT = EXPR_ERROR_FILE
 ERROR_PICKLE = EXPR_ERROR_PICKLE_FILE
-_SHOWN = 5  # experiments that a message names
+_MOST_NAMED = 5  # experiments that a message names
 _DIR_NAME = re.compile(
     r"(?P<name>.+?)_(?P<id>[0-9a-f]{5}_\d{5}|[0-9a-f]{8})(_(?P<tag>.*?))?"
     r"(_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(_[0-9a-f]{4})*)?"
@@ -34,32 +34,32 @@ _DIR_NAME = re.compile(
 
 
 def find_experiment(directory: str) -> str:
-    """Return the directory of an experiment: this one, or the only one in it.
+    """Return the experiment directory that a directory is or contains.
 
     Args:
-        directory: The directory of an experiment, or that in which experiments are.
+        directory: An experiment directory, or a directory with one experiment directory in it.
 
     Raises:
-        StorageError: If it is neither, holds several, or cannot be read.
+        StorageError: If there is no experiment, are several, or the directory cannot be read.
     """
     found = find_experiments(directory)
     if len(found) == 1:
         return found[0]
-    names = ", ".join(os.path.basename(path) for path in found[:_SHOWN])
-    more = ", ..." if len(found) > _SHOWN else ""
+    names = ", ".join(os.path.basename(path) for path in found[:_MOST_NAMED])
+    more = ", ..." if len(found) > _MOST_NAMED else ""
     raise StorageError(
         f"{directory} holds {len(found)} experiments ({names}{more}): name one of them."
     )
 
 
 def find_experiments(directory: str) -> list[str]:
-    """Return the directories of experiments: this one, or those in it.
+    """Return the experiment directories that a directory is or contains.
 
     Args:
-        directory: The directory of an experiment, or that in which experiments are.
+        directory: An experiment directory, or a directory with experiment directories in it.
 
     Raises:
-        StorageError: If it is neither, or cannot be read.
+        StorageError: If there is no experiment, or the directory cannot be read.
     """
     if _is_experiment(directory):
         return [directory]
@@ -94,16 +94,16 @@ def _directories_in(directory: str) -> list[str]:
 
 
 def load_trials(experiment_dir: str, record: ExperimentRecord | None = None) -> list[Trial]:
-    """Return the trials of an experiment, in the order in which they were made.
+    """Read the trials of an experiment, in order of creation.
 
-    The journal, where there is one, says which trials there are and what became of them; without,
-    a trial is a directory with a `params.json` or a `result.json`, and has ended if nothing says
-    that it failed. Damaged files and lines, as a killed process leaves them, are skipped; how many
-    is logged.
+    The journal, if there is one, lists the trials and their statuses. Without a journal, a trial is
+    a directory with a `params.json` or a `result.json`; its status is ERROR if it has an error
+    file, else TERMINATED. Damaged files and lines, as a killed process leaves them, are skipped;
+    their number is logged.
 
     Args:
         experiment_dir: The experiment directory.
-        record: What its journal says; None if there is none.
+        record: The last run in its journal; None without a journal.
 
     Raises:
         StorageError: If there is no such directory or it cannot be read.
@@ -115,33 +115,33 @@ def load_trials(experiment_dir: str, record: ExperimentRecord | None = None) -> 
         trials = record.trials
         for trial in trials:
             _add_results(trial, damaged)
-        known = {trial.relative_logdir for trial in trials} | record.earlier
-        # What a damaged journal has lost.
+        known = {trial.relative_logdir for trial in trials} | record.earlier_trial_dirs
+        # Directories of trials that a damaged journal has lost.
         names = [name for name in names if name not in known]
     found = (_load_trial(experiment_dir, name, damaged) for name in names)
     others = sorted((trial for trial in found if trial is not None), key=_creation_order)
     if damaged:
         log.warning(
-            "%d damaged files in %s were skipped, wholly or in part; the first: %s",
+            "%d damaged files in %s were skipped or read in part; the first is %s",
             len(damaged),
             experiment_dir,
             damaged[0],
         )
-    _find_searched_parameters(others)
+    _infer_searched_parameters(others)
     return trials + others
 
 
 def _add_results(trial: Trial, damaged: list[str]) -> None:
-    """Add to a trial of the journal what is in its files."""
+    """Add the results and checkpoints in a trial's files to a trial from the journal."""
     directory = trial.logdir
     params = os.path.join(directory, PARAMS_FILE)
     if not trial.config:
         trial.config = _read_config(params, damaged) or {}
     started = trial.start_time
-    _read_files(trial, directory, damaged)
+    _read_results_and_checkpoints(trial, directory, damaged)
     trial.start_time = started or trial.start_time
     if trial.status == TERMINATED and trial.results_seen:
-        # That a trial is over is known only after its last result has been written.
+        # The end of a trial is decided after its last result has been written to the file.
         trial.last_result = {**trial.last_result, "done": True}
     trial.compact()
 
@@ -163,7 +163,7 @@ def _load_trial(experiment_dir: str, name: str, damaged: list[str]) -> Trial | N
         custom_name=None if parsed else name,
         terms=TrialTerms(open_checkpoint=open_tracked),
     )
-    _read_files(trial, directory, damaged)
+    _read_results_and_checkpoints(trial, directory, damaged)
     if config is None:
         trial.config = trial.last_result.get("config", {})
     last = trial.last_result
@@ -171,14 +171,14 @@ def _load_trial(experiment_dir: str, name: str, damaged: list[str]) -> Trial | N
     trial.experiment_tag = str(last.get("experiment_tag") or trial.experiment_tag)
     trial.status = TERMINATED
     trial.error = _read_error(directory)
-    if trial.error is not None and not _recovered(trial, directory):
+    if trial.error is not None and not _reported_after_error(trial, directory):
         trial.status = ERROR
     trial.compact()
     return trial
 
 
-def _read_files(trial: Trial, directory: str, damaged: list[str]) -> None:
-    """Read what the trial reported, and which checkpoints it left."""
+def _read_results_and_checkpoints(trial: Trial, directory: str, damaged: list[str]) -> None:
+    """Set a trial's results and checkpoints to those in its directory."""
     rows: list[dict[str, Any]] = []
     path = os.path.join(directory, RESULT_FILE)
     if os.path.exists(path):
@@ -187,7 +187,7 @@ def _read_files(trial: Trial, directory: str, damaged: list[str]) -> None:
 
 
 def load_trial(directory: str) -> Trial:
-    """Return the trial in a directory; the journal beside it is asked what became of it.
+    """Read the trial in a directory; its status comes from the experiment's journal, if any.
 
     Raises:
         StorageError: If there is no trial in the directory.
@@ -249,27 +249,27 @@ def _read_error(directory: str) -> AttemptError | None:
     except OSError:
         return None
     kind, _, message = (text.splitlines() or [""])[-1].partition(": ")
-    return AttemptError(kind or "error", message, text, pickled=_read_bytes(directory))
+    return AttemptError(kind or "error", message, text, pickled=_read_pickled_error(directory))
 
 
-def _recovered(trial: Trial, directory: str) -> bool:
-    """Return True if a retry reported after the failure: the text of every failure is kept."""
+def _reported_after_error(trial: Trial, directory: str) -> bool:
+    """Return True if a retry reported after the failure; the error file is never removed."""
     failed = os.path.getmtime(os.path.join(directory, ERROR_TEXT))
     return (trial.last_update_time or 0.0) > failed
 
 
-def _read_bytes(directory: str) -> bytes | None:
+def _read_pickled_error(directory: str) -> bytes | None:
     try:
         with open(os.path.join(directory, ERROR_PICKLE), "rb") as file:
             data = file.read()
     except OSError:
         return None
-    # Only of plain data: whoever asks for the exception loads it.
+    # `Result.error` unpickles it, which must not run code from the file.
     return data if is_plain(data) else None
 
 
 def _creation_order(trial: Trial) -> tuple[int, float, str]:
-    # A tag begins with the number of the trial.
+    # An experiment tag begins with the number of the trial.
     number = trial.experiment_tag.partition("_")[0]
     return (
         int(number) if number.isdecimal() else 0,
@@ -278,23 +278,23 @@ def _creation_order(trial: Trial) -> tuple[int, float, str]:
     )
 
 
-def _find_searched_parameters(trials: list[Trial]) -> None:
-    """What was searched is not in the files; take the parameters that differ between trials."""
+def _infer_searched_parameters(trials: list[Trial]) -> None:
+    """Take the parameters that differ between trials as the searched ones; no file names those."""
     configs = [flatten_config(trial.config) for trial in trials]
     seen: dict[str, Any] = {}
     differing: dict[str, None] = {}
     for config in configs:
         for name, value in config.items():
-            if not _same(seen.setdefault(name, value), value):
+            if not _equal(seen.setdefault(name, value), value):
                 differing[name] = None
     for trial, config in zip(trials, configs, strict=True):
         trial.evaluated_params = {name: config[name] for name in differing if name in config}
 
 
-def _same(one: Any, other: Any) -> bool:
+def _equal(one: Any, other: Any) -> bool:
     if one is other:
         return True
     try:
         return bool(one == other)
-    except Exception:  # arrays cannot tell; other objects are users'
+    except Exception:  # arrays have no single truth value; users' classes may raise anything
         return False

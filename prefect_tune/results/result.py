@@ -1,4 +1,4 @@
-"""What came out of one trial."""
+"""`Result`: the outcome of one trial."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.parse import parse_location
 from prefect_tune.nested import flatten
 from prefect_tune.result import AUTO_RESULT_KEYS
-from prefect_tune.results.find_checkpoints import newest
+from prefect_tune.results.find_checkpoints import newest_checkpoint
 from prefect_tune.results.frames import read_frame
 from prefect_tune.results.read_trials import load_trial
 from prefect_tune.text import in_words
@@ -39,7 +39,7 @@ class Result:
         path: The trial's directory, None if it has none.
         checkpoint: The newest checkpoint, a `Checkpoint`; None if there is none.
         best_checkpoints: Kept checkpoints with their metrics.
-        config: The trial's configuration, with what user code has added or changed in it.
+        config: The trial's configuration, with the changes that user code has made to it.
     """
 
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -58,13 +58,13 @@ class Result:
 
     @classmethod
     def of(cls, trial: Trial, root: Location) -> Result:
-        """Return the outcome of a trial as it is now.
+        """Make the `Result` of a trial from its present state.
 
         Args:
             trial: The trial.
-            root: Where the experiment's checkpoints are.
+            root: The location that checkpoint paths are relative to.
         """
-        last = newest(trial)
+        last = newest_checkpoint(trial)
         return cls(
             checkpoint=None if last is None else open_checkpoint(last, root),
             best_checkpoints=[(open_checkpoint(c, root), c.metrics) for c in trial.checkpoints],
@@ -76,15 +76,15 @@ class Result:
 
     @classmethod
     def from_path(cls, path: str | os.PathLike[str]) -> Result:
-        """Read the outcome of one trial from its directory, wherever it lies by now.
+        """Read the outcome of one trial from its directory, which may have been moved.
 
         Args:
-            path: The trial's directory on this machine; read those of an experiment in storage
-                with `ExperimentAnalysis` or `Tuner.restore`.
+            path: The trial's directory on this machine; for experiments in storage there are
+                `ExperimentAnalysis` and `Tuner.restore`.
 
         Raises:
-            StorageError: If there is no trial in it.
-            InvalidArgument: If it is a URL.
+            StorageError: If there is no trial in the directory.
+            InvalidArgument: If `path` is a URL.
         """
         place = parse_location(path, "path")
         if not place.is_local:
@@ -99,10 +99,10 @@ class Result:
     @property
     def filesystem(self) -> Any:
         """The fsspec file system on which `path` lies."""
-        return file_system(Location(self.path or os.getcwd()))
+        return fsspec_filesystem(Location(self.path or os.getcwd()))
 
     def get_best_checkpoint(self, metric: str, mode: str) -> Checkpoint | None:
-        """Return the kept checkpoint with the best value of a metric; None if none has one.
+        """Return the kept checkpoint with the best value of a metric; None if no checkpoint has it.
 
         Args:
             metric: Name of the metric, nested ones with ``/``.
@@ -122,7 +122,7 @@ class Result:
 
     @property
     def log_dir(self) -> Path | None:
-        """Ray 2.0's name of `path`."""
+        """The trial's directory; Ray 2.0's name of `path`."""
         return None if self.path is None else Path(self.path)
 
     @cached_property
@@ -135,7 +135,7 @@ class Result:
         return None if self.path is None else read_frame(self.path, "json")
 
 
-def file_system(root: Location) -> Any:
+def fsspec_filesystem(root: Location) -> Any:
     """Return the fsspec file system of a location."""
     if root.is_local:
         from fsspec.implementations.local import LocalFileSystem
@@ -145,9 +145,9 @@ def file_system(root: Location) -> Any:
 
 
 def trial_error(trial: Trial) -> BaseException | None:
-    """Return the exception with which a trial failed, None if it did not.
+    """Return the exception with which a trial failed, None if the trial did not fail.
 
-    If the exception itself cannot be had, it is a `TrialFailed` with its text.
+    An exception that cannot be unpickled is replaced by a `TrialFailed` with its text.
     """
     if trial.status != Trial.ERROR:
         return None
@@ -155,7 +155,7 @@ def trial_error(trial: Trial) -> BaseException | None:
         try:
             error = pickle.loads(trial.error.pickled)
         except Exception:
-            # Whatever the class of a user's exception does; the text is left.
+            # The class of a user's exception may raise anything; its text is shown instead.
             error = None
         if isinstance(error, BaseException):
             return error

@@ -1,4 +1,4 @@
-"""The metric over pairs of parameters."""
+"""Draw the metric over pairs of parameters."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _CELLS = 60
-_REACH = 0.12  # how far a trial's value reaches, as a share of an axis
+_REACH = 0.12  # width of the Gaussian around a trial, as a share of an axis
 _LEVELS = 12
-_ROOM = 28
+_LABEL_LENGTH = 28
 _MOST_TICKS = 8
 
 
@@ -26,15 +26,15 @@ def draw_contour(
 ) -> None:
     """Draw the metric over two parameters, smoothed between the trials.
 
-    What is drawn between trials is their mean, weighted by a Gaussian of the distance
-    (Nadaraya 1964; Watson 1964); where no trial is near it stays white.
+    The value between trials is their mean, weighted by a Gaussian of the distance (Nadaraya 1964;
+    Watson 1964); places without a trial nearby stay white.
 
     Args:
-        axes: Where to.
+        axes: The axes to draw on.
         curves: The trials.
-        names: The parameters: to the right, upwards.
+        names: The parameters on the horizontal and the vertical axis.
         metric: Name of the metric.
-        mode: ``min`` or ``max``; the better, the darker.
+        mode: ``min`` or ``max``; better values are darker.
     """
     across, up = (
         scale_of([c.trial.evaluated_params.get(name, MISSING) for c in curves]) for name in names
@@ -60,7 +60,7 @@ def draw_contour(
         filled = axes.contourf(grid, grid, mean, levels, cmap=colors, extend="both")
         bar = axes.figure.colorbar(filled, ax=axes, shrink=0.9, pad=0.02, format="%.3g")
         bar.ax.tick_params(labelsize=8, colors=INK)
-        bar.set_label(label(metric, _ROOM), color=INK, fontsize=9)
+        bar.set_label(label(metric, _LABEL_LENGTH), color=INK, fontsize=9)
     size = 22 if len(known) <= 200 else 8
     axes.scatter(x, y, s=size, color="white", edgecolors=INK, linewidths=0.6, zorder=3)
     for px, py, curve in known:
@@ -70,7 +70,7 @@ def draw_contour(
 
 def _smooth(x: np.ndarray, y: np.ndarray, values: np.ndarray) -> np.ndarray:
     line = np.linspace(-0.05, 1.05, _CELLS)
-    # A Gaussian of a sum of squares is a product, so the two axes can be done by matrices.
+    # A Gaussian of a sum of squares is a product, so matrix products sum over the trials.
     across = np.exp(-0.5 * ((line[:, None] - x[None, :]) / _REACH) ** 2)
     up = np.exp(-0.5 * ((line[:, None] - y[None, :]) / _REACH) ** 2)
     weights = up @ across.T
@@ -87,5 +87,5 @@ def _label(axes: Axes, across: Scale, up: Scale, names: tuple[str, str]) -> None
     tilt_labels(axes, most=24)
     axes.set_xlim(-0.05, 1.05)
     axes.set_ylim(-0.05, 1.05)
-    axes.set_xlabel(label(names[0], _ROOM), color=INK)
-    axes.set_ylabel(label(names[1], _ROOM), color=INK)
+    axes.set_xlabel(label(names[0], _LABEL_LENGTH), color=INK)
+    axes.set_ylabel(label(names[1], _LABEL_LENGTH), color=INK)

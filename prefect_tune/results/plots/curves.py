@@ -1,4 +1,4 @@
-"""Learning curves."""
+"""Read and draw learning curves."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MAX_POINTS = 400
-_ROOM = 36
+_LABEL_LENGTH = 36
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """What a trial reported of the metric.
+    """The values of the metric that a trial reported.
 
     Attributes:
         trial: The trial.
-        steps: Iterations of its finite values.
-        values: These values, at least one.
+        steps: The training iterations of the values.
+        values: The finite values, at least one.
         is_best: True for the best trial.
-        is_early: True if it ended before the longest one.
+        is_early: True if the trial ended before the longest one.
     """
 
     trial: Trial
@@ -43,25 +43,25 @@ class Curve:
 
     @property
     def color(self) -> str:
-        """Colour of all that stands for the trial."""
+        """Colour of the trial's lines and points."""
         return BEST if self.is_best else EARLY if self.is_early else FULL
 
     @property
     def layer(self) -> int:
-        """What lies on top of what."""
+        """Drawing order (matplotlib's ``zorder``): the best trial on top, early ones below."""
         return 4 if self.is_best else 2 if self.is_early else 3
 
 
 def read_curves(
     trials: Sequence[Trial], metric: str, mode: str, *, whole: bool = True
 ) -> list[Curve]:
-    """Return the curves of all trials that reported a finite value of the metric.
+    """Read the curves of all trials that reported a finite value of the metric.
 
     Args:
         trials: The trials; their results are read from their files.
         metric: Name of the metric, nested ones with ``/``.
         mode: ``min`` or ``max``.
-        whole: False takes last values only, and reads no files.
+        whole: False takes the last value of each trial only, and reads no files.
     """
     best = best_of(trials, metric, mode)
     read = [(trial, *_read_curve(trial, metric, whole)) for trial in trials]
@@ -74,7 +74,7 @@ def read_curves(
 
 
 def _read_curve(trial: Trial, metric: str, whole: bool) -> tuple[list[int], list[float]]:
-    """Steps and values of one trial, thinned out to what a picture can show."""
+    """Return the steps and values of one trial, at most `_MAX_POINTS` of them."""
     path = os.path.join(trial.logdir, RESULT_FILE)
     results: Iterator[dict[str, Any] | None] = iter((trial.last_result,))
     if whole and os.path.exists(path):
@@ -94,8 +94,8 @@ def _read_curve(trial: Trial, metric: str, whole: bool) -> tuple[list[int], list
     return steps, values
 
 
-def by_layer(curves: Sequence[Curve]) -> list[list[Curve]]:
-    """Return the curves that are drawn alike, together."""
+def group_by_layer(curves: Sequence[Curve]) -> list[list[Curve]]:
+    """Group the curves by their layer, the lowest first."""
     groups: dict[int, list[Curve]] = {}
     for curve in curves:
         groups.setdefault(curve.layer, []).append(curve)
@@ -108,10 +108,10 @@ def draw_curves(axes: Axes, curves: Sequence[Curve], metric: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
     crowded = len(curves) > 60
-    # A thousand lines must not become one surface.
+    # Many lines are drawn faintly, or they would cover the whole picture.
     faint = max(0.12, min(0.45, 90 / len(curves))) if crowded else 0.85
-    for group in by_layer(curves):
-        # One collection for all: a line object for each of thousands of trials takes minutes.
+    for group in group_by_layer(curves):
+        # One collection for all lines: thousands of line objects would take minutes to draw.
         first = group[0]
         lines = LineCollection(
             [list(zip(c.steps, c.values, strict=True)) for c in group],
@@ -138,7 +138,7 @@ def draw_curves(axes: Axes, curves: Sequence[Curve], metric: str) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(x=0.015)
     axes.set_xlabel("training iteration", color=INK)
-    axes.set_ylabel(label(metric, _ROOM), color=INK)
+    axes.set_ylabel(label(metric, _LABEL_LENGTH), color=INK)
     style(axes)
     axes.set_title(_title(curves, metric), loc="left", fontsize=12, color=INK, pad=24)
     _legend(axes, curves)
@@ -172,7 +172,7 @@ def _legend(axes: Axes, curves: Sequence[Curve]) -> None:
 
 
 def scale_values(axes: Axes, curves: Sequence[Curve], *, last_only: bool = False) -> None:
-    """Keep a few far-off values from squeezing all others together."""
+    """Set the limits or the scale of the vertical axis so that outliers leave room for the rest."""
     values = [v for c in curves for v in (c.values[-1:] if last_only else c.values)]
     if min(values) > 0 and max(values) / min(values) >= 1000:
         axes.set_yscale("log")

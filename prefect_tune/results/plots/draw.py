@@ -1,4 +1,4 @@
-"""Pictures of an experiment. matplotlib is imported when the first one is drawn."""
+"""Draw pictures of an experiment; matplotlib is imported with the first one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.results.importance import FEWEST_TRIALS, importance
 from prefect_tune.results.lineage import Copy
-from prefect_tune.results.plots.bars import draw_importance
 from prefect_tune.results.plots.contours import draw_contour
 from prefect_tune.results.plots.curves import Curve, draw_curves, read_curves
 from prefect_tune.results.plots.front import draw_front
@@ -19,10 +18,12 @@ from prefect_tune.results.plots.lineage import draw_lineage
 from prefect_tune.results.plots.parallel import draw_parallel
 from prefect_tune.results.plots.picture import Plot
 from prefect_tune.results.plots.slices import PER_ROW, draw_slices, rows_for
-from prefect_tune.results.plots.style import INK, label, new_figure
-from prefect_tune.results.ranking import check_mode
+from prefect_tune.results.plots.style import FULL, INK, label, new_figure, style
+from prefect_tune.validation import check_mode
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from prefect_tune.results.analysis import ExperimentAnalysis
 
 __all__ = [
@@ -37,7 +38,8 @@ __all__ = [
 ]
 
 PARETO, LINEAGE = "pareto", "lineage"
-#: Parameters there is room for, unless the user has chosen them.
+_LABEL_LENGTH = 32
+#: How many parameters a kind of picture shows unless the user chooses them.
 MOST_SHOWN = {"overview": 9, "slices": 9, "parallel": 12, "contours": 4}
 
 
@@ -74,7 +76,7 @@ def draw(
     curves: list[Curve] | None = None,
     copies: Sequence[Copy] = (),
 ) -> Plot:
-    """Draw a picture.
+    """Draw a picture of trials.
 
     Args:
         trials: The trials.
@@ -82,8 +84,8 @@ def draw(
         wanted: The metric and its mode; two of them for ``pareto``, none for ``lineage``.
         parameters: Parameters to show, flat; None is all that were searched, or of very many
             those that matter most.
-        curves: What `read_curves` gave, for several pictures of one experiment.
-        copies: Which trial went on from which other one, for ``lineage``.
+        curves: The result of `read_curves`, if several pictures of one experiment share it.
+        copies: The copies between trials, for ``lineage``.
 
     Raises:
         InvalidArgument: If there is no such kind or parameter.
@@ -101,13 +103,13 @@ def draw(
         curves = read_curves(trials, metric, mode)
     if not curves:
         raise TuneError(f"There is nothing to plot: no trial reported a finite {metric!r}.")
-    chosen = _chosen(curves, parameters)
+    chosen = _check_parameters(curves, parameters)
     if parameters is None and kind in MOST_SHOWN:
         chosen = _most_important(curves, mode, chosen, MOST_SHOWN[kind])
     return _DRAWERS[kind](curves, metric, mode, chosen)
 
 
-def _chosen(curves: Sequence[Curve], parameters: Sequence[str] | None) -> list[str]:
+def _check_parameters(curves: Sequence[Curve], parameters: Sequence[str] | None) -> list[str]:
     searched = list(dict.fromkeys(name for c in curves for name in c.trial.evaluated_params))
     if parameters is None:
         return searched
@@ -122,7 +124,7 @@ def _chosen(curves: Sequence[Curve], parameters: Sequence[str] | None) -> list[s
 def _most_important(
     curves: Sequence[Curve], mode: str, names: Sequence[str], most: int
 ) -> list[str]:
-    """Return the parameters there is room for: those that matter most, in their own order."""
+    """Return at most `most` parameters, the most important ones, in their given order."""
     if len(names) <= most:
         return list(names)
     shares = _shares(curves, mode, names)
@@ -153,33 +155,49 @@ def _curves(curves: list[Curve], metric: str, mode: str, names: list[str]) -> Pl
 
 
 def _slices(curves: list[Curve], metric: str, mode: str, names: list[str]) -> Plot:
-    figure = new_figure(11, 2.9 * rows_for(_needed(names, 1)))
+    figure = new_figure(11, 2.9 * rows_for(_require_parameters(names, 1)))
     draw_slices(figure, figure.add_gridspec(rows_for(names), PER_ROW), 0, curves, names, metric)
     return Plot(figure, f"{metric} by parameter")
 
 
 def _parallel(curves: list[Curve], metric: str, mode: str, names: list[str]) -> Plot:
-    count = len(_needed(names, 1)) + 1
-    # A page shrinks what is wider than it, letters too.
+    count = len(_require_parameters(names, 1)) + 1
+    # Wide figures get less room for each axis: a page would shrink them, and their text with them.
     figure = new_figure(max(8, 1.6 * count if count < 9 else 5.5 + 0.9 * count), 4.8)
     draw_parallel(figure.add_subplot(), curves, names, metric, mode)
     return Plot(figure, f"Parallel coordinates: {metric}")
 
 
 def _importance(curves: list[Curve], metric: str, mode: str, names: list[str]) -> Plot:
-    shares = _shares(curves, mode, _needed(names, 1))
+    shares = _shares(curves, mode, _require_parameters(names, 1))
     if not shares:
         raise TuneError(
             f"There is nothing to plot: the importance of parameters needs {FEWEST_TRIALS} trials "
             f"with different values of {metric!r}; there are {len(curves)} trials."
         )
     figure = new_figure(9, 1.1 + 0.38 * len(shares))
-    draw_importance(figure.add_subplot(), shares, metric)
+    _draw_bars(figure.add_subplot(), shares, metric)
     return Plot(figure, f"Importance for {metric}")
 
 
+def _draw_bars(axes: Axes, shares: Mapping[str, float], metric: str) -> None:
+    """Draw a bar for each parameter, the largest at the top."""
+    names = list(shares)[::-1]
+    values = [shares[name] for name in names]
+    places = range(len(names))
+    bars = axes.barh(places, values, color=FULL, height=0.65)
+    axes.set_yticks(places, [label(name, _LABEL_LENGTH) for name in names])
+    axes.bar_label(bars, [f"{value:.0%}" for value in values], padding=4, color=INK, fontsize=9)
+    axes.set_xlim(0, max(0.1, min(1.0, 1.15 * max(values))))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    share = f"share of the differences in {label(metric, _LABEL_LENGTH)} that it explains alone"
+    axes.set_xlabel(share, color=INK)
+    style(axes)
+    axes.grid(visible=False, axis="y")
+
+
 def _contours(curves: list[Curve], metric: str, mode: str, names: list[str]) -> Plot:
-    shares = _shares(curves, mode, _needed(names, 2))
+    shares = _shares(curves, mode, _require_parameters(names, 2))
     ordered = sorted(names, key=lambda name: -shares.get(name, 0.0))
     pairs = list(combinations(ordered, 2))
     columns = min(3, len(pairs))
@@ -202,7 +220,7 @@ def _pareto(trials: Sequence[Trial], wanted: Mapping[str, str]) -> Plot:
     return Plot(figure, f"Pareto set: {', '.join(wanted)}")
 
 
-def _needed(names: list[str], fewest: int) -> list[str]:
+def _require_parameters(names: list[str], fewest: int) -> list[str]:
     if len(names) < fewest:
         raise TuneError(
             f"There is nothing to plot: the picture needs {fewest} searched "
@@ -224,5 +242,5 @@ _DRAWERS: dict[str, _Drawer] = {
     "importance": _importance,
     "contours": _contours,
 }
-#: What can be drawn.
+#: The kinds of pictures that `draw` can draw.
 KINDS = (*_DRAWERS, PARETO, LINEAGE)

@@ -1,4 +1,4 @@
-"""Two metrics against each other, with the trials that no other one beats."""
+"""Draw two metrics against each other, with the Pareto set."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from prefect_tune.results.ranking import score
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_ROOM = 40
+_LABEL_LENGTH = 40
 
 
 def draw_front(axes: Axes, trials: Sequence[Trial], wanted: Mapping[str, str]) -> int:
-    """Draw all trials, the Pareto set in red.
+    """Draw all trials by two metrics, the Pareto set in red.
 
     Args:
-        axes: Where to.
+        axes: The axes to draw on.
         trials: The trials.
         wanted: Two metrics with their modes.
 
@@ -52,8 +52,8 @@ def draw_front(axes: Axes, trials: Sequence[Trial], wanted: Mapping[str, str]) -
             )
     if len(best) > 1:
         axes.plot(*zip(*best, strict=True), color=BEST, linewidth=1, alpha=0.6, zorder=0)
-    axes.set_xlabel(f"{label(first, _ROOM)} ({first_mode})", color=INK)
-    axes.set_ylabel(f"{label(second, _ROOM)} ({second_mode})", color=INK)
+    axes.set_xlabel(f"{label(first, _LABEL_LENGTH)} ({first_mode})", color=INK)
+    axes.set_ylabel(f"{label(second, _LABEL_LENGTH)} ({second_mode})", color=INK)
     style(axes)
     if rest or best:
         axes.legend(frameon=False, fontsize=9, labelcolor=INK)

@@ -1,4 +1,4 @@
-"""Which trial went on from which other one, and what that did to the hyperparameters."""
+"""Draw which trials continued from others' checkpoints, and their hyperparameters over time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _MOST_TRIALS = 60
 _MOST_PARAMETERS = 6
-_ROOM = 24
+_LABEL_LENGTH = 24
 
 
 def draw_lineage(
@@ -32,8 +32,8 @@ def draw_lineage(
     """Draw the copies as arrows between the trials and, below, each hyperparameter over time.
 
     Args:
-        trials: The trials; of very many those that were copied or are copies come first.
-        copies: All of the experiment, in order.
+        trials: The trials; if they are too many, those in `copies` are preferred.
+        copies: All copies of the experiment, in order.
         parameters: Parameters to show, flat; None is those that copies have changed.
 
     Raises:
@@ -43,25 +43,25 @@ def draw_lineage(
         raise TuneError("There is nothing to plot: no trial went on from another one.")
     involved = {name for copy in copies for name in (copy.trial_id, copy.source_id)}
     shown = sorted(trials, key=lambda trial: trial.trial_id not in involved)[:_MOST_TRIALS]
-    courses = [_course(trial) for trial in shown]
-    names = list(parameters or _changed(courses))[:_MOST_PARAMETERS]
+    histories = [_read_history(trial) for trial in shown]
+    names = list(parameters or _changed_parameters(histories))[:_MOST_PARAMETERS]
     height = 1.4 + 0.22 * len(shown)
     figure = new_figure(11, height + 2.2 * len(names))
     grid = figure.add_gridspec(1 + len(names), 1, height_ratios=[height, *[2.2] * len(names)])
     axes = figure.add_subplot(grid[0])
-    _draw_copies(axes, shown, courses, copies)
+    _draw_copies(axes, shown, histories, copies)
     for row, name in enumerate(names, 1):
         below = figure.add_subplot(grid[row], sharex=axes)
-        _draw_values(below, courses, name)
+        _draw_values(below, histories, name)
     figure.axes[-1].set_xlabel("training iteration", color=INK)
     return figure
 
 
 #: Iterations of a trial's results, and the flat configuration at each.
-_Course = list[tuple[float, dict[str, Any]]]
+_History = list[tuple[float, dict[str, Any]]]
 
 
-def _course(trial: Trial) -> _Course:
+def _read_history(trial: Trial) -> _History:
     path = os.path.join(trial.logdir, RESULT_FILE)
     results = read_results(path) if os.path.exists(path) else iter((trial.last_result,))
     return [
@@ -72,26 +72,26 @@ def _course(trial: Trial) -> _Course:
     ]
 
 
-def _changed(courses: Sequence[_Course]) -> list[str]:
-    """Return the parameters that have had several values in one trial."""
+def _changed_parameters(histories: Sequence[_History]) -> list[str]:
+    """Return the parameters that had several values within one trial."""
     return list(
         dict.fromkeys(
             name
-            for course in courses
-            for _, config in course
+            for history in histories
+            for _, config in history
             for name, value in config.items()
-            if value != course[0][1].get(name, MISSING)
+            if value != history[0][1].get(name, MISSING)
         )
     )
 
 
 def _draw_copies(
-    axes: Axes, trials: Sequence[Trial], courses: Sequence[_Course], copies: Sequence[Copy]
+    axes: Axes, trials: Sequence[Trial], histories: Sequence[_History], copies: Sequence[Copy]
 ) -> None:
     rows = {trial.trial_id: len(trials) - 1 - place for place, trial in enumerate(trials)}
-    for trial, course in zip(trials, courses, strict=True):
+    for trial, history in zip(trials, histories, strict=True):
         row = rows[trial.trial_id]
-        axes.plot([0, max((s for s, _ in course), default=0)], [row, row], color=_color(row))
+        axes.plot([0, max((s for s, _ in history), default=0)], [row, row], color=_color(row))
     for copy in copies:
         if copy.trial_id in rows and copy.source_id in rows:
             axes.annotate(
@@ -102,7 +102,7 @@ def _draw_copies(
             )
     style(axes)
     axes.grid(visible=False, axis="y")
-    axes.set_yticks(list(rows.values()), [label(trial, _ROOM) for trial in trials])
+    axes.set_yticks(list(rows.values()), [label(trial, _LABEL_LENGTH) for trial in trials])
     axes.set_title(
         f"{len(copies)} cop{'y' if len(copies) == 1 else 'ies'}: from whom to whom",
         loc="left",
@@ -111,12 +111,12 @@ def _draw_copies(
     )
 
 
-def _draw_values(axes: Axes, courses: Sequence[_Course], name: str) -> None:
-    scale = scale_of([config.get(name, MISSING) for course in courses for _, config in course])
+def _draw_values(axes: Axes, histories: Sequence[_History], name: str) -> None:
+    scale = scale_of([config.get(name, MISSING) for history in histories for _, config in history])
     places = iter(scale.places)
-    for number, course in enumerate(courses):
+    for number, history in enumerate(histories):
         known: list[tuple[float, float]] = []
-        for step, _ in course:
+        for step, _ in history:
             place = next(places)
             if known and step <= known[-1][0]:
                 known.append((math.nan, math.nan))  # no line back to the copy's checkpoint
@@ -125,14 +125,14 @@ def _draw_values(axes: Axes, courses: Sequence[_Course], name: str) -> None:
         axes.plot(
             [step for step, _ in known],
             [place for _, place in known],
-            color=_color(len(courses) - 1 - number),
+            color=_color(len(histories) - 1 - number),
             linewidth=1.4,
             marker=".",
             drawstyle="steps-mid",
         )
     style(axes)
     axes.set_yticks([place for place, _ in scale.ticks], [text for _, text in scale.ticks])
-    axes.set_ylabel(label(name, _ROOM), color=INK)
+    axes.set_ylabel(label(name, _LABEL_LENGTH), color=INK)
 
 
 def _color(row: int) -> str:

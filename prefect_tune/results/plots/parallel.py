@@ -1,4 +1,4 @@
-"""Parallel coordinates: each trial a line through its parameters and its metric."""
+"""Draw parallel coordinates: each trial as a line through its parameters and its metric."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MOST_TICKS = 12
-_ROOM = 24
-_ROOM_LEVEL = 15  # beside each other
+_LABEL_LENGTH = 24
+_LEVEL_LABEL_LENGTH = 15  # longer labels are tilted
 
 
 def draw_parallel(
@@ -27,7 +27,7 @@ def draw_parallel(
     The better a trial by rank, the darker its line; the best is red.
 
     Args:
-        axes: Where to.
+        axes: The axes to draw on.
         curves: The trials.
         parameters: One axis each.
         metric: Name of the metric.
@@ -72,13 +72,13 @@ def draw_parallel(
                 zorder=5,
                 bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.6},
             )
-    names = [label(name, _ROOM) for name in (*parameters, metric)]
+    names = [label(name, _LABEL_LENGTH) for name in (*parameters, metric)]
     axes.set_xticks(range(len(scales)), names)
     axes.set_yticks([])
     axes.set_ylim(-0.05, 1.05)
     axes.set_xlim(-0.1, len(scales) - 1 + 0.35)
     axes.tick_params(axis="x", length=0, colors=INK, labelsize=10)
-    if len(scales) > 8 or max(map(len, names)) > _ROOM_LEVEL:
+    if len(scales) > 8 or max(map(len, names)) > _LEVEL_LABEL_LENGTH:
         tilt_labels(axes)
     for side in ("top", "right", "left", "bottom"):
         axes.spines[side].set_visible(False)

@@ -1,4 +1,4 @@
-"""A picture that can be shown and saved."""
+"""`Plot`: a picture that can be shown and saved."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ class Plot:
     """A picture of an experiment.
 
     Attributes:
-        figure: The matplotlib figure, to be changed at will.
-        title: What it shows.
+        figure: The matplotlib figure, which may be changed.
+        title: The title of the picture.
     """
 
     figure: Figure
     title: str
 
     def save(self, path: str | os.PathLike[str]) -> str:
-        """Write it to a file.
+        """Write the picture to a file.
 
         Args:
-            path: Where to; ``.png``, ``.svg``, ``.pdf`` or ``.html``. An HTML file needs nothing
-                but itself.
+            path: The file; ``.png``, ``.svg``, ``.pdf`` or ``.html``. An HTML file refers to no
+                other files.
 
         Returns:
             The path.
 
         Raises:
-            InvalidArgument: If it ends in something else.
+            InvalidArgument: If the file name has another ending.
         """
         form = Path(path).suffix.lower().lstrip(".")
         if form not in _FORMATS:
@@ -58,14 +58,14 @@ class Plot:
         from matplotlib import rc_context
 
         text = io.StringIO()
-        # Ids must differ between the pictures of one page, text is to be found by searching it.
+        # Ids must differ between the pictures of one page, and a browser's search must find text.
         with rc_context({"svg.hashsalt": self.title, "svg.fonttype": "none"}):
             self.figure.savefig(text, format="svg", metadata={"Date": None})
         svg = text.getvalue()
         return svg[svg.index("<svg") :]
 
     def to_html(self) -> str:
-        """Return a page with nothing but the picture."""
+        """Return an HTML page with the picture."""
         title = html.escape(self.title)
         return (
             f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'

@@ -1,4 +1,4 @@
-"""Where values of parameters lie on axes that show many kinds of them."""
+"""Scale parameter values of any type to places from 0 to 1 on an axis."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any
 from prefect_tune.results.plots.slices import is_categorical, spans_decades
 from prefect_tune.results.plots.style import label
 
-#: Stands for a value that is not there; None is one.
+#: Stands for a missing value, since None may be a value.
 MISSING: Any = object()
 _TICKS = 5
-_ROOM = 18
+_LABEL_LENGTH = 18
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """An axis from 0 to 1.
+    """An axis from 0 to 1: the places of values and of tick labels.
 
     Attributes:
-        places: Where each value lies; None if it has none.
-        ticks: Places of labels and the labels.
+        places: The place of each value; None for a missing one.
+        ticks: The place and the text of each tick label.
     """
 
     places: list[float | None]
@@ -30,10 +30,10 @@ class Scale:
 
 
 def scale_of(values: Sequence[Any]) -> Scale:
-    """Return the axis for some values: numbers, their logarithms, or one place for each value.
+    """Make the axis for some values: linear, logarithmic, or one place for each value.
 
     Args:
-        values: The values; `MISSING` where there is none.
+        values: The values, or `MISSING`.
     """
     known = [value for value in values if value is not MISSING]
     if not known:
@@ -59,5 +59,5 @@ def _categories(values: Sequence[Any]) -> Scale:
         ordered = list(known)
     last = max(1, len(ordered) - 1)
     place = {text: 0.5 if len(ordered) == 1 else i / last for i, text in enumerate(ordered)}
-    ticks = [(place[text], label(known[text], _ROOM)) for text in ordered]
+    ticks = [(place[text], label(known[text], _LABEL_LENGTH)) for text in ordered]
     return Scale([None if v is MISSING else place[repr(v)] for v in values], ticks)

@@ -1,4 +1,4 @@
-"""The metric against each parameter."""
+"""Draw the metric against each parameter."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from prefect_tune.experiment.plain import finite_number
-from prefect_tune.results.plots.curves import Curve, by_layer, scale_values
+from prefect_tune.results.plots.curves import Curve, group_by_layer, scale_values
 from prefect_tune.results.plots.style import INK, label, style, tilt_labels
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ COLUMNS = 3
 PER_ROW = 6  # divisible by 1, 2 and 3
 _MAX_CATEGORIES = 8
 _MOST_TICKS = 12
-_ROOM = 36
-_ROOM_UP = 24
-_ROOM_TICK = 16
+_LABEL_LENGTH = 36
+_Y_LABEL_LENGTH = 24
+_TICK_LABEL_LENGTH = 16
 
 
 def rows_for(parameters: Sequence[str]) -> int:
@@ -40,9 +40,9 @@ def draw_slices(
     """Draw the last value of the metric by each parameter.
 
     Args:
-        figure: Where to.
+        figure: The figure to draw on.
         grid: A grid of the figure with `PER_ROW` columns.
-        first_row: Its row for the first panels.
+        first_row: The grid's row for the first panels.
         curves: The trials.
         parameters: One panel each.
         metric: Name of the metric.
@@ -54,9 +54,9 @@ def draw_slices(
         for column, name in enumerate(names):
             axes = figure.add_subplot(grid[first_row + row, column * width : (column + 1) * width])
             _draw_parameter(axes, curves, name)
-            axes.set_xlabel(label(name, _ROOM), color=INK)
+            axes.set_xlabel(label(name, _LABEL_LENGTH), color=INK)
             if column == 0:
-                axes.set_ylabel(f"last {label(metric, _ROOM_UP)}", color=INK)
+                axes.set_ylabel(f"last {label(metric, _Y_LABEL_LENGTH)}", color=INK)
             style(axes)
 
 
@@ -67,7 +67,7 @@ def _draw_parameter(axes: Axes, curves: Sequence[Curve], name: str) -> None:
     if is_categorical(values):
         places = [_spread(place, position) for position, place in enumerate(places)]
     place_of = {id(curve): place for curve, place in zip(with_value, places, strict=True)}
-    for group in by_layer(with_value):
+    for group in group_by_layer(with_value):
         axes.scatter(
             [place_of[id(curve)] for curve in group],
             [curve.values[-1] for curve in group],
@@ -81,7 +81,7 @@ def _draw_parameter(axes: Axes, curves: Sequence[Curve], name: str) -> None:
 
 
 def _places(axes: Axes, values: Sequence[Any]) -> list[float]:
-    """Where each value lies on the horizontal axis, which is set up for it."""
+    """Set up the horizontal axis for some values, and return the place of each value."""
     if not is_categorical(values):
         if spans_decades(values):
             axes.set_xscale("log")
@@ -95,7 +95,7 @@ def _places(axes: Axes, values: Sequence[Any]) -> list[float]:
     except TypeError:
         categories = list({repr(value): value for value in values}.values())
     every = -(-len(categories) // _MOST_TICKS)
-    shown = [label(category, _ROOM_TICK) for category in categories[::every]]
+    shown = [label(category, _TICK_LABEL_LENGTH) for category in categories[::every]]
     axes.set_xticks(range(0, len(categories), every), shown)
     axes.set_xlim(-0.6, len(categories) - 0.4)
     tilt_labels(axes, most=40)
@@ -104,7 +104,7 @@ def _places(axes: Axes, values: Sequence[Any]) -> list[float]:
 
 
 def is_categorical(values: Sequence[Any]) -> bool:
-    """Return True if values are drawn as places, not as numbers on a scale."""
+    """Return True if values are drawn as categories instead of numbers on a scale."""
     numeric = all(
         not isinstance(value, bool) and finite_number(value) is not None for value in values
     )
@@ -112,7 +112,7 @@ def is_categorical(values: Sequence[Any]) -> bool:
 
 
 def spans_decades(values: Sequence[float]) -> bool:
-    """True if values want a logarithmic scale: it spreads them more evenly than a linear one."""
+    """Return True if a logarithmic scale spreads the values more evenly than a linear one."""
     low, middle, high = min(values), median(values), max(values)
     if low <= 0 or high / low < 30:
         return False
@@ -122,5 +122,5 @@ def spans_decades(values: Sequence[float]) -> bool:
 
 
 def _spread(place: float, position: int) -> float:
-    """Move points of one category apart; the golden ratio keeps neighbours away from each other."""
+    """Move the points of one category apart, neighbours by the golden ratio."""
     return place + ((position * 0.618) % 1 - 0.5) * 0.4

@@ -1,4 +1,4 @@
-"""The looks that all pictures share."""
+"""Colours, figures and labels that all pictures share."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ INK = "#333333"
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure that no window system knows of.
+    """Return an empty figure that opens no window.
 
     Args:
-        width: In inches.
-        height: In inches.
+        width: Width in inches.
+        height: Height in inches.
 
     Raises:
-        ImportError: If matplotlib is not installed; says what to install.
+        ImportError: If matplotlib is not installed; the message says what to install.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -37,7 +37,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def style(axes: Axes) -> None:
-    """Give axes the looks of all pictures."""
+    """Set the colours, grid and spines of axes."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
@@ -47,25 +47,24 @@ def style(axes: Axes) -> None:
     axes.tick_params(colors=INK, labelsize=9, length=3)
 
 
-def label(text: object, room: int) -> str:
-    """Return a name or value as it is written at an axis.
+def label(text: object, max_length: int) -> str:
+    """Return a name or value as the text of a label.
 
-    Names that are alike differ at their beginning or at their end: what is too long loses its
-    middle.
+    A text that is too long loses its middle, since similar names differ at their beginning or end.
 
     Args:
         text: The name or value.
-        room: Characters there is room for.
+        max_length: The most characters of the label.
     """
     whole = as_unicode(without_controls(in_words(text)))
-    if len(whole) > room:
-        head = room // 2
-        whole = f"{whole[:head]}…{whole[len(whole) - (room - head - 1) :]}"
-    return whole.replace("$", r"\$")  # else matplotlib takes it for a formula
+    if len(whole) > max_length:
+        head = max_length // 2
+        whole = f"{whole[:head]}…{whole[len(whole) - (max_length - head - 1) :]}"
+    return whole.replace("$", r"\$")  # matplotlib typesets text between dollar signs as a formula
 
 
 def tilt_labels(axes: Axes, most: int = 0) -> None:
-    """Tilt the labels of the horizontal axis if they have more than `most` characters together."""
+    """Tilt the labels of the horizontal axis if they have more than `most` characters in all."""
     labels = axes.get_xticklabels()
     if sum(len(text.get_text()) for text in labels) > most:
         for text in labels:

@@ -1,4 +1,4 @@
-"""An experiment as one HTML file that needs nothing but itself."""
+"""Report about an experiment in one HTML file, which refers to no other files."""
 
 from prefect_tune.results.report.page import write_report
 

@@ -1,4 +1,4 @@
-"""What a report shows, as values for its template."""
+"""Collect the values that the template of the report shows."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from prefect_tune.experiment.trial import ERROR, Trial
 from prefect_tune.nested import flatten_config
 from prefect_tune.results.analysis import ExperimentAnalysis
 from prefect_tune.results.facts import experiment_facts
-from prefect_tune.results.plots.draw import MOST_SHOWN, draw, read_curves
+from prefect_tune.results.plots.draw import LINEAGE, MOST_SHOWN, PARETO, draw, read_curves
 
 Objective = tuple[str, str]
 
-#: Beyond so many trials a picture is a bitmap: a browser is slow with a line for each of them.
+#: With more trials pictures are bitmaps, because browsers are slow with thousands of SVG lines.
 _MOST_IN_SVG = 300
-#: Of more trials the pictures show a sample: lines for all of them are one surface, and take long.
+#: With more trials pictures show a sample: more lines overlap, and take long to draw.
 _MOST_DRAWN = 1000
 _BEST_DRAWN = 100
 _MOST_ERRORS = 100
@@ -35,21 +35,21 @@ _KINDS = {
 }
 
 
-def contents(analysis: ExperimentAnalysis, objective: Objective | None) -> dict[str, Any]:
-    """Everything that `page.html` shows of an experiment.
+def page_values(analysis: ExperimentAnalysis, objective: Objective | None) -> dict[str, Any]:
+    """Return the values of all variables in `page.html`.
 
     Args:
         analysis: The experiment.
-        objective: Metric and mode that make a trial the best; None shows none.
+        objective: Metric and mode that make a trial the best; None shows no best trial.
     """
     metric, mode = objective or (None, None)
     best = None if objective is None else analysis.get_best_trial(*objective)
     pictures: list[dict[str, Any]] = []
     if objective is None:
-        pictures = _pareto_set(analysis)
+        pictures = _optional_picture(analysis, PARETO, "Pareto set")
     elif best is not None:
         pictures = _pictures(analysis, objective)
-    pictures += _lineage(analysis)
+    pictures += _optional_picture(analysis, LINEAGE, "Lineage")
     return {
         "name": os.path.basename(analysis.experiment_path.rstrip("/")),
         "metric": metric,
@@ -66,7 +66,7 @@ def contents(analysis: ExperimentAnalysis, objective: Objective | None) -> dict[
 
 
 def _best(analysis: ExperimentAnalysis, best: Trial, metric: str) -> dict[str, Any]:
-    last = _last(best)
+    last = _last_metrics(best)
     paths = [path for path, _ in analysis.get_trial_checkpoints_paths(best)]
     return {
         "trial": best,
@@ -77,7 +77,7 @@ def _best(analysis: ExperimentAnalysis, best: Trial, metric: str) -> dict[str, A
     }
 
 
-def _last(trial: Trial) -> dict[str, float]:
+def _last_metrics(trial: Trial) -> dict[str, float]:
     return {name: stats["last"] for name, stats in trial.metric_analysis.items()}
 
 
@@ -91,7 +91,7 @@ def _picture(title: str, *notes: str, svg: str | None = None, png: bytes = b"") 
 
 
 def _pictures(analysis: ExperimentAnalysis, objective: Objective) -> list[dict[str, Any]]:
-    """One for each kind that there is something to draw for."""
+    """Draw a picture of each kind in `_KINDS`, or say why it cannot be drawn."""
     metric, mode = objective
     shown = sample(analysis.trials, metric, mode)
     curves = read_curves(shown, metric, mode)
@@ -117,7 +117,7 @@ def _pictures(analysis: ExperimentAnalysis, objective: Objective) -> list[dict[s
 
 
 def _notes(kind: str, shown: int, trials: Sequence[Trial]) -> list[str]:
-    """What a picture does not say by itself."""
+    """Return notes for a kind of picture: how to read it, and what it leaves out."""
     if kind == "importance":
         return [
             "Share of the differences between the trials' last values, by rank, that a parameter "
@@ -139,24 +139,16 @@ def _notes(kind: str, shown: int, trials: Sequence[Trial]) -> list[str]:
     return notes
 
 
-def _pareto_set(analysis: ExperimentAnalysis) -> list[dict[str, Any]]:
-    """The picture of the trials that no other one beats; nothing unless there are two metrics."""
+def _optional_picture(analysis: ExperimentAnalysis, kind: str, title: str) -> list[dict[str, Any]]:
+    """Draw a kind of picture; an empty list if the experiment has nothing to draw for it."""
     try:
-        return [_picture("Pareto set", svg=analysis.plot("pareto").to_svg())]
-    except (TuneError, ImportError):
-        return []
-
-
-def _lineage(analysis: ExperimentAnalysis) -> list[dict[str, Any]]:
-    """Return the picture of copies; nothing if no trial went on from another one."""
-    try:
-        return [_picture("Lineage", svg=analysis.plot("lineage").to_svg())]
+        return [_picture(title, svg=analysis.plot(kind).to_svg())]
     except (TuneError, ImportError):
         return []
 
 
 def sample(trials: Sequence[Trial], metric: str, mode: str) -> list[Trial]:
-    """The trials that pictures show: all, or of very many the best and some of the others."""
+    """Return the trials that pictures show: all, or the best and some others of very many."""
     if len(trials) <= _MOST_DRAWN:
         return list(trials)
     sign = 1 if mode == "min" else -1
@@ -174,8 +166,8 @@ def sample(trials: Sequence[Trial], metric: str, mode: str) -> list[Trial]:
 
 
 def _trials(trials: Sequence[Trial], best: Trial | None, metric: str | None) -> dict[str, Any]:
-    """Return all trials, with what was searched and what was reported last."""
-    lasts = [_last(trial) for trial in trials]
+    """Return a table of all trials with their searched parameters and last metrics."""
+    lasts = [_last_metrics(trial) for trial in trials]
     metrics = list(dict.fromkeys(name for last in lasts for name in last))
     metrics.sort(key=lambda name: name != metric)
     searched = list(dict.fromkeys(name for trial in trials for name in trial.evaluated_params))
@@ -193,7 +185,7 @@ def _trials(trials: Sequence[Trial], best: Trial | None, metric: str | None) -> 
 
 
 def _errors(trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """Why trials failed; equal reasons together."""
+    """Return the reasons why trials failed, with the trials of each."""
     reasons: dict[str, list[Trial]] = {}
     for trial in trials:
         if trial.status == ERROR:
@@ -202,7 +194,7 @@ def _errors(trials: Sequence[Trial]) -> list[dict[str, Any]]:
 
 
 def _checkpoints(analysis: ExperimentAnalysis, metric: str | None) -> dict[str, Any]:
-    """Return the checkpoints that are kept."""
+    """Return a table of the kept checkpoints."""
     rows = [
         (str(trial), value, path)
         for trial in analysis.trials

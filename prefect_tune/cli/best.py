@@ -15,7 +15,7 @@ from prefect_tune.cli.experiment_argument import (
 from prefect_tune.cli.strict_json import write_json
 from prefect_tune.cli.trial_details import print_trial, trial_as_dict
 from prefect_tune.error import InvalidArgument
-from prefect_tune.reporters.console import say
+from prefect_tune.reporters.console import write_text
 from prefect_tune.results.ranking import SCOPES
 
 
@@ -51,6 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output == "json":
         write_json(trial_as_dict(analysis, best), sys.stdout)
     else:
-        say(f"Best of {len(analysis.trials)} trials by {metric} ({mode}, {arguments.scope}):\n")
+        write_text(
+            f"Best of {len(analysis.trials)} trials by {metric} ({mode}, {arguments.scope}):\n"
+        )
         print_trial(analysis, best, metric)
     return EXIT_OK

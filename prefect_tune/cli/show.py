@@ -15,7 +15,7 @@ from prefect_tune.cli.experiment_argument import (
 from prefect_tune.cli.strict_json import write_json
 from prefect_tune.cli.trial_details import print_trial, trial_as_dict
 from prefect_tune.experiment.trial import ERROR, Trial
-from prefect_tune.reporters.console import say
+from prefect_tune.reporters.console import write_text
 from prefect_tune.results.analysis import ExperimentAnalysis
 from prefect_tune.results.facts import experiment_facts
 
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         }
         write_json(about, sys.stdout)
     elif best is not None and objective is not None:
-        say(f"\nBest by {objective[0]} ({objective[1]})")
+        write_text(f"\nBest by {objective[0]} ({objective[1]})")
         print_trial(analysis, best, objective[0])
     return EXIT_OK
 
@@ -84,9 +84,9 @@ def _print_experiment(analysis: ExperimentAnalysis) -> None:
         **experiment_facts(analysis),
     }
     for name, value in facts.items():
-        say(f"{name:<12}{value}")
+        write_text(f"{name:<12}{value}")
     failed = [trial for trial in analysis.trials if trial.status == ERROR]
     for trial in failed[:_MOST_ERRORS]:
-        say(f"failed      {trial}: {trial.error}")
+        write_text(f"failed      {trial}: {trial.error}")
     if len(failed) > _MOST_ERRORS:
-        say(f"            and {len(failed) - _MOST_ERRORS} more")
+        write_text(f"            and {len(failed) - _MOST_ERRORS} more")

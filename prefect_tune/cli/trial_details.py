@@ -6,7 +6,7 @@ from typing import Any
 
 from prefect_tune.experiment.trial import ERROR, Trial
 from prefect_tune.nested import flatten_config
-from prefect_tune.reporters.console import say
+from prefect_tune.reporters.console import write_text
 from prefect_tune.results.analysis import ExperimentAnalysis
 from prefect_tune.text import in_words
 
@@ -35,7 +35,7 @@ def print_trial(analysis: ExperimentAnalysis, trial: Trial, metric: str | None =
         trial: The trial.
         metric: The metric to put first.
     """
-    say(f"{trial}  {trial.status}")
+    write_text(f"{trial}  {trial.status}")
     metrics = trial.metric_analysis
     names = dict.fromkeys([*([metric] if metric else []), *metrics, *_TIMES])
     _section(
@@ -53,20 +53,20 @@ def print_trial(analysis: ExperimentAnalysis, trial: Trial, metric: str | None =
     paths = [path for path, _ in analysis.get_trial_checkpoints_paths(trial)]
     if paths:
         _section("checkpoints", {str(number): path for number, path in enumerate(paths, 1)})
-    say(f"directory\n  {trial.logdir}")
+    write_text(f"directory\n  {trial.logdir}")
     if trial.status == ERROR:
-        say("error")
+        write_text("error")
         for line in (trial.error_msg or "not known").splitlines():
-            say(f"  {line}")
+            write_text(f"  {line}")
 
 
 def _section(title: str, values: dict[str, Any]) -> None:
     if not values:
         return
-    say(title)
+    write_text(title)
     width = max(map(len, values))
     for name, value in values.items():
-        say(f"  {name:<{width}}  {in_words(value)}")
+        write_text(f"  {name:<{width}}  {in_words(value)}")
 
 
 def _short(value: float) -> str:

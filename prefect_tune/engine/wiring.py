@@ -14,7 +14,7 @@ from prefect_tune.execution.base import ExperimentEnv
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.filesystem.location import Location
 from prefect_tune.logger.threads import Backlog
-from prefect_tune.reporters import TrialOutputPrinter, make_reporter, result_lines
+from prefect_tune.reporters import TrialOutputPrinter, make_reporter, make_result_printer
 from prefect_tune.trainable.output import OutputFiles
 
 
@@ -54,7 +54,7 @@ def make_observers(
         "num_samples": plan.tune.num_samples,
         "total_num_samples": total,
     }
-    lines = result_lines(plan.run.verbose, plan.metric)
+    lines = make_result_printer(plan.run.verbose, plan.metric)
     callbacks = plan.callbacks if lines is None else [*plan.callbacks, lines]
     return Observers(
         callbacks,

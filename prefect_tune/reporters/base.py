@@ -1,4 +1,4 @@
-"""Base class of progress reporters."""
+"""Base classes of progress reporters."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from prefect_tune.experiment.trial import Trial
 
 
 class ProgressReporter(ABC):
-    """Shows a person how the experiment goes.
+    """Base class of objects that show the user the progress of an experiment.
 
-    The engine asks `should_report` after each round of its loop, which may be thousands of times a
-    second: it must be cheap. `report` is called when it returned True.
+    The engine calls `should_report` after each round of its loop, which may be thousands of times a
+    second, so the method must be cheap. If it returns True, the engine calls `report`.
 
-    A class with these three methods is one without being derived from it.
+    Any class with the three methods counts as a subclass.
     """
 
     @classmethod
@@ -32,14 +32,14 @@ class ProgressReporter(ABC):
         mode: str | None = None,
         **kwargs: Any,
     ) -> None:
-        """Before the first trial.
+        """Set the reporter up; called before the first trial.
 
         Args:
-            start_time: When the experiment started, seconds since the epoch.
-            total_samples: Number of trials there will be; None or a huge number if not known.
+            start_time: When the experiment started, in seconds since the epoch.
+            total_samples: Number of trials in all; None or a huge number if not known.
             metric: The metric that is optimised, None if none was named.
             mode: ``min`` or ``max``.
-            kwargs: Reserved for later additions.
+            kwargs: Further arguments, which later versions may pass.
         """
 
     @abstractmethod
@@ -53,10 +53,37 @@ class ProgressReporter(ABC):
 
     @abstractmethod
     def report(self, trials: list[Trial], done: bool, *sys_info: str) -> None:
-        """Report.
+        """Show the present state of the experiment.
 
         Args:
             trials: All trials, in order of creation.
             done: True if this is the last report.
             sys_info: Lines about the cluster, such as the resources in use.
         """
+
+
+class RemoteReporterMixin:
+    """Mixin for reporters that send their output through a queue; subclasses override `display`.
+
+    A sweep calls its reporter in the process that has called `run` or `Tuner.fit` and sets no
+    queue: `output_queue` is None unless the user sets it.
+    """
+
+    _output_queue: Any = None
+
+    @property
+    def output_queue(self) -> Any:
+        """The queue to put output into; None to show it in this process."""
+        return self._output_queue
+
+    @output_queue.setter
+    def output_queue(self, queue: Any) -> None:
+        self._output_queue = queue
+
+    def display(self, string: str) -> None:
+        """Show a text.
+
+        Raises:
+            NotImplementedError: If the subclass does not override it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how to display a text.")

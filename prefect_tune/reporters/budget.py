@@ -1,53 +1,53 @@
-"""How many lines may be printed: a burst at once, and then so many a second."""
+"""Limit of printed lines: a burst at once, and then so many a second."""
 
 from __future__ import annotations
 
 import time
 
-_TELL_S = 10.0
+_REPORT_EVERY_S = 10.0
 
 
 class LineBudget:
-    """A token bucket, so that nothing that trials do can flood a terminal or a log file.
+    """A token bucket for printed lines, so that trials cannot flood a terminal or a log file.
 
     Args:
-        burst: Lines that may come at once.
-        per_s: Lines that come to that every second, up to `burst`.
+        burst: Lines that may be printed at once.
+        per_s: Lines added to the budget every second, up to `burst`.
     """
 
     def __init__(self, burst: int, per_s: float) -> None:
-        self._burst = self._left = float(burst)
+        self._burst = self._tokens = float(burst)
         self._per_s = per_s
-        self._at = time.monotonic()
+        self._updated_at = time.monotonic()
         self._refused = 0
-        self._told = self._at
+        self._reported_at = self._updated_at
 
     def allow(self, lines: int = 1) -> bool:
-        """Return True if so many lines may be printed now."""
+        """Spend the budget for some lines and return True, or count them as refused."""
         now = time.monotonic()
-        self._left = min(self._burst, self._left + (now - self._at) * self._per_s)
-        self._at = now
-        if self._left < lines:
+        self._tokens = min(self._burst, self._tokens + (now - self._updated_at) * self._per_s)
+        self._updated_at = now
+        if self._tokens < lines:
             self._refused += lines
             return False
-        self._left -= lines
+        self._tokens -= lines
         return True
 
-    def refuse(self, lines: int) -> None:
-        """Count lines that somebody else has refused."""
+    def count_refused(self, lines: int) -> None:
+        """Count lines that the caller did not print."""
         self._refused += lines
 
-    def untold(self, last: bool = False) -> int:
-        """How many refused lines there are to tell about: 0 if that was done a moment ago.
+    def count_to_report(self, last: bool = False) -> int:
+        """Return how many refused lines to report now, at most every 10 s, and reset the count.
 
         Args:
-            last: Nobody will ask again.
+            last: True for the last call, which does not wait for the 10 s.
         """
         if not self._refused:
             return 0
         now = time.monotonic()
-        if not last and now - self._told < _TELL_S:
+        if not last and now - self._reported_at < _REPORT_EVERY_S:
             return 0
-        self._told = now
+        self._reported_at = now
         refused, self._refused = self._refused, 0
         return refused

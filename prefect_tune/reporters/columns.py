@@ -1,4 +1,4 @@
-"""Which columns a table of trials has, and how values look in it."""
+"""Columns of tables of trials, and values and names as text for them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from prefect_tune.nested import flatten
 from prefect_tune.result import EXPR_ERROR_FILE
 from prefect_tune.text import in_words
 
-#: Shown if reported, under these headings.
+#: Metrics that tables show if they are reported, with their headings.
 DEFAULT_METRICS = {
     "training_iteration": "iter",
     "time_total_s": "total time (s)",
@@ -26,14 +26,14 @@ Columns = dict[str, str]
 
 
 def as_columns(given: Mapping[str, str] | Sequence[str] | None) -> Columns:
-    """Column name -> heading, from what a user gave: a dict, or a list of names."""
+    """Return a user's columns, a dict or a list of names, as name -> heading."""
     if given is None:
         return {}
     return dict(given) if isinstance(given, Mapping) else {name: name for name in given}
 
 
 def parameter_columns(trials: Iterable[Trial]) -> Columns:
-    """Return the searched parameters of the trials, headed by the last part of their path.
+    """Return the searched parameters of the trials, each with the last part of its path as heading.
 
     Parameters whose last part is the same keep the whole path.
     """
@@ -49,8 +49,8 @@ def user_metrics(trials: Iterable[Trial], limit: int | None = None) -> list[str]
     """Return the names of the numbers that the trials themselves report, in order of appearance.
 
     Args:
-        trials: Where to look.
-        limit: How many names at most.
+        trials: The trials.
+        limit: The most names to return.
     """
     known: dict[str, None] = {}
     for trial in trials:
@@ -64,12 +64,12 @@ def user_metrics(trials: Iterable[Trial], limit: int | None = None) -> list[str]
     return list(known)[:limit]
 
 
-def show(value: Any, max_length: int = 20, digits: int = 4) -> str:
-    """Return a value as a cell of one line: numbers rounded, everything else cut to a length.
+def as_cell(value: Any, max_length: int = 20, digits: int = 4) -> str:
+    """Return a value as one line of text: numbers rounded, everything else cut to a length.
 
     Args:
-        value: Anything; None is empty.
-        max_length: Characters of what is not a number.
+        value: Any value; None gives "".
+        max_length: The most characters of a value that is not a number.
         digits: Significant digits of numbers that are not whole.
     """
     if value is None:
@@ -83,43 +83,43 @@ def show(value: Any, max_length: int = 20, digits: int = 4) -> str:
 
 
 def shorten(text: str, max_length: int) -> str:
-    """Text on one line of at most so many characters, of which the last ones are kept."""
-    text = printable(text)
+    """Return a text as one line of at most `max_length` characters, without its beginning."""
+    text = one_line(text)
     return text if len(text) <= max_length else "…" + text[len(text) - max_length + 1 :]
 
 
-def printable(text: str) -> str:
-    """Text on one line: a line break would tear a table apart, an escape code colour it."""
+def one_line(text: str) -> str:
+    """Replace line breaks and other unprintable characters, which would break tables, by spaces."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else " " for char in text)
 
 
-def headings(names: Sequence[str], max_length: int) -> list[str]:
-    """Names as headings of at most so many characters, different ones wherever that is possible.
+def shorten_headings(names: Sequence[str], max_length: int) -> list[str]:
+    """Shorten names to headings that differ from each other wherever that is possible.
 
-    They are cut at their beginning; those that look the same then lose their middle instead.
+    Names lose their beginning; those that would then look the same lose their middle instead.
     """
     cut = [shorten(name, max_length) for name in names]
     return [
-        text if cut.count(text) == 1 else _without_middle(name, max_length)
+        text if cut.count(text) == 1 else _cut_middle(name, max_length)
         for name, text in zip(names, cut, strict=True)
     ]
 
 
-def _without_middle(text: str, max_length: int) -> str:
-    text = printable(text)
+def _cut_middle(text: str, max_length: int) -> str:
+    text = one_line(text)
     if len(text) <= max_length or max_length < 3:
         return shorten(text, max_length)
     head = max_length // 2
     return text[:head] + shorten(text[head:], max_length - head)
 
 
-def show_parameters(trial: Trial, max_length: int = 20) -> str:
+def format_parameters(trial: Trial, max_length: int = 20) -> str:
     """Return the searched parameters of a trial on one line: ``lr=0.01, units=64``."""
     names = parameter_columns([trial])
     return ", ".join(
-        f"{printable(heading)}={show(trial.evaluated_params[name], max_length)}"
+        f"{one_line(heading)}={as_cell(trial.evaluated_params[name], max_length)}"
         for name, heading in names.items()
     )
 
@@ -127,16 +127,16 @@ def show_parameters(trial: Trial, max_length: int = 20) -> str:
 def brief_parameters(
     given: Mapping[str, Any], max_length: int = 40, limit: int = 10, digits: int = 4
 ) -> str:
-    """Return parameters as a dict looks, without what would fill a screen.
+    """Return parameters as the text of a dict, with a limited number of shortened values.
 
     Args:
         given: The parameters.
-        max_length: Characters of a value that is not a number.
-        limit: Number of parameters.
+        max_length: The most characters of a value that is not a number.
+        limit: The most parameters.
         digits: Significant digits of numbers that are not whole.
     """
     shown = [
-        f"{name!r}: {_brief(value, max_length, digits)}"
+        f"{name!r}: {_format_briefly(value, max_length, digits)}"
         for name, value in islice(given.items(), limit)
     ]
     if len(given) > limit:
@@ -144,19 +144,19 @@ def brief_parameters(
     return "{" + ", ".join(shown) + "}"
 
 
-def _brief(value: Any, max_length: int, digits: int) -> str:
+def _format_briefly(value: Any, max_length: int, digits: int) -> str:
     if isinstance(value, str):
         return repr(shorten(value, max_length))
-    return "None" if value is None else show(value, max_length, digits)
+    return "None" if value is None else as_cell(value, max_length, digits)
 
 
 def error_file(trial: Trial) -> str:
-    """Where the traceback of a failed trial is."""
+    """Return the path of the file with a failed trial's traceback."""
     return os.path.join(trial.logdir, EXPR_ERROR_FILE)
 
 
-def show_duration(seconds: float) -> str:
-    """Seconds as h:mm:ss."""
+def format_duration(seconds: float) -> str:
+    """Return seconds as h:mm:ss."""
     minutes, second = divmod(max(0, int(seconds)), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02d}:{second:02d}"

@@ -1,4 +1,4 @@
-"""Which reporter an experiment gets."""
+"""Make the reporter of an experiment."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 from prefect_tune.error import InvalidArgument
 from prefect_tune.reporters.base import ProgressReporter
-from prefect_tune.reporters.console import shows_everything
+from prefect_tune.reporters.console import is_unicode_terminal
 from prefect_tune.reporters.notebook import JupyterNotebookReporter, in_notebook
 from prefect_tune.reporters.result_lines import TrialProgressCallback
 
 DEFAULT_VERBOSE = 2
 _BRIEF_RESULTS = 2
-#: What is replaced in place may be so more often than what is added.
+#: Seconds between reports in a notebook, which replaces the last report and so may do it often.
 _NOTEBOOK_S = 1.0
 
 
@@ -29,15 +29,15 @@ def make_reporter(
     """Choose how progress is shown and set the reporter up.
 
     Args:
-        verbose: 0 nothing, 1 the status, 2 and brief results, 3 and full results; None shows the
-            status, and names trials that have ended.
-        progress_reporter: The user's own; then `verbose` only matters if it is 0.
+        verbose: 0 shows nothing, 1 the status, 2 also brief results, 3 also full results; None
+            shows the status and names trials that have ended.
+        progress_reporter: The user's own reporter; then only a `verbose` of 0 has an effect.
         metric: The metric that is optimised.
         mode: ``min`` or ``max``.
         setup: Further arguments of `ProgressReporter.setup`: `start_time`, `total_samples`.
 
     Returns:
-        A live table on a terminal, lines of text elsewhere, None if nothing is to be shown.
+        A live table on a terminal, lines of text elsewhere; None for a `verbose` of 0.
 
     Raises:
         InvalidArgument: If an argument has another type or value.
@@ -53,30 +53,30 @@ def make_reporter(
         )
     if level == 0:
         return None
-    reporter = progress_reporter or _automatic(level, explicit=verbose is not None)
+    reporter = progress_reporter or _default_reporter(level, explicit=verbose is not None)
     reporter.setup(metric=metric, mode=mode, **setup)
     return reporter
 
 
-def result_lines(
+def make_result_printer(
     verbose: int | None = None, metric: str | Sequence[str] | None = None
 ) -> TrialProgressCallback | None:
-    """What prints single results, if that was asked for; arguments as of `make_reporter`."""
+    """Return a callback that prints single results, for a `verbose` of 2 or 3, else None."""
     if verbose is None or verbose < _BRIEF_RESULTS:
         return None
     return TrialProgressCallback(metric, verbose=verbose)
 
 
-def _automatic(verbose: int, explicit: bool) -> ProgressReporter:
+def _default_reporter(verbose: int, explicit: bool) -> ProgressReporter:
     if in_notebook():
         return JupyterNotebookReporter(max_report_frequency=_NOTEBOOK_S)
-    # A dumb terminal (an editor's, a CI job's) cannot redraw what it has shown.
+    # A dumb terminal (in an editor or a CI job) cannot redraw lines.
     dumb = os.environ.get("TERM", "") in ("dumb", "unknown")
-    if shows_everything(sys.stdout) and not dumb:
+    if is_unicode_terminal(sys.stdout) and not dumb:
         from prefect_tune.reporters.live import LiveReporter
 
         return LiveReporter(verbose)
     from prefect_tune.reporters.plain import PlainReporter
 
-    # Whoever asks for results gets a line for each, with the trial's end.
+    # With an explicit 2 or 3, the callback of `make_result_printer` also prints trials' ends.
     return PlainReporter(min(verbose, 1) if explicit else verbose)

@@ -1,4 +1,4 @@
-"""The status block in the output of a notebook cell."""
+"""`JupyterNotebookReporter`: show the status block in the output of a notebook cell."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class JupyterNotebookReporter(TuneReporterBase):
     """Shows the status block in the output of a notebook cell.
 
     Args:
-        overwrite: Replace the last status instead of adding one. What trials and other code print
-            stays where it is.
+        overwrite: Replace the last status instead of adding one. The output of trials and other
+            code stays in place.
         kwargs: Arguments of `TuneReporterBase`.
 
     Raises:
@@ -40,7 +40,7 @@ class JupyterNotebookReporter(TuneReporterBase):
     def report(self, trials: list[Trial], done: bool, *sys_info: str) -> None:
         """Show the status block."""
         shown = self._output.HTML(as_html(self.status(trials, done, *sys_info)))
-        # A display that is replaced in place does not flicker, as a cleared output does.
+        # Updating a display does not flicker, while clearing the output does.
         if self._overwrite and self._handle is not None:
             self._handle.update(shown)
         else:
@@ -72,7 +72,7 @@ def _table(table: Table) -> str:
 
 
 def in_notebook() -> bool:
-    """True in a kernel that shows rich output (Jupyter, VS Code, Colab), not in IPython's shell."""
+    """Return True in a notebook's kernel (Jupyter, VS Code, Colab), not in IPython's shell."""
     ipython = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
     return shell is not None and getattr(shell, "kernel", None) is not None

@@ -1,4 +1,4 @@
-"""Where an experiment stands: counts, trials that run, the best so far."""
+"""The progress of an experiment: counts of trials, running ones and the best so far."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class Best(NamedTuple):
 
 
 class Progress:
-    """Follows the trials; each update costs time for the live ones only, however many have ended.
+    """Keeps count of trials and the best one; an update's time depends on unfinished trials only.
 
     Args:
-        metric: The metric that ranks trials; None ranks none. Of several, the first.
+        metric: The metric that ranks trials, the first one of several; None ranks none.
         mode: ``min`` or ``max``; without one no trial is the best.
-        total: Number of trials there will be, None if not known.
+        total: Number of trials in all, None if not known.
 
     Attributes:
         live: Trials that are not finished, in order of creation.
-        finished: Finished trials, in the order in which their end was seen.
-        errors: Those of them that failed.
+        finished: Finished trials, in the order in which `update` found them finished.
+        errors: The finished trials that failed.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Progress:
     ) -> None:
         self.metric = metric if metric is None or isinstance(metric, str) else next(iter(metric))
         self.mode = mode if mode is None or isinstance(mode, str) else next(iter(mode))
-        # "As many as it takes" arrives as the largest integer.
+        # An endless search passes the largest integer.
         self.total = total if total is not None and total < sys.maxsize else None
         self.live: list[Trial] = []
         self.finished: list[Trial] = []
@@ -48,7 +48,7 @@ class Progress:
         self._best_finished: Best | None = None
 
     def update(self, trials: list[Trial]) -> None:
-        """Take a look at all trials, which only ever get more."""
+        """Update the counts from the list of all trials, which only grows."""
         self.live += trials[self._seen :]
         self._seen = len(trials)
         if not any(trial.is_finished() for trial in self.live):
@@ -61,7 +61,7 @@ class Progress:
             self._best_finished = self._better(self._best_finished, trial)
 
     def counts(self) -> dict[str, int]:
-        """Return the number of trials by status, without those that have none."""
+        """Return the number of trials of each status that has any."""
         counts = dict.fromkeys(_ORDER, 0)
         for trial in self.live:
             counts[trial.status] += 1
@@ -70,7 +70,7 @@ class Progress:
         return {status: number for status, number in counts.items() if number}
 
     def describe_counts(self) -> str:
-        """E.g. ``12/40 (4 RUNNING, 8 TERMINATED)``; the first number is that of all trials."""
+        """Return the counts as text: ``12/40 (4 RUNNING, 8 TERMINATED)`` if 12 trials exist."""
         by_status = ", ".join(f"{number} {status}" for status, number in self.counts().items())
         total = "" if self.total is None else f"/{self.total}"
         return f"{self._seen}{total}" + (f" ({by_status})" if by_status else "")
@@ -87,14 +87,14 @@ class Progress:
         return best
 
     def value(self, trial: Trial) -> float | None:
-        """Return the value a trial is ranked by, None if it has none or it is NaN."""
+        """Return the value that a trial is ranked by; None if it is missing or NaN."""
         if self.metric is None:
             return None
         value = number_of(flatten(trial.last_result).get(self.metric))
         return None if value is None or math.isnan(value) else value
 
     def ranked(self, trials: list[Trial]) -> list[Trial]:
-        """Return the trials, best first; those without a value come last in their old order.
+        """Sort trials, the best first; those without a value come last in their old order.
 
         Without a mode the largest values come first.
         """
@@ -107,7 +107,7 @@ class Progress:
         return sorted(trials, key=key)
 
     def remaining_s(self, elapsed: float) -> float | None:
-        """Estimated seconds to the end, from the pace so far; None if it cannot be told."""
+        """Estimate the seconds to the end from the pace so far; None if that is not possible."""
         if self.total is None or not self.finished:
             return None
         return elapsed / len(self.finished) * max(0, self.total - len(self.finished))

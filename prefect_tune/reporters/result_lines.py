@@ -1,4 +1,4 @@
-"""A line, or a block of them, about results and ends of trials."""
+"""`TrialProgressCallback`: print results and ends of trials."""
 
 from __future__ import annotations
 
@@ -12,8 +12,13 @@ from prefect_tune.callback import Callback
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.nested import flatten
 from prefect_tune.reporters.budget import LineBudget
-from prefect_tune.reporters.columns import brief_parameters, error_file, show, user_metrics
-from prefect_tune.reporters.console import say
+from prefect_tune.reporters.columns import (
+    as_cell,
+    brief_parameters,
+    error_file,
+    user_metrics,
+)
+from prefect_tune.reporters.console import write_text
 from prefect_tune.text import in_words
 
 _INTERVAL_S = 5.0
@@ -27,13 +32,13 @@ _LEFT_OUT = frozenset({"config", "experiment_id", "experiment_tag"})
 class TrialProgressCallback(Callback):
     """Prints results of trials: at verbosity 2 in one line, at 3 with all metrics.
 
-    A trial is heard at most every 5 s and at its end. However many trials there are, there are not
-    more than 400 lines at once and 4 a second after them.
+    A trial's results are printed at most every 5 s and at its end. All trials together print at
+    most 400 lines at once, and then 4 lines a second.
 
     Args:
         metric: The metric that is optimised; shown in brief lines.
-        progress_metrics: What else is shown; None shows all metrics, brief lines the first three.
-        verbose: 2 brief, 3 full.
+        progress_metrics: Further metrics to show; None shows all, in brief lines the first three.
+        verbose: 2 prints one line, 3 all metrics.
     """
 
     def __init__(
@@ -45,7 +50,7 @@ class TrialProgressCallback(Callback):
         self._metrics = [metric] if isinstance(metric, str) else list(metric or ())
         self._progress_metrics = None if progress_metrics is None else list(progress_metrics)
         self._verbose = verbose
-        self._heard: dict[str, float] = {}
+        self._last_printed: dict[str, float] = {}
         self._budget = LineBudget(_BURST, _PER_S)
 
     @override
@@ -58,24 +63,24 @@ class TrialProgressCallback(Callback):
         **info: Any,
     ) -> None:
         now = time.monotonic()
-        heard = self._heard.get(trial.trial_id)
-        if heard is not None and now - heard < _INTERVAL_S:
+        last_printed = self._last_printed.get(trial.trial_id)
+        if last_printed is not None and now - last_printed < _INTERVAL_S:
             return
-        self._heard[trial.trial_id] = now
+        self._last_printed[trial.trial_id] = now
         self._print(self._describe(trial, result, ""))
 
     @override
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        self._heard.pop(trial.trial_id, None)
+        self._last_printed.pop(trial.trial_id, None)
         self._print(self._describe(trial, trial.last_result, "This trial completed."))
 
     @override
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        self._heard.pop(trial.trial_id, None)
+        self._last_printed.pop(trial.trial_id, None)
         reason = "" if trial.error is None else f" ({str(trial.error).splitlines()[0][:200]})"
         parameters = brief_parameters(trial.evaluated_params)
         self._print(
@@ -85,7 +90,7 @@ class TrialProgressCallback(Callback):
 
     @override
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
-        self._tell_refused(last=True)
+        self._print_refused_count(last=True)
 
     def _describe(self, trial: Trial, result: dict[str, Any], remark: str) -> str:
         flat = flatten(result)
@@ -94,13 +99,13 @@ class TrialProgressCallback(Callback):
             names = sorted(flat) if others is None else others
             lines = [f"Result for {trial}:"]
             lines += [
-                f"  {name}: {_in_full(flat[name])}"
+                f"  {name}: {_format_fully(flat[name])}"
                 for name in names
                 if flat.get(name) is not None and name.split("/")[0] not in _LEFT_OUT
             ]
             return "\n".join([*lines, f"Trial {trial} completed."] if remark else lines)
         names = [*self._metrics, *(user_metrics([trial], limit=3) if others is None else others)]
-        shown = [f"{name}={show(flat[name])}" for name in dict.fromkeys(names) if name in flat]
+        shown = [f"{name}={as_cell(flat[name])}" for name in dict.fromkeys(names) if name in flat]
         text = f"Trial {trial} reported {', '.join(shown) or 'nothing'}"
         return (
             f"{text} with parameters={brief_parameters(trial.evaluated_params)}. {remark}".rstrip()
@@ -108,14 +113,14 @@ class TrialProgressCallback(Callback):
 
     def _print(self, text: str) -> None:
         if self._budget.allow(text.count("\n") + 1):
-            self._tell_refused()
-            say(text)
+            self._print_refused_count()
+            write_text(text)
 
-    def _tell_refused(self, last: bool = False) -> None:
-        refused = self._budget.untold(last)
+    def _print_refused_count(self, last: bool = False) -> None:
+        refused = self._budget.count_to_report(last)
         if refused:
-            say(f"... {refused} more lines about results of trials are not shown")
+            write_text(f"... {refused} more lines about results of trials are not shown")
 
 
-def _in_full(value: Any) -> str:
-    return in_words(value) if type(value) is int else show(value, 200, 6)
+def _format_fully(value: Any) -> str:
+    return in_words(value) if type(value) is int else as_cell(value, 200, 6)

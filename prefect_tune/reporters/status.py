@@ -1,4 +1,4 @@
-"""The status block of Ray Tune with all its options, as parts that can be shown anywhere."""
+"""`TuneReporterBase`: build the status block of Ray Tune, as parts that subclasses show."""
 
 from __future__ import annotations
 
@@ -14,46 +14,47 @@ from prefect_tune.reporters.base import ProgressReporter
 from prefect_tune.reporters.columns import (
     DEFAULT_METRICS,
     Columns,
+    as_cell,
     as_columns,
     brief_parameters,
     error_file,
-    headings,
+    format_duration,
     parameter_columns,
-    show,
-    show_duration,
+    shorten_headings,
     user_metrics,
 )
 from prefect_tune.reporters.progress import Progress
 from prefect_tune.reporters.text_table import Table
+from prefect_tune.validation import check_mode
 
 _SHOWN_FIRST = {RUNNING: 0, ERROR: 1, PAUSED: 2, TERMINATED: 3, PENDING: 4}
 _DIGITS = 6
-#: The last table stays: it has all trials, as Ray Tune's, as long as they do not flood a log.
+#: The last table shows all trials, as Ray Tune's does, up to a number that does not flood a log.
 _ROWS_AT_THE_END = 200
-#: Whoever wants to use the best trial's parameters should have all of them, but not whole novels.
+#: Users copy the best trial's parameters, so nearly all are shown, but no very long texts.
 _BEST_LENGTH, _BEST_LIMIT = 200, 100
-#: What a status consists of: lines of text and tables, from top to bottom.
+#: The parts of a status: lines of text and tables, from top to bottom.
 Status = list[str | Table]
 
 
 class TuneReporterBase(ProgressReporter):
-    """Builds the status block; subclasses show it somewhere.
+    """Builds the status block; subclasses show it on a terminal, in a notebook or elsewhere.
 
     Args:
         metric_columns: Metrics to show: names, or name -> heading; None shows the first few numbers
             that trials report.
-        parameter_columns: Parameters to show, likewise; None shows those that are searched.
-        total_samples: Number of trials there will be; None is told by the experiment.
-        max_progress_rows: Trials in the table; the last table, at the end, takes up to 200 anyway.
+        parameter_columns: Parameters to show, likewise; None shows the searched ones.
+        total_samples: Number of trials in all; None takes the experiment's.
+        max_progress_rows: Trials in the table; the table at the end has up to 200 anyway.
         max_error_rows: Failed trials in the table of errors, likewise.
-        max_column_length: Longer headings and texts are cut, at their beginning; headings that
-            would look the same then, in their middle.
+        max_column_length: The most characters of headings and texts. They are cut at their
+            beginning, headings that would then look the same in their middle.
         max_report_frequency: Seconds between two reports.
         infer_limit: Number of metrics to show if `metric_columns` is None.
-        print_intermediate_tables: Whether to show the table before the end; None does.
-        metric: The metric of the line about the best trial; None is told by the experiment.
+        print_intermediate_tables: Whether to show the table before the end; None shows it.
+        metric: The metric of the line about the best trial; None takes the experiment's.
         mode: ``min`` or ``max``.
-        sort_by_metric: Best trials first.
+        sort_by_metric: Show the best trials first.
 
     Raises:
         InvalidArgument: If `mode` is neither ``min`` nor ``max``.
@@ -75,8 +76,8 @@ class TuneReporterBase(ProgressReporter):
         mode: str | None = None,
         sort_by_metric: bool = False,
     ) -> None:
-        if mode not in (None, "min", "max"):
-            raise InvalidArgument("mode", f"got {mode!r}.", 'It is "min" or "max".')
+        if mode is not None:
+            check_mode(mode)
         self._metric_columns = as_columns(metric_columns)
         self._metrics_given = metric_columns is not None
         self._parameter_columns = as_columns(parameter_columns)
@@ -87,7 +88,7 @@ class TuneReporterBase(ProgressReporter):
         self._max_column_length = max_column_length
         self._max_report_frequency = max_report_frequency
         self._infer_limit = infer_limit
-        self._tables_meanwhile = print_intermediate_tables is not False
+        self._intermediate_tables = print_intermediate_tables is not False
         self._metric = metric
         self._mode = mode
         self._sort_by_metric = sort_by_metric
@@ -103,20 +104,20 @@ class TuneReporterBase(ProgressReporter):
         mode: str | None = None,
         **kwargs: Any,
     ) -> None:
-        """Set up; what was given to the constructor wins."""
+        """Set the reporter up; arguments of the constructor take precedence."""
         self._start_time = time.time() if start_time is None else start_time
         total = total_samples if self._total_samples is None else self._total_samples
         self._progress = Progress(self._metric or metric, self._mode or mode, total)
 
     def add_metric_column(self, metric: str, representation: str | None = None) -> None:
-        """Show one more metric; without `metric_columns` in place of those chosen by what comes.
+        """Show one more metric; without `metric_columns`, instead of metrics chosen by themselves.
 
         Args:
-            metric: Its name.
+            metric: Name of the metric.
             representation: The heading; None is the name.
 
         Raises:
-            InvalidArgument: If it is shown already.
+            InvalidArgument: If the metric is a column already.
         """
         if metric in self._metric_columns:
             raise InvalidArgument("metric", f"{metric!r} is a column already.")
@@ -126,11 +127,11 @@ class TuneReporterBase(ProgressReporter):
         """Show one more parameter.
 
         Args:
-            parameter: Its name, flat (``net/units``).
-            representation: Its heading; None is the name.
+            parameter: Name of the parameter, flat (``net/units``).
+            representation: The heading; None is the name.
 
         Raises:
-            InvalidArgument: If it is shown already.
+            InvalidArgument: If the parameter is a column already.
         """
         if parameter in self._parameter_columns:
             raise InvalidArgument("parameter", f"{parameter!r} is a column already.")
@@ -138,13 +139,13 @@ class TuneReporterBase(ProgressReporter):
         self._parameter_columns[parameter] = representation or parameter
 
     def should_report(self, trials: list[Trial], done: bool = False) -> bool:
-        """True at the end, with the first trial, and then every `max_report_frequency` seconds."""
+        """Return True at the first trial, every `max_report_frequency` seconds and at the end."""
         if done:
             return True
         return bool(trials) and time.time() - self._last_report >= self._max_report_frequency
 
     def status(self, trials: list[Trial], done: bool, *sys_info: str) -> Status:
-        """Return all there is to show, from top to bottom.
+        """Return the lines and tables of the status block, from top to bottom.
 
         Args:
             trials: All trials, in order of creation.
@@ -157,7 +158,7 @@ class TuneReporterBase(ProgressReporter):
         status: Status = [
             "== Status ==",
             f"Current time: {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(now))} "
-            f"(running for {show_duration(now - self._start_time)})",
+            f"(running for {format_duration(now - self._start_time)})",
             memory_line(),
             *(line for line in sys_info if line),
         ]
@@ -166,37 +167,38 @@ class TuneReporterBase(ProgressReporter):
             parameters = brief_parameters(
                 best.trial.evaluated_params or best.trial.config, _BEST_LENGTH, _BEST_LIMIT, 17
             )
+            value = as_cell(best.value, 80, 6)
             status.append(
-                f"Current best trial: {best.trial} with {progress.metric}={show(best.value, 80, 6)}"
+                f"Current best trial: {best.trial} with {progress.metric}={value}"
                 f" and parameters={parameters}"
             )
         if trials and trials[0].local_experiment_dir:
             status.append(f"Result logdir: {trials[0].local_experiment_dir}")
         status.append(f"Number of trials: {progress.describe_counts()}")
-        if trials and (done or self._tables_meanwhile):
-            status.append(self._trial_table(trials, _rows(self._max_progress_rows, done)))
+        if trials and (done or self._intermediate_tables):
+            status.append(self._trial_table(trials, _row_limit(self._max_progress_rows, done)))
         if progress.errors:
             status.append(f"Number of errored trials: {len(progress.errors)}")
             errors = progress.errors
-            status.append(self._error_table(errors, _rows(self._max_error_rows, done)))
+            status.append(self._error_table(errors, _row_limit(self._max_error_rows, done)))
         return status
 
     def _trial_table(self, trials: list[Trial], rows_at_most: int) -> Table:
-        shown = self._shown(trials, rows_at_most)
+        shown = self._shown_trials(trials, rows_at_most)
         parameters = self._parameter_columns if self._parameters_given else parameter_columns(shown)
         metrics = self._metrics(shown)
         cut = self._max_column_length
-        heads = headings([*parameters.values(), *metrics.values()], cut)
+        heads = shorten_headings([*parameters.values(), *metrics.values()], cut)
         rows = []
         for trial in shown:
             config, result = flatten(trial.config), flatten(trial.last_result)
             values = [trial.evaluated_params.get(name, config.get(name)) for name in parameters]
             values += [result.get(name) for name in metrics]
-            cells = (show(value, cut, _DIGITS) for value in values)
+            cells = (as_cell(value, cut, _DIGITS) for value in values)
             rows.append([str(trial), trial.status, trial.location, *cells])
-        return Table(["Trial name", "status", "loc", *heads], rows, _left_out(trials, shown))
+        return Table(["Trial name", "status", "loc", *heads], rows, _left_out_note(trials, shown))
 
-    def _shown(self, trials: list[Trial], at_most: int) -> list[Trial]:
+    def _shown_trials(self, trials: list[Trial], at_most: int) -> list[Trial]:
         if self._sort_by_metric:
             return self._progress.ranked(trials)[:at_most]
         if len(trials) <= at_most:
@@ -223,16 +225,16 @@ class TuneReporterBase(ProgressReporter):
     def _error_table(self, errors: list[Trial], at_most: int) -> Table:
         shown = errors[:at_most]
         rows = [[str(trial), str(trial.num_failures), error_file(trial)] for trial in shown]
-        note = _left_out(errors, shown)
+        note = _left_out_note(errors, shown)
         return Table(["Trial name", "# failures", "error file"], rows, note)
 
 
-def _rows(at_most: int, done: bool) -> int:
+def _row_limit(at_most: int, done: bool) -> int:
     return max(at_most, _ROWS_AT_THE_END) if done else at_most
 
 
-def _left_out(trials: Sequence[Trial], shown: Sequence[Trial]) -> str:
-    """Says which trials a table leaves out, "" if none."""
+def _left_out_note(trials: Sequence[Trial], shown: Sequence[Trial]) -> str:
+    """Return a note with the number of trials that a table leaves out, "" if none."""
     if len(shown) == len(trials):
         return ""
     counts = Counter(trial.status for trial in trials)
@@ -242,7 +244,7 @@ def _left_out(trials: Sequence[Trial], shown: Sequence[Trial]) -> str:
 
 
 def memory_line() -> str:
-    """How much memory this machine uses."""
+    """Return a line with the memory in use on this machine."""
     import psutil
 
     memory = psutil.virtual_memory()

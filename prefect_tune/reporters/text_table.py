@@ -1,4 +1,4 @@
-"""A table as lines of text."""
+"""Draw tables as lines of text."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _FRAME_FIRST = 1
 
 
 class Table(NamedTuple):
-    """A table, however it is shown.
+    """The texts of a table, which may be shown as text or HTML.
 
     Attributes:
         header: Headings.
         rows: Cells, as many in each row as there are headings.
-        note: Shown below; "" shows nothing.
+        note: A line to show below the table; "" shows none.
     """
 
     header: Sequence[str]
@@ -28,18 +28,18 @@ class Table(NamedTuple):
     note: str = ""
 
     def numeric_columns(self) -> list[bool]:
-        """Return which columns hold numbers only; those are aligned to the right."""
+        """Return for each column whether all cells are numbers, which are aligned to the right."""
         columns = zip(*self.rows, strict=True) if self.rows else ((),) * len(self.header)
         return [all(_is_number(cell) for cell in column if cell) for column in columns]
 
 
-def text_table(table: Table, room: int | None = None) -> list[str]:
+def text_table(table: Table, line_width: int | None = None) -> list[str]:
     """Draw a table with a frame, and its note.
 
     Args:
         table: The table.
-        room: Width of a line. A table that is wider is drawn as several, one below the other, each
-            with the first column and some of the others. None is any width.
+        line_width: Characters in a line. A wider table is drawn as several, one below the other,
+            each with the first column and some of the others. None is no limit.
     """
     # Chinese characters and emoji take two columns of a terminal.
     from rich.box import Box
@@ -50,7 +50,7 @@ def text_table(table: Table, room: int | None = None) -> list[str]:
     widths = [max(cell_len(cell) for cell in column) for column in columns]
     right = table.numeric_columns()
     lines: list[str] = []
-    for part in _parts(widths, room):
+    for part in _split_columns(widths, line_width):
         header, *rows = zip(*(columns[i] for i in part), strict=True)
         lines += draw_lines(header, rows, [right[i] for i in part], frame)
     return [*lines, table.note] if table.note else lines
@@ -62,13 +62,13 @@ def draw_lines(
     right: Sequence[bool],
     frame: Box | None = None,
 ) -> list[str]:
-    """Draw a table, of any width.
+    """Draw a table whose width is not limited.
 
     Args:
         header: Headings.
         rows: Cells, each on one line.
-        right: Which columns are aligned to the right.
-        frame: What is drawn around the cells; None has two spaces between columns.
+        right: For each column whether it is aligned to the right.
+        frame: Characters to draw around the cells; None puts two spaces between columns.
     """
     from rich import table as rich_table
     from rich.console import Console
@@ -80,7 +80,7 @@ def draw_lines(
         pad_edge=frame is not None,
         header_style="",
     )
-    # As texts: what looks like rich's markup, such as [INST], is none.
+    # As `Text`, so that rich does not take texts such as [INST] for markup.
     for heading, to_right in zip(header, right, strict=True):
         grid.add_column(Text(heading), justify="right" if to_right else "left", no_wrap=True)
     for cells in rows:
@@ -91,17 +91,17 @@ def draw_lines(
     return [line.rstrip() for line in drawn.get().rstrip("\n").split("\n")]
 
 
-def _parts(widths: Sequence[int], room: int | None) -> list[list[int]]:
-    """Numbers of the columns that are drawn beside each other."""
+def _split_columns(widths: Sequence[int], line_width: int | None) -> list[list[int]]:
+    """Return the numbers of the columns of each part that fits a line, the first one in each."""
     total = _FRAME_FIRST + sum(width + _FRAME for width in widths)
-    if room is None or total <= room or len(widths) < 2:
+    if line_width is None or total <= line_width or len(widths) < 2:
         return [list(range(len(widths)))]
     parts: list[list[int]] = []
     left = 0
     for number, width in enumerate(widths[1:], 1):
         if not parts or width + _FRAME > left:
             parts.append([0])
-            left = room - _FRAME_FIRST - widths[0] - _FRAME
+            left = line_width - _FRAME_FIRST - widths[0] - _FRAME
         parts[-1].append(number)
         left -= width + _FRAME
     return parts

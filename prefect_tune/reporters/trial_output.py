@@ -1,4 +1,4 @@
-"""Shows on the console what trials print."""
+"""`TrialOutputPrinter`: print the output of trials on the console."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections import deque
 from typing import TextIO
 
 from prefect_tune.reporters.budget import LineBudget
-from prefect_tune.reporters.console import say
+from prefect_tune.reporters.console import write_text
 from prefect_tune.text import CONTROLS
 from prefect_tune.trainable.output import TrialOutput
 
 _BURST = 500
-#: Lines a second: what a person can just about follow, and what a log file can stand for days.
+#: Lines a second that a person can just read, and that a log file can hold for days.
 _PER_S_TERMINAL = 30.0
 _PER_S_FILE = 3.0
 _MAX_WAITING = 1000
@@ -24,10 +24,10 @@ _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 
 
 class TrialOutputPrinter:
-    """Prints lines of trials behind the name of the trainable and the process.
+    """Prints output of trials, each line with the name of the trainable and the process in front.
 
-    At most 500 lines at once, and 30 a second after them (3 if it is not a terminal); how many are
-    left out is told every ten seconds at most.
+    At most 500 lines are printed at once, and then 30 lines a second (3 if standard output is not a
+    terminal). The number of lines left out is printed at most every ten seconds.
 
     Args:
         trainable_name: Name of the trainable.
@@ -35,24 +35,24 @@ class TrialOutputPrinter:
 
     def __init__(self, trainable_name: str) -> None:
         self._name = trainable_name
-        # Without limit a flow process that is held up would grow; the files have everything.
+        # Limited, so that a driver that is held up does not fill the memory; files have all output.
         self._waiting: deque[TrialOutput] = deque(maxlen=_MAX_WAITING)
         is_terminal = sys.stdout is not None and sys.stdout.isatty()
         self._budget = LineBudget(_BURST, _PER_S_TERMINAL if is_terminal else _PER_S_FILE)
-        self._where = ""
+        self._last_path = ""
         self._next = 0.0
 
     def put(self, output: TrialOutput) -> None:
-        """Take lines; from any thread, returns at once."""
+        """Queue lines to be printed; callable from any thread."""
         self._waiting.append(output)
 
     def flush(self, last: bool = False) -> None:
-        """Print what has come, four times a second at most.
+        """Print the queued lines, at most four times a second.
 
-        To be called in the thread that prints everything else.
+        Must be called in the thread that prints everything else.
 
         Args:
-            last: It will not be called again.
+            last: True for the last call, which prints in any case.
         """
         now = time.monotonic()
         if not last and now < self._next:
@@ -65,24 +65,24 @@ class TrialOutputPrinter:
             if stream is None:
                 continue
             prefix = self._prefix(output, stream.isatty())
-            self._where = output.path
+            self._last_path = output.path
             if output.left_out:
-                self._budget.refuse(1)
+                self._budget.count_refused(1)
             shown = texts.setdefault(stream, [])
             shown += [
-                f"{prefix} {harmless(line, coloured=stream.isatty())}\n"
+                f"{prefix} {remove_escapes(line, coloured=stream.isatty())}\n"
                 for line in output.lines
                 if self._budget.allow()
             ]
-        refused = self._budget.untold(last)
+        refused = self._budget.count_to_report(last)
         if refused and sys.stdout is not None:
             texts.setdefault(sys.stdout, []).append(
                 f"... at least {refused} more lines that trials have printed are not shown; all of "
-                f"them are in files of the trials, as {self._where}\n"
+                f"them are in files of the trials, such as {self._last_path}\n"
             )
         for stream, lines in texts.items():
-            # In one go: above a live table each write draws the table again.
-            say("".join(lines), stream, end="", as_it_is=True)
+            # In one call, since each write above a live table redraws the table.
+            write_text("".join(lines), stream, end="", allow_escapes=True)
 
     def _prefix(self, output: TrialOutput, coloured: bool) -> str:
         text = self._name
@@ -93,12 +93,12 @@ class TrialOutputPrinter:
         return f"{_CYAN}({text}){_PLAIN}" if coloured else f"({text})"
 
 
-def harmless(line: str, *, coloured: bool) -> str:
-    """A line that changes nothing but itself: it does not clear the screen or move the cursor.
+def remove_escapes(line: str, *, coloured: bool) -> str:
+    """Remove escape sequences from a line, which could clear the screen or move the cursor.
 
     Args:
-        line: What a trial has printed.
-        coloured: Whether colours are kept.
+        line: A line of a trial's output.
+        coloured: Whether escape sequences for colours are kept.
     """
     if line.isprintable():
         return line

@@ -8,11 +8,11 @@ import pytest
 
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.reporters.columns import (
-    headings,
+    as_cell,
+    format_duration,
+    format_parameters,
     parameter_columns,
-    show,
-    show_duration,
-    show_parameters,
+    shorten_headings,
     user_metrics,
 )
 from prefect_tune.reporters.text_table import Table, text_table
@@ -34,8 +34,8 @@ from prefect_tune.reporters.text_table import Table, text_table
     ],
 )
 def test_cells(value: Any, text: str) -> None:
-    assert show(value) == text
-    assert len(show(value)) <= 20
+    assert as_cell(value) == text
+    assert len(as_cell(value)) <= 20
 
 
 def test_parameters_are_headed_by_their_last_part_if_that_is_clear() -> None:
@@ -45,7 +45,7 @@ def test_parameters_are_headed_by_their_last_part_if_that_is_clear() -> None:
         "head/lr": "head/lr",
         "net/units": "units",
     }
-    assert show_parameters(trial) == "net/lr=0.1, head/lr=0.2, units=3"
+    assert format_parameters(trial) == "net/lr=0.1, head/lr=0.2, units=3"
 
 
 def test_only_numbers_of_the_users_own_are_metrics() -> None:
@@ -65,7 +65,7 @@ def test_only_numbers_of_the_users_own_are_metrics() -> None:
 
 
 def test_durations() -> None:
-    assert [show_duration(s) for s in (-1, 0, 61.9, 36_000)] == [
+    assert [format_duration(s) for s in (-1, 0, 61.9, 36_000)] == [
         "0:00:00",
         "0:00:00",
         "0:01:01",
@@ -86,7 +86,7 @@ def test_tables_align_numbers_to_the_right() -> None:
 
 def test_headings_that_end_alike_keep_their_beginnings() -> None:
     names = [f"p_{n:02d}_parameter_of_some_length" for n in range(30)]
-    cut = headings([*names, "optimizer/learning_rate_of_all", "short"], 20)
+    cut = shorten_headings([*names, "optimizer/learning_rate_of_all", "short"], 20)
     assert cut[0] == "p_00_param…me_length"
     assert len(set(cut)) == len(cut)
     assert cut[-2:] == ["…earning_rate_of_all", "short"]

@@ -10,7 +10,7 @@ import pytest
 from prefect_tune.experiment.trial import TERMINATED, Trial
 from prefect_tune.reporters import CLIReporter
 from prefect_tune.reporters.base import ProgressReporter
-from prefect_tune.reporters.console import say, shows_everything
+from prefect_tune.reporters.console import is_unicode_terminal, write_text
 from prefect_tune.reporters.factory import make_reporter
 from prefect_tune.reporters.plain import PlainReporter
 from prefect_tune.reporters.trial_output import TrialOutputPrinter
@@ -39,7 +39,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch, encoding: str = "latin-1") -> Term
 
 def test_what_there_is_no_character_for_is_a_question_mark(monkeypatch: pytest.MonkeyPatch) -> None:
     latin = terminal(monkeypatch)
-    say("\x1b[31mGröße\x1b]0;title\x07: 日本 …\x1b[2J")
+    write_text("\x1b[31mGröße\x1b]0;title\x07: 日本 …\x1b[2J")
     assert latin.shown() == "Größe: ?? ?\n"
 
 
@@ -66,14 +66,14 @@ def test_what_trials_print_does_not_either(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_live_table_needs_all_characters(monkeypatch: pytest.MonkeyPatch) -> None:
     latin = terminal(monkeypatch)
-    assert not shows_everything(latin)
+    assert not is_unicode_terminal(latin)
     assert isinstance(make_reporter(), PlainReporter)
     terminal(monkeypatch, "utf-8")
     assert not isinstance(make_reporter(), PlainReporter)
-    assert not shows_everything(None)
-    assert not shows_everything(io.StringIO())
+    assert not is_unicode_terminal(None)
+    assert not is_unicode_terminal(io.StringIO())
 
 
 def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
-    say("nothing happens")
+    write_text("nothing happens")

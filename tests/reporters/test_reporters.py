@@ -203,7 +203,7 @@ class TestPlain:
 
 
 class TestLive:
-    def show(self, verbose: int = 2, *, done: bool = False, width: int = 100) -> str:
+    def as_cell(self, verbose: int = 2, *, done: bool = False, width: int = 100) -> str:
         console = Console(file=io.StringIO(), force_terminal=True, width=width, height=25)
         reporter = LiveReporter(verbose, console)
         set_up(reporter)
@@ -213,7 +213,7 @@ class TestLive:
         return console.file.getvalue()
 
     def test_the_whole_block(self) -> None:
-        text = self.show()
+        text = self.as_cell()
         for part in ("2/40 trials", "1 running", "1 error", "1/2 CPUs", "score=0.75", "units"):
             assert part in text
         assert "c0ffe_00003" not in text  # pending trials have nothing to tell
@@ -259,12 +259,12 @@ class TestLive:
             assert len([word for word in header.split() if word.startswith("p")]) == fitting
 
     def test_levels(self) -> None:
-        assert "TERMINATED" not in self.show(1)
-        assert "other" not in self.show(2)
-        assert "other" in self.show(3)
+        assert "TERMINATED" not in self.as_cell(1)
+        assert "other" not in self.as_cell(2)
+        assert "other" in self.as_cell(3)
 
     def test_the_last_one_shows_the_best_first(self) -> None:
-        text = self.show(done=True)
+        text = self.as_cell(done=True)
         text = text[text.rindex("status") :]
         assert text.index("00002") < text.index("00000") < text.index("00001")
 
@@ -303,7 +303,7 @@ class TestLive:
     def test_no_line_is_wider_than_the_terminal(self, width: int) -> None:
         from rich.text import Text
 
-        plain = Text.from_ansi(self.show(width=width)).plain
+        plain = Text.from_ansi(self.as_cell(width=width)).plain
         assert max(len(line) for line in plain.splitlines()) <= width
 
     def test_at_most_four_times_a_second(self, clock: Clock) -> None:

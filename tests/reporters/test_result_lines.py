@@ -8,7 +8,7 @@ import pytest
 
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial
-from prefect_tune.reporters import TrialProgressCallback, result_lines
+from prefect_tune.reporters import TrialProgressCallback, make_result_printer
 
 from .clock import set_clock
 
@@ -42,11 +42,11 @@ def report(callback: TrialProgressCallback, trial: Trial) -> None:
 
 @pytest.mark.parametrize("verbose", [None, 0, 1])
 def test_only_if_asked_for(verbose: Any) -> None:
-    assert result_lines(verbose) is None
+    assert make_result_printer(verbose) is None
 
 
 def test_brief(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    callback = result_lines(2, "loss")
+    callback = make_result_printer(2, "loss")
     assert callback is not None
     trial = make_trial()
     report(callback, trial)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from prefect_tune.reporters import TrialOutputPrinter
-from prefect_tune.reporters.trial_output import harmless
+from prefect_tune.reporters.trial_output import remove_escapes
 from prefect_tune.trainable.output import TrialOutput
 
 from .clock import set_clock
@@ -75,5 +75,5 @@ def test_no_flood(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monkey
     ],
 )
 def test_lines_change_nothing_but_themselves(line: str, plain: str, coloured: str) -> None:
-    assert harmless(line, coloured=False) == plain
-    assert harmless(line, coloured=True) == coloured
+    assert remove_escapes(line, coloured=False) == plain
+    assert remove_escapes(line, coloured=True) == coloured

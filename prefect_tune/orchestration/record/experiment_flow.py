@@ -33,7 +33,7 @@ from prefect_tune.orchestration.record.sweep_result import SweepResult, sweep_re
 from prefect_tune.orchestration.record.tag_limits import tag_limits
 from prefect_tune.orchestration.record.task_run_logs import TaskRunLogs
 from prefect_tune.orchestration.server.api import PrefectApi
-from prefect_tune.reporters.columns import parameter_columns, show, user_metrics
+from prefect_tune.reporters.columns import as_cell, parameter_columns, user_metrics
 from prefect_tune.reporters.progress import Progress
 from prefect_tune.text import in_words
 
@@ -281,4 +281,4 @@ def _kind(thing: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    return show(value) if isinstance(value, float) else show_value(value)
+    return as_cell(value) if isinstance(value, float) else show_value(value)

@@ -1,37 +1,19 @@
-"""JSON that any reader takes."""
+"""Write JSON that every reader accepts."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
 from typing import Any, TextIO
 
-from prefect_tune.text import in_words
-
-#: Python does not write integers of thousands of digits.
-_MOST_BITS = 8192
+from prefect_tune.experiment.plain import strict_json_value
 
 
 def write_json(value: Any, file: TextIO) -> None:
-    """Write a value as JSON proper, with what JSON has no word for as text.
+    """Write a value and a line end as JSON without ``NaN``; values of unknown types become text.
 
     Args:
         value: The value.
-        file: Where to write it, with a line end behind it.
+        file: The file to write to.
     """
-    json.dump(_plain(value), file, indent=1, default=in_words)
+    json.dump(strict_json_value(value), file, indent=1)
     file.write("\n")
-
-
-def _plain(value: Any) -> Any:
-    """NaN and infinity as text: JSON proper has no numbers for them."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
-        return in_words(value)
-    if isinstance(value, Mapping):
-        return {in_words(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value

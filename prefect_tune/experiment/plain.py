@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
+from pathlib import PurePath
 from typing import Any
+
+from prefect_tune.text import in_words
 
 _HUGE = 10**308
 #: Types that JSON gives back as they were; integers within 64 bits only.
@@ -45,3 +49,55 @@ def finite_number(value: Any) -> float | int | None:
     """`number_of` a value if it is neither NaN nor infinite, else None."""
     number = number_of(value)
     return number if number is not None and math.isfinite(number) else None
+
+
+def strict_json_value(
+    value: Any, text: Callable[[Any], str] = in_words, largest: float = _HUGE
+) -> Any:
+    """Copy a value into what JSON without ``NaN`` can express; anything else becomes text.
+
+    Args:
+        value: Any value; numpy's scalars become numbers.
+        text: Makes text of keys, of NaN and infinity, and of values that JSON has no type for.
+        largest: The largest absolute value of a number that is not made text.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, Mapping):
+        return {text(key): strict_json_value(item, text, largest) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [strict_json_value(item, text, largest) for item in value]
+    number = finite_number(value)
+    return text(value) if number is None or abs(number) > largest else number
+
+
+def nearest_json_value(value: Any, describe: Callable[[Any], str] = repr) -> Any:
+    """Return the nearest value with a JSON type, for the ``default`` of JSON encoders.
+
+    Args:
+        value: A value that an encoder does not know: sets and arrays become lists, array scalars
+            numbers.
+        describe: Makes text of any other object: `str` or `repr`.
+    """
+    if isinstance(value, (set, frozenset)):
+        return list(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, PurePath):
+        return str(value)
+    for convert in ("item", "tolist"):
+        # Scalars and arrays of numpy, torch, jax; tensorflow's have only numpy().
+        try:
+            converted = getattr(value, convert)()
+        except Exception:  # the value may be of a user's class with such a method
+            continue
+        if isinstance(converted, (bool, int, float, str, list, type(None))):
+            return converted
+    if callable(getattr(value, "numpy", None)):
+        import numpy as np
+
+        try:
+            return np.asarray(value.numpy()).tolist()
+        except Exception:  # likewise
+            pass
+    return in_words(value, describe)

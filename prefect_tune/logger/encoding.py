@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+from prefect_tune.experiment.plain import nearest_json_value
 from prefect_tune.text import in_words
 from prefect_tune.trainable.runtime.auto_metrics import CONSTANTS
 from prefect_tune.trainable.runtime.result_codec import decode_line, encode_result
@@ -31,35 +31,27 @@ def to_json(value: Any, *, pretty: bool = False) -> bytes:
     if not pretty:
         options["separators"] = (",", ":")
     try:
-        return json.dumps(value, default=_plain, **options).encode()
+        return json.dumps(value, default=_nearest, **options).encode()
     except (TypeError, ValueError, RecursionError):
         # Keys of other types than JSON's, keys that cannot be sorted, references to itself.
-        return json.dumps(_printable(value), default=in_words, **options).encode()
+        return json.dumps(_with_text_keys(value), default=in_words, **options).encode()
 
 
-def _plain(value: Any) -> Any:
-    for method in ("tolist", "item"):  # numpy scalars and arrays
-        convert = getattr(value, method, None)
-        if convert is not None:
-            with contextlib.suppress(Exception):  # one of a class that only looks like an array
-                return convert()
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, (set, frozenset)):
-        return list(value)
-    return in_words(value)
+def _nearest(value: Any) -> Any:
+    return nearest_json_value(value, str)
 
 
-def _printable(value: Any, depth: int = 0) -> Any:
+def _with_text_keys(value: Any, depth: int = 0) -> Any:
+    """Copy a value for JSON with all keys as text, and what is nested too deeply as text."""
     if depth > 50:
         return in_words(value)
     if isinstance(value, Mapping):
-        return {in_words(key): _printable(item, depth + 1) for key, item in value.items()}
+        return {in_words(key): _with_text_keys(item, depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_printable(item, depth + 1) for item in value]
+        return [_with_text_keys(item, depth + 1) for item in value]
     if isinstance(value, int) and abs(value) > _LARGEST:
         return in_words(value)
-    return value if isinstance(value, (str, int, float, bool, type(None))) else _plain(value)
+    return value if isinstance(value, (str, int, float, bool, type(None))) else _nearest(value)
 
 
 class SafeFallbackEncoder(json.JSONEncoder):

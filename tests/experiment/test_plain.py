@@ -11,7 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefect_tune.experiment.plain import finite_number, number_of, same_in_json
+from prefect_tune.experiment.plain import (
+    finite_number,
+    nearest_json_value,
+    number_of,
+    same_in_json,
+    strict_json_value,
+)
 
 
 class Broken:
@@ -62,3 +68,31 @@ def test_plain_values_come_back_from_json_as_they_were(value: Any) -> None:
         back = json.loads(json.dumps(value))
         assert back == value
         assert repr(back) == repr(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (np.float32(0.5), 0.5),
+        ({1: (np.int64(2), math.nan)}, {"1": [2, "nan"]}),
+        ([True, None, "x", -math.inf], [True, None, "x", "-inf"]),
+        (10**400, str(10**400)),
+        (Broken(), str(Broken())),
+    ],
+)
+def test_any_value_becomes_strict_json(value: Any, plain: Any) -> None:
+    assert strict_json_value(value) == plain
+    json.dumps(strict_json_value(value), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("value", "nearest"),
+    [
+        (np.array([[1, 2]]), [[1, 2]]),
+        (np.float64(0.5), 0.5),
+        ({3}, [3]),
+        (1j, "1j"),
+    ],
+)
+def test_nearest_json_value(value: Any, nearest: Any) -> None:
+    assert nearest_json_value(value) == nearest

@@ -17,7 +17,7 @@ from prefect_tune.orchestration.control.heartbeat import ENDED
 from prefect_tune.orchestration.logs import RunLog
 from prefect_tune.orchestration.record.conclusion import Conclusion, Ending
 from prefect_tune.orchestration.record.sanitize import show_value
-from prefect_tune.orchestration.record.sweep_result import SweepResult, jsonable
+from prefect_tune.orchestration.record.sweep_result import SweepResult, api_value
 from prefect_tune.reporters.progress import Best, Progress
 
 _logger = logging.getLogger("prefect_tune")
@@ -147,7 +147,7 @@ class SweepNews:
         metric, value = self._progress.metric, best.value
         config = ", ".join(f"{k}={show_value(v)}" for k, v in best.trial.evaluated_params.items())
         self._log.info("%s=%.6g is the best so far, with %s.", metric, value, config or best.trial)
-        previous = None if before is None else jsonable(before.value)
+        previous = None if before is None else api_value(before.value)
         self._emit(IMPROVED, {**self._result().model_dump(), "previous": previous})
 
     def _failed(self, trial: Trial, number: int) -> None:
@@ -165,7 +165,7 @@ class SweepNews:
                 "flow_run_id": result.flow_run_id,
                 "trial": str(trial),
                 "error": error,
-                "config": jsonable(trial.config),
+                "config": api_value(trial.config),
                 "failed": number,
                 "trials": result.trials,
             },

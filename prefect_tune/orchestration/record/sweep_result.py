@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from prefect_tune.coordinator.trial_checkpoints import newest_usable
 from prefect_tune.engine.experiment import Experiment
-from prefect_tune.experiment.plain import finite_number
+from prefect_tune.experiment.plain import finite_number, strict_json_value
 from prefect_tune.experiment.trial import AUTO_FILLED, ERROR, Trial
 from prefect_tune.nested import flatten
 from prefect_tune.orchestration.record.sanitize import show_value
@@ -84,31 +83,24 @@ def sweep_result(experiment: Experiment, progress: Progress, flow_run_id: str) -
         update={
             "best_trial": str(best.trial),
             "best_value": finite_number(best.value),
-            "best_config": jsonable(best.trial.config),
+            "best_config": api_value(best.trial.config),
             "best_metrics": _metrics(best.trial),
             "checkpoint": _checkpoint(best.trial, place),
         }
     )
 
 
-def jsonable(value: Any) -> Any:
-    """Make what a Prefect server takes of any value: what is not plain becomes a text."""
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, Mapping):
-        return {show_value(key): jsonable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [jsonable(item) for item in value]
-    number = finite_number(value)
+def api_value(value: Any) -> Any:
+    """Copy a value into what a Prefect server accepts; anything else becomes text."""
     # A server takes integers of 64 bits, and neither NaN nor infinity.
-    return show_value(value) if number is None or abs(number) > _LARGEST else number
+    return strict_json_value(value, show_value, _LARGEST)
 
 
 def _metrics(trial: Trial) -> dict[str, Any]:
     flat = flatten(trial.last_result)
     kept = {k: v for k, v in flat.items() if k not in AUTO_FILLED and k[:7] != "config/"}
-    plain: dict[str, Any] = jsonable(kept)
-    return plain
+    metrics: dict[str, Any] = api_value(kept)
+    return metrics
 
 
 def _checkpoint(trial: Trial, place: str) -> str | None:

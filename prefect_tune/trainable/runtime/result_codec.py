@@ -16,15 +16,14 @@ import logging
 import math
 import pickle
 from collections.abc import Callable, Mapping
-from pathlib import PurePath
 from typing import Any, cast
 
 import cloudpickle
 import numpy as np
 import orjson
 
-from prefect_tune.experiment.plain import number_of, same_in_json
-from prefect_tune.text import as_unicode, in_words
+from prefect_tune.experiment.plain import nearest_json_value, number_of, same_in_json
+from prefect_tune.text import as_unicode
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +111,7 @@ def decode_report(report: bytes) -> tuple[bytes, dict[str, Any]]:
 def _encode_fast(result: Mapping[str, Any], known_nulls: int) -> bytes | None:
     """The line that orjson writes; None if it cannot write it exactly."""
     try:
-        line = orjson.dumps(result, _jsonable, _FAST)
+        line = orjson.dumps(result, nearest_json_value, _FAST)
     except TypeError:  # integers beyond 64 bits, exotic keys, lone surrogates, deep nesting
         return None
     # A null that nobody put there is how a non-finite number shows; None and texts may look alike.
@@ -138,7 +137,7 @@ def decode_line(line: bytes) -> dict[str, Any]:
 
 def _encode_exactly(result: Mapping[str, Any]) -> bytes:
     try:
-        return json.dumps(_plain(result), separators=(",", ":")).encode()
+        return json.dumps(_exact_json_value(result), separators=(",", ":")).encode()
     except RecursionError:
         raise ValueError("the result contains itself or is nested too deeply") from None
 
@@ -154,37 +153,12 @@ def _has_non_finite(value: Any) -> bool:
         return False
     if isinstance(value, np.ndarray):
         return value.dtype.kind in "fc" and not bool(np.isfinite(value).all())
-    plain = _jsonable(value)
+    plain = nearest_json_value(value)
     return plain is not value and not isinstance(plain, str) and _has_non_finite(plain)
 
 
-def _jsonable(value: Any) -> Any:
-    """The nearest value with a JSON form; also the hook that orjson calls for unknown types."""
-    if isinstance(value, (set, frozenset)):
-        return list(value)
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, PurePath):
-        return str(value)
-    for convert in ("item", "tolist"):
-        # Scalars and arrays of numpy, torch, jax; tensorflow's have only numpy().
-        try:
-            converted = getattr(value, convert)()
-        except (AttributeError, TypeError, ValueError, RuntimeError):
-            continue
-        if isinstance(converted, (bool, int, float, str, list, type(None))):
-            return converted
-    as_numpy = getattr(value, "numpy", None)
-    if callable(as_numpy):
-        try:
-            return np.asarray(as_numpy()).tolist()
-        except (TypeError, ValueError, RuntimeError):
-            pass
-    return in_words(value, repr)
-
-
-def _plain(value: Any) -> Any:
-    """A copy of `value` made of JSON's own types only, with text keys."""
+def _exact_json_value(value: Any) -> Any:
+    """Copy a value into JSON's own types, with text keys; NaN and infinity stay floats."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -195,15 +169,15 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return float(value)
     if isinstance(value, Mapping):
-        return {_key(key): _plain(item) for key, item in value.items()}
+        return {_key(key): _exact_json_value(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(item) for item in value]
+        return [_exact_json_value(item) for item in value]
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
+        return _exact_json_value(value.tolist())
     try:  # what orjson knows by itself: dataclasses, dates, UUIDs, enumerations
         return orjson.loads(orjson.dumps(value))
     except (TypeError, ValueError):
-        return _plain(_jsonable(value))
+        return _exact_json_value(nearest_json_value(value))
 
 
 def _key(key: Any) -> str:

@@ -12,7 +12,7 @@ from prefect_tune.orchestration.control.flow_identity import FlowIdentity
 from prefect_tune.orchestration.record import sweep_news
 from prefect_tune.orchestration.record.conclusion import Conclusion, Ending
 from prefect_tune.orchestration.record.sweep_news import SweepNews, savings
-from prefect_tune.orchestration.record.sweep_result import SweepResult, jsonable
+from prefect_tune.orchestration.record.sweep_result import SweepResult, api_value
 from prefect_tune.reporters.progress import Progress
 
 FLOW = FlowIdentity("inner", "outer", 1, "nightly")
@@ -113,7 +113,7 @@ def test_savings_are_told_if_trials_ended_early() -> None:
 
 def test_results_become_plain() -> None:
     odd = {"a": float("nan"), "b": (1, {"c": object}), 3: 2**70, "t": True, "n": None}
-    plain = jsonable(odd)
+    plain = api_value(odd)
     assert plain["a"] == "nan"
     assert plain["b"][0] == 1
     assert isinstance(plain["b"][1]["c"], str)

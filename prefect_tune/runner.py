@@ -177,10 +177,10 @@ def _prepare(
     if not plan.resume:
         _write_arguments(experiment, request)
     if memory is not None:
-        memory.remember(plan.name, plan.origin or plan.experiment_id)
+        memory.record(plan.name, plan.origin or plan.experiment_id)
     experiment.open()
     if memory is not None:
-        memory.remember(plan.name, experiment.origin)
+        memory.record(plan.name, experiment.origin)
     return experiment
 
 

@@ -1,1 +1,1 @@
-"""The loop that carries the coordinator: events in order, journal first, then effects."""
+"""The engine: feeds events to the coordinator, journals them, and carries commands out."""

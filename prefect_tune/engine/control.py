@@ -1,9 +1,9 @@
-"""Requests to a running sweep, which reach it through its experiment directory.
+"""Requests that control a running sweep, sent through files in its experiment directory.
 
-Whoever controls a sweep writes a small file into `CONTROL_DIR` of the experiment directory, on the
-machine of the flow process or in storage. The flow process looks there now and then, does what is
-asked for, and writes an answer beside it. Each request has files of its own, so several people may
-control a sweep at a time; they are answered in order, and told what another one has done before.
+A command or a call writes a small request file into `CONTROL_DIR` of the experiment directory, on
+the machine of the flow process or in storage. The flow process reads it, carries it out, and writes
+an answer file beside it. Each request has its own files, so several people may control a sweep at a
+time; their requests are answered in order.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ _logger = logging.getLogger("prefect_tune")
 
 CONTROL_DIR = ".control"
 _REQUEST, _ANSWER = ".request.json", ".answer.json"
-_LOOK_S = 0.5
-#: Looks at this machine's directory for one at the storage.
+_POLL_S = 0.5
+#: Storage is polled once for this many polls of the local directory.
 _REMOTE_EVERY = 3
-#: Seconds after which nobody waits for an answer any more.
+#: Seconds for which the sender of a request waits for its answer.
 ANSWER_S = 30.0
 
 
 @dataclass(frozen=True)
 class Request:
-    """What somebody asks of a sweep.
+    """A request to control a running sweep.
 
     Attributes:
         verb: ``pause``, ``resume``, ``stop``, ``cancel``, ``stop-trial``, ``add-samples`` or
             ``set``.
         trial: The trial's id or name, for ``stop-trial``.
         values: Numbers, for ``add-samples`` and ``set``.
-        by: Who asks.
-        time: When, in seconds since the epoch.
+        by: The user and host that sent the request.
+        time: When it was sent, in seconds since the epoch.
     """
 
     verb: str
@@ -60,17 +60,17 @@ class Request:
     time: float = 0.0
 
 
-class ControlWatch:
-    """Looks for requests from a thread of its own, and does what they ask for.
+class ControlRequestHandler:
+    """Carries out and answers the requests to a running sweep, in a thread of its own.
 
     Use it as a context manager.
 
     Args:
-        places: The experiment directory here, and that in storage if there is one.
-        coordinator: What is controlled.
-        put: Takes the events.
-        cancel: Ends the sweep in order, now; gets why.
-        told: Called with what was done, in words, and the request.
+        places: The local experiment directory, and that in storage if there is one.
+        coordinator: The coordinator of the sweep.
+        put: Queues an event for the engine.
+        cancel: Ends the sweep in order, for the given reason.
+        on_done: Called after each request with a description of what was done, and the request.
     """
 
     def __init__(
@@ -79,36 +79,36 @@ class ControlWatch:
         coordinator: Coordinator,
         put: Callable[[Event], None],
         cancel: Callable[[str], None],
-        told: Callable[[str, Request], None],
+        on_done: Callable[[str, Request], None],
     ) -> None:
         self._stores = [open_store(place) for place in places]
         self._coordinator = coordinator
         self._put = put
         self._cancel = cancel
-        self._told = told
-        self._over = threading.Event()
+        self._on_done = on_done
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="tune-control", daemon=True)
 
     def __enter__(self) -> None:
         self._thread.start()
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join(_LOOK_S)
+        self._closing.set()
+        self._thread.join(_POLL_S)
 
     def _watch(self) -> None:
-        looks = 0
-        while not self._over.wait(_LOOK_S):
+        polls = 0
+        while not self._closing.wait(_POLL_S):
             for number, store in enumerate(self._stores):
-                if number and looks % _REMOTE_EVERY:
+                if number and polls % _REMOTE_EVERY:
                     continue
                 try:
-                    self._look(store)
+                    self._answer_requests(store)
                 except StorageError:
                     _logger.debug("No requests can be read from %s.", store.location, exc_info=True)
-            looks += 1
+            polls += 1
 
-    def _look(self, store: Any) -> None:
+    def _answer_requests(self, store: Any) -> None:
         for name in sorted(store.sizes(CONTROL_DIR)):
             if not name.endswith(_REQUEST):
                 continue
@@ -118,59 +118,59 @@ class ControlWatch:
             try:
                 request = Request(**json.loads(data or b""))
                 if time.time() - request.time > ANSWER_S:
-                    continue  # whoever asked has given up
-                answer = {"done": self._do(request)}
+                    continue  # the sender has given up
+                answer = {"done": self._execute(request)}
             except (ValueError, TypeError, TuneError) as error:
                 answer = {"error": str(error)}
             body = json.dumps(answer).encode()
             store.write(path.removesuffix(_REQUEST) + _ANSWER, body)
 
-    def _do(self, request: Request) -> str:
-        """Do what is asked for; says what that was.
+    def _execute(self, request: Request) -> str:
+        """Carry a request out, and return a description of what was done.
 
         Raises:
-            TuneError: If it cannot be done; says why.
+            TuneError: If the request cannot be carried out; the message says why.
         """
         coordinator, by = self._coordinator, f"by {request.by}"
         if coordinator.finished or coordinator.ending:
             raise TuneError(f"The experiment is ending already ({coordinator.ending or 'done'}).")
-        action, trial, values, said = None, None, None, ""
+        action, trial, values, done = None, None, None, ""
         match request.verb:
             case "pause":
                 if coordinator.held:
                     raise TuneError(f"The experiment is {coordinator.held} already.")
-                action, said = Control.PAUSE, "paused"
+                action, done = Control.PAUSE, "paused"
             case "resume":
                 if not coordinator.held:
                     raise TuneError("The experiment is not paused.")
-                action, said = Control.GO_ON, "resumed"
+                action, done = Control.GO_ON, "resumed"
             case "stop":
-                action, said = Control.DRAIN, "stopped"
+                action, done = Control.DRAIN, "stopped"
             case "cancel":
-                said = "cancelled"
+                done = "cancelled"
             case "stop-trial":
-                trial = self._trial(request.trial)
-                action, said = Control.STOP_TRIAL, "stopped"
+                trial = self._find_trial(request.trial)
+                action, done = Control.STOP_TRIAL, "stopped"
             case "add-samples":
-                values = {"samples": _whole("samples", request.values.get("samples"))}
-                action, said = Control.ADD_SAMPLES, f"extended by {values['samples']:.0f} samples"
+                values = {"samples": _check_whole_number("samples", request.values.get("samples"))}
+                action, done = Control.ADD_SAMPLES, f"extended by {values['samples']:.0f} samples"
             case "set":
-                values = _checked(request.values)
-                action, said = (
+                values = _check_values(request.values)
+                action, done = (
                     Control.SET,
                     "set " + ", ".join(f"{k}={v:g}" for k, v in values.items()),
                 )
             case _:
                 raise TuneError(f"There is no verb {request.verb!r}.")
-        reason = f"{said} {by}"
+        reason = f"{done} {by}"
         if action is None:
             self._cancel(reason)
         else:
             self._put(ControlReceived(time.time(), action, trial, reason, values))
-        self._told(reason if trial is None else f"trial {trial} {reason}", request)
-        return said
+        self._on_done(reason if trial is None else f"trial {trial} {reason}", request)
+        return done
 
-    def _trial(self, wanted: str | None) -> str:
+    def _find_trial(self, wanted: str | None) -> str:
         for trial in self._coordinator.get_trials():
             if wanted in (trial.trial_id, str(trial)):
                 if trial.is_finished():
@@ -179,12 +179,12 @@ class ControlWatch:
         raise TuneError(f"There is no trial {wanted!r}.")
 
 
-def _checked(values: dict[str, float]) -> dict[str, float]:
+def _check_values(values: dict[str, float]) -> dict[str, float]:
     if not values:
         raise InvalidArgument("set", "there is nothing to set.", "Give NAME=VALUE.")
     for name, value in values.items():
         if name == MAX_CONCURRENT:
-            _whole(name, value)
+            _check_whole_number(name, value)
         elif name == TIME_LEFT:
             if not value > 0:
                 raise InvalidArgument(name, f"got {value!r}.", "It is more than 0.")
@@ -197,26 +197,26 @@ def _checked(values: dict[str, float]) -> dict[str, float]:
     return {name: float(value) for name, value in values.items()}
 
 
-def _whole(name: str, value: float | None) -> float:
+def _check_whole_number(name: str, value: float | None) -> float:
     if value is None or value < 1 or value != int(value):
         raise InvalidArgument(name, f"got {value!r}.", "It is a whole number from 1.")
     return value
 
 
 def send(place: Location, request: Request, timeout: float = ANSWER_S) -> str:
-    """Ask something of a sweep that runs, and wait for the answer.
+    """Send a request to a running sweep, and wait for the answer.
 
     Args:
-        place: Its experiment directory.
-        request: What is asked; who asks and when is filled in.
+        place: The sweep's experiment directory.
+        request: The request; its sender and time are filled in.
         timeout: Seconds to wait.
 
     Returns:
-        What was done, in words.
+        A description of what was done.
 
     Raises:
         InvalidArgument: If there is no such experiment.
-        TuneError: If it has ended, nobody answers, or it cannot be done.
+        TuneError: If the experiment has ended, does not answer, or refuses the request.
     """
     if not is_resumable(place):
         raise InvalidArgument("experiment", f"there is none in {place}.")
@@ -227,14 +227,14 @@ def send(place: Location, request: Request, timeout: float = ANSWER_S) -> str:
     now = time.time()
     name = f"{CONTROL_DIR}/{now:017.6f}-{uuid.uuid4().hex[:8]}"
     by = f"{getpass.getuser()}@{socket.gethostname()}"
-    whole = Request(request.verb, request.trial, request.values, by, now)
-    store.write(name + _REQUEST, json.dumps(asdict(whole)).encode())
+    complete = Request(request.verb, request.trial, request.values, by, now)
+    store.write(name + _REQUEST, json.dumps(asdict(complete)).encode())
     deadline = time.monotonic() + timeout
     while (data := store.read(name + _ANSWER)) is None:
         if time.monotonic() >= deadline:
             store.delete([name + _REQUEST])
             raise TuneError(f"{ended}, or is out of reach: nobody answered within {timeout:.0f} s.")
-        time.sleep(_LOOK_S / 2)
+        time.sleep(_POLL_S / 2)
     store.delete([name + _ANSWER])
     answer = json.loads(data)
     if "error" in answer:

@@ -1,10 +1,10 @@
-"""The loop of an experiment: take events, journal them, decide, carry the commands out.
+"""The loop of an experiment: take events, let the coordinator decide, journal, carry commands out.
 
-The order is what makes it safe: events are in the journal before anybody sees their effects. And
-what makes it fast: events are taken in batches, decisions leave first, then new attempts. The loop
-has a thread of its own; callbacks, loggers and reporters are told behind it, by the thread that has
-called the sweep, which the loop does not wait for. Only when too much waits to be told, it takes no
-more events, so that trials wait as well.
+The order makes a crash safe: an event is in the journal before it has any effect outside. Batches
+make the loop fast; decisions about running trials are sent first, then new attempts start. The loop
+has its own thread. Callbacks, loggers and reporters run in the thread that called the sweep, and
+the loop does not wait for them, unless too many notices wait: then it takes no more events, so that
+trials wait as well.
 """
 
 from __future__ import annotations
@@ -72,10 +72,10 @@ _JOIN_S = 15.0
 
 @dataclass
 class EngineParts:
-    """What an engine is made of; whoever builds them closes them.
+    """The objects that an engine works with; the caller who opened them closes them.
 
     Attributes:
-        log_policies: Whether the files of PBT's copies are written.
+        log_policies: True writes the files in which PBT records which trial copied which.
     """
 
     coordinator: Coordinator
@@ -97,12 +97,13 @@ class Engine:
     """Runs one experiment to its end.
 
     Args:
-        parts: Its parts, open and ready.
-        warn_pending_s: Seconds after which it says why nothing runs.
-        warn_slow_s: Seconds after which it says that user code holds it up; 0 never does.
+        parts: The open parts of the experiment.
+        warn_pending_s: Seconds without a running trial after which a warning says why.
+        warn_slow_s: Seconds after which a warning says that user code delays the loop; 0 never
+            warns.
         upload_grace_s: Seconds for which an interrupted sweep waits for checkpoints that are on
             their way to storage.
-        resource_help: What the trainable has to say to trials of a configuration that wait.
+        resource_help: The trainable's advice on a configuration whose trials wait for resources.
     """
 
     def __init__(
@@ -123,23 +124,21 @@ class Engine:
         self._resource_help = resource_help
         self._give_up_uploads_at: float | None = None
         self._error: Exception | None = None
-        # What a callback has raised.
-        self._failed: BaseException | None = None
-        # What has ended the loop.
-        self._problem: BaseException | None = None
-        self._has_told_waiting = False
+        self._callback_error: BaseException | None = None
+        self._loop_error: BaseException | None = None
+        self._has_warned_of_backlog = False
         self._is_stopping = False
         self._last_tick = 0.0
         self._pending_since: float | None = None
 
     def interrupt(self, reason: str) -> None:
-        """End the sweep in order, leaving unfinished trials resumable; callable from anywhere."""
+        """End the sweep in order, with unfinished trials resumable; callable from any thread."""
         now = time.time()
         self._give_up_uploads_at = now + self._upload_grace_s
         self._parts.inbox.put(ControlReceived(now, Control.INTERRUPT, reason=reason))
 
-    def _upload_patience(self, now: float) -> list[Event]:
-        """Whoever interrupted a sweep does not wait for transfers of checkpoints without end."""
+    def _give_up_uploads(self, now: float) -> list[Event]:
+        """Return the event that ends the wait for uploads once an interrupted sweep's is over."""
         if self._give_up_uploads_at is None or now < self._give_up_uploads_at:
             return []
         self._give_up_uploads_at = None
@@ -149,11 +148,11 @@ class Engine:
     def run(
         self, resumed: ResumeConfig | None = None, found: Sequence[CheckpointSaved] = ()
     ) -> None:
-        """Run until the experiment is over; tells callbacks and all others in the calling thread.
+        """Run the experiment to its end, with callbacks and reporters in the calling thread.
 
         Args:
-            resumed: Which trials of an earlier run, to whose end the coordinator was brought, run
-                again; None for a new run.
+            resumed: Which trials of the earlier run, which the coordinator has replayed, run again;
+                None for a new run.
             found: Checkpoints that the earlier run had in storage but not in its journal.
 
         Raises:
@@ -162,40 +161,42 @@ class Engine:
         """
         parts = self._parts
         parts.observers.start()
-        # In the same context: what Prefect knows of the flow run is in there.
-        work = contextvars.copy_context().run
+        # The copied context lets Prefect find its flow run in the loop's thread, too.
         loop = threading.Thread(
-            target=work, args=(self._work, resumed, found), name="tune-engine", daemon=True
+            target=contextvars.copy_context().run,
+            args=(self._run_loop, resumed, found),
+            name="tune-engine",
+            daemon=True,
         )
         loop.start()
         try:
             parts.observers.serve(lambda count: self._slow_callbacks.watch("Callbacks", count))
         except BaseException as error:
-            if error is not self._problem:
-                self._failed = error
+            if error is not self._loop_error:
+                self._callback_error = error
                 parts.inbox.put(Tick(time.time()))  # wakes the loop
-                # Whoever interrupts does not wait for a scheduler that hangs.
+                # After Ctrl-C, a scheduler that hangs must not keep the process from ending.
                 loop.join(None if isinstance(error, Exception) else _JOIN_S)
-                # Not all that the journal has is in the result files.
-                parts.snapshots.forgo("a callback has failed")
+                # The result files lack some results that the journal has.
+                parts.snapshots.disable("a callback has failed")
             raise
         loop.join()
         if self._error is not None:
             raise self._error
 
-    def _work(self, resumed: ResumeConfig | None, found: Sequence[CheckpointSaved]) -> None:
-        """The loop's thread."""
+    def _run_loop(self, resumed: ResumeConfig | None, found: Sequence[CheckpointSaved]) -> None:
+        """Run the loop in its thread, and hand its error to the thread that runs callbacks."""
         try:
             self._loop(resumed, found)
         except BaseException as error:
-            self._problem = error
+            self._loop_error = error
         finally:
-            self._parts.observers.finish(self._problem)
+            self._parts.observers.finish(self._loop_error)
 
     def _loop(self, resumed: ResumeConfig | None, found: Sequence[CheckpointSaved]) -> None:
         parts = self._parts
         now = time.time()
-        # Before the trials are queued again: they go on from these.
+        # The found checkpoints come before `Resumed`, so that trials go on from them.
         resume = [] if resumed is None else [*found, resumed_event(resumed, now)]
         self._handle([*resume, Tick(now)])
         try:
@@ -205,7 +206,7 @@ class Engine:
                 if now - self._last_tick >= _TICK_S:
                     self._last_tick = now
                     events.append(Tick(now))
-                events += self._upload_patience(now)
+                events += self._give_up_uploads(now)
                 self._handle(events)
                 if now == self._last_tick:
                     parts.executor.show_demand(parts.coordinator.demand())
@@ -215,33 +216,33 @@ class Engine:
             raise
 
     def _next_events(self) -> list[Event]:
-        """Wait for events; only those that cannot wait while too much is to be told.
+        """Wait for events; return only control requests while too many notices wait.
 
         Raises:
             Exception: What has failed in other threads.
         """
         parts = self._parts
-        # When everything ends, it is to end soon, and no more than what runs can come.
+        # A sweep that stops must not be delayed, and only running trials can add events then.
         if parts.coordinator.stopping or parts.observers.has_room(_TICK_S):
             events = parts.inbox.next_batch(_TICK_S)
         else:
-            events = parts.inbox.urgent()
-            if not self._has_told_waiting:
-                self._has_told_waiting = True
+            events = parts.inbox.pop_control_events()
+            if not self._has_warned_of_backlog:
+                self._has_warned_of_backlog = True
                 _logger.warning(
                     "Callbacks or loggers cannot keep up with what trials report; trials wait for "
                     "them. This is told once."
                 )
-        if self._failed is not None:
-            raise TuneError(in_words(self._failed)) from self._failed
+        if self._callback_error is not None:
+            raise TuneError(in_words(self._callback_error)) from self._callback_error
         return events
 
     def _handle(self, events: list[Event]) -> None:
         try:
             self._step(events)
         except BaseException:
-            # What the coordinator knows may not be in the journal, or not in the result files.
-            self._parts.snapshots.forgo("an error has cut off what was being done")
+            # The coordinator may know things that the journal or the result files lack.
+            self._parts.snapshots.disable("an error interrupted the handling of events")
             raise
 
     def _step(self, events: list[Event]) -> None:
@@ -251,7 +252,7 @@ class Engine:
         try:
             with (
                 self._slow.watch("Scheduler and stopper", len(events)),
-                parts.observers.reading,
+                parts.observers.coordinator_lock,
             ):
                 for event in events:
                     if isinstance(event, SearchSaved):
@@ -259,7 +260,7 @@ class Engine:
                     else:
                         commands += parts.coordinator.handle(event)
         finally:
-            # Also if a scheduler or stopper raises: the events before that one have happened.
+            # If a scheduler or stopper raises, the events handled before still have to be written.
             recorded = self._journal(commands)
         if saved is not None:
             self._save_search(saved)
@@ -271,44 +272,44 @@ class Engine:
         )
         if parts.coordinator.stopping and not self._is_stopping:
             self._is_stopping = True
-            parts.snapshots.hurry()
-        parts.snapshots.step()
+            parts.snapshots.take_next_at_once()
+        parts.snapshots.take_or_write()
 
     def _journal(self, commands: list[Command]) -> list[Event]:
-        """Write what is to be recorded; returns it."""
+        """Append the events of `Record` commands to the journal, and return these events."""
         recorded = [c.event for c in commands if isinstance(c, Record)]
         records = [encode_event(event, self._parts.pickles) for event in recorded]
         self._parts.journal.append(records)
-        self._parts.snapshots.journaled(commands, records)
+        self._parts.snapshots.on_journaled(commands, records)
         return recorded
 
     def _usable_state(self, event: SearchSaved) -> SearchSaved | None:
-        """The state of the search if it is to be saved once the journal is written.
+        """Return the saved search state if the journal has all its trials, else None.
 
-        A state that knows of suggestions which did not become trials is of no use: they would never
-        be made again.
+        A state that includes suggestions which are no trials yet is useless: after a resume the
+        search would not make them again.
         """
         if event.suggested != len(self._parts.coordinator.table):
             return None
         if event.suggested:
             return event
-        # The first one is needed as soon as the journal has a trial.
+        # A replay needs the initial state as soon as the journal has a trial: write it first.
         self._save_search(event)
         return None
 
     def _save_search(self, event: SearchSaved) -> None:
         self._parts.search_states.save(SearchState(event.suggested, event.told, event.state))
-        self._parts.snapshots.search_saved(event)
+        self._parts.snapshots.on_search_saved(event)
 
     def save_search(self) -> None:
-        """Save the state that the search left when it was closed."""
-        for event in self._parts.inbox.rest():
+        """Write the search state that the search thread emitted when it was closed."""
+        for event in self._parts.inbox.drain():
             if isinstance(event, SearchSaved) and (state := self._usable_state(event)) is not None:
                 self._save_search(state)
 
     def _write_errors(self, events: list[Event]) -> None:
         for event in events:
-            # An end with checkpoints on their way is recorded a second time, with a fate.
+            # An end with unfinished uploads is recorded again with its fate: write the error then.
             if isinstance(event, AttemptEnded) and event.error is not None and event.fate:
                 trial = self._parts.coordinator.table.get(event.trial_id)
                 if trial is not None:
@@ -356,7 +357,7 @@ class Engine:
         if decisions:
             for decision in decisions:
                 if decision.action is Action.STOP:
-                    parts.launcher.ending(decision)
+                    parts.launcher.note_end(decision)
             parts.executor.decide(decisions)
         self._kill(kills)
         for launch in launches:
@@ -364,7 +365,7 @@ class Engine:
 
     def _kill(self, kills: list[Kill]) -> None:
         for kill in kills:
-            self._parts.launcher.ending(kill)
+            self._parts.launcher.note_end(kill)
         if kills:
             self._parts.executor.kill(kills)
 
@@ -376,7 +377,7 @@ class Engine:
         self._parts.launcher.launch(launch, TrialPlace(relative, tag))
 
     def _explain_waiting(self, now: float) -> None:
-        """Say why nothing runs, once it has lasted."""
+        """Warn why no trial runs, once none has run for `warn_pending_s` seconds."""
         reason = self._parts.coordinator.waiting_for()
         if not reason:
             self._pending_since = None
@@ -384,10 +385,10 @@ class Engine:
         if self._pending_since is None:
             self._pending_since = now
         elif now - self._pending_since >= self._warn_pending_s:
-            _logger.warning("Nothing is running: %s.%s", reason, self._help())
+            _logger.warning("Nothing is running: %s.%s", reason, self._resource_advice())
             self._pending_since = now + _REPEAT_WARNING_S - self._warn_pending_s
 
-    def _help(self) -> str:
+    def _resource_advice(self) -> str:
         waiting = (t for t in self._parts.coordinator.get_trials() if t.status == Trial.PENDING)
         trial = next(waiting, None)
         if self._resource_help is None or trial is None:
@@ -396,7 +397,7 @@ class Engine:
         return f" {text}" if text else ""
 
     def _end_attempts(self, error: Exception) -> None:
-        """After an error of our own side: end what runs, bounded in time, without deciding more."""
+        """Kill all running attempts after an error in the engine itself."""
         parts = self._parts
         kills = [
             Kill(live.trial.trial_id, live.trial.attempt, live.slot.node, in_words(error))

@@ -1,4 +1,4 @@
-"""One experiment from plan to result: open everything, run the engine, close everything."""
+"""The life of one experiment: open its parts, run the engine, close the parts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 from prefect_tune.coordinator.coordinator import Coordinator
-from prefect_tune.engine.control import ControlWatch, Request
+from prefect_tune.engine.control import ControlRequestHandler, Request
 from prefect_tune.engine.engine import Engine, EngineParts
 from prefect_tune.engine.inbox import Inbox
 from prefect_tune.engine.launcher import AttemptLauncher
@@ -17,7 +17,7 @@ from prefect_tune.engine.observers import StepListener
 from prefect_tune.engine.planning.initial_states import fingerprint
 from prefect_tune.engine.planning.plan import ExperimentPlan
 from prefect_tune.engine.resume.callback_states import CallbackStates
-from prefect_tune.engine.resume.resume import Resumption, resume
+from prefect_tune.engine.resume.resume import StartingPoint, resume
 from prefect_tune.engine.resume.snapshot import Position, StatefulParts
 from prefect_tune.engine.resume.snapshot_writer import Snapshots
 from prefect_tune.engine.search_feed import SearchFeed
@@ -42,27 +42,27 @@ from prefect_tune.trainable.tracked_checkpoint import locate_checkpoints
 _logger = logging.getLogger(__name__)
 
 _CLOSE_TIMEOUT_S = 10.0
-#: Thousands of trials take their time; it is over when nothing gets there any more.
+#: The final upload ends when no file has reached storage for this long.
 _STORAGE_IDLE_S = 60.0
-# With the grace of trials and their checkpoints below the 30 s that Prefect gives a flow run.
+# Together with the grace periods of trials and uploads, less than Prefect's 30 s for a flow run.
 _INTERRUPTED_TIMEOUT_S = 8.0
 
 
 class Experiment:
-    """A planned experiment on an executor.
+    """Runs a planned experiment on an executor.
 
     Args:
-        plan: What to run.
-        executor: Where to run it; opened and closed by this object.
+        plan: The validated experiment.
+        executor: Runs the attempts; opened and closed by this object.
 
     Attributes:
         directory: The experiment directory; exists and is locked while the experiment is open.
-        storage: Where it is kept.
-        inbox: Where events arrive.
-        output: Where what trials print arrives.
-        interruption: What ended the run before its end, if anything did.
-        on_control: Called when somebody has asked something of it: with what was done, in words,
-            and who has asked.
+        storage: The experiment's files on this machine and in storage.
+        inbox: The queue that receives events.
+        output: Receives what trials print.
+        interruption: The signal or other cause that ended the run early, if any.
+        on_control: Called after each request to the running sweep with a description of what was
+            done, and with who asked.
     """
 
     def __init__(self, plan: ExperimentPlan, executor: Executor) -> None:
@@ -84,7 +84,7 @@ class Experiment:
             plan.pickles = replace(
                 plan.pickles, large=LargeValues(self.directory.path, self.storage.copy_there)
             )
-            self._resumption: Resumption | None = None
+            self._resumed: StartingPoint | None = None
             self._stateful_parts = StatefulParts(
                 plan.scheduler,
                 plan.stopper,
@@ -94,7 +94,7 @@ class Experiment:
             )
             self._callback_states = CallbackStates(plan.callbacks, self.directory, plan.pickles)
             self._restore_from = (
-                None if plan.restore is None else plan.restore.in_place(self.directory.path)
+                None if plan.restore is None else plan.restore.bring_to(self.directory.path)
             )
             self.coordinator = self._make_coordinator()
             self._exit = opened.pop_all()
@@ -112,17 +112,17 @@ class Experiment:
 
     @property
     def trials(self) -> list[Trial]:
-        """All trials so far."""
+        """All trials of the experiment so far."""
         return self.coordinator.get_trials()
 
     @property
     def origin(self) -> str:
-        """Id of the experiment's first run; known once it is open."""
-        resumed = self._resumption
+        """Id of the experiment's first run; call `open` first."""
+        resumed = self._resumed
         return self.plan.experiment_id if resumed is None else resumed.position.origin
 
     def open(self) -> None:
-        """Read what there is of a resumed experiment, and open the executor.
+        """Open storage and executor; bring a resumed experiment to the end of its journal.
 
         Raises:
             InvalidArgument: If a resumed experiment is another one than planned.
@@ -131,22 +131,22 @@ class Experiment:
             InsufficientResources: If a trial asks for more than any node has.
         """
         plan = self.plan
-        plan.initial_states.remember()
+        plan.initial_states.mark_in_use()
         self._exit.callback(plan.initial_states.release)
         self.storage.open(resume=plan.resume is not None)
         self._exit.callback(self._close_storage)
         self._journal = self.storage.journal
         locate_checkpoints(str(self.directory.path), self.storage.location)
         if plan.resume is not None:
-            self._resumption = resume(
+            self._resumed = resume(
                 plan,
                 self._journal,
                 self._stateful_parts,
                 self._make_coordinator,
                 self.storage.checkpoints,
             )
-            if self._resumption is not None:
-                self.coordinator = self._resumption.coordinator
+            if self._resumed is not None:
+                self.coordinator = self._resumed.coordinator
                 self._callback_states.restore()
         self._exit.callback(self.executor.close)
         if isinstance(self.executor, Paced):
@@ -164,23 +164,29 @@ class Experiment:
         listeners: Sequence[StepListener] = (),
         override: HandlerOverride | None = None,
     ) -> None:
-        """Run to the end, in the calling thread; closes everything.
+        """Run the experiment to its end in the calling thread, then close all parts.
 
         Args:
             launcher: Starts attempts.
-            listeners: Told after each batch of events.
-            override: For whoever has to know that the sweep handles signals.
+            listeners: Called after each batch of events.
+            override: A context manager that gets the signal handler while it is installed.
 
         Raises:
             Exception: What ended the experiment early; everything reported so far is on disk.
         """
         with self._exit:
-            resumption = self._resumption or self._new_run()
-            position = resumption.position
+            start = self._resumed or StartingPoint(
+                Position(
+                    self.plan.experiment_id,
+                    SnapshotFiles(self.directory.path, self.plan.pickles),
+                ),
+                self.coordinator,
+            )
+            position = start.position
             header = self.plan.header(time.time(), position.origin).encode()
             self._journal.append([header])
             self.storage.start()
-            for path in resumption.found.useless:
+            for path in start.found.to_delete:
                 self.storage.delete_checkpoint(path)
             if self.coordinator.added_samples:
                 self.plan.source.adjust(self.coordinator.added_samples, None)
@@ -194,18 +200,18 @@ class Experiment:
                 every_s=self._checkpoint_every_s,
             )
             observers = make_observers(
-                self.plan, listeners, resumption.backlog, self.storage.open_checkpoint, self.output
+                self.plan, listeners, start.backlog, self.storage.open_checkpoint, self.output
             )
             snapshots = Snapshots(
                 position,
                 self.coordinator,
                 self._stateful_parts,
                 self._callback_states,
-                observers.mark,
+                observers.visit_callbacks,
                 lambda: feed.can_save,
                 self._checkpoint_every_s,
             )
-            snapshots.opened(self.plan.experiment_id, header)
+            snapshots.on_opened(self.plan.experiment_id, header)
             self._engine = engine = Engine(
                 EngineParts(
                     coordinator=self.coordinator,
@@ -234,41 +240,41 @@ class Experiment:
             try:
                 with (
                     handle_signals(engine.interrupt, sigint, override) as self.interruption,
-                    ControlWatch(
+                    ControlRequestHandler(
                         self._places(),
                         self.coordinator,
                         self.inbox.put,
                         self.interrupt,
-                        self._told,
+                        self._report_control,
                     ),
                 ):
                     engine.run(
-                        None if self._resumption is None else self.plan.resume,
-                        resumption.found.saved,
+                        None if self._resumed is None else self.plan.resume,
+                        start.found.to_record,
                     )
             except BaseException as error:
                 failed = error
                 if not isinstance(error, Exception):
-                    # The second Ctrl-C: what runs is not waited for.
+                    # A second Ctrl-C: do not wait for running trials.
                     self.executor.close()
                 raise
             finally:
-                with _behind(failed):
+                with _log_later_errors(failed):
                     with ExitStack() as others:
-                        # Whatever fails here, loggers are flushed, and task runs get their states.
+                        # Even if closing the search fails, flush loggers and finish task runs.
                         others.callback(observers.close, self.coordinator)
                         others.callback(launcher.close, _CLOSE_TIMEOUT_S)
                         feed.close()
                         engine.save_search()
-                    # Not if anything did: a snapshot counts on it that all results are logged.
+                    # Skipped after a failure: a snapshot promises that all results are logged.
                     snapshots.close()
 
     def interrupt(self, cause: str, *, out_of_time: bool = False) -> None:
-        """End a run in order, as a signal does.
+        """End the run in order, as a signal does.
 
         Args:
-            cause: Why, in words.
-            out_of_time: That is a limit of time.
+            cause: The reason, for people.
+            out_of_time: True if the reason is a time limit.
         """
         self.interruption.cause = cause
         self.interruption.out_of_time = out_of_time
@@ -278,23 +284,18 @@ class Experiment:
         here, there = Location(str(self.directory.path)), self.storage.location
         return [here] if there is None else [here, there]
 
-    def _told(self, what: str, request: Request) -> None:
+    def _report_control(self, what: str, request: Request) -> None:
         _logger.info("%s: %s.", self.plan.name, what)
         self.on_control(what, request.by)
 
     def close(self) -> None:
-        """Close what `open` opened, if `run` was never reached."""
+        """Close all parts without running; `run` does so itself."""
         self._exit.close()
 
     def _close_storage(self) -> None:
-        """Get everything into storage; whoever sent a signal does not wait for long."""
+        """Upload the remaining files; after an interruption only for a few seconds."""
         asked_to_end = self.interruption.reason is not None
         self.storage.close(_STORAGE_IDLE_S, _INTERRUPTED_TIMEOUT_S if asked_to_end else None)
-
-    def _new_run(self) -> Resumption:
-        origin = self.plan.experiment_id
-        files = SnapshotFiles(self.directory.path, self.plan.pickles)
-        return Resumption(Position(origin, files), self.coordinator)
 
     @property
     def _checkpoint_every_s(self) -> float | None:
@@ -303,8 +304,8 @@ class Experiment:
 
 
 @contextmanager
-def _behind(first: BaseException | None) -> Iterator[None]:
-    """Keep what fails at the end from hiding why the end has come, e.g. a full disk."""
+def _log_later_errors(first: BaseException | None) -> Iterator[None]:
+    """Log an error of closing instead of raising it, if `first` has ended the sweep already."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Where all events arrive, from whatever thread."""
+"""The queue of events between all threads that produce them and the engine's loop."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from collections.abc import Callable
 
 from prefect_tune.coordinator.events import ControlReceived, Event, ResultReported
 
-#: Results, and events of other kinds, from which on nodes are not asked for more.
+#: Number of waiting results and other events from which on nodes are not asked for more.
 LIMIT = 2000
 
 
 class Inbox:
     """A thread-safe queue of events that is emptied in batches.
 
-    It is never closed to anybody, but says when it is full: nodes are asked for more only when it
-    is not. What somebody asks of the sweep, e.g. to end, comes before all that waits.
+    `put` always accepts an event, but callers ask nodes for more only while the inbox is not
+    `full`. Control requests, such as to end the sweep, are returned before all other events.
 
     Args:
-        limit: Weight from which on it is full.
+        limit: Weight of waiting events from which on the inbox is full; each result weighs 1.
     """
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
-        # Signal handlers put as well, maybe in the middle of a `put`: hence these two.
+        # A signal handler may call `put` in the middle of a `put`: these two need no lock.
         self._queue: queue.SimpleQueue[Event | Exception | None] = queue.SimpleQueue()
         self._urgent: deque[ControlReceived] = deque()
-        # Raised by the next `next_batch`.
+        # `next_batch` raises it once it has returned the events before it.
         self._error: Exception | None = None
         self._lock = threading.RLock()
         self._weight = 0
@@ -45,16 +45,16 @@ class Inbox:
         self._queue.put(event)
 
     def fail(self, error: Exception) -> None:
-        """Have the engine raise an error that happened on another thread."""
+        """Make `next_batch` raise an error that happened in another thread."""
         self._queue.put(error)
 
     @property
     def full(self) -> bool:
-        """True while so much waits that nobody should be asked for more."""
+        """True while as many events wait as the limit allows."""
         return self._weight >= self._limit
 
     def when_room(self, resume: Callable[[], None]) -> None:
-        """Call `resume`, once and from another thread, when it is not full any more."""
+        """Call `resume` once, from any thread, as soon as the inbox is not full."""
         with self._lock:
             if self.full:
                 self._waiting.append(resume)
@@ -62,11 +62,11 @@ class Inbox:
         resume()
 
     def next_batch(self, timeout: float, limit: int = LIMIT) -> list[Event]:
-        """Wait for an event and return it with those that have arrived behind it.
+        """Wait for an event and return it together with the events that have arrived after it.
 
         Args:
-            timeout: Seconds to wait for the first one.
-            limit: Weight of events from which on no more are returned at once.
+            timeout: Seconds to wait for the first event.
+            limit: Weight at which a batch ends.
 
         Returns:
             Events in order of arrival; [] if none came in time.
@@ -95,27 +95,28 @@ class Inbox:
                 item = self._queue.get_nowait()
         except queue.Empty:
             pass
-        self._taken(weight)
-        return [*self.urgent(), *events]
+        self._subtract(weight)
+        return [*self.pop_control_events(), *events]
 
-    def urgent(self) -> list[Event]:
-        """What somebody asks of the sweep, without what else waits."""
+    def pop_control_events(self) -> list[Event]:
+        """Remove and return the control requests; all other events go on waiting."""
         events: list[Event] = []
         while self._urgent:
             events.append(self._urgent.popleft())
         return events
 
-    def rest(self) -> list[Event]:
-        """What has arrived and was not taken, at the end; errors are left out."""
-        events = self.urgent()
+    def drain(self) -> list[Event]:
+        """Remove and return all events without waiting, and drop errors."""
+        events = self.pop_control_events()
         while not self._queue.empty():
             item = self._queue.get_nowait()
             if item is not None and not isinstance(item, Exception):
                 events.append(item)
-        self._taken(sum(map(_weight, events)))
+        self._subtract(sum(map(_weight, events)))
         return events
 
-    def _taken(self, weight: int) -> None:
+    def _subtract(self, weight: int) -> None:
+        """Count returned events as gone, and call the waiting `when_room` callbacks if it fits."""
         with self._lock:
             self._weight -= weight
             resumed: list[Callable[[], None]] = []

@@ -1,4 +1,4 @@
-"""How the engine starts attempts: directly, or through somebody who records them on the way.
+"""How the engine starts attempts: directly, or through a launcher that also records them.
 
 The engine calls `launch` from its loop for each `Launch` command. Everything that happens to the
 attempt afterwards reaches the engine as events of the executor, whichever launcher is used, so a
@@ -14,36 +14,36 @@ from prefect_tune.execution.base import Executor, TrialPlace
 
 
 class AttemptLauncher(Protocol):
-    """Starts attempts."""
+    """Starts attempts for the engine, and may record them."""
 
     def launch(self, launch: Launch, place: TrialPlace) -> None:
-        """Start an attempt, soon, and return without waiting for it.
+        """Start an attempt soon; return without waiting for it.
 
         Args:
             launch: The attempt.
-            place: Names and directory of its trial.
+            place: Directory and tag of its trial.
         """
         ...
 
-    def ending(self, command: Kill | Decide) -> None:
-        """An attempt is about to be ended; for those who say why.
+    def note_end(self, command: Kill | Decide) -> None:
+        """Note that the engine is about to end an attempt, so that its record can say why.
 
         Args:
-            command: What the executor is told next.
+            command: The command that the executor gets next.
         """
         ...
 
     def close(self, timeout: float) -> None:
-        """Finish what the launcher itself still has to do for attempts that have ended.
+        """Finish the records of attempts that have ended.
 
         Args:
-            timeout: Seconds after which it gives up.
+            timeout: Seconds after which the launcher gives up.
         """
         ...
 
 
 class DirectLauncher:
-    """Hands attempts to the executor and records nothing."""
+    """Starts attempts on the executor and records nothing."""
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
@@ -52,8 +52,8 @@ class DirectLauncher:
         """Start an attempt on the executor."""
         self._executor.launch(launch, place)
 
-    def ending(self, command: Kill | Decide) -> None:
-        """Nobody is told."""
+    def note_end(self, command: Kill | Decide) -> None:
+        """Do nothing: there is no record."""
 
     def close(self, timeout: float) -> None:
-        """Nothing is left to do."""
+        """Do nothing: there is no record."""

@@ -1,7 +1,7 @@
-"""What is to be told to callbacks, loggers and reporters: a queue between two threads.
+"""The queue of calls to callbacks, loggers and reporters, from the engine's to the caller's thread.
 
-The engine's thread puts in and never waits for whoever is told; it asks whether there is room
-before it takes more in. The thread that called the sweep tells, one thing after the other.
+The engine's thread adds calls and never waits for one to end; before it takes more events, it asks
+whether the queue has room. The thread that called the sweep makes the calls in order.
 """
 
 from __future__ import annotations
@@ -10,27 +10,27 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-#: Results and other notices that may wait. One more batch is let in, whatever its size.
+#: Number of waiting notices from which on there is no room. The last batch may exceed it.
 LIMIT = 1000
 
 
 class NoticeQueue:
-    """Work in order, weighed.
+    """A queue of functions that one thread adds and another one calls in order.
 
     Args:
-        limit: Weight from which on there is no room.
+        limit: Weight of unfinished work from which on the queue has no room.
     """
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
         self._work: deque[tuple[Callable[[], None], int]] = deque()
-        self._weight = 0  # of what waits or is being done
+        self._weight = 0  # including the work that runs
         self._changed = threading.Condition()
         self._closed = False
         self._problem: BaseException | None = None
 
     def put(self, work: Callable[[], None], weight: int) -> None:
-        """Add work; never waits."""
+        """Add a function that `serve` is to call; never waits."""
         with self._changed:
             self._work.append((work, weight))
             self._weight += weight
@@ -38,19 +38,19 @@ class NoticeQueue:
 
     @property
     def idle(self) -> bool:
-        """True if nothing waits."""
+        """True if no work waits."""
         return not self._work
 
     def has_room(self, timeout: float) -> bool:
-        """Wait up to so many seconds until there is room; False if there is none."""
+        """Wait up to `timeout` seconds until the queue has room; False if it stays full."""
         with self._changed:
             return self._changed.wait_for(lambda: self._weight < self._limit, timeout)
 
     def close(self, problem: BaseException | None = None) -> None:
-        """Nothing more comes.
+        """Let `serve` return once all work is done; no work may be added afterwards.
 
         Args:
-            problem: What `serve` raises once everything before is done.
+            problem: What `serve` raises at the end instead of returning.
         """
         with self._changed:
             self._closed = True
@@ -58,10 +58,10 @@ class NoticeQueue:
             self._changed.notify_all()
 
     def serve(self) -> None:
-        """Do what is put in, in this thread, until it is closed.
+        """Call the functions of the queue in this thread until the queue is closed.
 
         Raises:
-            BaseException: What the work raises, or the problem that it was closed with.
+            BaseException: What a function raises, or the problem that `close` was given.
         """
         while True:
             with self._changed:

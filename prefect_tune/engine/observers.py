@@ -1,7 +1,8 @@
-"""Everybody who is told what happens: callbacks, loggers, the progress reporter, listeners.
+"""Notifies callbacks, loggers, the progress reporter and listeners of what happens in a sweep.
 
-Callbacks run in the thread that has called the sweep, in order, behind the engine's: a trial may be
-further on than what is told of it. Loggers run on threads of their own and get results in batches.
+Callbacks run in the thread that called the sweep, in order, and later than the engine's thread: a
+trial may be further on than the callback's arguments say. Loggers run in threads of their own and
+get results in batches.
 """
 
 from __future__ import annotations
@@ -24,33 +25,32 @@ from prefect_tune.reporters import TrialOutputPrinter
 from prefect_tune.reporters.base import ProgressReporter
 from prefect_tune.trainable.output import TrialLog, TrialOutput
 
-#: Called after each batch of events, with the coordinator; must return at once.
+#: Called with the coordinator after each batch of events; must return at once.
 StepListener = Callable[[Coordinator], None]
-#: Times how long so many notices take.
+#: Makes a context manager that times the handling of the given number of notices.
 Watch = Callable[[int], AbstractContextManager[None]]
 
 
 class Observers:
-    """Tells callbacks, loggers and the reporter.
+    """Notifies callbacks, loggers, listeners and the reporter of what happens in a sweep.
 
-    `tell`, `has_room`, `mark` and `finish` belong to the engine's thread, all others to the one
-    that has called the sweep.
+    `tell`, `has_room`, `visit_callbacks` and `finish` are for the engine's thread, all other
+    methods for the thread that called the sweep.
 
     Args:
         callbacks: The user's callbacks and the loggers, in order.
-        reporter: Shows progress to a person; None shows nothing.
+        reporter: Shows progress on the console or in a notebook; None shows nothing.
         listeners: Called after each batch of events and at the end.
         setup_info: Keyword arguments for `Callback.setup`.
         backlog: Results that an earlier process has acknowledged but not logged.
-        open_checkpoint: Makes of a checkpoint what callbacks are given.
-        about_scheduler: What the scheduler says about itself; asked before each report.
-        show_output: Shows what trials have printed since the last call; the last one is called with
-            True.
-        log_errors: Log what callbacks and loggers raise, and go on.
+        open_checkpoint: Turns a checkpoint's record into the object that callbacks are given.
+        about_scheduler: Returns the scheduler's line of the progress report.
+        show_output: Shows what trials have printed since the last call; gets True at the last call.
+        log_errors: True logs what callbacks and loggers raise and goes on; False ends the sweep.
 
     Attributes:
-        reading: Held while the reporter and listeners look at the coordinator; whoever changes it
-            holds it meanwhile.
+        coordinator_lock: Held while the reporter and listeners read the coordinator, and by the
+            engine while it changes the coordinator.
     """
 
     def __init__(
@@ -80,11 +80,11 @@ class Observers:
         self._show_output = show_output
         self._iteration = 0
         self._queue = NoticeQueue()
-        self.reading = threading.RLock()
+        self.coordinator_lock = threading.RLock()
         self._watch: Watch = lambda count: nullcontext()
 
     def start(self) -> None:
-        """Set everything up; before the first trial.
+        """Set up callbacks and loggers, before the first trial.
 
         Raises:
             Exception: What a callback or logger raises, with a note that names it.
@@ -94,46 +94,46 @@ class Observers:
         self._backlog = ()
 
     def tell(self, notices: Sequence[Notify], coordinator: Coordinator) -> None:
-        """Have them told what a batch of events has led to; does not wait for that."""
+        """Queue the notices of a batch of events for callbacks and all others; never waits."""
         if notices or self._queue.idle:
-            # Trials that are created before this is told were not there when it happened.
+            # The engine may add trials before `serve` gets here; callbacks must not see these yet.
             created = len(coordinator.table)
-            self._queue.put(lambda: self._tell(notices, coordinator, created), len(notices))
+            self._queue.put(lambda: self._run_step(notices, coordinator, created), len(notices))
 
     def has_room(self, timeout: float) -> bool:
-        """Wait up to so many seconds until more may be told; False while too much waits."""
+        """Wait up to `timeout` seconds until few enough notices wait; False if too many do."""
         return self._queue.has_room(timeout)
 
     def finish(self, problem: BaseException | None) -> None:
-        """Nothing more is told.
+        """Let `serve` return once all queued notices are delivered.
 
         Args:
-            problem: What `serve` is to raise when everything was told.
+            problem: What `serve` raises at the end instead of returning.
         """
         self._queue.close(problem)
 
     def serve(self, watch: Watch) -> None:
-        """Tell what there is to tell until `finish`.
+        """Deliver queued notices in this thread until `finish` is called.
 
         Args:
-            watch: Times how long it takes.
+            watch: Times how long callbacks take.
 
         Raises:
-            TuneError: If a callback or logger raised; names it.
+            TuneError: If a callback or logger raised; the message names it.
             BaseException: What `finish` was given.
         """
         self._watch = watch
         self._queue.serve()
 
-    def mark(self, visit: Callable[[Callback], None]) -> Callable[[], bool]:
-        """Visit callbacks and loggers once they have been told all that has happened so far.
+    def visit_callbacks(self, visit: Callable[[Callback], None]) -> Callable[[], bool]:
+        """Call `visit` with each callback and logger once it has all notices queued so far.
 
         Args:
-            visit: Called with each callback where it is told, and with each logger in its thread,
-                as soon as it has written what it was given.
+            visit: Called with each callback in the thread that runs callbacks, and with each logger
+                in its own thread as soon as it has written what it was given.
 
         Returns:
-            A function that is True once all have been visited.
+            A function that returns True once all have been visited.
         """
         if not self._has_callbacks and not self._has_loggers:
             return lambda: True
@@ -147,15 +147,15 @@ class Observers:
         self._queue.put(visit_all, 0)
         return lambda: bool(reached) and reached[0]()
 
-    def _tell(self, notices: Sequence[Notify], coordinator: Coordinator, created: int) -> None:
+    def _run_step(self, notices: Sequence[Notify], coordinator: Coordinator, created: int) -> None:
         self._iteration += 1
-        self._step("on_step_begin", coordinator)
+        self._call_step_hook("on_step_begin", coordinator)
         if notices:
             with self._watch(len(notices)):
                 self._notify(notices, coordinator.table, created)
         self._end_step(coordinator)
 
-    def _step(self, hook: str, coordinator: Coordinator) -> None:
+    def _call_step_hook(self, hook: str, coordinator: Coordinator) -> None:
         if self._callbacks.listens(hook):
             getattr(self._callbacks, hook)(
                 iteration=self._iteration, trials=coordinator.get_trials()
@@ -164,7 +164,12 @@ class Observers:
             self._logging.post(hook, iteration=self._iteration, trials=coordinator.get_trials())
 
     def _notify(self, notices: Sequence[Notify], table: TrialTable, created: int) -> None:
-        """Tell about what happened, in order, when there were so many trials.
+        """Deliver notices to callbacks and loggers in order, showing them the first trials only.
+
+        Args:
+            notices: What has happened.
+            table: All trials.
+            created: How many trials there were when it happened.
 
         Raises:
             Exception: What a callback has raised, with a note that names it.
@@ -180,46 +185,46 @@ class Observers:
                     if self._logging.hears_of_checkpoints:
                         self._log(batch, trials)
                         batch = []
-                    self._checkpoint(notice.checkpoint, trial, trials)
+                    self._notify_checkpoint(notice.checkpoint, trial, trials)
                     continue
                 if not self._callbacks.listens(f"on_{notice.notice}"):
                     batch.append((notice, trial))
                     continue
                 result = None if notice.result is None else dict(notice.result)
                 try:
-                    self._call_back(notice.notice, trial, trials, result)
+                    self._call_hook(notice.notice, trial, trials, result)
                 finally:
-                    # What a callback raised at is logged all the same, with what others added.
-                    batch.append((_as_left(notice, result), trial))
+                    # A result is logged even if a callback raised, with what callbacks added to it.
+                    batch.append((_as_callbacks_left(notice, result), trial))
         finally:
             self._log(batch, trials)
 
     def _log(self, batch: Sequence[tuple[Notify, Trial]], trials: list[Trial]) -> None:
-        self._logging.submit(_joined(batch), iteration=self._iteration, trials=trials)
+        self._logging.submit(_join_results(batch), iteration=self._iteration, trials=trials)
 
-    def _checkpoint(self, saved: TrialCheckpoint, trial: Trial, trials: list[Trial]) -> None:
-        told: dict[str, Any] = {"iteration": self._iteration, "trials": trials, "trial": trial}
+    def _notify_checkpoint(self, saved: TrialCheckpoint, trial: Trial, trials: list[Trial]) -> None:
+        arguments: dict[str, Any] = {"iteration": self._iteration, "trials": trials, "trial": trial}
         if self._callbacks.listens("on_checkpoint") or self._logging.hears_of_checkpoints:
             checkpoint = self._open_checkpoint(saved)
-            self._callbacks.on_checkpoint(checkpoint=checkpoint, **told)
-            self._logging.post("on_checkpoint", checkpoint=checkpoint, **told)
-        self._callbacks.on_trial_save(**told)
-        self._logging.post("on_trial_save", **told)
+            self._callbacks.on_checkpoint(checkpoint=checkpoint, **arguments)
+            self._logging.post("on_checkpoint", checkpoint=checkpoint, **arguments)
+        self._callbacks.on_trial_save(**arguments)
+        self._logging.post("on_trial_save", **arguments)
 
-    def _call_back(
+    def _call_hook(
         self, notice: Notice, trial: Trial, trials: list[Trial], result: dict[str, Any] | None
     ) -> None:
-        told: dict[str, Any] = {"iteration": self._iteration, "trials": trials, "trial": trial}
+        arguments: dict[str, Any] = {"iteration": self._iteration, "trials": trials, "trial": trial}
         if result is not None:
-            told["result"] = result
-        getattr(self._callbacks, f"on_{notice}")(**told)
+            arguments["result"] = result
+        getattr(self._callbacks, f"on_{notice}")(**arguments)
 
     def _end_step(self, coordinator: Coordinator) -> None:
-        """After a batch of events: progress, listeners, and failures of the loggers."""
-        self._step("on_step_end", coordinator)
+        """Finish a batch of events: call `on_step_end`, show progress, call the listeners."""
+        self._call_step_hook("on_step_end", coordinator)
         if self._logging.error is not None:
             raise self._logging.error
-        with self.reading:
+        with self.coordinator_lock:
             self._report(coordinator, done=False)
             for listener in self._listeners:
                 listener(coordinator)
@@ -235,7 +240,7 @@ class Observers:
         try:
             self._callbacks.on_experiment_end(trials=trials)
         finally:
-            # Whoever waits for the results is shown them, whatever a callback does at the end.
+            # The final results are shown even if a callback raises at the end.
             self._report(coordinator, done=True)
             for listener in self._listeners:
                 listener(coordinator)
@@ -253,29 +258,29 @@ class Observers:
 
 
 def resource_line(coordinator: Coordinator) -> str:
-    """What is in use of the cluster, for people."""
+    """Return the line of the progress report that says which resources trials have requested."""
     totals = coordinator.placer.totals()
     used = ", ".join(f"{used:g}/{total:g} {name}s" for name, (used, total) in totals.items())
     return f"Resources requested: {used or 'none'}"
 
 
-def _as_left(notice: Notify, left: dict[str, Any] | None) -> Notify:
-    """What loggers are told, behind callbacks that had the result as `left`."""
+def _as_callbacks_left(notice: Notify, left: dict[str, Any] | None) -> Notify:
+    """Return the notice for loggers, with the result as callbacks have left (changed) it."""
     if left is None:
         return notice
     try:
         same = left == notice.result
-    except Exception:  # arrays cannot tell; other objects are users'
+    except Exception:  # comparing arrays raises, and users' objects may
         same = False
     line = notice.line
-    # What is nested may have been changed in place, which the JSON text does not show.
+    # A nested value may have been changed in place, which the comparison cannot see.
     if same and (line is None or (line.rfind(b"{") == 0 and b"[" not in line)):
         return notice
     return replace(notice, result=left, line=None)
 
 
-def _joined(notices: Sequence[tuple[Notify, Trial]]) -> list[LogRecord]:
-    """Join neighbouring results of one trial, which loggers then write in one go."""
+def _join_results(notices: Sequence[tuple[Notify, Trial]]) -> list[LogRecord]:
+    """Join successive results of one trial into one record, which loggers write at once."""
     records: list[LogRecord] = []
     results: list[dict[str, Any]] = []
     lines: list[bytes] = []
@@ -303,10 +308,10 @@ Listener = Callable[[TrialOutput | TrialLog], None]
 
 
 class OutputHub:
-    """Passes on what trials print and log, from any thread.
+    """Passes what trials print and log to listeners and to the console, from any thread.
 
     Args:
-        printer: Shows it on the console; None shows nothing there.
+        printer: Shows the output on the console; None shows nothing there.
     """
 
     def __init__(self, printer: TrialOutputPrinter | None) -> None:
@@ -314,17 +319,17 @@ class OutputHub:
         self._listeners: list[Listener] = []
 
     def listen(self, listener: Listener) -> None:
-        """Have somebody told at once, in the thread that brings it; before the experiment runs."""
+        """Add a listener that is called in the thread that brings output; before the sweep runs."""
         self._listeners.append(listener)
 
     def put(self, output: TrialOutput | TrialLog) -> None:
-        """Pass it on; an attempt's output comes before its end."""
+        """Pass output to listeners and printer; an attempt's output comes before its end."""
         for listener in self._listeners:
             listener(output)
         if self._printer is not None and isinstance(output, TrialOutput):
             self._printer.put(output)
 
     def show(self, last: bool) -> None:
-        """Print what has come; `last` if it will not be called again."""
+        """Print the output that waits; `last` is True at the last call."""
         if self._printer is not None:
             self._printer.flush(last)

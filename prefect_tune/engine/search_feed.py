@@ -1,7 +1,7 @@
-"""The search, on a thread of its own.
+"""Runs the search in a thread of its own.
 
-A searcher may think for seconds and is rarely thread-safe. All calls to it are made here, one after
-the other, so that a slow `suggest` never holds up reports.
+A searcher may compute for seconds and is rarely thread-safe. All calls to it are made in this
+thread, so that a slow `suggest` never delays the reports of trials.
 """
 
 from __future__ import annotations
@@ -18,30 +18,31 @@ from prefect_tune.coordinator.events import Event, SearchIdle, SearchSaved, Tria
 from prefect_tune.engine.resume.search_replay import tell
 from prefect_tune.search.source import FINISHED, Suggestion, TrialSource
 
-#: Makes the event for a suggestion: resources, names and directory are looked up on the way.
+#: Makes the event that adds a suggested trial, with its resources, names and directory.
 MakeTrial = Callable[[Suggestion, float], TrialSuggested]
 
-Asked = AskSearch | TellSearch | AdjustSearch
+SearchCommand = AskSearch | TellSearch | AdjustSearch
 _logger = logging.getLogger(__name__)
-#: Saving the search may take this share of the time, and happens at most this often.
+#: Saving the search may take this share of the time, ...
 _SAVE_SHARE = 0.05
+#: ... and happens at most once in this many seconds.
 _SAVE_EVERY_S = 10.0
 
 
 class SearchFeed:
-    """Carries `AskSearch` and `TellSearch` commands out.
+    """Asks the search for suggestions and tells it results, in a thread of its own.
 
     Args:
         source: The search.
-        make_trial: Completes a suggestion to a `TrialSuggested`.
-        emit: Takes the resulting events.
-        fail: Takes the exception if the search raises; nothing is asked afterwards.
+        make_trial: Makes the `TrialSuggested` event of a suggestion.
+        emit: Queues the resulting events for the engine.
+        fail: Called with the exception if the search raises; the thread ends then.
         suggested: How many trials of this experiment the search has suggested before.
-        told: How much it has been told before.
+        told: How many results and ends the search has been told before.
         every_s: Seconds between two saves; None chooses them so that they cost little.
 
     Attributes:
-        can_save: False once the state of the search has turned out not to be one that can be saved.
+        can_save: False once an attempt to save the state of the search has failed.
     """
 
     def __init__(
@@ -63,34 +64,34 @@ class SearchFeed:
         self._every_s = every_s
         self.can_save = True
         self._next_save = 0.0
-        self._todo: queue.SimpleQueue[Asked | None] = queue.SimpleQueue()
+        self._commands: queue.SimpleQueue[SearchCommand | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="tune-search", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
 
-    def put(self, command: Asked) -> None:
+    def put(self, command: SearchCommand) -> None:
         """Queue a command; never blocks."""
-        self._todo.put(command)
+        self._commands.put(command)
 
     def close(self, timeout: float = 5.0) -> None:
-        """Let queued commands finish, save, and end the thread; a hanging search is left behind."""
-        self._todo.put(None)
+        """Finish queued commands, save, and end the thread; abandon a search that hangs."""
+        self._commands.put(None)
         if self._thread.is_alive():
             self._thread.join(timeout)
             if self._thread.is_alive():
                 _logger.warning(
-                    "The search %r has not come back for %.0f s; it is left behind, and what it "
-                    "would say now is lost.",
+                    "The search %r has not come back for %.0f s; the sweep ends without it, and its "
+                    "last suggestions and state are lost.",
                     self._source,
                     timeout,
                 )
 
     def _run(self) -> None:
         if self._suggested == 0:
-            self.save()  # all that is needed to ask for the same suggestions once more
-        while (command := self._todo.get()) is not None:
+            self.save()  # from the initial state, a resume can repeat all suggestions
+        while (command := self._commands.get()) is not None:
             try:
                 self.carry_out(command)
             except Exception as error:
@@ -101,8 +102,8 @@ class SearchFeed:
                 self.save()
         self.save()
 
-    def carry_out(self, command: Asked) -> None:
-        """Ask or tell the search, now and in this thread.
+    def carry_out(self, command: SearchCommand) -> None:
+        """Carry a command out now, in the calling thread.
 
         Raises:
             Exception: Whatever the search raises.
@@ -116,7 +117,7 @@ class SearchFeed:
             self._told += 1
 
     def save(self) -> None:
-        """Emit the state of the search; one that cannot be saved is warned about, once."""
+        """Emit the state of the search as an event; warn once if the state cannot be saved."""
         if not self.can_save:
             return
         begin = time.monotonic()

@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and SIGUSR1 end a sweep in order; a second one ends it hard.
+"""Handling of SIGINT, SIGTERM and SIGUSR1: the first ends a sweep in order, the second by force.
 
 SIGUSR1 is what batch systems such as Slurm send some time before they end a job.
 """
@@ -13,17 +13,17 @@ from contextvars import ContextVar
 from types import FrameType
 from typing import Any
 
-#: Told which handler is installed, for as long as it is.
+#: Makes a context manager that is open while the given signal handler is installed.
 HandlerOverride = Callable[[Callable[..., Any]], AbstractContextManager[None]]
 
 
 class Interruption:
-    """What, if anything, has ended the sweep before its end.
+    """The signal or other cause that has ended a sweep early, if any.
 
     Attributes:
-        signal: The signal that did.
-        cause: In words what else did.
-        out_of_time: True if that was a limit of time.
+        signal: The signal that ended the sweep.
+        cause: Another cause that ended it, for people.
+        out_of_time: True if the cause is a time limit.
     """
 
     def __init__(self) -> None:
@@ -33,11 +33,11 @@ class Interruption:
 
     @property
     def reason(self) -> str | None:
-        """What has ended it, in a word or two."""
+        """A short description of what has ended the sweep, None if nothing has."""
         return self.cause if self.signal is None else f"{self.signal.name} received"
 
     def reraise(self) -> None:
-        """Deliver a SIGTERM once more, to whoever handled it before the sweep.
+        """Deliver a SIGTERM that ended the sweep again, to the handler from before the sweep.
 
         Under Prefect that is the flow engine, which records the state of the flow run; in a plain
         script the process ends with the signal's exit status.
@@ -48,42 +48,42 @@ class Interruption:
 
 
 class SweepGroup:
-    """Sweeps in other threads, which can be ended together."""
+    """A set of sweeps in other threads, which can be ended together."""
 
     def __init__(self) -> None:
         self._sweeps: list[tuple[Callable[[str], None], Interruption]] = []
         self._cause: tuple[str, signal.Signals | None] | None = None
 
     @contextmanager
-    def added(self, interrupt: Callable[[str], None], state: Interruption) -> Iterator[None]:
-        """Have a sweep among them, which is ended at once if they have been already."""
+    def register(self, interrupt: Callable[[str], None], state: Interruption) -> Iterator[None]:
+        """Keep a sweep in the group; end it at once if the group has been ended already."""
         sweep = (interrupt, state)
         self._sweeps.append(sweep)
         if self._cause is not None:
-            self._tell(sweep, *self._cause)
+            self._interrupt_one(sweep, *self._cause)
         try:
             yield
         finally:
             self._sweeps.remove(sweep)
 
     def interrupt(self, cause: str, received: signal.Signals | None = None) -> None:
-        """End them in order.
+        """End all sweeps of the group in order.
 
         Args:
-            cause: Why, in words.
-            received: The signal that is the cause, if it is one.
+            cause: The reason, for people.
+            received: The signal that is the reason, if it is one.
         """
         self._cause = (cause, received)
         for sweep in tuple(self._sweeps):
-            self._tell(sweep, cause, received)
+            self._interrupt_one(sweep, cause, received)
 
-    def begin(self) -> None:
-        """Forget that they have been ended: sweeps that are added from now on run."""
+    def reset(self) -> None:
+        """Let sweeps that register from now on run, even if the group has been ended before."""
         self._cause = None
 
     @contextmanager
     def current(self) -> Iterator[None]:
-        """Take in the sweeps of the threads that get a copy of the context inside."""
+        """Make this the group of all sweeps whose threads get a copy of the context inside."""
         token = _group.set(self)
         try:
             yield
@@ -91,7 +91,7 @@ class SweepGroup:
             _group.reset(token)
 
     @staticmethod
-    def _tell(
+    def _interrupt_one(
         sweep: tuple[Callable[[str], None], Interruption],
         cause: str,
         received: signal.Signals | None,
@@ -104,27 +104,27 @@ class SweepGroup:
         interrupt(cause)
 
 
-#: Those of the whole process, unless somebody has others set.
+#: The group of the process, unless `SweepGroup.current` sets another in the context.
 _group: ContextVar[SweepGroup] = ContextVar("prefect_tune_sweeps", default=SweepGroup())  # noqa: B039
 
 
 @contextmanager
 def relay_signals() -> Iterator[Interruption]:
-    """Pass SIGINT, SIGTERM and SIGUSR1 on to the sweeps of all other threads."""
+    """Pass SIGINT, SIGTERM and SIGUSR1 on to the sweeps that run in other threads."""
     group, in_main = _group.get(), threading.current_thread() is threading.main_thread()
 
     def pass_on(cause: str) -> None:
-        if in_main:  # else whoever ends the group tells its sweeps
+        if in_main:  # in another thread, the group itself interrupts its sweeps
             group.interrupt(cause, state.signal)
 
     if in_main:
-        group.begin()
+        group.reset()
     try:
         with handle_signals(pass_on) as state:
             yield state
     finally:
         if in_main:
-            group.begin()
+            group.reset()
 
 
 @contextmanager
@@ -133,19 +133,19 @@ def handle_signals(
 ) -> Iterator[Interruption]:
     """Call `interrupt` on the first SIGINT, SIGTERM or SIGUSR1; restore the handlers at the end.
 
-    A SIGUSR1 that somebody else handles is left to him.
+    SIGUSR1 is handled only if the program does not handle it itself.
 
-    Outside of the main thread no handler can be installed, and none is; the `SweepGroup` that the
-    thread's context has may end it.
+    Outside of the main thread Python allows no signal handlers: there only the `SweepGroup` of the
+    thread's context calls `interrupt`.
 
     Args:
-        interrupt: Gets the reason; must only enqueue.
+        interrupt: Called with the reason in the signal handler, so it must only enqueue.
         sigint: False leaves SIGINT alone.
-        override: For whoever has to know that his handler has been replaced.
+        override: Makes a context manager that is open while the handler is installed.
     """
     state = Interruption()
     if threading.current_thread() is not threading.main_thread():
-        with _group.get().added(interrupt, state):
+        with _group.get().register(interrupt, state):
             yield state
         return
     numbers = [signal.SIGTERM, *([signal.SIGINT] if sigint else [])]
@@ -155,12 +155,12 @@ def handle_signals(
 
     def handler(number: int, frame: FrameType | None) -> None:
         if state.signal is not None:
-            # The second one: hand over to the handlers from before, which usually raise.
+            # The second signal: restore the handlers from before, which usually raise.
             for known, old in previous.items():
                 signal.signal(known, old)
             signal.raise_signal(number)
             if number == signal.SIGINT:
-                # That of asyncio waits for its loop, which waits for us.
+                # The handler of asyncio only cancels its task, which would wait for this sweep.
                 raise KeyboardInterrupt
             return
         state.signal = signal.Signals(number)

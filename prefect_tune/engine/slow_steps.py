@@ -1,4 +1,4 @@
-"""Says when user code holds the sweep up."""
+"""Warnings about user code that delays the sweep."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ _logger = logging.getLogger(__name__)
 
 
 class SlowSteps:
-    """Times the steps of the loop that call user code.
+    """Times steps of the loop that call user code, and warns about slow ones.
 
     Args:
-        threshold_s: Seconds from which on a step is told about, once for each kind; 0 never does.
-        clock: Tells the seconds.
-        meanwhile: What that means, for people.
+        threshold_s: Seconds from which on a step is slow; 0 never warns. Each kind is warned about
+            once.
+        clock: Returns the time in seconds.
+        meanwhile: What a slow step delays, for the warning.
     """
 
     def __init__(
@@ -28,21 +29,21 @@ class SlowSteps:
         self._threshold_s = threshold_s
         self._clock = clock
         self._meanwhile = meanwhile
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     @contextmanager
     def watch(self, kind: str, events: int) -> Iterator[None]:
-        """Time a step.
+        """Time the body of the `with` statement, and warn if it was slow.
 
         Args:
-            kind: Who is called, in the plural.
-            events: How many events it is about.
+            kind: What user code is called, in the plural.
+            events: How many events it handles.
         """
         begin = self._clock()
         yield
         seconds = self._clock() - begin
-        if 0 < self._threshold_s <= seconds and kind not in self._told:
-            self._told.add(kind)
+        if 0 < self._threshold_s <= seconds and kind not in self._warned:
+            self._warned.add(kind)
             _logger.warning(
                 "%s took %.1f s for %d event%s; %s. This is told once (TUNE_WARN_THRESHOLD_S).",
                 kind,

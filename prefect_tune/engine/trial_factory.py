@@ -1,4 +1,4 @@
-"""From a suggestion of the search to a trial with a name, a directory and resources."""
+"""Makes a trial with a name, a directory and resources from a suggestion of the search."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from prefect_tune.resources import Resources
 from prefect_tune.search.source import Suggestion
 from prefect_tune.storage.layout import TrialDirNamer
 
-#: Resources of a trial with this configuration.
+#: Returns the resources of a trial with the given configuration.
 ResourcesFor = Callable[[dict[str, Any]], Resources]
 
 
 @dataclass(frozen=True)
 class TrialMaker:
-    """Completes suggestions; called on the search's thread.
+    """Makes the event that adds a suggested trial; called in the search's thread.
+
 
     Attributes:
         trainable_name: First part of every trial's name.
         experiment_dir: The experiment directory.
-        resources_for: Resources by configuration.
+        resources_for: Returns the resources of a trial with a given configuration.
         dir_namer: Chooses directory names that are safe and free.
         name_creator: The user's ``f(trial) -> str``, if any.
         dirname_creator: The user's ``f(trial) -> str``, if any.
@@ -40,7 +41,7 @@ class TrialMaker:
     dirname_creator: Callable[[Any], str] | None = None
 
     def __call__(self, suggestion: Suggestion, time: float) -> TrialSuggested:
-        """The event that adds the trial to the experiment."""
+        """Return the event that adds the suggested trial to the experiment."""
         trial = Trial(
             suggestion.trial_id,
             suggestion.config,
@@ -51,10 +52,10 @@ class TrialMaker:
             local_experiment_dir=self.experiment_dir,
         )
         if self.name_creator is not None:
-            trial.custom_name = _ask(self.name_creator, trial, "trial_name_creator")
+            trial.custom_name = _call_creator(self.name_creator, trial, "trial_name_creator")
         custom_dir = None
         if self.dirname_creator is not None:
-            custom_dir = _ask(self.dirname_creator, trial, "trial_dirname_creator")
+            custom_dir = _call_creator(self.dirname_creator, trial, "trial_dirname_creator")
         return TrialSuggested(
             time=time,
             trial_id=trial.trial_id,
@@ -67,7 +68,7 @@ class TrialMaker:
         )
 
 
-def _ask(creator: Callable[[Any], str], trial: Trial, argument: str) -> str:
+def _call_creator(creator: Callable[[Any], str], trial: Trial, argument: str) -> str:
     try:
         value = creator(trial)
     except Exception as error:
@@ -80,12 +81,12 @@ def _ask(creator: Callable[[Any], str], trial: Trial, argument: str) -> str:
 
 
 def make_trial_maker(plan: ExperimentPlan, directory: Path, trials: Sequence[Trial]) -> TrialMaker:
-    """What completes the suggestions of a planned experiment.
+    """Make the `TrialMaker` of a planned experiment.
 
     Args:
         plan: The plan.
         directory: The experiment directory.
-        trials: Those that the experiment has already.
+        trials: The trials that the experiment has already.
     """
     tune = plan.tune
     return TrialMaker(

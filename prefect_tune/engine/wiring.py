@@ -1,4 +1,4 @@
-"""What an experiment makes of its plan."""
+"""Makes the parts of an experiment from its plan: observers, options, environment of attempts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from prefect_tune.trainable.output import OutputFiles
 
 
 def make_output_hub(plan: ExperimentPlan) -> OutputHub:
-    """Where what the trials of a planned experiment print arrives."""
+    """Make the hub that receives what the trials of a planned experiment print."""
     return OutputHub(TrialOutputPrinter(plan.trainable.name) if plan.shows_output else None)
 
 
@@ -30,14 +30,14 @@ def make_observers(
     open_checkpoint: Callable[[TrialCheckpoint], Any],
     output: OutputHub,
 ) -> Observers:
-    """Callbacks, loggers and reporter of a planned experiment.
+    """Make the observers of a planned experiment: its callbacks, loggers and reporter.
 
     Args:
         plan: The plan.
-        listeners: Told after each batch of events.
+        listeners: Called after each batch of events.
         backlog: Results that loggers have not written yet.
-        open_checkpoint: Makes of a checkpoint what callbacks are given.
-        output: Where what trials print arrives.
+        open_checkpoint: Turns a checkpoint's record into the object that callbacks are given.
+        output: Receives what trials print.
     """
     total = plan.source.total()
     reporter = make_reporter(
@@ -75,13 +75,13 @@ def coordinator_options(
     storage: Location | None,
     restore_from: TrialCheckpoint | None,
 ) -> CoordinatorOptions:
-    """The options of the coordinator.
+    """Return the coordinator's options for a planned experiment.
 
     Args:
         plan: The plan.
         directory: The experiment directory.
-        storage: Where the experiment is kept, if not in its directory alone.
-        restore_from: What every trial starts from, if anything.
+        storage: The experiment's location in storage, if it has one beside its directory.
+        restore_from: The checkpoint that every trial starts from, if any.
     """
     return CoordinatorOptions(
         trainable_name=plan.trainable.name,
@@ -110,12 +110,12 @@ def coordinator_options(
 def experiment_env(
     plan: ExperimentPlan, directory: Path, storage: Location | None
 ) -> ExperimentEnv:
-    """What the executor has to know.
+    """Return the executor's view of a planned experiment.
 
     Args:
         plan: The plan.
         directory: The experiment directory.
-        storage: Where the experiment is kept, if not in its directory alone.
+        storage: The experiment's location in storage, if it has one beside its directory.
     """
     return ExperimentEnv(
         experiment_id=plan.experiment_id,

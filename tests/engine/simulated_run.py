@@ -38,7 +38,7 @@ from prefect_tune.engine.observers import Observers
 from prefect_tune.engine.planning.initial_states import fingerprint
 from prefect_tune.engine.planning.resume_mode import parse_resume
 from prefect_tune.engine.resume.last_run import find_last_run
-from prefect_tune.engine.resume.resume import Resumer, Resumption
+from prefect_tune.engine.resume.resume import Resumer, StartingPoint
 from prefect_tune.engine.resume.snapshot import Position, StatefulParts
 from prefect_tune.engine.resume.snapshot_writer import Snapshots
 from prefect_tune.engine.search_feed import SearchFeed
@@ -257,7 +257,7 @@ class TurnInbox(Inbox):
         self._interrupt_at = interrupt_at
 
     def next_batch(self, timeout: float, limit: int = 2000) -> list[Event]:
-        events = self.rest()
+        events = self.drain()
         if self._trials.turns == self._interrupt_at:
             self._interrupt_at = None
             events.insert(0, ControlReceived(1.0, Control.INTERRUPT, reason="test"))
@@ -287,7 +287,7 @@ def _resume(
     source: TrialSource,
     stateful_parts: StatefulParts,
     make_coordinator: Callable[[], Coordinator],
-) -> Resumption | None:
+) -> StartingPoint | None:
     run = find_last_run(journal)
     if run is None:
         return None
@@ -346,7 +346,7 @@ def simulate(
     resumed = resumption is not None
     if resumption is None:
         position = Position(f"run-{disk.openings}", SnapshotFiles(disk.path))
-        resumption = Resumption(position, make_coordinator())
+        resumption = StartingPoint(position, make_coordinator())
     position, coordinator = resumption.position, resumption.coordinator
     _count_writes(disk, position.files)
 
@@ -369,11 +369,11 @@ def simulate(
         coordinator,
         stateful_parts,
         SimpleNamespace(collect=None, collect_all=lambda: None, save=lambda: None),  # type: ignore[arg-type]
-        observers.mark,
+        observers.visit_callbacks,
         lambda: feed.can_save,
         1e9 if snapshot_every_s is None else snapshot_every_s,
     )
-    snapshots.opened(experiment_id, header)
+    snapshots.on_opened(experiment_id, header)
     inbox.put(CapacityChanged(0.0, trials.nodes))
     if not position.suggested:
         feed.save()

@@ -44,7 +44,7 @@ def test_what_somebody_asks_for_does_not_wait_behind_results():
     inbox.put(results(20))
     stop = ControlReceived(1.0, Control.INTERRUPT, reason="SIGINT")
     inbox.put(stop)
-    assert inbox.urgent() == [stop]
+    assert inbox.pop_control_events() == [stop]
     assert len(inbox.next_batch(0)) == 1
     inbox.put(stop)
     assert inbox.next_batch(60) == [stop]

@@ -1,4 +1,4 @@
-"""The arguments of an experiment in words, so that a resume can tell which of them have changed."""
+"""The arguments of an experiment as text, so that a resume can say which of them have changed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 def space_in_words(space: Mapping[str, Any]) -> dict[str, str]:
-    """Each parameter of a search space by its path (``a/b``)."""
+    """Return the text of each parameter of a search space, by the parameter's path (``a/b``)."""
     words = dict(_leaves(space, "")) if space else {}
     if len(words) > _MOST_LEAVES:
         return {"": _short(repr(sorted(words.items())))}
@@ -32,7 +32,7 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
 
 
 def in_words(value: Any) -> str:
-    """Any value, short, and the same for equal values of another process."""
+    """Return a short text for any value, the same for equal values of another process."""
     if isinstance(value, Stopper):
         plain = {k: v for k, v in vars(value).items() if isinstance(v, (bool, int, float, str))}
         text = f"{type(value).__name__}({', '.join(f'{k}={v!r}' for k, v in plain.items())})"
@@ -53,11 +53,11 @@ def _short(text: str) -> str:
 
 
 def differences(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
-    """What has changed, in words.
+    """Say of each argument that has changed how it has changed.
 
     Args:
-        before: Names and what they were.
-        now: Names and what they are.
+        before: The texts of the old values by name.
+        now: The texts of the new values by name.
     """
     for name in before:
         if name not in now:

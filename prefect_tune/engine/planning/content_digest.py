@@ -1,9 +1,9 @@
-"""A digest of what a Python object holds: equal for equal objects, also of another process.
+"""A digest of the content of a Python object: equal for equal objects, also of another process.
 
-Pickles do not serve: they depend on which equal texts are one object, and on the order of sets.
-Names of modules do not count either: Prefect loads the file of a flow under another name than a
-script has. Of functions the compiled code counts, with defaults and the values that it closes over,
-but no global variables, which may be anything.
+Pickles do not serve: they depend on which equal strings are one object, and on the order of sets.
+Module names are left out: Prefect loads the file of a flow under another name than a script has. A
+function counts by its compiled code, its defaults and the values that it closes over, but without
+global variables, which may be anything.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from typing import Any
 import numpy as np
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
-#: Objects that are looked at; of those beyond only the type counts.
+#: Number of objects that are looked into; any further object counts by its type only.
 _MOST_OBJECTS = 500_000
 
 
 def content_digest(value: Any) -> str:
-    """32 hex digits for what an object holds.
+    """Return a digest of 32 hex digits for the content of an object.
 
-    What cannot be looked into (locks, connections, open files) counts by its type.
+    An object that cannot be looked into (a lock, a connection, an open file) counts by its type.
 
     Args:
-        value: Anything.
+        value: Any object.
     """
     return _Digester().digest(value).hex()
 
 
 class _Digester:
-    """Walks through one object and remembers what it has seen."""
+    """Computes the digest of one object and of all objects that it refers to."""
 
     def __init__(self) -> None:
-        # With the objects, so that no other one gets the id of one that has gone.
+        # Holds the objects, too, so that their ids are not used for other objects meanwhile.
         self._known: dict[int, tuple[Any, bytes]] = {}
         self._open: set[int] = set()
 
@@ -105,7 +105,7 @@ class _Digester:
         for cell in function.__closure__ or ():
             try:
                 yield self.digest(cell.cell_contents)
-            except ValueError:  # nothing is in it yet
+            except ValueError:  # the variable is not set yet
                 yield b""
 
     def _code(self, code: types.CodeType) -> Iterator[bytes]:
@@ -125,7 +125,7 @@ class _Digester:
             if is_data or isinstance(member, types.FunctionType):
                 yield _encoded(name)
                 yield self.digest(member)
-        # What a class of the same module, or one that was made of another one, adds to.
+        # Base classes in the same module are part of the user's code; others may be a library's.
         for base in cls.__bases__:
             if base.__module__ == cls.__module__:
                 yield self.digest(base)

@@ -1,10 +1,10 @@
-"""Schedulers, searchers and stoppers as the user gave them, before an experiment used them.
+"""The states of schedulers, searchers and stoppers from before an experiment used them.
 
-In a notebook, Ctrl-C and then the same call with ``resume=True`` bring the same objects once more.
-They know the results of the interrupted run, and have its metric and search space; a replay would
-teach them everything twice, and their constructors' checks would take what they got from the first
-run for the user's own. So their first state is remembered, and a resume takes them back to it. The
-same goes for a call that is refused for another argument and made again with a better one.
+In a notebook, Ctrl-C and then the same call with ``resume=True`` pass the same objects again. These
+know the results of the interrupted run already, and have its metric and search space: a replay
+would tell them all results twice, and checks would take the metric of the first run for the user's
+own argument. So their first state is kept, and a resume sets them back to it. The same goes for a
+call that fails because of another argument and is made again with a better one.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from prefect_tune.stopper import Stopper
 _logger = logging.getLogger(__name__)
 
 
-class _State:
-    """The first state of an object, and the attributes it had."""
+class _InitialState:
+    """The state and the attribute names of an object before its first use."""
 
     __slots__ = ("attributes", "state")
 
@@ -34,36 +34,38 @@ class _State:
         self.attributes = frozenset(getattr(part, "__dict__", ()))
 
     def restore(self, part: Any) -> None:
-        # What it has got since is not in the old state, and would stay.
+        # `set_state` does not remove attributes that the object has got since.
         for name in set(getattr(part, "__dict__", ())) - self.attributes:
             delattr(part, name)
         part.set_state(pickle.loads(self.state))
 
 
-#: Ids of what serves an experiment that runs now; its plan keeps them alive.
-_busy: set[int] = set()
-_known: WeakKeyDictionary[Any, _State] = WeakKeyDictionary()
+#: Ids of the schedulers of experiments that run now, whose plans keep them alive.
+_in_use: set[int] = set()
+_first_states: WeakKeyDictionary[Any, _InitialState] = WeakKeyDictionary()
 
 
 class InitialStates:
-    """The first states of the scheduler, searcher and stoppers of an experiment that is planned."""
+    """The initial states of the scheduler, searcher and stoppers of a planned experiment."""
 
     def __init__(self) -> None:
-        self._states: list[tuple[Any, _State]] = []
+        self._states: list[tuple[Any, _InitialState]] = []
         self._exclusive: list[Any] = []
 
     def add(self, part: Any, *, restores: bool, argument: str = "") -> None:
-        """A scheduler, searcher or stopper is going to be used.
+        """Note the state of a scheduler, searcher or stopper before the experiment uses it.
 
         Args:
-            part: As the user gave it; anything without `get_state` is passed over.
-            restores: True brings it back to the state in which it began, if it began here.
-            argument: What it was given as, if it can serve one experiment at a time only.
+            part: The user's object; one without `get_state` is ignored.
+            restores: True first sets the object back to its initial state, if an experiment of this
+                process has used it.
+            argument: Name of the argument, for an object that can serve one experiment at a time
+                only.
 
         Raises:
-            InvalidArgument: If it can, and serves another one.
+            InvalidArgument: If such an object serves another running experiment.
         """
-        if argument and id(part) in _busy:
+        if argument and id(part) in _in_use:
             raise InvalidArgument(
                 argument,
                 f"this {type(part).__name__} is in use by another experiment.",
@@ -75,58 +77,61 @@ class InitialStates:
             if not hasattr(member, "get_state") or isinstance(member, type):
                 continue
             try:
-                first = _known.get(member) if restores else None
+                first = _first_states.get(member) if restores else None
                 if first is None:
-                    first = _State(member)
+                    first = _InitialState(member)
                 else:
                     first.restore(member)
             except Exception as error:
-                # Whatever a part of the user's raises, or a TypeError for objects without a hash;
-                # it matters only if the same object is used once more.
+                # A user's class may raise anything, and an object without a hash a TypeError. The
+                # state is only needed if the same object is used again.
                 _logger.debug("The state of %r cannot be kept: %s", member, error)
             else:
                 self._states.append((member, first))
 
-    def remember(self) -> None:
-        """The experiment begins."""
-        _known.update(self._states)
-        _busy.update(map(id, self._exclusive))
+    def mark_in_use(self) -> None:
+        """Keep the initial states for later plans, and mark the scheduler as in use."""
+        _first_states.update(self._states)
+        _in_use.update(map(id, self._exclusive))
 
     def release(self) -> None:
-        """The experiment has ended."""
-        _busy.difference_update(map(id, self._exclusive))
+        """Let other experiments use the scheduler, now that this experiment has ended."""
+        _in_use.difference_update(map(id, self._exclusive))
 
     def restore(self) -> None:
-        """Nothing comes of the plan: leave everything as it was given."""
+        """Set all parts back to their initial states after a plan that failed."""
         for member, first in self._states:
             try:
                 first.restore(member)
             except Exception as error:
-                _logger.debug("%r cannot be taken back: %s", member, error)
+                _logger.debug("%r cannot be set back to its initial state: %s", member, error)
 
 
 def stoppers_in(stop: Any) -> list[Stopper]:
-    """The stoppers in a user's `stop`."""
+    """Return the `Stopper` objects in the user's `stop` argument."""
     given = stop if isinstance(stop, (list, tuple)) else [stop]
     return [item for item in given if isinstance(item, Stopper)]
 
 
 def fingerprint(part: Any) -> str:
-    """What tells whether two parts were constructed alike; "" if that cannot be told.
+    """Return a text that is equal for equally constructed schedulers or stoppers.
 
     Args:
         part: A scheduler or stopper that has not been used yet.
+
+    Returns:
+        The fingerprint; "" if the state of the part cannot be pickled.
     """
     try:
         facts = (type(part).__qualname__, part.get_state())
         buffer = io.BytesIO()
         pickler = pickle.Pickler(buffer, protocol=5)
-        # Without its memory: whether two equal texts are one object is chance.
+        # Without the memo: whether two equal strings are one object is chance.
         pickler.fast = True
         pickler.dump(facts)
         data = buffer.getvalue()
     except Exception:
-        # Functions, or objects that refer to each other.
+        # Plain pickle refuses some functions, and without memo objects that refer to each other.
         try:
             data = cloudpickle.dumps(facts)
         except Exception as error:

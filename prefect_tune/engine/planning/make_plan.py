@@ -1,4 +1,4 @@
-"""Makes a plan of what a user asked for: everything is checked before anything is started."""
+"""Makes an `ExperimentPlan` of a request: checks all arguments before anything is started."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from prefect_tune.engine.planning.parts import (
     mode_of,
     parse_resources,
     resources_for,
-    what_to_resume,
+    trials_to_resume,
 )
 from prefect_tune.engine.planning.plan import ExperimentPlan
 from prefect_tune.engine.planning.request import ExperimentRequest
-from prefect_tune.engine.planning.rerun import SweepMemory
+from prefect_tune.engine.planning.rerun import RerunRecord
 from prefect_tune.engine.planning.resume_mode import parse_resume
 from prefect_tune.engine.planning.start_checkpoint import parse_restore
 from prefect_tune.engine.planning.sweep_identity import identify
@@ -45,18 +45,18 @@ from prefect_tune.trainable.trainable import has_own_formats
 
 
 def make_plan(
-    request: ExperimentRequest, settings: TuneSettings, memory: SweepMemory | None = None
+    request: ExperimentRequest, settings: TuneSettings, rerun_record: RerunRecord | None = None
 ) -> ExperimentPlan:
-    """Validate a request.
+    """Validate a request, and return the plan of its experiment.
 
     Args:
-        request: What the user asked for.
+        request: The user's arguments.
         settings: The settings in force.
-        memory: Knows which experiment this sweep has begun, if the surrounding flow run is being
-            executed again. None, and `request.resume` False, is a new sweep.
+        rerun_record: Finds the experiment that this sweep has begun in an earlier execution of the
+            surrounding flow run. With None, or with `request.resume` False, the sweep is new.
 
     Raises:
-        InvalidArgument: If anything cannot work; names the argument.
+        InvalidArgument: If an argument is wrong; the message names it.
         TuneError: If the working directory was deleted: trials import from it.
     """
     try:
@@ -68,7 +68,7 @@ def make_plan(
         ) from error
     initial_states = InitialStates()
     try:
-        return _make_plan(request, settings, memory, initial_states)
+        return _make_plan(request, settings, rerun_record, initial_states)
     except BaseException:
         initial_states.restore()
         raise
@@ -77,7 +77,7 @@ def make_plan(
 def _make_plan(
     request: ExperimentRequest,
     settings: TuneSettings,
-    memory: SweepMemory | None,
+    rerun_record: RerunRecord | None,
     initial_states: InitialStates,
 ) -> ExperimentPlan:
     tune, run = request.tune_config, request.run_config
@@ -96,14 +96,14 @@ def _make_plan(
     folders, name = experiment_name(run.name, trainable.name, undated)
     places = make_places(run, settings, folders)
     named, mode, origin = run.name is not None or undated, request.resume, None
-    if memory is not None and request.resume is not False:
+    if rerun_record is not None and request.resume is not False:
         sweep = identify(request, trainable.name, run.name and name)
-        begun = memory.recall(places.kept_in, sweep)
+        begun = rerun_record.look_up(places.kept_in, sweep)
         if begun is not None:
             name, named, origin = begun.name, True, begun.origin
             mode = begun.resume_mode(request.resume, request.resume_config)
-    resume = what_to_resume(parse_resume(mode, request.resume_config), places, name)
-    # A scheduler judges the trials of one experiment; what a search has learnt serves the next.
+    resume = trials_to_resume(parse_resume(mode, request.resume_config), places, name)
+    # A scheduler serves one experiment; a search may use in the next one what it has learnt.
     initial_states.add(tune.scheduler, restores=True, argument="scheduler")
     for part in (tune.search_alg, *stoppers_in(run.stop)):
         initial_states.add(part, restores=resume is not None)
@@ -111,7 +111,7 @@ def _make_plan(
     if tune.reuse_actors and isinstance(scheduler, ResourceChangingScheduler):
         raise InvalidArgument(
             "reuse_actors",
-            "ResourceChangingScheduler cannot be used with it: a process keeps what it has.",
+            "ResourceChangingScheduler cannot be used with it: a process keeps its resources.",
             "Leave it out.",
         )
     try:

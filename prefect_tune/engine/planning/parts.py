@@ -1,4 +1,4 @@
-"""Parts of a plan, made of what a user has given."""
+"""Functions that make the parts of an experiment's plan from the user's arguments."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from prefect_tune.callback import Callback, callbacks_of_environment
 from prefect_tune.config import ResumeConfig, RunConfig, TuneConfig
 from prefect_tune.engine.planning.request import ExperimentRequest
-from prefect_tune.engine.planning.resume_mode import ResumeMode, decide
+from prefect_tune.engine.planning.resume_mode import ResumeMode, choose_trials
 from prefect_tune.error import InvalidArgument
 from prefect_tune.filesystem.location import Location
 from prefect_tune.logger import TBXLoggerCallback, default_loggers
@@ -29,7 +29,7 @@ from prefect_tune.trainable.wrappers import requested_resources
 
 
 def make_scheduler(tune: TuneConfig) -> TrialScheduler:
-    """The scheduler that was given, by itself or by name."""
+    """Return the user's scheduler, which is an object or a name, with its metric and mode set."""
     given = tune.scheduler
     if given is None:
         return FIFOScheduler()
@@ -52,7 +52,7 @@ def make_scheduler(tune: TuneConfig) -> TrialScheduler:
 
 
 def metrics_of(metric: Any, scheduler: TrialScheduler, search_alg: Any) -> tuple[str, ...]:
-    """Every metric that somebody optimises."""
+    """Return all metrics that the experiment, its scheduler or its search optimises."""
     names: list[str] = []
     for owner in (metric, scheduler.metric, getattr(search_alg, "metric", None)):
         for name in owner if isinstance(owner, (list, tuple)) else [owner]:
@@ -62,8 +62,8 @@ def metrics_of(metric: Any, scheduler: TrialScheduler, search_alg: Any) -> tuple
 
 
 def mode_of(mode: Any, scheduler: TrialScheduler, search_alg: Any) -> str | None:
-    # Schedulers of users' own may have any attributes; if there is a `mode`, it is this.
-    """``min`` or ``max``, from whoever says so first."""
+    """Return the mode of the experiment, else that of its scheduler, else that of its search."""
+    # A user's scheduler class has no `metric_mode`, but may have a `mode` attribute.
     own = getattr(scheduler, "metric_mode", None) or getattr(scheduler, "mode", None)
     for owner in (mode, own, getattr(search_alg, "mode", None)):
         for name in owner if isinstance(owner, (list, tuple)) else [owner]:
@@ -73,7 +73,7 @@ def mode_of(mode: Any, scheduler: TrialScheduler, search_alg: Any) -> str | None
 
 
 def make_callbacks(given: Any, settings: TuneSettings, space: Mapping[str, Any]) -> list[Callback]:
-    """The callbacks that were given, those of the environment, and loggers."""
+    """Return the user's callbacks, those of the environment, and the default loggers."""
     callbacks = list(given or [])
     for callback in callbacks:
         if not isinstance(callback, Callback):
@@ -90,14 +90,14 @@ def make_callbacks(given: Any, settings: TuneSettings, space: Mapping[str, Any])
 
 
 def parse_resources(request: ExperimentRequest) -> Resources | None:
-    """What each trial asks for; None if that depends on its configuration."""
+    """Return the resources of each trial; None if they depend on its configuration."""
     own = requested_resources(request.trainable)
     if own is None:
         return Resources.parse(request.resources_per_trial)
     if request.resources_per_trial is not None:
         raise InvalidArgument(
             "resources_per_trial",
-            "the trainable has its own, by `with_resources` or `default_resource_request`.",
+            "the trainable defines its own, by `with_resources` or `default_resource_request`.",
             "Give them in one place only.",
         )
     return None if callable(own) else Resources.parse(own)
@@ -106,26 +106,28 @@ def parse_resources(request: ExperimentRequest) -> Resources | None:
 def resources_for(
     trainable: object, resources: Resources | None
 ) -> Callable[[dict[str, Any]], Resources]:
-    """What a trial asks for, by its configuration."""
+    """Return a function that returns the resources of a trial with a given configuration."""
     if resources is not None:
         return lambda config: resources
     own = requested_resources(trainable)
     return lambda config: Resources.parse(own(config))
 
 
-def what_to_resume(mode: ResumeMode | None, places: StoragePlan, name: str) -> ResumeConfig | None:
-    """Which trials of an earlier run go on, None for a new run."""
+def trials_to_resume(
+    mode: ResumeMode | None, places: StoragePlan, name: str
+) -> ResumeConfig | None:
+    """Return which trials of an earlier run go on; None for a new run."""
     if mode is None:
         return None
     here, there = Location(places.root) / name, places.of(name)
     found = mode.place != "REMOTE" and is_resumable(here)
     if not found and there is not None:
         found = is_resumable(there)
-    return decide(mode, found, str(here if there is None else there))
+    return choose_trials(mode, found, str(here if there is None else there))
 
 
 def experiment_name(name: str | None, trainable: str, undated: bool) -> tuple[str, str]:
-    """Directories below the storage path, and the name of the experiment's directory in them."""
+    """Split the experiment's name into parent directories and the name of its own directory."""
     if name is None:
         dated = safe_name(trainable) if undated else experiment_dir_name(trainable, time.time())
         return "", dated
@@ -141,7 +143,7 @@ def experiment_name(name: str | None, trainable: str, undated: bool) -> tuple[st
 
 
 def make_places(run: RunConfig, settings: TuneSettings, folders: str) -> StoragePlan:
-    """Where the experiment is kept, here and in storage."""
+    """Return where the experiment is kept on this machine and in storage."""
     return make_storage_plan(
         storage_path=run.storage_path,
         local_dir=run.local_dir,

@@ -1,4 +1,4 @@
-"""What is to be run, as everything that runs it sees it: a validated experiment."""
+"""The plan of an experiment: its validated arguments, as engine and orchestration read them."""
 
 from __future__ import annotations
 
@@ -38,37 +38,37 @@ class ExperimentPlan:
     Attributes:
         experiment_id: Unique id of this run.
         name: Name of the experiment and its directory.
-        named: False if the name was made up, and may still change to one that is free.
-        places: Where the experiment lies, on this machine and in storage.
+        named: False if the name was generated, and may still change to one that is free.
+        places: Where the experiment is kept on this machine and in storage.
         trainable: The packed trainable.
         source: The search.
-        search_alg: The searcher object, for schedulers that ask for it.
+        search_alg: The user's searcher object, for schedulers that use it.
         scheduler: The scheduler.
         stopper: The stopping criteria.
-        metric: What results are ranked by, None if nobody said.
-        mode: ``min`` or ``max``, None if nobody said.
+        metric: The metric that results are ranked by; None if none is given.
+        mode: ``min`` or ``max``; None if none is given.
         checked_metrics: Metrics that must be in every result.
-        resources: What a trial asks for; None if that depends on its configuration.
-        resources_for: What a trial with a given configuration asks for.
+        resources: Resources of each trial; None if they depend on its configuration.
+        resources_for: Returns the resources of a trial with a given configuration.
         callbacks: The user's callbacks and the loggers.
         failure: What happens when trials fail.
         tune: The user's `TuneConfig`.
         run: The user's `RunConfig`.
         settings: The settings in force.
-        pickles: Signs what is kept as a pickle, and knows which may be loaded.
+        pickles: Signs pickles that are written, and decides which pickles may be loaded.
         code: Digest of the trainable's source, "" if unknown.
-        space_in_words: The parameters of the search space by path.
-        stop_in_words: The stopping criteria.
-        initial_states: Scheduler, searcher and stoppers as the user gave them.
+        space_in_words: The parameters of the search space as text, by path.
+        stop_in_words: The stopping criteria as text.
+        initial_states: The states of scheduler, searcher and stoppers before their use.
         restore: The checkpoint that trials start from; None starts them afresh.
         resume: Which trials of an earlier experiment run again; None begins a new one.
-        origin: Id of the first run of the experiment that goes on; None takes what there is.
+        origin: Id of the first run of the experiment to resume; None resumes any.
         one_by_one: True if trials run one after the other, for debugging.
-        checkpoint_rules: Which checkpoints trials write unasked.
-        checkpoints: Which checkpoints are kept.
+        checkpoint_rules: When class trainables write checkpoints by themselves.
+        checkpoints: Which checkpoints are retained.
         export_formats: In which formats trials export their models at their end.
         reuse_processes: Whether a trial process runs one trial after the other.
-        resource_help: What the trainable has to say to trials of a configuration that wait.
+        resource_help: The trainable's advice on a configuration whose trials wait for resources.
     """
 
     experiment_id: str
@@ -111,20 +111,21 @@ class ExperimentPlan:
         return self.places.root
 
     def for_debugging(self) -> ExperimentPlan:
-        """The same with trials one by one, in this process, where breakpoints work."""
+        """Return a copy of the plan that runs trials one by one in this process, for a debugger."""
         run = replace(self.run, isolation="thread")
         if run.progress_reporter is None and run.verbose != 0:
             run.progress_reporter = DebuggingReporter(run.verbose or 2)
         return replace(self, run=run, one_by_one=True)
 
     def without_output(self) -> ExperimentPlan:
-        """The same with what trials print not on the console, unless the run itself asks for it."""
+        """Return a copy that keeps trials' output off the console, unless the user asked for it."""
         if self.run.log_to_driver is not None:
             return self
         return replace(self, run=replace(self.run, log_to_driver=False))
 
     def header(self, time: float, origin: str) -> JournalHeader:
-        """The journal's header for this run.
+        """Return the journal's header for this run.
+
 
         Args:
             time: Seconds since the epoch.
@@ -147,7 +148,7 @@ class ExperimentPlan:
 
     @property
     def sync_to_driver(self) -> bool:
-        """Whether files of nodes that do not see the experiment directory are fetched."""
+        """Whether the driver fetches trial files from nodes without the experiment directory."""
         if self.settings.disable_auto_callback_syncer:
             return False
         return getattr(self.run.sync_config, "sync_to_driver", None) is not False
@@ -166,7 +167,7 @@ class ExperimentPlan:
 
     @property
     def trial_time_limit_s(self) -> float | None:
-        """Seconds for which a trial may run; who debugs one takes the time that it takes."""
+        """Seconds for which a trial may run; None is no limit, as in debugging."""
         limit = self.run.trial_time_limit_s
         if limit is None or self.one_by_one:
             return None
@@ -176,8 +177,8 @@ class ExperimentPlan:
     def max_running(self) -> int | None:
         """How many trials may run at a time; None leaves it to the resources.
 
-        The search counts the trials that it has made. Those that a resume runs again are none of
-        these, so the limit that the user gave holds for all.
+        The search limits only the trials that it suggests. A resume also runs earlier trials again,
+        so the engine applies the user's limit to all of them.
         """
         algorithm = self.search_alg
         if isinstance(algorithm, SearchGenerator):
@@ -195,9 +196,9 @@ class ExperimentPlan:
 
     @property
     def objectives(self) -> tuple[str | list[str] | None, str | list[str] | None]:
-        """What trials are compared by: a metric and its mode.
+        """The metric and mode that trials are compared by.
 
-        Lists of them if the search weighs several against each other: no trial is the best then.
+        These are lists if the search optimises several metrics at a time; then no trial is best.
         """
         for owner in (self.tune, self.search_alg):
             metric, mode = getattr(owner, "metric", None), getattr(owner, "mode", None)
@@ -207,14 +208,14 @@ class ExperimentPlan:
 
     @property
     def fail_fast(self) -> FailFast:
-        """The user's `fail_fast`."""
+        """The user's `fail_fast` argument as `FailFast`."""
         if self.failure.fail_fast == "raise":
             return FailFast.RAISE
         return FailFast.STOP if self.failure.fail_fast else FailFast.OFF
 
     @property
     def trial_terms(self) -> TrialTerms:
-        """What each trial tells users of the arguments."""
+        """The arguments of the experiment that users can read from each `Trial`."""
         kept, stop = self.checkpoints, self.run.stop
         least = "min-" if kept.checkpoint_score_order == "min" else ""
         ranked_by = kept.checkpoint_score_attribute
@@ -230,7 +231,7 @@ class ExperimentPlan:
 
 
 def _search_name(source: TrialSource) -> str:
-    """Which algorithm makes the suggestions, whatever limits or repeats them."""
+    """Return the name of the algorithm that makes suggestions, without its wrappers."""
     searcher = getattr(source, "searcher", None)
     while isinstance(searcher, SearcherWrapper):
         searcher = searcher.searcher

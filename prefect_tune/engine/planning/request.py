@@ -1,4 +1,4 @@
-"""What a user asked for, in one place, whichever call it came through."""
+"""The arguments of a sweep as the user gave them, from `run`, `Tuner` or a flow."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ class ExperimentRequest:
     """The arguments of `run` or of `Tuner`, not yet validated.
 
     Attributes:
-        trainable: What to tune.
+        trainable: The trainable to tune.
         param_space: The search space.
-        tune_config: How it is searched.
-        run_config: How it runs.
-        resources_per_trial: As the user wrote them; None is one CPU.
-        space_argument: What the user's call names the space, for error messages.
-        resume: As the user wrote it: whether to go on with an interrupted experiment.
-        restore: As the user wrote it: the checkpoint that trials start from.
-        resume_config: As the user wrote it: which of its trials run again.
-        export_formats: As the user wrote them: what trials export at their end.
-        saved: What `Tuner.restore` needs, to be written into the experiment directory; None writes
-            nothing.
+        tune_config: How the space is searched.
+        run_config: How the experiment runs.
+        resources_per_trial: Resources of each trial; None is one CPU.
+        space_argument: Name of the search space's argument in the user's call, for error messages.
+        resume: Whether to go on with an interrupted experiment.
+        restore: The checkpoint that trials start from.
+        resume_config: Which trials of the resumed experiment run again.
+        export_formats: The formats in which trials export their models at their end.
+        saved: The state of the `Tuner`, to be written into the experiment directory for
+            `Tuner.restore`; None writes nothing.
     """
 
     trainable: Any
@@ -41,7 +41,7 @@ class ExperimentRequest:
     saved: bytes | None = None
 
     def resume_call(self, name: str, root: str) -> str:
-        """The call that goes on with the experiment, for people."""
+        """Return the code of the call that resumes the experiment, for messages."""
         if self.saved is not None:
             return f"Tuner.restore({os.path.join(root, name)!r}, trainable).fit()"
         return f"tune.run(..., name={name!r}, storage_path={root!r}, resume=True)"

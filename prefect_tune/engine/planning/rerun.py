@@ -1,8 +1,8 @@
-"""What a sweep remembers about itself, so that it goes on when its program is executed again.
+"""The interface to the record of sweeps that an earlier execution of the flow run has begun.
 
 A flow run may be executed several times: retried, resumed, restarted after a crash. Each time the
-user's code makes the same call, which knows neither that it is not the first one nor, with a name
-that was made up, where the experiment is. Whoever does know that is asked through this seam.
+user's code makes the same call, which knows neither that it is repeated nor, with a generated name,
+where the experiment is. The orchestration records both; the plan reads them through this interface.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ from prefect_tune.filesystem.location import Location
 
 @dataclass(frozen=True, slots=True)
 class BegunSweep:
-    """A sweep that an earlier execution has begun.
+    """A sweep that an earlier execution of the flow run has begun.
 
     Attributes:
-        name: Name of its experiment.
-        origin: Id of the first run of this experiment; another one may have been run in the same
-            directory since.
-        failed: True if it has ended, and its failed trials have made the call fail.
+        name: Name of the sweep's experiment.
+        origin: Id of the experiment's first run. The directory may hold another experiment by now.
+        failed: True if the sweep has ended, and the call has failed because of failed trials.
     """
 
     name: str
@@ -30,38 +29,38 @@ class BegunSweep:
     failed: bool = False
 
     def resume_mode(self, asked: Any, config: Any = None) -> Any:
-        """How to go on with it.
+        """Return the `resume` argument with which the sweep goes on.
 
         Args:
-            asked: What the user's call says; None says nothing.
-            config: The call's `resume_config`, which may say which trials run again.
+            asked: The user's `resume` argument; None if not given.
+            config: The user's `resume_config`, which may say which trials run again.
 
         Returns:
-            What a user would give as `resume=`. There may be nothing to resume if the process was
-            killed at the very beginning, so it is never one that insists.
+            A value of `resume`. If the user gave none, it is one that begins a new experiment where
+            there is none: the process may have been killed before it wrote anything.
         """
         if asked not in (None, "PROMPT"):
             return asked
         return "AUTO+ERRORED" if self.failed and config is None else "AUTO"
 
 
-class SweepMemory(Protocol):
-    """Remembers the experiment of one sweep."""
+class RerunRecord(Protocol):
+    """The record of the experiment that one sweep has begun."""
 
-    def recall(self, storage: Location, sweep: SweepIdentity) -> BegunSweep | None:
-        """What an earlier execution has begun.
+    def look_up(self, storage: Location, sweep: SweepIdentity) -> BegunSweep | None:
+        """Return the sweep that an earlier execution has begun; None if there is none.
 
         Args:
-            storage: Where experiment directories lie.
-            sweep: What the sweep is.
+            storage: The location of experiment directories.
+            sweep: The identity of the sweep.
         """
         ...
 
-    def remember(self, name: str, origin: str) -> None:
-        """The sweep has begun or goes on; to be called after `recall`.
+    def record(self, name: str, origin: str) -> None:
+        """Record that the sweep has begun or goes on; call `look_up` first.
 
         Args:
-            name: Name of its experiment.
+            name: Name of the sweep's experiment.
             origin: Id of the experiment's first run.
         """
         ...

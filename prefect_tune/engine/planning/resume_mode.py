@@ -1,4 +1,4 @@
-"""What `resume=` asks for."""
+"""Reads the `resume` argument and decides whether an experiment goes on."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from prefect_tune.config import ResumeConfig, ResumeType
 from prefect_tune.coordinator.events import Errored, Resumed
 from prefect_tune.error import InvalidArgument
 
-#: Where the experiment is looked for, and what happens if there is none.
+#: The values of `resume` without a suffix; `ResumeMode.place` says what each means.
 _PLACES = ("LOCAL", "REMOTE", "AUTO", "PROMPT")
-_AS_IT_WAS = ResumeConfig()
+_DEFAULT_TRIALS = ResumeConfig()
 _SUFFIXES = {
     "ERRORED": ResumeConfig(errored=ResumeType.RESUME),
     "ERRORED_ONLY": ResumeConfig(unfinished=ResumeType.SKIP, errored=ResumeType.RESUME),
@@ -29,42 +29,43 @@ _HELP = (
 
 @dataclass(frozen=True, slots=True)
 class ResumeMode:
-    """A way to go on with an experiment.
+    """The parsed `resume` argument.
 
     Attributes:
-        place: ``LOCAL`` (wherever it is found), ``REMOTE`` (only what is in storage counts),
-            ``AUTO`` (if there is one) or ``PROMPT`` (if there is one and the user agrees).
+        place: ``LOCAL`` (resume from the local directory or from storage), ``REMOTE`` (from storage
+            only), ``AUTO`` (if there is an experiment) or ``PROMPT`` (if there is one and the user
+            agrees).
         trials: Which trials run again.
     """
 
     place: str
-    trials: ResumeConfig = _AS_IT_WAS
+    trials: ResumeConfig = _DEFAULT_TRIALS
 
     @property
-    def insists(self) -> bool:
-        """True if it is an error that there is nothing to resume."""
+    def requires_experiment(self) -> bool:
+        """True if a missing experiment is an error."""
         return self.place in ("LOCAL", "REMOTE")
 
 
 def parse_resume(resume: Any, config: ResumeConfig | None = None) -> ResumeMode | None:
-    """Read `resume` as users write it.
+    """Parse the user's `resume` argument.
 
     Args:
-        resume: False or None, True, or a text of Ray Tune's.
-        config: The user's `resume_config`, which says the same as a suffix in more detail.
+        resume: False or None, True, or a string as in Ray Tune.
+        config: The user's `resume_config`, a more detailed form of the suffix of `resume`.
 
     Returns:
-        None if a new run is to begin.
+        The mode; None if a new run is to begin.
 
     Raises:
-        InvalidArgument: If it is something else, or if both say which trials run again.
+        InvalidArgument: If `resume` has another value, or if both say which trials run again.
     """
     if config is not None and not isinstance(config, ResumeConfig):
         raise InvalidArgument("resume_config", f"got {config!r}.", "Give a ResumeConfig.")
     mode = _parse(resume)
     if mode is None or config is None:
         return mode
-    if mode.trials != _AS_IT_WAS:
+    if mode.trials != _DEFAULT_TRIALS:
         raise InvalidArgument(
             "resume_config",
             f"resume={resume!r} says already which trials run again.",
@@ -84,25 +85,27 @@ def _parse(resume: Any) -> ResumeMode | None:
     place, plus, suffix = resume.partition("+") if isinstance(resume, str) else ("", "", "")
     if place not in _PLACES or (plus and suffix not in _SUFFIXES):
         raise InvalidArgument("resume", f"got {resume!r}.", _HELP)
-    return ResumeMode(place, _SUFFIXES[suffix] if plus else _AS_IT_WAS)
+    return ResumeMode(place, _SUFFIXES[suffix] if plus else _DEFAULT_TRIALS)
 
 
-def decide(
+def choose_trials(
     mode: ResumeMode | None, found: bool, where: str, ask: Callable[[str], bool] | None = None
 ) -> ResumeConfig | None:
-    """Whether to go on with an experiment.
+    """Decide whether to resume an experiment, and which of its trials run again.
 
     Args:
-        mode: What the user asked for.
+        mode: The user's `resume` argument.
         found: Whether there is an experiment.
-        where: Its place, for people.
-        ask: Puts a question to the user; None does so on the terminal.
+        where: Location of the experiment, for messages.
+        ask: Asks the user a question; None asks on the terminal.
+
 
     Returns:
         Which trials run again; None begins a new run.
 
     Raises:
-        InvalidArgument: If there is nothing to resume though there has to be, or nobody to ask.
+        InvalidArgument: If the mode requires an experiment and there is none, or if there is no
+            terminal to ask on.
     """
     if mode is None:
         return None
@@ -110,7 +113,7 @@ def decide(
         question = f"There is an experiment in {where}. Go on with it? [Y/n] "
         agreed = mode.place != "PROMPT" or (ask or _ask_on_terminal)(question)
         return mode.trials if agreed else None
-    if mode.insists:
+    if mode.requires_experiment:
         raise InvalidArgument(
             "resume",
             f"there is no experiment in {where}.",
@@ -121,7 +124,8 @@ def decide(
 
 
 def resumed_event(trials: ResumeConfig, time: float) -> Resumed:
-    """What the coordinator is told when an experiment goes on.
+    """Return the event that tells the coordinator which trials of a resumed experiment run again.
+
 
     Args:
         trials: Which trials run again.

@@ -1,4 +1,4 @@
-"""The checkpoint of `restore=`, from which every trial's first attempt starts."""
+"""The checkpoint of the `restore` argument, from which every trial's first attempt starts."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ from prefect_tune.filesystem.factory import open_store
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.parse import parse_location
 
-#: Where a checkpoint is put, below the experiment directory, if nodes cannot have it as it is.
+#: Path below the experiment directory of a checkpoint that nodes cannot read at its own place.
 _PLACE = "restored_from/checkpoint_000000"
 _GIVE = "Give a checkpoint's directory, its URL, or a Checkpoint."
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreFrom:
-    """What trials start from.
+    """The checkpoint that trials start from.
 
     Attributes:
-        found: The checkpoint, if it can be used where it is.
-        given: What has to be brought here, or made one, first.
-        progress: How far it is, if that is known.
+        found: The checkpoint, if nodes can read it where it is.
+        given: The user's checkpoint, if it first has to be copied into the experiment directory.
+        progress: How far its trial had got, if that is known.
     """
 
     found: TrialCheckpoint | None = None
     given: Checkpoint | None = field(default=None, compare=False)
     progress: Progress = NO_PROGRESS
 
-    def in_place(self, experiment_dir: Path) -> TrialCheckpoint | None:
-        """The checkpoint, complete.
+    def bring_to(self, experiment_dir: Path) -> TrialCheckpoint | None:
+        """Return the checkpoint, copied into the experiment directory if that is needed.
 
         Args:
             experiment_dir: The experiment directory; exists.
 
         Raises:
-            StorageError: If it cannot be fetched.
-            OSError: If it cannot be written.
+            StorageError: If the checkpoint cannot be fetched.
+            OSError: If the copy cannot be written.
         """
         if self.given is None:
             return self.found
@@ -63,17 +63,17 @@ class RestoreFrom:
             manifest = commit(temporary, target, metadata=metadata, progress=self.progress)
         finally:
             remove_tree(temporary)
-        return _known(str(target), manifest)
+        return TrialCheckpoint(str(target), manifest.progress)
 
 
 def parse_restore(restore: Any) -> RestoreFrom | None:
-    """Look for what a user gave as `restore`.
+    """Find the checkpoint that the user gave as `restore`.
 
     Args:
-        restore: A path or URL of a checkpoint, or a `Checkpoint`; None for nothing.
+        restore: A path or URL of a checkpoint, or a `Checkpoint`; None returns None.
 
     Raises:
-        InvalidArgument: If there is nothing, or it is incomplete.
+        InvalidArgument: If there is no checkpoint, or an incomplete one.
         StorageError: If the storage does not answer.
     """
     if restore is None:
@@ -99,13 +99,13 @@ def _local(path: Path) -> RestoreFrom:
     if not any(path.iterdir()):
         raise InvalidArgument("restore", f"{path} is empty.", _GIVE)
     if not is_marker(read_file(Path(path, MARKER))):
-        # Somebody else wrote it, and to its end for all we know.
+        # Not written by this package: there is no file list to check it against.
         return RestoreFrom(given=Checkpoint.from_directory(path))
     problem = verify(path)
     manifest = read_manifest(path)
     if problem or manifest is None:
         raise InvalidArgument("restore", f"{path} is no complete checkpoint: {problem}.", _GIVE)
-    return RestoreFrom(_known(str(path), manifest))
+    return RestoreFrom(TrialCheckpoint(str(path), manifest.progress))
 
 
 def _remote(location: Location) -> RestoreFrom:
@@ -124,7 +124,3 @@ def _remote(location: Location) -> RestoreFrom:
     if manifest is None or problem:
         raise InvalidArgument("restore", f"{location} is no complete checkpoint: {problem}.", _GIVE)
     return RestoreFrom(given=Checkpoint.at_location(location), progress=manifest.progress)
-
-
-def _known(path: str, manifest: Manifest) -> TrialCheckpoint:
-    return TrialCheckpoint(path, manifest.progress)

@@ -1,4 +1,4 @@
-"""What a sweep is, so that it is not taken for another one when its program runs again."""
+"""The identity of a sweep, by which a repeated call finds the experiment that it has begun."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _PARTS = (Searcher, TrialScheduler, Stopper)
 
 @dataclass(frozen=True, slots=True)
 class SweepIdentity:
-    """What a call of `run` or `Tuner.fit` asks for.
+    """The identity of the sweep that a call of `run` or `Tuner.fit` begins.
 
     Attributes:
         trainable: Name of the trainable.
-        name: The experiment's name as the user gave it, if at all.
-        parts: A digest of each thing that decides what the results are, by its name for people.
+        name: The experiment's name, if the user gave one.
+        parts: A digest of each argument that decides what the results are, by a name for messages.
     """
 
     trainable: str
@@ -34,14 +34,14 @@ class SweepIdentity:
 
 
 def identify(request: ExperimentRequest, trainable: str, name: str | None) -> SweepIdentity:
-    """Tell what a request asks for.
+    """Return the identity of the sweep that a request asks for.
 
-    Resources, callbacks, limits of time and the like may differ: they do not change what is tried.
+    Resources, callbacks, time limits and the like are left out: they do not change what is tried.
 
     Args:
-        request: As the user made it, with scheduler and searcher that nobody has used yet.
+        request: The user's request, with a scheduler and searcher that have not been used yet.
         trainable: Name of the trainable.
-        name: The experiment's name as the user gave it, if at all.
+        name: The experiment's name, if the user gave one.
     """
     tune, run = request.tune_config, request.run_config
     own = {"metric": tune.metric, "mode": tune.mode, "seed": tune.seed}
@@ -51,9 +51,9 @@ def identify(request: ExperimentRequest, trainable: str, name: str | None) -> Sw
         "the metric": (tune.metric, tune.mode),
         "`num_samples`": tune.num_samples,
         "`seed`": tune.seed,
-        "`search_alg`": _given(tune.search_alg, own),
-        "`scheduler`": _given(tune.scheduler, own),
-        "`stop`": _given(run.stop, own),
+        "`search_alg`": _constructor_arguments(tune.search_alg, own),
+        "`scheduler`": _constructor_arguments(tune.scheduler, own),
+        "`stop`": _constructor_arguments(run.stop, own),
         "`restore`": request.restore,
     }
     return SweepIdentity(
@@ -61,12 +61,12 @@ def identify(request: ExperimentRequest, trainable: str, name: str | None) -> Sw
     )
 
 
-def _given(value: Any, own: Mapping[str, Any]) -> Any:
-    """What a part of a sweep was made of, without what it has learnt since.
+def _constructor_arguments(value: Any, own: Mapping[str, Any]) -> Any:
+    """Return the constructor arguments of a scheduler, searcher or stopper.
 
     Args:
-        value: A searcher, scheduler or stopper, or what may stand in its place.
-        own: Arguments of the sweep that its parts take over.
+        value: The object, or another value that the user may give instead, such as a name.
+        own: Arguments of the sweep that its parts copy and that are therefore left out.
     """
     if isinstance(value, _PARTS):
         arguments = inspect.signature(type(value).__init__).parameters
@@ -74,13 +74,13 @@ def _given(value: Any, own: Mapping[str, Any]) -> Any:
         for key, attribute in vars(value).items():
             name = key.lstrip("_").removeprefix("given_")
             if name in arguments:
-                found.setdefault(name, _given(attribute, own))
+                found.setdefault(name, _constructor_arguments(attribute, own))
         unset = [k for k, v in found.items() if v is None or (k in own and own[k] == v)]
         return type(value).__qualname__, {k: v for k, v in found.items() if k not in unset}
     if isinstance(value, Mapping):
-        return {key: _given(item, own) for key, item in value.items()}
+        return {key: _constructor_arguments(item, own) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_given(item, own) for item in value]
+        return [_constructor_arguments(item, own) for item in value]
     if isinstance(value, _PLAIN) or inspect.isroutine(value):
         return value
     return type(value).__qualname__

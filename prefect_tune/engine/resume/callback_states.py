@@ -1,4 +1,4 @@
-"""What callbacks remember beyond the life of a process."""
+"""Saves and restores the states of callbacks, so that they outlive the process."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _logger = logging.getLogger(__name__)
 
 
 class CallbackStates:
-    """Saves the states of callbacks in an experiment directory, and gives them back.
+    """Saves the states of callbacks in an experiment directory, and restores them at a resume.
 
-    One that cannot be saved or restored is named in a warning; the others and the experiment go on.
+    A callback whose state cannot be saved or restored is named in a warning; the sweep goes on.
 
     Args:
         callbacks: All callbacks; those that do not override `get_state` have no state.
         directory: The experiment directory.
-        pickles: Signs states, and knows which may be loaded.
+        pickles: Signs the saved states, and decides which may be loaded.
     """
 
     def __init__(
@@ -47,17 +47,17 @@ class CallbackStates:
         self._failed: set[int] = set()
 
     def restore(self) -> None:
-        """Give each callback the first saved state left that comes from its class."""
+        """Restore each callback from the first saved state of its class that is not used yet."""
         path = self._directory.path / CALLBACKS_FILE
         try:
-            # Without signatures an earlier version has written it.
+            # Earlier versions wrote no signatures.
             saved: list[tuple[str, bytes, str | None]] = [
                 (*entry, None)[:3] for entry in load_plain(path.read_bytes())
             ]
         except FileNotFoundError:
             return
         except Exception as error:
-            # Unpickling what is damaged raises anything.
+            # Unpickling a damaged file may raise anything.
             _logger.warning(
                 "The states of the callbacks in %s cannot be read (%s: %s); callbacks begin anew.",
                 path,
@@ -78,12 +78,12 @@ class CallbackStates:
 
     def _load(self, state: bytes, signature: str | None) -> Any:
         if is_concealed(state):
-            # Who could encrypt it has the key that it would be signed with.
+            # Only a holder of the signing key can have encrypted the state.
             return pickle.loads(reveal(self._pickles, state))
         return self._pickles.load(_PURPOSE, state, signature)
 
     def collect(self, callback: Callback) -> None:
-        """Take the state of a callback; in the thread in which the callback is called."""
+        """Get the state of a callback; call this in the thread in which the callback is called."""
         place = self._places.get(id(callback))
         if place is None or place in self._failed:
             return
@@ -97,10 +97,10 @@ class CallbackStates:
             self._warn(callback, "get_state", "will begin anew if the experiment is resumed", error)
 
     def save(self) -> None:
-        """Write what was collected.
+        """Write the collected states into the experiment directory.
 
         Raises:
-            StorageError: If it cannot be written.
+            StorageError: If the file cannot be written.
         """
         if not self._places:
             return
@@ -111,7 +111,7 @@ class CallbackStates:
         self._directory.write(CALLBACKS_FILE, dump(saved))
 
     def collect_all(self) -> None:
-        """Take the states of all, once none of them is called any more."""
+        """Get the states of all callbacks, once none of them is called any more."""
         for callback in self._callbacks:
             self.collect(callback)
 

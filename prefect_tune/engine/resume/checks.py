@@ -1,4 +1,4 @@
-"""Whether the experiment of a directory is the one that is to go on, and what differs."""
+"""Checks that a plan resumes the experiment it names, and reports what has changed since."""
 
 from __future__ import annotations
 
@@ -19,21 +19,19 @@ _logger = logging.getLogger(__name__)
 _SHOWN = 5
 
 
-def check_same(
+def check_same_experiment(
     plan: ExperimentPlan, first: JournalHeader, latest: JournalHeader, path: Path
 ) -> None:
-    """Compare the plan with what the journal was written for.
-
-    What differs and may do so is named in one warning.
+    """Raise if the journal is of another experiment than the plan's; warn of other differences.
 
     Args:
-        plan: What to go on with.
-        first: Header of the run's first opening.
-        latest: Header of its last one.
+        plan: The plan of the resumed experiment.
+        first: The first header of the run in the journal.
+        latest: The last header of the run in the journal.
         path: The experiment directory.
 
     Raises:
-        InvalidArgument: If the experiment is another one.
+        InvalidArgument: If the trainable or the search algorithm is another one.
     """
     new = plan.header(0.0, first.origin)
     if first.trainable and first.trainable != new.trainable:
@@ -87,8 +85,8 @@ def _shown(header: JournalHeader) -> dict[str, str]:
     return {f"`{name}`": in_words(value) for name, value in header.arguments.items()}
 
 
-def tell_what_was_found(plan: ExperimentPlan, coordinator: Coordinator, path: Path) -> None:
-    """Say what there is, and what of the user's arguments leads nowhere."""
+def report_resumption(plan: ExperimentPlan, coordinator: Coordinator, path: Path) -> None:
+    """Print how far the resumed experiment is; warn of arguments that leave nothing to do."""
     trials = coordinator.get_trials()
     finished = sum(trial.is_finished() for trial in trials)
     failed = sum(trial.status == ERROR for trial in trials)

@@ -1,4 +1,4 @@
-"""The last run in a journal: where it begins, and what can be told at a glance."""
+"""Finds the last run in a journal, and repairs a damaged journal."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _SUGGESTED = (b'{"event":"TrialSuggested"', b'{"event": "TrialSuggested"')
 
 @dataclass(frozen=True, slots=True)
 class RunRecords:
-    """The last run in a journal.
+    """The position and the headers of the last run in a journal.
 
     Attributes:
-        start: Index of its first record.
-        first: Header of its first opening.
-        latest: Header of its last one.
-        count: How many records it has.
-        suggested: How many trials were suggested in it.
-        damaged: True if part of it was damaged and has been put aside.
+        start: Index of the run's first record.
+        first: The run's first header.
+        latest: The run's last header, written when it was last resumed.
+        count: Number of records of the run.
+        suggested: Number of trials that were suggested in the run.
+        damaged: True if damaged records were cut off and moved to another file.
     """
 
     start: int
@@ -36,19 +36,19 @@ class RunRecords:
 
 
 def find_last_run(journal: LocalJournal) -> RunRecords | None:
-    """The last run in a journal, None if there is none.
+    """Find the last run in a journal, after repairing the journal; None if there is no run.
 
-    A line with one wrong byte is mended. What a crash has left behind the last good line is put
-    aside. Both are said in a warning.
+    A line with one wrong byte is repaired. An incomplete rest behind the last good line is moved to
+    another file. Both are reported in a warning.
 
     Raises:
-        StorageError: If the journal is of a newer format, cannot be repaired, or has good records
-            behind a line that cannot be mended: without it, they would be repeated.
+        StorageError: If the journal is of a newer format, cannot be written, or has good records
+            behind a line that cannot be repaired: without it, all later trials would run again.
     """
     found = _read(journal)
-    while _mend(journal):
+    while _repair_next_line(journal):
         found = _read(journal)
-    damaged = _put_damage_aside(journal)
+    damaged = _move_damage_aside(journal)
     return found and replace(found, damaged=damaged)
 
 
@@ -72,8 +72,8 @@ def _read(journal: LocalJournal) -> RunRecords | None:
     return RunRecords(start, first, latest, count - start, suggested)
 
 
-def _mend(journal: LocalJournal) -> bool:
-    """Put the first damage right, if it is one wrong byte; True if there may be more."""
+def _repair_next_line(journal: LocalJournal) -> bool:
+    """Repair the first damaged line if one byte is wrong; True if there may be more damage."""
     damage = journal.damage
     if damage is None:
         return False
@@ -102,7 +102,7 @@ def _mend(journal: LocalJournal) -> bool:
     return False
 
 
-def _put_damage_aside(journal: LocalJournal) -> bool:
+def _move_damage_aside(journal: LocalJournal) -> bool:
     damage = journal.damage
     kept = journal.cut_damage()
     if damage is None or kept is None:

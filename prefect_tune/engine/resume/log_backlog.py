@@ -1,4 +1,4 @@
-"""Where the result files are behind the journal, or ahead of it."""
+"""Finds results that the journal has and the result files lack, and cuts off the reverse."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from prefect_tune.logger.threads import Backlog
 _logger = logging.getLogger(__name__)
 
 
-class _Seen:
-    """One trial: how many results have gone by, and how many each logger has written."""
+class _LoggingProgress:
+    """How many results of a trial were replayed, and how many each logger has written."""
 
     __slots__ = ("count", "written")
 
@@ -26,14 +26,13 @@ class _Seen:
 
 
 class BacklogFinder:
-    """Compares the results of a replay with what each logger has written of them.
+    """Compares the results of a replay with the number that each logger has written.
 
-    A logger writes the results of a trial in order and appends only, so those that are missing are
-    the last ones.
+    A logger appends the results of a trial in order, so missing results are always the last ones.
 
     Args:
-        callbacks: All callbacks; those that are loggers and count their results are looked at.
-        before: How many results of each trial came before the replay; they have been written.
+        callbacks: All callbacks; only loggers that can count their written results are compared.
+        before: How many results of each trial came before the replay; loggers have written these.
     """
 
     def __init__(
@@ -46,41 +45,41 @@ class BacklogFinder:
             if isinstance(callback, LoggerCallback)
             and type(callback).count_results is not LoggerCallback.count_results
         ]
-        self._seen: dict[str, _Seen] = {}
-        self._found: dict[tuple[int, str], Backlog] = {}
+        self._progress: dict[str, _LoggingProgress] = {}
+        self._backlogs: dict[tuple[int, str], Backlog] = {}
 
-    def see(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Take the next acknowledged result of a trial."""
-        seen = self._seen.get(trial.trial_id)
-        if seen is None:
+    def add(self, trial: Trial, result: dict[str, Any]) -> None:
+        """Compare the next replayed result of a trial."""
+        progress = self._progress.get(trial.trial_id)
+        if progress is None:
             written = self._count(trial)
             count = self._before.get(trial.trial_id, 0)
-            seen = self._seen[trial.trial_id] = _Seen(count, written)
-        seen.count += 1
-        for index, written_count in enumerate(seen.written):
-            if written_count is not None and seen.count > written_count:
+            progress = self._progress[trial.trial_id] = _LoggingProgress(count, written)
+        progress.count += 1
+        for index, written_count in enumerate(progress.written):
+            if written_count is not None and progress.count > written_count:
                 key = (index, trial.trial_id)
-                if key not in self._found:
-                    self._found[key] = Backlog(self._loggers[index], trial)
-                self._found[key].results.append(result)
+                if key not in self._backlogs:
+                    self._backlogs[key] = Backlog(self._loggers[index], trial)
+                self._backlogs[key].results.append(result)
 
-    def found(self) -> list[Backlog]:
-        """What is missing."""
-        return list(self._found.values())
+    def backlogs(self) -> list[Backlog]:
+        """Return the results that loggers lack, by logger and trial."""
+        return list(self._backlogs.values())
 
-    def drop_unknown(self, trials: Iterable[Trial]) -> None:
-        """Cut off results that the journal does not have; for the end of the replay.
+    def drop_unjournaled_results(self, trials: Iterable[Trial]) -> None:
+        """Cut off the results in result files that the journal lacks; call after the replay.
 
-        On one machine the journal is written first. In storage the copy of a result file may be
-        ahead of it, and the results of a machine that was lost in between are reported again.
+        On one machine the journal is written first. In storage, the copy of a result file may be
+        ahead of the journal's copy; if the machine is lost then, these results are reported again.
 
         Args:
-            trials: All trials. One that had ended before the replay has nothing to cut off.
+            trials: All trials; those that had ended before the replay are left alone.
         """
         for trial in trials:
-            seen = self._seen.get(trial.trial_id)
-            if seen is not None:
-                written = seen.written
+            progress = self._progress.get(trial.trial_id)
+            if progress is not None:
+                written = progress.written
             elif trial.is_finished() or not os.path.isdir(trial.logdir):
                 continue
             else:

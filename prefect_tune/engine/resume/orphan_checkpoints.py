@@ -1,22 +1,20 @@
-"""Checkpoints that are in storage although the journal does not know of them.
+"""Finds orphan checkpoints: those in storage that the journal does not mention.
 
-An upload was complete, or the directory of a checkpoint had its name, but the process that was to
-write that down died first. What becomes of such a checkpoint when its experiment is resumed:
+The process that was to record a complete checkpoint has died first. When its experiment is resumed,
+such a checkpoint is used or deleted:
 
-* Its trial goes on from it, as if the record were there, if it belongs to the attempt that was cut
-  off, is newer than what the trial goes on from otherwise, and the result that it belongs to is in
-  the journal. A checkpoint that is ahead of the journal is no use: the results between would never
-  be reported again.
-* Else it is deleted: nothing can refer to what no record has ever named. This concerns only
-  directories which say themselves that an attempt of this trial has written them; whatever else
-  looks like a checkpoint may be the user's. What a finished trial has left is not looked for: its
-  fate was decided when all its uploads had settled.
+* Its trial goes on from it if the checkpoint belongs to the interrupted attempt, is newer than the
+  checkpoint that the trial would start from, and belongs to a result that the journal has. A
+  checkpoint ahead of the journal is useless: the results up to it would never be reported.
+* Otherwise it is deleted, if its manifest says that an attempt of this trial has written it. Any
+  other directory that looks like a checkpoint may be the user's. Directories of finished trials are
+  not searched: the fate of their checkpoints was decided when all uploads had ended.
 
-With remote storage there may be more on this machine: what was complete here and had not got there.
-What a trial can go on from of that is uploaded first, the rest is left alone.
+With remote storage, this machine may have complete checkpoints that were not uploaded. Those that
+trials can go on from are uploaded; the rest is left alone.
 
-A node of the dead run may still be uploading while we look. Its checkpoints never get the names of
-later ones, so the next resume finds them.
+A node of the dead run may still upload during the search. It does not use the names of later
+checkpoints, so the next resume finds these.
 """
 
 from __future__ import annotations
@@ -47,15 +45,15 @@ _PARALLEL = 8
 
 @dataclass(frozen=True, slots=True)
 class OrphanCheckpoints:
-    """What is to be done about them.
+    """The orphan checkpoints of an experiment, split into useful and useless ones.
 
     Attributes:
-        saved: What the journal lacks, in the order in which it happened.
-        useless: Paths of those that are to be deleted, relative to the experiment directory.
+        to_record: Events for the checkpoints that trials go on from, in order of iteration.
+        to_delete: Paths of all others, relative to the experiment directory.
     """
 
-    saved: list[CheckpointSaved] = field(default_factory=list)
-    useless: list[str] = field(default_factory=list)
+    to_record: list[CheckpointSaved] = field(default_factory=list)
+    to_delete: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,7 @@ class _Found:
 
     @property
     def may_be_used(self) -> bool:
-        """True if it is of the attempt that was cut off, and newer than what there is else."""
+        """True if the interrupted attempt wrote it, and it is newer than the recorded ones."""
         live = self.live
         start = live.book.start()
         return (
@@ -83,21 +81,21 @@ def find_checkpoints(
     now: float,
     here: Path | None = None,
 ) -> OrphanCheckpoints:
-    """Look for them; the trials are as the journal leaves them.
+    """Find checkpoints in storage that the journal does not mention.
 
     Args:
-        table: The trials.
-        checkpoints: Where checkpoints are kept.
-        records: The journal of the run; read only if something is found.
+        table: The trials, as the replay of the journal leaves them.
+        checkpoints: The storage of checkpoints.
+        records: The journal of the run; read only if a checkpoint is found.
         now: Seconds since the epoch.
-        here: The experiment directory on this machine, if `checkpoints` are kept elsewhere.
+        here: The experiment directory on this machine, if `checkpoints` is elsewhere.
 
     Returns:
-        What is to be done; nothing if the storage cannot be asked, which is logged.
+        The checkpoints; none if the storage cannot be read, which is logged.
     """
     lives = [live for live in (*table.lives(), *table.aside()) if live.trial.attempt]
-    known = frozenset(path for live in lives for path in _referred(live))
-    # One of this very experiment may have been given as an absolute path or URL.
+    known = frozenset(path for live in lives for path in _referenced_paths(live))
+    # The user may have given a checkpoint of this experiment as an absolute path or URL.
     outside = tuple(filter(is_absolute, known))
 
     def is_known(path: str) -> bool:
@@ -105,7 +103,7 @@ def find_checkpoints(
 
     def look_in(store: CheckpointStore) -> list[_Found]:
         def look(live: LiveTrial) -> list[_Found]:
-            return _look(live, store, is_known)
+            return _find_in_trial_directory(live, store, is_known)
 
         with ThreadPoolExecutor(_PARALLEL, "found-checkpoints") as pool:
             return [one for of_trial in pool.map(look, lives) for one in of_trial]
@@ -118,12 +116,12 @@ def find_checkpoints(
         return OrphanCheckpoints()
     stored = {one.path for one in found}
     local = [one for one in local if one.path not in stored and one.may_be_used]
-    wanted = {_key(one): one for one in (*local, *found) if one.may_be_used}
+    wanted = {_result_key(one): one for one in (*local, *found) if one.may_be_used}
     results = _results(records, wanted.keys()) if wanted else {}
     if here is not None:
         for one in local:
-            if _key(one) in results and not _upload(one, here, checkpoints):
-                del results[_key(one)]
+            if _result_key(one) in results and not _upload(one, here, checkpoints):
+                del results[_result_key(one)]
     used = sorted(results, key=lambda key: wanted[key].manifest.iteration)
     used_paths = {wanted[key].path for key in used}
     if found:
@@ -140,7 +138,7 @@ def find_checkpoints(
 
 
 def _upload(found: _Found, here: Path, checkpoints: CheckpointStore) -> bool:
-    """Bring a checkpoint to storage; False if it does not get there, which is logged."""
+    """Upload a checkpoint; return False if the upload fails, which is logged."""
     try:
         checkpoints.put(here / found.path, found.path)
     except StorageError as error:
@@ -153,13 +151,13 @@ def _upload(found: _Found, here: Path, checkpoints: CheckpointStore) -> bool:
 _Key = tuple[str, int, int]
 
 
-def _key(found: _Found) -> _Key:
+def _result_key(found: _Found) -> _Key:
     trial = found.live.trial
     return trial.trial_id, trial.attempt, found.manifest.iteration
 
 
-def _referred(live: LiveTrial) -> Iterable[str]:
-    """Every path that a trial refers to, its own and others'."""
+def _referenced_paths(live: LiveTrial) -> Iterable[str]:
+    """Return the paths of all checkpoints that a trial refers to, its own and others'."""
     yield from (checkpoint.path for checkpoint in live.trial.checkpoints)
     yield from live.borrowed
     redirected = None if live.redirect is None else live.redirect.checkpoint
@@ -168,7 +166,7 @@ def _referred(live: LiveTrial) -> Iterable[str]:
             yield one.path
 
 
-def _look(
+def _find_in_trial_directory(
     live: LiveTrial, checkpoints: CheckpointStore, is_known: Callable[[str], bool]
 ) -> list[_Found]:
     directory = live.trial.relative_logdir
@@ -180,7 +178,7 @@ def _look(
         try:
             manifest = checkpoints.manifest(path)
         except CheckpointUnreadable:
-            continue  # nobody knows whose it is
+            continue  # the attempt that wrote it is unknown
         if manifest is None or not 0 < manifest.attempt <= live.trial.attempt:
             continue
         if checkpoints.is_complete(path):
@@ -189,7 +187,7 @@ def _look(
 
 
 def _results(records: Iterable[bytes], keys: Iterable[_Key]) -> dict[_Key, dict[str, Any]]:
-    """The results of these trials, attempts and iterations, as far as there are any."""
+    """Return the results in the journal with the given trials, attempts and iterations."""
     wanted = frozenset(keys)
     ids = {trial_id.encode() for trial_id, _, _ in wanted}
     found = {}

@@ -1,4 +1,4 @@
-"""Plays the records of a journal to a new coordinator, which then knows what the old one knew."""
+"""Replays the records of a journal to a new coordinator, which brings it to the old one's state."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from prefect_tune.experiment.pickling.signing import OF_THIS_PROCESS, Pickles, U
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.storage.journal.header import parse_header
 
-#: Takes each acknowledged result, in order.
-SeeResult = Callable[[Trial, dict[str, Any]], None]
+#: Called with each acknowledged result, in order.
+ResultListener = Callable[[Trial, dict[str, Any]], None]
 
 
 def replay(
     records: Iterable[bytes],
     coordinator: Coordinator,
     search: SearchReplay,
-    see: SeeResult,
+    on_result: ResultListener,
     constants: AttemptConstants,
     pickles: Pickles = OF_THIS_PROCESS,
 ) -> int:
-    """Replay the records of one run, with all its resumes.
+    """Replay the records of one run, with all its resumes, to coordinator and search.
 
     Trials that ran at the end are left running; a `Resumed` event ends them.
 
     Args:
-        records: From the run's first header on, or from where a snapshot was taken.
-        coordinator: Has the options of the run; new, or brought to where the snapshot was taken.
-        search: Gets what was suggested and told.
-        see: Gets the results.
-        constants: What results are completed with; follows the records.
-        pickles: Knows which pickles may be loaded.
+        records: Records from the run's first header on, or those behind a snapshot.
+        coordinator: A coordinator with the options of the run: new, or restored from the snapshot.
+        search: Repeats what the search was asked and told.
+        on_result: Called with each result.
+        constants: The values that results are completed with; follows the records.
+        pickles: Decides which pickles may be loaded.
 
     Returns:
-        How many records there were.
+        The number of records.
 
     Raises:
-        StorageError: If a record cannot be understood.
-        TuneError: If the search cannot follow.
+        StorageError: If a record cannot be decoded.
+        TuneError: If the search suggests nothing where it had suggested a trial.
     """
     table = coordinator.table
     count = 0
@@ -54,7 +54,7 @@ def replay(
         count += 1
         header = parse_header(record)
         if header is not None:
-            constants.reopened(header.experiment_id)
+            constants.start_run(header.experiment_id)
             continue
         event = _decode(record, pickles)
         if isinstance(event, ResultReported):
@@ -62,7 +62,7 @@ def replay(
         elif isinstance(event, TrialSuggested):
             search.suggest(event)
         else:
-            constants.see(event)
+            constants.follow(event)
         for command in coordinator.handle(event):
             if isinstance(command, TellSearch):
                 search.tell(command)
@@ -72,7 +72,7 @@ def replay(
                 and command.result is not None
                 and (trial := table.get(command.trial_id)) is not None
             ):
-                see(trial, command.result)
+                on_result(trial, command.result)
     coordinator.replay(False)
     search.finish()
     return count
@@ -86,7 +86,7 @@ def _decode(record: bytes, pickles: Pickles) -> Event:
             f"the journal holds a configuration that is not loaded: {error}"
         ) from error
     except Exception as error:
-        # Also what unpickling an object in a configuration raises: its module may be gone.
+        # Unpickling an object in a configuration raises anything, e.g. if its module is gone.
         raise StorageError(
             f"a record of the journal cannot be understood ({type(error).__name__}: {error}): "
             f"{record[:200]!r}"

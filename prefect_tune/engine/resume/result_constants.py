@@ -1,4 +1,4 @@
-"""What is the same in all results of an attempt, which the journal has only once."""
+"""The values that are equal in all results of an attempt, so that the journal has them once."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from prefect_tune.trainable.runtime.config_changes import complete
 
 
 class AttemptConstants:
-    """Follows the records of an experiment.
+    """Completes journaled results with the values that are equal in all results of an attempt.
 
     Args:
-        experiment_id: Id of the opening of the experiment whose records these are.
+        experiment_id: Id of the run of the experiment that wrote the records.
     """
 
     def __init__(self, experiment_id: str = "") -> None:
         self._experiment_id = experiment_id
         self._processes: dict[str, dict[str, Any]] = {}
 
-    def see(self, event: Event) -> None:
-        """Take an event of a record."""
+    def follow(self, event: Event) -> None:
+        """Note the process of an attempt that a recorded event starts or ends."""
         if isinstance(event, AttemptStarted):
             self._processes[event.trial_id] = {
                 "hostname": event.hostname,
@@ -32,7 +32,7 @@ class AttemptConstants:
             self._processes.pop(event.trial_id, None)
 
     def complete(self, event: ResultReported, trial: Trial | None) -> None:
-        """Complete results as the executor did when they came."""
+        """Add the constant values to the results of a recorded event, as the executor did."""
         if trial is None:
             return
         constants = {
@@ -45,7 +45,7 @@ class AttemptConstants:
         for result in event.results:
             complete(result, constants)
 
-    def reopened(self, experiment_id: str) -> None:
-        """The experiment was opened anew; all attempts of before are gone."""
+    def start_run(self, experiment_id: str) -> None:
+        """Note that a new run of the experiment has begun, which has none of the old attempts."""
         self._experiment_id = experiment_id
         self._processes.clear()

@@ -1,4 +1,4 @@
-"""Brings an experiment to where its journal ends: by snapshot and tail, or by a full replay."""
+"""Resumes an experiment: from a snapshot and the records behind it, or by a full replay."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import cloudpickle
 from prefect_tune.callback import Callback
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.engine.planning.plan import ExperimentPlan
-from prefect_tune.engine.resume.checks import check_same, tell_what_was_found
+from prefect_tune.engine.resume.checks import check_same_experiment, report_resumption
 from prefect_tune.engine.resume.last_run import RunRecords, find_last_run
 from prefect_tune.engine.resume.log_backlog import BacklogFinder
 from prefect_tune.engine.resume.orphan_checkpoints import OrphanCheckpoints, find_checkpoints
@@ -24,10 +24,10 @@ from prefect_tune.engine.resume.result_constants import AttemptConstants
 from prefect_tune.engine.resume.search_replay import SearchReplay
 from prefect_tune.engine.resume.snapshot import (
     Position,
-    Restored,
+    RestoredSnapshot,
     StatefulParts,
+    records_after,
     restore_snapshot,
-    tail_of,
 )
 from prefect_tune.error import TuneError
 from prefect_tune.experiment.pickling.signing import OF_THIS_PROCESS, Pickles
@@ -42,14 +42,14 @@ _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Resumption:
-    """Where an experiment goes on.
+class StartingPoint:
+    """The state from which an experiment starts or goes on.
 
     Attributes:
-        position: How far it is.
-        coordinator: Knows what the one of the last opening knew.
-        backlog: Results that are to be logged first.
-        found: Checkpoints that the journal does not know of.
+        position: How far the experiment is.
+        coordinator: The coordinator, with the state of the earlier run.
+        backlog: Results that the loggers have to write first.
+        found: Checkpoints that the journal does not mention.
     """
 
     position: Position
@@ -58,24 +58,24 @@ class Resumption:
     found: OrphanCheckpoints = field(default_factory=OrphanCheckpoints)
 
 
-class _SearchIsAhead(TuneError):
-    """The saved state of the search knows things that the journal has lost."""
+class _SearchIsAheadOfJournal(TuneError):
+    """Raised if the saved state of the search includes events that the journal has lost."""
 
 
 class Resumer:
-    """Resumes in the fastest way that works.
+    """Brings coordinator, search, scheduler and stopper to the end of the journal.
 
-    A snapshot and the newest state of the search only make it faster or, for a search that is not
-    reproducible, better: the journal, and the state in which the search began, are enough.
+    The journal and the initial state of the search are enough for that. A snapshot and the newest
+    state of the search make it faster, and more exact for a search that is not reproducible.
 
     Args:
         source: The search, not used yet.
-        callbacks: All callbacks; those that are loggers may have missed results.
+        callbacks: All callbacks; loggers among them may lack results.
         journal: The journal.
-        run: The run in it that is to go on.
+        run: The run in the journal to resume.
         stateful_parts: Scheduler and stopper, not used yet.
         make_coordinator: Makes a coordinator without trials.
-        pickles: Knows which pickles may be loaded.
+        pickles: Decides which pickles may be loaded.
     """
 
     def __init__(
@@ -99,12 +99,12 @@ class Resumer:
         self._files = SnapshotFiles(journal.path.parent, pickles)
         self._unused = _pickled_states(stateful_parts)
 
-    def resume(self) -> Resumption:
-        """Bring everything to where the journal ends.
+    def resume(self) -> StartingPoint:
+        """Resume the run in the fastest way that works.
 
         Raises:
-            StorageError: If a record cannot be understood.
-            TuneError: If the search cannot follow.
+            StorageError: If a record cannot be decoded.
+            TuneError: If the search suggests nothing where it had suggested a trial.
         """
         if self._run.damaged:
             self._states.delete_latest()
@@ -112,7 +112,7 @@ class Resumer:
         try:
             found = self._with_snapshot(state)
         except Exception as error:
-            # The scheduler's and stopper's own code runs on the way, and a file may hold anything.
+            # The user's scheduler and stopper may raise anything, and so does a damaged file.
             _logger.warning(
                 "The snapshot in %s is not used: %s. The whole journal is replayed.",
                 self._journal.path.parent,
@@ -126,35 +126,35 @@ class Resumer:
             return found
         try:
             return self._without_snapshot(state)
-        except _SearchIsAhead as error:
-            _logger.info("%s It is asked and told everything once more.", error)
+        except _SearchIsAheadOfJournal as error:
+            _logger.info("%s All of the search is replayed.", error)
             self._start_over()
             self._states.delete_latest()
-            return self._without_snapshot(self._load_state(), whatever=True)
+            return self._without_snapshot(self._load_state(), even_if_search_is_ahead=True)
 
     def _load_state(self) -> SearchState | None:
         return self._states.load(getattr(self._source, "state_is_data", False))
 
     def _start_over(self) -> None:
-        """Undo what a failed try has done to scheduler and stopper."""
+        """Set scheduler, stopper and snapshot files back after a failed try."""
         self._files.start_anew()
         if self._unused is not None:
             scheduler, stopper = cloudpickle.loads(self._unused)
             self._stateful_parts.scheduler.set_state(scheduler)
             self._stateful_parts.stopper.set_state(stopper)
 
-    def _with_snapshot(self, state: SearchState | None) -> Resumption | None:
-        """Replay what is behind the snapshot; None if there is none.
+    def _with_snapshot(self, state: SearchState | None) -> StartingPoint | None:
+        """Load the snapshot and replay the records behind it; None if there is no snapshot.
 
         Raises:
-            Exception: Whatever keeps the snapshot from being used.
+            Exception: The reason why the snapshot cannot be used.
         """
         head = self._files.load_head(self._run.first.origin)
         if head is None or self._unused is None:
             return None
         if state is None or state.suggested < head.suggested or state.told < head.told:
             raise SnapshotUnusable("the state of the search that belongs to it is missing")
-        tail = tail_of(self._journal, self._run, head)
+        tail = records_after(self._journal, self._run, head)
         coordinator = self._make_coordinator()
         restored = restore_snapshot(self._files, head, self._stateful_parts, coordinator)
         search = SearchReplay(self._source, state, head.suggested, head.told)
@@ -164,31 +164,36 @@ class Resumer:
             search.suggest(event)
         return self._replay(tail, coordinator, search, restored)
 
-    def _without_snapshot(self, state: SearchState | None, whatever: bool = False) -> Resumption:
-        """Replay everything.
+    def _without_snapshot(
+        self, state: SearchState | None, even_if_search_is_ahead: bool = False
+    ) -> StartingPoint:
+        """Replay the whole journal.
+
 
         Raises:
-            _SearchIsAhead: Unless `whatever`.
+            _SearchIsAheadOfJournal: Unless `even_if_search_is_ahead`.
         """
         search = SearchReplay(self._source, state)
         records = self._journal.read(self._run.start)
-        return self._replay(records, self._make_coordinator(), search, None, whatever)
+        return self._replay(
+            records, self._make_coordinator(), search, None, even_if_search_is_ahead
+        )
 
     def _replay(
         self,
         records: Iterable[bytes],
         coordinator: Coordinator,
         search: SearchReplay,
-        restored: Restored | None,
-        whatever: bool = False,
-    ) -> Resumption:
+        restored: RestoredSnapshot | None,
+        even_if_search_is_ahead: bool = False,
+    ) -> StartingPoint:
         constants = AttemptConstants() if restored is None else restored.body.constants
         before = {trial.trial_id: trial.results_seen for trial in coordinator.get_trials()}
         finder = BacklogFinder(self._callbacks, before)
-        replay(records, coordinator, search, finder.see, constants, self._pickles)
-        if search.knows_too_much and not whatever:
-            raise _SearchIsAhead("The newest state of the search is ahead of the journal.")
-        finder.drop_unknown(coordinator.get_trials())
+        replay(records, coordinator, search, finder.add, constants, self._pickles)
+        if search.is_ahead_of_journal and not even_if_search_is_ahead:
+            raise _SearchIsAheadOfJournal("The newest state of the search is ahead of the journal.")
+        finder.drop_unjournaled_results(coordinator.get_trials())
         position = Position(
             origin=self._run.first.origin,
             files=self._files,
@@ -198,18 +203,18 @@ class Resumer:
             constants=constants,
             stored=set() if restored is None else restored.stored,
         )
-        return Resumption(position, coordinator, finder.found())
+        return StartingPoint(position, coordinator, finder.backlogs())
 
 
 def _pickled_states(stateful_parts: StatefulParts) -> bytes | None:
-    """The states of scheduler and stopper; None if they have none that can be kept."""
+    """Return the pickled states of scheduler and stopper; None if they cannot be pickled."""
     try:
         pickled: bytes = cloudpickle.dumps(
             (stateful_parts.scheduler.get_state(), stateful_parts.stopper.get_state())
         )
     except Exception as error:
-        # Whatever a part of the user's raises. There is no snapshot of it either.
-        _logger.debug("Scheduler and stopper have no state that can be kept: %s", error)
+        # A user's class may raise anything. Then there is no snapshot of it either.
+        _logger.debug("The states of scheduler and stopper cannot be pickled: %s", error)
         return None
     return pickled
 
@@ -220,23 +225,23 @@ def resume(
     stateful_parts: StatefulParts,
     make_coordinator: Callable[[], Coordinator],
     checkpoints: CheckpointStore,
-) -> Resumption | None:
-    """Bring the search, scheduler and stopper of a plan to where the journal ends.
+) -> StartingPoint | None:
+    """Bring the search, scheduler and stopper of a plan to the end of the journal.
 
     Args:
-        plan: What to go on with.
-        journal: The journal; what cannot be read of it is put aside, with a warning.
+        plan: The plan of the resumed experiment.
+        journal: The journal; a damaged end is moved to another file, with a warning.
         stateful_parts: The plan's scheduler and stopper, not used yet.
         make_coordinator: Makes a coordinator without trials.
-        checkpoints: Where checkpoints are kept.
+        checkpoints: The storage of checkpoints.
 
     Returns:
-        Where to go on; None if the journal does not hold a run, or not the plan's.
+        The state to go on from; None if the journal holds no run, or one of another sweep.
 
     Raises:
         InvalidArgument: If the experiment is another one than planned.
-        StorageError: If the journal is of a newer format or cannot be understood.
-        TuneError: If the search cannot follow.
+        StorageError: If the journal is of a newer format or cannot be decoded.
+        TuneError: If the search suggests nothing where it had suggested a trial.
     """
     run = find_last_run(journal)
     if run is None:
@@ -246,8 +251,8 @@ def resume(
             "Another sweep has been run in %s since: this one begins anew.", journal.path.parent
         )
         return None
-    check_same(plan, run.first, run.latest, journal.path.parent)
-    with _collector_off():
+    check_same_experiment(plan, run.first, run.latest, journal.path.parent)
+    with _paused_garbage_collector():
         resumer = Resumer(
             plan.source,
             plan.callbacks,
@@ -259,7 +264,7 @@ def resume(
         )
         found = resumer.resume()
     for trial in found.coordinator.get_live_trials():
-        # What an attempt needs may be given anew; it says nothing about the results.
+        # A resume may change the resources of trials: they do not affect results.
         trial.resources = plan.resources_for(trial.config)
     unknown = find_checkpoints(
         found.coordinator.table,
@@ -268,13 +273,13 @@ def resume(
         time.time(),
         None if plan.places.of(plan.name) is None else journal.path.parent,
     )
-    tell_what_was_found(plan, found.coordinator, journal.path.parent)
+    report_resumption(plan, found.coordinator, journal.path.parent)
     return replace(found, found=unknown)
 
 
 @contextmanager
-def _collector_off() -> Iterator[Any]:
-    """Much is created and nearly all of it stays: looking for cycles again and again is wasted."""
+def _paused_garbage_collector() -> Iterator[Any]:
+    """Pause Python's cyclic garbage collector: a replay makes many objects, and nearly all stay."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,8 +1,8 @@
-"""Brings a search back to where it was.
+"""Replays to a search what it was asked and told, which brings it back to its old state.
 
-The journal says what was suggested and, with each suggestion, how much the search had been told
-before. So a search whose randomness is part of its state is in the same state again once it has
-been asked and told the same things in the same order, from any state that was saved on the way.
+The journal has each suggestion, with the number of results and ends that the search had been told
+before. So a search whose randomness is part of its state reaches the same state again if the same
+calls are repeated in the same order, from the beginning or from any state saved on the way.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from prefect_tune.storage.search_state import SearchState
 
 
 def tell(source: TrialSource, command: TellSearch) -> None:
-    """Give a source what a command holds."""
+    """Tell a search the result or the end of a trial that a command holds."""
     if command.complete:
         source.on_trial_complete(command.trial_id, command.result, command.error)
     elif command.result is not None:
@@ -32,17 +32,17 @@ _logger = logging.getLogger(__name__)
 
 
 class SearchReplay:
-    """Asks and tells a search what it was asked and told before.
+    """Repeats the calls that a search got in the interrupted run.
 
     Args:
-        source: The search, new, with the arguments of the interrupted run.
+        source: A new search with the arguments of the interrupted run.
         state: A saved state to start from; None starts from the beginning.
-        suggested: How many suggestions are left out here, because the state knows them.
-        told: How much of what it was told is left out.
+        suggested: How many suggestions are not replayed because a snapshot includes them.
+        told: How many results and ends are not replayed for the same reason.
 
     Attributes:
-        suggested: How many suggestions there were.
-        told: How much the search was told.
+        suggested: How many suggestions the search has made.
+        told: How many results and ends the search has been told.
     """
 
     def __init__(
@@ -59,19 +59,19 @@ class SearchReplay:
             source.restore_state(state.state)
 
     @property
-    def knows_too_much(self) -> bool:
-        """True if the saved state is from behind the end of the journal, part of which is lost."""
+    def is_ahead_of_journal(self) -> bool:
+        """True if the saved state includes suggestions or results that the journal lacks."""
         return self._state.suggested > self.suggested or self._state.told > self.told
 
     def tell(self, command: TellSearch) -> None:
-        """The search was told this, at the latest when it was asked the next time."""
+        """Replay what the search was told; it reaches the search with the next suggestion."""
         self._tells.append(command)
 
     def suggest(self, event: TrialSuggested) -> None:
-        """The search suggested this.
+        """Replay a suggestion: ask the search, and compare its answer with the recorded trial.
 
         Raises:
-            TuneError: If it now suggests nothing, so that its arguments must be other ones.
+            TuneError: If the search suggests nothing now, because its arguments have changed.
         """
         self._tell_until(event.told)
         self.suggested += 1
@@ -90,7 +90,7 @@ class SearchReplay:
             )
 
     def finish(self) -> None:
-        """Tell the rest."""
+        """Tell the search what is left, and warn if its suggestions differ from the recorded."""
         self._tell_until(self.told + len(self._tells))
         if self._differing:
             _logger.warning(
@@ -112,14 +112,14 @@ class SearchReplay:
         if same_id and _alike(answer.config, event.config):
             return
         self._differing += 1
-        # What ran is not what the search has in mind; it must not learn from its result. Random and
-        # grid search learn nothing anyway and go on counting the trial as unfinished.
+        # The recorded trial is not what the search suggests now, so the search must not get its
+        # result. Random and grid search do not learn, and need the trial to count as unfinished.
         if not (same_id and isinstance(self._source, VariantSource)):
             self._source.on_trial_complete(answer.trial_id, None, error=True)
 
 
 def _alike(one: Any, other: Any) -> bool:
-    """True if two configurations look the same; objects need only be of one type."""
+    """Return True if two configurations are equal; arbitrary objects need only have one type."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return one.keys() == other.keys() and all(_alike(one[key], other[key]) for key in one)
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):

@@ -1,4 +1,4 @@
-"""What a snapshot holds, and where the experiment stands that it is of."""
+"""The content of a snapshot: how it is pickled, and how it is restored."""
 
 from __future__ import annotations
 
@@ -37,12 +37,13 @@ PYTHON = ".".join(platform.python_version_tuple()[:2])
 
 @dataclass(frozen=True, slots=True)
 class StatefulParts:
-    """What a snapshot holds the state of, beside the coordinator.
+    """The objects whose state a snapshot holds, beside the coordinator.
+
 
     Attributes:
         scheduler: The scheduler.
         stopper: The stopping criteria.
-        search_alg: The searcher, which saves itself; a scheduler may refer to it.
+        search_alg: The searcher, whose state is saved elsewhere; a scheduler may refer to it.
         scheduler_print: Fingerprint of the scheduler before the run.
         stopper_print: Fingerprint of the stopper before the run.
     """
@@ -53,8 +54,8 @@ class StatefulParts:
     scheduler_print: str = ""
     stopper_print: str = ""
 
-    def names(self, coordinator: Coordinator) -> dict[str, Any]:
-        """The objects that a snapshot only names."""
+    def named_objects(self, coordinator: Coordinator) -> dict[str, Any]:
+        """Return the objects that a snapshot refers to by name instead of pickling them."""
         return {
             "coordinator": coordinator,
             "scheduler": self.scheduler,
@@ -65,15 +66,15 @@ class StatefulParts:
 
 @dataclass
 class SnapshotBody:
-    """The state itself; pickled by `dump_state`.
+    """The state of an experiment in a snapshot; pickled by `dump_state`.
 
     Attributes:
         coordinator: State of the coordinator.
         scheduler: State of the scheduler.
         stopper: State of the stopping criteria.
-        constants: What results are completed with.
-        suggested: Suggestions that the saved state of the search does not know.
-        tells: What it has not been told.
+        constants: The values that results are completed with.
+        suggested: Suggestions that the saved state of the search lacks.
+        tells: Results and ends that the saved state of the search lacks.
     """
 
     coordinator: Any
@@ -86,15 +87,15 @@ class SnapshotBody:
 
 @dataclass
 class Position:
-    """How far an experiment has got when it is opened.
+    """How far an experiment has got: counts of records and of calls to the search.
 
     Attributes:
-        origin: Id of the run.
+        origin: Id of the experiment's first run.
         records: How many records its journal has.
         suggested: How many trials the search has suggested.
-        told: How much it has been told.
-        constants: What results are completed with.
-        files: Where snapshots go; continues the one that the experiment was resumed from.
+        told: How many results and ends the search has been told.
+        constants: The values that results are completed with.
+        files: The snapshot files; they continue those that the experiment was resumed from.
         stored: Ids of the finished trials in `files`.
     """
 
@@ -108,8 +109,9 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
-class Restored:
-    """What was in a snapshot.
+class RestoredSnapshot:
+    """The content of a snapshot that has been restored.
+
 
     Attributes:
         body: The state, already given to coordinator, scheduler and stopper.
@@ -120,14 +122,15 @@ class Restored:
     stored: set[str]
 
 
-def tail_of(journal: LocalJournal, run: RunRecords, head: SnapshotHead) -> Iterator[bytes]:
-    """The records behind a snapshot.
+def records_after(journal: LocalJournal, run: RunRecords, head: SnapshotHead) -> Iterator[bytes]:
+    """Return the records of the journal behind a snapshot.
+
 
     Raises:
         SnapshotUnusable: If the journal is not the one that the snapshot was taken of.
     """
     if run.count < head.records:
-        raise SnapshotUnusable("the journal has lost what it was taken behind")
+        raise SnapshotUnusable("the journal has lost records that it includes")
     records = journal.read(run.start + head.records - 1)
     if zlib.crc32(next(records)) != head.last_record:
         raise SnapshotUnusable("the journal is another one")
@@ -139,18 +142,18 @@ def restore_snapshot(
     head: SnapshotHead,
     stateful_parts: StatefulParts,
     coordinator: Coordinator,
-) -> Restored:
-    """Give coordinator, scheduler and stopper the state of a snapshot.
+) -> RestoredSnapshot:
+    """Restore coordinator, scheduler and stopper from a snapshot.
 
     Args:
-        files: Where it is.
-        head: Its head.
+        files: The snapshot files.
+        head: The snapshot's head.
         stateful_parts: Scheduler and stopper that have not been used yet.
         coordinator: A coordinator without trials.
 
     Raises:
-        SnapshotUnusable: If it cannot be used here; nothing was changed.
-        Exception: Whatever the objects in it raise, or those that get it.
+        SnapshotUnusable: If the snapshot does not fit; nothing was changed.
+        Exception: What objects in the snapshot, scheduler or stopper raise.
     """
     for name, before, now in (
         ("prefect_tune", head.prefect_tune, __version__),
@@ -166,24 +169,26 @@ def restore_snapshot(
     large = files.pickles.large
     finished: dict[str, Trial] = {}
     for frame in frames:
-        # A trial that was run again is there once more.
+        # A trial that was run again after its end is in several frames: the last one counts.
         finished |= {trial.trial_id: trial for trial in load_state(frame, {}, {}, large)}
-    body: SnapshotBody = load_state(data, stateful_parts.names(coordinator), finished, large)
+    body: SnapshotBody = load_state(
+        data, stateful_parts.named_objects(coordinator), finished, large
+    )
     coordinator.set_state(body.coordinator)
     stateful_parts.scheduler.set_state(body.scheduler)
     stateful_parts.stopper.set_state(body.stopper)
     unfinished = {t.trial_id for t in coordinator.get_trials() if not t.is_finished()}
-    return Restored(body, finished.keys() - unfinished)
+    return RestoredSnapshot(body, finished.keys() - unfinished)
 
 
 _TRIAL = "trial:"
 
 
 def stands_for(name: str) -> Any:
-    """What a name stands for; replaced by whoever loads the pickle.
+    """Stand for a named object in the pickle of a snapshot; `load_state` puts the object there.
 
     Raises:
-        RuntimeError: If the pickle is loaded in any other way.
+        RuntimeError: If the pickle is loaded by other means.
     """
     raise RuntimeError(f"{name!r} belongs to a snapshot, which only `load_state` can read")
 
@@ -194,20 +199,20 @@ def dump_state(
     is_stored: Callable[[Trial], bool],
     large: LargeValues | None = None,
 ) -> bytes:
-    """Pickle a state.
+    """Pickle the state of a snapshot, with named objects and stored trials as references.
 
     Args:
-        state: What to pickle.
-        parts: Objects that will be there when it is loaded, by name.
+        state: The state.
+        parts: Objects that exist already when the pickle is loaded, by name.
         is_stored: True for a trial that is written elsewhere.
-        large: Keeps large values.
+        large: Keeps large values in files of their own.
 
     Raises:
-        Exception: Whatever objects in it raise that cannot be pickled.
+        Exception: What objects in the state raise that cannot be pickled.
     """
     buffer = io.BytesIO()
-    # Python is asked about every single object then, which takes its time.
-    kind = _KeepingPickler if large is not None and large.has_data else _Pickler
+    # This pickler calls Python code for every single object, which is slow.
+    kind = _LargeValuePickler if large is not None and large.has_data else _Pickler
     kind(buffer, parts, is_stored, large).dump(state)
     return buffer.getvalue()
 
@@ -218,7 +223,7 @@ def load_state(
     trials: Mapping[str, Trial],
     large: LargeValues | None = None,
 ) -> Any:
-    """Load what `dump_state` has written.
+    """Load the state that `dump_state` has pickled.
 
     Args:
         data: The pickle; must come from a process of this experiment.
@@ -227,12 +232,12 @@ def load_state(
         large: Has the large values.
 
     Raises:
-        Exception: Whatever unpickling raises.
+        Exception: What unpickling raises.
     """
     return _Unpickler(io.BytesIO(data), parts, trials, large).load()
 
 
-#: Where `stands_for` is, and where it was when earlier snapshots were written.
+#: The module of `stands_for`, and its module in earlier versions.
 _MODULES_OF_STANDS_FOR = (__name__, "prefect_tune.engine.snapshot_pickle")
 
 
@@ -262,7 +267,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         return super().reducer_override(obj)
 
 
-class _KeepingPickler(_Pickler):
+class _LargeValuePickler(_Pickler):
     def persistent_id(self, obj: Any) -> str | None:
         return data_reference(obj, self._large)
 

@@ -1,8 +1,8 @@
-"""Snapshots of a running experiment, so that a resume need not replay all of its journal.
+"""Writes snapshots of a running experiment, so that a resume need not replay its whole journal.
 
-A snapshot is the state of everything that decides, at a place in the journal: what is behind it is
-replayed on top. It holds no more than a replay of the same records would come to, so whatever is
-wrong with one, the journal alone will do.
+A snapshot holds the states of coordinator, scheduler and stopper at a position in the journal. A
+resume loads it and replays the records behind it. It equals the result of replaying all records up
+to that position, so if it cannot be used, the journal alone is enough.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from prefect_tune.experiment.pickling.large import LargeValues
 from prefect_tune.storage.snapshot_files import SnapshotHead
 
 _logger = logging.getLogger(__name__)
-#: Unless the user says otherwise, a snapshot is taken this often at most, in seconds ...
+#: By default a snapshot is taken at most once in this many seconds, ...
 _EVERY_S = 10.0
 #: ... and takes at most this share of the time.
 _SHARE = 0.05
-#: Finished trials that are written at a time.
+#: Number of finished trials that are written at a time.
 _AT_ONCE = 200
 
 T = TypeVar("T")
 
 
-class _Since(Generic[T]):
-    """Numbered items, of which the first are forgotten once they are saved elsewhere."""
+class _UnsavedItems(Generic[T]):
+    """Numbered items that no saved search state includes yet."""
 
     def __init__(self, count: int) -> None:
         self.base = count
@@ -53,7 +53,7 @@ class _Since(Generic[T]):
     def add(self, item: T) -> None:
         self.items.append(item)
 
-    def forget(self, count: int) -> None:
+    def drop_saved(self, count: int) -> None:
         while self.items and self.base < count:
             self.items.popleft()
             self.base += 1
@@ -61,8 +61,8 @@ class _Since(Generic[T]):
 
 
 @dataclass
-class _Taken:
-    """A snapshot that waits until the loggers have written what came before it."""
+class _PendingSnapshot:
+    """A snapshot that is written once the loggers have written all results before it."""
 
     head: SnapshotHead | None
     body: bytes
@@ -70,22 +70,22 @@ class _Taken:
 
 
 class Snapshots:
-    """Takes snapshots now and then, and saves the states of callbacks with them.
+    """Takes snapshots at intervals, and saves the states of callbacks with them.
 
-    A snapshot counts on it that the results before it are in the result files: a resume looks for
-    missing ones in what it replays. So it is written only when the loggers have got there.
+    A resume looks for results that the result files lack only in the records that it replays. So a
+    snapshot is written only once the loggers have written all results before it.
 
     Args:
-        position: Where the experiment stands.
+        position: How far the experiment has got.
         coordinator: The coordinator.
-        stateful_parts: Everything else that decides.
+        stateful_parts: The scheduler, the stopper and the searcher.
         callbacks: The states of callbacks.
-        mark: Visits callbacks once they have been told all that has happened so far, and loggers
-            when they have written it; returns a function that is True when that is done.
-        search_can_save: False once the state of the search has turned out not to be one that can be
-            saved: only a full replay brings it back then.
+        mark: Visits each callback and logger once it has handled all that has happened so far;
+            returns a function that returns True when all were visited.
+        search_can_save: Returns False once the search's state could not be saved: only a full
+            replay restores the search then.
         every_s: Seconds between snapshots; None chooses them so that they cost little.
-        clock: Tells the seconds.
+        clock: Returns the time in seconds.
     """
 
     def __init__(
@@ -109,38 +109,40 @@ class Snapshots:
         self._clock = clock
         self._next = clock() + (_EVERY_S if every_s is None else every_s)
         self._last_record = 0
-        self._suggested = _Since[TrialSuggested](position.suggested)
-        self._tells = _Since[TellSearch](position.told)
+        self._suggested = _UnsavedItems[TrialSuggested](position.suggested)
+        self._tells = _UnsavedItems[TellSearch](position.told)
         self._search_is_saved = False
-        self._possible = True
-        self._taken: _Taken | None = None
-        # Whether another one is due as soon as that is written.
-        self._hurries = False
+        self._enabled = True
+        self._pending: _PendingSnapshot | None = None
+        # Whether another snapshot is due as soon as the pending one is written.
+        self._takes_next_at_once = False
         self._cost = 0.0
         finished = (trial for trial in coordinator.get_trials() if trial.is_finished())
-        self._touched = {t.trial_id: None for t in finished if t.trial_id not in position.stored}
+        self._unwritten_trials = {
+            t.trial_id: None for t in finished if t.trial_id not in position.stored
+        }
 
-    # -- what happens -----------------------------------------------------------------------------
+    # -- following the experiment -----------------------------------------------------------------
 
-    def opened(self, experiment_id: str, header: bytes) -> None:
-        """The experiment was opened anew.
+    def on_opened(self, experiment_id: str, header: bytes) -> None:
+        """Note that a new run of the experiment has begun.
 
         Args:
-            experiment_id: Id of the opening.
-            header: Its record in the journal.
+            experiment_id: Id of the run.
+            header: The run's header in the journal.
         """
         self._count((header,))
-        self._position.constants.reopened(experiment_id)
+        self._position.constants.start_run(experiment_id)
 
-    def journaled(self, commands: Iterable[Command], records: Sequence[bytes]) -> None:
-        """The coordinator has answered events with these commands.
+    def on_journaled(self, commands: Iterable[Command], records: Sequence[bytes]) -> None:
+        """Note the coordinator's commands after a batch of events, once its records are journaled.
 
         Args:
             commands: The commands.
-            records: Those that are records, as they are in the journal by now.
+            records: The encoded events of the `Record` commands.
         """
         self._count(records)
-        if not self._possible:
+        if not self._enabled:
             return
         for command in commands:
             if isinstance(command, TellSearch):
@@ -150,78 +152,78 @@ class Snapshots:
                 if isinstance(event, TrialSuggested):
                     self._suggested.add(event)
                 elif isinstance(event, CheckpointsDropped):
-                    self._touched[event.trial_id] = None
+                    self._unwritten_trials[event.trial_id] = None
                     self._position.stored.discard(event.trial_id)
                 else:
-                    self._position.constants.see(event)
+                    self._position.constants.follow(event)
             elif isinstance(command, Notify) and command.notice is not Notice.TRIAL_RESULT:
-                self._touched[command.trial_id] = None
+                self._unwritten_trials[command.trial_id] = None
 
     def _count(self, records: Sequence[bytes]) -> None:
         if records:
             self._position.records += len(records)
             self._last_record = zlib.crc32(records[-1])
 
-    def search_saved(self, event: SearchSaved) -> None:
-        """The state of the search is on disk."""
+    def on_search_saved(self, event: SearchSaved) -> None:
+        """Note that a state of the search has been written, and drop what the state includes."""
         self._search_is_saved = True
-        self._suggested.forget(event.suggested)
-        self._tells.forget(event.told)
+        self._suggested.drop_saved(event.suggested)
+        self._tells.drop_saved(event.told)
 
-    def forgo(self, reason: str) -> None:
-        """Write no other snapshot: one would not be what a replay of the journal comes to.
+    def disable(self, reason: str) -> None:
+        """Write no more snapshots: they would differ from the result of a full replay.
 
         Args:
-            reason: Why, for people.
+            reason: The reason, for the log.
         """
-        if self._possible:
+        if self._enabled:
             _logger.info("There will be no snapshots: %s. A resume replays the journal.", reason)
-        self._possible = False
+        self._enabled = False
         self._suggested.items.clear()
         self._tells.items.clear()
 
     # -- taking and writing -----------------------------------------------------------------------
 
-    def step(self) -> None:
-        """Between two batches of events: do what is to be done next, if it is time to."""
+    def take_or_write(self) -> None:
+        """Take the next snapshot if it is due, or write the pending one if results are logged."""
         begin = self._clock()
-        if self._taken is not None:
-            if not self._taken.is_logged():
+        if self._pending is not None:
+            if not self._pending.is_logged():
                 return
-            self._write(self._taken)
-            self._taken = None
+            self._write(self._pending)
+            self._pending = None
             cost = self._cost + self._clock() - begin
             auto = max(_EVERY_S, cost / _SHARE)
             self._next = begin + (auto if self._every_s is None else self._every_s)
-            if self._hurries:
-                self._next, self._hurries = begin, False
+            if self._takes_next_at_once:
+                self._next, self._takes_next_at_once = begin, False
             self._cost = 0.0
             return
         if begin < self._next:
             return
-        # After a full replay there are many finished trials; nobody is to wait for all of them.
-        if self._store(_AT_ONCE):
+        # After a full replay there are many finished trials: write some per call, not all at once.
+        if self._write_finished_trials(_AT_ONCE):
             head, body = self._take()
-            self._taken = _Taken(head, body, self._mark(self._callbacks.collect))
+            self._pending = _PendingSnapshot(head, body, self._mark(self._callbacks.collect))
         self._cost += self._clock() - begin
 
-    def hurry(self) -> None:
-        """Take the next one at once: whoever interrupts may not wait for the last."""
+    def take_next_at_once(self) -> None:
+        """Make a snapshot due now: an interrupted sweep may be killed before its last one."""
         self._next = self._clock()
-        self._hurries = self._taken is not None
+        self._takes_next_at_once = self._pending is not None
 
     def close(self) -> None:
-        """Write a last one, once nobody is told anything any more."""
+        """Write a last snapshot, once callbacks and loggers are closed."""
         self._callbacks.collect_all()
-        self._store(None)
+        self._write_finished_trials(None)
         head, body = self._take()
-        self._write(_Taken(head, body, lambda: True))
+        self._write(_PendingSnapshot(head, body, lambda: True))
 
-    def _store(self, limit: int | None) -> bool:
-        """Write some finished trials; True if none is left."""
+    def _write_finished_trials(self, limit: int | None) -> bool:
+        """Write up to `limit` finished trials; return True if none is left."""
         if not self._can_take:
             return True
-        touched = list(itertools.islice(self._touched, limit))
+        touched = list(itertools.islice(self._unwritten_trials, limit))
         found = [self._coordinator.get_trial(trial_id) for trial_id in touched]
         trials = [trial for trial in found if trial is not None and trial.is_finished()]
         try:
@@ -231,12 +233,12 @@ class Snapshots:
         except StorageError as error:
             _logger.warning("%s", error)
         except Exception as error:
-            # Whatever objects in a configuration or a result raise.
-            self.forgo(f"a trial cannot be pickled ({error})")
+            # Objects in a configuration or a result may raise anything.
+            self.disable(f"a trial cannot be pickled ({error})")
         else:
             self._position.stored |= {trial.trial_id for trial in trials}
             for trial_id in touched:
-                del self._touched[trial_id]
+                del self._unwritten_trials[trial_id]
         return limit is None or len(touched) < limit
 
     @property
@@ -246,8 +248,8 @@ class Snapshots:
     @property
     def _can_take(self) -> bool:
         if not self._search_can_save():
-            self.forgo("the state of the search cannot be saved")
-        return self._possible and self._search_is_saved and self._coordinator.is_replayable
+            self.disable("the state of the search cannot be saved")
+        return self._enabled and self._search_is_saved and self._coordinator.is_replayable
 
     def _take(self) -> tuple[SnapshotHead | None, bytes]:
         if not self._can_take:
@@ -256,13 +258,13 @@ class Snapshots:
         try:
             data = dump_state(
                 self._body(),
-                self._stateful_parts.names(self._coordinator),
+                self._stateful_parts.named_objects(self._coordinator),
                 lambda trial: trial.trial_id in stored and trial.is_finished(),
                 self._large,
             )
         except Exception as error:
-            # Whatever the objects of a user's scheduler or stopper raise.
-            self.forgo(f"the state of the experiment cannot be pickled ({error})")
+            # A user's scheduler or stopper may raise anything.
+            self.disable(f"the state of the experiment cannot be pickled ({error})")
             return None, b""
         return self._head(), data
 
@@ -289,11 +291,11 @@ class Snapshots:
             python=PYTHON,
         )
 
-    def _write(self, taken: _Taken) -> None:
+    def _write(self, snapshot: _PendingSnapshot) -> None:
         try:
             self._callbacks.save()
-            if taken.head is not None:
-                self._position.files.save(taken.head, taken.body)
+            if snapshot.head is not None:
+                self._position.files.save(snapshot.head, snapshot.body)
         except StorageError as error:
-            # The journal is what counts; if that cannot be written either, the sweep ends there.
+            # A missing snapshot only makes a resume slower. A journal error ends the sweep.
             _logger.warning("%s", error)

@@ -143,7 +143,7 @@ _numbers = _Numbers()
 class FlowRunMemory:
     """The memory of one call of `run` or `Tuner.fit` inside a flow run.
 
-    Implements `prefect_tune.engine.planning.rerun.SweepMemory`.
+    Implements `prefect_tune.engine.planning.rerun.RerunRecord`.
 
     Args:
         flow: The surrounding flow run.
@@ -159,7 +159,7 @@ class FlowRunMemory:
         self._store: Store | None = None
         self._begun: BegunSweep | None = None
 
-    def recall(self, storage: Location, sweep: SweepIdentity) -> BegunSweep | None:
+    def look_up(self, storage: Location, sweep: SweepIdentity) -> BegunSweep | None:
         """What an earlier execution of the flow run has begun; says so.
 
         Raises:
@@ -219,7 +219,7 @@ class FlowRunMemory:
                 ", ".join(nearest[0]),
             )
 
-    def remember(self, name: str, origin: str) -> None:
+    def record(self, name: str, origin: str) -> None:
         """The experiment of this sweep is begun, or goes on.
 
         Nothing is remembered of a sweep that did not ask for what there was before.

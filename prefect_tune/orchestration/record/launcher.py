@@ -119,7 +119,7 @@ class PrefectLauncher:
                 "Prefect does not take further task runs; the sweep goes on without.", exc_info=True
             )
 
-    def ending(self, command: Kill | Decide) -> None:
+    def note_end(self, command: Kill | Decide) -> None:
         """Have the task run of an attempt say why it was ended."""
         attempt = self._running.get(command.key)
         if attempt is not None and (attempt.kill is None or isinstance(command, Kill)):

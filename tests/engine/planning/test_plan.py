@@ -123,7 +123,7 @@ def test_a_scheduler_begins_anew_with_each_experiment(scheduler):
     config = tune.TuneConfig(scheduler=scheduler, **({} if own else {"metric": "m", "mode": "max"}))
     request = ExperimentRequest(train, {}, tune_config=config)
     first = make_plan(request, TuneSettings())
-    first.initial_states.remember()
+    first.initial_states.mark_in_use()
     with pytest.raises(InvalidArgument, match=r"`scheduler`.*in use by another experiment"):
         make_plan(request, TuneSettings())
     scheduler._climbs["t1"] = "left over"

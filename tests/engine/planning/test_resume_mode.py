@@ -7,7 +7,7 @@ import io
 import pytest
 
 from prefect_tune.config import ResumeConfig
-from prefect_tune.engine.planning.resume_mode import ResumeMode, decide, parse_resume
+from prefect_tune.engine.planning.resume_mode import ResumeMode, choose_trials, parse_resume
 from prefect_tune.error import InvalidArgument
 
 SKIP, RESUME, RESTART = ResumeConfig.ResumeType.SKIP, "resume", "RESTART"
@@ -16,7 +16,7 @@ SKIP, RESUME, RESTART = ResumeConfig.ResumeType.SKIP, "resume", "RESTART"
 @pytest.mark.parametrize("resume", [None, False])
 def test_a_new_run(resume):
     assert parse_resume(resume) is None
-    assert decide(parse_resume(resume), True, "d") is None
+    assert choose_trials(parse_resume(resume), True, "d") is None
 
 
 @pytest.mark.parametrize(
@@ -75,9 +75,9 @@ def test_what_is_no_mode(resume):
 def test_if_there_is_nothing_to_resume():
     for insisting in (True, "LOCAL", "REMOTE", "ERRORED_ONLY"):
         with pytest.raises(InvalidArgument, match="no experiment in /somewhere"):
-            decide(parse_resume(insisting), False, "/somewhere")
+            choose_trials(parse_resume(insisting), False, "/somewhere")
     for modest in ("AUTO", "PROMPT", "AUTO+ERRORED"):
-        assert decide(parse_resume(modest), False, "/somewhere") is None
+        assert choose_trials(parse_resume(modest), False, "/somewhere") is None
 
 
 def test_prompt_asks_if_there_is_something_to_ask_about():
@@ -88,7 +88,7 @@ def test_prompt_asks_if_there_is_something_to_ask_about():
             asked.append(question)
             return yes
 
-        return decide(parse_resume("PROMPT+ERRORED"), True, "/somewhere", ask)
+        return choose_trials(parse_resume("PROMPT+ERRORED"), True, "/somewhere", ask)
 
     assert answer(True) == ResumeConfig(errored=RESUME)
     assert answer(False) is None
@@ -107,13 +107,13 @@ class Terminal(io.StringIO):
 )
 def test_what_is_typed_at_the_prompt(monkeypatch, typed, resumes):
     monkeypatch.setattr("sys.stdin", Terminal(typed))
-    assert (decide(parse_resume("PROMPT"), True, "d") is not None) is resumes
+    assert (choose_trials(parse_resume("PROMPT"), True, "d") is not None) is resumes
 
 
 def test_prompt_without_a_terminal(monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     with pytest.raises(InvalidArgument, match=r"needs a terminal.*'AUTO'"):
-        decide(parse_resume("PROMPT"), True, "d")
+        choose_trials(parse_resume("PROMPT"), True, "d")
     monkeypatch.setattr("sys.stdin", None)
     with pytest.raises(InvalidArgument, match="needs a terminal"):
-        decide(parse_resume("PROMPT"), True, "d")
+        choose_trials(parse_resume("PROMPT"), True, "d")

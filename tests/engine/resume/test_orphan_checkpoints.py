@@ -119,7 +119,7 @@ def test_what_the_user_starts_from_stays(tmp_path: Path) -> None:
     live = one.coordinator.table.lives()[0]
     live.book.origin = TrialCheckpoint(str(path), Progress(3))
     found = find_checkpoints(one.coordinator.table, one.storage.checkpoints, [], 0.0)
-    assert (found.saved, found.useless) == ([], [])
+    assert (found.to_record, found.to_delete) == ([], [])
 
 
 def test_a_storage_that_is_away_does_not_keep_an_experiment_from_going_on(
@@ -146,8 +146,8 @@ def test_what_is_complete_here_and_not_in_storage_is_uploaded(tmp_path: Path) ->
     there = CheckpointStore(DictStore())
     found = find_checkpoints(table, there, records, 1.0, tmp_path / "e")
     path = f"{directory.name}/checkpoint_000002"
-    assert [saved.path for saved in found.saved] == [path]
-    assert found.useless == []
+    assert [saved.path for saved in found.to_record] == [path]
+    assert found.to_delete == []
     assert there.is_complete(path)
     assert there.names(directory.name) == ["checkpoint_000002"]
     assert names(directory) == ["checkpoint_000002", "checkpoint_000003"]

@@ -324,7 +324,7 @@ def test_many_finished_trials_are_not_written_in_one_go(tmp_path, monkeypatch):
     def close(self: Any) -> None:
         # Its end writes whatever is left in one go; how much that is, is a matter of speed.
         for _ in range(20):
-            self.step()
+            self.take_or_write()
         at_the_end.extend(sizes)
         shut(self)
 

@@ -39,11 +39,11 @@ class Execution:
         self, trainable: str = "train", name: str | None = None, **parts: str
     ) -> tuple[FlowRunMemory, BegunSweep | None]:
         memory = FlowRunMemory(self._flow, patience_s=0)
-        return memory, memory.recall(self._storage, SweepIdentity(trainable, name, parts))
+        return memory, memory.look_up(self._storage, SweepIdentity(trainable, name, parts))
 
     def begin(self, begun: str, trainable: str = "train", **parts: str) -> FlowRunMemory:
         memory, _ = self.sweep(trainable, **parts)
-        memory.remember(begun, f"id of {begun}")
+        memory.record(begun, f"id of {begun}")
         return memory
 
 
@@ -68,7 +68,7 @@ def test_each_of_several_equal_sweeps_finds_its_own(tmp_path: Path, flow_run_id:
 def test_other_sweeps_do_not_count(tmp_path: Path, flow_run_id: str) -> None:
     first = Execution(tmp_path, flow_run_id, 1)
     first.begin("other_1", "other")
-    first.sweep(name="mine")[0].remember("mine", "id of mine")
+    first.sweep(name="mine")[0].record("mine", "id of mine")
     first.begin("train_1")
     again = Execution(tmp_path, flow_run_id, 2)
     assert again.sweep()[1] == called("train_1")
@@ -168,7 +168,7 @@ def test_that_it_failed_is_remembered_until_it_goes_on(tmp_path: Path, flow_run_
     Execution(tmp_path, flow_run_id, 1).begin("train_1").has_failed()
     memory, begun = Execution(tmp_path, flow_run_id, 2).sweep()
     assert begun == called("train_1", failed=True)
-    memory.remember("train_1", "id of train_1")
+    memory.record("train_1", "id of train_1")
     assert Execution(tmp_path, flow_run_id, 3).sweep()[1] == called("train_1")
 
 
@@ -184,7 +184,7 @@ def test_a_damaged_record_is_no_record(
 
 def test_who_did_not_ask_does_not_remember(tmp_path: Path, flow_run_id: str) -> None:
     memory = FlowRunMemory(FlowIdentity(flow_run_id, flow_run_id, 1), patience_s=0)
-    memory.remember("train_1", "id")
+    memory.record("train_1", "id")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -225,7 +225,7 @@ def begun(tmp_path: Path, flow_run_id: str, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(sweep_memory, "_POLL_S", 0.0)
     Execution(tmp_path, flow_run_id, 1).begin("train_1")
     memory = FlowRunMemory(FlowIdentity(flow_run_id, flow_run_id, 2), patience_s=60)
-    memory.recall(Location(str(tmp_path)), SweepIdentity("train", None, {}))
+    memory.look_up(Location(str(tmp_path)), SweepIdentity("train", None, {}))
     return memory
 
 

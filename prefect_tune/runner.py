@@ -21,7 +21,7 @@ from prefect_tune.engine.planning.plan import ExperimentPlan
 from prefect_tune.engine.planning.request import ExperimentRequest
 from prefect_tune.engine.signals import SweepGroup, relay_signals
 from prefect_tune.error import ClusterError, ExperimentInterrupted, PrefectUnavailable
-from prefect_tune.experiment.pickling.concealing import conceal
+from prefect_tune.experiment.pickling.encryption import encrypt_if_secret
 from prefect_tune.experiments import Experiment
 from prefect_tune.reporters.notebook import in_notebook
 from prefect_tune.reporters.plain import PlainReporter
@@ -193,8 +193,10 @@ def _write_arguments(experiment: RunningExperiment, request: ExperimentRequest) 
         (TRAINABLE_FILE, self_contained(trainable) if small else None),
     ):
         pickles, is_secret = experiment.plan.pickles, bool(request.run_config.env_vars)
-        sealed = data and conceal(pickles, pickles.sealed(name, data), is_secret=is_secret)
-        directory.write(name, sealed)
+        signed = data and encrypt_if_secret(
+            pickles, pickles.with_signature(name, data), is_secret=is_secret
+        )
+        directory.write(name, signed)
 
 
 def _flow_run_memory(request: ExperimentRequest, settings: TuneSettings) -> FlowRunMemory | None:

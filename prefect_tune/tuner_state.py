@@ -12,7 +12,7 @@ import cloudpickle
 
 from prefect_tune.config import RunConfig, TuneConfig
 from prefect_tune.error import InvalidArgument
-from prefect_tune.experiment.pickling.concealing import Concealed, reveal
+from prefect_tune.experiment.pickling.encryption import EncryptedWithOtherKey, decrypt
 from prefect_tune.experiment.pickling.signing import Pickles, Untrusted
 from prefect_tune.filesystem.factory import open_store
 from prefect_tune.filesystem.location import Location
@@ -144,8 +144,8 @@ def load_trainable(location: Location, state: TunerState, pickles: Pickles) -> A
 def _loaded(data: bytes, location: Location, name: str, pickles: Pickles) -> Any:
     argument = "trainable" if name == TRAINABLE_FILE else "path"
     try:
-        return pickles.load_sealed(name, reveal(pickles, data))
-    except (Concealed, Untrusted) as error:
+        return pickles.load_signed(name, decrypt(pickles, data))
+    except (EncryptedWithOtherKey, Untrusted) as error:
         parent, name_there = posixpath.split(location.url)
         instead = (
             "Or give the trainable."

@@ -148,7 +148,7 @@ class Coordinator:
         """Load a state of `get_state` into a coordinator that has handled nothing yet."""
         for trial in state.trials:
             # The directory may have been moved, and arguments may be others.
-            trial.put_in(self._core.options.local_experiment_dir, self._core.options.terms)
+            trial.attach_to(self._core.options.local_experiment_dir, self._core.options.terms)
         self._core.table.load(state.trials, state.live, state.aside, state.retired)
         self._retention.dropped.extend(state.dropped)
 

@@ -100,7 +100,7 @@ class Resumption:
         """An unfinished trial forgets what it has done."""
         self._core.table.set_status(live, PENDING)
         live.book.unclean = True
-        live.trial.forget_results()
+        live.trial.clear_results()
         live.book.begin_again()
 
     def _reset(self, trial: Trial, wanted: Errored) -> None:

@@ -1,4 +1,4 @@
-"""What everybody knows about an experiment: its trials, and decisions about them."""
+"""The data of an experiment that all packages share: trials, checkpoints, decisions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from prefect_tune.experiment.trial import Trial as Trial
 
-#: Where Ray Tune has them; here they belong to what a user calls.
+#: Ray Tune has these names here; they are defined in `prefect_tune.experiments`.
 _ELSEWHERE = ("Experiment", "convert_to_experiment_list")
 
 

@@ -1,10 +1,10 @@
-"""Why an attempt of a trial failed."""
+"""The error of a failed attempt of a trial."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Where it is in the trial's directory: as text, and as an exception.
+#: Files in the trial's directory that hold the error as text, and as a pickled exception.
 ERROR_FILE = "error.txt"
 ERROR_PICKLE_FILE = "error.pkl"
 
@@ -34,7 +34,7 @@ class AttemptError:
         return f"{self.kind}: {self.message}" if self.message else self.kind
 
     def text(self) -> str:
-        """All there is to know: the user's traceback first, or the message and what stderr said."""
+        """Return the full error: the traceback, or the message and the last lines of stderr."""
         known = self.traceback.strip("\n")
         if not known or self.message in known:
             return known or str(self)

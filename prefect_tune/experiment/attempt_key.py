@@ -1,4 +1,4 @@
-"""Which attempt of which trial."""
+"""The key that names one attempt of one trial."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from typing import NamedTuple
 
 
 class AttemptKey(NamedTuple):
-    """Names one attempt of one trial.
+    """The key of one attempt of one trial.
+
 
     Attributes:
-        trial_id: The trial.
-        attempt: 1 for the first, counted up over retries and resumes.
+        trial_id: Id of the trial.
+        attempt: Number of the attempt: 1 for the first, counted up over retries and resumes.
     """
 
     trial_id: str
     attempt: int
 
 
-#: Where no attempt can be named.
+#: A key that names no attempt.
 NO_ATTEMPT = AttemptKey("", 0)

@@ -1,4 +1,4 @@
-"""Checkpoints as the experiment knows them: where one is, how far it is, when to write one."""
+"""Records of checkpoints: where one is, how far the trial was, and when trials write one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from prefect_tune.experiment.plain import finite_number
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a trial is: what its auto-filled metrics count on from.
+    """How far a trial has got: the values from which its auto-filled metrics go on counting.
+
 
     Attributes:
         iteration: `training_iteration`.
@@ -27,7 +28,7 @@ class Progress:
 
     @classmethod
     def of(cls, result: Mapping[str, Any]) -> Progress:
-        """The progress that a complete result shows; what is no number there does not count."""
+        """Return the progress in a complete result; values that are no numbers are ignored."""
         return cls(
             int(finite_number(result.get("training_iteration")) or 0),
             float(finite_number(result.get("time_total_s")) or 0.0),
@@ -36,7 +37,7 @@ class Progress:
         )
 
 
-#: A trial that starts afresh.
+#: The progress of a trial that starts without a checkpoint.
 NO_PROGRESS = Progress()
 
 
@@ -45,12 +46,12 @@ class TrialCheckpoint:
     """One checkpoint of a trial, complete in storage.
 
     Attributes:
-        path: Relative to the experiment directory (``<trial dir>/checkpoint_000010``), so that the
-            directory can be moved; an absolute path or URL for one of somewhere else.
+        path: Path relative to the experiment directory (``<trial dir>/checkpoint_000010``), so that
+            the directory can be moved; an absolute path or URL for a checkpoint elsewhere.
         progress: How far the trial was.
-        metrics: The result that it belongs to, nested as reported.
-        time: When it was complete, in seconds since the epoch.
-        problem: Why no attempt goes on from it, "" if nothing speaks against it.
+        metrics: The result that the checkpoint belongs to, nested as reported.
+        time: When the checkpoint was complete, in seconds since the epoch.
+        problem: Why no attempt can start from the checkpoint; "" if one can.
     """
 
     path: str
@@ -65,9 +66,9 @@ class CheckpointRules:
     """When a trial process writes checkpoints without being asked by user code (class trainables).
 
     Attributes:
-        frequency: Every so many iterations; 0 never.
-        at_end: At the end of the trial.
-        max_pending: How many may be on their way to storage before training waits.
+        frequency: Number of iterations between checkpoints; 0 writes none.
+        at_end: Whether a trial writes a checkpoint at its end.
+        max_pending: Number of unfinished uploads from which on training waits.
     """
 
     frequency: int = 0

@@ -1,4 +1,4 @@
-"""How far a trial may run before somebody has to decide about it.
+"""How far a trial may run before the scheduler or a stopper has to decide about it.
 
 A trial streams its reports without waiting, except where a scheduler or a stopper could end or
 pause it. `RunUntil` names those points in a form that the trial can check by itself: it waits at
@@ -15,7 +15,7 @@ from typing import Any
 
 
 class Action(StrEnum):
-    """The answer a waiting trial gets."""
+    """The decision that a trial gets when it waits at a report."""
 
     CONTINUE = "CONTINUE"
     SAVE = "SAVE"  #: go on, and save a checkpoint first; only class trainables can be asked
@@ -25,19 +25,20 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunUntil:
-    """The points at which a trial waits for a decision.
+    """The reports at which a trial waits for a decision.
+
 
     Attributes:
         thresholds: ``(metric, value)`` pairs; nested metrics are named with ``/``. The trial waits
             at the first report in which any of them is >= its value, or is missing or not finite.
-        every_result: Wait at each report, whatever it holds.
+        every_result: True waits at each report.
     """
 
     thresholds: tuple[tuple[str, float], ...] = ()
     every_result: bool = False
 
     def __or__(self, other: RunUntil) -> RunUntil:
-        """Wait wherever one of both waits."""
+        """Return the points at which one of both waits."""
         if self.every_result or other.every_result:
             return EVERY_RESULT
         if not other.thresholds:
@@ -48,18 +49,18 @@ class RunUntil:
         return RunUntil(tuple(lowest.items()))
 
     def reached(self, flat_result: Mapping[str, Any]) -> bool:
-        """True if a report with these (flattened) metrics has to wait for a decision."""
+        """Return True if a report with these (flattened) metrics has to wait for a decision."""
         if self.every_result:
             return True
         for metric, value in self.thresholds:
             reported = flat_result.get(metric)
-            # What is missing, no number or not finite is for the coordinator to judge.
+            # The coordinator decides about a metric that is missing, no number or not finite.
             if not isinstance(reported, (int, float)) or not -math.inf < reported < value:
                 return True
         return False
 
 
-#: Wait at each report: what a scheduler or stopper gets that says nothing about its milestones.
+#: Wait at each report, for schedulers and stoppers that do not name the points of their decisions.
 EVERY_RESULT = RunUntil(every_result=True)
 #: Never wait: FIFO without stopping criteria.
 NEVER = RunUntil()

@@ -1,4 +1,4 @@
-"""What values are: the same in JSON, or a number, or neither."""
+"""Tests whether a value is a number, and whether JSON keeps it unchanged."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 from prefect_tune.text import in_words
 
 _HUGE = 10**308
-#: Types that JSON gives back as they were; integers within 64 bits only.
+#: Types whose values come back from JSON unchanged, integers only within 64 bits.
 _SAME_IN_JSON = frozenset({str, float, bool, int, type(None)})
 
 
 def same_in_json(value: Any) -> bool:
-    """True if a value comes back from JSON as exactly what it was."""
+    """Return True if a value comes back from JSON unchanged, with the same types."""
     kind = type(value)
     if kind is dict:
         return all(type(key) is str and same_in_json(item) for key, item in value.items())
@@ -27,9 +27,10 @@ def same_in_json(value: Any) -> bool:
 
 
 def number_of(value: Any) -> float | int | None:
-    """A value as a number of Python that `float` takes; None if it is no number.
+    """Return a value as a Python number that fits a float; None if it is no number.
 
-    Truth values are 0 and 1, integers beyond the range of floats infinite.
+    Booleans become 0 and 1, integers beyond the range of floats infinite.
+
 
     Args:
         value: Anything; scalars of numpy and other array libraries are numbers, too.
@@ -40,13 +41,13 @@ def number_of(value: Any) -> float | int | None:
         return int(value) if -_HUGE < value < _HUGE else math.copysign(math.inf, value > 0 or -1)
     try:
         scalar = value.item() if value.shape == () else None
-    except Exception:  # it is the user's class
+    except Exception:  # a user's class may raise anything
         return None
     return number_of(scalar) if isinstance(scalar, (int, float)) else None
 
 
 def finite_number(value: Any) -> float | int | None:
-    """`number_of` a value if it is neither NaN nor infinite, else None."""
+    """Return a value as a Python number; None if it is no number, NaN or infinite."""
     number = number_of(value)
     return number if number is not None and math.isfinite(number) else None
 

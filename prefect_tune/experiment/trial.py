@@ -1,4 +1,4 @@
-"""The record of one trial: what schedulers, stoppers, callbacks and results see."""
+"""`Trial`: the record of one trial, which schedulers, stoppers, callbacks and results read."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ PAUSED = "PAUSED"
 TERMINATED = "TERMINATED"
 ERROR = "ERROR"
 
-#: Metrics filled in by the trial process itself. `metric_analysis` leaves them out, but for the few
-#: that people rank or plot by: keeping running statistics of them all would cost more than the rest
-#: of the work for a result.
+#: Metrics that the trial process fills in and `metric_analysis` leaves out: statistics of them
+#: would cost more than all other work for a result. The filled-in metrics that people rank or plot
+#: by are not in this set.
 AUTO_FILLED = frozenset(
     {
         "config",
@@ -65,7 +65,7 @@ class MetricStats:
         self.recent = deque((value,), maxlen=_WINDOW)
 
     def add(self, value: float) -> None:
-        """Count one more value. NaN never replaces a maximum or minimum."""
+        """Add one value. NaN never replaces a maximum or minimum."""
         if value > self.maximum or self.maximum != self.maximum:
             self.maximum = value
         if value < self.minimum or self.minimum != self.minimum:
@@ -76,19 +76,19 @@ class MetricStats:
         self.recent.append(value)
 
     def values(self) -> tuple[Any, ...]:
-        """What `of` makes the same statistics of."""
+        """Return the statistics as a tuple, from which `of` makes equal statistics."""
         return self.count, self.last, self.maximum, self.minimum, self.total, tuple(self.recent)
 
     @classmethod
     def of(cls, values: tuple[Any, ...]) -> MetricStats:
-        """Statistics with these `values`."""
+        """Make statistics from a tuple that `values` has returned."""
         stats = cls(0.0)
         stats.count, stats.last, stats.maximum, stats.minimum, stats.total, recent = values
         stats.recent = deque(recent, maxlen=_WINDOW)
         return stats
 
     def summary(self) -> dict[str, float]:
-        """The statistics under Ray Tune's scope names."""
+        """Return the statistics by Ray Tune's scope names."""
         recent = list(self.recent)
         last5 = recent[-5:]
         return {
@@ -103,17 +103,19 @@ class MetricStats:
 
 @dataclass(frozen=True, slots=True)
 class TrialTerms:
-    """What is the same for all trials of an experiment; one object serves them all.
+    """The arguments of an experiment that users can read from its trials; all trials share one.
+
 
     Attributes:
-        stopping_criterion: The ``stop`` dict, {} where the criterion is something else.
-        max_failures: Retries of a failed trial; -1 without end.
-        checkpoint_freq: A checkpoint every so many iterations; 0 for none.
-        checkpoint_at_end: Whether a trial that is stopped writes a checkpoint.
-        keep_checkpoints_num: How many checkpoints of a trial are kept; None for all.
-        checkpoint_score_attr: What ranks them, with ``min-`` in front if the least is best.
-        open_checkpoint: Makes what users hold of a checkpoint and the local experiment directory;
-            a trial's record itself knows nothing about files. None leaves checkpoints as they are.
+        stopping_criterion: The ``stop`` dict; {} if `stop` is not a dict.
+        max_failures: Retries of a failed trial; -1 has no limit.
+        checkpoint_freq: Number of iterations between checkpoints; 0 writes none.
+        checkpoint_at_end: Whether a trial writes a checkpoint at its end.
+        keep_checkpoints_num: How many checkpoints of a trial are retained; None retains all.
+        checkpoint_score_attr: The metric that ranks checkpoints, with ``min-`` in front if the
+            least is best.
+        open_checkpoint: Makes the `Checkpoint` that users get, from its record and the local
+            experiment directory; None gives them the record.
     """
 
     stopping_criterion: Mapping[str, Any] = field(default_factory=dict)
@@ -135,36 +137,37 @@ def _finite(values: list[float]) -> bool:
 def _can_be_pickled(value: Any) -> bool:
     try:
         cloudpickle.dumps(value)
-    except Exception:  # whatever classes of users raise
+    except Exception:  # a user's class may raise anything
         return False
     return True
 
 
 class Trial:
-    """One configuration and everything known about it.
+    """One trial: a configuration, its status, results and checkpoints.
 
-    Only the coordinator changes a trial; everyone else reads it. Callbacks may keep attributes of
-    their own on it.
+    Only the coordinator changes a trial; all others read it. Callbacks may set attributes of their
+    own on a trial.
+
 
     Attributes:
         trial_id: Id, unique in the experiment.
         config: Resolved configuration.
-        evaluated_params: Flat path -> value of the searched variables.
-        experiment_tag: ``N_k=v,...``.
-        trainable_name: Registered or function name.
-        resources: What an attempt needs.
+        evaluated_params: The values of the searched parameters by path.
+        experiment_tag: Tag with the trial's number and its searched parameters: ``N_k=v,...``.
+        trainable_name: Name of the trainable.
+        resources: The resources that an attempt needs.
         status: PENDING, RUNNING, PAUSED, TERMINATED or ERROR.
         attempt: Number of the newest attempt; 0 before the first.
         last_result: The newest result, nested as reported; {} before the first.
-        num_failures: Attempts that failed by the trial's own fault.
+        num_failures: Number of attempts that failed by the trial's own fault.
         error: Why the last attempt failed.
         results_seen: Number of acknowledged reports over all attempts.
         start_time: When the first attempt was launched, None before.
-        relative_logdir: Name of its directory below the experiment directory.
-        local_experiment_dir: Where the experiment directory lies for this process, "" if nowhere.
-        location: ``address:pid`` of the attempt that runs or was the last; "" while it waits.
-        custom_name: What a `trial_name_creator` returned.
-        terms: What users may read under Ray Tune's names, such as `max_failures`.
+        relative_logdir: Path of the trial's directory below the experiment directory.
+        local_experiment_dir: The experiment directory on this machine, "" if there is none.
+        location: ``address:pid`` of the newest attempt; "" while the trial waits.
+        custom_name: The name that a `trial_name_creator` returned.
+        terms: The arguments of the experiment that users read from trials, e.g. `max_failures`.
     """
 
     PENDING = PENDING
@@ -244,8 +247,8 @@ class Trial:
         for name, value in {**slots, **(own or {})}.items():
             setattr(self, name, value)
 
-    def put_in(self, local_experiment_dir: str, terms: TrialTerms) -> None:
-        """Say where the experiment lies and what it asks now, of a record from an earlier run."""
+    def attach_to(self, local_experiment_dir: str, terms: TrialTerms) -> None:
+        """Set the experiment directory and terms of this run, for a trial of an earlier run."""
         self.local_experiment_dir = local_experiment_dir
         self._terms = terms
 
@@ -272,7 +275,7 @@ class Trial:
     path = logdir
 
     def init_logdir(self) -> None:
-        """Make the directory if there is none, as loggers written for Ray ask before they write."""
+        """Create the trial's directory if it is missing; loggers written for Ray call this."""
         if self.logdir:
             os.makedirs(self.logdir, exist_ok=True)
 
@@ -285,20 +288,20 @@ class Trial:
 
     local_experiment_path = local_dir
 
-    #: There is no object to call; the attribute is for scripts that look whether the trial runs.
+    #: Always None: in Ray this is the actor that runs the trial.
     runner = None
 
     @property
     def custom_trial_name(self) -> str | None:
-        """What a `trial_name_creator` returned, None without one."""
+        """The name that a `trial_name_creator` returned, None without one."""
         return self.custom_name
 
     @property
     def custom_dirname(self) -> str:
-        """Name of its directory below the experiment directory."""
+        """Path of the trial's directory below the experiment directory."""
         return self.relative_logdir
 
-    # What `TrialTerms` explains.
+    # The documentation of these attributes is in `TrialTerms`.
     stopping_criterion = property(attrgetter("_terms.stopping_criterion"))
     max_failures = property(attrgetter("_terms.max_failures"))
     checkpoint_freq = property(attrgetter("_terms.checkpoint_freq"))
@@ -308,27 +311,27 @@ class Trial:
 
     @property
     def node_ip(self) -> str | None:
-        """Where its newest result came from, None before the first."""
+        """Address of the node that the newest result came from, None before the first."""
         return self.last_result.get("node_ip")
 
     @property
     def placement_group_factory(self) -> PlacementGroupFactory:
-        """What an attempt needs, as one bundle."""
+        """The resources that an attempt needs, as one bundle."""
         return PlacementGroupFactory([dict(self.resources)])
 
     @property
     def error_file(self) -> str | None:
-        """Path of the text of the last failure, None if there was none."""
+        """Path of the file with the last error as text, None if there was none."""
         return None if self.error is None else f"{self.logdir}/{ERROR_FILE}"
 
     @property
     def pickled_error_file(self) -> str | None:
-        """Path of the last failure as an exception, None if there was none."""
+        """Path of the file with the last error as a pickled exception, None if there was none."""
         return None if self.error is None else f"{self.logdir}/{ERROR_PICKLE_FILE}"
 
     @property
     def checkpoints(self) -> tuple[TrialCheckpoint, ...]:
-        """Its checkpoints that exist, oldest first; see `TrialCheckpoint.problem` for bad ones."""
+        """The trial's existing checkpoints, oldest first, with those that have a `problem`."""
         kept = self._checkpoints
         if isinstance(kept, bytes):
             unpacked: tuple[TrialCheckpoint, ...] = pickle.loads(zlib.decompress(kept))
@@ -341,7 +344,7 @@ class Trial:
 
     @property
     def newest_checkpoint(self) -> TrialCheckpoint | None:
-        """Its newest good checkpoint as the experiment knows it; None without one."""
+        """The record of the trial's newest checkpoint without a `problem`; None without one."""
         for checkpoint in reversed(self.checkpoints):
             if not checkpoint.problem:
                 return checkpoint
@@ -349,48 +352,50 @@ class Trial:
 
     @property
     def checkpoint(self) -> Any:
-        """Its newest good checkpoint in a user's hands, a `Checkpoint`; None without one."""
+        """The trial's newest good checkpoint as a `Checkpoint`; None without one."""
         newest, open_checkpoint = self.newest_checkpoint, self._terms.open_checkpoint
         if newest is None or open_checkpoint is None:
             return newest
         return open_checkpoint(newest, self.local_experiment_dir)
 
     def has_checkpoint(self) -> bool:
-        """True if an attempt could go on from a checkpoint."""
+        """Return True if the trial has a checkpoint that an attempt can start from."""
         return self.newest_checkpoint is not None
 
     @property
     def error_msg(self) -> str | None:
-        """The last failure in full, None if there was none."""
+        """The full text of the last error, None if there was none."""
         return None if self.error is None else self.error.text()
 
     def get_error(self) -> TuneError | None:
-        """The last failure as an exception with all there is to know, None if there was none."""
+        """Return an exception with the full text of the last error, None if there was none."""
         return None if self.error is None else TuneError(self.error.text())
 
     def is_finished(self) -> bool:
-        """True once the trial will not run again in this experiment."""
+        """Return True if the trial has ended and will not run again in this experiment."""
         return self.status in (TERMINATED, ERROR)
 
     @property
     def metric_analysis(self) -> dict[str, dict[str, float]]:
-        """``{metric: {max, min, avg, last, last-5-avg, last-10-avg}}`` of all reported numbers.
+        """Statistics of each metric: ``{metric: {max, min, avg, last, last-5-avg, last-10-avg}}``.
+
 
         Nested metrics are named with ``/``. Auto-filled metrics are left out except
         `training_iteration` and `time_total_s`.
         """
-        return {name: stats.summary() for name, stats in list(self._unpacked().items())}
+        return {name: stats.summary() for name, stats in list(self._stats_by_metric().items())}
 
     @property
     def metric_n_steps(self) -> dict[str, dict[str, deque[float]]]:
         """The last five and the last ten values of each metric, ``{metric: {"5", "10"}}``."""
         return {
             name: {str(n): deque(stats.recent, maxlen=n) for n in (5, _WINDOW)}
-            for name, stats in self._unpacked().items()
+            for name, stats in self._stats_by_metric().items()
         }
 
     def metric_value(self, metric: str, scope: str, mode: str) -> float | None:
-        """The value a metric is ranked by, or None if it was never reported.
+        """Return the value by which a metric is ranked; None if it was never reported.
+
 
         Args:
             metric: Name of the metric, nested ones with ``/``.
@@ -398,20 +403,23 @@ class Trial:
                 `mode`).
             mode: ``max`` or ``min``; used by scope ``all`` only.
         """
-        stats = self._unpacked().get(metric)
+        stats = self._stats_by_metric().get(metric)
         if stats is None:
             return None
         return stats.summary()[mode if scope == "all" else scope]
 
     def update_last_result(self, result: dict[str, Any], flat: dict[str, Any], time: float) -> None:
-        """Take over an acknowledged `result` of this `time`, in seconds since the epoch.
+        """Make an acknowledged result the last one, and add it to the statistics.
 
-        `flat` is the same with nested keys joined by ``/``.
+        Args:
+            result: The result, nested as reported.
+            flat: The same result with nested keys joined by ``/``.
+            time: When it was acknowledged, in seconds since the epoch.
         """
         self.last_result = result
         self.last_update_time = time
         self.results_seen += 1
-        stats = self._stats = self._unpacked()
+        stats = self._stats = self._stats_by_metric()
         for name, value in flat.items():
             if name in AUTO_FILLED:
                 continue
@@ -426,21 +434,21 @@ class Trial:
             else:
                 known.add(number)
 
-    def _unpacked(self) -> dict[str, MetricStats]:
+    def _stats_by_metric(self) -> dict[str, MetricStats]:
         kept = self._stats
         if not isinstance(kept, bytes):
             return kept
         return {name: MetricStats.of(tuple(values)) for name, *values in pickle.loads(kept)}
 
     def compact(self) -> None:
-        """Give back memory that only a live trial needs."""
+        """Store statistics and checkpoints in less memory, once the trial has ended."""
         if not isinstance(self._stats, bytes):
             self._stats = pickle.dumps([(k, *s.values()) for k, s in self._stats.items()])
         if self._checkpoints and not isinstance(self._checkpoints, bytes):
-            # Hundreds of checkpoints with all their metrics would not do, but they are much alike.
+            # Hundreds of checkpoints with their metrics are large, but compress well.
             self._checkpoints = zlib.compress(pickle.dumps(self._checkpoints))
 
-    def forget_results(self) -> None:
-        """Begin from scratch: what earlier attempts reported does not count any more."""
+    def clear_results(self) -> None:
+        """Drop the last result and all statistics, for a trial that starts from scratch."""
         self.last_result = {}
         self._stats = {}

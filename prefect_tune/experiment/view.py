@@ -1,7 +1,7 @@
-"""What a scheduler sees of the experiment: a narrow controller, not the engine.
+"""The interface to the experiment that schedulers get.
 
-It is passed as the first argument of every scheduler hook, where Ray passes its trial runner or
-tune controller, and has the methods that schedulers written for Ray use.
+Every scheduler hook gets it as its first argument, where Ray passes its trial runner or tune
+controller. It has the methods that schedulers written for Ray use.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ from prefect_tune.resources import Resources
 
 
 class ControllerView(Protocol):
-    """The scheduler's handle on the experiment."""
+    """What a scheduler can read of an experiment, and what it can ask for."""
 
     def get_trials(self) -> list[Trial]:
-        """All trials so far, in order of creation."""
+        """Return all trials so far, in order of creation."""
         ...
 
     def get_live_trials(self) -> list[Trial]:
-        """The trials that are not finished."""
+        """Return the trials that are not finished."""
         ...
 
     def get_waiting_trials(self) -> list[Trial]:
-        """Those of them that wait for a slot, pending or paused, in queue order."""
+        """Return the pending and paused trials that wait for a slot, in queue order."""
         ...
 
     def get_trial(self, trial_id: str) -> Trial | None:
-        """The trial with this id."""
+        """Return the trial with the given id; None if there is none."""
         ...
 
     def has_resources_for_trial(self, trial: Trial) -> bool:
-        """True if an attempt of the trial could be launched now."""
+        """Return True if an attempt of the trial could be launched now."""
         ...
 
     def pause_trial(self, trial: Trial, should_checkpoint: bool = True) -> None:
-        """Ask a running trial to give its slot back at its next report."""
+        """Pause a running trial at its next report; its slot is free then."""
         ...
 
     def stop_trial(self, trial: Trial) -> None:
@@ -52,22 +52,20 @@ class ControllerView(Protocol):
         config: dict[str, Any] | None = None,
         experiment_tag: str = "",
     ) -> bool:
-        """Have a trial go on from another trial's checkpoint (PBT calls it exploit).
+        """Make a trial go on from another trial's checkpoint (the exploit step of PBT).
 
-        A running trial is paused for it. It goes on from there at its next attempt, and at those
-        after it until it has saved a checkpoint of its own. Nobody deletes the checkpoint
-        meanwhile.
+        A running trial is paused first. Its next attempts start from that checkpoint, until the
+        trial has saved a checkpoint of its own. The checkpoint is not deleted meanwhile.
 
         Args:
-            trial: The trial, unfinished.
+            trial: The unfinished trial.
             source: The trial that the checkpoint belongs to.
-            checkpoint: One of `Trial.checkpoints`; None takes the newest one.
-            config: The trial's configuration from then on; None leaves it as it is.
-            experiment_tag: Its tag from then on; "" leaves it as it is.
+            checkpoint: One of the source's `checkpoints`; None is the newest one.
+            config: The trial's configuration from its next attempt on; None does not change it.
+            experiment_tag: The trial's tag from its next attempt on; "" does not change it.
 
         Returns:
-            False if that cannot be: the source has no such checkpoint, or the trial is about to
-            stop.
+            False if the source has no such checkpoint, or the trial is about to stop.
         """
         ...
 
@@ -79,15 +77,15 @@ class ControllerView(Protocol):
         resources: Resources | None = None,
         experiment_tag: str = "",
     ) -> bool:
-        """Have a trial go on with another configuration or other resources.
+        """Make a trial go on with another configuration or other resources.
 
-        A running trial is paused for it, and goes on from its own newest checkpoint.
+        A running trial is paused first, and goes on from its own newest checkpoint.
 
         Args:
-            trial: The trial, unfinished.
-            config: Its configuration from its next attempt on; None leaves it as it is.
-            resources: What its next attempts get; None leaves it as it is.
-            experiment_tag: Its tag from then on; "" leaves it as it is.
+            trial: The unfinished trial.
+            config: The trial's configuration from its next attempt on; None does not change it.
+            resources: The resources of the trial's next attempts; None does not change them.
+            experiment_tag: The trial's tag from its next attempt on; "" does not change it.
 
         Returns:
             False if the trial is about to stop.
@@ -95,17 +93,17 @@ class ControllerView(Protocol):
         ...
 
     def save_checkpoint(self, trial: Trial) -> None:
-        """Have the trial whose result is being judged save a checkpoint, if it can be asked to.
+        """Make the trial whose result the scheduler is handling save a checkpoint.
 
-        Class trainables can; functions save theirs with `report`.
+        This works for class trainables; functions save their checkpoints with `report`.
         """
         ...
 
     def get_node_resources(self) -> list[Resources]:
-        """What each node of the cluster has in all; empty while none is known."""
+        """Return the total resources of each node of the cluster; empty while none is known."""
         ...
 
     @property
     def search_alg(self) -> Any:
-        """The searcher, for schedulers that work hand in hand with one (BOHB)."""
+        """The searcher, for schedulers that work together with one (BOHB)."""
         ...

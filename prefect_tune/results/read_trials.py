@@ -223,7 +223,7 @@ def _read_config(path: str, damaged: list[str]) -> dict[str, Any] | None:
 
 def _read_results_into(trial: Trial, path: str, damaged: list[str]) -> list[dict[str, Any]]:
     complete, rows = True, []
-    trial.forget_results()
+    trial.clear_results()
     trial.results_seen = 0
     try:
         for result in read_results(path):

@@ -14,7 +14,7 @@ from typing import Any
 from prefect_tune.atomic_write import write_atomic
 from prefect_tune.error import ExperimentLocked, InvalidArgument, StorageError, TrialFailed
 from prefect_tune.experiment.attempt_error import ERROR_FILE, ERROR_PICKLE_FILE, AttemptError
-from prefect_tune.experiment.pickling.concealing import is_concealed
+from prefect_tune.experiment.pickling.encryption import is_encrypted
 from prefect_tune.filesystem.location import Location
 
 #: Holds the id of the run that uses the directory: a node that finds the same id shares the disk.
@@ -98,7 +98,7 @@ class ExperimentDir:
             if data is None:
                 (self.path / name).unlink(missing_ok=True)
             else:
-                mode = 0o600 if is_concealed(data) else 0o666
+                mode = 0o600 if is_encrypted(data) else 0o666
                 write_atomic(self.path / name, data, mode=mode)
         except OSError as error:
             raise StorageError(f"cannot write {self.path / name}: {error}") from error

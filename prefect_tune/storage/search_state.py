@@ -11,7 +11,12 @@ import orjson
 
 from prefect_tune.atomic_write import write_atomic
 from prefect_tune.error import StorageError
-from prefect_tune.experiment.pickling.concealing import Concealed, conceal, is_concealed, reveal
+from prefect_tune.experiment.pickling.encryption import (
+    EncryptedWithOtherKey,
+    decrypt,
+    encrypt_if_secret,
+    is_encrypted,
+)
 from prefect_tune.experiment.pickling.signing import ADVICE, OF_THIS_PROCESS, Pickles
 
 _START = "search_start.state"
@@ -59,7 +64,7 @@ class SearchStates:
         Raises:
             StorageError: If it cannot be written.
         """
-        written = conceal(self._pickles, state.state)
+        written = encrypt_if_secret(self._pickles, state.state)
         head = orjson.dumps(
             {
                 "origin": self._origin,
@@ -71,7 +76,7 @@ class SearchStates:
         )
         path = self._directory / (LATEST_STATE if state.suggested or state.told else _START)
         try:
-            mode = 0o600 if is_concealed(written) else 0o666
+            mode = 0o600 if is_encrypted(written) else 0o666
             write_atomic(path, head, b"\n", written, mode=mode)
         except OSError as error:
             raise StorageError(f"cannot write the state of the search {path}: {error}") from error
@@ -108,8 +113,8 @@ class SearchStates:
             )
             return None
         try:
-            state = reveal(self._pickles, state)
-        except Concealed as error:
+            state = decrypt(self._pickles, state)
+        except EncryptedWithOtherKey as error:
             _logger.warning("The state of the search in %s is not used: %s", path, error)
             return None
         return SearchState(facts["suggested"], facts["told"], state)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from prefect_tune.callback import Callback, overrides
-from prefect_tune.experiment.pickling.concealing import conceal, is_concealed, reveal
+from prefect_tune.experiment.pickling.encryption import decrypt, encrypt_if_secret, is_encrypted
 from prefect_tune.experiment.pickling.plain import dump, load_plain
 from prefect_tune.experiment.pickling.signing import OF_THIS_PROCESS, Pickles
 from prefect_tune.storage.experiment_dir import ExperimentDir
@@ -77,9 +77,9 @@ class CallbackStates:
                 self._warn(callback, "set_state", "begins anew", error)
 
     def _load(self, state: bytes, signature: str | None) -> Any:
-        if is_concealed(state):
+        if is_encrypted(state):
             # Only a holder of the signing key can have encrypted the state.
-            return pickle.loads(reveal(self._pickles, state))
+            return pickle.loads(decrypt(self._pickles, state))
         return self._pickles.load(_PURPOSE, state, signature)
 
     def collect(self, callback: Callback) -> None:
@@ -90,7 +90,7 @@ class CallbackStates:
         try:
             state = callback.get_state()
             if state is not None:
-                self._states[place] = conceal(self._pickles, dump(state))
+                self._states[place] = encrypt_if_secret(self._pickles, dump(state))
         except Exception as error:
             self._failed.add(place)
             self._states.pop(place, None)

@@ -1,1 +1,1 @@
-"""What is kept as a pickle: who may have written it, and how plain data is read from anybody."""
+"""Pickles on disk: signing and encryption, safe loading of plain data, large values."""

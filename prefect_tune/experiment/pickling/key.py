@@ -1,4 +1,4 @@
-"""The key of this user: from the environment, or a file that is made when it is first needed."""
+"""The user's signing key: from a setting, or from a file that is created when first needed."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _SHORTEST = 16
 
 
 def own_pickles(key: SecretStr | None, trusts_all: bool) -> Pickles:
-    """What this user has signed is loaded, and what it writes is signed.
+    """Return `Pickles` with the user's key, which load only what the user has signed.
 
     Args:
-        key: The setting; None is the key in the user's configuration directory.
-        trusts_all: The setting: whether everything else is loaded, too.
+        key: The key of the settings; None is the key in the user's configuration directory.
+        trusts_all: True also loads pickles that are not signed.
 
     Raises:
-        InvalidArgument: If the key is too short to be one.
+        InvalidArgument: If the key is too short.
     """
     if key is None:
         return Pickles(_key_of_file(), trusts_all)
@@ -40,7 +40,8 @@ def own_pickles(key: SecretStr | None, trusts_all: bool) -> Pickles:
 
 
 def key_file() -> Path:
-    """Where the key of this user is kept.
+    """Return the path of the file with the user's key.
+
 
     Raises:
         RuntimeError: If the user has no home directory.
@@ -51,7 +52,7 @@ def key_file() -> Path:
 
 
 def _key_of_file() -> bytes:
-    """The key; one for this process only, with a warning, if none can be kept."""
+    """Return the key of the file; if there can be no file, warn and return a temporary key."""
     try:
         path = key_file()
         if not path.exists():
@@ -73,7 +74,7 @@ def _key_of_file() -> bytes:
 
 
 def _make(path: Path) -> None:
-    """Make the file, whole; whoever is first wins."""
+    """Create the key file atomically; of several processes the first one wins."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -85,7 +86,7 @@ def _make(path: Path) -> None:
         except FileExistsError:
             pass
         except OSError:
-            # A file system without links.
+            # The file system has no hard links.
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

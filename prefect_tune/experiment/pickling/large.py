@@ -1,7 +1,7 @@
-"""Large values of configurations: kept once by what is in them, and shown by what they are.
+"""Large values of configurations: each is stored once, in a file named by a digest of its content.
 
-A configuration is journalled for each trial, and shown in several files. An array in it would be
-there as often; so its bytes go into a file of the experiment that is named after them.
+A configuration is in the journal and in several files of each trial. A large array in it would be
+written as often; so it is written once into the experiment directory, and referred to by name.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from prefect_tune.error import StorageError
 LARGE = 64 * 1024
 DIRECTORY = "large_values"
 _SCALARS = frozenset({str, bytes, int, float, bool, complex, type(None)})
-_ITEM = 8  # bytes of an item of a list, at least
+_ITEM = 8  # bytes of a reference, the least that an item of a list takes
 
 
 def size_of(value: Any) -> int:
-    """About how many bytes a value has; 0 if that cannot be told without looking into it."""
+    """Estimate the size of a value in bytes; 0 if that would need a look at each item."""
     if isinstance(value, str | bytes | bytearray):
         return len(value)
     if isinstance(value, list | tuple):
@@ -36,28 +36,31 @@ def size_of(value: Any) -> int:
         return _ITEM * len(value)
     try:
         nbytes = getattr(value, "nbytes", 0)
-    except Exception:  # whatever a user's class raises
+    except Exception:  # a user's class may raise anything
         return 0
     return nbytes if isinstance(nbytes, int) else 0
 
 
 def is_large_data(value: Any) -> bool:
-    """True for a large text, or a large list of nothing but numbers, texts and such lists."""
+    """Return True for a large string, or a large list that holds only scalars and such lists."""
     kind = type(value)
     if kind not in (str, bytes, list, tuple) or size_of(value) < LARGE:
         return False
-    return kind in (str, bytes) or _is_of_scalars(value)
+    return kind in (str, bytes) or _has_only_scalars(value)
 
 
-def _is_of_scalars(value: list[Any] | tuple[Any, ...]) -> bool:
+def _has_only_scalars(value: list[Any] | tuple[Any, ...]) -> bool:
     return all(
-        type(item) in _SCALARS or (type(item) in (list, tuple) and _is_of_scalars(item))
+        type(item) in _SCALARS or (type(item) in (list, tuple) and _has_only_scalars(item))
         for item in value
     )
 
 
 def shortened(value: Any) -> Any:
-    """A configuration for people: large values in words. Without any it is the same object."""
+    """Return a configuration with large values replaced by short descriptions, for display.
+
+    Without large values the same object is returned.
+    """
     if isinstance(value, Mapping):
         items = {key: _shown(item) for key, item in value.items()}
         return items if any(items[key] is not value[key] for key in items) else value
@@ -79,15 +82,15 @@ def _shown(value: Any) -> Any:
 
 
 class LargeValues:
-    """The large values of one experiment, each in a file.
+    """Stores the large values of one experiment, each in a file.
 
     Args:
         directory: The experiment directory.
-        copy: Called with the relative path of a new file and what is in it, to bring it to where
-            the experiment is kept before anything refers to it.
+        copy: Called with the relative path and the content of each new file, to upload it before
+            anything refers to it.
 
     Attributes:
-        has_data: Whether there are others than arrays among them.
+        has_data: Whether any stored value is not an array.
     """
 
     def __init__(
@@ -99,10 +102,10 @@ class LargeValues:
         self._arrays: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
     def store_array(self, array: Any) -> str:
-        """Keep a numpy array without objects; returns what `array` finds it by.
+        """Store a numpy array without objects, and return the name by which `array` finds it.
 
         Raises:
-            StorageError: If it cannot be written.
+            StorageError: If the file cannot be written.
         """
         import numpy as np
 
@@ -114,10 +117,10 @@ class LargeValues:
         return name
 
     def array(self, name: str) -> Any:
-        """An array that was kept; the same object for all who hold it.
+        """Return the stored array with the given name; the same object while it is in use.
 
         Raises:
-            StorageError: If it is missing or damaged.
+            StorageError: If the file is missing or damaged.
         """
         import numpy as np
 
@@ -126,17 +129,17 @@ class LargeValues:
             try:
                 array = np.load(self._path(name), allow_pickle=False)
             except (OSError, ValueError) as error:
-                raise _lost(self._path(name), error) from error
+                raise _unreadable(self._path(name), error) from error
             if f"{_digest_of(array)}.npy" != name:
-                raise _lost(self._path(name), "it is damaged")
+                raise _unreadable(self._path(name), "it is damaged")
             self._arrays[name] = array
         return array
 
     def store_data(self, data: bytes) -> str:
-        """Keep a pickle; returns what `data` finds it by.
+        """Store a pickle, and return the name by which `data` finds it.
 
         Raises:
-            StorageError: If it cannot be written.
+            StorageError: If the file cannot be written.
         """
         self.has_data = True
         name = f"{hashlib.sha256(data).hexdigest()}.pkl"
@@ -145,18 +148,18 @@ class LargeValues:
         return name
 
     def data(self, name: str) -> bytes:
-        """A pickle that was kept, as it was.
+        """Return the stored pickle with the given name.
 
         Raises:
-            StorageError: If it is missing or damaged.
+            StorageError: If the file is missing or damaged.
         """
         self.has_data = True
         try:
             data = self._path(name).read_bytes()
         except OSError as error:
-            raise _lost(self._path(name), error) from error
+            raise _unreadable(self._path(name), error) from error
         if f"{hashlib.sha256(data).hexdigest()}.pkl" != name:
-            raise _lost(self._path(name), "it is damaged")
+            raise _unreadable(self._path(name), "it is damaged")
         return data
 
     def _path(self, name: str) -> Path:
@@ -182,7 +185,7 @@ def _digest_of(array: Any) -> str:
     return digest.hexdigest()
 
 
-def _lost(path: Path, problem: object) -> StorageError:
+def _unreadable(path: Path, problem: object) -> StorageError:
     return StorageError(
         f"a large value of the configurations cannot be read from {path}: {problem}"
     )

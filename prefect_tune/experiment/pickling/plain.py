@@ -1,7 +1,7 @@
-"""Pickles of plain data, which are loaded without running anybody's code.
+"""Pickles of plain data, which can be loaded without running foreign code.
 
-Loading a pickle calls whatever it names. Here only a fixed set of classes of the standard library
-can be named, and arrays of numbers are written as numpy's own files, which hold no objects.
+Loading a pickle calls the functions and classes that it names. Plain data names only a fixed set of
+classes of the standard library, and holds arrays of numbers as numpy files without objects.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _CLASSES = {
     "decimal": {"Decimal"},
     "fractions": {"Fraction"},
     "pathlib": {"PosixPath", "PurePosixPath"},
-    # With these, exceptions are pickled where tblib has been loaded; they call only the class.
+    # tblib, where it is loaded, pickles exceptions with these functions, which only call the class.
     "tblib.pickling_support": {"unpickle_exception", "unpickle_exception_with_attrs"},
     "uuid": {"UUID"},
     "prefect_tune.space.variants": {"VariantPosition"},
@@ -32,42 +32,42 @@ _CLASSES = {
 
 
 class NotPlain(pickle.UnpicklingError):
-    """A pickle refers to something that is not plain data."""
+    """Raised if a pickle refers to something that is not plain data."""
 
 
 def load_plain(data: bytes, large: LargeValues | None = None) -> Any:
-    """Load a pickle that anybody may have written.
+    """Load a pickle of plain data; safe whoever has written it.
 
     Args:
         data: The pickle.
-        large: Where its large values are.
+        large: Has the large values of the pickle.
 
     Raises:
-        NotPlain: If it refers to anything but plain data.
+        NotPlain: If the pickle refers to anything but plain data.
         Exception: What damaged pickles raise.
     """
     return _PlainUnpickler(data, large).load()
 
 
 def load_all(data: bytes, large: LargeValues | None = None) -> Any:
-    """Load a pickle, whatever it refers to.
+    """Load any pickle, which may run any code.
 
     Args:
         data: The pickle; must be known to be the user's own.
-        large: Where its large values are.
+        large: Has the large values of the pickle.
 
     Raises:
-        Exception: Whatever unpickling raises.
+        Exception: What unpickling raises.
     """
     return _Unpickler(data, large).load()
 
 
 def is_plain(data: bytes) -> bool:
-    """True if `load_plain` can load a pickle."""
+    """Return True if `load_plain` can load a pickle."""
     try:
         load_plain(data)
     except Exception:
-        # Damaged pickles raise anything.
+        # A damaged pickle may raise anything.
         return False
     return True
 
@@ -76,55 +76,55 @@ def dump(value: Any, large: LargeValues | None = None) -> bytes:
     """Pickle a value, as plain data where that is possible.
 
     Args:
-        value: Anything.
-        large: Keeps large values; None has them in the pickle.
+        value: The value.
+        large: Stores large values in files of their own; None leaves them in the pickle.
 
     Raises:
-        Exception: Whatever objects in it raise that cannot be pickled.
+        Exception: What objects in the value raise that cannot be pickled.
     """
     buffer = io.BytesIO()
-    pickler = _Pickler(buffer) if large is None else _KeepingPickler(buffer, large)
+    pickler = _Pickler(buffer) if large is None else _LargeValuePickler(buffer, large)
     pickler.dump(value)
     return buffer.getvalue()
 
 
 def kept_array(name: str) -> Any:
-    """Stands for an array that `LargeValues` keep; whoever loads a pickle replaces it.
+    """Stand for a stored array in a pickle; the unpicklers here put the array in its place.
 
     Raises:
-        RuntimeError: If the pickle is loaded in any other way.
+        RuntimeError: If the pickle is loaded by other means.
     """
     raise RuntimeError(f"{name} is a large value of an experiment, for its journal only")
 
 
 def array_reference(value: Any, large: LargeValues | None) -> tuple[Any, ...] | None:
-    """How a pickle refers to a large array of numbers that is kept; None for everything else."""
+    """Store a large array of numbers and return a reduce value for it; None for other values."""
     if large is None or not _is_array(value) or value.nbytes < LARGE or value.ndim == 0:
         return None
     return kept_array, (large.store_array(value),)
 
 
 def data_reference(value: Any, large: LargeValues | None) -> str | None:
-    """The persistent id of large plain data that is kept; None for everything else."""
+    """Store large plain data and return a persistent id for it; None for other values."""
     if large is None or not is_large_data(value):
         return None
     return large.store_data(dump(value))
 
 
 def is_array_reference(module: str, name: str) -> bool:
-    """True for the function that `array_reference` names."""
+    """Return True for the function by which a pickle refers to a stored array."""
     return (module, name) == (__name__, kept_array.__name__)
 
 
 def array_from(data: bytes) -> Any:
-    """The numpy array in the text of an ``.npy`` file."""
+    """Return the numpy array in the content of an ``.npy`` file."""
     import numpy as np
 
     return np.load(io.BytesIO(data), allow_pickle=False)
 
 
 def scalar_from(data: bytes) -> Any:
-    """The numpy scalar that `dump` has written as an array without dimensions."""
+    """Return the numpy scalar that `dump` has written as an array without dimensions."""
     return array_from(data)[()]
 
 
@@ -141,7 +141,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         return super().reducer_override(obj)
 
 
-class _KeepingPickler(_Pickler):
+class _LargeValuePickler(_Pickler):
     def persistent_id(self, obj: Any) -> str | None:
         return data_reference(obj, self._large)
 
@@ -155,7 +155,7 @@ def _is_array(value: Any) -> bool:
 
 
 def _as_file(value: Any) -> tuple[Any, tuple[bytes]] | None:
-    """How an array or a scalar of numbers or texts is written; None for everything else."""
+    """Return a reduce value with an array or scalar as ``.npy`` file; None for other values."""
     import numpy as np
 
     is_scalar = isinstance(value, np.generic)

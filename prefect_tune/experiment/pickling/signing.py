@@ -1,7 +1,7 @@
-"""Pickles that are loaded only if their signature says that this user has written them.
+"""Signs pickles, and loads only those that the user has signed or that hold plain data.
 
-Who can write to an experiment directory or a bucket could plant a pickle there, and loading one
-runs code. So each pickle that a resume loads is signed with a key that is kept elsewhere.
+Anyone who can write to an experiment directory or a bucket could plant a pickle there, and loading
+a pickle runs code. So each pickle that a resume loads is signed with a key that is kept elsewhere.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from prefect_tune.experiment.pickling.plain import NotPlain, load_all, load_plai
 
 KEY_VARIABLE = "PREFECT_TUNE_SIGNING_KEY"
 TRUST_VARIABLE = "PREFECT_TUNE_TRUST_PICKLES"
-#: What to do about a pickle that is not trusted, for people.
+#: The end of an error message about a pickle that is not trusted.
 ADVICE = (
     f"Set {KEY_VARIABLE} to the key of the machine that wrote it, or, if you trust everybody who "
     f"can write there, {TRUST_VARIABLE}=1."
@@ -28,7 +28,7 @@ _SIGNATURE_SIZE = 64
 
 
 class Untrusted(pickle.UnpicklingError):
-    """A pickle holds more than plain data, and is not signed with this user's key."""
+    """Raised for a pickle that holds more than plain data and is not signed by this user."""
 
     def __init__(self, problem: str = "") -> None:
         because = f" ({problem})" if problem else ""
@@ -40,12 +40,12 @@ class Untrusted(pickle.UnpicklingError):
 
 @dataclass(frozen=True)
 class Pickles:
-    """Signs pickles, and loads those that carry its signature, or are plain data.
+    """Signs pickles, and loads pickles with its signature or of plain data.
 
     Attributes:
-        key: What signatures are made with.
-        trusts_all: True loads everything.
-        large: Where the large values of an experiment are.
+        key: The key of the signatures.
+        trusts_all: True loads any pickle.
+        large: Has the large values of the experiment.
     """
 
     key: bytes = field(repr=False)
@@ -53,11 +53,11 @@ class Pickles:
     large: LargeValues | None = field(default=None, repr=False, compare=False)
 
     def sign(self, purpose: str, data: bytes) -> str:
-        """The signature of a pickle that serves a purpose."""
+        """Return the signature of a pickle for the given purpose."""
         return hmac.new(self.key, purpose.encode() + b"\0" + data, hashlib.sha256).hexdigest()
 
     def accepts(self, purpose: str, data: bytes, signature: str | None) -> bool:
-        """True if everything that a pickle refers to may be loaded."""
+        """Return True if the pickle is signed for the purpose, so that it may run code."""
         if self.trusts_all:
             return True
         return signature is not None and hmac.compare_digest(
@@ -65,11 +65,11 @@ class Pickles:
         )
 
     def load(self, purpose: str, data: bytes, signature: str | None) -> Any:
-        """Load a pickle.
+        """Load a pickle that is signed for the purpose or holds plain data.
 
         Raises:
-            Untrusted: If it is not plain data, and not signed.
-            Exception: Whatever unpickling raises.
+            Untrusted: If the pickle is neither signed nor plain data.
+            Exception: What unpickling raises.
         """
         if self.accepts(purpose, data, signature):
             return load_all(data, self.large)
@@ -78,22 +78,22 @@ class Pickles:
         except NotPlain as problem:
             raise Untrusted(str(problem)) from None
 
-    def sealed(self, purpose: str, data: bytes) -> bytes:
-        """A pickle with its signature behind it, where `pickle.load` does not look."""
+    def with_signature(self, purpose: str, data: bytes) -> bytes:
+        """Return a pickle with its signature appended, which `pickle.load` ignores."""
         return data + _MARK + self.sign(purpose, data).encode()
 
-    def load_sealed(self, purpose: str, sealed: bytes) -> Any:
-        """Load what `sealed` has written, or a pickle without a signature.
+    def load_signed(self, purpose: str, signed: bytes) -> Any:
+        """Load a pickle that may have its signature appended.
 
         Raises:
-            Untrusted: If it is not plain data, and not signed.
-            Exception: Whatever unpickling raises.
+            Untrusted: If the pickle is neither signed nor plain data.
+            Exception: What unpickling raises.
         """
-        data, mark, signature = sealed.rpartition(_MARK)
+        data, mark, signature = signed.rpartition(_MARK)
         if not mark or len(signature) != _SIGNATURE_SIZE:
-            return self.load(purpose, sealed, None)
+            return self.load(purpose, signed, None)
         return self.load(purpose, data, signature.decode(errors="replace"))
 
 
-#: For what does not outlive this process.
+#: Has a random key, for pickles that do not outlive this process.
 OF_THIS_PROCESS = Pickles(secrets.token_bytes(32))

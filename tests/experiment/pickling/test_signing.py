@@ -23,18 +23,18 @@ FUNCTION = pickle.dumps(len)
 
 
 def test_a_signed_pickle_is_loaded_with_the_same_key_only():
-    sealed = OWN.sealed("tuner", FUNCTION)
-    assert OWN.load_sealed("tuner", sealed) is len
-    assert pickle.loads(sealed) is len
+    signed = OWN.with_signature("tuner", FUNCTION)
+    assert OWN.load_signed("tuner", signed) is len
+    assert pickle.loads(signed) is len
     for pickles, purpose, data in (
-        (OTHER, "tuner", sealed),
-        (OWN, "callback", sealed),
+        (OTHER, "tuner", signed),
+        (OWN, "callback", signed),
         (OWN, "tuner", FUNCTION),
-        (OWN, "tuner", pickle.dumps(print) + sealed[len(FUNCTION) :]),
-        (OWN, "tuner", sealed[:-1] + "é".encode()),
+        (OWN, "tuner", pickle.dumps(print) + signed[len(FUNCTION) :]),
+        (OWN, "tuner", signed[:-1] + "é".encode()),
     ):
         with pytest.raises(Untrusted, match=f"builtins.*{KEY_VARIABLE}.*{TRUST_VARIABLE}"):
-            pickles.load_sealed(purpose, data)
+            pickles.load_signed(purpose, data)
 
 
 def test_plain_data_needs_no_signature():

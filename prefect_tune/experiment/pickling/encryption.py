@@ -1,4 +1,4 @@
-"""Data that holds secrets is encrypted with the user's key before it is written anywhere."""
+"""Encrypts data that holds secrets with the user's key, before it is written anywhere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import re
 from prefect_tune.experiment.pickling.signing import KEY_VARIABLE, Pickles
 
 _MARK = b"prefect_tune encrypted\n"
-# A URL with a password, or a name that goes with a secret. Texts stand in pickles as they are.
+# Data holds a secret if it has a URL with a password or one of these names. Pickles hold strings
+# unchanged, so both can be searched for in the bytes.
 _PASSWORD = re.compile(rb"://[^/@:\s\0]{0,200}:[^@\s\0]{1,200}@")
 _NAMES = (
     b"password",
@@ -26,8 +27,8 @@ _NAMES = (
 )
 
 
-class Concealed(pickle.UnpicklingError):
-    """Data is encrypted with another key."""
+class EncryptedWithOtherKey(pickle.UnpicklingError):
+    """Raised if data is encrypted with another key."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -36,44 +37,44 @@ class Concealed(pickle.UnpicklingError):
         )
 
 
-def conceal(pickles: Pickles, data: bytes, *, is_secret: bool = False) -> bytes:
-    """Encrypt data that holds secrets; other data stays as it is.
+def encrypt_if_secret(pickles: Pickles, data: bytes, *, is_secret: bool = False) -> bytes:
+    """Return data encrypted if it holds secrets, else unchanged.
 
     Args:
         pickles: Has the key.
-        data: Anything.
-        is_secret: True if it does; else its looks decide.
+        data: The data.
+        is_secret: True encrypts; False searches the data for what looks like a secret.
     """
-    if not (is_secret or is_concealed(data) or _holds_secret(data)):
+    if not (is_secret or is_encrypted(data) or _holds_secret(data)):
         return data
     from cryptography.fernet import Fernet
 
     return _MARK + Fernet(_key(pickles)).encrypt(data)
 
 
-def is_concealed(data: bytes) -> bool:
-    """True for what `conceal` has encrypted."""
+def is_encrypted(data: bytes) -> bool:
+    """Return True for data that `encrypt_if_secret` has encrypted."""
     return data.startswith(_MARK)
 
 
-def reveal(pickles: Pickles, data: bytes) -> bytes:
-    """What `conceal` was given.
+def decrypt(pickles: Pickles, data: bytes) -> bytes:
+    """Return data decrypted if it is encrypted, else unchanged.
 
     Raises:
-        Concealed: If it was encrypted with another key.
+        EncryptedWithOtherKey: If the data is encrypted with another key.
     """
-    if not is_concealed(data):
+    if not is_encrypted(data):
         return data
     from cryptography.fernet import Fernet, InvalidToken
 
     try:
         return Fernet(_key(pickles)).decrypt(data[len(_MARK) :])
     except InvalidToken:
-        raise Concealed from None
+        raise EncryptedWithOtherKey from None
 
 
 def _holds_secret(data: bytes) -> bool:
-    # Data may be large, and a regular expression of all of it is slow.
+    # Data may be large, and a regular expression for the names is slow.
     lower = data.lower()
     return any(name in lower for name in _NAMES) or _PASSWORD.search(data) is not None
 

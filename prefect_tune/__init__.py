@@ -16,7 +16,7 @@ paths.install()
 names_to_come.install()
 parse_lock.install()
 
-#: Modules that scripts reach as attributes: `tune.schedulers.ASHAScheduler`.
+#: Modules that are attributes of the package, as in `tune.schedulers.ASHAScheduler`.
 _MODULES = frozenset(
     "callback control error experiment logger registry resources result schedulers search space "
     "stopper trainable tune tuner".split()

@@ -1,4 +1,4 @@
-"""``python -m prefect_tune`` is ``prefect-tune``."""
+"""Runs the command line: ``python -m prefect_tune`` does the same as ``prefect-tune``."""
 
 import sys
 

@@ -1,8 +1,8 @@
-"""Prefect blocks: where experiments are stored, on which cluster they run, what a team shares.
+"""Prefect blocks for the storage of experiments, Dask clusters, and defaults that a team shares.
 
 Register them with ``prefect block register -m prefect_tune.blocks``, fill them in in the UI or save
 them from Python. ``block://tune-storage/NAME`` is a storage path, ``block://dask-cluster/NAME`` a
-cluster, ``block://experiment-defaults/NAME`` what fills an experiment's empty fields.
+cluster, and ``block://experiment-defaults/NAME`` has values for an experiment's empty fields.
 """
 
 from prefect_tune.orchestration.blocks.dask_cluster import (

@@ -1,6 +1,6 @@
-"""Callbacks: user code that is told what happens in an experiment.
+"""`Callback`: the base class of user code that an experiment calls when something happens.
 
-Hooks, names and arguments are Ray Tune's. Every hook does nothing unless it is overridden.
+Hooks, names and arguments are Ray Tune's. A hook does nothing unless it is overridden.
 """
 
 from __future__ import annotations
@@ -22,52 +22,53 @@ log = logging.getLogger(__name__)
 
 def name_callback(callback: object, hook: str, error: Exception) -> None:
     """Add a note to an error that names the callback and the hook in which it was raised."""
-    error.add_note(_told(callback, hook, error))
+    error.add_note(_failure_text(callback, hook, error))
 
 
 def callback_error(callback: object, hook: str, error: BaseException) -> Exception:
-    """What ends the experiment: the error as it was raised, with a note that names the hook.
+    """Return the error that ends the experiment after a callback has raised.
 
-    What would end the process, such as `SystemExit`, becomes the cause of a `TuneError` instead.
+    This is the callback's own error with a note that names the hook. An exception that would end
+    the process, such as `SystemExit`, becomes the cause of a `TuneError` instead.
     """
     if isinstance(error, Exception):
         name_callback(callback, hook, error)
         return error
-    raised = TuneError(_told(callback, hook, error))
+    raised = TuneError(_failure_text(callback, hook, error))
     raised.__cause__ = error
     return raised
 
 
-def _told(callback: object, hook: str, error: BaseException) -> str:
-    said = f"{type(error).__name__}: {in_words(error)}"
-    return f"The callback {type(callback).__name__} failed in {hook}: {said}"
+def _failure_text(callback: object, hook: str, error: BaseException) -> str:
+    described = f"{type(error).__name__}: {in_words(error)}"
+    return f"The callback {type(callback).__name__} failed in {hook}: {described}"
 
 
 class CallbackFailures:
-    """Logs what callbacks raise, where the experiment is to go on.
+    """Logs the errors of callbacks, for experiments that go on after such errors.
 
     A hook that fails at each result must not flood the log: the first failure of each hook of each
     callback is logged with its traceback, the others are counted.
 
-    Used by one thread.
+    An object is for one thread only.
     """
 
     def __init__(self) -> None:
         self._failures: Counter[tuple[int, str, str]] = Counter()
 
     def log(self, callback: object, hook: str, error: BaseException) -> None:
-        """Log a failure, or count it."""
+        """Log the first failure of a hook of a callback; count the later ones."""
         failed = (id(callback), type(callback).__name__, hook)
         self._failures[failed] += 1
         if self._failures[failed] == 1:
             log.error(
                 "%s. The experiment goes on (PREFECT_TUNE_LOG_CALLBACK_ERRORS).",
-                _told(callback, hook, error),
+                _failure_text(callback, hook, error),
                 exc_info=error,
             )
 
     def summarise(self) -> None:
-        """Log how often hooks have failed after the first time; once."""
+        """Log how often each hook has failed, if more than once, and reset the counts."""
         for (_, name, hook), count in self._failures.items():
             if count > 1:
                 log.error("The callback %s failed %d times in %s.", name, count, hook)
@@ -75,10 +76,10 @@ class CallbackFailures:
 
 
 class Callback:
-    """Base class of callbacks.
+    """Base class of callbacks: the engine calls their hooks when something happens.
 
-    `iteration` counts the rounds of the experiment's loop, `trials` are all trials so far, `trial`
-    is the one that the hook is about. Trials are shared, not copied: read them, do not change them.
+    `iteration` counts the rounds of the engine's loop, `trials` are all trials so far, and `trial`
+    is the trial concerned. Trials are shared, not copied: read them, do not change them.
     """
 
     def setup(
@@ -88,7 +89,8 @@ class Callback:
         total_num_samples: int | None = None,
         **info: Any,
     ) -> None:
-        """Before the first trial.
+        """Called before the first trial.
+
 
         Args:
             stop: Stopping criteria of the experiment, as given; an empty dict if there are none.
@@ -98,23 +100,23 @@ class Callback:
         """
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """At the beginning of each round of the loop."""
+        """Called at the beginning of each round of the engine's loop."""
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """At the end of each round of the loop."""
+        """Called at the end of each round of the engine's loop."""
 
     def on_trial_start(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """After an attempt of a trial has started, be it its first or a later one."""
+        """Called after an attempt of a trial has started, the first one or a later one."""
 
     def on_trial_restore(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """After `on_trial_start`, if the attempt goes on from a checkpoint."""
+        """Called after `on_trial_start`, if the attempt goes on from a checkpoint."""
 
     def on_trial_save(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """After `on_checkpoint`, for what does not need the checkpoint itself."""
+        """Called after `on_checkpoint`, for callbacks that do not need the checkpoint itself."""
 
     def on_trial_result(
         self,
@@ -124,63 +126,63 @@ class Callback:
         result: dict[str, Any],
         **info: Any,
     ) -> None:
-        """After a result.
+        """Called after a trial has reported a result.
 
-        `result` is a copy of what the trial has reported. What a callback adds to it or changes in
-        it is seen by the callbacks behind it and written down by the loggers; `trial.last_result`,
-        which may already be a later one, does not have it.
+        `result` is a copy of the reported result. A callback may change it: later callbacks and the
+        loggers get the changed result. `trial.last_result`, which may be of a later report already,
+        is not changed.
 
-        Values are as they were reported: numpy's arrays and scalars, tuples, sets, and objects that
-        can be pickled, of up to 1 MiB each. What is larger or cannot be pickled, tensors of other
-        libraries and mappings that are no dicts have come as JSON: lists, numbers, dicts and texts.
-        So have results from before a resume, and all that is in files.
+        Values are as they were reported: numpy arrays and scalars, tuples, sets, and objects that
+        can be pickled, of up to 1 MiB each. Larger values, values that cannot be pickled, tensors
+        of other libraries, and mappings that are no dicts are converted to JSON types: lists,
+        numbers, dicts and strings. So are results from before a resume, and all results in files.
         """
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """After a trial has ended without an error."""
+        """Called after a trial has ended without an error."""
 
     def on_trial_recover(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """After an attempt has failed, or got lost with its node, if the trial is tried again."""
+        """Called after an attempt has failed or was lost with its node, if the trial is retried."""
 
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """After a trial has failed for good."""
+        """Called after a trial has failed for good."""
 
     def on_checkpoint(
         self, iteration: int, trials: list[Trial], trial: Trial, checkpoint: Any, **info: Any
     ) -> None:
-        """After `checkpoint`, one of the trial's, is complete in storage."""
+        """Called after a checkpoint of the trial is complete in storage."""
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
-        """After the last trial has ended."""
+        """Called after the last trial has ended."""
 
     def get_state(self) -> dict[str, Any] | None:
-        """State to save with the experiment; None if there is none. Must be picklable."""
+        """Return the state to save with the experiment, which must be picklable; None for none."""
         return None
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Take over `state` from `get_state`, when an experiment is resumed."""
+        """Restore a state that `get_state` has returned, when an experiment is resumed."""
 
 
-#: The methods of `Callback` that tell something.
+#: Names of the methods of `Callback` that are called when something happens.
 HOOKS = frozenset(name for name in vars(Callback) if name == "setup" or name.startswith("on_"))
 
 
 class CallbackList:
-    """Calls several callbacks in list order; has every hook of `Callback` as a method.
+    """Calls the hooks of several callbacks in order; has every hook of `Callback` as a method.
 
     Args:
         callbacks: The callbacks.
-        log_errors: Log what they raise and go on.
+        log_errors: True logs what callbacks raise and goes on.
 
     Raises:
-        Exception: From every hook, what a callback raises, if `log_errors` is false; a note in it
-            names the callback and the hook.
+        Exception: What a callback raises in a hook, unless `log_errors`; a note in it names the
+            callback and the hook.
     """
 
     def __init__(self, callbacks: Sequence[Callback] = (), *, log_errors: bool = False) -> None:
@@ -195,11 +197,11 @@ class CallbackList:
         return iter(self._callbacks)
 
     def listens(self, hook: str) -> bool:
-        """True if any callback overrides the hook; lets a caller save the work of preparing it."""
+        """Return True if any callback overrides the hook, so that its arguments are needed."""
         return bool(self._overriding(hook))
 
     def call(self, hook: str, **arguments: Any) -> None:
-        """Call one hook of every callback, e.g. ``call("on_step_end", iteration=3, trials=[])``."""
+        """Call one hook of all callbacks, e.g. ``call("on_step_end", iteration=3, trials=[])``."""
         for callback in self._overriding(hook):
             try:
                 getattr(callback, hook)(**arguments)
@@ -217,7 +219,7 @@ class CallbackList:
         return partial(self.call, hook)
 
     def get_state(self) -> dict[str, dict[str, Any]]:
-        """The states of the callbacks that have one, by position and class name."""
+        """Return the states of the callbacks that have one, by position and class name."""
         states: dict[str, dict[str, Any]] = {}
         for key, callback in self._keyed():
             try:
@@ -230,7 +232,7 @@ class CallbackList:
         return states
 
     def set_state(self, states: dict[str, dict[str, Any]]) -> None:
-        """Give the callbacks back what `get_state` returned for the same list."""
+        """Restore the states that `get_state` has returned for the same list of callbacks."""
         for key, callback in self._keyed():
             if key not in states:
                 continue
@@ -253,14 +255,14 @@ class CallbackList:
 
 
 def overrides(callback: object, hook: str) -> bool:
-    """True if the callback does something in this hook."""
+    """Return True if the callback overrides this hook of `Callback`."""
     found = getattr(callback, hook, None)
     if found is None:
         return False
     return getattr(found, "__func__", found) is not getattr(Callback, hook)
 
 
-#: Names callbacks that every experiment of a process has, as import paths with commas between.
+#: Variable with the import paths of callbacks for every experiment of a process, comma-separated.
 CALLBACKS_VARIABLE = "RAY_TUNE_CALLBACKS"
 
 
@@ -268,11 +270,11 @@ def callbacks_of_environment(environ: Mapping[str, str] | None = None) -> list[C
     """Make the callbacks that `RAY_TUNE_CALLBACKS` names, such as ``my.module.MyCallback,other.C``.
 
     Args:
-        environ: Where to look; None is the process's environment.
+        environ: The environment variables; None is the process's environment.
 
     Raises:
-        InvalidArgument: If one cannot be imported, is no subclass of `Callback`, or raises when it
-            is called without arguments; names it.
+        InvalidArgument: If a class cannot be imported, is no subclass of `Callback`, or raises when
+            it is called without arguments; the message names it.
     """
     values = os.environ if environ is None else environ
     paths = values.get(CALLBACKS_VARIABLE, "").split(",")

@@ -1,8 +1,8 @@
-"""Control of a sweep that runs, from another process: `tune.control.pause("~/results/mnist")`.
+"""Controls a running sweep from another process: `tune.control.pause("~/results/mnist")`.
 
 An experiment is named by its directory, by its URL, or by the id of the Prefect flow run that it is
-recorded in. Each function returns what was done, takes effect within two seconds, and is written
-into the experiment's journal, so that a resume knows of it.
+recorded in. Each function returns a description of what was done. It takes effect within two
+seconds, and is recorded in the experiment's journal, so that a resume takes it into account.
 """
 
 from __future__ import annotations
@@ -18,60 +18,60 @@ from prefect_tune.filesystem.parse import parse_location
 
 
 def pause(experiment: Any) -> str:
-    """Start no trial until `resume`; those that run go on.
+    """Pause a sweep: start no trial until `resume` is called; running trials go on.
 
     Args:
-        experiment: Its directory, its URL, or the id of its flow run.
+        experiment: The experiment's directory, its URL, or the id of its flow run.
 
     Raises:
         InvalidArgument: If there is no such experiment.
-        TuneError: If it does not run, or is paused already.
+        TuneError: If the sweep does not run, or is paused already.
     """
     return send(_locate(experiment), Request("pause"))
 
 
 def resume(experiment: Any) -> str:
-    """Go on after `pause`.
+    """Let a paused sweep start trials again.
 
     Args:
-        experiment: As of `pause`.
+        experiment: The experiment's directory, its URL, or the id of its flow run.
 
     Raises:
-        TuneError: If it does not run, or is not paused.
+        TuneError: If the sweep does not run, or is not paused.
     """
     return send(_locate(experiment), Request("resume"))
 
 
 def stop(experiment: Any) -> str:
-    """Start no further trial, and end the sweep when those that run have ended.
+    """Start no further trial, and end the sweep when all running trials have ended.
 
     Args:
-        experiment: As of `pause`.
+        experiment: The experiment's directory, its URL, or the id of its flow run.
 
     Raises:
-        TuneError: If it does not run.
+        TuneError: If the sweep does not run.
     """
     return send(_locate(experiment), Request("stop"))
 
 
 def cancel(experiment: Any) -> str:
-    """End the sweep now, as a signal does; it can be resumed.
+    """End a sweep now, as a signal does; the experiment can be resumed.
 
     Args:
-        experiment: As of `pause`.
+        experiment: The experiment's directory, its URL, or the id of its flow run.
 
     Raises:
-        TuneError: If it does not run.
+        TuneError: If the sweep does not run.
     """
     return send(_locate(experiment), Request("cancel"))
 
 
 def stop_trial(experiment: Any, trial: str) -> str:
-    """End one trial, at its next report.
+    """End one trial at its next report.
 
     Args:
-        experiment: As of `pause`.
-        trial: Its id or name.
+        experiment: The experiment's directory, its URL, or the id of its flow run.
+        trial: The trial's id or name.
 
     Raises:
         TuneError: If the experiment does not run, or the trial does not exist or has ended.
@@ -80,14 +80,14 @@ def stop_trial(experiment: Any, trial: str) -> str:
 
 
 def add_samples(experiment: Any, samples: int) -> str:
-    """Sample the search space more often than was planned.
+    """Increase the number of samples of a running sweep.
 
     Args:
-        experiment: As of `pause`.
-        samples: How often more; each sample is the whole grid, if there is one.
+        experiment: The experiment's directory, its URL, or the id of its flow run.
+        samples: How many samples to add; each sample is the whole grid, if there is one.
 
     Raises:
-        TuneError: If the experiment does not run, or `samples` is no number above 0.
+        TuneError: If the sweep does not run, or `samples` is not a whole number above 0.
     """
     return send(_locate(experiment), Request("add-samples", values={"samples": samples}))
 
@@ -99,16 +99,16 @@ def set(
     time_left_s: float | None = None,
     stop: Mapping[str, float] | None = None,
 ) -> str:
-    """Change limits of a sweep.
+    """Change the limits of a running sweep.
 
     Args:
-        experiment: As of `pause`.
-        max_concurrent: Most trials that run at a time; those that run go on.
+        experiment: The experiment's directory, its URL, or the id of its flow run.
+        max_concurrent: How many trials may run at a time; trials that run already go on.
         time_left_s: Seconds from now after which the experiment ends.
-        stop: Metrics and thresholds; a trial ends when it reaches one, as by what was given before.
+        stop: Further stopping criteria ``{metric: threshold}``: a trial ends when it reaches one.
 
     Raises:
-        TuneError: If the experiment does not run, or a value cannot work.
+        TuneError: If the sweep does not run, or a value is wrong.
     """
     given = {"max_concurrent": max_concurrent, "time_left_s": time_left_s}
     values = {name: float(value) for name, value in given.items() if value is not None}

@@ -1,4 +1,4 @@
-"""Errors a user of the package can meet.
+"""The exceptions that the package raises to users.
 
 Every error that stems from the user's input derives from `ValueError` or `TypeError` as well as
 from `TuneError`, so that both ``except TuneError`` and ``except ValueError`` work.
@@ -12,11 +12,14 @@ from typing import Any
 
 
 def did_you_mean(wrong: object, known: Iterable[str]) -> str:
-    """A hint for an error about a name that there is not: "Did you mean `lr`?"; else "".
+    """Return a hint for an error about an unknown name: "Did you mean `lr`?".
 
     Args:
-        wrong: The name.
-        known: The names there are; private ones are not proposed.
+        wrong: The unknown name.
+        known: The known names; private ones are not proposed.
+
+    Returns:
+        The hint; "" if no known name is similar.
     """
     public = [name for name in known if name[:1] != "_"]
     nearest = difflib.get_close_matches(str(wrong), public, n=1)
@@ -28,14 +31,15 @@ class TuneError(Exception):
 
 
 class InvalidArgument(TuneError, ValueError):
-    """An argument has a value that cannot work; raised before any trial starts.
+    """Raised before any trial starts if an argument has a wrong value.
+
 
     Args:
         argument: Name of the argument as the user wrote it, e.g. ``num_samples``.
         problem: What is wrong with the given value.
         hint: What would be right.
 
-    With `argument` alone that is the message: so Prefect makes the error of a flow run again.
+    With one argument alone, it is the message: this is how Prefect rebuilds a flow run's error.
     """
 
     def __init__(self, argument: str, problem: str = "", hint: str = "") -> None:
@@ -46,7 +50,7 @@ class InvalidArgument(TuneError, ValueError):
         super().__init__(message + (f" {hint}" if hint else ""))
 
     def renamed(self, old: str, new: str) -> InvalidArgument:
-        """The same error for a call that has another name for the argument."""
+        """Return the same error for a call in which the argument has another name."""
         if not self.argument.startswith(old):
             return self
         return type(self)(self.argument.replace(old, new, 1), self.problem, self.hint)
@@ -56,55 +60,55 @@ class InvalidArgument(TuneError, ValueError):
 
 
 class InvalidTrainable(InvalidArgument, TypeError):
-    """The trainable cannot be run as given (signature, pickling, import)."""
+    """Raised if the trainable cannot be run: its signature, pickling or import is wrong."""
 
 
 class ClusterError(TuneError):
-    """The Dask cluster cannot be reached or does not fit this program."""
+    """Raised if the Dask cluster cannot be reached, or has other versions than this program."""
 
 
 class InsufficientResources(ClusterError, ValueError):
-    """A trial asks for more than any single node of the cluster has."""
+    """Raised if a trial asks for more resources than any node of the cluster has."""
 
 
 class PrefectUnavailable(TuneError):
-    """A Prefect API was configured but does not answer, or does not let us in."""
+    """Raised if a Prefect API is configured but does not answer, or refuses access."""
 
 
 class StorageError(TuneError):
-    """The experiment directory cannot be created, written or read."""
+    """Raised if files of an experiment cannot be created, written or read."""
 
 
 class ExperimentNotFound(StorageError, ValueError):
-    """There is no experiment in this place."""
+    """Raised if a directory or URL holds no experiment."""
 
 
 class ExperimentLocked(StorageError):
-    """Another process is running an experiment in the same directory."""
+    """Raised if another process runs an experiment in the same directory."""
 
 
 class StorageUnavailable(StorageError):
-    """The storage did not answer in time, again and again; what was to be done may work later."""
+    """Raised if the storage did not answer in time, after several tries; it may work later."""
 
 
 class CheckpointUnreadable(StorageError):
-    """A checkpoint is incomplete or damaged; trying again will not help."""
+    """Raised if a checkpoint is incomplete or damaged, so that another try does not help."""
 
 
 class NoResults(TuneError, RuntimeError):
-    """Results are asked for before there are any."""
+    """Raised if results are asked for before there are any."""
 
 
 class MissingMetric(TuneError, ValueError):
-    """A trial reported a result without the metric that the experiment optimises."""
+    """Raised if a trial reports a result without the metric that the experiment optimises."""
 
 
 class TrialFailed(TuneError):
-    """One or more trials did not end well.
+    """Raised at the end of a sweep if trials have failed.
 
     Args:
-        message: Summary.
-        trials: The trials that did not complete.
+        message: A summary of the failures.
+        trials: The trials that have failed.
     """
 
     def __init__(self, message: str, trials: list[Any] | None = None) -> None:
@@ -119,13 +123,13 @@ class TrialFailed(TuneError):
 
 
 class ExperimentInterrupted(KeyboardInterrupt):
-    """A sweep was ended before its end: by Ctrl-C, a signal, or because its flow run was ended.
+    """Raised if a sweep was ended early by Ctrl-C, a signal, or the end of its flow run.
 
-    A `KeyboardInterrupt` and no `TuneError`: it is no failure that `except Exception` should
-    swallow, or that Prefect should retry.
+    It derives from `KeyboardInterrupt`, not from `TuneError`, so that `except Exception` does not
+    catch it and Prefect does not retry the flow run.
 
     Args:
-        message: What has ended it, and how to go on with it.
+        message: What has ended the sweep, and how to resume it.
         analysis: The results so far, an `ExperimentAnalysis`.
     """
 

@@ -1,4 +1,4 @@
-"""`Experiment`: what is tuned and where it is kept, as an object that `run` takes."""
+"""`Experiment`: an object that holds a trainable and arguments for `run`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prefect_tune.stopper.factory import make_stopper
 from prefect_tune.storage.layout import default_root
 from prefect_tune.trainable.function import trainable_name, validate_trainable
 
-#: What `run` has an argument for and an experiment can say itself.
+#: Arguments of `run` that an experiment can have.
 _ARGUMENTS = (
     "stop",
     "time_budget_s",
@@ -39,25 +39,26 @@ _ARGUMENTS = (
     "max_failures",
     "restore",
 )
-#: What can be said in public about an experiment.
+#: Arguments in `Experiment.public_spec`, which callbacks may show.
 _PUBLIC = ("stop", "num_samples", "time_budget_s")
-#: Ray Tune's arguments without a meaning here; and what is no argument of `run`.
+#: Ray Tune's arguments that have no effect here or are no arguments of `run`.
 _IGNORED = ("upload_dir", "sync_to_driver", "sync_function", "env")
 
 
 class Experiment:
-    """A trainable with its search space, stopping criteria and place.
+    """A trainable with its search space, stopping criteria and storage path, for `run`.
+
 
     Args:
         name: Name of the experiment and its directory.
         run: A function, a `Trainable` class, or the name of a registered one.
         **arguments: `stop`, `config`, `num_samples`, `resources_per_trial`, `local_dir`,
-            `storage_path`, `max_failures` and others of `run`, which explains them. What is not
-            given is left to the call of `run`.
+            `storage_path`, `max_failures` and other arguments of `run`. Those that are not given
+            are taken from the call of `run`.
 
     Raises:
-        InvalidArgument: If `name` is no text, or an argument is wrong.
-        InvalidTrainable: If `run` cannot be run.
+        InvalidArgument: If `name` is not a string, or an argument is wrong.
+        InvalidTrainable: If the trainable cannot be run.
         TypeError: If there is no such argument.
     """
 
@@ -79,15 +80,15 @@ class Experiment:
 
     @classmethod
     def from_json(cls, name: str, spec: Mapping[str, Any]) -> Experiment:
-        """An experiment from a dict as `run_experiments` takes it.
+        """Make an experiment from a specification as `run_experiments` takes it.
 
         Args:
-            name: Its name.
+            name: The experiment's name.
             spec: ``{"run": trainable or name, "stop": ..., "config": ...}``; `env` becomes part of
                 the configuration.
 
         Raises:
-            InvalidArgument: If `run` is missing or there is something unknown in it.
+            InvalidArgument: If `run` is missing, or the specification has an unknown key.
         """
         if not isinstance(spec, Mapping) or "run" not in spec:
             raise InvalidArgument(
@@ -109,16 +110,16 @@ class Experiment:
 
     @classmethod
     def register_if_needed(cls, run_object: Any) -> str:
-        """Give a trainable a name under which it can be had.
+        """Register a trainable under its own name, unless it is given by a registered name.
 
         Args:
             run_object: A trainable, or the name of a registered one.
 
         Returns:
-            Its name.
+            The name under which it is registered.
 
         Raises:
-            InvalidTrainable: If it cannot be run, or nothing is registered by this name.
+            InvalidTrainable: If it cannot be run, or no trainable is registered by this name.
         """
         if isinstance(run_object, str):
             get_trainable(run_object)
@@ -130,26 +131,26 @@ class Experiment:
 
     @classmethod
     def get_trainable_name(cls, run_object: Any) -> str:
-        """The name of a trainable, `run_object`, which the names of its trials begin with."""
+        """Return the name of a trainable, with which the names of its trials begin."""
         return run_object if isinstance(run_object, str) else trainable_name(run_object)
 
     @classmethod
     def get_experiment_checkpoint_dir(
         cls, run_obj: Any, local_dir: str | None = None, name: str | None = None
     ) -> str:
-        """The directory of an experiment on this machine.
+        """Return the directory of an experiment on this machine.
 
         Args:
             run_obj: The trainable.
-            local_dir: Where experiments are; default as for `run`.
-            name: Name of the experiment; default the trainable's.
+            local_dir: The directory of all experiments; the default is that of `run`.
+            name: Name of the experiment; the default is the trainable's name.
         """
         root = default_root(local_dir or load_settings().result_dir)
         return os.path.join(root, name or cls.get_trainable_name(run_obj))
 
     @property
     def own_arguments(self) -> dict[str, Any]:
-        """Arguments of `run` that it brings along."""
+        """The arguments of `run` that the experiment has, with its name."""
         return {"name": self.name, **self.arguments}
 
     @property
@@ -159,7 +160,7 @@ class Experiment:
 
     @property
     def local_dir(self) -> str:
-        """Where experiment directories are on this machine."""
+        """The directory on this machine that holds the experiment directories."""
         return os.path.dirname(self.path)
 
     @property
@@ -172,12 +173,12 @@ class Experiment:
 
     @property
     def checkpoint_dir(self) -> str:
-        """The same as `path`."""
+        """The experiment directory: Ray Tune's other name for `path`."""
         return self.path
 
     @property
     def public_spec(self) -> dict[str, Any]:
-        """The part of the specification that callbacks are told."""
+        """The part of the specification that callbacks get."""
         return {key: self.spec[key] for key in _PUBLIC if key in self.spec}
 
     def __repr__(self) -> str:
@@ -185,13 +186,13 @@ class Experiment:
 
 
 def convert_to_experiment_list(experiments: Any) -> list[Experiment]:
-    """Read experiments as users write them.
+    """Return a list of `Experiment` objects for what a user gave as experiments.
 
     Args:
         experiments: An `Experiment`, a list of them, a dict name -> specification, or None.
 
     Raises:
-        InvalidArgument: If it is something else.
+        InvalidArgument: If the value is of another type.
     """
     if experiments is None:
         return []

@@ -1,12 +1,13 @@
-"""Deployable flows.
+"""The Prefect flows that users deploy.
 
-`tune_experiment` runs one experiment, `recurring_sweep` one of a series. Serve them with the
-scripts in ``flows/``, or deploy them by module path, ``prefect_tune.flows.tune_experiment``, to any
-work pool whose environment has this package and the trainable installed.
+`tune_experiment` runs one experiment, `recurring_sweep` the next sweep of a series, and
+`control_sweep` controls a running sweep. Serve them with the scripts in ``flows/``, or deploy them
+by module path, ``prefect_tune.flows.tune_experiment``, to any work pool whose environment has this
+package and the trainable installed.
 """
 
-# Annotations must stay objects: Prefect makes the form of them, and where it loads this file from
-# its path, it could not look their names up.
+# No `from __future__ import annotations` here: Prefect makes the form from the annotations, and
+# cannot evaluate strings if it loads this file from its path.
 import inspect
 import sys
 from collections.abc import Callable, Sequence
@@ -61,7 +62,7 @@ def _run_recurring(**parameters: Any) -> State[Any]:
 
 
 def _run(spec: ExperimentSpec) -> State[Any]:
-    """Run an experiment in the surrounding flow run."""
+    """Run the experiment of a spec in the surrounding flow run, and return the run's final state."""
     begun = flow_run.run_count > 1
     arguments = spec.run_arguments(now=flow_run.scheduled_start_time, begun=begun)
     from prefect_tune import run
@@ -70,8 +71,8 @@ def _run(spec: ExperimentSpec) -> State[Any]:
         try:
             run(**arguments, raise_on_failed_trial=False, orchestrate=True)
         except (TerminationSignal, ExperimentInterrupted):
-            # The sweep has ended in order already; its state says so better than a crash would.
-            # What the supervisor has announced, to cancel or to run it elsewhere, it does itself.
+            # The sweep has ended in order and set a final state, so the flow run must not crash.
+            # If the supervisor has announced that it ends the run, it sets the state itself.
             if experiment.final_state is None or announced() is not None:
                 raise
     if experiment.final_state is None:
@@ -80,7 +81,7 @@ def _run(spec: ExperimentSpec) -> State[Any]:
 
 
 def _form(spec: type[ExperimentSpec], *, without: Sequence[str] = ()) -> inspect.Signature:
-    """Make a flow's parameters, and so its form, of the fields of a spec."""
+    """Return a flow signature whose parameters, and so the form's fields, are those of a spec."""
     kinds: dict[str, Any] = {
         "storage": TuneStorage | str | None,
         "cluster": DaskCluster | str | None,
@@ -93,7 +94,8 @@ def _form(spec: type[ExperimentSpec], *, without: Sequence[str] = ()) -> inspect
         kind = kinds.get(name, field.rebuild_annotation())
         default = inspect.Parameter.empty
         if not field.is_required():
-            # Plain: `Flow.serve` pickles the flow, and with it the classes of models made here.
+            # JSON data, because `Flow.serve` pickles the flow, and model classes made here would
+            # be pickled with it.
             adapter: TypeAdapter[Any] = TypeAdapter(kind)
             default = adapter.dump_python(adapter.validate_python(field.default), mode="json")
         parameters.append(
@@ -105,7 +107,7 @@ def _form(spec: type[ExperimentSpec], *, without: Sequence[str] = ()) -> inspect
 
 
 def _docstring(what: str, spec: type[ExperimentSpec]) -> str:
-    """Describe the parameters: Prefect takes the form's help texts from the flow's docstring."""
+    """Return a flow's docstring with all parameters: Prefect shows these texts in the form."""
     fields = spec.model_fields.items()
     arguments = "\n".join(f"    {name}: {field.description}" for name, field in fields)
     return f"""{what}
@@ -114,15 +116,15 @@ Args:
 {arguments}
 
 Returns:
-    A `SweepResult`: best trial, configuration and metrics, and where everything is.
+    A `SweepResult`: best trial, its configuration and metrics, and where the results are.
 
 Raises:
-    InvalidArgument: If a parameter cannot work; names it.
+    InvalidArgument: If a parameter has a wrong value; the message names it.
 """
 
 
 def _load_block(value: Any) -> Any:
-    """Load the block that a form's picker has chosen."""
+    """Load the block that a user has picked in the form; return other values unchanged."""
     if isinstance(value, dict) and "$ref" in value:
         return Block.load_from_ref(value["$ref"], _sync=True)  # type: ignore[call-arg]
     return value
@@ -143,9 +145,9 @@ def _deployable(
     return flow(
         name=name,
         description=what.partition("\n")[0],
-        # The spec does, and its errors say in one line which parameter is wrong.
+        # The spec validates them, and its errors say in one line which parameter is wrong.
         validate_parameters=False,
-        # Small and plain: `run_deployment(...).state.result()` is to have it.
+        # Stored as JSON so that `run_deployment(...).state.result()` can return it anywhere.
         persist_result=True,
         result_serializer="json",
     )(function)
@@ -178,14 +180,14 @@ def control_sweep(experiment: str, action: Action = _PAUSE) -> str:
     """Control a sweep that runs.
 
     Args:
-        experiment: Id of its flow run, or the experiment's directory or URL.
-        action: What is to be done.
+        experiment: Id of the sweep's flow run, or the experiment's directory or URL.
+        action: What to do with the sweep.
 
     Returns:
-        What was done, in words.
+        A description of what was done.
 
     Raises:
-        TuneError: If the sweep does not run, or it cannot be done.
+        TuneError: If the sweep does not run, or refuses the action.
     """
     done = action.ask(experiment)
     run_log().info("%s: %s.", experiment, done)
@@ -193,10 +195,10 @@ def control_sweep(experiment: str, action: Action = _PAUSE) -> str:
 
 
 def _leave_to_users_modules() -> None:
-    """Take this directory off the import path.
+    """Remove this package's directory from the import path.
 
-    Prefect puts it there, first of all, when it loads this file from its path. Our `config`,
-    `utils` or `search` would be found instead of the modules of these names that the user's import.
+    Prefect puts it in front when it loads this file from its path. Our `config` or `search` would
+    then be imported instead of the user's modules of the same names.
     """
     here = str(Path(__file__).resolve().parent)
     sys.path[:] = [path for path in sys.path if path != here]

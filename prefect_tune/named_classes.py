@@ -1,4 +1,4 @@
-"""Registries of classes that users name in text, as in `create_scheduler("asha")`."""
+"""Registries of classes that users can give by name, as in `create_scheduler("asha")`."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class NamedClass(Generic[T]):
-    """A class and the names that users have for it.
+    """A registered class with the names that users can give.
 
     Attributes:
-        name: The name that forms and documents show.
-        module: Name of the class's module, which is imported when the class is asked for: it may
+        name: The name that forms and documentation show.
+        module: Name of the class's module, which is imported only when the class is used: it may
             need an optional library.
         class_name: Name of the class in its module.
-        aliases: Further names that are understood.
-        in_forms: Whether all that it needs can be given in a form.
+        aliases: Further names that are accepted.
+        in_forms: Whether all arguments that it needs can be given in a form.
     """
 
     name: str
@@ -43,11 +43,11 @@ class NamedClass(Generic[T]):
 
 
 class ClassRegistry(Generic[T]):
-    """The classes of one kind, by name.
+    """A registry of classes of one kind, such as schedulers, by name.
 
     Args:
-        argument: Name of the argument that takes the names, for errors.
-        package: Package of the kind; Ray Tune's names in it that are to come say so.
+        argument: Name of the user's argument that takes the names, for error messages.
+        package: Package of the classes, in which Ray Tune's missing names are looked up.
         classes: The classes, in the order in which they are shown.
     """
 
@@ -62,14 +62,14 @@ class ClassRegistry(Generic[T]):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names that are shown, one for each class."""
+        """The names that forms and documentation show, one for each class."""
         return tuple(c.name for c in self._classes)
 
     def find(self, name: Any) -> NamedClass[T]:
         """Find a class by one of its names, in lower or upper case.
 
         Raises:
-            InvalidArgument: If there is no class of that name; lists those there are.
+            InvalidArgument: If there is no class of that name; the message lists all names.
         """
         found = self._by_name.get(name.lower()) if isinstance(name, str) else None
         if found is None:
@@ -82,15 +82,15 @@ class ClassRegistry(Generic[T]):
         return found
 
     def create(self, name: str, **kwargs: Any) -> T:
-        """Build an object of the class with this name.
+        """Make an object of the class with this name.
 
         Args:
             name: Name of the class.
-            **kwargs: Arguments of the class. Those it does not have are left out, as in Ray Tune,
-                so that one set of arguments can serve several classes.
+            **kwargs: Arguments of the class. Arguments that the class does not have are ignored, as
+                in Ray Tune, so that one set of arguments can serve several classes.
 
         Raises:
-            InvalidArgument: If there is no such class, or an argument is out of its range.
+            InvalidArgument: If there is no such class, or an argument has a wrong value.
         """
         cls = self.find(name).load()
         known = inspect.signature(cls).parameters

@@ -1,10 +1,10 @@
-"""One thread parses source at a time, on the Pythons where `ast.parse` is not thread-safe.
+"""A lock around `ast.parse`, for the Python versions in which it is not thread-safe.
 
-CPython 3.11.4 to 3.11.7 keep the depth of the syntax tree that is being built once for all threads
-(https://github.com/python/cpython/issues/106905): when a garbage collection in the middle lets
-another thread parse, the call fails with "SystemError: AST constructor recursion depth mismatch".
-Experiments run in threads, and much of what they call parses: `inspect.getsource` of a class,
-`traceback` when it underlines the place of an error, `numpy.load` of a file's header.
+CPython 3.11.4 to 3.11.7 share the recursion depth of the parser between threads
+(https://github.com/python/cpython/issues/106905): if a garbage collection lets another thread parse
+meanwhile, the call fails with "SystemError: AST constructor recursion depth mismatch". Experiments
+run in threads, and much of what they call parses: `inspect.getsource` of a class, `traceback` when
+it underlines the place of an error, `numpy.load` of a file's header.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Any
 
 
 def is_needed() -> bool:
-    """Whether this Python has the fault."""
+    """Return True if this version of Python has the error."""
     return (3, 11, 4) <= sys.version_info < (3, 11, 8)
 
 
 def install() -> None:
-    """Have `ast.parse` wait for its turn, where that is needed."""
+    """Replace `ast.parse` by a version with a lock, if this Python needs it."""
     if not is_needed() or hasattr(ast.parse, "__wrapped__"):
         return
     parse, lock = ast.parse, threading.RLock()
@@ -34,7 +34,7 @@ def install() -> None:
             return parse(*args, **kwargs)
 
     def renew() -> None:
-        # A thread that parsed when the process was forked is not there to release the lock.
+        # A forked child lacks the thread that held the lock, so nobody would release it.
         nonlocal lock
         lock = threading.RLock()
 

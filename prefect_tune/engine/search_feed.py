@@ -82,8 +82,8 @@ class SearchFeed:
             self._thread.join(timeout)
             if self._thread.is_alive():
                 _logger.warning(
-                    "The search %r has not come back for %.0f s; the sweep ends without it, and its "
-                    "last suggestions and state are lost.",
+                    "The search %r has not come back for %.0f s; the sweep ends without it, and "
+                    "its last suggestions and state are lost.",
                     self._source,
                     timeout,
                 )

@@ -62,7 +62,7 @@ def _run_recurring(**parameters: Any) -> State[Any]:
 
 
 def _run(spec: ExperimentSpec) -> State[Any]:
-    """Run the experiment of a spec in the surrounding flow run, and return the run's final state."""
+    """Run the experiment of a spec in the surrounding flow run, and return its final state."""
     begun = flow_run.run_count > 1
     arguments = spec.run_arguments(now=flow_run.scheduled_start_time, begun=begun)
     from prefect_tune import run

@@ -74,6 +74,10 @@ class AutoSearch(SearcherWrapper):
         self._offer = metric, mode, config, spec
         return self._take(choice)
 
+    def saved_as(self) -> tuple[str, str | None]:
+        """Return its own name whatever it chose, and the library of that."""
+        return type(self).__name__, self.searcher.saved_as()[1]
+
     def get_state(self) -> dict[str, Any]:
         """Return the choice and the state of the chosen searcher."""
         return {"choice": self._choice, "searcher": self.searcher.get_state()}

@@ -111,6 +111,7 @@ class TuneBOHB(Searcher):
         """Take over metric, mode and seed, and the space unless it was constructed with one."""
         self._metric = metric or self._metric
         self._mode = mode or self._mode
+        self._check_mode()
         if isinstance(self._metric, list | tuple):
             raise InvalidArgument(
                 "metric", f"got {self._metric!r}.", "TuneBOHB optimises one metric; name it."
@@ -130,9 +131,9 @@ class TuneBOHB(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return a configuration from the model, or a random one."""
-        if self._space is None or self._metric is None or self._mode is None:
-            missing = "space" if self._space is None else "metric" if not self._metric else "mode"
-            raise InvalidArgument(missing, "TuneBOHB needs it.", "Give it to the experiment.")
+        if self._space is None:
+            raise InvalidArgument("space", "TuneBOHB needs it.", "Give it to the experiment.")
+        self._check_mode()
         if self._max_concurrent and len(self._running) >= self._max_concurrent:
             return None
         self._running.add(trial_id)
@@ -186,6 +187,10 @@ class TuneBOHB(Searcher):
     def on_unpause(self, trial_id: str) -> None:
         """The trial runs again."""
         self._running.add(trial_id)
+
+    def _check_mode(self) -> None:
+        if self._mode is None:
+            raise InvalidArgument("mode", 'TuneBOHB needs to know: "min" or "max".')
 
     # -- the model --------------------------------------------------------------------------------
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import logging
 import math
 import os
 import pickle
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,6 +19,8 @@ from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.plain import number_of
 from prefect_tune.space import SearchSpace
 
+logger = logging.getLogger(__name__)
+
 Metric = str | list[str] | None
 Mode = str | list[str] | None
 
@@ -23,6 +28,8 @@ Mode = str | list[str] | None
 DEFAULT_METRIC = "_metric"
 
 _STATE_FILE = "searcher-state-{}.pkl"
+# The key of the state itself in a saved file; a user's own state has no such key.
+_STATE = "prefect_tune:state"
 
 
 class Searcher:
@@ -164,12 +171,58 @@ class Searcher:
         self.__dict__.update(state)
 
     def save(self, checkpoint_path: str | os.PathLike[str]) -> None:
-        """Writes the state to the local file `checkpoint_path`, atomically."""
-        write_atomic(checkpoint_path, cloudpickle.dumps(self.get_state()))
+        """Writes the state to the local file `checkpoint_path`, atomically.
+
+        The file says which searcher and which version of its library have written it.
+        """
+        name, library = self.saved_as()
+        head = {"searcher": name, "library": library, "version": library_version(library)}
+        saved = {**head, _STATE: cloudpickle.dumps(self.get_state())}
+        write_atomic(checkpoint_path, pickle.dumps(saved))
 
     def restore(self, checkpoint_path: str | os.PathLike[str]) -> None:
-        """Continues from what `save` wrote to `checkpoint_path`; load only what you trust."""
-        self.set_state(pickle.loads(Path(checkpoint_path).read_bytes()))
+        """Continues from what `save` wrote to `checkpoint_path`; load only what you trust.
+
+        Raises:
+            InvalidArgument: Another searcher has written it, or a version of the library whose
+                state the installed one cannot read.
+        """
+        saved = pickle.loads(Path(checkpoint_path).read_bytes())
+        if not isinstance(saved, dict) or _STATE not in saved:
+            self.set_state(saved)  # of a version before this file had a head
+            return
+        name, library, before = saved["searcher"], saved["library"], saved["version"]
+        if name != self.saved_as()[0]:
+            raise InvalidArgument(
+                "state",
+                f"is the saved state of {name}, not of {self.saved_as()[0]}.",
+                "Restore it with the searcher that has saved it, and the same limit of concurrent "
+                "trials.",
+            )
+        now = library_version(library)
+        try:
+            self.set_state(pickle.loads(saved[_STATE]))
+        except Exception as error:
+            if now == before:
+                raise
+            raise InvalidArgument(
+                "state",
+                f"was saved with {library} {before}, and {library} {now} cannot read it: "
+                f"{type(error).__name__}: {error}.",
+                f"Install {library} {before}, or begin a new search.",
+            ) from error
+        if now != before:
+            logger.warning(
+                "%s goes on with %s %s, but its state was saved with %s: suggestions may differ.",
+                name,
+                library,
+                now,
+                before,
+            )
+
+    def saved_as(self) -> tuple[str, str | None]:
+        """Return whose state `save` writes: the class, and the module of its library."""
+        return type(self).__name__, None
 
     def save_to_dir(
         self, checkpoint_dir: str | os.PathLike[str], session_str: str = "default"
@@ -199,6 +252,17 @@ class Searcher:
                 "by save_to_dir() there"
             )
         self.restore(files[-1])
+
+
+def library_version(module: str | None) -> str | None:
+    """Return the version of an imported library, None if it is not there."""
+    if module is None:
+        return None
+    version = getattr(sys.modules.get(module), "__version__", None)
+    try:
+        return version or importlib.metadata.version(module)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def check_metric_and_mode(metric: Metric, mode: Mode) -> None:

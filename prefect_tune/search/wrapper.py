@@ -84,6 +84,11 @@ class SearcherWrapper(Searcher):
         """Told to the wrapped searcher."""
         self.searcher.add_evaluated_point(parameters, value, error, pruned, intermediate_values)
 
+    def saved_as(self) -> tuple[str, str | None]:
+        """Return the names of both, and the library of the wrapped one."""
+        name, library = self.searcher.saved_as()
+        return f"{type(self).__name__}({name})", library
+
     def get_state(self) -> dict[str, Any]:
         """Return the state of both."""
         state = super().get_state()

@@ -8,6 +8,7 @@ import pytest
 import prefect_tune as tune
 from prefect_tune.error import InvalidArgument
 from prefect_tune.schedulers import HyperBandForBOHB
+from prefect_tune.search import Suggestion, make_source
 from prefect_tune.search.bohb import TuneBOHB
 from prefect_tune.search.density import ProductDensity
 
@@ -181,3 +182,16 @@ def test_a_whole_sweep_with_its_scheduler(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert 4 in steps
     assert results[0].metrics["hyperband_info"]["budget"] in (1, 2, 4)
     assert sorted(search._seen) == [1, 2, 4]
+
+
+def test_without_a_metric_the_bare_number_counts() -> None:
+    source = make_source(TuneBOHB({"x": tune.uniform(0, 1)}, seed=1), None, 20, mode="max")
+    while isinstance(trial := source.next(), Suggestion):
+        source.on_trial_complete(trial.trial_id, {"_metric": trial.config["x"]})
+    rows, losses = source.searcher._seen[0]
+    assert losses == pytest.approx([-row[0] for row in rows])
+
+
+def test_a_mode_is_asked_for_before_a_trial() -> None:
+    with pytest.raises(InvalidArgument, match="`mode`"):
+        make_source(TuneBOHB(), SPACE, metric="loss")

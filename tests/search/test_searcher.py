@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import json
 import math
+import pickle
 from types import SimpleNamespace
 
 import pytest
 
 from prefect_tune.error import InvalidArgument
-from prefect_tune.search import Searcher
+from prefect_tune.search import ConcurrencyLimiter, Searcher
 from prefect_tune.search.searcher import check_metric_and_mode, metric_values
 
 
@@ -36,6 +38,56 @@ def test_save_and_restore_by_default(tmp_path):
     again.restore(tmp_path / "state.pkl")
     assert again.suggest("b") == {"x": 2}
     assert [path.name for path in tmp_path.iterdir()] == ["state.pkl"]
+
+
+class Listing(Counting):
+    """A searcher that is made of the objects of a library."""
+
+    def saved_as(self):
+        return "Listing", "json"
+
+
+def saved_by_another_version(monkeypatch, path):
+    searcher = Listing()
+    searcher.suggest("a")
+    searcher.save(path)
+    monkeypatch.setattr(json, "__version__", "9.0")
+
+
+def test_a_state_of_another_library_version_is_told_of(monkeypatch, tmp_path, caplog):
+    before = json.__version__
+    saved_by_another_version(monkeypatch, tmp_path / "state.pkl")
+    again = Listing()
+    again.restore(tmp_path / "state.pkl")
+    assert again.count == 1
+    assert f"Listing goes on with json 9.0, but its state was saved with {before}" in caplog.text
+
+
+def test_a_state_that_another_library_version_cannot_read_is_refused(monkeypatch, tmp_path):
+    saved_by_another_version(monkeypatch, tmp_path / "state.pkl")
+
+    def set_state(self, state):
+        raise AttributeError("no such class any more")
+
+    monkeypatch.setattr(Listing, "set_state", set_state)
+    with pytest.raises(InvalidArgument, match=r"`state`.*json 9.0 cannot read it.*no such class"):
+        Listing().restore(tmp_path / "state.pkl")
+    monkeypatch.undo()
+
+
+def test_a_state_of_another_searcher_is_refused(tmp_path):
+    ConcurrencyLimiter(Counting(), 2).save(tmp_path / "state.pkl")
+    saved = r"is the saved state of ConcurrencyLimiter\(Counting\), not of "
+    for other in (Counting(), ConcurrencyLimiter(Listing(), 2)):
+        with pytest.raises(InvalidArgument, match=saved):
+            other.restore(tmp_path / "state.pkl")
+
+
+def test_a_state_without_a_head_is_restored(tmp_path):
+    (tmp_path / "state.pkl").write_bytes(pickle.dumps({"count": 4}))
+    searcher = Counting()
+    searcher.restore(tmp_path / "state.pkl")
+    assert searcher.count == 4
 
 
 def test_save_to_dir_keeps_one_file_per_session_and_restores_the_newest(tmp_path):

@@ -26,8 +26,6 @@ from prefect_tune.space.random import own_stream
 
 logger = logging.getLogger(__name__)
 
-_STATE_OF = "state_of"
-
 
 class Asked(NamedTuple):
     """A suggestion.
@@ -195,24 +193,9 @@ class LibrarySearcher(Searcher):
             point = {**space.random_point(), **space.point(parameters, whole=True)}
             self._tell(None, point, None if error else self._loss(float(value)))
 
-    def get_state(self) -> dict[str, Any]:
-        """Everything that `set_state` needs, and whose state it is."""
-        return {**super().get_state(), _STATE_OF: type(self).__name__}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Continues from a `state` that `get_state` returned.
-
-        Raises:
-            InvalidArgument: It is the state of another searcher.
-        """
-        owner = state.get(_STATE_OF)
-        if owner != type(self).__name__:
-            raise InvalidArgument(
-                "state",
-                f"is the saved state of {owner or 'something else'}, not of {type(self).__name__}.",
-                "Restore it with the searcher that has saved it.",
-            )
-        super().set_state({key: value for key, value in state.items() if key != _STATE_OF})
+    def saved_as(self) -> tuple[str, str | None]:
+        """Return its name, and its library."""
+        return type(self).__name__, self.library
 
     # What a subclass implements.
 

@@ -200,6 +200,10 @@ class OptunaSearch(Searcher):
             # A storage may have been told before this process was interrupted.
             self.study.tell(trial, values, skip_if_finished=True)
 
+    def saved_as(self) -> tuple[str, str | None]:
+        """Return its name, and Optuna."""
+        return type(self).__name__, "optuna"
+
     def set_state(self, state: dict[str, Any]) -> None:
         """Continues from `state`; a search that has been given a space keeps it."""
         given = self._given_space

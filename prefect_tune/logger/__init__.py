@@ -1,4 +1,4 @@
-"""Loggers: what trials report, written to files."""
+"""Loggers: callbacks that write the results of trials to files."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""`progress.csv`: one row per result, one column per metric."""
+"""Write `progress.csv`: one row per result, one column per metric."""
 
 from __future__ import annotations
 
@@ -24,44 +24,44 @@ from prefect_tune.nested import flatten
 from prefect_tune.result import EXPR_PROGRESS_FILE
 
 PROGRESS_FILE = EXPR_PROGRESS_FILE
-#: What is written as it is, without a further look.
+#: Types whose values are written without conversion.
 _CELLS = frozenset({float, int, str, bool, type(None)})
 _Getter = Callable[[Mapping[str, Any]], tuple[Any, ...]]
 
 
 class _Table:
-    """The rows of one trial on their way into its file."""
+    """The columns of one trial's `progress.csv`; makes rows of results."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.columns: list[str] = []
-        self.written = 0  # columns of the header in the file
+        self.columns_written = 0  # columns of the header in the file
         whole_lines(path, quotes=True)
         if os.path.exists(path):
             with open(path, newline="", encoding="utf-8") as file:
                 self.columns = next(csv_reader(file), [])
-            self.written = len(self.columns)
+            self.columns_written = len(self.columns)
         self._positions = {name: position for position, name in enumerate(self.columns)}
-        # Results of a trial mostly have the same keys in the same order; then a row is one call.
+        # Results of a trial mostly have the same keys in the same order; `_get` then makes a row.
         self._keys: tuple[str, ...] | None = None
         self._get: _Getter = tuple
 
     @property
-    def grown(self) -> bool:
-        """True if the file's header lacks columns."""
-        return 0 < self.written < len(self.columns)
+    def needs_wider_header(self) -> bool:
+        """True if the header in the file lacks columns."""
+        return 0 < self.columns_written < len(self.columns)
 
     def row(self, result: Mapping[str, Any]) -> Sequence[Any]:
-        """Return the values of one result in the order of the columns."""
+        """Return the values of a result in the order of the columns; new metrics add columns."""
         if tuple(result) != self._keys:
-            return self._other_row(result)
+            return self._slow_row(result)
         row = self._get(result)
         if _CELLS.issuperset(map(type, row)):
             return row
         nested = any(isinstance(value, dict) for value in row)
-        return self._other_row(result) if nested else list(map(_cell, row))
+        return self._slow_row(result) if nested else list(map(_cell, row))
 
-    def _other_row(self, result: Mapping[str, Any]) -> Sequence[Any]:
+    def _slow_row(self, result: Mapping[str, Any]) -> Sequence[Any]:
         flat = flatten({key: value for key, value in result.items() if key != "config"})
         for name in sorted(flat, key=AUTO_FILLED.__contains__):  # the user's own metrics first
             if name not in self._positions:
@@ -74,10 +74,10 @@ class _Table:
 
 
 class CSVLoggerCallback(BatchLoggerCallback):
-    """Writes every result as a row; nested metrics get columns such as ``train/loss``.
+    """Writes each result as a row of `progress.csv`; nested metrics get names like ``train/loss``.
 
-    The first result makes the header. Metrics that come later are added to it: the file is then
-    written anew with a wider header, at most once per flush.
+    The metrics of the first result are the header. For metrics of later results, the file is
+    rewritten with a wider header, at most once per flush.
     """
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class CSVLoggerCallback(BatchLoggerCallback):
         self._tables: dict[str, _Table] = {}
 
     def log_trial_start(self, trial: Trial) -> None:
-        """Take up the file; an earlier attempt's rows are kept."""
+        """Open the trial's file; rows of earlier attempts are kept."""
         self._open_table(trial)
 
     def log_trial_results(
@@ -95,7 +95,7 @@ class CSVLoggerCallback(BatchLoggerCallback):
         results: Sequence[Mapping[str, Any]],
         lines: Sequence[bytes] = (),
     ) -> None:
-        """Write several results."""
+        """Write several results of a trial."""
         if not results:
             return
         table = self._tables.get(trial.trial_id) or self._open_table(trial)
@@ -103,37 +103,37 @@ class CSVLoggerCallback(BatchLoggerCallback):
         width = len(table.columns)
         if len(rows[0]) < width:
             rows = [[*row, *[""] * (width - len(row))] for row in rows]
-        if not table.written:
+        if not table.columns_written:
             rows.insert(0, table.columns)
-            table.written = width
+            table.columns_written = width
         self._files.append(table.path, _encode(rows))
 
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
-        """Write what is buffered and close the file."""
+        """Write the trial's buffered rows and close its file."""
         table = self._tables.pop(trial.trial_id, None)
         if table is not None:
             self._files.close(table.path)
-            if table.grown:
+            if table.needs_wider_header:
                 _widen(table)
 
     def count_results(self, trial: Trial) -> int | None:
-        """Whole rows of the trial's file."""
+        """Return the number of complete rows in the trial's file."""
         return max(0, len(whole_lines(self._path(trial), quotes=True)) - 1)
 
     def keep_results(self, trial: Trial, count: int) -> None:
-        """Cut off the rows behind them; the header stays."""
+        """Delete all rows of the trial's file except the header and the first `count`."""
         truncate_lines(self._path(trial), count + 1, quotes=True)
 
     def flush(self) -> None:
-        """Write what is buffered, with all columns in the header."""
+        """Write buffered rows to the files, with all columns in the headers."""
         self._files.flush()
         for table in self._tables.values():
-            if table.grown:
+            if table.needs_wider_header:
                 self._files.close(table.path)
                 _widen(table)
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
-        """Write everything and close all files."""
+        """Write all buffered rows and close all files."""
         self.flush()
         self._tables.clear()
         self._files.close_all()
@@ -150,14 +150,14 @@ class CSVLoggerCallback(BatchLoggerCallback):
 
 
 def _widen(table: _Table) -> None:
-    """Write the file anew with the full header; rows from before get empty cells."""
+    """Rewrite the file with all columns in the header; old rows get empty cells."""
     width = len(table.columns)
     with open(table.path, newline="", encoding="utf-8") as file:
         reader = csv_reader(file)
         next(reader, None)
         rows = [table.columns, *([*row, *[""] * (width - len(row))] for row in reader)]
     write_atomic(table.path, _encode(rows))
-    table.written = width
+    table.columns_written = width
 
 
 def _cell(value: Any) -> Any:
@@ -166,23 +166,23 @@ def _cell(value: Any) -> Any:
 
 def _encode(rows: Sequence[Sequence[Any]]) -> bytes:
     try:
-        written = _written(rows, "\n")
+        text = _csv_text(rows, "\n")
     except ValueError:  # Python does not write integers of thousands of digits
         rows = [[number_of(v) if type(v) is int else v for v in row] for row in rows]
-        written = _written(rows, "\n")
-    if "\r" in written:  # which the writer quotes only if it is part of the line's end
-        written = _written(rows, "\r\n")
-    return written.encode(errors="backslashreplace")
+        text = _csv_text(rows, "\n")
+    if "\r" in text:  # the writer quotes it only if the line end contains it
+        text = _csv_text(rows, "\r\n")
+    return text.encode(errors="backslashreplace")
 
 
-def _written(rows: Sequence[Sequence[Any]], end: str) -> str:
+def _csv_text(rows: Sequence[Sequence[Any]], end: str) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator=end).writerows(rows)
     return text.getvalue()
 
 
 def csv_reader(file: IO[str]) -> Iterator[list[str]]:
-    """Return the rows of a `progress.csv`, however long values are."""
-    # A setting of the whole process, which a list of predictions exceeds.
+    """Return an iterator over the rows of a `progress.csv`, without a limit on cells' sizes."""
+    # The limit is a setting of the whole process; a list of predictions would exceed the default.
     csv.field_size_limit(sys.maxsize)
     return csv.reader(file)

@@ -1,4 +1,4 @@
-"""Results and configurations as JSON text, whatever objects are in them."""
+"""Encode results and configurations with objects of any type as JSON."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _LARGEST = 10**4000
 
 
 def to_json(value: Any, *, pretty: bool = False) -> bytes:
-    """Encode as JSON, with ``NaN`` and ``Infinity`` for such floats, as Python and Ray Tune do.
+    """Encode a value as JSON, with ``NaN`` and ``Infinity`` as Python and Ray Tune do.
 
     numpy scalars and arrays become numbers and lists; any other object its `str`.
 
     Args:
-        value: What to encode.
-        pretty: Indented, with sorted keys, for people.
+        value: The value to encode.
+        pretty: Indent the text and sort the keys.
     """
     options: dict[str, Any] = {"indent": 2, "sort_keys": True} if pretty else {}
     if not pretty:
@@ -33,7 +33,7 @@ def to_json(value: Any, *, pretty: bool = False) -> bytes:
     try:
         return json.dumps(value, default=_nearest, **options).encode()
     except (TypeError, ValueError, RecursionError):
-        # Keys of other types than JSON's, keys that cannot be sorted, references to itself.
+        # Some keys are not JSON's or cannot be sorted, or the value contains itself.
         return json.dumps(_with_text_keys(value), default=in_words, **options).encode()
 
 
@@ -55,13 +55,13 @@ def _with_text_keys(value: Any, depth: int = 0) -> Any:
 
 
 class SafeFallbackEncoder(json.JSONEncoder):
-    """A JSON encoder for whatever objects: ``json.dumps(result, cls=SafeFallbackEncoder)``.
+    """A JSON encoder for objects of any type: ``json.dumps(result, cls=SafeFallbackEncoder)``.
 
     numpy scalars and arrays become numbers and lists, any other object its `str`.
 
     Args:
-        nan_str: What NaN becomes where this class is asked about it. The encoder writes Python's
-            own NaN without asking.
+        nan_str: The text for NaN of types other than `float`; the encoder writes Python's floats
+            without calling `default`.
         **kwargs: Arguments of `json.JSONEncoder`.
     """
 
@@ -70,7 +70,7 @@ class SafeFallbackEncoder(json.JSONEncoder):
         self.nan_str = nan_str
 
     def default(self, value: Any) -> Any:
-        """What to encode for an object that JSON does not know."""
+        """Return a value that JSON has a type for, in place of an object."""
         if hasattr(value, "dtype"):
             value = value.tolist()
         if isinstance(value, (bool, int, list)):
@@ -81,7 +81,7 @@ class SafeFallbackEncoder(json.JSONEncoder):
 
 
 def result_line(result: Mapping[str, Any]) -> bytes:
-    """Return a result as a line of `result.json`."""
+    """Encode a result as a line of `result.json`."""
     try:
         return encode_result(result) + b"\n"
     except ValueError:  # it contains itself
@@ -89,7 +89,7 @@ def result_line(result: Mapping[str, Any]) -> bytes:
 
 
 def as_json(value: Any) -> Any:
-    """What JSON makes of a value, as `result.json` shows it."""
+    """Return a value as it would be read back from `result.json`."""
     try:
         return decode_line(encode_result({"value": value}))["value"]
     except ValueError:  # it contains itself
@@ -97,7 +97,7 @@ def as_json(value: Any) -> Any:
 
 
 def constants_tail(result: Mapping[str, Any]) -> bytes:
-    """The end of a JSON line: a comma, the constants of the attempt and the closing brace."""
+    """Return the end of a line of `result.json`: the attempt's constants and the closing brace."""
     constants = {key: value for key, value in result.items() if key in CONSTANTS}
     if not constants:
         return b"}\n"

@@ -1,4 +1,4 @@
-"""Append-only result files of many trials, with few of them open at a time."""
+"""Append to the result files of many trials with few of them open at a time."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _MAX_BUFFERED = 1 << 18
 
 
 class AppendFiles:
-    """Buffers what is appended to many files and keeps only the recently used ones open.
+    """Buffers data appended to many files, and keeps only the recently used files open.
 
-    Not thread-safe: one logger, one thread.
+    Not thread-safe.
 
     Args:
-        max_open: How many files may be open at a time.
+        max_open: The most files that are open at a time.
     """
 
     def __init__(self, max_open: int = MAX_OPEN) -> None:
@@ -27,20 +27,20 @@ class AppendFiles:
         self._buffered = 0
 
     def append(self, path: str, data: bytes) -> None:
-        """Add to the end of a file, now or at the next flush."""
+        """Append data to a file, at the latest at the next `flush`."""
         self._buffers.setdefault(path, []).append(data)
         self._buffered += len(data)
         if self._buffered > _MAX_BUFFERED:
             self.flush()
 
     def flush(self) -> None:
-        """Write everything that is buffered."""
+        """Write all buffered data to the files."""
         buffers, self._buffers, self._buffered = self._buffers, {}, 0
         for path, chunks in buffers.items():
             self._write(path, b"".join(chunks))
 
     def close(self, path: str) -> None:
-        """Write what is buffered for one file and close it."""
+        """Write the buffered data of one file and close it."""
         chunks = self._buffers.pop(path, None)
         if chunks:
             data = b"".join(chunks)
@@ -51,7 +51,7 @@ class AppendFiles:
             file.close()
 
     def close_all(self) -> None:
-        """Write everything and close all files."""
+        """Write all buffered data and close all files."""
         self.flush()
         while self._open:
             self._open.popitem()[1].close()
@@ -69,7 +69,7 @@ class AppendFiles:
             while view:
                 view = view[file.write(view) :]
         except OSError as error:
-            error.filename = path  # that of a write, as on a full disk, does not name its file
+            error.filename = path  # errors of writes, as on a full disk, do not name the file
             raise
 
 
@@ -83,14 +83,14 @@ def open_append(path: str) -> FileIO:
 
 
 def whole_lines(path: str, quotes: bool = False) -> list[int]:
-    """Cut off a last line without its end, which a killed process leaves behind.
+    """Cut off an incomplete last line, which a killed process leaves behind.
 
     Args:
-        path: The file; may be missing.
+        path: The file, which may be missing.
         quotes: Whether line breaks between double quotes belong to the line.
 
     Returns:
-        Where each line ends, in bytes from the start.
+        The positions of the ends of all lines, in bytes.
     """
     ends: list[int] = []
     end = 0
@@ -111,7 +111,7 @@ def whole_lines(path: str, quotes: bool = False) -> list[int]:
 
 
 def truncate_lines(path: str, count: int, quotes: bool = False) -> None:
-    """Cut off all lines but the first `count`; see `whole_lines`."""
+    """Cut off all lines of a file except the first `count`; arguments as for `whole_lines`."""
     ends = whole_lines(path, quotes)
     if len(ends) > count:
         os.truncate(path, ends[count - 1] if count else 0)

@@ -1,4 +1,4 @@
-"""What the HParams view of TensorBoard is told: a trial's parameters, their domains, its metrics.
+"""Summaries for TensorBoard's HParams view: trials' parameters, their domains and metrics.
 
 Source of the format: TensorBoard's plugin ``hparams``, ``plugin_data.proto`` and ``api.proto``. Its
 filters are sliders and check boxes where a parameter's domain is known, else text fields.
@@ -19,32 +19,32 @@ from prefect_tune.space.search_space import SearchSpace
 from prefect_tune.space.template import Variable
 from prefect_tune.text import as_unicode, in_words
 
-#: More are no choice for a person to make.
+#: The view shows a check box for each value, which is of no use beyond some number.
 _MAX_VALUES = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Values:
-    """A domain that is a list, as the view shows it."""
+class DiscreteDomain:
+    """A domain of single values for the HParams view."""
 
     values: tuple[bool | int | float | str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A domain that is an interval; both ends belong to it."""
+    """A domain that is a closed interval for the HParams view."""
 
     lower: float
     upper: float
 
 
-def domains(space: Mapping[str, Any]) -> dict[str, Values | Interval]:
-    """The domains of the parameters of a search space, by name, as far as the view knows such."""
+def view_domains(space: Mapping[str, Any]) -> dict[str, DiscreteDomain | Interval]:
+    """Return the domains of a search space's parameters that the view can show, by name."""
     known = {variable.name: _domain(variable) for variable in SearchSpace(dict(space)).variables}
     return {name: domain for name, domain in known.items() if domain is not None}
 
 
-def _domain(variable: Variable) -> Values | Interval | None:
+def _domain(variable: Variable) -> DiscreteDomain | Interval | None:
     domain = variable.domain
     if variable.nests_variables:
         return None
@@ -53,30 +53,34 @@ def _domain(variable: Variable) -> Values | Interval | None:
     if isinstance(domain, Float) and math.isfinite(domain.lower) and math.isfinite(domain.upper):
         return Interval(domain.lower, domain.upper)
     values = domain.categories if isinstance(domain, Categorical) else variable.grid
-    # A choice between dicts is one of several parameters each.
+    # A choice between dicts has several parameters, which the view shows without domains.
     if values is None or any(isinstance(value, dict) for value in values):
         return None
-    shown = dict.fromkeys((type(_simple(v)), _simple(v)) for v in values if v is not None)
-    return Values(tuple(value for _, value in shown)) if 0 < len(shown) <= _MAX_VALUES else None
+    shown = dict.fromkeys((type(_view_value(v)), _view_value(v)) for v in values if v is not None)
+    return (
+        DiscreteDomain(tuple(value for _, value in shown))
+        if 0 < len(shown) <= _MAX_VALUES
+        else None
+    )
 
 
-def parameters(config: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
-    """Return the configuration, flattened, with only values that the view knows."""
+def view_parameters(config: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
+    """Flatten a configuration and turn its values into types that the view can show."""
     return {
-        as_unicode(in_words(name)): _simple(value)
+        as_unicode(in_words(name)): _view_value(value)
         for name, value in flatten_config(shortened(config)).items()
         if value is not None and not isinstance(value, Mapping)
     }
 
 
-def _simple(value: Any) -> bool | int | float | str:
+def _view_value(value: Any) -> bool | int | float | str:
     if hasattr(value, "dtype") and getattr(value, "ndim", 1) == 0:
         value = value.item()  # a number of numpy
     return value if isinstance(value, (bool, int, float)) else as_unicode(in_words(value))
 
 
 class HParams:
-    """Makes the summaries of trials.
+    """Makes the summaries of trials for TensorBoard's HParams view.
 
     Raises:
         ImportError: If tensorboardX is not installed.
@@ -88,26 +92,26 @@ class HParams:
         self._api = api_pb2
         self._plugin = plugin_hparams_pb2
         self._summary = summary_pb2
-        self._domains: Mapping[str, Values | Interval] = {}
+        self._domains: Mapping[str, DiscreteDomain | Interval] = {}
 
     def know_space(self, space: Mapping[str, Any]) -> None:
-        """Tell the view the domains of a search space from now on."""
-        self._domains = domains(space)
+        """Set the search space whose domains later summaries contain."""
+        self._domains = view_domains(space)
 
     def summaries(
         self, config: Mapping[str, Any], metrics: list[str], *, failed: bool
     ) -> list[Any]:
-        """What goes into the events at the end of a trial.
+        """Return the summaries to write as events at the end of a trial.
 
         Args:
-            config: Its configuration.
-            metrics: The tags of its metrics.
-            failed: Whether it has failed.
+            config: The trial's configuration.
+            metrics: The tags of the trial's metrics.
+            failed: Whether the trial failed.
 
         Returns:
-            tensorboardX's `Summary` objects, each for an event.
+            tensorboardX's `Summary` objects, one for each event.
         """
-        given = parameters(config)
+        given = view_parameters(config)
         start = self._plugin.SessionStartInfo()
         for name, value in given.items():
             target = start.hparams[name]
@@ -132,14 +136,14 @@ class HParams:
         ]
 
     def _info(self, name: str, value: bool | int | float | str) -> Any:
-        kind = _kind(value)
+        kind = _data_type(value)
         info = self._api.HParamInfo(name=name, type=self._api.DataType.Value(kind))
         domain = self._domains.get(name)
         if isinstance(domain, Interval):
             info.domain_interval.min_value = _as_float(domain.lower)
             info.domain_interval.max_value = _as_float(domain.upper)
-        # A parameter has one type; where the values have several, the view is not told them.
-        elif domain is not None and {_kind(one) for one in domain.values} == {kind}:
+        # The view knows one type per parameter, so domains of several types are left out.
+        elif domain is not None and {_data_type(one) for one in domain.values} == {kind}:
             info.domain_discrete.extend(
                 one if isinstance(one, (bool, str)) else _as_float(one) for one in domain.values
             )
@@ -157,7 +161,7 @@ class HParams:
         )
 
 
-def _kind(value: bool | int | float | str) -> str:
+def _data_type(value: bool | int | float | str) -> str:
     if isinstance(value, bool):
         return "DATA_TYPE_BOOL"
     return "DATA_TYPE_STRING" if isinstance(value, str) else "DATA_TYPE_FLOAT64"

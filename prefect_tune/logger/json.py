@@ -1,6 +1,7 @@
-"""`result.json`: one JSON object per result; `params.json` and `params.pkl`: the configuration.
+"""Write `result.json`, with one JSON object per result, and the configuration of each trial.
 
-Large values of it are there in words; the journal has them, and `ExperimentAnalysis`.
+The configuration is in `params.json` and `params.pkl`, with large values replaced by descriptions;
+the journal and `ExperimentAnalysis` have those values.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ PARAMS_FILE = EXPR_PARAM_FILE
 PARAMS_PICKLE = EXPR_PARAM_PICKLE_FILE
 
 
-class _Open:
-    """What is known of a trial whose attempt runs."""
+class _TrialFile:
+    """The result file of a trial, and the constants of its attempt that end each line."""
 
     __slots__ = ("attempt", "path", "tail")
 
@@ -43,28 +44,28 @@ class _Open:
 
 
 class JsonLoggerCallback(BatchLoggerCallback):
-    """Writes every result as a line of JSON, and the configuration of each trial.
+    """Writes each result as a line of `result.json`, and the configuration of each trial.
 
-    The text that the trial sent is used as it is; only the constants of the attempt are added, so
-    that each line stands for itself.
+    The line of JSON that the trial sent is used unchanged; only the constants of the attempt are
+    added, so that each line is a whole result.
     """
 
     def __init__(self) -> None:
         self._files = AppendFiles()
-        self._trials: dict[str, _Open] = {}
+        self._trials: dict[str, _TrialFile] = {}
 
     def log_trial_start(self, trial: Trial) -> None:
-        """Write the configuration and take up the result file."""
-        self._begin(trial)
+        """Write the trial's configuration and open its result file."""
+        self._start_trial(trial)
 
-    def _begin(self, trial: Trial) -> _Open:
+    def _start_trial(self, trial: Trial) -> _TrialFile:
         directory = trial.logdir
         config = shortened(trial.config)
         write_atomic(os.path.join(directory, PARAMS_FILE), to_json(config, pretty=True))
         try:
             pickled = cloudpickle.dumps(config)
         except Exception as error:
-            # Whatever a user object raises: params.json has its text.
+            # Users' objects may raise anything; params.json has their text.
             log.warning("The config of %s cannot be pickled: %s", trial, error)
         else:
             write_atomic(os.path.join(directory, PARAMS_PICKLE), pickled)
@@ -77,10 +78,10 @@ class JsonLoggerCallback(BatchLoggerCallback):
         results: Sequence[Mapping[str, Any]],
         lines: Sequence[bytes] = (),
     ) -> None:
-        """Write several results of one attempt."""
+        """Write several results of one attempt of a trial."""
         if not results:
             return
-        opened = self._trials.get(trial.trial_id) or self._begin(trial)
+        opened = self._trials.get(trial.trial_id) or self._start_trial(trial)
         if not lines:
             data = b"".join(map(_line, results))
         else:
@@ -89,36 +90,36 @@ class JsonLoggerCallback(BatchLoggerCallback):
             if attempt != opened.attempt:
                 opened.attempt = attempt
                 opened.tail = constants_tail({**first, "config": shortened(trial.config)})
-            data = _complete(results, lines, opened.tail)
+            data = _complete_lines(results, lines, opened.tail)
         self._files.append(opened.path, data)
 
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
-        """Write what is buffered and close the file."""
+        """Write the trial's buffered lines and close its file."""
         opened = self._trials.pop(trial.trial_id, None)
         if opened is not None:
             self._files.close(opened.path)
 
     def count_results(self, trial: Trial) -> int | None:
-        """Whole lines of the trial's file."""
+        """Return the number of complete lines in the trial's file."""
         return len(whole_lines(self._path(trial)))
 
     def keep_results(self, trial: Trial, count: int) -> None:
-        """Cut off the lines behind them."""
+        """Delete all lines of the trial's file except the first `count`."""
         truncate_lines(self._path(trial), count)
 
     def flush(self) -> None:
-        """Write what is buffered."""
+        """Write buffered lines to the files."""
         self._files.flush()
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
-        """Write everything and close all files."""
+        """Write all buffered lines and close all files."""
         self._trials.clear()
         self._files.close_all()
 
-    def _open_results(self, trial: Trial) -> _Open:
+    def _open_results(self, trial: Trial) -> _TrialFile:
         opened = self._trials.get(trial.trial_id)
         if opened is None:
-            opened = _Open(self._path(trial))
+            opened = _TrialFile(self._path(trial))
             whole_lines(opened.path)
             self._trials[trial.trial_id] = opened
         opened.attempt = None
@@ -135,12 +136,14 @@ def _line(result: Mapping[str, Any]) -> bytes:
     return result_line(result if shown is config else {**result, "config": shown})
 
 
-def _complete(results: Sequence[Mapping[str, Any]], lines: Sequence[bytes], tail: bytes) -> bytes:
-    # Lines of a trial that has changed its configuration have what changed, and only that.
+def _complete_lines(
+    results: Sequence[Mapping[str, Any]], lines: Sequence[bytes], tail: bytes
+) -> bytes:
+    # If user code has changed the configuration, lines contain the changed part of it only.
     if any(b'"config":' in line for line in lines):
         return b"".join(map(_line, results))
-    # A decision to stop marks its result as done after the trial has written the line, which
-    # happens at most once in an attempt and to its last result.
+    # A decision to stop marks the last result of an attempt as done after the trial has sent its
+    # line.
     if results[-1].get("done"):
         *earlier, _ = lines
         last = _line(results[-1])

@@ -1,4 +1,4 @@
-"""Loggers as Ray Tune 1 had them: one object for each trial, made from a class."""
+"""Loggers of Ray Tune 1: classes of which each trial gets an instance."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from prefect_tune.logger.tensorboardx import TBXLoggerCallback
 
 
 class Logger:
-    """Base class of loggers of one trial; override `on_result`, and `_init` to set things up.
+    """Base class of loggers of one trial; subclasses override `on_result`, and `_init` for set-up.
 
-    New code derives from `LoggerCallback`, which one object for all trials is enough of.
+    New code should derive from `LoggerCallback`, of which one object serves all trials.
 
     Args:
         config: Configuration of the trial.
@@ -33,23 +33,23 @@ class Logger:
         self._init()
 
     def _init(self) -> None:
-        """Called at the end of the constructor."""
+        """Set the logger up; called at the end of the constructor."""
 
     def on_result(self, result: dict[str, Any]) -> None:
-        """The trial has reported; `result` is complete with the auto-filled metrics."""
+        """Log a result, which contains the auto-filled metrics."""
         raise NotImplementedError
 
     def update_config(self, config: dict[str, Any]) -> None:
-        """The trial's configuration is another from now on, or the trial has been started again."""
+        """Note a changed configuration; called also when the trial is started again."""
 
     def flush(self) -> None:
-        """Write out what is buffered."""
+        """Write buffered data to files."""
 
     def close(self) -> None:
-        """The trial is over."""
+        """Close the logger; called when the trial has ended."""
 
 
-#: What makes a logger for a trial: mostly a subclass of `Logger`.
+#: A function that makes a logger for a trial, usually a subclass of `Logger`.
 LoggerMaker = Callable[[dict[str, Any], str, Trial], Logger]
 
 
@@ -61,7 +61,7 @@ class NoopLogger(Logger):
 
 
 class _FileLogger(Logger):
-    """Writes what the logger callback of the same name writes."""
+    """Writes the files of one trial with a logger callback."""
 
     kind: ClassVar[type[LoggerCallback]]
 
@@ -81,11 +81,11 @@ class _FileLogger(Logger):
         self._writer.log_trial_result(0, self._written, result)
 
     def flush(self) -> None:
-        """Write out what is buffered."""
+        """Write buffered data to the file."""
         self._writer.flush()
 
     def close(self) -> None:
-        """Write everything and close the file."""
+        """Write all buffered data and close the file."""
         self._writer.log_trial_end(self._written)
 
 
@@ -101,7 +101,7 @@ class JsonLogger(_FileLogger):
     kind = JsonLoggerCallback
 
     def update_config(self, config: dict[str, Any]) -> None:
-        """Write the configuration anew."""
+        """Write the new configuration."""
         self.config = self._written.config = config
         self._writer.log_trial_start(self._written)
 
@@ -112,12 +112,12 @@ class TBXLogger(_FileLogger):
     kind = TBXLoggerCallback
 
 
-#: What `UnifiedLogger` consists of.
+#: The default loggers of `UnifiedLogger`.
 DEFAULT_LOGGERS: tuple[type[Logger], ...] = (JsonLogger, CSVLogger, TBXLogger)
 
 
 class UnifiedLogger(Logger):
-    """Several loggers of one trial as one.
+    """Combines several loggers of one trial.
 
     Args:
         config: Configuration of the trial.
@@ -140,42 +140,42 @@ class UnifiedLogger(Logger):
         self._loggers = [make(self.config, self.logdir, self.trial) for make in self._classes]
 
     def on_result(self, result: dict[str, Any]) -> None:
-        """Have all of them write a result."""
+        """Pass a result to all loggers."""
         for logger in self._loggers:
             logger.on_result(result)
 
     def update_config(self, config: dict[str, Any]) -> None:
-        """Tell all of them."""
+        """Pass a changed configuration to all loggers."""
         for logger in self._loggers:
             logger.update_config(config)
 
     def flush(self) -> None:
-        """Flush all of them."""
+        """Flush all loggers."""
         for logger in self._loggers:
             logger.flush()
 
     def close(self) -> None:
-        """Close all of them."""
+        """Close all loggers."""
         for logger in self._loggers:
             logger.close()
 
 
 class LegacyLoggerCallback(LoggerCallback):
-    """Makes a logger of each class for each trial, and passes on what happens.
+    """Makes loggers of Ray Tune 1 for each trial, and calls them.
 
     Args:
         logger_classes: Called with the trial's config, directory and the trial.
 
     Raises:
-        InvalidArgument: If one of them cannot be called.
+        InvalidArgument: If one of the classes cannot be called.
     """
 
     def __init__(self, logger_classes: Iterable[LoggerMaker]) -> None:
-        self.logger_classes = _checked(logger_classes, "logger_classes")
+        self.logger_classes = _check_loggers(logger_classes, "logger_classes")
         self._of_trial: dict[str, list[Logger]] = {}
 
     def log_trial_start(self, trial: Trial) -> None:
-        """Make the trial's loggers, or tell those it has that it has been started again."""
+        """Make the trial's loggers; if they exist, pass them the trial's configuration again."""
         loggers = self._of_trial.get(trial.trial_id)
         if loggers is None:
             loggers = [make(trial.config, trial.logdir, trial) for make in self.logger_classes]
@@ -185,7 +185,7 @@ class LegacyLoggerCallback(LoggerCallback):
             logger.update_config(trial.config)
 
     def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
-        """Have the trial's loggers write a result."""
+        """Pass a result to the trial's loggers."""
         if trial.trial_id not in self._of_trial:
             self.log_trial_start(trial)
         for logger in self._of_trial[trial.trial_id]:
@@ -203,14 +203,14 @@ class LegacyLoggerCallback(LoggerCallback):
                 logger.flush()
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
-        """Close what is still open."""
+        """Close all open loggers."""
         while self._of_trial:
             for logger in self._of_trial.popitem()[1]:
                 logger.close()
 
 
-def written_by(callback: Callback) -> frozenset[type[LoggerCallback]]:
-    """Return which of the default loggers would write the same files as a callback does."""
+def replaced_loggers(callback: Callback) -> frozenset[type[LoggerCallback]]:
+    """Return the default loggers whose files a callback writes itself."""
     if not isinstance(callback, LegacyLoggerCallback):
         return frozenset()
     made = callback.logger_classes
@@ -223,20 +223,20 @@ def written_by(callback: Callback) -> frozenset[type[LoggerCallback]]:
 def with_loggers(
     callbacks: Sequence[Callback] | None, loggers: Iterable[LoggerMaker] | None
 ) -> Sequence[Callback] | None:
-    """Add what Ray Tune 1 had as the argument `loggers` to the callbacks.
+    """Add a callback for the loggers in Ray Tune 1's argument `loggers`.
 
     Args:
-        callbacks: What the user gave as callbacks.
+        callbacks: The user's callbacks.
         loggers: Classes of loggers; None or an empty list adds nothing.
 
     Raises:
         InvalidArgument: If `loggers` holds something that cannot be called.
     """
-    classes = _checked(loggers or (), "loggers")
+    classes = _check_loggers(loggers or (), "loggers")
     return [*(callbacks or ()), LegacyLoggerCallback(classes)] if classes else callbacks
 
 
-def _checked(classes: Any, argument: str) -> list[LoggerMaker]:
+def _check_loggers(classes: Any, argument: str) -> list[LoggerMaker]:
     if not isinstance(classes, Iterable) or isinstance(classes, str):
         raise InvalidArgument(argument, f"got {classes!r}.", "Give a list of `Logger` classes.")
     found = list(classes)

@@ -1,4 +1,4 @@
-"""Results for people to read."""
+"""Format results as YAML."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _NOT_SHOWN = frozenset({"config", "hist_stats"})
 
 
 def pretty_print(result: Mapping[str, Any], exclude: Collection[str] | None = None) -> str:
-    """Return a result as YAML text: sorted, without its configuration and without what is None.
+    """Return a result as sorted YAML, without its configuration and values that are None.
 
     Args:
-        result: As reported, or any other dict.
-        exclude: Keys to leave out besides.
+        result: A result, or any other dict.
+        exclude: Further keys to leave out.
 
     Returns:
-        Several lines, the last of them with its end.
+        Lines of text, each with a line end.
     """
     import yaml
 

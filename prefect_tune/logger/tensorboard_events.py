@@ -1,4 +1,4 @@
-"""TensorBoard's event file format, for many scalars at once.
+"""Encode TensorBoard events of many scalars at once.
 
 An event file is a sequence of TFRecords; each holds an `Event` message (tensorflow/core/util/
 event.proto) and two CRC-32C checksums. All events with the same tags differ only in a few bytes, so
@@ -42,7 +42,7 @@ def crc32c(data: bytes) -> int:
 
 
 def _masked(crc: Any) -> Any:
-    # A checksum of data that contains checksums is a weak one, hence TFRecord's mask.
+    # TFRecord masks checksums, because a CRC of data that contains CRCs is weak.
     return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 
 
@@ -52,12 +52,12 @@ def _length_header(length: int) -> bytes:
 
 
 def tf_record(data: bytes) -> bytes:
-    """Bytes as a TFRecord: length and its checksum, data and its checksum."""
+    """Return bytes as a TFRecord: their length and its checksum, the bytes and their checksum."""
     return _length_header(len(data)) + data + struct.pack("<I", _masked(crc32c(data)))
 
 
 class ScalarEvents:
-    """Writes events that hold one value for each of some tags.
+    """Encodes events with one value for each of some tags.
 
     Args:
         tags: Names of the scalars.
@@ -87,7 +87,7 @@ class ScalarEvents:
         steps: NDArray[np.int64],
         values: NDArray[np.float64],
     ) -> bytes:
-        """Events as TFRecords, one after the other.
+        """Encode events as consecutive TFRecords.
 
         Args:
             wall_times: Seconds since the epoch, shape (events,).
@@ -97,7 +97,7 @@ class ScalarEvents:
         count = len(steps)
         clocks = np.ascontiguousarray(wall_times, dtype="<f8").view(np.uint8).reshape(count, 8)
         varints = ((steps[:, None] >> _STEP_SHIFTS) & 0x7F).astype(np.uint8) | _STEP_FLAGS
-        with np.errstate(over="ignore"):  # beyond the range of float32 it is infinite
+        with np.errstate(over="ignore"):  # values beyond the range of float32 become infinite
             floats = np.ascontiguousarray(values, dtype="<f4").view(np.uint8).reshape(count, -1)
         variable: _Bytes = np.concatenate((clocks, varints, floats), axis=1)
         effects: _Words = self._effects[self._rows, variable]
@@ -110,7 +110,7 @@ class ScalarEvents:
 
 
 def _effects(length: int, positions: Sequence[int]) -> _Words:
-    """How a byte at each of the positions changes a message's checksum; shape (positions, 256)."""
+    """Return how each byte at each position changes the checksum; shape (positions, 256)."""
     table = _crc_table()
     rows = {position: row for row, position in enumerate(positions)}
     effects = np.empty((len(positions), 256), dtype=np.uint32)
@@ -123,7 +123,7 @@ def _effects(length: int, positions: Sequence[int]) -> _Words:
 
 
 def _field(number: int, content: bytes) -> bytes:
-    """Return a field of a message that holds bytes, text or a message."""
+    """Encode a field of a protobuf message that holds bytes, text or a message."""
     return bytes([number << 3 | 2]) + _varint(len(content)) + content
 
 

@@ -1,4 +1,4 @@
-"""TensorBoard event files: the curves of every metric, and the HParams view at the end."""
+"""Write TensorBoard event files with the curves of all metrics, and data for the HParams view."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from prefect_tune.logger.tensorboard_events import ScalarEvents, tf_record
 from prefect_tune.nested import flatten
 from prefect_tune.text import as_unicode
 
-#: First part of every tag; the same as Ray Tune's, so that existing dashboards go on.
+#: First part of all tags; Ray Tune's, so that existing dashboards work.
 TAG_PREFIX = "ray/tune/"
-#: Not worth a curve: constants, clocks and the axis itself.
+#: Metrics without a curve: constants, clocks and the axis itself.
 _NOT_DRAWN = frozenset(
     {"config", "pid", "timestamp", "time_total_s", "training_iteration", "done", "trial_id"}
 )
@@ -39,7 +39,7 @@ def tensorboardx_missing() -> bool:
     return find_spec("tensorboardX") is None
 
 
-class _Run:
+class _EventFile:
     """One trial's event file."""
 
     __slots__ = ("last", "path")
@@ -55,8 +55,8 @@ class TBXLoggerCallback(BatchLoggerCallback):
     The step is `timesteps_total` if the trial counts timesteps, else `training_iteration`. When a
     trial ends, its configuration and last metrics are written for the HParams view.
 
-    All scalars of a result go into one event, and events are written in batches: tensorboardX's own
-    writer, with a thread and a queue between processes per trial, is too much for many trials.
+    All scalars of a result are in one event, and events are written in batches. tensorboardX's own
+    writer is not used: it has a thread and a queue for each trial, which is slow for many trials.
 
     Raises:
         ImportError: If tensorboardX is not installed.
@@ -76,12 +76,12 @@ class TBXLoggerCallback(BatchLoggerCallback):
         self._hparams = HParams()
         self._scalars = _ScalarEncoder()
         self._files = AppendFiles()
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, _EventFile] = {}
 
     def log_trial_start(self, trial: Trial) -> None:
-        """Begin an event file; each attempt has its own."""
+        """Begin an event file for an attempt of the trial."""
         self._close(self._runs.pop(trial.trial_id, None))
-        self._begin(trial)
+        self._start_file(trial)
 
     def log_trial_results(
         self,
@@ -90,46 +90,46 @@ class TBXLoggerCallback(BatchLoggerCallback):
         results: Sequence[Mapping[str, Any]],
         lines: Sequence[bytes] = (),
     ) -> None:
-        """Write several results."""
+        """Write several results of a trial."""
         if not results:
             return
-        run = self._runs.get(trial.trial_id) or self._begin(trial)
+        run = self._runs.get(trial.trial_id) or self._start_file(trial)
         self._files.append(run.path, self._scalars.encode(results, run.last))
 
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
-        """Write the HParams of the trial and close its file."""
+        """Write the trial's data for the HParams view and close its file."""
         run = self._runs.pop(trial.trial_id, None)
         if run is not None and run.last:
-            self._files.append(run.path, self._ending(trial.config, run.last, failed))
+            self._files.append(run.path, self._hparams_records(trial.config, run.last, failed))
         self._close(run)
 
     def know_space(self, space: Mapping[str, Any]) -> None:
-        """Have the HParams view show the domains of the search `space`; before the first trial."""
+        """Set the search space whose domains the HParams view shows; before the first trial."""
         self._hparams.know_space(space)
 
     def flush(self) -> None:
-        """Write what is buffered."""
+        """Write buffered events to the files."""
         self._files.flush()
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
-        """Write everything and close all files."""
+        """Write all buffered events and close all files."""
         self._runs.clear()
         self._files.close_all()
 
-    def _begin(self, trial: Trial) -> _Run:
+    def _start_file(self, trial: Trial) -> _EventFile:
         now = time.time()
         name = f"events.out.tfevents.{int(now)}.{socket.gethostname()}.{os.getpid()}"
-        run = _Run(os.path.join(trial.logdir, f"{name}.{next(self._serial)}"))
+        run = _EventFile(os.path.join(trial.logdir, f"{name}.{next(self._serial)}"))
         header = self._event(wall_time=now, file_version="brain.Event:2")
         self._files.append(run.path, tf_record(header.SerializeToString()))
         self._runs[trial.trial_id] = run
         return run
 
-    def _close(self, run: _Run | None) -> None:
+    def _close(self, run: _EventFile | None) -> None:
         if run is not None:
             self._files.close(run.path)
 
-    def _ending(
+    def _hparams_records(
         self, config: Mapping[str, Any], metrics: Mapping[str, float], failed: bool
     ) -> bytes:
         tags = [TAG_PREFIX + as_unicode(str(name)) for name in metrics]
@@ -141,21 +141,21 @@ class TBXLoggerCallback(BatchLoggerCallback):
 
 
 class _ScalarEncoder:
-    """Encodes results as scalar events; results alike are encoded together."""
+    """Encodes results as scalar events; results with the same metrics are encoded together."""
 
     def __init__(self) -> None:
         self._names: dict[_Signature, tuple[str, ...]] = {}
         self._events: dict[tuple[str, ...], ScalarEvents] = {}
 
     def encode(self, results: Sequence[Mapping[str, Any]], last: dict[str, float]) -> bytes:
-        """Return the events of some results, in order; `last` takes over the newest values."""
+        """Return the events of some results, in order, and update `last` with the newest values."""
         encoded = []
         flats = [flatten(dict(result)) for result in results]
         for signature, group in groupby(flats, _signature):
             alike = list(group)
             names = self._names.get(signature)
             if names is None:
-                self._make_room()
+                self._limit_layouts()
                 names = tuple(name for name, value in alike[0].items() if _is_drawn(name, value))
                 self._names[signature] = names
             if names:
@@ -181,8 +181,8 @@ class _ScalarEncoder:
                 encoded.append(self._layout(some).encode(clocks[one], steps[one], numbers[None]))
         return encoded
 
-    def _make_room(self) -> None:
-        # Trials that invent metrics as they go must not fill the memory with their layouts.
+    def _limit_layouts(self) -> None:
+        # Trials whose results all have different metrics must not fill the memory with layouts.
         if len(self._names) >= _MAX_LAYOUTS:
             self._names.clear()
             self._events.clear()

@@ -1,4 +1,4 @@
-"""One logger thread: its queue, and the loggers it calls."""
+"""`LoggerThread`: a thread with a queue that calls loggers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from prefect_tune.callback import CallbackFailures, callback_error
 from prefect_tune.coordinator.commands import Notice
 from prefect_tune.experiment.trial import Trial
-from prefect_tune.logger.base import LoggerCallback, takes_batches
+from prefect_tune.logger.base import LoggerCallback, accepts_batches
 
 log = logging.getLogger(__name__)
 
@@ -22,10 +22,10 @@ _COMPLAIN_AFTER_S = 10.0
 
 
 class LogRecord(NamedTuple):
-    """Something to log about one trial.
+    """An event of one trial to be logged.
 
     Attributes:
-        notice: What happened.
+        notice: The kind of event.
         trial: The trial.
         results: For `TRIAL_RESULT`, one or more consecutive results of one attempt; else empty.
         lines: The same results as the trial wrote them; empty if not known.
@@ -39,7 +39,7 @@ class LogRecord(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What is logged together: `records` at a round of the loop; `trials` are all trials."""
+    """Records of one round of the experiment's loop; `trials` are all trials."""
 
     records: Sequence[LogRecord]
     iteration: int
@@ -48,13 +48,13 @@ class Batch:
 
     @classmethod
     def of(cls, records: Sequence[LogRecord], iteration: int, trials: list[Trial]) -> Batch:
-        """Weigh the records: each result counts, and each other notice."""
+        """Make a batch whose weight is the number of results and other records."""
         return cls(records, iteration, trials, sum(len(record.results) or 1 for record in records))
 
 
 @dataclass(frozen=True, slots=True)
 class HookCall:
-    """Any other hook to call."""
+    """A call of a hook other than those for results and other events of trials."""
 
     hook: str
     arguments: dict[str, Any]
@@ -62,12 +62,12 @@ class HookCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """A place in the queue: what is before it is to be written out.
+class FlushMark:
+    """An entry of the queue at which all earlier entries are flushed to files.
 
     Attributes:
-        visit: Called with each logger then, in the logger's thread.
-        reached: Gets an entry from each thread that has come to it.
+        visit: Called with each logger after the flush, in the logger's thread.
+        reached: Each thread appends an entry after it has processed the mark.
     """
 
     visit: Callable[[LoggerCallback], None]
@@ -75,19 +75,19 @@ class Mark:
     weight: int = 0
 
 
-_Work = Batch | HookCall | Mark
+_Work = Batch | HookCall | FlushMark
 
 
 class LoggerThread:
-    """One thread, its queue and the loggers it owns.
+    """A thread with a queue that calls some of the loggers.
 
     Args:
         loggers: At least one; called in order.
-        limit: Results that may be queued.
-        lossy: What to do beyond the limit: leave results out (True) or have `put` wait.
-        log_errors: Log what a logger raises and go on calling it.
-        followers: Threads that get everything from this one, with what its loggers have added to
-            results.
+        limit: The most results in the queue.
+        lossy: Beyond the limit, True leaves results out, False makes `put` wait.
+        log_errors: Log exceptions of a logger and go on calling it.
+        followers: Threads that get all entries of the queue from this thread, with the metrics that
+            its loggers have added to results.
     """
 
     def __init__(
@@ -118,34 +118,34 @@ class LoggerThread:
 
     @property
     def pending(self) -> int:
-        """Number of results and other notices not yet written."""
+        """Number of results and other records that are not yet written."""
         return self._pending
 
     def put(self, work: _Work) -> None:
-        """Queue something; waits while the queue is full, unless results may be left out."""
+        """Add an entry to the queue; if the queue is full, wait or leave results out."""
         with self._changed:
             if self._pending > self._limit:
                 if not self._lossy:
                     self._wait_for_room()
                 elif isinstance(work, Batch):
-                    work = self._thinned(work)
+                    work = self._drop_results(work)
             self._queue.append(work)
             self._pending += work.weight
             self._changed.notify_all()
 
     def request_flush(self) -> None:
-        """Have everything queued so far written out."""
+        """Ask the thread to write all entries queued so far to files."""
         with self._changed:
             self._flush_wanted = True
             self._changed.notify_all()
 
     def wait_flushed(self, timeout: float) -> bool:
-        """Wait until `request_flush` is fulfilled; False if it took too long."""
+        """Wait until the flush of `request_flush` is done; False after `timeout` seconds."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._flush_wanted, timeout)
 
     def close(self, last: HookCall | None) -> None:
-        """End the thread after what is queued and one last call, which does not wait for room."""
+        """End the thread after all queued entries and a last call, which is queued at once."""
         with self._changed:
             if last is not None:
                 self._queue.append(last)
@@ -154,7 +154,7 @@ class LoggerThread:
             self._changed.notify_all()
 
     def join(self, timeout: float) -> bool:
-        """Wait for the thread's end; False if it took too long."""
+        """Wait for the thread's end; False after `timeout` seconds."""
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
@@ -164,8 +164,11 @@ class LoggerThread:
                 "The experiment waits for %s to write %d results.", self.names, self._pending
             )
 
-    def _thinned(self, batch: Batch) -> Batch:
-        """Keep the last of several results, far beyond the limit none; called with the lock."""
+    def _drop_results(self, batch: Batch) -> Batch:
+        """Return a batch with the last result of each record, far beyond the limit with none.
+
+        The caller holds the lock.
+        """
         if not self._left_out:
             log.warning(
                 "%s cannot keep up with the results; it gets only some of them.", self.names
@@ -196,7 +199,7 @@ class LoggerThread:
             if work is not None:
                 self._process(work)
             if flush_asked or ending or time.monotonic() >= next_flush:
-                self._each("flush", lambda logger: logger.flush())
+                self._call_each("flush", lambda logger: logger.flush())
                 next_flush = time.monotonic() + _FLUSH_EVERY_S
             with self._changed:
                 if work is not None:
@@ -216,23 +219,23 @@ class LoggerThread:
             work = replace(work, records=[self._log(work, record) for record in work.records])
         elif isinstance(work, HookCall):
             hook, arguments = work.hook, work.arguments
-            self._each(hook, lambda logger: getattr(logger, hook)(**arguments))
+            self._call_each(hook, lambda logger: getattr(logger, hook)(**arguments))
         else:
-            self._each("flush", lambda logger: logger.flush())
-            self._each("get_state", work.visit)
+            self._call_each("flush", lambda logger: logger.flush())
+            self._call_each("get_state", work.visit)
             work.reached.append(self.names)
         for follower in self._followers:
             follower.put(work)
 
     def _log(self, batch: Batch, record: LogRecord) -> LogRecord:
-        """Tell the loggers, in order: what one adds to a result, those behind it are told, too."""
+        """Call the loggers in order; each gets the metrics that earlier ones added to results."""
 
         def tell(logger: LoggerCallback) -> None:
             nonlocal record
             about = batch.iteration, batch.trials, record.trial
             if record.notice is not Notice.TRIAL_RESULT:
                 getattr(logger, f"on_{record.notice}")(*about)
-            elif takes_batches(logger):
+            elif accepts_batches(logger):
                 logger.log_trial_results(
                     batch.iteration, record.trial, record.results, record.lines
                 )
@@ -242,21 +245,21 @@ class LoggerThread:
                     for copy in copies:
                         logger.on_trial_result(*about, copy)
                 finally:
-                    record = _with_additions(record, copies)
+                    record = _with_added_metrics(record, copies)
 
-        self._each(f"on_{record.notice}", tell)
+        self._call_each(f"on_{record.notice}", tell)
         return record
 
-    def _each(self, hook: str, action: Callable[[LoggerCallback], None]) -> None:
+    def _call_each(self, hook: str, action: Callable[[LoggerCallback], None]) -> None:
         for logger in tuple(self._loggers):
             try:
                 action(logger)
             except BaseException as error:
-                # Even sys.exit() in a logger must not end the thread that others rely on.
+                # Even sys.exit() in a logger must not end the thread that other loggers share.
                 if self._failures is not None:
                     self._failures.log(logger, hook, error)
                     continue
-                # The one that failed would most likely fail again at each result.
+                # A logger that failed would probably fail again at each result.
                 self._loggers.remove(logger)
                 failure = callback_error(logger, hook, error)
                 if self.error is None:
@@ -265,14 +268,14 @@ class LoggerThread:
                     log.error("%s", failure, exc_info=error)
 
 
-def _with_additions(record: LogRecord, left: Sequence[dict[str, Any]]) -> LogRecord:
-    """A record of results as a logger has left its copies of them; what it has removed stays."""
+def _with_added_metrics(record: LogRecord, left: Sequence[dict[str, Any]]) -> LogRecord:
+    """Return a record with the metrics that a logger has added to or changed in its copies."""
     results = [one | copy for one, copy in zip(record.results, left, strict=True)]
     try:
         same = results == record.results
-    except Exception:  # arrays cannot tell; other objects are users'
+    except Exception:  # arrays have no single truth value; users' classes may raise anything
         same = False
-    # What is nested may have been changed in place, which the JSON text does not show.
+    # Nested values may have been changed in place, so that the lines of JSON are out of date.
     if same and all(line.rfind(b"{") == 0 and b"[" not in line for line in record.lines):
         return record
     return record._replace(results=results, lines=())

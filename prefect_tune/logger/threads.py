@@ -1,4 +1,4 @@
-"""The threads in which loggers run, so that a slow disk never delays a decision."""
+"""`LoggerThreads`: run all loggers in threads, so that a slow disk never delays a decision."""
 
 from __future__ import annotations
 
@@ -10,44 +10,44 @@ from typing import Any
 
 from prefect_tune.callback import HOOKS, Callback, CallbackFailures, name_callback
 from prefect_tune.experiment.trial import Trial
-from prefect_tune.logger.base import LoggerCallback, takes_batches
-from prefect_tune.logger.thread import Batch, HookCall, LoggerThread, LogRecord, Mark
+from prefect_tune.logger.base import LoggerCallback, accepts_batches
+from prefect_tune.logger.thread import Batch, FlushMark, HookCall, LoggerThread, LogRecord
 
 __all__ = ["Backlog", "LogRecord", "LoggerThreads", "split_callbacks"]
 
 log = logging.getLogger(__name__)
 
 _MAX_PENDING = 20_000
-#: The hooks in which loggers are told all trials, but for the one that each of them hears.
-_HEARD = HOOKS - {"setup", "on_experiment_end"}
+#: The hooks that get a list of all trials and that not every logger overrides.
+_HOOKS_WITH_TRIALS = HOOKS - {"setup", "on_experiment_end"}
 
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Results of one trial that one logger has not got."""
+    """Results of one trial from an earlier process that one logger has not written."""
 
     logger: LoggerCallback
     trial: Trial
     results: list[dict[str, Any]] = field(default_factory=list)
 
     def write(self) -> None:
-        """Log them."""
+        """Pass the results to the logger, and then the end of the trial."""
         self.logger.log_trial_results(0, self.trial, self.results)
         self.logger.log_trial_end(self.trial)
 
 
 class LoggerThreads:
-    """Owns all loggers of an experiment and feeds them from bounded queues.
+    """Calls all loggers of an experiment in threads with bounded queues.
 
     Loggers with `own_thread` get a thread each; all others share one and are called in list order.
-    What a logger of the shared thread adds to a result, the loggers behind it in the list get, too.
-    A logger that raises is not called again; `error` then holds why. With `log_errors`, it is.
+    Metrics that a logger of the shared thread adds to a result are passed to the loggers after it.
+    A logger that raises is not called again and `error` is set, unless `log_errors` is True.
 
     Args:
         loggers: The loggers; may be empty.
-        max_pending: Results that may wait before `submit` blocks. A logger with `own_thread` never
-            blocks it: intermediate results are left out instead.
-        log_errors: Log what loggers raise, and go on calling them; `error` stays None.
+        max_pending: Results that may be queued before `submit` blocks. A logger with `own_thread`
+            never blocks `submit`; it gets only some of the results instead.
+        log_errors: Log exceptions of loggers, and go on calling them; `error` stays None.
     """
 
     def __init__(
@@ -60,20 +60,20 @@ class LoggerThreads:
         self._loggers = list(loggers)
         self._log_errors = log_errors
         self._max_pending = max_pending
-        #: Those that follow another one come behind it.
+        # Threads that follow another one come after it.
         self._threads: list[LoggerThread] = []
-        self._first: list[LoggerThread] = []
+        self._entry_threads: list[LoggerThread] = []
         self._closed = False
 
     def setup(self, backlog: Sequence[Backlog] = (), /, **info: Any) -> None:
-        """Call `setup` of all loggers, in the calling thread, log what is overdue, and start.
+        """Call `setup` of all loggers in this thread, log the backlog, and start the threads.
 
         Args:
-            backlog: Results of an earlier process that did not get to a logger.
+            backlog: Results of an earlier process that a logger has not written.
             info: As for `Callback.setup`.
 
         Raises:
-            Exception: What a logger raises, with a note that names it, if `log_errors` is false.
+            Exception: What a logger raises, with a note that names the logger, unless `log_errors`.
         """
         failures = CallbackFailures()
         for logger in self._loggers:
@@ -101,13 +101,13 @@ class LoggerThreads:
         for logger in self._loggers:
             if logger.own_thread:
                 thread = self._thread([logger], lossy=True)
-                (followers if may_add else self._first).append(thread)
+                (followers if may_add else self._entry_threads).append(thread)
             else:
-                may_add = may_add or not takes_batches(logger)
+                may_add = may_add or not accepts_batches(logger)
         together = [logger for logger in self._loggers if not logger.own_thread]
         if together:
-            self._first.append(self._thread(together, lossy=False, followers=followers))
-        self._threads = [*self._first, *followers]
+            self._entry_threads.append(self._thread(together, lossy=False, followers=followers))
+        self._threads = [*self._entry_threads, *followers]
 
     def _thread(
         self,
@@ -126,23 +126,23 @@ class LoggerThreads:
 
     @property
     def error(self) -> Exception | None:
-        """The first failure of a logger, with a note that names it; else None."""
+        """The first exception of a logger, with a note that names the logger; None without one."""
         return next((t.error for t in self._threads if t.error is not None), None)
 
     @property
     def wants_trials(self) -> bool:
-        """True if a logger overrides an ``on_*`` hook, which is told all trials."""
+        """True if a logger overrides an ``on_*`` hook, which gets the list of all trials."""
         return any(
             getattr(type(logger), hook) is not getattr(LoggerCallback, hook)
             for logger in self._loggers
-            for hook in _HEARD
+            for hook in _HOOKS_WITH_TRIALS
         )
 
     @property
     def hears_of_checkpoints(self) -> bool:
-        """True if a logger does something when a checkpoint is complete."""
+        """True if a logger overrides a hook that is called when a checkpoint is complete."""
         return any(
-            _does(logger, hook)
+            _overrides(logger, hook)
             for logger in self._loggers
             for hook in ("on_checkpoint", "on_trial_save")
         )
@@ -150,62 +150,59 @@ class LoggerThreads:
     def submit(
         self, records: Sequence[LogRecord], *, iteration: int = 0, trials: list[Trial] | None = None
     ) -> None:
-        """Queue what happened, in order; waits while too much is queued (back-pressure).
+        """Queue events of trials, in order; waits while too many are queued (back-pressure).
 
         Args:
-            records: What happened; not to be changed any more.
+            records: The events; the caller must not change them any more.
             iteration: Round of the experiment's loop.
-            trials: All trials; needed if `wants_trials`. Not copied.
+            trials: All trials, not copied; needed if `wants_trials`.
         """
         if not records:
             return
         batch = Batch.of(records, iteration, [] if trials is None else trials)
-        for thread in self._first:
+        for thread in self._entry_threads:
             thread.put(batch)
 
     def post(self, hook: str, **arguments: Any) -> None:
-        """Queue a call of another hook, such as `on_checkpoint` or `on_step_end`.
-
-        Costs nothing if no logger overrides it.
-        """
-        if any(_does(logger, hook) for logger in self._loggers):
-            for thread in self._first:
+        """Queue a call of another hook, such as `on_checkpoint`, if a logger overrides it."""
+        if any(_overrides(logger, hook) for logger in self._loggers):
+            for thread in self._entry_threads:
                 thread.put(HookCall(hook, arguments))
 
     def mark(self, visit: Callable[[LoggerCallback], None]) -> Callable[[], bool]:
-        """Have everything submitted so far written out, without waiting for it.
+        """Ask for all events submitted so far to be written to files, without waiting for it.
 
         Args:
-            visit: Called then with each logger, in the logger's thread.
+            visit: Called after that with each logger, in the logger's thread.
 
         Returns:
-            A function that is True once that is done.
+            A function that returns True once all loggers have been visited.
         """
-        mark = Mark(visit)
-        for thread in self._first:
+        mark = FlushMark(visit)
+        for thread in self._entry_threads:
             thread.put(mark)
         return lambda: len(mark.reached) == len(self._threads)
 
     def flush(self, timeout: float = 30.0) -> bool:
-        """Wait until everything submitted is written.
+        """Wait until all events submitted so far are written to files.
 
         Args:
             timeout: Seconds to wait at most.
 
         Returns:
-            False if it was not done in time; a warning then says which loggers are slow.
+            False after `timeout` seconds; a warning then names the slow loggers.
         """
         return self._wait_for_all(LoggerThread.request_flush, LoggerThread.wait_flushed, timeout)
 
     def close(self, trials: list[Trial] | None = None, timeout: float = 60.0) -> bool:
-        """Write everything, call `on_experiment_end` and end the threads; once.
+        """Write all events to files, call `on_experiment_end` and end the threads.
 
         Args:
             trials: All trials.
             timeout: Seconds to wait at most.
 
         Returns:
-            False if a logger was not done in time; a warning then says which.
+            False after `timeout` seconds; a warning then names the slow loggers.
         """
         if self._closed:
             return True
@@ -213,8 +210,8 @@ class LoggerThreads:
         last = HookCall("on_experiment_end", {"trials": [] if trials is None else trials})
 
         def end(thread: LoggerThread) -> None:
-            # Threads that follow others get it from those.
-            thread.close(last if thread in self._first else None)
+            # Threads that follow others get the call from them.
+            thread.close(last if thread in self._entry_threads else None)
 
         return self._wait_for_all(end, LoggerThread.join, timeout)
 
@@ -224,13 +221,14 @@ class LoggerThreads:
         wait: Callable[[LoggerThread, float], bool],
         timeout: float,
     ) -> bool:
-        """Ask something of all threads and wait until it is done; warns of those that are slow."""
+        """Call `ask` and `wait` for all threads, followers last; warn of slow ones."""
         deadline = time.monotonic() + timeout
-        for thread in self._first:
+        for thread in self._entry_threads:
             ask(thread)
         done = True
         for thread in self._threads:
-            if thread not in self._first:  # by now it has everything from the one it follows
+            # The thread that this one follows is done, so that this one has all entries.
+            if thread not in self._entry_threads:
                 ask(thread)
             if not wait(thread, max(0.0, deadline - time.monotonic())):
                 done = False
@@ -243,8 +241,8 @@ class LoggerThreads:
         return done
 
 
-def _does(logger: LoggerCallback, hook: str) -> bool:
-    """Return True if the logger does something in a hook, itself or by a `log_trial_*` method."""
+def _overrides(logger: LoggerCallback, hook: str) -> bool:
+    """Return True if a logger overrides a hook or its `log_trial_*` method."""
     for name in (hook, hook.replace("on_trial_", "log_trial_")):
         found = getattr(logger, name, None)
         if getattr(found, "__func__", found) is not getattr(LoggerCallback, name, None):
@@ -255,6 +253,6 @@ def _does(logger: LoggerCallback, hook: str) -> bool:
 def split_callbacks(
     callbacks: Sequence[Callback],
 ) -> tuple[list[Callback], list[LoggerCallback]]:
-    """Separate the callbacks that run with the decisions from the loggers that run behind them."""
+    """Separate callbacks, which the engine calls itself, from loggers, which run in threads."""
     others = [callback for callback in callbacks if not isinstance(callback, LoggerCallback)]
     return others, [callback for callback in callbacks if isinstance(callback, LoggerCallback)]

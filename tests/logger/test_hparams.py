@@ -12,7 +12,7 @@ from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
 import prefect_tune as tune
 from prefect_tune.logger import TBXLoggerCallback
-from prefect_tune.logger.hparams import Interval, Values, domains, parameters
+from prefect_tune.logger.hparams import DiscreteDomain, Interval, view_domains, view_parameters
 from prefect_tune.testing.logger import example_results, example_trial
 
 from .test_tensorboardx import events
@@ -41,10 +41,10 @@ def infos(directory: str) -> dict[str, HParamInfo]:
         (tune.quniform(0, 1, 0.25), Interval(0, 1)),
         (tune.randint(1, 5), Interval(1, 4)),
         (tune.qrandint(1, 11, 5), Interval(5, 10)),
-        (tune.choice(["relu", "tanh", "relu"]), Values(("relu", "tanh"))),
-        (tune.choice([True, 1, None]), Values((True, 1))),
-        (tune.grid_search([[1, 2], [3]]), Values(("[1, 2]", "[3]"))),
-        (tune.grid_search(list(np.arange(2))), Values((0, 1))),
+        (tune.choice(["relu", "tanh", "relu"]), DiscreteDomain(("relu", "tanh"))),
+        (tune.choice([True, 1, None]), DiscreteDomain((True, 1))),
+        (tune.grid_search([[1, 2], [3]]), DiscreteDomain(("[1, 2]", "[3]"))),
+        (tune.grid_search(list(np.arange(2))), DiscreteDomain((0, 1))),
         (tune.grid_search(list(range(1000))), None),
         (tune.randn(), None),
         (tune.sample_from(lambda spec: 1), None),
@@ -53,13 +53,13 @@ def infos(directory: str) -> dict[str, HParamInfo]:
         (7, None),
     ],
 )
-def test_domains(given: Any, domain: Values | Interval | None) -> None:
-    assert domains({"net": {"x": given}}) == ({} if domain is None else {"net/x": domain})
+def test_domains(given: Any, domain: DiscreteDomain | Interval | None) -> None:
+    assert view_domains({"net": {"x": given}}) == ({} if domain is None else {"net/x": domain})
 
 
 def test_parameters_are_flat_and_simple() -> None:
     config = {"a": {"b": np.float32(0.5)}, "l": [1], "n": None, "config": {"lr": 1}, "t": True}
-    assert parameters(config) == {"a/b": 0.5, "l": "[1]", "config/lr": 1, "t": True}
+    assert view_parameters(config) == {"a/b": 0.5, "l": "[1]", "config/lr": 1, "t": True}
 
 
 def test_dicts_with_attributes_are_nested_like_any_other() -> None:
@@ -69,7 +69,7 @@ def test_dicts_with_attributes_are_nested_like_any_other() -> None:
         __getattr__ = dict.__getitem__
 
     config = Settings(net=Settings(units=3, deep=Settings(lr=0.5)))
-    assert parameters(config) == {"net/units": 3, "net/deep/lr": 0.5}
+    assert view_parameters(config) == {"net/units": 3, "net/deep/lr": 0.5}
 
 
 def test_an_event_file_holds_them(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from prefect_tune.logger import (
     TBXLoggerCallback,
     default_loggers,
 )
-from prefect_tune.logger.base import takes_batches
+from prefect_tune.logger.base import accepts_batches
 from prefect_tune.logger.threads import Backlog, LoggerThreads, LogRecord, split_callbacks
 from prefect_tune.testing.logger import example_results, example_trial
 
@@ -96,9 +96,9 @@ def test_a_method_for_single_results_is_called_if_a_subclass_overrides_it(trial:
         def log_trial_results(self, *arguments: Any) -> None:
             CSVLoggerCallback.log_trial_results(self, *arguments)
 
-    assert takes_batches(CSVLoggerCallback())
-    assert not takes_batches(Own())
-    assert takes_batches(InBatches())
+    assert accepts_batches(CSVLoggerCallback())
+    assert not accepts_batches(Own())
+    assert accepts_batches(InBatches())
     thread = LoggerThreads([Own()])
     thread.setup()
     record = result_record(trial, 2)

@@ -93,6 +93,7 @@ from .trainable.session import (
     save_checkpoint as save_checkpoint,
 )
 from .trainable.trainable import Trainable as Trainable
+from .trainable.trial_workers import trial_workers as trial_workers
 from .trainable.wrappers import (
     with_parameters as with_parameters,
     with_resources as with_resources,

@@ -122,6 +122,10 @@ class TrialFailed(TuneError):
         return (type(self), (self.args[0], self.trials))
 
 
+class TrialWorkerFailed(TuneError):
+    """A function that a trial has started in one of its bundles has not returned."""
+
+
 class ExperimentInterrupted(KeyboardInterrupt):
     """Raised if a sweep was ended early by Ctrl-C, a signal, or the end of its flow run.
 

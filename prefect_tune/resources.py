@@ -6,8 +6,10 @@ amount is an integer number of thousandths: 0.5 CPU is 500.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -68,6 +70,21 @@ class Resources(Mapping[str, float]):
         object.__setattr__(self, "milli", milli)
 
     @property
+    def bundles(self) -> tuple[Resources, ...]:
+        """What is reserved on one node each; the first runs the trial."""
+        return (self,)
+
+    @property
+    def strategy(self) -> str:
+        """How the bundles are laid over nodes."""
+        return "PACK"
+
+    @property
+    def factory(self) -> PlacementGroupFactory:
+        """The request in Ray Tune's form."""
+        return PlacementGroupFactory([dict(bundle) for bundle in self.bundles], self.strategy)
+
+    @property
     def cpu(self) -> float:
         """CPUs."""
         return self.get(CPU, 0.0)
@@ -100,6 +117,9 @@ class Resources(Mapping[str, float]):
         if isinstance(request, Resources):
             return request
         if isinstance(request, PlacementGroupFactory):
+            if len(request.bundles) > 1:
+                bundles = tuple(map(_bundle, request.bundles, itertools.count()))
+                return PlacementGroup(bundles, request.strategy)
             return cls.parse(request.required_resources or {"cpu": 0}, argument)
         if not isinstance(request, Mapping):
             raise InvalidArgument(
@@ -158,15 +178,66 @@ class Resources(Mapping[str, float]):
         return ", ".join(f"{value / MILLI:g} {name}" for name, value in self.milli) or "nothing"
 
 
-class PlacementGroupFactory:
-    """Ray's way to ask for several bundles; here a trial runs on one node and gets their sum.
+class PlacementGroup(Resources):
+    """Several bundles that are reserved together; as resources it is their sum.
 
     Args:
-        bundles: Dicts of resources; the first is the trainable's own and may be empty.
-        strategy: Accepted for compatibility; a trial is always packed on one node.
+        bundles: At least two; the first runs the trial and may be empty.
+        strategy: As of `PlacementGroupFactory`.
+    """
+
+    __slots__ = ("_bundles", "_hash", "_strategy")
+
+    def __init__(self, bundles: tuple[Resources, ...], strategy: str) -> None:
+        total: Counter[str] = Counter()
+        for bundle in bundles:
+            total.update(dict(bundle.milli))
+        object.__setattr__(self, "milli", tuple(sorted(total.items())))
+        object.__setattr__(self, "_bundles", bundles)
+        object.__setattr__(self, "_strategy", strategy)
+        object.__setattr__(self, "_hash", hash((bundles, strategy)))
+
+    @property
+    def bundles(self) -> tuple[Resources, ...]:  # noqa: D102  inherited
+        return self._bundles  # type: ignore[no-any-return,attr-defined]
+
+    @property
+    def strategy(self) -> str:  # noqa: D102  inherited
+        return self._strategy  # type: ignore[no-any-return,attr-defined]
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, PlacementGroup)
+            and self.bundles == other.bundles
+            and self.strategy == other.strategy
+        )
+
+    def __hash__(self) -> int:
+        return self._hash  # type: ignore[no-any-return,attr-defined]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PlacementGroup, (self.bundles, self.strategy)
+
+    def __str__(self) -> str:
+        listed = "; ".join(f"{n} x ({b})" for b, n in Counter(self.bundles).items())
+        return f"{self.strategy} of {listed}"
+
+
+class PlacementGroupFactory:
+    """Several bundles of resources that a trial gets together, or not at all.
+
+    The first bundle, the head, runs the trial. The others are for what the trial starts in them,
+    see `tune.trial_workers`.
+
+    Args:
+        bundles: Dicts of resources. The head may be empty: the trial takes nothing of its own.
+        strategy: How they are laid over the nodes, which are Dask workers: ``PACK`` takes as few
+            as it can, ``SPREAD`` as many; ``STRICT_PACK`` insists on a single one, and
+            ``STRICT_SPREAD`` on a different one for each bundle.
 
     Raises:
-        InvalidArgument: If no bundle is given, or there is no such strategy.
+        InvalidArgument: If no bundle is given, one of several has no resources or a wrong amount,
+            the head of several has no CPU, or there is no such strategy.
     """
 
     def __init__(
@@ -182,6 +253,20 @@ class PlacementGroupFactory:
             raise InvalidArgument(
                 "strategy", f"got {strategy!r}.", f"It is one of {', '.join(_STRATEGIES)}."
             )
+        if len(bundles) > 1:
+            head, *others = map(_bundle, bundles, itertools.count())
+            if head and not head.cpu:
+                raise InvalidArgument(
+                    "bundles",
+                    f"the first bundle, which runs the trial, asks for {head} and no CPU.",
+                    'Give it one, e.g. {"CPU": 1, ...}, or nothing at all: {}.',
+                )
+            if not all(others):
+                raise InvalidArgument(
+                    f"bundles[{others.index(Resources()) + 1}]",
+                    "it is empty.",
+                    "Only the first bundle, which runs the trial, may be.",
+                )
         self.bundles = [dict(bundle) for bundle in bundles]
         self.strategy = strategy
 
@@ -216,6 +301,10 @@ class PlacementGroupFactory:
 
     def __repr__(self) -> str:
         return f"PlacementGroupFactory({self.bundles!r}, strategy={self.strategy!r})"
+
+
+def _bundle(amounts: Mapping[str, float], number: int) -> Resources:
+    return Resources.parse({"cpu": 0, **amounts}, f"bundles[{number}]")
 
 
 def resource_dict_to_pg_factory(spec: Mapping[str, Any] | None) -> PlacementGroupFactory:

@@ -60,6 +60,7 @@ PUBLIC = {
     "sample_from",
     "save_checkpoint",
     "shutdown",
+    "trial_workers",
     "uniform",
     "with_parameters",
     "with_resources",

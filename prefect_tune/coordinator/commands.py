@@ -7,10 +7,11 @@ from enum import StrEnum
 from typing import Any
 
 from prefect_tune.coordinator.events import Event, Outcome
+from prefect_tune.coordinator.node_slots import Slot
 from prefect_tune.experiment.attempt_key import AttemptKey
 from prefect_tune.experiment.checkpoints import NO_PROGRESS, Progress, TrialCheckpoint
 from prefect_tune.experiment.decision import NEVER, Action, RunUntil
-from prefect_tune.resources import Resources
+from prefect_tune.resources import PlacementGroup, Resources
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,9 @@ class Launch(AttemptCommand):
         name: What people see, e.g. ``train_digits_1a2b3_00004``.
         config: The trial's configuration.
         node: Address of the worker to pin it to.
-        resources: What is reserved there.
+        resources: What the trial asks for; the first of its bundles is reserved there.
         devices: GPU ids for `CUDA_VISIBLE_DEVICES`; empty without a GPU.
+        others: Where the other bundles are.
         run_until: Where it first waits for a decision.
         checkpoint: The checkpoint to go on from, if any; see `TrialCheckpoint.path`.
         progress: How far the trial is there.
@@ -68,10 +70,28 @@ class Launch(AttemptCommand):
     node: str
     resources: Resources
     devices: tuple[str, ...] = ()
+    others: tuple[Slot, ...] = ()
     run_until: RunUntil = NEVER
     checkpoint: str | None = None
     progress: Progress = NO_PROGRESS
     checkpoint_suffix: str = ""
+
+    @property
+    def head(self) -> Slot:
+        """The bundle that it runs in."""
+        return Slot(self.node, self.resources.bundles[0], self.devices)
+
+    @property
+    def nodes(self) -> list[str]:
+        """All nodes that have a bundle of it, the one that it runs on first."""
+        return list(dict.fromkeys((self.node, *(slot.node for slot in self.others))))
+
+    def share(self, node: str) -> Resources:
+        """What is reserved on one of them."""
+        bundles = [slot.resources for slot in self.others if slot.node == node]
+        if node == self.node:
+            bundles.append(self.resources.bundles[0])
+        return bundles[0] if len(bundles) == 1 else PlacementGroup(tuple(bundles), "PACK")
 
 
 @dataclass(frozen=True, slots=True)

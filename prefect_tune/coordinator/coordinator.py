@@ -35,8 +35,9 @@ from prefect_tune.coordinator.events import (
     TrialSuggested,
 )
 from prefect_tune.coordinator.lifecycle import Lifecycle, new_trial
+from prefect_tune.coordinator.node_slots import Slot
 from prefect_tune.coordinator.options import CoordinatorOptions
-from prefect_tune.coordinator.placement import Placer, Slot
+from prefect_tune.coordinator.placement import Placer
 from prefect_tune.coordinator.result_handling import Results
 from prefect_tune.coordinator.resumption import Resumption
 from prefect_tune.coordinator.retention import CheckpointRetention
@@ -265,6 +266,8 @@ class Coordinator:
             trial = core.scheduler.choose_trial_to_run(self)
             live = None if trial is None else core.table.live(trial.trial_id)
             if live is None or not self._launch(live):
+                if core.room.end_round():
+                    continue
                 break
         core.choose = False
 
@@ -273,7 +276,7 @@ class Coordinator:
         core, trial = self._core, live.trial
         if trial.status not in (PENDING, PAUSED) or core.delays.holds(trial.trial_id):
             return False
-        slot = core.placer.reserve(trial.resources, live.node if live.setbacks else "")
+        slot = core.room.reserve(trial, live.node if live.setbacks else "")
         if slot is not None:
             self._lifecycle.launch(live, slot)
         return slot is not None
@@ -343,7 +346,7 @@ class Coordinator:
     def has_resources_for_trial(self, trial: Trial) -> bool:
         """True if an attempt of the trial could be launched now."""
         core = self._core
-        return core.placer.fits(trial.resources) and not core.delays.holds(trial.trial_id)
+        return not core.delays.holds(trial.trial_id) and core.room.fits(trial)
 
     def pause_trial(self, trial: Trial, should_checkpoint: bool = True) -> None:
         """Ask a running trial to give its slot back at its next report."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect_tune.coordinator.commands import Command, Notice, Notify, Warn
 from prefect_tune.coordinator.delays import Delays
+from prefect_tune.coordinator.kept_room import KeptRoom
 from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.coordinator.placement import Placer
 from prefect_tune.coordinator.recorder import Recorder
@@ -28,6 +29,7 @@ class Core:
     Attributes:
         table: All trials.
         placer: The nodes and what is free there.
+        room: Whether there is room for a trial, with what is kept for large ones.
         delays: Trials that are not to be launched yet.
         turns: When it is the search's turn.
         recorder: Writes the journal.
@@ -57,6 +59,7 @@ class Core:
         self.options = options
         self.table = TrialTable()
         self.placer = Placer()
+        self.room = KeptRoom(self.placer)
         self.delays = Delays()
         self.turns = SearchTurns(options.lookahead)
         self._out: list[Command] = []

@@ -16,8 +16,8 @@ from prefect_tune.coordinator.events import (
     TrialSuggested,
 )
 from prefect_tune.coordinator.failure_policy import UNSAVED
+from prefect_tune.coordinator.node_slots import Slot
 from prefect_tune.coordinator.options import CoordinatorOptions
-from prefect_tune.coordinator.placement import Slot
 from prefect_tune.coordinator.retention import CheckpointRetention
 from prefect_tune.coordinator.table import LiveTrial
 from prefect_tune.experiment.attempt_error import AttemptError
@@ -94,6 +94,7 @@ class Lifecycle:
                 node=slot.node,
                 resources=trial.resources,
                 devices=slot.devices,
+                others=slot.others,
                 run_until=self._run_until(live),
                 checkpoint=None if live.start is None else live.start.path,
                 progress=NO_PROGRESS if live.start is None else live.start.progress,

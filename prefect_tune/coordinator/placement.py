@@ -1,4 +1,4 @@
-"""Which node an attempt runs on, and which of its GPUs it gets.
+"""Which nodes an attempt runs on, and which of their GPUs it gets.
 
 The coordinator packs attempts into nodes itself and pins them: a Dask scheduler places by declared
 totals, and a task queued on a worker blocks the tasks behind it. All amounts are integer
@@ -7,196 +7,206 @@ milli-units.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from heapq import heappop, heappush
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import replace
 
 from prefect_tune.coordinator.events import Node
-from prefect_tune.resources import CPU, GPU, MILLI, Resources
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """What is reserved for one attempt."""
-
-    node: str
-    resources: Resources
-    devices: tuple[str, ...] = ()
-
-
-class _NodeState:
-    """Free amounts of one node."""
-
-    def __init__(self, node: Node, number: int = 0) -> None:
-        self.node = node
-        self._number = number
-        self.free = {
-            name: total - node.held.get_milli(name) for name, total in node.resources.milli
-        }
-        self.device_free = dict.fromkeys(node.devices, MILLI)
-
-    def rank(self) -> tuple[int, int, int]:
-        """Emptiest first, those with free GPUs last; of equals the first."""
-        return self.free.get(GPU, 0), -self.free.get(CPU, 0), self._number
-
-    def fits(self, request: Resources) -> bool:
-        if self.node.obstacle:
-            return False
-        if any(self.free.get(name, 0) < amount for name, amount in request.milli):
-            return False
-        gpu = request.get_milli(GPU)
-        return not gpu or not self.device_free or self._pick_devices(gpu) is not None
-
-    def _pick_devices(self, gpu: int) -> tuple[str, ...] | None:
-        """Whole devices for a request of 1 or more, else the fullest device with room."""
-        if gpu < MILLI:
-            roomy = [(free, device) for device, free in self.device_free.items() if free >= gpu]
-            return (min(roomy, key=lambda pair: pair[0])[1],) if roomy else None
-        # A share on top of whole devices (1.5 GPUs) takes the next whole device: nobody can enforce
-        # how two processes split one.
-        wanted = -(-gpu // MILLI)
-        idle = [device for device, free in self.device_free.items() if free == MILLI]
-        return tuple(idle[:wanted]) if len(idle) >= wanted else None
-
-    def take(self, request: Resources) -> Slot:
-        devices: tuple[str, ...] = ()
-        gpu = request.get_milli(GPU)
-        if gpu and self.device_free:
-            devices = self._pick_devices(gpu) or ()
-        for name, amount in request.milli:
-            self.free[name] -= amount
-        for device in devices:
-            self.device_free[device] -= min(gpu, MILLI)
-        return Slot(self.node.address, request, devices)
-
-    def give_back(self, slot: Slot) -> None:
-        for name, amount in slot.resources.milli:
-            if name in self.free:
-                self.free[name] += amount
-        gpu = slot.resources.get_milli(GPU)
-        for device in slot.devices:
-            if device in self.device_free:
-                self.device_free[device] += min(gpu, MILLI)
+from prefect_tune.coordinator.node_slots import GroupSlot, NodeClass, NodeSlots, Slot, lay_out
+from prefect_tune.resources import GPU, MILLI, Resources
 
 
 class Placer:
     """Reserves slots on nodes."""
 
     def __init__(self) -> None:
-        self._nodes: dict[str, _NodeState] = {}
-        self._states: list[_NodeState] = []
-        # Schedulers ask for one waiting trial after the other, which mostly want the same.
-        self._too_large: Resources | None = None
-        # The nodes, emptiest first; entries that are out of date are passed over.
-        self._emptiest: list[tuple[int, int, int]] = []
-        # What is free of each resource on all nodes together, at most.
-        self._free: Counter[str] = Counter()
+        self._nodes: dict[str, NodeSlots] = {}
+        #: The nodes by what they have free, and by number: there are far fewer kinds than nodes.
+        self._alike: dict[Hashable, dict[int, NodeSlots]] = {}
+        # Requests that were found to have no room; schedulers ask for each waiting trial, often.
+        self._too_large: set[Resources] = set()
+        #: What is kept free for a request that waits.
+        self._kept: list[Slot] = []
+        self._kept_for: Resources | None = None
 
     def update(self, nodes: Iterable[Node], slots: Iterable[Slot]) -> None:
         """Replace the set of nodes; `slots` are the reservations that live on."""
-        self._nodes = {node.address: _NodeState(node, number) for number, node in enumerate(nodes)}
-        self._states = list(self._nodes.values())
-        self._too_large = None
+        self._nodes = {node.address: NodeSlots(node, number) for number, node in enumerate(nodes)}
+        self._too_large.clear()
         for slot in slots:
-            state = self._nodes.get(slot.node)
-            if state is None:
-                continue
-            for name, amount in slot.resources.milli:
-                state.free[name] = state.free.get(name, 0) - amount
-            gpu = slot.resources.get_milli(GPU)
-            for device in slot.devices:
-                if device in state.device_free:
-                    state.device_free[device] -= min(gpu, MILLI)
-        self._emptiest = sorted(state.rank() for state in self._states)
-        self._free = Counter()
-        for state in self._states:
-            self._free.update(state.free)
+            for part in (slot, *slot.others):
+                if part.node in self._nodes:
+                    self._nodes[part.node].add(part, -1)
+        self._alike = {}
+        for state in self._nodes.values():
+            self._enter(state)
+        kept_for, self._kept, self._kept_for = self._kept_for, [], None
+        if kept_for is not None:
+            self.keep_for(kept_for)
 
     @property
     def nodes(self) -> list[Node]:
         """The nodes known now."""
         return [state.node for state in self._nodes.values()]
 
+    def __len__(self) -> int:
+        return len(self._nodes)
+
     def fits(self, request: Resources) -> bool:
-        """True if some node has room for the request now."""
-        if request is self._too_large:
+        """True if there is room for the request now."""
+        if request in self._too_large:
             return False
-        free = self._free
-        if all(free[name] >= amount for name, amount in request.milli):
-            top = self._top()
-            if top is not None and top.fits(request):
-                return True
-            if any(state.fits(request) for state in self._states):
-                return True
-        self._too_large = request
-        return False
-
-    def _top(self) -> _NodeState | None:
-        """The emptiest node."""
-        queue = self._emptiest
-        while queue:
-            state = self._states[queue[0][2]]
-            if queue[0] == state.rank():
-                return state
-            heappop(queue)
-        return None
-
-    def _changed(self, state: _NodeState, slot: Slot, sign: int) -> None:
-        for name, amount in slot.resources.milli:
-            self._free[name] += sign * amount
-        if len(self._emptiest) > 4 * len(self._states) + 64:
-            self._emptiest = sorted(known.rank() for known in self._states)
+        if len(request.bundles) > 1:
+            fits = self._lay_out(request) is not None
         else:
-            heappush(self._emptiest, state.rank())
+            fits = any(next(iter(nodes.values())).fits(request) for nodes in self._alike.values())
+        if not fits:
+            self._too_large.add(request)
+        return fits
 
-    def reserve(self, request: Resources, avoid: str = "") -> Slot | None:
+    def reserve(self, request: Resources, avoid: str = "", pack: bool = False) -> Slot | None:
         """Take a slot, or None if no node has room now.
 
         A request with GPUs goes to the fullest node that has room, which leaves whole nodes for
-        large requests; one without goes to the emptiest, and to nodes with GPUs last.
+        large requests; one without goes to the emptiest, and to nodes with GPUs last. Several
+        bundles go where their strategy says, all of them or none.
 
         Args:
             request: How much.
             avoid: Address of a node that is taken only if no other one has room.
+            pack: Whether one without GPUs goes to the fullest, too.
         """
-        best = self._top()
-        if avoid or request.get_milli(GPU) or best is None or not best.fits(request):
-            candidates = [state for state in self._states if state.fits(request)]
-            if not candidates:
+        if len(request.bundles) > 1:
+            return self._reserve_group(request, avoid)
+        candidates = []
+        avoided = self._nodes.get(avoid)
+        for nodes in self._alike.values():
+            numbers = [*nodes] if avoided is None else [n for n in nodes if n != avoided.number]
+            if numbers and nodes[numbers[0]].fits(request):
+                candidates.append(nodes[min(numbers)])
+        if not candidates:
+            if avoided is None or not avoided.fits(request):
                 return None
-            if avoid and len(candidates) > 1:
-                candidates = [state for state in candidates if state.node.address != avoid]
-            if request.get_milli(GPU):
-                best = min(candidates, key=lambda state: state.free.get(GPU, 0))
-            else:
-                best = min(candidates, key=_NodeState.rank)
+            candidates = [avoided]
+        pack = pack or bool(request.get_milli(GPU))
+        best = min(candidates, key=NodeSlots.fullness if pack else NodeSlots.rank)
+        self._leave(best)
         slot = best.take(request)
-        self._changed(best, slot, -1)
+        self._enter(best)
         return slot
 
+    def _reserve_group(self, request: Resources, avoid: str) -> Slot | None:
+        slots = self._lay_out(request, self._nodes.get(avoid))
+        if slots is None:
+            return None
+        for slot in slots:
+            self._add(slot, -1)
+        head, *rest = slots
+        return GroupSlot(head.node, head.resources, head.devices, tuple(rest))
+
+    def _lay_out(self, request: Resources, avoided: NodeSlots | None = None) -> list[Slot] | None:
+        """Slots for all bundles, which are not taken."""
+        slots = lay_out(request, self._classes(avoided))
+        for slot in slots or ():
+            self._nodes[slot.node].add(slot, 1)
+        return slots
+
+    def _classes(self, avoided: NodeSlots | None) -> Iterator[NodeClass]:
+        for nodes in self._alike.values():
+            if avoided is not None and avoided.number in nodes:
+                yield 1, [avoided]
+                yield 0, [node for node in nodes.values() if node is not avoided]
+            else:
+                yield 0, nodes.values()
+
     def release(self, slot: Slot) -> None:
-        """Give a slot back; does nothing if its node is gone."""
-        self._too_large = None
+        """Give a slot back; does nothing on nodes that are gone."""
+        for part in (slot, *slot.others):
+            self._add(part, 1)
+
+    def _add(self, slot: Slot, sign: int) -> None:
+        """Count a slot as free (1) or taken (-1)."""
         state = self._nodes.get(slot.node)
-        if state is not None:
-            state.give_back(slot)
-            self._changed(state, slot, 1)
+        if state is None:
+            return
+        self._leave(state)
+        state.add(slot, sign)
+        self._enter(state)
+        if sign > 0:
+            # Only what has room on this node can have room now that had none.
+            self._too_large = {
+                request for request in self._too_large if not any(map(state.fits, request.bundles))
+            }
+
+    def _enter(self, state: NodeSlots) -> None:
+        self._alike.setdefault(state.alike(), {})[state.number] = state
+
+    def _leave(self, state: NodeSlots) -> None:
+        """To be called before what it has free changes."""
+        key = state.alike()
+        nodes = self._alike[key]
+        del nodes[state.number]
+        if not nodes:
+            del self._alike[key]
+
+    # -- keeping room -----------------------------------------------------------------------------
+
+    def keep_for(self, request: Resources) -> None:
+        """Keep, until `keep_nothing`, what a request needs; others get nothing of it.
+
+        It is kept on the nodes that have the least to get free. What is kept counts as taken
+        though somebody else may still run there, so that less than nothing may be free.
+        """
+        self.keep_nothing()
+        slots = lay_out(request, self._idle(functools.partial(_missing, request)))
+        self._kept_for = request
+        self._kept = [replace(slot, devices=()) for slot in slots or ()]
+        for slot in self._kept:
+            self._add(slot, -1)
+
+    def keep_nothing(self) -> None:
+        """Undo `keep_for`."""
+        for slot in self._kept:
+            self._add(slot, 1)
+        self._kept, self._kept_for = [], None
+
+    def _idle(self, like: Callable[[NodeSlots], int | None]) -> Iterable[NodeClass]:
+        """The nodes as they are when nothing runs there, but for those that `like` has None for."""
+        classes: dict[tuple[int, Hashable], list[NodeSlots]] = {}
+        for state in self._nodes.values():
+            liked = like(state)
+            if liked is not None:
+                node = replace(state.node, held=Resources(), obstacle="")
+                idle = NodeSlots(node, state.number)
+                classes.setdefault((liked, idle.alike()), []).append(idle)
+        return ((liked, nodes) for (liked, _), nodes in classes.items())
+
+    @property
+    def is_kept_free(self) -> bool:
+        """True if all that is kept has come free, as far as amounts tell."""
+        return bool(self._kept) and all(
+            self._nodes[slot.node].free[name] >= 0
+            for slot in self._kept
+            for name, _ in slot.resources.milli
+        )
+
+    # -- for messages -----------------------------------------------------------------------------
 
     def could_ever_fit(self, request: Resources) -> bool:
-        """True if some node, when empty, has room for the request."""
-        return any(
-            _NodeState(replace(node, held=Resources(), obstacle="")).fits(request)
-            for node in self.nodes
-        )
+        """True if the nodes, when empty, have room for the request."""
+        return lay_out(request, self._idle(lambda _: 0)) is not None
 
     def totals(self) -> dict[str, tuple[float, float]]:
         """``{resource: (in use, total)}`` over all nodes, in units."""
         result: dict[str, tuple[float, float]] = {}
-        for state in self._nodes.values():
+        kept: Counter[tuple[str, str]] = Counter()
+        for slot in self._kept:
+            kept.update({(slot.node, name): amount for name, amount in slot.resources.milli})
+        for address, state in self._nodes.items():
             for name, total in state.node.resources.milli:
                 used, known = result.get(name, (0.0, 0.0))
-                free = state.free.get(name, 0)
+                free = state.free.get(name, 0) + kept[address, name]
                 result[name] = (used + (total - free) / MILLI, known + total / MILLI)
         return result
 
@@ -207,7 +217,20 @@ class Placer:
         return "; ".join(map(_describe, self._nodes.values()))
 
 
-def _describe(state: _NodeState) -> str:
+def _missing(request: Resources, state: NodeSlots) -> int | None:
+    """How much has to get free on a node before it has room for a bundle of the request.
+
+    None where nothing starts.
+    """
+    if state.node.obstacle:
+        return None
+    return min(
+        sum(max(0, amount - state.free.get(name, 0)) for name, amount in bundle.milli)
+        for bundle in request.bundles
+    )
+
+
+def _describe(state: NodeSlots) -> str:
     node = state.node
     if node.obstacle:
         return f"nothing starts on {node.address} now: {node.obstacle}"

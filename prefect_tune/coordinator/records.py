@@ -1,9 +1,10 @@
 """Events as journal records and back: JSON texts, one per event.
 
 A record is ``{"event": <class>, "time": ..., <fields>}``. Enumerations are their values,
-`Resources` is a list of pairs, bytes are base64. A configuration with values that JSON has no form
-for is there as a pickle as well, with its signature, like the exception of a failed attempt: who
-can write a journal is not to run code where it is read. Reported results keep the JSON text that
+`Resources` is a list of pairs, a `PlacementGroup` a dict of such lists, bytes are base64. A
+configuration with values that JSON has no form for is there as a pickle as well, with its
+signature, like the exception of a failed attempt: who can write a journal is not to run code where
+it is read. Reported results keep the JSON text that
 the trial wrote, so that nothing is encoded twice; NaN and infinity are therefore written as
 Python's json does.
 """
@@ -47,7 +48,7 @@ from prefect_tune.experiment.pickling.large import shortened
 from prefect_tune.experiment.pickling.plain import dump, is_plain
 from prefect_tune.experiment.pickling.signing import OF_THIS_PROCESS, Pickles
 from prefect_tune.experiment.plain import same_in_json
-from prefect_tune.resources import Resources
+from prefect_tune.resources import PlacementGroup, Resources
 from prefect_tune.text import in_words
 
 FORMAT_VERSION = 1
@@ -142,6 +143,8 @@ def _scalar(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, PlacementGroup):
+        return {"bundles": _plain(value.bundles), "strategy": value.strategy}
     if isinstance(value, Resources):
         return [list(pair) for pair in value.milli]
     if isinstance(value, (AttemptError, TrialCheckpoint, Progress)):
@@ -259,7 +262,9 @@ def decode_event(
     return cls(**body)
 
 
-def _resources(pairs: list[list[Any]]) -> Resources:
+def _resources(pairs: Any) -> Resources:
+    if isinstance(pairs, dict):
+        return PlacementGroup(tuple(map(_resources, pairs["bundles"])), pairs["strategy"])
     return Resources(tuple((str(name), int(milli)) for name, milli in pairs))
 
 

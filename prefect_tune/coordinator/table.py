@@ -6,10 +6,10 @@ import copy
 import itertools
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from prefect_tune.coordinator.events import AttemptEnded, TrialRedirected
-from prefect_tune.coordinator.placement import Slot
+from prefect_tune.coordinator.node_slots import Slot
 from prefect_tune.coordinator.trial_checkpoints import CheckpointBook
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.trial import PAUSED, PENDING, RUNNING, Trial
@@ -300,5 +300,5 @@ def portable(live: LiveTrial) -> LiveTrial:
     entry = copy.copy(live)
     entry.node = ""
     if entry.slot is not None:
-        entry.slot = replace(entry.slot, node="", devices=())
+        entry.slot = Slot("", entry.slot.resources)
     return entry

@@ -316,8 +316,8 @@ class Trial:
 
     @property
     def placement_group_factory(self) -> PlacementGroupFactory:
-        """The resources that an attempt needs, as one bundle."""
-        return PlacementGroupFactory([dict(self.resources)])
+        """The bundles of resources that an attempt needs."""
+        return self.resources.factory
 
     @property
     def error_file(self) -> str | None:

@@ -16,7 +16,7 @@ from prefect_tune.experiment.decision import EVERY_RESULT, RunUntil
 from prefect_tune.experiment.plain import number_of
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.experiment.view import ControllerView
-from prefect_tune.resources import CPU, GPU, MILLI, Resources
+from prefect_tune.resources import CPU, GPU, MILLI, PlacementGroup, Resources
 from prefect_tune.schedulers.trial_scheduler import FIFOScheduler, TrialScheduler
 from prefect_tune.text import in_words
 from prefect_tune.validation import check_callable, check_mode, check_type
@@ -39,7 +39,7 @@ class DistributeResources:
     A trial never has less than it began with. What no trial can have evenly goes to the oldest.
 
     Args:
-        add_bundles: Accepted for scripts of Ray Tune; a trial has one bundle here.
+        add_bundles: Accepted for scripts of Ray Tune; it is the first bundle that grows here.
         increase_by: What is added at a time, e.g. ``{"CPU": 1, "GPU": 1}``; None takes what trials
             begin with.
         increase_by_times: How often at most; below 1 there is no limit.
@@ -110,7 +110,7 @@ class DistributeResourcesToTopJob(DistributeResources):
     """Gives all that is free to the trial with the best newest result.
 
     Args:
-        add_bundles: Accepted for scripts of Ray Tune; a trial has one bundle here.
+        add_bundles: Accepted for scripts of Ray Tune; it is the first bundle that grows here.
         increase_by: What is added at a time; None takes what trials begin with.
         increase_by_times: How often at most; below 1 there is no limit.
         reserve_resources: What is left free in the cluster.
@@ -291,11 +291,13 @@ class ResourceChangingScheduler(TrialScheduler):
         if resources == trial.resources:
             return answer
         nodes = controller.get_node_resources()
-        if nodes and not any(_holds(node, resources) for node in nodes):
+        if nodes and not all(
+            any(_holds(node, bundle) for node in nodes) for bundle in resources.bundles
+        ):
             raise InvalidArgument(
                 "resources_allocation_function",
                 f"{in_words(self._allocate, repr)} gives {trial} {resources}, which no node has.",
-                "A trial runs on one node; give it at most what the largest one has.",
+                "Give a bundle at most what the largest node has.",
             )
         if not controller.change_trial(trial, resources=resources):
             return answer
@@ -334,6 +336,9 @@ def _holds(node: Resources, request: Resources) -> bool:
 
 
 def _sum(base: Resources, step: Resources, times: int) -> Resources:
+    if len(base.bundles) > 1:
+        head, *others = base.bundles
+        return PlacementGroup((_sum(head, step, times), *others), base.strategy)
     amounts = dict(base.milli)
     for name, amount in step.milli:
         amounts[name] = amounts.get(name, 0) + times * amount

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from prefect_tune.coordinator.commands import Launch
 from prefect_tune.coordinator.events import Node
+from prefect_tune.coordinator.placement import Placer
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.resources import Resources
 from prefect_tune.simulation.executor import SimulatedExecutor
@@ -91,6 +92,10 @@ class SimulatedCluster:
         Args:
             request: What each of them asks for.
         """
+        if len(request.bundles) > 1:
+            placer = Placer()
+            placer.update(map(self.node, range(1, self.nodes + 1)), ())
+            return sum(1 for _ in iter(lambda: placer.reserve(request), None))
         node = self.node(1).resources
         fit = [node.get_milli(name) // milli for name, milli in request.milli if milli]
         return self.nodes * min(fit, default=0)

@@ -67,7 +67,9 @@ def simulate_plan(
     """Simulate a sweep that is planned already; see `simulate`."""
     check_type("cluster", cluster, SimulatedCluster, "a SimulatedCluster")
     if plan.resources is not None:
-        check_fits(plan.resources, {"a simulated node": cluster.node(1).resources})
+        nodes = {"a simulated node": (has := cluster.node(1).resources)}
+        nodes |= {f"node {number}": has for number in range(2, cluster.nodes + 1)}
+        check_fits(plan.resources, nodes)
     directory = Path(plan.root) / plan.name
     options = coordinator_options(plan, directory, None, None)
     sweep = SimulatedSweep(

@@ -8,7 +8,6 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from prefect_tune.error import InvalidTrainable
-from prefect_tune.resources import PlacementGroupFactory
 from prefect_tune.trainable.runtime.attempt_session import Session
 from prefect_tune.trainable.runtime.metrics import as_metrics, is_number
 from prefect_tune.trainable.trainable import Trainable, runs_steps
@@ -23,7 +22,7 @@ class LegacyReporter:
         logdir: Directory of the trial.
         trial_id: Id of the trial.
         trial_name: Name of the trial.
-        trial_resources: What is reserved for it, as one bundle.
+        trial_resources: The bundles that are reserved for it.
     """
 
     def __init__(self, session: Session) -> None:
@@ -31,7 +30,7 @@ class LegacyReporter:
         self.logdir = session.context.trial_dir
         self.trial_id = session.context.launch.trial_id
         self.trial_name = session.context.launch.name
-        self.trial_resources = PlacementGroupFactory([dict(session.context.launch.resources)])
+        self.trial_resources = session.context.launch.resources.factory
 
     def __call__(self, _metric: Any = None, **metrics: Any) -> None:
         """Report ``reporter(loss=0.1)`` or ``reporter(0.1)``."""

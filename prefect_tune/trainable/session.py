@@ -105,12 +105,12 @@ def get_trial_dir() -> str | None:
 
 
 def get_trial_resources() -> PlacementGroupFactory | None:
-    """What is reserved for the running trial, as one bundle; None outside one.
+    """The bundles that are reserved for the running trial; None outside one.
 
     ``get_trial_resources().required_resources`` is a dict in units, e.g. ``{"CPU": 2.0}``.
     """
     session = _session_or_warn("get_trial_resources")
-    return PlacementGroupFactory([dict(session.context.launch.resources)]) if session else None
+    return session.context.launch.resources.factory if session else None
 
 
 def get_experiment_name() -> str | None:
@@ -208,7 +208,7 @@ class TuneContext:
         return get_trial_dir()
 
     def get_trial_resources(self) -> PlacementGroupFactory | None:
-        """What is reserved for the trial, as one bundle."""
+        """The bundles that are reserved for the trial."""
         return get_trial_resources()
 
     def get_experiment_name(self) -> str | None:

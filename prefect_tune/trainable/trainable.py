@@ -376,11 +376,7 @@ class Trainable:
     @property
     def trial_resources(self) -> PlacementGroupFactory | None:
         """What is reserved for the trial, as one bundle; None outside a trial."""
-        return (
-            None
-            if self._context is None
-            else PlacementGroupFactory([dict(self._context.launch.resources)])
-        )
+        return None if self._context is None else self._context.launch.resources.factory
 
     def get_current_ip(self) -> str:
         """Address of the node."""

@@ -1,11 +1,16 @@
 """The packing of attempts into nodes."""
 
+import itertools
+from collections import Counter
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from prefect_tune.coordinator.events import Node
-from prefect_tune.coordinator.placement import Placer, Slot
-from prefect_tune.resources import Resources
+from prefect_tune.coordinator.node_slots import Slot
+from prefect_tune.coordinator.placement import Placer
+from prefect_tune.resources import PlacementGroupFactory, Resources
 
 
 def placer(*nodes: Node) -> Placer:
@@ -100,3 +105,110 @@ def test_nothing_goes_to_a_node_with_an_obstacle():
     assert [slot and slot.node for slot in slots] == ["b", None]
     assert two.could_ever_fit(Resources.parse({"cpu": 4}))
     assert "nothing starts on a now: it is paused" in two.describe()
+
+
+def group(bundles: list[dict[str, float]], strategy: str) -> Resources:
+    return Resources.parse(PlacementGroupFactory(bundles, strategy))
+
+
+def places(slot: Slot | None) -> list[str]:
+    assert slot is not None
+    return [part.node for part in (slot, *slot.others)]
+
+
+def four_nodes() -> Placer:
+    return placer(*(Node(name, Resources.of(CPU=4)) for name in "abcd"))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "nodes"),
+    [
+        ("PACK", ["a", "a", "a"]),
+        ("STRICT_PACK", ["a", "a", "a"]),
+        ("SPREAD", ["a", "b", "c"]),
+        ("STRICT_SPREAD", ["a", "b", "c"]),
+    ],
+)
+def test_bundles_go_where_the_strategy_says(strategy, nodes):
+    assert places(four_nodes().reserve(group([{"CPU": 1}] * 3, strategy))) == nodes
+
+
+def test_packing_takes_as_few_nodes_as_it_can():
+    nodes = places(four_nodes().reserve(group([{"CPU": 1}] + [{"CPU": 2}] * 4, "PACK")))
+    assert len(set(nodes)) == 3
+    assert max(map(nodes.count, nodes)) == 2
+
+
+def test_packing_leaves_the_emptiest_node_to_others():
+    four = four_nodes()
+    four.reserve(Resources.of(CPU=2))
+    assert places(four.reserve(group([{"CPU": 1}] * 2, "PACK"))) == ["a", "a"]
+
+
+def test_a_group_is_laid_otherwise_where_the_first_try_leaves_no_room():
+    two = placer(Node("a", Resources.of(CPU=3)), Node("b", Resources.of(CPU=4, license=1)))
+    bundles: list[dict[str, float]] = [{"CPU": 3}, {"CPU": 2, "license": 1}]
+    assert places(two.reserve(group(bundles, "SPREAD"))) == ["a", "b"]
+
+
+def test_an_empty_head_goes_along_with_the_first_of_the_others():
+    four = four_nodes()
+    slot = four.reserve(group([{}, {"CPU": 4}, {"CPU": 4}], "SPREAD"))
+    assert slot is not None
+    assert slot.resources == Resources()
+    assert places(slot) == ["a", "a", "b"]
+
+
+def test_bundles_get_devices_of_their_own():
+    two = placer(*(Node(name, Resources.of(CPU=4, GPU=2), ("0", "1")) for name in "ab"))
+    slot = two.reserve(group([{"CPU": 1, "GPU": 1}] * 4, "PACK"))
+    assert slot is not None
+    devices = [(part.node, part.devices) for part in (slot, *slot.others)]
+    assert sorted(devices) == [("a", ("0",)), ("a", ("1",)), ("b", ("0",)), ("b", ("1",))]
+    assert two.reserve(Resources.parse({"gpu": 0.1})) is None
+    two.release(slot)
+    assert two.totals() == {"CPU": (0.0, 8.0), "GPU": (0.0, 4.0)}
+
+
+def test_all_bundles_are_reserved_or_none():
+    four = four_nodes()
+    assert four.reserve(Resources.of(CPU=4)) is not None
+    assert four.reserve(group([{"CPU": 4}] * 4, "SPREAD")) is None
+    assert four.totals() == {"CPU": (4.0, 16.0)}
+    assert not four.fits(group([{"CPU": 4}] * 4, "SPREAD"))
+    assert four.fits(group([{"CPU": 4}] * 3, "STRICT_SPREAD"))
+
+
+def test_the_slots_of_a_group_live_on_when_nodes_come_and_go():
+    four = four_nodes()
+    slot = four.reserve(group([{"CPU": 4}] * 2, "STRICT_SPREAD"))
+    assert slot is not None
+    four.update([Node("b", Resources.of(CPU=4)), Node("e", Resources.of(CPU=4))], [slot])
+    assert four.totals() == {"CPU": (4.0, 8.0)}
+    four.release(slot)
+    assert four.totals() == {"CPU": (0.0, 8.0)}
+
+
+@given(
+    st.lists(st.integers(1, 4), min_size=2, max_size=4),
+    st.sampled_from(["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"]),
+    st.lists(st.integers(0, 4), min_size=1, max_size=3),
+)
+def test_a_group_is_placed_exactly_if_it_can_be(bundles, strategy, free):
+    nodes = [Node(str(n), Resources.of(CPU=cpus)) for n, cpus in enumerate(free)]
+
+    def is_allowed(choice: tuple[int, ...]) -> bool:
+        loads = Counter[int]()
+        for node, cpus in zip(choice, bundles, strict=True):
+            loads[node] += cpus
+        if any(load > free[node] for node, load in loads.items()):
+            return False
+        if strategy == "STRICT_PACK":
+            return len(loads) == 1
+        return strategy != "STRICT_SPREAD" or len(loads) == len(bundles)
+
+    possible = any(map(is_allowed, itertools.product(range(len(free)), repeat=len(bundles))))
+    slot = placer(*nodes).reserve(group([{"CPU": cpus} for cpus in bundles], strategy))
+    assert (slot is not None) == possible
+    if slot is not None:
+        assert is_allowed(tuple(map(int, places(slot))))

@@ -34,7 +34,7 @@ from prefect_tune.coordinator.events import (
 from prefect_tune.coordinator.records import decode_event, encode_event
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.checkpoints import Progress, TrialCheckpoint
-from prefect_tune.resources import Resources
+from prefect_tune.resources import PlacementGroupFactory, Resources
 
 plain = st.recursive(
     st.none()
@@ -63,7 +63,12 @@ events = st.one_of(
         config=configs,
         resolved=configs,
         experiment_tag=st.text(),
-        resources=st.just(Resources.parse({"cpu": 0.5, "gpu": 2})),
+        resources=st.sampled_from(
+            [
+                Resources.parse({"cpu": 0.5, "gpu": 2}),
+                Resources.parse(PlacementGroupFactory([{}, {"CPU": 1}, {"GPU": 0.5}], "SPREAD")),
+            ]
+        ),
         relative_logdir=st.text(),
         custom_name=st.none() | st.text(),
         told=st.integers(0, 10**6),

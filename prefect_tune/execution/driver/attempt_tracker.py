@@ -43,7 +43,7 @@ class _Live:
     constants: dict[str, Any]
     last_seq: int = 0
     ended: Future[AttemptEnded] = field(default_factory=Future)
-    task: Any = None
+    tasks: list[Any] = field(default_factory=list)
     launched: float = field(default_factory=time.monotonic)
     started: bool = False
 
@@ -103,10 +103,10 @@ class AttemptTracker:
         return live.ended
 
     def hold(self, key: AttemptKey, task: Any) -> None:
-        """Keep the Dask future of an attempt until its end: Dask forgets tasks nobody holds."""
+        """Keep a Dask future of an attempt until its end: Dask forgets tasks nobody holds."""
         live = self._live.get(key)
         if live is not None:
-            live.task = task
+            live.tasks.append(task)
 
     def is_live(self, key: AttemptKey) -> bool:
         """True if an attempt was launched and has not ended."""
@@ -115,6 +115,11 @@ class AttemptTracker:
     def requests(self) -> list[Resources]:
         """What each attempt has been given."""
         return [live.launch.resources for live in list(self._live.values())]
+
+    def with_bundles_on(self, node: str) -> list[Launch]:
+        """The attempts that run on another node and have bundles on this one."""
+        launches = [live.launch for live in list(self._live.values())]
+        return [launch for launch in launches if node in launch.nodes[1:]]
 
     def unstarted(self, seconds: float) -> list[tuple[Launch, float]]:
         """The attempts that have not started for so long, and how long each has waited."""

@@ -36,7 +36,7 @@ from prefect_tune.execution.driver.attempt_tracker import AttemptTracker
 from prefect_tune.execution.driver.environment import driver_thread_variables, step_aside
 from prefect_tune.execution.driver.node_pool import NodePool
 from prefect_tune.execution.driver.preflight import check_fits, dask_constraint
-from prefect_tune.execution.node.entry import execute_attempt, install_agent
+from prefect_tune.execution.node.entry import execute_attempt, hold_bundles, install_agent
 from prefect_tune.execution.protocol.requests import ExperimentNotOpen, task_group, unsendable
 from prefect_tune.execution.protocol.versions import check_pythons
 from prefect_tune.experiment.attempt_error import AttemptError
@@ -117,11 +117,10 @@ class DaskExecutor(Executor, Paced):
         experiment = self._opened()
         attempts = experiment.attempts
         ended = attempts.add(launch, place.experiment_tag)
-        declared = experiment.declared(launch.node)
-        if declared is None:
-            reason = "it was gone before the trial started"
-            self._on_loop(attempts.lose_node, launch.node, reason)
-            return ended
+        for node in launch.nodes:
+            if experiment.declared(node) is None:
+                self._on_loop(attempts.lose_node, node, "it was gone before the trial started")
+                return ended
         try:
             config = cloudpickle.dumps(launch.config)
         except Exception as error:  # whatever an object of the user's raises when it is pickled
@@ -130,15 +129,13 @@ class DaskExecutor(Executor, Paced):
             end = functools.partial(attempts.end, error=AttemptError("start", problem))
             self._on_loop(end, launch.key, Outcome.FAILED)
             return ended
-        self._follow_files(experiment, launch, place, ended)
+        for node in launch.nodes:
+            self._follow_files(experiment, node, launch, place, ended)
         try:
-            task = self._submit(experiment.env, launch, config, place, declared)
+            self._submit(experiment, launch, config, place, ended)
         except ClosedClientError:  # the pool tells of it
             reason = "the connection to the scheduler is lost"
             self._on_loop(attempts.lose_node, launch.node, reason)
-            return ended
-        attempts.hold(launch.key, task)
-        task.add_done_callback(functools.partial(self._on_task_done, attempts, launch))
         return ended
 
     @override
@@ -171,44 +168,65 @@ class DaskExecutor(Executor, Paced):
 
     def _submit(
         self,
-        env: ExperimentEnv,
+        pool: NodePool,
         launch: Launch,
         config: bytes,
         place: TrialPlace,
-        declared: Mapping[str, float],
-    ) -> Any:
+        ended: Future[AttemptEnded],
+    ) -> None:
+        """Have the attempt run, and its other nodes hold its bundles there."""
+        env = pool.env
         request = AttemptRequest(env.experiment_id, dataclasses.replace(launch, config={}), place)
+        pickled = pickle.dumps(request)
         group = task_group(env.trainable.name, env.experiment_id)
         # Not the trial's name: several may have the same, and Dask takes them for one task then.
         key = (group, launch.trial_id, str(launch.attempt))
-        with dask.config.set(_NO_WARNING) if len(config) > _LARGE else nullcontext():
-            return self._client.submit(
-                execute_attempt,
-                key,
-                pickle.dumps(request),
-                config,
-                key=key,
-                workers=[launch.node],
-                allow_other_workers=False,
-                resources=dask_constraint(launch.resources, declared),
-                pure=False,
-                retries=0,
-            )
+        large = dask.config.set(_NO_WARNING) if len(config) > _LARGE else nullcontext()
+        for number, node in enumerate(launch.nodes):
+            its_key: tuple[str, ...] = (*key, str(number)) if number else key
+            call: tuple[Any, ...] = (execute_attempt, key, pickled, config)
+            if number:
+                call = (hold_bundles, its_key, pickled)
+            with large if not number else nullcontext():
+                task = self._client.submit(
+                    *call,
+                    key=its_key,
+                    workers=[node],
+                    allow_other_workers=False,
+                    resources=dask_constraint(launch.share(node), pool.declared(node) or {}),
+                    pure=False,
+                    retries=0,
+                )
+            pool.attempts.hold(launch.key, task)
+            done = functools.partial(self._on_task_done, pool.attempts, launch, node)
+            task.add_done_callback(done)
+        if launch.others:
+            ended.add_done_callback(lambda _: self._on_loop(pool.release_bundles, launch))
 
     def _follow_files(
-        self, pool: NodePool, launch: Launch, place: TrialPlace, ended: Future[AttemptEnded]
+        self,
+        pool: NodePool,
+        node: str,
+        launch: Launch,
+        place: TrialPlace,
+        ended: Future[AttemptEnded],
     ) -> None:
-        where = (launch.node, place.relative_dir)
+        where = (node, place.relative_dir)
         self._on_loop(pool.files.attempt_launched, *where, launch.checkpoint)
         ended.add_done_callback(lambda _: self._on_loop(pool.files.attempt_ended, *where))
 
-    def _on_task_done(self, attempts: AttemptTracker, launch: Launch, task: Any) -> None:
+    def _on_task_done(self, attempts: AttemptTracker, launch: Launch, node: str, task: Any) -> None:
         """The Dask task is over; called on a thread of Dask's.
 
         An attempt's end comes with its reports, behind the last of them. Only a task that failed
         has no such end.
         """
         if task.status == "finished":
+            return
+        if node != launch.node:
+            reason = f"the worker at {node}, which had a bundle of the trial, does not hold it"
+            if self._experiment is not None:
+                self._on_loop(self._experiment.abandon, launch, reason)
             return
         if task.status != "error":
             experiment = self._experiment

@@ -7,7 +7,7 @@ before there is room for them. So tasks that no worker can ever run stand for th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from distributed import Client
@@ -21,11 +21,13 @@ _MOST_TASKS = 200
 _SLACK = 1e-6
 
 #: What workers have, and the number of their threads.
-Workers = Iterable[tuple[Resources, int]]
+Workers = Sequence[tuple[Resources, int]]
 
 
 def cores(request: Resources, workers: Workers) -> int:
     """How many threads of a worker a trial takes up; Dask's scheduler counts in these."""
+    if len(request.bundles) > 1:
+        return sum(cores(bundle, workers) for bundle in request.bundles if bundle)
     takes = [
         max(amount / has.get_milli(name) for name, amount in request.milli) * threads
         for has, threads in workers
@@ -38,7 +40,6 @@ def tasks_for(
     waiting: Mapping[Resources, int], running: Iterable[Resources], workers: Workers
 ) -> int:
     """How many tasks, beside those of the attempts that run, ask for room for everything."""
-    workers = list(workers)
     if not waiting:
         return 0
     wanted = sum(cores(request, workers) * count for request, count in waiting.items())

@@ -11,11 +11,17 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from prefect_tune.coordinator.commands import Decide, Kill
 from prefect_tune.error import ClusterError
 from prefect_tune.execution.base import Backpressure, ExperimentEnv
 from prefect_tune.execution.protocol.reports import Report, decode_reports
-from prefect_tune.execution.protocol.requests import CLOSE, COLLECT, CONTROL, DATA, OPEN, TakeBack
+from prefect_tune.execution.protocol.requests import (
+    CLOSE,
+    COLLECT,
+    CONTROL,
+    DATA,
+    OPEN,
+    Message,
+)
 from prefect_tune.execution.protocol.versions import needed, versions
 from prefect_tune.trainable.shipping.large_data import DataParts
 
@@ -59,7 +65,7 @@ class NodeLink:
         self._deliver = deliver
         self._lost = lost
         self._driver = driver
-        self._messages: list[Decide | Kill | TakeBack] = []
+        self._messages: list[Message] = []
         self._news = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -128,7 +134,7 @@ class NodeLink:
         for task in self._tasks:
             task.add_done_callback(self._on_end)
 
-    def send(self, messages: Sequence[Decide | Kill | TakeBack]) -> None:
+    def send(self, messages: Sequence[Message]) -> None:
         """Pass these on; they go together with what is waiting."""
         self._messages += messages
         self._news.set()

@@ -9,7 +9,7 @@ from collections.abc import Collection, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from prefect_tune.coordinator.commands import Decide, Kill, Launch
+from prefect_tune.coordinator.commands import Kill, Launch
 from prefect_tune.coordinator.events import CapacityChanged, Node, Outcome
 from prefect_tune.error import ClusterError
 from prefect_tune.execution.base import Backpressure, Emit, ExperimentEnv, Fail, TakeOutput
@@ -22,7 +22,13 @@ from prefect_tune.execution.driver.preflight import dask_constraint, real_gpus
 from prefect_tune.execution.driver.storage_outages import StorageOutages
 from prefect_tune.execution.node.entry import install_agent
 from prefect_tune.execution.protocol import reports
-from prefect_tune.execution.protocol.requests import TakeBack, task_group
+from prefect_tune.execution.protocol.requests import (
+    Abandon,
+    AddressedMessage,
+    ReleaseBundles,
+    TakeBack,
+    task_group,
+)
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.resources import Resources
 
@@ -149,9 +155,9 @@ class NodePool:
         self._declared.clear()
         self.attempts.lose_all("the experiment was closed")
 
-    def send(self, messages: Sequence[Decide | Kill | TakeBack]) -> None:
+    def send(self, messages: Sequence[AddressedMessage]) -> None:
         """Pass decisions and orders on to the nodes of the attempts they are for."""
-        by_node: dict[str, list[Decide | Kill | TakeBack]] = {}
+        by_node: dict[str, list[AddressedMessage]] = {}
         for message in messages:
             # An attempt that has ended meanwhile needs no decision.
             if self.attempts.is_live(message.key):
@@ -159,6 +165,16 @@ class NodePool:
         for address, batch in by_node.items():
             if address in self._links:
                 self._links[address].send(batch)
+
+    def release_bundles(self, launch: Launch) -> None:
+        """An attempt has ended: its other nodes may let its bundles go."""
+        for node in launch.nodes[1:]:
+            if node in self._links:
+                self._links[node].send([ReleaseBundles(*launch.key)])
+
+    def abandon(self, launch: Launch, reason: str) -> None:
+        """End an attempt, as lost, of which a node with a bundle is gone."""
+        self.send([Abandon(*launch.key, launch.node, reason)])
 
     def on_dropped(self, launch: Launch, status: str) -> None:
         """Dask has forgotten an attempt's task, whose process may run on."""
@@ -317,6 +333,8 @@ class NodePool:
         # In this order, so that what is retried is not sent there once more.
         self._announce()
         self.attempts.lose_node(address, reason)
+        for launch in self.attempts.with_bundles_on(address):
+            self.abandon(launch, f"the worker at {address}, with a bundle of it, is lost: {reason}")
 
     async def _watch_scheduler(self) -> None:
         """Give up what runs when the connection is lost, and begin anew when it is there again.
@@ -361,7 +379,7 @@ class NodePool:
             for launch, waited_s in self.attempts.unstarted(_START_S):
                 declared = self._declared.get(launch.node)
                 if declared is not None:
-                    constraint = dask_constraint(launch.resources, declared)
+                    constraint = dask_constraint(launch.share(launch.node), declared)
                     self.send([TakeBack(*launch.key, launch.node, constraint, waited_s)])
 
 

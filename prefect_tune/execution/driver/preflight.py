@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections import Counter
 from collections.abc import Mapping
 
+from prefect_tune.coordinator.events import Node
+from prefect_tune.coordinator.placement import Placer
 from prefect_tune.error import InsufficientResources
 from prefect_tune.resources import CPU, GPU, MILLI, Resources, canonical_name
 
@@ -28,7 +31,7 @@ def _hint(name: str, in_process: bool) -> str:
 
 
 def check_fits(request: Resources, nodes: Mapping[str, Resources], in_process: bool = True) -> None:
-    """See whether some node, when idle, could run a trial that asks for this.
+    """See whether the nodes, when idle, could run a trial that asks for this.
 
     Args:
         request: What one trial asks for.
@@ -37,22 +40,44 @@ def check_fits(request: Resources, nodes: Mapping[str, Resources], in_process: b
             that somebody else has started.
 
     Raises:
-        InsufficientResources: If none could; says what is asked for and what there is.
+        InsufficientResources: If they could not; says what is asked for and what there is.
     """
-    for has in nodes.values():
-        if all(has.get_milli(name) >= amount for name, amount in request.milli):
-            return
-    nowhere = [
-        name
-        for name, amount in request.milli
-        if amount and name != CPU and not any(has.get_milli(name) for has in nodes.values())
-    ]
-    listed = "; ".join(f"{address} has {has}" for address, has in nodes.items())
-    raise InsufficientResources(
-        f"`resources_per_trial`: a trial asks for {request}, which no node has: "
-        f"{listed or 'there are no nodes'}."
-        f"{''.join(_hint(name, in_process) for name in nowhere)}"
+    alike = Counter(nodes.values())
+    placer = Placer()
+    placer.update((Node(address, has) for address, has in nodes.items()), ())
+    if placer.could_ever_fit(request):
+        return
+    listed = "; ".join(
+        f"{_address_of(has, nodes)} has {has}" if count == 1 else f"{count} nodes have {has} each"
+        for has, count in alike.items()
     )
+    listed = listed or "there are no nodes"
+    for number, bundle in enumerate(request.bundles):
+        if placer.could_ever_fit(bundle):
+            continue
+        what = f"bundle {number} of a trial" if len(request.bundles) > 1 else "a trial"
+        nowhere = [
+            name
+            for name, _ in bundle.milli
+            if name != CPU and not any(has.get_milli(name) for has in alike)
+        ]
+        raise InsufficientResources(
+            f"`resources_per_trial`: {what} asks for {bundle}, which no node has: {listed}."
+            f"{''.join(_hint(name, in_process) for name in nowhere)}"
+        )
+    needs = {
+        "STRICT_PACK": "a single node with room for all bundles",
+        "STRICT_SPREAD": f"{len([*filter(None, request.bundles)])} nodes, one for each bundle",
+    }.get(request.strategy, "more room")
+    raise InsufficientResources(
+        f"`resources_per_trial`: a trial asks for {request}. That takes {needs}, and together "
+        f"the nodes do not have it: {listed}. Ask for fewer or smaller bundles, take another "
+        "strategy, or start more workers."
+    )
+
+
+def _address_of(resources: Resources, nodes: Mapping[str, Resources]) -> str:
+    return next(address for address, has in nodes.items() if has == resources)
 
 
 def real_gpus(address: str, has: Resources, visible: int) -> Resources:

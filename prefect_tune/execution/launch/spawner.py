@@ -145,6 +145,19 @@ class AttemptSpawner:
         keep = functools.partial(self._idle.add, process) if reuse else None
         return AttemptHandle(process.sock, process.pid, process.exited, request.stderr, keep)
 
+    async def spawn_call(
+        self, call: bytes, env: dict[str, str], stdout: Path, stderr: Path, title: str
+    ) -> AttemptHandle:
+        """Start a function in a bundle of a trial; arguments as of `StartRequest`.
+
+        Raises:
+            ClusterError: If it cannot be started.
+        """
+        paths = str(stdout), str(stderr)
+        request = StartRequest(call, with_sister_variables(env), *paths, title, is_call=True)
+        process = await self._started(request)
+        return AttemptHandle(process.sock, process.pid, process.exited, request.stderr)
+
     def close(self) -> None:
         """End the zygote and every attempt that still runs as a process.
 

@@ -21,15 +21,19 @@ from prefect_tune.execution.node.experiment import NodeExperiment
 from prefect_tune.execution.node.gpu_allocator import GpuAllocator
 from prefect_tune.execution.protocol.reports import encode_reports
 from prefect_tune.execution.protocol.requests import (
+    CALL,
     CLOSE,
     COLLECT,
     CONTROL,
     DATA,
+    END_CALL,
+    HELD,
     OPEN,
     ExperimentNotOpen,
     PickledValue,
 )
 from prefect_tune.execution.protocol.versions import mismatch, versions
+from prefect_tune.experiment.attempt_key import AttemptKey
 from prefect_tune.resources import GPU, canonical_name
 from prefect_tune.trainable.shipping.large_data import DataFile
 
@@ -64,6 +68,9 @@ class TrialAgent:
             CONTROL: self.control,
             CLOSE: self.close,
             DATA: self.write_data,
+            HELD: self.held,
+            CALL: self.run_call,
+            END_CALL: self.end_call,
             **file_handlers(self._files),
         }
         worker.handlers.update(self._handlers)
@@ -108,7 +115,9 @@ class TrialAgent:
             directory = NodeDirectory(loaded)
         except OSError as error:
             return {"error": f"there is no place for files of trials: {error}"}
-        experiment = NodeExperiment(loaded, directory, prestart.claim(), self._gpus, self._worker)
+        experiment = NodeExperiment(
+            loaded, directory, prestart.claim(), self._gpus, self._worker, self._call_node
+        )
         try:
             await experiment.open()
         except (TuneError, OSError) as error:
@@ -167,6 +176,50 @@ class TrialAgent:
         if experiment is None:
             raise ExperimentNotOpen(request.experiment_id)
         await experiment.run(request, config)
+
+    async def hold(self, request: AttemptRequest) -> None:
+        """Hold the bundles that an attempt of another node has on this one, until it ends.
+
+        Raises:
+            ExperimentNotOpen: If its experiment is not open here.
+        """
+        experiment = self._open_experiment(request.experiment_id)
+        if experiment is None:
+            raise ExperimentNotOpen(request.experiment_id)
+        await experiment.bundles.hold(request)
+
+    # -- what agents of other nodes ask for -------------------------------------------------------
+
+    async def held(self, experiment_id: str, attempt: tuple[str, int]) -> dict[str, Any]:
+        """See `NodeBundles.held`."""
+        experiment = self._open_experiment(experiment_id)
+        if experiment is None:
+            return {"gone": True}
+        return await experiment.bundles.held(AttemptKey._make(attempt))
+
+    async def run_call(
+        self, experiment_id: str, attempt: tuple[str, int], bundle: int, number: int, call: bytes
+    ) -> dict[str, Any]:
+        """See `NodeBundles.run`."""
+        experiment = self._open_experiment(experiment_id)
+        if experiment is None:
+            return {"gone": True}
+        return await experiment.bundles.run(AttemptKey._make(attempt), bundle, number, call)
+
+    def end_call(self, experiment_id: str, attempt: tuple[str, int], number: int) -> dict[str, Any]:
+        """See `NodeBundles.end`."""
+        experiment = self._open_experiment(experiment_id)
+        return (
+            {} if experiment is None else experiment.bundles.end(AttemptKey._make(attempt), number)
+        )
+
+    async def _call_node(self, address: str, operation: str, **arguments: Any) -> Any:
+        """Call an operation of the agent at this address."""
+        if address != self._worker.contact_address:
+            return await getattr(self._worker.rpc(address), operation)(**arguments)
+        handler: Any = self._handlers[operation]
+        reply = handler(**arguments)
+        return await reply if asyncio.iscoroutine(reply) else reply
 
     def _describe(self, experiment: NodeExperiment) -> dict[str, Any]:
         return {

@@ -8,11 +8,12 @@ import json
 import pickle
 import signal
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from prefect_tune.coordinator.events import Outcome
 from prefect_tune.execution.launch.handle import AttemptHandle
+from prefect_tune.execution.node.bundles import NodeLost
 from prefect_tune.execution.node.checkpoint_handoff import CheckpointHandoff
 from prefect_tune.execution.node.failure_report import died, explained
 from prefect_tune.execution.protocol.frames import (
@@ -50,6 +51,8 @@ class RunningAttempt:
         directory: The trial's directory.
         outbox: Where its reports go.
         checkpoints: Takes its checkpoints over.
+        call: Carries out a CALL or END_CALL frame: its kind, number and payload; returns the
+            payload of CALL_ENDED, or b"".
         stop_grace_s: Seconds between asking it to stop and SIGTERM.
         term_grace_s: Seconds between SIGTERM and SIGKILL.
         on_exit: Called when its process is gone, before its end is reported.
@@ -62,6 +65,7 @@ class RunningAttempt:
         directory: Path,
         outbox: Outbox,
         checkpoints: CheckpointHandoff,
+        call: Callable[[int, int, bytes], Awaitable[bytes]],
         stop_grace_s: float,
         term_grace_s: float,
         on_exit: Callable[[], None] | None = None,
@@ -71,6 +75,8 @@ class RunningAttempt:
         self._directory = directory
         self._outbox = outbox
         self._checkpoints = checkpoints
+        self._call = call
+        self._calls: set[asyncio.Task[None]] = set()
         self._stop_grace_s = stop_grace_s
         self._term_grace_s = term_grace_s
         self._on_exit = on_exit
@@ -80,7 +86,7 @@ class RunningAttempt:
         self._end: Outcome | AttemptError | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._killing = False
-        self._abandoned = False
+        self._abandoned = ""
         self._over = False
         self._loop.add_reader(handle.sock, self._on_readable)
 
@@ -93,6 +99,8 @@ class RunningAttempt:
         while self._receive():
             pass
         self._over = True
+        for call in self._calls:
+            call.cancel()
         self._loop.remove_reader(self._handle.sock)
         self._loop.remove_writer(self._handle.sock)
         self._handle.release(usable=not self._unsent and not self._killing)
@@ -120,9 +128,10 @@ class RunningAttempt:
         self.decide(Decision(0, Action.STOP))
         self._climb_after(self._stop_grace_s, self._terminate)
 
-    def abandon(self) -> None:
-        """End it now, because this node gives the experiment up."""
-        self._abandoned = self._end is None
+    def abandon(self, reason: str = "its worker has ended the trials of the experiment") -> None:
+        """End it now, as lost."""
+        if self._end is None:
+            self._abandoned = reason
         # A thread cannot be killed; it ends at its next report.
         self.decide(Decision(0, Action.STOP))
         self._kill()
@@ -182,12 +191,12 @@ class RunningAttempt:
                 if lines:  # whatever else comes keeps its place between them
                     self._outbox.put_results(self._key, first, lines, False)
                     lines = []
-                self._handle_frame(kind, payload)
+                self._handle_frame(kind, seq, payload)
         if lines:
             self._outbox.put_results(self._key, first, lines, False)
         return True
 
-    def _handle_frame(self, kind: int, payload: bytes) -> None:
+    def _handle_frame(self, kind: int, seq: int, payload: bytes) -> None:
         if kind == Kind.HELLO:
             self._outbox.put(ProcessStarted(self._key, **json.loads(payload)))
         elif kind == Kind.LOG:
@@ -197,6 +206,10 @@ class RunningAttempt:
             self._outbox.put(announced, urgent=False)
         elif kind == Kind.CHECKPOINT:
             self._checkpoints.hand_over(*decode_checkpoint(payload), self._tell_uploaded)
+        elif kind in (Kind.CALL, Kind.END_CALL):
+            call = self._loop.create_task(self._carry_out(kind, seq, payload))
+            self._calls.add(call)
+            call.add_done_callback(self._calls.discard)
         elif kind == Kind.ENDED:
             end = json.loads(payload)
             self._end = Outcome(end["outcome"])
@@ -207,6 +220,16 @@ class RunningAttempt:
         elif kind == Kind.FAILED:
             self._end = pickle.loads(payload)
             self._climb_after(LINGER_S, self._kill)
+
+    async def _carry_out(self, kind: int, number: int, payload: bytes) -> None:
+        """Have a function run in a bundle of the attempt, or ended there."""
+        try:
+            ended = await self._call(kind, number, payload)
+        except NodeLost as error:
+            self.abandon(str(error))
+            return
+        if ended:
+            self._tell(encode(Kind.CALL_ENDED, number, ended))
 
     # -- what the trial is told -------------------------------------------------------------------
 
@@ -241,8 +264,7 @@ class RunningAttempt:
 
     def _verdict(self, status: ExitStatus) -> tuple[Outcome, AttemptError | None]:
         if self._abandoned:
-            message = "its worker has ended the trials of the experiment"
-            return Outcome.LOST, AttemptError("lost", message)
+            return Outcome.LOST, AttemptError("lost", self._abandoned)
         if isinstance(self._end, Outcome):
             return self._end, None
         error = self._end or died(status)

@@ -79,13 +79,31 @@ async def execute_attempt(key: tuple[str, ...], request: bytes, config: bytes) -
         request: The pickled `AttemptRequest`.
         config: Its pickled configuration.
     """
-    worker = get_worker()
-    # A running attempt must not count against the worker's threads: how many fit is a matter of
-    # resources alone. Like `distributed.secede`, which only knows tasks in threads.
     loaded: AttemptRequest = pickle.loads(request)
+    await _without_thread(key, loaded).run(loaded, PickledValue(config))
+
+
+async def hold_bundles(key: tuple[str, ...], request: bytes) -> None:
+    """Hold the bundles on this worker of an attempt that runs on another one, until it ends.
+
+    Args:
+        key: The key of this task.
+        request: The pickled `AttemptRequest`.
+    """
+    loaded: AttemptRequest = pickle.loads(request)
+    await _without_thread(key, loaded).hold(loaded)
+
+
+def _without_thread(key: tuple[str, ...], request: AttemptRequest) -> TrialAgent:
+    """Let this task not count against the worker's threads; returns the worker's agent.
+
+    How many attempts fit is a matter of resources alone. Like `distributed.secede`, which only
+    knows tasks in threads.
+    """
+    worker = get_worker()
     agent = agent_of(worker)
-    expected_s = agent.expected_s(loaded.experiment_id)
+    expected_s = agent.expected_s(request.experiment_id)
     worker.handle_stimulus(
         SecedeEvent(key=key, compute_duration=expected_s, stimulus_id=f"attempt-secede-{key[-1]}")
     )
-    await agent.run(loaded, PickledValue(config))
+    return agent

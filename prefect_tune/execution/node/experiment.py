@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import functools
 import logging
-import math
 import pickle
 import socket
 import time
@@ -19,7 +18,7 @@ from typing import Any
 import cloudpickle
 from distributed import Worker
 
-from prefect_tune.coordinator.commands import Decide, Kill
+from prefect_tune.coordinator.commands import Kill
 from prefect_tune.coordinator.events import Outcome
 from prefect_tune.error import CheckpointUnreadable, StorageError, TuneError
 from prefect_tune.execution.base import AttemptRequest, ExperimentEnv
@@ -28,12 +27,19 @@ from prefect_tune.execution.files.node_directory import NodeDirectory, in_storag
 from prefect_tune.execution.files.node_service import NodeFiles
 from prefect_tune.execution.launch.spawner import THREAD, AttemptSpawner, DataGone
 from prefect_tune.execution.node.attempt import RunningAttempt
+from prefect_tune.execution.node.bundles import (
+    CallNode,
+    NodeBundles,
+    NodeLost,
+    trial_variables,
+)
 from prefect_tune.execution.node.checkpoint_handoff import CheckpointHandoff
 from prefect_tune.execution.node.gpu_allocator import GpuAllocator
 from prefect_tune.execution.node.memory_watch import watch_memory
 from prefect_tune.execution.node.output_tail import OutputTail
 from prefect_tune.execution.node.pending_attempt import (
     AttemptCancelled,
+    EndOrDecision,
     PendingAttempt,
     ends_attempt,
 )
@@ -44,17 +50,24 @@ from prefect_tune.execution.protocol.reports import (
     Report,
     WorkerLoad,
 )
-from prefect_tune.execution.protocol.requests import PickledValue, TakeBack
-from prefect_tune.execution.trial.native_threads import OMP
+from prefect_tune.execution.protocol.requests import (
+    Abandon,
+    Message,
+    PickledValue,
+    ReleaseBundles,
+    TakeBack,
+)
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.attempt_key import AttemptKey
-from prefect_tune.resources import CPU, GPU
+from prefect_tune.resources import GPU
 from prefect_tune.trainable.runtime.attempt import AttemptContext, Decision
 
 _logger = logging.getLogger(__name__)
 _LEASE_CHECKS = 4
 #: Seconds that checkpoints may take into storage when the experiment, or the driver, is gone.
 UPLOAD_PATIENCE_S = 60.0
+#: Seconds after which an attempt gives back what it has if another node does not give the rest.
+_GATHER_S = 15.0
 #: Seconds that processes may take to end when they are killed.
 _END_S = 10.0
 
@@ -68,6 +81,10 @@ class NodeExperiment:
         spawner: Starts its attempts; closed with this object.
         gpus: The GPUs of the node, shared with other experiments.
         worker: The Dask worker that is the node.
+        call_node: See `NodeBundles`.
+
+    Attributes:
+        bundles: What attempts with several bundles have on this node.
     """
 
     def __init__(
@@ -77,6 +94,7 @@ class NodeExperiment:
         spawner: AttemptSpawner,
         gpus: GpuAllocator,
         worker: Worker,
+        call_node: CallNode,
     ) -> None:
         self.env = env
         self._spawner = spawner
@@ -87,6 +105,7 @@ class NodeExperiment:
         # Threads print to the output of their worker.
         follows = env.follow_output and env.isolation != THREAD
         self._tail = OutputTail(self._outbox) if follows else None
+        self.bundles = NodeBundles(env, directory, spawner, gpus, worker.contact_address, call_node)
         self._attempts: set[asyncio.Task[None]] = set()
         self._running: dict[AttemptKey, RunningAttempt] = {}
         # Decisions and kills that came before the process they are for.
@@ -141,14 +160,18 @@ class NodeExperiment:
         self._last_contact = time.monotonic()
         return await self._outbox.next_batch(acknowledged, patience)
 
-    def control(self, messages: Iterable[Decide | Kill | TakeBack]) -> None:
+    def control(self, messages: Iterable[Message]) -> None:
         """Carry out what the coordinator has decided."""
         self._last_contact = time.monotonic()
         for message in messages:
             key = message.key
             attempt = self._running.get(key)
-            if isinstance(message, TakeBack):
-                if key not in self._begun and not self._load.would_start(
+            if isinstance(message, ReleaseBundles):
+                self.bundles.release(key)
+            elif isinstance(message, TakeBack):
+                if key in self.bundles.gathering and message.waited_s > _GATHER_S:
+                    self._pending[key].cancel()
+                elif key not in self._begun and not self._load.would_start(
                     message.constraint, message.waited_s
                 ):
                     self._take_back(key)
@@ -185,13 +208,15 @@ class NodeExperiment:
     async def _run(self, request: AttemptRequest, config: PickledValue) -> None:
         launch = request.launch
         pending = self._pending.setdefault(launch.key, PendingAttempt())
-        gpu = launch.resources.get(GPU, 0.0)
+        gpu = launch.head.resources.get(GPU, 0.0)
         devices: tuple[str, ...] = ()
         try:
             try:
                 acquiring = self._gpus.acquire(launch.devices, gpu)
                 devices = await pending.unless_cancelled(acquiring)
                 request = replace(request, launch=replace(launch, devices=devices))
+                gathering = self.bundles.gather(request)
+                request = replace(request, launch=await pending.unless_cancelled(gathering))
                 attempt = await self._start(request, config, pending)
             except Exception as error:
                 outcome, reason = _not_started(error)
@@ -204,6 +229,7 @@ class NodeExperiment:
                 del self._pending[launch.key]
             await self._finish(request, attempt, pending)
         finally:
+            await self.bundles.finish(launch.key)
             await self._gpus.release(devices, gpu)
 
     async def _finish(
@@ -263,6 +289,7 @@ class NodeExperiment:
             directory,
             self._outbox,
             CheckpointHandoff(key, directory, request.place.relative_dir, route, self._outbox),
+            functools.partial(self.bundles.call, launch),
             self.env.stop_grace_s,
             self.env.term_grace_s,
             None if tail is None else functools.partial(tail.unwatch, key),
@@ -289,6 +316,7 @@ class NodeExperiment:
             pending.cancel()
         for attempt in self._running.values():
             attempt.abandon()
+        self.bundles.close()
         self._spawner.close()
         self._wound_up = asyncio.get_running_loop().create_task(self._wind_up(patience))
         self._outbox.wake()
@@ -317,9 +345,6 @@ class NodeExperiment:
     ) -> AttemptContext:
         env, launch, place = self.env, request.launch, request.place
         shown: Any = cloudpickle.loads(config.data) if env.isolation == THREAD else config
-        threads = max(1, math.ceil(launch.resources.get(CPU, 1)))
-        # Without a GPU it sees none.
-        variables = {OMP: str(threads), "CUDA_VISIBLE_DEVICES": ",".join(launch.devices)}
         return AttemptContext(
             launch=replace(launch, config=shown),
             experiment_id=env.experiment_id,
@@ -332,7 +357,7 @@ class NodeExperiment:
             checkpoint_rules=env.checkpoint_rules,
             storage_dir=in_storage(env, place.relative_dir),
             seed=env.seed,
-            env={**variables, **env.env_vars},
+            env=trial_variables(env, launch.head.resources, launch.devices),
             export_formats=env.export_formats,
             surroundings=place.surroundings,
         )
@@ -354,9 +379,11 @@ class NodeExperiment:
                 return
 
 
-def _apply(message: Decide | Kill, attempt: RunningAttempt) -> None:
+def _apply(message: EndOrDecision, attempt: RunningAttempt) -> None:
     if isinstance(message, Kill):
         attempt.stop()
+    elif isinstance(message, Abandon):
+        attempt.abandon(message.reason)
     else:
         attempt.decide(Decision(message.seq, message.action, message.run_until))
 
@@ -369,7 +396,7 @@ def _not_started(error: Exception) -> tuple[Outcome, AttemptError | None]:
     """
     if isinstance(error, AttemptCancelled):
         return Outcome.UNSTARTED, None
-    if isinstance(error, DataGone):
+    if isinstance(error, (DataGone, NodeLost)):
         return Outcome.LOST, AttemptError("lost", str(error))
     if isinstance(error, CheckpointUnreadable):
         return Outcome.FAILED, AttemptError("restore", str(error))

@@ -7,8 +7,10 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from prefect_tune.coordinator.commands import Decide, Kill
+from prefect_tune.execution.protocol.requests import Abandon
 from prefect_tune.experiment.decision import Action
 
+EndOrDecision = Decide | Kill | Abandon
 _T = TypeVar("_T")
 
 
@@ -16,9 +18,9 @@ class AttemptCancelled(Exception):
     """The attempt was told to end before it had started."""
 
 
-def ends_attempt(message: Decide | Kill) -> bool:
+def ends_attempt(message: EndOrDecision) -> bool:
     """Whether an attempt that gets this message has to end."""
-    return isinstance(message, Kill) or message.action is Action.STOP
+    return not isinstance(message, Decide) or message.action is Action.STOP
 
 
 class PendingAttempt:
@@ -29,10 +31,10 @@ class PendingAttempt:
     """
 
     def __init__(self) -> None:
-        self.messages: list[Decide | Kill] = []
+        self.messages: list[EndOrDecision] = []
         self._cancelled = asyncio.Event()
 
-    def tell(self, message: Decide | Kill) -> None:
+    def tell(self, message: EndOrDecision) -> None:
         """Hold a message for the process."""
         self.messages.append(message)
         if ends_attempt(message):

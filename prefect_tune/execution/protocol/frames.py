@@ -10,16 +10,18 @@ import select
 import socket
 import struct
 import threading
+from collections.abc import Callable
 from enum import IntEnum
 from typing import NamedTuple
 
 import orjson
 
 from prefect_tune.experiment.decision import Action, RunUntil
-from prefect_tune.trainable.runtime.attempt import Decision
+from prefect_tune.trainable.runtime.attempt import CallEnded, Decision
 
 HEADER = struct.Struct("<IBQ")
 _RECEIVE_BYTES = 1 << 18
+_CUT = "the agent of this node has closed the connection"
 
 
 class Kind(IntEnum):
@@ -33,11 +35,15 @@ class Kind(IntEnum):
     CHECKPOINT = 6  #: a checkpoint lies in the trial directory [JSON: name; newline; the result]
     LOG = 7  #: a line for the trial's log [as `TrialLog.line`]
     ANNOUNCED = 8  #: a checkpoint is being written [JSON: iteration of the result it belongs to]
+    CALL = 9  #: a function is to run in a bundle [its place; newline; see `run_call`]
+    END_CALL = 10  #: that function is to end [as of CALL, without the function]
+    RETURNED = 11  #: from the process of such a function: its result [pickled]
     DECISION = 16  #: agent to trial [JSON: seq, action, thresholds, every_result]
     NEXT = 18  #: agent to trial: another trial for this process [pickled StartRequest]
     UPLOADED = (
         17  #: agent to trial: one more checkpoint has arrived in storage, or never will [empty]
     )
+    CALL_ENDED = 19  #: agent to trial: a function has [1 or 0; payload of RETURNED or FAILED]
 
 
 class Frame(NamedTuple):
@@ -130,6 +136,12 @@ class SocketChannel:
         # Unlike select(), good for any number of descriptors.
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
+        #: What is told of the end of each function in a bundle; see `start_call`.
+        self._calls: dict[int, CallEnded] = {}
+        self._number = 0
+        self._reader: threading.Thread | None = None
+        self._arrived = threading.Condition()
+        self._is_cut = False
 
     def send(self, kind: Kind, seq: int, payload: bytes) -> None:
         """Send one frame; blocks while the agent is behind (back-pressure)."""
@@ -142,13 +154,12 @@ class SocketChannel:
 
     def wait_decision(self) -> Decision:
         """Block until the next decision arrives."""
-        while not self._decisions:
-            self._receive()
+        self._until(lambda: bool(self._decisions))
         return self._decisions.pop(0)
 
     def poll_decision(self) -> Decision | None:
         """The next decision if one has arrived; never blocks."""
-        while not self._decisions and self._poll.poll(0):
+        while self._reader is None and not self._decisions and self._poll.poll(0):
             self._receive()
         return self._decisions.pop(0) if self._decisions else None
 
@@ -167,8 +178,7 @@ class SocketChannel:
 
     def wait_uploaded(self, pending: int) -> None:
         """Block until at most so many checkpoints are on their way to storage."""
-        while self._handed_over - self._uploaded > pending:
-            self._receive()
+        self._until(lambda: self._handed_over - self._uploaded <= pending)
 
     def wait_next(self) -> bytes:
         """Block until the agent has another trial for this process; returns the request.
@@ -179,21 +189,67 @@ class SocketChannel:
             ConnectionError: If there is none, or the agent is gone.
         """
         self._wanted = None
-        while self._wanted is None:
-            self._receive()
-        request, self._wanted = self._wanted, None
+        self._until(lambda: self._wanted is not None)
+        request, self._wanted = self._wanted or b"", None
         self._decisions.clear()
         self._handed_over = self._uploaded = 0
         return request
 
+    def start_call(self, bundle: int, call: bytes, ended: CallEnded) -> int:
+        """Have a function run in a bundle; see `Channel.start_call`."""
+        self._number += 1
+        self._calls[self._number] = ended
+        if self._reader is None:
+            # It may end while the trial does something else.
+            self._reader = threading.Thread(target=self._read, name="trial-workers", daemon=True)
+            self._reader.start()
+        self.send(Kind.CALL, self._number, b"%d\n" % bundle + call)
+        return self._number
+
+    def end_call(self, bundle: int, number: int) -> None:
+        """End a function in a bundle; may be called in any thread."""
+        self.send(Kind.END_CALL, number, b"%d\n" % bundle)
+
+    def _until(self, there: Callable[[], bool]) -> None:
+        """Receive until something is there.
+
+        Raises:
+            ConnectionError: If the agent is gone.
+        """
+        while not there():
+            if self._reader is None:
+                self._receive()
+                continue
+            with self._arrived:
+                self._arrived.wait_for(lambda: there() or self._is_cut)
+            if not there():
+                raise ConnectionError(_CUT)
+
+    def _read(self) -> None:
+        """Receive for all threads, from the first function in a bundle on."""
+        try:
+            while True:
+                self._receive()
+        except OSError:
+            self._is_cut = True
+            for ended in list(self._calls.values()):
+                ended(False, None)
+        finally:
+            with self._arrived:
+                self._arrived.notify_all()
+
     def _receive(self) -> None:
         data = self._sock.recv(_RECEIVE_BYTES)
         if not data:
-            raise ConnectionError("the agent of this node has closed the connection")
+            raise ConnectionError(_CUT)
         for frame in self._buffer.feed(data):
             if frame.kind == Kind.NEXT:
                 self._wanted = frame.payload
             elif frame.kind == Kind.UPLOADED:
                 self._uploaded += 1
+            elif frame.kind == Kind.CALL_ENDED:
+                self._calls.pop(frame.seq)(frame.payload[:1] == b"1", frame.payload[1:])
             else:
                 self._decisions.append(decode_decision(frame))
+        with self._arrived:
+            self._arrived.notify_all()

@@ -8,7 +8,7 @@ from typing import Any
 
 import cloudpickle
 
-from prefect_tune.coordinator.commands import AttemptCommand
+from prefect_tune.coordinator.commands import AttemptCommand, Decide, Kill
 from prefect_tune.error import TuneError
 
 #: Names of the agent's handlers on a Dask worker.
@@ -17,6 +17,10 @@ COLLECT = "prefect_tune_collect"
 CONTROL = "prefect_tune_control"
 CLOSE = "prefect_tune_close"
 DATA = "prefect_tune_data"
+#: What the agents of an attempt's nodes ask each other.
+HELD = "prefect_tune_held"
+CALL = "prefect_tune_call"
+END_CALL = "prefect_tune_end_call"
 #: Name under which the agent is registered on the cluster.
 PLUGIN = "prefect_tune-agent"
 
@@ -38,6 +42,29 @@ class TakeBack(AttemptCommand):
     node: str
     constraint: dict[str, float]
     waited_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon(AttemptCommand):
+    """End an attempt at once, as lost: a node that has a bundle of it is gone.
+
+    Attributes:
+        node: Address of the node that it runs on.
+        reason: For people.
+    """
+
+    node: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseBundles(AttemptCommand):
+    """An attempt of another node has ended: what it has in its bundles here ends, too."""
+
+
+#: What the driver tells the node that an attempt runs on, and what it tells any node.
+AddressedMessage = Decide | Kill | TakeBack | Abandon
+Message = AddressedMessage | ReleaseBundles
 
 
 def task_group(trainable: str, experiment_id: str) -> str:

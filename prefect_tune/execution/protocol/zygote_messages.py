@@ -46,12 +46,13 @@ class StartRequest:
 
     Attributes:
         context: The pickled `AttemptContext`, which only the trial process itself unpickles: it may
-            hold objects of the user's classes.
+            hold objects of the user's classes. Of a function in a bundle: see `run_call`.
         env: Environment variables.
         stdout: File that standard output is appended to.
         stderr: The same for standard error; may be the same file.
         title: What process listings show.
         reuse: Whether the process may wait for another trial at the end of this one.
+        is_call: Whether it is a function in a bundle of a trial.
     """
 
     context: bytes
@@ -60,6 +61,7 @@ class StartRequest:
     stderr: str
     title: str
     reuse: bool = False
+    is_call: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,15 @@ def _run(
     from prefect_tune.trainable.runtime.current_session import current_session
     from prefect_tune.trainable.runtime.stopping import TrialTerminated
     from prefect_tune.trainable.runtime.variables import PRINT_ERRORS, is_on
+    from prefect_tune.trainable.trial_workers import run_call
+
+    if request.is_call:
+        with contextlib.suppress(Exception):  # the trainable; its modules are what counts
+            load()
+        returned, payload = run_call(request.context, os.path.dirname(request.stdout))
+        _flush()
+        channel.send(Kind.RETURNED if returned else Kind.FAILED, 0, payload)
+        return 0 if returned else FAILED_EXIT_CODE
 
     def on_sigterm(_signum: int, _frame: object) -> None:
         session = current_session()

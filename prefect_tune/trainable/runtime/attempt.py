@@ -74,6 +74,11 @@ class Decision:
     run_until: RunUntil = NEVER
 
 
+#: Takes, in any thread, how a function in a bundle has ended: whether it has returned, and its
+#: pickled result or `AttemptError`, which is None if the agent is gone.
+CallEnded = Callable[[bool, bytes | None], None]
+
+
 class Channel(Protocol):
     """The attempt's side of the connection to the agent of its node."""
 
@@ -122,6 +127,20 @@ class Channel(Protocol):
             name: Name of its directory below the trial directory.
             line: The result that it belongs to, a JSON text.
         """
+        ...
+
+    def start_call(self, bundle: int, call: bytes, ended: CallEnded) -> int:
+        """Have a function run in a bundle, in a process of its own; returns its number.
+
+        Args:
+            bundle: Which, by its place in the request.
+            call: The function and its arguments, pickled.
+            ended: Told of its end.
+        """
+        ...
+
+    def end_call(self, bundle: int, number: int) -> None:
+        """End such a function; may be called in any thread."""
         ...
 
     def wait_uploaded(self, pending: int) -> None:

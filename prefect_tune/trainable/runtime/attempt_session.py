@@ -14,7 +14,7 @@ from prefect_tune.checkpoint.checkpoint import Checkpoint
 from prefect_tune.error import InvalidArgument, StorageError
 from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.experiment.decision import Action, RunUntil
-from prefect_tune.trainable.runtime.attempt import AttemptContext, Channel, Decision
+from prefect_tune.trainable.runtime.attempt import AttemptContext, CallEnded, Channel, Decision
 from prefect_tune.trainable.runtime.auto_metrics import AutoMetrics
 from prefect_tune.trainable.runtime.checkpoint_drafts import Draft, Drafts, valid_step
 from prefect_tune.trainable.runtime.config_changes import ConfigChanges
@@ -281,6 +281,24 @@ class Session:
                 self._lock.release()
         if not self._sending:
             raise self._ending
+
+    def start_call(self, bundle: int, call: bytes, ended: CallEnded) -> int:
+        """Have a function run in a bundle; see `Channel.start_call`.
+
+        Raises:
+            TrialEnding: If the attempt has ended already.
+        """
+        with self._lock:
+            if self._ending is not None:
+                raise self._ending
+            with self._sending_frame():
+                return self._channel.start_call(bundle, call, ended)
+        raise self._ending or TrialStopped  # the agent is gone
+
+    def end_call(self, bundle: int, number: int) -> None:
+        """End such a function; may be called in any thread."""
+        with contextlib.suppress(OSError):  # the agent is gone, and so is the function
+            self._channel.end_call(bundle, number)
 
     def close(self) -> None:
         """Let no thread that user code left behind report any more; drop what was not reported."""

@@ -6,7 +6,7 @@ import pytest
 
 from prefect_tune.error import InsufficientResources
 from prefect_tune.execution.driver.preflight import check_fits, real_gpus
-from prefect_tune.resources import Resources
+from prefect_tune.resources import PlacementGroupFactory, Resources
 
 NODES = {"here": Resources.of(CPU=2), "there": Resources.of(CPU=1, license=1)}
 
@@ -53,3 +53,36 @@ def test_gpus_that_a_worker_does_not_see_are_not_used(caplog):
     assert "tcp://a:1 declares 2 GPUs and sees 1 " in caplog.text
     assert real_gpus("tcp://b:1", has, 0) == has
     assert "tcp://b:1 declares 2 GPUs and sees none" in caplog.text
+
+
+def group(bundles, strategy="PACK"):
+    return Resources.parse(PlacementGroupFactory(bundles, strategy))
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        (group([{"CPU": 1}, {"CPU": 3}]), "bundle 1 of a trial asks for 3 CPU, which no node has"),
+        (group([{"CPU": 1}, {"GPU": 1}]), "Declare GPUs with"),
+        (group([{"CPU": 1}] * 3, "STRICT_SPREAD"), "That takes 3 nodes, one for each bundle"),
+        (group([{}, {"CPU": 1}, {"CPU": 2}, {"CPU": 1}], "STRICT_SPREAD"), "takes 3 nodes"),
+        (group([{"CPU": 2}, {"CPU": 1}], "STRICT_PACK"), "a single node with room for all"),
+        (group([{"CPU": 2}, {"CPU": 1}, {"CPU": 1}]), "PACK of 1 x (2 CPU); 2 x (1 CPU)"),
+    ],
+)
+def test_bundles_that_no_nodes_can_hold_are_named(request_, said):
+    with pytest.raises(InsufficientResources, match="`resources_per_trial`") as told:
+        check_fits(request_, NODES)
+    assert said in str(told.value)
+    assert "here has 2 CPU" in str(told.value)
+
+
+@pytest.mark.parametrize("strategy", ["PACK", "SPREAD", "STRICT_SPREAD"])
+def test_bundles_may_be_on_several_nodes(strategy):
+    check_fits(group([{"CPU": 2}, {"CPU": 1}], strategy), NODES)
+    check_fits(group([{}, {"CPU": 2}, {"license": 1}], strategy), NODES)
+
+
+def test_many_nodes_are_told_about_by_what_they_have():
+    with pytest.raises(InsufficientResources, match="1000 nodes have 8 CPU each"):
+        check_fits(Resources.of(CPU=9), {f"n{n}": Resources.of(CPU=8) for n in range(1000)})

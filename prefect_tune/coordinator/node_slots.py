@@ -1,0 +1,222 @@
+"""What one node has free, and how the bundles of a request are laid over nodes.
+
+All amounts are integer milli-units.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Hashable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+from prefect_tune.coordinator.events import Node
+from prefect_tune.resources import CPU, GPU, MILLI, Resources
+
+#: How many slots are tried for one request of several bundles before it counts as not fitting.
+_TRIES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """What is reserved for one attempt, or for one bundle of it.
+
+    Attributes:
+        node: Address of the node.
+        resources: How much.
+        devices: Ids of its GPUs.
+    """
+
+    node: str
+    resources: Resources
+    devices: tuple[str, ...] = ()
+
+    @property
+    def others(self) -> tuple[Slot, ...]:
+        """The bundles beside the first, which is the slot itself."""
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSlot(Slot):
+    """The slot of an attempt with several bundles; itself that of the first."""
+
+    rest: tuple[Slot, ...] = ()
+
+    @property
+    def others(self) -> tuple[Slot, ...]:  # noqa: D102  inherited
+        return self.rest
+
+
+class NodeSlots:
+    """What is free of one node.
+
+    Args:
+        node: The node.
+        number: Its place among the others.
+    """
+
+    def __init__(self, node: Node, number: int = 0) -> None:
+        self.node = node
+        self.number = number
+        self.free = {
+            name: total - node.held.get_milli(name) for name, total in node.resources.milli
+        }
+        self.device_free = dict.fromkeys(node.devices, MILLI)
+
+    def alike(self) -> Hashable:
+        """The same for nodes that have the same free, and so are as good as one another."""
+        return (bool(self.node.obstacle), *self.free.items(), *self.device_free.values())
+
+    def rank(self) -> tuple[int, int, int]:
+        """Emptiest first, those with free GPUs last; of equals the first."""
+        return self.free.get(GPU, 0), -self.free.get(CPU, 0), self.number
+
+    def fullness(self) -> tuple[int, int, int]:
+        """Fullest first, those with free GPUs last; of equals the first."""
+        return self.free.get(GPU, 0), self.free.get(CPU, 0), self.number
+
+    def fits(self, request: Resources) -> bool:
+        """True if there is room for the request, which is one bundle."""
+        if self.node.obstacle:
+            return False
+        if any(self.free.get(name, 0) < amount for name, amount in request.milli):
+            return False
+        gpu = request.get_milli(GPU)
+        return not gpu or not self.device_free or self._pick_devices(gpu) is not None
+
+    def _pick_devices(self, gpu: int) -> tuple[str, ...] | None:
+        """Whole devices for a request of 1 or more, else the fullest device with room."""
+        if gpu < MILLI:
+            roomy = [(free, device) for device, free in self.device_free.items() if free >= gpu]
+            return (min(roomy, key=lambda pair: pair[0])[1],) if roomy else None
+        # A share on top of whole devices (1.5 GPUs) takes the next whole device: nobody can enforce
+        # how two processes split one.
+        wanted = -(-gpu // MILLI)
+        idle = [device for device, free in self.device_free.items() if free == MILLI]
+        return tuple(idle[:wanted]) if len(idle) >= wanted else None
+
+    def take(self, request: Resources) -> Slot:
+        """Reserve what `fits`."""
+        gpu = request.get_milli(GPU)
+        devices = (self._pick_devices(gpu) or ()) if gpu and self.device_free else ()
+        slot = Slot(self.node.address, request, devices)
+        self.add(slot, -1)
+        return slot
+
+    def add(self, slot: Slot, sign: int) -> None:
+        """Count a slot as free (1) or taken (-1), whether it fits or not."""
+        for name, amount in slot.resources.milli:
+            self.free[name] = self.free.get(name, 0) + sign * amount
+        gpu = min(slot.resources.get_milli(GPU), MILLI)
+        for device in slot.devices:
+            if device in self.device_free:
+                self.device_free[device] += sign * gpu
+
+
+#: Nodes with the same free amounts, and how well liked they are: the lowest comes first.
+NodeClass = tuple[int, Collection[NodeSlots]]
+
+
+def lay_out(request: Resources, classes: Iterable[NodeClass]) -> list[Slot] | None:
+    """Reserve a slot for each bundle of a request, all or none.
+
+    The largest bundles are laid first, each where the strategy likes it best; where one finds no
+    room, the last before it is laid elsewhere.
+
+    Args:
+        request: The bundles, and the strategy.
+        classes: The nodes.
+
+    Returns:
+        The slots in the order of the bundles, already taken from the nodes.
+    """
+    return _Layout(request, [(liked, nodes) for liked, nodes in classes if nodes]).find()
+
+
+class _Layout:
+    """One search of `lay_out`."""
+
+    def __init__(self, request: Resources, classes: list[NodeClass]) -> None:
+        self._request = request
+        self._strategy = request.strategy
+        bundles = request.bundles
+        # An empty head takes nothing, and goes where the first of the others goes.
+        self._order = [number for number, bundle in enumerate(bundles) if bundle]
+        self._order.sort(key=lambda number: _size(bundles[number]), reverse=True)
+        if self._strategy == "STRICT_PACK":
+            classes = [known for known in classes if _has(_first(known), request)]
+        classes = sorted(classes, key=lambda known: (known[0], self._rank(_first(known))))
+        self._classes = [nodes for _, nodes in classes]
+        #: Those that have a bundle of the request, the newest last.
+        self._taken: list[tuple[int, NodeSlots, Slot]] = []
+        self._tries = _TRIES
+
+    def find(self) -> list[Slot] | None:
+        if not self._classes or not self._place(0):
+            return None
+        slots = {number: slot for number, _, slot in self._taken}
+        if 0 not in slots:  # 1 is missing as well if nothing at all is asked for
+            node = slots[1].node if slots else next(iter(self._classes[0])).node.address
+            slots[0] = Slot(node, self._request.bundles[0])
+        return [slots[number] for number in range(len(slots))]
+
+    def _rank(self, node: NodeSlots) -> tuple[int, ...]:
+        """Which nodes are taken first, as long as none has a bundle of the request."""
+        if "PACK" not in self._strategy:
+            return node.rank()
+        # The fullest that has room for everything, or else the one with room for most of it.
+        if _has(node, self._request):
+            return 0, *node.fullness()
+        return 1, *(-amount for amount in node.fullness())
+
+    def _place(self, index: int) -> bool:
+        """Lay the bundles from this one on; if that fails, nothing of them stays."""
+        if index == len(self._order):
+            return True
+        number = self._order[index]
+        bundle = self._request.bundles[number]
+        for node in self._candidates():
+            if not node.fits(bundle):
+                continue
+            if self._tries <= 0:
+                return False
+            self._tries -= 1
+            self._taken.append((number, node, node.take(bundle)))
+            if self._place(index + 1):
+                return True
+            _, _, slot = self._taken.pop()
+            node.add(slot, 1)
+        return False
+
+    def _candidates(self) -> Iterator[NodeSlots]:
+        """Where the next bundle may go, the best first; one of each class."""
+        counts = Counter(node.number for _, node, _ in self._taken)
+        used = list({node.number: node for _, node, _ in self._taken}.values())
+        others = (
+            next((node for node in nodes if node.number not in counts), None)
+            for nodes in self._classes
+        )
+        unused = (node for node in others if node is not None)
+        if not used or self._strategy == "STRICT_SPREAD":
+            return unused
+        if self._strategy == "STRICT_PACK":
+            return iter(used)
+        if self._strategy == "PACK":
+            return chain(used, unused)
+        return chain(unused, sorted(used, key=lambda node: counts[node.number]))
+
+
+def _first(known: NodeClass) -> NodeSlots:
+    return next(iter(known[1]))
+
+
+def _has(node: NodeSlots, request: Resources) -> bool:
+    """True if all bundles have room on a node as far as amounts tell."""
+    return all(node.free.get(name, 0) >= amount for name, amount in request.milli)
+
+
+def _size(bundle: Resources) -> tuple[int, int, int]:
+    """By which the bundles of a request are compared; GPUs are the scarcest."""
+    amounts = dict(bundle.milli)
+    return amounts.pop(GPU, 0), amounts.pop(CPU, 0), sum(amounts.values())

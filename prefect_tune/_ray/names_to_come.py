@@ -51,6 +51,7 @@ _OBJECTS = "there is no object store; `with_parameters` gives large objects to t
 _TASKS = "it is a part of Ray itself; trials may use processes, threads or a `distributed.Client`"
 _RAY = "it is a part of Ray itself, of which Ray Tune does not need anything here"
 _TENSORBOARD = "`TBXLogger` writes for TensorBoard"
+_VERBOSE = "how much is printed is the argument `verbose` of each run"
 _CLUSTER = "it is a part of Ray itself; a `distributed.Client` tells about the nodes"
 _RETIRED = {
     "dragonfly": (
@@ -118,7 +119,8 @@ INSTEAD = {
     "prefect_tune.util": f"{_TASKS}; Ray Tune's own tools are in `prefect_tune.utils`",
     "prefect_tune.utils.callback": "loggers are chosen with `callbacks` and environment variables",
     "prefect_tune.utils.file_transfer": _MACHINERY,
-    "prefect_tune.utils.log": "how much is printed is the argument `verbose` of each run",
+    "prefect_tune.utils.log.has_verbosity": _VERBOSE,
+    "prefect_tune.utils.log.set_verbosity": _VERBOSE,
     "prefect_tune.utils.mock": _OWN_SUITES,
     "prefect_tune.utils.mock_trainable": _OWN_SUITES,
     "prefect_tune.utils.get_pinned_object": _OBJECTS,

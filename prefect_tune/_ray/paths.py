@@ -145,6 +145,7 @@ PATHS: dict[str, dict[str, str]] = {
         "trainable.shipping.checks": "diagnose_serialization validate_save_restore",
         "trainable.system_usage": "UtilMonitor",
     },
+    "utils.log": {"reporters.factory": "Verbosity"},
     "utils.nested": {
         "nested": "deep_update flatten_dict merge_dicts unflatten_dict unflattened_lookup",
     },

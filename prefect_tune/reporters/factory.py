@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import os
 import sys
 from collections.abc import Sequence
@@ -13,8 +14,16 @@ from prefect_tune.reporters.console import is_unicode_terminal
 from prefect_tune.reporters.notebook import JupyterNotebookReporter, in_notebook
 from prefect_tune.reporters.result_lines import TrialProgressCallback
 
-DEFAULT_VERBOSE = 2
-_BRIEF_RESULTS = 2
+
+class Verbosity(enum.IntEnum):
+    """Values of `verbose` by Ray Tune's names; plain numbers do as well."""
+
+    V0_MINIMAL = 0
+    V1_EXPERIMENT = 1
+    V2_TRIAL_NORM = 2
+    V3_TRIAL_DETAILS = 3
+
+
 #: Seconds between reports in a notebook, which replaces the last report and so may do it often.
 _NOTEBOOK_S = 1.0
 
@@ -42,7 +51,7 @@ def make_reporter(
     Raises:
         InvalidArgument: If an argument has another type or value.
     """
-    level = DEFAULT_VERBOSE if verbose is None else verbose
+    level = Verbosity.V2_TRIAL_NORM if verbose is None else verbose
     if not isinstance(level, int) or not 0 <= level <= 3:
         raise InvalidArgument("verbose", f"got {verbose!r}.", "It is 0, 1, 2 or 3.")
     if progress_reporter is not None and not isinstance(progress_reporter, ProgressReporter):
@@ -62,7 +71,7 @@ def make_result_printer(
     verbose: int | None = None, metric: str | Sequence[str] | None = None
 ) -> TrialProgressCallback | None:
     """Return a callback that prints single results, for a `verbose` of 2 or 3, else None."""
-    if verbose is None or verbose < _BRIEF_RESULTS:
+    if verbose is None or verbose < Verbosity.V2_TRIAL_NORM:
         return None
     return TrialProgressCallback(metric, verbose=verbose)
 

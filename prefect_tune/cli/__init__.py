@@ -1,1 +1,1 @@
-"""The command line: ``prefect-tune COMMAND``."""
+"""The command line program ``prefect-tune``."""

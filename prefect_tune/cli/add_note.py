@@ -1,4 +1,4 @@
-"""``prefect-tune add-note``: a note in the directory of an experiment or a trial."""
+"""``prefect-tune add-note``: write a note into the directory of an experiment or a trial."""
 
 from __future__ import annotations
 
@@ -15,30 +15,33 @@ _EDITORS = ("sensible-editor", "nano", "vi")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
+    """Add the command's arguments."""
     parser.add_argument("path", metavar="PATH", help="directory of the experiment or trial")
     parser.add_argument(
-        "--filename", default="note.txt", metavar="NAME", help="file of the note (note.txt)"
+        "--filename", default="note.txt", metavar="NAME", help="name of the file (note.txt)"
     )
     parser.add_argument(
-        "--text", "-m", metavar="TEXT", help="add this line; else $EDITOR opens, or stdin is read"
+        "--text",
+        "-m",
+        metavar="TEXT",
+        help="line to add (default: open $EDITOR on a terminal, else read standard input)",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Add to the note, or open it in an editor."""
+    """Append a text to the note, or open the note in an editor."""
     directory = os.path.expanduser(arguments.path)
     check_local("PATH", directory)
     if not os.path.isdir(directory):
         raise UsageError("PATH", f"there is no directory {directory}")
     if os.path.basename(arguments.filename) != arguments.filename:
-        raise UsageError("--filename", f"got {arguments.filename!r}; it is a name, without '/'")
+        raise UsageError("--filename", f"got {arguments.filename!r}; give a name without '/'")
     path = os.path.join(directory, arguments.filename)
     if arguments.text is None and sys.stdin.isatty():
         return _edit(path)
     text = sys.stdin.read() if arguments.text is None else arguments.text
     if not text.strip():
-        raise UsageError("--text", "there is nothing to note")
+        raise UsageError("--text", "the text is empty")
     try:
         with open(path, "a", encoding="utf-8") as file:
             file.write(text if text.endswith("\n") else f"{text}\n")
@@ -56,8 +59,8 @@ def _edit(path: str) -> int:
         except FileNotFoundError:
             continue
         if ended.returncode:
-            print(f"{command[0]} ended with {ended.returncode}", file=sys.stderr)
+            print(f"{command[0]} ended with exit code {ended.returncode}", file=sys.stderr)
             return EXIT_FAILURE
-        print(f"The note is {path}" if os.path.exists(path) else "No note was written.")
+        print(f"The note is in {path}" if os.path.exists(path) else "No note was written.")
         return EXIT_OK
-    raise UsageError("--text", "it is missing, and there is no editor: set EDITOR")
+    raise UsageError("--text", "it is missing, and no editor was found: set EDITOR")

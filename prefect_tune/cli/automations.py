@@ -1,4 +1,4 @@
-"""``prefect-tune automations``: have the Prefect server notice dead sweeps and go on with them."""
+"""``prefect-tune automations``: manage the automations that detect and resume dead sweeps."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ _ACTIONS = ("create", "list", "delete")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
+    """Add the command's arguments."""
     parser.add_argument("action", choices=_ACTIONS, metavar="ACTION", help=", ".join(_ACTIONS))
     parser.add_argument(
         "--silence",
         type=float,
         default=60.0,
         metavar="SECONDS",
-        help="without a sign of life, after which a sweep's process is taken for dead (60)",
+        help="time without a heartbeat after which a sweep's process counts as dead (60)",
     )
     parser.add_argument(
         "--max-runs",
         type=int,
         default=10,
         metavar="N",
-        help="executions of a flow run in all, the first one included (10)",
+        help="most executions of a flow run, including the first one (10)",
     )
     parser.add_argument(
-        "--no-resume", action="store_true", help="only mark dead flow runs as crashed"
+        "--no-resume",
+        action="store_true",
+        help="mark dead flow runs as crashed, do not resume them",
     )
 
 
@@ -45,7 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
     url = check_lasting_server()
     if arguments.action == "delete":
         deleted = delete_automations()
-        print(f"Deleted from {url}: {', '.join(deleted)}" if deleted else f"None were on {url}.")
+        names = ", ".join(deleted)
+        print(f"Deleted from {url}: {names}" if deleted else f"There were none on {url}.")
         return EXIT_OK
     if arguments.action == "create":
         try:

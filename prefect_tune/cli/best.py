@@ -1,4 +1,4 @@
-"""``prefect-tune best``: the best trial of an experiment."""
+"""``prefect-tune best``: show the best trial of an experiment."""
 
 from __future__ import annotations
 
@@ -20,19 +20,21 @@ from prefect_tune.results.ranking import SCOPES
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
+    """Add the command's arguments."""
     add_experiment(parser)
     add_objective(parser)
-    parser.add_argument("--scope", choices=SCOPES, default="last", help="results to compare (last)")
+    parser.add_argument(
+        "--scope", choices=SCOPES, default="last", help="results of each trial to compare (last)"
+    )
     parser.add_argument(
         "--constraint",
         action="append",
         default=[],
         metavar="CONDITION",
-        help='only trials for which it holds, e.g. "latency <= 20"; may be given several times',
+        help='only trials that fulfil this, e.g. "latency <= 20"; may be given several times',
     )
     parser.add_argument(
-        "--output", "-o", choices=("text", "json"), default="text", help="how to print it (text)"
+        "--output", "-o", choices=("text", "json"), default="text", help="output format (text)"
     )
 
 
@@ -47,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     except InvalidArgument as error:
         raise UsageError("--constraint", f"{error.problem} {error.hint}") from error
     if best is None:
-        return EXIT_FAILURE  # the warning has said why
+        return EXIT_FAILURE  # get_best_trial has logged a warning
     if arguments.output == "json":
         write_json(trial_as_dict(analysis, best), sys.stdout)
     else:

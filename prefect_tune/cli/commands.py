@@ -17,15 +17,15 @@ EXIT_OK = 0
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
-#: What a shell says of a program that SIGPIPE has ended.
+#: The exit code that shells report for a program ended by SIGPIPE.
 EXIT_UNREAD = 141
 
 
 class UsageError(TuneError):
-    """An option has a value that turned out to be wrong only after the command line was parsed.
+    """An error in an argument that was found after the command line was parsed.
 
     Args:
-        option: As the user wrote it, e.g. ``--storage``.
+        option: The argument as the user wrote it, e.g. ``--storage``.
         message: What is wrong, and what would be right.
     """
 
@@ -35,49 +35,49 @@ class UsageError(TuneError):
 
 
 class Command(Protocol):
-    """What a command's module offers."""
+    """The functions that the module of each command has."""
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
-        """Add the command's options."""
+        """Add the command's arguments."""
 
     def run(self, arguments: argparse.Namespace) -> int:
-        """Do it and return the exit code."""
+        """Run the command and return the exit code."""
 
 
-#: What each command does, as ``--help`` says it.
+#: The commands and what each does, as ``--help`` shows.
 COMMANDS = {
     "quickstart": "tune a small neural network on handwritten digits, from start to best model",
     "init": "write a commented example of an experiment in a YAML file",
     "run": "run the experiment of a YAML file",
-    "plan": "say what the experiment of a YAML file will take: trials, hours, money",
-    "pause": "start no trial of a sweep that runs until `resume`",
-    "resume": "go on after `pause`",
-    "stop": "end a sweep when the trials that run have ended",
-    "cancel": "end a sweep now; it can be resumed later",
-    "stop-trial": "end one trial of a sweep",
-    "add-samples": "sample the search space of a sweep more often",
-    "set": "change limits of a sweep that runs",
-    "automations": "have the Prefect server notice dead sweeps and go on with them",
+    "plan": "estimate the trials, hours and money that the experiment of a YAML file takes",
+    "pause": "start no more trials of a running sweep until `resume`",
+    "resume": "start trials again after `pause`",
+    "stop": "start no more trials of a running sweep; running trials end by themselves",
+    "cancel": "end a running sweep now; it can be resumed later",
+    "stop-trial": "end one trial of a running sweep",
+    "add-samples": "add samples of the search space to a running sweep",
+    "set": "change limits of a running sweep",
+    "automations": "manage the automations that detect and resume dead sweeps",
     "list-trials": "list the trials of an experiment (short: ls)",
     "list-experiments": "list the experiments in a directory (short: lsx)",
     "show": "show an experiment or a trial",
     "best": "show the best trial of an experiment",
     "report": "write an HTML report of an experiment into one file",
     "add-note": "write a note into an experiment's or a trial's directory",
-    "version": "print the versions that matter",
+    "version": "print the versions of the package, Python and related libraries",
 }
-#: Short names.
+#: Short names of commands.
 ALIASES = {"ls": "list-trials", "lsx": "list-experiments"}
 
 
-#: Those that control a sweep that runs have a module in common.
-_VERBS = ("pause", "resume", "stop", "cancel", "stop-trial", "add-samples", "set")
+#: The commands that control a running sweep, which are in one module.
+_CONTROL_COMMANDS = ("pause", "resume", "stop", "cancel", "stop-trial", "add-samples", "set")
 
 
 def load_command(name: str) -> Command:
     """Import the module of a command."""
-    if name in _VERBS:
+    if name in _CONTROL_COMMANDS:
         control = importlib.import_module("prefect_tune.cli.control")
-        return cast(Command, control.VERBS[name])
+        return cast(Command, control.CONTROL_COMMANDS[name])
     module = "quickstart.command" if name == "quickstart" else name.replace("-", "_")
     return cast(Command, importlib.import_module(f"prefect_tune.cli.{module}"))

@@ -1,4 +1,4 @@
-"""``prefect-tune pause | resume | stop | cancel | stop-trial | add-samples | set``."""
+"""The commands that control a running sweep: pause, resume, stop, cancel and others."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from prefect_tune.cli.commands import EXIT_OK, UsageError
 _EXPERIMENT = "directory or URL of the experiment, or the id of its flow run"
 
 
-class Verb:
-    """A command that asks something of a sweep that runs.
+class ControlCommand:
+    """A command that controls a running sweep.
 
     Args:
-        call: Asks, by a function of `prefect_tune.control`; gets that module and the arguments.
-        **arguments: Positional arguments besides the experiment, and how they are read.
+        call: Calls a function of `prefect_tune.control` and returns what was done; gets that
+            module and the parsed arguments.
+        **arguments: Positional arguments besides the experiment, with options for argparse.
     """
 
     def __init__(
@@ -26,13 +27,13 @@ class Verb:
         self._arguments = arguments
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
-        """Add the options."""
+        """Add the command's arguments."""
         parser.add_argument("experiment", metavar="EXPERIMENT", help=_EXPERIMENT)
         for name, options in self._arguments.items():
             parser.add_argument(name, **options)
 
     def run(self, arguments: argparse.Namespace) -> int:
-        """Ask, and print what was done."""
+        """Control the sweep, and print what was done."""
         from prefect_tune import control
 
         print(f"{arguments.experiment}: {self._call(control, arguments)}.")
@@ -44,7 +45,7 @@ def _limit(text: str) -> tuple[str, float]:
     try:
         return name, float(value)
     except ValueError:
-        problem = f"{value!r} is no number" if equals else "it has no ="
+        problem = f"{value!r} is not a number" if equals else "'=' is missing"
         raise argparse.ArgumentTypeError(f"give NAME=NUMBER, not {text!r} ({problem})") from None
 
 
@@ -56,27 +57,27 @@ def _set(control: Any, arguments: argparse.Namespace) -> str:
     return str(control.set(arguments.experiment, stop=stop, **values))
 
 
-#: By the name of the command.
-VERBS = {
-    "pause": Verb(lambda control, given: control.pause(given.experiment)),
-    "resume": Verb(lambda control, given: control.resume(given.experiment)),
-    "stop": Verb(lambda control, given: control.stop(given.experiment)),
-    "cancel": Verb(lambda control, given: control.cancel(given.experiment)),
-    "stop-trial": Verb(
+#: The commands by their names.
+CONTROL_COMMANDS = {
+    "pause": ControlCommand(lambda control, given: control.pause(given.experiment)),
+    "resume": ControlCommand(lambda control, given: control.resume(given.experiment)),
+    "stop": ControlCommand(lambda control, given: control.stop(given.experiment)),
+    "cancel": ControlCommand(lambda control, given: control.cancel(given.experiment)),
+    "stop-trial": ControlCommand(
         lambda control, given: control.stop_trial(given.experiment, given.trial),
-        trial={"metavar": "TRIAL", "help": "its id or name"},
+        trial={"metavar": "TRIAL", "help": "id or name of the trial"},
     ),
-    "add-samples": Verb(
+    "add-samples": ControlCommand(
         lambda control, given: control.add_samples(given.experiment, given.samples),
-        samples={"metavar": "N", "type": int, "help": "how many samples more"},
+        samples={"metavar": "N", "type": int, "help": "number of samples to add"},
     ),
-    "set": Verb(
+    "set": ControlCommand(
         _set,
         limits={
             "metavar": "NAME=NUMBER",
             "type": _limit,
             "nargs": "+",
-            "help": "max_concurrent=4, time_left_s=3600, or stop:METRIC=0.95, at which trials end",
+            "help": "max_concurrent=4, time_left_s=3600, or stop:METRIC=0.95, which ends trials",
         },
     ),
 }

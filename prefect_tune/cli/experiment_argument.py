@@ -1,4 +1,4 @@
-"""Opening the experiment that a command is about."""
+"""Arguments for an experiment and its metric, and opening the experiment."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def is_experiment(path: str) -> bool:
 
 
 def not_an_experiment(place: str) -> str:
-    """Say why a place without trials is no experiment, and what to give instead.
+    """Return an error message for a path or URL without trials, with a proposal.
 
     Args:
-        place: A path or URL.
+        place: The path or URL.
     """
     if os.path.isfile(place):
         return f"{place} is a file; give the directory of an experiment"
@@ -44,17 +44,17 @@ def not_an_experiment(place: str) -> str:
 
 
 def check_local(option: str, place: str) -> None:
-    """Refuse a URL where only a directory of this machine will do.
+    """Check that an argument is not a URL.
 
     Args:
-        option: What the command line calls it.
-        place: What was given.
+        option: Name of the argument on the command line.
+        place: The argument's value.
 
     Raises:
-        UsageError: If it is a URL.
+        UsageError: If `place` is a URL.
     """
     if "://" in place:
-        raise UsageError(option, f"{place} is a URL; it has to be a directory on this machine")
+        raise UsageError(option, f"{place} is a URL; give a directory on this machine")
 
 
 _NOT_OBJECTIVES = ("training_iteration", "time_total_s")
@@ -68,17 +68,19 @@ def add_experiment(parser: argparse.ArgumentParser) -> None:
 
 
 def add_objective(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say what is best."""
-    parser.add_argument("--metric", help="what to compare trials by; default: the experiment's own")
-    parser.add_argument("--mode", choices=("min", "max"), help="default: the experiment's own")
+    """Add the options for the metric and mode to compare trials by."""
+    parser.add_argument("--metric", help="metric to compare trials by (the experiment's)")
+    parser.add_argument(
+        "--mode", choices=("min", "max"), help="which values are better (the experiment's)"
+    )
 
 
 def open_experiment(arguments: argparse.Namespace) -> ExperimentAnalysis:
-    """Read the experiment that the command line names.
+    """Open the experiment that the command line names.
 
     Raises:
-        UsageError: If it is not named properly or has no trials.
-        StorageError: If it cannot be read.
+        UsageError: If the path or URL is wrong, or the experiment has no trials.
+        StorageError: If the experiment cannot be read.
     """
     place = os.path.expanduser(arguments.experiment)
     if os.path.exists(place) and not _holds_trials(place):
@@ -93,7 +95,7 @@ def open_experiment(arguments: argparse.Namespace) -> ExperimentAnalysis:
 
 
 def _holds_trials(place: str) -> bool:
-    """True if a local path is an experiment, or in one; that it holds one is not enough here."""
+    """Return True if a local path is an experiment or a file in one, not a directory of one."""
     directory = os.path.dirname(os.path.abspath(place)) if os.path.isfile(place) else place
     try:
         return find_experiment(directory) == directory
@@ -104,14 +106,13 @@ def _holds_trials(place: str) -> bool:
 def choose_objective(
     analysis: ExperimentAnalysis, arguments: argparse.Namespace
 ) -> tuple[str, str] | None:
-    """Metric and mode from the command line, or the experiment's own.
+    """Return metric and mode from the command line, or the experiment's.
 
     Returns:
-        Both; None if one of them is not known, and none was given.
+        Both; None if the command line has neither and the experiment does not have both.
 
     Raises:
-        UsageError: If no trial reported the metric that was given, or one was given and the other
-            one is not known.
+        UsageError: If no trial reported the given metric, or only one of metric and mode is known.
     """
     if arguments.metric is None and arguments.mode is None:
         metric, mode = _own_objective(analysis)
@@ -122,15 +123,15 @@ def choose_objective(
 def require_objective(
     analysis: ExperimentAnalysis, arguments: argparse.Namespace
 ) -> tuple[str, str]:
-    """Metric and mode from the command line, or the experiment's own.
+    """Return metric and mode from the command line, or the experiment's.
 
     Raises:
-        UsageError: If one of them is not known, or no trial reported the metric that was given.
+        UsageError: If metric or mode is not known, or no trial reported the given metric.
     """
     metric, mode = _own_objective(analysis)
     known = numeric_metrics(analysis.trials)
     reported = f"trials have reported {', '.join(known) or 'no number so far'}"
-    # The experiment's own metric may be one that no trial has got to: that is no wrong argument.
+    # Only a metric from the command line is checked: trials may not yet have reported their own.
     if arguments.metric is not None:
         metric = arguments.metric
         if metric not in (*known, *_NOT_OBJECTIVES):
@@ -141,7 +142,7 @@ def require_objective(
             "--metric", f"it is missing, and the experiment has none or several; {reported}"
         )
     if mode is None:
-        raise UsageError("--mode", f"it is missing: is the best {metric} the min or the max?")
+        raise UsageError("--mode", f"it is missing: say whether the best {metric} is min or max")
     return metric, mode
 
 
@@ -153,13 +154,13 @@ def _own_objective(analysis: ExperimentAnalysis) -> tuple[str | None, str | None
 
 
 def numeric_metrics(trials: list[Trial]) -> list[str]:
-    """Return the numbers that the trainable itself reported."""
+    """Return the names of the numbers that the trainable reported."""
     names = dict.fromkeys(name for trial in trials for name in trial.metric_analysis)
     return [name for name in names if name not in _NOT_OBJECTIVES]
 
 
 def trial_row(trial: Trial) -> dict[str, object]:
-    """Everything about a trial that can be a column."""
+    """Return a trial's values for all columns of tables, by name."""
     return {
         **flat_row(trial),
         "trainable_name": trial.trainable_name,

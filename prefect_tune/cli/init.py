@@ -1,4 +1,4 @@
-"""``prefect-tune init``: a commented example of an experiment in a YAML file."""
+"""``prefect-tune init``: write a commented example of an experiment into a YAML file."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from prefect_tune.cli.commands import EXIT_OK, UsageError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
+    """Add the command's arguments."""
     parser.add_argument(
         "file",
         metavar="FILE",
         nargs="?",
         default="sweep.yaml",
-        help="where to write it (default: %(default)s); a file that is there is kept",
+        help="file to write (default: %(default)s); an existing file is not overwritten",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the example and say how to run it."""
+    """Write the example and print how to run it."""
     from prefect_tune.orchestration.spec.files import example
 
     try:

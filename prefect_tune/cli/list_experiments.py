@@ -1,4 +1,4 @@
-"""``prefect-tune list-experiments``: the experiments in a directory as a table."""
+"""``prefect-tune list-experiments``: list the experiments in a directory."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _COLUMNS = ("name", "total_trials", "last_updated", *(s.lower() for s in _STATUS
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
+    """Add the command's arguments."""
     parser.add_argument(
         "directory",
         metavar="DIRECTORY",
         nargs="?",
         default=None,
-        help="where the experiments are (default: TUNE_RESULT_DIR or ~/prefect_tune_results)",
+        help="directory of experiments (default: TUNE_RESULT_DIR or ~/prefect_tune_results)",
     )
     add_table_options(parser)
     parser.add_argument(
@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print or write the table."""
+    """Print the table of experiments, or write it to a file."""
     directory = os.path.expanduser(
         arguments.directory or default_root(os.environ.get("TUNE_RESULT_DIR"))
     )
@@ -60,11 +60,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _row(path: str) -> dict[str, Any] | None:
-    """What is known about an experiment without reading results; None if it is none."""
+    """Return an experiment's row without reading results; None if there is no experiment."""
     try:
         record = read_record(path)
     except StorageError:
-        record = None  # of a newer version; its trials can be counted nevertheless
+        record = None  # written by a newer version; trials can be counted even so
     row: dict[str, Any] = {"name": os.path.basename(path)}
     if record is not None:
         counts = Counter(trial.status for trial in record.trials)
@@ -82,7 +82,7 @@ def _row(path: str) -> dict[str, Any] | None:
 
 
 def _trial_times(path: str) -> list[float]:
-    """When each trial's files were written last."""
+    """Return for each trial when its files were last written."""
     times = []
     try:
         for entry in os.scandir(path):

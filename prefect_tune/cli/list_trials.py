@@ -1,4 +1,4 @@
-"""``prefect-tune list-trials``: the trials of an experiment as a table."""
+"""``prefect-tune list-trials``: list the trials of an experiment."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ _RESULTS = (
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
+    """Add the command's arguments."""
     add_experiment(parser)
     add_table_options(parser)
     parser.add_argument(
         "--columns",
         metavar="COLUMNS",
-        help=f"columns about trials, separated by commas ({','.join(_INFO)}); any column will do",
+        help=f"columns, separated by commas ({','.join(_INFO)})",
     )
     parser.add_argument(
         "--result-columns",
         metavar="COLUMNS",
-        help="columns of the last result "
-        f"({','.join(_RESULTS)}, all config/... and all that was reported)",
+        help="further columns, mostly of the last result "
+        f"({','.join(_RESULTS)}, all config/... and all reported metrics)",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print or write the table."""
+    """Print the table of trials, or write it to a file."""
     analysis = open_experiment(arguments)
     rows = [trial_row(trial) for trial in analysis.trials]
     known = list(dict.fromkeys([*_INFO, *_RESULTS, *(name for row in rows for name in row)]))
@@ -52,8 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
         searched = dict.fromkeys(f"config/{n}" for t in analysis.trials for n in t.evaluated_params)
         config = (name for name in known if name.startswith("config/"))
         reported = numeric_metrics(analysis.trials)
-        # What trials are compared by, and what was searched, say more than what is the same
-        # everywhere: they are the ones to have room on a narrow terminal.
+        # On a narrow terminal only the first columns are shown: the metric and the searched
+        # parameters come before the other parameters, which are the same for all trials.
         compared = [name for name in reported if name == analysis.default_metric]
         chosen = [*_INFO, *compared, *_RESULTS, *reported, *searched, *config]
         show_table(rows, list(dict.fromkeys(chosen)), False, arguments)

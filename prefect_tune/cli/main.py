@@ -1,6 +1,6 @@
-"""What ``prefect-tune COMMAND`` does; `prefect_tune.cli.commands` lists the commands.
+"""The main function of ``prefect-tune``; `prefect_tune.cli.commands` lists the commands.
 
-It is made with argparse: importing Typer or cyclopts takes longer than all that ``--help`` does.
+The parser is argparse's, because importing Typer or cyclopts takes longer than ``--help`` in all.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PROGRAM = "prefect-tune"
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that takes options by their full names and proposes the nearest one."""
+    """An argument parser that requires full names of options and proposes similar ones."""
 
     def __init__(self, prog: str, description: str, epilog: str = "") -> None:
         super().__init__(
@@ -44,7 +44,7 @@ class Parser(argparse.ArgumentParser):
         )
 
     def parse_all(self, arguments: Sequence[str]) -> argparse.Namespace:
-        """Parse, or end the program with exit code 2 and say which argument is wrong."""
+        """Parse all arguments; on a wrong one, print an error and end the program with code 2."""
         namespace, unknown = self.parse_known_args(arguments)
         if unknown:
             name = unknown[0].partition("=")[0]
@@ -53,12 +53,12 @@ class Parser(argparse.ArgumentParser):
         return namespace
 
     def error(self, message: str) -> NoReturn:
-        """Print one line, not the whole usage: what is wrong is then not overlooked."""
+        """Print an error of one line without the usage, and end the program."""
         self.exit(EXIT_USAGE, f"{self.prog}: error: {message}\n")
 
 
 def suggest(wrong: str, possible: Iterable[str], program: str) -> str:
-    """Say which of the possible names was probably meant."""
+    """Return a proposal for a wrong name: the most similar one, or a reference to ``--help``."""
     nearest = difflib.get_close_matches(wrong, possible, n=1)
     return f"did you mean {nearest[0]}?" if nearest else f"see {program} --help"
 
@@ -70,10 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command and its options; None takes those of the process.
 
     Returns:
-        The exit code: 0 done, 1 failed, 130 interrupted, 141 if nobody reads the output any more.
+        The exit code: 0 done, 1 failed, 130 interrupted, 141 if the reader of the output has ended.
         Wrong arguments end the program with 2.
     """
-    # A terminal that has no character for a line or a name gets a question mark, not a traceback.
+    # Characters that the terminal's encoding lacks are printed as question marks.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        if not _nobody_reads():
+        if not _drop_unread_output():
             raise
         return EXIT_UNREAD
     except (KeyboardInterrupt, ExperimentInterrupted) as error:
@@ -100,14 +100,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_FAILURE
 
 
-def _nobody_reads() -> bool:
-    """True if what read the output has ended, as `head` does; it is not written to any more."""
+def _drop_unread_output() -> bool:
+    """Discard further output and return True if its reader, such as `head`, has ended."""
     asked = select.poll()
     asked.register(sys.stdout.fileno(), 0)
     if not asked.poll(0):
         return False
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    with open(os.devnull, "w") as null:
+        os.dup2(null.fileno(), sys.stdout.fileno())
     return True
 
 
@@ -121,7 +121,7 @@ def _top_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     parser.add_argument("command", metavar="COMMAND", type=_command, help="see below")
     parser.add_argument(
-        "options", metavar="OPTIONS", nargs=argparse.REMAINDER, help="the command's own"
+        "options", metavar="OPTIONS", nargs=argparse.REMAINDER, help="options of the command"
     )
     return parser
 

@@ -1,4 +1,4 @@
-"""``prefect-tune plan``: what the experiment of a YAML file will take, before anything runs."""
+"""``prefect-tune plan``: estimate the cost of the experiment of a YAML file without running it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from prefect_tune.cli.run import add_experiment_options
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
+    """Add the command's arguments."""
     add_experiment_options(parser)
     for name, kind, default, text in (
         ("--seconds-per-step", float, None, "seconds from one report of a trial to the next"),
-        ("--steps", int, None, "reports of a whole trial, if its stop rules do not say"),
-        ("--nodes", int, 1, "how many machines"),
-        ("--cpus", float, 8, "CPUs of each"),
-        ("--gpus", float, 0, "GPUs of each"),
-        ("--price-per-hour", float, 0, "price of a machine"),
+        ("--steps", int, None, "reports of a whole trial, if its stop rules do not limit them"),
+        ("--nodes", int, 1, "number of machines"),
+        ("--cpus", float, 8, "CPUs of each machine"),
+        ("--gpus", float, 0, "GPUs of each machine"),
+        ("--price-per-hour", float, 0, "price of a machine per hour"),
         ("--start-s", float, 0, "seconds that a trial takes to start"),
     ):
         unset = "" if default is None else f" (default {default:g})"
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     import prefect_tune as tune
     from prefect_tune.orchestration.spec.files import read_spec
 
-    sys.path.insert(0, os.getcwd())  # as `python script.py` finds modules beside the script
+    sys.path.insert(0, os.getcwd())  # the file may name modules in this directory
     given = read_spec(arguments.file, dict(arguments.changes)).run_arguments()
     for name in ("cluster", "resume", "restore"):
         given.pop(name, None)

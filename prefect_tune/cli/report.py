@@ -1,4 +1,4 @@
-"""``prefect-tune report``: an HTML report of an experiment in one file."""
+"""``prefect-tune report``: write an HTML report of an experiment into one file."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from prefect_tune.cli.experiment_argument import (
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
+    """Add the command's arguments."""
     add_experiment(parser)
     add_objective(parser)
     parser.add_argument(
-        "--output", "-o", metavar="FILE", help="where to write it (report.html in the experiment)"
+        "--output", "-o", metavar="FILE", help="file to write (report.html in the experiment)"
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the report and say where it is."""
+    """Write the report and print its path."""
     from prefect_tune.results.report import write_report
 
     analysis = open_experiment(arguments)
     objective = choose_objective(analysis, arguments)
     path = arguments.output
     if path is None:
-        here = "://" in analysis.experiment_path
-        path = os.path.join("." if here else analysis.experiment_path, "report.html")
+        is_url = "://" in analysis.experiment_path
+        path = os.path.join("." if is_url else analysis.experiment_path, "report.html")
     path = os.path.abspath(os.path.expanduser(path))
     try:
         write_report(analysis, path, objective)
@@ -40,5 +40,5 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--output", f"cannot write {path}: {error.strerror}") from error
     print(f"Wrote {path}")
     if objective is None:
-        print("Without one metric there is no best trial; --metric and --mode choose one.")
+        print("The report has no best trial: choose a metric with --metric and --mode.")
     return EXIT_OK

@@ -1,4 +1,4 @@
-"""``prefect-tune run``: run the experiment of a YAML file, without a deployment."""
+"""``prefect-tune run``: run the experiment of a YAML file without a deployment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prefect_tune.cli.commands import EXIT_FAILURE, EXIT_OK
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
+    """Add the command's arguments."""
     add_experiment_options(parser)
     parser.add_argument(
         "--no-prefect",
@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def add_experiment_options(parser: argparse.ArgumentParser) -> None:
-    """Add the file of an experiment and what changes its values."""
+    """Add the arguments for the file of an experiment and for changes of its values."""
     parser.add_argument(
         "file", metavar="FILE", help="the experiment; `prefect-tune init` writes an example"
     )
@@ -34,7 +34,7 @@ def add_experiment_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         dest="changes",
-        help="a value in place of the file's, e.g. budget.trials=50; may be given several times",
+        help="replaces a value of the file, e.g. budget.trials=50; may be given several times",
     )
 
 
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     import prefect_tune as tune
     from prefect_tune.orchestration.spec.files import read_spec
 
-    sys.path.insert(0, os.getcwd())  # as `python script.py` finds modules beside the script
+    sys.path.insert(0, os.getcwd())  # the file may name modules in this directory
     spec = read_spec(arguments.file, dict(arguments.changes))
     analysis = tune.run(
         **spec.run_arguments(), orchestrate=arguments.orchestrate, raise_on_failed_trial=False
@@ -67,4 +67,4 @@ def _assignment(text: str) -> tuple[str, Any]:
     try:
         return field, yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise argparse.ArgumentTypeError(f"{value!r} is no YAML") from error
+        raise argparse.ArgumentTypeError(f"{value!r} is not YAML") from error

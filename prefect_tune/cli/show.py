@@ -1,4 +1,4 @@
-"""``prefect-tune show``: an experiment or one of its trials."""
+"""``prefect-tune show``: show an experiment or one of its trials."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _MOST_ERRORS = 5
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
+    """Add the command's arguments."""
     add_experiment(parser)
     parser.add_argument(
         "trial", metavar="TRIAL", nargs="?", help="id or name of a trial, or the beginning of it"
     )
     add_objective(parser)
     parser.add_argument(
-        "--output", "-o", choices=("text", "json"), default="text", help="how to print it (text)"
+        "--output", "-o", choices=("text", "json"), default="text", help="output format (text)"
     )
 
 
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the experiment or the trial."""
     analysis = open_experiment(arguments)
     if arguments.trial is not None:
-        trial = _find(analysis, arguments.trial)
+        trial = _find_trial(analysis, arguments.trial)
         if arguments.output == "json":
             write_json(trial_as_dict(analysis, trial), sys.stdout)
         else:
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _find(analysis: ExperimentAnalysis, name: str) -> Trial:
+def _find_trial(analysis: ExperimentAnalysis, name: str) -> Trial:
     exact = [t for t in analysis.trials if name in (t.trial_id, str(t), t.relative_logdir)]
     found = exact or [
         t for t in analysis.trials if t.trial_id.startswith(name) or str(t).startswith(name)

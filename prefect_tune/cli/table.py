@@ -1,4 +1,4 @@
-"""Tables of the commands: chosen, sorted, cut to the terminal, or written to a file."""
+"""Filter and sort the rows of a table, and print them or write them to a file."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from prefect_tune.text import in_words, without_controls
 
 
 def page(lines: Sequence[str], notices: Sequence[str] = ()) -> None:
-    """Print lines; on a terminal that is too short for them, a page at a time.
+    """Print lines, with a pager if the terminal has too few lines.
 
     Args:
         lines: The lines.
-        notices: What else is to be said; stays on the terminal after the last page.
+        notices: Lines for standard error, which stay on the terminal after the pager has ended.
     """
     text = without_controls("\n".join(lines)) + "\n"
-    if not (_is_too_long(len(lines) + len(notices)) and _through_pager(text)):
+    if not (_is_too_long(len(lines) + len(notices)) and _page(text)):
         sys.stdout.write(text)
     for notice in notices:
         print(without_controls(notice), file=sys.stderr)
@@ -45,8 +45,8 @@ def _is_too_long(count: int) -> bool:
     return terminals and count + 1 > shutil.get_terminal_size().lines
 
 
-def _through_pager(text: str) -> bool:
-    """Show it with $PAGER, or less; False if there is none."""
+def _page(text: str) -> bool:
+    """Show a text with $PAGER or less; False if neither is installed."""
     command = shlex.split(os.environ.get("PAGER") or "less -S")
     if not command or shutil.which(command[0]) is None:
         return False
@@ -54,69 +54,69 @@ def _through_pager(text: str) -> bool:
     try:
         pager.communicate(text)
     except KeyboardInterrupt:
-        # It is the pager that was meant, which does not end by it.
+        # The interrupt was for the pager, which goes on.
         pager.wait()
     return True
 
 
 _FORMATS = ("csv", "json", "pkl")
-_WIDEST = 40  # characters of one column
-_WIDEST_ON_TERMINAL = 24
+_MOST_WIDTH = 40  # most characters of a column
+_MOST_WIDTH_ON_TERMINAL = 24
 _GAP = 2
 
 Row = dict[str, Any]
 
 
 def add_table_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that all tables have."""
+    """Add the options that all commands with a table have."""
     parser.add_argument(
         "--sort", metavar="COLUMNS", help="sort by these columns, separated by commas"
     )
-    parser.add_argument("--desc", action="store_true", help="sort downwards")
+    parser.add_argument("--desc", action="store_true", help="sort in descending order")
     parser.add_argument(
         "--filter",
         action="append",
         default=[],
         metavar="CONDITION",
-        help='only rows for which it holds, e.g. "loss < 0.1"; may be given several times',
+        help='only rows that fulfil this, e.g. "loss < 0.1"; may be given several times',
     )
     parser.add_argument("--limit", type=_positive, metavar="N", help="only the first N rows")
     parser.add_argument(
         "--output",
         "-o",
         metavar="FILE",
-        help="write to a .csv, .json or .pkl (pandas) file instead; csv or json: print so",
+        help="write a .csv, .json or .pkl (pandas) file, or print as csv or json",
     )
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"got {text!r}; it is a whole number from 1 up")
+        raise argparse.ArgumentTypeError(f"got {text!r}; give a whole number from 1 up")
     return int(text)
 
 
 def names_in(text: str | None) -> list[str] | None:
-    """Return the names separated by commas; None if there is no text."""
+    """Split a text of names separated by commas; None for None."""
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
 def show_table(
     rows: Sequence[Row], columns: Sequence[str], asked: bool, options: argparse.Namespace
 ) -> None:
-    """Print rows or write them, as the options say.
+    """Filter and sort rows, and print them or write them to a file, as the options say.
 
     Args:
-        rows: The rows; they may hold more than the columns, to filter and sort by.
-        columns: Columns in order.
-        asked: True if the user chose the columns: none is then dropped for being empty.
-        options: What `add_table_options` added.
+        rows: The rows; they may have more values than the columns, to filter and sort by.
+        columns: The columns in order.
+        asked: True if the user chose the columns, so that empty ones are shown, too.
+        options: The options of `add_table_options`.
 
     Raises:
-        UsageError: If an option names a column that there is not, or the output is no format.
+        UsageError: If an option names an unknown column or an unknown format.
     """
     output = options.output
     form = None if output is None else _format_of(output)
-    rows = _chosen(rows, columns, options)
+    rows = _filter_and_sort(rows, columns, options)
     if form is None:
         _print_table(rows, columns, asked)
     elif output in _FORMATS:
@@ -132,15 +132,17 @@ def show_table(
 def _format_of(output: str) -> str:
     form = output if output in _FORMATS else Path(output).suffix.lstrip(".").lower()
     if form not in _FORMATS or output == "pkl":
-        raise UsageError("--output", f"got {output!r}; it ends in .csv, .json or .pkl")
+        raise UsageError(
+            "--output", f"got {output!r}; give a name that ends in .csv, .json or .pkl"
+        )
     return form
 
 
 def check_columns(option: str, names: Iterable[str], known: Iterable[str]) -> None:
-    """Check that there are such columns.
+    """Check that columns exist.
 
     Raises:
-        UsageError: If there are not.
+        UsageError: If a column is not known.
     """
     known = list(dict.fromkeys(known))
     for name in names:
@@ -148,7 +150,9 @@ def check_columns(option: str, names: Iterable[str], known: Iterable[str]) -> No
             raise UsageError(option, f"there is no column {name!r}; there are {', '.join(known)}")
 
 
-def _chosen(rows: Sequence[Row], columns: Sequence[str], options: argparse.Namespace) -> list[Row]:
+def _filter_and_sort(
+    rows: Sequence[Row], columns: Sequence[str], options: argparse.Namespace
+) -> list[Row]:
     try:
         conditions = parse_conditions(options.filter, "--filter")
     except InvalidArgument as error:
@@ -166,7 +170,7 @@ def _chosen(rows: Sequence[Row], columns: Sequence[str], options: argparse.Names
 
 
 def _sort_key(name: str, desc: bool) -> Callable[[Row], tuple[int, float, str]]:
-    """Numbers before texts; what is missing comes last in both directions."""
+    """Return a sort key that puts numbers before texts and missing values last."""
 
     def key(row: Row) -> tuple[int, float, str]:
         value = row.get(name)
@@ -212,11 +216,11 @@ def _print_table(rows: Sequence[Row], columns: Sequence[str], asked: bool) -> No
     used = [n for n in columns if asked or any(row.get(n) not in (None, "") for row in rows)]
     empty = [name for name in columns if name not in used]
     numeric = [_is_numeric(rows, name) for name in used]
-    # Whoever has asked for a column wants to use what is in it.
-    cells, widths = _columns(rows, used, sys.maxsize if asked else _WIDEST)
+    # Columns that the user chose are shown in full.
+    cells, widths = _columns(rows, used, sys.maxsize if asked else _MOST_WIDTH)
     fitting = _fitting(widths)
     if fitting < len(used):
-        cells, widths = _columns(rows, used, _WIDEST_ON_TERMINAL)
+        cells, widths = _columns(rows, used, _MOST_WIDTH_ON_TERMINAL)
         fitting = _fitting(widths)
     rule = ["─" * width for width in widths[:fitting]]
     body = [rule, *zip(*cells[:fitting], strict=True)]
@@ -235,8 +239,8 @@ def _print_table(rows: Sequence[Row], columns: Sequence[str], asked: bool) -> No
 def _columns(
     rows: Sequence[Row], names: Sequence[str], widest: int
 ) -> tuple[list[list[str]], list[int]]:
-    """The cells of each column, and its width. The first is what rows are known by: hardly cut."""
-    limits = [max(_WIDEST, widest), *([widest] * len(names))]
+    """Return the cells of each column and its width; the first column may be wider."""
+    limits = [max(_MOST_WIDTH, widest), *([widest] * len(names))]
     cells = [
         [_cell(row.get(name), limit) for row in rows]
         for name, limit in zip(names, limits, strict=False)
@@ -250,20 +254,20 @@ def _listing(names: Sequence[str]) -> str:
 
 
 def _fitting(widths: Sequence[int]) -> int:
-    """Return how many columns there is room for."""
-    room = _terminal_width()
-    if room is None:
+    """Return how many columns fit on the terminal."""
+    line_width = _terminal_width()
+    if line_width is None:
         return len(widths)
     total = -_GAP
     for count, width in enumerate(widths):
         total += _GAP + width
-        if total > room and count:
+        if total > line_width and count:
             return count
     return len(widths)
 
 
 def _terminal_width() -> int | None:
-    """Return None if the output is no terminal."""
+    """Return the characters in a line of the terminal; None if the output is not a terminal."""
     if sys.stdout.isatty() or os.environ.get("COLUMNS"):
         return shutil.get_terminal_size().columns
     return None

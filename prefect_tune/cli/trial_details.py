@@ -1,4 +1,4 @@
-"""One trial in full."""
+"""Print one trial in full, or return it for JSON output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TIMES = ("training_iteration", "time_total_s")
 
 
 def trial_as_dict(analysis: ExperimentAnalysis, trial: Trial) -> dict[str, Any]:
-    """Return a trial as JSON has it."""
+    """Return a trial as a dict for JSON output."""
     return {
         "trial_id": trial.trial_id,
         "name": str(trial),
@@ -28,10 +28,10 @@ def trial_as_dict(analysis: ExperimentAnalysis, trial: Trial) -> dict[str, Any]:
 
 
 def print_trial(analysis: ExperimentAnalysis, trial: Trial, metric: str | None = None) -> None:
-    """Print a trial for people.
+    """Print a trial's metrics, configuration, checkpoints, directory and error.
 
     Args:
-        analysis: Its experiment.
+        analysis: The trial's experiment.
         trial: The trial.
         metric: The metric to put first.
     """

@@ -1,4 +1,4 @@
-"""``prefect-tune version``: what a bug report should name."""
+"""``prefect-tune version``: print the versions that a bug report should name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _RELATED = ("prefect", "distributed", "optuna", "numpy")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """There is nothing to choose."""
+    """Add no arguments."""
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,5 +1,5 @@
-"""The quickstart: a real sweep over a small neural network that reads handwritten digits.
+"""The quickstart: a sweep over a small neural network that classifies handwritten digits.
 
-`model` is what a user would write (data, network, trainable), `sweep` hands it to
-`prefect_tune.run`, `summary` says what came out, `main` does one after the other.
+`model` is the part that a user would write (data, network, trainable), `sweep` calls
+`prefect_tune.run`, `summary` prints the outcome, and `main` runs these steps.
 """

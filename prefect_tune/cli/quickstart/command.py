@@ -1,4 +1,4 @@
-"""``prefect-tune quickstart``: the options of the quickstart and their checks."""
+"""``prefect-tune quickstart``: the command's options and their checks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NEEDED = {"sklearn": "scikit-learn"}
 _LARGEST_SEED = 2**32 - 1
 _ADDRESS_SCHEMES = ("tcp", "tls", "ucx", "ws", "wss", "inproc")
 
-#: Which option to name when the sweep says that one of its arguments is wrong.
+#: The option to name in an error when an argument of the sweep is wrong.
 _OPTION_OF_ARGUMENT = {
     "num_samples": "--trials",
     "storage_path": "--storage",
@@ -46,20 +46,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=whole_number(1),
         default=40,
         metavar="N",
-        help="how many networks to train (default: %(default)s)",
+        help="number of networks to train (default: %(default)s)",
     )
     add(
         "--epochs",
         type=whole_number(1),
         default=40,
         metavar="N",
-        help="epochs a network is trained at most (default: %(default)s)",
+        help="most epochs of a network (default: %(default)s)",
     )
     add(
         "--search",
         choices=("optuna", "random"),
         default="auto",
-        help="who proposes the networks (default: optuna if it is installed)",
+        help="searcher that proposes the networks (default: optuna if it is installed)",
     )
     add(
         "--seed",
@@ -73,19 +73,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=positive_number,
         default=1.0,
         metavar="CPUS",
-        help="CPUs reserved for a network; 0.5 trains two on each (default: 1)",
+        help="CPUs for each network; 0.5 trains two on a CPU (default: 1)",
     )
     add(
         "--storage",
         type=not_empty,
         metavar="PATH",
-        help="directory the results go below (default: ~/prefect_tune_results)",
+        help="directory for the results (default: ~/prefect_tune_results)",
     )
     add(
         "--cluster",
         type=scheduler_address,
         metavar="ADDRESS",
-        help="Dask scheduler to run on, e.g. tcp://10.0.0.1:8786 (default: this machine alone)",
+        help="Dask scheduler to use, e.g. tcp://10.0.0.1:8786 (default: use this machine only)",
     )
     add(
         "--no-prefect",
@@ -109,7 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         outcome = main.run(SweepOptions(**vars(arguments)))
     except PrefectUnavailable as error:
-        raise TuneError(f"{error} Here the option for that is --no-prefect.") from error
+        raise TuneError(f"{error} The quickstart's option for that is --no-prefect.") from error
     except InvalidArgument as error:
         option = _OPTION_OF_ARGUMENT.get(error.argument)
         if option is None:
@@ -118,7 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
     except TuneError as error:
         for kind, option in _OPTION_OF_ERROR:
             if isinstance(error, kind):
-                # The sweep names its own argument in front; here the option is the name.
+                # The error begins with the sweep's argument; the user knows the option instead.
                 message = re.sub(r"^`\w+`: ", "", str(error))
                 raise UsageError(option, message) from error
         raise
@@ -126,7 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
-    """Return a reader of whole numbers with bounds (both inclusive) for argparse."""
+    """Return an argparse type for whole numbers from `minimum` to `maximum`."""
     wanted = f"of at least {minimum:,}" if maximum is None else f"from {minimum:,} to {maximum:,}"
 
     def read(text: str) -> int:
@@ -142,7 +142,7 @@ def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], in
 
 
 def positive_number(text: str) -> float:
-    """Read a finite number greater than zero."""
+    """Parse a finite number greater than zero; a type for argparse."""
     try:
         number = float(text)
     except ValueError:
@@ -153,7 +153,7 @@ def positive_number(text: str) -> float:
 
 
 def not_empty(text: str) -> str:
-    """Refuse an empty path: it is mostly a shell variable that is not set."""
+    """Check that a path is not empty, as after a shell variable that is not set."""
     if not text.strip():
         raise argparse.ArgumentTypeError("is empty; give a directory")
     return text

@@ -1,4 +1,4 @@
-"""The quickstart from start to end: sweep, refit, picture, summary."""
+"""Run the quickstart: sweep, refit, picture, summary."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ PICTURE = "quickstart.png"
 
 
 def run(options: SweepOptions, console: Console | None = None) -> Outcome:
-    """Run the sweep, look at its best network on the test data, and print what came out.
+    """Run the sweep, evaluate its best network on the test data, and print a summary.
 
     Args:
-        options: What to run.
-        console: Where to print; None is standard output.
+        options: The options of the command.
+        console: The console to print on; None is standard output.
 
     Returns:
-        What was printed.
+        The values in the summary.
 
     Raises:
         prefect_tune.TuneError: If the options cannot work or no network could be trained.
@@ -44,7 +44,7 @@ def run(options: SweepOptions, console: Console | None = None) -> Outcome:
 
 
 def conclude(analysis: ExperimentAnalysis, options: SweepOptions) -> Outcome:
-    """Refit the best network, draw the picture and gather what the summary tells.
+    """Refit the best network, draw the picture and collect the values of the summary.
 
     Raises:
         prefect_tune.TuneError: If no trial reported an accuracy.
@@ -73,7 +73,7 @@ def conclude(analysis: ExperimentAnalysis, options: SweepOptions) -> Outcome:
 
 
 def _draw(analysis: ExperimentAnalysis) -> str | None:
-    """Draw into the experiment directory, if there is something to draw with."""
+    """Draw the picture into the experiment directory; None without matplotlib."""
     if importlib.util.find_spec("matplotlib") is None:
         return None
     from prefect_tune.results.plots.draw import plot_experiment
@@ -82,10 +82,10 @@ def _draw(analysis: ExperimentAnalysis) -> str | None:
 
 
 def _lasting_url(analysis: ExperimentAnalysis) -> str | None:
-    """Address of the flow run, unless its server is the embedded one, which ends with us."""
+    """Return the URL of the flow run, None if its server ends with this process."""
     if analysis.flow_run_url is None:
         return None
-    # Not imported above: without Prefect the quickstart has to do without its import, too.
+    # Imported here, because the quickstart must work without Prefect.
     from prefect_tune.orchestration.server.api import start_server_early
 
     return None if start_server_early().embedded else analysis.flow_run_url

@@ -1,9 +1,9 @@
-"""Data, network and training function: the part of a sweep that its user writes.
+"""Data, network and training function: the part of a sweep that a user writes.
 
 The data are the 1,797 scanned digits (8 x 8 pixels, ten classes) that come with scikit-learn;
-nothing is downloaded. They are split once and for all into 60 % training, 20 % validation and 20 %
-test, so that runs with different seeds compare on the same images. The sweep only ever sees the
-first two.
+nothing is downloaded. They are always split in the same way into 60 % training, 20 % validation and
+20 % test, so that runs with different seeds are compared on the same images. The sweep uses the
+first two parts only.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SMALLEST_PROBABILITY = 1e-7
 
 @dataclass(frozen=True)
 class Part:
-    """Some of the digits.
+    """A part of the digits: images and labels.
 
     Attributes:
         images: Pixels in [0, 1], shape (n, 64), float32.
@@ -50,7 +50,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Digits:
-    """The digits in three parts that share no image, each with the same share of every class."""
+    """The digits in three disjoint parts with equal shares of the classes."""
 
     training: Part
     validation: Part
@@ -59,7 +59,7 @@ class Digits:
 
 @functools.cache
 def load_data() -> Digits:
-    """Read and split the digits; the same split in every process."""
+    """Load and split the digits; the split is the same in every process."""
     images, labels = load_digits(return_X_y=True)
     everything = Part((images / _PIXEL_MAXIMUM).astype(np.float32), labels.astype(np.int64))
     rest, test = _split(everything, share=0.2)
@@ -79,7 +79,7 @@ def _split(part: Part, share: float) -> tuple[Part, Part]:
 
 
 def build_network(config: dict[str, Any]) -> MLPClassifier:
-    """Return an untrained multilayer perceptron, trained with Adam.
+    """Make an untrained multilayer perceptron, which is trained with Adam.
 
     Args:
         config: `hidden_units` per layer, number of hidden `layers`, `activation`, `learning_rate`,
@@ -96,12 +96,12 @@ def build_network(config: dict[str, Any]) -> MLPClassifier:
 
 
 def fit_epoch(network: MLPClassifier, part: Part) -> None:
-    """Show the network every image of `part` once."""
+    """Train the network on each image of `part` once."""
     network.partial_fit(part.images, part.labels, classes=CLASSES)
 
 
 def evaluate(network: MLPClassifier, part: Part) -> dict[str, float]:
-    """Accuracy (share of digits read correctly) and mean cross-entropy `loss` in nats."""
+    """Return the accuracy and the mean cross-entropy `loss` in nats."""
     probabilities = network.predict_proba(part.images)
     of_the_truth = probabilities[np.arange(len(part)), part.labels]
     return {
@@ -111,10 +111,10 @@ def evaluate(network: MLPClassifier, part: Part) -> dict[str, float]:
 
 
 def train_digits(config: dict[str, Any]) -> None:
-    """Return the trainable: reports the accuracy on the validation part after every epoch.
+    """Train a network, and report its accuracy on the validation part after each epoch.
 
     Args:
-        config: As for `build_network`, and the number of `epochs` to train at most.
+        config: As for `build_network`, and the most `epochs`.
     """
     data = load_data()
     network = build_network(config)
@@ -124,11 +124,11 @@ def train_digits(config: dict[str, Any]) -> None:
 
 
 def refit(config: dict[str, Any], epochs: int) -> dict[str, float]:
-    """Train anew on training and validation data, then look at the test part for the first time.
+    """Train a new network on training and validation data, and evaluate it on the test part.
 
     Args:
         config: As for `build_network`.
-        epochs: How long to train, in epochs.
+        epochs: The number of epochs.
 
     Returns:
         Accuracy and loss on the test part.

@@ -1,4 +1,4 @@
-"""What the quickstart prints before and after the sweep."""
+"""Print the introduction before and the summary after the sweep."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LOCAL_SERVER = "http://127.0.0.1:4200"
 
 
 class TrialRecord(Protocol):
-    """What the summary needs to know of a trial."""
+    """The attributes of a trial that the summary uses."""
 
     status: str
     last_result: dict[str, Any]
@@ -31,12 +31,12 @@ class TrialRecord(Protocol):
 
 @dataclass(frozen=True)
 class Effort:
-    """How much training the finished trials of the sweep took.
+    """The amount of training in the finished trials of the sweep.
 
     Attributes:
-        trials: Trials that have ended, one way or the other.
-        epochs: Epochs trained in all of them together.
-        epochs_without_stopping: What the same trials would have taken to their last epoch.
+        trials: Finished trials.
+        epochs: Epochs of all finished trials together.
+        epochs_without_stopping: Epochs of the same trials without early stopping.
         stopped_early: Trials that ended before their last epoch.
         failed: Trials that ended in an error.
     """
@@ -49,9 +49,9 @@ class Effort:
 
     @classmethod
     def of(cls, trials: Sequence[TrialRecord], epochs_each: int) -> Effort:
-        """Count the epochs of trials that could have trained `epochs_each` epochs.
+        """Count the epochs of trials whose most epochs are `epochs_each`.
 
-        Trials that an interruption left unfinished do not count: nobody found them weak.
+        Trials that an interruption left unfinished do not count, since they were not stopped early.
         """
         finished = [trial for trial in trials if trial.status in (TERMINATED, ERROR)]
         trained = [int(trial.last_result.get("training_iteration", 0)) for trial in finished]
@@ -75,21 +75,21 @@ class Effort:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Everything the summary tells.
+    """The values in the summary.
 
     Attributes:
         trial_name: Name of the best trial.
-        config: Its searched hyper-parameters.
-        best_epochs: How many epochs it was trained.
-        validation_accuracy: Its last accuracy on the validation part, 0 to 1.
+        config: The best trial's searched hyperparameters.
+        best_epochs: The best trial's number of epochs.
+        validation_accuracy: The best trial's last accuracy on the validation part, 0 to 1.
         test_accuracy: Accuracy of the refitted network on the test part, 0 to 1.
         test_images: Size of the test part.
-        trials_wanted: How many trials were asked for; more than have finished if interrupted.
-        effort: How much training the sweep took.
+        trials_wanted: Number of trials requested; an interrupted sweep finishes fewer.
+        effort: The amount of training in the sweep.
         experiment_path: Directory of the results.
-        plot_path: The picture, None if none was drawn.
-        flow_run_id: Of the sweep's Prefect flow run, None without Prefect.
-        flow_run_url: Where to see it now, None if no Prefect server outlives this process.
+        plot_path: Path of the picture, None without one.
+        flow_run_id: Id of the sweep's Prefect flow run, None without Prefect.
+        flow_run_url: URL of the flow run, None if the Prefect server ends with this process.
     """
 
     trial_name: str
@@ -107,12 +107,12 @@ class Outcome:
 
     @property
     def interrupted(self) -> bool:
-        """True if the sweep was ended before all of its trials had."""
+        """True if the sweep ended before all of its trials had."""
         return self.effort.trials < self.trials_wanted
 
 
 def print_introduction(options: SweepOptions, console: Console) -> None:
-    """Say what is about to happen."""
+    """Print what the sweep will do."""
     console.print(
         "Tuning a small neural network that reads handwritten digits.\n"
         f"{_count(options.trials, 'trial')} of at most {_count(options.epochs, 'epoch')}; "
@@ -122,14 +122,14 @@ def print_introduction(options: SweepOptions, console: Console) -> None:
 
 
 def print_summary(outcome: Outcome, console: Console) -> None:
-    """Tell what came of the sweep; plain text if `console` is not a terminal."""
+    """Print the outcome of the sweep; plain text if `console` is not a terminal."""
     console.print()
     for line in (
         *_best(outcome),
         Text(),
         *_scores(outcome),
         Text(),
-        *_places(outcome),
+        *_links(outcome),
     ):
         console.print(line, soft_wrap=True)
 
@@ -167,7 +167,7 @@ def _scores(outcome: Outcome) -> Iterable[Text]:
         yield _line("failed", _count(effort.failed, "trial"), "see error.txt in their directories")
 
 
-def _places(outcome: Outcome) -> Iterable[Text]:
+def _links(outcome: Outcome) -> Iterable[Text]:
     path = outcome.experiment_path
     yield Text("Where to look", style="bold")
     yield _line("results", path)
@@ -185,7 +185,7 @@ def _places(outcome: Outcome) -> Iterable[Text]:
 
 
 def _command(name: str) -> str:
-    """How a command is called: by its path, if it is beside Python where no shell looks for it."""
+    """Return a command's name, or its path if it is installed beside Python outside of PATH."""
     here = os.path.relpath(os.path.join(os.path.dirname(sys.executable), name))
     return here if shutil.which(name) is None and _is_installed(here) else name
 

@@ -1,4 +1,4 @@
-"""The sweep: which values to try, how to choose them, when to give up on a network."""
+"""The sweep of the quickstart: search space, searcher and scheduler."""
 
 from __future__ import annotations
 
@@ -17,24 +17,23 @@ if TYPE_CHECKING:
 METRIC = "accuracy"
 MODE = "max"
 
-#: A network may train this long before it is compared with the others, and every rung is this many
-#: times as long as the one before: 3, 9, 27 epochs.
+#: Epochs at ASHA's first rung, and the factor from each rung to the next: 3, 9, 27 epochs.
 FIRST_RUNG = 3
 RUNG_FACTOR = 3
 
 
 @dataclass(frozen=True)
 class SweepOptions:
-    """What the command line can change.
+    """The options of the command line.
 
     Attributes:
-        trials: How many networks to train.
-        epochs: Epochs a network is trained at most.
-        seed: Seeds the search, the initial weights and the shuffling.
+        trials: Number of networks to train.
+        epochs: The most epochs of a network.
+        seed: Seed of the search, the initial weights and the shuffling.
         search: ``optuna``, ``random``, or ``auto``: Optuna if it is installed.
-        storage: Directory below which the experiment directory is made; None is the default.
+        storage: Directory for the experiment directory; None is the default.
         cluster: Address of a running Dask scheduler; None starts a cluster in this process.
-        orchestrate: Record the sweep with Prefect; None asks `PREFECT_TUNE_ORCHESTRATE`.
+        orchestrate: Record the sweep with Prefect; None reads `PREFECT_TUNE_ORCHESTRATE`.
         cpus_per_trial: CPUs reserved for each network.
     """
 
@@ -49,7 +48,7 @@ class SweepOptions:
 
 
 def search_space() -> dict[str, Any]:
-    """Return the hyper-parameters of the network and where to look for them."""
+    """Return the search space of the network's hyperparameters."""
     return {
         "hidden_units": tune.lograndint(8, 257),
         "layers": tune.randint(1, 4),
@@ -61,19 +60,19 @@ def search_space() -> dict[str, Any]:
 
 
 def scheduler(epochs: int) -> ASHAScheduler:
-    """ASHA on epochs: of the networks at a rung only the best third goes on."""
+    """Return an ASHA scheduler that continues the best third of the networks at each rung."""
     return ASHAScheduler(
         time_attr="training_iteration",
         max_t=epochs,
         grace_period=min(FIRST_RUNG, epochs),
         reduction_factor=RUNG_FACTOR,
-        # A network that got to its last epoch ends by itself: it was not stopped early.
+        # A network ends by itself at its last epoch, and should not count as stopped early.
         stop_last_trials=False,
     )
 
 
 def searcher(search: str, seed: int) -> Any:
-    """Who proposes configurations.
+    """Return the searcher for the option ``--search``.
 
     Raises:
         InvalidArgument: If Optuna is asked for but not installed.
@@ -93,10 +92,10 @@ def searcher(search: str, seed: int) -> Any:
 
 
 def run_sweep(options: SweepOptions) -> ExperimentAnalysis:
-    """Train the networks and return what came of each.
+    """Run the sweep and return its trials.
 
     Raises:
-        prefect_tune.TuneError: On options that cannot work, before a network is trained.
+        prefect_tune.TuneError: If the options cannot work; no network is trained then.
     """
     return tune.run(
         train_digits,

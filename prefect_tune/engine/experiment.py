@@ -82,7 +82,7 @@ class Experiment:
                 self.directory.path, plan.experiment_id, plan.places, on_lost=self.inbox.fail
             )
             plan.pickles = replace(
-                plan.pickles, large=LargeValues(self.directory.path, self.storage.copy_there)
+                plan.pickles, large=LargeValues(self.directory.path, self.storage.upload_now)
             )
             self._resumed: StartingPoint | None = None
             self._stateful_parts = StatefulParts(

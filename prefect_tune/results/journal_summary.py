@@ -36,7 +36,7 @@ from prefect_tune.schedulers import FIFOScheduler
 from prefect_tune.stopper import NoopStopper
 from prefect_tune.storage.journal.file import JOURNAL_FILE
 from prefect_tune.storage.journal.header import JournalHeader, parse_header
-from prefect_tune.storage.journal_mending import read_mended
+from prefect_tune.storage.journal_repair import read_repaired
 from prefect_tune.trainable.tracked_checkpoint import open_tracked
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ def read_record(experiment_dir: str) -> ExperimentRecord | None:
     path = Path(experiment_dir, JOURNAL_FILE)
     problems: list[str] = []
     try:
-        record = replay_last_run(read_mended(path, problems.append), experiment_dir)
+        record = replay_last_run(read_repaired(path, problems.append), experiment_dir)
     except FileNotFoundError:
         return None
     except OSError as error:

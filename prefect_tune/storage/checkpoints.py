@@ -1,6 +1,7 @@
-"""Checkpoints in a store: each exists or it does not, and is whole when it is read.
+"""Stores, fetches and deletes checkpoints so that each one is either complete or absent.
 
-The marker with the list of files is written last and deleted first; whoever reads compares.
+The marker file lists a checkpoint's files. It is written last and deleted first, and every reader
+compares the files with the list.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from prefect_tune.filesystem.store import Store
 
 
 class CheckpointStore:
-    """The checkpoints of an experiment; all paths are relative to the experiment directory.
+    """Checkpoints of one experiment in a store; paths are relative to the experiment directory.
 
     Args:
         store: The experiment directory in storage.
@@ -31,11 +32,11 @@ class CheckpointStore:
 
         Args:
             directory: A local directory that has its marker.
-            rel: Where it goes; what is left there of one before is replaced.
+            rel: Path of the checkpoint; remains of an earlier checkpoint there are replaced.
 
         Raises:
             CheckpointUnreadable: If `directory` is not a complete checkpoint.
-            StorageError: If the storage fails; then no checkpoint is there.
+            StorageError: If the storage fails; then no checkpoint exists at `rel`.
         """
         source = Path(directory)
         problem = verify(source)
@@ -43,7 +44,7 @@ class CheckpointStore:
             raise CheckpointUnreadable(f"cannot store the checkpoint {source}: {problem}.")
         left_over = self._store.sizes(rel)
         if MARKER in left_over:
-            # First it is no checkpoint any more, then its files change.
+            # Without its marker it is no checkpoint any more, so its files may change.
             self._store.delete([join(rel, MARKER)])
         self._store.put_tree(source, rel, last=(MARKER,))
         manifest = Manifest.decode((source / MARKER).read_bytes())
@@ -51,14 +52,14 @@ class CheckpointStore:
         self._store.delete(join(rel, name) for name in stale)
 
     def get(self, rel: str, directory: str | os.PathLike[str]) -> None:
-        """Fetch a checkpoint; the local directory appears when it is complete and verified.
+        """Fetch a checkpoint; the local directory appears once its files are complete and verified.
 
         Args:
-            rel: Which one.
-            directory: A local directory; one that is there already is replaced.
+            rel: Path of the checkpoint.
+            directory: The local directory to create; an existing one is replaced.
 
         Raises:
-            CheckpointUnreadable: If it is not there, incomplete or damaged.
+            CheckpointUnreadable: If the checkpoint is missing, incomplete or damaged.
             StorageError: If the storage fails.
         """
         target = Path(directory)
@@ -75,16 +76,16 @@ class CheckpointStore:
             remove_tree(temporary)
 
     def delete(self, rel: str) -> None:
-        """Delete a checkpoint, or what is left of one.
+        """Delete a checkpoint, or the remains of one.
 
         Raises:
-            StorageError: If the storage fails; what is left is no checkpoint.
+            StorageError: If the storage fails; the remains do not count as a checkpoint.
         """
         self._store.delete([join(rel, MARKER)])
         self._store.delete_tree(rel)
 
     def manifest(self, rel: str) -> Manifest | None:
-        """What belongs to a checkpoint, None if there is none.
+        """Return the list of a checkpoint's files; None if there is no checkpoint at `rel`.
 
         Raises:
             CheckpointUnreadable: If the marker is damaged.
@@ -99,7 +100,7 @@ class CheckpointStore:
             raise CheckpointUnreadable(f"the checkpoint {self.url(rel)}: {error}.") from None
 
     def is_complete(self, rel: str) -> bool:
-        """True if a checkpoint is there with all its files.
+        """Return True if a checkpoint exists with all its files.
 
         Raises:
             StorageError: If the storage fails.
@@ -111,7 +112,7 @@ class CheckpointStore:
         return manifest is not None and not manifest.mismatch(self._store.sizes(rel))
 
     def names(self, trial_dir: str) -> list[str]:
-        """Names of the checkpoints of a trial, oldest first.
+        """Return the names of a trial's checkpoints, oldest first.
 
         Args:
             trial_dir: The trial's directory.
@@ -123,5 +124,5 @@ class CheckpointStore:
         return sorted(part[0] for part in parts if len(part) == 2 and part[1] == MARKER)
 
     def url(self, rel: str) -> str:
-        """Where a checkpoint is, for people."""
+        """Return the URL of a checkpoint, for messages."""
         return (self._store.location / rel).url

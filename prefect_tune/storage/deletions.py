@@ -1,4 +1,4 @@
-"""Deletes checkpoints that nobody needs any more, in a thread of its own."""
+"""Deletes checkpoints that the experiment no longer needs, in a background thread."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from prefect_tune.storage.journal.background_worker import BackgroundWorker
 log = logging.getLogger(__name__)
 
 _RETRY_S = 10.0
-#: A deletion is several requests, one after the other; trials of many nodes write faster than that.
-_AT_ONCE = 8
+#: One deletion takes several requests in a row, and trials write faster than one at a time allows.
+_PARALLEL = 8
 
 
 class Deletions(BackgroundWorker):
-    """A thread that deletes checkpoints, several at once.
+    """Thread that deletes checkpoints, several in parallel.
 
     Args:
-        places: Where a checkpoint is deleted: in the experiment directory and in storage.
-        cancelled: Set from outside: nothing is deleted any more.
+        stores: Where a checkpoint is deleted: the experiment directory and its copy in storage.
+        cancelled: Event that ends the thread from outside; nothing is deleted after it is set.
     """
 
     def __init__(
-        self, places: Sequence[CheckpointStore], cancelled: threading.Event | None = None
+        self, stores: Sequence[CheckpointStore], cancelled: threading.Event | None = None
     ) -> None:
         super().__init__("checkpoint-deletion", "old checkpoints are deleted", cancelled)
-        self._places = places
+        self._stores = stores
         self._queue: deque[str] = deque()
         self._deleting = 0
 
     def delete(self, rel: str) -> None:
-        """Delete a checkpoint soon.
+        """Queue a checkpoint for deletion.
 
         Args:
-            rel: Its path relative to the experiment directory. One of somewhere else (a URL, an
-                absolute path) is not ours and stays.
+            rel: Its path relative to the experiment directory. Any other (a URL, an absolute path)
+                is not the experiment's own checkpoint and is not deleted.
         """
         if not is_absolute(rel) and ".." not in rel.split("/"):
             with self._changed:
@@ -49,11 +49,11 @@ class Deletions(BackgroundWorker):
                 self._changed.notify_all()
 
     def close(self, idle_s: float, total_s: float | None = None) -> None:
-        """Delete what is left, and end the thread.
+        """Delete the queued checkpoints and end the thread.
 
         Args:
-            idle_s: Seconds to wait at most while nothing is deleted; what is left then stays.
-            total_s: Seconds to wait at most; None is as long as it goes on.
+            idle_s: Seconds to wait at most while nothing is deleted; the rest then stays.
+            total_s: Seconds to wait at most; None waits as long as deletions make progress.
         """
         with self._changed:
             self._wait_until(lambda: not self._queue and not self._deleting, idle_s, total_s)
@@ -62,39 +62,39 @@ class Deletions(BackgroundWorker):
     def _work(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: bool(self._queue) or self._is_over)
-                if self._is_over:
+                self._changed.wait_for(lambda: bool(self._queue) or self._must_end)
+                if self._must_end:
                     return
-                batch = [self._queue.popleft() for _ in range(min(_AT_ONCE, len(self._queue)))]
+                batch = [self._queue.popleft() for _ in range(min(_PARALLEL, len(self._queue)))]
                 self._deleting = len(batch)
-            run_all([self._job(rel) for rel in batch], _AT_ONCE)
+            run_all([self._job(rel) for rel in batch], _PARALLEL)
 
     def _job(self, rel: str) -> Callable[[], None]:
         def delete() -> None:
-            for place in self._places:
-                self._delete(place, rel)
+            for store in self._stores:
+                self._delete(store, rel)
             with self._changed:
                 self._deleting -= 1
-            self._advance()
+            self._note_progress()
 
         return delete
 
-    def _delete(self, place: CheckpointStore, rel: str) -> None:
-        told = False
-        while not self._is_over:
+    def _delete(self, store: CheckpointStore, rel: str) -> None:
+        warned = False
+        while not self._must_end:
             try:
-                place.delete(rel)
+                store.delete(rel)
             except StorageUnavailable as error:
-                if not told:
-                    told = True
-                    log.debug("%s is not deleted yet: %s", place.url(rel), error)
+                if not warned:
+                    warned = True
+                    log.debug("%s is not deleted yet: %s", store.url(rel), error)
                 self._cancelled.wait(_RETRY_S)
             except StorageError as error:
                 log.warning("An old checkpoint stays: %s", error)
                 return
             except Exception:
-                # Nothing that happens here may end the thread, and with it all later deletions.
-                log.exception("The old checkpoint %s stays.", place.url(rel))
+                # An error must not end the thread, or later checkpoints would never be deleted.
+                log.exception("The old checkpoint %s stays.", store.url(rel))
                 return
             else:
                 return

@@ -15,28 +15,27 @@ from prefect_tune.atomic_write import write_atomic
 from prefect_tune.error import ExperimentLocked, InvalidArgument, StorageError, TrialFailed
 from prefect_tune.experiment.attempt_error import ERROR_FILE, ERROR_PICKLE_FILE, AttemptError
 from prefect_tune.experiment.pickling.encryption import is_encrypted
-from prefect_tune.filesystem.location import Location
 
-#: Holds the id of the run that uses the directory: a node that finds the same id shares the disk.
+#: Holds the id of the run that uses the directory; a node that reads the same id shares the disk.
 MARKER_FILE = ".prefect_tune_experiment"
 LOCK_FILE = ".lock"
 #: The arguments of a `Tuner`.
 TUNER_FILE = "tuner.pkl"
-#: Its trainable.
+#: The trainable of a `Tuner`.
 TRAINABLE_FILE = "trainable.pkl"
 
 
 class ExperimentDir:
-    """Creates, marks and locks an experiment directory.
+    """A locked experiment directory, with the files of the experiment as a whole.
 
     Args:
-        root: Where experiment directories lie; created if missing.
+        root: Parent of all experiment directories; created if missing.
         name: Name of the experiment.
         experiment_id: Unique id of this run.
-        fresh: Take no directory that is there already: a number is added to the name then.
+        fresh: Use a new directory: if the name is taken, a number is added to it.
 
     Attributes:
-        name: The name it got.
+        name: Name of the directory, with the number if one was added.
         path: The directory.
 
     Raises:
@@ -47,22 +46,22 @@ class ExperimentDir:
     def __init__(
         self, root: str | Path, name: str, experiment_id: str, *, fresh: bool = False
     ) -> None:
-        self.root = _local(Location(os.fspath(root)))
+        self.root = Path(root).expanduser().absolute()
         self.name = name
         self.path = self.root / name
         try:
             if fresh:
-                self.path = _make_fresh(self.path)
+                self.path = _make_unused(self.path)
                 self.name = self.path.name
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(self.path / LOCK_FILE)
             try:
                 (self.path / MARKER_FILE).write_text(experiment_id)
             except OSError:
-                self.close()  # or this process itself would hold it against its next try
+                self.close()  # otherwise this process's own lock would block its next try
                 raise
         except OSError as error:
-            problem = _in_the_way(self.path) or error.strerror or error
+            problem = _find_obstacle(self.path) or error.strerror or error
             raise InvalidArgument(
                 "storage_path",
                 f"cannot write to {self.path}: {problem}.",
@@ -83,13 +82,13 @@ class ExperimentDir:
         return path
 
     def write(self, name: str, data: bytes | None) -> None:
-        """Write a file of the experiment; a reader sees all of it or none.
+        """Write a file into the experiment directory, atomically.
 
-        What is encrypted, because it holds secrets, only this user may read at all.
+        A file with encrypted secrets gets permissions that let only this user read it.
 
         Args:
             name: Name of the file.
-            data: What is in it; None removes a file from before.
+            data: Its content; None removes the file.
 
         Raises:
             StorageError: If it cannot be written.
@@ -104,7 +103,7 @@ class ExperimentDir:
             raise StorageError(f"cannot write {self.path / name}: {error}") from error
 
     def write_error(self, relative: str, error: AttemptError) -> None:
-        """Add a failure to a trial's ``error.txt``, and its exception as ``error.pkl``.
+        """Append a failure to a trial's ``error.txt`` and save its exception as ``error.pkl``.
 
         Raises:
             StorageError: If they cannot be written.
@@ -115,57 +114,57 @@ class ExperimentDir:
             text = f"{error.text()}\n".encode(errors="backslashreplace")
             with open(path / ERROR_FILE, "ab") as file:
                 file.write(text)
-            # What killed a process, or cannot be pickled, is told about in words.
+            # Without a picklable exception (a killed process, say), the text stands in for one.
             pickled = error.pickled or pickle.dumps(TrialFailed(error.text()))
             (path / ERROR_PICKLE_FILE).write_bytes(pickled)
         except OSError as problem:
             raise StorageError(f"cannot write {path / ERROR_FILE}: {problem}") from problem
 
     def add_policy(self, trial_id: str, source_id: str, row: Sequence[Any]) -> None:
-        """Log that a trial goes on from another one, as Ray Tune's PBT does.
+        """Log that PBT lets a trial continue from another trial's checkpoint, in Ray Tune's files.
 
-        ``pbt_global.txt`` has the rows of all trials; ``pbt_policy_<trial>.txt`` those that have
-        led to the trial, its source's among them.
+        ``pbt_global.txt`` has the rows of all trials; ``pbt_policy_<trial>.txt`` has the rows that
+        led to this trial, including those of the trial it continues from.
 
         Raises:
             StorageError: If they cannot be written.
         """
         line = json.dumps(row, default=repr) + "\n"
-        own, other = (self.path / f"pbt_policy_{name}.txt" for name in (trial_id, source_id))
+        own, source = (self.path / f"pbt_policy_{name}.txt" for name in (trial_id, source_id))
         try:
             with open(self.path / "pbt_global.txt", "a") as file:
                 file.write(line)
-            before = other.exists() or own.exists()
-            known = (other if other.exists() else own).read_text() if before else ""
-            own.write_text(known + line)
+            earlier = source if source.exists() else own
+            own.write_text((earlier.read_text() if earlier.exists() else "") + line)
         except OSError as problem:
             raise StorageError(f"cannot write {own}: {problem}") from problem
 
     def close(self) -> None:
-        """Release the lock."""
+        """Release the lock of the directory."""
         os.close(self._lock)
 
 
 def is_in_use(path: str | Path) -> bool:
-    """True if a process of this machine, or of one that shares the disk, runs the experiment."""
+    """Return True if a process runs the experiment, on this machine or one that shares the disk."""
     lock = Path(path) / LOCK_FILE
     return lock.exists() and _is_locked(lock)
 
 
 def is_abandoned(path: Path) -> bool:
-    """True if the process that ran an experiment last was on this machine and has ended."""
+    """Return True if the process that last ran the experiment was on this machine and has ended."""
     try:
+        # As `_lock` has written it: process <pid> on <host>.
         words = (path / LOCK_FILE).read_text(errors="replace").split(maxsplit=3)
     except OSError:
         return False
     if len(words) != 4 or words[3] != socket.gethostname() or not words[1].isdecimal():
         return False
-    # Asking for the lock keeps a run from starting, for an instant: the process id comes first.
+    # Checking the lock blocks a starting run for an instant, so the process id is checked first.
     return not os.path.exists(f"/proc/{words[1]}") and not _is_locked(path / LOCK_FILE)
 
 
 def _is_locked(path: Path) -> bool:
-    """True if a process holds the lock, which may be one of a container, with ids of its own."""
+    """Return True if a process holds the lock, even one in a container with its own process ids."""
     try:
         with open(path, "rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -174,9 +173,9 @@ def _is_locked(path: Path) -> bool:
     return False
 
 
-def _make_fresh(path: Path) -> Path:
-    """Make the directory, or `path_2`, `path_3` ... if others have made those before."""
-    # Apart from the loop: there a name that is taken means to try another one.
+def _make_unused(path: Path) -> Path:
+    """Create the directory `path`, or `path_2`, `path_3` ... if the earlier names are taken."""
+    # Not in the loop, where FileExistsError means that the name is taken.
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh, number = path, 1
     while True:
@@ -188,8 +187,8 @@ def _make_fresh(path: Path) -> Path:
             fresh = path.with_name(f"{path.name}_{number}")
 
 
-def _in_the_way(path: Path) -> str:
-    """What keeps a path from being a directory, for people; "" if nothing of that kind does."""
+def _find_obstacle(path: Path) -> str:
+    """Return which file or link keeps `path` from being a directory; "" if there is none."""
     for place in (*reversed(path.parents), path):
         if os.path.lexists(place) and not place.is_dir():
             if not place.is_symlink():
@@ -201,18 +200,8 @@ def _in_the_way(path: Path) -> str:
     return ""
 
 
-def _local(root: Location) -> Path:
-    if not root.is_local:
-        raise InvalidArgument(
-            "storage_path",
-            f"got {root.url!r}; remote storage is not supported here.",
-            "Give a local path; a path on a file system that all nodes share works too.",
-        )
-    return Path(root.path).expanduser().absolute()
-
-
 def _lock(path: Path) -> int:
-    """Hold an exclusive lock for the life of this process; its text says who holds it."""
+    """Lock a file until this process ends, and write into the file which process holds the lock."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,19 +1,19 @@
-"""Everything an experiment keeps, in one object that the engine opens and closes.
+"""The files of a running experiment and their copy in storage, opened and closed by the engine.
 
 How it is used::
 
     directory = ExperimentDir(plan.root, name, experiment_id)      # local, locked
     storage = ExperimentStorage(directory.path, experiment_id, storage_plan, on_lost=inbox.fail)
-    storage.open(resume=True)      # lease taken, journal and states brought here
+    storage.open(resume=True)      # lease acquired, journal and states fetched
     journal = storage.journal      # a LocalJournal, to read and to append to
     journal.append([header])
-    storage.start()                # from here on journal and files follow into storage
+    storage.start()                # from here on journal and files are copied to storage
     storage.delete_checkpoint("trial_1/checkpoint_000003")
-    storage.flush(10)              # at a signal: as much as gets there in 10 s
+    storage.flush(10)              # at a signal: copy for as long as there is progress
     storage.close(60)
 
-Without storage (`plan.location` is None) all of it is local: there is no lease besides the lock of
-the directory, nothing is shipped, and `flush` has nothing to do.
+Without storage (`plan.location` is None) everything is local: there is no lease besides the lock of
+the directory, nothing is copied, and `flush` has nothing to do.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ from prefect_tune.filesystem.retry import FOREGROUND, Limits
 from prefect_tune.filesystem.store import Store
 from prefect_tune.storage.checkpoints import CheckpointStore
 from prefect_tune.storage.deletions import Deletions
-from prefect_tune.storage.fetch import Continuation, begin_new, fetch_experiment
+from prefect_tune.storage.fetch import Continuation, begin_run, fetch_experiment
 from prefect_tune.storage.journal.file import JOURNAL_FILE, LocalJournal
 from prefect_tune.storage.journal.shipper import Shipment, Shipper
 from prefect_tune.storage.lease import Holder, Lease
-from prefect_tune.storage.mirror import ChangedFiles, Mirror, Upload, UserUpload
+from prefect_tune.storage.mirror import ChangedFiles, Mirror, Upload
 from prefect_tune.storage.storage_plan import StoragePlan
 
 log = logging.getLogger(__name__)
 
-# Somebody waits for these.
+# The user waits for these requests.
 _OPENING = replace(FOREGROUND, total_s=1800.0)
-# These are tried again by whoever makes them.
+# The callers of these repeat them later.
 _SHIPPING = Limits(request_s=20.0, outage_s=5.0)
 _LEASING = Limits(request_s=10.0, outage_s=10.0)
 _JOURNAL_FIRST_S = 15.0
@@ -54,19 +54,19 @@ _DELETING_IDLE_S = 10.0
 
 
 class ExperimentStorage:
-    """Journal, lease, mirror and deletions of one experiment.
+    """Journal, lease, uploads and deletions of one experiment.
 
     Args:
-        directory: The local experiment directory; exists and is locked.
+        directory: The local experiment directory, which exists and is locked.
         experiment_id: Id of this opening of the experiment.
-        plan: Where things go.
-        flow_run: Name or id of the Prefect flow run, for people.
-        on_lost: Called once, from another thread, if somebody else has taken the experiment over:
-            this run has to end. Nothing is written to storage from then on.
+        plan: Where the files go.
+        flow_run: Name or id of the Prefect flow run, for messages.
+        on_lost: Called once, from another thread, if another process has taken over the
+            experiment, so that this run has to end. Nothing is written to storage from then on.
 
     Attributes:
         location: The experiment directory in storage, None if it is `directory` itself.
-        journal: The journal; there once `open` has returned.
+        journal: The journal; set by `open`.
     """
 
     journal: LocalJournal
@@ -80,7 +80,7 @@ class ExperimentStorage:
         flow_run: str = "",
         on_lost: Callable[[StorageError], None] | None = None,
     ) -> None:
-        self.location = plan.of(directory.name)
+        self.location = plan.location_of(directory.name)
         self._directory = directory
         self._plan = plan
         self._id = experiment_id
@@ -91,32 +91,34 @@ class ExperimentStorage:
         self._continuation: Continuation | None = None
         self._shipper: Shipper | None = None
         self._mirror: Mirror | None = None
-        self._opened = False
-        self._resumed = False
+        self._is_open = False
+        self._is_resumed = False
         if self.location is not None:
             self._store = open_store(self.location, _OPENING, self._cancelled)
             holder = Holder.this_process(experiment_id, flow_run)
-            # It is given back when everything else has been cancelled.
-            self._lease = Lease(open_store(self.location, _LEASING), holder, on_lost=self._lose)
-        self._deletions = Deletions(self._places(), self._cancelled)
+            # Without the cancel event, because the lease is released after everything is cancelled.
+            self._lease = Lease(
+                open_store(self.location, _LEASING), holder, on_lost=self._on_lease_lost
+            )
+        self._deletions = Deletions(self._checkpoint_stores(), self._cancelled)
 
     def open(self, *, resume: bool) -> None:
-        """Take the experiment, bring here what storage has of it, and open the journal.
+        """Acquire the lease, fetch the experiment from storage, and open the journal.
 
         Args:
-            resume: True to go on with what is there, False to begin a new run.
+            resume: True to continue the experiment, False to begin a new run.
 
         Raises:
-            ExperimentLocked: If somebody else runs it; says who and until when.
-            StorageError: If the storage does not answer, refuses, or cannot be read here.
+            ExperimentLocked: If another process runs it; names the process and the lease's expiry.
+            StorageError: If the storage does not answer, refuses, or has a newer format.
         """
-        self._resumed = resume
+        self._is_resumed = resume
         if not resume:
-            _mend(self._directory / JOURNAL_FILE)
+            _repair_journal(self._directory / JOURNAL_FILE)
         if self._lease is not None and self._store is not None:
             self._lease.acquire()
             try:
-                prepare = fetch_experiment if resume else begin_new
+                prepare = fetch_experiment if resume else begin_run
                 self._continuation = prepare(self._store, self._directory)
             except BaseException:
                 self._lease.close()
@@ -124,30 +126,30 @@ class ExperimentStorage:
         elif resume:
             self._fetch_with_user_sync()
         self.journal = LocalJournal(self._directory / JOURNAL_FILE)
-        self._opened = True
+        self._is_open = True
 
     def start(self) -> None:
-        """Begin to ship and to copy; the journal must have this opening's header by then."""
+        """Start the threads that copy to storage; the journal must have this opening's header."""
         self._deletions.start()
         if self._continuation is not None and self.location is not None:
             self._shipper = self._make_shipper(self._continuation, self.location)
             self._shipper.start()
-        upload, target = self._upload()
+        upload, target = self._make_upload()
         if upload is not None:
             self._mirror = Mirror(upload, target, self._plan.period_s, self._cancelled)
             self._mirror.start()
 
     @property
     def checkpoints(self) -> CheckpointStore:
-        """Where checkpoints are kept; asked while somebody waits."""
+        """Return the store of checkpoints, with limits for requests that the user waits for."""
         return CheckpointStore(self._store or open_store(Location(str(self._directory))))
 
-    def copy_there(self, rel: str, data: bytes) -> None:
-        """Bring a file to storage before the journal refers to it; else it follows later.
+    def upload_now(self, rel: str, data: bytes) -> None:
+        """Upload a file at once, before the journal refers to it; if that fails, it follows later.
 
         Args:
             rel: Its path relative to the experiment directory.
-            data: What is in it.
+            data: Its content.
         """
         if self.location is None:
             return
@@ -157,7 +159,7 @@ class ExperimentStorage:
             log.warning("%s is not in %s yet: %s", rel, self.location, error)
 
     def delete_checkpoint(self, rel: str) -> None:
-        """Delete a checkpoint soon, here and in storage; returns at once.
+        """Queue a checkpoint for deletion, in the experiment directory and in storage.
 
         Args:
             rel: Its path relative to the experiment directory.
@@ -165,31 +167,31 @@ class ExperimentStorage:
         self._deletions.delete(rel)
 
     def flush(self, idle_s: float, total_s: float | None = None) -> bool:
-        """Get everything into storage.
+        """Copy everything that storage lacks.
 
         Args:
             idle_s: Seconds to wait at most while nothing gets there.
             total_s: Seconds to wait at most; None is as long as it goes on.
 
         Returns:
-            False if something is missing there; what is, is said in a warning.
+            False if storage still lacks something; a warning says what.
         """
         begun = time.monotonic()
         problems = []
         if self._shipper is not None and not self._shipper.wait_shipped(
-            self._end(), idle_s, total_s
+            self._journal_size(), idle_s, total_s
         ):
             problems.append("the end of the journal")
         if self._mirror is not None:
-            # The user's own command or function does not say how far it is, but has its own limit.
+            # The user's own command or function reports no progress, but has its own limit.
             idle_s = idle_s if self._plan.user_sync is None else max(idle_s, self._plan.timeout_s)
-            problem = self._mirror.flush(idle_s, _left(begun, total_s))
+            problem = self._mirror.flush(idle_s, _seconds_left(begun, total_s))
             if problem is not None:
                 problems.append(f"results and logs ({str(problem).rstrip('.')})")
-        return self._tell_missing(problems, time.monotonic() - begun)
+        return self._warn_of_missing(problems, time.monotonic() - begun)
 
     def close(self, idle_s: float = 60.0, total_s: float | None = None) -> None:
-        """Get everything into storage and let go of it.
+        """Copy everything that storage lacks, end the threads, and release the lease.
 
         Args:
             idle_s: Seconds to wait at most while nothing gets there; what is missing then is said
@@ -199,14 +201,14 @@ class ExperimentStorage:
         begun = time.monotonic()
         if not self._cancelled.is_set():
             self.flush(idle_s, total_s)
-        self._end_threads(min(idle_s, _DELETING_IDLE_S), _left(begun, total_s))
-        if self._opened:
+        self._end_threads(min(idle_s, _DELETING_IDLE_S), _seconds_left(begun, total_s))
+        if self._is_open:
             self.journal.close()
         if self._lease is not None:
             self._lease.close()
 
     def _end_threads(self, idle_s: float, total_s: float | None) -> None:
-        """End the threads, and what they wait for."""
+        """End the threads and cancel their pending requests."""
         self._deletions.close(max(0.5, idle_s), None if total_s is None else max(0.5, total_s))
         if self._mirror is not None:
             self._mirror.stop()
@@ -214,7 +216,7 @@ class ExperimentStorage:
             self._shipper.stop()
         self._cancelled.set()
 
-    def _places(self) -> list[CheckpointStore]:
+    def _checkpoint_stores(self) -> list[CheckpointStore]:
         here = CheckpointStore(open_store(Location(str(self._directory))))
         if self.location is None:
             return [here]
@@ -231,45 +233,45 @@ class ExperimentStorage:
         )
         return Shipper(shipment, str(location), cancelled=self._cancelled)
 
-    def _upload(self) -> tuple[Upload | None, str]:
-        if self._plan.user_sync is not None:
+    def _make_upload(self) -> tuple[Upload | None, str]:
+        sync, timeout_s = self._plan.user_sync, self._plan.timeout_s
+        if sync is not None:
             target = self._plan.user_target_of(self._directory.name)
-            upload = UserUpload(self._directory, self._plan.user_sync, target, self._plan.timeout_s)
-            return upload, target
+            return lambda _: sync.up(str(self._directory), target, timeout_s), target
         if self.location is None:
             return None, ""
-        limits = Limits(request_s=60.0, outage_s=20.0, total_s=self._plan.timeout_s)
+        limits = Limits(request_s=60.0, outage_s=20.0, total_s=timeout_s)
         store = open_store(self.location, limits, self._cancelled)
-        files = ChangedFiles(self._directory, store, self._journal_is_safe, self._resumed)
+        files = ChangedFiles(self._directory, store, self._journal_is_safe, self._is_resumed)
         return files, str(self.location)
 
     def _journal_is_safe(self) -> bool:
         shipper = self._shipper
         return shipper is None or shipper.wait_shipped(
-            self._end(), _JOURNAL_FIRST_S, _JOURNAL_FIRST_S
+            self._journal_size(), _JOURNAL_FIRST_S, _JOURNAL_FIRST_S
         )
 
-    def _end(self) -> int:
+    def _journal_size(self) -> int:
         return (self._directory / JOURNAL_FILE).stat().st_size
 
     def _fetch_with_user_sync(self) -> None:
-        """If nothing is here, what the user's sync has copied away may be."""
+        """Fetch the experiment with the user's own sync if the local directory has no journal."""
         sync = self._plan.user_sync
         if sync is not None and not (self._directory / JOURNAL_FILE).exists():
             target = self._plan.user_target_of(self._directory.name)
             log.info("Fetching the experiment from %s.", target)
             sync.down(target, str(self._directory), self._plan.timeout_s)
 
-    def _lose(self, error: StorageError) -> None:
+    def _on_lease_lost(self, error: StorageError) -> None:
         self._cancelled.set()
         log.error("This run ends: %s", error)
         if self._on_lost is not None:
             self._on_lost(error)
 
-    def _tell_missing(self, problems: list[str], waited_s: float) -> bool:
+    def _warn_of_missing(self, problems: list[str], waited_s: float) -> bool:
         if problems:
             log.warning(
-                "Not in %s after %.0f s: %s. It is in %s; resume on this machine to go on with it.",
+                "Not in %s after %.0f s: %s. It is in %s; resume on this machine to continue.",
                 self.location or self._plan.user_target,
                 waited_s,
                 "; ".join(problems),
@@ -278,15 +280,15 @@ class ExperimentStorage:
         return not problems
 
     def open_checkpoint(self, saved: TrialCheckpoint) -> Checkpoint:
-        """A checkpoint as callbacks and users hold it."""
+        """Return a checkpoint as the `Checkpoint` object that callbacks and users get."""
         return open_checkpoint(saved, self.location or Location(str(self._directory)))
 
 
-def _mend(path: Path) -> None:
-    """See that a new run's records can be read, if there is a damaged journal of another before.
+def _repair_journal(path: Path) -> None:
+    """Cut off the damaged end of an earlier run's journal, so that a new run can be appended.
 
     Raises:
-        StorageError: If it cannot be read, or repaired.
+        StorageError: If the journal cannot be read or repaired.
     """
     if not path.exists():
         return
@@ -309,6 +311,6 @@ def _mend(path: Path) -> None:
         )
 
 
-def _left(begun: float, total_s: float | None) -> float | None:
-    """How much is left of so many seconds; None is no limit."""
+def _seconds_left(begun: float, total_s: float | None) -> float | None:
+    """Return the seconds left of `total_s` since `begun`; None is no limit."""
     return None if total_s is None else max(0.0, begun + total_s - time.monotonic())

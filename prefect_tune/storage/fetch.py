@@ -1,4 +1,4 @@
-"""Brings an experiment from storage to this machine, and says where its journal goes on."""
+"""Fetches an experiment from storage, and finds where its journal is to be continued."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from prefect_tune.filesystem.retry import FOREGROUND
 from prefect_tune.filesystem.store import Store
 from prefect_tune.storage.experiment_dir import LOCK_FILE, MARKER_FILE
 from prefect_tune.storage.journal.file import JOURNAL_FILE
-from prefect_tune.storage.journal.last_run import RunText, common_length, knows_more
+from prefect_tune.storage.journal.last_run import RunText, common_length, is_local_newer
 from prefect_tune.storage.journal.remote import has_remote_journal, read_remote
 from prefect_tune.storage.journal.segments import NEW_RUN, SEGMENT_DIR, Origin
 from prefect_tune.storage.lease import LEASE_FILE
@@ -28,23 +28,23 @@ from prefect_tune.storage.sync.upload_mark import MARK_FILE, UploadMark
 
 log = logging.getLogger(__name__)
 
-#: Files that may know more than the journal.
+#: Files whose state may be newer than the journal.
 STATE_FILES = (LATEST_STATE, SNAPSHOT_FILE, TRIALS_FILE)
-# Directories of checkpoints: stored (maybe by a later attempt), being written, being deleted.
+# Directories of checkpoints: complete (maybe of a later attempt), being written, being deleted.
 _CHECKPOINT = re.compile(r"checkpoint_\d+(_\d+)*|\.checkpoint_.*")
-#: Says of which place in storage a local directory is a copy.
+#: Holds the URL in storage that a local directory is a copy of.
 COPY_FILE = ".copy_of"
 _OWN_FILES = frozenset({LOCK_FILE, MARKER_FILE, LEASE_FILE, COPY_FILE, MARK_FILE})
 
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
-    """Where a new opening of an experiment begins.
+    """Position in the journal at which a new opening of an experiment begins.
 
     Attributes:
-        opening: Its number.
-        origin: What it goes on from.
-        run_start: Where the run begins in the local journal.
+        opening: Number of the new opening.
+        origin: The earlier opening that it continues.
+        run_start: Offset in bytes at which the run begins in the local journal.
     """
 
     opening: int
@@ -53,7 +53,7 @@ class Continuation:
 
 
 def is_resumable(location: Location) -> bool:
-    """True if there is the journal of an experiment at a location, local or not.
+    """Return True if a location, local or remote, has the journal of an experiment.
 
     Raises:
         StorageError: If the storage cannot be asked.
@@ -67,8 +67,8 @@ def is_resumable(location: Location) -> bool:
     return has_remote_journal(open_store(location, FOREGROUND))
 
 
-def begin_new(store: Store, directory: Path) -> Continuation:
-    """Where a run begins that has nothing to do with what is there.
+def begin_run(store: Store, directory: Path) -> Continuation:
+    """Return where a new run begins, behind runs that the journals already have.
 
     Raises:
         StorageError: If the storage fails.
@@ -81,61 +81,63 @@ def begin_new(store: Store, directory: Path) -> Continuation:
 
 
 def fetch_experiment(store: Store, directory: Path) -> Continuation:
-    """Make a local directory know what storage knows of an experiment.
+    """Bring a local experiment directory up to date with storage.
 
-    The journal that knows more is taken, and the files that go with it; checkpoints stay where they
-    are. If the directory holds an experiment that only has the same name, that one is set aside.
+    The newer one of the two journals is used, with the files that belong to it; checkpoints stay in
+    storage. If the directory holds another experiment of the same name, its files are moved away.
 
     Args:
         store: The experiment directory in storage.
-        directory: The local one; may be empty.
+        directory: The local experiment directory; may be empty.
 
     Returns:
-        Where the run goes on.
+        Where the run continues.
 
     Raises:
         StorageError: If the storage or the disk fails, or a journal is of a newer format.
     """
     journal = directory / JOURNAL_FILE
-    there = read_remote(store)
-    if there.problem:
+    stored = read_remote(store)
+    if stored.problem:
         log.warning(
-            "The journal in %s is not whole: %s. What comes before is used.",
+            "The journal in %s is incomplete: %s. The records before that are used.",
             store.location / SEGMENT_DIR,
-            there.problem,
+            stored.problem,
         )
-    remote = RunText.of(there.data)
+    remote = RunText.of(stored.data)
     local = RunText.of(journal.read_bytes() if journal.exists() else b"")
-    others = remote.data and local.data and local.origin != remote.origin
-    if others and not _is_copy(store, directory):
-        _set_aside(directory, store)
+    is_other = remote.data and local.data and local.origin != remote.origin
+    if is_other and not _is_copy(store, directory):
+        _move_away(directory, store)
         local = RunText()
     _mark_copy(store, directory)
-    if knows_more(local, remote) or not remote.data:
+    if is_local_newer(local, remote) or not remote.data:
         same = bool(remote.data) and local.origin == remote.origin
         common = common_length(local.data, remote.data) if same else 0
         _fetch(store, directory, replace=False)
         return Continuation(
-            there.next_opening, there.origin_at(common) if same else NEW_RUN, local.start
+            stored.next_opening,
+            stored.origin_at(common) if same else NEW_RUN,
+            local.start,
         )
-    # States that were saved behind another journal, or behind what was lost of this one, would know
-    # more than it does; snapshots among them shorten the replay only.
+    # States saved with another journal, or with lost records of this one, would be newer than the
+    # journal. Nothing is lost without them: snapshots only shorten the replay.
     for name in STATE_FILES:
         (directory / name).unlink(missing_ok=True)
-    # The journal comes next to last: until then this directory is one that knows less, whose files
-    # are fetched anew by whoever goes on if this is cut off.
+    # The journal is replaced after the files: if this is interrupted, the local journal is still
+    # the older one, so the next resume fetches all files again.
     _fetch(store, directory, replace=True, left_out=STATE_FILES)
     _replace_journal(journal, remote)
-    if not there.problem:
+    if not stored.problem:
         _fetch(store, directory, replace=False)
-    # Nothing of it has to be sent back.
+    # Files that were just fetched need no upload.
     mark = UploadMark(directory, store.location.url)
     mark.set(mark.now())
-    return Continuation(there.next_opening, there.origin_at(len(there.data)), 0)
+    return Continuation(stored.next_opening, stored.origin_at(len(stored.data)), 0)
 
 
 def is_mirrored(name: str) -> bool:
-    """True for what storage has a copy of: everything but journal, checkpoints and our own locks.
+    """Return True if storage gets a copy of a file: all but journal, checkpoints and locks.
 
     Args:
         name: Path of a file relative to the experiment directory.
@@ -163,26 +165,26 @@ def _mark_copy(store: Store, directory: Path) -> None:
         raise StorageError(f"cannot write {directory / COPY_FILE}: {error.strerror}.") from error
 
 
-def _set_aside(directory: Path, store: Store) -> None:
-    """Move what is in a local directory out of the way; its lock stays."""
-    aside = _free_name(directory, "other")
+def _move_away(directory: Path, store: Store) -> None:
+    """Move another experiment's files out of a local directory, except for the lock."""
+    target = _free_name(directory, "other")
     try:
-        aside.mkdir()
+        target.mkdir()
         for path in list(directory.iterdir()):
             if path.name not in _OWN_FILES:
-                os.replace(path, aside / path.name)
+                os.replace(path, target / path.name)
     except OSError as error:
         raise StorageError(
             f"{directory} holds another experiment than {store.location}, and cannot be moved to "
-            f"{aside}: {error.strerror}. Move it, or give another `local_dir`."
+            f"{target}: {error.strerror}. Move it, or give another `local_dir`."
         ) from error
     log.warning(
-        "%s held another experiment than %s; it is in %s now.", directory, store.location, aside
+        "%s held another experiment than %s; it is in %s now.", directory, store.location, target
     )
 
 
 def _replace_journal(journal: Path, run: RunText) -> None:
-    """Make a local journal of a run in storage; what was there is kept beside it."""
+    """Replace the local journal by that of a run in storage; keep the old one beside it."""
     temporary = journal.with_name(temporary_name(journal.name))
     try:
         journal.parent.mkdir(parents=True, exist_ok=True)
@@ -190,7 +192,7 @@ def _replace_journal(journal: Path, run: RunText) -> None:
         if journal.exists() and journal.stat().st_size:
             kept = _free_name(journal, "replaced")
             log.warning(
-                "The journal in storage knows more than the one in %s, which is kept as %s.",
+                "The journal in storage is newer than the one in %s, which is kept as %s.",
                 journal.parent,
                 kept.name,
             )
@@ -209,9 +211,9 @@ def _free_name(path: Path, kind: str) -> Path:
 
 
 def _fetch(store: Store, directory: Path, *, replace: bool, left_out: Collection[str] = ()) -> None:
-    """Copy mirrored files here: those that are missing, and if asked all others.
+    """Fetch mirrored files that the local directory lacks; with `replace`, all of them.
 
-    Nobody can tell by its size whether a file is the same.
+    Sizes are not compared: files of the same size may differ.
     """
     fetched: list[int] = []
 

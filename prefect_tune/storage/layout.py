@@ -1,4 +1,4 @@
-"""Names of experiment and trial directories; Ray Tune's layout.
+"""Names of experiment and trial directories, in Ray Tune's layout.
 
 ::
 
@@ -19,19 +19,19 @@ from prefect_tune.error import InvalidArgument
 DEFAULT_ROOT = "~/prefect_tune_results"
 MAX_LENGTH = 130
 _MAX_BYTES = 255  # of one name, in every common file system
-#: Bytes of a name that the user has chosen.
+#: Bytes that a user's name may have at most; the rest is for a suffix.
 LONGEST_NAME = _MAX_BYTES - len("_0000")
 _DATE_FORMAT = "%Y-%m-%d_%H-%M-%S"
 _FORBIDDEN = re.compile(r'[/()\\:*?"<>|\x00-\x1f\x7f]')
 
 
 def date_string(time: float) -> str:
-    """A time (seconds since the epoch) as names show it, in local time: 2026-01-31_23-59-59."""
+    """Format a time (seconds since the epoch) for names, in local time: 2026-01-31_23-59-59."""
     return clock.strftime(_DATE_FORMAT, clock.localtime(time))
 
 
 def default_root(result_dir: str | None = None) -> str:
-    """Where experiment directories lie if nothing else is said.
+    """Return the parent of experiment directories that is used unless the user gives another.
 
     Args:
         result_dir: The setting `TUNE_RESULT_DIR`; None is ``~/prefect_tune_results``.
@@ -43,35 +43,35 @@ def default_root(result_dir: str | None = None) -> str:
 
 
 def experiment_dir_name(trainable_name: str, time: float) -> str:
-    """Name of an experiment that was not given one: ``<trainable>_<date>``."""
+    """Return the name of an experiment that the user has not named: ``<trainable>_<date>``."""
     date = f"_{date_string(time)}"
     return _cut_bytes(safe_name(trainable_name), _MAX_BYTES - len(date) - len("_0000")) + date
 
 
 def is_directory_name(name: str) -> bool:
-    """True if a directory can have this name, whole, and a few characters behind it."""
+    """Return True if a directory can have this name, with room for a suffix."""
     if not name.strip() or name in (".", "..") or set("/\0") & set(name):
         return False
     try:
-        # Names are in JSON, too, where lone surrogates cannot be.
+        # Names are also written to JSON, which cannot hold lone surrogates.
         return len(name.encode()) <= LONGEST_NAME
     except UnicodeEncodeError:
         return False
 
 
 def safe_name(text: str) -> str:
-    """Replace what a directory name cannot hold somewhere, and parentheses, by ``_``."""
+    """Replace parentheses, and characters that some file system forbids in names, by ``_``."""
     return _FORBIDDEN.sub("_", text)
 
 
 def trial_dir_name(name: str, tag: str, time: float, max_length: int = MAX_LENGTH) -> str:
-    """Name of a trial's directory: ``<name>_<tag>``, cut, and the date.
+    """Return the name of a trial's directory: ``<name>_<tag>``, shortened, and the date.
 
     Args:
-        name: What the trial is called.
+        name: Name of the trial.
         tag: Its experiment tag.
         time: Seconds since the epoch.
-        max_length: Characters before the date.
+        max_length: Characters before the date at most.
     """
     date = f"_{date_string(time)}"
     identifier = safe_name(f"{name}_{tag}" if tag else name)[:max_length]
@@ -86,9 +86,9 @@ class TrialDirNamer:
     """Chooses the directory name of each trial so that no two share one.
 
     Args:
-        experiment_dir: The experiment directory; what it holds already is not taken again.
-        max_length: Characters of a name before its date.
-        taken: Names of trials that may have no directory yet.
+        experiment_dir: The experiment directory; names that it holds already are not used again.
+        max_length: Characters of a name before its date at most.
+        taken: Directory names of trials that may have no directory yet.
     """
 
     def __init__(
@@ -102,12 +102,12 @@ class TrialDirNamer:
         self._taken = set(taken)
 
     def name(self, trial: Any, time: float, custom: str | None = None) -> str:
-        """Choose the name of a trial's directory; the directory is not created.
+        """Choose the name of a trial's directory, without creating the directory.
 
         Args:
             trial: The trial; its `str`, `trial_id` and `experiment_tag` are used.
             time: Seconds since the epoch.
-            custom: What the user's `trial_dirname_creator` returned, if there is one.
+            custom: The return value of the user's `trial_dirname_creator`, if there is one.
 
         Raises:
             InvalidArgument: If `custom` is not the name of a directory.

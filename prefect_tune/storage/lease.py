@@ -1,7 +1,7 @@
-"""One writer per experiment: an object in storage that says who it is and until when.
+"""The lease of an experiment: an object in storage that names its one writer and an expiry time.
 
-A lease does not make a second writer impossible, as no clock is exact and no store promises to
-order two writes; the openings of the journal do that. It keeps people from starting the same
+A lease cannot exclude a second writer, because clocks differ and stores do not promise the order
+of two writes; the openings of the journal do that. A lease keeps users from starting the same
 experiment twice, and tells them who runs it.
 """
 
@@ -27,25 +27,25 @@ log = logging.getLogger(__name__)
 LEASE_FILE = "lease.json"
 DURATION_S = 60.0
 _RENEWALS = 3  # in one duration
-_SETTLE_S = 0.4
+_CONFIRM_S = 0.4
 _SKEW_S = 5.0
-#: Leases that this process has given back, or has tried to while the storage was away.
-_given_back: set[str] = set()
+#: Experiment ids of leases that this process has released, even if the storage was unavailable.
+_released: set[str] = set()
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who runs an experiment.
+    """The process that runs an experiment.
 
     Attributes:
         experiment_id: Id of this opening of the experiment.
         host: Name of the machine.
-        pid: The process.
+        pid: Id of the process.
         user: Name of the user.
-        machine: What tells this machine's processes from others with the same number.
+        machine: Id of the machine's boot and process namespace, in which `pid` is unique.
         started: When the process began, in seconds since the epoch.
         flow_run: Name or id of the Prefect flow run, "" if there is none.
-        expires: Until when, in seconds since the epoch.
+        expires: When the lease ends, in seconds since the epoch.
     """
 
     experiment_id: str
@@ -59,7 +59,7 @@ class Holder:
 
     @classmethod
     def this_process(cls, experiment_id: str, flow_run: str = "") -> Holder:
-        """This process as a holder."""
+        """Return a holder that describes this process."""
         return cls(
             experiment_id,
             socket.gethostname(),
@@ -71,12 +71,12 @@ class Holder:
         )
 
     def encode(self) -> bytes:
-        """The content of the lease."""
+        """Return the content of the lease object."""
         return orjson.dumps({"lease": 1, **asdict(self)})
 
     @classmethod
     def decode(cls, data: bytes) -> Holder | None:
-        """The inverse of `encode`; None if nobody can be made out."""
+        """Return the holder that `encode` has written; None if the content is damaged."""
         try:
             body = orjson.loads(data)
             known = {field.name: body[field.name] for field in fields(cls) if field.name in body}
@@ -85,7 +85,7 @@ class Holder:
             return None
 
     def has_ended(self) -> bool:
-        """True if it is a process of this very machine that is gone; else nobody knows."""
+        """Return True if the holder was a process of this machine and has certainly ended."""
         if not self.machine or self.machine != _machine():
             return False
         try:
@@ -99,13 +99,13 @@ class Holder:
 
 
 class Lease:
-    """The lease of one experiment.
+    """Lease of one experiment, renewed by a thread until it is closed.
 
     Args:
-        store: The experiment directory in storage; should give up soon when it is away.
-        holder: Who wants it.
-        duration_s: For how long it is taken; renewed three times as often.
-        on_lost: Called once, from the lease's thread, if somebody else has taken it.
+        store: The experiment directory in storage; its time limits should be short.
+        holder: The process that wants the lease.
+        duration_s: Seconds until a lease expires; it is renewed three times in this time.
+        on_lost: Called once, from the lease's thread, if another process has taken the lease.
     """
 
     def __init__(
@@ -127,22 +127,22 @@ class Lease:
         )
 
     def acquire(self) -> None:
-        """Take it and keep it.
+        """Acquire the lease and start to renew it.
 
-        Waits for one that nobody renews any more, at most until it expires.
+        If another process's lease is no longer renewed, wait until it expires.
 
         Raises:
-            ExperimentLocked: If somebody has it; says who and until when.
+            ExperimentLocked: If another process holds the lease; names the process and the expiry.
             StorageError: If the storage fails.
         """
-        while not self._try_to_acquire():
+        while not self._try_acquire():
             pass
         self._thread.start()
 
     def close(self) -> None:
-        """Give it back; a failure is only logged: it expires by itself."""
+        """Release the lease; a failure is only logged, because the lease expires by itself."""
         self._closing.set()
-        _given_back.add(self._holder.experiment_id)
+        _released.add(self._holder.experiment_id)
         if self._thread.ident is not None:
             self._thread.join(5.0)
         try:
@@ -150,36 +150,36 @@ class Lease:
             if found is not None and found.experiment_id == self._holder.experiment_id:
                 self._store.delete([LEASE_FILE])
         except StorageError as error:
-            log.debug("The lease was not given back: %s", error)
+            log.debug("The lease was not released: %s", error)
 
-    def _try_to_acquire(self) -> bool:
-        """False if it has to be tried again."""
+    def _try_acquire(self) -> bool:
+        """Write the lease if it is free; return False if the caller has to try again."""
         found = self._read()
         if found is not None and not self._is_free(found):
-            self._wait_for(found)
+            self._wait_until_expired(found)
             return False
         self._write()
-        # Another one that read before this write has written by then. If one was slower still, the
-        # first renewal finds it here, and this one ends.
-        time.sleep(_SETTLE_S)
+        # Another process that read before this write has written by then. If one was slower still,
+        # the first renewal finds its lease, and this run ends.
+        time.sleep(_CONFIRM_S)
         again = self._read()
         if again is not None and again.experiment_id != self._holder.experiment_id:
-            raise self._locked(again)
+            raise self._locked_error(again)
         return again is not None
 
     def _is_free(self, found: Holder) -> bool:
-        mine = found.experiment_id in (self._holder.experiment_id, *_given_back)
+        mine = found.experiment_id in (self._holder.experiment_id, *_released)
         if not mine and found.has_ended():
             log.info("Taking over from %s, which has ended.", found)
             return True
         return mine or found.expires < time.time()
 
-    def _wait_for(self, found: Holder) -> None:
-        """Wait until a lease that was not renewed in time has expired."""
+    def _wait_until_expired(self, found: Holder) -> None:
+        """Wait until a lease that is no longer renewed has expired."""
         left = found.expires - time.time()
         overdue = left < self._duration_s * (1 - 1 / _RENEWALS) - _SKEW_S
         if not overdue:
-            raise self._locked(found)
+            raise self._locked_error(found)
         log.warning(
             "The experiment was run by %s, which seems to have died; waiting %.0f s for its lease "
             "in %s to expire.",
@@ -193,7 +193,7 @@ class Lease:
             if now is None:
                 return
             if now.expires > found.expires or now.experiment_id != found.experiment_id:
-                raise self._locked(now)
+                raise self._locked_error(now)
 
     def _renew_until_closed(self) -> None:
         while not self._closing.wait(self._duration_s / _RENEWALS):
@@ -202,7 +202,7 @@ class Lease:
             except StorageError as error:
                 if self._failing_since is None:
                     self._failing_since = time.monotonic()
-                    log.debug("The lease is not renewed: %s", error)
+                    log.debug("The lease was not renewed: %s", error)
             if self._lost:
                 return
 
@@ -212,7 +212,7 @@ class Lease:
             return
         if found is not None and found.experiment_id != self._holder.experiment_id:
             self._lost = True
-            self._on_lost(self._locked(found))
+            self._on_lost(self._locked_error(found))
             return
         self._write()
         if self._failing_since is not None:
@@ -233,7 +233,7 @@ class Lease:
         expires = time.time() + self._duration_s
         self._store.write(LEASE_FILE, replace(self._holder, expires=expires).encode())
 
-    def _locked(self, holder: Holder) -> ExperimentLocked:
+    def _locked_error(self, holder: Holder) -> ExperimentLocked:
         until = time.strftime("%H:%M:%S", time.localtime(holder.expires))
         return ExperimentLocked(
             f"`name`: the experiment in {self._store.location} is run by {holder} (at least until "
@@ -250,7 +250,7 @@ def _user() -> str:
 
 
 def _machine() -> str:
-    """This boot of this machine, and whose process numbers are counted; "" if nobody can tell."""
+    """Return an id of this machine's boot and process namespace; "" if the system gives none."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}/{os.readlink('/proc/self/ns/pid')}"

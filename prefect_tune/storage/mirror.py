@@ -1,4 +1,4 @@
-"""Keeps storage like the experiment directory: results, logs, states and error files."""
+"""Copies results, logs, states and error files of the experiment directory to storage."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 from prefect_tune.error import StorageError, StorageUnavailable
 from prefect_tune.filesystem.store import Store
@@ -16,7 +15,6 @@ from prefect_tune.storage.fetch import is_mirrored
 from prefect_tune.storage.journal.background_worker import BackgroundWorker
 from prefect_tune.storage.snapshot_files import SNAPSHOT_FILE, TRIALS_FILE
 from prefect_tune.storage.sync.upload_mark import UploadMark, changed_at
-from prefect_tune.storage.sync.user_sync import UserSync
 
 log = logging.getLogger(__name__)
 
@@ -27,32 +25,21 @@ _SNAPSHOTS = (SNAPSHOT_FILE, TRIALS_FILE)
 _Stamp = tuple[int, int]
 
 
-class Upload(Protocol):
-    """One way to bring storage up to date."""
-
-    def __call__(self, advanced: Callable[[], None]) -> None:
-        """Do it now.
-
-        Args:
-            advanced: Called whenever a part of it is done.
-
-        Raises:
-            StorageError: If something did not get there.
-        """
-        ...
+#: Uploads the experiment directory; calls its argument after each part, and raises `StorageError`.
+Upload = Callable[[Callable[[], None]], None]
 
 
 class ChangedFiles:
-    """Uploads the files of a directory that have changed since it last did.
+    """Uploads the files of a directory that have changed since the last upload.
 
     Args:
         directory: The experiment directory.
-        store: Its counterpart.
-        journal_is_safe: Called before files that say how far the run is, such as saved states, are
-            written: storage must never know a state of a journal that it does not know. False
-            leaves them for the next time.
-        compare: Files of trials that storage has with the same size, and that have not changed
-            since all of them were there, are not sent again: for a run that goes on with an
+        store: The experiment directory in storage.
+        journal_is_safe: Called before files at the top, such as saved states, are uploaded; waits
+            until storage has the journal, because no state in storage may be newer than
+            its journal. On False the files wait for the next upload.
+        compare: Do not send files of trials again that storage has with the same size, and that
+            have not changed since the last complete upload: for a run that continues an
             experiment.
     """
 
@@ -70,13 +57,14 @@ class ChangedFiles:
         self._mark = UploadMark(directory, store.location.url)
         self._sent: dict[str, _Stamp] = {}
 
-    def __call__(self, advanced: Callable[[], None] = lambda: None) -> None:
-        """Upload what has changed."""
+    def __call__(self, on_progress: Callable[[], None] = lambda: None) -> None:
+        """Upload the files that have changed since the last call."""
         begun = self._mark.now()
         if self._compare:
             self._assume_sent()
             self._compare = False
-        changed = {name: stamp for name, stamp in self._stamps() if self._sent.get(name) != stamp}
+        stamps = {name: _stamp(status) for name, status in self._mirrored()}
+        changed = {name: stamp for name, stamp in stamps.items() if self._sent.get(name) != stamp}
         states, problems = self._read_states(changed)
         snapshots = {name: states.pop(name) for name in _SNAPSHOTS if name in states}
         problems += self._send_states(states, changed)
@@ -84,9 +72,9 @@ class ChangedFiles:
         refused: list[str] = []
         for batch in _batches(trials, changed):
             refused += self._send(batch, changed)
-            advanced()
+            on_progress()
         if not refused:
-            # Results from before a snapshot are not logged again: they have to be in the files.
+            # A resume from a snapshot does not log earlier results again: result files come first.
             problems += self._send_states(snapshots, changed)
         problems += refused
         if problems:
@@ -96,14 +84,14 @@ class ChangedFiles:
 
     def _assume_sent(self) -> None:
         mark = self._mark.read()
-        there = self._store.sizes() if mark else {}
+        remote_sizes = self._store.sizes() if mark else {}
         for name, status in self._mirrored():
-            same_size = there.get(name) == status.st_size
+            same_size = remote_sizes.get(name) == status.st_size
             if "/" in name and same_size and changed_at(status) < mark:
                 self._sent[name] = _stamp(status)
 
     def _read_states(self, changed: dict[str, _Stamp]) -> tuple[dict[str, bytes], list[str]]:
-        """Files at the top; each is read before the journal is asked to be as far as it is."""
+        """Read the changed files at the top, then wait until storage has their journal."""
         contents: dict[str, bytes] = {}
         for name in sorted(name for name in changed if "/" not in name):
             try:
@@ -111,18 +99,18 @@ class ChangedFiles:
             except OSError as error:
                 log.debug("%s was not copied to storage: %s", name, error)
         if contents and not self._journal_is_safe():
-            return {}, ["the journal is not there yet."]
+            return {}, ["the journal has not been uploaded yet."]
         return contents, []
 
     def _send_states(self, contents: dict[str, bytes], stamps: dict[str, _Stamp]) -> list[str]:
-        # What was read first, such as a snapshot, may refer to what was read after it.
+        # A file that was read early, such as a snapshot, may refer to one that was read later.
         for name in reversed(contents):
             try:
                 self._store.write(name, contents[name])
             except StorageUnavailable:
                 raise
             except StorageError as error:
-                return [str(error)]  # but the files of trials do not refer to it
+                return [str(error)]  # files of trials do not depend on these, so they still follow
             self._sent[name] = stamps[name]
         return []
 
@@ -133,15 +121,11 @@ class ChangedFiles:
             raise
         except StorageError as error:
             if len(names) == 1:
-                # One that was deleted meanwhile needs no copy.
+                # A file that was deleted meanwhile needs no copy.
                 return [str(error)] if (self._directory / names[0]).exists() else []
             return [problem for name in names for problem in self._send([name], stamps)]
         self._sent.update((name, stamps[name]) for name in names)
         return []
-
-    def _stamps(self) -> Iterator[tuple[str, _Stamp]]:
-        for name, status in self._mirrored():
-            yield name, _stamp(status)
 
     def _mirrored(self) -> Iterator[tuple[str, os.stat_result]]:
         for name, status in _files(self._directory, ""):
@@ -149,35 +133,14 @@ class ChangedFiles:
                 yield name, status
 
 
-class UserUpload:
-    """Lets the user's own command, function or `Syncer` upload everything.
-
-    Args:
-        directory: The experiment directory.
-        sync: What uploads.
-        target: Where to.
-        timeout_s: For one upload.
-    """
-
-    def __init__(self, directory: Path, sync: UserSync, target: str, timeout_s: float) -> None:
-        self._directory = directory
-        self._sync = sync
-        self._target = target
-        self._timeout_s = timeout_s
-
-    def __call__(self, advanced: Callable[[], None] = lambda: None) -> None:
-        """Upload everything; nobody sees how far it is."""
-        self._sync.up(str(self._directory), self._target, self._timeout_s)
-
-
 class Mirror(BackgroundWorker):
-    """A thread that uploads from time to time, and at the end.
+    """Thread that uploads the experiment directory periodically, and whenever `flush` is called.
 
     Args:
-        upload: What to do.
-        target: Where to, for messages.
+        upload: The way to upload.
+        target: Where it uploads to, for messages.
         period_s: Seconds between uploads; the first comes soon.
-        cancelled: Set from outside: nothing is uploaded any more.
+        cancelled: Event that ends the thread from outside; nothing is uploaded after it is set.
     """
 
     def __init__(
@@ -191,25 +154,25 @@ class Mirror(BackgroundWorker):
         self._upload = upload
         self._target = target
         self._period_s = period_s
-        self._asked = 0
-        self._done = 0
+        self._requested = 0
+        self._completed = 0
         self._last_error: StorageError | None = None
 
     def flush(self, idle_s: float, total_s: float | None = None) -> StorageError | None:
-        """Upload now what has changed.
+        """Upload now, and wait until it is done.
 
         Args:
-            idle_s: Seconds to wait at most while nothing gets there.
-            total_s: Seconds to wait at most; None is as long as it goes on.
+            idle_s: Seconds to wait at most while nothing is uploaded.
+            total_s: Seconds to wait at most; None waits as long as there is progress.
 
         Returns:
-            Why not everything is in storage; None if it is.
+            The error of an incomplete upload; None if storage has everything.
         """
         with self._changed:
-            self._asked += 1
-            wanted = self._asked
+            self._requested += 1
+            wanted = self._requested
             self._changed.notify_all()
-            if not self._wait_until(lambda: self._done >= wanted, idle_s, total_s):
+            if not self._wait_until(lambda: self._completed >= wanted, idle_s, total_s):
                 return StorageUnavailable("it was not done in time.")
             return self._last_error
 
@@ -217,28 +180,28 @@ class Mirror(BackgroundWorker):
         pause = min(_FIRST_S, self._period_s)
         while True:
             with self._changed:
-                if self._asked == self._done and not self._stopping:
+                if self._requested == self._completed and not self._stopping:
                     self._changed.wait(pause)
-                if self._is_over:
+                if self._must_end:
                     return
-                asked = self._asked
+                requested = self._requested
             pause = self._period_s
             begun = time.monotonic()
-            error = self._try()
+            error = self._upload_once()
             with self._changed:
                 self._last_error = error
-                self._done = asked
+                self._completed = requested
                 self._changed.notify_all()
             log.debug("Copying to %s took %.1f s.", self._target, time.monotonic() - begun)
 
-    def _try(self) -> StorageError | None:
+    def _upload_once(self) -> StorageError | None:
         try:
-            self._upload(self._advance)
+            self._upload(self._note_progress)
         except StorageError as error:
-            self._tell_fails(error)
+            self._log_outage(error)
             return error
         except Exception as error:
-            # Nothing that happens here may end the thread, and with it all later uploads.
+            # An error must not end the thread, or nothing would be uploaded any more.
             log.exception("Copying the experiment directory to %s failed.", self._target)
             return StorageError(f"{type(error).__name__}: {error}")
         away = self._outage.end()
@@ -246,10 +209,10 @@ class Mirror(BackgroundWorker):
             log.warning("The copy of results in %s has caught up after %.0f s.", self._target, away)
         return None
 
-    def _tell_fails(self, error: StorageError) -> None:
+    def _log_outage(self, error: StorageError) -> None:
         if self._outage.begin():
             log.warning(
-                "Results and logs were not copied to %s (%s) The sweep goes on; they are on this "
+                "Results and logs were not copied to %s (%s) The sweep continues; they are on this "
                 "machine's disk, and the copy is tried again every %.0f s.",
                 self._target,
                 error,
@@ -258,7 +221,7 @@ class Mirror(BackgroundWorker):
 
 
 def _batches(names: Sequence[str], stamps: Mapping[str, _Stamp]) -> Iterator[list[str]]:
-    """What is sent at once; so little that whoever waits sees that it goes on."""
+    """Divide names into batches that are small enough for regular reports of progress."""
     batch: list[str] = []
     size = 0
     for name in names:
@@ -277,7 +240,7 @@ def _stamp(status: os.stat_result) -> _Stamp:
 
 
 def _files(directory: Path, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Regular files below a directory; what vanishes meanwhile is passed over."""
+    """Yield the regular files below a directory; files that vanish meanwhile are skipped."""
     try:
         entries: Iterable[os.DirEntry[str]] = list(os.scandir(directory))
     except OSError:
@@ -286,7 +249,7 @@ def _files(directory: Path, prefix: str) -> Iterator[tuple[str, os.stat_result]]
         name = f"{prefix}{entry.name}"
         try:
             if entry.is_dir(follow_symlinks=False):
-                # Checkpoints have their own way, and may be many.
+                # Checkpoints are not mirrored, so their many files need not be listed.
                 if is_mirrored(f"{name}/file"):
                     yield from _files(Path(entry.path), f"{name}/")
             elif entry.is_file():

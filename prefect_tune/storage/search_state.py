@@ -1,4 +1,4 @@
-"""Saved states of a search: they shorten, and for some searches make possible, its replay."""
+"""Saves the state of the searcher, so that a resume need not replay every suggestion and result."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from prefect_tune.experiment.pickling.encryption import (
 from prefect_tune.experiment.pickling.signing import ADVICE, OF_THIS_PROCESS, Pickles
 
 _START = "search_start.state"
-#: The newest state, which may know more than a journal that was cut.
+#: The newest state, which may be newer than a journal whose damaged end was cut off.
 LATEST_STATE = "search_latest.state"
 _PURPOSE = "search"
 
@@ -29,12 +29,12 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SearchState:
-    """The state of a search at one point of an experiment.
+    """State of the searcher at one point of an experiment.
 
     Attributes:
-        suggested: How many suggestions it had made.
-        told: How much it had been told.
-        state: What `TrialSource.save_state` returned.
+        suggested: How many suggestions the searcher had made.
+        told: How many results and completions the searcher had been told.
+        state: The return value of `TrialSource.save_state`.
     """
 
     suggested: int
@@ -43,14 +43,14 @@ class SearchState:
 
 
 class SearchStates:
-    """The states of one run: the one before the first suggestion, and the latest.
+    """Files with the searcher's state before the first suggestion and its latest state.
 
-    The first one is kept because a journal that was cut may know less than the latest state.
+    The first state is kept because a journal that lost its end may be older than the latest state.
 
     Args:
         directory: The experiment directory.
-        origin: Id of the run; the states of another one are not looked at.
-        pickles: Signs states, and knows which may be loaded.
+        origin: Id of the run; states of other runs are ignored.
+        pickles: Signs states, and checks the signature before a state is loaded.
     """
 
     def __init__(self, directory: Path, origin: str, pickles: Pickles = OF_THIS_PROCESS) -> None:
@@ -59,10 +59,10 @@ class SearchStates:
         self._pickles = pickles
 
     def save(self, state: SearchState) -> None:
-        """Write a state; a reader sees the one before or this one, whole.
+        """Write a state, atomically.
 
         Raises:
-            StorageError: If it cannot be written.
+            StorageError: If the file cannot be written.
         """
         written = encrypt_if_secret(self._pickles, state.state)
         head = orjson.dumps(
@@ -82,21 +82,21 @@ class SearchStates:
             raise StorageError(f"cannot write the state of the search {path}: {error}") from error
 
     def load(self, is_data: bool = False) -> SearchState | None:
-        """The newest state of this run, if there is one that may be used.
+        """Return the newest usable state of this run; None if there is none.
 
         Args:
-            is_data: True if the search takes its state as mere data, so that anybody may have
-                written it.
+            is_data: True if the searcher's state is plain data that is safe to load without a
+                signature.
         """
         latest = self._read(self._directory / LATEST_STATE, is_data)
         return self._read(self._directory / _START, is_data) if latest is None else latest
 
     def delete_latest(self) -> None:
-        """Drop the latest state: the journal has lost what it was saved behind."""
+        """Delete the latest state, because the journal has lost records that the state includes."""
         (self._directory / LATEST_STATE).unlink(missing_ok=True)
 
     def _read(self, path: Path, is_data: bool) -> SearchState | None:
-        """The state in a file; None if it is missing, damaged, of another run or not trusted."""
+        """Read a state; None if it is missing, damaged, of another run, or not signed."""
         try:
             head, _, state = path.read_bytes().partition(b"\n")
             facts = orjson.loads(head)
@@ -107,7 +107,7 @@ class SearchStates:
         if not is_data and not self._pickles.accepts(_PURPOSE, state, facts.get("signature")):
             _logger.warning(
                 "The state of the search in %s is not used: it is not signed with this user's key. "
-                "The search is asked and told anew what the journal says. %s",
+                "All suggestions and results in the journal are replayed instead. %s",
                 path,
                 ADVICE,
             )

@@ -1,8 +1,8 @@
-"""The files of a snapshot: they shorten the replay of a journal.
+"""Reads and writes snapshot files, which shorten the replay of a journal.
 
-`snapshot.pkl` is replaced as a whole: a line of JSON (with a checksum, as in the journal) about
-what it belongs to, and the pickled state. Trials that are finished are not written again and again:
-they are appended to `snapshot_trials.pkl`, of which a snapshot says how many bytes it knows.
+`snapshot.pkl` is replaced as a whole: one line of JSON, the head (with a checksum, as in the
+journal), and the pickled state. Finished trials are not written with every snapshot: each is
+appended once to `snapshot_trials.pkl`, and a head says how many bytes of that file belong to it.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ _LENGTH = struct.Struct(">Q")
 
 
 class SnapshotUnusable(StorageError):
-    """A snapshot is there but does not help; its text says why."""
+    """A snapshot exists but cannot be used; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotHead:
-    """What a snapshot belongs to, and how it was made.
+    """Head of a snapshot: the run and the records it belongs to, and what wrote it.
 
     Attributes:
         origin: Id of the run.
-        records: How many records the run's journal had, headers included.
-        last_record: CRC-32 of the last of them.
-        suggested: How many suggestions the state of the search knows that it builds on.
-        told: How much that state had been told.
+        records: How many records the run's journal had, including headers.
+        last_record: CRC-32 of the last of these records.
+        suggested: How many suggestions are in the searcher's state that the snapshot relies on.
+        told: How many results and completions are in that state.
         scheduler: Fingerprint of the scheduler before the run.
         stopper: Fingerprint of the stopping criteria before the run.
         prefect_tune: Version of this package.
         python: Version of Python, without the patch level.
-        trials_size: How many bytes of the file of finished trials belong to it.
-        trials_crc: Their CRC-32.
-        body_crc: CRC-32 of the state.
-        signature: Of both.
-        format: Of the files.
+        trials_size: How many bytes of the file of finished trials belong to the snapshot.
+        trials_crc: CRC-32 of these bytes.
+        body_crc: CRC-32 of the pickled state.
+        signature: Signature of the finished trials and the state.
+        format: Format of the files.
     """
 
     origin: str
@@ -74,24 +74,24 @@ class SnapshotFiles:
     """Reads and writes the snapshot of an experiment directory.
 
     Args:
-        directory: The directory.
-        pickles: Signs what is saved, and knows what may be loaded.
+        directory: The experiment directory.
+        pickles: Signs snapshots, and checks the signature before one is loaded.
 
     Attributes:
-        pickles: The same.
+        pickles: The argument.
     """
 
     def __init__(self, directory: Path, pickles: Pickles = OF_THIS_PROCESS) -> None:
         self.pickles = pickles
         self._snapshot = directory / SNAPSHOT_FILE
         self._trials = directory / TRIALS_FILE
-        self.start_anew()
+        self.reset()
 
     def load_head(self, origin: str) -> SnapshotHead | None:
-        """The head of the snapshot of a run; None if it has none.
+        """Read the head of a run's snapshot; None if the run has no snapshot.
 
         Raises:
-            SnapshotUnusable: If it is damaged or of another format.
+            SnapshotUnusable: If the snapshot is damaged or has another format.
         """
         try:
             with open(self._snapshot, "rb") as file:
@@ -107,7 +107,7 @@ class SnapshotFiles:
             body = orjson.loads(line[9:])
             if body["format"] != SNAPSHOT_FORMAT:
                 raise SnapshotUnusable(f"it has format {body['format']}, not {SNAPSHOT_FORMAT}")
-            # What an earlier version has written has no signature.
+            # Snapshots of earlier versions have no signature.
             body.setdefault("signature", "")
             head = SnapshotHead(**{field.name: body[field.name] for field in fields(SnapshotHead)})
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
@@ -115,9 +115,9 @@ class SnapshotFiles:
         return head if head.origin == origin else None
 
     def load(self, head: SnapshotHead) -> tuple[bytes, list[bytes]]:
-        """The pickled state, and the pickles of finished trials in the order of their writing.
+        """Read the pickled state, and the pickles of finished trials in the order of writing.
 
-        What is saved next continues these files.
+        Later calls of `add_trials` append to these trials.
 
         Raises:
             SnapshotUnusable: If a file is damaged or missing.
@@ -134,19 +134,19 @@ class SnapshotFiles:
             raise SnapshotUnusable("it is damaged")
         if len(trials) != head.trials_size or zlib.crc32(trials) != head.trials_crc:
             raise SnapshotUnusable(f"{TRIALS_FILE} is damaged")
-        self.start_anew()
+        self.reset()
         self._add(trials)
         if not self.pickles.accepts(_PURPOSE, self._signed(body), head.signature):
             raise SnapshotUnusable("it is not signed with this user's key")
         return body, list(_frames(trials))
 
-    def start_anew(self) -> None:
-        """Have what is saved next begin with empty files."""
+    def reset(self) -> None:
+        """Let the next `add_trials` begin with an empty file of finished trials."""
         self._size = self._crc = 0
         self._trials_digest = hashlib.sha256()
 
     def add_trials(self, trials: bytes) -> None:
-        """Append the pickle of some finished trials; the next snapshot that is saved knows them.
+        """Append the pickle of some finished trials, which the next saved snapshot will include.
 
         Raises:
             StorageError: If it cannot be written.
@@ -154,7 +154,7 @@ class SnapshotFiles:
         data = _LENGTH.pack(len(trials)) + trials
         try:
             with open(os.open(self._trials, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
-                # Behind what is known may be what a process wrote that was killed then.
+                # A process that was killed may have written more than its last snapshot includes.
                 file.truncate(self._size)
                 file.seek(self._size)
                 file.write(data)
@@ -163,10 +163,10 @@ class SnapshotFiles:
         self._add(data)
 
     def save(self, head: SnapshotHead, body: bytes) -> None:
-        """Write a snapshot; a reader sees the one before or this one, whole.
+        """Write a snapshot, atomically.
 
         Args:
-            head: Its head; sizes and checksums are filled in here.
+            head: Head of the snapshot, to which sizes, checksums and the signature are added.
             body: The pickled state.
 
         Raises:

@@ -1,4 +1,4 @@
-"""From what a user says about places to where an experiment's files go."""
+"""Decides from the user's arguments where an experiment's files go."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StoragePlan:
-    """Where the files of experiments go.
+    """Directories and storage locations for the files of experiments.
 
     Attributes:
-        root: Local directory in which experiment directories are made.
-        location: Where experiment directories are in storage; None if `root` is the place itself.
+        root: Local parent of experiment directories.
+        location: Parent of experiment directories in storage; None without remote storage.
         user_sync: The user's own way to copy the experiment directory.
-        user_target: Where to, as the user wrote it.
+        user_target: Where the user's own sync copies to, as the user wrote it.
         period_s: Seconds between copies of results and logs.
         timeout_s: Seconds after which one transfer is given up.
     """
@@ -37,31 +37,31 @@ class StoragePlan:
     timeout_s: float = 1800.0
 
     @property
-    def kept_in(self) -> Location:
-        """Where experiments are for good."""
+    def permanent_location(self) -> Location:
+        """Parent of the experiments' permanent files: in storage, or `root` without storage."""
         return Location(self.root) if self.location is None else self.location
 
-    def below(self, folders: str) -> StoragePlan:
-        """The same for experiments in directories of these places.
+    def in_folder(self, folders: str) -> StoragePlan:
+        """Return a plan for experiments in subfolders of this plan's directories.
 
         Args:
-            folders: Their names, joined by ``/``; may be empty.
+            folders: Relative path of the subfolder; may be empty.
         """
         if not folders:
             return self
         return replace(
             self,
             root=os.path.join(self.root, folders),
-            location=self.of(folders),
+            location=self.location_of(folders),
             user_target=self.user_target_of(folders) if self.user_target else "",
         )
 
-    def of(self, name: str) -> Location | None:
-        """Where one experiment is in storage."""
+    def location_of(self, name: str) -> Location | None:
+        """Return where one experiment is in storage; None without remote storage."""
         return None if self.location is None else self.location / name
 
     def user_target_of(self, name: str) -> str:
-        """Where the user's own sync copies one experiment."""
+        """Return where the user's own sync copies one experiment to."""
         return f"{self.user_target.rstrip('/')}/{name}"
 
 
@@ -75,23 +75,23 @@ def make_storage_plan(
     cloud_sync_s: float | None = None,
     global_checkpoint_s: float | str | None = None,
 ) -> StoragePlan:
-    """Decide where files go; nothing is asked or made there yet.
+    """Decide where files go, without asking the storage or creating anything.
 
     Args:
-        storage_path: The user's: a path, URL or block; None is `local_dir`.
-        local_dir: The user's: a local path.
-        storage_filesystem: The user's: an fsspec file system that `storage_path` is a path on.
+        storage_path: A path, URL or block from the user; None uses `local_dir`.
+        local_dir: A local path from the user.
+        storage_filesystem: An fsspec file system from the user, which `storage_path` is a path on.
         sync_config: The user's `SyncConfig`.
-        default_root: The local directory if nothing else is said.
-        cloud_sync_s: `TUNE_CLOUD_SYNC_S`; wins over the `SyncConfig`.
-        global_checkpoint_s: `TUNE_GLOBAL_CHECKPOINT_S`, in seconds or "auto": copies come no more
-            often.
+        default_root: The local directory unless the user gives one.
+        cloud_sync_s: `TUNE_CLOUD_SYNC_S`; overrides the period of the `SyncConfig`.
+        global_checkpoint_s: `TUNE_GLOBAL_CHECKPOINT_S`, in seconds or "auto": the shortest time
+            between copies.
 
     Raises:
-        InvalidArgument: If places cannot be used or contradict each other.
+        InvalidArgument: If the arguments are invalid or contradict each other.
     """
     sync = _checked(sync_config)
-    sync.tell_what_is_used()
+    sync.log_unused_syncer()
     root = default_root
     remote: Location | None = None
     if storage_path is not None or storage_filesystem is not None:
@@ -109,11 +109,11 @@ def make_storage_plan(
         root = local.path
     own = sync.user_sync()
     if sync.upload_dir and sync.syncer is None:
-        log.warning("Nothing is copied to %s: SyncConfig(syncer=None) says so.", sync.upload_dir)
+        log.warning("Nothing is copied to %s, because of SyncConfig(syncer=None).", sync.upload_dir)
     elif sync.upload_dir:
         if remote is not None:
             raise InvalidArgument(
-                "upload_dir", "`storage_path` is a URL already.", "Give one of both."
+                "upload_dir", "`storage_path` is a URL already.", "Give one of the two."
             )
         if own is None:
             remote = _upload_location(sync.upload_dir, root)

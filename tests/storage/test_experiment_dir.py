@@ -53,11 +53,6 @@ def test_one_that_could_not_be_marked_is_not_locked(tmp_path, monkeypatch):
     ExperimentDir(tmp_path, "sweep", "id2").close()
 
 
-def test_remote_storage_is_refused_in_words():
-    with pytest.raises(InvalidArgument, match=r"storage_path.*not supported"):
-        ExperimentDir("s3://bucket/x", "sweep", "id")
-
-
 @pytest.mark.parametrize("fresh", [True, False])
 def test_a_symbolic_link_that_leads_nowhere_is_refused(tmp_path, fresh):
     (tmp_path / "results").symlink_to("/not/mounted")

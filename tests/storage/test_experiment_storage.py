@@ -39,7 +39,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     limits = Limits(request_s=10, outage_s=1, first_delay_s=0.01)
     for name in ("_OPENING", "_SHIPPING", "_LEASING"):
         monkeypatch.setattr(experiment_storage, name, limits)
-    monkeypatch.setattr(lease, "_SETTLE_S", 0.05)
+    monkeypatch.setattr(lease, "_CONFIRM_S", 0.05)
     monkeypatch.setattr(shipper, "_RETRY_S", 0.05)
 
 
@@ -409,7 +409,7 @@ def test_a_damaged_journal_in_storage(
     store.write(f"journal/{last}", bytes(data))
     again = runs.open("elsewhere", resume=True)
     assert records(again) == [{"n": 0}, {"n": 1}]
-    assert "is not whole" in caplog.text
+    assert "is incomplete" in caplog.text
     assert last in caplog.text
     again.close(10)
     # Where the local journal is, nothing is lost.

@@ -16,8 +16,8 @@ from .stores import DictStore
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leases, "_SETTLE_S", 0.05)
-    monkeypatch.setattr(leases, "_given_back", set())
+    monkeypatch.setattr(leases, "_CONFIRM_S", 0.05)
+    monkeypatch.setattr(leases, "_released", set())
 
 
 @pytest.fixture

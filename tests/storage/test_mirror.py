@@ -11,7 +11,7 @@ from prefect_tune.checkpoint.manifest import write_manifest
 from prefect_tune.error import StorageError
 from prefect_tune.filesystem.location import Location
 from prefect_tune.storage import mirror as mirrors
-from prefect_tune.storage.mirror import ChangedFiles, Mirror, UserUpload
+from prefect_tune.storage.mirror import ChangedFiles, Mirror
 from prefect_tune.storage.sync.upload_mark import MARK_FILE, UploadMark, changed_at
 
 from .stores import DictStore
@@ -130,7 +130,7 @@ def test_what_another_place_has_says_nothing(store: DictStore, directory: Path) 
 def test_states_wait_for_the_journal(store: DictStore, directory: Path) -> None:
     safe = [False]
     upload = ChangedFiles(directory, store, lambda: safe[0])
-    with pytest.raises(StorageError, match="journal is not there yet"):
+    with pytest.raises(StorageError, match="journal has not been uploaded yet"):
         upload()
     assert "tuner.pkl" not in store.files
     assert "trial_1/result.json" in store.files
@@ -233,7 +233,7 @@ def test_a_bug_does_not_end_the_thread(directory: Path, store: DictStore) -> Non
     upload = ChangedFiles(directory, store)
     turns = []
 
-    def fail_once(advanced: object) -> None:
+    def fail_once(on_progress: object) -> None:
         turns.append(1)
         if len(turns) == 1:
             raise ZeroDivisionError
@@ -250,22 +250,11 @@ def test_flush_is_bounded(directory: Path) -> None:
     import threading
 
     release = threading.Event()
-    mirror = Mirror(lambda advanced: release.wait(60), "x", period_s=0.01)
+    mirror = Mirror(lambda on_progress: release.wait(60), "x", period_s=0.01)
     mirror.start()
     assert "not done in time" in str(mirror.flush(0.1))
     release.set()
     mirror.stop()
-
-
-def test_the_users_own_sync_gets_the_directory(directory: Path) -> None:
-    calls = []
-
-    class Sync:
-        def up(self, source: str, target: str, timeout: float) -> None:
-            calls.append((source, target, timeout))
-
-    UserUpload(directory, Sync(), "s3://b/exp", 5.0)()
-    assert calls == [(str(directory), "s3://b/exp", 5.0)]
 
 
 def test_each_batch_is_seen_by_those_who_wait(

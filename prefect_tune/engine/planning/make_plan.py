@@ -98,7 +98,7 @@ def _make_plan(
     named, mode, origin = run.name is not None or undated, request.resume, None
     if rerun_record is not None and request.resume is not False:
         sweep = identify(request, trainable.name, run.name and name)
-        begun = rerun_record.look_up(places.kept_in, sweep)
+        begun = rerun_record.look_up(places.permanent_location, sweep)
         if begun is not None:
             name, named, origin = begun.name, True, begun.origin
             mode = begun.resume_mode(request.resume, request.resume_config)

@@ -119,7 +119,7 @@ def trials_to_resume(
     """Return which trials of an earlier run go on; None for a new run."""
     if mode is None:
         return None
-    here, there = Location(places.root) / name, places.of(name)
+    here, there = Location(places.root) / name, places.location_of(name)
     found = mode.place != "REMOTE" and is_resumable(here)
     if not found and there is not None:
         found = is_resumable(there)
@@ -152,4 +152,4 @@ def make_places(run: RunConfig, settings: TuneSettings, folders: str) -> Storage
         default_root=default_root(settings.result_dir),
         cloud_sync_s=settings.cloud_sync_s,
         global_checkpoint_s=settings.global_checkpoint_s,
-    ).below(folders)
+    ).in_folder(folders)

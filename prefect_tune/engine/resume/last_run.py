@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from prefect_tune.error import StorageError
 from prefect_tune.storage.journal.file import LocalJournal
 from prefect_tune.storage.journal.header import JournalHeader, parse_header
-from prefect_tune.storage.journal_mending import mend
+from prefect_tune.storage.journal_repair import repair_lines
 
 _logger = logging.getLogger(__name__)
 _SUGGESTED = (b'{"event":"TrialSuggested"', b'{"event": "TrialSuggested"')
@@ -78,9 +78,9 @@ def _repair_next_line(journal: LocalJournal) -> bool:
     if damage is None:
         return False
     lines, has_more = journal.damaged_lines()
-    mended = mend(lines)
+    mended = repair_lines(lines)
     if mended is not None:
-        kept = journal.put_right(mended)
+        kept = journal.replace_damage(mended)
         _logger.warning(
             "The journal %s was damaged at line %d (byte %d): %s. One byte was wrong and is put "
             "right; what was there from this line on is kept in %s.",

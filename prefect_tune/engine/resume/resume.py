@@ -137,7 +137,7 @@ class Resumer:
 
     def _start_over(self) -> None:
         """Set scheduler, stopper and snapshot files back after a failed try."""
-        self._files.start_anew()
+        self._files.reset()
         if self._unused is not None:
             scheduler, stopper = cloudpickle.loads(self._unused)
             self._stateful_parts.scheduler.set_state(scheduler)
@@ -271,7 +271,7 @@ def resume(
         checkpoints,
         journal.read(run.start),
         time.time(),
-        None if plan.places.of(plan.name) is None else journal.path.parent,
+        None if plan.places.location_of(plan.name) is None else journal.path.parent,
     )
     report_resumption(plan, found.coordinator, journal.path.parent)
     return replace(found, found=unknown)

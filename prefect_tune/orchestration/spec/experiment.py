@@ -326,7 +326,7 @@ class ExperimentSpec(BaseModel):
         places = make_places(RunConfig(storage_path=self.storage), load_settings(), "")
 
         def exists(candidate: str) -> bool:
-            there = places.of(candidate)
+            there = places.location_of(candidate)
             found = [Location(places.root) / candidate, *([] if there is None else [there])]
             return any(map(is_resumable, found))
 
@@ -339,7 +339,7 @@ class ExperimentSpec(BaseModel):
                 return next(n for k in itertools.count(2) if not exists(n := f"{name}_{k}")), None
         raise InvalidArgument(
             "name",
-            f"there is an experiment {name!r} in {places.kept_in} already.",
+            f"there is an experiment {name!r} in {places.permanent_location} already.",
             'Give another name, such as "name-{date}", or `if_exists`: "new" for one with a number '
             'behind its name, "resume" to go on with the one there is.',
         )

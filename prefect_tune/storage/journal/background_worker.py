@@ -1,4 +1,4 @@
-"""Threads that write to storage while the run goes on: what they have in common."""
+"""Base class of threads that write to storage during a run."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
-_TELL_AFTER_S = 20.0
+_WARN_AFTER_S = 20.0
 
 
 class Outage:
-    """Remembers since when something fails, so that it is logged once, and once when it works."""
+    """Tracks how long an operation has been failing, so that each outage is logged only once."""
 
     def __init__(self) -> None:
         self._since: float | None = None
 
     @property
     def lasts(self) -> bool:
-        """True from a failure to the success after it."""
+        """True between a failure and the next success."""
         return self._since is not None
 
     def begin(self) -> bool:
-        """Note a failure; True if it is the first since the last success."""
+        """Record a failure; return True if it is the first since the last success."""
         if self._since is not None:
             return False
         self._since = time.monotonic()
         return True
 
     def end(self) -> float | None:
-        """Note a success; returns the seconds for which it had failed, None if it had not."""
+        """Record a success; return how many seconds the outage lasted, None if there was none."""
         if self._since is None:
             return None
         lasted = time.monotonic() - self._since
@@ -41,20 +41,20 @@ class Outage:
 
 
 class BackgroundWorker(ABC):
-    """A thread that works until it is told to stop, while others wait for what it gets done.
+    """Thread that works until it is stopped, and that others can wait for.
 
-    It does not keep the process alive: whatever it has not done can be done by a later run.
+    The thread does not keep the process alive: a later run can do the work that is left.
 
     Args:
-        name: Of the thread.
-        aim: What those wait for who wait long, for messages: ``the journal is in s3://...``.
-        cancelled: Set from outside: nothing is done any more.
+        name: Name of the thread.
+        goal: What callers wait for, for a warning: ``the journal is in s3://...``.
+        cancelled: Event that ends the thread from outside.
     """
 
-    def __init__(self, name: str, aim: str, cancelled: threading.Event | None = None) -> None:
-        self._aim = aim
+    def __init__(self, name: str, goal: str, cancelled: threading.Event | None = None) -> None:
+        self._goal = goal
         self._cancelled = cancelled or threading.Event()
-        #: Notified at all that somebody may wait for, here or outside.
+        #: Notified after every change that the thread or a caller may wait for.
         self._changed = threading.Condition()
         self._outage = Outage()
         self._stopping = False
@@ -68,18 +68,18 @@ class BackgroundWorker(ABC):
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread, after what it is doing."""
+        """Ask the thread to end after its current step."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
 
     @property
-    def _is_over(self) -> bool:
+    def _must_end(self) -> bool:
         return self._stopping or self._cancelled.is_set()
 
     @abstractmethod
     def _work(self) -> None:
-        """All that the thread does; returns soon once `_is_over`."""
+        """Do the work of the thread; return soon after `_must_end` becomes true."""
 
     def _run(self) -> None:
         try:
@@ -89,8 +89,8 @@ class BackgroundWorker(ABC):
                 self._running = False
                 self._changed.notify_all()
 
-    def _advance(self) -> None:
-        """Tell those who wait that something has been done."""
+    def _note_progress(self) -> None:
+        """Tell waiting callers that a step is done."""
         with self._changed:
             self._steps += 1
             self._changed.notify_all()
@@ -98,30 +98,30 @@ class BackgroundWorker(ABC):
     def _wait_until(
         self, done: Callable[[], bool], idle_s: float, total_s: float | None = None
     ) -> bool:
-        """Wait for the thread; `_changed` is held by the caller.
+        """Wait until `done` is true or the thread makes no progress; the caller holds `_changed`.
 
         Args:
-            done: What to wait for; asked whenever `_changed` is notified.
-            idle_s: Seconds to wait at most while nothing gets done.
-            total_s: Seconds to wait at most; None is as long as something gets done.
+            done: The condition to wait for, checked whenever `_changed` is notified.
+            idle_s: Seconds to wait at most without progress.
+            total_s: Seconds to wait at most; None waits as long as there is progress.
 
         Returns:
-            False if time is up, or the thread does not run.
+            False if time is up, or the thread is not running.
         """
-        begun = moved = time.monotonic()
+        begun = progressed = time.monotonic()
         steps = self._steps
-        told = False
+        warned = False
         while not done() and self._running:
             now = time.monotonic()
             if self._steps != steps:
-                steps, moved = self._steps, now
-            left = moved + idle_s - now
+                steps, progressed = self._steps, now
+            left = progressed + idle_s - now
             if total_s is not None:
                 left = min(left, begun + total_s - now)
             if left <= 0:
                 return False
-            if not told and now - begun >= _TELL_AFTER_S:
-                told = True
-                log.warning("Waiting until %s, as long as there is progress.", self._aim)
-            self._changed.wait(left if told else min(left, _TELL_AFTER_S))
+            if not warned and now - begun >= _WARN_AFTER_S:
+                warned = True
+                log.warning("Waiting until %s, as long as there is progress.", self._goal)
+            self._changed.wait(left if warned else min(left, _WARN_AFTER_S))
         return done()

@@ -1,8 +1,8 @@
-"""The append-only record of an experiment.
+"""Reads and writes the journal of an experiment, an append-only file.
 
-One record a line: eight hex digits of CRC-32 over the record, a space, the record, a newline. The
+Each line holds eight hex digits of CRC-32 over the record, a space, the record, a newline. The
 record is a JSON text (see `prefect_tune.coordinator.records`); the first one is a header. A line
-that is cut off or damaged ends what can be read; everything before it is good.
+that is cut off or damaged ends the readable part; all lines before it are good.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ JOURNAL_FILE = "journal.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Where a journal stops being readable.
+    """Position of the first damaged line of a journal.
 
     Attributes:
-        line: Number of the first bad line, from 1.
-        offset: Its position in bytes.
-        problem: What is wrong with it.
+        line: Number of the damaged line, from 1.
+        offset: Position of the line in bytes.
+        problem: What is wrong with the line.
     """
 
     line: int
@@ -36,29 +36,29 @@ class Damage:
 
 
 class Journal(Protocol):
-    """The seam: append records, read them back."""
+    """Interface of a journal: append records and read them back."""
 
     def append(self, records: Sequence[bytes]) -> None:
-        """Add records in order; they survive the death of this process once this returns."""
+        """Append records, which survive the death of this process once this returns."""
         ...
 
     def read(self, from_: int = 0) -> Iterator[bytes]:
-        """The good records, from the record with this index on."""
+        """Yield the good records from the record with index `from_` on."""
         ...
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the journal."""
         ...
 
 
 class LocalJournal:
-    """A journal in a local file.
+    """Journal in a local file.
 
-    `append` hands all lines to the operating system in one write: they survive SIGKILL of this
+    `append` passes all lines to the operating system in one write: they survive SIGKILL of this
     process, though not a power failure.
 
     Args:
-        path: The file; created if missing.
+        path: The journal file; created if missing.
 
     Raises:
         StorageError: If the file cannot be opened for appending.
@@ -73,7 +73,7 @@ class LocalJournal:
             raise StorageError(f"cannot write the journal {self.path}: {error}") from error
 
     def append(self, records: Sequence[bytes]) -> None:
-        """Append records; they are with the operating system when this returns.
+        """Append records and pass them to the operating system.
 
         Raises:
             StorageError: If the disk is full or the file cannot be written.
@@ -89,7 +89,7 @@ class LocalJournal:
             raise StorageError(f"cannot write the journal {self.path}: {error}") from error
 
     def read(self, from_: int = 0) -> Iterator[bytes]:
-        """Read the records; what stopped the reading, if anything, is in `damage`."""
+        """Yield the good records from index `from_` on; set `damage` if a bad line ends them."""
         self.damage = None
         offset = 0
         with open(self.path, "rb") as file:
@@ -103,13 +103,13 @@ class LocalJournal:
                     yield line[9:-1]
 
     def cut_damage(self) -> Path | None:
-        """Cut off what the last `read` could not read, so that new records follow good ones.
+        """Cut off the damaged end that the last `read` found, so that new records follow good ones.
 
         Returns:
-            The file in which it is kept, beside the journal; None if there was no damage.
+            The file beside the journal with a copy of the end; None if there was no damage.
 
         Raises:
-            StorageError: If it cannot be kept; the journal is then left as it is.
+            StorageError: If the end cannot be copied; the journal is then left as it is.
         """
         if self.damage is None:
             return None
@@ -122,7 +122,7 @@ class LocalJournal:
         return kept
 
     def damaged_lines(self) -> tuple[bytes, bool]:
-        """What the last `read` could not read, up to the next good line, and if there is one."""
+        """Return the damaged lines that the last `read` found, and True if a good line follows."""
         if self.damage is None:
             return b"", False
         lines: list[bytes] = []
@@ -134,14 +134,14 @@ class LocalJournal:
                 lines.append(line)
         return b"".join(lines), False
 
-    def put_right(self, mended: bytes) -> Path | None:
-        """Replace the damaged lines; what was there is kept from them on, as by `cut_damage`.
+    def replace_damage(self, repaired: bytes) -> Path | None:
+        """Replace the damaged lines by repaired ones; copy the old end as `cut_damage` does.
 
         Args:
-            mended: The same lines as they were written.
+            repaired: The same lines as they were written.
 
         Raises:
-            StorageError: If it cannot be done; the journal is then left as it is.
+            StorageError: If the file cannot be written; the journal is then left as it is.
         """
         if self.damage is None:
             return None
@@ -151,7 +151,7 @@ class LocalJournal:
         try:
             kept = self._copy_damaged(offset)
             with open(temporary, "wb") as target, open(self.path, "rb") as source:
-                target.write(source.read(offset) + mended)
+                target.write(source.read(offset) + repaired)
                 source.seek(behind)
                 shutil.copyfileobj(source, target)
                 target.flush()
@@ -180,17 +180,17 @@ class LocalJournal:
                 return kept
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the journal file."""
         os.close(self._fd)
 
 
 def encode_line(record: bytes) -> bytes:
-    """The line of a record."""
+    """Return a record as a line of the journal."""
     return b"%08x %s\n" % (zlib.crc32(record), record)
 
 
 def line_problem(line: bytes) -> str:
-    """What is wrong with a line, "" if nothing is."""
+    """Return what is wrong with a line; "" if it is good."""
     if not line.endswith(b"\n"):
         return "the line is cut off"
     if line[8:9] != b" ":
@@ -203,7 +203,7 @@ def line_problem(line: bytes) -> str:
 
 
 def good_length(data: bytes) -> tuple[int, str]:
-    """How many bytes of a journal's text are good lines, and what is wrong with the next one."""
+    """Return the length in bytes of the good lines, and what is wrong with the next line."""
     position = 0
     while position < len(data):
         end = data.find(b"\n", position) + 1 or len(data)

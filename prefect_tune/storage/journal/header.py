@@ -1,7 +1,7 @@
-"""The header records of a journal: what wrote the records behind each.
+"""Header records of a journal: which experiment and version wrote the records that follow.
 
-One is written each time an experiment is opened. A journal may hold several runs: each begins with
-a header of its own, and goes on with one more whenever it is resumed.
+A header is written each time an experiment is opened. A journal may hold several runs: each begins
+with a header, and gets another one whenever it is resumed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PREFIX = b'{"journal":'
 
 
 class TuneArguments(TypedDict, total=False):
-    """Arguments that are not to change, and that readers compare trials by."""
+    """Arguments of a run that must not change on resume, and by which trials are compared."""
 
     metric: str | list[str] | None
     mode: str | list[str] | None
@@ -30,22 +30,22 @@ class TuneArguments(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class JournalHeader:
-    """A header record.
+    """Header record of one opening of an experiment.
 
     Attributes:
         experiment_id: Unique id of this opening of the experiment.
-        origin: The `experiment_id` of the first one; the same, unless this is a resume.
+        origin: The `experiment_id` of the run's first opening; differs from this one's on a resume.
         name: Name of the experiment.
         time: Seconds since the epoch.
         trainable: Name of the trainable.
-        code: Digest of its source, "" if unknown.
+        code: Digest of the trainable's source, "" if unknown.
         search: Name of the search algorithm's class.
         scheduler: Name of the scheduler's class.
         prefect_tune: Version of this package.
         python: Version of Python.
-        arguments: Further arguments by name; empty if not known.
-        space: The parameters of the search space by path, in words; None if not known.
-        stop: The stopping criteria in words.
+        arguments: Further arguments by name; empty if unknown.
+        space: Text of each search space parameter by its path; None if unknown.
+        stop: Text of the stopping criteria.
     """
 
     experiment_id: str
@@ -64,20 +64,20 @@ class JournalHeader:
 
     @property
     def is_first(self) -> bool:
-        """True if a run begins here, False if it goes on."""
+        """True if a run begins with this opening, False if it is resumed."""
         return self.origin == self.experiment_id
 
     def encode(self) -> bytes:
-        """The record."""
+        """Return the header as a journal record."""
         body = {"journal": JOURNAL_FORMAT, **asdict(self)}
         return orjson.dumps(body, default=str, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def parse_header(record: bytes) -> JournalHeader | None:
-    """The header in a record, None if it is another record.
+    """Parse a record as a header; None if it is another kind of record.
 
     Raises:
-        StorageError: If it is of a newer format than this version can read.
+        StorageError: If the header has a newer format than this version can read.
     """
     if not record.startswith(_PREFIX):
         return None
@@ -94,12 +94,12 @@ def parse_header(record: bytes) -> JournalHeader | None:
 
 
 def _argument(item: tuple[str, Any]) -> tuple[str, Any]:
-    """Name and value of an argument, which earlier versions wrote as texts of Python."""
+    """Return name and value of an argument; earlier versions wrote both as Python source text."""
     name, value = item
     if not name.startswith("`"):
         return name, value
     try:
         value = ast.literal_eval(value)
-    except (ValueError, SyntaxError):  # it was too long, or an object
+    except (ValueError, SyntaxError):  # a text that was shortened, or the repr of an object
         value = None
     return name.strip("`"), value

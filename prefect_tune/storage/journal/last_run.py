@@ -1,4 +1,4 @@
-"""The text of one run in a journal, and which of two such texts knows more."""
+"""Finds the last run in a journal's text, and decides which of two copies of a run is newer."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from prefect_tune.storage.journal.header import JournalHeader, parse_header
 
 @dataclass(frozen=True, slots=True)
 class RunText:
-    """The last run in a journal, as far as its lines are good.
+    """Text of the last run in a journal, up to the first damaged line.
 
     Attributes:
-        data: The lines, from the run's first header on.
-        start: Where they begin in the journal.
-        headers: Position (in `data`) and header of each opening; never empty unless `data` is.
+        data: The lines of the run, from its first header on.
+        start: Offset of the run in the journal.
+        headers: Position (in `data`) and header of each opening; empty only if `data` is.
     """
 
     data: bytes = field(default=b"", repr=False)
@@ -25,10 +25,10 @@ class RunText:
 
     @classmethod
     def of(cls, journal: bytes) -> RunText:
-        """The last run in the text of a journal; an empty one if there is none.
+        """Find the last run in a journal's text; return an empty `RunText` if there is none.
 
         Raises:
-            StorageError: If a header is of a newer format than this version can read.
+            StorageError: If a header has a newer format than this version can read.
         """
         length, _ = good_length(journal)
         start = -1
@@ -41,17 +41,17 @@ class RunText:
 
     @property
     def origin(self) -> str:
-        """Id of the run, "" if there is none."""
+        """Id of the run; "" if the journal has no run."""
         return self.headers[0][1].origin if self.headers else ""
 
     def opened_after(self, position: int) -> float:
-        """When the last opening behind a position was, in seconds since the epoch; -1 if none."""
+        """Return the time of the newest opening behind a position; -1 if there is none."""
         times = [header.time for begin, header in self.headers if begin >= position]
         return max(times, default=-1.0)
 
 
 def common_length(first: bytes, second: bytes) -> int:
-    """How many bytes of whole lines two texts begin with alike."""
+    """Return the length in bytes of the whole lines that two texts have in common at the start."""
     low, high = 0, min(len(first), len(second))
     if first[:high] == second[:high]:
         low = high
@@ -64,11 +64,11 @@ def common_length(first: bytes, second: bytes) -> int:
     return first.rfind(b"\n", 0, low) + 1
 
 
-def knows_more(local: RunText, remote: RunText) -> bool:
-    """True if the local one is to be gone on with.
+def is_local_newer(local: RunText, remote: RunText) -> bool:
+    """Return True if the local copy of a journal is to be continued, not the one in storage.
 
-    Of two that go on differently, the one that was opened later counts: what the other one wrote
-    after that was fenced off.
+    Of two copies that differ, the one that was opened later counts: records that the other one got
+    after that time do not belong to the journal.
     """
     if not remote.data or not local.data:
         return bool(local.data)
@@ -83,7 +83,7 @@ def knows_more(local: RunText, remote: RunText) -> bool:
 
 
 def _headers(data: bytes) -> Iterator[tuple[int, JournalHeader]]:
-    # Headers are few and records many: only what looks like one is parsed.
+    # Headers are few and records many, so only lines that look like a header are parsed.
     position = 0
     while True:
         found = data.find(b' {"journal":', position)

@@ -1,4 +1,4 @@
-"""Reading a journal from storage: which segments count, and what they say together."""
+"""Reads a journal from storage: selects the valid segments and joins them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _PARALLEL = 8
 
 @dataclass(frozen=True, slots=True)
 class RemoteJournal:
-    """The journal of the newest run in storage, as far as it is good.
+    """Journal of the newest run in storage, up to the first missing or damaged segment.
 
     Attributes:
-        data: Its lines; the text that a local journal of the run has.
+        data: The lines of the run, the same as in a local journal.
         opening: Number of the newest opening; 0 if there is none.
-        writer: Id of its writer.
+        writer: Id of the writer of this opening.
         last: Name of the last segment that was used.
-        problem: What keeps the rest from being used, "" if nothing does.
-        numbers: The number of every opening that is there, used or not.
+        problem: Why later segments were not used; "" if all were used.
+        numbers: Numbers of all openings in storage, whether used or not.
     """
 
     data: bytes = field(default=b"", repr=False)
@@ -38,11 +38,11 @@ class RemoteJournal:
 
     @property
     def next_opening(self) -> int:
-        """The number for the next opening."""
+        """Number for the next opening."""
         return max(self.numbers, default=0) + 1
 
     def origin_at(self, start: int) -> Origin:
-        """The origin of an opening that goes on behind the first `start` bytes."""
+        """Return the origin of an opening that continues after the first `start` bytes."""
         return Origin(self.opening, self.writer, self.last, start) if self.opening else NEW_RUN
 
 
@@ -53,21 +53,21 @@ def read_remote(store: Store) -> RemoteJournal:
         store: The experiment directory in storage.
 
     Raises:
-        StorageError: If the storage fails or a segment is of a newer format.
+        StorageError: If the storage fails or a segment has a newer format.
     """
     names = _names(store.sizes(SEGMENT_DIR))
     while True:
         found = _read(store, names)
         if not found.problem:
             return found
-        # A writer that is alive may have merged segments after they were listed.
+        # A running writer may have merged segments after they were listed.
         before, names = names, _names(store.sizes(SEGMENT_DIR))
         if names == before:
             return found
 
 
 def has_remote_journal(store: Store) -> bool:
-    """True if there is a journal in storage.
+    """Return True if storage has a journal of the experiment.
 
     Raises:
         StorageError: If the storage fails.
@@ -83,7 +83,7 @@ def _names(files: Iterable[str]) -> list[SegmentName]:
 def _read(store: Store, names: Sequence[SegmentName]) -> RemoteJournal:
     numbers = frozenset(name.opening for name in names)
     reader = _Reader(store, names)
-    # An opening whose first segment never arrived, or is unreadable, has not begun.
+    # An opening without a readable first segment does not count.
     for opening, writer in sorted({(n.opening, n.writer) for n in names}, reverse=True):
         content = reader.content(opening, writer)
         if content is not None:
@@ -103,7 +103,7 @@ class _Content:
 
 
 class _Reader:
-    """Puts openings together from their segments and those of the openings before."""
+    """Joins the segments of an opening and of the openings that it continues."""
 
     def __init__(self, store: Store, names: Iterable[SegmentName]) -> None:
         self._store = store
@@ -113,11 +113,11 @@ class _Reader:
             numbers.setdefault(name.number, []).append(name)
 
     def content(self, opening: int, writer: str) -> _Content | None:
-        """Everything up to the end of an opening; None if it has no readable beginning."""
+        """Return the run's text up to an opening's end; None without a readable first segment."""
         segments, problem = self._read(opening, writer)
         if not segments:
             if problem:
-                log.warning("The opening %d of the journal is not used: %s.", opening, problem)
+                log.warning("Opening %d of the journal is not used: %s.", opening, problem)
             return None
         origin = segments[0].origin
         before = b""
@@ -134,7 +134,7 @@ class _Reader:
         last = ""
         for segment in segments:
             if segment.start != position:
-                problem = f"{segment.name} does not follow {last or 'what comes before'}"
+                problem = f"{segment.name} does not follow {last or 'the earlier opening'}"
                 break
             pieces.append(segment.data)
             position += len(segment.data)
@@ -142,7 +142,7 @@ class _Reader:
         return _Content(b"".join(pieces), last, problem)
 
     def _read(self, opening: int, writer: str) -> tuple[list[Segment], str]:
-        """The segments of an opening in order, up to the first that is missing or damaged."""
+        """Read the segments of an opening in order, up to the first missing or damaged one."""
         chosen = self._sequence(opening, writer)
         segments: list[Segment] = []
         with ThreadPoolExecutor(_PARALLEL, "journal") as pool:
@@ -161,8 +161,8 @@ class _Reader:
         chosen: list[SegmentName] = []
         number = 0
         while number <= max(numbers, default=-1):
-            # One that is not listed though later ones are may be there: not every store lists what
-            # was written a moment ago.
+            # A segment that is not listed though later ones are may exist: not every store lists
+            # objects that were written a moment ago.
             candidates = numbers.get(number) or [SegmentName(opening, number, 1, writer)]
             name = max(candidates, key=lambda candidate: candidate.count)
             chosen.append(name)

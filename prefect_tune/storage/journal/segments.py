@@ -1,10 +1,10 @@
-"""The objects of which a journal in storage consists.
+"""Segments: the immutable objects that make up a journal in storage.
 
-A local journal is shipped in pieces: whole lines, in order, as immutable objects
+A local journal is shipped as whole lines, in order, in objects named
 ``journal/<opening>-<number>-<writer>.jsonl``. Each process that opens the experiment makes a new
-*opening*, whose first segment says which opening it goes on from and at which byte. What a process
-from before still sends after that point (it was thought dead) is not part of the journal: that is
-the fence. The writer's id in the name keeps two processes from ever writing the same object.
+*opening*, whose first segment says which opening it continues and at which byte. Segments that an
+earlier process (believed dead) still sends behind that byte are not part of the journal: this
+fences it off. The writer's id in the name keeps two processes from ever writing the same object.
 
 Many small segments are replaced by one with the same bytes: ``...-00000000+64-...`` stands for the
 64 segments from that number on.
@@ -21,7 +21,7 @@ import orjson
 from prefect_tune.error import StorageError
 from prefect_tune.storage.journal.file import encode_line, line_problem
 
-#: Where segments are, relative to the experiment directory.
+#: Folder of the segments, relative to the experiment directory.
 SEGMENT_DIR = "journal"
 SEGMENT_FORMAT = 1
 _NAME = re.compile(r"(\d{4,})-(\d{8,})(?:\+(\d+))?-([0-9a-f]{8})\.jsonl")
@@ -29,12 +29,12 @@ _NAME = re.compile(r"(\d{4,})-(\d{8,})(?:\+(\d+))?-([0-9a-f]{8})\.jsonl")
 
 @dataclass(frozen=True, slots=True, order=True)
 class SegmentName:
-    """Name of a segment; sorts in the order of writing.
+    """Name of a segment; names sort in the order of writing.
 
     Attributes:
         opening: Number of the opening, from 1.
-        number: Number of the segment in it, from 0.
-        count: How many segments it stands for.
+        number: Number of the segment within the opening, from 0.
+        count: How many original segments this one contains; more than 1 after a merge.
         writer: Id of the writer, 8 hex digits.
     """
 
@@ -49,12 +49,12 @@ class SegmentName:
 
     @property
     def path(self) -> str:
-        """Path relative to the experiment directory."""
+        """Path of the segment relative to the experiment directory."""
         return f"{SEGMENT_DIR}/{self}"
 
     @classmethod
     def parse(cls, text: str) -> SegmentName | None:
-        """The inverse of `str`, None for anything else."""
+        """Parse the text of a name; None if the text is not the name of a segment."""
         found = _NAME.fullmatch(text)
         if found is None:
             return None
@@ -63,13 +63,13 @@ class SegmentName:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where an opening goes on.
+    """Position in an earlier opening that a later opening continues from.
 
     Attributes:
-        opening: Number of the opening it goes on from; 0 if it begins a new run.
-        writer: Its writer, "" for a new run.
-        last: Name of the last segment that counts, for people.
-        start: How many bytes of the run's journal come before this opening.
+        opening: Number of the earlier opening; 0 if a new run begins.
+        writer: Id of the earlier opening's writer, "" for a new run.
+        last: Name of the last valid segment, for diagnosis.
+        start: How many bytes of the run's journal precede the later opening.
     """
 
     opening: int = 0
@@ -78,18 +78,18 @@ class Origin:
     start: int = 0
 
 
-#: An opening that begins a new run.
+#: Origin of an opening that begins a new run.
 NEW_RUN = Origin()
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A piece of a journal.
+    """Part of a journal in storage.
 
     Attributes:
-        name: Its name.
-        origin: Where its opening goes on.
-        start: Position of its first byte in the run's journal.
+        name: Name of the segment.
+        origin: Where the segment's opening continues from.
+        start: Position of the first byte in the run's journal.
         data: Whole lines of the journal.
     """
 
@@ -99,7 +99,7 @@ class Segment:
     data: bytes
 
     def encode(self) -> bytes:
-        """The content of the object: a line about it, then the lines of the journal."""
+        """Return the content of the object: a line about the segment, then the journal's lines."""
         about = {
             "segment": SEGMENT_FORMAT,
             "name": str(self.name),
@@ -112,11 +112,11 @@ class Segment:
 
     @classmethod
     def decode(cls, name: SegmentName, content: bytes) -> Segment:
-        """The inverse of `encode`.
+        """Parse the content of a segment's object, as `encode` has written it.
 
         Raises:
-            ValueError: If it is damaged or another segment; says what is wrong.
-            StorageError: If it is of a newer format.
+            ValueError: If the content is damaged or belongs to another segment.
+            StorageError: If the segment has a newer format.
         """
         end = content.find(b"\n") + 1
         problem = line_problem(content[:end]) if end else "it is cut off"

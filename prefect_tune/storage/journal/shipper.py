@@ -1,4 +1,4 @@
-"""Copies a local journal to storage, piece by piece, while it is written."""
+"""Copies a growing local journal to storage, segment by segment."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from prefect_tune.storage.journal.segments import Origin, Segment, SegmentName
 
 log = logging.getLogger(__name__)
 
-#: Bytes of one segment at most, unless one line is longer.
+#: Bytes of one segment at most, unless a single line is longer.
 SEGMENT_SIZE = 4 * 2**20
-#: So many segments of one kind become one.
+#: How many segments of the same size class are merged into one.
 MERGED = 64
 MERGED_SIZE = 64 * 2**20
 _RETRY_S = 5.0
-#: Between two looks while somebody waits.
-_HURRY_S = 0.5
+#: Seconds between checks of the file while a caller waits.
+_POLL_S = 0.5
 
 
 class Shipment:
-    """What has been shipped of a journal file by this opening; one step at a time.
+    """Ships a local journal to storage in segments, one call at a time.
 
     Args:
         store: The experiment directory in storage.
         path: The local journal.
-        run_start: Where the run begins in the file.
-        origin: Where this opening goes on; what comes before `origin.start` is in storage already.
+        run_start: Offset at which the run begins in the file.
+        origin: Where this opening continues from; storage has the bytes before `origin.start`.
         opening: Number of this opening.
         writer: Id of this writer, 8 hex digits.
     """
@@ -54,21 +54,21 @@ class Shipment:
         return self._run_start + self._position
 
     @property
-    def waiting(self) -> int:
-        """How many bytes of the journal file are not in storage."""
+    def unshipped(self) -> int:
+        """How many bytes of the journal file are not yet in storage."""
         try:
             return self._path.stat().st_size - self.position
         except OSError as error:
             raise StorageError(f"cannot read {self._path}: {error.strerror}.") from error
 
     def step(self) -> bool:
-        """Ship one segment, if there is a whole line to ship.
+        """Ship one segment, if the file has a new whole line.
 
         Returns:
-            False if there was nothing.
+            False if there was nothing to ship.
 
         Raises:
-            StorageError: If it did not arrive; the next step tries the same again.
+            StorageError: If the segment did not arrive; the next call tries the same again.
         """
         data = self._read(self._position, None)
         if not data:
@@ -82,10 +82,10 @@ class Shipment:
         return True
 
     def merge(self) -> bool:
-        """Replace the newest segments by one with the same bytes, if there are enough of a kind.
+        """Replace the newest segments by one with the same bytes, if `MERGED` have the same count.
 
         Returns:
-            False if there are not.
+            False if there was nothing to merge.
 
         Raises:
             StorageError: If the storage fails; nothing is lost then.
@@ -101,12 +101,12 @@ class Shipment:
         data = self._read(start, end)
         self._store.write(name.path, Segment(name, self._origin, start, data).encode())
         self._segments[-MERGED:] = [(name, start, end)]
-        # Only what another object holds by now.
+        # By now another object holds the bytes of these.
         self._store.delete(old.path for old, _, _ in newest)
         return True
 
     def _read(self, start: int, end: int | None) -> bytes:
-        """Whole lines of the run's journal."""
+        """Read the journal from `start` to `end`, or whole lines of a segment if `end` is None."""
         size = SEGMENT_SIZE if end is None else end - start
         try:
             with open(self._path, "rb") as file:
@@ -116,20 +116,20 @@ class Shipment:
                     data += file.readline()
         except OSError as error:
             raise StorageError(f"cannot read {self._path}: {error.strerror}.") from error
-        # A line that is being written, or that a full disk has cut, has no end yet.
+        # A line that is being written, or that a full disk has cut off, has no newline yet.
         return data if end is not None else data[: data.rfind(b"\n") + 1]
 
 
 class Shipper(BackgroundWorker):
-    """A thread that ships about once a second; while the storage is away, the file is the queue.
+    """Thread that ships a journal about once a second, and catches up after an outage of storage.
 
-    It may be stopped at any moment: what is not shipped is in the file.
+    It may be stopped at any moment: the file keeps the lines that are not shipped.
 
     Args:
-        shipment: What to ship.
-        url: Where, for messages.
-        interval_s: Seconds between looks at the file.
-        cancelled: Set from outside: nothing is shipped any more.
+        shipment: Ships the segments.
+        url: The experiment in storage, for messages.
+        interval_s: Seconds between checks of the file.
+        cancelled: Event that ends the thread from outside; nothing is shipped after it is set.
     """
 
     def __init__(
@@ -143,70 +143,70 @@ class Shipper(BackgroundWorker):
         self._shipment = shipment
         self._url = url
         self._interval_s = interval_s
-        self._wanted = False  # asked for since the last look
-        self._waiting = 0
+        self._requested = False  # asked for since the last look
+        self._waiters = 0
 
     def wait_shipped(self, position: int, idle_s: float, total_s: float | None = None) -> bool:
-        """Wait until so many bytes of the journal file are in storage.
+        """Wait until storage has the journal file up to a position.
 
         Args:
-            position: Bytes of the file.
-            idle_s: Seconds to wait at most while none of it gets there.
-            total_s: Seconds to wait at most; None is as long as it goes on.
+            position: Offset in the file in bytes.
+            idle_s: Seconds to wait at most while nothing is shipped.
+            total_s: Seconds to wait at most; None waits as long as there is progress.
 
         Returns:
-            False if they were not in time.
+            False if the position was not reached in time.
         """
         with self._changed:
-            self._wanted = True
-            self._waiting += 1
+            self._requested = True
+            self._waiters += 1
             self._changed.notify_all()
             try:
                 return self._wait_until(
                     lambda: self._shipment.position >= position, idle_s, total_s
                 )
             finally:
-                self._waiting -= 1
+                self._waiters -= 1
 
     def _work(self) -> None:
-        while not self._is_over:
+        while not self._must_end:
             before = self._shipment.position
             pause = self._interval_s
             try:
-                while self._shipment.step() and not self._is_over:
-                    self._tell_works()
-                    self._advance()
-                    # What came meanwhile waits its turn: a busy sweep would else make a request,
+                while self._shipment.step() and not self._must_end:
+                    self._log_recovery()
+                    self._note_progress()
+                    # New lines wait for the next interval: else a busy sweep would make a request,
                     # and an object, as fast as the storage answers.
-                    if self._shipment.waiting < SEGMENT_SIZE:
+                    if self._shipment.unshipped < SEGMENT_SIZE:
                         break
                 while not self._outage.lasts and self._shipment.merge():
-                    pass  # many of one size become one of the next
+                    pass  # merged segments may be merged again
             except StorageError as error:
-                self._tell_fails(error)
+                self._log_outage(error)
                 pause = _RETRY_S
             with self._changed:
-                if self._waiting:
-                    # For what came while the segment was sent.
-                    self._wanted |= self._shipment.position > before
-                    pause = min(pause, _HURRY_S)
-                if not self._wanted and not self._stopping:
+                if self._waiters:
+                    # To ship at once the lines that came while a segment was sent.
+                    self._requested |= self._shipment.position > before
+                    pause = min(pause, _POLL_S)
+                if not self._requested and not self._stopping:
                     self._changed.wait(pause)
-                self._wanted = False
+                self._requested = False
 
-    def _tell_fails(self, error: StorageError) -> None:
+    def _log_outage(self, error: StorageError) -> None:
         if not self._outage.begin():
             return
         away = isinstance(error, StorageUnavailable)
         log.warning(
-            "The journal cannot be written to %s (%s) The sweep goes on; results are safe on this "
-            "machine's disk and follow when the storage %s.",
+            "The journal cannot be written to %s (%s) The sweep continues; results are on this "
+            "machine's disk and are copied when the storage %s.",
             self._url,
             error,
             "is back" if away else "can be written",
         )
 
-    def _tell_works(self) -> None:
+    def _log_recovery(self) -> None:
         away = self._outage.end()
         if away is not None:
             log.warning("The journal in %s has caught up after %.0f s.", self._url, away)

@@ -1,1 +1,1 @@
-"""What users say about copies in storage, and syncers of their own."""
+"""`SyncConfig` and `Syncer`: how users control the copy of an experiment in storage."""

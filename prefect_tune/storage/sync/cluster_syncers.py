@@ -1,4 +1,4 @@
-"""`DockerSyncer`, an accepted name."""
+"""Ray Tune's syncers for containers, accepted as names that have no effect."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class KubernetesSyncer(ClusterSyncer):
 
 
 def NamespacedKubernetesSyncer(namespace: str) -> type[KubernetesSyncer]:  # noqa: N802 (Ray's name)
-    """A `KubernetesSyncer` for a namespace, which is not needed.
+    """Return a `KubernetesSyncer` class for a namespace; the namespace has no effect.
 
     Args:
-        namespace: Accepted.
+        namespace: Name of a Kubernetes namespace.
 
     Raises:
-        InvalidArgument: If it is not a name.
+        InvalidArgument: If `namespace` is not a name.
     """
     if not isinstance(namespace, str) or not namespace:
         raise InvalidArgument("namespace", f"got {namespace!r}.", "Give the name of a namespace.")

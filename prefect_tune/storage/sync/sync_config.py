@@ -1,4 +1,4 @@
-"""`SyncConfig`: where an experiment is copied to, in the words of every version of Ray Tune."""
+"""`SyncConfig`: where an experiment is copied to, with the arguments of all Ray Tune versions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEFAULT_TIMEOUT_S = 1800.0
 
 
 class ClusterSyncer:
-    """Base of the names that once copied files between nodes; see `SyncConfig.sync_to_driver`."""
+    """Base of Ray Tune's syncers between nodes, which have no effect."""
 
 
 @dataclass
@@ -79,7 +79,7 @@ class SyncConfig:
         if self.sync_to_cloud is not None:
             if isinstance(self.syncer, Syncer):
                 raise InvalidArgument(
-                    "sync_to_cloud", "it is given together with `syncer`.", "Give one of both."
+                    "sync_to_cloud", "it is given together with `syncer`.", "Give one of the two."
                 )
             if not self.upload_dir:
                 raise InvalidArgument(
@@ -94,10 +94,10 @@ class SyncConfig:
         self.user_sync()
 
     def user_sync(self) -> UserSync | None:
-        """The user's own way to copy, None if the built-in one is used.
+        """Return the user's own way to copy; None if the built-in one is used.
 
         Raises:
-            InvalidArgument: If it cannot be one.
+            InvalidArgument: If `sync_to_cloud` is neither a command nor a function.
         """
         if isinstance(self.syncer, Syncer):
             return make_user_sync(self.syncer, "syncer")
@@ -111,8 +111,8 @@ class SyncConfig:
         period = self.sync_period if self.cloud_sync_period is None else self.cloud_sync_period
         return DEFAULT_PERIOD_S if period < 0 else float(period)
 
-    def tell_what_is_used(self) -> None:
-        """Log what becomes of names that once copied files between nodes."""
+    def log_unused_syncer(self) -> None:
+        """Log that `sync_to_driver` has no effect if it names one of Ray Tune's syncers."""
         given = self.sync_to_driver
         if isinstance(given, type) and issubclass(given, ClusterSyncer):
             name = given.__name__

@@ -1,4 +1,4 @@
-"""`Syncer`: how a directory of one's own gets to a place that only its author knows."""
+"""`Syncer`: base class of users' own ways to copy an experiment directory to storage."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ log = logging.getLogger(__name__)
 
 
 class Syncer(abc.ABC):
-    """Copies directories to and from storage.
+    """Base class of objects that copy directories to and from storage.
 
     Implement the three methods; each may copy at once or begin to copy and return. Give an object
-    of the class as ``SyncConfig(upload_dir=..., syncer=...)``: it is then used in place of what is
-    built in, for everything in the experiment directory.
+    of the class as ``SyncConfig(upload_dir=..., syncer=...)``: it then replaces the built-in copy
+    of everything in the experiment directory.
 
     Args:
-        sync_period: Seconds between uploads in the course of a run.
+        sync_period: Seconds between uploads during a run.
     """
 
     def __init__(self, sync_period: float = 300.0) -> None:
@@ -54,18 +54,18 @@ class Syncer(abc.ABC):
 
     @abc.abstractmethod
     def delete(self, remote_dir: str) -> bool:
-        """Delete the directory `remote_dir` in storage; True if it was begun or done."""
+        """Delete the directory `remote_dir` in storage; return True if that was begun or done."""
 
     def retry(self) -> None:
-        """Do the last thing again.
+        """Repeat the last copy or deletion, which failed.
 
         Raises:
-            NotImplementedError: If the class has not said how.
+            NotImplementedError: If the class does not implement it.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not say how to retry.")
+        raise NotImplementedError(f"{type(self).__name__} does not implement retry().")
 
     def wait(self, timeout: float | None = None) -> Any:  # noqa: B027 (only some have to)
-        """Wait until what was begun is done; what fails, raises.
+        """Wait until the copy or deletion that was begun is done; raise if it failed.
 
         Args:
             timeout: Seconds to wait at most.
@@ -74,12 +74,12 @@ class Syncer(abc.ABC):
     def wait_or_retry(
         self, max_retries: int = 3, backoff_s: float = 5.0, timeout: float | None = None
     ) -> None:
-        """Wait; if it fails, try again.
+        """Wait until the last copy or deletion is done; if it fails, retry it.
 
         Args:
-            max_retries: How often.
+            max_retries: How many times to retry.
             backoff_s: Seconds between tries.
-            timeout: Seconds for each wait.
+            timeout: Seconds to wait for each try.
 
         Raises:
             RuntimeError: If the last try failed too.
@@ -104,7 +104,7 @@ class Syncer(abc.ABC):
     def sync_up_if_needed(
         self, local_dir: str, remote_dir: str, exclude: list[str] | None = None
     ) -> bool:
-        """`sync_up`, unless the last one is less than `sync_period` ago."""
+        """Call `sync_up`, unless it was called less than `sync_period` ago."""
         now = time.monotonic()
         if now - self.last_sync_up_time < self.sync_period:
             return False
@@ -114,7 +114,7 @@ class Syncer(abc.ABC):
     def sync_down_if_needed(
         self, remote_dir: str, local_dir: str, exclude: list[str] | None = None
     ) -> bool:
-        """`sync_down`, unless the last one is less than `sync_period` ago."""
+        """Call `sync_down`, unless it was called less than `sync_period` ago."""
         now = time.monotonic()
         if now - self.last_sync_down_time < self.sync_period:
             return False
@@ -126,4 +126,4 @@ class Syncer(abc.ABC):
         self.last_sync_up_time = self.last_sync_down_time = float("-inf")
 
     def close(self) -> None:  # noqa: B027 (only some have to)
-        """Let go of what the syncer holds."""
+        """Release the syncer's resources."""

@@ -1,4 +1,4 @@
-"""Up to when storage is known to have what a local directory has."""
+"""Records the time up to which storage has all files of a local directory."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from prefect_tune.filesystem.names import temporary_name
 
 log = logging.getLogger(__name__)
 
-#: Keeps the mark, in the local directory alone.
+#: Holds the mark; exists only in the local directory.
 MARK_FILE = ".copied"
 
 
 class UploadMark:
-    """Says of files whether they may have changed since all of them were in storage.
+    """Time of the last complete upload of a local directory, kept in a file.
 
-    Times are those of the directory's own file system, so no other clock has to agree with them.
+    Times are those of the directory's own file system, so no other clock matters.
     Without a mark, or if it cannot be written, every file may have changed.
 
     Args:
         directory: The local directory.
-        url: Its counterpart in storage; a mark that was made for another one is none.
+        url: The directory's copy in storage; a mark for another URL is ignored.
     """
 
     def __init__(self, directory: Path, url: str) -> None:
@@ -32,7 +32,7 @@ class UploadMark:
         self._url = url
 
     def now(self) -> int:
-        """The file system's time, in nanoseconds; 0 if it does not say."""
+        """Return the file system's time in nanoseconds; 0 if it cannot be read."""
         probe = self._directory / temporary_name(MARK_FILE)
         try:
             probe.touch()
@@ -41,14 +41,14 @@ class UploadMark:
             finally:
                 probe.unlink()
         except OSError as error:
-            log.debug("No time could be had of %s: %s", self._directory, error)
+            log.debug("Cannot read the file system's time in %s: %s", self._directory, error)
             return 0
 
     def set(self, moment: int) -> None:
-        """Note that storage has everything from before a moment.
+        """Record that storage has everything that was written before a moment.
 
         Args:
-            moment: From `now`; 0 leaves the mark as it is.
+            moment: A return value of `now`; 0 leaves the mark as it is.
         """
         if not moment:
             return
@@ -58,7 +58,7 @@ class UploadMark:
             log.debug("%s could not be written: %s", self._path, error)
 
     def read(self) -> int:
-        """The moment that was noted last, 0 if there is none."""
+        """Return the moment of the mark; 0 if there is no mark."""
         try:
             moment, _, url = self._path.read_text().partition(" ")
             return int(moment) if url == self._url else 0
@@ -67,8 +67,8 @@ class UploadMark:
 
 
 def changed_at(status: os.stat_result) -> int:
-    """When a file got its contents or its name, in nanoseconds.
+    """Return the time in nanoseconds at which a file's content or name changed.
 
-    A rename leaves the time of the contents as it was.
+    A rename changes the ctime only.
     """
     return max(status.st_mtime_ns, status.st_ctime_ns)

@@ -1,4 +1,4 @@
-"""Uploads that users do themselves: a command, a function or a `Syncer`."""
+"""Copies the experiment directory with a user's command, function or `Syncer`."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from typing import Protocol
 from prefect_tune.error import InvalidArgument, StorageError, StorageUnavailable
 from prefect_tune.storage.sync.syncer import Syncer
 
-#: What is left out: it is of this machine.
+#: Patterns of files that are not copied, because they matter on this machine only.
 EXCLUDED = ["*.lock", ".*.tmp*"]
 _SHELL = re.compile(r"[|&;<>`$*?()\n]")
 _TOKENS = re.compile(r"\\.|\$\(|\{source\}|\{target\}|.", re.DOTALL)
 _FIELD = re.compile(r"\{source\}|\{target\}")
 _FIELDS = {"{source}": "1", "{target}": "2"}
-#: These have a shell read their arguments, whatever they were quoted by.
-_READS_AGAIN = frozenset("bash dash eval fish ksh sh ssh su zsh".split())
+#: Programs that pass their arguments to a second shell, which undoes the first one's quoting.
+_SHELLS = frozenset("bash dash eval fish ksh sh ssh su zsh".split())
 _TAIL = 500
 
 
 class UserSync(Protocol):
-    """Copies the whole experiment directory to or from storage.
+    """User-defined way to copy the experiment directory to and from storage.
 
-    Both raise:
-        StorageError: If it fails; says why.
+    Both methods raise:
+        StorageError: If the copy fails; the message says why.
     """
 
     def up(self, source: str, target: str, timeout: float) -> None:
-        """From a local directory to storage."""
+        """Copy a local directory to storage."""
         ...
 
     def down(self, source: str, target: str, timeout: float) -> None:
-        """From storage to a local directory."""
+        """Copy from storage to a local directory."""
         ...
 
 
 def make_user_sync(value: object, argument: str = "sync_to_cloud") -> UserSync:
-    """What a user gave as a way to sync.
+    """Make a `UserSync` from a user's command, function or `Syncer`.
 
     Args:
         value: A command with ``{source}`` and ``{target}``, ``f(source, target)`` or a `Syncer`.
-        argument: The argument to name.
+        argument: Name of the argument, for errors.
 
     Raises:
-        InvalidArgument: If it is something else.
+        InvalidArgument: If `value` is something else.
     """
     if isinstance(value, Syncer):
         return _BySyncer(value)
@@ -82,24 +82,24 @@ class _ByCommand:
                 f"the command {template!r} is cut off: {str(error).lower()}.",
                 "Close its quotes.",
             ) from None
-        # Directories hold characters that mean something to a shell; it is used only if asked for.
+        # Paths may hold special characters of a shell, so a shell runs only commands that need one.
         self._needs_shell = bool(_SHELL.search(template))
-        self._is_read_again = any(
-            os.path.basename(word) in _READS_AGAIN
+        self._uses_second_shell = any(
+            os.path.basename(word) in _SHELLS
             or (len(word.split()) > 1 and any(field in word for field in _FIELDS))
             for word in self._words
         )
 
     def up(self, source: str, target: str, timeout: float) -> None:
         for path in (source, target):
-            if self._is_read_again and shlex.quote(path) != path:
+            if self._uses_second_shell and shlex.quote(path) != path:
                 raise StorageError(
-                    f"the command {self._template!r} may have a second shell read {path!r}, which "
-                    "has characters that mean something to it. Give a command that does without, "
+                    f"the command {self._template!r} may pass {path!r} to a second shell, which "
+                    "would interpret its special characters. Give a command without one, "
                     "a function f(source, target), or a plain name."
                 )
         if self._needs_shell:
-            # As arguments of the script: nothing in them is read as a part of it.
+            # As arguments of the script, the paths are never interpreted as part of it.
             command = ["/bin/sh", "-c", self._script, "sh", source, target]
         else:
             command = [
@@ -122,7 +122,7 @@ class _ByCommand:
             try:
                 output, _ = process.communicate(timeout=timeout)
             except subprocess.TimeoutExpired:
-                # With everything that a shell has started.
+                # The whole process group, because a shell may have started other processes.
                 os.killpg(process.pid, signal.SIGKILL)
                 raise StorageUnavailable(
                     f"the command {self._template!r} took longer than {timeout:.0f} s and was "
@@ -139,9 +139,9 @@ class _ByCommand:
 
 
 def _script(template: str) -> str:
-    """The template as a script of a shell, with its fields as ``$1`` and ``$2``.
+    """Turn a command template into a shell script with ``$1`` and ``$2`` for the two fields.
 
-    Where the user has quoted a field, it stays within these quotes.
+    A field that the user has quoted stays within these quotes.
 
     Raises:
         ValueError: If a quotation is not closed.
@@ -154,7 +154,7 @@ def _script(template: str) -> str:
             before, behind = {"": ('"', '"'), '"': ("", ""), "'": ("'\"", "\"'")}[quote]
             token = f"{before}{expanded}{behind}"
         elif quote == "'":
-            # A backslash is nothing special here.
+            # Within single quotes a backslash has no special meaning.
             quote = "" if token.endswith("'") else quote
         elif token == "$(" or (token == "(" and not quote):
             outer.append(quote)
@@ -178,7 +178,7 @@ class _ByFunction:
         try:
             self._function(source, target)
         except Exception as error:
-            # Whatever a user's function raises.
+            # A user's function may raise anything.
             raise StorageError(
                 f"the function of `sync_to_cloud` raised {type(error).__name__}: {error}"
             ) from error
@@ -201,7 +201,7 @@ class _BySyncer:
         name = type(self._syncer).__name__
         try:
             if not begin():
-                # One from before is still under way.
+                # An earlier copy is still under way.
                 self._syncer.wait()
                 if not begin():
                     raise StorageError(f"the {name} did not begin to sync.")
@@ -209,5 +209,5 @@ class _BySyncer:
         except StorageError:
             raise
         except Exception as error:
-            # Whatever a user's class raises.
+            # A user's class may raise anything.
             raise StorageError(f"the {name} raised {type(error).__name__}: {error}") from error

@@ -97,7 +97,7 @@ def test_a_name_may_have_directories_before_it(tmp_path, storage):
     plan = make_plan(ExperimentRequest(train, run_config=run), settings)
     assert plan.name == "mine"
     assert plan.places.root == str(tmp_path / "group" / "of")
-    there = plan.places.of(plan.name)
+    there = plan.places.location_of(plan.name)
     assert (there and there.url) == ("memory://bucket/x/group/of/mine" if storage else None)
 
 

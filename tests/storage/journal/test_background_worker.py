@@ -12,7 +12,7 @@ class Counting(BackgroundWorker):
         self.counted = 0
 
     def _work(self) -> None:
-        while not self._is_over and self.left:
+        while not self._must_end and self.left:
             with self._changed:
                 self.left -= 1
                 self.counted += 1
@@ -54,11 +54,11 @@ class Slow(Counting):
     """Gets something done every 50 ms."""
 
     def _work(self) -> None:
-        while self.left and not self._is_over:
+        while self.left and not self._must_end:
             self.left -= 1
             self._cancelled.wait(0.05)
             self.counted += 1
-            self._advance()
+            self._note_progress()
 
 
 def test_who_waits_has_patience_as_long_as_something_gets_done() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import uuid
 
-from prefect_tune.storage.fetch import begin_new, fetch_experiment
+from prefect_tune.storage.fetch import begin_run, fetch_experiment
 from prefect_tune.storage.journal.file import JOURNAL_FILE, Journal, LocalJournal
 from prefect_tune.storage.journal.header import JournalHeader
 from prefect_tune.storage.journal.shipper import Shipment
@@ -50,7 +50,7 @@ class TestShipped(JournalConformance):
     def _on_a_new_machine(self, resume: bool) -> Journal:
         directory = self.directory / uuid.uuid4().hex
         directory.mkdir()
-        opened = (fetch_experiment if resume else begin_new)(self.store, directory)
+        opened = (fetch_experiment if resume else begin_run)(self.store, directory)
         writer = uuid.uuid4().hex if resume else self.origin
         journal = _Shipped(directory / JOURNAL_FILE)
         journal.shipment = Shipment(

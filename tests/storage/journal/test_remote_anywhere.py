@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from prefect_tune.storage import fetch
-from prefect_tune.storage.fetch import begin_new, fetch_experiment
+from prefect_tune.storage.fetch import begin_run, fetch_experiment
 from prefect_tune.storage.journal import shipper
 from prefect_tune.storage.journal.file import JOURNAL_FILE, LocalJournal, good_length
 from prefect_tune.storage.journal.header import JournalHeader, parse_header
@@ -28,7 +28,7 @@ class Process:
     def __init__(self, store: DictStore, directory: Path, number: int, resume: bool):
         self.directory = directory
         self.id = f"{number:08x}"
-        opened = (fetch_experiment if resume else begin_new)(store, directory)
+        opened = (fetch_experiment if resume else begin_run)(store, directory)
         self.alive = True
         path = directory / JOURNAL_FILE
         self.journal = LocalJournal(path)

@@ -152,7 +152,7 @@ def test_what_comes_while_a_segment_is_sent_waits_for_the_next_look(
     shipper.start()
     assert looked.wait(30)
     assert segments == [1]
-    assert shipment.waiting > 0
+    assert shipment.unshipped > 0
     assert shipper.wait_shipped(size(journal), 30)
     shipper.stop()
 

@@ -118,7 +118,7 @@ def test_where_files_go(tmp_path: Path) -> None:
     assert plan(local_dir="/data") == StoragePlan("/data")
     remote = plan(storage_path="s3://b/p")
     assert (remote.root, remote.location) == (ROOT, Location("s3://b/p"))
-    assert remote.of("exp") == Location("s3://b/p/exp")
+    assert remote.location_of("exp") == Location("s3://b/p/exp")
     uploaded = plan(local_dir="/data", sync_config=SyncConfig(upload_dir="s3://b/p"))
     assert (uploaded.root, uploaded.location) == ("/data", Location("s3://b/p"))
     shared = plan(sync_config=SyncConfig(upload_dir=str(tmp_path)))

@@ -1,7 +1,7 @@
-"""Mends journal lines in which a single byte is not what was written.
+"""Repairs journal lines in which a single byte is wrong.
 
-The checksum of a line (CRC-32) tells which byte it must have been: a wrong byte changes it in a way
-that depends on its place and on the change alone, so both can be found without trying.
+The checksum of a line (CRC-32) tells which byte that is: its difference depends only
+on the byte's place and change, so both can be computed without trying every change.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ _HEAD = 9  # the checksum and a space
 _HEX = frozenset(string.hexdigits.encode())
 
 
-def mend(damaged: bytes) -> bytes | None:
-    """Put right what one wrong byte has damaged.
+def repair_lines(damaged: bytes) -> bytes | None:
+    """Repair consecutive damaged lines in which one byte is wrong.
 
     Args:
-        damaged: All damaged lines that follow each other, which end with a newline.
+        damaged: The damaged lines, up to the next good one; they end with a newline.
 
     Returns:
-        The lines as they were written; None if more than one byte is wrong, or it cannot be told
-        which one.
+        The lines as they were written; None if more than one byte is wrong, or if several
+        repairs are possible.
     """
     found = {text for text in _candidates(damaged) if _is_good(text)}
     return found.pop() if len(found) == 1 else None
 
 
-def read_mended(path: Path, on_damage: Callable[[str], None]) -> Iterator[bytes]:
-    """The good records of a journal, which stays as it is; lines with one wrong byte are mended.
+def read_repaired(path: Path, on_damage: Callable[[str], None]) -> Iterator[bytes]:
+    """Yield a journal file's records, with single wrong bytes repaired; the file stays as it is.
 
     Args:
-        path: The file.
-        on_damage: Told where and why reading ends before the end of the file.
+        path: The journal file.
+        on_damage: Called with where and why reading ends before the end of the file.
 
     Raises:
         OSError: If the file cannot be read.
@@ -49,11 +49,11 @@ def read_mended(path: Path, on_damage: Callable[[str], None]) -> Iterator[bytes]
             if not problem:
                 yield line[_HEAD:-1]
                 continue
-            mended = mend(line)
-            if mended is None:
+            repaired = repair_lines(line)
+            if repaired is None:
                 on_damage(f"line {number}, where {problem}")
                 return
-            for good in mended.split(b"\n")[:-1]:
+            for good in repaired.split(b"\n")[:-1]:
                 yield good[_HEAD:]
 
 
@@ -62,7 +62,7 @@ def _is_good(text: bytes) -> bool:
     if end or b"".join(map(encode_line, records)) != text:
         return False
     try:
-        # A checksum of 32 bits may fit by chance.
+        # A checksum of 32 bits may match by chance, so the record must also be JSON.
         return all(json.loads(record) for record in records)
     except ValueError:
         return False
@@ -74,18 +74,18 @@ def _candidates(damaged: bytes) -> Iterator[bytes]:
         record = damaged[_HEAD:-1]
         whole = encode_line(record)
         if sum(a != b for a, b in zip(whole[:_HEAD], damaged[:_HEAD], strict=False)) == 1:
-            yield whole  # the record itself is as it was
+            yield whole  # only the checksum is wrong
             return
-        yield from _with_record_mended(damaged)
+        yield from _with_record_repaired(damaged)
         yield from _split(damaged)
-    elif newlines == 2:  # in the middle of a line there was another byte than a newline
+    elif newlines == 2:  # one byte of a single line became a newline
         place = damaged.index(b"\n")
         for byte in range(256):
             yield damaged[:place] + bytes((byte,)) + damaged[place + 1 :]
 
 
 def _split(damaged: bytes) -> Iterator[bytes]:
-    """A newline between two lines is gone: it comes 9 bytes before the space of the second one."""
+    """Yield texts in which a newline is restored 9 bytes before a space, where a line may begin."""
     place = damaged.find(b" ", _HEAD)
     while place >= 0:
         if _HEX.issuperset(damaged[place - 8 : place]):
@@ -95,13 +95,13 @@ def _split(damaged: bytes) -> Iterator[bytes]:
         place = damaged.find(b" ", place + 1)
 
 
-def _with_record_mended(line: bytes) -> Iterator[bytes]:
+def _with_record_repaired(line: bytes) -> Iterator[bytes]:
     record = bytearray(line[_HEAD:-1])
     try:
         difference = int(line[: _HEAD - 1], 16) ^ zlib.crc32(record)
     except ValueError:
         return
-    # From the last byte on: what a change there does to the checksum, each byte behind it shifts.
+    # From the last byte backwards: each byte behind a change shifts the checksum's difference.
     for place in range(len(record) - 1, -1, -1):
         change = _CHANGES.get(difference)
         if change is not None:
@@ -119,7 +119,7 @@ def _shifted(byte: int) -> int:
 
 
 _TABLE = [_shifted(byte) for byte in range(256)]
-#: Which change of the last byte changes the checksum so.
+#: Change of the last byte by the difference that it makes in the checksum.
 _CHANGES = {value: byte for byte, value in enumerate(_TABLE) if byte}
-#: The entry of the table by its highest byte, which no two share.
+#: Index into the table by an entry's highest byte, which is unique.
 _BY_TOP = {value >> 24: byte for byte, value in enumerate(_TABLE)}

@@ -8,7 +8,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from prefect_tune.storage.journal.file import encode_line
-from prefect_tune.storage.journal_mending import mend
+from prefect_tune.storage.journal_repair import repair_lines
 
 RECORD = b'{"event":"TrialSuggested","time":12.5,"config":{"x":[1,2,{"a b":"\\u00e4 c"}]}}'
 
@@ -27,19 +27,19 @@ def test_any_wrong_byte_of_a_line(payload, place, change):
     damaged[place] ^= change
     # As a reader sees them: lines; of more, see below.
     assume(bytes(damaged).count(b"\n") == 1)
-    assert mend(bytes(damaged)) == line
+    assert repair_lines(bytes(damaged)) == line
 
 
 @pytest.mark.parametrize("place", range(1, len(RECORD) + 8))
 def test_a_newline_where_there_was_none(place):
     line = encode_line(RECORD)
     damaged = line[:place] + b"\n" + line[place + 1 :]
-    assert mend(damaged) == line
+    assert repair_lines(damaged) == line
 
 
 def test_no_newline_where_there_was_one():
     first, second = encode_line(RECORD), encode_line(b'{"event":"Tick","time":1.0}')
-    assert mend(first[:-1] + b"\x0b" + second) == first + second
+    assert repair_lines(first[:-1] + b"\x0b" + second) == first + second
 
 
 @pytest.mark.parametrize(
@@ -54,4 +54,4 @@ def test_no_newline_where_there_was_one():
     ],
 )
 def test_more_than_one_byte_is_not_guessed(damaged):
-    assert mend(damaged) is None
+    assert repair_lines(damaged) is None

@@ -1,1 +1,1 @@
-"""Files wherever they are: local paths and every file system that fsspec knows."""
+"""Reads and writes files on local disks and on every file system that fsspec knows."""

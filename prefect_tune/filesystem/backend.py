@@ -1,4 +1,4 @@
-"""The few requests that a remote store is made of; each is one try."""
+"""Interface of a remote file system's requests, without retries."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file in a listing.
+    """Size and version of a file in a listing.
 
     Attributes:
         size: Its bytes.
-        version: Changes with its contents; "" if the store has nothing of the kind.
+        version: Changes with the file's content (an ETag, say); "" if the store has none.
     """
 
     size: int
@@ -23,11 +23,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A piece of an upload: one request, which may be made again.
+    """Part of an upload: one request, which may be repeated.
 
     Attributes:
-        size: Its bytes.
-        send: Makes one try; gets the seconds it may take.
+        size: Bytes of the part.
+        send: Sends the part; its argument is the time limit in seconds.
     """
 
     size: int
@@ -35,55 +35,55 @@ class Part:
 
 
 class Upload(Protocol):
-    """A local file on its way; nobody sees anything of it before `finish`."""
+    """Upload of one local file, which becomes visible in the store when `finish` is called."""
 
     @property
     def parts(self) -> Sequence[Part]:
-        """What has to be sent, in any order, from any threads."""
+        """Parts to send, in any order and from any thread."""
         ...
 
     def finish(self, timeout: float) -> None:
-        """Make the file appear."""
+        """Complete the upload, so that the file becomes visible."""
         ...
 
     def abort(self, timeout: float) -> None:
-        """Leave nothing behind."""
+        """Delete the parts that were sent."""
         ...
 
 
 class Backend(Protocol):
-    """Requests on one file system, below one base path; paths are relative to it.
+    """Requests to one file system; paths are relative to a base path.
 
-    Every method makes one try within `timeout` seconds and raises whatever the file system does. A
-    missing file is a `FileNotFoundError`.
+    Every method tries once, within `timeout` seconds, and raises the file system's own errors. A
+    missing file raises `FileNotFoundError`.
     """
 
     def read(self, path: str, timeout: float) -> bytes:
-        """All of a file."""
+        """Read a whole file."""
         ...
 
     def read_range(self, path: str, start: int, end: int, version: str, timeout: float) -> bytes:
-        """Bytes `start` to `end` (exclusive) of a file, if it still has this version."""
+        """Read bytes `start` to `end` (exclusive) of a file, if it still has this version."""
         ...
 
     def write(self, path: str, data: bytes, timeout: float) -> None:
-        """Make a file appear, or replace it, whole."""
+        """Write or replace a file, atomically."""
         ...
 
     def stat(self, path: str, timeout: float) -> Entry:
-        """What a listing says of one file."""
+        """Return size and version of one file."""
         ...
 
     def list(self, path: str, page: str, timeout: float) -> tuple[dict[str, Entry], str]:
-        """Files below a path, at any depth, with paths relative to the base.
+        """List files below a path, at any depth, with paths relative to the base path.
 
         Args:
-            path: Directory, "" for all.
-            page: "" for the first page, else what the call before returned.
-            timeout: Seconds.
+            path: Directory, "" for the base path.
+            page: "" for the first page, else the token that the last call returned.
+            timeout: Time limit in seconds.
 
         Returns:
-            One page, and what to ask the next one with; "" after the last.
+            The files of one page, and the token for the next page; "" after the last.
         """
         ...
 
@@ -92,9 +92,9 @@ class Backend(Protocol):
         ...
 
     def remove_directories(self, path: str, timeout: float) -> None:
-        """Remove directories that have become empty, where there is such a thing."""
+        """Remove the empty directories below a path, if the file system has directories."""
         ...
 
     def begin_upload(self, local: Path, size: int, path: str, timeout: float) -> Upload:
-        """Begin to send a local file."""
+        """Begin to upload a local file."""
         ...

@@ -1,4 +1,4 @@
-"""From the fields of a storage block to the options of the file system that they mean."""
+"""Converts the fields of a storage block into options for fsspec."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ def storage_options(
     region: str | None = None,
     further: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Options for fsspec, under the names that the file system of a protocol gives them.
+    """Return the options for fsspec, with the names that a protocol's file system uses.
 
     Args:
         protocol: Such as ``s3``.
         key: Access key id, account or user.
         secret: Secret key, account key or password.
-        token: Session token, SAS token or token.
+        token: Session token, SAS token or any other token.
         endpoint_url: Address of the service.
         region: Region of the bucket.
-        further: Options that are passed on as they are and win.
+        further: Options that are passed on unchanged and override the others.
 
     Raises:
-        InvalidArgument: If `token` begins like the JSON of a key file and is not.
+        InvalidArgument: If `token` begins like the JSON of a key file but is not JSON.
     """
     client = {"region_name": region} if region and protocol in S3_PROTOCOLS else None
     if protocol in S3_PROTOCOLS:
@@ -64,17 +64,17 @@ def storage_options(
 
 
 def _google_token(token: str | None) -> Any:
-    """A token as gcsfs takes it: that of a key file is a dict there, not its text."""
+    """Return a token in the form that gcsfs expects: a key file's text becomes a dict."""
     if token is None or not token.lstrip().startswith("{"):
         return token
     try:
         return json.loads(token)
     except ValueError:
-        # Without the cause, which holds the text.
+        # Without the cause, whose message has the secret text.
         raise InvalidArgument(
             "token",
-            "it begins like the JSON of a key file and is not.",
-            "Give all of the file, its path, or a token.",
+            "it begins like the JSON of a key file but is not JSON.",
+            "Give the whole file, its path, or a token.",
         ) from None
 
 
@@ -87,9 +87,9 @@ def _azure(
     parts = urlsplit(url)
     account = key or parts.netloc.partition(".")[0]
     if secret is None and token is None:
-        # Whoever this machine is; which is said over https only.
+        # adlfs finds this machine's own identity, which is sent over https only.
         return {"account_name": account, "account_host": parts.netloc + parts.path.rstrip("/")}
-    # What adlfs makes of a host is https without a path; other services have both.
+    # For a host, adlfs assumes https and no path; other services use http and paths.
     named = {
         "DefaultEndpointsProtocol": parts.scheme,
         "AccountName": account,

@@ -1,7 +1,7 @@
-"""Storage options kept in a saved block: looked up by its slug where they are needed.
+"""Loads storage options from a saved Prefect block by its slug.
 
-What looks them up needs Prefect, which nothing here imports: it registers itself, or is imported
-when the first block is asked for.
+This package does not import Prefect. The function that loads blocks registers itself, or its module
+is imported when the first block is needed.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from prefect_tune.error import StorageError, TuneError
 from prefect_tune.filesystem.failures import scrub
 from prefect_tune.filesystem.location import Location
 
-#: From the slug of a saved block (``tune-storage/NAME``) to storage options for fsspec, and under
-#: the key ``url`` the URL that the block stands for.
+#: Returns the options for fsspec in a saved block (slug ``tune-storage/NAME``), and the block's URL
+#: under the key ``url``.
 BlockResolver = Callable[[str], Mapping[str, Any]]
 
 _URL = "url"
@@ -26,23 +26,23 @@ _resolver: BlockResolver | None = None
 
 
 def set_block_resolver(resolver: BlockResolver | None) -> None:
-    """Say what looks up blocks.
+    """Register the function that loads blocks.
 
     Args:
-        resolver: Takes a slug, returns storage options; None forgets the one there is.
+        resolver: Returns the storage options for a slug; None removes the registered one.
     """
     global _resolver
     _resolver = resolver
 
 
 def resolve_block(slug: str) -> dict[str, Any]:
-    """The storage options in a block; secrets are among them.
+    """Return the storage options in a block, including secrets.
 
     Args:
         slug: Slug of a saved block: ``tune-storage/NAME``.
 
     Raises:
-        StorageError: If there is no such block or it cannot be loaded.
+        StorageError: If the block does not exist or cannot be loaded.
     """
     options = _resolve(slug)
     options.pop(_URL, None)
@@ -50,13 +50,13 @@ def resolve_block(slug: str) -> dict[str, Any]:
 
 
 def resolve_location(slug: str) -> Location:
-    """The location that a block stands for; it names the block and holds no secrets.
+    """Return the location of a block's URL, which refers to the block for its secrets.
 
     Args:
         slug: Slug of a saved block: ``tune-storage/NAME``.
 
     Raises:
-        StorageError: If there is no such block, it cannot be loaded or has no URL.
+        StorageError: If the block does not exist, cannot be loaded or has no URL.
     """
     url = _resolve(slug).get(_URL)
     if not url:
@@ -71,14 +71,14 @@ def _resolve(slug: str) -> dict[str, Any]:
         resolver = _resolver
     if resolver is None:
         raise StorageError(
-            f"cannot load the block {slug}: {_REGISTERING_MODULE} registered nothing that can."
+            f"cannot load the block {slug}: {_REGISTERING_MODULE} did not register a resolver."
         )
     try:
         return dict(resolver(slug))
     except TuneError:
         raise
     except Exception as error:
-        # Whatever a Prefect client raises if the block or the server is not there.
+        # A Prefect client may raise anything if the block or the server is missing.
         raise StorageError(
             f"cannot load the block {slug} ({type(error).__name__}: {scrub(str(error))}). It has "
             "to be saved on the Prefect server that this process uses (PREFECT_API_URL)."

@@ -1,4 +1,4 @@
-"""Makes the fsspec file system of a location, once per process."""
+"""Creates the fsspec file system of a location, once per process."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from prefect_tune.filesystem.providers import (
     AZURE_PROTOCOLS,
     GOOGLE_PROTOCOLS,
     WEBHDFS_PROTOCOLS,
+    disable_azure_retries,
     google_file_system,
-    refuse_errors,
-    try_once,
+    raise_webhdfs_errors,
 )
 
-#: What `pip install` gets a protocol.
+#: Package to install for each protocol.
 PACKAGES = {
     "s3": "s3fs",
     "s3a": "s3fs",
@@ -46,46 +46,46 @@ PACKAGES = {
     "https": "aiohttp",
 }
 S3_PROTOCOLS = ("s3", "s3a")
-#: Modules that fsspec misses only once a file system is made.
-NEEDED_LATER = dict.fromkeys(ARROW_PROTOCOLS, "pyarrow")
+#: Modules that fsspec imports only when it creates a file system.
+LATE_IMPORTS = dict.fromkeys(ARROW_PROTOCOLS, "pyarrow")
 
-_Key = tuple[str, str, str | None]
+_ConnectionKey = tuple[str, str, str | None]
 _lock = threading.Lock()
-_opened: dict[_Key, tuple[Any, str]] = {}
+_file_systems: dict[_ConnectionKey, tuple[Any, str]] = {}
 
 
 def connect(location: Location) -> tuple[Any, str]:
-    """The file system of a remote location, and the location's path on it.
+    """Return the file system of a remote location, and the location's path on it.
 
-    A file system is made once per process for the same host, options and block; one that was made
-    before a fork is not used: its thread and connections are the parent's.
+    A process creates one file system for the same host, options and block. After a fork a new one
+    is created, because thread and connections belong to the parent process.
 
     Raises:
         InvalidArgument: If fsspec does not know the protocol.
-        StorageError: If its package is not installed or the options do not fit.
+        StorageError: If its package is not installed or the options are wrong.
     """
     parts = urlsplit(location.url)
     options = repr(sorted(location.options.items()))
     key = (f"{parts.scheme}://{parts.netloc}", options, location.block)
     with _lock:
-        found = _opened.get(key)
+        found = _file_systems.get(key)
         if found is None:
-            found = _opened[key] = _make(location, parts.scheme)
+            found = _file_systems[key] = _make_file_system(location, parts.scheme)
     fs, _ = found
     return fs, fs._strip_protocol(location.url)
 
 
 def protocol_of(location: Location) -> str:
-    """The protocol of a remote location: ``s3``."""
+    """Return the protocol of a remote location, such as ``s3``."""
     return urlsplit(location.url).scheme
 
 
 def check_protocol(protocol: str, argument: str) -> None:
-    """See that a protocol can be used here.
+    """Check that fsspec knows a protocol and that its package is installed.
 
     Args:
         protocol: Such as ``s3``.
-        argument: The argument to name.
+        argument: Name of the argument, for errors.
 
     Raises:
         InvalidArgument: If fsspec does not know it or its package is missing.
@@ -94,8 +94,8 @@ def check_protocol(protocol: str, argument: str) -> None:
 
     try:
         fsspec.get_filesystem_class(protocol)
-        if protocol in NEEDED_LATER:
-            importlib.import_module(NEEDED_LATER[protocol])
+        if protocol in LATE_IMPORTS:
+            importlib.import_module(LATE_IMPORTS[protocol])
     except ValueError:
         raise InvalidArgument(
             argument,
@@ -110,24 +110,24 @@ def check_protocol(protocol: str, argument: str) -> None:
         ) from error
 
 
-def _make(location: Location, protocol: str) -> tuple[Any, str]:
+def _make_file_system(location: Location, protocol: str) -> tuple[Any, str]:
     check_protocol(protocol, "storage_path")
     options: dict[str, Any] = resolve_block(location.block) if location.block else {}
     options |= location.options
     if protocol in S3_PROTOCOLS:
         options = _s3_options(options)
-    # Listings are asked for to learn what others wrote; and fsspec's own cache of file systems
-    # would hand out one that somebody else configured.
+    # Listings must show what other processes have written; and fsspec's own cache of file systems
+    # could return one that other code has configured.
     options |= {"use_listings_cache": False, "skip_instance_cache": True}
     try:
         fs, path = _open(location.url, protocol, options)
     except (TypeError, ValueError, KeyError) as error:
         raise StorageError(
-            f"cannot open {location.url} with these storage options ({_without(error, options)}). "
+            f"cannot open {location.url} with these storage options ({_redacted(error, options)}). "
             f"They are the arguments of fsspec's file system for {protocol}://."
         ) from None
     if protocol in S3_PROTOCOLS:
-        fs.retries = 1  # this package tries again itself: with jitter and limits
+        fs.retries = 1  # this package retries itself, with jitter and limits
     return fs, path
 
 
@@ -138,9 +138,9 @@ def _open(url: str, protocol: str, options: dict[str, Any]) -> tuple[Any, str]:
         return google_file_system(url, options)
     fs, path = fsspec.core.url_to_fs(url, **options)
     if protocol in AZURE_PROTOCOLS:
-        try_once(fs)
+        disable_azure_retries(fs)
     elif protocol in WEBHDFS_PROTOCOLS:
-        refuse_errors(fs)
+        raise_webhdfs_errors(fs)
     return fs, path
 
 
@@ -153,14 +153,14 @@ def _s3_options(options: dict[str, Any]) -> dict[str, Any]:
     }
     client = options.get("client_kwargs") or {}
     if options.get("endpoint_url") or client.get("endpoint_url"):
-        # Newer kinds of checksums are beyond many stores that are not AWS.
+        # Many S3 services other than AWS do not support newer kinds of checksums.
         config["request_checksum_calculation"] = "when_required"
         config["response_checksum_validation"] = "when_required"
     return {**options, "config_kwargs": {**config, **(options.get("config_kwargs") or {})}}
 
 
-def _without(error: Exception, options: dict[str, Any]) -> str:
-    """The text of an error without the values of options, which may be secret."""
+def _redacted(error: Exception, options: dict[str, Any]) -> str:
+    """Return the text of an error without the values of options, which may be secret."""
     text = scrub(str(error))
     for value in options.values():
         if isinstance(value, str) and len(value) > 3:
@@ -171,7 +171,7 @@ def _without(error: Exception, options: dict[str, Any]) -> str:
 def _reset_after_fork() -> None:
     global _lock
     _lock = threading.Lock()
-    _opened.clear()
+    _file_systems.clear()
 
 
 os.register_at_fork(after_in_child=_reset_after_fork)

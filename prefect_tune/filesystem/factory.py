@@ -1,4 +1,4 @@
-"""Opens the store of a location."""
+"""Creates the store of a location."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ def open_store(
     cancelled: threading.Event | None = None,
     watch: OutageWatch | None = None,
 ) -> Store:
-    """The store at a location; nothing is asked or made there yet.
+    """Return the store for a location, without making a request to it.
 
     Args:
-        location: Where.
-        limits: How long things may take; None is `Limits()`.
-        cancelled: Once it is set, what waits to be tried again fails at once.
-        watch: Learns of outages.
+        location: The directory, local or remote.
+        limits: Time limits of requests; None is `Limits()`.
+        cancelled: Once it is set, requests that wait for a retry fail at once.
+        watch: Is notified of outages.
 
     Raises:
-        InvalidArgument: If nothing is known that could open the URL, or its package is missing.
+        InvalidArgument: If fsspec does not know the URL's protocol, or its package is missing.
     """
     limits = limits or Limits()
     if location.is_local:

@@ -1,4 +1,4 @@
-"""What a file system's exception means: away, refused, full, missing or broken."""
+"""Classifies file systems' exceptions: worth a retry, missing file, or fatal."""
 
 from __future__ import annotations
 
@@ -14,47 +14,47 @@ from prefect_tune.error import StorageError
 
 
 class NotFound(StorageError):
-    """There is no such file."""
+    """Error for a file that does not exist."""
 
 
 class TruncatedTransfer(OSError):
-    """Less arrived than was asked for; trying again may bring it all."""
+    """Error for a read that returned too few bytes; a retry may succeed."""
 
 
 class UnfinishedRename(OSError):
-    """A file did not get its name; trying again may give it."""
+    """Error for a rename that did not happen; a retry may succeed."""
 
 
-class Kind(enum.Enum):
-    """What can be done about a failure."""
+class FailureKind(enum.Enum):
+    """How to react to a failure."""
 
-    #: Try again.
-    AWAY = enum.auto()
-    #: There is no such file.
+    #: The storage may be temporarily unavailable: retry.
+    UNAVAILABLE = enum.auto()
+    #: The file does not exist.
     MISSING = enum.auto()
-    #: Trying again cannot help; somebody has to change something.
+    #: A retry cannot help; the user has to change something.
     FATAL = enum.auto()
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A failure, understood.
+    """Classified failure of a request.
 
     Attributes:
-        kind: What can be done.
+        kind: How to react.
         text: What is wrong, without a full stop.
-        hint: What would be right, "" if nobody knows.
+        hint: What the user can do, "" if unknown.
     """
 
-    kind: Kind
+    kind: FailureKind
     text: str
     hint: str = ""
 
     def as_error(self, doing: str, url: str) -> StorageError:
-        """The error to raise, unless trying again may help."""
-        if self.kind is Kind.MISSING and doing == "write":
+        """Return the exception to raise if the request is not retried."""
+        if self.kind is FailureKind.MISSING and doing == "write":
             return StorageError(f"cannot write {url}: there is no such place. {_HINTS['bucket']}")
-        if self.kind is Kind.MISSING:
+        if self.kind is FailureKind.MISSING:
             return NotFound(f"cannot {doing} {url}: there is no such file.")
         hint = f" {self.hint}" if self.hint else ""
         return StorageError(f"cannot {doing} {url}: {self.text}.{hint}")
@@ -72,7 +72,7 @@ _HINTS = {
     "read-only": "Give a `storage_path` that may be written, or the permission to write there.",
 }
 
-# Error codes of S3 and what speaks like it, and of Azure.
+# Error codes of S3-compatible stores and of Azure.
 _CODES = {
     "InvalidAccessKeyId": ("the access key is not known there", "credentials"),
     "SignatureDoesNotMatch": ("the secret does not fit the access key", "credentials"),
@@ -104,16 +104,16 @@ _CODES = {
     "InvalidResourceName": ("that is not the name of a container", "bucket"),
     "MethodNotAllowed": ("that store does not allow it", "read-only"),
 }
-# Damaged on the way, or an answer that means "later".
-_AGAIN_CODES = set(
+# Data damaged in transfer, or answers that ask to retry later.
+_RETRY_CODES = set(
     """
     BadDigest IncompleteBody InternalError OperationAborted RequestTimeout
     RequestTimeoutException ServiceUnavailable SlowDown Throttling ThrottlingException
     TooManyRequests XAmzContentChecksumMismatch XAmzContentSHA256Mismatch
 """.split()
 )
-# By name: their packages may not be installed.
-_AGAIN_TYPES = set(
+# Exception types by name, because their packages may not be installed.
+_RETRY_TYPES = set(
     """
     ChecksumError ChunkedEncodingError ClientConnectionError ClientOSError ClientPayloadError
     ConnectionError EndpointConnectionError FSTimeoutError FlexibleChecksumError HTTPClientError
@@ -129,78 +129,78 @@ _CREDENTIAL_TYPES = set(
     UnauthorizedSSOTokenError
 """.split()
 )
-_AGAIN_ERRNOS = {
+_RETRY_ERRNOS = {
     getattr(errno, name)
     for name in """
         EAGAIN EBUSY ECONNABORTED ECONNREFUSED ECONNRESET EHOSTDOWN EHOSTUNREACH EINTR EIO ENETDOWN
         ENETRESET ENETUNREACH ENOTCONN EPIPE EREMOTEIO ESTALE ETIMEDOUT
     """.split()
 }
-# What follows in the texts of Azure's client are numbers, and the answer as XML.
+# Ends the useful part of Azure's error texts; ids and the answer's XML follow.
 _APPENDIX = re.compile(r"\n(?:RequestId|ErrorCode|Content):")
-# HDFS while it starts, or hands over to another name node, which it says in words alone.
+# HDFS reports only in text that it is starting or switching to another name node.
 _NOT_READY = re.compile(r"\bin safe mode\b|\bin state standby\b")
 _FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_AGAIN_STATUS = {408, 409, 425, 429}
+_RETRY_STATUS = {408, 409, 425, 429}
 
 
 def classify(error: BaseException) -> Failure:
-    """What an exception of a file system, or one that it was made from, means."""
+    """Classify an exception of a file system, including the exceptions that caused it."""
     if isinstance(error, NotFound):
-        return Failure(Kind.MISSING, str(error))
+        return Failure(FailureKind.MISSING, str(error))
     if isinstance(error, StorageError):
-        return Failure(Kind.FATAL, str(error).rstrip("."))
-    text = brief(error)
-    code, status = _answer(error)
+        return Failure(FailureKind.FATAL, str(error).rstrip("."))
+    text = one_line(error)
+    code, status = _store_answer(error)
     names = {cls.__name__ for one in _chain(error) for cls in type(one).__mro__}
     if any(getattr(one, "retryable", False) is True for one in _chain(error)):  # Google's
-        return Failure(Kind.AWAY, text)
+        return Failure(FailureKind.UNAVAILABLE, text)
     if code in _CODES:
         problem, hint = _CODES[code]
-        return Failure(Kind.FATAL, f"{problem} ({text})", _HINTS.get(hint, ""))
-    if code in _AGAIN_CODES or (not code and names & _AGAIN_TYPES):
-        return Failure(Kind.AWAY, text)
+        return Failure(FailureKind.FATAL, f"{problem} ({text})", _HINTS.get(hint, ""))
+    if code in _RETRY_CODES or (not code and names & _RETRY_TYPES):
+        return Failure(FailureKind.UNAVAILABLE, text)
     if code in ("NoSuchKey", "NoSuchUpload"):
-        return Failure(Kind.MISSING, text)
+        return Failure(FailureKind.MISSING, text)
     if status is not None:
-        return _of_status(status, text)
+        return _classify_status(status, text)
     if names & _CREDENTIAL_TYPES:
-        return Failure(Kind.FATAL, text, _HINTS["credentials"])
+        return Failure(FailureKind.FATAL, text, _HINTS["credentials"])
     if isinstance(error, FileNotFoundError):
-        return Failure(Kind.MISSING, text)
-    return _of_operating_system(error, text)
+        return Failure(FailureKind.MISSING, text)
+    return _classify_os_error(error, text)
 
 
-def _of_status(status: int, text: str) -> Failure:
+def _classify_status(status: int, text: str) -> Failure:
     if status == 404:
-        return Failure(Kind.MISSING, text)
+        return Failure(FailureKind.MISSING, text)
     if status in (401, 403):
         hint = "credentials" if status == 401 else "denied"
-        return Failure(Kind.FATAL, f"access is denied ({text})", _HINTS[hint])
+        return Failure(FailureKind.FATAL, f"access is denied ({text})", _HINTS[hint])
     if status == 507:
-        return Failure(Kind.FATAL, f"there is no space left ({text})", _HINTS["full"])
-    if status in _AGAIN_STATUS or (status >= 500 and status != 501):  # 501: not implemented
-        return Failure(Kind.AWAY, text)
-    return Failure(Kind.FATAL, text, _HINTS["region"] if status < 400 else "")
+        return Failure(FailureKind.FATAL, f"there is no space left ({text})", _HINTS["full"])
+    if status in _RETRY_STATUS or (status >= 500 and status != 501):  # 501: not implemented
+        return Failure(FailureKind.UNAVAILABLE, text)
+    return Failure(FailureKind.FATAL, text, _HINTS["region"] if status < 400 else "")
 
 
-def _of_operating_system(error: BaseException, text: str) -> Failure:
+def _classify_os_error(error: BaseException, text: str) -> Failure:
     number = error.errno if isinstance(error, OSError) else None
     if number in _FULL_ERRNOS:
-        return Failure(Kind.FATAL, f"there is no space left ({text})", _HINTS["full"])
+        return Failure(FailureKind.FATAL, f"there is no space left ({text})", _HINTS["full"])
     if number == errno.EROFS:
-        return Failure(Kind.FATAL, "it is read-only", _HINTS["read-only"])
-    if str(error).startswith("Forbidden: "):  # gcsfs has no other sign of it
-        return Failure(Kind.FATAL, f"access is denied ({text})", _HINTS["denied"])
+        return Failure(FailureKind.FATAL, "it is read-only", _HINTS["read-only"])
+    if str(error).startswith("Forbidden: "):  # gcsfs gives neither a code nor a type
+        return Failure(FailureKind.FATAL, f"access is denied ({text})", _HINTS["denied"])
     if isinstance(error, PermissionError):
-        return Failure(Kind.FATAL, f"access is denied ({text})", _HINTS["read-only"])
-    if number in _AGAIN_ERRNOS or _NOT_READY.search(text):
-        return Failure(Kind.AWAY, text)
-    return Failure(Kind.FATAL, text)
+        return Failure(FailureKind.FATAL, f"access is denied ({text})", _HINTS["read-only"])
+    if number in _RETRY_ERRNOS or _NOT_READY.search(text):
+        return Failure(FailureKind.UNAVAILABLE, text)
+    return Failure(FailureKind.FATAL, text)
 
 
-def brief(error: BaseException) -> str:
-    """An exception in one line, without secrets."""
+def one_line(error: BaseException) -> str:
+    """Format an exception in one line, without secrets."""
     number = error.errno if isinstance(error, OSError) else None
     if isinstance(error, OSError) and number in errno.errorcode and error.strerror:
         known = error.strerror == os.strerror(number or 0)
@@ -215,7 +215,7 @@ def brief(error: BaseException) -> str:
 
 
 def scrub(text: str) -> str:
-    """Take passwords and signatures out of URLs in a text."""
+    """Replace passwords and signatures in a text's URLs by ``***``."""
     text = re.sub(r"(://[^/\s:@]*):[^/\s@]+@", r"\1:***@", text)
     return re.sub(
         r"(?i)([?&](?:sig|[a-z_-]*(?:signature|token|password)|x-amz-[a-z-]+)=)[^&\s]+",
@@ -224,8 +224,8 @@ def scrub(text: str) -> str:
     )
 
 
-def _answer(error: BaseException) -> tuple[str, int | None]:
-    """Error code and HTTP status of the store's answer, if that is what failed."""
+def _store_answer(error: BaseException) -> tuple[str, int | None]:
+    """Return error code and HTTP status of the store's answer; "" and None if there was none."""
     for one in _chain(error):
         response = getattr(one, "response", None)
         if isinstance(response, dict):
@@ -233,7 +233,7 @@ def _answer(error: BaseException) -> tuple[str, int | None]:
             status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
             return code, _as_status(status) or _as_status(code)
         status = _as_status(getattr(response, "status_code", None))
-        named = getattr(one, "error_code", None)  # Azure's; of an enumeration, if it is known
+        named = getattr(one, "error_code", None)  # Azure's: a str, or an enum if it is known
         for name in ("status_code", "status", "code"):
             status = status or _as_status(getattr(one, name, None))
         if status is not None:
@@ -242,13 +242,13 @@ def _answer(error: BaseException) -> tuple[str, int | None]:
 
 
 def _as_status(value: Any) -> int | None:
-    """An HTTP status, None if it is not one."""
+    """Return a value as an HTTP status; None if it is not one."""
     text = str(value)
     return int(text) if text.isdigit() and 300 <= int(text) < 600 else None
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An exception and those it was raised from."""
+    """Yield an exception and the exceptions that it was raised from."""
     one: BaseException | None = error
     while one is not None:
         yield one

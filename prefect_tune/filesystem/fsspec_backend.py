@@ -1,4 +1,4 @@
-"""Every other file system that fsspec knows."""
+"""Requests to any file system that fsspec knows, except for S3."""
 
 from __future__ import annotations
 
@@ -17,35 +17,36 @@ from prefect_tune.filesystem.names import is_temporary, temporary_name
 from prefect_tune.filesystem.providers import ARROW_PROTOCOLS, AZURE_PROTOCOLS, GOOGLE_PROTOCOLS
 
 T = TypeVar("T")
+Options = dict[str, Any]
 
-#: On these a file appears, whole, when it has been written; and there are no directories to make.
+#: Protocols whose writes are atomic, and that have no directories.
 OBJECT_STORES = (*GOOGLE_PROTOCOLS, *AZURE_PROTOCOLS, "adl", "oss", "oci", "tos")
 
 
 class FsspecBackend:
-    """The `Backend` of every other file system that fsspec knows.
+    """`Backend` of any file system that fsspec knows, except for S3.
 
     Args:
-        location: Where.
+        location: The remote directory.
     """
 
     def __init__(self, location: Location) -> None:
         self._location = location
         protocol = protocol_of(location)
         self.is_object_store = protocol in OBJECT_STORES
-        # pyarrow opens what is read from its beginning as a stream, and fsspec seeks to 0 in it.
-        self._seekable: dict[str, Any] = {"seekable": True} if protocol in ARROW_PROTOCOLS else {}
-        # adlfs refuses to replace a blob unless told.
-        self._replace: dict[str, Any] = {"overwrite": True} if protocol in AZURE_PROTOCOLS else {}
+        # fsspec seeks even when it reads from byte 0, for which pyarrow opens a stream by default.
+        self._read_options: Options = {"seekable": True} if protocol in ARROW_PROTOCOLS else {}
+        # adlfs does not replace a blob without this option.
+        self._write_options: Options = {"overwrite": True} if protocol in AZURE_PROTOCOLS else {}
 
     def read(self, path: str, timeout: float) -> bytes:
-        data: bytes = self._do("cat_file", path, timeout=timeout)
+        data: bytes = self._call("cat_file", path, timeout=timeout)
         return data
 
     def read_range(self, path: str, start: int, end: int, version: str, timeout: float) -> bytes:
-        """Read bytes of a file; the version is not looked at."""
-        data: bytes = self._do(
-            "cat_file", path, start=start, end=end, timeout=timeout, **self._seekable
+        """Read bytes of a file; the version is ignored."""
+        data: bytes = self._call(
+            "cat_file", path, start=start, end=end, timeout=timeout, **self._read_options
         )
         if len(data) != end - start:
             raise TruncatedTransfer(f"{len(data)} bytes of {end - start} arrived")
@@ -53,14 +54,14 @@ class FsspecBackend:
 
     def write(self, path: str, data: bytes, timeout: float) -> None:
         if self.is_object_store:
-            self._do("pipe_file", path, data, timeout=timeout, **self._replace)
+            self._call("pipe_file", path, data, timeout=timeout, **self._write_options)
             return
         temporary = self._temporary(path, timeout)
-        self._do("pipe_file", temporary, data, timeout=timeout)
+        self._call("pipe_file", temporary, data, timeout=timeout)
         self.move(temporary, path, timeout)
 
     def stat(self, path: str, timeout: float) -> Entry:
-        info = self._do("info", path, timeout=timeout)
+        info = self._call("info", path, timeout=timeout)
         if info["type"] != "file":
             raise FileNotFoundError(path)
         return Entry(info["size"])
@@ -68,9 +69,9 @@ class FsspecBackend:
     def list(self, path: str, page: str, timeout: float) -> tuple[dict[str, Entry], str]:
         """List all files below a path on one page."""
         _, base = connect(self._location)
-        found = self._do("find", path, detail=True, timeout=timeout)
+        found = self._call("find", path, detail=True, timeout=timeout)
         if not isinstance(found, dict):
-            return {}, ""  # some say so that it is a file
+            return {}, ""  # some file systems return a list if the path is a file
         entries = {}
         for name, info in found.items():
             relative = posixpath.relpath(name, base)
@@ -81,13 +82,13 @@ class FsspecBackend:
         return entries, ""
 
     def delete(self, path: str, timeout: float) -> None:
-        self._do("rm_file", path, timeout=timeout)
+        self._call("rm_file", path, timeout=timeout)
 
     def remove_directories(self, path: str, timeout: float) -> None:
         if self.is_object_store:
             return
         try:
-            self._do("rm", path, recursive=True, timeout=timeout)
+            self._call("rm", path, recursive=True, timeout=timeout)
         except FileNotFoundError:
             return
 
@@ -95,36 +96,38 @@ class FsspecBackend:
         target = path if self.is_object_store else self._temporary(path, timeout)
 
         def send(timeout: float) -> None:
-            self._do("put_file", target, source=str(local), timeout=timeout, **self._replace)
+            self._call(
+                "put_file", target, source=str(local), timeout=timeout, **self._write_options
+            )
 
         return _FileUpload(self, Part(size, send), target, path)
 
     def move(self, source: str, target: str, timeout: float) -> None:
-        """Give a file its final name; one that has it already is replaced. May be repeated."""
+        """Rename a file and replace an existing one; may be repeated."""
         fs, base = connect(self._location)
         old, new = posixpath.join(base, source), posixpath.join(base, target)
 
         def replace() -> None:
             if fs.exists(new):
-                # A try before may have done it though nobody heard of it: then the file that has
-                # the name is the one that shall have it.
+                # An earlier try may have succeeded though its answer was lost; the file at
+                # `new` is then the right one.
                 if not fs.exists(old):
                     return
                 fs.rm_file(new)
             fs.mv(old, new)
             if fs.exists(old):
-                # Some do not say so, as when somebody else was faster.
+                # Some file systems do not raise if they could not rename.
                 raise UnfinishedRename(f"{old} still has its name")
 
-        within(timeout, replace)
+        call_with_timeout(timeout, replace)
 
     def _temporary(self, path: str, timeout: float) -> str:
-        """A name beside a file; its directory exists then."""
+        """Return a temporary name in a file's directory, and create the directory."""
         parent, name = posixpath.split(path)
-        self._do("makedirs", parent, exist_ok=True, timeout=timeout)
+        self._call("makedirs", parent, exist_ok=True, timeout=timeout)
         return posixpath.join(parent, temporary_name(name))
 
-    def _do(
+    def _call(
         self, method: str, path: str, *arguments: Any, timeout: float, source: str = "", **more: Any
     ) -> Any:
         fs, base = connect(self._location)
@@ -133,11 +136,11 @@ class FsspecBackend:
         call = getattr(fs, method)
         if fs.async_impl:
             return call(*places, *arguments, timeout=timeout, **more)
-        return within(timeout, lambda: call(*places, *arguments, **more))
+        return call_with_timeout(timeout, lambda: call(*places, *arguments, **more))
 
 
 class _FileUpload:
-    """A file that the file system's own `put_file` sends."""
+    """Upload of a file in one part, with the file system's own `put_file`."""
 
     def __init__(self, backend: FsspecBackend, part: Part, target: str, path: str) -> None:
         self._backend = backend
@@ -154,13 +157,13 @@ class _FileUpload:
             self._backend.delete(self._target, timeout)
 
 
-def within(timeout: float, call: Callable[[], T]) -> T:
-    """Make a blocking call that knows no time limit.
+def call_with_timeout(timeout: float, call: Callable[[], T]) -> T:
+    """Call a blocking function in a thread, with a time limit.
 
-    One that takes too long is left alone in its thread, which does not keep the process alive.
+    A call that takes too long is abandoned in its thread, which does not keep the process alive.
 
     Raises:
-        TimeoutError: If it takes longer.
+        TimeoutError: If the call takes longer than `timeout` seconds.
     """
     outcome: list[T] = []
     failure: list[BaseException] = []

@@ -1,4 +1,4 @@
-"""A store in a local directory, or one on a file system that is mounted here."""
+"""`Store` in a local directory or on a mounted file system."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import TypeVar
 
 from prefect_tune.filesystem.failures import NotFound
 from prefect_tune.filesystem.location import Location
-from prefect_tune.filesystem.names import checked, is_temporary, temporary_name
+from prefect_tune.filesystem.names import check_relative, is_temporary, temporary_name
 from prefect_tune.filesystem.retry import Call, Limits, OutageWatch, Retry
-from prefect_tune.filesystem.store import Wanted, in_order, local_files
+from prefect_tune.filesystem.store import Wanted, local_files, split_last
 
 T = TypeVar("T")
 
 
 class LocalStore:
-    """A `Store` in a directory of this machine's own file systems.
+    """`Store` in a directory on this machine.
 
     Args:
-        location: A local directory; made when the first file is written.
-        limits: How long a mounted file system may be away.
-        cancelled: Ends waiting for it.
-        watch: Learns of that.
+        location: A local directory; created when the first file is written.
+        limits: How long to retry while a mounted file system is unavailable.
+        cancelled: Event that ends waiting for a retry.
+        watch: Is notified of outages.
     """
 
     def __init__(
@@ -48,7 +48,8 @@ class LocalStore:
 
     def write(self, rel: str, data: bytes) -> None:
         path = self._path(rel)
-        self._do("write", path, lambda: _replace(path, lambda new: _write(new, data)))
+        # A full disk raises before the file gets its name.
+        self._do("write", path, lambda: _replace(path, lambda new: new.write_bytes(data)))
 
     def sizes(self, rel: str = "") -> dict[str, int]:
         path = self._path(rel)
@@ -90,7 +91,7 @@ class LocalStore:
         call = self._retry.begin()
         if names is None:
             names = call.run("read", str(source), lambda timeout: local_files(source))
-        first, at_the_end = in_order(names, last)
+        first, at_the_end = split_last(names, last)
         for name in first + at_the_end:
             self._copy(call, source / name, self._path(rel) / name)
 
@@ -115,11 +116,11 @@ class LocalStore:
         return self._retry.begin().run(doing, str(path), lambda timeout: action())
 
     def _path(self, rel: str) -> Path:
-        return self._root / checked(rel)
+        return self._root / check_relative(rel)
 
 
 def _replace(path: Path, make: Callable[[Path], object]) -> None:
-    """Make a file under another name and give it its own when it is whole."""
+    """Write a file under a temporary name and rename it when it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(temporary_name(path.name))
     try:
@@ -128,14 +129,6 @@ def _replace(path: Path, make: Callable[[Path], object]) -> None:
     except BaseException:
         new.unlink(missing_ok=True)
         raise
-
-
-def _write(path: Path, data: bytes) -> None:
-    # Written in a loop by the interpreter; a full disk raises before the file gets its name.
-    with open(path, "wb", buffering=0) as file:
-        view = memoryview(data)
-        while view:
-            view = view[file.write(view) :]
 
 
 def _sizes(directory: Path) -> dict[str, int]:

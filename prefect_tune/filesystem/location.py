@@ -1,4 +1,4 @@
-"""Where files are: a URL and whatever is needed to open it."""
+"""`Location`: a URL or path, with the options needed to open it."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ _LOCAL = "file://"
 
 
 def is_absolute(path: str) -> bool:
-    """True for a URL or an absolute local path, which is relative to no experiment directory."""
+    """Return True for a URL or absolute path, False for one relative to an experiment directory."""
     return "://" in path or os.path.isabs(path)
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A directory on some file system.
+    """Directory on a local or remote file system.
 
-    It travels to the nodes of a cluster and into messages, so it holds no secrets that a block can
-    hold: a node loads the block by its slug.
+    A location is sent to the nodes of a cluster and may be printed, so it contains no secrets of a
+    block: a node loads the block by its slug.
 
     Attributes:
         url: ``s3://bucket/prefix`` or any other URL that fsspec knows, or an absolute local path;
             never ends with ``/``.
-        options: What the file system is made with (fsspec's storage options).
-        block: Slug of the saved Prefect block (``tune-storage/NAME``) that adds to the options.
+        options: fsspec's storage options, with which the file system is created.
+        block: Slug of a saved Prefect block (``tune-storage/NAME``) with further options.
     """
 
     url: str
@@ -35,12 +35,12 @@ class Location:
     block: str | None = None
 
     def __truediv__(self, relative: str) -> Location:
-        """The location of something below."""
+        """Return the location of a file or directory below this one."""
         return replace(self, url=posixpath.join(self.url, relative)) if relative else self
 
     @property
     def is_local(self) -> bool:
-        """True for a path of this machine's own file systems."""
+        """True if the location is a path on this machine."""
         return "://" not in self.url or self.url.startswith(_LOCAL)
 
     @property
@@ -48,7 +48,7 @@ class Location:
         """The local path.
 
         Raises:
-            ValueError: If it is not local.
+            ValueError: If the location is remote.
         """
         if not self.is_local:
             raise ValueError(f"{self.url} is not a local path")

@@ -1,4 +1,4 @@
-"""Relative paths in a store, and the names of what is not complete yet."""
+"""Relative paths in a store, and names of temporary files."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import posixpath
 import re
 import uuid
 
-# As narrow as it can be: files of users may begin with a dot and hold ".tmp-" too.
+# Strict, because users' files may also begin with a dot and contain ".tmp-".
 _TEMPORARY = re.compile(r"\..*\.tmp-[0-9a-f]{8}")
 
 
 def temporary_name(name: str) -> str:
-    """A name beside `name` for what becomes it when it is complete."""
+    """Return a temporary name for a file that will be renamed to `name` when it is complete."""
     return f".{name}.tmp-{uuid.uuid4().hex[:8]}"
 
 
 def is_temporary(relative: str) -> bool:
-    """True if a path is, or lies in, something that is not complete."""
+    """Return True if a path is a temporary file or lies in a temporary directory."""
     return any(_TEMPORARY.fullmatch(part) for part in relative.split("/"))
 
 
-def checked(relative: str) -> str:
-    """A relative path that stays below where it starts.
+def check_relative(relative: str) -> str:
+    """Return a relative path unchanged after checking that it does not leave its base.
 
     Raises:
-        ValueError: If it does not.
+        ValueError: If the path is absolute, or has ``..`` or empty parts.
     """
     parts = relative.split("/")
     if posixpath.isabs(relative) or ".." in parts or (relative and "" in parts):
@@ -33,5 +33,5 @@ def checked(relative: str) -> str:
 
 
 def join(first: str, second: str) -> str:
-    """Two relative paths as one; either may be empty."""
+    """Join two relative paths, either of which may be empty."""
     return f"{first}/{second}" if first and second else first or second

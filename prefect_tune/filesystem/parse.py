@@ -1,4 +1,4 @@
-"""From what a user gives as a place for files to a `Location`."""
+"""Parses a user's path, URL or block into a `Location`."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from prefect_tune.validation import check_not_blank
 
 _BLOCK = "block://"
 _HOST = re.compile(r"(?i)(?:file|local)://(?!localhost/)([a-z0-9][\w.:-]*)/")
-# With no host or this one; a single slash is as good as three.
+# Without a host or with localhost; a single slash means the same as three.
 _FILE = re.compile(r"(?i)(?:file|local):(//(localhost(?=/))?|(?=/))")
-# A password may hold any character, "/" too; where there are ports, what looks like one is one.
+# A password may hold any character, even "/"; text that may be a port is taken for a port.
 _PASSWORD = re.compile(r"(?i)(s3[an]?|[^:/]+(?=://[^/@]*:(?!\d+(/|$))))://[^/@]*:[^@]+@")
-_PLACES = "Give a local path, a URL such as s3://bucket/path, or a TuneStorage block."
+_ADVICE = "Give a local path, a URL such as s3://bucket/path, or a TuneStorage block."
 
 
 def parse_location(value: Any, argument: str = "storage_path", filesystem: Any = None) -> Location:
-    """The location that a user means.
+    """Return the location that a user's path, URL, block or file system stands for.
 
     Args:
         value: A local path (``~`` is expanded), a URL that fsspec knows, a saved block
-            (``block://tune-storage/NAME``, with ``/sub/path`` behind it if that is wanted), or an
+            (``block://tune-storage/NAME``, optionally followed by ``/sub/path``), or an
             object with `get_location()`, as blocks have.
-        argument: The argument to name in errors.
-        filesystem: An fsspec file system; `value` is a path on it then.
+        argument: Name of the argument, for errors.
+        filesystem: An fsspec file system, on which `value` is then a path.
 
     Returns:
-        The location; nothing is asked there.
+        The location; no request is made to it.
 
     Raises:
-        InvalidArgument: If it is none of these, or cannot be used here.
+        InvalidArgument: If `value` is none of these, or needs a package that is not installed.
     """
     if filesystem is not None:
-        return _on(filesystem, value, argument)
+        return _on_filesystem(filesystem, value, argument)
     if hasattr(value, "get_location"):
         location = value.get_location()
         if not isinstance(location, Location):
@@ -47,28 +47,28 @@ def parse_location(value: Any, argument: str = "storage_path", filesystem: Any =
     if isinstance(value, Location):
         return value
     if not isinstance(value, (str, os.PathLike)):
-        raise InvalidArgument(argument, f"got {type(value).__name__}.", _PLACES)
+        raise InvalidArgument(argument, f"got {type(value).__name__}.", _ADVICE)
     text = os.fspath(value)
     if not isinstance(text, str):
-        raise InvalidArgument(argument, "it is bytes.", _PLACES)
+        raise InvalidArgument(argument, "it is bytes.", _ADVICE)
     check_not_blank(argument, text, "a local path, a URL or a block")
     try:
-        # A local name may be of bytes that are no Unicode; Python escapes those.
+        # A local path may have bytes that are not Unicode, which Python escapes as surrogates.
         usable = b"\0" not in (text.encode() if "://" in text else os.fsencode(text))
     except UnicodeEncodeError:
         usable = False
     if not usable:
         raise InvalidArgument(
-            argument, f"got {text!r}, which holds NUL or what is not Unicode.", _PLACES
+            argument, f"got {text!r}, which holds NUL or is not Unicode.", _ADVICE
         )
     if text.startswith(_BLOCK):
-        return _block(text, argument)
+        return _parse_block(text, argument)
     host = _HOST.match(text)
     if host:
         raise InvalidArgument(
             argument,
             f"{text!r} names the host {host[1]!r}.",
-            "Give file:///PATH for a path of this machine.",
+            "Give file:///PATH for a path on this machine.",
         )
     local = _FILE.match(text)
     if local or "://" not in text:
@@ -76,11 +76,11 @@ def parse_location(value: Any, argument: str = "storage_path", filesystem: Any =
         if not path:
             raise InvalidArgument(argument, f"{text!r} names no directory.", "Give file:///PATH.")
         return Location(os.path.abspath(os.path.expanduser(path)))
-    return _url(text, argument)
+    return _parse_url(text, argument)
 
 
-def _url(text: str, argument: str) -> Location:
-    # A "#" is a character of a name like any other, also in a password.
+def _parse_url(text: str, argument: str) -> Location:
+    # In names and passwords, "#" is an ordinary character.
     parts = urlsplit(text, allow_fragments=False)
     if _PASSWORD.match(text):
         raise InvalidArgument(
@@ -104,7 +104,7 @@ def _url(text: str, argument: str) -> Location:
 
 
 def _query_options(query: str, argument: str) -> dict[str, Any]:
-    """The options in a URL of the form that Arrow, and so Ray, takes for other S3 services."""
+    """Return fsspec's options for the query of an S3 URL, in the form of Arrow and Ray."""
     given = {name: values[-1] for name, values in parse_qs(query).items()}
     options: dict[str, Any] = {}
     endpoint = given.pop("endpoint_override", "")
@@ -123,7 +123,7 @@ def _query_options(query: str, argument: str) -> dict[str, Any]:
     return options
 
 
-def _block(text: str, argument: str) -> Location:
+def _parse_block(text: str, argument: str) -> Location:
     slug_and_path = text.removeprefix(_BLOCK).strip("/").split("/", 2)
     if len(slug_and_path) < 2:
         raise InvalidArgument(
@@ -136,7 +136,7 @@ def _block(text: str, argument: str) -> Location:
     return location / slug_and_path[2] if len(slug_and_path) == 3 else location
 
 
-def _on(filesystem: Any, value: Any, argument: str) -> Location:
+def _on_filesystem(filesystem: Any, value: Any, argument: str) -> Location:
     import fsspec
 
     if not isinstance(filesystem, fsspec.AbstractFileSystem):
@@ -160,7 +160,7 @@ def _on(filesystem: Any, value: Any, argument: str) -> Location:
     except (ImportError, ValueError):
         known = None
     if known is not type(filesystem):
-        # Nodes make a file system of their own: connections do not travel.
+        # Nodes create the file system anew from its protocol: connections cannot be pickled.
         raise InvalidArgument(
             "storage_filesystem",
             f"fsspec does not know {type(filesystem).__name__} as {protocol}://.",

@@ -1,4 +1,4 @@
-"""Google Cloud Storage as this package uses it."""
+"""Workarounds for the fsspec file systems of Google Cloud Storage, Azure and WebHDFS."""
 
 from __future__ import annotations
 
@@ -11,46 +11,46 @@ from prefect_tune.error import StorageError
 
 #: As fsspec calls it.
 GOOGLE_PROTOCOLS = ("gs", "gcs")
-#: Says where an emulator is, to all of Google's libraries.
+#: Environment variable with the address of an emulator, read by all of Google's libraries.
 EMULATOR = "STORAGE_EMULATOR_HOST"
 
 
 def google_file_system(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
-    """Make the file system of a URL.
+    """Create the file system of a Google Cloud Storage URL.
 
     Args:
         url: ``gs://bucket/path``.
         options: Arguments of gcsfs.
 
     Returns:
-        The file system, and the path on it.
+        The file system, and the URL's path on it.
 
     Raises:
-        StorageError: If the key file is not on this machine.
+        StorageError: If the key file does not exist on this machine.
     """
     import fsspec
 
     options = {**options, **_key_file(options.get("token"))}
     if _speaks_http_only(options):
-        # gcsfs asks with gRPC, encrypted, of what kind a bucket is, and where only HTTP is spoken
-        # nobody answers for a minute. The class without that is all that there can be then.
+        # gcsfs asks for a bucket's type over encrypted gRPC, which takes a minute to fail at a
+        # service that speaks plain HTTP only. The base class does not ask.
         from gcsfs.core import GCSFileSystem
 
         fs, path = GCSFileSystem(**options), GCSFileSystem._strip_protocol(url)
     else:
         fs, path = fsspec.core.url_to_fs(url, **options)
-    _try_google_once(fs)
+    _disable_google_retries(fs)
     return fs, path
 
 
 def _key_file(token: Any) -> dict[str, str]:
-    """The option of a key file; gcsfs would take one that is not there for a token, and send it."""
+    """Check and expand a key file's path; gcsfs would send a missing file's path as a token."""
     if not isinstance(token, str) or not token.startswith(("/", "~", "./", "../")):
         return {}
     path = os.path.expanduser(token)
     if not os.path.exists(path):
         raise StorageError(
-            f"there is no key file {token} on this machine. Give a path that is there on every "
+            f"there is no key file {token} on this machine. Give a path that exists on every "
             "node, or the text of the file as the token of a TuneStorage block."
         )
     return {"token": path}
@@ -64,11 +64,11 @@ def _speaks_http_only(options: Mapping[str, Any]) -> bool:
     return emulator not in ("", "default") and not emulator.startswith("https://")
 
 
-def _try_google_once(fs: Any) -> None:
-    """Leave it to this package to try again: with jitter and limits.
+def _disable_google_retries(fs: Any) -> None:
+    """Let a gcsfs file system try each request once.
 
-    gcsfs takes half a minute for its six tries and knows no other number; even credentials that are
-    wrong would look like a store that does not answer.
+    gcsfs always tries six times in half a minute, so that even wrong credentials look like a store
+    that does not answer. This package retries itself, with jitter and limits.
     """
     request = getattr(type(fs)._request, "__wrapped__", None)
     if request is not None:
@@ -79,14 +79,14 @@ def _try_google_once(fs: Any) -> None:
 AZURE_PROTOCOLS = ("az", "abfs", "abfss")
 
 
-def try_once(fs: Any) -> None:
-    """Leave it to this package to try again: with jitter and limits.
+def disable_azure_retries(fs: Any) -> None:
+    """Let an adlfs file system try each request once.
 
-    Azure's client waits a quarter of a minute before its second try, and adlfs has no way to say
-    otherwise; a service that is away would be one that takes too long, whatever it is.
+    Azure's client waits 15 s before its second try, and adlfs has no option for that, so that every
+    outage would look like a slow service. This package retries itself, with jitter and limits.
 
     Args:
-        fs: What adlfs has made.
+        fs: The file system of adlfs.
     """
     configuration = getattr(fs.service_client, "_config", None)
     policy: Any = getattr(configuration, "retry_policy", None)
@@ -94,19 +94,19 @@ def try_once(fs: Any) -> None:
         policy.total_retries = 0
 
 
-#: As fsspec calls it over HTTP, and with pyarrow and Hadoop's own client.
+#: fsspec's names for HDFS over HTTP, and below for HDFS with pyarrow and Hadoop's client.
 WEBHDFS_PROTOCOLS = ("webhdfs", "webHDFS")
 ARROW_PROTOCOLS = ("hdfs", "arrow_hdfs")
 
 
-def refuse_errors(fs: Any) -> None:
-    """Have what a data node says of an error raised.
+def raise_webhdfs_errors(fs: Any) -> None:
+    """Let WebHDFS raise an exception if a data node answers a read with an error.
 
-    fsspec does not look whether it has answered with one, and takes its text for what is in the
-    file.
+    fsspec does not check the status of that answer, and returns the text of the error as the
+    content of the file.
 
     Args:
-        fs: fsspec's WebHDFS.
+        fs: fsspec's WebHDFS file system.
     """
     fs.session.hooks["response"].append(_raise_error)
 

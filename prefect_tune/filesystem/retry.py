@@ -1,4 +1,4 @@
-"""How long and how often something is tried on a file system that may be away."""
+"""Retries requests to a file system, within time limits."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from prefect_tune.error import StorageUnavailable
-from prefect_tune.filesystem.failures import Failure, Kind, classify
+from prefect_tune.filesystem.failures import Failure, FailureKind, classify
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-_TELL_AFTER_S = 10.0
-_TELL_EVERY_S = 60.0
+_WARN_AFTER_S = 10.0
+_WARN_EVERY_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Time limits, in seconds.
+    """Time limits of requests and retries, in seconds.
 
     Attributes:
-        request_s: One try of one request; a part of a large file is one request.
-        outage_s: How long one request is tried again before the storage counts as away.
-        total_s: One whole call, such as the transfer of a directory; None leaves it to the others.
-        first_delay_s: Pause before the second try; doubled each time, with jitter.
+        request_s: Limit of one try of one request; a part of a large file is one request.
+        outage_s: How long one request is retried before the storage counts as unavailable.
+        total_s: Limit of one whole call, such as the transfer of a directory; None for no limit.
+        first_delay_s: Pause before the first retry; doubled each time, with jitter.
         max_delay_s: Longest pause.
     """
 
@@ -40,29 +40,29 @@ class Limits:
     max_delay_s: float = 10.0
 
 
-#: For what a person waits for at the terminal; who gets the error can simply try again.
+#: Short limits for requests that a user waits for, who can simply try again.
 FOREGROUND = Limits(request_s=20.0, outage_s=30.0)
 
 
 class OutageWatch(Protocol):
-    """Learns whether a storage answers; called from any thread, and often."""
+    """Observer of a storage's outages; called often and from any thread."""
 
-    def away(self, problem: str) -> None:
-        """A request has been failing for a while and is tried again."""
+    def on_failure(self, problem: str) -> None:
+        """Note that a request has been failing for a while and is retried."""
         ...
 
-    def works(self) -> None:
+    def on_success(self) -> None:
         """A request has succeeded."""
         ...
 
 
 class Retry:
-    """Tries requests again while the failure may pass.
+    """Retries requests that fail temporarily.
 
     Args:
         limits: When to give up.
-        cancelled: Once set, nothing is tried again.
-        watch: Learns of outages, besides the log.
+        cancelled: Once it is set, nothing is retried.
+        watch: Is notified of outages, which are also logged.
     """
 
     def __init__(
@@ -74,32 +74,32 @@ class Retry:
         self._limits = limits
         self._cancelled = cancelled or threading.Event()
         self._watch = watch
-        self._told_at = -_TELL_EVERY_S
+        self._warned_at = -_WARN_EVERY_S
 
     def begin(self) -> Call:
-        """The limits of one whole call, which begin to run now."""
+        """Start the time limit of one call of a store's method."""
         total = self._limits.total_s
         deadline = None if total is None else time.monotonic() + total
         return Call(self, self._limits, self._cancelled, deadline)
 
-    def tell(self, message: str) -> None:
-        """Say why something takes long, but not for each of many requests."""
+    def warn(self, message: str) -> None:
+        """Log why a request takes long, at most once a minute."""
         if self._watch is not None:
-            self._watch.away(message)
+            self._watch.on_failure(message)
         now = time.monotonic()
-        if now - self._told_at >= _TELL_EVERY_S:
-            self._told_at = now
+        if now - self._warned_at >= _WARN_EVERY_S:
+            self._warned_at = now
             log.warning("%s", message)
 
-    def works(self) -> None:
+    def on_success(self) -> None:
         """A request has succeeded."""
         if self._watch is not None:
-            self._watch.works()
+            self._watch.on_success()
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of a store's method, which may make many requests, from several threads."""
+    """One call of a store's method, which may make many requests in several threads."""
 
     retry: Retry
     limits: Limits
@@ -107,21 +107,21 @@ class Call:
     deadline: float | None
 
     def run(self, doing: str, url: str, request: Callable[[float], T], size: int = 0) -> T:
-        """Make a request until it succeeds, fails for good, or time is up.
+        """Repeat a request until it succeeds, fails permanently, or time is up.
 
         Args:
-            doing: What it does, for messages: ``read``.
-            url: On what.
-            request: Makes one try; gets the seconds it may take.
-            size: Bytes that are moved, for which a try gets more time: a second per 256 kB.
+            doing: Verb for messages, such as ``read``.
+            url: URL of the file, for messages.
+            request: Tries once; its argument is the time limit in seconds.
+            size: Bytes to transfer, for which a try gets more time: a second per 256 kB.
 
         Returns:
-            What `request` returned.
+            The return value of `request`.
 
         Raises:
-            NotFound: If there is no such file.
+            NotFound: If the file does not exist.
             StorageUnavailable: If time is up.
-            StorageError: If trying again cannot help; says what would.
+            StorageError: If a retry cannot help; the message says what can.
         """
         begun = time.monotonic()
         tries = 0
@@ -132,25 +132,25 @@ class Call:
                 answer = request(allowed)
             except Exception as error:
                 failure = classify(error)
-                if failure.kind is not Kind.AWAY:
+                if failure.kind is not FailureKind.UNAVAILABLE:
                     raise failure.as_error(doing, url) from error
                 delay = self._delay(tries)
                 elapsed = time.monotonic() - begun
-                if self._is_over(begun, delay) or self.cancelled.wait(delay):
+                if self._time_is_up(begun, delay) or self.cancelled.wait(delay):
                     raise StorageUnavailable(
                         f"cannot {doing} {url}: {failure.text}. Gave up after {tries} "
                         f"{'try' if tries == 1 else 'tries'} in {elapsed:.0f} s."
                     ) from error
-                self._tell(doing, url, failure, elapsed)
+                self._warn(doing, url, failure, elapsed)
             else:
-                self.retry.works()
+                self.retry.on_success()
                 return answer
 
     def check(self) -> None:
-        """See that there is time left.
+        """Check that the call may make another request.
 
         Raises:
-            StorageUnavailable: If there is none.
+            StorageUnavailable: If the call is cancelled or its time is up.
         """
         if self.cancelled.is_set():
             raise StorageUnavailable("the transfer was given up: the run is ending.")
@@ -172,15 +172,15 @@ class Call:
         )
         return longest * random.uniform(0.5, 1.0)
 
-    def _is_over(self, begun: float, delay: float) -> bool:
+    def _time_is_up(self, begun: float, delay: float) -> bool:
         next_try = time.monotonic() + delay
         if next_try - begun > self.limits.outage_s:
             return True
         return self.deadline is not None and next_try > self.deadline
 
-    def _tell(self, doing: str, url: str, failure: Failure, elapsed: float) -> None:
-        if elapsed >= _TELL_AFTER_S:
-            self.retry.tell(
+    def _warn(self, doing: str, url: str, failure: Failure, elapsed: float) -> None:
+        if elapsed >= _WARN_AFTER_S:
+            self.retry.warn(
                 f"Cannot {doing} {url} for {elapsed:.0f} s now ({failure.text}); trying for up to "
                 f"{self.limits.outage_s:.0f} s."
             )

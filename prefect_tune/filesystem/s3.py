@@ -1,8 +1,8 @@
-"""S3 and what speaks like it, through s3fs.
+"""Requests to S3 and compatible stores, through s3fs.
 
-Only GetObject, PutObject (with its multipart requests), DeleteObject and ListObjectsV2 are used:
-nothing here asks for or makes a bucket, and no bulk delete, for which some stores demand a checksum
-that botocore does not send.
+Only GetObject, PutObject (with its multipart requests), DeleteObject and ListObjectsV2 are used.
+Buckets are neither checked nor created, and there is no bulk delete, for which some stores need a
+checksum that botocore does not send.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from prefect_tune.filesystem.backend import Entry, Part, Upload
 from prefect_tune.filesystem.connect import connect
 from prefect_tune.filesystem.failures import TruncatedTransfer
 from prefect_tune.filesystem.location import Location
-from prefect_tune.filesystem.parts import WHOLE_SIZE, ranges
+from prefect_tune.filesystem.parts import SINGLE_REQUEST_SIZE, part_ranges
 
 
 class S3Backend:
-    """The `Backend` of S3 and what speaks like it.
+    """`Backend` of S3 and compatible stores.
 
     Args:
         location: Bucket and prefix.
@@ -47,7 +47,7 @@ class S3Backend:
         self.call("put_object", path, timeout, Body=data, **_content_type(path))
 
     def stat(self, path: str, timeout: float) -> Entry:
-        # A listing: a HEAD request cannot tell a missing bucket from a missing object.
+        # A listing, because a HEAD request cannot tell a missing bucket from a missing object.
         fs, bucket, key = self._address(path)
         answer = fs.call_s3(
             "list_objects_v2", Bucket=bucket, Prefix=key, MaxKeys=1, timeout=timeout
@@ -68,7 +68,7 @@ class S3Backend:
         entries = {
             found["Key"][len(base) :]: Entry(found["Size"], found.get("ETag", ""))
             for found in answer.get("Contents", ())
-            if not found["Key"].endswith("/")  # placeholders that consoles make
+            if not found["Key"].endswith("/")  # placeholders that web consoles create
         }
         return entries, answer.get("NextContinuationToken", "") if answer.get("IsTruncated") else ""
 
@@ -76,11 +76,11 @@ class S3Backend:
         self.call("delete_object", path, timeout)
 
     def remove_directories(self, path: str, timeout: float) -> None:
-        """There are none."""
+        """Do nothing, because S3 has no directories."""
 
     def begin_upload(self, local: Path, size: int, path: str, timeout: float) -> Upload:
-        if size <= WHOLE_SIZE:
-            return _WholeUpload(self, local, size, path)
+        if size <= SINGLE_REQUEST_SIZE:
+            return _SingleRequestUpload(self, local, size, path)
         answer = self.call("create_multipart_upload", path, timeout, **_content_type(path))
         return _MultipartUpload(self, local, size, path, answer["UploadId"])
 
@@ -99,12 +99,12 @@ class S3Backend:
         return data
 
     def call(self, method: str, path: str, timeout: float, **arguments: Any) -> Any:
-        """Make a request about one object."""
+        """Send a request for one object."""
         fs, bucket, key = self._address(path)
         return fs.call_s3(method, Bucket=bucket, Key=key, timeout=timeout, **arguments)
 
     def _address(self, path: str) -> tuple[Any, str, str]:
-        """The file system of this process, the bucket, and a key in it."""
+        """Return the file system of this process, the bucket, and the object's key."""
         fs, base = connect(self._location)
         bucket, prefix, _ = fs.split_path(base)
         if not path:
@@ -112,8 +112,8 @@ class S3Backend:
         return fs, bucket, f"{prefix}/{path}" if prefix else path
 
 
-class _WholeUpload:
-    """A file in one request."""
+class _SingleRequestUpload:
+    """Upload of a file in one request."""
 
     def __init__(self, backend: S3Backend, local: Path, size: int, path: str) -> None:
         self._backend = backend
@@ -125,14 +125,14 @@ class _WholeUpload:
         self._backend.write(self._path, read_part(self._local, 0, None), timeout)
 
     def finish(self, timeout: float) -> None:
-        """It is there since its request succeeded."""
+        """Do nothing: the request has made the file visible."""
 
     def abort(self, timeout: float) -> None:
-        """Nothing is kept of a request that failed."""
+        """Do nothing: a failed request leaves no parts."""
 
 
 class _MultipartUpload:
-    """A file in numbered parts, which the store puts together at the end."""
+    """Upload of a file in numbered parts, which the store joins at the end."""
 
     def __init__(
         self, backend: S3Backend, local: Path, size: int, path: str, upload_id: str
@@ -145,7 +145,7 @@ class _MultipartUpload:
         self._etags: dict[int, str] = {}
         self.parts: Sequence[Part] = [
             self._part(number, begin, end - begin)
-            for number, (begin, end) in enumerate(ranges(size), 1)
+            for number, (begin, end) in enumerate(part_ranges(size), 1)
         ]
 
     def _part(self, number: int, start: int, size: int) -> Part:
@@ -161,8 +161,8 @@ class _MultipartUpload:
         try:
             self._call("complete_multipart_upload", timeout, MultipartUpload={"Parts": parts})
         except FileNotFoundError:
-            # The answer of a first try may have been lost: the upload is known no more then, and
-            # the object is there.
+            # An earlier try may have succeeded though its answer was lost: then the object
+            # exists, and the upload does not any more.
             if self._backend.stat(self._path, timeout).size != self._size:
                 raise
 
@@ -174,10 +174,10 @@ class _MultipartUpload:
 
 
 def read_part(local: Path, start: int, size: int | None) -> bytes:
-    """A piece of a local file that is being sent.
+    """Read a part of a local file that is being uploaded.
 
     Raises:
-        StorageError: If it cannot be read, or has become shorter.
+        StorageError: If the file cannot be read, or has become shorter.
     """
     try:
         with open(local, "rb") as file:

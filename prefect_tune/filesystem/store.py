@@ -1,4 +1,4 @@
-"""The seam between everything that keeps files and where they are kept."""
+"""`Store`: interface for reading and writing files at a location."""
 
 from __future__ import annotations
 
@@ -10,61 +10,61 @@ from typing import Protocol
 
 from prefect_tune.filesystem.location import Location
 
-#: Chooses files by path and bytes.
+#: Decides from a file's path and size whether to copy the file.
 Wanted = Callable[[str, int], bool]
 
 
 class Store(Protocol):
-    """Files below one location, named by paths relative to it, with ``/`` and without ``..``.
+    """Files below one location; paths are relative, with ``/`` and without ``..``.
 
-    A file appears whole or not at all, also if the process is killed. Every method may be called
-    from any thread; what fails and may pass is tried again within the limits the store was opened
-    with.
+    Files are written atomically, even if the process is killed. Every method may be called
+    from any thread. Requests that fail temporarily are retried within the limits that the store
+    was opened with.
 
     Every method may raise:
         StorageUnavailable: If the storage did not answer in time.
-        StorageError: If trying again cannot help: wrong credentials, no such bucket, read-only, no
-            space left. It names the URL, what is wrong and what would be right.
+        StorageError: If a retry cannot help: wrong credentials, no such bucket, read-only, no
+            space left. The message names the URL, the problem and the remedy.
     """
 
     @property
     def location(self) -> Location:
-        """Where it is."""
+        """The directory that paths are relative to."""
         ...
 
     def read(self, rel: str) -> bytes | None:
-        """All of a file, None if there is none."""
+        """Read a whole file; None if it does not exist."""
         ...
 
     def write(self, rel: str, data: bytes) -> None:
-        """Write a file, or replace it."""
+        """Write or replace a file."""
         ...
 
     def sizes(self, rel: str = "") -> dict[str, int]:
-        """Files below a directory, at any depth: paths relative to it, and bytes.
+        """Return paths (relative to `rel`) and sizes of all files below a directory.
 
         A directory that does not exist is empty. Temporary files are left out.
         """
         ...
 
     def exists(self, rel: str) -> bool:
-        """True if there is such a file; directories are not asked for."""
+        """Return True if a file exists; directories do not count."""
         ...
 
     def delete(self, rels: Iterable[str]) -> None:
-        """Delete files, in parallel; those that do not exist are deleted already."""
+        """Delete files, in parallel; missing files are ignored."""
         ...
 
     def delete_tree(self, rel: str) -> None:
-        """Delete everything below a directory; it may not exist."""
+        """Delete everything below a directory, if it exists."""
         ...
 
     def put_file(self, local: str | os.PathLike[str], rel: str) -> None:
-        """Copy a local file here, or replace what is here."""
+        """Copy a local file to the store; an existing file is replaced."""
         ...
 
     def get_file(self, rel: str, local: str | os.PathLike[str]) -> None:
-        """Copy a file to a local path, which appears whole; its directory is made.
+        """Copy a file to a local path, atomically; its directory is created.
 
         Raises:
             NotFound: If there is no such file.
@@ -78,39 +78,39 @@ class Store(Protocol):
         last: Iterable[str] = (),
         names: Iterable[str] | None = None,
     ) -> None:
-        """Copy the files below a local directory here; other files that are here stay.
+        """Copy the files below a local directory to the store; other files there stay.
 
         Args:
             local_dir: The directory; symbolic links are followed.
             rel: Where the files go.
-            last: Files (relative to `local_dir`) that appear after all others, in this order; those
-                that do not exist are passed over.
-            names: Only these files (relative to `local_dir`); None is all.
+            last: Files (relative to `local_dir`) to copy after all others, in this order; missing
+                ones are skipped.
+            names: Files to copy (relative to `local_dir`); None copies all.
         """
         ...
 
     def get_tree(
         self, rel: str, local_dir: str | os.PathLike[str], wanted: Wanted | None = None
     ) -> None:
-        """Copy the files below a directory to a local one, which is made; other files stay.
+        """Copy the files below a directory to a local one, which is created; other files stay.
 
         Args:
-            rel: Where the files are.
-            local_dir: Where they go.
-            wanted: Takes a file's path relative to `rel` and its bytes; None is all.
+            rel: Directory in the store.
+            local_dir: The local directory.
+            wanted: Selects files by path (relative to `rel`) and size; None copies all.
         """
         ...
 
 
-def in_order(names: Iterable[str], last: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Split the files that `Store.put_tree` copies.
+def split_last(names: Iterable[str], last: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Split the files that `Store.put_tree` copies into unordered and ordered ones.
 
     Args:
-        names: All of them.
-        last: Those that appear when all others are there, in this order.
+        names: All files.
+        last: Files to copy after all others, in this order.
 
     Returns:
-        Those that may be copied in any order, and those that appear after them, in theirs.
+        The files to copy first, in any order, and the files to copy last, in the order of `last`.
     """
     all_names = list(names)
     known = frozenset(all_names)
@@ -120,12 +120,12 @@ def in_order(names: Iterable[str], last: Iterable[str]) -> tuple[list[str], list
 
 
 def local_files(directory: Path) -> list[str]:
-    """Files below a local directory, sorted, relative to it and with ``/``.
+    """Return the sorted paths of all files below a local directory, relative to it.
 
-    Links count as what they lead to; a link to a directory above is passed over.
+    Symbolic links are followed, except for links to a parent directory.
 
     Raises:
-        OSError: If it is not there or cannot be read.
+        OSError: If the directory does not exist or cannot be read.
     """
     return sorted(_files(directory, "", frozenset()))
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from prefect_tune.error import StorageError
-from prefect_tune.filesystem.failures import Kind, NotFound, brief, classify, scrub
+from prefect_tune.filesystem.failures import FailureKind, NotFound, classify, one_line, scrub
 
 
 class HttpError(Exception):
@@ -56,45 +56,45 @@ def answered(code: str, status: int) -> Exception:
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (answered("SlowDown", 503), Kind.AWAY),
-        (answered("SomethingNew", 500), Kind.AWAY),
-        (answered("BadDigest", 400), Kind.AWAY),
-        (answered("NoSuchKey", 404), Kind.MISSING),
-        (answered("404", 404), Kind.MISSING),
-        (answered("NoSuchBucket", 404), Kind.FATAL),
-        (answered("AccessDenied", 403), Kind.FATAL),
-        (answered("403", 403), Kind.FATAL),
-        (answered("SomethingNew", 400), Kind.FATAL),
-        (answered("NotImplemented", 501), Kind.FATAL),
-        (answered("PermanentRedirect", 301), Kind.FATAL),
-        (HttpError(503), Kind.AWAY),
-        (HttpError(429), Kind.AWAY),
-        (HttpError(404), Kind.MISSING),
-        (HttpError(401), Kind.FATAL),
-        (HttpError(507), Kind.FATAL),
-        (AzureError("ServerBusy", 503), Kind.AWAY),
-        (AzureError("BlobNotFound", 404), Kind.MISSING),
-        (AzureError("ContainerNotFound", 404), Kind.FATAL),
-        (AzureError("AuthenticationFailed", 403), Kind.FATAL),
-        (RefreshError(retryable=True), Kind.AWAY),
-        (RefreshError(retryable=False), Kind.FATAL),
-        (OSError("Forbidden: https://storage/b/x\nno permission"), Kind.FATAL),
-        (ServiceRequestError("no route"), Kind.AWAY),
-        (DefaultCredentialsError("none found"), Kind.FATAL),
-        (TimeoutError(), Kind.AWAY),
-        (ConnectionResetError(errno.ECONNRESET, "reset"), Kind.AWAY),
-        (OSError(errno.ESTALE, "stale"), Kind.AWAY),
-        (OSError(errno.EIO, "broken"), Kind.AWAY),
-        (OSError(errno.ENOSPC, "full"), Kind.FATAL),
-        (FileNotFoundError("a"), Kind.MISSING),
-        (PermissionError(errno.EACCES, "no"), Kind.FATAL),
-        (ValueError("what is this"), Kind.FATAL),
-        (NotFound("there is no such file"), Kind.MISSING),
-        (StorageError("said already."), Kind.FATAL),
+        (answered("SlowDown", 503), FailureKind.UNAVAILABLE),
+        (answered("SomethingNew", 500), FailureKind.UNAVAILABLE),
+        (answered("BadDigest", 400), FailureKind.UNAVAILABLE),
+        (answered("NoSuchKey", 404), FailureKind.MISSING),
+        (answered("404", 404), FailureKind.MISSING),
+        (answered("NoSuchBucket", 404), FailureKind.FATAL),
+        (answered("AccessDenied", 403), FailureKind.FATAL),
+        (answered("403", 403), FailureKind.FATAL),
+        (answered("SomethingNew", 400), FailureKind.FATAL),
+        (answered("NotImplemented", 501), FailureKind.FATAL),
+        (answered("PermanentRedirect", 301), FailureKind.FATAL),
+        (HttpError(503), FailureKind.UNAVAILABLE),
+        (HttpError(429), FailureKind.UNAVAILABLE),
+        (HttpError(404), FailureKind.MISSING),
+        (HttpError(401), FailureKind.FATAL),
+        (HttpError(507), FailureKind.FATAL),
+        (AzureError("ServerBusy", 503), FailureKind.UNAVAILABLE),
+        (AzureError("BlobNotFound", 404), FailureKind.MISSING),
+        (AzureError("ContainerNotFound", 404), FailureKind.FATAL),
+        (AzureError("AuthenticationFailed", 403), FailureKind.FATAL),
+        (RefreshError(retryable=True), FailureKind.UNAVAILABLE),
+        (RefreshError(retryable=False), FailureKind.FATAL),
+        (OSError("Forbidden: https://storage/b/x\nno permission"), FailureKind.FATAL),
+        (ServiceRequestError("no route"), FailureKind.UNAVAILABLE),
+        (DefaultCredentialsError("none found"), FailureKind.FATAL),
+        (TimeoutError(), FailureKind.UNAVAILABLE),
+        (ConnectionResetError(errno.ECONNRESET, "reset"), FailureKind.UNAVAILABLE),
+        (OSError(errno.ESTALE, "stale"), FailureKind.UNAVAILABLE),
+        (OSError(errno.EIO, "broken"), FailureKind.UNAVAILABLE),
+        (OSError(errno.ENOSPC, "full"), FailureKind.FATAL),
+        (FileNotFoundError("a"), FailureKind.MISSING),
+        (PermissionError(errno.EACCES, "no"), FailureKind.FATAL),
+        (ValueError("what is this"), FailureKind.FATAL),
+        (NotFound("there is no such file"), FailureKind.MISSING),
+        (StorageError("said already."), FailureKind.FATAL),
     ],
     ids=repr,
 )
-def test_kinds(error: Exception, kind: Kind) -> None:
+def test_kinds(error: Exception, kind: FailureKind) -> None:
     assert classify(error).kind is kind
     wrapped = OSError("wrapped")
     wrapped.__cause__ = error
@@ -121,11 +121,11 @@ def test_clouds_say_no_in_ways_of_their_own() -> None:
 
 def test_secrets_in_urls_are_not_shown() -> None:
     assert scrub("sftp://me:pass@host/a failed") == "sftp://me:***@host/a failed"
-    shown = brief(OSError("https://x.blob/a?sv=1&sig=abc%3D&se=2 X-Amz-Signature"))
+    shown = one_line(OSError("https://x.blob/a?sv=1&sig=abc%3D&se=2 X-Amz-Signature"))
     assert "abc" not in shown
     assert "sv=1" in shown
     assert scrub("GET /tokeninfo?access_token=ya29.a0 no") == "GET /tokeninfo?access_token=*** no"
 
 
 def test_long_texts_are_cut() -> None:
-    assert len(brief(ValueError("x" * 10_000))) < 400
+    assert len(one_line(ValueError("x" * 10_000))) < 400

@@ -76,6 +76,6 @@ def test_the_user_of_a_block_is_the_one_who_asks(hdfs: WebHdfs) -> None:
 
 
 def test_what_hdfs_needs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(connect.NEEDED_LATER, "hdfs", "no_such_module")
+    monkeypatch.setitem(connect.LATE_IMPORTS, "hdfs", "no_such_module")
     with pytest.raises(InvalidArgument, match="pip install pyarrow"):
         parse_location("hdfs://namenode:8020/tune")

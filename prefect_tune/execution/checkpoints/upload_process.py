@@ -41,13 +41,13 @@ class OutageReport(OutageWatch):
         self._changing = threading.Lock()
 
     @override
-    def away(self, problem: str) -> None:
+    def on_failure(self, problem: str) -> None:
         with self._changing:
             if self._outage.begin():
                 self._say(Message.AWAY, problem)
 
     @override
-    def works(self) -> None:
+    def on_success(self) -> None:
         if not self._outage.lasts:  # as nearly always
             return
         with self._changing:

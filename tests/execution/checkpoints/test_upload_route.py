@@ -201,7 +201,7 @@ def test_what_queued_up_while_storage_was_away_is_not_given_up_one_after_the_oth
 def test_an_outage_is_told_where_the_sweep_is_watched(
     experiment, shaky, fault_proxy, monkeypatch, caplog
 ):
-    at_once = "from prefect_tune.filesystem import retry; retry._TELL_AFTER_S = 0; "
+    at_once = "from prefect_tune.filesystem import retry; retry._WARN_AFTER_S = 0; "
     monkeypatch.setattr(service, "_MAIN", at_once + service._MAIN)
     fault_proxy.go_away()
     with experiment(train, shaky) as run:

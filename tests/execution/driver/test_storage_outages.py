@@ -45,10 +45,10 @@ def test_a_node_that_is_gone_says_nothing_of_storage(caplog: pytest.LogCaptureFi
 def test_the_process_that_moves_checkpoints_says_it_once_each_way() -> None:
     said: list[tuple[Message, object]] = []
     report = OutageReport(lambda message, payload: said.append((message, payload)))
-    report.works()
+    report.on_success()
     for problem in ("one", "two"):
-        report.away(problem)
+        report.on_failure(problem)
     for _ in range(2):
-        report.works()
-    report.away("three")
+        report.on_success()
+    report.on_failure("three")
     assert said == [(Message.AWAY, "one"), (Message.BACK, None), (Message.AWAY, "three")]

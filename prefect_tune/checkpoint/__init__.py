@@ -1,3 +1,3 @@
-"""Checkpoints as files: what users hold in their hands, and how one becomes complete."""
+"""The `Checkpoint` class, and the files that make up a complete checkpoint."""
 
 from prefect_tune.checkpoint.checkpoint import Checkpoint as Checkpoint

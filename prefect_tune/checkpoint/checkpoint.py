@@ -1,4 +1,4 @@
-"""`Checkpoint`: the state of a training in a user's hands."""
+"""`Checkpoint`: the saved state of a training, as users get and give it."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.filesystem.location import Location
 
 Self = TypeVar("Self", bound="Checkpoint")
-#: Carries the metadata of a checkpoint that is written as bytes.
+#: Key of the metadata in a checkpoint that is converted to bytes.
 _METADATA_KEY = "_checkpoint_metadata"
 _NO_OBJECT_STORE = "There is no object store here: use `to_dict`, `to_bytes` or `to_directory`."
 
 
 class Checkpoint:
-    """The state of a training: a directory (local or at a URL), or a dict in memory.
+    """Saved state of a training: a directory (local or at a URL), or a dict in memory.
 
-    Make one by `from_directory`, `from_dict`, `from_bytes` or `from_uri`; every form can be turned
-    into every other one. A dict becomes the file ``dict_checkpoint.pkl`` of a directory; the files
-    of a directory become the entry ``_checkpoint_files`` of a dict.
+    Create one with `from_directory`, `from_dict`, `from_bytes` or `from_uri`; every form can be
+    converted into every other one. A dict becomes the file ``dict_checkpoint.pkl`` of a directory;
+    the files of a directory become the entry ``_checkpoint_files`` of a dict.
 
     Args:
         path: A directory: local, or a URL that fsspec knows (``s3://bucket/dir``).
-        filesystem: The fsspec file system that `path` is on; by default the path says it.
+        filesystem: The fsspec file system that `path` is on; by default derived from `path`.
 
     Raises:
         InvalidArgument: If `path` is not a path.
     """
 
     def __init__(self, path: str | os.PathLike[str], filesystem: Any = None) -> None:
-        self._hold(location=_locate(path, filesystem))
+        self._set_content(location=_locate(path, filesystem))
 
-    def _hold(
+    def _set_content(
         self,
         data: dict[str, Any] | None = None,
         location: Location | None = None,
@@ -62,7 +62,7 @@ class Checkpoint:
 
     @classmethod
     def from_directory(cls: type[Self], path: str | os.PathLike[str]) -> Self:
-        """A checkpoint that is a local directory; the directory stays where it is.
+        """Create a checkpoint from a local directory, which is not copied.
 
         Raises:
             InvalidArgument: If `path` is not a path.
@@ -71,7 +71,7 @@ class Checkpoint:
 
     @classmethod
     def from_dict(cls: type[Self], data: Mapping[str, Any]) -> Self:
-        """A checkpoint that is a dict; its values are neither copied nor looked at.
+        """Create a checkpoint from a dict, whose values are neither copied nor checked.
 
         Raises:
             InvalidArgument: If `data` is no dict.
@@ -81,12 +81,12 @@ class Checkpoint:
                 "data", f"got {type(data).__name__} ({data!r:.80}).", "It is a dict."
             )
         checkpoint = cls.__new__(cls)
-        checkpoint._hold(dict(data))
+        checkpoint._set_content(dict(data))
         return checkpoint
 
     @classmethod
     def from_bytes(cls: type[Self], data: bytes) -> Self:
-        """The inverse of `to_bytes`; also takes any pickled dict. Only for bytes that you trust.
+        """Create a checkpoint from the bytes of `to_bytes` or any pickled dict, if you trust them.
 
         Raises:
             InvalidArgument: If `data` is no pickled dict.
@@ -106,10 +106,10 @@ class Checkpoint:
 
     @classmethod
     def from_uri(cls: type[Self], uri: str) -> Self:
-        """A checkpoint at a URL that fsspec knows; nothing is read yet.
+        """Create a checkpoint for a URL that fsspec knows, without reading from it.
 
         Raises:
-            InvalidArgument: If `uri` is not a text.
+            InvalidArgument: If `uri` is not a str.
         """
         if not isinstance(uri, str):
             raise InvalidArgument("uri", f"got {uri!r:.80}.", "It is a URL such as s3://a/b.")
@@ -117,7 +117,7 @@ class Checkpoint:
 
     @classmethod
     def from_checkpoint(cls: type[Self], other: Checkpoint) -> Self:
-        """The same checkpoint as an object of this class.
+        """Create an object of this class for another checkpoint.
 
         Raises:
             InvalidArgument: If `other` is no checkpoint.
@@ -130,19 +130,19 @@ class Checkpoint:
 
     @classmethod
     def at_location(cls: type[Self], location: Location, kept: str | None = None) -> Self:
-        """A checkpoint that is somewhere.
+        """Create a checkpoint for a location.
 
         Args:
-            location: Its directory.
-            kept: Path or URL of the place where it is kept, if `location` is a copy.
+            location: Directory of the checkpoint.
+            kept: Path or URL of the original checkpoint, if `location` is a copy.
         """
         checkpoint = cls.__new__(cls)
-        checkpoint._hold(location=location, uri=None if kept is None else _as_url(kept))
+        checkpoint._set_content(location=location, uri=None if kept is None else _as_url(kept))
         return checkpoint
 
     @classmethod
     def from_object_ref(cls, obj_ref: object) -> Checkpoint:
-        """Takes any `obj_ref` to say what to do instead.
+        """Raise an error that says what to use in place of Ray's object store.
 
         Raises:
             TuneError: Always.
@@ -150,7 +150,7 @@ class Checkpoint:
         raise TuneError(f"Checkpoint.from_object_ref: {_NO_OBJECT_STORE}")
 
     def to_object_ref(self) -> object:
-        """Accepted to say what to do instead.
+        """Raise an error that says what to use instead of Ray's object store.
 
         Raises:
             TuneError: Always.
@@ -161,7 +161,7 @@ class Checkpoint:
         """Copy the checkpoint into a directory.
 
         Args:
-            path: The directory, created if need be; None for a new temporary one, which the caller
+            path: The directory, created if missing; None for a new temporary one, which the caller
                 removes.
 
         Returns:
@@ -170,7 +170,7 @@ class Checkpoint:
         Raises:
             InvalidArgument: If the checkpoint's own directory does not exist.
             StorageError: If it cannot be fetched or is damaged.
-            OSError: If it cannot be written, e.g. because the disk is full.
+            OSError: If the directory cannot be written, e.g. because the disk is full.
         """
         if path is not None:
             target = Path(os.path.abspath(os.path.expanduser(path)))
@@ -187,7 +187,7 @@ class Checkpoint:
 
     @contextlib.contextmanager
     def as_directory(self) -> Iterator[str]:
-        """The checkpoint as a directory: its own if it is local, else a temporary copy.
+        """Provide the checkpoint as a directory: its own one, or a temporary copy if it has none.
 
         Raises:
             InvalidArgument: If the checkpoint's own directory does not exist.
@@ -204,7 +204,7 @@ class Checkpoint:
             remove_tree(copy)
 
     def to_dict(self) -> dict[str, Any]:
-        """The checkpoint as a dict.
+        """Return the checkpoint as a dict.
 
         Raises:
             InvalidArgument: If its directory does not exist.
@@ -216,7 +216,7 @@ class Checkpoint:
             return read_dict(Path(directory))
 
     def to_bytes(self) -> bytes:
-        """The checkpoint, with its metadata, as a pickled dict.
+        """Return the checkpoint, with its metadata, as a pickled dict.
 
         Raises:
             InvalidArgument: If its directory does not exist.
@@ -229,7 +229,7 @@ class Checkpoint:
         return pickled
 
     def to_uri(self, uri: str) -> str:
-        """Store the checkpoint at a URL, complete with the list of its files.
+        """Upload the checkpoint to a URL, with a manifest of its files.
 
         Args:
             uri: A URL that fsspec knows, or a local path.
@@ -249,7 +249,7 @@ class Checkpoint:
         return uri
 
     def get_metadata(self) -> dict[str, Any]:
-        """What was attached to the checkpoint; {} if nothing was.
+        """Return the metadata of the checkpoint; {} if it has none.
 
         Raises:
             StorageError: If it cannot be read.
@@ -259,7 +259,7 @@ class Checkpoint:
         return read_metadata(self._files(self._location), self._location)
 
     def set_metadata(self, metadata: Mapping[str, Any]) -> None:
-        """Attach the dict `metadata` to the checkpoint, in place of what it had.
+        """Attach the dict `metadata` to the checkpoint, replacing its current metadata.
 
         Raises:
             InvalidArgument: If it is no dict, or has no JSON form.
@@ -274,7 +274,7 @@ class Checkpoint:
             write_metadata(self._files(self._location), self._location, metadata)
 
     def update_metadata(self, metadata: Mapping[str, Any]) -> None:
-        """Add the keys of `metadata` to what is attached to the checkpoint.
+        """Add the entries of `metadata` to the checkpoint's metadata.
 
         Raises:
             InvalidArgument: If it is no dict, or has no JSON form.
@@ -285,7 +285,7 @@ class Checkpoint:
 
     @property
     def path(self) -> str:
-        """The directory: a local path or a URL.
+        """Directory of the checkpoint: a local path or a URL.
 
         Raises:
             TuneError: If the checkpoint is a dict.
@@ -321,13 +321,13 @@ class Checkpoint:
 
     @property
     def uri(self) -> str | None:
-        """Where the checkpoint is kept, as a URL; None for a dict."""
+        """URL of the checkpoint; None for a dict."""
         if self._uri is not None or self._location is None:
             return self._uri
         return _as_url(self.path)
 
     def get_internal_representation(self) -> tuple[str, Any]:
-        """``("local_path", path)``, ``("uri", url)`` or ``("data_dict", dict)``."""
+        """Return ``("local_path", path)``, ``("uri", url)`` or ``("data_dict", dict)``."""
         if self._location is None:
             return "data_dict", self._data
         return ("local_path" if self._location.is_local else "uri"), self.path
@@ -339,7 +339,7 @@ class Checkpoint:
             return (self._data is None) is (other._data is None) and self.path == other.path
         try:
             return bool(self._data == other._data)
-        except Exception:  # arrays do not compare to one truth value
+        except Exception:  # comparing arrays gives no single truth value
             return bool(cloudpickle.dumps(self._data) == cloudpickle.dumps(other._data))
 
     def __hash__(self) -> int:
@@ -353,16 +353,16 @@ class Checkpoint:
         return f"{name}({kind}={self.path})"
 
     def __str__(self) -> str:
-        """Its path, which is what checkpoints were in Ray 1; of a dict, as `repr`."""
+        """Return the path, because a checkpoint was a path in Ray 1; for a dict, the `repr`."""
         return repr(self) if self._location is None else self.path
 
     def __add__(self, other: str) -> str:
-        """The path with something appended, as in ``analysis.best_checkpoint + "/model"``."""
+        """Append to the path, as in ``analysis.best_checkpoint + "/model"``."""
         return self.path + other if isinstance(other, str) else NotImplemented
 
     @property
     def _local_path(self) -> str | None:
-        """Its local directory, if it is in one, under the name that scripts for Ray 2.0 use."""
+        """Local directory of the checkpoint, or None; scripts for Ray 2.0 use this name."""
         local = self._location is not None and self._location.is_local
         return self.path if local else None
 
@@ -389,7 +389,7 @@ def _locate(path: str | os.PathLike[str], filesystem: Any) -> Location:
     text = os.fspath(path)
     if filesystem is None and "://" not in text:
         return Location(os.path.abspath(os.path.expanduser(text)))
-    # Most trials never need what knows about URLs.
+    # Imported here because most trials never use URLs.
     from prefect_tune.filesystem.parse import parse_location
 
     return parse_location(text, "path", filesystem)

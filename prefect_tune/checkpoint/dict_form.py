@@ -1,4 +1,4 @@
-"""Checkpoints that are dicts as directories, and directories as dicts."""
+"""Converts checkpoints between dicts and directories."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from prefect_tune.checkpoint.manifest import file_sizes, is_inside
 from prefect_tune.checkpoint.metadata import METADATA_FILE
 from prefect_tune.error import CheckpointUnreadable
 
-#: The file of a directory that holds the pickled dict, named as Ray's.
+#: Name of the file with the pickled dict, as in Ray.
 DICT_FILE = "dict_checkpoint.pkl"
-#: The key of a dict that holds the files of a directory, ``{relative path: content}``.
+#: Key of a dict for the other files of a directory, ``{relative path: content}``.
 FILES_KEY = "_checkpoint_files"
-#: How a class trainable's checkpoint was made; says nothing to the reader of its dict.
+#: Name of the file about how a class trainable saved its checkpoint; not a part of the dict.
 SAVED_FILE = ".tune_metadata"
 
 
 def write_dict(data: Mapping[str, Any], directory: Path) -> None:
-    """Write a dict as the content of a directory, the inverse of `read_dict`.
+    """Write a dict into a directory, from which `read_dict` can read it.
 
     Raises:
-        Exception: Whatever pickling the values raises.
-        OSError: If it cannot be written.
+        Exception: If a value cannot be pickled.
+        OSError: If the directory cannot be written.
     """
     files = data.get(FILES_KEY)
     if _is_file_map(files):
@@ -39,7 +39,7 @@ def write_dict(data: Mapping[str, Any], directory: Path) -> None:
 
 
 def read_dict(directory: Path) -> dict[str, Any]:
-    """A directory as a dict: the one it was made from, and its other files below `FILES_KEY`.
+    """Read a directory as a dict: the pickled dict, with all other files below `FILES_KEY`.
 
     Raises:
         CheckpointUnreadable: If the pickled dict cannot be read.
@@ -56,10 +56,10 @@ def read_dict(directory: Path) -> dict[str, Any]:
 
 
 def load_dict(path: Path) -> dict[str, Any]:
-    """The dict that is pickled in a file; only for files that you trust.
+    """Unpickle a dict from a file that you trust.
 
     Raises:
-        CheckpointUnreadable: If it cannot be unpickled or is no dict.
+        CheckpointUnreadable: If the file cannot be unpickled or holds no dict.
         OSError: If the file cannot be read.
     """
     with open(path, "rb") as file:
@@ -75,10 +75,10 @@ def load_dict(path: Path) -> dict[str, Any]:
 
 
 def read_files(directory: Path, names: Iterable[str]) -> dict[str, bytes]:
-    """Contents of the named files of a directory.
+    """Read the named files of a directory.
 
     Raises:
-        OSError: If one cannot be read.
+        OSError: If a file cannot be read.
     """
     return {name: (directory / name).read_bytes() for name in sorted(names)}
 
@@ -87,7 +87,7 @@ def write_files(files: Mapping[str, bytes], directory: Path) -> None:
     """Write files into a directory.
 
     Raises:
-        OSError: If one cannot be written.
+        OSError: If a file cannot be written.
     """
     for name, content in files.items():
         path = directory / name

@@ -1,4 +1,4 @@
-"""Copies of files and directories that cost as little as the file system allows."""
+"""Copies files and directories as cheaply as the file system allows."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ if sys.platform == "linux":
 else:
     ioctl = None
 
-#: Asks a copy-on-write file system to share the blocks of two files (linux/fs.h, FICLONE).
+#: Request that lets a copy-on-write file system share two files' blocks (FICLONE in linux/fs.h).
 _FICLONE = 0x40049409
 _CHUNK = 1 << 30
-#: What a file system says that cannot do it.
-_NOT_HERE = frozenset(
+#: Errors of file systems that do not support the operation.
+_UNSUPPORTED = frozenset(
     getattr(errno, name)
     for name in "EXDEV EINVAL ENOSYS EOPNOTSUPP ENOTTY EPERM EBADF ETXTBSY".split()
 )
 
 
 def clone_file(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
-    """Copy the content and the permissions of a file: shared blocks, else within the kernel.
+    """Copy content and permissions of a file, by sharing blocks or within the kernel if possible.
 
-    Never a hard link: either file may be written to later without the other one changing.
+    The copy is never a hard link: writing to one file later does not change the other.
 
     Raises:
-        OSError: If it cannot be read or written.
+        OSError: If a file cannot be read or written.
     """
     with open(source, "rb") as reader, open(target, "wb") as writer:
         if not _share_blocks(reader.fileno(), writer.fileno()):
             _copy_within_kernel(reader.fileno(), writer.fileno())
-            # What the kernel could not copy; also what was appended meanwhile.
+            # The bytes that the kernel did not copy, or that were appended meanwhile.
             reader.seek(writer.seek(0, os.SEEK_END))
             shutil.copyfileobj(reader, writer, 1 << 20)
     shutil.copymode(source, target)
@@ -48,7 +48,7 @@ def _share_blocks(reader: int, writer: int) -> bool:
     try:
         ioctl(writer, _FICLONE, reader)
     except OSError as error:
-        if error.errno in _NOT_HERE:
+        if error.errno in _UNSUPPORTED:
             return False
         raise
     return True
@@ -62,7 +62,7 @@ def _copy_within_kernel(reader: int, writer: int) -> None:
         while copied := os.copy_file_range(reader, writer, _CHUNK, position, position):
             position += copied
     except OSError as error:
-        if error.errno not in _NOT_HERE:
+        if error.errno not in _UNSUPPORTED:
             raise
 
 
@@ -72,31 +72,31 @@ def clone_tree(
     *,
     skip: Callable[[str], bool] | None = None,
 ) -> None:
-    """Copy what is in a directory into another one, which is created if need be.
+    """Copy the content of a directory into another one, which is created if missing.
 
-    Links become copies of what they lead to; a link to nowhere stays one. What is neither file nor
-    directory (sockets, pipes) is left out.
+    Links are replaced by copies of their targets; broken links stay links. Sockets and pipes are
+    skipped.
 
     Args:
         source: The directory to copy.
-        target: Where to; files of the same names are replaced.
-        skip: Says of a name at the top whether to leave it out; by default nothing is.
+        target: The directory to copy into; files of the same names are replaced.
+        skip: Returns True for names at the top that are not to be copied; by default all are.
 
     Raises:
         OSError: If something cannot be read or written.
     """
     Path(target).mkdir(parents=True, exist_ok=True)
-    # A copy into a directory of its own would otherwise never end.
+    # Without the target among the visited directories, a copy into a subdirectory would never end.
     _clone(
-        Path(source), Path(target), skip or _nothing, frozenset({_identity(Path(target).stat())})
+        Path(source), Path(target), skip or _skip_none, frozenset({_identity(Path(target).stat())})
     )
 
 
 def _clone(
-    source: Path, target: Path, skip: Callable[[str], bool], passed: frozenset[tuple[int, int]]
+    source: Path, target: Path, skip: Callable[[str], bool], visited: frozenset[tuple[int, int]]
 ) -> None:
     target.mkdir(exist_ok=True)
-    passed |= {_identity(source.stat())}
+    visited |= {_identity(source.stat())}
     with os.scandir(source) as entries:
         for entry in entries:
             if skip(entry.name):
@@ -110,20 +110,20 @@ def _clone(
                 continue
             if stat.S_ISREG(status.st_mode):
                 clone_file(entry.path, to)
-            elif stat.S_ISDIR(status.st_mode) and _identity(status) not in passed:
-                _clone(Path(entry.path), to, _nothing, passed)
+            elif stat.S_ISDIR(status.st_mode) and _identity(status) not in visited:
+                _clone(Path(entry.path), to, _skip_none, visited)
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _nothing(_name: str) -> bool:
+def _skip_none(_name: str) -> bool:
     return False
 
 
 def remove_tree(directory: str | os.PathLike[str]) -> None:
-    """Remove a directory and what is in it; no error if there is none.
+    """Remove a directory and its content, if it exists.
 
     Raises:
         OSError: If something cannot be removed.
@@ -131,6 +131,6 @@ def remove_tree(directory: str | os.PathLike[str]) -> None:
     try:
         shutil.rmtree(directory)
     except FileNotFoundError:
-        # Somebody else removes it too, or it was never there.
+        # Another process is removing it too, or it never existed.
         if Path(directory).exists():
             shutil.rmtree(directory, ignore_errors=True)

@@ -1,8 +1,8 @@
-"""What makes a directory a checkpoint: the list of its files in `.is_checkpoint`.
+"""The manifest of a checkpoint: the list of its files in the marker file `.is_checkpoint`.
 
-A checkpoint exists if its directory holds this marker. Locally the directory appears complete, by a
-rename; in an object store the marker is written last and deleted first. Whoever reads a checkpoint
-compares its files with the list, so one that lost or truncated a file is never taken for good.
+A directory is a checkpoint if it holds this marker. Locally the directory appears complete, by a
+rename; in an object store the marker is written last and deleted first. Every reader compares the
+files with the list, so a checkpoint with a missing or truncated file is never used.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,10 +18,11 @@ from typing import Any
 from prefect_tune.atomic_write import write_atomic
 from prefect_tune.checkpoint.files import remove_tree
 from prefect_tune.experiment.checkpoints import NO_PROGRESS, Progress
+from prefect_tune.filesystem.store import walk_files
 
 #: Name of the file that holds the manifest.
 MARKER = ".is_checkpoint"
-#: It, and what it is written to before it is whole.
+#: The marker and its temporary file.
 _MARKERS = (MARKER, f".{MARKER}.tmp")
 FORMAT = 1
 _SHOWN = 3
@@ -30,14 +30,14 @@ _SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What belongs to a checkpoint.
+    """List of a checkpoint's files, with the trial's progress and the user's metadata.
 
     Attributes:
         files: Size in bytes of each file, by its path relative to the directory (``/`` as
             separator), without the marker itself.
-        progress: How far the trial was.
-        metadata: What the user attached.
-        attempt: Number of the trial's attempt that wrote it; 0 if no trial did.
+        progress: Iterations, steps and time of the trial so far.
+        metadata: Metadata from the user.
+        attempt: Number of the trial's attempt that wrote the checkpoint; 0 if no trial did.
     """
 
     files: Mapping[str, int]
@@ -51,7 +51,7 @@ class Manifest:
         return self.progress.iteration
 
     def encode(self) -> bytes:
-        """The content of the marker file.
+        """Encode the manifest as the content of the marker file.
 
         Raises:
             TypeError: If the metadata has no JSON form.
@@ -67,10 +67,10 @@ class Manifest:
 
     @classmethod
     def decode(cls, data: bytes) -> Manifest:
-        """The inverse of `encode`.
+        """Parse the content of a marker file.
 
         Raises:
-            ValueError: If it is not the content of a marker file; says why.
+            ValueError: If `data` is not the content of a marker file; the message says why.
         """
         try:
             body = json.loads(data)
@@ -92,24 +92,24 @@ class Manifest:
         return cls(files, _progress(body), metadata, attempt if type(attempt) is int else 0)
 
     @classmethod
-    def of_directory_from_elsewhere(cls, data: bytes | None) -> Manifest | None:
-        """As `decode`, for a directory that a user has brought along.
+    def decode_foreign(cls, data: bytes | None) -> Manifest | None:
+        """Parse the marker file of a directory that may come from elsewhere, such as Ray Tune.
 
         Args:
-            data: What the file called as the marker holds, None without one.
+            data: Content of the file with the marker's name, None if there is no such file.
 
         Returns:
-            None for the files of this name that others write, such as Ray Tune's empty ones.
+            The manifest; None if the file is none of ours, such as Ray Tune's empty ones.
 
         Raises:
-            ValueError: If it is a marker file, but not a whole one.
+            ValueError: If the file is a damaged marker file.
         """
         return cls.decode(data) if data is not None and is_marker(data) else None
 
     def mismatch(self, sizes: Mapping[str, int]) -> str:
-        """What is wrong with files of these sizes; "" if nothing is.
+        """Return which files are missing or have a wrong size; "" if all match.
 
-        Files that are not listed are nobody's business.
+        Files that are not listed are ignored.
         """
         wrong = []
         for name, size in self.files.items():
@@ -123,16 +123,15 @@ class Manifest:
 
 
 def is_inside(name: str) -> bool:
-    """True if a relative path (``/`` as separator) stays below its directory."""
+    """Return True if a relative path (``/`` as separator) stays below its directory."""
     path = PurePosixPath(name)
     return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
 
 
 def file_sizes(directory: str | os.PathLike[str]) -> dict[str, int]:
-    """Sizes of the files of a checkpoint by relative path, without the marker.
+    """Return the sizes of a checkpoint's files by relative path, without the marker.
 
-    Links count as what they lead to; what is neither file nor directory (sockets, pipes, links to
-    nowhere) does not count.
+    Links are followed; sockets, pipes and broken links are ignored.
 
     Raises:
         OSError: If the directory cannot be read.
@@ -140,27 +139,8 @@ def file_sizes(directory: str | os.PathLike[str]) -> dict[str, int]:
     root = Path(directory)
     if not root.is_dir():
         raise NotADirectoryError(f"{root} is not a directory")
-    return dict(sorted(_files(root, "", frozenset())))
-
-
-def _files(
-    directory: Path, prefix: str, above: frozenset[tuple[int, int]]
-) -> Iterator[tuple[str, int]]:
-    status = directory.stat()
-    above |= {(status.st_dev, status.st_ino)}
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            if not prefix and entry.name in _MARKERS:
-                continue
-            try:
-                status = entry.stat()
-            except FileNotFoundError:
-                continue
-            if stat.S_ISREG(status.st_mode):
-                yield prefix + entry.name, status.st_size
-            # A link to a directory above would go on for ever.
-            elif stat.S_ISDIR(status.st_mode) and (status.st_dev, status.st_ino) not in above:
-                yield from _files(Path(entry.path), f"{prefix}{entry.name}/", above)
+    sizes = ((name, status.st_size) for name, status in walk_files(root))
+    return {name: size for name, size in sorted(sizes) if name.split("/")[0] not in _MARKERS}
 
 
 def write_manifest(
@@ -171,14 +151,14 @@ def write_manifest(
     progress: Progress | None = None,
     attempt: int = 0,
 ) -> Manifest:
-    """Make a directory a checkpoint that consists of the files it has now.
+    """Write the manifest of a directory, which makes a checkpoint of its current files.
 
     Args:
         directory: A local directory.
-        iteration: `training_iteration` it belongs to.
-        metadata: What the user attached; JSON types only.
-        progress: How far the trial was, in full; replaces `iteration`.
-        attempt: Number of the trial's attempt that wrote it.
+        iteration: `training_iteration` of the checkpoint's result.
+        metadata: Metadata from the user; JSON types only.
+        progress: Iterations, steps and time of the trial; replaces `iteration`.
+        attempt: Number of the trial's attempt that wrote the checkpoint.
 
     Raises:
         TypeError: If the metadata has no JSON form.
@@ -186,24 +166,14 @@ def write_manifest(
     """
     reached = Progress(iteration) if progress is None else progress
     manifest = Manifest(file_sizes(directory), reached, dict(metadata or {}), attempt)
-    replace_manifest(directory, manifest)
+    write_atomic(Path(directory, MARKER), manifest.encode())
     return manifest
 
 
-def replace_manifest(directory: str | os.PathLike[str], manifest: Manifest) -> None:
-    """Write a manifest into its directory; readers see the old one or the new one.
-
-    Raises:
-        TypeError: If the metadata has no JSON form.
-        OSError: If it cannot be written.
-    """
-    write_atomic(Path(directory, MARKER), manifest.encode())
-
-
 def read_manifest(directory: str | os.PathLike[str]) -> Manifest | None:
-    """The manifest of a local directory; None if it has none, or an unreadable one.
+    """Read the manifest of a local directory; None if it is missing or unreadable.
 
-    `verify` tells the two apart.
+    `verify` distinguishes the two cases.
     """
     try:
         return Manifest.decode(Path(directory, MARKER).read_bytes())
@@ -212,12 +182,12 @@ def read_manifest(directory: str | os.PathLike[str]) -> Manifest | None:
 
 
 def is_marker(data: bytes | None) -> bool:
-    """Whether a file called as the marker is one of ours, be it damaged."""
+    """Return True if a marker file's content is ours, though maybe damaged, and not Ray Tune's."""
     return data is not None and data.startswith(b"{")
 
 
 def read_file(path: Path) -> bytes | None:
-    """The content of a local file; None if there is none.
+    """Read a local file; None if it does not exist.
 
     Raises:
         OSError: If it cannot be read.
@@ -229,7 +199,7 @@ def read_file(path: Path) -> bytes | None:
 
 
 def verify(directory: str | os.PathLike[str]) -> str:
-    """What keeps a local directory from being a complete checkpoint; "" if nothing does."""
+    """Return why a local directory is not a complete checkpoint; "" if it is one."""
     try:
         manifest = Manifest.decode(Path(directory, MARKER).read_bytes())
         return manifest.mismatch(file_sizes(directory))
@@ -249,21 +219,21 @@ def commit(
     metadata: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Manifest:
-    """Make a complete temporary directory a checkpoint of its final name, all at once.
+    """Turn a temporary directory into a checkpoint with its final name, atomically.
 
-    Both have to be on one file system. Nothing is synced to disk: a checkpoint survives the death
-    of any process, and one that a power failure has truncated does not pass `verify`.
+    Both names must be on one file system. Nothing is synced to disk: a checkpoint survives the
+    death of any process, and one that a power failure has truncated does not pass `verify`.
 
     Args:
-        temporary: The directory as written.
-        final: Its name from now on.
+        temporary: The directory with all files of the checkpoint.
+        final: The final name of the directory.
         iteration: See `write_manifest`.
         metadata: See `write_manifest`.
         progress: See `write_manifest`.
 
     Raises:
         TypeError: If the metadata has no JSON form.
-        OSError: If it cannot be written or renamed.
+        OSError: If the directory cannot be written or renamed.
     """
     manifest = write_manifest(temporary, iteration=iteration, metadata=metadata, progress=progress)
     publish(temporary, final)
@@ -271,10 +241,10 @@ def commit(
 
 
 def publish(temporary: str | os.PathLike[str], final: str | os.PathLike[str]) -> None:
-    """Give a directory that has its manifest its final name, in place of a leftover.
+    """Rename a directory that has its manifest to its final name, replacing an older directory.
 
     Raises:
-        OSError: If it cannot be renamed.
+        OSError: If the directory cannot be renamed.
     """
     source, target = Path(temporary), Path(final)
     try:
@@ -282,8 +252,8 @@ def publish(temporary: str | os.PathLike[str], final: str | os.PathLike[str]) ->
     except OSError:
         if not target.exists():
             raise
-        # A directory with files in it cannot be replaced by one rename.
-        # Not by the process alone: in a container, one that was killed in here had the same number.
+        # A rename cannot replace a directory that is not empty. The name is random, because
+        # a process that was killed here may have had the same id, in a container.
         leftover = target.with_name(f".{target.name}.old-{secrets.token_hex(4)}")
         target.rename(leftover)
         source.rename(target)

@@ -1,4 +1,4 @@
-"""What a user attaches to a checkpoint: in its manifest, or in a file until it has one."""
+"""Metadata that a user attaches to a checkpoint: kept in its manifest, or in a file before that."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from prefect_tune.atomic_write import write_atomic
 from prefect_tune.checkpoint.manifest import MARKER, Manifest, read_file
 from prefect_tune.error import CheckpointUnreadable, InvalidArgument
 
-#: Holds the metadata of a directory that is not (yet) a complete checkpoint; named as Ray's.
+#: Name of the metadata file of a directory without a manifest, as in Ray.
 METADATA_FILE = ".metadata.json"
 
 
 class CheckpointFiles(Protocol):
-    """The files of a checkpoint: of a local directory, or of a `Store`."""
+    """Files of a checkpoint, in a local directory or in a `Store`."""
 
     def read(self, path: str, /) -> bytes | None:
         """The content of a file; None if there is none."""
@@ -30,10 +30,10 @@ class CheckpointFiles(Protocol):
 
 
 class LocalFiles:
-    """The files of a local directory.
+    """Files of a checkpoint in a local directory.
 
     Args:
-        directory: The directory.
+        directory: Directory of the checkpoint.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -49,10 +49,10 @@ class LocalFiles:
 
 
 def encode_metadata(metadata: Mapping[str, Any]) -> bytes:
-    """Metadata as JSON.
+    """Encode metadata as JSON.
 
     Raises:
-        InvalidArgument: If it is no dict, or has no JSON form.
+        InvalidArgument: If `metadata` is no dict, or cannot be stored as JSON.
     """
     if not isinstance(metadata, Mapping):
         raise InvalidArgument(
@@ -67,7 +67,7 @@ def encode_metadata(metadata: Mapping[str, Any]) -> bytes:
 
 
 def read_metadata(files: CheckpointFiles, source: object) -> dict[str, Any]:
-    """The metadata of a checkpoint; {} if it has none.
+    """Read the metadata of a checkpoint; {} if it has none.
 
     Args:
         files: Its files.
@@ -94,15 +94,15 @@ def read_metadata(files: CheckpointFiles, source: object) -> dict[str, Any]:
 
 
 def write_metadata(files: CheckpointFiles, source: object, metadata: Mapping[str, Any]) -> None:
-    """Attach metadata to a checkpoint, in place of what it has.
+    """Attach metadata to a checkpoint, replacing its current metadata.
 
     Args:
         files: Its files.
         source: Where they are, for errors.
-        metadata: The metadata.
+        metadata: The new metadata.
 
     Raises:
-        InvalidArgument: If it has no JSON form.
+        InvalidArgument: If `metadata` cannot be stored as JSON.
         CheckpointUnreadable: If the manifest is damaged.
         StorageError: If the storage fails.
         OSError: If a local file cannot be written.
@@ -116,7 +116,7 @@ def write_metadata(files: CheckpointFiles, source: object, metadata: Mapping[str
 
 
 def pop_metadata(directory: Path) -> dict[str, Any]:
-    """The metadata of a directory that is about to get a manifest; removes its file.
+    """Read and remove the metadata file of a directory that is about to get a manifest.
 
     Raises:
         CheckpointUnreadable: If it is damaged.
@@ -130,6 +130,6 @@ def pop_metadata(directory: Path) -> dict[str, Any]:
 
 def _manifest(files: CheckpointFiles, source: object) -> Manifest | None:
     try:
-        return Manifest.of_directory_from_elsewhere(files.read(MARKER))
+        return Manifest.decode_foreign(files.read(MARKER))
     except ValueError as error:
         raise CheckpointUnreadable(f"{source}: {error}") from None

@@ -1,4 +1,4 @@
-"""Opens a checkpoint that an experiment knows."""
+"""Opens a trial's checkpoint."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from prefect_tune.filesystem.location import Location, is_absolute
 
 
 def open_checkpoint(saved: TrialCheckpoint, root: Location) -> Checkpoint:
-    """A checkpoint as users hold it.
+    """Return a trial's checkpoint as a `Checkpoint` object.
 
     Args:
-        saved: The checkpoint.
-        root: The experiment directory.
+        saved: The trial's record of the checkpoint.
+        root: The experiment directory, local or in storage.
     """
     is_outside = is_absolute(saved.path)
     place = Location(saved.path, root.options, root.block) if is_outside else root / saved.path

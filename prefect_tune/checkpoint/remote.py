@@ -1,4 +1,4 @@
-"""Checkpoints in storage that is not a local path."""
+"""Downloads and uploads checkpoints in remote storage."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def download(location: Location, directory: Path) -> None:
-    """Fetch a directory; one that has a manifest has to match it.
+    """Download a checkpoint, and verify its files if it has a manifest.
 
     Raises:
-        CheckpointUnreadable: If nothing is there, or not what the manifest lists.
+        CheckpointUnreadable: If the location is empty, or its files do not match the manifest.
         StorageError: If the storage fails.
     """
     store_of(location).get_tree("", directory)
@@ -38,7 +38,7 @@ def download(location: Location, directory: Path) -> None:
 
 
 def upload(directory: Path, location: Location) -> None:
-    """Store a directory of our own, with a manifest of what it holds now.
+    """Write the manifest of a temporary directory and upload it as a complete checkpoint.
 
     Raises:
         StorageError: If the storage fails.
@@ -48,14 +48,14 @@ def upload(directory: Path, location: Location) -> None:
     progress = None if known is None else known.progress
     write_manifest(directory, metadata=pop_metadata(directory), progress=progress)
     store = store_of(location)
-    # What is there is no checkpoint any more from here on, until the new one is complete.
+    # Without its marker, a checkpoint at the location is incomplete until the new one is uploaded.
     store.delete([MARKER])
     store.put_tree(directory, "", last=(MARKER,))
 
 
 def store_of(location: Location) -> Store:
-    """The store of a checkpoint."""
-    # fsspec is loaded by those who use it only: not by each trial process.
+    """Return the store for a checkpoint's location."""
+    # Imported here because most trial processes do not need fsspec.
     from prefect_tune.filesystem.factory import open_store
 
     return open_store(location)

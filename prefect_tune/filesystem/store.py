@@ -127,10 +127,22 @@ def local_files(directory: Path) -> list[str]:
     Raises:
         OSError: If the directory does not exist or cannot be read.
     """
-    return sorted(_files(directory, "", frozenset()))
+    return sorted(name for name, _ in walk_files(directory))
 
 
-def _files(directory: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
+def walk_files(
+    directory: Path, prefix: str = "", above: frozenset[tuple[int, int]] = frozenset()
+) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield relative path and status of all files below a local directory, following links.
+
+    Args:
+        directory: The directory.
+        prefix: Prefix of the relative paths.
+        above: Device and inode of the parent directories, to which links are not followed.
+
+    Raises:
+        OSError: If the directory does not exist or cannot be read.
+    """
     status = directory.stat()
     above |= {(status.st_dev, status.st_ino)}
     with os.scandir(directory) as entries:
@@ -140,6 +152,6 @@ def _files(directory: Path, prefix: str, above: frozenset[tuple[int, int]]) -> I
             except FileNotFoundError:
                 continue
             if stat.S_ISREG(status.st_mode):
-                yield prefix + entry.name
+                yield prefix + entry.name, status
             elif stat.S_ISDIR(status.st_mode) and (status.st_dev, status.st_ino) not in above:
-                yield from _files(Path(entry.path), f"{prefix}{entry.name}/", above)
+                yield from walk_files(Path(entry.path), f"{prefix}{entry.name}/", above)

@@ -37,7 +37,7 @@ from prefect_tune.storage.experiment_dir import ExperimentDir
 from prefect_tune.storage.experiment_storage import ExperimentStorage
 from prefect_tune.storage.search_state import SearchStates
 from prefect_tune.storage.snapshot_files import SnapshotFiles
-from prefect_tune.trainable.tracked_checkpoint import locate_checkpoints
+from prefect_tune.trainable.tracked_checkpoint import set_checkpoint_root
 
 _logger = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ class Experiment:
         self.storage.open(resume=plan.resume is not None)
         self._exit.callback(self._close_storage)
         self._journal = self.storage.journal
-        locate_checkpoints(str(self.directory.path), self.storage.location)
+        set_checkpoint_root(str(self.directory.path), self.storage.location)
         if plan.resume is not None:
             self._resumed = resume(
                 plan,

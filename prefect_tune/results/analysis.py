@@ -37,7 +37,7 @@ from prefect_tune.results.pareto import (
 from prefect_tune.results.ranking import best_of, check_scope, resolve_metric_and_mode, score
 from prefect_tune.results.read_trials import find_experiments, load_trials
 from prefect_tune.results.result import Result, fsspec_filesystem
-from prefect_tune.trainable.tracked_checkpoint import checkpoint_root, locate_checkpoints
+from prefect_tune.trainable.tracked_checkpoint import checkpoint_root, set_checkpoint_root
 from prefect_tune.validation import check_mode
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class ExperimentAnalysis:
             self._path = str(next(Path(self._copy.name).iterdir()))
             found, self._root = [self._path], place
         if not self._root.is_local:
-            locate_checkpoints(self._path, self._root)
+            set_checkpoint_root(self._path, self._root)
         self._header: dict[str, Any] | None = None
         if trials is None:
             trials = []

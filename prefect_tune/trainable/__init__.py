@@ -1,4 +1,4 @@
-"""What runs inside a trial process: the session, and function and class trainables."""
+"""Trainables, and the functions that user code calls inside a trial."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from prefect_tune.trainable.session import report_as_air as report
 
 
 def get_dataset_shard(dataset_name: str | None = None) -> Any:
-    """The part of a data set for one of the processes of distributed training.
+    """Raise an error, because data set shards are for distributed training.
 
     Raises:
         RuntimeError: Always: a trial is one process.
@@ -23,7 +23,7 @@ def get_dataset_shard(dataset_name: str | None = None) -> Any:
 
 
 def get_world_size() -> int:
-    """How many processes of distributed training there are.
+    """Raise an error, because the number of processes is for distributed training.
 
     Raises:
         RuntimeError: Always: a trial is one process.
@@ -32,7 +32,7 @@ def get_world_size() -> int:
 
 
 def get_world_rank() -> int:
-    """Which of them this is.
+    """Raise an error, because the rank of a process is for distributed training.
 
     Raises:
         RuntimeError: Always: a trial is one process.
@@ -41,7 +41,7 @@ def get_world_rank() -> int:
 
 
 def get_local_rank() -> int:
-    """Which of those on its node this is.
+    """Raise an error, because the rank on a node is for distributed training.
 
     Raises:
         RuntimeError: Always: a trial is one process.

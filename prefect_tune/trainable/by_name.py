@@ -1,8 +1,8 @@
-"""Makes what came by value known by its name, for those who pickle it by name again.
+"""Registers functions and classes that were pickled by value under their module's name.
 
-A function of the main script or of a flow's file travels by value: a trial process has no such
-module. Parts of user code pickle in the plain way, e.g. a `multiprocessing.Pool` its function, and
-look for it where its module would be.
+A function of the main script or of a flow's file is pickled by value, because a trial process does
+not have that module. Some user code, such as a `multiprocessing.Pool`, pickles it again by
+reference, which needs the module.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ import cloudpickle
 _MAIN = "__main__"
 
 
-def make_known(trainable: Any) -> None:
-    """Put functions and classes that came with a trainable where their names say they are."""
-    known: set[int] = set()
+def register_by_value(trainable: Any) -> None:
+    """Register functions and classes that came with a trainable in the modules that they name."""
+    registered: set[int] = set()
     for function in _functions_of(trainable):
         for value in [*function.__globals__.values(), trainable]:
             if isinstance(value, (types.FunctionType, type)) and _is_by_value(value):
                 setattr(_module(value.__module__), value.__name__, value)
-                known.add(id(value))
-    if known:
-        _send_by_value(known)
+                registered.add(id(value))
+    if registered:
+        _pickle_by_value(registered)
 
 
 def _functions_of(trainable: Any) -> Iterator[types.FunctionType]:
@@ -48,7 +48,7 @@ def _functions_of(trainable: Any) -> Iterator[types.FunctionType]:
 
 
 def _is_by_value(value: Any) -> bool:
-    """Whether it is not what its module has by its name."""
+    """Return True if a value is not what its module contains under its name."""
     if value.__qualname__ != value.__name__ or not value.__module__:
         return False
     module = sys.modules.get(value.__module__)
@@ -56,7 +56,7 @@ def _is_by_value(value: Any) -> bool:
         return "." not in value.__module__ and not _is_importable(value.__module__)
     if value.__module__ == _MAIN:
         return getattr(module, value.__name__, None) is not value
-    return isinstance(module, _StandIn) and not hasattr(module, value.__name__)
+    return isinstance(module, _PlaceholderModule) and not hasattr(module, value.__name__)
 
 
 def _is_importable(name: str) -> bool:
@@ -66,25 +66,25 @@ def _is_importable(name: str) -> bool:
         return False
 
 
-class _StandIn(types.ModuleType):
-    """A module that is not here, with those of its functions and classes that are."""
+class _PlaceholderModule(types.ModuleType):
+    """Placeholder for a missing module, with the functions and classes that came by value."""
 
 
 def _module(name: str) -> types.ModuleType:
-    return sys.modules.setdefault(name, _StandIn(name))
+    return sys.modules.setdefault(name, _PlaceholderModule(name))
 
 
-def _send_by_value(known: set[int]) -> None:
-    """Have `multiprocessing` send these to its processes by value.
+def _pickle_by_value(registered: set[int]) -> None:
+    """Let `multiprocessing` pickle the objects with these ids by value.
 
-    Those that are not forks have no such module either.
+    Its processes that are not forks do not have the placeholder modules.
     """
     from multiprocessing.reduction import ForkingPickler
 
     def reducer_override(_: object, value: object) -> Any:
-        if id(value) in known:
+        if id(value) in registered:
             return cloudpickle.loads, (cloudpickle.dumps(value),)
         return NotImplemented
 
-    # Unlike its `register`, this is asked about functions and classes, too.
+    # Unlike the reducers of `register`, this method is also called for functions and classes.
     ForkingPickler.reducer_override = reducer_override  # type: ignore[method-assign]

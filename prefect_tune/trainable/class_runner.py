@@ -1,4 +1,4 @@
-"""Runs class trainables: step, report, save, wait."""
+"""Runs class trainables: trains, reports, saves and waits for decisions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prefect_tune.trainable.runtime.stopping import TrialEnding, TrialPaused, Tr
 from prefect_tune.trainable.trainable import (
     Trainable,
     can_save,
-    check_made,
+    check_initialized,
     next_result,
     save_into,
 )
@@ -21,44 +21,44 @@ _logger = logging.getLogger("prefect_tune")
 
 
 class RestoreFailed(TuneError):
-    """The checkpoint to go on from could not be loaded; its cause says why."""
+    """Error for a checkpoint that could not be restored; the cause says why."""
 
 
 class ExportFailed(TuneError):
-    """The model could not be exported at the end of a trial; its cause says why."""
+    """Error for a model that could not be exported at a trial's end; the cause says why."""
 
 
 class ResetRefused(TuneError):
-    """An object was to serve another trial, and cannot."""
+    """Error for an object that cannot be reused for another trial."""
 
 
 class ClassRunner:
-    """Runs attempts of a class trainable in a process, one after the other.
+    """Runs attempts of a class trainable in one process, one after the other.
 
     Args:
-        keep: Whether an object serves several trials; else each attempt has an object of its own.
+        reuse: True to reuse an object for several trials, False to create one for each attempt.
     """
 
-    def __init__(self, keep: bool = False) -> None:
-        self._keep = keep
-        self._kept: Trainable | None = None
+    def __init__(self, reuse: bool = False) -> None:
+        self._reuse = reuse
+        self._reusable: Trainable | None = None
 
     @property
-    def has_kept(self) -> bool:
-        """True if there is an object for another trial."""
-        return self._kept is not None
+    def has_reusable(self) -> bool:
+        """True if there is an object to reuse for the next trial."""
+        return self._reusable is not None
 
     def run(self, trainable: type[Trainable], session: Session) -> None:
-        """Run an attempt until it is done or ended.
+        """Run an attempt until training is done or a decision ends it.
 
         Raises:
             TrialEnding: If the attempt was ended at a report.
-            RestoreFailed: If the checkpoint to go on from cannot be loaded.
+            RestoreFailed: If the checkpoint cannot be restored.
             ExportFailed: If the model cannot be exported at the end.
-            ResetRefused: If the object of the trial before cannot serve this one.
+            ResetRefused: If the object of the last trial cannot be reused for this one.
         """
         training = self._training(trainable, session)
-        stays = False
+        may_reuse = False
         try:
             _restore(training, session)
             try:
@@ -71,40 +71,40 @@ class ClassRunner:
                 _export(training, session)
                 raise
             _export(training, session)
-            stays = self._keep
+            may_reuse = self._reuse
         except (TrialStopped, TrialPaused):
-            stays = self._keep
+            may_reuse = self._reuse
             raise
         finally:
-            if stays:
-                self._kept = training
+            if may_reuse:
+                self._reusable = training
             else:
                 training.stop()
 
     def close(self) -> None:
-        """End the training of the object that was kept."""
-        kept, self._kept = self._kept, None
-        if kept is not None:
-            kept.stop()
+        """End the training of the object that is kept for reuse."""
+        reusable, self._reusable = self._reusable, None
+        if reusable is not None:
+            reusable.stop()
 
     def _training(self, trainable: type[Trainable], session: Session) -> Trainable:
-        kept, self._kept = self._kept, None
-        if kept is None:
+        reusable, self._reusable = self._reusable, None
+        if reusable is None:
             training = trainable(session.context.launch.config)
-            check_made(training)
+            check_initialized(training)
             return training
-        able = False
+        was_reset = False
         try:
-            able = kept.reset(session.context.launch.config)
+            was_reset = reusable.reset(session.context.launch.config)
         finally:
-            if not able:
-                kept.stop()
-        if not able:
+            if not was_reset:
+                reusable.stop()
+        if not was_reset:
             raise ResetRefused(
                 f"with `reuse_actors`, {trainable.__name__}.reset_config() has to prepare the "
                 "object for the next trial and return True"
             )
-        return kept
+        return reusable
 
 
 def _restore(training: Trainable, session: Session) -> None:
@@ -115,18 +115,18 @@ def _restore(training: Trainable, session: Session) -> None:
         training.restore(context.checkpoint)
     except Exception as error:
         raise RestoreFailed(f"{context.checkpoint} cannot be loaded: {error}") from error
-    # What the experiment has acknowledged counts, not what the directory says.
+    # The progress that the experiment has recorded counts, not that of the directory.
     session.auto_metrics.restart(context.launch.progress)
 
 
 def _report(training: Trainable, result: dict[str, Any], session: Session) -> None:
-    """Report a result, with a checkpoint where the rules, the result or its consequence ask."""
+    """Report a result; save a checkpoint if the rules, the result or the decision require it."""
     rules = session.context.checkpoint_rules
     saves = can_save(type(training))
     due = rules.frequency > 0 and training.iteration % rules.frequency == 0
     due = due or (rules.at_end and bool(result["done"]))
     due = due or (saves and bool(result.get("should_checkpoint")))
-    # An ending that comes in the middle of a step leaves nothing that could be saved.
+    # If the attempt was ended during the step, `send` raises: there is no state to save.
     session.send(result, training.config, saves=due)
     try:
         if due:
@@ -142,7 +142,7 @@ def _report(training: Trainable, result: dict[str, Any], session: Session) -> No
 
 
 def _export(training: Trainable, session: Session) -> None:
-    """Export the model of a trial that has come to its end."""
+    """Export the model at the end of a trial."""
     formats = session.context.export_formats
     if not formats:
         return

@@ -16,7 +16,7 @@ from typing import Any
 from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.trainable.session import get_trial_dir, get_trial_id, report
 
-#: Seconds between two looks at a file of metrics, and for which a program may take to end.
+#: Seconds between two checks of a file of metrics, and seconds that a program has to end.
 _POLL_S = 0.2
 _GRACE_S = 5.0
 
@@ -28,9 +28,9 @@ def command(
     cwd: str | os.PathLike[str] | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Command:
-    r"""Make a trainable of a program, which each trial runs once.
+    r"""Create a trainable from a program, which each trial runs once.
 
-    What it prints is in the log of the trial, and it is ended when its trial is stopped. An exit
+    The program's output is in the log of the trial. It is ended when its trial is stopped. An exit
     code other than 0 fails the trial::
 
         tune.run(
@@ -39,25 +39,25 @@ def command(
         )
 
     Args:
-        program: The program and its arguments, as one text or as a list. No shell reads it. Values
-            of the configuration go where their names are in braces, ``{optimizer[lr]}`` is a nested
-            one; ``{config}`` is the whole configuration as JSON, ``{trial_id}`` and ``{trial_dir}``
-            are the trial's.
-        metrics: How the program reports. ``"jsonl"``: each line that it prints and that is a JSON
-            object is a result. A regular expression with named groups: each line that it is found
-            in is one. A path: each line of that file, a JSON object, is one; a relative path is one
-            in the trial's directory.
-        cwd: Where it runs; by default where the sweep was started.
-        env: Environment variables for it, besides those of the trial.
+        program: The program and its arguments, as one str or as a list; it is run without a shell.
+            Names in braces are replaced by values of the configuration; ``{optimizer[lr]}`` is a
+            nested value, ``{config}`` the whole configuration as JSON, ``{trial_id}`` and
+            ``{trial_dir}`` are the trial's.
+        metrics: How the program reports. ``"jsonl"``: each line of its output that is a JSON
+            object is a result. A regular expression with named groups: each line of the output that
+            it matches is a result. A path: each line of that file, a JSON object, is a result; a
+            relative path is in the trial's directory.
+        cwd: Working directory of the program; by default where the sweep was started.
+        env: Environment variables for the program, in addition to those of the trial.
 
     Raises:
-        InvalidArgument: If an argument cannot work.
+        InvalidArgument: If an argument is invalid.
     """
     return Command(program, metrics, cwd, env)
 
 
 class Command:
-    """A program as a trainable; made by `command`."""
+    """Trainable that runs a program; created by `command`."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class Command:
     def __call__(self, config: dict[str, Any]) -> None:
         """Run the program with a configuration and report its results."""
         process = subprocess.Popen(
-            [self._filled(word, config) for word in self._words],
+            [self._fill_in(word, config) for word in self._words],
             cwd=self._cwd or os.environ.get("TUNE_ORIG_WORKING_DIR"),
             env={**os.environ, **self._env},
             stdout=subprocess.PIPE,
@@ -93,19 +93,19 @@ class Command:
         )
         count = 0
         try:
-            results = self._printed(process) if self._file is None else self._written(process)
+            results = self._read_output(process) if self._file is None else self._read_file(process)
             for result in results:
                 count += 1
                 report(result)
             code = process.wait()
         finally:
-            _end(process)
+            _end_process(process)
         if code:
             raise TuneError(f"`{self._words[0]}` has ended with exit code {code}; see its output.")
         if not count:
             raise TuneError(f"`{self._words[0]}` has ended without a result: {self._expected()}.")
 
-    def _filled(self, word: str, config: dict[str, Any]) -> str:
+    def _fill_in(self, word: str, config: dict[str, Any]) -> str:
         values = {"trial_id": get_trial_id(), "trial_dir": get_trial_dir(), **config}
         try:
             return word.format(**{"config": json.dumps(config, default=str), **values})
@@ -113,19 +113,19 @@ class Command:
             raise InvalidArgument(
                 "program",
                 f"{word!r} cannot be filled in ({type(error).__name__}: {error}).",
-                f"The configuration has {', '.join(map(str, config)) or 'no parameters'}; braces "
-                "that are meant as such are doubled.",
+                f"The configuration has {', '.join(map(str, config)) or 'no parameters'}; literal "
+                "braces are written as {{ and }}.",
             ) from None
 
-    def _printed(self, process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
+    def _read_output(self, process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
         for line in process.stdout or ():
             print(line, end="", flush=True)
-            result = _json_object(line) if self._pattern is None else self._found(line)
+            result = _json_object(line) if self._pattern is None else self._match(line)
             if result:
                 yield result
 
-    def _written(self, process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
-        printing = threading.Thread(target=lambda: list(self._printed(process)), daemon=True)
+    def _read_file(self, process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
+        printing = threading.Thread(target=lambda: list(self._read_output(process)), daemon=True)
         printing.start()
         path = Path(get_trial_dir() or ".") / Path(self._file or "")
         read = 0
@@ -133,7 +133,7 @@ class Command:
         while not ended:
             try:
                 process.wait(_POLL_S)
-                ended = True  # and then a last look
+                ended = True  # read the file once more after the end
             except subprocess.TimeoutExpired:
                 pass
             if not path.exists():
@@ -147,7 +147,7 @@ class Command:
                             yield result
         printing.join(_GRACE_S)
 
-    def _found(self, line: str) -> dict[str, Any] | None:
+    def _match(self, line: str) -> dict[str, Any] | None:
         match = self._pattern and self._pattern.search(line)
         if not match:
             return None
@@ -195,7 +195,7 @@ def _number(text: str) -> Any:
     return text
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def _end_process(process: subprocess.Popen[str]) -> None:
     if process.poll() is None:
         process.terminate()
         try:

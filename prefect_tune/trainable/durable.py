@@ -1,4 +1,4 @@
-"""Ray's older names for trainables whose checkpoints go to storage: here, all do."""
+"""Ray's older names for trainables whose checkpoints are uploaded, which all are here."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from prefect_tune.trainable.trainable import Trainable
 
 
 class DurableTrainable(Trainable):
-    """The same as `Trainable`: the checkpoints of every trainable go to storage by themselves."""
+    """Older name of `Trainable`: the checkpoints of every trainable are uploaded to storage."""
 
 
 def durable(trainable: Any) -> Any:
-    """Give back a trainable as it is: the checkpoints of every one go to storage by themselves.
+    """Return a trainable unchanged: the checkpoints of every trainable are uploaded to storage.
 
     Args:
         trainable: A trainable, or the name of a registered one.
 
     Raises:
-        InvalidTrainable: If it is neither.
+        InvalidTrainable: If `trainable` is neither.
     """
     if not isinstance(trainable, str):
         validate_trainable(trainable)

@@ -1,4 +1,4 @@
-"""Models that trials export at their end."""
+"""Formats in which trials export their models."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class ExportFormat:
 
     @staticmethod
     def validate(formats: list[str]) -> None:
-        """Check names of formats; brings the list `formats` into lower case, in place.
+        """Check names of formats, and convert the list `formats` to lower case in place.
 
         Raises:
-            InvalidArgument: If one is unknown.
+            InvalidArgument: If a format is unknown.
         """
         formats[:] = export_formats(formats)
 
@@ -32,15 +32,15 @@ _KNOWN = (ExportFormat.CHECKPOINT, ExportFormat.MODEL, ExportFormat.ONNX, Export
 def export_formats(
     given: Any, argument: str = "export_formats", allow_others: bool = False
 ) -> tuple[str, ...]:
-    """Read names of formats.
+    """Parse and check names of formats.
 
     Args:
         given: One name, several, or None.
-        argument: How the user's argument is called.
-        allow_others: Whether the trainable may know formats of its own.
+        argument: Name of the user's argument, for errors.
+        allow_others: True if the trainable may have formats of its own.
 
     Raises:
-        InvalidArgument: If one is unknown, or `given` is something else.
+        InvalidArgument: If a format is unknown, or `given` is something else.
     """
     if given is None:
         return ()

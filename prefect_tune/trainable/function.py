@@ -1,4 +1,4 @@
-"""Which trainables there are, and how to call functions."""
+"""Validates trainables, and runs function trainables."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _RIGHT = "Write e.g. `def train(config): ...` and report from it."
 
 
 class LegacyReporter:
-    """The second argument of ``f(config, reporter)``: call it to report.
+    """Reporter of ``f(config, reporter)``: call it to report metrics.
 
     Attributes:
         logdir: Directory of the trial.
         trial_id: Id of the trial.
         trial_name: Name of the trial.
-        trial_resources: The bundles that are reserved for it.
+        trial_resources: Bundles reserved for the trial.
     """
 
     def __init__(self, session: Session) -> None:
@@ -41,15 +41,15 @@ class LegacyReporter:
 def validate_trainable(
     trainable: object, argument: str = "trainable", allow_abstract: bool = False
 ) -> None:
-    """Check that something can be run as a trainable.
+    """Check that an object can be run as a trainable.
 
     Args:
-        trainable: What the user gave.
-        argument: How the user's argument is called.
-        allow_abstract: Whether a class may lack its `step`.
+        trainable: The object that the user gave.
+        argument: Name of the user's argument, for errors.
+        allow_abstract: True to accept a class without a `step`.
 
     Raises:
-        InvalidTrainable: If not; says what would be right.
+        InvalidTrainable: If `trainable` cannot be run; the message says why.
     """
     if inspect.isclass(trainable):
         _validate_class(trainable, argument, allow_abstract)
@@ -61,7 +61,7 @@ def validate_trainable(
         raise InvalidTrainable(argument, f"{name} is an async function.", _RIGHT)
     try:
         signature = inspect.signature(trainable)
-    except ValueError:  # builtins do not tell; calling them will
+    except ValueError:  # a builtin without a signature
         return
     arguments, keywords = _call_shape(signature, {})
     try:
@@ -85,7 +85,7 @@ def _validate_class(trainable: type, argument: str, allow_abstract: bool) -> Non
 
 
 def takes_checkpoint_dir(trainable: Callable[..., Any]) -> bool:
-    """True for ``f(config, checkpoint_dir=None)``."""
+    """Return True if a function has a parameter `checkpoint_dir`."""
     try:
         return "checkpoint_dir" in inspect.signature(trainable).parameters
     except ValueError:
@@ -93,21 +93,21 @@ def takes_checkpoint_dir(trainable: Callable[..., Any]) -> bool:
 
 
 def without_partials(trainable: Any) -> Any:
-    """What a trainable calls in the end."""
+    """Return the function or class inside nested `functools.partial` objects."""
     while isinstance(trainable, functools.partial):
         trainable = trainable.func
     return trainable
 
 
 def trainable_name(trainable: object) -> str:
-    """A name for people, made of letters that are good in file names."""
+    """Return a trainable's name, in a form that file names may contain."""
     trainable = without_partials(trainable)
     name = getattr(trainable, "__name__", None) or type(trainable).__name__
     return "lambda" if name == "<lambda>" else str(name)
 
 
 def run_function(function: Callable[..., Any], session: Session) -> None:
-    """Run a function trainable to its end; what it returns or yields is reported.
+    """Run a function trainable to its end; report the values that it returns or yields.
 
     Raises:
         TrialEnding: If the attempt was ended at a report.
@@ -125,12 +125,12 @@ def run_function(function: Callable[..., Any], session: Session) -> None:
         arguments, keywords = (context.launch.config,), {}
     outcome = function(*arguments, **keywords)
     if inspect.isgenerator(outcome):
-        outcome = _exhaust(outcome, session)
+        outcome = _run_generator(outcome, session)
     _report_output(outcome, "returned", session)
     session.finish()
 
 
-def _exhaust(results: Generator[Any, Any, Any], session: Session) -> Any:
+def _run_generator(results: Generator[Any, Any, Any], session: Session) -> Any:
     try:
         while True:
             try:
@@ -139,7 +139,7 @@ def _exhaust(results: Generator[Any, Any, Any], session: Session) -> Any:
                 return end.value
             _report_output(result, "yielded", session)
     finally:
-        # The report happens outside the generator's frame: its own `finally` runs by closing it.
+        # If a report ends the attempt, closing the generator runs its `finally` blocks.
         results.close()
 
 
@@ -162,7 +162,7 @@ def _call_shape(
     reporter: LegacyReporter | None = None,
     checkpoint_dir: str | None = None,
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Positional and keyword arguments for a call."""
+    """Return positional and keyword arguments for a call of a function trainable."""
     parameters = signature.parameters
     if "checkpoint_dir" in parameters:
         has_default = parameters["checkpoint_dir"].default is not inspect.Parameter.empty

@@ -1,4 +1,4 @@
-"""Waiting for a GPU that another trial has not given back yet."""
+"""Waits until the memory of a GPU is free again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _QUERY = ["nvidia-smi", "--query-gpu=index,uuid,memory.used,memory.total"]
 
 
 class _Gpu(NamedTuple):
-    """One GPU: its number, UUID, and memory in MiB."""
+    """Number, UUID and memory (in MiB) of a GPU."""
 
     number: str
     uuid: str
@@ -29,23 +29,23 @@ def wait_for_gpu(
     delay_s: float = 5,
     gpu_memory_limit: float | None = None,
 ) -> bool:
-    """Wait until the memory of a GPU is free: memory of a process that has ended comes back late.
+    """Wait until a GPU's memory is free, which may take a while after a process has ended.
 
     Args:
-        gpu_id: Index or UUID; by default the first one that this process may use.
-        target_util: Share of its memory that may be in use.
-        retry: How often to look.
-        delay_s: Seconds between two looks.
+        gpu_id: Index or UUID; by default the first GPU that this process may use.
+        target_util: Share of the GPU's memory that may be in use.
+        retry: How many times to check.
+        delay_s: Seconds between two checks.
         gpu_memory_limit: MiB that may be in use, in place of `target_util`.
 
     Returns:
         True.
 
     Raises:
-        RuntimeError: If it is in use to the last, or there is no such GPU, or none at all.
+        RuntimeError: If the GPU is still in use after the last check, or does not exist.
     """
     wanted = _first_visible() if gpu_id is None else str(gpu_id).strip()
-    for look in range(max(1, retry)):
+    for check in range(max(1, retry)):
         gpu = _find(wanted)
         busy = (
             gpu.used > gpu_memory_limit
@@ -55,16 +55,16 @@ def wait_for_gpu(
         if not busy:
             return True
         _logger.info(
-            "GPU %s: %.0f of %.0f MiB are in use; looking again in %g s.",
+            "GPU %s: %.0f of %.0f MiB are in use; checking again in %g s.",
             wanted,
             gpu.used,
             gpu.total,
             delay_s,
         )
-        if look < retry - 1:
+        if check < retry - 1:
             time.sleep(delay_s)
     raise RuntimeError(
-        f"GPU {wanted} was not free after {retry} looks: {gpu.used:.0f} of {gpu.total:.0f} MiB are "
+        f"GPU {wanted} is not free after {retry} checks: {gpu.used:.0f} of {gpu.total:.0f} MiB are "
         "in use."
     )
 
@@ -101,7 +101,7 @@ def _gpus() -> list[_Gpu]:
             check=True,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        raise RuntimeError(f"nvidia-smi does not tell about GPUs: {error}") from error
+        raise RuntimeError(f"cannot list GPUs with nvidia-smi: {error}") from error
     gpus = []
     for line in listed.stdout.splitlines():
         number, uuid, used, total = (part.strip() for part in line.split(","))

@@ -1,4 +1,4 @@
-"""What functions of Ray Tune 1 and before call: `tune.track` and `tune.function`."""
+"""`tune.track` and `tune.function`, for training functions of Ray Tune 1 and earlier."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ _T = TypeVar("_T")
 
 
 def init(*args: Any, **kwargs: Any) -> None:
-    """Does nothing: the session is there when the trial begins."""
+    """Do nothing: a trial starts with a session."""
 
 
 def shutdown() -> None:
-    """Does nothing: the session ends with the trial."""
+    """Do nothing: the session ends with the trial."""
 
 
 def log(**metrics: Any) -> None:
-    """The older name of ``tune.report(name=value)``."""
+    """Report metrics; older name of ``tune.report(name=value)``."""
     report(**metrics)
 
 
 def trial_dir() -> str | None:
-    """The older name of `tune.get_trial_dir`."""
+    """Return the trial's directory; older name of `tune.get_trial_dir`."""
     return get_trial_dir()
 
 
 def function(func: _T) -> _T:
-    """Gives `func` back: functions may be in a configuration as they are."""
+    """Return `func` itself: a configuration may contain functions."""
     warnings.warn("`tune.function(f)` is not needed: write `f`.", FutureWarning, stacklevel=2)
     return func

@@ -1,4 +1,4 @@
-"""What trials print: the files it goes to, and its way to the driver."""
+"""Output of trials: its files, and the messages that bring it to the driver."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _RIGHT = (
 
 @dataclass(frozen=True, slots=True)
 class OutputFiles:
-    """The files that standard output and standard error of trials are appended to.
+    """Files that standard output and standard error of trials are appended to.
 
     Attributes:
         stdout: A path below the trial's directory, or an absolute one that all trials share.
-        stderr: The same; may be the same file.
-        kept: Whether a file is there although nothing was printed.
+        stderr: A path as `stdout`; may be the same file.
+        kept: True to keep empty files of trials that print nothing.
     """
 
     stdout: str = _STDOUT
@@ -31,10 +31,10 @@ class OutputFiles:
 
     @classmethod
     def parse(cls, log_to_file: Any) -> OutputFiles:
-        """From what the user gave as `log_to_file`.
+        """Parse the user's `log_to_file`.
 
         Raises:
-            InvalidArgument: If that is not as documented at `RunConfig`.
+            InvalidArgument: If `log_to_file` is not as documented at `RunConfig`.
         """
         if log_to_file is None or log_to_file is False:
             return cls()
@@ -63,12 +63,12 @@ def _checked(name: Any, given: Any) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class TrialLog:
-    """A line for the log of a trial, by way of its `Surroundings`.
+    """Line for the log of a trial, sent by the context manager around its user code.
 
     Attributes:
         trial_id: The trial.
         attempt: Its attempt.
-        line: What whoever set up the surroundings understands.
+        line: The encoded record, which the sender's own code on the driver decodes.
     """
 
     trial_id: str
@@ -78,16 +78,16 @@ class TrialLog:
 
 @dataclass(frozen=True, slots=True)
 class TrialOutput:
-    """Some lines that a trial has printed.
+    """Lines that a trial has printed.
 
     Attributes:
-        trial_id: The trial; "" if it cannot be told, because trials share a file.
+        trial_id: Id of the trial; "" if it is unknown, because trials share a file.
         attempt: Its attempt.
-        pid: Its process; 0 if it cannot be told.
+        pid: Id of the trial's process; 0 if it is unknown.
         stderr: True for standard error.
-        lines: The lines, without their ends.
-        left_out: Bytes before them that were printed too fast to be passed on; they are in `path`.
-        path: The file on the trial's node that has everything.
+        lines: The lines, without line breaks.
+        left_out: Bytes skipped before these lines because output was too fast; `path` has them.
+        path: File on the trial's node with the complete output.
         node_ip: Address of the node if it is not the driver's, else "".
     """
 

@@ -1,4 +1,4 @@
-"""When checkpoints are written without user code asking for it."""
+"""Checks `checkpoint_freq` and `checkpoint_at_end`, which apply to class trainables."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _METHODS = "Give it the methods `save_checkpoint` and `load_checkpoint`."
 
 
 def drop_rules_of_functions(trainable: Any, frequency: Any, at_end: Any) -> tuple[Any, Any]:
-    """Leave out, with a warning, what `run` is asked for that a function does by itself.
+    """Drop checkpoint arguments that have no effect on a function trainable, with a warning.
 
     Ray Tune accepts these arguments for functions, where they have no effect, unless the function
     takes a ``checkpoint_dir``, for which they are an error.
 
     Args:
         trainable: A function or class trainable.
-        frequency: `checkpoint_freq` as it was given.
-        at_end: `checkpoint_at_end` as it was given.
+        frequency: The user's `checkpoint_freq`.
+        at_end: The user's `checkpoint_at_end`.
 
     Returns:
-        Both arguments as they are to be.
+        Both arguments, without dropped values.
     """
     if inspect.isclass(trainable) or not callable(trainable) or takes_checkpoint_dir(trainable):
         return frequency, at_end
@@ -53,7 +53,7 @@ def drop_rules_of_functions(trainable: Any, frequency: Any, at_end: Any) -> tupl
 def validate_checkpoint_rules(
     trainable: Any, frequency: Any = 0, at_end: Any = None
 ) -> CheckpointRules:
-    """The rules that a trainable's checkpoints are written by.
+    """Check the rules by which a trainable's checkpoints are written, and return them.
 
     Args:
         trainable: A function or class trainable.
@@ -62,7 +62,7 @@ def validate_checkpoint_rules(
             which is True for classes that have `save_checkpoint` and False for everything else.
 
     Raises:
-        InvalidArgument: If they are of a wrong type, or ask for what the trainable cannot do.
+        InvalidArgument: If an argument has a wrong type, or needs what the trainable cannot do.
     """
     if isinstance(frequency, bool) or not isinstance(frequency, int) or frequency < 0:
         raise InvalidArgument(

@@ -1,4 +1,4 @@
-"""Runs one attempt: prepares the process, calls the trainable, says how it ended."""
+"""Runs one attempt: prepares the process, calls the trainable, and returns the outcome."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-import numpy.random  # numpy would import it at its first use: in each trial, for 8 ms
+import numpy.random  # otherwise each trial would import it at its first use, for 8 ms
 
 from prefect_tune.coordinator.events import Outcome
 from prefect_tune.experiment.attempt_error import AttemptError
@@ -39,14 +39,14 @@ from prefect_tune.trainable.runtime.variables import (
     ORIGINAL_DIRECTORY,
     is_on,
 )
-from prefect_tune.trainable.thread_directory import have_own_directory
+from prefect_tune.trainable.thread_directory import unshare_directory
 from prefect_tune.trainable.trainable import Trainable
 
 _OURS = str(Path(__file__).resolve().parent.parent) + os.sep
 _MESSAGE_LENGTH = 500
-#: The kind of an error that a checkpoint to go on from has caused.
+#: Kind of an error that occurred while restoring a checkpoint.
 RESTORE = "restore"
-#: The kind of an error that a model to be exported has caused.
+#: Kind of an error that occurred while exporting a model.
 EXPORT = "export"
 
 
@@ -59,19 +59,19 @@ def run_attempt(
     process_started: float | None = None,
     classes: ClassRunner | None = None,
 ) -> Outcome | AttemptError:
-    """Run one attempt to its end; nothing that user code raises leaves this function.
+    """Run one attempt to its end, and return exceptions of user code as errors.
 
     Args:
-        context: The attempt.
+        context: Context of the attempt.
         trainable: The function to call, or the class.
-        channel: Connection to the agent.
+        channel: Connection to the agent of the node.
         own_process: False if other trials run in this process: environment and global random
             state then stay as they are, and so does the working directory of other threads.
-        process_started: `time.perf_counter` when the process began, for `warmup_time`.
-        classes: Runs class trainables; None for one of this attempt's own.
+        process_started: `time.perf_counter` at the start of the process, for `warmup_time`.
+        classes: Runs class trainables; None for a new runner.
 
     Returns:
-        How it ended, or why it failed.
+        How the attempt ended, or why it failed.
     """
     started = time.perf_counter() if process_started is None else process_started
     session: Session | None = None
@@ -79,7 +79,7 @@ def run_attempt(
         if own_process:
             _enter_trial_directory(context.trial_dir, os.environ)
             seed_random_state(context)
-        elif have_own_directory():
+        elif unshare_directory():
             _enter_trial_directory(context.trial_dir, context.env)
         session = Session(context, channel, warmup_time=time.perf_counter() - started)
         session.remove_leftovers()
@@ -90,30 +90,30 @@ def run_attempt(
                 (classes or ClassRunner()).run(trainable, session)
             else:
                 run_function(trainable, session)
-        # User code that swallowed the ending and then returned was ended all the same.
-        return _ended_by(session.ending) if session.ending else Outcome.FINISHED
+        # User code may have caught the ending exception and returned.
+        return _outcome_of_ending(session.ending) if session.ending else Outcome.FINISHED
     except BaseException as error:
-        return end_of(error)
+        return outcome_of(error)
     finally:
         if session is not None:
             session.close()
         activate(None, whole_process=own_process)
 
 
-def _ended_by(ending: type[TrialEnding]) -> Outcome | AttemptError:
+def _outcome_of_ending(ending: type[TrialEnding]) -> Outcome | AttemptError:
     if issubclass(ending, TrialTerminated):
         return AttemptError("signal", "ended by SIGTERM", exit_code=-signal.SIGTERM)
     return ending.outcome
 
 
-def end_of(error: BaseException) -> Outcome | AttemptError:
-    """How an attempt ended in which this exception came out of user code."""
+def outcome_of(error: BaseException) -> Outcome | AttemptError:
+    """Return how an attempt ended whose user code raised this exception."""
     if isinstance(error, TrialEnding):
-        return _ended_by(type(error))
+        return _outcome_of_ending(type(error))
     if isinstance(error, SystemExit):
-        return _exit_called(error)
+        return _outcome_of_exit(error)
     if isinstance(error, (RestoreFailed, ExportFailed)) and error.__cause__ is not None:
-        failed = end_of(error.__cause__)
+        failed = outcome_of(error.__cause__)
         if isinstance(failed, AttemptError):
             kind = RESTORE if isinstance(error, RestoreFailed) else EXPORT
             return replace(failed, kind=kind, message=f"{failed.kind}: {failed.message}")
@@ -136,10 +136,10 @@ def _first_line(error: BaseException) -> str:
     return text.splitlines()[0] if text else ""
 
 
-def _exit_called(error: SystemExit) -> Outcome | AttemptError:
+def _outcome_of_exit(error: SystemExit) -> Outcome | AttemptError:
     if error.code is None or error.code == 0:
         return Outcome.FINISHED
-    # As the interpreter does: a number is the status, anything else is printed and means 1.
+    # As in the interpreter, a number is the exit status; anything else is printed and means 1.
     code = error.code if isinstance(error.code, int) else 1
     said = "" if isinstance(error.code, int) else f": {_first_line(error)}"
     message = f"the trainable called sys.exit({code}){said}"[:_MESSAGE_LENGTH]
@@ -147,11 +147,11 @@ def _exit_called(error: SystemExit) -> Outcome | AttemptError:
 
 
 def seed_random_state(context: AttemptContext) -> None:
-    """Give `random` and `numpy.random` a state of this attempt's own.
+    """Seed `random` and `numpy.random` for this attempt.
 
-    With a seed it follows from seed, trial id and the iteration the attempt starts at, so that a
-    resumed trial does not draw the same numbers again; without one it is fresh entropy, since
-    forked processes would otherwise all continue with the state of their common parent.
+    With a seed, the state depends on seed, trial id and the attempt's first iteration, so that a
+    resumed trial does not draw the same numbers again. Without a seed it is fresh entropy, because
+    forked processes would otherwise all continue with their parent's state.
     """
     if context.seed is None:
         random.seed()
@@ -170,7 +170,7 @@ def _enter_trial_directory(trial_dir: str, variables: Mapping[str, str]) -> None
 
 
 def _user_traceback(error: BaseException) -> str:
-    """The traceback from the user's first frame on; ours above it say nothing to the user."""
+    """Format a traceback from the user's first frame on, without this package's frames above."""
     frames: TracebackType | None = error.__traceback__
     if is_on(os.environ.get(FULL_TRACEBACKS, "")):
         return "".join(traceback.format_exception(error))

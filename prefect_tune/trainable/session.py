@@ -1,7 +1,7 @@
-"""What user code inside a trial calls to report and to learn about its trial.
+"""Functions that user code calls inside a trial, to report and to get facts about the trial.
 
-Outside a trial every function warns and does nothing, so that a training function can be tried by
-hand.
+Outside a trial every function warns and does nothing, so that a training function can be tested
+without a trial.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ def _session_or_warn(name: str, stacklevel: int = 3) -> Session | None:
 def report(_metric: Any = None, *, checkpoint: Checkpoint | None = None, **metrics: Any) -> None:
     """Report a result of the running trial.
 
-    Written as ``report({"loss": 0.1})``, ``report(loss=0.1)`` or ``report(0.1)`` (its name is then
-    ``_metric``). Ends the trial here if a scheduler or stopper says so. Outside a trial it warns
+    Call it as ``report({"loss": 0.1})``, ``report(loss=0.1)`` or ``report(0.1)`` (its name is then
+    ``_metric``). Ends the trial here if a scheduler or stopper decides so. Outside a trial it warns
     and does nothing.
 
     Args:
         _metric: A dict of metrics, or one number.
-        checkpoint: A `Checkpoint` that belongs to this result. It is copied into the trial's
+        checkpoint: A `Checkpoint` of this result. It is copied into the trial's
             directory, as ``checkpoint_<training_iteration>``; a dict is written there directly.
         **metrics: More metrics.
 
@@ -64,15 +64,15 @@ def report(_metric: Any = None, *, checkpoint: Checkpoint | None = None, **metri
 def report_as_air(metrics: Mapping[str, Any], *, checkpoint: Checkpoint | None = None) -> None:
     """Report a result of the running trial: ``session.report({"loss": 0.1})``.
 
-    Ends the trial here if a scheduler or stopper says so. Outside a trial it warns and does
+    Ends the trial here if a scheduler or stopper decides so. Outside a trial it warns and does
     nothing.
 
     Args:
         metrics: A dict of metrics.
-        checkpoint: As of `report`.
+        checkpoint: As for `report`.
 
     Raises:
-        InvalidArgument: As by `report`, and if the trial calls ``tune.report(name=value)`` too.
+        InvalidArgument: As for `report`, and if the trial calls ``tune.report(name=value)`` too.
         StorageError: If the checkpoint cannot be read or written.
     """
     session = _session_or_warn("report")
@@ -82,30 +82,30 @@ def report_as_air(metrics: Mapping[str, Any], *, checkpoint: Checkpoint | None =
 
 
 def is_session_enabled() -> bool:
-    """True inside a trial."""
+    """Return True inside a trial."""
     return current_session() is not None
 
 
 def get_trial_id() -> str | None:
-    """Id of the running trial; None outside one."""
+    """Return the id of the running trial; None outside a trial."""
     session = _session_or_warn("get_trial_id")
     return session.context.launch.trial_id if session else None
 
 
 def get_trial_name() -> str | None:
-    """Name of the running trial; None outside one."""
+    """Return the name of the running trial; None outside a trial."""
     session = _session_or_warn("get_trial_name")
     return session.context.launch.name if session else None
 
 
 def get_trial_dir() -> str | None:
-    """Directory of the running trial on this node; None outside one."""
+    """Return the directory of the running trial on this node; None outside a trial."""
     session = _session_or_warn("get_trial_dir")
     return session.context.trial_dir if session else None
 
 
 def get_trial_resources() -> PlacementGroupFactory | None:
-    """The bundles that are reserved for the running trial; None outside one.
+    """Return the bundles reserved for the running trial; None outside a trial.
 
     ``get_trial_resources().required_resources`` is a dict in units, e.g. ``{"CPU": 2.0}``.
     """
@@ -114,15 +114,15 @@ def get_trial_resources() -> PlacementGroupFactory | None:
 
 
 def get_experiment_name() -> str | None:
-    """Name of the experiment; None outside a trial."""
+    """Return the name of the experiment; None outside a trial."""
     session = _session_or_warn("get_experiment_name")
     return session.context.experiment_name if session else None
 
 
 def get_checkpoint() -> Checkpoint | None:
-    """The checkpoint to go on from, as a directory on this node.
+    """Return the checkpoint to start from, as a directory on this node.
 
-    None for a trial that starts afresh, and outside a trial.
+    None for a trial that starts from the beginning, and outside a trial.
     """
     session = _session_or_warn("get_checkpoint")
     context = None if session is None else session.context
@@ -133,15 +133,15 @@ def get_checkpoint() -> Checkpoint | None:
 
 @contextlib.contextmanager
 def checkpoint_dir(step: int) -> Iterator[str]:
-    """A new directory to write a checkpoint into: ``with tune.checkpoint_dir(step=epoch) as d:``.
+    """Provide a new directory for a checkpoint: ``with tune.checkpoint_dir(step=epoch) as d:``.
 
-    It is in the trial's directory already, so nothing is copied. The checkpoint exists from the
-    next report on, and belongs to that; if the block raises, it is dropped. The function has to
-    accept `checkpoint_dir` to go on from it, ``def train(config, checkpoint_dir=None)``, or call
+    The directory is in the trial's directory, so nothing is copied. The checkpoint is complete with
+    the next report, to which it belongs; if the block raises, it is removed. The function has to
+    have a parameter for its start, ``def train(config, checkpoint_dir=None)``, or call
     `get_checkpoint`.
 
     Args:
-        step: Becomes the number in the directory's name.
+        step: Number in the directory's name.
 
     Raises:
         InvalidArgument: If `step` is no integer, or negative.
@@ -157,12 +157,12 @@ def checkpoint_dir(step: int) -> Iterator[str]:
 
 
 def make_checkpoint_dir(step: int | None = None) -> str:
-    """A new directory for a checkpoint that `save_checkpoint` will be called with.
+    """Create a directory for a checkpoint, to be passed to `save_checkpoint` once it is written.
 
-    The older form of `checkpoint_dir`. Outside a trial: a temporary directory.
+    This is the older form of `checkpoint_dir`. Outside a trial the directory is a temporary one.
 
     Args:
-        step: Becomes the number in the directory's name; by default the training iteration.
+        step: Number in the directory's name; by default the training iteration.
 
     Raises:
         InvalidArgument: If `step` is no integer, or negative.
@@ -175,13 +175,13 @@ def make_checkpoint_dir(step: int | None = None) -> str:
 
 
 def save_checkpoint(checkpoint: str) -> None:
-    """Let a directory from `make_checkpoint_dir` belong to the next report.
+    """Attach a directory from `make_checkpoint_dir` to the next report.
 
     Args:
-        checkpoint: The directory, or something in it.
+        checkpoint: The directory, or a path in it.
 
     Raises:
-        InvalidArgument: If it is no such directory.
+        InvalidArgument: If `checkpoint` is no such directory.
     """
     session = _session_or_warn("save_checkpoint")
     if session is not None:
@@ -191,28 +191,28 @@ def save_checkpoint(checkpoint: str) -> None:
 class TuneContext:
     """The running trial as an object.
 
-    Every method that tells something of the trial returns None outside one. A trial is one process:
-    what Ray's methods say of the processes of distributed training, these say of one.
+    Methods about the trial return None outside a trial. A trial is one process, so methods about
+    the processes of distributed training return the values for a single process.
     """
 
     def get_trial_id(self) -> str | None:
-        """Id of the trial."""
+        """Return the id of the trial."""
         return get_trial_id()
 
     def get_trial_name(self) -> str | None:
-        """Name of the trial."""
+        """Return the name of the trial."""
         return get_trial_name()
 
     def get_trial_dir(self) -> str | None:
-        """Directory of the trial on this node."""
+        """Return the directory of the trial on this node."""
         return get_trial_dir()
 
     def get_trial_resources(self) -> PlacementGroupFactory | None:
-        """The bundles that are reserved for the trial."""
+        """Return the bundles reserved for the trial."""
         return get_trial_resources()
 
     def get_experiment_name(self) -> str | None:
-        """Name of the experiment."""
+        """Return the name of the experiment."""
         return get_experiment_name()
 
     def get_world_size(self) -> int:
@@ -236,24 +236,24 @@ class TuneContext:
         return _alone("get_node_rank", 0)
 
     def get_storage(self) -> Any:
-        """Accepted to say what to do instead.
+        """Raise an error that says what to use in place of Ray's storage object.
 
         Raises:
             TuneError: Always.
         """
         raise TuneError(
-            "`get_storage` gives Ray's own object, which is not here. Write files into "
-            "`get_trial_dir()`, and what is to be kept in storage into a checkpoint: "
+            "`get_storage` returns an object of Ray, which does not exist here. Write files into "
+            "`get_trial_dir()`, and files that storage should keep into a checkpoint: "
             "`tune.report(metrics, checkpoint=...)`."
         )
 
     def get_metadata(self) -> dict[str, Any]:
-        """There is none.
+        """Raise an error, because a trial has no metadata.
 
         Raises:
             DeprecationWarning: Always.
         """
-        raise DeprecationWarning("`get_metadata` means nothing here; a trial has no metadata.")
+        raise DeprecationWarning("`get_metadata` is not supported: a trial has no metadata.")
 
 
 def _alone(name: str, value: int) -> int:

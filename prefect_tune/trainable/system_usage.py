@@ -1,4 +1,4 @@
-"""How busy the node is, as metrics of a class trainable (``config["log_sys_usage"]``)."""
+"""Measures the node's load for results of class trainables (``config["log_sys_usage"]``)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import psutil
 
 
 class UtilMonitor(threading.Thread):
-    """Measures the load of the node every now and then.
+    """Thread that measures the node's CPU and memory load periodically.
 
     Args:
-        start: Whether to begin at once.
-        delay: Seconds between two looks.
+        start: True to start the thread at once.
+        delay: Seconds between two measurements.
     """
 
     def __init__(self, start: bool = True, delay: float = 0.7) -> None:
@@ -28,12 +28,12 @@ class UtilMonitor(threading.Thread):
 
     def run(self) -> None:
         """Measure until `stop`."""
-        psutil.cpu_percent()  # the first call has nothing to compare with
+        psutil.cpu_percent()  # the first call only starts the measurement
         while not self._ended.wait(self._delay):
             self._measure()
 
     def get_data(self) -> dict[str, Any]:
-        """Averages since the last call: ``{"perf": {"cpu_util_percent": 3.2, ...}}``."""
+        """Return averages since the last call: ``{"perf": {"cpu_util_percent": 3.2, ...}}``."""
         if not self.is_alive() and not self._count:
             return {}
         if not self._count:
@@ -45,7 +45,7 @@ class UtilMonitor(threading.Thread):
         return {"perf": averages}
 
     def stop(self) -> None:
-        """End it."""
+        """End the thread."""
         self._ended.set()
 
     def _measure(self) -> None:

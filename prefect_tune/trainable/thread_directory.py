@@ -1,4 +1,4 @@
-"""A working directory for one thread, where the system has such a thing."""
+"""Gives a thread its own working directory, where the system supports that."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import threading
 
 _CLONE_FS = 0x200
 _logger = logging.getLogger(__name__)
-_told = False
+_warned = False
 
 
-def have_own_directory() -> bool:
-    """Let this thread, and those that it starts, change the directory without the others.
+def unshare_directory() -> bool:
+    """Give this thread, and threads that it starts, a working directory of their own.
 
     Returns:
-        False if the system does not allow it; says so once.
+        False if the system does not allow it; a warning says so once.
     """
     if sys.platform == "linux" and threading.current_thread() is not threading.main_thread():
         libc = ctypes.CDLL(None, use_errno=True)
@@ -26,9 +26,9 @@ def have_own_directory() -> bool:
         reason = os.strerror(ctypes.get_errno())
     else:
         reason = "only Linux has a working directory for each thread"
-    global _told
-    if not _told:
-        _told = True
+    global _warned
+    if not _warned:
+        _warned = True
         _logger.warning(
             "Trials in threads work in the directory of their process, not in their own (%s). Use "
             "tune.get_trial_dir() for the files that they write.",

@@ -1,4 +1,4 @@
-"""`trial.checkpoint`: the newest checkpoint of a trial, under the names of Ray Tune's versions."""
+"""`TrackedCheckpoint`: a trial's checkpoint, with the attributes of all Ray Tune versions."""
 
 from __future__ import annotations
 
@@ -12,66 +12,66 @@ from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.filesystem.location import Location
 from prefect_tune.trainable.runtime.saved_state import saved_path
 
-#: Where the checkpoints of experiments are, by experiment directory, if not in it.
-_elsewhere: dict[str, Location] = {}
+#: Locations in storage of experiments whose checkpoints are not in the local directory, by that.
+_remote_locations: dict[str, Location] = {}
 
 
 class TrackedCheckpoint(Checkpoint):
-    """A trial's checkpoint: a `Checkpoint`, with what Ray 1 and 2.0 call its parts.
+    """`Checkpoint` of a trial, with the attributes that it has in Ray 1 and 2.0.
 
     Attributes:
-        metrics: The result that it belongs to, nested as reported.
+        metrics: Result of the checkpoint, nested as reported.
     """
 
     metrics: dict[str, Any]
 
     @property
     def value(self) -> str:
-        """As in Ray 1: what a class's `save_checkpoint` returned if that is a path in it.
+        """Path that a class's `save_checkpoint` returned, as in Ray 1.
 
-        Its directory if there is no such path, or not on this machine.
+        The checkpoint's directory if there is no such path, or not on this machine.
         """
         path = self.path
         return saved_path(Path(path)) if os.path.isdir(path) else path
 
     @property
     def dir_or_data(self) -> str:
-        """Its directory, as in Ray 2.0."""
+        """Directory of the checkpoint, as in Ray 2.0."""
         return self.path
 
     @property
     def result(self) -> dict[str, Any]:
-        """The result that it belongs to, as in Ray 1."""
+        """Result of the checkpoint, as in Ray 1."""
         return self.metrics
 
     def to_air_checkpoint(self) -> Checkpoint:
-        """Itself: there is one kind of checkpoint here."""
+        """Return the checkpoint itself, because there is only one kind of checkpoint."""
         return self
 
 
-def locate_checkpoints(local_experiment_dir: str, location: Location | None) -> None:
-    """Say where the checkpoints of an experiment are, for as long as this process lives.
+def set_checkpoint_root(local_experiment_dir: str, location: Location | None) -> None:
+    """Set the location of an experiment's checkpoints, for the life of this process.
 
     Args:
         local_experiment_dir: The experiment directory on this machine.
-        location: The experiment directory in storage; None if there is no other one.
+        location: The experiment directory in storage; None without remote storage.
     """
     if location is None:
-        _elsewhere.pop(local_experiment_dir, None)
+        _remote_locations.pop(local_experiment_dir, None)
     else:
-        _elsewhere[local_experiment_dir] = location
+        _remote_locations[local_experiment_dir] = location
 
 
 def checkpoint_root(local_experiment_dir: str) -> Location:
-    """Where the checkpoints of an experiment are, that is in `local_experiment_dir` here."""
-    return _elsewhere.get(local_experiment_dir) or Location(local_experiment_dir)
+    """Return the location of the checkpoints of the experiment in a local directory."""
+    return _remote_locations.get(local_experiment_dir) or Location(local_experiment_dir)
 
 
 def open_tracked(saved: TrialCheckpoint, local_experiment_dir: str) -> TrackedCheckpoint:
-    """A trial's checkpoint, where `locate_checkpoints` says, or below the directory itself.
+    """Open a trial's checkpoint, in storage if `set_checkpoint_root` has set a location.
 
     Args:
-        saved: What the experiment knows of it.
+        saved: The experiment's record of the checkpoint.
         local_experiment_dir: The experiment directory on this machine.
     """
     root = checkpoint_root(local_experiment_dir)

@@ -1,4 +1,4 @@
-"""Class trainables: one object per trial, one `step` per result."""
+"""`Trainable`: base class of class trainables, with one `step` per result."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from prefect_tune.trainable.runtime.saved_state import directory_of, read_saved,
 from prefect_tune.trainable.system_usage import UtilMonitor
 
 _logger = logging.getLogger("prefect_tune")
-#: Seconds after which a slow `setup` is worth a word.
+#: Seconds after which a slow `setup` is warned about.
 SLOW_SETUP_S = 10.0
 _DEBUG_METRICS = """
     trial_id experiment_id date timestamp time_this_iter_s time_total_s pid hostname node_ip
@@ -35,18 +35,18 @@ _DEBUG_METRICS = """
 
 
 class Trainable:
-    """Base class for training as an object.
+    """Base class of class trainables.
 
-    Override `setup`, `step` and, if need be, `cleanup`; `save_checkpoint` and `load_checkpoint` for
-    trials that can be paused, retried and resumed where they were; `reset_config` for objects that
-    can serve one trial after another. The trial ends when a scheduler or stopper says so, or when
+    Override `setup`, `step` and, if needed, `cleanup`; `save_checkpoint` and `load_checkpoint` for
+    trials that can be paused, retried and resumed; `reset_config` for objects that
+    can be reused for several trials. The trial ends when a scheduler or stopper decides so, or when
     `step` returns ``done=True``.
 
     Args:
         config: The trial's configuration. ``log_sys_usage=True`` in it adds `perf/cpu_util_percent`
             and `perf/ram_util_percent`, of the whole node, to each result.
         logger_creator: Accepted; loggers are callbacks of the experiment.
-        storage: Accepted; where checkpoints go is the experiment's business.
+        storage: Accepted without effect; the experiment decides where checkpoints go.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Trainable:
 
     @classmethod
     def default_resource_request(cls, config: dict[str, Any]) -> Any:
-        """What a trial needs; override it in place of `resources_per_trial`.
+        """Return the resources of a trial; override it in place of `resources_per_trial`.
 
         Args:
             config: The trial's configuration.
@@ -94,7 +94,7 @@ class Trainable:
 
     @classmethod
     def resource_help(cls, config: dict[str, Any]) -> str:
-        """Text for users whose trials wait for resources; may be overridden.
+        """Return a hint for users whose trials wait for resources; may be overridden.
 
         Args:
             config: A trial's configuration.
@@ -107,35 +107,35 @@ class Trainable:
     def step(self) -> dict[str, Any]:
         """Train for one iteration and return its metrics.
 
-        ``done=True`` in it ends the trial, ``should_checkpoint=True`` asks for a checkpoint.
+        The metric ``done=True`` ends the trial, ``should_checkpoint=True`` requests a checkpoint.
         """
         raise NotImplementedError(f"{type(self).__name__} has no method `step`")
 
     def cleanup(self) -> None:
-        """Release what `setup` took; called at the end, however the trial ends.
+        """Release the resources of `setup`; called at the end, however the trial ends.
 
-        An object that serves several trials is cleaned up after the last of them.
+        An object that is reused for several trials is cleaned up after the last one.
         """
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Become what a new object with this configuration would be.
+        """Reset the object to the state of a new one with this configuration.
 
         Called if the experiment has `reuse_actors=True`, in place of a new object's `setup`;
-        `config`, ids, names and directory are those of the new trial already.
+        `config`, ids, names and directory are already those of the new trial.
 
         Args:
             new_config: The configuration of the next trial.
 
         Returns:
-            True if that was possible; anything else fails the trial.
+            True if the object was reset; any other value fails the trial.
         """
         return False
 
     def log_result(self, result: dict[str, Any]) -> None:
-        """Called with each complete result, in the trial's process, before it is reported.
+        """Process a result before it is reported, in the trial's process; may be overridden.
 
         Args:
-            result: The metrics, the automatic ones among them; what is changed in it is reported.
+            result: All metrics, including the automatic ones; changes in it are reported.
         """
 
     def export_model(
@@ -146,11 +146,11 @@ class Trainable:
         Called at the end of each trial if the experiment has `export_formats`.
 
         Args:
-            export_formats: One or several of `ExportFormat`.
-            export_dir: Where to write; by default the trial's directory.
+            export_formats: One or several names of `ExportFormat`.
+            export_dir: Directory to write into; by default the trial's directory.
 
         Returns:
-            Format -> path of what was written.
+            The path of the exported model for each format.
 
         Raises:
             InvalidArgument: If a format is unknown.
@@ -166,20 +166,20 @@ class Trainable:
         """Write the state of the training.
 
         Args:
-            checkpoint_dir: An empty directory to write it into.
+            checkpoint_dir: An empty directory to write into.
 
         Returns:
-            What `load_checkpoint` is to get: the path of something in the directory (wherever that
-            is by then), a dict, which is pickled, or None for the directory itself.
+            The argument for `load_checkpoint`: a path in the directory (adjusted if the directory
+            moves), a dict, which is pickled, or None for the directory itself.
         """
         raise NotImplementedError(f"{type(self).__name__} has no method `save_checkpoint`")
 
     def load_checkpoint(self, checkpoint: Any) -> None:
-        """Take the state of the training from `checkpoint`, as `save_checkpoint` returned it."""
+        """Restore the state of the training from `checkpoint`, which `save_checkpoint` returned."""
         raise NotImplementedError(f"{type(self).__name__} has no method `load_checkpoint`")
 
     def train(self) -> dict[str, Any]:
-        """Do one `step`; its metrics, completed by the ones that every result has.
+        """Run one `step`; return its metrics with the automatic ones.
 
         Raises:
             InvalidTrainable: If `step` returns anything but a dict.
@@ -198,7 +198,7 @@ class Trainable:
         constants = constant_metrics(self._context, self.config)
         result = {**constants, **result}
         self.log_result(result)
-        if in_trial:  # then they are added to each result where it arrives
+        if in_trial:  # the driver adds the constants to each result
             for name, value in constants.items():
                 if result.get(name) is value:
                     del result[name]
@@ -207,14 +207,14 @@ class Trainable:
     def train_buffered(
         self, buffer_time_s: float, max_buffer_length: int = 1000
     ) -> list[dict[str, Any]]:
-        """Do several steps.
+        """Run several steps.
 
         Args:
-            buffer_time_s: No further one is begun after so many seconds.
-            max_buffer_length: How many at most.
+            buffer_time_s: Seconds after which no further step is started.
+            max_buffer_length: How many steps to run at most.
 
         Returns:
-            Their results; the last one may be the last of the training.
+            The results; the last one may have ``done=True``.
         """
         until = time.perf_counter() + buffer_time_s
         results: list[dict[str, Any]] = []
@@ -232,13 +232,13 @@ class Trainable:
         timestamp: int | None = None,
         debug_metrics_only: bool = False,
     ) -> dict[str, Any]:
-        """The automatic metrics as they are now.
+        """Return the current values of the automatic metrics.
 
         Args:
-            now: Point in time for `date` and `timestamp`; default now.
+            now: Time for `date` and `timestamp`; by default the current time.
             time_this_iter: Seconds of the current iteration.
-            timestamp: In place of that of `now`.
-            debug_metrics_only: Leave out what is configuration and totals of steps.
+            timestamp: Value of `timestamp`; by default that of `now`.
+            debug_metrics_only: Leave out the configuration and totals of steps.
         """
         moment = datetime.datetime.now() if now is None else now
         metrics = constant_metrics(self._context, self.config)
@@ -250,24 +250,24 @@ class Trainable:
         return metrics
 
     def reset(self, new_config: dict[str, Any], logger_creator: Any = None) -> bool:
-        """Serve another trial from now on.
+        """Prepare the object for another trial.
 
         Args:
-            new_config: Its configuration.
+            new_config: The configuration of the other trial.
             logger_creator: Accepted; loggers are callbacks of the experiment.
 
         Returns:
-            False if `reset_config` does not say that it could be done.
+            False if `reset_config` returned a false value.
         """
         self._join_session()
         self.config = new_config
         return bool(self.reset_config(new_config))
 
     def save(self, checkpoint_dir: str | os.PathLike[str] | None = None) -> str:
-        """Write a checkpoint.
+        """Write a checkpoint of the training.
 
         Args:
-            checkpoint_dir: Where to make its directory, ``checkpoint_`` and the iteration; one of
+            checkpoint_dir: Parent of its directory, ``checkpoint_`` and the iteration; one of
                 the same iteration is replaced. By default a new directory: in the trial's
                 directory, or a temporary one outside a trial.
 
@@ -275,7 +275,7 @@ class Trainable:
             The directory of the checkpoint.
 
         Raises:
-            InvalidTrainable: If `save_checkpoint` returns something it may not return.
+            InvalidTrainable: If `save_checkpoint` returns an invalid value.
         """
         if self._draft is not None:
             return self._save_into(self._draft)
@@ -289,7 +289,7 @@ class Trainable:
         return self._save_into(directory)
 
     def _save_into(self, checkpoint_dir: str | os.PathLike[str]) -> str:
-        """Write a checkpoint into its directory."""
+        """Write a checkpoint into a directory."""
         directory = Path(os.path.abspath(checkpoint_dir))
         directory.mkdir(parents=True, exist_ok=True)
         saved = self.save_checkpoint(str(directory))
@@ -297,14 +297,14 @@ class Trainable:
         return str(directory)
 
     def restore(self, checkpoint_path: str | os.PathLike[str]) -> None:
-        """Go on from a checkpoint: iteration and totals are kept, ``*_since_restore`` begin at 0.
+        """Restore a checkpoint, with iteration and totals; ``*_since_restore`` start at 0.
 
         Args:
-            checkpoint_path: What `save` returned, or something in it; also a local `Checkpoint`.
+            checkpoint_path: The return value of `save`, a path in it, or a local `Checkpoint`.
 
         Raises:
-            InvalidArgument: If it does not exist.
-            CheckpointUnreadable: If it is damaged.
+            InvalidArgument: If the path does not exist.
+            CheckpointUnreadable: If the checkpoint is damaged.
         """
         path = Path(os.path.abspath(checkpoint_path))
         if not path.exists():
@@ -314,33 +314,33 @@ class Trainable:
         self._metrics.restart(progress)
 
     def save_to_object(self) -> bytes:
-        """The state of the training as bytes."""
+        """Return the state of the training as bytes."""
         with tempfile.TemporaryDirectory(prefix="checkpoint_") as directory:
             self._save_into(directory)
             return pickle.dumps(read_files(Path(directory), file_sizes(directory)))
 
     def restore_from_object(self, obj: bytes) -> None:
-        """Go on from `obj`, as `save_to_object` returned it; only for bytes that you trust."""
+        """Restore the state in `obj`, which `save_to_object` returned; only for trusted bytes."""
         with tempfile.TemporaryDirectory(prefix="checkpoint_") as directory:
             write_files(pickle.loads(obj), Path(directory))
             self.restore(directory)
 
     def delete_checkpoint(self, checkpoint_path: str | os.PathLike[str]) -> None:
-        """Remove what `save` has written to `checkpoint_path`; no error if there is nothing."""
+        """Remove the checkpoint that `save` has written to `checkpoint_path`, if it exists."""
         remove_tree(directory_of(Path(os.path.abspath(checkpoint_path))))
 
     def stop(self) -> None:
-        """End the training: calls `cleanup`."""
+        """End the training and call `cleanup`."""
         if self._usage is not None:
             self._usage.stop()
         self.cleanup()
 
     @property
     def iteration(self) -> int:
-        """How many iterations are done, those of earlier attempts included."""
+        """How many iterations are done, including earlier attempts."""
         return self._metrics.iteration
 
-    # Ray Tune's own counter: classes written for it name their files by it, and some begin at -1.
+    # Ray Tune's own counter: classes for it use it in file names, and some start it at -1.
     @property
     def _iteration(self) -> int:
         return self._metrics.iteration
@@ -351,12 +351,12 @@ class Trainable:
 
     @property
     def training_iteration(self) -> int:
-        """The same as `iteration`."""
+        """How many iterations are done; the same as `iteration`."""
         return self.iteration
 
     @property
     def logdir(self) -> str:
-        """Directory of the trial on this node; outside a trial a temporary one of its own."""
+        """Directory of the trial on this node; outside a trial a temporary directory."""
         if self._context is not None:
             return self._context.trial_dir
         if self._own_logdir is None:
@@ -375,23 +375,23 @@ class Trainable:
 
     @property
     def trial_resources(self) -> PlacementGroupFactory | None:
-        """What is reserved for the trial, as one bundle; None outside a trial."""
+        """Bundles reserved for the trial; None outside a trial."""
         return None if self._context is None else self._context.launch.resources.factory
 
     def get_current_ip(self) -> str:
-        """Address of the node."""
+        """Return the IP address of the node."""
         return str(constant_metrics(self._context, {})["node_ip"])
 
     def get_config(self) -> dict[str, Any]:
-        """The trial's configuration."""
+        """Return the trial's configuration."""
         return self.config
 
 
 def next_result(training: Trainable) -> dict[str, Any]:
-    """Do one iteration of a trainable, which may have a `train` of its own.
+    """Run one iteration of a trainable, which may override `train`.
 
     Raises:
-        InvalidTrainable: If it returns anything but a dict.
+        InvalidTrainable: If `train` returns anything but a dict.
     """
     metrics = training._metrics
     before = metrics.since_restore
@@ -404,11 +404,11 @@ def next_result(training: Trainable) -> dict[str, Any]:
     return {**result, **{k: v for k, v in metrics.totals().items() if k not in result}}
 
 
-def check_made(training: Trainable) -> None:
-    """Say so if a class has an `__init__` of its own that leaves out that of `Trainable`.
+def check_initialized(training: Trainable) -> None:
+    """Check that a class's own `__init__` has called that of `Trainable`.
 
     Raises:
-        InvalidTrainable: If it has.
+        InvalidTrainable: If it has not.
     """
     if not hasattr(training, "_metrics"):
         name = type(training).__name__
@@ -420,7 +420,7 @@ def check_made(training: Trainable) -> None:
 
 
 def runs_steps(trainable: type[Trainable]) -> bool:
-    """True if a class says what an iteration is."""
+    """Return True if a class implements `step` or `train`."""
     return trainable.step is not Trainable.step or trainable.train is not Trainable.train
 
 
@@ -435,17 +435,17 @@ def _check_result(training: Trainable, method: str, result: object) -> None:
 
 
 def save_into(training: Trainable, checkpoint_dir: str) -> str:
-    """Write a checkpoint of a trainable, which may have a `save` of its own, into a directory.
+    """Write a checkpoint of a trainable, which may override `save`, into a directory.
 
     Args:
         training: The trainable.
-        checkpoint_dir: A directory that was made for it.
+        checkpoint_dir: An empty directory.
 
     Returns:
         The directory.
 
     Raises:
-        InvalidTrainable: If a `save` of its own does not call that of `Trainable`.
+        InvalidTrainable: If an overriding `save` does not call that of `Trainable`.
     """
     if not _overrides_save(type(training)):
         return training._save_into(checkpoint_dir)
@@ -465,7 +465,7 @@ def save_into(training: Trainable, checkpoint_dir: str) -> str:
 
 
 def _overrides_save(trainable: type[Trainable]) -> bool:
-    """True if a class has a `save` that can stand for that of `Trainable`, not one for others."""
+    """Return True if a class overrides `save` with a method that needs no arguments."""
     if trainable.save is Trainable.save:
         return False
     try:
@@ -476,7 +476,7 @@ def _overrides_save(trainable: type[Trainable]) -> bool:
 
 
 def has_own_formats(trainable: Any) -> bool:
-    """True if a class exports models by itself, perhaps in formats that nobody else knows."""
+    """Return True if a class exports models itself, perhaps in formats of its own."""
     return isinstance(trainable, type) and any(
         getattr(trainable, name, None) is not getattr(Trainable, name)
         for name in ("export_model", "_export_model")
@@ -484,5 +484,5 @@ def has_own_formats(trainable: Any) -> bool:
 
 
 def can_save(trainable: type[Trainable]) -> bool:
-    """True if a class can write checkpoints."""
+    """Return True if a class can write checkpoints."""
     return trainable.save_checkpoint is not Trainable.save_checkpoint

@@ -1,4 +1,4 @@
-"""Trainables with fixed arguments or with resources of their own."""
+"""`with_parameters` and `with_resources`: trainables with fixed arguments or own resources."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _REQUEST = "default_resource_request"
 
 
 def with_parameters(trainable: Callable[..., Any], **kwargs: Any) -> Callable[..., Any]:
-    """Fix further arguments of a trainable, such as data sets.
+    """Bind further arguments of a trainable, such as data sets.
 
-    The objects travel to each node once and are loaded there once; trials are forked from the
+    The objects are sent to each node once and loaded there once; trials are forked from the
     process that holds them and share its memory.
 
     Args:
@@ -27,7 +27,7 @@ def with_parameters(trainable: Callable[..., Any], **kwargs: Any) -> Callable[..
         **kwargs: The arguments.
 
     Raises:
-        InvalidTrainable: If `trainable` is not callable or does not take these arguments.
+        InvalidTrainable: If `trainable` is not callable or does not accept these arguments.
     """
     if inspect.isclass(trainable):
         return _class_with_parameters(trainable, kwargs)
@@ -40,7 +40,7 @@ def with_parameters(trainable: Callable[..., Any], **kwargs: Any) -> Callable[..
 
 
 def with_resources(trainable: Callable[..., Any], resources: Any) -> Callable[..., Any]:
-    """Say what each trial of a trainable needs.
+    """Set the resources that each trial of a trainable needs.
 
     Args:
         trainable: A function ``f(config)``, or a class.
@@ -59,7 +59,7 @@ def with_resources(trainable: Callable[..., Any], resources: Any) -> Callable[..
     if not callable(resources):
         Resources.parse(resources, "resources")
     if inspect.isclass(trainable):
-        # As a plain function in a class it would become a method.
+        # A staticmethod, because a plain function in a class would become a method.
         own = staticmethod(resources) if callable(resources) else resources
         request = classmethod(lambda _, config: resources(config) if callable(resources) else own)
         return _subclass(trainable, {_RESOURCES: own, _REQUEST: request})
@@ -94,16 +94,16 @@ def _subclass(trainable: type, members: dict[str, Any]) -> type[Trainable]:
 
 
 def requested_resources(trainable: object) -> Any:
-    """What a trainable asks for itself: a request or a function of the configuration.
+    """Return the resources that a trainable requests, or a function of the configuration.
 
-    Given by `with_resources`, or by a class's `default_resource_request`; None if it does not ask.
-    What the function raises is an `InvalidArgument` that says where the function comes from.
+    Set by `with_resources`, or by a class's `default_resource_request`; None if there is neither.
+    Errors of the function are raised as `InvalidArgument` that says where the function comes from.
     """
     own = _own_request(trainable)
-    return functools.partial(_ask, own) if callable(own) else own
+    return functools.partial(_call_request, own) if callable(own) else own
 
 
-def _ask(function: Callable[[dict[str, Any]], Any], config: dict[str, Any]) -> Any:
+def _call_request(function: Callable[[dict[str, Any]], Any], config: dict[str, Any]) -> Any:
     try:
         return function(config)
     except InvalidArgument:
@@ -120,7 +120,7 @@ def _ask(function: Callable[[dict[str, Any]], Any], config: dict[str, Any]) -> A
 def _own_request(trainable: object) -> Any:
     if not inspect.isclass(trainable):
         return getattr(trainable, _RESOURCES, None)
-    # The nearest class that says anything: a subclass may override what `with_resources` said.
+    # The first class with a request counts: a subclass may override `with_resources`.
     for cls in trainable.__mro__:
         if cls is Trainable:
             return None

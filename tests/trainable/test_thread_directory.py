@@ -10,7 +10,7 @@ import pytest
 
 import prefect_tune as tune
 from prefect_tune.trainable import thread_directory
-from prefect_tune.trainable.thread_directory import have_own_directory
+from prefect_tune.trainable.thread_directory import unshare_directory
 
 _TOGETHER = threading.Barrier(2)
 
@@ -31,7 +31,7 @@ def train(config):
 @pytest.fixture
 def has_directories():
     found = []
-    thread = threading.Thread(target=lambda: found.append(have_own_directory()))
+    thread = threading.Thread(target=lambda: found.append(unshare_directory()))
     thread.start()
     thread.join()
     if not found[0]:
@@ -64,7 +64,7 @@ def test_trials_in_threads_work_in_their_own_directories(tmp_path, monkeypatch, 
 
 
 def test_it_says_once_where_there_is_none(monkeypatch, caplog):
-    monkeypatch.setattr(thread_directory, "_told", False)
+    monkeypatch.setattr(thread_directory, "_warned", False)
     monkeypatch.setattr(thread_directory.sys, "platform", "darwin")
-    assert [have_own_directory() for _ in range(2)] == [False, False]
+    assert [unshare_directory() for _ in range(2)] == [False, False]
     assert caplog.text.count("Trials in threads work in the directory of their process") == 1

@@ -79,11 +79,11 @@ def _serve(
 
     _let_children_end_at_sigterm()
     _show_own_log()
-    classes = ClassRunner(keep=request.reuse)
+    classes = ClassRunner(reuse=request.reuse)
     try:
         while True:
             code = _run(channel, request, load, started, classes)
-            if not classes.has_kept:
+            if not classes.has_reusable:
                 return code
             try:
                 request = pickle.loads(channel.wait_next())
@@ -105,7 +105,7 @@ def _run(
     classes: ClassRunner,
 ) -> int:
     """Run an attempt, send its frames and return the exit status that goes with it."""
-    from prefect_tune.trainable.runner import end_of, run_attempt
+    from prefect_tune.trainable.runner import outcome_of, run_attempt
     from prefect_tune.trainable.runtime.current_session import current_session
     from prefect_tune.trainable.runtime.stopping import TrialTerminated
     from prefect_tune.trainable.runtime.variables import PRINT_ERRORS, is_on
@@ -132,12 +132,12 @@ def _run(
         context = pickle.loads(request.context)
         end = run_attempt(context, trainable, channel, process_started=started, classes=classes)
     except BaseException as error:
-        end = end_of(error)
+        end = outcome_of(error)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if isinstance(end, AttemptError) and is_on(os.environ.get(PRINT_ERRORS) or "1"):
         _print(end.traceback)
     _flush()
-    return send_end(channel, end, waits=classes.has_kept)
+    return send_end(channel, end, waits=classes.has_reusable)
 
 
 def _show_own_log() -> None:

@@ -1,1 +1,1 @@
-"""The attempt's side: what a session does for the code of a user."""
+"""What runs next to user code in a trial: the session, automatic metrics and checkpoint drafts."""

@@ -1,4 +1,4 @@
-"""What an attempt knows about itself, and the channel over which it talks to its node's agent."""
+"""`AttemptContext` describes an attempt; `Channel` is its connection to its node's agent."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from prefect_tune.experiment.decision import NEVER, Action, RunUntil
 
 
 class Surroundings(Protocol):
-    """What is set up around user code, in the trial's process or thread; picklable."""
+    """Picklable function that returns a context manager to run user code in."""
 
     def __call__(
         self, log: Callable[[bytes], None], whole_process: bool, /
     ) -> AbstractContextManager[None]:
-        """Set it up.
+        """Return the context manager.
 
         Args:
-            log: Brings a line for the trial's log to the driver; may be called in any thread.
+            log: Sends a line of the trial's log to the driver; may be called in any thread.
             whole_process: False if other trials run in this process.
         """
         ...
@@ -29,24 +29,24 @@ class Surroundings(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AttemptContext:
-    """One attempt of one trial, as its own process sees it.
+    """Description of one attempt of a trial, for the process that runs the attempt.
 
     Attributes:
-        launch: The attempt; `checkpoint` in it is the path that the experiment knows.
+        launch: The command that launched the attempt; its `checkpoint` is a path in the experiment.
         experiment_id: Unique id of this run of the experiment.
         experiment_name: Name of the experiment.
         trainable_name: Name of the trainable.
-        experiment_tag: The trial's tag.
-        trial_dir: Directory on this node; exists, and is the working directory.
-        checkpoint: Directory on this node with the checkpoint to go on from, if any; complete.
-        checkpoint_uri: Where in storage that is.
-        checkpoint_rules: Which checkpoints are written without being asked by user code.
-        storage_dir: The trial's directory in storage, as people and user code see it: a path or
-            URL. Equal to `trial_dir` if that is where results are kept.
-        seed: Seeds `random` and `numpy`; None leaves them random.
+        experiment_tag: Experiment tag of the trial.
+        trial_dir: Directory of the trial on this node; it exists and is the working directory.
+        checkpoint: Directory on this node with the complete checkpoint to restore, if any.
+        checkpoint_uri: URL of this checkpoint in storage.
+        checkpoint_rules: When checkpoints of class trainables are written.
+        storage_dir: The trial's directory in storage, as users see it: a path or
+            URL. Equal to `trial_dir` without remote storage.
+        seed: Seed for `random` and `numpy`; None seeds them randomly.
         env: Environment variables to set before any user code runs.
-        export_formats: In which formats the trial exports its model at its end.
-        surroundings: What is set up around user code, if anything is.
+        export_formats: Formats in which the trial exports its model at its end.
+        surroundings: Makes a context manager around user code; None for none.
     """
 
     launch: Launch
@@ -67,7 +67,7 @@ class AttemptContext:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the coordinator wants of this attempt; `seq` is the report it answers, 0 if unasked."""
+    """Decision of the coordinator about report number `seq`, or 0 for one without a report."""
 
     seq: int
     action: Action
@@ -80,12 +80,12 @@ CallEnded = Callable[[bool, bytes | None], None]
 
 
 class Channel(Protocol):
-    """The attempt's side of the connection to the agent of its node."""
+    """Connection of an attempt to the agent of its node."""
 
     def send_result(self, seq: int, report: bytes, awaiting: bool) -> None:
-        """Hand over one report, as `encode_report` makes it.
+        """Send one report, as `encode_report` encodes it.
 
-        Once this returns it survives the attempt's death.
+        Once this returns, the report survives the attempt's death.
         """
         ...
 
@@ -98,34 +98,34 @@ class Channel(Protocol):
         ...
 
     def poll_decision(self) -> Decision | None:
-        """The next decision if one has arrived; never blocks."""
+        """Return the next decision if one has arrived, else None; never blocks."""
         ...
 
     def send_log(self, line: bytes) -> None:
-        """Hand over a line for the trial's log; may be called in any thread."""
+        """Send a line of the trial's log; may be called in any thread."""
         ...
 
     def announce_checkpoint(self, iteration: int) -> None:
-        """Announce a checkpoint; comes before the report that it belongs to, or behind it.
+        """Announce that a checkpoint is being written, before or after its report.
 
-        Until it is in storage, the trial has not ended.
+        The trial does not end before this checkpoint is in storage.
 
         Args:
-            iteration: `training_iteration` of that report.
+            iteration: `training_iteration` of the checkpoint's report.
         """
         ...
 
     def send_checkpoint(self, seq: int, name: str, line: bytes) -> None:
-        """Hand over a checkpoint that lies complete in the trial directory.
+        """Hand over a complete checkpoint in the trial directory.
 
-        It belongs to the report with this number, which was sent before. From now on the agent owns
-        the directory: it takes it to storage, and says so.
+        The checkpoint's report was sent before. From now on the agent owns the directory, uploads
+        the checkpoint and reports that to the coordinator.
 
         Args:
-            seq: Number of the report; 0 for one that belongs to the newest result of an earlier
+            seq: Number of the checkpoint's report; 0 for the newest result of an earlier
                 attempt.
-            name: Name of its directory below the trial directory.
-            line: The result that it belongs to, a JSON text.
+            name: Name of the checkpoint's directory in the trial directory.
+            line: The checkpoint's result, as JSON.
         """
         ...
 
@@ -144,7 +144,7 @@ class Channel(Protocol):
         ...
 
     def wait_uploaded(self, pending: int) -> None:
-        """Block until at most so many of the checkpoints handed over are on their way to storage.
+        """Block until at most `pending` checkpoints that were handed over are still uploading.
 
         Raises:
             ConnectionError: If the agent is gone.

@@ -1,4 +1,4 @@
-"""The connection of a running attempt to whoever decides about it."""
+"""`Session`: sends an attempt's reports and checkpoints to its node's agent and obeys decisions."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from prefect_tune.trainable.runtime.stopping import (
 
 
 class Session:
-    """One attempt's connection to whoever decides about it.
+    """Connection of one attempt to the coordinator, by way of the agent of its node.
 
     Args:
-        context: The attempt.
-        channel: Where reports go and decisions come from.
+        context: Context of the attempt.
+        channel: Sends reports to the agent and receives decisions.
         warmup_time: Seconds from the start of the process until now.
     """
 
@@ -43,7 +43,7 @@ class Session:
         self._config = ConfigChanges(context.launch.config)
         self._channel = channel
         self._run_until = context.launch.run_until
-        self._watches = _watches(context.launch.run_until)
+        self._awaits_decisions = _awaits_decisions(context.launch.run_until)
         self._seq = 0
         self._line = b""
         self._awaiting = False
@@ -51,7 +51,7 @@ class Session:
         self._saved_seq = -1
         self._announced: int | None = None
         self._ending: type[TrialEnding] | None = None
-        #: True if the decision about the newest result asks for a checkpoint.
+        #: True if the decision about the newest result requests a checkpoint.
         self.is_save_wanted = False
         self._sending = False
         self._lost = False
@@ -61,7 +61,7 @@ class Session:
 
     @property
     def ending(self) -> type[TrialEnding] | None:
-        """Why this attempt has to end; None while it may go on."""
+        """Exception that has to end this attempt; None while it may continue."""
         return self._ending
 
     @property
@@ -70,10 +70,10 @@ class Session:
         return self._saved_seq == self._seq
 
     def use_style(self, style: str) -> None:
-        """User code reports in one of the two styles that exclude each other.
+        """Note which of two reporting styles user code uses, which exclude each other.
 
         Raises:
-            InvalidArgument: If it has used the other one before.
+            InvalidArgument: If user code has used the other style before.
         """
         if self._style not in (None, style):
             raise InvalidArgument(
@@ -84,11 +84,11 @@ class Session:
         self._style = style
 
     def report(self, metrics: Mapping[str, Any], checkpoint: Checkpoint | None = None) -> None:
-        """Send one result; waits for a decision where one can be made.
+        """Send one result, and wait for the decision about it if the coordinator may decide.
 
         Args:
             metrics: The user's metrics.
-            checkpoint: Belongs to them; copied, so that its directory may be written to again.
+            checkpoint: Checkpoint of this result; copied, so that its directory may be reused.
 
         Raises:
             TrialEnding: If the attempt ends with this report.
@@ -121,13 +121,13 @@ class Session:
         reported: Mapping[str, Any] | None = None,
         saves: bool = False,
     ) -> None:
-        """Send a complete result, and the checkpoints that were written for it.
+        """Send a full result, and the checkpoints that were written for it.
 
         Args:
-            result: The metrics, the automatic ones among them. A `config` in it is not sent.
-            config: The configuration as it is now; only what has changed in it is sent.
-            reported: What of the result is the user's, if known.
-            saves: Whether `save` follows.
+            result: All metrics, including the automatic ones. A `config` in it is not sent.
+            config: The current configuration; only changed entries are sent.
+            reported: The user's own metrics in the result, if known.
+            saves: True if a call of `save` follows.
 
         Raises:
             TrialEnding: If the attempt has ended already.
@@ -149,8 +149,8 @@ class Session:
                 line, report = encode_report(result, known_nulls, reported)
             except ValueError as error:
                 raise InvalidArgument("metrics", f"cannot be sent: {error}.") from error
-            awaiting = self._watches and self._has_to_wait(result)
-            # The sender of `done` is not to run on before it is ended.
+            awaiting = self._awaits_decisions and self._needs_decision(result)
+            # An attempt that reports `done` must not continue before it is ended.
             self._awaiting = awaiting or bool(result["done"])
             self._sending = True
             try:
@@ -163,12 +163,12 @@ class Session:
                 for draft, name in named:
                     self._hand_over(draft, name)
             except OSError:
-                self._lose()
+                self._mark_agent_lost()
             finally:
                 self._sending = False
 
     def await_decision(self) -> None:
-        """Wait for the decision about the result just sent, if it needs one.
+        """Wait for the decision about the newest result, if it needs one.
 
         Raises:
             TrialEnding: If the attempt ends here.
@@ -177,23 +177,23 @@ class Session:
         with self._lock:
             try:
                 if self._awaiting:
-                    self._wait()
+                    self._wait_for_decision()
                 elif self._ending is None:
-                    self._look()
+                    self._read_decisions()
             except OSError:
-                self._lose()
+                self._mark_agent_lost()
             if self._ending is not None:
                 raise self._ending
 
     def save(self, write: Callable[[str], object]) -> None:
-        """Write a checkpoint that belongs to the newest result.
+        """Write a checkpoint for the newest result.
 
         Args:
-            write: Gets the directory to write it into.
+            write: Writes the checkpoint into the directory that is its argument.
 
         Raises:
             StorageError: If it cannot be put in place.
-            Exception: Whatever `write` raises.
+            Exception: If `write` raises.
         """
         with self._lock:
             self._wait_for_room()
@@ -210,7 +210,7 @@ class Session:
 
     @contextlib.contextmanager
     def checkpoint_dir(self, step: Any) -> Iterator[str]:
-        """A directory for a checkpoint that belongs to the next report.
+        """Provide a directory for a checkpoint of the next report.
 
         Raises:
             TrialEnding: If the attempt ends here.
@@ -226,7 +226,7 @@ class Session:
         self._drafts.register(draft)
 
     def make_checkpoint_dir(self, step: Any = None) -> str:
-        """A directory for a checkpoint, which counts once `save_checkpoint` is called with it.
+        """Create a directory for a checkpoint, to be given to `save_checkpoint` later.
 
         Raises:
             TrialEnding: If the attempt ends here.
@@ -236,13 +236,13 @@ class Session:
         return str(self._open_draft(None if step is None else valid_step(step)).directory)
 
     def save_checkpoint(self, checkpoint: Any) -> None:
-        """Let a directory from `make_checkpoint_dir` belong to the next report.
+        """Attach a directory from `make_checkpoint_dir` to the next report.
 
         Args:
-            checkpoint: The directory, or something in it.
+            checkpoint: The directory, or a path in it.
 
         Raises:
-            InvalidArgument: If it is no such directory.
+            InvalidArgument: If `checkpoint` is no such directory.
         """
         given = isinstance(checkpoint, (str, os.PathLike))
         draft = self._drafts.find(Path(checkpoint)) if given else None
@@ -255,7 +255,7 @@ class Session:
         self._drafts.register(draft)
 
     def finish(self) -> None:
-        """User code has returned: what it saved after its last report belongs to that one.
+        """Attach checkpoints that user code wrote after its last report to that report.
 
         Raises:
             StorageError: If a checkpoint cannot be put in place.
@@ -265,18 +265,18 @@ class Session:
                 self._attach(draft)
 
     def terminate(self) -> None:
-        """End the attempt from a signal handler: at once, or when the frame being sent is out.
+        """End the attempt from a signal handler, after the frame that is being sent.
 
         Raises:
-            TrialTerminated: Once; a second signal does not disturb the user's clean-up.
+            TrialTerminated: At the first call; a second signal leaves the user's clean-up alone.
         """
         if self._ending is not None:
             return
         self._ending = TrialTerminated
-        # Another thread may be reading; then which of the two it was is not worth waiting for.
+        # If another thread is reading decisions, the reason of the end is not worth the wait.
         if self._lock.acquire(blocking=False):
             try:
-                self._ending = self._asked_to_end() or TrialTerminated
+                self._ending = self._poll_ending() or TrialTerminated
             finally:
                 self._lock.release()
         if not self._sending:
@@ -301,13 +301,13 @@ class Session:
             self._channel.end_call(bundle, number)
 
     def close(self) -> None:
-        """Let no thread that user code left behind report any more; drop what was not reported."""
+        """Refuse reports of threads that user code left running; remove unreported checkpoints."""
         with self._lock:
             self._ending = self._ending or TrialStopped
             self._drafts.discard_all()
 
     def remove_leftovers(self) -> None:
-        """Remove what earlier attempts of this trial had not finished when they were killed."""
+        """Remove unfinished checkpoints of earlier attempts of this trial."""
         self._drafts.remove_leftovers()
 
     def _copy(self, checkpoint: Checkpoint) -> Draft:
@@ -337,11 +337,11 @@ class Session:
             return self._drafts.open(step)
 
     def _wait_for_room(self) -> None:
-        """Wait until not too many checkpoints are on their way to storage."""
+        """Wait while too many checkpoints are being uploaded."""
         try:
             self._channel.wait_uploaded(max(self.context.checkpoint_rules.max_pending - 1, 0))
         except OSError:
-            self._lose()
+            self._mark_agent_lost()
 
     def _seal_complete(self, line: bytes) -> list[tuple[Draft, str]]:
         progress = Progress.of(decode_line(line))
@@ -353,9 +353,9 @@ class Session:
             self._channel.announce_checkpoint(iteration)
 
     def _announce_newest(self) -> None:
-        """Say that a checkpoint of the newest result is being written."""
+        """Announce that a checkpoint of the newest result is being written."""
         if not self._line:
-            # What a checkpoint belongs to in an attempt that has reported nothing.
+            # A checkpoint of an attempt without reports belongs to the trial's last result.
             progress = asdict(self.context.launch.progress)
             progress["training_iteration"] = progress.pop("iteration")
             self._line = encode_result(progress)
@@ -363,7 +363,7 @@ class Session:
             self._announce(Progress.of(decode_line(self._line)).iteration)
 
     def _attach(self, draft: Draft) -> None:
-        """Hand over a checkpoint of the newest result, which was sent before."""
+        """Hand over a checkpoint of the newest result, which is already sent."""
         self._announce_newest()
         name = self._drafts.seal(draft, Progress.of(decode_line(self._line)))
         with self._sending_frame():
@@ -371,12 +371,12 @@ class Session:
 
     @contextlib.contextmanager
     def _sending_frame(self) -> Iterator[None]:
-        """Have SIGTERM wait until the frame that is sent here is out, see `terminate`."""
+        """Delay a SIGTERM until the frame that is sent in this context is complete."""
         self._sending = True
         try:
             yield
         except OSError:
-            self._lose()
+            self._mark_agent_lost()
         finally:
             self._sending = False
 
@@ -385,23 +385,23 @@ class Session:
         self._saved_seq = self._seq
         self._channel.send_checkpoint(self._seq, name, self._line)
 
-    def _lose(self) -> None:
-        # The agent is gone: nobody will ever read another report.
+    def _mark_agent_lost(self) -> None:
+        # The agent is gone, so no report can be delivered any more.
         self._lost = True
         self._ending = TrialStopped
 
-    def _wait(self) -> None:
+    def _wait_for_decision(self) -> None:
         while self._ending is None:
             decision = self._channel.wait_decision()
-            self._obey(decision)
+            self._apply(decision)
             if decision.seq == self._seq:
                 return
 
-    def _look(self) -> None:
+    def _read_decisions(self) -> None:
         while (decision := self._channel.poll_decision()) is not None:
-            self._obey(decision)
+            self._apply(decision)
 
-    def _obey(self, decision: Decision) -> None:
+    def _apply(self, decision: Decision) -> None:
         if decision.action is Action.STOP:
             self._ending = TrialStopped
         elif decision.action is Action.PAUSE:
@@ -409,10 +409,10 @@ class Session:
         else:
             self.is_save_wanted = decision.action is Action.SAVE
             self._run_until = decision.run_until
-            self._watches = _watches(decision.run_until)
+            self._awaits_decisions = _awaits_decisions(decision.run_until)
 
-    def _asked_to_end(self) -> type[TrialEnding] | None:
-        """The ending that an unread decision asks for."""
+    def _poll_ending(self) -> type[TrialEnding] | None:
+        """Return the ending that an unread decision requests."""
         try:
             while (decision := self._channel.poll_decision()) is not None:
                 if decision.action is Action.STOP:
@@ -423,11 +423,11 @@ class Session:
             return TrialStopped
         return None
 
-    def _has_to_wait(self, result: dict[str, Any]) -> bool:
-        """`RunUntil.reached`, looking only at the metrics it names."""
+    def _needs_decision(self, result: dict[str, Any]) -> bool:
+        """Return True if a result reaches a threshold at which the coordinator may decide."""
         watched = {metric: lookup(result, metric) for metric, _ in self._run_until.thresholds}
         return self._run_until.reached(watched)
 
 
-def _watches(run_until: RunUntil) -> bool:
+def _awaits_decisions(run_until: RunUntil) -> bool:
     return run_until.every_result or bool(run_until.thresholds)

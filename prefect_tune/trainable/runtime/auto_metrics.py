@@ -1,9 +1,9 @@
-"""The metrics that every result has without the user's doing.
+"""Automatic metrics: the ones that are added to every result.
 
-Only what changes from report to report is filled in here and travels with each line. What is
-constant over an attempt (`trial_id`, `experiment_id`, `experiment_tag`, `config` from the launch;
-`hostname`, `node_ip`, `pid` from the process's HELLO frame) is merged by the flow process, which
-knows it anyway.
+Only metrics that change from report to report are added here and sent with each line. Those that
+are constant over an attempt (`trial_id`, `experiment_id`, `experiment_tag`, `config` of the launch;
+`hostname`, `node_ip`, `pid` from the process's HELLO frame) are merged by the flow process, which
+knows them anyway.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import Any
 from prefect_tune.experiment.checkpoints import NO_PROGRESS, Progress
 from prefect_tune.experiment.plain import finite_number
 
-#: What is the same in all results of an attempt, whatever user code reports under these names.
+#: Metrics that are constant over an attempt; values that user code reports for them are dropped.
 CONSTANTS = frozenset(
     {"trial_id", "experiment_id", "experiment_tag", "hostname", "node_ip", "pid", "config"}
 )
 
 
 class AutoMetrics:
-    """Counts iterations, steps and time of an attempt and completes its reports.
+    """Counts iterations, steps and time of an attempt, and adds them to its reports.
 
     Args:
-        progress: How far the trial was where this attempt goes on from.
+        progress: Progress of the trial at the checkpoint that this attempt starts from.
         warmup_time: Seconds from the start of the process to the start of the user's code.
     """
 
@@ -40,7 +40,7 @@ class AutoMetrics:
         self.restart(progress)
 
     def restart(self, progress: Progress) -> None:
-        """Count on from a checkpoint: its totals are kept, what counts since then begins at 0."""
+        """Continue from a checkpoint's totals; start the counters since the restore at 0."""
         self._iteration = progress.iteration
         self._since_restore = 0
         self._time_before = progress.time_total_s
@@ -52,7 +52,7 @@ class AutoMetrics:
 
     @property
     def progress(self) -> Progress:
-        """How far the trial is."""
+        """Iterations, steps and time of the trial so far."""
         return Progress(
             self.iteration,
             self._time_before + self._time_since_restore,
@@ -62,7 +62,7 @@ class AutoMetrics:
 
     @property
     def iteration(self) -> int:
-        """How many iterations are done, those of earlier attempts included."""
+        """How many iterations are done, including earlier attempts."""
         return self._iteration + self._since_restore
 
     @iteration.setter
@@ -75,10 +75,10 @@ class AutoMetrics:
         return self._since_restore
 
     def totals(self, time_this_iter: float | None = None) -> dict[str, Any]:
-        """The counters as results show them, after the newest result.
+        """Return the counters after the newest result, under their names in results.
 
         Args:
-            time_this_iter: Seconds since then; None if none are to be named.
+            time_this_iter: Value of `time_this_iter_s`; None leaves this metric out.
         """
         progress = self.progress
         passed = {} if time_this_iter is None else {"time_this_iter_s": time_this_iter}
@@ -96,11 +96,11 @@ class AutoMetrics:
         }
 
     def complete(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
-        """A result: the user's metrics, then the auto-filled ones.
+        """Return a full result: the user's metrics, then the automatic ones.
 
         The user's own `done`, `training_iteration`, `timesteps_total`, `episodes_total`,
-        `time_this_iter_s`, `timestamp` and `neg_mean_loss` win. What is no number is shown as it
-        is, but not counted.
+        `time_this_iter_s`, `timestamp` and `neg_mean_loss` override the automatic ones. Values that
+        are not numbers are kept in the result, but not added to the totals.
         """
         if not CONSTANTS.isdisjoint(metrics):
             metrics = {name: metrics[name] for name in metrics if name not in CONSTANTS}
@@ -110,11 +110,11 @@ class AutoMetrics:
             self._date = time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(second))
         now = time.perf_counter()
         self._since_restore += 1
-        # The user's come first, so in files and data frames, too: there are scripts that take a
-        # column by its number.
+        # The user's metrics come first, as in Ray Tune's files: some scripts select a column by
+        # its number.
         result = {
             **metrics,
-            "done": _truth(metrics.get("done", False)),
+            "done": _done_flag(metrics.get("done", False)),
             "training_iteration": metrics.get("training_iteration", self.iteration),
             "time_this_iter_s": metrics.get("time_this_iter_s", now - self._last),
             "timestamp": metrics.get("timestamp", second),
@@ -147,19 +147,19 @@ class AutoMetrics:
         result.setdefault("episodes_total", self._episodes_total)
 
 
-def _truth(value: Any) -> Any:
-    """A value that has a truth value; as it is where JSON has a form for it."""
+def _done_flag(value: Any) -> Any:
+    """Return the user's `done` if JSON has a form for it, else its truth value."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     try:
         return bool(value)
-    except Exception:  # an array, or another object of the user's
+    except Exception:  # an array, or an object of a user's class
         return False
 
 
 def _negate_mean_loss(result: dict[str, Any]) -> None:
     try:
         negated = -result["mean_loss"]
-    except Exception:  # it is no number, but an object of the user's
+    except Exception:  # not a number, but an object of a user's class
         return
     result.setdefault("neg_mean_loss", negated)

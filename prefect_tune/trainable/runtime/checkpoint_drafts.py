@@ -1,4 +1,4 @@
-"""The checkpoints that an attempt is writing: directories of the trial that have no name yet."""
+"""Drafts: checkpoints that an attempt is writing, in temporary directories of the trial."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from prefect_tune.error import InvalidArgument, StorageError
 from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.trainable.runtime.attempt import AttemptContext
 
-# Others have directories of other names there, for checkpoints that arrive from elsewhere.
+# Names that differ from those of checkpoints that are being downloaded.
 _DRAFT, _OF_ATTEMPT = ".checkpoint_", ".tmp-attempt"
 _LEFTOVERS = (f"{_DRAFT}*{_OF_ATTEMPT}*", f"{_DRAFT}*.old-*")
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A checkpoint that is being written.
+    """Checkpoint that is being written.
 
     Attributes:
-        directory: Where, until it gets its name.
-        step: The number in its name; None for the iteration of the result that it belongs to.
+        directory: Temporary directory of the checkpoint.
+        step: Number for its final name; None uses the iteration of its result.
     """
 
     directory: Path
@@ -34,21 +34,21 @@ class Draft:
 
 
 def remove_drafts(trial_dir: Path, attempt: int) -> None:
-    """Remove what an attempt that is over had begun to write.
+    """Remove unfinished checkpoints of an attempt that has ended.
 
     Args:
         trial_dir: The trial's directory.
-        attempt: Its number; drafts of other attempts stay.
+        attempt: Number of the attempt; drafts of other attempts stay.
     """
     for directory in trial_dir.glob(f"{_DRAFT}*{_OF_ATTEMPT}{attempt}-*"):
         remove_tree(directory)
 
 
 class Drafts:
-    """Makes directories for checkpoints and gives them their names.
+    """Creates temporary directories for an attempt's checkpoints, and renames complete ones.
 
     Args:
-        context: The attempt that writes them.
+        context: Context of the attempt that writes the checkpoints.
     """
 
     def __init__(self, context: AttemptContext) -> None:
@@ -58,20 +58,20 @@ class Drafts:
         self._count = itertools.count(1)
         self._names: set[str] = set()
         self._open: list[Draft] = []
-        #: Written, and waiting for the result that they belong to; in the order they were written.
+        #: Drafts that are written and wait for their result, in the order of writing.
         self.complete: list[Draft] = []
 
     def remove_leftovers(self) -> None:
-        """Remove what earlier attempts of this trial had not finished when they were killed."""
+        """Remove unfinished checkpoints of earlier attempts of this trial."""
         for pattern in _LEFTOVERS:
             for directory in self._trial_dir.glob(pattern):
                 remove_tree(directory)
 
     def open(self, step: int | None = None) -> Draft:
-        """A new, empty directory.
+        """Create an empty directory for a checkpoint.
 
         Raises:
-            StorageError: If it cannot be made.
+            StorageError: If the directory cannot be created.
         """
         label = "" if step is None else f"{step:06d}"
         name = f"{_DRAFT}{label}{_OF_ATTEMPT}{self._attempt}-{next(self._count)}"
@@ -79,44 +79,44 @@ class Drafts:
         try:
             directory.mkdir()
         except OSError as error:
-            raise StorageError(f"No directory for a checkpoint can be made: {error}") from error
+            raise StorageError(f"cannot create a checkpoint directory: {error}") from error
         draft = Draft(directory, step)
         self._open.append(draft)
         return draft
 
     def register(self, draft: Draft) -> None:
-        """The draft is written: it belongs to the next result."""
+        """Mark a draft as completely written, so that it belongs to the next result."""
         self._open.remove(draft)
         self.complete.append(draft)
 
     def find(self, path: Path) -> Draft | None:
-        """The open draft whose directory this is, or that it lies in."""
+        """Return the open draft whose directory a path is or lies in; None if there is none."""
         for draft in self._open:
             if draft.directory in (path, *path.parents):
                 return draft
         return None
 
     def discard(self, draft: Draft) -> None:
-        """Remove a draft."""
+        """Remove a draft and its directory."""
         for drafts in (self._open, self.complete):
             if draft in drafts:
                 drafts.remove(draft)
         remove_tree(draft.directory)
 
     def discard_all(self) -> None:
-        """Remove every draft that no result was reported for."""
+        """Remove all drafts whose result was not reported."""
         for draft in (*self._open, *self.complete):
             self.discard(draft)
 
     def seal(self, draft: Draft, progress: Progress) -> str:
-        """Write down what the checkpoint consists of; nobody may change it from here on.
+        """Write the manifest of a checkpoint, which must not change afterwards.
 
         Args:
-            draft: The checkpoint, written completely.
-            progress: How far the trial was.
+            draft: A checkpoint that is completely written.
+            progress: Iterations, steps and time of the trial at this checkpoint.
 
         Returns:
-            The name it is to get.
+            The final name for the checkpoint.
 
         Raises:
             StorageError: If it cannot be written.
@@ -130,7 +130,7 @@ class Drafts:
             raise StorageError(f"A checkpoint cannot be written: {error}") from error
         step = progress.iteration if draft.step is None else draft.step
         name = wanted = f"checkpoint_{step:06d}{self._suffix}"
-        # One that had this name may still be on its way to storage, or be the one to go on from.
+        # An earlier checkpoint of this name may still be uploading, or be the one to restore.
         for number in itertools.count(2):
             if name not in self._names:
                 break
@@ -139,7 +139,7 @@ class Drafts:
         return name
 
     def publish(self, draft: Draft, name: str) -> None:
-        """Give a sealed checkpoint its name: from now on it exists.
+        """Rename a sealed checkpoint to its final name, which completes it.
 
         Raises:
             StorageError: If it cannot be renamed.
@@ -154,10 +154,10 @@ class Drafts:
 
 
 def valid_step(step: Any) -> int:
-    """The number of a checkpoint.
+    """Return the user's `step` for a checkpoint's name as an int.
 
     Raises:
-        InvalidArgument: If it is no integer, or negative.
+        InvalidArgument: If `step` is no integer, or negative.
     """
     try:
         number = operator.index(step)

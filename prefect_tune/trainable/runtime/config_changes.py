@@ -1,4 +1,4 @@
-"""What user code changes in its configuration, so that results show it as Ray Tune's do."""
+"""Finds what user code has changed in its configuration, which results show as in Ray Tune."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-#: Longer lists are looked at as a whole: a report must not take longer for them.
+#: Longer lists are not compared by item, so that reports stay fast.
 _LONGEST_LIST = 64
 _LONGEST_TEXT = 4096
 _PLAIN = (str, int, float, bool, type(None))
@@ -16,9 +16,9 @@ _SMALL = (int, float, bool, type(None), np.generic, PurePath)
 
 
 def copy_of_containers(value: Any) -> Any:
-    """A copy of nested dicts and short lists; what is in them is shared, not copied.
+    """Copy nested dicts and short lists; their values are shared, not copied.
 
-    Dicts of other classes, which may have attributes for their entries, are left alone.
+    Instances of dict subclasses, which may have attributes for their entries, are not copied.
 
     Args:
         value: Usually a configuration.
@@ -31,7 +31,7 @@ def copy_of_containers(value: Any) -> Any:
 
 
 class ConfigChanges:
-    """Knows what a configuration was at the start of an attempt.
+    """Compares a configuration with its state at the start of an attempt.
 
     Args:
         config: The configuration, which user code may change later.
@@ -41,9 +41,9 @@ class ConfigChanges:
         self._before = copy_of_containers(config)
 
     def entries(self, config: Any) -> dict[str, Any]:
-        """The entries that were added or changed since then; those that are gone do not count.
+        """Return the entries that were added or changed since the start; removed ones do not count.
 
-        Every report would carry them, so data sets, models and the like are left out.
+        Large values, such as data sets and models, are left out, because every report repeats them.
 
         Args:
             config: The configuration as it is now.
@@ -59,11 +59,11 @@ class ConfigChanges:
 
 
 def complete(result: dict[str, Any], constants: Mapping[str, Any]) -> None:
-    """Add to a result what is the same in all results of its attempt.
+    """Add the constant metrics of an attempt to one of its results.
 
     Args:
-        result: As it has come from the trial; a `config` in it has the changed entries only.
-        constants: Configuration, ids and place of the attempt.
+        result: A result as the trial sent it, with only the changed entries in `config`.
+        constants: Configuration, ids, host and process of the attempt.
     """
     changed = result.get("config")
     result.update(constants)

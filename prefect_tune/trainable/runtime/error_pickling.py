@@ -1,4 +1,4 @@
-"""Exceptions of user code on their way from a trial process to its user."""
+"""Pickles exceptions of user code, to be sent from a trial process to the user."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ import cloudpickle
 
 
 def pickle_exception(error: BaseException) -> bytes | None:
-    """The exception as a pickle that can be loaded; None if there is none.
+    """Pickle an exception so that it can be loaded; None if that is impossible.
 
-    Python calls the class of an exception with its `args` to load it, which fails for those with
-    arguments of their own; and what an exception refers to (a lock, a connection) need not be
-    picklable. Such an exception is put together without calling `__init__`, and without what
-    cannot travel.
+    To load an exception, Python calls its class with its `args`: this fails if `__init__` has other
+    parameters; and objects that an exception refers to (a lock, a connection) may not be
+    picklable. Such an exception is rebuilt without calling `__init__`, and without the objects
+    that cannot be pickled.
     """
-    for is_rebuilt, form in _forms(error):
+    for is_rebuilt, form in _picklable_forms(error):
         try:
             pickled: bytes = cloudpickle.dumps(form)
             loaded = pickle.loads(pickled)
-            # Made of its message, one that makes up its message says something else.
+            # A class that composes its message would compose it anew from the message.
             if is_rebuilt or (repr(loaded) == repr(error) and str(loaded) == str(error)):
                 return pickled
-        except Exception:  # whatever the objects in it raise
+        except Exception:  # objects of users' classes may raise anything
             continue
     return None
 
 
-def _forms(error: BaseException) -> Iterator[tuple[bool, object]]:
-    """The exception, and what is loaded as it; with whether that is made without `__init__`."""
+def _picklable_forms(error: BaseException) -> Iterator[tuple[bool, object]]:
+    """Yield forms of an exception to pickle, and True if loading one skips `__init__`."""
     yield False, error
-    # Dask registers another way, without `__init__`, for all exceptions.
-    yield False, _LoadedBy(type(error), error.args, error.__dict__ or None)
-    arguments = tuple(arg if _can_travel(arg) else repr(arg) for arg in error.args)
-    state = {name: value for name, value in error.__dict__.items() if _can_travel(value)}
-    yield True, _LoadedBy(rebuild, (type(error), arguments, state))
+    # Python's default form, because Dask registers one without `__init__` for all exceptions.
+    yield False, _ReducedCall(type(error), error.args, error.__dict__ or None)
+    arguments = tuple(arg if _is_picklable(arg) else repr(arg) for arg in error.args)
+    state = {name: value for name, value in error.__dict__.items() if _is_picklable(value)}
+    yield True, _ReducedCall(rebuild, (type(error), arguments, state))
 
 
-class _LoadedBy:
-    """Pickles as a call, see `object.__reduce__`."""
+class _ReducedCall:
+    """Object that is pickled as a given call, see `object.__reduce__`."""
 
     def __init__(self, *call: Any) -> None:
         self._call = call
@@ -50,14 +50,14 @@ class _LoadedBy:
 
 
 def rebuild(cls: type[BaseException], arguments: tuple[Any, ...], state: dict[str, Any]) -> Any:
-    """An exception of a class, made without calling its `__init__`."""
+    """Create an exception of a class without calling its `__init__`."""
     error = cls.__new__(cls, *arguments)
     error.args = arguments
     error.__dict__.update(state)
     return error
 
 
-def _can_travel(value: Any) -> bool:
+def _is_picklable(value: Any) -> bool:
     try:
         pickle.loads(cloudpickle.dumps(value))
     except Exception:

@@ -1,4 +1,4 @@
-"""What user code may report."""
+"""Reads metrics that user code has reported."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _MISSING = object()
 
 
 def as_metrics(value: Any) -> Mapping[str, Any]:
-    """What user code reported, returned or yielded, as a dict of metrics.
+    """Return a value that user code reported, returned or yielded as a dict of metrics.
 
     Raises:
-        InvalidArgument: If it is neither a dict nor a number.
+        InvalidArgument: If `value` is neither a dict nor a number.
     """
     if isinstance(value, Mapping):
         return value
@@ -29,14 +29,14 @@ def as_metrics(value: Any) -> Mapping[str, Any]:
 
 
 def is_number(value: Any) -> bool:
-    """True for numbers and for scalars of array libraries."""
+    """Return True for numbers and for scalars of array libraries."""
     if isinstance(value, (int, float)):
         return True
     return getattr(value, "shape", None) == () and hasattr(value, "__float__")
 
 
 def lookup(result: Mapping[str, Any], metric: str) -> Any:
-    """A metric by its flat name (``a/b`` for nested ones), array scalars as Python numbers."""
+    """Return a metric by its flat name (``a/b`` for nested ones); array scalars become numbers."""
     value = result.get(metric, _MISSING)
     if value is _MISSING:
         value = result
@@ -48,5 +48,5 @@ def lookup(result: Mapping[str, Any], metric: str) -> Any:
         return value
     try:
         return value.item()
-    except Exception:  # an array of several, or an object of the user's
+    except Exception:  # an array of several values, or an object of a user's class
         return value

@@ -1,4 +1,4 @@
-"""Where a process runs, as results show it."""
+"""Host name, address and process id, as results show them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prefect_tune.trainable.runtime.attempt import AttemptContext
 
 @functools.cache
 def node_identity() -> dict[str, str]:
-    """Host name and address of this node."""
+    """Return host name and IP address of this node."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             # Connecting a datagram socket sends nothing; it only asks the routing table.
@@ -24,13 +24,13 @@ def node_identity() -> dict[str, str]:
 
 
 def constant_metrics(context: AttemptContext | None, config: dict[str, Any]) -> dict[str, Any]:
-    """The automatic metrics that are the same in all results of an attempt.
+    """Return the automatic metrics that are the same in all results of an attempt.
 
-    They do not travel with each report; this is for those who look at a result where it is made.
+    They are not sent with each report; this is for code in the trial that needs the full result.
 
     Args:
-        context: The attempt; None outside a trial.
-        config: The configuration.
+        context: Context of the attempt; None outside a trial.
+        config: The trial's configuration.
     """
     return {
         "trial_id": "default" if context is None else context.launch.trial_id,

@@ -1,12 +1,12 @@
-"""Results as JSON texts: one line per report, written once in the trial and kept as it is.
+"""Encodes results as lines of JSON, once in the trial; the lines are stored unchanged.
 
-The fast path is orjson. It writes ``null`` for NaN and infinities, which would lose what the user
-reported, and refuses a few values; such results take the stdlib's path with its ``NaN``,
+The fast path is orjson. It writes ``null`` for NaN and infinities, which would lose values that the
+user reported, and refuses a few others; such results are encoded by the stdlib, with ``NaN``,
 ``Infinity`` and ``-Infinity`` literals.
 
-What JSON has no form for travels beside the line, as it was reported: callbacks, schedulers,
-stoppers and `last_result` get arrays, numpy scalars, tuples and objects of users' classes so.
-Files and the journal have the line only.
+Values that JSON cannot represent are sent next to the line, as they were reported: callbacks,
+schedulers, stoppers and `last_result` get arrays, numpy scalars, tuples and users' objects.
+Files and the journal contain the line only.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ from prefect_tune.text import as_unicode
 
 log = logging.getLogger(__name__)
 
-#: A value that takes more as a pickle arrives as what JSON makes of it.
+#: Values with larger pickles are sent only in their JSON form.
 MAX_PICKLED = 1 << 20
 _FAST = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
-#: Types whose values JSON gives back as they were, if orjson takes them.
+#: Types whose values survive JSON unchanged, if orjson accepts them.
 _PLAIN = frozenset({str, float, bool, int, type(None)})
 _MOST_BITS = 8192
-#: The configuration is known, and `done` is a truth value whatever its type.
-_NEVER_ORIGINAL = frozenset({"config", "done"})
-#: Between the line of a report and the rest; no line has one.
+#: Entries sent as JSON only: the driver has the configuration, and `done` is only true or false.
+_JSON_ONLY = frozenset({"config", "done"})
+#: Separates the line of a report from the pickled values; a line contains no newline.
 SEPARATOR = b"\n"
-#: numpy's scalars that are the same after a way through JSON, by the character of their type.
+#: numpy scalar types that can be restored exactly from JSON, by their type character.
 _SCALARS: dict[str, Callable[[Any], Any]] = {c: np.dtype(c).type for c in "?bhilqBHILQefd"}
 
 
 def encode_result(result: Mapping[str, Any], known_nulls: int = 0) -> bytes:
-    """A result as one line of JSON (no line break, UTF-8).
+    """Encode a result as one line of JSON (no line break, UTF-8).
 
-    Values that JSON has no form for become the nearest thing: scalars of array libraries their
-    ``item()``, arrays their ``tolist()``, sets lists, anything else its ``repr``.
+    Values that JSON cannot represent are converted: scalars of array libraries to their
+    ``item()``, arrays to their ``tolist()``, sets to lists, anything else to its ``repr``.
 
     Args:
         result: The metrics.
-        known_nulls: How many values of `result` are known to be None; saves looking for NaN.
+        known_nulls: How many values of `result` are known to be None; avoids a search for NaN.
 
     Raises:
         ValueError: If the result contains itself.
@@ -60,12 +60,12 @@ def encode_result(result: Mapping[str, Any], known_nulls: int = 0) -> bytes:
 def encode_report(
     result: Mapping[str, Any], known_nulls: int = 0, reported: Mapping[str, Any] | None = None
 ) -> tuple[bytes, bytes]:
-    """A result as a line of JSON, and as what travels: the line and the values it does not show.
+    """Encode a result as a line of JSON, and as a report: the line with values JSON would change.
 
     Args:
         result: The metrics.
         known_nulls: See `encode_result`.
-        reported: Those of them that user code has reported, if known; saves looking at the others.
+        reported: The metrics from user code, if known; the others then need no check.
 
     Raises:
         ValueError: If the result contains itself.
@@ -77,18 +77,18 @@ def encode_report(
         return line, line
     originals: dict[str, str | bytes] = {}
     for name, value in result.items():
-        if type(name) is str and name not in _NEVER_ORIGINAL and not same_in_json(value):
-            form = _form_of(value)
+        if type(name) is str and name not in _JSON_ONLY and not same_in_json(value):
+            form = _pack_value(value)
             if form is not None:
                 originals[name] = form
     return line, line + SEPARATOR + pickle.dumps(originals, 5) if originals else line
 
 
 def decode_report(report: bytes) -> tuple[bytes, dict[str, Any]]:
-    """The line of what `encode_report` lets travel, and the result.
+    """Decode a report of `encode_report` into its line and the result.
 
     Args:
-        report: Must come from a process of this experiment, since it may be unpickled.
+        report: A report from a process of this experiment; it may be unpickled.
 
     Raises:
         ValueError: If the line is not a JSON object.
@@ -103,25 +103,25 @@ def decode_report(report: bytes) -> tuple[bytes, dict[str, Any]]:
             value = result[name]
             result[name] = pickle.loads(form) if isinstance(form, bytes) else _SCALARS[form](value)
         except Exception as error:
-            # Whatever classes of users raise; what JSON has made of the value stays.
-            log.debug("%s stays as JSON has it: %s: %s", name, type(error).__name__, error)
+            # Users' classes may raise anything; the value then stays in its JSON form.
+            log.debug("%s stays in its JSON form: %s: %s", name, type(error).__name__, error)
     return line, result
 
 
 def _encode_fast(result: Mapping[str, Any], known_nulls: int) -> bytes | None:
-    """The line that orjson writes; None if it cannot write it exactly."""
+    """Encode a result with orjson; None if that would lose something."""
     try:
         line = orjson.dumps(result, nearest_json_value, _FAST)
     except TypeError:  # integers beyond 64 bits, exotic keys, lone surrogates, deep nesting
         return None
-    # A null that nobody put there is how a non-finite number shows; None and texts may look alike.
+    # An unexpected null may be a non-finite number, but also a None or a part of a text.
     if line.count(b"null") != known_nulls and _has_non_finite(result):
         return None
     return line
 
 
 def decode_line(line: bytes) -> dict[str, Any]:
-    """The inverse of `encode_result`; integers beyond 64 bits come back as floats.
+    """Decode a line of `encode_result`; integers beyond 64 bits become floats.
 
     Raises:
         ValueError: If the line is not a JSON object.
@@ -164,57 +164,57 @@ def _exact_json_value(value: Any) -> Any:
     if isinstance(value, str):
         return as_unicode(value)
     if isinstance(value, int):
-        # Python does not write integers of thousands of digits.
+        # Python refuses to format integers with thousands of digits.
         return int(value) if value.bit_length() <= _MOST_BITS else number_of(value)
     if isinstance(value, float):
         return float(value)
     if isinstance(value, Mapping):
-        return {_key(key): _exact_json_value(item) for key, item in value.items()}
+        return {_json_key(key): _exact_json_value(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_exact_json_value(item) for item in value]
     if isinstance(value, np.ndarray):
         return _exact_json_value(value.tolist())
-    try:  # what orjson knows by itself: dataclasses, dates, UUIDs, enumerations
+    try:  # types that orjson knows: dataclasses, dates, UUIDs, enumerations
         return orjson.loads(orjson.dumps(value))
     except (TypeError, ValueError):
         return _exact_json_value(nearest_json_value(value))
 
 
-def _key(key: Any) -> str:
-    """A key as JSON writes it: ``true``, ``null``, ``1``; `str` of anything else."""
+def _json_key(key: Any) -> str:
+    """Convert a key as JSON does: ``true``, ``null``, ``1``; `str` of anything else."""
     if key is None or isinstance(key, (bool, int, float)):
         return json.dumps(key)
     return as_unicode(str(key))
 
 
-def _form_of(value: Any) -> str | bytes | None:
-    """What makes a value again: the type of a scalar, which JSON has the value of, or a pickle.
+def _pack_value(value: Any) -> str | bytes | None:
+    """Pack a value that JSON changes: a numpy scalar's type character, or a pickle.
 
-    None for what travels as JSON only: what cannot be pickled or is large, and see `_may_travel`.
+    Returns None for values sent as JSON only: unpicklable or large ones, and see `_may_be_sent`.
     """
     if isinstance(value, np.generic) and value.dtype.char in _SCALARS:
         return value.dtype.char
-    if not _may_travel(value):
+    if not _may_be_sent(value):
         return None
-    for dumps in (pickle.dumps, cloudpickle.dumps):  # the second knows classes of scripts
+    for dumps in (pickle.dumps, cloudpickle.dumps):  # the second supports classes of scripts
         try:
             pickled: bytes = dumps(value, protocol=5)
-        except Exception:  # whatever classes of users raise
+        except Exception:  # users' classes may raise anything
             continue
         return pickled if len(pickled) <= MAX_PICKLED else None
     return None
 
 
-def _may_travel(value: Any) -> bool:
-    """False for what the driver is better off without.
+def _may_be_sent(value: Any) -> bool:
+    """Return False for values that the driver should get in their JSON form only.
 
-    Mappings of other classes than dict would hide what is nested in them. Arrays of other libraries
-    than numpy would have the driver load the library, and maybe take a GPU.
+    Mappings other than dicts would hide their nested values. Arrays of libraries other than numpy
+    would make the driver load the library, which may occupy a GPU.
     """
     if isinstance(value, dict):
-        return all(map(_may_travel, value.values()))
+        return all(map(_may_be_sent, value.values()))
     if isinstance(value, (list, tuple)):
-        return all(map(_may_travel, value))
+        return all(map(_may_be_sent, value))
     if isinstance(value, np.ndarray):
         return value.nbytes <= MAX_PICKLED
     return not isinstance(value, Mapping) and not hasattr(type(value), "__dlpack__")

@@ -1,4 +1,4 @@
-"""What a class trainable's `save_checkpoint` returned, as a directory, and back."""
+"""Stores the return value of a class trainable's `save_checkpoint` in the checkpoint."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _DICT, _PATH = "dict", "path"
 
 
 def write_saved(saved: Any, directory: Path, progress: Progress, owner: str) -> None:
-    """Note down in a checkpoint's directory what `save_checkpoint` returned for it.
+    """Store in a checkpoint's directory what `save_checkpoint` returned.
 
     Args:
-        saved: A dict, which is written to a file; the path of something in `directory`; None.
-        directory: What `save_checkpoint` was given.
-        progress: How far the trainable is.
-        owner: Name of its class, for errors.
+        saved: The return value: a dict, which is written to a file; a path in `directory`; or None.
+        directory: The directory that `save_checkpoint` has written into.
+        progress: Iterations, steps and time of the trainable so far.
+        owner: Name of the trainable's class, for errors.
 
     Raises:
         InvalidTrainable: If `saved` is something else, or a path outside `directory`.
-        StorageError: If it cannot be written.
+        StorageError: If the directory cannot be written.
     """
     note = {"saved": _PATH, "path": ".", **asdict(progress)}
     if isinstance(saved, Mapping):
@@ -51,14 +51,14 @@ def write_saved(saved: Any, directory: Path, progress: Progress, owner: str) -> 
 
 
 def read_saved(directory: Path) -> tuple[Any, Progress]:
-    """What `load_checkpoint` is to get, and how far the trainable was.
+    """Return the argument for `load_checkpoint`, and the trainable's progress.
 
-    A directory that no class trainable has written is given as it is, or as the dict it was made
-    from.
+    For a directory that no class trainable has written, the argument is the directory, or the dict
+    that it was made from.
 
     Raises:
         CheckpointUnreadable: If the directory is damaged.
-        OSError: If it cannot be read.
+        OSError: If the directory cannot be read.
     """
     try:
         note = json.loads((directory / SAVED_FILE).read_text())
@@ -77,10 +77,10 @@ def read_saved(directory: Path) -> tuple[Any, Progress]:
 
 
 def saved_path(directory: Path) -> str:
-    """The path that `save_checkpoint` returned, where it is now; else the directory itself.
+    """Return where the path that `save_checkpoint` returned is now; else the directory itself.
 
     Args:
-        directory: A checkpoint's directory, of whoever has written it.
+        directory: Directory of a checkpoint of any kind of trainable.
     """
     try:
         note = json.loads((directory / SAVED_FILE).read_text())
@@ -90,7 +90,7 @@ def saved_path(directory: Path) -> str:
 
 
 def directory_of(path: Path) -> Path:
-    """The directory of the checkpoint that a path is, or lies in."""
+    """Return the checkpoint's directory that a path is or lies in; the path itself if none."""
     for directory in (path, *path.parents):
         if (directory / SAVED_FILE).is_file():
             return directory
@@ -98,7 +98,7 @@ def directory_of(path: Path) -> Path:
 
 
 def _relative(saved: Path, directory: Path, owner: str) -> str:
-    # A prefix of file names, as TensorFlow's savers return it, need not exist.
+    # The path need not exist: TensorFlow's savers return a prefix of file names.
     root = directory.resolve()
     for candidate in (Path.cwd() / saved, directory / saved):
         try:

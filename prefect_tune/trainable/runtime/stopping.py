@@ -1,4 +1,4 @@
-"""How a trial is ended from inside `report`: exceptions that ordinary handlers let through.
+"""Exceptions that end an attempt from inside `report`.
 
 They derive from `SystemExit`, so that ``except Exception`` in user code does not swallow them while
 ``finally`` blocks and context managers run.
@@ -10,7 +10,7 @@ from prefect_tune.coordinator.events import Outcome
 
 
 class TrialEnding(SystemExit):
-    """Base class: this attempt ends now, and not because of an error."""
+    """Base class of exceptions that end an attempt without an error."""
 
     outcome = Outcome.STOPPED
 
@@ -19,11 +19,11 @@ class TrialEnding(SystemExit):
 
 
 class TrialStopped(TrialEnding):
-    """A decision ended the trial for good."""
+    """A scheduler or stopper has ended the trial."""
 
 
 class TrialPaused(TrialEnding):
-    """A decision ended this attempt; a later one goes on."""
+    """A scheduler has paused the trial: this attempt ends, and a later one continues."""
 
     outcome = Outcome.PAUSED
 

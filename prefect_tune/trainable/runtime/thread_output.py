@@ -1,8 +1,8 @@
-"""What a trial prints that runs as a thread: to the console as before, and to files of its own.
+"""Copies the output of a trial that runs as a thread into the trial's files.
 
-A process of its own has its descriptors redirected; here they belong to all. So `sys.stdout` and
-`sys.stderr` are stood in for, and the stand-in asks whose context it is written in. What native
-code, subprocesses and threads of the trial's own print goes to the console alone.
+A trial process has its file descriptors redirected, but threads share those of their process. So
+`sys.stdout` and `sys.stderr` are replaced by objects that find the trial's file by the context of
+the writer. Output of native code, subprocesses and threads of the trial goes to the console only.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _writers = 0
 
 
 class _Tee:
-    """Stands in for a stream; everything but writing is the stream's own.
+    """Replacement for an output stream that also writes to a file of the current context.
 
     Args:
-        stream: The stream.
-        copy_to: The file of whoever writes; None for those that have none.
+        stream: The stream to replace.
+        copy_to: The file of the current context; None if the context has none.
     """
 
     def __init__(self, stream: TextIO, copy_to: ContextVar[TextIO | None]) -> None:
@@ -56,11 +56,11 @@ _tees: dict[str, _Tee] = {}
 
 @contextmanager
 def copied_output(stdout: str | Path, stderr: str | Path) -> Iterator[None]:
-    """Append to files, too, what is printed in this context.
+    """Also append to files what is printed in this context.
 
     Args:
-        stdout: File that standard output is appended to; made if there is none.
-        stderr: The same for standard error; may be the same file.
+        stdout: File that standard output is appended to; created if missing.
+        stderr: File that standard error is appended to; may be the same file.
     """
     with ExitStack() as files:
         opened = {
@@ -70,7 +70,7 @@ def copied_output(stdout: str | Path, stderr: str | Path) -> Iterator[None]:
             )
             for path in {str(stdout), str(stderr)}
         }
-        _stand_in()
+        _install_tees()
         tokens = {
             name: _FILES[name].set(opened[str(path)])
             for name, path in (("stdout", stdout), ("stderr", stderr))
@@ -80,10 +80,10 @@ def copied_output(stdout: str | Path, stderr: str | Path) -> Iterator[None]:
         finally:
             for name, token in tokens.items():
                 _FILES[name].reset(token)
-            _step_back()
+            _remove_tees()
 
 
-def _stand_in() -> None:
+def _install_tees() -> None:
     global _writers
     with _lock:
         _writers += 1
@@ -96,14 +96,14 @@ def _stand_in() -> None:
                 setattr(sys, name, _tees[name])
 
 
-def _step_back() -> None:
+def _remove_tees() -> None:
     global _writers
     with _lock:
         _writers -= 1
         if _writers:
             return
         for name, tee in _tees.items():
-            # Somebody else may have put a stream there meanwhile, and will put this one back.
+            # Other code may have replaced the stream meanwhile, and will restore this one itself.
             if getattr(sys, name) is tee:
                 setattr(sys, name, tee._stream)
         _tees.clear()

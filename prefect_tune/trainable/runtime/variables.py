@@ -1,15 +1,15 @@
-"""Environment variables of trial processes; their names are Ray Tune's."""
+"""Environment variables of trial processes, with Ray Tune's names."""
 
-#: Where the process was started; set by `prefect_tune`.
+#: Set by `prefect_tune` to the directory in which the process was started.
 ORIGINAL_DIRECTORY = "TUNE_ORIG_WORKING_DIR"
-#: 0: stay there, else work in the trial's directory.
+#: If 0, trials work in that directory, else in the trial's directory.
 CHANGE_DIRECTORY = "RAY_CHDIR_TO_TRIAL_DIR"
-#: 1: tracebacks show this package's own frames as well.
+#: If 1, tracebacks also show frames of this package.
 FULL_TRACEBACKS = "RAY_AIR_FULL_TRACEBACKS"
-#: 0: the traceback of a failure is not printed.
+#: If 0, the traceback of a failure is not printed.
 PRINT_ERRORS = "TUNE_PRINT_ALL_TRIAL_ERRORS"
 
 
 def is_on(text: str) -> bool:
-    """Whether the text of a variable means yes; an empty one does not."""
+    """Return True if the text of a variable means yes; an empty text means no."""
     return text.strip().lower() not in ("", "0", "false", "no", "off", "n", "f")

@@ -1,1 +1,1 @@
-"""How a trainable gets to the processes that run it."""
+"""Sends a trainable from the driver to the processes that run trials."""

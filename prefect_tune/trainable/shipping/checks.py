@@ -1,4 +1,4 @@
-"""Checks for those who write trainables."""
+"""Checks that authors of trainables can call."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ def validate_save_restore(
     num_gpus: int = 0,
     use_object_store: bool = False,
 ) -> bool:
-    """Check that a class trainable can save its state and another object can go on from it.
+    """Check that a class trainable can save its state and another object can restore it.
 
     The class is run in this process.
 
     Args:
         trainable_cls: The class.
         config: A configuration for it.
-        num_gpus: Accepted; it sees what this process sees.
+        num_gpus: Accepted without effect; the class uses the GPUs of this process.
         use_object_store: Pass the state as bytes, as `save_to_object` gives them.
 
     Returns:
         True.
 
     Raises:
-        InvalidTrainable: If it is no such class.
-        TuneError: If the other object is not where the first one was.
-        Exception: Whatever its methods raise.
+        InvalidTrainable: If `trainable_cls` is not a class trainable.
+        TuneError: If the restored object is at another iteration.
+        Exception: If a method of the class raises.
     """
     validate_trainable(trainable_cls, "trainable_cls")
     first, second = (trainable_cls(dict(config or {})) for _ in range(2))
@@ -59,13 +59,13 @@ def validate_save_restore(
 
 
 def diagnose_serialization(trainable: Any) -> bool | set[str]:
-    """Find out what keeps a trainable from being sent to a trial process; prints what it finds.
+    """Print and return what keeps a trainable from being sent to a trial process.
 
     Args:
         trainable: The trainable.
 
     Returns:
-        True if it can be sent, else the names of the variables that cannot be.
+        True if it can be sent, else the names of the variables that cannot be pickled.
     """
     name = trainable_name(trainable)
     try:

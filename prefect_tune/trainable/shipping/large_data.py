@@ -1,9 +1,9 @@
-"""Large objects of a trainable, which a node has in its memory once, however many trials use them.
+"""Sends large objects of a trainable to a node, where all trials share one copy in memory.
 
-On the driver they stay where the user has them, and go to each node piece by piece. A node collects
-them in a file without a name. The process that its trials are forked from copies it into memory of
-its own, in huge pages, which a fork costs nothing to share, and the file is given up. Trials that
-start as fresh interpreters each map the file, whose pages they share.
+On the driver the objects stay in place, and are sent to each node piece by piece. A node collects
+them in an unnamed file. The process that trials are forked from copies the file into its own
+memory, in huge pages, which forks share at no cost, and the file is closed. Trials that
+start as new interpreters map the file and share its pages.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ import psutil
 
 from prefect_tune.error import StorageError
 
-#: Address and length of arrays in memory are good for the vector units of all processors.
+#: Alignment in bytes that suits the vector units of all processors.
 _ALIGNMENT = 64
 _NAME = "prefect_tune-data-"
-#: Of the free memory, the part that a file may take; a larger one goes to the disk.
+#: Share of the free memory that a file in memory may use; larger files go to the disk.
 _SHARE_OF_MEMORY = 0.5
 
 
 class DataParts:
-    """Large objects where they were made; what travels is an empty `DataFile` for them.
+    """Large objects on the driver; pickled as an empty `DataFile` for the same objects.
 
     Args:
-        parts: Their bytes; not copied.
+        parts: Bytes of the objects, which are not copied.
     """
 
     def __init__(self, parts: Sequence[bytes | memoryview]) -> None:
@@ -47,7 +47,7 @@ class DataParts:
         return DataFile, (tuple(self._places), self.size)
 
     def read(self, offset: int, length: int) -> bytes:
-        """Some of the content that the file is to have; shorter at its end."""
+        """Return a range of the file's content; shorter at the end of the file."""
         end = min(offset + length, self.size)
         content = bytearray(end - offset)
         for (start, nbytes), part in zip(self._places, self._parts, strict=True):
@@ -57,17 +57,17 @@ class DataParts:
         return bytes(content)
 
     def views(self, own: bool = False) -> list[memoryview]:
-        """The objects' bytes."""
+        """Return the bytes of each object."""
         return list(self._parts)
 
 
 class DataFile:
-    """The same on a node: a file that belongs to one process and can be opened by others.
+    """Large objects on a node: a file that one process holds and others can open.
 
     Args:
         places: Offset and length of each object, in bytes.
         size: Length of the whole, in bytes.
-        path: Where processes of this node find it; None if it is not here yet.
+        path: Path of the file for processes of this node; None if it does not exist yet.
     """
 
     def __init__(
@@ -83,14 +83,14 @@ class DataFile:
 
     @property
     def is_here(self) -> bool:
-        """Whether there is a file."""
+        """True if the file exists on this node."""
         return self._path is not None
 
     def create(self) -> DataFile:
-        """An empty file for the same objects, held by this process.
+        """Create an empty file for the same objects, held by this process.
 
         Raises:
-            StorageError: If it cannot be made.
+            StorageError: If the file cannot be created.
         """
         try:
             path, holder = _new_file(self.size)
@@ -101,34 +101,34 @@ class DataFile:
         return file
 
     def write(self, offset: int, data: bytes) -> None:
-        """Fill in what has arrived.
+        """Write bytes that have arrived.
 
         Raises:
-            StorageError: If it cannot be written, or the file has been closed.
+            StorageError: If the file cannot be written, or is closed.
         """
         if self._holder is None:
-            raise StorageError("The trainable's data has been given up.")
+            raise StorageError("The file with the trainable's data is closed.")
         try:
             os.pwrite(self._holder.fileno(), data, offset)
         except OSError as error:
             raise _not_written(error) from error
 
     def close(self) -> None:
-        """Give the file up; who has read or mapped it keeps what it has."""
+        """Close the file; processes that have read or mapped it keep its content."""
         self._path = None
         if self._holder is not None:
             self._holder.close()
             self._holder = None
 
     def views(self, own: bool = False) -> list[memoryview]:
-        """The objects' bytes, in memory that this process may write to without changing the file.
+        """Return the bytes of each object, in memory that may be changed without changing the file.
 
         Args:
-            own: Copy them into memory of this process, for the processes that it forks; else the
-                memory is that of the file as long as nobody writes to it.
+            own: True to copy them into memory of this process, to be shared with its forks; else
+                the file is mapped.
 
         Raises:
-            StorageError: If the file is gone.
+            StorageError: If the file does not exist.
         """
         if self._path is None:
             raise StorageError("The trainable's data is not on this node.")
@@ -159,7 +159,7 @@ def _copy(file: IO[bytes], size: int) -> mmap.mmap:
 
 
 def _new_file(size: int) -> tuple[str, IO[bytes]]:
-    """A new file and a path by which other processes of this node can open it."""
+    """Create a file; return it with a path by which other processes of this node can open it."""
     if not os.path.isdir("/proc/self/fd"):
         named = tempfile.NamedTemporaryFile(prefix=_NAME)  # noqa: SIM115  held open
         return named.name, named.file
@@ -172,13 +172,13 @@ def _new_file(size: int) -> tuple[str, IO[bytes]]:
 
 
 def _free_memory() -> int:
-    """Bytes of memory that this process may still take."""
+    """Return how many bytes of memory this process may still use."""
     free = int(psutil.virtual_memory().available)
     try:
         limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
         used = Path("/sys/fs/cgroup/memory.current").read_text()
         return free if limit == "max" else min(free, int(limit) - int(used))
-    except (OSError, ValueError):  # no container, or an older kind
+    except (OSError, ValueError):  # no container, or cgroup version 1
         return free
 
 

@@ -1,8 +1,8 @@
-"""Modules of the user's own that lie beside the script: nodes that lack their files get them.
+"""Sends the source of modules next to the user's script to nodes that lack the files.
 
-A trainable refers to its modules by name, and a node imports them. What is installed is there; a
-file beside the script is only where the node sees the driver's directories. So the source of such
-modules travels with the trainable, and is used where an import finds nothing else.
+A trainable refers to its modules by name, and a node imports them. Installed modules exist on every
+node, but files next to the script only where the driver's directories are mounted. So the source of
+such modules is sent with the trainable, and used where an import finds nothing else.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from pathlib import Path
 
 _logger = logging.getLogger("prefect_tune")
 _OURS = __name__.partition(".")[0]
-#: Directories of what is installed.
+#: Directories of installed modules.
 _INSTALLED = ("site-packages", "dist-packages")
-#: Bytes that may travel with each experiment to each node.
-_MOST = 4 << 20
+#: Bytes of source that are sent to each node at most.
+_MAX_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class ModuleSource:
-    """A module on its way to the nodes.
+    """Source of a module that is sent to the nodes.
 
     Attributes:
-        name: Its full name.
-        path: Its file on the driver.
-        source: The content of that; "" for a package without one.
-        is_package: Whether it may have submodules.
+        name: Full name of the module.
+        path: The module's file on the driver.
+        source: Content of the file; empty for a package without a file.
+        is_package: True if the module may have submodules.
     """
 
     name: str
@@ -44,9 +44,9 @@ class ModuleSource:
 
 
 def local_modules() -> tuple[ModuleSource, ...]:
-    """The imported modules that lie in the script's directory or below the working directory.
+    """Return the imported modules in the script's directory or below the working directory.
 
-    Modules that are installed are left out, and those that could not be imported by their names.
+    Installed modules, and modules that cannot be imported by their names, are left out.
     """
     main = getattr(sys.modules.get("__main__"), "__file__", None)
     places = [Path.cwd(), *([Path(main).resolve().parent] if main else [])]
@@ -60,9 +60,9 @@ def local_modules() -> tuple[ModuleSource, ...]:
     }
     modules = {module.name: module for module in _modules_in(roots)} if roots else {}
     size = sum(len(module.source) for module in modules.values())
-    if size > _MOST:
+    if size > _MAX_BYTES:
         _logger.info(
-            "The modules beside the script have %d MiB, which is too much to send to nodes that "
+            "The modules next to the script have %d MiB, which is too much to send to nodes that "
             "lack them.",
             size >> 20,
         )
@@ -70,8 +70,8 @@ def local_modules() -> tuple[ModuleSource, ...]:
     return tuple(modules.values())
 
 
-def provide(modules: Iterable[ModuleSource]) -> None:
-    """Let imports that find nothing else find these, in this process and its forks."""
+def register_modules(modules: Iterable[ModuleSource]) -> None:
+    """Let imports in this process and its forks find these modules if they find no other."""
     missing = {module.name: module for module in modules if module.name not in sys.modules}
     if missing:
         sys.meta_path[:] = [f for f in sys.meta_path if not isinstance(f, _Finder)]
@@ -81,10 +81,10 @@ def provide(modules: Iterable[ModuleSource]) -> None:
 def _modules_in(roots: set[str]) -> Iterator[ModuleSource]:
     below_roots = tuple(os.path.join(root, "") for root in roots)
     for name, module in list(sys.modules.items()):
-        # `isinstance` believes objects that call themselves modules, such as a library of cffi.
+        # `isinstance` would accept objects that only claim to be modules, such as cffi libraries.
         if not issubclass(type(module), types.ModuleType):
             continue
-        # Any other way of asking would load a module that loads itself when it is used.
+        # `getattr` would load a lazy module.
         file = object.__getattribute__(module, "__dict__").get("__file__")
         if not isinstance(file, str) or not file.startswith(below_roots):
             continue
@@ -93,12 +93,12 @@ def _modules_in(roots: set[str]) -> Iterator[ModuleSource]:
         below = name.replace(".", os.sep)
         is_package = _root(file, os.path.join(below, "__init__.py")) in roots
         if not is_package and _root(file, below + ".py") not in roots:
-            continue  # it could not be imported by its name
+            continue  # the module cannot be imported by its name
         try:
             source = Path(file).read_bytes()
-        except OSError:  # it has gone since it was imported
+        except OSError:  # the file was deleted after the import
             continue
-        # A package need not have a file of its own.
+        # A namespace package has no file.
         for parent in _parents(name):
             if getattr(sys.modules.get(parent), "__file__", None) is None:
                 yield ModuleSource(parent, "", b"", is_package=True)
@@ -106,7 +106,7 @@ def _modules_in(roots: set[str]) -> Iterator[ModuleSource]:
 
 
 def _root(file: str, below: str) -> str | None:
-    """The directory that has `file` at the relative path `below`."""
+    """Return the directory in which `file` has the relative path `below`; None if there is none."""
     end = os.sep + below
     return file[: -len(end)] if file.endswith(end) else None
 
@@ -117,7 +117,7 @@ def _parents(name: str) -> Iterator[str]:
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
-    """Finds and loads modules by the sources that came with a trainable."""
+    """Finds and loads modules from the sources that came with a trainable."""
 
     def __init__(self, modules: dict[str, ModuleSource]) -> None:
         self._modules = modules
@@ -132,7 +132,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
             fullname, self, origin=module.path or None, is_package=module.is_package
         )
         if spec is not None:
-            spec.has_location = bool(module.path)  # it has a `__file__`
+            spec.has_location = bool(module.path)  # sets `__file__`
         return spec
 
     def is_package(self, fullname: str) -> bool:

@@ -1,4 +1,4 @@
-"""The trainable on its way from the driver to the nodes."""
+"""Pickles a trainable on the driver and unpickles it in trial processes."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from typing import Any
 import cloudpickle
 
 from prefect_tune.error import InvalidTrainable
-from prefect_tune.trainable.by_name import make_known
+from prefect_tune.trainable.by_name import register_by_value
 from prefect_tune.trainable.function import trainable_name, without_partials
 from prefect_tune.trainable.shipping.large_data import DataParts
-from prefect_tune.trainable.shipping.local_modules import local_modules, provide
+from prefect_tune.trainable.shipping.local_modules import local_modules, register_modules
 from prefect_tune.trainable.shipping.source import TrainableSource
 
 _logger = logging.getLogger("prefect_tune")
-#: Bytes from which on an object goes its own way.
+#: Objects with at least so many bytes are sent separately from the pickle.
 _LARGE = 4 << 20
-#: Bytes of a variable from which on a function that uses it is worth a word.
-_WORTH_A_WORD = 10 << 20
+#: A function that uses a variable with at least so many bytes is warned about.
+_WARN_BYTES = 10 << 20
 
 
 def pack_trainable(trainable: object, name: str | None = None) -> TrainableSource:
     """Pickle a trainable, with what a node needs to import its modules.
 
-    Code of the main script or notebook travels by value, code of modules by reference; the source
-    of modules beside the script goes along, see `local_modules`.
+    Code of the main script or notebook is pickled by value, code of modules by name; the source
+    of modules next to the script is included, see `local_modules`.
 
     Args:
         trainable: A function, partial or callable object.
-        name: Its name for people; by default its own.
+        name: Name for messages; by default that of the function or class.
 
     Raises:
-        InvalidTrainable: If it cannot be pickled; names what in it cannot.
+        InvalidTrainable: If it cannot be pickled; the message names the parts that cannot.
     """
     buffers: list[pickle.PickleBuffer] = []
     try:
-        pickled = cloudpickle.dumps(trainable, buffer_callback=_collector(buffers))
+        pickled = cloudpickle.dumps(trainable, buffer_callback=_separate_large(buffers))
     except Exception as error:
         parts = unpicklable_parts(trainable)
         culprits = ", ".join(f"{where} ({type(part).__name__})" for where, _, part in parts) or "it"
@@ -71,18 +71,18 @@ def pack_trainable(trainable: object, name: str | None = None) -> TrainableSourc
 
 
 def load_trainable(source: TrainableSource, for_forks: bool = False) -> Any:
-    """Unpickle a trainable, which imports its modules; extends this process's import path.
+    """Unpickle a trainable, after adding the driver's import path and modules to this process.
 
     Args:
-        source: The trainable.
-        for_forks: Whether its large objects are for the forks of this process.
+        source: The pickled trainable.
+        for_forks: True if forks of this process will share the large objects.
 
     Raises:
-        Exception: Whatever the import or the unpickling raises.
+        Exception: If importing a module or unpickling raises.
     """
     known = set(sys.path)
     sys.path += [path for path in source.sys_path if path not in known]
-    provide(source.modules)
+    register_modules(source.modules)
     if source.data is None:
         return cloudpickle.loads(source.pickled)
     pickled, *buffers = source.data.views(own=for_forks)
@@ -90,48 +90,48 @@ def load_trainable(source: TrainableSource, for_forks: bool = False) -> Any:
 
 
 def load_for_trials(source: TrainableSource, for_forks: bool = False) -> Any:
-    """`load_trainable` in a process that belongs to trials; what it has is as in the driver."""
+    """Unpickle a trainable in a trial process, with `sys.argv` and modules as on the driver."""
     if source.argv:
         sys.argv[:] = source.argv
     trainable = load_trainable(source, for_forks)
-    make_known(trainable)
+    register_by_value(trainable)
     return trainable
 
 
 def self_contained(source: TrainableSource) -> bytes:
-    """The trainable as one pickle, its large objects included."""
+    """Return the trainable as one pickle, including its large objects."""
     if source.data is None:
         return source.pickled
     pickled: bytes = cloudpickle.dumps(load_trainable(source))
     return pickled
 
 
-def _collector(buffers: list[pickle.PickleBuffer]) -> Callable[[pickle.PickleBuffer], bool]:
-    """Takes large contiguous buffers out of a pickle."""
+def _separate_large(buffers: list[pickle.PickleBuffer]) -> Callable[[pickle.PickleBuffer], bool]:
+    """Return a `buffer_callback` that moves large contiguous buffers out of a pickle."""
 
-    def take(buffer: pickle.PickleBuffer) -> bool:
+    def keep_in_pickle(buffer: pickle.PickleBuffer) -> bool:
         with memoryview(buffer) as view:
             small = view.nbytes < _LARGE or not view.contiguous
         if not small:
             buffers.append(buffer)
-        return small  # True leaves it in
+        return small  # True keeps the buffer in the pickle
 
-    return take
+    return keep_in_pickle
 
 
 def _warn_of_large(trainable: object, size: int) -> None:
-    """Say which variables a function carries along, which may not be meant."""
+    """Warn of large variables that a function refers to, perhaps by mistake."""
     function = without_partials(trainable)
     if not inspect.isfunction(function):
         return
     large = [
         f"{what} ({nbytes >> 20} MB)"
-        for what, _, part in _parts(function)
-        if (nbytes := _bytes_of(part)) >= _WORTH_A_WORD
+        for what, _, part in _named_parts(function)
+        if (nbytes := _bytes_of(part)) >= _WARN_BYTES
     ]
     if large:
         _logger.warning(
-            "%s carries %d MB along, once for each node: %s. If that is meant, say so: "
+            "%s refers to %d MB of data, which is sent once to each node: %s. If intended, use "
             "`tune.with_parameters(%s, data=...)`.",
             trainable_name(trainable),
             size >> 20,
@@ -151,17 +151,17 @@ def _module_of(trainable: object) -> str:
 
 
 def unpicklable_parts(trainable: object) -> list[tuple[str, str, object]]:
-    """What keeps a trainable from being pickled: where it is, its name, and what it is."""
-    return [part for part in _parts(trainable) if _fails(part[-1])]
+    """Return the parts of a trainable that cannot be pickled: description, name and object."""
+    return [part for part in _named_parts(trainable) if _is_unpicklable(part[-1])]
 
 
-def _parts(trainable: object) -> Iterator[tuple[str, str, object]]:
+def _named_parts(trainable: object) -> Iterator[tuple[str, str, object]]:
     if isinstance(trainable, functools.partial):
         for position, argument in enumerate(trainable.args):
             yield f"its argument {position}", str(position), argument
         for keyword, argument in trainable.keywords.items():
             yield f"its argument `{keyword}`", keyword, argument
-        yield from _parts(trainable.func)
+        yield from _named_parts(trainable.func)
     elif inspect.ismethod(trainable):
         yield "the object it is a method of", "self", trainable.__self__
     elif inspect.isfunction(trainable):
@@ -174,7 +174,7 @@ def _parts(trainable: object) -> Iterator[tuple[str, str, object]]:
             yield f"its attribute `{attribute}`", attribute, value
 
 
-def _fails(value: object) -> bool:
+def _is_unpicklable(value: object) -> bool:
     try:
         cloudpickle.dumps(value)
     except Exception:

@@ -1,4 +1,4 @@
-"""The trainable on its way from the driver to the nodes: the parcel."""
+"""`TrainableSource`: a pickled trainable that is sent to the nodes."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from prefect_tune.trainable.shipping.local_modules import ModuleSource
 
 @dataclass(frozen=True, slots=True)
 class TrainableSource:
-    """The trainable on its way to the nodes.
+    """Pickled trainable with everything that a node needs to load it.
 
     Attributes:
-        name: Its name for people.
-        pickled: cloudpickle of the callable (or class), without what is in `data`.
-        module: The module it lives in, for error messages.
-        sys_path: The driver's import path, tried on the nodes after their own.
+        name: Name of the trainable, for messages.
+        pickled: cloudpickle of the callable (or class), without the objects in `data`.
+        module: Module of the trainable, for error messages.
+        sys_path: The driver's import path, which nodes append to their own.
         cwd: The driver's working directory.
         argv: The driver's command line.
-        data: Its large objects; None if it has none. On the driver where they are, on nodes in a
+        data: The trainable's large objects, if any: on the driver in memory, on nodes in a
             file.
-        modules: Sources of modules beside the script, for nodes that lack them.
+        modules: Sources of modules next to the script, for nodes that lack them.
     """
 
     name: str
@@ -35,5 +35,5 @@ class TrainableSource:
 
     @property
     def size(self) -> int:
-        """Bytes of all its parts."""
+        """Bytes of the pickle and the large objects."""
         return len(self.pickled) + (0 if self.data is None else self.data.size)

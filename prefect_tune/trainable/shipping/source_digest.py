@@ -1,4 +1,4 @@
-"""A digest of a trainable's source, to notice that it has changed."""
+"""Computes a digest of a trainable's source, to detect changes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 
 def code_digest(trainable: Any) -> str:
-    """16 hex digits that change with the source text of a trainable; "" if there is no source.
+    """Return 16 hex digits that change with a trainable's source; "" if there is no source.
 
-    Only its own text counts, not that of what it calls.
+    Only the text of the function or class itself counts, not that of functions it calls.
     """
     while True:
         if isinstance(trainable, functools.partial):

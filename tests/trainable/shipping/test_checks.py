@@ -104,7 +104,7 @@ def test_waits_until_the_gpu_is_free(smi, monkeypatch, gpu):
 def test_gives_up_and_says_what_is_in_use(smi, monkeypatch):
     smi(9000)
     monkeypatch.setattr(gpu_wait, "time", SimpleNamespace(sleep=lambda _: None))
-    with pytest.raises(RuntimeError, match=r"after 3 looks: 9000 of 16000 MiB"):
+    with pytest.raises(RuntimeError, match=r"after 3 checks: 9000 of 16000 MiB"):
         wait_for_gpu(1, retry=3)
     assert wait_for_gpu(1, gpu_memory_limit=9500)
     with pytest.raises(RuntimeError, match=r"no GPU '5'; there are: 0 \(GPU-aaaa\)"):

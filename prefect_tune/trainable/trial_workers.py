@@ -20,7 +20,7 @@ import numpy as np
 
 from prefect_tune.error import InvalidArgument, TrialWorkerFailed
 from prefect_tune.experiment.attempt_error import AttemptError
-from prefect_tune.trainable.runner import end_of
+from prefect_tune.trainable.runner import outcome_of
 from prefect_tune.trainable.runtime.current_session import current_session
 
 
@@ -147,7 +147,7 @@ def run_call(call: bytes, directory: str) -> tuple[bool, bytes]:
         function, args, kwargs = pickle.loads(call)
         return True, cloudpickle.dumps(function(*args, **kwargs))
     except BaseException as error:
-        end = end_of(error)
+        end = outcome_of(error)
         if not isinstance(end, AttemptError):
             end = AttemptError("exit", "the function called sys.exit()")
         return False, pickle.dumps(end)

@@ -1,4 +1,4 @@
-"""What a user can configure: dataclasses with Ray's names and fields."""
+"""Configuration dataclasses for users, with Ray's names and fields."""
 
 from __future__ import annotations
 
@@ -28,15 +28,16 @@ if TYPE_CHECKING:
 
 @dataclass
 class FailureConfig:
-    """What happens when trials fail.
+    """How failed trials are retried, and whether a failure ends the sweep.
+
 
     Args:
-        max_failures: Retries of each trial; -1 retries without end.
+        max_failures: Retries of each trial; -1 has no limit.
         fail_fast: True stops all other trials at the first failed one; ``"raise"`` raises its
             exception at once.
 
     Raises:
-        InvalidArgument: On impossible values, and if both are given.
+        InvalidArgument: If a value is wrong, or if both are given.
     """
 
     max_failures: int = 0
@@ -63,18 +64,18 @@ class FailureConfig:
 
 @dataclass
 class CheckpointConfig:
-    """Which checkpoints are written and kept.
+    """When checkpoints are written, and how many are kept.
 
     Args:
-        num_to_keep: How many of each trial are kept; None keeps all.
-        checkpoint_score_attribute: The metric that ranks them; None ranks by age.
+        num_to_keep: How many checkpoints of each trial are kept; None keeps all.
+        checkpoint_score_attribute: The metric that ranks checkpoints; None ranks by age.
         checkpoint_score_order: ``max`` or ``min``.
-        checkpoint_frequency: Checkpoint every so many iterations (class trainables).
-        checkpoint_at_end: Checkpoint at the end (class trainables); None does so for classes that
-            can save one. (`run` has False as its default, as Ray Tune's.)
+        checkpoint_frequency: Number of iterations between checkpoints (class trainables).
+        checkpoint_at_end: Whether a trial writes a checkpoint at its end (class trainables); None
+            does so for classes that can save one. (The default of `run` is False, as in Ray Tune.)
 
     Raises:
-        InvalidArgument: On impossible values.
+        InvalidArgument: If a value is wrong.
     """
 
     num_to_keep: int | None = None
@@ -100,7 +101,7 @@ class CheckpointConfig:
 
 
 class ResumeType(StrEnum):
-    """What becomes of the trials of a kind when an experiment is resumed."""
+    """What happens to a trial when its experiment is resumed."""
 
     RESUME = "resume"  #: they run on, from their newest checkpoint if they have one
     RESTART = "restart"  #: they run once more, from scratch
@@ -116,13 +117,13 @@ class ResumeConfig:
     """Which trials of a resumed experiment run again.
 
     Args:
-        finished: Trials that have ended well.
-        unfinished: Trials that were running, paused or waiting. With ``SKIP`` the search is not
-            asked for more trials either: only what `finished` and `errored` name runs.
-        errored: Trials that have failed for good.
+        finished: What happens to trials that have ended without an error.
+        unfinished: What happens to trials that were running, paused or waiting. With ``SKIP`` the
+            search is not asked for more trials either: only `finished` and `errored` trials run.
+        errored: What happens to trials that have failed for good.
 
     Raises:
-        InvalidArgument: If a value is not a `ResumeType` or the text of one.
+        InvalidArgument: If a value is not a `ResumeType` or its name.
     """
 
     ResumeType: ClassVar[type[_Type]] = _Type
@@ -165,21 +166,22 @@ class WarmStart:
 
 @dataclass
 class TuneConfig:
-    """How the space is searched.
+    """How the search space is searched: metric, search algorithm, scheduler, number of samples.
+
 
     Args:
         metric: Name of the metric to optimise (a list for several objectives).
         mode: ``min`` or ``max`` (a list alike).
         search_alg: A `Searcher`, or its name; None samples at random and expands grids.
         scheduler: A `TrialScheduler`, or its name; None is FIFO.
-        num_samples: How often the space is sampled (the grid repeated); -1 without end.
+        num_samples: How often the space is sampled (the grid repeated); -1 has no limit.
         max_concurrent_trials: Upper bound of running trials; None or 0 leaves it to resources.
         time_budget_s: Seconds (or a timedelta) after which the experiment stops.
         reuse_actors: True keeps the process and the object of a class trainable for further trials
             with the same resources: its `reset_config` is called in place of `setup`, and has to
             return True. Functions get a fresh process in any case, which costs milliseconds here.
-        trial_name_creator: ``f(trial) -> str``, what the trial is called.
-        trial_dirname_creator: ``f(trial) -> str``, the name of its directory.
+        trial_name_creator: ``f(trial) -> str``, returns the trial's name.
+        trial_dirname_creator: ``f(trial) -> str``, returns the name of the trial's directory.
         seed: Seeds random search and the random state of every trial.
         chdir_to_trial_dir: Whether trial processes work in the trial's directory; None asks
             `RAY_CHDIR_TO_TRIAL_DIR`, which is on.
@@ -326,7 +328,7 @@ class RunConfig:
 
 
 def _can_be_variable(text: Any) -> bool:
-    """True for a text that the operating system takes as part of an environment."""
+    """Return True for a string that can be the name or value of an environment variable."""
     try:
         return isinstance(text, str) and text != "" and b"\0" not in os.fsencode(text)
     except UnicodeEncodeError:

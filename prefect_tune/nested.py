@@ -1,4 +1,4 @@
-"""Nested results as flat ones, keys joined by ``/``."""
+"""Converts nested dicts into flat ones with keys joined by ``/``, and back."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 from prefect_tune.error import InvalidArgument
 
 DELIMITER = "/"
-# Most values are of these types, and looking them up is cheaper than asking what they derive from.
+# Most values have one of these types; a look-up is faster than `isinstance`.
 _FLAT = frozenset({float, int, str, bool, type(None)})
 
 
 def flatten(result: dict[str, Any]) -> dict[str, Any]:
-    """Join nested keys by ``/``; `config` is left as it is.
+    """Return a result with nested keys joined by ``/``; `config` is left nested.
 
-    Returns the very same dict if nothing is nested, which is what most results are like.
+    Most results have nothing nested: then the same dict is returned.
     """
     for key, value in result.items():
         if type(value) not in _FLAT and isinstance(value, dict) and key != "config":
@@ -27,27 +27,27 @@ def flatten(result: dict[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in result.items():
         if isinstance(value, dict) and key != "config":
-            _into(flat, key, value)
+            _flatten_into(flat, key, value)
         else:
             flat[key] = value
     return flat
 
 
-def _into(flat: dict[str, Any], prefix: str, nested: dict[Any, Any]) -> None:
+def _flatten_into(flat: dict[str, Any], prefix: str, nested: dict[Any, Any]) -> None:
     for key, value in nested.items():
         path = f"{prefix}{DELIMITER}{key}"
         if isinstance(value, dict):
-            _into(flat, path, value)
+            _flatten_into(flat, path, value)
         else:
             flat[path] = value
 
 
 class PathConflict(InvalidArgument, TypeError):
-    """A flat key leads through a value; Ray Tune raises a TypeError."""
+    """Raised if a flat key such as ``a/b`` leads through a value; in Ray Tune a TypeError."""
 
 
 def flatten_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration with nested keys, of any mapping, joined by ``/``; empty ones stay."""
+    """Return a configuration with the keys of nested mappings joined by ``/``; keep empty ones."""
     flat: dict[str, Any] = {}
     for name, value in config.items():
         if isinstance(value, Mapping) and value:
@@ -63,18 +63,18 @@ def flatten_dict(
     prevent_delimiter: bool = False,
     flatten_list: bool = False,
 ) -> dict[str, Any]:
-    """A nested dict as a flat one: ``{"a": {"b": 1}}`` is ``{"a/b": 1}``; empty dicts vanish.
+    """Return a nested dict as a flat one: ``{"a": {"b": 1}}`` becomes ``{"a/b": 1}``.
 
-    Of an `OrderedDict` comes another one.
+    Empty dicts are dropped. From an `OrderedDict` an `OrderedDict` is made.
 
     Args:
-        dt: The dict.
-        delimiter: What joins keys.
-        prevent_delimiter: Refuse keys that contain it already.
-        flatten_list: Also take lists apart, by position.
+        dt: The nested dict.
+        delimiter: The string between joined keys.
+        prevent_delimiter: Whether keys that contain the delimiter are an error.
+        flatten_list: Whether lists are flattened, too, by position.
 
     Raises:
-        InvalidArgument: If a key contains the delimiter and must not.
+        InvalidArgument: If a key contains the delimiter, and `prevent_delimiter`.
     """
     flat: dict[str, Any] = OrderedDict() if isinstance(dt, OrderedDict) else {}
     for key, value in dt.items():
@@ -96,11 +96,11 @@ def flatten_dict(
 
 
 def unflatten_dict(dt: Mapping[str, Any], delimiter: str = DELIMITER) -> dict[str, Any]:
-    """The inverse of `flatten_dict`: ``{"a/b": 1}`` is ``{"a": {"b": 1}}``.
+    """Return a flat dict as a nested one: ``{"a/b": 1}`` becomes ``{"a": {"b": 1}}``.
 
     Args:
         dt: The flat dict.
-        delimiter: What joins keys.
+        delimiter: The string between joined keys.
 
     Raises:
         PathConflict: If a path leads through a value.
@@ -121,11 +121,11 @@ def unflatten_dict(dt: Mapping[str, Any], delimiter: str = DELIMITER) -> dict[st
 
 
 def unflatten_list_dict(dt: Mapping[str, Any], delimiter: str = DELIMITER) -> Any:
-    """The inverse of `flatten_dict(..., flatten_list=True)`: ``{"a/0": 1}`` is ``{"a": [1]}``.
+    """Return a flat dict as a nested one with lists: ``{"a/0": 1}`` becomes ``{"a": [1]}``.
 
     Args:
         dt: The flat dict.
-        delimiter: What joins keys.
+        delimiter: The string between joined keys.
 
     Raises:
         PathConflict: If a path leads through a value.
@@ -146,13 +146,13 @@ def _with_lists(value: Any, leaves: set[int]) -> Any:
 def unflattened_lookup(
     flat_key: str, lookup: Any, delimiter: str = DELIMITER, **kwargs: Any
 ) -> Any:
-    """The value that a flat key leads to in a nested dict or list.
+    """Return the value that a flat key names in a nested dict or list.
 
     Args:
-        flat_key: Such as ``a/b``; a position in a list is a number.
-        lookup: Where to look.
-        delimiter: What joins keys.
-        **kwargs: `default` is returned if there is no such value.
+        flat_key: The key, such as ``a/b``; a position in a list is a number.
+        lookup: The nested dict or list.
+        delimiter: The string between joined keys.
+        **kwargs: `default`, the value to return if there is none.
 
     Raises:
         KeyError: If there is no such value, or IndexError in a list, and no `default`.
@@ -169,7 +169,7 @@ def unflattened_lookup(
 
 
 def merge_dicts(d1: Mapping[str, Any], d2: Mapping[str, Any]) -> dict[str, Any]:
-    """A new dict with both; nested ones are merged, and otherwise the second wins."""
+    """Return a new dict with the items of both; nested dicts are merged, else the second wins."""
     return deep_update(copy.deepcopy(dict(d1)), d2, new_keys_allowed=True)
 
 
@@ -180,20 +180,20 @@ def deep_update(
     allow_new_subkey_list: Iterable[str] | None = None,
     override_all_if_type_changes: Iterable[str] | None = None,
 ) -> dict[str, Any]:
-    """Update a nested dict, in place.
+    """Update a nested dict in place with the items of another.
 
     Args:
-        original: The dict.
-        new_dict: What to put in.
-        new_keys_allowed: Whether there may be keys that `original` does not have.
-        allow_new_subkey_list: Keys below which there may be in any case.
-        override_all_if_type_changes: Keys whose dict is replaced whole if its `type` is another.
+        original: The dict to change.
+        new_dict: The new items.
+        new_keys_allowed: Whether `new_dict` may have keys that `original` lacks.
+        allow_new_subkey_list: Keys below which new keys are allowed in any case.
+        override_all_if_type_changes: Keys whose whole dict is replaced if its `type` changes.
 
     Returns:
         `original`.
 
     Raises:
-        InvalidArgument: If there is a new key where none may be.
+        InvalidArgument: If `new_dict` has a new key where none is allowed.
     """
     open_keys = set(allow_new_subkey_list or ())
     replaced = set(override_all_if_type_changes or ())

@@ -1,4 +1,4 @@
-"""Trainables and environments that are known by a name.
+"""Registries of trainables and environments by name.
 
 ``register_trainable("train", f)`` lets ``run("train")`` find the function in this process.
 """
@@ -16,12 +16,12 @@ _environments: dict[str, Callable[..., Any]] = {}
 
 
 def register_trainable(name: str, trainable: Any, warn: bool = True) -> None:
-    """Give a trainable a name that `run` and `Tuner` understand in this process.
+    """Register a trainable under a name that `run` and `Tuner` accept in this process.
 
     Args:
-        name: The name; what it meant before is forgotten.
+        name: The name; an earlier trainable of the name is replaced.
         trainable: A function ``f(config)`` or a `Trainable` class.
-        warn: Accepted; nothing is warned about.
+        warn: Ignored, for compatibility with Ray Tune.
 
     Raises:
         InvalidTrainable: If `trainable` cannot be run, or `name` is not a string.
@@ -33,15 +33,15 @@ def register_trainable(name: str, trainable: Any, warn: bool = True) -> None:
 
 
 def is_registered(name: str) -> bool:
-    """True if a trainable is known by this name."""
+    """Return True if a trainable is registered under this name."""
     return name in _trainables
 
 
 def register_env(name: str, env_creator: Callable[..., Any]) -> None:
-    """Give a function that makes an environment a name that `get_env` understands here.
+    """Register a function that makes an environment under a name, for `get_env`.
 
     Args:
-        name: The name; what it meant before is forgotten.
+        name: The name; an earlier function of the name is replaced.
         env_creator: ``f(config) -> environment``.
 
     Raises:
@@ -57,10 +57,10 @@ def register_env(name: str, env_creator: Callable[..., Any]) -> None:
 
 
 def get_env(name: str) -> Callable[..., Any]:
-    """The function that is registered for an environment.
+    """Return the function that is registered for an environment.
 
     Raises:
-        InvalidArgument: If there is none; says which names there are.
+        InvalidArgument: If no environment has the name; the message lists the names there are.
     """
     try:
         return _environments[name]
@@ -74,10 +74,10 @@ def get_env(name: str) -> Callable[..., Any]:
 
 
 def get_trainable(name: str) -> Any:
-    """The trainable that is registered under a name.
+    """Return the trainable that is registered under a name.
 
     Raises:
-        InvalidTrainable: If there is none; says which names there are.
+        InvalidTrainable: If no trainable has the name; the message lists the names there are.
     """
     try:
         return _trainables[name]
@@ -91,7 +91,10 @@ def get_trainable(name: str) -> Any:
 
 
 def get_trainable_cls(name: str) -> Any:
-    """Ray Tune's name of `get_trainable`; functions stay functions.
+    """Return the trainable that is registered under a name, as `get_trainable` does.
+
+    Ray Tune makes a class of a function here; this package returns the function itself.
+
 
     Raises:
         InvalidTrainable: If no trainable is registered under the name.

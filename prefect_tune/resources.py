@@ -24,7 +24,7 @@ _CANONICAL = {"cpu": CPU, "gpu": GPU}
 
 
 def canonical_name(name: str) -> str:
-    """Spell a resource name as Dask clusters do: ``cpu`` is ``CPU``, custom names stay."""
+    """Return a resource name as Dask clusters spell it: ``cpu`` becomes ``CPU``."""
     return _CANONICAL.get(name.lower(), name)
 
 
@@ -86,17 +86,17 @@ class Resources(Mapping[str, float]):
 
     @property
     def cpu(self) -> float:
-        """CPUs."""
+        """Number of CPUs."""
         return self.get(CPU, 0.0)
 
     @property
     def gpu(self) -> float:
-        """GPUs."""
+        """Number of GPUs."""
         return self.get(GPU, 0.0)
 
     @property
     def custom_resources(self) -> dict[str, float]:
-        """All others, in units."""
+        """Amounts of all resources but CPUs and GPUs, in units."""
         return {name: amount for name, amount in self.items() if name not in (CPU, GPU)}
 
     @classmethod
@@ -308,19 +308,19 @@ def _bundle(amounts: Mapping[str, float], number: int) -> Resources:
 
 
 def resource_dict_to_pg_factory(spec: Mapping[str, Any] | None) -> PlacementGroupFactory:
-    """A dict as for `resources_per_trial` as a factory of one bundle.
+    """Return a `PlacementGroupFactory` of one bundle, from a dict as for `resources_per_trial`.
 
     Raises:
-        InvalidArgument: As `Resources.parse`.
+        InvalidArgument: If an amount is wrong, as in `Resources.parse`.
     """
     return PlacementGroupFactory([dict(Resources.parse(spec))])
 
 
 def json_to_resources(data: str | Mapping[str, Any] | None) -> Resources | None:
-    """Resources from JSON, or from the dict that it stands for; None from nothing.
+    """Return the resources in a JSON text or the dict in it; None for None or ``null``.
 
     Raises:
-        InvalidArgument: If it is no such JSON.
+        InvalidArgument: If the text is no JSON of resources.
     """
     if data is None or data == "null":
         return None
@@ -333,7 +333,7 @@ def json_to_resources(data: str | Mapping[str, Any] | None) -> Resources | None:
 
 
 def resources_to_json(resources: Mapping[str, float] | None) -> str | None:
-    """The inverse of `json_to_resources`."""
+    """Return resources as a JSON text, which `json_to_resources` reads."""
     if resources is None:
         return None
     parsed = Resources.parse(resources, "resources")

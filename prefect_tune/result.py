@@ -1,4 +1,4 @@
-"""Ray Tune's names for the keys of results and for the files that hold them."""
+"""Ray Tune's constants for the keys of results and the names of result files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TIME_TOTAL_S = "time_total_s"
 TRAINING_ITERATION = "training_iteration"
 TRIAL_ID = "trial_id"
 
-#: Keys that a result has without having been reported.
+#: Keys that every result has without the trainable reporting them.
 AUTO_RESULT_KEYS = (
     TRAINING_ITERATION,
     TIME_TOTAL_S,
@@ -43,7 +43,7 @@ AUTO_RESULT_KEYS = (
     CONFIG_PREFIX,
     "checkpoint_dir_name",
 )
-#: Those that say where and when a result was made, and count nothing.
+#: Auto-filled keys that say where and when a result was reported.
 DEBUG_METRICS = (
     TRIAL_ID,
     "experiment_id",
@@ -54,7 +54,7 @@ DEBUG_METRICS = (
     NODE_IP,
     CONFIG_PREFIX,
 )
-#: What `list-trials` shows of a result and of a trial.
+#: Columns of `list-trials`: keys of results, and attributes of trials.
 DEFAULT_RESULT_KEYS = (TRAINING_ITERATION, TIME_TOTAL_S, MEAN_ACCURACY, MEAN_LOSS)
 DEFAULT_EXPERIMENT_INFO_KEYS = ("trainable_name", EXPERIMENT_TAG, TRIAL_ID)
 DEFAULT_EXPERIMENT_NAME = "default"
@@ -65,7 +65,7 @@ EXPR_PARAM_FILE = "params.json"
 EXPR_PARAM_PICKLE_FILE = "params.pkl"
 EXPR_PROGRESS_FILE = "progress.csv"
 EXPR_RESULT_FILE = "result.json"
-#: What the driver itself writes into the directory of a trial.
+#: Files that the driver writes into the directory of a trial.
 DRIVER_FILES = frozenset(
     {
         EXPR_ERROR_FILE,

@@ -1,4 +1,4 @@
-"""From a request to its results: the one road that `run`, `Tuner` and the flows share."""
+"""Runs the experiment of a request; `run`, `Tuner` and the flows all call this module."""
 
 from __future__ import annotations
 
@@ -36,33 +36,34 @@ if TYPE_CHECKING:
 
 
 _logger = logging.getLogger("prefect_tune")
-#: Larger ones (those with data of `with_parameters`) have to be given again to be restored.
+#: Trainables up to this size are saved; `Tuner.restore` needs larger ones as an argument.
 _LARGEST_TRAINABLE = 64 * 2**20
 _T = TypeVar("_T")
 
 
 @dataclass
-class Finished:
-    """A run that has ended.
+class FinishedRun:
+    """The outcome of an experiment that has ended.
 
     Attributes:
-        analysis: Its trials and results.
-        interrupted: True if it was ended before its end.
-        memory: What the surrounding flow run remembers of it; None outside of flow runs.
+        analysis: The experiment's trials and results.
+        interrupted: True if the experiment was ended early.
+        memory: The surrounding flow run's record of its sweeps; None outside of flow runs.
     """
 
     analysis: ExperimentAnalysis
     interrupted: bool = False
     memory: FlowRunMemory | None = None
 
-    def has_failed(self) -> None:
-        """Its failed trials fail the call, so a retry of the flow run is to try them again."""
+    def record_failure(self) -> None:
+        """Record that failed trials make the call raise: a retry of the flow run retries them."""
         if self.memory is not None:
-            self.memory.has_failed()
+            self.memory.record_failure()
 
 
-def execute(request: ExperimentRequest) -> Finished:
-    """Validate a request and run it to its end.
+def execute(request: ExperimentRequest) -> FinishedRun:
+    """Validate a request and run its experiment to the end.
+
 
     Raises:
         TuneError: As documented at `run`.
@@ -78,7 +79,7 @@ def execute(request: ExperimentRequest) -> Finished:
     memory = _flow_run_memory(request, settings)
     plan = make_plan(request, settings, memory)
     if plan.orchestrate:
-        # Booting a Prefect server takes longest, so it starts first and everything else beside it.
+        # Starting a Prefect server takes longest, so it starts first and the rest runs meanwhile.
         from prefect_tune.orchestration.server.api import start_server_early
 
         start_server_early()
@@ -86,7 +87,7 @@ def execute(request: ExperimentRequest) -> Finished:
         try:
             experiment = _prepare(plan, request, memory, exit_stack)
         except BaseException:
-            # Nothing has come of it: the same objects may be given again in a better call.
+            # The experiment has not begun: the user may give the same objects in another call.
             plan.initial_states.restore()
             raise
         plan = experiment.plan
@@ -122,11 +123,11 @@ def execute(request: ExperimentRequest) -> Finished:
             raise TimeoutError(message)
         if settings.raise_on_interrupt:
             raise ExperimentInterrupted(message, analysis)
-    return Finished(analysis, interruption.reason is not None, memory)
+    return FinishedRun(analysis, interruption.reason is not None, memory)
 
 
 def _with_earlier_results(request: ExperimentRequest) -> ExperimentRequest:
-    """The request with what the sources of a warm start tell in their place."""
+    """Return the request with the sources of a warm start replaced by the results in them."""
     tune = request.tune_config
     if tune.warm_start_from is None:
         return request
@@ -147,7 +148,7 @@ def _prepare(
     exit_stack: ExitStack,
 ) -> RunningExperiment:
     """Open the experiment on its cluster; `exit_stack` closes both."""
-    # Imported late: a wrong argument should be told before Dask has been loaded.
+    # Imported here so that a wrong argument is reported before Dask has been loaded.
     from prefect_tune.execution.cluster.api import connect, is_local_mode, is_output_shown
     from prefect_tune.execution.driver.dask_executor import DaskExecutor
 
@@ -185,7 +186,7 @@ def _prepare(
 
 
 def _write_arguments(experiment: RunningExperiment, request: ExperimentRequest) -> None:
-    """Write what `Tuner.restore` reads, or remove what an earlier run has left."""
+    """Write the files that `Tuner.restore` reads, or remove those of an earlier run."""
     directory, trainable = experiment.directory, experiment.plan.trainable
     small = request.saved is not None and trainable.size <= _LARGEST_TRAINABLE
     for name, data in (
@@ -200,9 +201,9 @@ def _write_arguments(experiment: RunningExperiment, request: ExperimentRequest) 
 
 
 def _flow_run_memory(request: ExperimentRequest, settings: TuneSettings) -> FlowRunMemory | None:
-    """What the surrounding flow run has begun in an earlier execution; None without one."""
+    """Return the surrounding flow run's record of its sweeps; None outside of flow runs."""
     orchestrate = request.run_config.orchestrate
-    # Inside a flow run Prefect has been imported; looking for one must not import it.
+    # Inside a flow run Prefect is imported already; this check must not import it.
     if "prefect" not in sys.modules or not (
         settings.orchestrate if orchestrate is None else orchestrate
     ):
@@ -213,13 +214,13 @@ def _flow_run_memory(request: ExperimentRequest, settings: TuneSettings) -> Flow
 
 
 def _run(experiment: RunningExperiment, plan: ExperimentPlan) -> tuple[str | None, str | None]:
-    """Run the engine, inside a Prefect flow run or without; returns the flow run's id and URL."""
+    """Run an open experiment, recorded in Prefect or not; return the flow run's id and URL."""
     if not plan.orchestrate:
         launcher = DirectLauncher(experiment.executor)
         if "prefect" not in sys.modules:
             experiment.run(launcher)
             return None, None
-        # It may be a step of a flow all the same, and ends with that.
+        # An unrecorded experiment may run inside a flow all the same, and ends with the flow run.
         from prefect_tune.orchestration.control.flow_watch import FlowWatch
 
         watch = FlowWatch(
@@ -234,14 +235,15 @@ def _run(experiment: RunningExperiment, plan: ExperimentPlan) -> tuple[str | Non
 
 
 async def in_thread(call: Callable[[], _T]) -> _T:
-    """Make a call that runs sweeps in a thread of its own, without blocking the event loop.
+    """Call a function that runs sweeps in a thread, without blocking the event loop.
+
 
     If the awaiting task is cancelled, the sweeps end in order before the cancellation goes on.
     """
     sweeps, loop = SweepGroup(), asyncio.get_running_loop()
     ended = asyncio.Event()
     with sweeps.current():
-        thread = _Call(call, "sweep", lambda: loop.call_soon_threadsafe(ended.set))
+        thread = _CallThread(call, "sweep", lambda: loop.call_soon_threadsafe(ended.set))
     thread.start()
     cancelled: asyncio.CancelledError | None = None
     while not ended.is_set():
@@ -258,12 +260,12 @@ async def in_thread(call: Callable[[], _T]) -> _T:
     return outcome
 
 
-#: Arguments whose objects follow one experiment.
-_OF_ITS_OWN = ("search_alg", "scheduler", "stop", "progress_reporter")
+#: Arguments whose objects hold the state of one experiment, so that each one gets a copy.
+_COPIED_ARGUMENTS = ("search_alg", "scheduler", "stop", "progress_reporter")
 
 
-class _Call(Generic[_T]):
-    """A call in a thread of its own."""
+class _CallThread(Generic[_T]):
+    """Calls a function in a thread of its own."""
 
     def __init__(
         self, call: Callable[[], _T], name: str, then: Callable[[], object] = lambda: None
@@ -272,7 +274,7 @@ class _Call(Generic[_T]):
         self._then = then
         self._outcome: list[_T] = []
         self._error: BaseException | None = None
-        # Each in a context of its own: a flow run that this happens in is everybody's parent.
+        # With a copy of the context, all sweeps have the surrounding flow run as parent.
         context = contextvars.copy_context()
         self._thread = threading.Thread(target=context.run, args=(self._run,), name=name)
 
@@ -304,34 +306,35 @@ def run_several(
     given: Mapping[str, Any],
     concurrent: bool,
 ) -> list[ExperimentAnalysis]:
-    """Run several experiments.
+    """Run several experiments, at the same time or one by one.
 
-    Each has a scheduler, a search and stoppers of its own, copies of those that are given: they
-    judge the trials of one experiment by each other.
+    Each one gets copies of the given scheduler, search and stoppers, because these compare the
+    trials of one experiment with each other.
 
     Args:
         run: `prefect_tune.run`.
-        experiments: What to run.
-        given: Arguments for all; those that an experiment brings along win.
-        concurrent: At the same time, or one by one.
+        experiments: The experiments.
+        given: Arguments of `run` for all; an experiment's own arguments win.
+        concurrent: True runs them at the same time.
 
     Raises:
-        Exception: What the first of those that failed raised, when all have ended.
-        ExperimentInterrupted: If one was ended early; has the list of what there is of all.
+        Exception: The error of the first experiment that failed, when all have ended.
+        ExperimentInterrupted: If an experiment was ended early; its `analysis` is the list of all
+            analyses so far.
     """
     calls = []
     taken: set[tuple[str, str]] = set()
     for experiment in experiments:
         arguments = {**given, **experiment.own_arguments}
         arguments["name"] = _free_name(experiment, taken)
-        for name in _OF_ITS_OWN:
+        for name in _COPIED_ARGUMENTS:
             arguments[name] = copy.deepcopy(arguments.get(name))
         shown = arguments.get("verbose") != 0 and arguments["progress_reporter"] is None
         if concurrent and shown and not in_notebook():
-            # Two tables that are drawn anew again and again cannot share a terminal.
+            # Two live tables cannot share a terminal.
             arguments["progress_reporter"] = PlainReporter()
         calls.append(functools.partial(run, experiment.trainable, **arguments))
-    outcomes = _side_by_side(calls) if concurrent else _one_by_one(calls)
+    outcomes = _run_concurrently(calls) if concurrent else _run_in_order(calls)
     interrupted = [error for error in outcomes if isinstance(error, ExperimentInterrupted)]
     analyses = [
         outcome.analysis if isinstance(outcome, ExperimentInterrupted) else outcome
@@ -343,7 +346,7 @@ def run_several(
 
 
 def _free_name(experiment: Experiment, taken: set[tuple[str, str]]) -> str:
-    """A name that none of those before has in its place: each needs a directory of its own."""
+    """Return a name for an experiment whose directory no earlier experiment of the call has."""
     name, number = experiment.name, 1
     while (experiment.local_dir, name) in taken:
         number += 1
@@ -354,8 +357,8 @@ def _free_name(experiment: Experiment, taken: set[tuple[str, str]]) -> str:
     return name
 
 
-def _one_by_one(calls: Sequence[Callable[[], _T]]) -> list[_T | ExperimentInterrupted]:
-    """Make calls that run experiments; one that was interrupted is the last."""
+def _run_in_order(calls: Sequence[Callable[[], _T]]) -> list[_T | ExperimentInterrupted]:
+    """Make calls that run experiments, one by one; stop after one that was interrupted."""
     outcomes: list[_T | ExperimentInterrupted] = []
     for call in calls:
         try:
@@ -365,9 +368,9 @@ def _one_by_one(calls: Sequence[Callable[[], _T]]) -> list[_T | ExperimentInterr
     return outcomes
 
 
-def _side_by_side(calls: Sequence[Callable[[], _T]]) -> list[_T | ExperimentInterrupted]:
-    """Make calls that run experiments, at the same time; SIGINT and SIGTERM end them all."""
-    running = [_Call(call, f"experiment-{number}") for number, call in enumerate(calls)]
+def _run_concurrently(calls: Sequence[Callable[[], _T]]) -> list[_T | ExperimentInterrupted]:
+    """Make calls that run experiments, at the same time; a signal ends all of them."""
+    running = [_CallThread(call, f"experiment-{number}") for number, call in enumerate(calls)]
     with relay_signals() as interruption:
         for call in running:
             call.start()

@@ -1,7 +1,7 @@
-"""Settings from the environment, read when a run starts.
+"""The settings of the package: environment variables, read when a run starts.
 
-Each has Ray Tune's name where there is one (``TUNE_...``) and a twin ``PREFECT_TUNE_...``, which
-wins. Variables that are empty count as not set.
+Each setting has a variable ``PREFECT_TUNE_...``, and Ray Tune's variable (``TUNE_...``) if there is
+one; the first wins. Empty variables count as not set.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from prefect_tune.error import InvalidArgument
 from prefect_tune.trainable.runtime.variables import CHANGE_DIRECTORY, FULL_TRACEBACKS, PRINT_ERRORS
 
 _PREFIX = "PREFECT_TUNE_"
-#: Read by the agents on the nodes, each for itself.
+#: Variables that the agent on each node reads from its own environment.
 NODE_VARIABLES = {
     "PREFECT_TUNE_SHARED_DIRECTORY": (
         "0 on a node: it does not share the experiment directory, even if it looks so."
@@ -28,13 +28,13 @@ NODE_VARIABLES = {
 }
 
 
-def _twins(name: str, *others: str, prefix: str = "TUNE_") -> AliasChoices:
+def _aliases(name: str, *others: str, prefix: str = "TUNE_") -> AliasChoices:
     names = (name, *others)
     return AliasChoices(*(first + n for n in names for first in (_PREFIX, prefix)))
 
 
 class TuneSettings(BaseSettings):
-    """All settings; see the field descriptions."""
+    """The settings in force; each field's description says what it does."""
 
     model_config = SettingsConfigDict(
         extra="ignore",
@@ -66,29 +66,29 @@ class TuneSettings(BaseSettings):
     )
     result_dir: str | None = Field(
         None,
-        validation_alias=_twins("RESULT_DIR"),
+        validation_alias=_aliases("RESULT_DIR"),
         description="Where experiment directories are made by default: `~/prefect_tune_results`.",
     )
     disable_dated_subdir: bool = Field(
         False,
-        validation_alias=_twins("DISABLE_DATED_SUBDIR"),
+        validation_alias=_aliases("DISABLE_DATED_SUBDIR"),
         description="Name experiment directories without the date.",
     )
     max_len_identifier: int = Field(
         130,
         ge=0,
-        validation_alias=_twins("MAX_LEN_IDENTIFIER"),
+        validation_alias=_aliases("MAX_LEN_IDENTIFIER"),
         description="Characters of a trial directory's name, before its date.",
     )
     chdir_to_trial_dir: bool = Field(
         True,
-        validation_alias=_twins("CHDIR_TO_TRIAL_DIR", prefix="RAY_"),
+        validation_alias=_aliases("CHDIR_TO_TRIAL_DIR", prefix="RAY_"),
         description="Trial processes work in the trial's directory; the one that they started in "
         "is in `TUNE_ORIG_WORKING_DIR`.",
     )
     disable_auto_init: bool = Field(
         False,
-        validation_alias=_twins("DISABLE_AUTO_INIT"),
+        validation_alias=_aliases("DISABLE_AUTO_INIT"),
         description="Never start a local cluster; `tune.init` or `cluster=` is needed.",
     )
 
@@ -102,36 +102,36 @@ class TuneSettings(BaseSettings):
 
     disable_auto_callback_loggers: bool = Field(
         False,
-        validation_alias=_twins("DISABLE_AUTO_CALLBACK_LOGGERS"),
+        validation_alias=_aliases("DISABLE_AUTO_CALLBACK_LOGGERS"),
         description="Do not add the CSV, JSON and TensorBoard loggers.",
     )
     disable_strict_metric_checking: bool = Field(
         False,
-        validation_alias=_twins("DISABLE_STRICT_METRIC_CHECKING"),
+        validation_alias=_aliases("DISABLE_STRICT_METRIC_CHECKING"),
         description="Accept results without the metric.",
     )
     full_tracebacks: bool = Field(
         False,
-        validation_alias=_twins("FULL_TRACEBACKS", prefix="RAY_AIR_"),
+        validation_alias=_aliases("FULL_TRACEBACKS", prefix="RAY_AIR_"),
         description="Show prefect_tune's own frames in the tracebacks of trials, too.",
     )
     print_all_trial_errors: bool = Field(
         True,
-        validation_alias=_twins("PRINT_ALL_TRIAL_ERRORS"),
+        validation_alias=_aliases("PRINT_ALL_TRIAL_ERRORS"),
         description="Print the traceback of each failure where the trial prints; it is in its "
         "`error.txt` anyway.",
     )
     result_delimiter: str = Field(
         "/",
         min_length=1,
-        validation_alias=_twins("RESULT_DELIM"),
+        validation_alias=_aliases("RESULT_DELIM"),
         description="Joins the parts of nested names in `results_df` and `best_result_df`; files "
         "and metrics that are asked for always have a slash.",
     )
     warn_threshold_s: float = Field(
         0.5,
         ge=0,
-        validation_alias=_twins("WARN_THRESHOLD_S"),
+        validation_alias=_aliases("WARN_THRESHOLD_S"),
         description="Seconds after which callbacks, or scheduler and stopper, that hold the sweep "
         "up are told about, once; 0 never does.",
     )
@@ -167,14 +167,14 @@ class TuneSettings(BaseSettings):
     )
     disable_resource_checks: bool = Field(
         False,
-        validation_alias=_twins("DISABLE_RESOURCE_CHECKS"),
+        validation_alias=_aliases("DISABLE_RESOURCE_CHECKS"),
         description="Wait for nodes that may come if no node has what a trial asks for; without "
         "it, that is an error.",
     )
     warn_insufficient_resources_s: float = Field(
         10.0,
         ge=0,
-        validation_alias=_twins(
+        validation_alias=_aliases(
             "WARN_INSUFFICENT_RESOURCE_THRESHOLD_S",
             "WARN_INSUFFICENT_RESOURCE_THRESHOLD_S_AUTOSCALER",
             "TRIAL_STARTUP_GRACE_PERIOD",
@@ -204,7 +204,7 @@ class TuneSettings(BaseSettings):
     force_trial_cleanup_s: float = Field(
         600.0,
         ge=0,
-        validation_alias=_twins("FORCE_TRIAL_CLEANUP_S"),
+        validation_alias=_aliases("FORCE_TRIAL_CLEANUP_S"),
         description="Seconds that a trial which was stopped at a report may take to clean up "
         "before it is ended by force; 0 waits for ever.",
     )
@@ -212,7 +212,9 @@ class TuneSettings(BaseSettings):
     # -- when things go wrong ----------------------------------------------------------------------
 
     disable_sigint_handler: bool = Field(
-        False, validation_alias=_twins("DISABLE_SIGINT_HANDLER"), description="Leave SIGINT alone."
+        False,
+        validation_alias=_aliases("DISABLE_SIGINT_HANDLER"),
+        description="Leave SIGINT alone.",
     )
     max_lost: int = Field(
         10,
@@ -221,7 +223,7 @@ class TuneSettings(BaseSettings):
     )
     count_preemption_as_failure: bool = Field(
         False,
-        validation_alias=_twins("COUNT_PREEMPTION_AS_FAILURE", prefix="RAY_TRAIN_"),
+        validation_alias=_aliases("COUNT_PREEMPTION_AS_FAILURE", prefix="RAY_TRAIN_"),
         description="Count each attempt that is lost with its node as a failure of its trial.",
     )
     retry_delay_s: float = Field(
@@ -239,18 +241,18 @@ class TuneSettings(BaseSettings):
 
     global_checkpoint_s: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
         "auto",
-        validation_alias=_twins("GLOBAL_CHECKPOINT_S"),
+        validation_alias=_aliases("GLOBAL_CHECKPOINT_S"),
         description="Seconds between snapshots of the experiment; auto: >= 10, <= 5 % of time.",
     )
     cloud_sync_s: float | None = Field(
         None,
         ge=0,
-        validation_alias=_twins("CLOUD_SYNC_S"),
+        validation_alias=_aliases("CLOUD_SYNC_S"),
         description="Seconds between copies of results and logs to storage; at least 1.",
     )
     disable_auto_callback_syncer: bool = Field(
         False,
-        validation_alias=_twins("DISABLE_AUTO_CALLBACK_SYNCER"),
+        validation_alias=_aliases("DISABLE_AUTO_CALLBACK_SYNCER"),
         description="Do not fetch what trials write on nodes that do not share the experiment "
         "directory; as `SyncConfig(sync_to_driver=False)`.",
     )
@@ -268,19 +270,19 @@ class TuneSettings(BaseSettings):
 
     @property
     def lookahead(self) -> int | None:
-        """How many trials are made ahead of free slots; None leaves it to the search."""
+        """How many trials are created ahead of free slots; None leaves it to the search."""
         return None if self.max_pending_trials == "auto" else self.max_pending_trials
 
     @property
     def lost_before_failure(self) -> int:
-        """How many attempts in a row may be lost with their node before it is a failure."""
+        """How many attempts of a trial in a row may be lost with their nodes without a failure."""
         return 0 if self.count_preemption_as_failure else self.max_lost
 
     def trial_variables(self, chdir_to_trial_dir: bool | None = None) -> dict[str, str]:
-        """Environment variables through which trial processes learn what concerns them.
+        """Return the environment variables that hand settings to trial processes.
 
         Args:
-            chdir_to_trial_dir: As the user's `TuneConfig` has it; None asks the setting.
+            chdir_to_trial_dir: The value in the user's `TuneConfig`; None takes the setting.
         """
         chdir = self.chdir_to_trial_dir if chdir_to_trial_dir is None else chdir_to_trial_dir
         variables = {CHANGE_DIRECTORY: str(int(chdir))}
@@ -292,7 +294,7 @@ class TuneSettings(BaseSettings):
 
 
 def variables_of(field: str) -> tuple[str, ...]:
-    """The environment variables of a setting, the one that wins first."""
+    """Return the environment variables of a setting, the one that wins first."""
     alias = TuneSettings.model_fields[field].validation_alias
     if not isinstance(alias, AliasChoices):
         raise TypeError(f"{field} has no list of names")
@@ -300,26 +302,24 @@ def variables_of(field: str) -> tuple[str, ...]:
 
 
 def load_settings(**overrides: Any) -> TuneSettings:
-    """Read the environment now.
-
-    Variables that have no effect are warned about, once each.
+    """Read the settings from the environment; warn once of each variable without effect.
 
     Raises:
-        InvalidArgument: If a variable has a value that cannot work; names the variable.
+        InvalidArgument: If a variable has a wrong value; the message names it.
     """
-    for message in _misspelt(os.environ):
+    for message in _misspelling_warnings(os.environ):
         warnings.warn(message, UserWarning, stacklevel=2)
     warn_about_ray_variables(os.environ)
     try:
         return TuneSettings(**overrides)
     except ValidationError as error:
         first = error.errors()[0]
-        name, value = _as_set(str(first["loc"][0])), first.get("input")
+        name, value = _variable_in_use(str(first["loc"][0])), first.get("input")
         raise InvalidArgument(name, f"got {value!r}.", f"{first['msg']}.") from error
 
 
-def _as_set(first_name: str) -> str:
-    """The name by which a setting is in the environment, of those it could have."""
+def _variable_in_use(first_name: str) -> str:
+    """Return the variable that holds a setting in the environment, for an error message."""
     for field in TuneSettings.model_fields:
         names = variables_of(field)
         if first_name == names[0]:
@@ -327,8 +327,8 @@ def _as_set(first_name: str) -> str:
     return first_name
 
 
-def _misspelt(environ: Mapping[str, str]) -> Iterator[str]:
-    """What is wrong with variables that only this package could mean."""
+def _misspelling_warnings(environ: Mapping[str, str]) -> Iterator[str]:
+    """Return a warning for each variable with our prefix that is no setting but similar to one."""
     known = {name for field in TuneSettings.model_fields for name in variables_of(field)}
     known |= NODE_VARIABLES.keys()
     for name in environ:

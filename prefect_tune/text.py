@@ -1,4 +1,4 @@
-"""Objects of user code in words, whatever their methods raise."""
+"""Text of users' objects, even if their methods raise, and text that is safe to print."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-#: Escape sequences (ECMA-48: control sequences, operating system commands, others), control
-#: characters but for tab and line feed, and what turns the direction of writing.
+#: Matches escape sequences (ECMA-48: control sequences, operating system commands, others), control
+#: characters except tab and line feed, and characters that change the writing direction.
 CONTROLS = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?"
     r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
@@ -15,23 +15,23 @@ CONTROLS = re.compile(
 
 
 def in_words(value: Any, describe: Callable[[Any], str] = str) -> str:
-    """What an object says of itself, or the name of its class if it cannot say anything.
+    """Return `str` or `repr` of a user's object, or the name of its class if that raises.
 
     Args:
-        value: Anything.
+        value: Any object.
         describe: `str` or `repr`.
     """
     try:
         return describe(value)
-    except Exception:  # it is the user's class
+    except Exception:  # a user's class may raise anything
         return f"<{type(value).__name__}>"
 
 
 def without_controls(text: str) -> str:
-    """A text that moves no cursor, colours nothing and clears no screen when it is printed."""
+    """Return a text without control characters and escape sequences, safe for a terminal."""
     return CONTROLS.sub("", text)
 
 
 def as_unicode(text: str) -> str:
-    """A text that can be written anywhere: what is not Unicode (names of files!) is escaped."""
+    """Return a text that can be encoded as UTF-8; undecodable bytes of file names are escaped."""
     return text.encode(errors="backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""Ray Tune's tools for scripts: `Tee`, `date_str`, `warn_if_slow` and checks of numbers."""
+"""Ray Tune's small tools for scripts: `Tee`, `date_str`, `warn_if_slow` and checks of numbers."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ _logger = logging.getLogger("prefect_tune")
 
 
 class Tee:
-    """A stream whose writes go to two others, such as a console and a file.
+    """A stream that writes to two other streams, such as a console and a file.
 
-    One that fails is warned about and does not keep anything from the other. It cannot be read.
+    If one of them fails, a warning is logged and the other still gets the text. A `Tee` cannot be
+    read.
 
     Args:
         stream1: The first stream; `encoding`, `error` and `newlines` are its own.
@@ -30,15 +31,15 @@ class Tee:
         self.stream2 = stream2
 
     def write(self, *args: Any, **kwargs: Any) -> None:
-        """Write to both."""
+        """Write to both streams."""
         self._both("write", args, kwargs)
 
     def flush(self, *args: Any, **kwargs: Any) -> None:
-        """Flush both."""
+        """Flush both streams."""
         self._both("flush", args, kwargs)
 
     def seek(self, *args: Any, **kwargs: Any) -> None:
-        """Move both."""
+        """Set the position of both streams."""
         self._both("seek", args, kwargs)
 
     def _both(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -50,21 +51,21 @@ class Tee:
 
     @property
     def encoding(self) -> Any:
-        """That of the first stream."""
+        """The encoding of the first stream."""
         return self.stream1.encoding
 
     @property
     def error(self) -> Any:
-        """That of the first stream."""
+        """The `error` attribute of the first stream."""
         return self.stream1.error
 
     @property
     def newlines(self) -> Any:
-        """That of the first stream."""
+        """The newlines of the first stream."""
         return self.stream1.newlines
 
     def detach(self) -> None:
-        """Not possible.
+        """Raise: a `Tee` cannot be detached.
 
         Raises:
             NotImplementedError: Always.
@@ -72,7 +73,7 @@ class Tee:
         raise NotImplementedError("A Tee cannot be detached.")
 
     def read(self, *args: Any, **kwargs: Any) -> None:
-        """Not possible.
+        """Raise: a `Tee` cannot be read.
 
         Raises:
             NotImplementedError: Always.
@@ -80,7 +81,7 @@ class Tee:
         raise NotImplementedError("A Tee is for writing.")
 
     def readline(self, *args: Any, **kwargs: Any) -> None:
-        """Not possible.
+        """Raise: a `Tee` cannot be read.
 
         Raises:
             NotImplementedError: Always.
@@ -88,7 +89,7 @@ class Tee:
         raise NotImplementedError("A Tee is for writing.")
 
     def tell(self, *args: Any, **kwargs: Any) -> None:
-        """Not possible: its streams may be at different places.
+        """Raise: the streams of a `Tee` may be at different positions.
 
         Raises:
             NotImplementedError: Always.
@@ -97,28 +98,28 @@ class Tee:
 
 
 def date_str() -> str:
-    """The time now as names of directories have it: ``2026-01-31_23-59-59``."""
+    """Return the time now in the form of directory names: ``2026-01-31_23-59-59``."""
     return date_string(time.time())
 
 
 def is_nan(value: Any) -> Any:
-    """True for NaN; for an array of numpy, an array that says so of each number."""
+    """Return True for NaN; for a numpy array, return an array of booleans."""
     return np.isnan(value)
 
 
 def is_nan_or_inf(value: Any) -> Any:
-    """True for NaN and infinity; for an array of numpy, an array that says so of each number."""
+    """Return True for NaN and infinity; for a numpy array, return an array of booleans."""
     return ~np.isfinite(value)
 
 
 class warn_if_slow:  # noqa: N801  Ray Tune's name
-    """Warn if a block takes long: ``with warn_if_slow("load_data"): ...``.
+    """Logs a warning if a block is slow: ``with warn_if_slow("load_data"): ...``.
 
     Args:
-        name: What the block does.
-        threshold: Seconds; default `TUNE_WARN_THRESHOLD_S`.
-        message: What to say, with ``{name}`` and ``{duration}`` in it.
-        disable: Say nothing.
+        name: Name of the block, for the warning.
+        threshold: Seconds from which on the block is slow; default `TUNE_WARN_THRESHOLD_S`.
+        message: Text of the warning, with ``{name}`` and ``{duration}`` in it.
+        disable: True logs no warning.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""`tune.run`: tune a trainable and get an `ExperimentAnalysis`.
+"""`tune.run`: run trials of a trainable, and return an `ExperimentAnalysis`.
 
-All public names can be had from this module too, so that ``from ray import tune`` may become
-``from prefect_tune import tune``.
+All public names of the package are attributes of this module, too, so that ``from ray import tune``
+may become ``from prefect_tune import tune``.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from prefect_tune.runner import execute, in_thread, run_several
 from prefect_tune.trainable.rules import drop_rules_of_functions
 from prefect_tune.validation import check_flag
 
-#: Arguments that say what runs, in place of which an experiment says it.
-_OWN = ("run_or_experiment", "others")
+#: Arguments of `run` that are not passed on when its first argument is an `Experiment`.
+_EXPERIMENT_ARGUMENTS = ("run_or_experiment", "others")
 
 
 def run(
@@ -189,17 +189,17 @@ def run(
     finished = execute(_request(given))
     failed = [trial for trial in finished.analysis.trials if trial.status == trial.ERROR]
     if failed and (raise_on_failed_trial or len(failed) == len(finished.analysis.trials)):
-        finished.has_failed()
+        finished.record_failure()
     if raise_on_failed_trial and not finished.interrupted:
         _raise_if_failed(finished.analysis)
     return finished.analysis
 
 
 def make_request(trainable: Any, **arguments: Any) -> ExperimentRequest:
-    """What `run` would be asked for by the same arguments.
+    """Return the request that `run` makes from the same arguments.
 
     Raises:
-        InvalidArgument: If one of them has no possible value.
+        InvalidArgument: If an argument has a wrong value.
         TypeError: If there is no such argument.
     """
     signature = inspect.signature(run)
@@ -210,7 +210,7 @@ def make_request(trainable: Any, **arguments: Any) -> ExperimentRequest:
 
 
 def _request(given: Mapping[str, Any]) -> ExperimentRequest:
-    """The arguments of `run` in order."""
+    """Make a request of the arguments of `run`."""
     trainable = given["run_or_experiment"]
     named = isinstance(trainable, str) and is_registered(trainable)
     frequency, at_end = drop_rules_of_functions(
@@ -243,17 +243,17 @@ def _request(given: Mapping[str, Any]) -> ExperimentRequest:
 
 
 async def arun(*args: Any, **kwargs: Any) -> ExperimentAnalysis:
-    """`run` for async flows and other coroutines: ``await tune.arun(train, config=...)``.
+    """Call `run` from a coroutine, such as an async flow: ``await tune.arun(train, config=...)``.
 
     The sweep runs in a thread of its own, so the event loop goes on. If the task that awaits it is
     cancelled, the sweep ends in order first, as with a signal.
 
     Args:
-        *args: Those of `run`.
-        **kwargs: Those of `run`.
+        *args: Positional arguments of `run`.
+        **kwargs: Keyword arguments of `run`.
 
     Returns:
-        What `run` returns.
+        The trials and their results.
 
     Raises:
         Exception: As `run`.
@@ -268,22 +268,24 @@ def run_experiments(
     concurrent: bool = True,
     **arguments: Any,
 ) -> list[Trial]:
-    """Run experiments.
+    """Run several experiments, and return all their trials.
 
-    Each has a scheduler, a searcher and stoppers of its own, which are copies of those that are
-    given, and judges its trials by themselves; callbacks are shared. Together they use no more of
-    the cluster than one would.
+    Each one gets copies of the given scheduler, searcher and stoppers; callbacks are shared.
+    Together they use no more of the cluster than one experiment would.
+
 
     Args:
         experiments: An `Experiment`, a list of them, or a dict name -> specification such as
             ``{"train": {"run": train, "config": {...}, "stop": {...}, "num_samples": 2}}``.
         raise_on_failed_trial: Raise `TrialFailed` at the end if a trial failed.
-        concurrent: False runs them one by one.
+        concurrent: True runs them at the same time, False one by one.
         **arguments: `scheduler`, `verbose`, `progress_reporter`, `resume`, `reuse_actors`,
             `callbacks` and others of `run`, for each experiment.
 
     Returns:
-        The trials of all.
+
+        The trials of all experiments.
+
 
     Raises:
         Exception: As `run`.
@@ -298,23 +300,23 @@ def run_experiments(
 def _run_experiments(
     experiments: Sequence[Experiment], given: dict[str, Any], concurrent: bool = True
 ) -> ExperimentAnalysis:
-    """Run experiments with the arguments given to `run` where they have none of their own."""
+    """Run experiments with their own arguments, and else those of the call; merge the results."""
     raises = given.get("raise_on_failed_trial", True)
-    given = {name: value for name, value in given.items() if name not in _OWN}
+    given = {name: value for name, value in given.items() if name not in _EXPERIMENT_ARGUMENTS}
     if len(experiments) == 1:
         (experiment,) = experiments
         return run(experiment.trainable, **{**given, **experiment.own_arguments})
     given["raise_on_failed_trial"] = False
     try:
-        merged = _merged(run_several(run, experiments, given, concurrent))
+        merged = _merge_analyses(run_several(run, experiments, given, concurrent))
     except ExperimentInterrupted as error:
-        raise ExperimentInterrupted(str(error), _merged(error.analysis)) from None
+        raise ExperimentInterrupted(str(error), _merge_analyses(error.analysis)) from None
     if raises:
         _raise_if_failed(merged)
     return merged
 
 
-def _merged(analyses: Sequence[ExperimentAnalysis]) -> ExperimentAnalysis:
+def _merge_analyses(analyses: Sequence[ExperimentAnalysis]) -> ExperimentAnalysis:
     return ExperimentAnalysis(
         analyses[0].experiment_path,
         trials=[trial for analysis in analyses for trial in analysis.trials],
@@ -343,7 +345,7 @@ _CHECKPOINT_FIELDS = {
 
 
 def _checkpoint_config(config: Any, **arguments: Any) -> Any:
-    """The `checkpoint_config` of a run: as given, or made of single arguments."""
+    """Return the given `checkpoint_config`, or one made of the single arguments of `run`."""
     if config is not None:
         return config
     try:
@@ -356,7 +358,7 @@ def _checkpoint_config(config: Any, **arguments: Any) -> Any:
 
 
 def __getattr__(name: str) -> Any:
-    # Not `__path__`: submodules would be imported a second time, under this module's name.
+    # With a `__path__`, Python would import the submodules again under this module's name.
     if name.startswith("__"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module("prefect_tune"), name)

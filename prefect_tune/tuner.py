@@ -1,4 +1,4 @@
-"""`Tuner`: the object-style way to run a sweep."""
+"""`Tuner`: an object that holds the arguments of a sweep, runs it, and can be restored."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from prefect_tune.engine.planning.request import ExperimentRequest
 from prefect_tune.error import InvalidArgument, NoResults
 from prefect_tune.experiment.pickling.key import own_pickles
 from prefect_tune.filesystem.location import Location
+from prefect_tune.filesystem.parse import parse_location
 from prefect_tune.results import ExperimentAnalysis, ResultGrid
 from prefect_tune.runner import execute
 from prefect_tune.settings import load_settings
@@ -23,7 +24,6 @@ from prefect_tune.tuner_state import (
     is_restorable,
     load_state,
     load_trainable,
-    locate,
 )
 
 if TYPE_CHECKING:
@@ -32,14 +32,17 @@ if TYPE_CHECKING:
 
 
 class Tuner:
-    """Tunes a trainable over a search space.
+    """Runs trials of a trainable over a search space.
+
 
     Args:
         trainable: A function ``f(config)`` or a `Trainable` class, or the name that
             `register_trainable` gave it.
         param_space: The search space: constants, domains, grids, nested dicts and lists.
-        tune_config: How it is searched.
-        run_config: How it runs and where its results go.
+
+        tune_config: How the space is searched.
+        run_config: How the experiment runs and where its results go.
+
 
     Raises:
         InvalidArgument: If `trainable` is missing or a configuration is of another type.
@@ -72,7 +75,7 @@ class Tuner:
 
     def __getattribute__(self, name: str) -> Any:
         if name == "restore":
-            # It would be lost: a restored tuner is another object.
+            # A call on an object would have no effect on it: `restore` returns a new tuner.
             raise AttributeError("Tuner.restore(path, trainable) is called on the class.")
         return super().__getattribute__(name)
 
@@ -94,38 +97,38 @@ class Tuner:
         callbacks: Sequence[Callback] | None = None,
         cluster: Any = None,
     ) -> Tuner:
-        """A tuner that goes on, at `fit`, with an earlier experiment.
+        """Make a tuner whose `fit` goes on with an earlier experiment.
 
-        Finished trials are not repeated; those that were running go on from their newest
-        checkpoints. Everything else is as it was, but for what is given here.
+        Finished trials are not repeated; trials that were running go on from their newest
+        checkpoints. All arguments are those of the earlier tuner unless they are given here.
 
         Args:
-            path: The experiment directory, local or a URL; it may have been moved.
-            trainable: The trainable of the experiment; None takes it as it was saved.
+            path: The experiment directory or its URL; it may have been moved.
+            trainable: The trainable of the experiment; None loads the saved one.
             resume_unfinished: False runs failed trials only, and leaves the others for later.
             resume_errored: True lets failed trials go on from their newest checkpoints.
             restart_errored: True runs failed trials again from scratch.
-            param_space: The same search space, if it is to be given anew, e.g. because objects in
-                it cannot be saved.
+            param_space: The same search space with new objects in it, e.g. because the old ones
+                cannot be saved.
             storage_filesystem: An fsspec file system that `path` is on.
-            num_samples: Extends the experiment to so many samples.
-            time_budget_s: Seconds in all; those that are used up count.
+            num_samples: Extends the experiment to this number of samples.
+            time_budget_s: Seconds for the experiment, including those of earlier runs.
             stop: Stopping criteria for results from now on.
             failure_config: What happens when trials fail from now on.
             callbacks: `Callback` objects in place of the earlier ones.
-            cluster: Where to run. The earlier cluster is not remembered.
+            cluster: The cluster to run on; that of the earlier run is not saved.
 
         Raises:
-            InvalidArgument: If there is no such experiment, or it cannot be restored so.
+            InvalidArgument: If there is no such experiment, or an argument does not fit it.
             AttributeError: If it is called on an object instead of the class.
             StorageError: If the storage does not answer.
         """
-        location = locate(path, storage_filesystem)
+        location = parse_location(path, "path", storage_filesystem)
         settings = load_settings()
         pickles = own_pickles(settings.signing_key, settings.trust_pickles)
         state = load_state(location, pickles)
         if param_space is not None:
-            _check_keys(param_space, state.param_space)
+            _check_same_keys(param_space, state.param_space)
         tune = {"num_samples": num_samples, "time_budget_s": time_budget_s}
         run = {
             "stop": stop,
@@ -136,8 +139,8 @@ class Tuner:
         tuner = cls(
             load_trainable(location, state, pickles) if trainable is None else trainable,
             param_space=state.param_space if param_space is None else param_space,
-            tune_config=replace(state.tune_config, **_given(tune)),
-            run_config=replace(state.run_config, **_given(run)),
+            tune_config=replace(state.tune_config, **_without_none(tune)),
+            run_config=replace(state.run_config, **_without_none(run)),
         )
         tuner._restored = location
         tuner._request.resume = True
@@ -148,14 +151,14 @@ class Tuner:
 
     @classmethod
     def from_spec(cls, spec: Any) -> Tuner:
-        """A tuner of an experiment that is plain data, as of `prefect-tune run` and the UI's form.
+        """Make a tuner from an `ExperimentSpec`, the form of `prefect-tune run` and the Prefect UI.
 
         Args:
             spec: An `ExperimentSpec`, a mapping of its fields, or the path of a YAML file of them.
 
         Raises:
-            InvalidArgument: If something in it is wrong; names it.
-            InvalidTrainable: If its trainable cannot be imported.
+            InvalidArgument: If a field is wrong; the message names it.
+            InvalidTrainable: If the trainable cannot be imported.
         """
         from prefect_tune.orchestration.spec import ExperimentSpec
         from prefect_tune.orchestration.spec.files import read_spec
@@ -183,17 +186,18 @@ class Tuner:
 
     @staticmethod
     def can_restore(path: str | os.PathLike[str], storage_filesystem: Any = None) -> bool:
-        """True if `restore` finds the experiment of a tuner at a path or URL.
+        """Return True if `restore` finds the experiment of a tuner at a path or URL.
+
 
         Args:
             path: The experiment directory.
             storage_filesystem: An fsspec file system that `path` is on.
 
         Raises:
-            InvalidArgument: If `path` is no place for files.
+            InvalidArgument: If `path` cannot hold files.
             StorageError: If the storage does not answer.
         """
-        return is_restorable(locate(path, storage_filesystem))
+        return is_restorable(parse_location(path, "path", storage_filesystem))
 
     def fit(self) -> ResultGrid:
         """Run the sweep to its end; failed trials are in `ResultGrid.errors`, not raised.
@@ -204,7 +208,7 @@ class Tuner:
             ExperimentInterrupted: If Ctrl-C, a signal or the end of the flow run ended it.
         """
         request = self._request
-        # Before anything runs: searchers and schedulers change as they do.
+        # Pickled before the sweep runs, which changes the state of searchers and schedulers.
         registered = request.trainable if isinstance(request.trainable, str) else None
         state = TunerState(request.param_space, request.tune_config, request.run_config, registered)
         request.saved = state.dump()
@@ -222,19 +226,20 @@ class Tuner:
     ) -> ResultGrid:
         """Run the sweep in simulated time, with `model` in place of the trainable.
 
-        Nothing else is started, and `fit` can be called afterwards as if nothing had happened. What
-        the sweep has taken is in ``.analysis.simulation`` of the results.
+        No trial process is started, and `fit` can be called afterwards. The time that the sweep
+        takes is in ``.analysis.simulation`` of the results.
 
         Args:
-            model: What trials do; see `prefect_tune.simulate`, also for the other arguments.
-            cluster: Where; None is one machine with 8 CPUs.
-            steps: How many results a trial has at most.
-            checkpoint_every: Trials save a checkpoint with every so many results.
-            keep_results: Keep all results.
+            model: The model of a trial; `prefect_tune.simulate` explains this and the other
+                arguments.
+            cluster: The simulated cluster; None is one machine with 8 CPUs.
+            steps: The most results of a trial.
+            checkpoint_every: Number of results from one checkpoint of a trial to the next.
+            keep_results: Whether all results are kept.
 
         Raises:
-            InvalidArgument: If an argument cannot work.
-            TuneError: If the sweep does not go on; says why.
+            InvalidArgument: If an argument has a wrong value.
+            TuneError: If the sweep cannot go on; the message says why.
         """
         from prefect_tune.simulation.models import as_program
         from prefect_tune.simulation.run import simulate_request
@@ -256,15 +261,15 @@ class Tuner:
         steps: int | None = None,
         cluster: SimulatedCluster | None = None,
     ) -> SweepPlan:
-        """Say what the sweep will take before anything runs; see `prefect_tune.plan`.
+        """Forecast the time and cost of the sweep before it runs; see `prefect_tune.plan`.
 
         Args:
-            seconds_per_step: How long a trial takes from one report to the next.
-            steps: How many reports a whole trial has; None takes it from `stop` or the scheduler.
-            cluster: Where, with its `price_per_hour`; None is one machine with 8 CPUs.
+            seconds_per_step: Seconds from one report of a trial to the next.
+            steps: Number of reports of a whole trial; None takes it from `stop` or the scheduler.
+            cluster: The cluster, with its `price_per_hour`; None is one machine with 8 CPUs.
 
         Raises:
-            InvalidArgument: If an argument cannot work.
+            InvalidArgument: If an argument has a wrong value.
         """
         from prefect_tune.simulation.forecast import forecast
 
@@ -273,11 +278,11 @@ class Tuner:
         )
 
     def get_results(self) -> ResultGrid:
-        """The results of `fit`; after `restore`, those that there are already.
+        """Return the results of `fit`, or those of the earlier run after `restore`.
 
         Raises:
             NoResults: Before `fit`, unless the tuner was restored.
-            StorageError: If they cannot be read.
+            StorageError: If the results cannot be read.
         """
         if self._results is None and self._restored is not None:
             config = self._request.tune_config
@@ -293,12 +298,12 @@ class Tuner:
         return self._results
 
 
-def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _without_none(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if value is not None}
 
 
-def _check_keys(new: Mapping[str, Any], old: Any) -> None:
-    """The space may be given anew, with other objects in it, but it has to be the same one."""
+def _check_same_keys(new: Mapping[str, Any], old: Any) -> None:
+    """Raise if a search space given to `restore` has other keys than that of the experiment."""
     if not isinstance(new, Mapping) or not isinstance(old, Mapping) or new.keys() == old.keys():
         return
     differing = ", ".join(sorted(map(repr, new.keys() ^ old.keys())))

@@ -1,4 +1,4 @@
-"""The arguments of a `Tuner` in its experiment directory, for `Tuner.restore`."""
+"""Saves the arguments of a `Tuner` in its experiment directory, and loads them again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from prefect_tune.experiment.pickling.encryption import EncryptedWithOtherKey, d
 from prefect_tune.experiment.pickling.signing import Pickles, Untrusted
 from prefect_tune.filesystem.factory import open_store
 from prefect_tune.filesystem.location import Location
-from prefect_tune.filesystem.parse import parse_location
 from prefect_tune.filesystem.retry import FOREGROUND
 from prefect_tune.storage.experiment_dir import TRAINABLE_FILE, TUNER_FILE
 from prefect_tune.storage.fetch import is_resumable
@@ -26,13 +25,13 @@ _logger = logging.getLogger("prefect_tune")
 
 @dataclass
 class TunerState:
-    """The arguments, as they were before anything ran.
+    """The arguments of a `Tuner`, as they were before its sweep ran.
 
     Attributes:
         param_space: The search space.
-        tune_config: How it is searched.
-        run_config: How it runs; `cluster` is left out, and what may hold credentials.
-        registered: The name by which the trainable was given, if it was.
+        tune_config: How the space is searched.
+        run_config: How the experiment runs; saved without `cluster` and without credentials.
+        registered: The name of the trainable, if it was given by a registered name.
     """
 
     param_space: Any
@@ -41,7 +40,7 @@ class TunerState:
     registered: str | None = None
 
     def dump(self) -> bytes | None:
-        """The pickled arguments; None, with a warning, if they cannot be pickled."""
+        """Return the pickled arguments; warn and return None if they cannot be pickled."""
         run = self.run_config
         portable = replace(
             self,
@@ -55,7 +54,7 @@ class TunerState:
         try:
             pickled: bytes = cloudpickle.dumps(portable)
         except Exception as error:
-            # Whatever a user's callback, searcher or stopper raises.
+            # A user's callback, searcher or stopper may raise anything.
             _logger.warning(
                 "Tuner.restore will not work for this experiment: its arguments cannot be pickled "
                 "(%s: %s). tune.run(..., resume=True) will.",
@@ -67,41 +66,32 @@ class TunerState:
 
 
 def _without_secrets(storage_path: Any) -> Any:
-    """A text for what a user gave as the place; who restores says it once more anyway."""
+    """Return a storage path without credentials; `Tuner.restore` gets the path again anyway."""
     if storage_path is None or isinstance(storage_path, (str, os.PathLike)):
         return storage_path
     location = getattr(storage_path, "get_location", lambda: storage_path)()
     return location.url if isinstance(location, Location) else None
 
 
-def locate(path: Any, filesystem: Any = None) -> Location:
-    """Where the experiment is that a user names.
-
-    Raises:
-        InvalidArgument: If it is no place for files.
-    """
-    return parse_location(path, "path", filesystem)
-
-
 def is_restorable(location: Location) -> bool:
-    """True if there is an experiment of a `Tuner`.
+    """Return True if a location holds an experiment of a `Tuner`.
 
     Raises:
-        StorageError: If the storage cannot be asked.
+        StorageError: If the storage cannot be read.
     """
     return is_resumable(location) and open_store(location, FOREGROUND).exists(TUNER_FILE)
 
 
 def load_state(location: Location, pickles: Pickles) -> TunerState:
-    """The arguments of an experiment, which may have been moved.
+    """Load the arguments of a `Tuner` from its experiment, which may have been moved.
 
     Args:
-        location: Where it is.
-        pickles: Knows which pickles may be loaded.
+        location: Location of the experiment.
+        pickles: Decides which pickles may be loaded.
 
     Raises:
-        InvalidArgument: If there is none, or it cannot be read.
-        StorageError: If the storage cannot be asked.
+        InvalidArgument: If there is no experiment of a `Tuner`, or it cannot be loaded.
+        StorageError: If the storage cannot be read.
     """
     data = open_store(location, FOREGROUND).read(TUNER_FILE) if is_resumable(location) else None
     if data is None:
@@ -110,24 +100,24 @@ def load_state(location: Location, pickles: Pickles) -> TunerState:
             f"there is no experiment of a Tuner in {location}.",
             "Give an experiment directory; for an experiment of `tune.run` use `resume=True`.",
         )
-    state = _loaded(data, location, TUNER_FILE, pickles)
+    state = _load_pickle(data, location, TUNER_FILE, pickles)
     if not isinstance(state, TunerState):
         raise InvalidArgument("path", f"{location / TUNER_FILE} was not written by a Tuner.")
-    state.run_config = replace(state.run_config, **_places(state.run_config, location))
+    state.run_config = replace(state.run_config, **_storage_arguments(state.run_config, location))
     return state
 
 
 def load_trainable(location: Location, state: TunerState, pickles: Pickles) -> Any:
-    """The trainable of an experiment, as it was.
+    """Load the saved trainable of an experiment, or return its registered name.
 
     Args:
-        location: Where it is.
-        state: Its other arguments.
-        pickles: Knows which pickles may be loaded.
+        location: Location of the experiment.
+        state: The other arguments of the `Tuner`.
+        pickles: Decides which pickles may be loaded.
 
     Raises:
-        InvalidArgument: If it was not saved, or cannot be read here.
-        StorageError: If the storage cannot be asked.
+        InvalidArgument: If the trainable was not saved, or cannot be loaded here.
+        StorageError: If the storage cannot be read.
     """
     if state.registered is not None:
         return state.registered
@@ -138,10 +128,10 @@ def load_trainable(location: Location, state: TunerState, pickles: Pickles) -> A
             f"it was not saved in {location}.",
             "Give the trainable of the experiment.",
         )
-    return _loaded(data, location, TRAINABLE_FILE, pickles)
+    return _load_pickle(data, location, TRAINABLE_FILE, pickles)
 
 
-def _loaded(data: bytes, location: Location, name: str, pickles: Pickles) -> Any:
+def _load_pickle(data: bytes, location: Location, name: str, pickles: Pickles) -> Any:
     argument = "trainable" if name == TRAINABLE_FILE else "path"
     try:
         return pickles.load_signed(name, decrypt(pickles, data))
@@ -157,7 +147,7 @@ def _loaded(data: bytes, location: Location, name: str, pickles: Pickles) -> Any
             argument, f"{location / name} is not loaded: {error}", instead
         ) from None
     except Exception as error:
-        # Unpickling imports the user's modules and may raise whatever they do.
+        # Unpickling imports the user's modules, which may raise anything.
         raise InvalidArgument(
             argument,
             f"{location / name} cannot be read ({type(error).__name__}: {error}).",
@@ -165,8 +155,8 @@ def _loaded(data: bytes, location: Location, name: str, pickles: Pickles) -> Any
         ) from error
 
 
-def _places(run: RunConfig, location: Location) -> dict[str, Any]:
-    """Where the experiment goes on: where it was found."""
+def _storage_arguments(run: RunConfig, location: Location) -> dict[str, Any]:
+    """Return the fields of `RunConfig` that make the experiment go on where it was found."""
     url = location.url.removeprefix("file://") if location.is_local else location.url
     parent, name = posixpath.split(url)
     if not location.is_local:
@@ -177,6 +167,6 @@ def _places(run: RunConfig, location: Location) -> dict[str, Any]:
             "local_dir": here,
         }
     if isinstance(run.storage_path, str) and not Location(run.storage_path).is_local:
-        # It was found in the directory in which it is worked on.
+        # The experiment is in remote storage, and `location` is its local directory.
         return {"name": name, "local_dir": parent}
     return {"name": name, "storage_path": parent, "local_dir": None}

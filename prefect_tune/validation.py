@@ -1,4 +1,4 @@
-"""Checks of arguments, with errors that name the argument and say what would be right."""
+"""Checks of users' arguments; the errors name the argument and say what would be right."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from prefect_tune.error import InvalidArgument
 
 
 def is_number(value: Any) -> bool:
-    """True for a real number, NaN and infinity included, that is not a bool."""
+    """Return True for a real number that is not a bool; NaN and infinity are numbers."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
@@ -20,7 +20,7 @@ def check_number(
     """Check that an argument is a finite number in its range.
 
     Raises:
-        InvalidArgument: If it is not.
+        InvalidArgument: If the value is no such number.
     """
     if (
         not is_number(value)
@@ -37,7 +37,7 @@ def check_count(argument: str, value: Any, *, at_least: int, at_most: int | None
     """Check that an argument is an integer in its range.
 
     Raises:
-        InvalidArgument: If it is not.
+        InvalidArgument: If the value is no such integer.
     """
     is_count = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not is_count or value < at_least or (at_most is not None and value > at_most):
@@ -48,12 +48,12 @@ def check_count(argument: str, value: Any, *, at_least: int, at_most: int | None
 
 
 def seconds_from(argument: str, value: Any) -> float:
-    """Read a time as users give it: a number of seconds or a `datetime.timedelta`.
+    """Return a duration in seconds, from a number of seconds or a `datetime.timedelta`.
 
     Raises:
-        InvalidArgument: If it is not a finite time above 0.
+        InvalidArgument: If the value is not a finite duration above 0.
     """
-    # A timedelta by its look: the pure packages may not get at a clock.
+    # A timedelta is recognised by its method: the pure packages must not import a clock.
     total_seconds = getattr(value, "total_seconds", None)
     seconds = total_seconds() if callable(total_seconds) else value
     if not is_number(seconds) or not math.isfinite(seconds) or seconds <= 0:
@@ -65,7 +65,7 @@ def check_flag(argument: str, value: Any) -> None:
     """Check that an argument is True or False (or 1 or 0).
 
     Raises:
-        InvalidArgument: If it is something else.
+        InvalidArgument: If the value is something else.
     """
     if not (isinstance(value, int) or type(value).__name__ in ("bool", "bool_")) or value not in (
         True,
@@ -78,28 +78,28 @@ def check_type(argument: str, value: Any, kind: type, right: str) -> None:
     """Check that an argument is an object of a class.
 
     Args:
-        argument: Its name.
-        value: Its value.
+        argument: Name of the argument.
+        value: Value of the argument.
         kind: The class.
         right: What would be right, e.g. ``a CheckpointConfig``.
 
     Raises:
-        InvalidArgument: If it is not.
+        InvalidArgument: If the value is not an object of the class.
     """
     if not isinstance(value, kind):
         raise InvalidArgument(argument, f"got {value!r:.200}.", f"Give {right}.")
 
 
 def check_not_blank(argument: str, value: str, right: str) -> None:
-    """Check that an argument, a text, says something: forms give empty ones.
+    """Check that a string is not empty or blank, as the empty fields of forms are.
 
     Args:
-        argument: Its name.
-        value: The text.
+        argument: Name of the argument.
+        value: The string.
         right: What would be right, e.g. ``an address``.
 
     Raises:
-        InvalidArgument: If it is empty or blank.
+        InvalidArgument: If the string is empty or blank.
     """
     if not value.strip():
         raise InvalidArgument(
@@ -111,7 +111,7 @@ def check_callable(argument: str, value: Any, right: str) -> None:
     """Check that an argument can be called.
 
     Raises:
-        InvalidArgument: If it cannot.
+        InvalidArgument: If the value cannot be called.
     """
     if not callable(value):
         raise InvalidArgument(argument, f"got {value!r:.200}.", f"Give a function {right}.")
@@ -121,17 +121,17 @@ def check_metric_name(argument: str, value: Any) -> None:
     """Check that an argument can be the name of a reported metric.
 
     Raises:
-        InvalidArgument: If it is not a string, or blank.
+        InvalidArgument: If the value is not a string, or blank.
     """
     if not isinstance(value, str) or not value.strip():
         raise InvalidArgument(argument, f"got {value!r}.", "It is the name of a reported metric.")
 
 
 def check_mode(value: Any, argument: str = "mode") -> str:
-    """Check a mode and return it.
+    """Check that an argument is ``min`` or ``max``, and return it.
 
     Raises:
-        InvalidArgument: If it is neither ``min`` nor ``max``.
+        InvalidArgument: If the value is neither ``min`` nor ``max``.
     """
     if value not in ("min", "max"):
         raise InvalidArgument(argument, f"got {value!r}.", "It is 'min' or 'max'.")

@@ -1,1 +1,1 @@
-"""What Ray Tune has and this package has elsewhere, later, or not at all."""
+"""Compatibility with Ray Tune: its import paths, missing names, arguments and variables."""

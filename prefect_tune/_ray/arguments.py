@@ -1,4 +1,4 @@
-"""Arguments of `run` that Ray Tune had at one time and that have no place here."""
+"""Arguments of Ray Tune's `run` that `prefect_tune.run` ignores or refuses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from prefect_tune.error import InvalidArgument, did_you_mean
 
-#: Without an effect on what comes out; why nothing has to be done.
+#: Arguments that are ignored, and why they are not needed.
 _NEEDLESS = {
     "_remote": "the script itself runs the sweep",
     "global_checkpoint_period": "every result is on disk as it comes",
@@ -17,7 +17,7 @@ _NEEDLESS = {
     "sync_on_checkpoint": "everything is written to its final place",
     "sync_to_driver": "everything is written to its final place",
 }
-#: With an effect that cannot be had this way; what to write instead.
+#: Arguments that are refused, and what to write instead.
 _REPLACED = {
     "run_errored_only": 'Use `resume="ERRORED_ONLY"`.',
     "server_port": "Watch and cancel the flow run in the Prefect UI.",
@@ -30,18 +30,18 @@ _REPLACED = {
 
 
 def check_other_arguments(given: Mapping[str, Any], known: Iterable[str]) -> None:
-    """Say what becomes of arguments that `run` does not have.
+    """Raise an error or warn for arguments that `run` does not have.
 
-    Those that ask for nothing (None, False, an empty list) are passed over, and so are those that
-    are needless here, with a warning.
+    Ray Tune's arguments are accepted if they are None, False or empty. Arguments that are not
+    needed here are ignored with a warning.
 
     Args:
-        given: The arguments.
-        known: Names of the arguments there are.
+        given: The arguments that `run` does not have.
+        known: Names of the arguments that `run` has.
 
     Raises:
-        InvalidArgument: If something of Ray Tune's is asked for that is had in another way here.
-        TypeError: If there never was such an argument; names the most similar one.
+        InvalidArgument: If an argument of Ray Tune has to be replaced by another one here.
+        TypeError: If there never was such an argument; the message names the most similar one.
     """
     for name, value in given.items():
         if name in _NEEDLESS:

@@ -1,8 +1,8 @@
-"""Ray Tune's names that are not here yet, so that using one says so.
+"""Error messages for Ray Tune's names that this package lacks, for now or for good.
 
 Ported scripts import names such as `prefect_tune.integration.wandb.WandbLoggerCallback`. Python
-would only tell them that there is no such module. There are no placeholders that could be imported
-and fail later. Parts of Ray Tune's own machinery are not to come; they say what there is instead.
+would only say that there is no such module; here the import error says that the name is still to
+come, or what to use instead. There are no placeholders that could be imported and fail later.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _FRAMEWORKS = {
 }
 _DISTRIBUTED = ("DistributedTrainableCreator", "ScalingConfig", "DatasetConfig", "DataConfig")
 
-#: Package -> (what its modules and names below are, modules with the names they are known for).
+#: Package -> (kind of its names, for the message; its modules, with the names in each).
 LATER: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
     "prefect_tune.integration": ("integration", _FRAMEWORKS | _TRACKERS),
     "prefect_tune.logger": ("integration", _TRACKERS),
@@ -68,7 +68,7 @@ _RETIRED = {
         "its library is the client of a service, and needs urllib3 before 2; use `OptunaSearch`",
     ),
 }
-#: Module or name of Ray Tune for which there is nothing to come -> why, or what to use.
+#: Module or name of Ray Tune that this package will never have -> why, or what to use instead.
 INSTEAD = {
     "prefect_tune.ObjectID": _OBJECTS,
     "prefect_tune.ObjectRef": _OBJECTS,
@@ -141,7 +141,8 @@ INSTEAD = {
 
 
 def message(name: str) -> str | None:
-    """What to say to someone who uses a name.
+    """Return the error message for a name that Ray Tune has and this package lacks.
+
 
     Args:
         name: The whole name, e.g. ``prefect_tune.schedulers.pbt``.
@@ -163,13 +164,13 @@ def message(name: str) -> str | None:
 
 
 def no_attribute(module: str, name: str) -> AttributeError:
-    """The error for a module that has no such attribute, now or ever."""
+    """Return the `AttributeError` for a module that lacks an attribute."""
     text = message(f"{module}.{name}") or f"module {module!r} has no attribute {name!r}"
     return AttributeError(text, name=name, obj=sys.modules.get(module))
 
 
 class _Finder:
-    """Asked for modules that nobody else has found; `from package import name` gets here too."""
+    """Raises an `ImportError` with a message for modules of Ray Tune that this package lacks."""
 
     @staticmethod
     def find_spec(
@@ -182,6 +183,6 @@ class _Finder:
 
 
 def install() -> None:
-    """Have the import system ask here, last of all; once."""
+    """Add the finder behind all others of the import system, if it is not there yet."""
     if _Finder not in sys.meta_path:
         sys.meta_path.append(_Finder)

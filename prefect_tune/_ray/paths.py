@@ -1,8 +1,8 @@
-"""Ray's import paths for names that live elsewhere in this package.
+"""Ray's import paths: a table of them, and a finder that makes modules from the table.
 
-A script that was written for Ray Tune imports from paths such as `prefect_tune.suggest.optuna`.
-There is no such module: the import system asks the finder below, which makes one from the table.
-Its names are looked up when they are first used, and are the objects of their home modules.
+A script written for Ray Tune imports from paths such as `prefect_tune.suggest.optuna`. There is no
+such file: the finder below makes a module from the table. Its names are the objects of the modules
+that define them, and are looked up when they are first used.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ else:
     Loader = object  # importing the real one takes longer than importing this package
 
 _PACKAGE = "prefect_tune"
-#: Module of Ray's searchers on other libraries -> their names.
+#: Modules of Ray's searchers that use other libraries, with their names.
 _SEARCHERS = {
     "ax": "AxSearch",
     "bayesopt": "BayesOptSearch",
@@ -32,7 +32,7 @@ _SEARCHERS = {
     "skopt": "SkOptSearch",
     "zoopt": "ZOOptSearch",
 }
-#: Ray's import path -> module that has names of it -> these names. Both are below `prefect_tune`.
+#: Ray's import path -> module that defines its names -> these names. Both are in `prefect_tune`.
 PATHS: dict[str, dict[str, str]] = {
     "air": {
         "checkpoint.checkpoint": "Checkpoint",
@@ -170,8 +170,7 @@ PATHS: dict[str, dict[str, str]] = {
     for module, names in _SEARCHERS.items()
     for path in (f"search.{module}", f"search.{module}.{module}_search", f"suggest.{module}")
 }
-#: Where a module was when an experiment directory was written whose pickles name classes of it ->
-#: where it is now.
+#: Earlier path of a module -> its path now, for pickles in old experiment directories.
 EARLIER: dict[str, str] = {
     "coordinator.checkpoint_book": "coordinator.trial_checkpoints",
     "coordinator.state": "coordinator.table",
@@ -189,14 +188,14 @@ EARLIER: dict[str, str] = {
 
 
 def attribute(module: str, name: str) -> Any:
-    """What a module that lacks an attribute gives for it: the module of a path below it.
+    """Return an attribute that a module lacks, if Ray's paths have a module of this name below it.
 
     Args:
         module: The whole name of the module.
         name: The attribute.
 
     Raises:
-        AttributeError: If there is no such path; says so if Ray Tune has the name.
+        AttributeError: If there is no such path; the message says if Ray Tune has the name.
     """
     if _below_package(f"{module}.{name}") in PATHS:
         return importlib.import_module(f"{module}.{name}")
@@ -204,13 +203,13 @@ def attribute(module: str, name: str) -> Any:
 
 
 def install() -> None:
-    """Have the import system ask the finder for modules that have no file; once."""
+    """Add the finder behind those of the import system, if it is not there yet."""
     if _Finder not in sys.meta_path:
         sys.meta_path.append(_Finder)
 
 
 class _Finder:
-    """Finds the paths of both tables."""
+    """Finds modules of Ray's import paths, and modules under their earlier paths."""
 
     @staticmethod
     def find_spec(
@@ -218,7 +217,7 @@ class _Finder:
     ) -> ModuleSpec | None:
         below = _below_package(name)
         if below in PATHS:
-            # Each is a package: further paths, and names that are still to come, are below it.
+            # Every path is a package, because other paths and missing names may be below it.
             return ModuleSpec(name, _PathLoader(), origin=__file__, is_package=True)
         if below in EARLIER:
             return ModuleSpec(name, _EarlierLoader(), origin=__file__)
@@ -226,17 +225,17 @@ class _Finder:
 
 
 class _Loader(Loader):
-    """Has Python make modules as it always does."""
+    """Base class of the loaders: leaves it to Python to create the module."""
 
     def create_module(self, spec: ModuleSpec) -> None:
-        """Ask for an ordinary module."""
+        """Return None, so that Python creates an ordinary module."""
 
 
 class _PathLoader(_Loader):
-    """Makes the module of one of Ray's paths."""
+    """Fills the module of one of Ray's import paths."""
 
     def exec_module(self, module: ModuleType) -> None:
-        """Give it its names, which are looked up when they are first used."""
+        """Give the module the names of its path, which are looked up when they are first used."""
         homes = {
             name: home
             for home, names in PATHS[_below_package(module.__name__)].items()
@@ -259,10 +258,10 @@ class _PathLoader(_Loader):
 
 
 class _EarlierLoader(_Loader):
-    """Puts the module of today in the place of the one that a pickle names."""
+    """Loads a module by its earlier path, for a pickle that names a class of it."""
 
     def exec_module(self, module: ModuleType) -> None:
-        """Have Python find the other module under this name."""
+        """Put the module with its present path under its earlier name into `sys.modules`."""
         today = f"{_PACKAGE}.{EARLIER[_below_package(module.__name__)]}"
         sys.modules[module.__name__] = importlib.import_module(today)
 

@@ -1,25 +1,25 @@
-"""Environment variables that mean something to Ray Tune and nothing here."""
+"""Environment variables of Ray Tune that have no effect in this package."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
 
-_GROUPS = "there are no placement groups: a trial's resources are reserved on one node"
+_NO_PLACEMENT_GROUPS = "there are no placement groups: a trial's resources are reserved on one node"
 _BATCHES = "results travel in batches wherever nothing can be decided about them"
 _NO_BLOCKING_SYNC = "nothing waits for files to be copied"
 
-#: Why each has no effect.
+#: The variables, and why each has no effect.
 WITHOUT_EFFECT = {
     "TUNE_CLUSTER_SSH_KEY": "nodes are reached through Dask, without SSH",
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "a function runs in a process, which ends with its trial",
     "TUNE_GET_EXECUTOR_EVENT_WAIT_S": "the sweep goes on as soon as something happens",
     "TUNE_ONLY_STORE_CHECKPOINT_SCORE_ATTRIBUTE": "results of checkpoints are kept compressed",
-    "TUNE_PLACEMENT_GROUP_AUTO_DISABLED": _GROUPS,
-    "TUNE_PLACEMENT_GROUP_CLEANUP_DISABLED": _GROUPS,
-    "TUNE_PLACEMENT_GROUP_PREFIX": _GROUPS,
-    "TUNE_PLACEMENT_GROUP_RECON_INTERVAL": _GROUPS,
-    "TUNE_PLACEMENT_GROUP_WAIT_S": _GROUPS,
+    "TUNE_PLACEMENT_GROUP_AUTO_DISABLED": _NO_PLACEMENT_GROUPS,
+    "TUNE_PLACEMENT_GROUP_CLEANUP_DISABLED": _NO_PLACEMENT_GROUPS,
+    "TUNE_PLACEMENT_GROUP_PREFIX": _NO_PLACEMENT_GROUPS,
+    "TUNE_PLACEMENT_GROUP_RECON_INTERVAL": _NO_PLACEMENT_GROUPS,
+    "TUNE_PLACEMENT_GROUP_WAIT_S": _NO_PLACEMENT_GROUPS,
     "TUNE_RESTORE_RETRY_NUM": "a checkpoint that cannot be fetched or loaded never counts as a "
     "failure; see PREFECT_TUNE_MAX_LOST",
     "TUNE_RESULT_BUFFER_LENGTH": _BATCHES,
@@ -35,7 +35,7 @@ _warned: set[str] = set()
 
 
 def warn_about_ray_variables(environ: Mapping[str, str]) -> None:
-    """Say once in this process, for each that is set, why it does nothing."""
+    """Warn once per process of each set variable of Ray Tune, and say why it has no effect."""
     for name, reason in WITHOUT_EFFECT.items():
         value = environ.get(name, "")
         if value and name not in _warned:

@@ -1,1 +1,1 @@
-"""Conformance suites for the seams; third parties subclass them."""
+"""Conformance tests for users' own schedulers, searchers, stoppers, loggers and executors."""

@@ -1,6 +1,6 @@
-"""What every executor has to do right.
+"""Conformance tests for executors.
 
-Derive a test class and say how to build an executor and how to wait for its next event::
+Derive a test class that says how to make an executor and how to wait for its next event::
 
     class TestMine(ExecutorConformance):
         def make_executor(self, trainable):
@@ -53,11 +53,11 @@ def break_down(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 class Run:
-    """An open executor and what it has emitted.
+    """An open executor, with the events that it has emitted.
 
     Attributes:
         executor: The executor.
-        seen: Every event so far.
+        seen: All events so far.
     """
 
     def __init__(self, executor: Executor, next_event: Callable[[], Event]) -> None:
@@ -74,7 +74,7 @@ class Run:
         attempt: int = 1,
         node: str | None = None,
     ) -> Any:
-        """Launch an attempt on the first node, or on another one."""
+        """Launch an attempt on the given node, or on the first one."""
         launch = Launch(
             trial_id=trial_id,
             attempt=attempt,
@@ -94,12 +94,12 @@ class Run:
         run_until: RunUntil = NEVER,
         attempt: int = 1,
     ) -> None:
-        """Send a decision."""
+        """Send a decision to an attempt on the first node."""
         node = self.executor.capacity()[0].address
         self.executor.decide([Decide(trial_id, attempt, node, seq, action, run_until)])
 
     def until(self, condition: Callable[[Event], bool]) -> Event:
-        """Wait for an event."""
+        """Wait for an event that meets a condition, and return it."""
         while True:
             event = self._next_event()
             self.seen.append(event)
@@ -107,7 +107,7 @@ class Run:
                 return event
 
     def until_ended(self, *trial_ids: str) -> AttemptEnded:
-        """Wait for the ends of these trials; returns that of the last to end."""
+        """Wait until these trials have ended; return the end of the last one."""
         missing = set(trial_ids)
         while True:
             event = self.until(lambda e: isinstance(e, AttemptEnded))
@@ -117,7 +117,7 @@ class Run:
                 return event
 
     def until_awaiting(self, trial_id: str) -> ResultReported:
-        """Wait until a trial waits for a decision."""
+        """Wait until a trial waits for a decision, and return the result that it waits at."""
         event = self.until(
             lambda e: isinstance(e, ResultReported) and e.awaiting and e.trial_id == trial_id
         )
@@ -125,7 +125,7 @@ class Run:
         return event
 
     def results(self, trial_id: str) -> list[dict[str, Any]]:
-        """The results of a trial so far; checks that none is missing, doubled or out of order."""
+        """Return a trial's results so far; check that none is missing, doubled or out of order."""
         results: list[dict[str, Any]] = []
         for event in self.seen:
             if isinstance(event, ResultReported) and event.trial_id == trial_id:
@@ -134,23 +134,23 @@ class Run:
         return results
 
     def kinds(self, trial_id: str) -> list[type[Event]]:
-        """The types of the events of a trial so far, in order."""
+        """Return the types of a trial's events so far, in order."""
         return [type(event) for event in self.seen if getattr(event, "trial_id", "") == trial_id]
 
 
 class ExecutorConformance:
-    """Conformance tests of the executor seam."""
+    """The tests that every executor has to pass; derive a test class from it."""
 
     def make_executor(self, trainable: Trainable) -> Executor:
-        """A new executor, not yet open, with at least one node that has a CPU."""
+        """Return a new executor, not yet open, with at least one node that has a CPU."""
         raise NotImplementedError
 
     def make_env(self, trainable: Trainable) -> ExperimentEnv:
-        """An experiment with this trainable."""
+        """Return the environment of an experiment with this trainable."""
         raise NotImplementedError
 
     def next_event(self) -> Event:
-        """The next event of `events`; lets it happen or waits for it, but not for ever."""
+        """Return the next event of `self.events`; wait for it, but not for ever."""
         raise NotImplementedError
 
     def setup_method(self) -> None:
@@ -159,7 +159,7 @@ class ExecutorConformance:
 
     @contextmanager
     def run(self, trainable: Trainable) -> Iterator[Run]:
-        """An open executor, closed at the end."""
+        """Open an executor, and close it at the end of the `with` statement."""
         self.executor = self.make_executor(trainable)
         try:
             self.executor.open(self.make_env(trainable), self.events.put, self.errors.append)

@@ -1,6 +1,6 @@
-"""What every journal has to do right.
+"""Conformance tests for journals.
 
-Derive a test class and say how to open the journal, and how to open it once more when its process
+Derive a test class that says how to open the journal, and how to open it again after its process
 has died::
 
     class TestMine(JournalConformance):
@@ -21,7 +21,7 @@ from prefect_tune.storage.journal.file import Journal
 
 
 class JournalConformance:
-    """Conformance tests of the journal seam."""
+    """The tests that every journal has to pass; derive a test class from it."""
 
     directory: Path
 
@@ -30,11 +30,11 @@ class JournalConformance:
         self.directory = tmp_path
 
     def open(self) -> Journal:
-        """A journal without records."""
+        """Open a journal without records."""
         raise NotImplementedError
 
     def reopen(self, journal: Journal) -> Journal:
-        """The same journal, for a process that was not there before; the old one is not closed."""
+        """Open the same journal again as another process would; the old one is not closed."""
         raise NotImplementedError
 
     def test_a_new_one_is_empty(self) -> None:

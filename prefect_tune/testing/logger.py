@@ -1,6 +1,6 @@
-"""What every logger has to do right.
+"""Conformance tests for loggers.
 
-Derive a test class, say how to build the logger and how to read back what it wrote::
+Derive a test class that says how to make the logger and how to read what it wrote::
 
     class TestMine(LoggerConformance):
         def make_logger(self):
@@ -31,7 +31,7 @@ _OPEN_FILES = Path("/proc/self/fd")
 
 
 def example_trial(experiment_dir: Path, number: int = 0) -> Trial:
-    """A trial whose directory does not exist yet."""
+    """Return a trial whose directory does not exist yet."""
     return Trial(
         f"c0ffe_{number:05d}",
         {"lr": 0.1 * (number + 1), "net": {"units": 64, "act": "relu"}, "sizes": [1, 2]},
@@ -43,7 +43,7 @@ def example_trial(experiment_dir: Path, number: int = 0) -> Trial:
 
 
 def example_results(trial: Trial, count: int, first: int = 1) -> list[dict[str, Any]]:
-    """Consecutive results of a trial, complete with constants."""
+    """Return consecutive results of a trial, complete with the auto-filled values."""
     return [
         {
             "loss": 1.0 / step,
@@ -64,7 +64,7 @@ def example_results(trial: Trial, count: int, first: int = 1) -> list[dict[str, 
 
 
 def as_lines(results: Sequence[dict[str, Any]]) -> list[bytes]:
-    """The results as a trial sends them: JSON texts without the constants."""
+    """Return results as JSON texts, as a trial process sends them: without the constants."""
     return [
         orjson.dumps({key: value for key, value in result.items() if key not in CONSTANTS})
         for result in results
@@ -72,28 +72,28 @@ def as_lines(results: Sequence[dict[str, Any]]) -> list[bytes]:
 
 
 def open_files() -> int:
-    """Number of files this process has open; skips the test where it cannot be told."""
+    """Return the number of open files of this process; skip the test if there is no /proc."""
     if not _OPEN_FILES.is_dir():
         pytest.skip("the open files of a process can only be counted with /proc")
     return len(os.listdir(_OPEN_FILES))
 
 
 class LoggerConformance:
-    """Conformance tests of the logger seam."""
+    """The tests that every logger has to pass; derive a test class from it."""
 
     def make_logger(self) -> LoggerCallback:
-        """A new logger."""
+        """Return a new logger."""
         raise NotImplementedError
 
     def read_back(self, directory: Path) -> list[dict[str, Any]]:
-        """What the logger wrote for the trial with this directory: one dict per result, in order.
+        """Return the logged results of the trial with this directory, in order, as flat dicts.
 
-        Only `training_iteration`, `loss` and ``val/loss`` (flat) are looked at.
+        Only `training_iteration`, `loss` and ``val/loss`` (flat) are compared.
         """
         raise NotImplementedError
 
     def check(self, trial: Trial, results: Sequence[dict[str, Any]]) -> None:
-        """The trial's files hold exactly these results."""
+        """Check that the trial's files hold exactly these results."""
         logged = self.read_back(Path(trial.logdir))
         steps = [int(row["training_iteration"]) for row in logged]
         assert steps == [result["training_iteration"] for result in results]

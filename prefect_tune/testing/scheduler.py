@@ -1,6 +1,6 @@
-"""What every scheduler has to do right.
+"""Conformance tests for schedulers.
 
-Derive a test class and say how to build the scheduler::
+Derive a test class that says how to make the scheduler::
 
     class TestMine(SchedulerConformance):
         def make_scheduler(self):
@@ -21,7 +21,7 @@ _NUM_TRIALS = 24
 
 
 def wobbly_score(index: int, step: int) -> dict[str, Any] | None:
-    """Reproducible learning curves of uneven quality, length and smoothness, as metric `score`."""
+    """Return the metric `score` of a trial at a step, from uneven but reproducible curves."""
     if step > 20 + index % 5:
         return None
     quality = (index * 7919) % 101 / 101
@@ -30,19 +30,19 @@ def wobbly_score(index: int, step: int) -> dict[str, Any] | None:
 
 
 def uneven_duration(index: int, step: int) -> float:
-    """Reproducible times between reports, between 0.5 and 2.25 s."""
+    """Return a reproducible time between two reports, from 0.5 to 2.25 s."""
     return 0.5 + (index * 13 + step * 5) % 8 / 4
 
 
 class SchedulerConformance:
-    """Conformance tests of the scheduler seam."""
+    """The tests that every scheduler has to pass; derive a test class from it."""
 
     def make_scheduler(self) -> TrialScheduler:
-        """A new scheduler that optimises `score`; the same each time, random state included."""
+        """Return a new scheduler that optimises `score`; equal each time, with its random state."""
         raise NotImplementedError
 
     def simulate(self, scheduler: TrialScheduler, **options: Any) -> Simulation:
-        """The experiment of these tests, not yet run."""
+        """Return the simulated experiment of these tests, not yet run."""
         return Simulation(
             wobbly_score,
             num_trials=_NUM_TRIALS,

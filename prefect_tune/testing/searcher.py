@@ -1,6 +1,6 @@
 """Conformance tests for search algorithms.
 
-Subclass `SearcherConformance`, say how to make your searcher, and let pytest collect it::
+Derive a test class that says how to make the searcher::
 
     class TestMySearcher(SearcherConformance):
         def make(self):
@@ -27,7 +27,7 @@ from prefect_tune.space import choice, grid_search, loguniform, randint, sample_
 
 
 class SearcherConformance:
-    """What the engine relies on, for a searcher that takes the experiment's search space.
+    """The tests that every searcher has to pass; derive a test class from it.
 
     Override `space` if the algorithm supports fewer kinds of domains, and the class attributes
     for what it cannot do.
@@ -35,17 +35,17 @@ class SearcherConformance:
 
     #: Whether two instances from `make` suggest the same configs after the same results.
     deterministic = True
-    #: Trials that are unfinished at a time in these tests.
+    #: Number of trials that run at a time in these tests.
     slots = 2
     metric = "score"
     mode = "max"
 
     def make(self) -> Searcher | BasicVariantGenerator:
-        """A new instance, seeded."""
+        """Return a new searcher with a seed."""
         raise NotImplementedError
 
     def space(self) -> dict[str, Any]:
-        """A space with a constant, nesting, and every domain the algorithm supports."""
+        """Return a nested space with a constant and every domain that the algorithm supports."""
         return {
             "lr": loguniform(1e-4, 1e-1),
             "model": {"units": randint(1, 64), "act": choice(["relu", "tanh"])},
@@ -55,11 +55,11 @@ class SearcherConformance:
         }
 
     def objective(self, config: dict[str, Any]) -> float:
-        """What a trial of these tests reports."""
+        """Return the metric that a trial with this configuration reports."""
         return -abs(float(config["drop"]) - 0.25) + 0.001 * float(config["model"]["units"])
 
     def check_config(self, config: dict[str, Any]) -> None:
-        """Asserts that a config lies in `space`."""
+        """Check that a configuration lies in `space`."""
         assert set(config) >= {"lr", "model", "drop", "twice", "constant"}
         assert 1e-4 <= config["lr"] <= 1e-1
         assert 1 <= config["model"]["units"] < 64
@@ -69,12 +69,12 @@ class SearcherConformance:
         assert config["constant"] == 7
 
     def source(self, num_samples: int, **arguments: Any) -> TrialSource:
-        """The searcher as an experiment uses it."""
+        """Return the searcher as a `TrialSource`, as an experiment uses it."""
         arguments = {"metric": self.metric, "mode": self.mode, "seed": 3, **arguments}
         return make_source(self.make(), self.space(), num_samples, **arguments)
 
     def finish(self, source: TrialSource, suggestion: Suggestion) -> None:
-        """Ends a trial with a result, as the engine does."""
+        """Report results of a trial and its end, as the engine does."""
         score = self.objective(suggestion.config)
         for iteration in (1, 2):
             source.on_trial_result(
@@ -89,7 +89,7 @@ class SearcherConformance:
         running: list[Suggestion] | None = None,
         limit: int | None = None,
     ) -> list[Suggestion]:
-        """Runs trials, the oldest ending first, to the end or until ``limit`` were started."""
+        """Run trials, the oldest ending first, to the end or until `limit` have started."""
         running = [] if running is None else running
         seen: list[Suggestion] = []
         while limit is None or len(seen) < limit:

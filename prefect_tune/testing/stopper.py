@@ -1,6 +1,6 @@
-"""What every stopper has to do right.
+"""Conformance tests for stoppers.
 
-Derive a test class and say how to build the stopper::
+Derive a test class that says how to make the stopper::
 
     class TestMine(StopperConformance):
         def make_stopper(self):
@@ -18,14 +18,14 @@ from prefect_tune.testing.scheduler import uneven_duration, wobbly_score
 
 
 class StopperConformance:
-    """Conformance tests of the stopper seam, with trials that report `score`."""
+    """The tests that every stopper has to pass, with trials that report `score`."""
 
     def make_stopper(self) -> Stopper:
-        """A new stopper that needs no other metric than `score` and the auto-filled ones."""
+        """Return a new stopper that needs no metrics but `score` and the auto-filled ones."""
         raise NotImplementedError
 
     def simulate(self, stopper: Stopper, **options: Any) -> Simulation:
-        """The experiment of these tests, not yet run."""
+        """Return the simulated experiment of these tests, not yet run."""
         return Simulation(
             wobbly_score,
             num_trials=12,

@@ -1,6 +1,6 @@
-"""What every store has to do right.
+"""Conformance tests for stores of files.
 
-Derive a test class and say how to build the store::
+Derive a test class that says how to make the store::
 
     class TestMine(StoreConformance):
         @pytest.fixture
@@ -20,22 +20,22 @@ from prefect_tune.error import StorageError
 from prefect_tune.filesystem.failures import NotFound
 from prefect_tune.filesystem.store import Store
 
-#: More than one part of a transfer.
+#: A size that a transfer splits into several parts.
 LARGE = 36 * 2**20 + 17
 
 
 def content(size: int) -> bytes:
-    """Bytes that differ from place to place."""
+    """Return bytes of which no two parts are equal."""
     block = b"".join(number.to_bytes(4, "big") for number in range(16_384))
     return (block * (size // len(block) + 1))[:size]
 
 
 class StoreConformance:
-    """Conformance tests of the store seam."""
+    """The tests that every store has to pass; derive a test class from it."""
 
     @pytest.fixture
     def store(self) -> Store:
-        """An empty store."""
+        """Return an empty store."""
         raise NotImplementedError
 
     def test_what_is_written_is_read(self, store: Store) -> None:

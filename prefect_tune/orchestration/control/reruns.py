@@ -229,7 +229,7 @@ class FlowRunMemory:
         """
         self._write(BegunSweep(name, origin))
 
-    def has_failed(self) -> None:
+    def record_failure(self) -> None:
         """The sweep has ended, and its failed trials make the call raise.
 
         Raises:

@@ -165,7 +165,7 @@ def test_a_sweep_that_another_process_runs_is_left_to_it(
 
 
 def test_that_it_failed_is_remembered_until_it_goes_on(tmp_path: Path, flow_run_id: str) -> None:
-    Execution(tmp_path, flow_run_id, 1).begin("train_1").has_failed()
+    Execution(tmp_path, flow_run_id, 1).begin("train_1").record_failure()
     memory, begun = Execution(tmp_path, flow_run_id, 2).sweep()
     assert begun == called("train_1", failed=True)
     memory.record("train_1", "id of train_1")

@@ -1,1 +1,1 @@
-"""The experiment as a pure state machine: events in, commands out; no I/O and no clock."""
+"""The coordinator: the experiment as a state machine of events and commands, without I/O."""

@@ -1,4 +1,4 @@
-"""How attempts end, and what they leave behind: checkpoints, failures, another try."""
+"""Handles the ends of attempts and their checkpoints, and decides what happens to their trials."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.checkpoints import Progress, TrialCheckpoint
 
 _AGAIN = (Fate.RETRIED, Fate.REQUEUED)
-#: Pauses in a row without a new checkpoint after which a trial is warned of.
+#: Number of pauses in a row without a new checkpoint at which a trial is warned about.
 _STANDSTILL = 3
 
 
 class AttemptEnds:
     """Handles the ends of attempts, and their checkpoints.
 
-    An attempt's slot is free as soon as it has ended. What becomes of its trial is decided when
-    none of its checkpoints is on its way to storage any more.
+    The slot of an attempt is free as soon as the attempt has ended. What happens to its trial is
+    decided once no checkpoint of the attempt is being uploaded any more.
 
     Args:
         core: The state of the coordinator.
         lifecycle: The transitions of trials.
-        retention: Keeps checkpoints.
+        retention: Drops checkpoints that are not retained.
         shutdown: Ends the experiment.
         time_limits: Knows which attempts took too long.
     """
@@ -69,17 +69,17 @@ class AttemptEnds:
     # -- checkpoints ------------------------------------------------------------------------------
 
     def on_begun(self, event: CheckpointBegun) -> None:
-        """A trial has a checkpoint to write."""
-        live = self._newest(event.trial_id, event.attempt)
+        """Note that a trial is going to write a checkpoint."""
+        live = self._current_entry(event.trial_id, event.attempt)
         if live is not None:
             self._core.recorder.record(event)
-            # Who is to write the last one once more may write others on the way.
+            # An attempt that repeats the last checkpoint may write earlier ones before it.
             owed = live.book.due if live.closing is not None else None
             live.book.expect(max(event.iteration, owed or 0))
 
     def on_saved(self, event: CheckpointSaved) -> None:
-        """A checkpoint is complete in storage."""
-        live = self._newest(event.trial_id, event.attempt)
+        """Add a checkpoint that is complete in storage to its trial."""
+        live = self._current_entry(event.trial_id, event.attempt)
         if live is None:
             return
         progress = Progress.of(event.metrics)
@@ -93,8 +93,8 @@ class AttemptEnds:
         self._upload_ended(live)
 
     def on_save_failed(self, event: CheckpointFailed) -> None:
-        """A checkpoint will never be complete in storage; its trial goes on."""
-        live = self._newest(event.trial_id, event.attempt)
+        """Note that a checkpoint will never be complete in storage; its trial goes on."""
+        live = self._current_entry(event.trial_id, event.attempt)
         if live is None:
             return
         self._core.recorder.record(event)
@@ -102,10 +102,11 @@ class AttemptEnds:
         self._core.warn(live.trial, f"{live.trial}: {event.path} is not saved: {event.reason}")
         self._upload_ended(live)
 
-    def _newest(self, trial_id: str, attempt: int) -> LiveTrial | None:
-        """The entry of an attempt that runs, has ended but for its uploads, or was interrupted.
+    def _current_entry(self, trial_id: str, attempt: int) -> LiveTrial | None:
+        """Return the entry of an attempt whose checkpoints still count; None for an older attempt.
 
-        Of the last, uploads that nobody waited for any more may be complete after all.
+        The attempt runs, has ended except for its uploads, or was interrupted. After an
+        interruption, uploads that were given up may be complete after all.
         """
         live = self._core.table.live(trial_id)
         if live is None or live.trial.attempt != attempt:
@@ -118,20 +119,20 @@ class AttemptEnds:
         if live.ending is None:
             return
         live.uploads -= 1
-        # In a replay the record of the fate follows.
+        # In a replay, the fate follows as a record.
         if live.uploads <= 0 and not self._core.replaying:
             self._decide_fate(live, live.ending)
 
     # -- ends -------------------------------------------------------------------------------------
 
     def on_ended(self, event: AttemptEnded) -> None:
-        """An attempt is over."""
-        live = self._newest(event.trial_id, event.attempt)
+        """Free the slot of an attempt that has ended, and decide its trial's fate if possible."""
+        live = self._current_entry(event.trial_id, event.attempt)
         if live is None:
             if self._core.replaying:
                 self._end_dropped(event)
             return
-        event = self._time_limits.verdict(live, event)
+        event = self._time_limits.adjust_end(live, event)
         if event.outcome is Outcome.UNSTARTED:
             live.since = None  # it has not run
         if event.fate is not None:
@@ -147,7 +148,7 @@ class AttemptEnds:
                 self._decide_fate(live, event)
 
     def _end_dropped(self, event: AttemptEnded) -> None:
-        """End a trial that was ended while it waited, if the replay has not come to that itself."""
+        """Replay the end of a trial that was ended while it waited, if it is not ended already."""
         live = self._core.table.live(event.trial_id)
         if live is None or live.trial.attempt != event.attempt:
             return
@@ -158,7 +159,7 @@ class AttemptEnds:
             self._lifecycle.give_up(live)
 
     def on_capacity(self, event: CapacityChanged) -> None:
-        """Uploads from a node that is gone will never be heard of again."""
+        """Give up the uploads of ended attempts whose nodes are gone."""
         nodes = {node.address for node in event.nodes}
         for live in self._core.table.uploading_trials():
             if live.node not in nodes and live.ending is not None:
@@ -170,20 +171,20 @@ class AttemptEnds:
             if live.ending is not None:
                 self._decide_fate(live, live.ending, goes_on=True)
 
-    def end_cut_off(self, live: LiveTrial) -> None:
-        """An attempt that was told to stop was cut off: its trial has ended, if nothing is due."""
+    def end_stopped(self, live: LiveTrial) -> None:
+        """End a trial whose attempt was told to stop, and then was cut off by an interruption."""
         trial = live.trial
         end = AttemptEnded(self._core.now, trial.trial_id, trial.attempt, Outcome.STOPPED)
         self._decide_fate(live, end, goes_on=True)
 
     def _decide_fate(self, live: LiveTrial, event: AttemptEnded, goes_on: bool = False) -> None:
-        """Decide what becomes of a trial.
+        """Decide what happens to a trial whose attempt has ended, and do it.
 
         Args:
             live: The trial.
             event: The end of its attempt.
-            goes_on: Whether the experiment does, now or when it is resumed: then so does a trial
-                that lacks its last checkpoint.
+            goes_on: True lets a trial that lacks its last checkpoint go on, because the experiment
+                goes on now or when it is resumed.
         """
         core, book = self._core, live.book
         unsaved = is_unsaved(live, core.options) and event.outcome is not Outcome.UNSTARTED
@@ -220,15 +221,15 @@ class AttemptEnds:
                 live.overdue = False
                 self._lifecycle.wait(live)
             case Fate.PAUSED:
-                self._see_progress(live)
+                self._warn_of_standstill(live)
                 self._lifecycle.pause(live)
             case Fate.TERMINATED:
                 self._lifecycle.terminate(live)
             case _:
                 self._on_failure(live, event, fate)
 
-    def _see_progress(self, live: LiveTrial) -> None:
-        """Warn, once, of a trial that is paused before it gets anywhere."""
+    def _warn_of_standstill(self, live: LiveTrial) -> None:
+        """Warn once of a trial that is paused again and again without a new checkpoint."""
         if live.standstill >= _STANDSTILL:
             return
         next_start = live.book.start()
@@ -250,17 +251,17 @@ class AttemptEnds:
 
     def _on_failure(self, live: LiveTrial, event: AttemptEnded, fate: Fate) -> None:
         trial = live.trial
-        trial.error = event.error or AttemptError("lost", "it ended without a word")
+        trial.error = event.error or AttemptError("lost", "it ended without an error message")
         blame = blame_for(live, event)
         live.setbacks += 1
         if fate is not Fate.REQUEUED:
             trial.num_failures += 1
         if blame is Blame.NODE:
             live.lost += 1
-            # Its process may live on behind a broken connection.
+            # The process may still run behind a broken connection, and write checkpoints.
             live.book.unclean = True
         elif fate is not Fate.FAILED:
-            self._doubt(live, event, blame)
+            self._doubt_start_checkpoint(live, event, blame)
         if fate is Fate.FAILED:
             self._give_up(live)
             return
@@ -272,8 +273,8 @@ class AttemptEnds:
             if blame is not Blame.CHECKPOINT and delay > 0:
                 self._core.delays.hold(trial.trial_id, self._core.now + delay)
 
-    def _doubt(self, live: LiveTrial, event: AttemptEnded, blame: Blame) -> None:
-        """See whether the checkpoint that an attempt went on from is any good."""
+    def _doubt_start_checkpoint(self, live: LiveTrial, event: AttemptEnded, blame: Blame) -> None:
+        """Let the next attempt use another checkpoint if this one may have caused the failure."""
         start, trial, book = live.start, live.trial, live.book
         if start is None:
             return

@@ -1,4 +1,4 @@
-"""Everything the coordinator can ask for: its only output. The engine carries commands out."""
+"""The commands of the coordinator, its only output, which the engine carries out."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Record(Command):
-    """Write this into the journal, before anything else is done.
+    """Write an event into the journal, before any other command is carried out.
 
-    The records of an experiment, handled by a coordinator that replays, bring it to the same state.
+    A coordinator that replays the records of an experiment reaches the same state.
     """
 
     event: Event
@@ -34,8 +34,8 @@ class AttemptCommand(Command):
     """Base class of commands about one attempt.
 
     Attributes:
-        trial_id: The trial.
-        attempt: 1 for the first, counted up over retries and resumes.
+        trial_id: Id of the trial.
+        attempt: Number of the attempt: 1 for the first, counted up over retries and resumes.
     """
 
     trial_id: str
@@ -43,7 +43,7 @@ class AttemptCommand(Command):
 
     @property
     def key(self) -> AttemptKey:
-        """The attempt."""
+        """The key of the attempt."""
         return AttemptKey(self.trial_id, self.attempt)
 
 
@@ -52,17 +52,17 @@ class Launch(AttemptCommand):
     """Start an attempt of a trial on a node whose slot is reserved for it.
 
     Attributes:
-        name: What people see, e.g. ``train_digits_1a2b3_00004``.
+        name: Name of the trial for display, e.g. ``train_digits_1a2b3_00004``.
         config: The trial's configuration.
-        node: Address of the worker to pin it to.
-        resources: What the trial asks for; the first of its bundles is reserved there.
+        node: Address of the worker that runs the attempt.
+        resources: The resources of the trial; the first of its bundles is reserved on this worker.
         devices: GPU ids for `CUDA_VISIBLE_DEVICES`; empty without a GPU.
-        others: Where the other bundles are.
-        run_until: Where it first waits for a decision.
-        checkpoint: The checkpoint to go on from, if any; see `TrialCheckpoint.path`.
-        progress: How far the trial is there.
-        checkpoint_suffix: Ends the names of the checkpoints that this attempt writes, so that it
-            never writes to where an earlier attempt has written or, cut off from us, still does.
+        others: The slots of the other bundles.
+        run_until: The reports at which the trial waits for a decision.
+        checkpoint: Path of the checkpoint to start from, if any, as in `TrialCheckpoint`.
+        progress: How far the trial was at that checkpoint.
+        checkpoint_suffix: Suffix of the names of the attempt's checkpoints, so that they differ
+            from those of earlier attempts, which may still run behind a broken connection.
     """
 
     name: str
@@ -96,11 +96,11 @@ class Launch(AttemptCommand):
 
 @dataclass(frozen=True, slots=True)
 class Decide(AttemptCommand):
-    """Tell a running attempt what to do.
+    """Send a decision to a running attempt.
 
-    It answers a waiting attempt. Sent unasked (`seq` 0), STOP and PAUSE take effect at the
-    attempt's next report; a CONTINUE that is not awaited only moves `run_until`. `reason` says for
-    people why it is to STOP.
+    With the `seq` of a report it answers an attempt that waits at this report. With `seq` 0, STOP
+    and PAUSE take effect at the attempt's next report, and CONTINUE only changes `run_until`.
+    `reason` says for people why the action is STOP.
     """
 
     node: str
@@ -115,8 +115,8 @@ class Kill(AttemptCommand):
     """End an attempt: cooperatively for the grace period, then SIGTERM, then SIGKILL.
 
     Attributes:
-        reason: For people.
-        counts_as: How its end counts, however its process takes it; None for as it is.
+        reason: The reason, for people.
+        counts_as: The outcome that counts, whatever the process does; None is the true outcome.
     """
 
     node: str
@@ -126,10 +126,10 @@ class Kill(AttemptCommand):
 
 @dataclass(frozen=True, slots=True)
 class DeleteCheckpoint(Command):
-    """Remove a checkpoint from storage: nothing refers to it any more.
+    """Remove a checkpoint that nothing refers to any more from storage.
 
     Attributes:
-        path: See `TrialCheckpoint.path`; never one outside the experiment directory.
+        path: Path as in `TrialCheckpoint`; never one outside of the experiment directory.
     """
 
     trial_id: str
@@ -138,7 +138,7 @@ class DeleteCheckpoint(Command):
 
 @dataclass(frozen=True, slots=True)
 class Warn(Command):
-    """Tell people of something that went wrong and does not end anything; goes to the log."""
+    """Log a warning about a trial; nothing ends because of it."""
 
     trial_id: str
     message: str
@@ -146,18 +146,18 @@ class Warn(Command):
 
 @dataclass(frozen=True, slots=True)
 class AskSearch(Command):
-    """Have the search produce up to `count` more trials; it answers with events."""
+    """Ask the search for up to `count` more trials; it answers with events."""
 
     count: int
 
 
 @dataclass(frozen=True, slots=True)
 class AdjustSearch(Command):
-    """Have the search suggest more, or for more trials at a time, than was planned.
+    """Change how many samples the search makes, or how many trials it allows at a time.
 
     Attributes:
-        samples: How many samples more.
-        max_concurrent: How many trials at a time; None leaves it.
+        samples: How many samples to add.
+        max_concurrent: How many trials may run at a time; None does not change it.
     """
 
     samples: int = 0
@@ -166,7 +166,7 @@ class AdjustSearch(Command):
 
 @dataclass(frozen=True, slots=True)
 class TellSearch(Command):
-    """Give the search a result (`complete` False) or the end of a trial."""
+    """Tell the search a result of a trial, or with `complete` the end of a trial."""
 
     trial_id: str
     result: dict[str, Any] | None
@@ -175,7 +175,7 @@ class TellSearch(Command):
 
 
 class Notice(StrEnum):
-    """What callbacks, loggers and reporters are told; named as Ray's callback hooks."""
+    """The kinds of notices to callbacks, loggers and reporters, named as Ray's callback hooks."""
 
     TRIAL_START = "trial_start"
     TRIAL_RESTORE = "trial_restore"
@@ -189,7 +189,8 @@ class Notice(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Notify(Command):
-    """Tell the observers.
+    """Notify callbacks, loggers and reporters of what has happened to a trial.
+
 
     Attributes:
         result: The result for `TRIAL_RESULT`, else None.
@@ -206,13 +207,13 @@ class Notify(Command):
 
 @dataclass(frozen=True, slots=True)
 class Finish(Command):
-    """The experiment is over: no attempt runs and none will be launched."""
+    """End the engine's loop: no attempt runs and none will be launched."""
 
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Abort(Command):
-    """The experiment cannot go on: end everything and raise this error to the user."""
+    """End the experiment because it cannot go on, and raise an error to the user."""
 
     error: Exception

@@ -1,4 +1,4 @@
-"""What somebody outside asks of a running experiment."""
+"""Handles requests from outside to a running experiment, such as pause, stop or set a limit."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from prefect_tune.coordinator.events import Control, ControlReceived
 from prefect_tune.coordinator.shutdown import Shutdown
 from prefect_tune.stopper import make_stopper
 
-#: What `Control.SET` may set, besides `stop:<metric>`.
+#: The limits that `Control.SET` can set, besides thresholds `stop:<metric>`.
 MAX_CONCURRENT = "max_concurrent"
 TIME_LEFT = "time_left_s"
 STOP = "stop:"
 
 
 class Controls:
-    """Does what was asked for.
+    """Carries out the requests in `ControlReceived` events.
 
     Args:
         core: The state of the coordinator.
         shutdown: Ends experiments and trials.
-        give_up_uploads: Gives up checkpoints that are on their way to storage.
+        give_up_uploads: Gives up all uploads of ended attempts.
     """
 
     def __init__(self, core: Core, shutdown: Shutdown, give_up_uploads: Callable[[], None]) -> None:
@@ -33,7 +33,7 @@ class Controls:
         self._deadline: float | None = None
 
     def on_received(self, event: ControlReceived) -> None:
-        """Record it and do it; in a replay, what has an effect on what follows."""
+        """Record a request and carry it out; a replay repeats only what affects later events."""
         core = self._core
         core.recorder.record(event)
         reason = event.reason or "stopped by request"
@@ -59,7 +59,7 @@ class Controls:
                 self._set(event.values or {}, event.time)
 
     def on_time(self, now: float) -> None:
-        """End the experiment if its time, as it was set, is up."""
+        """End the experiment if the time that a request has set is over."""
         if self._deadline is not None and now >= self._deadline and not self._core.stopping:
             self._shutdown.stop("its time is up, as it was set while it ran")
 
@@ -81,7 +81,7 @@ class Controls:
                 if not core.replaying:
                     core.emit(AdjustSearch(max_concurrent=int(value)))
             elif name == TIME_LEFT:
-                # An experiment that is resumed has the time that its resume is given.
+                # A resumed experiment has its own time limit.
                 self._deadline = None if core.replaying else now + value
             elif name.startswith(STOP):
                 core.add_stopper(make_stopper({name.removeprefix(STOP): value}))

@@ -1,9 +1,8 @@
-"""The experiment as a pure state machine.
+"""`Coordinator`: the experiment as a pure state machine.
 
-`Coordinator.handle(event) -> [command]` is all there is: no I/O, no clock, no threads. Whoever
-feeds it the same events gets the same commands, so a journal of what it recorded restores an
-experiment and a simulated executor tests it. What happens to one result, and in which order,
-follows Ray Tune 2.0.
+`Coordinator.handle(event)` returns commands; it uses no I/O, clock or threads. The same events lead
+to the same commands, so that a replay of the recorded events restores an experiment, and tests can
+use a simulated executor. The order of the steps for each result follows Ray Tune 2.0.
 """
 
 from __future__ import annotations
@@ -54,13 +53,14 @@ from prefect_tune.stopper import Stopper
 
 
 class Coordinator:
-    """Decides what the trials of one experiment do.
+    """Decides what the trials of one experiment do: handles events, returns commands.
+
 
     Args:
         scheduler: Decides about each result and which trial runs next.
         stopper: The user's stopping criteria.
-        options: How metrics, failures and checkpoints are treated.
-        search_alg: The searcher, shown to schedulers that ask for it.
+        options: How metrics, failures and checkpoints are handled.
+        search_alg: The searcher, for schedulers that use it.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Coordinator:
         self._ends = AttemptEnds(
             core, self._lifecycle, self._retention, self._shutdown, self._time_limits
         )
-        # What the scheduler has changed at the event that was replayed last, by trial.
+        # The scheduler's changes at the last replayed event, by trial; their records may be lost.
         self._unrecorded: dict[str, TrialRedirected] = {}
         self._resumption = Resumption(core, self._lifecycle, self._retention, self._ends)
         self._controls = Controls(core, self._shutdown, self._ends.give_up_uploads)
@@ -106,7 +106,7 @@ class Coordinator:
     # -- the state machine ------------------------------------------------------------------------
 
     def handle(self, event: Event) -> list[Command]:
-        """Handle one event and return what is to be done, in order."""
+        """Handle one event, and return the resulting commands in order."""
         core = self._core
         core.now = event.time
         if self._unrecorded and not isinstance(event, TrialRedirected):
@@ -121,20 +121,20 @@ class Coordinator:
     def replay(self, on: bool) -> None:
         """Begin or end a replay of recorded events.
 
-        Meanwhile nothing is launched, asked for, deleted or ended but what the records say, and
-        results are decided as they were then.
+        In a replay, trials are launched, decided about and ended only as the records say, nothing
+        is deleted, and the search is not asked.
         """
         self._core.replaying = self._core.recorder.muted = on
 
     def keep_no_records(self) -> None:
-        """Emit no `Record`: nobody is going to replay them."""
+        """Emit no `Record` commands from now on, for an experiment that is never resumed."""
         self._core.recorder.muted = True
 
     def get_state(self) -> CoordinatorState:
-        """Everything but the states of scheduler and stopper; see `CoordinatorState`.
+        """Return the state for a snapshot, without the states of scheduler and stopper.
 
-        As long as `is_replayable`, `set_state` with it and a replay of the records that follow come
-        to what a replay of all records comes to.
+        While `is_replayable`, loading the state and replaying the records after it has the same
+        result as a replay of all records.
         """
         table = self._core.table
         return CoordinatorState(
@@ -146,58 +146,55 @@ class Coordinator:
         )
 
     def set_state(self, state: CoordinatorState) -> None:
-        """Load a state of `get_state` into a coordinator that has handled nothing yet."""
+        """Load a state of `get_state` into a coordinator that has handled no event yet."""
         for trial in state.trials:
-            # The directory may have been moved, and arguments may be others.
+            # The directory may have been moved, and arguments may have changed.
             trial.attach_to(self._core.options.local_experiment_dir, self._core.options.terms)
         self._core.table.load(state.trials, state.live, state.aside, state.retired)
         self._retention.dropped.extend(state.dropped)
 
     @property
     def is_replayable(self) -> bool:
-        """False once the state holds what the records do not: what a stop has told to end.
-
-        An interruption tells no trial to end for good.
-        """
+        """False once the state differs from a replay, after a stop or after changed limits."""
         return not (self._core.stopped or self._core.adjusted)
 
     @property
     def finished(self) -> bool:
-        """True once the experiment is over."""
+        """True once the experiment has ended."""
         return self._core.finished
 
     @property
     def stopping(self) -> str:
-        """Why the experiment is coming to its end, "" if it is not."""
+        """Why the experiment is being ended, "" if it is not."""
         return self._core.stopping
 
     @property
     def ending(self) -> str:
-        """Why nothing more is started, "" if something may be; what runs may go on to its end."""
+        """Why no more trials are started, "" if some may be; running ones may still go on."""
         return self._core.stopping or self._core.draining
 
     @property
     def held(self) -> str:
-        """Why nothing is started for now, "" if something may be."""
+        """Why no trials are started for now, "" if some may be."""
         return self._core.held
 
     @property
     def added_samples(self) -> int:
-        """How many samples were asked for while it ran."""
+        """How many samples were added by requests to the running experiment."""
         return self._core.added_samples
 
     @property
     def table(self) -> TrialTable:
-        """All trials."""
+        """The table of all trials."""
         return self._core.table
 
     @property
     def placer(self) -> Placer:
-        """The nodes, and what is free there."""
+        """The nodes and their free resources."""
         return self._core.placer
 
     def _advance(self) -> None:
-        """Fill free slots, keep the search going, and see whether all is done."""
+        """Launch trials, ask the search for more, and finish the experiment if all have ended."""
         core = self._core
         if core.finished or core.replaying:
             return
@@ -220,13 +217,13 @@ class Coordinator:
             self._core.emit(AskSearch(wanted))
 
     def _on_search_idle(self, event: SearchIdle) -> None:
-        self._core.turns.pass_by(event.finished)
+        self._core.turns.set_idle(event.finished)
 
     def _on_suggested(self, event: TrialSuggested) -> None:
         core = self._core
         core.turns.answered()
         if core.stopping:
-            # Without a record: when the experiment is resumed, the search suggests it again.
+            # Not recorded: when the experiment is resumed, the search suggests the trial again.
             return
         core.recorder.record(event)
         trial = new_trial(event, core.options)
@@ -237,7 +234,8 @@ class Coordinator:
     # -- slots ------------------------------------------------------------------------------------
 
     def limit_running(self, most: int) -> None:
-        """Let no more than so many trials run at a time, whatever else would allow.
+        """Limit the number of trials that run at a time.
+
 
         Args:
             most: The limit, at least 1.
@@ -257,7 +255,7 @@ class Coordinator:
     def _launch_what_fits(self) -> None:
         core = self._core
         limit = core.options.max_running
-        # The scheduler has nothing to say about these any more.
+        # These only write their last checkpoint again, so the scheduler is not asked about them.
         closing = [live for live in core.table.waiting() if live.closing is not None]
         while core.table.has_waiting and (limit is None or core.table.running < limit):
             if closing:
@@ -272,7 +270,7 @@ class Coordinator:
         core.choose = False
 
     def _launch(self, live: LiveTrial) -> bool:
-        """Launch a waiting trial if there is room and it is not held back."""
+        """Launch a waiting trial if there is room and it is not delayed; return whether it was."""
         core, trial = self._core, live.trial
         if trial.status not in (PENDING, PAUSED) or core.delays.holds(trial.trial_id):
             return False
@@ -285,7 +283,7 @@ class Coordinator:
         live = self._core.table.live(event.trial_id)
         if self._core.replaying and live is not None and live.slot is None:
             live.trial.attempt = event.attempt - 1
-            # On no node: its process is gone.
+            # The slot is on no node: the process is gone.
             self._lifecycle.launch(live, Slot("", live.trial.resources))
 
     def _on_started(self, event: AttemptStarted) -> None:
@@ -297,7 +295,7 @@ class Coordinator:
     # -- what else happens ------------------------------------------------------------------------
 
     def _redirect_unrecorded(self, event: Event) -> None:
-        """A crash may have come between the record of an event and those of what it led to."""
+        """Apply the scheduler's changes at the last replayed event whose records a crash lost."""
         core = self._core
         if isinstance(event, Resumed) and not core.replaying:
             for redirected in self._unrecorded.values():
@@ -319,32 +317,32 @@ class Coordinator:
         core.stopper.on_time(event.time)
         core.delays.release(event.time)
         self._controls.on_time(event.time)
-        self._shutdown.see_whether_to_stop()
-        self._time_limits.look()
-        # A search that had nothing to suggest is asked again now and then.
+        self._shutdown.check_stopper()
+        self._time_limits.check()
+        # A search that had no suggestion is asked again at each tick.
         core.turns.retry()
         core.choose = True
 
-    # -- what schedulers see (ControllerView) -----------------------------------------------------
+    # -- methods for schedulers (ControllerView) --------------------------------------------------
 
     def get_trials(self) -> list[Trial]:
-        """All trials so far, in order of creation."""
+        """Return all trials so far, in order of creation."""
         return self._core.table.trials()
 
     def get_live_trials(self) -> list[Trial]:
-        """The trials that are not finished, in queue order."""
+        """Return the trials that are not finished, in queue order."""
         return [live.trial for live in self._core.table.lives()]
 
     def get_waiting_trials(self) -> list[Trial]:
-        """The pending and paused trials, in queue order."""
+        """Return the pending and paused trials, in queue order."""
         return [live.trial for live in self._core.table.waiting()]
 
     def get_trial(self, trial_id: str) -> Trial | None:
-        """The trial with this id."""
+        """Return the trial with the given id; None if there is none."""
         return self._core.table.get(trial_id)
 
     def has_resources_for_trial(self, trial: Trial) -> bool:
-        """True if an attempt of the trial could be launched now."""
+        """Return True if an attempt of the trial could be launched now."""
         core = self._core
         return not core.delays.holds(trial.trial_id) and core.room.fits(trial)
 

@@ -18,31 +18,31 @@ from prefect_tune.stopper import Stopper
 
 
 class Core:
-    """The state of a coordinator.
+    """The state that all parts of a coordinator share, and the list of its commands.
 
     Args:
-        view: What the hooks of the scheduler get.
+        view: The controller that the scheduler's hooks get.
         scheduler: The scheduler.
         stopper: The stopper.
         options: How metrics and failures are treated.
 
     Attributes:
         table: All trials.
-        placer: The nodes and what is free there.
-        room: Whether there is room for a trial, with what is kept for large ones.
-        delays: Trials that are not to be launched yet.
-        turns: When it is the search's turn.
-        recorder: Writes the journal.
+        placer: The nodes and their free resources.
+        room: Decides whether there is room for a trial beside what is reserved for large ones.
+        delays: Trials that must not be launched yet.
+        turns: Decides when the search is asked for trials.
+        recorder: Emits the records for the journal.
         now: Time of the event that is being handled.
-        choose: Whether something may be launched that could not before.
-        stopping: Why the experiment is coming to its end, "" if it is not.
-        interrupted: Whether it is because the sweep was interrupted.
-        stopped: Whether what ran was told to end for it, which a replay does not repeat.
-        finished: Whether it has.
-        draining: Why nothing more is started until what runs has ended, "" if that is not so.
-        held: Why nothing is started for now, "" if that is not so.
-        added_samples: How many samples were asked for while it ran.
-        adjusted: Whether limits were changed while it ran, which no state holds.
+        choose: Whether a trial may be launched that could not be launched before.
+        stopping: Why the experiment is being ended, "" if it is not.
+        interrupted: Whether it is ended because the sweep was interrupted.
+        stopped: Whether running trials were told to stop for it, which a replay does not repeat.
+        finished: Whether the experiment has ended.
+        draining: Why no more trials are started and running ones are awaited, "" if not so.
+        held: Why no trials are started for now, "" if not so.
+        added_samples: How many samples were added by requests.
+        adjusted: Whether requests have changed limits, which no saved state holds.
         replaying: Whether recorded events are being replayed.
     """
 
@@ -77,25 +77,25 @@ class Core:
         self.replaying = False
 
     def add_stopper(self, stopper: Stopper) -> None:
-        """Have one more stopper end trials."""
+        """Add a stopper to the experiment's stopping criteria."""
         self.stopper = self.stopper | stopper
 
     def emit(self, command: Command) -> None:
-        """Have something done, behind all that was emitted before."""
+        """Add a command behind those emitted before."""
         self._out.append(command)
 
     def drain(self) -> list[Command]:
-        """What is to be done, in order; forgets it."""
+        """Return the emitted commands in order, and clear the list."""
         commands, self._out = self._out, []
         return commands
 
     def notify(
         self, notice: Notice, trial: Trial, checkpoint: TrialCheckpoint | None = None
     ) -> None:
-        """Tell the observers."""
+        """Emit a notice for callbacks, loggers and reporters."""
         self._out.append(Notify(notice, trial.trial_id, checkpoint=checkpoint))
 
     def warn(self, trial: Trial, message: str) -> None:
-        """Tell people; what is replayed was told before."""
+        """Emit a warning about a trial, except in a replay, which would repeat it."""
         if not self.replaying:
             self._out.append(Warn(trial.trial_id, message))

@@ -1,60 +1,60 @@
-"""Trials that wait some time before they are tried again, without a slot."""
+"""Delays before trials are tried again; a delayed trial holds no slot."""
 
 from __future__ import annotations
 
 #: The longest wait between two tries, in seconds.
 LONGEST_S = 300.0
-#: The first wait after a loss that was not the first.
+#: The wait after the second lost attempt in a row, doubled with each further one.
 _LOST_S = 1.0
 
 
 def delay_after(setbacks: int, lost: int, retry_delay_s: float) -> float:
-    """Seconds before a trial is tried again.
+    """Return the seconds to wait before a trial is tried again.
 
     Args:
-        setbacks: Attempts that failed or were lost since its last new checkpoint, >= 1.
+        setbacks: Attempts that failed or were lost since the trial's last new checkpoint, >= 1.
         lost: How many of them were lost, if the last one was; else 0.
-        retry_delay_s: The user's delay after the first.
+        retry_delay_s: The user's delay after the first failure.
     """
     delay = _doubled(retry_delay_s, setbacks - 1)
     if lost > 1:
-        # A node or a store that is gone often takes a while to come back.
+        # A lost node or an unreachable store often takes a while to come back.
         delay = max(delay, _doubled(_LOST_S, lost - 2))
     return delay
 
 
 def _doubled(delay: float, times: int) -> float:
-    # 2.0 ** 30 is far beyond any limit, and does not overflow.
+    # The exponent is limited because 2.0 ** 1024 overflows.
     return min(LONGEST_S, delay * 2.0 ** min(times, 30)) if delay > 0 else 0.0
 
 
 class Delays:
-    """Which trials are not to be launched before a time."""
+    """The times before which trials must not be launched."""
 
     def __init__(self) -> None:
         self._until: dict[str, float] = {}
 
     def hold(self, trial_id: str, until: float) -> None:
-        """Hold a trial back until then, in seconds since the epoch."""
+        """Do not launch a trial before a time, in seconds since the epoch."""
         self._until[trial_id] = until
 
     def holds(self, trial_id: str) -> bool:
-        """True if a trial has to wait."""
+        """Return True if a trial must not be launched yet."""
         return trial_id in self._until
 
     def until(self, trial_id: str) -> float | None:
-        """When a trial may run again, None if it may now."""
+        """Return the time before which a trial must not be launched; None if there is none."""
         return self._until.get(trial_id)
 
     def release(self, now: float) -> None:
-        """Let go of those whose time has come."""
+        """Remove the delays that have ended by `now`."""
         if self._until:
             self._until = {name: until for name, until in self._until.items() if until > now}
 
     def remove(self, trial_id: str) -> None:
-        """A trial will not run again."""
+        """Remove the delay of a trial that will not run again."""
         self._until.pop(trial_id, None)
 
     def clear(self) -> None:
-        """Let go of all."""
+        """Remove all delays."""
         self._until.clear()

@@ -1,7 +1,7 @@
-"""Everything that can happen to an experiment: the coordinator's only input.
+"""The events that happen to an experiment: the coordinator's only input.
 
-Events are immutable, carry their own time (seconds since the epoch, as the engine saw it) and hold
-plain data, so that a journal of them replays to the same state.
+Events are immutable, hold plain data, and carry the time at which the engine got them, in seconds
+since the epoch, so that a replay of journaled events leads to the same state.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from prefect_tune.resources import Resources
 
 
 class Outcome(StrEnum):
-    """How an attempt ended."""
+    """How an attempt has ended."""
 
     FINISHED = "finished"  #: the trainable returned
     STOPPED = "stopped"  #: it ended because a decision said so
     PAUSED = "paused"  #: it gave its slot back and can go on later
     FAILED = "failed"  #: user code raised, exited or was killed
-    LOST = "lost"  #: its node went away; not the trial's fault
-    UNSTARTED = "unstarted"  #: it was taken back before its node had begun with it
+    LOST = "lost"  #: its node is gone; not the trial's fault
+    UNSTARTED = "unstarted"  #: it was withdrawn before its node had started it
 
 
 class Fate(StrEnum):
-    """What becomes of a trial whose attempt has ended."""
+    """What happens to a trial whose attempt has ended."""
 
     TERMINATED = "terminated"
     PAUSED = "paused"
@@ -39,14 +39,15 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One place where attempts run: a Dask worker.
+    """A node of the cluster: a Dask worker on which attempts run.
+
 
     Attributes:
         address: The worker's address, e.g. ``tcp://10.0.0.1:4123``.
-        resources: Declared totals.
-        devices: Ids of its GPUs as `CUDA_VISIBLE_DEVICES` wants them, one per whole GPU.
-        held: What work that is not the experiment's holds of the resources.
-        obstacle: Why nothing starts there now, for people; "" if something can.
+        resources: The total resources that the worker declares.
+        devices: Ids of its GPUs for `CUDA_VISIBLE_DEVICES`, one per whole GPU.
+        held: Resources that other Dask tasks than the experiment's hold.
+        obstacle: Why no attempt can start there now, for people; "" if one can.
     """
 
     address: str
@@ -65,24 +66,25 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class CapacityChanged(Event):
-    """The set of nodes is now this one."""
+    """The set of nodes has changed; `nodes` is the new one."""
 
     nodes: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class TrialSuggested(Event):
-    """The search produced a trial.
+    """The search has suggested a trial.
+
 
     Attributes:
         trial_id: Id, unique in the experiment.
         config: Fully resolved configuration.
-        resolved: Flat path -> value of the variables that were searched.
-        experiment_tag: ``N_k=v,...``.
-        resources: What each attempt needs.
-        relative_logdir: Name of the trial's directory below the experiment directory.
-        custom_name: The name a `trial_name_creator` gave it, if any.
-        told: How much the search had been told (`TellSearch` commands) when it was asked.
+        resolved: The values of the searched parameters by path.
+        experiment_tag: Tag with the trial's number and its searched parameters: ``N_k=v,...``.
+        resources: The resources that each attempt needs.
+        relative_logdir: Path of the trial's directory below the experiment directory.
+        custom_name: The name that a `trial_name_creator` returned, if any.
+        told: Number of `TellSearch` commands that the search had handled before.
     """
 
     trial_id: str
@@ -104,12 +106,12 @@ class SearchIdle(Event):
 
 @dataclass(frozen=True, slots=True)
 class SearchSaved(Event):
-    """The search has saved its state; comes behind all trials that it had suggested by then.
+    """The search has saved its state; all trials suggested before have come as events already.
 
     Attributes:
-        suggested: How many suggestions it had made.
-        told: How much it had been told.
-        state: The state.
+        suggested: How many suggestions the search had made.
+        told: How many results and ends the search had been told.
+        state: The pickled state.
     """
 
     suggested: int
@@ -121,8 +123,8 @@ class SearchSaved(Event):
 class AttemptLaunched(Event):
     """The coordinator has launched an attempt.
 
-    Only in the journal, as is what follows from it: where and when there was room for an attempt
-    depends on the cluster, which a replay knows nothing of.
+    This event is only in the journal: whether there was room for an attempt depends on the cluster,
+    which a replay does not know.
     """
 
     trial_id: str
@@ -131,7 +133,7 @@ class AttemptLaunched(Event):
 
 @dataclass(frozen=True, slots=True)
 class AttemptStarted(Event):
-    """The trial process exists."""
+    """The process of an attempt has started."""
 
     trial_id: str
     attempt: int
@@ -151,8 +153,8 @@ class ResultReported(Event):
         awaiting: True if the trial waits for a decision on the last one.
         lines: The same results as JSON texts, exactly as the trial wrote them (for the journal and
             the JSON logger, which need not encode again); empty if not known.
-        stop: Only in the journal: the last result ended the trial. A replay does what was decided
-            then, even if another scheduler would decide otherwise now.
+        stop: Only in the journal: the last result ended the trial. A replay repeats the decision,
+            even if another scheduler would decide differently now.
     """
 
     trial_id: str
@@ -166,9 +168,9 @@ class ResultReported(Event):
 
 @dataclass(frozen=True, slots=True)
 class CheckpointBegun(Event):
-    """A trial has a checkpoint to write, which comes before the result it belongs to, or behind it.
+    """A trial is going to write a checkpoint, before or after the result that it belongs to.
 
-    `CheckpointSaved` or `CheckpointFailed` follows; if neither does, it is lost.
+    `CheckpointSaved` or `CheckpointFailed` follows; if neither does, the checkpoint is lost.
 
     Attributes:
         iteration: `training_iteration` of that result.
@@ -183,12 +185,11 @@ class CheckpointBegun(Event):
 class CheckpointSaved(Event):
     """A checkpoint of a trial is complete in storage.
 
-    It comes behind the result that it belongs to, maybe long after: a remote store takes its time.
+    It comes after the result that it belongs to, maybe long after, as uploads take time.
 
     Attributes:
-        path: See `TrialCheckpoint.path`.
-        metrics: The result that it belongs to, complete with the auto-filled metrics that the trial
-            itself fills in.
+        path: Path as in `TrialCheckpoint`.
+        metrics: The result that it belongs to, with the metrics that the trial process fills in.
     """
 
     trial_id: str
@@ -202,9 +203,9 @@ class CheckpointFailed(Event):
     """A checkpoint of a trial will never be complete in storage.
 
     Attributes:
-        path: Where it would have been.
-        reason: For people.
-        lost: It was lost with its node.
+        path: The path that it would have had.
+        reason: The reason, for people.
+        lost: Whether it was lost with its node.
     """
 
     trial_id: str
@@ -216,12 +217,13 @@ class CheckpointFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class CheckpointsDropped(Event):
-    """Nothing refers to some checkpoints of a trial any more; they are deleted.
+    """Some checkpoints of a trial are deleted because nothing refers to them any more.
 
-    Only in the journal: a replay keeps what was kept then, whatever the rules are now.
+    This event is only in the journal: a replay retains what was retained then, whatever the rules
+    are now.
 
     Attributes:
-        paths: See `TrialCheckpoint.path`.
+        paths: Paths as in `TrialCheckpoint`.
     """
 
     trial_id: str
@@ -232,14 +234,14 @@ class CheckpointsDropped(Event):
 class TrialRedirected(Event):
     """A scheduler has changed how a trial goes on at its next attempt.
 
-    Only in the journal, where it follows the event at which the scheduler did it.
+    This event is only in the journal, behind the event at which the scheduler did so.
 
     Attributes:
-        source_id: The trial whose checkpoint it goes on from, "" for its own newest one.
-        checkpoint: The checkpoint, None for its own newest one.
-        config: The trial's new configuration; None leaves it as it is.
-        resources: What its attempts get from then on; None leaves it as it is.
-        experiment_tag: Its new tag; "" leaves it as it is.
+        source_id: The trial whose checkpoint this trial goes on from; "" for its own newest one.
+        checkpoint: The checkpoint to go on from; None for the trial's own newest one.
+        config: The trial's new configuration; None does not change it.
+        resources: The new resources of its attempts; None does not change them.
+        experiment_tag: The trial's new tag; "" does not change it.
     """
 
     trial_id: str
@@ -252,16 +254,15 @@ class TrialRedirected(Event):
 
 @dataclass(frozen=True, slots=True)
 class AttemptEnded(Event):
-    """An attempt is over and its slot is free.
+    """An attempt has ended and its slot is free.
 
-    With checkpoints on their way it gets into the journal twice: at once, without a fate, and when
-    they have settled.
+    If checkpoints are still being uploaded, the event is journaled twice: at once without a fate,
+    and with a fate when all uploads have ended.
 
     Attributes:
-        fate: Only in the journal: what became of the trial.
-        uploading: How many of its checkpoints are still on their way to storage: so many
-            `CheckpointSaved` or `CheckpointFailed` follow, and what becomes of the trial is
-            decided behind the last of them.
+        fate: Only in the journal: what has happened to the trial.
+        uploading: How many of its checkpoints are still being uploaded: as many `CheckpointSaved`
+            or `CheckpointFailed` events follow, and the trial's fate is decided after the last.
     """
 
     trial_id: str
@@ -273,26 +274,26 @@ class AttemptEnded(Event):
 
 
 class Control(StrEnum):
-    """What somebody outside may ask of the running experiment."""
+    """The requests to a running experiment from outside."""
 
     STOP = "stop"  #: end all trials at their next report and finish
-    #: SIGINT/SIGTERM: as stop, and leave unfinished trials resumable. A second one also gives up
-    #: checkpoints of ended attempts that are still on their way to storage.
+    #: SIGINT/SIGTERM: end all attempts soon, and leave unfinished trials resumable. A second one
+    #: also gives up the uploads of ended attempts.
     INTERRUPT = "interrupt"
     STOP_TRIAL = "stop_trial"
-    DRAIN = "drain"  #: start nothing more and finish when what runs has ended
-    PAUSE = "pause"  #: start nothing more until `GO_ON`
+    DRAIN = "drain"  #: start no more trials, and finish when all running ones have ended
+    PAUSE = "pause"  #: start no more trials until `GO_ON`
     GO_ON = "go_on"
-    ADD_SAMPLES = "add_samples"  #: `values["samples"]` more
+    ADD_SAMPLES = "add_samples"  #: add `values["samples"]` samples
     SET = "set"  #: change limits, see `prefect_tune.coordinator.control`
 
 
 @dataclass(frozen=True, slots=True)
 class ControlReceived(Event):
-    """Somebody outside asked for something.
+    """A request to the running experiment has come from outside.
 
     Attributes:
-        values: What goes with the action, if anything does.
+        values: Numbers of the request, for `ADD_SAMPLES` and `SET`.
     """
 
     action: Control
@@ -302,7 +303,7 @@ class ControlReceived(Event):
 
 
 class Errored(StrEnum):
-    """What a resumed experiment does about trials that failed for good, or that have terminated."""
+    """What a resumed experiment does with trials that have failed for good or have terminated."""
 
     KEEP = "keep"  #: they stay as they are
     RESUME = "resume"  #: they go on from their newest checkpoint, or afresh if they have none
@@ -311,15 +312,15 @@ class Errored(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Resumed(Event):
-    """An interrupted experiment goes on; attempts that ran are gone.
+    """An interrupted experiment goes on; all its earlier attempts are gone.
 
     Attributes:
-        errored: What to do about trials that failed for good; a trial that is run again gets its
-            full `max_failures` once more.
-        only_errored: Run nothing but these: unfinished trials are left as they are for a later
+        errored: What to do with trials that have failed for good; a trial that is run again may
+            fail `max_failures` times again.
+        only_errored: Run no other trials: unfinished trials are left as they are for a later
             resume, and the search is not asked.
-        finished: What to do about trials that have terminated.
-        restart_unfinished: Unfinished trials run again from scratch.
+        finished: What to do with trials that have terminated.
+        restart_unfinished: Whether unfinished trials run again from scratch.
     """
 
     errored: Errored = Errored.KEEP
@@ -330,4 +331,4 @@ class Resumed(Event):
 
 @dataclass(frozen=True, slots=True)
 class Tick(Event):
-    """Time has passed; lets stoppers with a wall clock act."""
+    """Time has passed, so that time limits and stoppers with a wall clock can act."""

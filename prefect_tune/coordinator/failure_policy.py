@@ -1,4 +1,4 @@
-"""What becomes of a trial whose attempt has ended, and what is told about its failure."""
+"""The rules for what happens to a trial whose attempt has ended or failed."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from prefect_tune.coordinator.table import LiveTrial
 from prefect_tune.error import TrialFailed
 from prefect_tune.experiment.trial import Trial
 
-#: Kinds of `AttemptError` that are treated apart.
+#: Kinds of `AttemptError` with rules of their own.
 RESTORE = "restore"  #: the checkpoint to go on from is unreadable, or the trial could not load it
-STORAGE = "storage"  #: it could not be fetched: the store is away
+STORAGE = "storage"  #: the checkpoint could not be fetched: the store does not answer
 START = "start"  #: the process could not be started
 EXPORT = "export"  #: the model could not be exported at the end of the trial
 UNSAVED = "checkpoint"  #: the last checkpoint did not get to storage
 
 
 class Blame(StrEnum):
-    """Whose fault the end of an attempt was."""
+    """What has caused the failure of an attempt."""
 
     TRIAL = "trial"
-    CHECKPOINT = "checkpoint"  #: the one that it was to go on from
-    NODE = "node"  #: its node's, or the store's
+    CHECKPOINT = "checkpoint"  #: the checkpoint that it was to go on from
+    NODE = "node"  #: its node, or the store
 
 
 def is_unsaved(live: LiveTrial, options: CoordinatorOptions) -> bool:
-    """True if the last checkpoint of an attempt is not in storage."""
+    """Return True if the last checkpoint of an attempt is not in storage, and has to be."""
     return options.must_store and live.book.due is not None
 
 
 def blame_for(live: LiveTrial, event: AttemptEnded) -> Blame:
-    """Whose fault it was that an attempt has failed."""
+    """Return what has caused the failure of an attempt."""
     kind = "" if event.error is None else event.error.kind
     if event.outcome in (Outcome.FINISHED, Outcome.STOPPED) and live.book.problem_lost:
         return Blame.NODE
@@ -46,12 +46,12 @@ def blame_for(live: LiveTrial, event: AttemptEnded) -> Blame:
 
 
 def casts_doubt(live: LiveTrial, event: AttemptEnded) -> bool:
-    """True if a failed attempt may have failed for the checkpoint that it went on from."""
+    """Return True if an attempt may have failed because of the checkpoint that it started from."""
     return live.last_seq == 0 and (event.error is None or event.error.kind not in (START, UNSAVED))
 
 
 def was_killed(event: AttemptEnded) -> bool:
-    """True if the process was ended from outside, by a person or for lack of memory."""
+    """Return True if the process got SIGKILL or SIGTERM, from a person or for lack of memory."""
     exit_code = None if event.error is None else event.error.exit_code
     return exit_code in (-signal.SIGKILL, -signal.SIGTERM)
 
@@ -63,22 +63,22 @@ def fate_of(
     stopping: bool,
     interrupted: bool = False,
 ) -> Fate:
-    """What is to become of a trial.
+    """Return what happens to a trial whose attempt has ended.
 
-    It has come to its end only if its last checkpoint is in storage.
+    A trial has terminated only if its last checkpoint is in storage.
 
     Args:
         live: The trial.
-        event: How its attempt has ended.
-        options: How failures are treated.
-        stopping: Whether the experiment is coming to its end.
-        interrupted: Whether it goes on when it is resumed.
+        event: The end of the attempt.
+        options: How failures are handled.
+        stopping: Whether the experiment is being ended.
+        interrupted: Whether the trial goes on when the experiment is resumed.
     """
     outcome = event.outcome
-    # Who is ended because its time is over gets no more of it.
+    # A trial over its time limit gets no more time to write its last checkpoint.
     unsaved = is_unsaved(live, options) and not live.overdue
     if live.completed and event.error is not None and event.error.kind == EXPORT:
-        # It has had its final result: there is nothing to try again, but something is missing.
+        # The trial has its final result, so another attempt is useless, but the model is missing.
         return Fate.FAILED
     if (outcome is Outcome.FINISHED or live.completed) and not unsaved:
         return Fate.TERMINATED
@@ -87,18 +87,18 @@ def fate_of(
     if live.interrupted or (unsaved and interrupted):
         return Fate.INTERRUPTED
     if outcome is Outcome.UNSTARTED:
-        # It waits on, unless it was the trial itself that was to end.
+        # The trial goes on waiting, unless this trial itself was told to end.
         wanted = not live.stop_reason or live.overdue or stopping
         return Fate.REQUEUED if wanted else Fate.TERMINATED
     if outcome is Outcome.STOPPED and not unsaved:
         return Fate.TERMINATED
     if live.stop_reason and options.fail_fast is not FailFast.OFF and not unsaved:
-        # It failed beside the trial for which all others are stopped: one failure is enough.
+        # It failed while all trials are stopped because of another failed one: report only that.
         return Fate.TERMINATED
     blame = blame_for(live, event)
     if blame is not Blame.TRIAL:
         if live.stop_reason and not unsaved:
-            # It was to end anyway.
+            # The trial was told to end anyway.
             return Fate.TERMINATED
         if not stopping and (blame is Blame.CHECKPOINT or live.lost < options.max_lost):
             return Fate.REQUEUED

@@ -1,4 +1,4 @@
-"""What happens to one trial: it is launched, told what to do, and ends or waits again."""
+"""The transitions of a trial: launch, decision, pause, retry, redirection, end."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from prefect_tune.nested import flatten
 
 
 def new_trial(event: TrialSuggested, options: CoordinatorOptions) -> Trial:
-    """The record of a trial that was suggested."""
+    """Make the `Trial` of a suggestion."""
     return Trial(
         event.trial_id,
         event.config,
@@ -51,11 +51,11 @@ def new_trial(event: TrialSuggested, options: CoordinatorOptions) -> Trial:
 
 
 class Lifecycle:
-    """The transitions of trials.
+    """Carries out the transitions of trials from one status to another.
 
     Args:
         core: The state of the coordinator.
-        retention: Keeps their checkpoints.
+        retention: Drops checkpoints that are not retained.
     """
 
     def __init__(self, core: Core, retention: CheckpointRetention) -> None:
@@ -65,7 +65,7 @@ class Lifecycle:
     # -- running ----------------------------------------------------------------------------------
 
     def launch(self, live: LiveTrial, slot: Slot) -> None:
-        """Start the next attempt of a waiting trial in its slot."""
+        """Start the next attempt of a waiting trial in a reserved slot."""
         core, trial = self._core, live.trial
         trial.attempt += 1
         core.table.set_status(live, RUNNING)
@@ -109,7 +109,7 @@ class Lifecycle:
         return core.scheduler.run_until(trial) | core.stopper.run_until(trial.trial_id)
 
     def decide(self, live: LiveTrial, seq: int, action: Action) -> None:
-        """Tell the running attempt of a trial what to do; `seq` as in `Decide`."""
+        """Send a decision to the running attempt of a trial; `Decide` explains `seq`."""
         trial, slot = live.trial, live.slot
         if slot is None:
             return
@@ -119,7 +119,7 @@ class Lifecycle:
         self._core.emit(Decide(trial.trial_id, trial.attempt, slot.node, seq, action, until, why))
 
     def free(self, live: LiveTrial) -> None:
-        """Give back what a running attempt held."""
+        """Release the slot of an attempt that has ended."""
         if live.slot is not None:
             core = self._core
             core.placer.release(live.slot)
@@ -132,18 +132,18 @@ class Lifecycle:
     # -- waiting ----------------------------------------------------------------------------------
 
     def pause(self, live: LiveTrial) -> None:
-        """An attempt has ended so that its trial goes on later."""
+        """Set a trial to PAUSED after its attempt has ended."""
         self._core.table.set_status(live, PAUSED)
         self._core.turns.retry()
         self._turn(live)
 
     def wait(self, live: LiveTrial) -> None:
-        """An attempt has ended before its time; its trial keeps its place in the queue."""
+        """Set a trial to PENDING after its attempt has ended; it keeps its place in the queue."""
         self._core.table.set_status(live, PENDING)
         self._turn(live)
 
     def retry(self, live: LiveTrial) -> None:
-        """An attempt has failed; its trial is tried again behind the others."""
+        """Put a trial whose attempt has failed at the end of the queue, for another attempt."""
         core = self._core
         if not live.completed:
             core.scheduler.on_trial_error(core.view, live.trial)
@@ -152,15 +152,15 @@ class Lifecycle:
         self.add(live)
 
     def add(self, live: LiveTrial) -> None:
-        """Have the scheduler know of a waiting trial, unless it has been told of its end."""
+        """Add a waiting trial to the scheduler, unless the scheduler was told of its end."""
         if not live.completed:
             self._core.scheduler.on_trial_add(self._core.view, live.trial)
 
     def redirect(self, live: LiveTrial, event: TrialRedirected) -> None:
-        """Have a trial go on in another way, once its attempt has ended."""
+        """Change how a trial goes on once its running attempt has ended."""
         known = live.redirect
         if known is not None:
-            # What was changed before at the same pause counts, too.
+            # Earlier changes during the same attempt stay in effect.
             event = replace(
                 event,
                 source_id=event.source_id or known.source_id,
@@ -178,7 +178,7 @@ class Lifecycle:
             self._retention.update(live)
 
     def _turn(self, live: LiveTrial) -> None:
-        """No attempt runs: what it went on from is free, and a redirection takes effect."""
+        """Apply a redirection and release the start checkpoint, now that no attempt runs."""
         self._core.choose = True
         live.trial.location = ""
         live.start = None
@@ -212,33 +212,33 @@ class Lifecycle:
         self._core.turns.retry()
 
     def close(self, live: LiveTrial) -> None:
-        """A trial has come to its end, but another attempt has to write its last checkpoint.
+        """End a trial except for its last checkpoint, which another attempt has to write.
 
-        It goes on from the newest checkpoint there is, up to its last result; what it reports
-        meanwhile has been reported before.
+        That attempt goes on from the newest checkpoint up to the trial's last result; its reports
+        are repetitions and are ignored.
         """
         live.closing = int(live.trial.last_result.get("training_iteration") or 0)
         self.complete(live, flatten(live.trial.last_result))
 
     def terminate(self, live: LiveTrial) -> None:
-        """A trial has come to its end."""
+        """Set a trial to TERMINATED, and tell scheduler, search and observers."""
         trial = live.trial
-        # Everyone sees the final result once more as done, but it is not logged twice.
+        # Scheduler, search and users see the final result again as done; it is not logged twice.
         trial.last_result = {**trial.last_result, "done": True}
         self.complete(live, flatten(trial.last_result))
         self._retire(live, TERMINATED, Notice.TRIAL_COMPLETE)
 
     def give_up(self, live: LiveTrial) -> None:
-        """A trial has failed for good."""
+        """Set a trial that has failed for good to ERROR, and tell scheduler, search, observers."""
         if not live.completed:
             self._core.scheduler.on_trial_error(self._core.view, live.trial)
             self._tell_complete(live.trial, None, error=True)
         self._retire(live, ERROR, Notice.TRIAL_ERROR)
 
     def drop(self, live: LiveTrial) -> None:
-        """End a trial that waits for a slot.
+        """End a trial that waits for a slot, and record its end.
 
-        A replay with another scheduler may not come to this by itself: hence the record.
+        The record is needed because a replay with another scheduler may not end the trial.
         """
         core, trial = self._core, live.trial
         if live.closing is not None:
@@ -255,7 +255,7 @@ class Lifecycle:
     def end_waiting(self, live: LiveTrial) -> None:
         """End a trial that waits for another attempt because the experiment is stopped.
 
-        The search goes on counting on it, and a replay has it wait again: it may be resumed.
+        The end is not recorded and the search is not told: after a resume, the trial waits again.
         """
         self._core.scheduler.on_trial_remove(self._core.view, live.trial)
         self._retire(live, TERMINATED, Notice.TRIAL_COMPLETE)
@@ -271,5 +271,5 @@ class Lifecycle:
         core.notify(notice, live.trial)
         core.delays.remove(live.trial.trial_id)
         live.start = None
-        self._retention.retired(live)
+        self._retention.release_all(live)
         core.table.retire(live)

@@ -1,4 +1,4 @@
-"""What of all that happens is worth a record in the journal."""
+"""Decides which events are recorded in the journal, and in which order."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import replace
 from prefect_tune.coordinator.commands import Record
 from prefect_tune.coordinator.events import Event, ResultReported, Tick
 
-#: While nothing else happens, the time is recorded as often as this, in seconds.
+#: Seconds between two recorded ticks while nothing else is recorded.
 _HEARTBEAT_S = 10.0
 
 
 class Recorder:
-    """Emits `Record` commands.
+    """Emits the `Record` commands of a coordinator.
 
-    Of the ticks only the last one before each other record is written, which is all that a stopper
-    with a wall clock needs to be in the same state at that record of a replay.
+    Of the ticks only the last one before each other record is written: with that, a stopper with a
+    wall clock has the same state at this record of a replay.
 
     Args:
-        emit: Takes the commands.
+        emit: Called with each command.
 
     Attributes:
-        muted: True writes nothing: what is replayed is in the journal already.
+        muted: True writes nothing, as in a replay, whose events are in the journal already.
     """
 
     def __init__(self, emit: Callable[[Record], None]) -> None:
@@ -33,7 +33,7 @@ class Recorder:
         self.muted = False
 
     def record(self, event: Event) -> None:
-        """Write an event."""
+        """Record an event, with the last tick before it."""
         if self.muted:
             return
         if self._tick is not None:
@@ -42,24 +42,24 @@ class Recorder:
         self._write(event)
 
     def record_behind(self, event: Event) -> None:
-        """Write an event behind the one that is being handled, of which it is a consequence."""
+        """Record an event behind the one that is being handled, which has caused it."""
         if not self.muted:
             self._behind.append(event)
 
     def flush(self) -> None:
-        """The event has been handled."""
+        """Record the events of `record_behind`, after the current event has been handled."""
         if self._behind:
             for event in self._behind:
                 self.record(event)
             self._behind.clear()
 
     def results(self, event: ResultReported, begin: int, end: int, stop: bool) -> None:
-        """Write the results that count, and no others.
+        """Record those results of a report that count.
 
         Args:
-            event: What was reported.
+            event: The report.
             begin: Index of the first result that counts.
-            end: Index behind the last one.
+            end: Index behind the last result that counts.
             stop: Whether the last one ended the trial.
         """
         if self.muted:
@@ -75,7 +75,7 @@ class Recorder:
         self.record(event)
 
     def tick(self, event: Tick) -> None:
-        """Note the time."""
+        """Record a tick now if the last record is old, else before the next record."""
         if self.muted:
             return
         if self._last_time is None or event.time - self._last_time >= _HEARTBEAT_S:

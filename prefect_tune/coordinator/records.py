@@ -1,12 +1,11 @@
-"""Events as journal records and back: JSON texts, one per event.
+"""Encodes events as journal records, one JSON text for each, and decodes them.
 
-A record is ``{"event": <class>, "time": ..., <fields>}``. Enumerations are their values,
-`Resources` is a list of pairs, a `PlacementGroup` a dict of such lists, bytes are base64. A
-configuration with values that JSON has no form for is there as a pickle as well, with its
-signature, like the exception of a failed attempt: who can write a journal is not to run code where
-it is read. Reported results keep the JSON text that
-the trial wrote, so that nothing is encoded twice; NaN and infinity are therefore written as
-Python's json does.
+A record is ``{"event": <class>, "time": ..., <fields>}``. Enumerations are written as their values,
+`Resources` as a list of pairs, a `PlacementGroup` as a dict of such lists, bytes as base64. A
+configuration with values that JSON cannot represent is written as a signed pickle, too, and so is
+the exception of a failed attempt: somebody who can write the journal must not be able to run code
+where it is read. Results keep the JSON text that the trial wrote, so that nothing is encoded twice;
+NaN and infinity are therefore written as Python's json does.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ from prefect_tune.resources import PlacementGroup, Resources
 from prefect_tune.text import in_words
 
 FORMAT_VERSION = 1
-# What is signed, so that one cannot stand for the other.
+# Purposes of signatures, so that a pickle of one purpose is not accepted for the other.
 _CONFIG = "configuration"
 _ERROR = "exception"
 
@@ -76,7 +75,7 @@ _CLASSES: dict[str, type[Event]] = {
         TrialSuggested,
     )
 }
-#: Fields that are written only if they say something.
+#: Fields that are left out of records if they are None, False, 0 or empty.
 _OPTIONAL = frozenset(
     {
         "custom_name",
@@ -94,11 +93,11 @@ _OPTIONAL = frozenset(
 
 
 def encode_event(event: Event, pickles: Pickles = OF_THIS_PROCESS) -> bytes:
-    """An event as one line of JSON, without the newline.
+    """Return an event as one line of JSON, without the newline.
 
     Args:
         event: The event.
-        pickles: Signs what JSON has no form for.
+        pickles: Signs pickles of values that JSON cannot represent.
     """
     if isinstance(event, ResultReported) and event.lines:
         head: dict[str, Any] = {
@@ -181,7 +180,7 @@ def _in_words(value: Any) -> str:
 
 
 def _fits(body: dict[str, Any], name: str) -> bool:
-    """True if JSON is enough for a configuration; large values in it are put in words."""
+    """Return True if JSON can represent a configuration; describe large values in `body`."""
     value = body[name]
     body[name] = shortened(value)
     return body[name] is value and same_in_json(value)
@@ -193,7 +192,8 @@ def _pickled(value: Any, pickles: Pickles) -> dict[str, str]:
     except StorageError:
         raise
     except Exception:
-        # Whatever a user object raises. It cannot get to a trial process either; the text is left.
+        # A user's object may raise anything. It cannot be sent to a trial process either, so the
+        # record has only its text.
         return {}
     signature = pickles.sign(_CONFIG, data)
     return {"pickled": base64.b64encode(data).decode(), "signature": signature}
@@ -213,12 +213,13 @@ _INF = float("inf")
 def decode_event(
     text: bytes, pickles: Pickles = OF_THIS_PROCESS, *, skip_unloadable: bool = False
 ) -> Event:
-    """The event of a record.
+    """Return the event of a record.
 
     Args:
         text: The record.
-        pickles: Knows which pickles may be loaded.
-        skip_unloadable: Leave a configuration empty that may not or cannot be loaded.
+        pickles: Decides which pickles may be loaded.
+        skip_unloadable: True leaves a configuration empty if its pickle cannot or may not be
+            loaded.
 
     Raises:
         ValueError: If the text is not a record of this format.
@@ -273,9 +274,9 @@ def _checkpoint(body: dict[str, Any]) -> TrialCheckpoint:
 
 
 def _unpickled(body: dict[str, Any], otherwise: Any, pickles: Pickles, skips: bool) -> Any:
-    """What is pickled in a record, which is taken out of it; `otherwise` if nothing is.
+    """Remove the pickle from a record and load it; return `otherwise` if there is no pickle.
 
-    None in place of what cannot be loaded if `skips`, else that raises.
+    A pickle that cannot be loaded raises, or is replaced by None if `skips`.
     """
     pickled, signature = body.pop("pickled", None), body.pop("signature", None)
     if pickled is None:
@@ -283,7 +284,7 @@ def _unpickled(body: dict[str, Any], otherwise: Any, pickles: Pickles, skips: bo
     try:
         return pickles.load(_CONFIG, base64.b64decode(pickled), signature)
     except Exception:
-        # Also what unpickling an object raises: its module may be gone.
+        # Unpickling an object may raise anything, e.g. if its module is gone.
         if not skips:
             raise
         return None
@@ -294,7 +295,7 @@ def _error(body: dict[str, Any] | None, pickles: Pickles) -> AttemptError | None
         return None
     pickled, signature = body.pop("pickled"), body.pop("signature", None)
     data = None if pickled is None else base64.b64decode(pickled)
-    # Whoever asks for the exception loads it; what may not be loaded is told about in words.
+    # The exception is loaded when it is asked for; if it may not be loaded, its text remains.
     if data and not pickles.accepts(_ERROR, data, signature) and not is_plain(data):
         data = None
     return AttemptError(**body, pickled=data)

@@ -1,4 +1,4 @@
-"""What happens to a reported result."""
+"""Handles reported results: checks metrics, asks stopper and scheduler, sends decisions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from prefect_tune.experiment.trial import AUTO_FILLED, RUNNING
 from prefect_tune.nested import flatten
 from prefect_tune.text import in_words
 
-_NEVER_THE_USERS = AUTO_FILLED | {
+_NOT_USER_METRICS = AUTO_FILLED | {
     "training_iteration",
     "time_total_s",
     "timesteps_this_iter",
@@ -29,14 +29,14 @@ _NEVER_THE_USERS = AUTO_FILLED | {
 
 
 def check_metrics(flat_result: dict[str, Any], metrics: Iterable[str], trial: object) -> None:
-    """Strict metric checking.
+    """Raise if a result lacks a metric of the experiment (strict metric checking).
 
-    A result that holds no metric of the user's own passes. NaN and infinity pass: they are numbers
-    that never win.
+    A result without any metric of the user's own passes. NaN and infinity pass, too: they never
+    rank best.
 
     Raises:
-        MissingMetric: If a metric is not in the result or is not a number; names the trial, the
-            metric, what was reported instead and how to switch the check off.
+        MissingMetric: If a metric is missing or is not a number; the message names the trial, the
+            metric, the reported ones, and how to switch the check off.
     """
     for metric in metrics:
         if metric in flat_result:
@@ -48,7 +48,7 @@ def check_metrics(flat_result: dict[str, Any], metrics: Iterable[str], trial: ob
                     f"report e.g. float(...)."
                 )
             continue
-        reported = sorted(str(key) for key in flat_result if key not in _NEVER_THE_USERS)
+        reported = sorted(str(key) for key in flat_result if key not in _NOT_USER_METRICS)
         if not reported and "_metric" not in flat_result:
             continue
         raise MissingMetric(
@@ -63,7 +63,8 @@ _BY_REQUEST = "stopped by request"
 
 
 class Results:
-    """Handles results, and what a scheduler asks for while it judges one.
+    """Handles results, and the scheduler's requests while it handles one.
+
 
     Args:
         core: The state of the coordinator.
@@ -75,12 +76,12 @@ class Results:
         self._core = core
         self._lifecycle = lifecycle
         self._shutdown = shutdown
-        # The trial that is being judged, and what was asked for it meanwhile.
-        self._judged: LiveTrial | None = None
-        self._asked = Action.CONTINUE
+        # The trial whose result the scheduler handles, and what was requested for it meanwhile.
+        self._handled: LiveTrial | None = None
+        self._requested = Action.CONTINUE
 
     def on_reported(self, event: ResultReported) -> None:
-        """One or more results of an attempt."""
+        """Handle one or more results of an attempt."""
         live = self._core.table.current(event.trial_id, event.attempt)
         if live is None:
             return
@@ -88,7 +89,7 @@ class Results:
             self._on_repeated(live, live.closing, event)
             return
         last = len(event.results) - 1
-        taken: list[int] = []
+        accepted: list[int] = []
         for index, result in enumerate(event.results):
             seq = event.first_seq + index
             if seq <= live.last_seq:
@@ -100,20 +101,20 @@ class Results:
             awaiting = event.awaiting and index == last
             if not self._on_result(live, result, line, awaiting, event.stop and index == last):
                 break
-            taken.append(index)
-        if taken:
-            self._core.recorder.results(event, taken[0], taken[-1] + 1, live.completed)
+            accepted.append(index)
+        if accepted:
+            self._core.recorder.results(event, accepted[0], accepted[-1] + 1, live.completed)
 
     def _still_counts(self, live: LiveTrial) -> bool:
-        """Whether a report counts of a trial that was told to end.
+        """Return whether a report of a trial that was told to end still counts.
 
-        It does if it was on its way when all trials, or those that take too long, were told so. A
-        trial that was told at a result of its own has ended with that.
+        It counts if the trial was told to end by a stop of the experiment or by its time limit. A
+        trial that was stopped at a result has ended with that result.
         """
         return not live.completed and bool(self._core.stopping or live.overdue)
 
     def _on_repeated(self, live: LiveTrial, closing: int, event: ResultReported) -> None:
-        """Results of an attempt that only has to write the last checkpoint once more."""
+        """Handle results of an attempt that only has to write the last checkpoint again."""
         live.last_seq = event.first_seq + len(event.results) - 1
         last = event.results[-1]
         at_end = last.get("done") is True or (last.get("training_iteration") or 0) >= closing
@@ -132,24 +133,24 @@ class Results:
         awaiting: bool,
         stopped: bool,
     ) -> bool:
-        """Handle one result; False if it cannot be accepted, which ends the experiment."""
+        """Handle one result; return False if it is invalid, which ends the experiment."""
         core, trial = self._core, live.trial
         flat = flatten(result)
         size = len(result)
-        was_told = bool(live.stop_reason)
+        was_told_to_stop = bool(live.stop_reason)
         try:
-            action, reason = self._ask(live, result, flat)
+            action, reason = self._decide(live, result, flat)
         except TuneError as error:
             if not core.replaying:
                 self._shutdown.abort(error)
                 return False
             action, reason = Action.CONTINUE, ""
         if len(result) != size:
-            line = None  # somebody has added something, which the text does not show
+            line = None  # a stopper or scheduler has added a key, which the text lacks
             flat = flatten(result)
         if core.replaying:
             action = Action.STOP if stopped else Action.CONTINUE
-        elif was_told and action in (Action.PAUSE, Action.SAVE):
+        elif was_told_to_stop and action in (Action.PAUSE, Action.SAVE):
             action = Action.CONTINUE
         if action is Action.STOP:
             # Copies: the journal gets what was reported.
@@ -164,67 +165,67 @@ class Results:
             if core.options.saves_at_end:
                 live.book.expect(Progress.of(result).iteration)
             self._lifecycle.complete(live, flat)
-        if action is not Action.CONTINUE or (awaiting and not was_told):
+        if action is not Action.CONTINUE or (awaiting and not was_told_to_stop):
             self._lifecycle.decide(live, live.last_seq if awaiting else 0, action)
-        self._shutdown.see_whether_to_stop()
+        self._shutdown.check_stopper()
         return True
 
-    def _ask(
+    def _decide(
         self, live: LiveTrial, result: dict[str, Any], flat: dict[str, Any]
     ) -> tuple[Action, str]:
-        """What is to become of the trial, and why; the strictest of what was said counts.
+        """Ask stopper and scheduler what the trial does next; return their decision and a reason.
 
         Args:
             live: The trial.
-            result: As reported; has afterwards what stopper and scheduler have added.
-            flat: The same with nested keys joined by ``/``.
+            result: The reported result; keys that stopper and scheduler add are added to it.
+            flat: The same result with nested keys joined by ``/``.
 
         Raises:
             TuneError: If the result lacks a metric or has a value that cannot be used.
         """
         core = self._core
         check_metrics(flat, core.options.metrics, live.trial)
-        self._judged, self._asked = live, Action.CONTINUE
+        self._handled, self._requested = live, Action.CONTINUE
         try:
             # Stopping functions may look metrics up either way, nested or flat.
             both = result if flat is result else {**result, **flat}
             known = len(both)
             wants_stop = core.stopper(live.trial.trial_id, both)
-            if both is not result and len(both) != known:  # it has added something
+            if both is not result and len(both) != known:  # the stopper has added a key
                 result.update({k: both[k] for k in both if k not in flat and k not in result})
             if wants_stop or flat.get("done") is True:
                 return Action.STOP, "a stopping criterion was met"
             known = len(flat)
             answer = core.scheduler.on_trial_result(core.view, live.trial, flat)
-            if flat is not result and len(flat) != known:  # it has added something
+            if flat is not result and len(flat) != known:  # the scheduler has added a key
                 result.update(list(flat.items())[known:])
         finally:
-            self._judged = None
+            self._handled = None
         if answer == Action.STOP:
             return Action.STOP, core.scheduler.why_stopped(flat)
-        if self._asked is Action.STOP:
+        if self._requested is Action.STOP:
             return Action.STOP, _BY_REQUEST
-        # NOOP: the scheduler has dealt with the trial itself; it goes on meanwhile.
-        return (Action.PAUSE if answer == Action.PAUSE else self._asked), ""
+        # NOOP: the scheduler has called the controller for the trial, which goes on meanwhile.
+        return (Action.PAUSE if answer == Action.PAUSE else self._requested), ""
 
-    # -- what a scheduler asks for ----------------------------------------------------------------
+    # -- requests of the scheduler ----------------------------------------------------------------
 
     def save(self, live: LiveTrial) -> None:
-        """The trial that is being judged is to save a checkpoint."""
-        if live is self._judged and self._asked is Action.CONTINUE:
-            self._asked = Action.SAVE
+        """Have a trial save a checkpoint, if the scheduler is handling its result."""
+        if live is self._handled and self._requested is Action.CONTINUE:
+            self._requested = Action.SAVE
 
     def pause(self, live: LiveTrial) -> None:
-        """A running trial is to give its slot back: at once if it is being judged."""
-        if live is self._judged:
-            if self._asked is not Action.STOP:
-                self._asked = Action.PAUSE
+        """Pause a running trial: at this result if the scheduler handles it, else at its next."""
+        if live is self._handled:
+            if self._requested is not Action.STOP:
+                self._requested = Action.PAUSE
         elif live.trial.status == RUNNING and not live.stop_reason:
             self._lifecycle.decide(live, 0, Action.PAUSE)
 
     def stop(self, live: LiveTrial) -> None:
-        """A trial is to end: at once if it is being judged or waits."""
-        if live is self._judged:
-            self._asked = Action.STOP
+        """End a trial: at this result if the scheduler handles it, at once if it waits."""
+        if live is self._handled:
+            self._requested = Action.STOP
         else:
             self._shutdown.stop_trial(live, _BY_REQUEST)

@@ -1,4 +1,4 @@
-"""How an interrupted experiment goes on."""
+"""Puts the trials of an interrupted experiment back into the queue when it is resumed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from prefect_tune.experiment.trial import ERROR, PENDING, TERMINATED, Trial
 
 
 class Resumption:
-    """Puts the trials of an experiment back into the queue.
+    """Handles `Resumed` events: decides which trials wait, run again, or have ended.
 
     Args:
         core: The state of the coordinator.
         lifecycle: The transitions of trials.
-        retention: Keeps checkpoints.
-        ends: Decides about attempts that had ended but for their uploads.
+        retention: Drops checkpoints that are not retained.
+        ends: Decides about attempts that had ended except for their uploads.
     """
 
     def __init__(
@@ -31,20 +31,20 @@ class Resumption:
         self._ends = ends
 
     def on_resumed(self, event: Resumed) -> None:
-        """Queue what was running once more; what was told to stop has ended."""
+        """Queue the trials that were running again, and end those that were told to stop."""
         core = self._core
         if not core.replaying:
-            # Before the record: in a replay the fates that are decided here come first as well.
+            # Before the record, because in a replay the fates decided here come first, too.
             self._ends.give_up_uploads()
             for live in core.table.lives():
                 if live.slot is not None and live.stop_reason and not live.overdue:
                     self._cut_off(live)
-                    self._ends.end_cut_off(live)
+                    self._ends.end_stopped(live)
         core.recorder.record(event)
         core.held = core.draining = ""
         if not core.replaying:
             self._retention.repeat_deletions()
-        # An experiment may be extended: the search is asked again even if it had come to its end.
+        # The experiment may be extended, so the search is asked again even if it had finished.
         core.turns = SearchTurns(core.options.lookahead)
         core.stopper.on_resume(event.time)
         core.delays.clear()
@@ -64,22 +64,22 @@ class Resumption:
                 for trial in core.table.trials():
                     if trial.status == status:
                         self._reset(trial, wanted)
-        self._retention.tidy_all()
+        self._retention.drop_all_surplus()
         core.choose = True
 
     def _cut_off(self, live: LiveTrial) -> None:
-        # How long it ran behind its last report, nobody knows.
+        # How long the attempt ran after its last report is unknown.
         live.ran = live.time_run(live.trial.last_update_time or 0.0)
         live.since = None
 
     def _go_on(self, live: LiveTrial) -> None:
-        """An attempt ran when the experiment was interrupted."""
+        """Queue a trial again whose attempt ran when the experiment was interrupted."""
         self._cut_off(live)
         self._lifecycle.free(live)
         live.interrupted = False
         live.book.unclean = True
         if live.overdue:
-            # Whether it has had a chance to report is seen when its time is over again, at once.
+            # Its time is over, so the next time check ends it again, with or without a result.
             live.overdue = False
             live.stop_reason = ""
         if live.stop_reason and live.closing is None:
@@ -90,21 +90,21 @@ class Resumption:
 
     def _set_unfinished_aside(self) -> None:
         core = self._core
-        core.turns.pass_by(finished=True)
+        core.turns.set_idle(finished=True)
         for live in core.table.lives():
             if not live.completed:
                 core.scheduler.on_trial_remove(core.view, live.trial)
             core.table.set_aside(live)
 
     def _begin_again(self, live: LiveTrial) -> None:
-        """An unfinished trial forgets what it has done."""
+        """Let an unfinished trial start from scratch, without its results and checkpoints."""
         self._core.table.set_status(live, PENDING)
         live.book.unclean = True
         live.trial.clear_results()
         live.book.begin_again()
 
     def _reset(self, trial: Trial, wanted: Errored) -> None:
-        """Run a trial that has come to its end once more."""
+        """Run a trial that has ended again."""
         core = self._core
         trial.status = PENDING
         trial.error = None

@@ -1,4 +1,4 @@
-"""Keeps the checkpoints that are wanted or in use, and has the others deleted."""
+"""Decides which checkpoints are retained, and has all others deleted."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from prefect_tune.nested import flatten
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """Which checkpoints of a trial are kept, as in Ray Tune: the best, and the newest besides.
+    """The rules of retention, as in Ray Tune: retain the best checkpoints and the newest one.
 
     Attributes:
-        keep: How many; None keeps all.
-        attribute: The metric that ranks them, nested ones with ``/``; None ranks by age.
+        keep: How many checkpoints of a trial are retained; None retains all.
+        attribute: The metric that ranks checkpoints, nested with ``/``; None ranks by age.
         order: ``max`` or ``min``.
     """
 
@@ -37,16 +37,16 @@ class Retention:
     def surplus(
         self, checkpoints: Sequence[TrialCheckpoint], in_use: Container[str]
     ) -> tuple[str, ...]:
-        """Paths of those that need not be kept.
+        """Return the paths of a trial's checkpoints that need not be retained.
 
         Args:
-            checkpoints: All of a trial, oldest first.
-            in_use: Paths of those that something refers to.
+            checkpoints: All checkpoints of the trial, oldest first.
+            in_use: Paths of the checkpoints that something refers to.
         """
         if self.keep is None or len(checkpoints) <= self.keep or self.lacks_score(checkpoints):
             return ()
         newest = newest_usable(checkpoints)
-        # Worst first. The sort is stable: of two that are equally good, the newer one is kept.
+        # Worst first. The sort is stable, so of two equally good checkpoints the newer is retained.
         ranked = sorted(checkpoints, key=self._rank)
         return tuple(
             checkpoint.path
@@ -55,12 +55,12 @@ class Retention:
         )
 
     def lacks_score(self, checkpoints: Sequence[TrialCheckpoint]) -> bool:
-        """True if none of them has what ranks them: its name may be wrong, so none is deleted."""
+        """Return True if no checkpoint has the ranking metric: then none may be deleted."""
         name = self.attribute
         return name is not None and all(_lookup(c.metrics, name) is _MISSING for c in checkpoints)
 
     def _rank(self, checkpoint: TrialCheckpoint) -> tuple[bool, bool, float]:
-        """Comparable; more is better."""
+        """Return a sort key; the better the checkpoint, the greater."""
         usable = not checkpoint.problem
         found = None if self.attribute is None else _lookup(checkpoint.metrics, self.attribute)
         score = number_of(found)
@@ -70,7 +70,7 @@ class Retention:
 
 
 def _lookup(metrics: Mapping[str, Any], name: str) -> Any:
-    """A metric by its flat name, in a nested result; `_MISSING` if it is not there."""
+    """Return a metric of a nested result by its flat name; `_MISSING` if there is none."""
     if name in metrics:
         return metrics[name]
     value: Any = metrics
@@ -86,14 +86,14 @@ _REPEATED = 256
 
 
 class CheckpointRetention:
-    """Applies the rules of retention over all trials.
+    """Drops the checkpoints of all trials that need not be retained.
 
     Args:
         core: The state of the coordinator.
 
     Attributes:
-        dropped: ``(trial id, path)`` of what was dropped last: a crash may have come between the
-            record and the deletion.
+        dropped: ``(trial id, path)`` of the checkpoints dropped last: a crash may have come between
+            their record and their deletion.
     """
 
     def __init__(self, core: Core) -> None:
@@ -108,36 +108,36 @@ class CheckpointRetention:
         self.dropped: deque[tuple[str, str]] = deque(maxlen=_REPEATED)
 
     def update(self, live: LiveTrial) -> None:
-        """What a trial refers to may have changed: drop what is free now."""
+        """Drop checkpoints that a trial does not refer to any more, its own and borrowed ones."""
         if live.borrowed:
             redirect = live.redirect
             held = {None if c is None else c.path for c in (live.book.adopted, live.start)}
             if redirect is not None and redirect.checkpoint is not None:
                 held.add(redirect.checkpoint.path)
             for path in [path for path in live.borrowed if path not in held]:
-                self._give_back(live, path)
-        self.tidy(live.trial)
+                self._release_borrowed(live, path)
+        self.drop_surplus(live.trial)
 
-    def retired(self, live: LiveTrial) -> None:
-        """A trial has come to its end."""
+    def release_all(self, live: LiveTrial) -> None:
+        """Drop the checkpoints that are not needed any more because a trial has ended."""
         for path in list(live.borrowed):
-            self._give_back(live, path)
-        self.tidy(live.trial)
+            self._release_borrowed(live, path)
+        self.drop_surplus(live.trial)
 
-    def _give_back(self, live: LiveTrial, path: str) -> None:
+    def _release_borrowed(self, live: LiveTrial, path: str) -> None:
         lender = self._core.table.get(live.borrowed.pop(path))
         if lender is not None:
-            self.tidy(lender)
+            self.drop_surplus(lender)
 
-    def tidy(self, trial: Trial) -> None:
-        """Drop what need not be kept of a trial's checkpoints."""
+    def drop_surplus(self, trial: Trial) -> None:
+        """Drop the checkpoints of a trial that need not be retained."""
         core = self._core
         keep = core.options.checkpoint_keep
         if keep is None or core.replaying or len(trial.checkpoints) <= keep:
             return
         if not self._has_warned and self._rules.lacks_score(trial.checkpoints):
             self._has_warned = True
-            core.warn(trial, self._unranked(trial))
+            core.warn(trial, self._missing_score_text(trial))
         paths = self._rules.surplus(trial.checkpoints, self._in_use(trial))
         if paths:
             event = CheckpointsDropped(core.now, trial.trial_id, paths)
@@ -146,7 +146,7 @@ class CheckpointRetention:
             for path in paths:
                 core.emit(DeleteCheckpoint(trial.trial_id, path))
 
-    def _unranked(self, trial: Trial) -> str:
+    def _missing_score_text(self, trial: Trial) -> str:
         name = str(self._rules.attribute)
         reported = [key for key in flatten(trial.last_result) if key not in AUTO_FILLED]
         meant = get_close_matches(name, reported, n=1)
@@ -157,7 +157,7 @@ class CheckpointRetention:
         )
 
     def _in_use(self, trial: Trial) -> set[str]:
-        """Paths of what any unfinished trial refers to."""
+        """Return the paths of checkpoints of a trial that any unfinished trial refers to."""
         used: set[str] = set()
         for live in (*self._core.table.lives(), *self._core.table.aside()):
             used.update(live.borrowed)
@@ -168,7 +168,7 @@ class CheckpointRetention:
         return used
 
     def drop(self, event: CheckpointsDropped) -> None:
-        """Forget checkpoints that are deleted."""
+        """Remove dropped checkpoints from their trial's record."""
         table = self._core.table
         trial = table.get(event.trial_id)
         if trial is None:
@@ -179,12 +179,12 @@ class CheckpointRetention:
             trial.compact()
 
     def repeat_deletions(self) -> None:
-        """After a crash: it may have come between the record of a deletion and the deletion."""
+        """Repeat the last deletions: a crash may have come between a record and its deletion."""
         for trial_id, path in self.dropped:
             self._core.emit(DeleteCheckpoint(trial_id, path))
 
-    def tidy_all(self) -> None:
-        """After a crash: it may have come before the record of a deletion."""
+    def drop_all_surplus(self) -> None:
+        """Drop checkpoints of all trials: a crash may have come before the record of a deletion."""
         core = self._core
         trials = [live.trial for live in (*core.table.lives(), *core.table.aside())]
         for trial_id in core.table.retired:
@@ -192,4 +192,4 @@ class CheckpointRetention:
             if trial is not None:
                 trials.append(trial)
         for trial in trials:
-            self.tidy(trial)
+            self.drop_surplus(trial)

@@ -1,13 +1,13 @@
-"""When it is the search's turn."""
+"""Decides when the search is asked for trials, and for how many."""
 
 from __future__ import annotations
 
 
 class SearchTurns:
-    """Counts what the search was asked for, so that enough trials wait for a slot and no more.
+    """Counts the trials that the search was asked for, so that enough trials wait for a slot.
 
     Args:
-        lookahead: How many trials may wait.
+        lookahead: How many trials may wait for a slot.
     """
 
     def __init__(self, lookahead: int) -> None:
@@ -18,7 +18,7 @@ class SearchTurns:
 
     @property
     def is_over(self) -> bool:
-        """True once no other trial will come."""
+        """True once the search will suggest no further trial."""
         return self._finished and self._asked == 0
 
     def ask(self, waiting: int) -> int:
@@ -30,25 +30,25 @@ class SearchTurns:
         return wanted
 
     def answered(self) -> None:
-        """It has suggested a trial."""
+        """Note that the search has suggested a trial."""
         self._asked = max(0, self._asked - 1)
 
-    def pass_by(self, finished: bool) -> None:
-        """It has nothing to suggest now, or never again."""
+    def set_idle(self, finished: bool) -> None:
+        """Note that the search has no suggestion for now, or never again if `finished`."""
         self._asked = 0
         self._idle = True
         self._finished = self._finished or finished
 
     def reopen(self) -> None:
-        """It may suggest more, although it said that it never would."""
+        """Ask a search again that had finished, because samples were added."""
         self._finished = self._idle = False
 
     def retry(self) -> None:
-        """Something has happened on which a search may have waited."""
+        """Ask a search again that had no suggestion, because something has changed."""
         self._idle = self._finished
 
     def explain(self) -> str:
-        """What it has to do with it that no trial waits; "" if no other one will come."""
+        """Return what the search does while no trial waits; "" if it has finished."""
         if self.is_over:
             return ""
         if self._asked:

@@ -1,4 +1,4 @@
-"""How an experiment is ended before all its trials have come to their ends."""
+"""Ends an experiment or a trial early: by a stop, an interruption, or an error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from prefect_tune.text import in_words
 
 
 class Shutdown:
-    """Ends experiments and single trials. Nothing of this happens in a replay of its own accord.
+    """Ends experiments and single trials early; in a replay only recorded events do so.
 
     Args:
         core: The state of the coordinator.
@@ -35,12 +35,12 @@ class Shutdown:
     def stop(self, reason: str, is_recorded: bool = False) -> None:
         """Stop running trials at their next report and start no new ones.
 
-        A trial whose attempt was lost has ended, as it would have in that attempt. What never
-        started, is paused or owes its last checkpoint goes on waiting, for a resume.
+        A trial that waits for another attempt ends. A trial that never started, is paused or lacks
+        its last checkpoint goes on waiting, for a resume.
 
         Args:
-            reason: Why, for people.
-            is_recorded: Whether the journal says so already, for those who read it.
+            reason: The reason, for people.
+            is_recorded: Whether the journal has a record of the stop already.
         """
         core = self._core
         if core.stopping or core.replaying:
@@ -57,7 +57,7 @@ class Shutdown:
                 self._lifecycle.end_waiting(live)
 
     def interrupt(self, reason: str) -> None:
-        """End all attempts soon; their trials stay unfinished, for a later resume."""
+        """Kill all running attempts; their trials stay unfinished, for a later resume."""
         core = self._core
         if core.replaying:
             return
@@ -72,13 +72,13 @@ class Shutdown:
                 live.interrupted = True
 
     def abort(self, error: Exception) -> None:
-        """The experiment cannot go on."""
+        """Interrupt the experiment and raise an error to the user."""
         if not self._core.replaying:
             self.interrupt(in_words(error))
             self._core.emit(Abort(error))
 
-    def see_whether_to_stop(self) -> None:
-        """Ask the stopper whether the experiment is over."""
+    def check_stopper(self) -> None:
+        """Stop the experiment if the stopper says so."""
         core = self._core
         if not core.stopping and not core.replaying and core.stopper.stop_all():
             self.stop("the stopper ended the experiment")

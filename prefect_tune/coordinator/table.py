@@ -1,4 +1,4 @@
-"""All trials of an experiment, in order, with the live ones at hand."""
+"""The table of all trials of an experiment, and what is known of unfinished ones only."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ _WAITING = (PENDING, PAUSED)
 
 
 class LiveTrial:
-    """What is only known while a trial is not finished.
+    """The entry of an unfinished trial: what is only needed until the trial ends.
 
     Attributes:
         trial: The trial.
-        book: What it can go on from.
-        slot: What the running attempt holds, None if none runs.
-        node: Where its newest attempt ran.
-        start: The checkpoint that its newest attempt went on from.
+        book: The checkpoints from which it can go on.
+        slot: The slot of the running attempt, None if none runs.
+        node: Address of the node of its newest attempt.
+        start: The checkpoint that its newest attempt started from.
         last_seq: Sequence number of the newest report of the running attempt.
         stop_reason: Why the attempt was told to stop, "" if it was not.
         completed: True once scheduler and search were told that the trial is complete.
         interrupted: True if the attempt ends only because the whole sweep is interrupted.
-        ending: How its newest attempt has ended, as long as checkpoints of it are on their way.
-        uploads: How many.
-        redirect: What it is to go on from, and with which configuration, once its attempt has
-            ended.
+        ending: The end of its newest attempt while checkpoints of it are still being uploaded.
+        uploads: How many checkpoints these are.
+        redirect: The scheduler's change of checkpoint, configuration or resources, which takes
+            effect once the running attempt has ended.
         borrowed: Paths of other trials' checkpoints that it refers to, each with that trial's id.
         setbacks: Attempts that failed or were lost since its last new checkpoint.
-        lost: How many of them were not its own fault.
+        lost: How many of them were lost with their nodes.
         since: When its running attempt was launched, None if none runs.
         ran: Seconds that its earlier attempts have run.
-        overdue: True if its newest attempt was ended because that was too long.
-        closing: The iteration of its last result, if it had come to its end but for its last
-            checkpoint: an attempt that writes that once more ends there.
-        standstill: Times in a row that it was paused without a new checkpoint to go on from.
+        overdue: True if its newest attempt was ended because of the time limit.
+        closing: The iteration of its last result, if only its last checkpoint is missing: the next
+            attempt runs up to that iteration, writes the checkpoint again, and ends.
+        standstill: How many times in a row it was paused without a new checkpoint.
     """
 
     __slots__ = (
@@ -92,22 +92,22 @@ class LiveTrial:
         self.closing: int | None = None
 
     def time_run(self, now: float) -> float:
-        """Seconds that its attempts have run by `now`."""
+        """Return the seconds that all attempts of the trial have run by `now`."""
         return self.ran if self.since is None else self.ran + max(0.0, now - self.since)
 
     @property
     def waits_again(self) -> bool:
-        """True if it has run, waits for another attempt, and owes no checkpoint: a stop ends it."""
+        """True if a stop ends the trial: it has run, waits again, and lacks no last checkpoint."""
         trial = self.trial
         return trial.status == PENDING and trial.attempt > 0 and self.closing is None
 
 
 class TrialTable:
-    """Trials by id; finished ones are kept compact.
+    """All trials by id, and the entries of unfinished ones; finished ones take less memory.
 
     Attributes:
         running: How many attempts hold a slot.
-        uploading: How many attempts have ended but for their uploads.
+        uploading: How many attempts have ended except for their uploads.
         retired: Ids of the trials that have finished last.
     """
 
@@ -115,7 +115,7 @@ class TrialTable:
         self._all: dict[str, Trial] = {}
         self._live: dict[str, LiveTrial] = {}
         self._aside: dict[str, LiveTrial] = {}
-        # Those of the live trials that wait for a slot, and the places of all in the queue.
+        # Entries of the trials that wait for a slot, and the queue positions of all entries.
         self._waiting: dict[str, LiveTrial] = {}
         self._places: dict[str, int] = {}
         self._place = itertools.count()
@@ -136,12 +136,12 @@ class TrialTable:
         self._enter(live)
 
     def set_aside(self, live: LiveTrial) -> None:
-        """Leave an unfinished trial out until `bring_back`."""
+        """Take an unfinished trial out of the queue until `bring_back` is called."""
         self._leave(live)
         self._aside[live.trial.trial_id] = live
 
     def bring_back(self) -> list[LiveTrial]:
-        """Put what was set aside to the end of the queue; returns it."""
+        """Put the trials that were set aside at the end of the queue, and return their entries."""
         back = list(self._aside.values())
         self._aside.clear()
         for live in back:
@@ -157,7 +157,7 @@ class TrialTable:
             self._waiting.pop(live.trial.trial_id, None)
 
     def _enter(self, live: LiveTrial) -> None:
-        """Put a trial to the end of the queue."""
+        """Put a trial at the end of the queue."""
         trial_id = live.trial.trial_id
         self._live[trial_id] = live
         self._places[trial_id] = next(self._place)
@@ -169,34 +169,34 @@ class TrialTable:
         self._waiting.pop(trial_id, None)
 
     def live(self, trial_id: str) -> LiveTrial | None:
-        """The live entry of a trial, None once it is finished."""
+        """Return the entry of an unfinished trial; None if it is finished."""
         return self._live.get(trial_id)
 
     def current(self, trial_id: str, attempt: int) -> LiveTrial | None:
-        """The entry of a running attempt; None fences off a stale one."""
+        """Return the entry of a running attempt; None if the attempt is not the current one."""
         live = self._live.get(trial_id)
         if live is None or live.trial.attempt != attempt or live.slot is None:
             return None
         return live
 
     def lives(self) -> list[LiveTrial]:
-        """All live entries, in queue order."""
+        """Return the entries of all unfinished trials, in queue order."""
         return list(self._live.values())
 
     def aside(self) -> list[LiveTrial]:
-        """What is set aside."""
+        """Return the entries of the trials that were set aside."""
         return list(self._aside.values())
 
     # -- finished trials --------------------------------------------------------------------------
 
     def retire(self, live: LiveTrial) -> None:
-        """Forget what only a live trial needs."""
+        """Remove the entry of a trial that has finished, and compact the trial."""
         live.trial.compact()
         self._leave(live)
         self.retired.append(live.trial.trial_id)
 
     def revive(self, trial: Trial, origin: TrialCheckpoint | None = None) -> LiveTrial:
-        """Put a finished trial to the end of the queue."""
+        """Make a new entry for a finished trial, at the end of the queue."""
         live = LiveTrial(trial, origin)
         self._enter(live)
         return live
@@ -204,22 +204,22 @@ class TrialTable:
     # -- all --------------------------------------------------------------------------------------
 
     def get(self, trial_id: str) -> Trial | None:
-        """A trial by id."""
+        """Return the trial with the given id; None if there is none."""
         return self._all.get(trial_id)
 
     def trials(self) -> list[Trial]:
-        """All trials in order of creation."""
+        """Return all trials in order of creation."""
         return list(self._all.values())
 
     def waiting(self) -> list[LiveTrial]:
-        """Entries of pending and paused trials, in queue order."""
+        """Return the entries of pending and paused trials, in queue order."""
         waiting = self._waiting
         if len(waiting) < 2:
             return list(waiting.values())
         return [waiting[trial_id] for trial_id in sorted(waiting, key=self._places.__getitem__)]
 
     def count_pending(self) -> int:
-        """How many trials wait for their first or next slot."""
+        """Return the number of pending trials."""
         return sum([entry.trial.status == PENDING for entry in self._waiting.values()])
 
     @property
@@ -228,15 +228,15 @@ class TrialTable:
         return bool(self._waiting)
 
     def slots(self) -> list[Slot]:
-        """Reservations of the running attempts."""
+        """Return the slots of the running attempts."""
         return [entry.slot for entry in self._live.values() if entry.slot is not None]
 
     def running_trials(self) -> list[LiveTrial]:
-        """Entries with a running attempt, or one that has ended but for its uploads."""
+        """Return the entries with an attempt that runs or has ended except for its uploads."""
         return [entry for entry in self._live.values() if entry.trial.status == RUNNING]
 
     def uploading_trials(self) -> list[LiveTrial]:
-        """Entries whose newest attempt has ended but for its uploads."""
+        """Return the entries whose newest attempt has ended except for its uploads."""
         if not self.uploading:
             return []
         return [entry for entry in self._live.values() if entry.ending is not None]
@@ -248,13 +248,13 @@ class TrialTable:
         aside: Iterable[LiveTrial],
         retired: Iterable[str],
     ) -> None:
-        """Replace everything.
+        """Replace the content of the table.
 
         Args:
             trials: All trials, in order of creation.
-            live: The live ones among them, in queue order.
-            aside: What is set aside.
-            retired: Ids of those that have finished last.
+            live: The entries of unfinished trials, in queue order.
+            aside: The entries of trials that were set aside.
+            retired: Ids of the trials that have finished last.
         """
         self._all = {trial.trial_id: trial for trial in trials}
         for known in self.lives():
@@ -273,18 +273,18 @@ class TrialTable:
 
 @dataclass
 class CoordinatorState:
-    """What a coordinator knows, and a replay of its records would.
+    """The state of a coordinator for a snapshot.
 
-    It shares its parts with the coordinator: pickle it before the next event is handled. Trials are
-    referred to from several places, so it has to be one pickle. A finished trial changes only where
-    a `Resumed` event runs it once more, or a `CheckpointsDropped` record names it: whoever writes
-    finished trials elsewhere need not write them again.
+    It shares its objects with the coordinator, so it has to be pickled before the next event is
+    handled; and as one pickle, because several objects refer to a trial. A finished trial changes
+    only if a `Resumed` event runs it again or a `CheckpointsDropped` event names it; otherwise a
+    trial that was written elsewhere need not be written again.
 
     Attributes:
         trials: All trials, in order of creation.
-        live: What else is known of the unfinished ones, in queue order.
-        aside: The same of those that were left out by the last resume.
-        retired: Ids of those that have finished last, in that order.
+        live: The entries of unfinished trials, in queue order.
+        aside: The entries of the trials that the last resume has set aside.
+        retired: Ids of the trials that have finished last, in that order.
         dropped: ``(trial id, path)`` of the checkpoints that were dropped last.
     """
 
@@ -296,7 +296,7 @@ class CoordinatorState:
 
 
 def portable(live: LiveTrial) -> LiveTrial:
-    """An entry without what depends on the cluster: a replay knows nothing of nodes."""
+    """Return a copy of an entry without its node and devices, which a replay does not know."""
     entry = copy.copy(live)
     entry.node = ""
     if entry.slot is not None:

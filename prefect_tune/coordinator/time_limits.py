@@ -1,4 +1,4 @@
-"""Ends trials that take too long: over their time limit, or deaf to a stop."""
+"""Ends trials that exceed their time limit, or do not end after they were told to."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _Key = tuple[str, int]
 
 
 class TimeLimits:
-    """Watches how long running trials take.
+    """Ends running trials that take too long.
 
-    A trial is ended once its attempts have run for `trial_time_limit_s` together. Time that it
-    waited or was paused does not count. What it has reported by then stays, and it is TERMINATED;
-    if that is nothing, it has failed, and is not tried again: there is no time left.
+    A trial is ended once its attempts have run for `trial_time_limit_s` together. Time for which it
+    waited or was paused does not count. A trial that has reported results by then is TERMINATED;
+    one that has reported nothing has failed, and is not tried again: there is no time left.
 
-    A trial that was told to end and goes on is ended by force after a while, see
+    A trial that was told to end and goes on is ended by force after the times in
     `CoordinatorOptions`.
 
     Args:
@@ -31,13 +31,13 @@ class TimeLimits:
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        # When attempts were first seen to have been told to stop.
-        self._told: dict[_Key, float] = {}
+        # When `check` first saw that an attempt had been told to stop.
+        self._told_to_stop_at: dict[_Key, float] = {}
         self._killed: set[_Key] = set()
         self._has_warned = False
 
-    def look(self) -> None:
-        """See whether a trial has taken too long."""
+    def check(self) -> None:
+        """End all running trials that have taken too long."""
         core = self._core
         if core.replaying or core.interrupted:
             return
@@ -47,26 +47,28 @@ class TimeLimits:
             if live.slot is not None:
                 running.add(key)
                 if key not in self._killed:
-                    self._judge(live, key)
-        self._told = {key: since for key, since in self._told.items() if key in running}
+                    self._check_trial(live, key)
+        self._told_to_stop_at = {
+            key: since for key, since in self._told_to_stop_at.items() if key in running
+        }
         self._killed &= running
 
-    def verdict(self, live: LiveTrial, event: AttemptEnded) -> AttemptEnded:
-        """The end of an attempt as it counts."""
+    def adjust_end(self, live: LiveTrial, event: AttemptEnded) -> AttemptEnded:
+        """Return the end of an attempt, with the outcome that counts if it was over its limit."""
         if not live.overdue or live.interrupted:
             return event
         if event.outcome in (Outcome.FINISHED, Outcome.UNSTARTED):
             return event
         if live.trial.last_result:
-            # However its process took being ended.
+            # Whatever its process did when it was ended.
             return replace(event, outcome=Outcome.STOPPED, error=None)
-        error = AttemptError(TIMEOUT, _silent(live))
+        error = AttemptError(TIMEOUT, _no_result_text(live))
         return replace(event, outcome=Outcome.FAILED, error=error, fate=Fate.FAILED)
 
-    def _judge(self, live: LiveTrial, key: _Key) -> None:
+    def _check_trial(self, live: LiveTrial, key: _Key) -> None:
         limit = self._core.options.trial_time_limit_s
         if live.stop_reason:
-            self._lose_patience(live, key)
+            self._force_end_if_late(live, key)
         elif limit is not None and live.time_run(self._core.now) >= limit:
             live.overdue = True
             live.stop_reason = f"its time limit of {limit:g} s was over"
@@ -80,11 +82,11 @@ class TimeLimits:
             if live.trial.last_result:
                 self._end(live, key, live.stop_reason, Outcome.STOPPED)
             else:
-                self._end(live, key, _silent(live), Outcome.FAILED)
+                self._end(live, key, _no_result_text(live), Outcome.FAILED)
 
-    def _lose_patience(self, live: LiveTrial, key: _Key) -> None:
+    def _force_end_if_late(self, live: LiveTrial, key: _Key) -> None:
         core = self._core
-        seconds = core.now - self._told.setdefault(key, core.now)
+        seconds = core.now - self._told_to_stop_at.setdefault(key, core.now)
         patience = core.options.cleanup_s if live.completed else core.options.stop_patience_s
         if patience and seconds >= patience:
             what = "cleaning up" if live.completed else "running"
@@ -103,5 +105,5 @@ class TimeLimits:
             self._core.emit(Kill(*key, live.slot.node, reason, counts_as))
 
 
-def _silent(live: LiveTrial) -> str:
+def _no_result_text(live: LiveTrial) -> str:
     return f"it had reported nothing when {live.stop_reason}"

@@ -1,4 +1,4 @@
-"""The checkpoints of one trial: which are kept, and which one its next attempt goes on from."""
+"""The checkpoints of one unfinished trial, and the choice of one for its next attempt."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.trial import Trial
 
-#: `TrialCheckpoint.problem` of those from before a trial was started from scratch.
+#: `TrialCheckpoint.problem` of checkpoints from before a trial was started from scratch.
 SUPERSEDED = "the trial was started from scratch since"
 
 _MISSING = object()
@@ -17,11 +17,11 @@ _MISSING = object()
 def newest_usable(
     checkpoints: Sequence[TrialCheckpoint], without: Container[str] = ()
 ) -> TrialCheckpoint | None:
-    """The newest one that an attempt can go on from, None if there is none.
+    """Return the newest checkpoint that an attempt can start from; None if there is none.
 
     Args:
-        checkpoints: Oldest first.
-        without: Paths of those that are not to be tried.
+        checkpoints: The checkpoints of a trial, oldest first.
+        without: Paths of checkpoints to leave out.
     """
     for checkpoint in reversed(checkpoints):
         if not checkpoint.problem and checkpoint.path not in without:
@@ -30,28 +30,30 @@ def newest_usable(
 
 
 class CheckpointBook:
-    """What an unfinished trial can go on from.
+    """The checkpoints from which an unfinished trial can go on.
 
-    Its own checkpoints are in `Trial.checkpoints`; on top of them there may be one that a scheduler
-    took from another trial, and below them what the user gave to start from.
+    These are, the first one before the others: a checkpoint that a scheduler took from another
+    trial, the trial's own checkpoints, and the checkpoint that the user gave to start from.
+
 
     Args:
         trial: The trial.
-        origin: What its first attempt starts from, None for afresh.
+        origin: The checkpoint that the first attempt starts from, if any.
 
     Attributes:
-        origin: The same.
-        adopted: Another trial's checkpoint that this one goes on from; gone as soon as it has saved
-            one of its own after that.
-        suspects: Own checkpoints, by path, whose attempt failed before its first report. They are
-            passed over, but nothing is proven.
-        spared: Own checkpoints, by path, whose attempt was killed before its first report. Such a
-            death says little about what it was to go on from; a second one makes a suspect.
+        origin: The checkpoint that the first attempt starts from, if any.
+        adopted: Another trial's checkpoint that this trial goes on from, until it has saved one of
+            its own.
+        suspects: Paths of own checkpoints from which an attempt has failed before its first report.
+            They are not used, although something else may have caused the failure.
+        spared: Paths of own checkpoints from which an attempt was killed before its first report.
+            They are used again; a second such end makes them suspects.
         furthest: The highest iteration of any own checkpoint so far.
-        unclean: True once an attempt was cut off from us: its process may still write checkpoints.
-        due: Iteration of the newest checkpoint that the newest attempt has to write, until it is in
-            storage; None if it has none to write.
-        problem: Why it is not in storage, if that is known.
+        unclean: True once the connection to an attempt was lost: its process may still write
+            checkpoints.
+        due: Iteration of the last checkpoint that the newest attempt has to write, until that
+            checkpoint is in storage; None if there is none to write.
+        problem: Why that checkpoint is not in storage, if known.
         problem_lost: Whether that is because its node is gone.
     """
 
@@ -83,47 +85,47 @@ class CheckpointBook:
         self.problem_lost = False
 
     def start(self) -> TrialCheckpoint | None:
-        """What the next attempt goes on from; None for afresh."""
+        """Return the checkpoint that the next attempt starts from; None if it starts afresh."""
         if self.adopted is not None:
             return self.adopted
         own = newest_usable(self._trial.checkpoints, without=self.suspects)
         return self.origin if own is None else own
 
     def suffix(self, attempt: int) -> str:
-        """What ends the names of an attempt's checkpoints, so that none is ever written twice."""
+        """Return the suffix of an attempt's checkpoint names, which keeps all names different."""
         start = self.start()
         begins = 0 if start is None else start.progress.iteration
         return f"_{attempt}" if self.unclean or self.furthest > begins else ""
 
     def launched(self, owes: bool = False) -> None:
-        """An attempt starts.
+        """Note that a new attempt starts.
 
         Args:
-            owes: Whether it is there to write what is due.
+            owes: Whether it has to write the checkpoint that the last attempt did not store.
         """
         self._current.clear()
         self.expect(self.due if owes else None)
 
     def expect(self, iteration: int | None) -> None:
-        """A checkpoint of this iteration is to be written, at least; None if none is."""
+        """Note the iteration of the checkpoint that the attempt has to write; None for none."""
         self.due = iteration
         self.problem = ""
         self.problem_lost = False
 
     def failed(self, problem: str, lost: bool) -> None:
-        """A checkpoint will never be in storage.
+        """Note that a checkpoint will never be in storage.
 
         Args:
-            problem: Why.
+            problem: The reason.
             lost: Whether its node is gone.
         """
-        # Part of it may lie where it was to be.
+        # A part of it may be in storage under its name.
         self.unclean = True
         self.problem = problem
         self.problem_lost = lost
 
     def add(self, checkpoint: TrialCheckpoint) -> bool:
-        """Add a checkpoint of the newest attempt; False if it is known already."""
+        """Add a checkpoint of the newest attempt; return False if it is known already."""
         own = self._trial.checkpoints
         if any(known.path == checkpoint.path for known in own):
             return False
@@ -145,16 +147,16 @@ class CheckpointBook:
         return True
 
     def spare(self, checkpoint: TrialCheckpoint) -> bool:
-        """Try a checkpoint once more although its attempt was killed; False the second time."""
+        """Use a checkpoint again although its attempt was killed; return False the second time."""
         if checkpoint.path in self.spared:
             return False
         self.spared.add(checkpoint.path)
         return True
 
     def doubt(self, checkpoint: TrialCheckpoint) -> bool:
-        """Pass a checkpoint over from now on; False if there is nothing to put in its place."""
+        """Do not use a checkpoint any more; return False if it is the user's own `origin`."""
         if checkpoint == self.origin:
-            # What the user asked for is never silently left out.
+            # The user has asked for this checkpoint, so it must not be left out silently.
             return False
         if checkpoint == self.adopted:
             self.adopted = None
@@ -163,9 +165,9 @@ class CheckpointBook:
         return True
 
     def give_up(self, checkpoint: TrialCheckpoint, problem: str) -> bool:
-        """Never go on from a checkpoint again; False if there is nothing to put in its place.
+        """Mark a checkpoint as unusable; return False if it is the user's own `origin`.
 
-        It is not deleted before its time: what is wrong may be the code that reads it.
+        The checkpoint is retained as before: the code that loads it may be wrong.
         """
         if not self.doubt(checkpoint):
             return False
@@ -176,14 +178,14 @@ class CheckpointBook:
         return True
 
     def begin_again(self) -> None:
-        """Start from scratch."""
+        """Mark all checkpoints as superseded, for a trial that starts from scratch."""
         self.adopted = None
         self._trial.checkpoints = tuple(
             replace(known, problem=SUPERSEDED) for known in self._trial.checkpoints
         )
 
     def rehabilitate(self) -> None:
-        """Try everything once more, e.g. with corrected code."""
+        """Make failed checkpoints usable again, e.g. because the code was corrected."""
         self.suspects.clear()
         self.spared.clear()
         self._trial.checkpoints = tuple(

@@ -1,4 +1,4 @@
-"""What an experiment waits for: for people, and for clusters that grow."""
+"""Describes what an experiment waits for: as a text, and as the demand for adaptive clusters."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from prefect_tune.coordinator.core import Core
 from prefect_tune.experiment.trial import PENDING
 from prefect_tune.resources import Resources
 
-#: Enough to have a cluster grow by.
+#: Number of waiting trials that are shown as demand; more do not make a cluster grow faster.
 _MOST_DEMAND = 200
 
 
 def explain(core: Core) -> str:
-    """Why no attempt runs; "" if one runs, or no other one will.
+    """Return the reason why no attempt runs; "" if one runs, or no further one will.
 
-    Uploads that have to settle are named, and trials that are tried again later, before those that
-    wait for resources, and last a search that suggests none.
+    Reasons are, in this order: unfinished uploads, a paused sweep, a delay before another try,
+    missing resources, and a search that suggests nothing.
     """
     if core.table.running:
         return ""
@@ -51,7 +51,7 @@ def explain(core: Core) -> str:
 
 
 def demand(core: Core) -> Mapping[Resources, int]:
-    """What the trials ask for that would run if there were room, and how many ask for the same."""
+    """Return the resources of the trials that wait for room, with the number of such trials."""
     wanted: Counter[Resources] = Counter()
     if core.stopping or core.draining or core.held or core.finished:
         return wanted

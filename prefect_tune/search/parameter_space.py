@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import math
 import numbers
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Any, Literal
@@ -169,14 +169,35 @@ class ParameterSpace:
         self.space = space
         self._searcher = searcher
         self._stream = stream
-        self._by_variable = dict(_parameters(space, searcher))
+        self._by_variable = dict(self._named())
         found = {p.name: p for p in self._by_variable.values()}
         #: What there is to search; a parameter with one value only is not among them.
         self.parameters = [p for p in found.values() if p.low < p.high]
 
-    def __reduce__(self) -> tuple[type[ParameterSpace], tuple[SearchSpace, str, Stream]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         # The parameters are found by the identity of variables, which no copy has.
         return type(self), (self.space, self._searcher, self._stream)
+
+    def _named(self) -> Iterator[tuple[Variable, Parameter]]:
+        """Return the parameter of each variable; one name stands for one kind of parameter only."""
+        used: dict[str, Parameter] = {}
+        for variable in self.space.walk():
+            if variable.domain is None or variable.function is not None:
+                continue
+            for number in itertools.count(1):
+                name = variable.name if number == 1 else f"{variable.name}@{number}"
+                parameter = self._parameter(name, variable.domain)
+                if self._may_share(used.get(name), parameter):
+                    break
+            used.setdefault(name, parameter)
+            yield variable, parameter
+
+    def _parameter(self, name: str, domain: Domain) -> Parameter:
+        return Parameter.of(name, domain, self._searcher)
+
+    def _may_share(self, there: Parameter | None, parameter: Parameter) -> bool:
+        """Return whether a parameter may have a name that another one, if any, has already."""
+        return there is None or there == parameter
 
     def config(self, point: Mapping[str, Any], preset: Mapping[str, Any] | None = None) -> Any:
         """Return the configuration of a point.
@@ -188,13 +209,19 @@ class ParameterSpace:
         if preset:
             fixed = self.space.with_preset(preset, warn=False)
             return ParameterSpace(fixed, self._searcher, self._stream).config(point)
+        return self.resolved(lambda p: p.value(point.get(p.name, p.low)))
+
+    def resolved(self, value_of: Callable[[Parameter], Any]) -> dict[str, Any]:
+        """Return the configuration that has these values of parameters.
+
+        Args:
+            value_of: Called for the parameters that the configuration has, and no others.
+        """
         draw_unknown = random_draw(self._stream)
 
         def draw(variable: Variable) -> Any:
             parameter = self._by_variable.get(variable)
-            if parameter is None:
-                return draw_unknown(variable)
-            return parameter.value(point.get(parameter.name, parameter.low))
+            return draw_unknown(variable) if parameter is None else value_of(parameter)
 
         return next(self.space.variants(draw))
 
@@ -208,8 +235,13 @@ class ParameterSpace:
         Raises:
             InvalidArgument: It has a key or a value that the space has not, or lacks one.
         """
+        found = {p.name: number for p, number in self._numbers(config, whole)}
+        return {p.name: found[p.name] for p in self.parameters if p.name in found}
+
+    def _numbers(
+        self, config: Mapping[str, Any], whole: bool = False
+    ) -> Iterator[tuple[Parameter, Any]]:
         self.space.with_preset(config, warn=False)  # refuses unknown keys
-        point: Point = {}
         todo = list(self.space.variables)
         while todo:
             variable = todo.pop(0)
@@ -224,9 +256,14 @@ class ParameterSpace:
                     "A point whose value is known must be a whole configuration.",
                 )
             if found:
-                point[parameter.name], inner = parameter.number(variable, value)
+                number, inner = self._number(parameter, variable, value)
+                yield parameter, number
                 todo.extend(inner)
-        return {p.name: point[p.name] for p in self.parameters if p.name in point}
+
+    def _number(
+        self, parameter: Parameter, variable: Variable, value: Any
+    ) -> tuple[Any, list[Variable]]:
+        return parameter.number(variable, value)
 
     def random_point(self) -> Point:
         """Return a number for each parameter, drawn at random."""
@@ -251,19 +288,6 @@ class ParameterSpace:
             number = min(max(float(numbers[p.name]), p.low), p.high)
             point[p.name] = number if p.kind == "float" else round(number)
         return point
-
-
-def _parameters(space: SearchSpace, searcher: str) -> Iterator[tuple[Variable, Parameter]]:
-    used: dict[str, Parameter] = {}
-    for variable in space.walk():
-        if variable.domain is None or variable.function is not None:
-            continue
-        for number in itertools.count(1):
-            name = variable.name if number == 1 else f"{variable.name}@{number}"
-            parameter = Parameter.of(name, variable.domain, searcher)
-            if used.setdefault(name, parameter) == parameter:
-                break
-        yield variable, parameter
 
 
 def lookup(config: Any, path: tuple[Any, ...]) -> tuple[bool, Any]:

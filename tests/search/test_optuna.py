@@ -36,6 +36,8 @@ EVERYTHING = {
     "qrandint": tune.qrandint(0, 10, 5),
     "lograndint": tune.lograndint(1, 100),
     "qlograndint": tune.qlograndint(2, 64, 2),
+    "randn": tune.randn(3, 2),
+    "qrandn": tune.qrandn(3, 2, 0.5),
     "choice": tune.choice(["a", None, 1.5]),
     "weighted": tune.choice([1, 1, True]),
     "objects": tune.choice([[1, 2], (3,), len]),
@@ -64,6 +66,16 @@ def test_it_learns():
     assert sum(scores[-20:]) < sum(scores[:20]) / 3
     assert source.searcher.study.best_value == min(scores)
     assert set(source.searcher.study.best_params) == {"x", "n/y"}
+
+
+def test_of_a_normal_distribution_the_probability_is_searched():
+    points = [{"x": 5.0}]
+    source = source_of(OptunaSearch(seed=1, points_to_evaluate=points), {"x": tune.randn(3, 2)}, 60)
+    trials = run(source, lambda config: -abs(config["x"] - 4))
+    assert trials[0].config["x"] == 5.0
+    assert source.searcher.study.trials[0].params == {"x": pytest.approx(0.841, abs=1e-3)}
+    distances = [abs(trial.config["x"] - 4) for trial in trials]
+    assert sum(distances[-20:]) < sum(distances[:20]) / 2
 
 
 def test_conditional_spaces_have_one_parameter_per_branch_and_distribution():
@@ -148,7 +160,7 @@ def test_add_evaluated_point():
     searcher.add_evaluated_point({"x": 0.5}, 2.0, intermediate_values=[1.0, 2.0])
     searcher.add_evaluated_point({"x": 0.6}, 3.0, pruned=True)
     searcher.add_evaluated_point({"x": 0.7}, float("nan"), error=True)
-    states = [trial.state.name for trial in searcher.study.trials]
+    states = [trial.state.name for trial in searcher._ot_study.trials]
     assert states == ["COMPLETE", "PRUNED", "FAIL"]
     assert searcher.study.trials[0].intermediate_values == {1: 1.0, 2: 2.0}
     with pytest.raises(InvalidArgument, match="`points_to_evaluate`"):
@@ -200,8 +212,9 @@ def test_wrong_define_by_run_functions():
     searcher = OptunaSearch(
         lambda trial: None, points_to_evaluate=[{"x": 1}], evaluated_rewards=[1.0]
     )
-    with pytest.raises(InvalidArgument, match="define-by-run"):
+    with pytest.raises(InvalidArgument, match="define-by-run") as caught:
         source_of(searcher).next()
+    assert isinstance(caught.value, TypeError)
 
 
 def test_optuna_distributions_as_a_space():
@@ -301,12 +314,17 @@ def test_wrong_arguments_are_named(arguments, named):
         OptunaSearch(**arguments)
 
 
+class Odd(tune.Domain):
+    def linear_quantile(self):
+        return str
+
+
 def test_what_only_shows_with_the_experiment():
     space = {"x": tune.uniform(0, 1)}
     with pytest.raises(InvalidArgument, match="`mode`"):
         make_source(OptunaSearch(), space, metric="score")
-    with pytest.raises(InvalidArgument, match=r"`param_space`.*'n/r'"):
-        source_of(OptunaSearch(), {"n": {"r": tune.randn()}})
+    with pytest.raises(InvalidArgument, match=r"`param_space`.*Odd.*'n/r'"):
+        source_of(OptunaSearch(), {"n": {"r": Odd()}})
     with pytest.raises(InvalidArgument, match="`space`"):
         OptunaSearch(metric="score", mode="max").suggest("a")
     with pytest.raises(InvalidArgument, match="`mode`"):
@@ -462,6 +480,7 @@ def test_a_space_as_distributions():
         tune.grid_search([1]),
         tune.sample_from(lambda: 1),
         tune.choice([{"y": tune.uniform(0, 1)}]),
+        tune.randn(),
     ):
         with pytest.raises(InvalidArgument, match="'x'"):
             OptunaSearch.convert_search_space({"x": wrong})

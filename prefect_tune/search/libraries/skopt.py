@@ -59,6 +59,12 @@ class SkOptSearch(LibrarySearcher):
         self._parameters: list[Parameter] = []
         self._optimizer: Any = None
 
+    @property
+    def _skopt_opt(self) -> Any:
+        """The optimiser, by the name that scripts for Ray Tune know it by."""
+        self._start()
+        return self._optimizer
+
     def _begin(self, parameters: list[Parameter]) -> None:
         skopt = self.load_library()
         self._parameters = parameters

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.plain import finite_number
+from prefect_tune.nested import unflatten_dict
 from prefect_tune.search.optuna.quiet import quiet_optuna
 from prefect_tune.search.optuna.stored import StoredTrials
 from prefect_tune.search.searcher import (
@@ -117,6 +118,11 @@ class OptunaSearch(Searcher):
         return self._study
 
     @property
+    def _ot_study(self) -> Study:
+        """The study, by the name that scripts for Ray Tune know it by."""
+        return self.study
+
+    @property
     def wants_results(self) -> bool:
         """True for one objective: intermediate values become part of the study."""
         listens = type(self).on_trial_result is not OptunaSearch.on_trial_result
@@ -162,9 +168,9 @@ class OptunaSearch(Searcher):
         space = self._checked_space()
         point = self._stored.point_of(trial)
         if point is None:
-            config = space.config(trial)
+            config = space.suggested(trial)
         else:
-            config = space.config_at(self._points[point], trial)
+            config = space.suggested_at(self._points[point], trial)
         self._trials[trial_id] = trial
         return config
 
@@ -246,7 +252,7 @@ class OptunaSearch(Searcher):
             state = trial_module.TrialState.PRUNED
         params, distributions = self._checked_space().encode(parameters)
         if len(distributions) != len(params):
-            raise InvalidArgument(
+            raise NoDistributions(
                 "evaluated_rewards",
                 "evaluated points cannot be used with a define-by-run function: their "
                 "distributions are not known.",
@@ -309,7 +315,7 @@ class OptunaSearch(Searcher):
     def _make_space(self, known: dict[str, BaseDistribution] | None = None) -> OptunaSpace:
         from optuna.distributions import BaseDistribution
 
-        from prefect_tune.search.optuna.space import DefineByRun, DistributionDict, DomainSpace
+        from prefect_tune.search.optuna.space import DefineByRun, DomainSpace, GivenDistribution
 
         if known is None:
             known = {} if self._study is None else _distributions(self._study)
@@ -327,7 +333,7 @@ class OptunaSearch(Searcher):
         if isinstance(space, Mapping) and space:
             kinds = {isinstance(value, BaseDistribution) for value in space.values()}
             if kinds == {True}:
-                return DistributionDict(dict(space), known)
+                space = unflatten_dict({name: GivenDistribution(d) for name, d in space.items()})
         return DomainSpace(SearchSpace(space), self._stream, known)
 
     def _create_study(self, directions: list[Any]) -> Study:
@@ -350,6 +356,10 @@ class OptunaSearch(Searcher):
                 "Give the mode that it has, or another study_name.",
             )
         return study
+
+
+class NoDistributions(InvalidArgument, TypeError):
+    """A define-by-run function says nothing of a point; Ray Tune raises a TypeError."""
 
 
 def _distributions(study: Study) -> dict[str, BaseDistribution]:

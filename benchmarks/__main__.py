@@ -21,6 +21,7 @@ BENCHMARKS = (
     "trial_overhead",
     "streamed_results",
     "decision_latency",
+    "schedulers",
     "first_result",
     "space_resolution",
     "coordinator_memory",

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.scheduler_streams import write
 from benchmarks.subject import (
     FirstStart,
     MemorySlope,
@@ -324,6 +325,25 @@ def _run(
     )
 
 
+def schedulers(*, kind: str, runs: int, path: str) -> Values:
+    from ray.tune import schedulers as theirs
+
+    class Told(theirs.PopulationBasedTraining):
+        """Tells the stream which trial becomes a copy of which."""
+
+        def _exploit(self, controller: Any, trial: Any, source: Any) -> None:
+            self._controller = controller
+            super()._exploit(controller, trial, source)
+
+        def _get_new_config(self, trial: Any, source: Any) -> Any:
+            found = super()._get_new_config(trial, source)
+            self._controller.restore_trial_from(trial, source, config=found[0])
+            trial.status = "RUNNING"  # as Ray expects it to be until it pauses it
+            return found
+
+    return write(theirs, Told, kind, runs, path)
+
+
 WORKLOADS = {
     workload.__name__: workload
     for workload in (
@@ -335,6 +355,7 @@ WORKLOADS = {
         coordinator_memory,
         checkpoints,
         resume,
+        schedulers,
         space_resolution,
         sync_cost,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -11,15 +10,16 @@ from prefect_tune.coordinator.node_slots import Slot
 from prefect_tune.experiment.attempt_key import AttemptKey
 from prefect_tune.experiment.checkpoints import NO_PROGRESS, Progress, TrialCheckpoint
 from prefect_tune.experiment.decision import NEVER, Action, RunUntil
+from prefect_tune.experiment.message import message
 from prefect_tune.resources import PlacementGroup, Resources
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class Command:
     """Base class of all commands."""
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class Record(Command):
     """Write an event into the journal, before any other command is carried out.
 
@@ -29,7 +29,7 @@ class Record(Command):
     event: Event
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class AttemptCommand(Command):
     """Base class of commands about one attempt.
 
@@ -47,7 +47,7 @@ class AttemptCommand(Command):
         return AttemptKey(self.trial_id, self.attempt)
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class Launch(AttemptCommand):
     """Start an attempt of a trial on a node whose slot is reserved for it.
 
@@ -94,7 +94,7 @@ class Launch(AttemptCommand):
         return bundles[0] if len(bundles) == 1 else PlacementGroup(tuple(bundles), "PACK")
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class Decide(AttemptCommand):
     """Send a decision to a running attempt.
 
@@ -110,7 +110,7 @@ class Decide(AttemptCommand):
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class Kill(AttemptCommand):
     """End an attempt: cooperatively for the grace period, then SIGTERM, then SIGKILL.
 
@@ -124,7 +124,7 @@ class Kill(AttemptCommand):
     counts_as: Outcome | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class DeleteCheckpoint(Command):
     """Remove a checkpoint that nothing refers to any more from storage.
 
@@ -136,7 +136,7 @@ class DeleteCheckpoint(Command):
     path: str
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class Warn(Command):
     """Log a warning about a trial; nothing ends because of it."""
 
@@ -144,14 +144,14 @@ class Warn(Command):
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class AskSearch(Command):
     """Ask the search for up to `count` more trials; it answers with events."""
 
     count: int
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class AdjustSearch(Command):
     """Change how many samples the search makes, or how many trials it allows at a time.
 
@@ -164,7 +164,7 @@ class AdjustSearch(Command):
     max_concurrent: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class TellSearch(Command):
     """Tell the search a result of a trial, or with `complete` the end of a trial."""
 
@@ -187,7 +187,7 @@ class Notice(StrEnum):
     CHECKPOINT = "checkpoint"
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class Notify(Command):
     """Notify callbacks, loggers and reporters of what has happened to a trial.
 
@@ -205,14 +205,14 @@ class Notify(Command):
     checkpoint: TrialCheckpoint | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class Finish(Command):
     """End the engine's loop: no attempt runs and none will be launched."""
 
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class Abort(Command):
     """End the experiment because it cannot go on, and raise an error to the user."""
 

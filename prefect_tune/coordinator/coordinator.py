@@ -212,9 +212,11 @@ class Coordinator:
     # -- search -----------------------------------------------------------------------------------
 
     def _ask_search(self) -> None:
-        wanted = self._core.turns.ask(self._core.table.count_pending())
-        if wanted > 0:
-            self._core.emit(AskSearch(wanted))
+        core = self._core
+        if core.turns.may_ask:
+            wanted = core.turns.ask(core.table.count_pending())
+            if wanted > 0:
+                core.emit(AskSearch(wanted))
 
     def _on_search_idle(self, event: SearchIdle) -> None:
         self._core.turns.set_idle(event.finished)
@@ -256,7 +258,7 @@ class Coordinator:
         core = self._core
         limit = core.options.max_running
         # These only write their last checkpoint again, so the scheduler is not asked about them.
-        closing = [live for live in core.table.waiting() if live.closing is not None]
+        closing = core.table.closing()
         while core.table.has_waiting and (limit is None or core.table.running < limit):
             if closing:
                 self._launch(closing.pop(0))

@@ -6,12 +6,13 @@ since the epoch, so that a replay of journaled events leads to the same state.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any
 
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
+from prefect_tune.experiment.message import message
 from prefect_tune.resources import Resources
 
 
@@ -37,7 +38,7 @@ class Fate(StrEnum):
     INTERRUPTED = "interrupted"  #: the whole sweep was; the trial is run again when it is resumed
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class Node:
     """A node of the cluster: a Dask worker on which attempts run.
 
@@ -57,21 +58,21 @@ class Node:
     obstacle: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class Event:
     """Base class of all events."""
 
     time: float
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class CapacityChanged(Event):
     """The set of nodes has changed; `nodes` is the new one."""
 
     nodes: tuple[Node, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class TrialSuggested(Event):
     """The search has suggested a trial.
 
@@ -97,14 +98,14 @@ class TrialSuggested(Event):
     told: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class SearchIdle(Event):
     """The search has nothing to suggest now; `finished` means never again."""
 
     finished: bool
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class SearchSaved(Event):
     """The search has saved its state; all trials suggested before have come as events already.
 
@@ -119,7 +120,7 @@ class SearchSaved(Event):
     state: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class AttemptLaunched(Event):
     """The coordinator has launched an attempt.
 
@@ -131,7 +132,7 @@ class AttemptLaunched(Event):
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class AttemptStarted(Event):
     """The process of an attempt has started."""
 
@@ -143,7 +144,7 @@ class AttemptStarted(Event):
     node_ip: str
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class ResultReported(Event):
     """One or more consecutive reports of an attempt, complete with the auto-filled metrics.
 
@@ -166,7 +167,7 @@ class ResultReported(Event):
     stop: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class CheckpointBegun(Event):
     """A trial is going to write a checkpoint, before or after the result that it belongs to.
 
@@ -181,7 +182,7 @@ class CheckpointBegun(Event):
     iteration: int
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class CheckpointSaved(Event):
     """A checkpoint of a trial is complete in storage.
 
@@ -198,7 +199,7 @@ class CheckpointSaved(Event):
     metrics: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class CheckpointFailed(Event):
     """A checkpoint of a trial will never be complete in storage.
 
@@ -215,7 +216,7 @@ class CheckpointFailed(Event):
     lost: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class CheckpointsDropped(Event):
     """Some checkpoints of a trial are deleted because nothing refers to them any more.
 
@@ -230,7 +231,7 @@ class CheckpointsDropped(Event):
     paths: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class TrialRedirected(Event):
     """A scheduler has changed how a trial goes on at its next attempt.
 
@@ -252,7 +253,7 @@ class TrialRedirected(Event):
     experiment_tag: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class AttemptEnded(Event):
     """An attempt has ended and its slot is free.
 
@@ -288,7 +289,7 @@ class Control(StrEnum):
     SET = "set"  #: change limits, see `prefect_tune.coordinator.control`
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class ControlReceived(Event):
     """A request to the running experiment has come from outside.
 
@@ -310,7 +311,7 @@ class Errored(StrEnum):
     RESTART = "restart"  #: they run again from scratch
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class Resumed(Event):
     """An interrupted experiment goes on; all its earlier attempts are gone.
 
@@ -329,6 +330,6 @@ class Resumed(Event):
     restart_unfinished: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class Tick(Event):
     """Time has passed, so that time limits and stoppers with a wall clock can act."""

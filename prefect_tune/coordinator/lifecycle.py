@@ -196,12 +196,12 @@ class Lifecycle:
 
     # -- ends -------------------------------------------------------------------------------------
 
-    def complete(self, live: LiveTrial, flat: dict[str, Any]) -> None:
-        """Tell scheduler and search, once, that a trial has its final result."""
+    def complete(self, live: LiveTrial) -> None:
+        """Tell scheduler and search, once, that a trial's last result is its final one."""
         if live.completed:
             return
         live.completed = True
-        core = self._core
+        core, flat = self._core, flatten(live.trial.last_result)
         core.scheduler.on_trial_complete(core.view, live.trial, flat)
         self._tell_complete(live.trial, flat or None)
 
@@ -218,14 +218,15 @@ class Lifecycle:
         are repetitions and are ignored.
         """
         live.closing = int(live.trial.last_result.get("training_iteration") or 0)
-        self.complete(live, flatten(live.trial.last_result))
+        self.complete(live)
 
     def terminate(self, live: LiveTrial) -> None:
         """Set a trial to TERMINATED, and tell scheduler, search and observers."""
         trial = live.trial
         # Scheduler, search and users see the final result again as done; it is not logged twice.
-        trial.last_result = {**trial.last_result, "done": True}
-        self.complete(live, flatten(trial.last_result))
+        if trial.last_result.get("done") is not True:
+            trial.last_result = {**trial.last_result, "done": True}
+        self.complete(live)
         self._retire(live, TERMINATED, Notice.TRIAL_COMPLETE)
 
     def give_up(self, live: LiveTrial) -> None:

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain
 
 from prefect_tune.coordinator.events import Node
+from prefect_tune.experiment.message import message
 from prefect_tune.resources import CPU, GPU, MILLI, Resources
 
 #: How many slots are tried for one request of several bundles before it counts as not fitting.
 _TRIES = 2000
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class Slot:
     """What is reserved for one attempt, or for one bundle of it.
 
@@ -37,7 +37,7 @@ class Slot:
         return ()
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class GroupSlot(Slot):
     """The slot of an attempt with several bundles; itself that of the first."""
 
@@ -80,9 +80,12 @@ class NodeSlots:
         """True if there is room for the request, which is one bundle."""
         if self.node.obstacle:
             return False
-        if any(self.free.get(name, 0) < amount for name, amount in request.milli):
-            return False
-        gpu = request.get_milli(GPU)
+        gpu = 0
+        for name, amount in request.milli:
+            if self.free.get(name, 0) < amount:
+                return False
+            if name == GPU:
+                gpu = amount
         return not gpu or not self.device_free or self._pick_devices(gpu) is not None
 
     def _pick_devices(self, gpu: int) -> tuple[str, ...] | None:

@@ -41,7 +41,7 @@ def check_metrics(flat_result: dict[str, Any], metrics: Iterable[str], trial: ob
     for metric in metrics:
         if metric in flat_result:
             value = flat_result[metric]
-            if value is not None and number_of(value) is None:
+            if type(value) is not float and value is not None and number_of(value) is None:
                 raise MissingMetric(
                     f"Trial {trial} reported {metric}={in_words(value, repr)} "
                     f"({type(value).__name__}). The `metric` of an experiment must be a number: "
@@ -154,7 +154,9 @@ class Results:
             action = Action.CONTINUE
         if action is Action.STOP:
             # Copies: the journal gets what was reported.
-            result, flat = {**result, "done": True}, {**flat, "done": True}
+            is_flat = flat is result
+            result = {**result, "done": True}
+            flat = result if is_flat else {**flat, "done": True}
             line = None
             live.stop_reason = reason or "it was stopped"
         elif core.options.search_wants_results:
@@ -164,7 +166,7 @@ class Results:
         if action is Action.STOP:
             if core.options.saves_at_end:
                 live.book.expect(Progress.of(result).iteration)
-            self._lifecycle.complete(live, flat)
+            self._lifecycle.complete(live)
         if action is not Action.CONTINUE or (awaiting and not was_told_to_stop):
             self._lifecycle.decide(live, live.last_seq if awaiting else 0, action)
         self._shutdown.check_stopper()

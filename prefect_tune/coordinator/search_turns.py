@@ -21,10 +21,15 @@ class SearchTurns:
         """True once the search will suggest no further trial."""
         return self._finished and self._asked == 0
 
+    @property
+    def may_ask(self) -> bool:
+        """False if nothing is to be asked for, however few trials wait."""
+        return not (self._idle or self._finished) and self._asked < self._lookahead
+
     def ask(self, waiting: int) -> int:
         """How many more trials to ask for now, if so many wait for a slot; counts them as asked."""
         wanted = self._lookahead - waiting - self._asked
-        if wanted <= 0 or self._finished or self._idle:
+        if wanted <= 0 or not self.may_ask:
             return 0
         self._asked += wanted
         return wanted

@@ -218,6 +218,11 @@ class TrialTable:
             return list(waiting.values())
         return [waiting[trial_id] for trial_id in sorted(waiting, key=self._places.__getitem__)]
 
+    def closing(self) -> list[LiveTrial]:
+        """Those that wait for an attempt to write their last checkpoint once more."""
+        found = [live for live in self._waiting.values() if live.closing is not None]
+        return found and [live for live in self.waiting() if live.closing is not None]
+
     def count_pending(self) -> int:
         """Return the number of pending trials."""
         return sum([entry.trial.status == PENDING for entry in self._waiting.values()])

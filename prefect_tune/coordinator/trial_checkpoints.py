@@ -73,11 +73,12 @@ class CheckpointBook:
 
     def __init__(self, trial: Trial, origin: TrialCheckpoint | None) -> None:
         self._trial = trial
-        self._current: set[str] = set()
+        # Frozen: most trials have none of them, and an empty set takes 200 bytes.
+        self._current: frozenset[str] = frozenset()
         self.origin = origin
         self.adopted: TrialCheckpoint | None = None
-        self.suspects: set[str] = set()
-        self.spared: set[str] = set()
+        self.suspects: frozenset[str] = frozenset()
+        self.spared: frozenset[str] = frozenset()
         self.furthest = max((c.progress.iteration for c in trial.checkpoints), default=0)
         self.unclean = False
         self.due: int | None = None
@@ -103,7 +104,7 @@ class CheckpointBook:
         Args:
             owes: Whether it has to write the checkpoint that the last attempt did not store.
         """
-        self._current.clear()
+        self._current = frozenset()
         self.expect(self.due if owes else None)
 
     def expect(self, iteration: int | None) -> None:
@@ -139,7 +140,7 @@ class CheckpointBook:
         ):
             place -= 1
         self._trial.checkpoints = (*own[:place], checkpoint, *own[place:])
-        self._current.add(checkpoint.path)
+        self._current |= {checkpoint.path}
         self.furthest = max(self.furthest, iteration)
         self.adopted = None
         if self.due is not None and iteration >= self.due:
@@ -150,7 +151,7 @@ class CheckpointBook:
         """Use a checkpoint again although its attempt was killed; return False the second time."""
         if checkpoint.path in self.spared:
             return False
-        self.spared.add(checkpoint.path)
+        self.spared |= {checkpoint.path}
         return True
 
     def doubt(self, checkpoint: TrialCheckpoint) -> bool:
@@ -161,7 +162,7 @@ class CheckpointBook:
         if checkpoint == self.adopted:
             self.adopted = None
         else:
-            self.suspects.add(checkpoint.path)
+            self.suspects |= {checkpoint.path}
         return True
 
     def give_up(self, checkpoint: TrialCheckpoint, problem: str) -> bool:
@@ -186,8 +187,7 @@ class CheckpointBook:
 
     def rehabilitate(self) -> None:
         """Make failed checkpoints usable again, e.g. because the code was corrected."""
-        self.suspects.clear()
-        self.spared.clear()
+        self.suspects = self.spared = frozenset()
         self._trial.checkpoints = tuple(
             replace(known, problem="") if known.problem != SUPERSEDED else known
             for known in self._trial.checkpoints

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+from prefect_tune.experiment.message import message
 
 
 class Action(StrEnum):
@@ -23,7 +24,7 @@ class Action(StrEnum):
     STOP = "STOP"
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class RunUntil:
     """The reports at which a trial waits for a decision.
 
@@ -43,6 +44,8 @@ class RunUntil:
             return EVERY_RESULT
         if not other.thresholds:
             return self
+        if not self.thresholds:
+            return other
         lowest = dict(self.thresholds)
         for metric, value in other.thresholds:
             lowest[metric] = min(value, lowest.get(metric, value))

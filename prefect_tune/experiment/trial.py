@@ -9,6 +9,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import filterfalse
 from operator import attrgetter
 from typing import Any
 
@@ -62,7 +63,7 @@ class MetricStats:
     def __init__(self, value: float) -> None:
         self.maximum = self.minimum = self.total = self.last = value
         self.count = 1
-        self.recent = deque((value,), maxlen=_WINDOW)
+        self.recent = [value]  # a deque would take ten times the memory
 
     def add(self, value: float) -> None:
         """Add one value. NaN never replaces a maximum or minimum."""
@@ -74,6 +75,8 @@ class MetricStats:
         self.last = value
         self.count += 1
         self.recent.append(value)
+        if len(self.recent) > _WINDOW:
+            del self.recent[0]
 
     def values(self) -> tuple[Any, ...]:
         """Return the statistics as a tuple, from which `of` makes equal statistics."""
@@ -84,12 +87,12 @@ class MetricStats:
         """Make statistics from a tuple that `values` has returned."""
         stats = cls(0.0)
         stats.count, stats.last, stats.maximum, stats.minimum, stats.total, recent = values
-        stats.recent = deque(recent, maxlen=_WINDOW)
+        stats.recent = list(recent)
         return stats
 
     def summary(self) -> dict[str, float]:
         """Return the statistics by Ray Tune's scope names."""
-        recent = list(self.recent)
+        recent = self.recent
         last5 = recent[-5:]
         return {
             "max": self.maximum,
@@ -420,9 +423,8 @@ class Trial:
         self.last_update_time = time
         self.results_seen += 1
         stats = self._stats = self._stats_by_metric()
-        for name, value in flat.items():
-            if name in AUTO_FILLED:
-                continue
+        for name in filterfalse(AUTO_FILLED.__contains__, flat):
+            value = flat[name]
             kind = type(value)
             if kind is float or (kind is int and -_LARGEST < value < _LARGEST):
                 number = value

@@ -89,13 +89,13 @@ class _Bracket:
 
     def _rung_for(self, climb: _Climb, time: float) -> int | None:
         """Return the highest rung at or below `time` that the trial is not recorded at."""
-        for rung in range(len(self.milestones) - 1, -1, -1):
-            if time >= self.milestones[rung]:
-                fresh = not climb.recorded & self._bits[rung]
-                if self._fills_lower and not fresh:
-                    continue
-                climb.highest = max(climb.highest, rung)
-                return rung if fresh else None
+        reached = bisect_right(self.milestones, time) if time == time else 0
+        for rung in range(reached - 1, -1, -1):
+            fresh = not climb.recorded & self._bits[rung]
+            if self._fills_lower and not fresh:
+                continue
+            climb.highest = max(climb.highest, rung)
+            return rung if fresh else None
         return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from itertools import product
 
@@ -31,58 +32,68 @@ class TimeVaryingProcess:
     """
 
     def __init__(self, times: Array, rows: Array, values: Array) -> None:
-        self._times, self._rows, self._values = times, rows, values
         newest = slice(-_MOST_FITTED, None)
-        part = times[newest], rows[newest], values[newest]
-        grid = product(_LENGTHS, _FORGETTING, _NOISE)
-        self._length, self._forgetting, self._noise = max(
-            grid, key=lambda chosen: _log_likelihood(*part, *chosen)
+        self._length, self._forgetting, self._noise = _most_likely(
+            times[newest], rows[newest], values[newest]
         )
-        kernel = self._kernel(times, rows, times, rows)
-        self._root = np.linalg.cholesky(kernel + self._noise * np.eye(len(values)))
-        self._weights = np.linalg.solve(self._root.T, np.linalg.solve(self._root, values))
+        self._fit(times, rows, values)
+
+    def _fit(self, times: Array, rows: Array, values: Array) -> None:
+        self._times, self._rows, self._values = times, rows, values
+        kernel = self._kernel(times, rows, times, rows) + self._noise * np.eye(len(values))
+        self._inverse_root = np.linalg.inv(np.linalg.cholesky(kernel))
+        self._weights = self._inverse_root.T @ (self._inverse_root @ values)
 
     def predict(self, times: Array, rows: Array) -> tuple[Array, Array]:
         """Mean and deviation at some rows."""
         kernel = self._kernel(times, rows, self._times, self._rows)
-        explained = np.linalg.solve(self._root, kernel.T)
+        explained = self._inverse_root @ kernel.T
         variance = np.maximum(1.0 - (explained**2).sum(axis=0), 1e-12)
         return kernel @ self._weights, np.sqrt(variance)
 
     def with_pending(self, times: Array, rows: Array) -> TimeVaryingProcess:
         """The process if what is tried there came out as expected, and so taught nothing new."""
-        expected, _ = self.predict(times, rows)
-        other = object.__new__(TimeVaryingProcess)
-        other._length, other._forgetting, other._noise = (
-            self._length,
-            self._forgetting,
-            self._noise,
+        other = copy.copy(self)
+        other._fit(
+            np.concatenate([self._times, times]),
+            np.concatenate([self._rows, rows]),
+            np.concatenate([self._values, self.predict(times, rows)[0]]),
         )
-        other._times = np.concatenate([self._times, times])
-        other._rows = np.concatenate([self._rows, rows])
-        other._values = np.concatenate([self._values, expected])
-        kernel = other._kernel(other._times, other._rows, other._times, other._rows)
-        other._root = np.linalg.cholesky(kernel + other._noise * np.eye(len(other._values)))
-        other._weights = np.linalg.solve(other._root.T, np.linalg.solve(other._root, other._values))
         return other
 
     def _kernel(self, times: Array, rows: Array, others: Array, other_rows: Array) -> Array:
-        return _kernel(times, rows, others, other_rows, self._length, self._forgetting)
+        squares, ages = _apart(times, rows, others, other_rows)
+        return _near(squares, self._length) * _fresh(ages, self._forgetting)
 
 
-def _kernel(
-    times: Array, rows: Array, others: Array, other_rows: Array, length: float, forgetting: float
-) -> Array:
+def _apart(times: Array, rows: Array, others: Array, other_rows: Array) -> tuple[Array, Array]:
+    """How far rows are apart, squared, and how far in time."""
     squares = ((rows[:, None, :] - other_rows[None, :, :]) ** 2).sum(axis=2)
-    ages = np.abs(times[:, None] - others[None, :])
-    kernel: Array = np.exp(-0.5 * squares / length**2) * (1 - forgetting) ** (ages / 2)
+    return squares, np.abs(times[:, None] - others[None, :])
+
+
+def _near(squares: Array, length: float) -> Array:
+    kernel: Array = np.exp(-0.5 * squares / length**2)
     return kernel
 
 
-def _log_likelihood(
-    times: Array, rows: Array, values: Array, length: float, forgetting: float, noise: float
-) -> float:
-    kernel = _kernel(times, rows, times, rows, length, forgetting)
+def _fresh(ages: Array, forgetting: float) -> Array:
+    kernel: Array = (1 - forgetting) ** (ages / 2)
+    return kernel
+
+
+def _most_likely(times: Array, rows: Array, values: Array) -> tuple[float, float, float]:
+    """Length, forgetting and noise with the highest marginal likelihood."""
+    squares, ages = _apart(times, rows, times, rows)
+    near = {length: _near(squares, length) for length in _LENGTHS}
+    fresh = {forgetting: _fresh(ages, forgetting) for forgetting in _FORGETTING}
+    return max(
+        product(_LENGTHS, _FORGETTING, _NOISE),
+        key=lambda chosen: _log_likelihood(near[chosen[0]] * fresh[chosen[1]], chosen[2], values),
+    )
+
+
+def _log_likelihood(kernel: Array, noise: float, values: Array) -> float:
     try:
         root = np.linalg.cholesky(kernel + noise * np.eye(len(values)))
     except np.linalg.LinAlgError:

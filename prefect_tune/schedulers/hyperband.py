@@ -16,7 +16,7 @@ from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.decision import NEVER, RunUntil
 from prefect_tune.experiment.trial import PAUSED, PENDING, Trial
 from prefect_tune.experiment.view import ControllerView
-from prefect_tune.schedulers.trial_scheduler import ObjectiveScheduler
+from prefect_tune.schedulers.trial_scheduler import GroupScheduler
 from prefect_tune.validation import check_number
 
 _MOST_BRACKETS = 100
@@ -105,7 +105,7 @@ class Bracket:
         return work
 
 
-class HyperBandScheduler(ObjectiveScheduler):
+class HyperBandScheduler(GroupScheduler):
     """Halves groups of trials at milestones, in brackets from patient to strict (HyperBand).
 
     A trial waits, paused, at the milestone of its bracket until all others of the bracket have come
@@ -191,16 +191,6 @@ class HyperBandScheduler(ObjectiveScheduler):
         if self._goes_on(bracket, trial.trial_id):
             return self.CONTINUE
         return self._at_milestone(controller, bracket, trial, result)
-
-    def on_trial_complete(
-        self, controller: ControllerView, trial: Trial, result: dict[str, Any]
-    ) -> None:
-        """Forget the trial; the others of its bracket no longer wait for it."""
-        self.on_trial_remove(controller, trial)
-
-    def on_trial_error(self, controller: ControllerView, trial: Trial) -> None:
-        """Forget the trial; the others of its bracket no longer wait for it."""
-        self.on_trial_remove(controller, trial)
 
     def on_trial_remove(self, controller: ControllerView, trial: Trial) -> None:
         """Forget the trial; the others of its bracket no longer wait for it."""

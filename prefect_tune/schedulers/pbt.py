@@ -31,7 +31,7 @@ from prefect_tune.schedulers.mutations import (
     perturbed_tag,
 )
 from prefect_tune.schedulers.pbt_replay import PopulationBasedTrainingReplay
-from prefect_tune.schedulers.trial_scheduler import ObjectiveScheduler
+from prefect_tune.schedulers.trial_scheduler import GroupScheduler
 from prefect_tune.text import in_words
 from prefect_tune.validation import check_callable, check_number
 
@@ -61,7 +61,7 @@ class Member:
     perturbations: int = 0
 
 
-class PopulationBasedTraining(ObjectiveScheduler):
+class PopulationBasedTraining(GroupScheduler):
     """Has bad trials go on as changed copies of good ones (PBT).
 
     Trials need checkpoints. Class trainables are asked for one when they are among the best;
@@ -206,16 +206,6 @@ class PopulationBasedTraining(ObjectiveScheduler):
         member.perturbed_at = time
         self._perturb(controller, trial)
         return self.PAUSE if any(controller.get_waiting_trials()) else self.CONTINUE
-
-    def on_trial_complete(
-        self, controller: ControllerView, trial: Trial, result: dict[str, Any]
-    ) -> None:
-        """The trial leaves the population."""
-        self.on_trial_remove(controller, trial)
-
-    def on_trial_error(self, controller: ControllerView, trial: Trial) -> None:
-        """The trial leaves the population; one that is retried comes back."""
-        self.on_trial_remove(controller, trial)
 
     def on_trial_remove(self, controller: ControllerView, trial: Trial) -> None:
         """The trial leaves the population; nobody waits for it any more."""

@@ -17,7 +17,7 @@ from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.decision import RunUntil
 from prefect_tune.experiment.trial import PAUSED, PENDING, Trial
 from prefect_tune.experiment.view import ControllerView
-from prefect_tune.schedulers.trial_scheduler import ObjectiveScheduler, check_rungs
+from prefect_tune.schedulers.trial_scheduler import GroupScheduler, check_rungs
 
 _MOST_RUNGS = 1000
 
@@ -45,7 +45,7 @@ class _Rung:
         return trial_id if better < int(len(self.rewards) / factor) else None
 
 
-class PromotionASHAScheduler(ObjectiveScheduler):
+class PromotionASHAScheduler(GroupScheduler):
     """Pauses trials at rungs and promotes the best of each rung when a slot is free.
 
     When no trial can run any more, those that still wait end. Trials need checkpoints, as with
@@ -138,18 +138,12 @@ class PromotionASHAScheduler(ObjectiveScheduler):
             self._num_promoted += 1
         return self.CONTINUE
 
-    def on_trial_complete(
-        self, controller: ControllerView, trial: Trial, result: dict[str, Any]
-    ) -> None:
-        """Forget the trial; what it reported at rungs counts on."""
-        self.on_trial_remove(controller, trial)
-
     def on_trial_error(self, controller: ControllerView, trial: Trial) -> None:
         """Forget the trial, until it is retried."""
         climb = self._climbs.get(trial.trial_id)
         if climb is not None:
             self._at_failure[trial.trial_id] = climb
-        self.on_trial_remove(controller, trial)
+        super().on_trial_error(controller, trial)
 
     def on_trial_remove(self, controller: ControllerView, trial: Trial) -> None:
         """Forget the trial; what it reported at rungs counts on."""

@@ -271,6 +271,20 @@ class ObjectiveScheduler(FIFOScheduler):
             ) from None
 
 
+class GroupScheduler(ObjectiveScheduler):
+    """A scheduler whose trials wait for each other: in vain for one that has ended in any way."""
+
+    def on_trial_complete(
+        self, controller: ControllerView, trial: Trial, result: dict[str, Any]
+    ) -> None:
+        """As `on_trial_remove`."""
+        self.on_trial_remove(controller, trial)
+
+    def on_trial_error(self, controller: ControllerView, trial: Trial) -> None:
+        """As `on_trial_remove`; one that is retried comes back."""
+        self.on_trial_remove(controller, trial)
+
+
 def check_rungs(max_t: float, grace_period: float, reduction_factor: float) -> None:
     """Check the arguments that say at which times the rungs of a scheduler lie.
 

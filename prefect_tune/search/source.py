@@ -6,9 +6,10 @@ saves its state. All calls come from one thread.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Literal, Protocol
+
+from prefect_tune.experiment.message import message
 
 
 class Finished(Enum):
@@ -21,7 +22,7 @@ class Finished(Enum):
 FINISHED: Final = Finished.FINISHED
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class Suggestion:
     """A trial to run.
 

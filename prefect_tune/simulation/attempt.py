@@ -58,6 +58,7 @@ class SimulatedAttempt:
     directory: str
     launched: float
     slowdown: float = 1.0
+    key: tuple[str, int] = field(init=False)
     steps: Iterator[Step | dict[str, Any]] = field(default_factory=lambda: iter(()))
     ended: Future[AttemptEnded] | None = None
     reports: list[Report] = field(default_factory=list)
@@ -71,6 +72,9 @@ class SimulatedAttempt:
     last_result: dict[str, Any] = field(default_factory=dict)
     saved: str = ""
     over: bool = False
+
+    def __post_init__(self) -> None:
+        self.key = self.launch.key
 
     def work(self, now: float, most: int, checkpoint_every: int) -> list[Report]:
         """Do the next steps, up to the first one at which the trial waits for a decision.
@@ -128,5 +132,5 @@ class SimulatedAttempt:
         until = self.run_until
         if result["done"] or until.every_result:
             return True
-        nested = any(name not in result for name, _ in until.thresholds)
-        return until.reached(flatten(result) if nested else result)
+        # Of nested results it sees the outermost level only at first, and waits too often.
+        return until.reached(result) and until.reached(flatten(result))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -28,7 +29,6 @@ from prefect_tune.coordinator.events import (
 from prefect_tune.execution.base import Emit, ExperimentEnv, Fail, TakeOutput, TrialPlace
 from prefect_tune.execution.driver.preflight import check_fits
 from prefect_tune.experiment.attempt_error import AttemptError
-from prefect_tune.experiment.attempt_key import AttemptKey
 from prefect_tune.experiment.decision import Action
 from prefect_tune.resources import MILLI, Resources
 from prefect_tune.simulation.attempt import Program, Report, SimulatedAttempt, Step
@@ -92,28 +92,27 @@ class SimulatedExecutor:
             tuple[float, int, SimulatedAttempt | None, Callable[..., None], Any]
         ] = []
         self._order = itertools.count()
-        self._attempts: dict[AttemptKey, SimulatedAttempt] = {}
+        self._attempts: dict[tuple[str, int], SimulatedAttempt] = {}
 
     # -- time -------------------------------------------------------------------------------------
 
-    def step(self) -> bool:
+    def step(self, until: float = math.inf) -> bool:
         """Let the next thing happen; False if nothing is going to.
 
         One thing may emit several events, e.g. a last result and the end of its attempt.
+
+        Args:
+            until: What comes later does not happen.
         """
-        if not self._agenda:
+        agenda = self._agenda
+        if not agenda or agenda[0][0] > until:
             return False
-        self.now, _, attempt, action, argument = heapq.heappop(self._agenda)
+        self.now, _, attempt, action, argument = heapq.heappop(agenda)
         if attempt is None:
             action(*argument)
         elif not attempt.over:
             action(attempt, *argument)
         return True
-
-    @property
-    def next_time(self) -> float | None:
-        """When the next thing happens; None if nothing is going to."""
-        return self._agenda[0][0] if self._agenda else None
 
     @property
     def num_attempts(self) -> int:
@@ -216,7 +215,7 @@ class SimulatedExecutor:
         attempt = SimulatedAttempt(
             launch, constants, launch.run_until, directory, self.now, slowdown
         )
-        self._attempts[launch.key] = attempt
+        self._attempts[attempt.key] = attempt
         if launch.node in self._nodes:
             delay = self._start_s if start_s is None else start_s
             self._at(self.now + delay, attempt, self._begin)
@@ -227,7 +226,7 @@ class SimulatedExecutor:
     def decide(self, decisions: Sequence[Decide]) -> None:
         """See `Executor.decide`."""
         for decision in decisions:
-            attempt = self._attempts.get(decision.key)
+            attempt = self._attempts.get((decision.trial_id, decision.attempt))
             if attempt is not None:
                 self._at(self.now + self._decision_s, attempt, self._obey, decision)
 
@@ -277,7 +276,7 @@ class SimulatedExecutor:
 
     def _begin(self, attempt: SimulatedAttempt) -> None:
         launch = attempt.launch
-        self._emit(AttemptStarted(self.now, *launch.key, launch.node, 0, launch.node, launch.node))
+        self._emit(AttemptStarted(self.now, *attempt.key, launch.node, 0, launch.node, launch.node))
         problem = None if launch.checkpoint is None else self.storage.problem(launch.checkpoint)
         if problem is not None:
             self._end(attempt, Outcome.FAILED, problem)
@@ -365,7 +364,7 @@ class SimulatedExecutor:
     def _settle(
         self, attempt: SimulatedAttempt, path: str, result: dict[str, Any], good: bool
     ) -> None:
-        key = attempt.launch.key
+        key = attempt.key
         if good:
             self.storage.put(path)
             self._emit(CheckpointSaved(self.now, *key, path, result))
@@ -409,7 +408,7 @@ class SimulatedExecutor:
         if done:  # it is cut off, and what it has reported so far was not delivered yet
             self._emit_results(attempt, done)
         attempt.over = True
-        del self._attempts[launch.key]
+        del self._attempts[attempt.key]
         close = getattr(attempt.steps, "close", None)
         if close is not None:
             close()
@@ -418,7 +417,7 @@ class SimulatedExecutor:
         for name, milli in launch.resources.milli:
             self.hours_used[name] += hours * milli / MILLI
         uploading = attempt.uploading if launch.node in self._nodes else 0
-        event = AttemptEnded(self.now, *launch.key, outcome, error, None, uploading)
+        event = AttemptEnded(self.now, *attempt.key, outcome, error, None, uploading)
         self._emit(event)
         if attempt.ended is not None:
             attempt.ended.set_result(event)

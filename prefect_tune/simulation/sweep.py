@@ -197,9 +197,7 @@ class SimulatedSweep:
             if inbox:
                 self._handle(inbox.popleft())
                 continue
-            time = executor.next_time
-            if time is not None and time <= tick:
-                executor.step()
+            if executor.step(tick):
                 continue
             executor.now = self._last_tick = tick
             self._handle(Tick(tick))

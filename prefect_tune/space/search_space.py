@@ -91,6 +91,9 @@ class SearchSpace:
     def _expand(
         self, decisions: dict[Variable, _Decision], draw: Draw, constant: bool
     ) -> Iterator[dict[str, Any]]:
+        if self._template.is_plain:
+            yield self._template.draw(draw)
+            return
         draft = _Draft(self._template, decisions)
         if constant or not draft.grids:
             draft.resolve(draw)

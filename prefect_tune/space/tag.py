@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 _UNSAFE = re.compile(r"[^a-zA-Z0-9_-]+")
@@ -21,10 +22,13 @@ def format_tag(index: int, resolved: Mapping[str, Any]) -> str:
     """
     if not resolved:
         return str(index)
-    pairs = (
-        f"{_clean(path.rpartition('/')[2])}={_clean(resolved[path])}" for path in sorted(resolved)
-    )
+    pairs = [f"{_label(path)}={_clean(resolved[path])}" for path in sorted(resolved)]
     return f"{index}_{','.join(pairs)}"
+
+
+@lru_cache(maxsize=256)
+def _label(path: str) -> str:
+    return _clean(path.rpartition("/")[2])
 
 
 def _clean(value: Any) -> str:

@@ -26,18 +26,32 @@ class Variable:
 
     Attributes:
         path: Keys and list indices from the root of the space.
+        name: The path with "/" between its parts.
         domain: What is drawn or computed there; None for a grid.
         grid: The values of a grid; None otherwise.
         quantile: Maps a uniform number to a value; raises for grids and functions.
         nested: For values that hold containers or further variables, how to instantiate them,
             by the value's identity.
+        nests_variables: Whether some of its values hold further variables.
         function: The user's function that decides the value; None otherwise.
     """
 
-    __slots__ = ("domain", "function", "grid", "nested", "node", "path", "quantile", "slot")
+    __slots__ = (
+        "domain",
+        "function",
+        "grid",
+        "name",
+        "nested",
+        "nests_variables",
+        "node",
+        "path",
+        "quantile",
+        "slot",
+    )
 
     def __init__(self, path: Path, node: int, slot: Any, marker: Any) -> None:
         self.path = path
+        self.name = path_name(path)
         self.node = node
         self.slot = slot
         self.grid = _grid_values(marker, path)
@@ -51,21 +65,12 @@ class Variable:
         for value in values or ():
             if may_hold_variables(value):
                 self.nested[id(value)] = Template(value, path)
-
-    @property
-    def name(self) -> str:
-        """The path with "/" between its parts."""
-        return path_name(self.path)
+        self.nests_variables = any(template.variables for template in self.nested.values())
 
     @property
     def sort_key(self) -> list[tuple[bool, Any]]:
         """Orders variables by path, list indices as numbers and everything else as text."""
         return [(False, k) if isinstance(k, int) else (True, str(k)) for k in self.path]
-
-    @property
-    def nests_variables(self) -> bool:
-        """Whether some of its values hold further variables."""
-        return any(template.variables for template in self.nested.values())
 
     def template_of(self, value: Any) -> Template | None:
         """How to instantiate a value of this variable; None for one that is used as it is."""
@@ -86,6 +91,10 @@ class Template:
     Args:
         value: A constant, a domain, or a dict, list or tuple of those.
         path: Where in the space the value lies.
+
+    Attributes:
+        variables: Its variables, without those inside of their values.
+        is_plain: Whether all of them are drawn, and their values used as they are.
     """
 
     def __init__(self, value: Any, path: Path = ()) -> None:
@@ -95,6 +104,9 @@ class Template:
         self._tuples: list[tuple[int, type[tuple[Any, ...]]]] = []
         self.variables: list[Variable] = []
         self._parse(value, path, 0, None)
+        self.is_plain = not self._tuples and all(
+            v.grid is None and v.function is None and not v.nested for v in self.variables
+        )
 
     def _parse(self, value: Any, path: Path, node: int, slot: Any) -> None:
         if is_variable(value):
@@ -133,6 +145,15 @@ class Template:
             # A dict with attributes may keep something else than it was given.
             containers.append(holder[place])
         return containers
+
+    def draw(self, draw: Draw) -> Any:
+        """A copy of the value with all variables drawn, if it `is_plain`."""
+        box: list[Any] = [None]
+        containers = self.instantiate(box, 0)
+        for variable in self.variables:
+            slot = variable.slot if variable.node else 0
+            containers[variable.node][slot] = draw(variable)
+        return box[0]
 
     def freeze_tuples(self, containers: list[Any], key: Any) -> None:
         """Turns the lists that stand for tuples while values are filled in into tuples."""

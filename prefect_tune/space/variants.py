@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prefect_tune.error import InvalidArgument
-from prefect_tune.space.random import RandomState, own_stream, set_stream_state, stream_state
-from prefect_tune.space.search_space import SearchSpace, random_draw
+from prefect_tune.experiment.message import message
+from prefect_tune.space.random import RandomState, UniformStream
+from prefect_tune.space.search_space import SearchSpace
+from prefect_tune.space.template import Draw
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class Variant:
     """One point of a search space.
 
@@ -72,8 +74,8 @@ class VariantStream(Iterator[Variant]):
         self._num_samples = num_samples
         self._presets = [space.with_preset(point) for point in points_to_evaluate]
         self._constant_grid_search = constant_grid_search
-        self._stream = own_stream(random_state)
-        self._draw = random_draw(self._stream)
+        self._uniform = uniform = UniformStream(random_state)
+        self._draw: Draw = lambda variable: variable.quantile(uniform())
         self._enter(0)
 
     @property
@@ -103,7 +105,8 @@ class VariantStream(Iterator[Variant]):
 
     def position(self) -> VariantPosition:
         """Where the stream is now, for `seek`."""
-        return VariantPosition(self._index, self._taken, self._sample_start)
+        state = self._uniform.state_at(self._sample_start)
+        return VariantPosition(self._index, self._taken, state)
 
     def seek(self, position: VariantPosition) -> None:
         """Goes to a position taken from a stream of the same space and presets.
@@ -111,14 +114,14 @@ class VariantStream(Iterator[Variant]):
         ``num_samples`` may be another one. The rest of the sample that was under way is drawn as
         it would have been; functions of the user are called again for the part that is skipped.
         """
-        set_stream_state(self._stream, position.random)
+        self._uniform.seek(position.random)
         self._enter(position.sample)
         for _ in itertools.islice(self._sample, position.taken):
             self._taken += 1
 
     def _enter(self, index: int) -> None:
         self._index, self._taken = index, 0
-        self._sample_start = stream_state(self._stream)
+        self._sample_start = self._uniform.mark()
         self._sample: Iterator[dict[str, Any]] = iter(())
         if self._has_sample(index):
             space = self._presets[index] if index < len(self._presets) else self._space

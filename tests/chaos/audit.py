@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .evidence import Key, Told, ends_trial, key_of, read_lines
-from .scenario import ASHA, Scenario
+from .scenario import ENDING, Scenario
 from .shelf import Shelf
 
 
@@ -233,9 +233,10 @@ def _results(evidence: Evidence, saved: Mapping[str, Sequence[Saved]]) -> Iterat
         if not checkpoints:
             wanted = None, None
         else:
-            # The score grows with each iteration.
-            kept = must_exist(checkpoints, evidence.scenario)
-            wanted = checkpoints[-1].iteration, max(one.iteration for one in kept)
+            least = max(one.score for one in must_exist(checkpoints, evidence.scenario))
+            # Others may be there, too, as long as somebody refers to them.
+            good = [one.iteration for one in checkpoints if one.score >= least]
+            wanted = checkpoints[-1].iteration, best if best in good else good[0]
         if newest != wanted[0]:
             yield f"the results of trial {trial_id} lead to {newest!r} as newest, not {wanted[0]}"
         if best != wanted[1]:
@@ -256,23 +257,31 @@ def _restores(evidence: Evidence) -> Iterator[str]:
     }
     ways: dict[str, _WayBack] = defaultdict(_WayBack)
     for event in evidence.told.events:
-        way = ways[event.get("trial_id", "")]
-        attempt = event.get("trial_id", ""), event.get("attempt")
+        trial_id = event.get("trial_id", "")
+        way = ways[trial_id]
+        attempt = trial_id, event.get("attempt")
         if event["event"] == "CheckpointSaved":
             way.saved[event["path"]] = event["metrics"]["iteration"]
+            way.copied = None
+        elif event["event"] == "TrialRedirected" and event["checkpoint"] is not None:
+            way.copies = event["source_id"], event["checkpoint"]
         elif event["event"] == "CheckpointsDropped":
             for path in event["paths"]:
                 way.saved.pop(path, None)
         elif event["event"] == "AttemptEnded":
             if event["outcome"] == "failed" and attempt not in tokens:
                 way.fail((event.get("error") or {}).get("exit_code") == -signal.SIGKILL)
-        elif event["event"] == "AttemptLaunched" and tokens.get(attempt) in noted:
-            wanted = way.saved.get(way.newest or "", 0)
-            restored = noted[tokens[attempt]]["restored"]
-            if (restored or 0) < wanted:
+        elif event["event"] == "AttemptLaunched":
+            way.launch()
+            entry = noted.get(tokens.get(attempt, ""))
+            if entry is None:
+                continue
+            wanted, restored, source = way.iteration, entry["restored"] or 0, entry["source"]
+            owner = trial_id if way.copied is None else way.copied[0]
+            if restored < wanted or source not in (None, owner):
                 yield (
-                    f"attempt {attempt[1]} of trial {attempt[0]} went on from {restored} though "
-                    f"{wanted} was saved"
+                    f"attempt {attempt[1]} of trial {trial_id} went on from {restored} of trial "
+                    f"{source} though {wanted} of trial {owner} was saved"
                 )
 
 
@@ -284,15 +293,32 @@ class _WayBack:
         saved: Iterations by path, in order.
         spared: Paths of those whose attempt was killed before its first result: tried once more.
         suspects: Paths of those that are passed over after that, or after another failure.
+        copies: The trial and the checkpoint that its next attempt is to go on from as a copy.
+        copied: The same of the newest attempt, until it has saved a checkpoint of its own.
     """
 
     saved: dict[str, int] = field(default_factory=dict)
     spared: set[str] = field(default_factory=set)
     suspects: set[str] = field(default_factory=set)
+    copies: tuple[str, dict[str, Any]] | None = None
+    copied: tuple[str, dict[str, Any]] | None = None
+
+    def launch(self) -> None:
+        """The next attempt starts."""
+        self.copied, self.copies = self.copies or self.copied, None
+
+    @property
+    def iteration(self) -> int:
+        """How far the trial is in the one that an attempt has to go on from."""
+        if self.copied is not None:
+            return self.copied[1]["progress"]["iteration"]
+        return self.saved.get(self.newest or "", 0)
 
     @property
     def newest(self) -> str | None:
         """The path of the one that an attempt has to go on from."""
+        if self.copied is not None:
+            return self.copied[1]["path"]
         return next((path for path in reversed(self.saved) if path not in self.suspects), None)
 
     def fail(self, killed: bool) -> None:
@@ -302,6 +328,8 @@ class _WayBack:
             return
         if killed and newest not in self.spared:
             self.spared.add(newest)
+        elif self.copied is not None:
+            self.copied = None
         else:
             self.suspects.add(newest)
 
@@ -327,7 +355,7 @@ def _other(evidence: Evidence) -> Iterator[str]:
                 f"training_iteration is {result['training_iteration']} at iteration {iteration} "
                 f"of trial {event['trial_id']}"
             )
-    if scenario.scheduler != ASHA:
+    if scenario.scheduler not in ENDING:
         for trial_id in sorted(trials):
             if reached[trial_id] != scenario.steps:
                 yield f"trial {trial_id} has ended at iteration {reached[trial_id]}"

@@ -37,8 +37,10 @@ PLAIN, FUNCTION, STEP_DIR, CLASS, CLASS_DICT = (
     "class-dict",  # save_checkpoint that returns a dict
 )
 TRAINABLES = (PLAIN, FUNCTION, STEP_DIR, CLASS, CLASS_DICT)
-FIFO, ASHA, PAUSING = "fifo", "asha", "pausing"
-SCHEDULERS = (FIFO, ASHA, PAUSING)
+FIFO, ASHA, PAUSING, HYPERBAND, PBT = "fifo", "asha", "pausing", "hyperband", "pbt"
+SCHEDULERS = (FIFO, ASHA, PAUSING, HYPERBAND, PBT)
+#: Those that end trials early, and those that need checkpoints to get anywhere.
+ENDING, SUSPENDING = (ASHA, HYPERBAND), (PAUSING, HYPERBAND, PBT)
 LOCAL, S3 = "local", "s3"
 STORAGES = (LOCAL, S3)
 INSIDE, SHARED, APART = (
@@ -126,7 +128,7 @@ def draw(seed: int, limits: Limits) -> Scenario:
     trainable = rng.choice([t for t in TRAINABLES if t in limits.trainables])
     schedulers = [s for s in SCHEDULERS if s in limits.schedulers]
     if trainable == PLAIN:  # would begin anew after each pause, and never come to its end
-        schedulers = [s for s in schedulers if s != PAUSING] or [FIFO]
+        schedulers = [s for s in schedulers if s not in SUSPENDING] or [FIFO]
     scenario = Scenario(
         seed=seed,
         trainable=trainable,
@@ -143,9 +145,11 @@ def draw(seed: int, limits: Limits) -> Scenario:
         scored=rng.random() < 0.4,
         strikes=(),
     )
+    if scenario.scheduler == PBT:  # changes what a searcher would have suggested
+        scenario = replace(scenario, optuna=False)
     kinds = [kind for kind in _possible(scenario) if kind in limits.kinds]
     total = scenario.trials * scenario.steps
-    if scenario.scheduler == ASHA:  # which ends many trials early
+    if scenario.scheduler in ENDING:
         total = max(total // 3, 1)
     strikes = [_strike(rng, kinds, total) for _ in range(rng.randint(1, 4)) if kinds]
     return replace(scenario, strikes=tuple(sorted(strikes, key=lambda s: s.after)))

@@ -14,7 +14,7 @@ from typing import Any
 
 import prefect_tune as tune
 
-from .scenario import ASHA, CLASS, CLASS_DICT, INSIDE, PAUSING, Scenario
+from .scenario import ASHA, CLASS, CLASS_DICT, HYPERBAND, INSIDE, PAUSING, PBT, Scenario
 from .trainables import STATE, fault_of, read_state, trainables
 
 NAME = "sweep"
@@ -45,6 +45,16 @@ def scheduler_of(scenario: Scenario) -> Any:
     """The scheduler of a run."""
     if scenario.scheduler == ASHA:
         return tune.schedulers.ASHAScheduler(max_t=scenario.steps, reduction_factor=2)
+    if scenario.scheduler == HYPERBAND:
+        return tune.schedulers.HyperBandScheduler(max_t=scenario.steps, reduction_factor=2)
+    if scenario.scheduler == PBT:
+        return tune.schedulers.PopulationBasedTraining(
+            "training_iteration",
+            perturbation_interval=scenario.every * (1 + scenario.seed % 2),
+            quantile_fraction=0.5,
+            hyperparam_mutations={"x": tune.uniform(0, 1)},
+            synch=scenario.seed % 4 == 3,
+        )
     if scenario.scheduler == PAUSING:
         from prefect_tune.simulation.pausing_scheduler import PausingScheduler
 

@@ -47,7 +47,10 @@ class Sweep:
             {"event": "AttemptLaunched", "trial_id": "a", "attempt": 1},
         ]
         self.lines: list[dict[str, Any]] = []
-        self.diary = [{"trial_id": "a", "token": "t1", "pid": 1, "restored": None, "wrong": ""}]
+        self.diary = [
+            {"trial_id": "a", "token": "t1", "pid": 1}
+            | {"restored": None, "source": None, "wrong": ""}
+        ]
         self.acknowledged: set[Key] = set()
         self.completed = {"a"}
         self.results = {"a": [3, 3]}
@@ -59,7 +62,9 @@ class Sweep:
             {"event": "AttemptEnded", "trial_id": "a", "attempt": 1, "outcome": "failed"}
         )
         self.events.append({"event": "AttemptLaunched", "trial_id": "a", "attempt": 2})
-        self.diary.append({"trial_id": "a", "token": "t2", "pid": 2, "restored": 2, "wrong": ""})
+        self.diary.append(
+            {"trial_id": "a", "token": "t2", "pid": 2} | {"restored": 2, "source": "a", "wrong": ""}
+        )
         self.report("t2", 2, 1, 3)
         self.save(3)
         self.events.append(
@@ -241,6 +246,7 @@ def test_the_best_by_score_and_the_newest_have_to_stay(sweep):
     for event in sweep.events:
         if event["event"] == "CheckpointSaved":
             event["metrics"]["score"] = -event["metrics"]["iteration"]
+    sweep.results = {"a": [3, 1]}
     shutil.rmtree(sweep.directory / "trial_a" / "checkpoint_000002")
     assert sweep.audit().faults == []
     shutil.rmtree(sweep.directory / "trial_a" / "checkpoint_000001")
@@ -276,6 +282,29 @@ def test_what_was_dropped_need_not_be_gone_on_from(sweep):
     sweep.events[at:at] = [dropped]
     sweep.diary[1]["restored"] = 1
     assert not [fault for fault in sweep.audit().faults if "went on from" in fault]
+
+
+@pytest.mark.parametrize(
+    ("restored", "source", "faults"), [(1, "b", 0), (2, "a", 1), (None, None, 1), (0, "b", 1)]
+)
+def test_a_copy_goes_on_from_what_it_is_a_copy_of(sweep, restored, source, faults):
+    at = next(i for i, e in enumerate(sweep.events) if e.get("attempt") == 2)
+    checkpoint = {"path": "trial_b/checkpoint_000001", "progress": {"iteration": 1}}
+    copied = {"event": "TrialRedirected", "trial_id": "a", "source_id": "b"}
+    sweep.events[at:at] = [copied | {"checkpoint": checkpoint}]
+    sweep.diary[1] |= {"restored": restored, "source": source}
+    assert len(sweep.audit().checkpoints) == faults
+
+
+def test_a_copy_with_a_checkpoint_of_its_own_goes_on_from_that(sweep):
+    at = next(i for i, e in enumerate(sweep.events) if e.get("attempt") == 1)
+    checkpoint = {"path": "trial_b/checkpoint_000001", "progress": {"iteration": 1}}
+    copied = {"event": "TrialRedirected", "trial_id": "a", "source_id": "b"}
+    sweep.events[at:at] = [copied | {"checkpoint": checkpoint}]
+    sweep.diary[0] |= {"restored": 1, "source": "b"}
+    assert sweep.audit().checkpoints == []
+    sweep.diary[1] |= {"restored": 1, "source": "b"}
+    assert len(sweep.audit().checkpoints) == 1
 
 
 @pytest.mark.parametrize("seen", [[2, 3], [3, 2], [None, 3], [3, "it is not readable"]])

@@ -42,11 +42,17 @@ def read_state(directory: Path) -> tuple[dict[str, Any], bytes]:
     return json.loads((directory / STATE).read_text()), (directory / PAYLOAD).read_bytes()
 
 
-def fault_of(state: dict[str, Any], data: bytes, trial_id: str) -> str:
-    """What is wrong with a checkpoint's content; "" if nothing is."""
-    if state["trial_id"] != trial_id:
+def fault_of(state: dict[str, Any], data: bytes, trial_id: str | None = None) -> str:
+    """What is wrong with a checkpoint's content; "" if nothing is.
+
+    Args:
+        state: What it holds.
+        data: Its payload.
+        trial_id: Who must have written it; None if anybody may have.
+    """
+    if state["trial_id"] != trial_id is not None:
         return f"it is of trial {state['trial_id']}"
-    if data != payload(trial_id, state["iteration"]):
+    if data != payload(state["trial_id"], state["iteration"]):
         return f"its payload is not that of iteration {state['iteration']}"
     return ""
 
@@ -60,17 +66,19 @@ class Diary:
         self._trial_id = trial_id
         self._n = 0
 
-    def begin(self, restored: int | None, wrong: str) -> None:
-        """Note that an attempt begins, and what it got back."""
+    def begin(self, state: dict[str, Any] | None = None, data: bytes = b"") -> int:
+        """Note that an attempt begins, and what it got back; returns the iteration of that."""
         entry = {
             "trial_id": self._trial_id,
             "token": self.token,
             "pid": os.getpid(),
-            "restored": restored,
-            "wrong": wrong,
+            "restored": None if state is None else state["iteration"],
+            "source": None if state is None else state["trial_id"],
+            "wrong": "" if state is None else fault_of(state, data),
         }
         path = Path(self._config["diary"], f"{self._trial_id}-{self.token}.json")
         path.write_text(json.dumps(entry))
+        return entry["restored"] or 0
 
     def result(self, iteration: int) -> dict[str, Any]:
         """The next result, after having worked for it."""
@@ -83,7 +91,7 @@ class Diary:
 def plain(config: dict[str, Any]) -> None:
     """A function that begins anew each time."""
     diary = Diary(config, str(tune.get_trial_id()))
-    diary.begin(None, "")
+    diary.begin()
     for iteration in range(1, config["steps"] + 1):
         tune.report(diary.result(iteration))
 
@@ -91,15 +99,13 @@ def plain(config: dict[str, Any]) -> None:
 def function(config: dict[str, Any]) -> None:
     """Checkpoints that belong to reports."""
     trial_id = str(tune.get_trial_id())
-    diary, start = Diary(config, trial_id), 0
+    diary = Diary(config, trial_id)
     checkpoint = tune.get_checkpoint()
     if checkpoint is None:
-        diary.begin(None, "")
+        start = diary.begin()
     else:
         with checkpoint.as_directory() as directory:
-            state, data = read_state(Path(directory))
-        start = state["iteration"]
-        diary.begin(start, fault_of(state, data, trial_id))
+            start = diary.begin(*read_state(Path(directory)))
     for iteration in range(start + 1, config["steps"] + 1):
         result = diary.result(iteration)
         if iteration % config["every"]:
@@ -113,13 +119,8 @@ def function(config: dict[str, Any]) -> None:
 def step_dir(config: dict[str, Any], checkpoint_dir: str | None = None) -> None:
     """Checkpoints by `checkpoint_dir`."""
     trial_id = str(tune.get_trial_id())
-    diary, start = Diary(config, trial_id), 0
-    if checkpoint_dir is None:
-        diary.begin(None, "")
-    else:
-        state, data = read_state(Path(checkpoint_dir))
-        start = state["iteration"]
-        diary.begin(start, fault_of(state, data, trial_id))
+    diary = Diary(config, trial_id)
+    start = diary.begin(*(() if checkpoint_dir is None else read_state(Path(checkpoint_dir))))
     for iteration in range(start + 1, config["steps"] + 1):
         result = diary.result(iteration)
         if not iteration % config["every"]:
@@ -138,14 +139,10 @@ class Counting(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         if not self.begun:
-            self.begin(None, "")
+            self.take()
         self.count += 1
         result = self.diary.result(self.count)
         return {**result, "done": self.count >= self.config["steps"]}
-
-    def begin(self, restored: int | None, wrong: str) -> None:
-        self.begun = True
-        self.diary.begin(restored, wrong)
 
     def save_checkpoint(self, checkpoint_dir: str) -> Any:
         write_state(Path(checkpoint_dir), self.trial_id, self.count)
@@ -154,9 +151,9 @@ class Counting(tune.Trainable):
     def load_checkpoint(self, checkpoint: Any) -> None:
         self.take(*read_state(Path(checkpoint)))
 
-    def take(self, state: dict[str, Any], data: bytes) -> None:
-        self.count = state["iteration"]
-        self.begin(self.count, fault_of(state, data, self.trial_id))
+    def take(self, *content: Any) -> None:
+        self.begun = True
+        self.count = self.diary.begin(*content)
 
 
 class CountingInDict(Counting):

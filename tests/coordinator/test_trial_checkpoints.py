@@ -160,7 +160,7 @@ def test_names_are_told_apart_where_they_could_be_written_twice():
     book.add(saved(20))
     book.doubt(saved(20))
     assert book.suffix(3) == "_3"
-    book.suspects.clear()
+    book.suspects = frozenset()
     assert book.suffix(4) == ""
     book.unclean = True
     assert book.suffix(5) == "_5"

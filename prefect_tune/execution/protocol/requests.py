@@ -10,6 +10,7 @@ import cloudpickle
 
 from prefect_tune.coordinator.commands import AttemptCommand, Decide, Kill
 from prefect_tune.error import TuneError
+from prefect_tune.experiment.message import message
 
 #: Names of the agent's handlers on a Dask worker.
 OPEN = "prefect_tune_open"
@@ -29,7 +30,7 @@ class ExperimentNotOpen(TuneError):
     """A node was asked to run an attempt of an experiment that it has ended or never opened."""
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class TakeBack(AttemptCommand):
     """Give an attempt back that Dask has not started on the node, so that it goes elsewhere.
 

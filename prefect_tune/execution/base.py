@@ -1,4 +1,4 @@
-"""The execution seam: something that runs attempts somewhere and says what happens to them."""
+"""`Executor`: interface of what runs attempts and reports their events."""
 
 from __future__ import annotations
 
@@ -16,42 +16,42 @@ from prefect_tune.trainable.output import OutputFiles, TrialLog, TrialOutput
 from prefect_tune.trainable.runtime.attempt import Surroundings
 from prefect_tune.trainable.shipping.source import TrainableSource
 
-#: Takes an event from any thread; must only enqueue.
+#: Handles an event; is called from any thread, so it must only put the event into a queue.
 Emit = Callable[[Event], None]
 #: Takes, from any thread, an error after which the experiment cannot go on.
 Fail = Callable[[Exception], None]
-#: Takes, from any thread and at once, what trials have printed and logged.
+#: Handles output and log lines of trials; is called from any thread and must not block.
 TakeOutput = Callable[[TrialOutput | TrialLog], None]
 
 
 @dataclass(frozen=True, slots=True)
 class ExperimentEnv:
-    """What every attempt of an experiment shares; sent to each node once.
+    """Description of an experiment that all its attempts share; sent to each node once.
 
     Attributes:
         experiment_id: Unique id of this run of the experiment.
         experiment_name: Name of the experiment directory.
-        trainable: The trainable.
+        trainable: The pickled trainable.
         experiment_dir: The experiment directory as a path of the driver's node. A node uses it
             directly if it finds the experiment's marker file there, else a directory of its own.
         isolation: ``process`` or ``thread``.
         start_method: ``auto``, ``fork`` or ``spawn``.
-        storage: Where checkpoints go if that is not `experiment_dir` itself.
-        checkpoint_rules: Which checkpoints trials write unasked.
+        storage: The experiment in remote storage; None if checkpoints stay in `experiment_dir`.
+        checkpoint_rules: When checkpoints of class trainables are written.
         storage_timeout_s: Seconds after which a transfer of a checkpoint is given up.
-        sync_to_driver: Whether the driver fetches what is written on nodes that do not see
+        sync_to_driver: True if the driver fetches files from nodes that do not share
             `experiment_dir`.
-        sync_period_s: Seconds between two looks at what running trials write there, besides
+        sync_period_s: Seconds between two checks for new files of running trials there, except for
             checkpoints.
         seed: Experiment seed; attempts reseed `random` and `numpy` from it and the trial id.
         stop_grace_s: Seconds between asking a trial to stop and SIGTERM.
         term_grace_s: Seconds between SIGTERM and SIGKILL.
         lease_s: Seconds after which a node ends its attempts if the driver is silent.
-        env_vars: Environment variables for the attempts; win over the computed ones.
-        reuse_processes: Whether a process runs one attempt after the other, if its trainable can.
-        export_formats: In which formats trials export their models at their end.
-        output_files: Where what trials print goes; if trials are threads, only if it is `kept`.
-        follow_output: Whether the driver is told what trials print.
+        env_vars: Environment variables for the attempts; they override the computed ones.
+        reuse_processes: True to reuse a process for several attempts, if the trainable allows that.
+        export_formats: Formats in which trials export their models at their end.
+        output_files: Files for the output of trials; for trials in threads only if they are `kept`.
+        follow_output: True if the output of trials is also sent to the driver.
     """
 
     experiment_id: str
@@ -78,12 +78,12 @@ class ExperimentEnv:
 
 @dataclass(frozen=True, slots=True)
 class TrialPlace:
-    """The directory and names of a trial, which an attempt needs besides its `Launch`.
+    """Directory and names of a trial, which an attempt needs in addition to its `Launch`.
 
     Attributes:
         relative_dir: Trial directory below the experiment directory.
-        experiment_tag: The trial's tag.
-        surroundings: What is set up around user code, if anything is.
+        experiment_tag: Experiment tag of the trial.
+        surroundings: Makes a context manager around user code; None for none.
     """
 
     relative_dir: str
@@ -93,12 +93,12 @@ class TrialPlace:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRequest:
-    """An attempt to run, as it travels to its node.
+    """Request to run an attempt, sent to its node.
 
     Attributes:
-        experiment_id: The experiment, open on the node.
-        launch: The attempt, without its configuration, which travels beside it, pickled.
-        place: Its directory and names.
+        experiment_id: Id of the experiment, which is open on the node.
+        launch: The attempt, without its configuration, which is sent separately as a pickle.
+        place: Directory and names of the trial.
     """
 
     experiment_id: str
@@ -107,35 +107,35 @@ class AttemptRequest:
 
 
 class Backpressure(Protocol):
-    """Whether the driver keeps up with what happens."""
+    """Tells executors whether the driver keeps up with their events."""
 
     @property
     def full(self) -> bool:
-        """True while nobody should be asked for more."""
+        """True while the driver should not get more events."""
         ...
 
     def when_room(self, resume: Callable[[], None]) -> None:
-        """Call `resume`, once and from any thread, when that is over."""
+        """Call `resume`, once and from any thread, when the driver accepts events again."""
         ...
 
 
 @runtime_checkable
 class Paced(Protocol):
-    """An executor of which more can come than the driver can take in."""
+    """Executor that can slow down when the driver is behind."""
 
     def pace(self, driver: Backpressure) -> None:
-        """Have the trials wait while the driver is behind; before `open`."""
+        """Set the driver whose backlog makes trials wait; called before `open`."""
         ...
 
 
 class Executor(Protocol):
-    """Runs attempts. Every method may be called from the engine's thread; none blocks for long."""
+    """Runs attempts of trials; all methods are called from the engine's thread and return soon."""
 
     def validate_request(self, resources: Resources) -> None:
-        """See whether a trial that asks for this could ever run; may be called before `open`.
+        """Check that a trial with these resources could ever run; may be called before `open`.
 
         Raises:
-            InsufficientResources: If no node has so much; says what each node has.
+            InsufficientResources: If no node has enough; the message says what each node has.
         """
         ...
 
@@ -149,11 +149,11 @@ class Executor(Protocol):
         """Prepare the nodes for an experiment and emit a first `CapacityChanged`.
 
         Args:
-            env: The experiment.
-            emit: Takes what happens.
+            env: Description of the experiment.
+            emit: Handles the events of attempts and nodes.
             fail: Takes the `ClusterError` if the cluster is lost as a whole later on, if anybody
                 does.
-            output: Takes what trials print, if `ExperimentEnv.follow_output` asks for it.
+            output: Handles the output of trials, if `ExperimentEnv.follow_output` is True.
 
         Raises:
             ClusterError: If no node can run it (other versions, trainable not importable, ...).
@@ -161,7 +161,7 @@ class Executor(Protocol):
         ...
 
     def capacity(self) -> tuple[Node, ...]:
-        """The nodes as they are now."""
+        """Return the current nodes and their resources."""
         ...
 
     def launch(self, launch: Launch, place: TrialPlace) -> Future[AttemptEnded]:
@@ -172,25 +172,25 @@ class Executor(Protocol):
         ...
 
     def decide(self, decisions: Sequence[Decide]) -> None:
-        """Send decisions to the nodes."""
+        """Send decisions about attempts to their nodes."""
         ...
 
     def kill(self, kills: Sequence[Kill]) -> None:
-        """Start the stop ladder for attempts."""
+        """Start to end attempts: by a request, then SIGTERM, then SIGKILL."""
         ...
 
     def show_demand(self, waiting: Mapping[Resources, int]) -> None:
-        """Tell the cluster what it has no room for, so that it grows if it can.
+        """Tell the cluster how many trials wait for resources, so that it can grow.
 
         Args:
-            waiting: Requests, and how many trials that wait have each.
+            waiting: How many trials wait for each request.
         """
         ...
 
     def dashboard(self) -> str | None:
-        """Address of the cluster's own dashboard, if it has one."""
+        """Return the address of the cluster's own dashboard; None if it has none."""
         ...
 
     def close(self) -> None:
-        """End what is left of the experiment on the nodes and forget them."""
+        """End the experiment's remaining attempts, and disconnect from the nodes."""
         ...

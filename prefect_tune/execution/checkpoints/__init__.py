@@ -1,5 +1,5 @@
-"""Checkpoints between a node and remote storage, in a process of their own.
+"""Transfers checkpoints between a node and remote storage, in a separate process.
 
-Neither the Dask worker nor the trials get the libraries of a file system, their threads and their
-connections: a trial is forked from a process that has none of them.
+So the Dask worker and the trials do not load the libraries of a file system with their threads and
+connections: trials must be forked from a process without these.
 """

@@ -1,4 +1,4 @@
-"""Checkpoints that this node has brought from storage."""
+"""Downloads checkpoints from storage to this node."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from prefect_tune.filesystem.location import Location
 
 
 class Downloads:
-    """Brings each checkpoint once, however many attempts wait for it.
+    """Downloads each checkpoint once, however many attempts wait for it.
 
     Belongs to the event loop of the node.
 
     Args:
         directory: The experiment's directory on this node.
-        transfers: Brings them.
+        transfers: Downloads the checkpoints.
     """
 
     def __init__(self, directory: Path, transfers: TransferService) -> None:
-        # On the disk that is meant for the experiment; of this agent alone.
+        # On the experiment's disk, in a folder of this agent alone.
         self._area = directory / FETCHED / f"{os.getpid()}-{secrets.token_hex(4)}"
         self._transfers = transfers
         self._under_way: dict[str, asyncio.Task[Path]] = {}
 
     async def bring(self, location: Location, path: str, sibling: Path | None = None) -> Path:
-        """Have a checkpoint here; it stays until somebody deletes it, or `close`.
+        """Download a checkpoint, which stays until its directory is deleted or `close` is called.
 
         Args:
             location: A directory in storage.
-            path: The checkpoint's path below that.
-            sibling: A directory that may hold it too, but is not ours to rely on.
+            path: Path of the checkpoint below `location`.
+            sibling: A local directory that may also have the checkpoint, but may be deleted.
 
         Returns:
-            Its directory.
+            The directory of the checkpoint on this node.
 
         Raises:
-            CheckpointUnreadable: If it is not there, incomplete or damaged.
-            StorageError: If it cannot be had.
+            CheckpointUnreadable: If the checkpoint is missing, incomplete or damaged.
+            StorageError: If the checkpoint cannot be downloaded.
         """
         url = str(location / path)
         task = self._under_way.get(url)
@@ -53,11 +53,11 @@ class Downloads:
             task = asyncio.create_task(self._bring(location, path, sibling))
             self._under_way[url] = task
             task.add_done_callback(lambda task: self._on_done(url, task))
-        # One that waits may be called off; the others still want it.
+        # The caller may be cancelled while others still wait for the checkpoint.
         return await asyncio.shield(task)
 
     async def close(self) -> None:
-        """Delete all of them."""
+        """Cancel running downloads and delete all downloaded checkpoints."""
         for task in self._under_way.values():
             task.cancel()
         await asyncio.to_thread(_remove_area, self._area)
@@ -65,10 +65,10 @@ class Downloads:
     def _on_done(self, url: str, task: asyncio.Task[Path]) -> None:
         del self._under_way[url]
         if not task.cancelled():
-            task.exception()  # whoever waited may have been called off
+            task.exception()  # marks it as retrieved: all callers may have been cancelled
 
     async def _bring(self, location: Location, path: str, sibling: Path | None) -> Path:
-        # Names of checkpoints are the same in different places.
+        # Different locations have checkpoints of the same name.
         place = hashlib.sha256(location.url.encode()).hexdigest()[:8]
         target = self._area / place / path
         if not await asyncio.to_thread(verify, target):
@@ -80,10 +80,10 @@ class Downloads:
 
 
 def _copy(source: Path, target: Path) -> bool:
-    """Copy a checkpoint that others may delete meanwhile; False if it is not complete there.
+    """Copy a checkpoint that may be deleted meanwhile; return False if it is not complete.
 
     Raises:
-        StorageError: If it cannot be written.
+        StorageError: If the copy cannot be written.
     """
     if verify(source):
         return False
@@ -110,4 +110,4 @@ def _remove_area(area: Path) -> None:
     try:
         area.parent.rmdir()
     except OSError:
-        return  # other agents have theirs there, or there is none
+        return  # other agents use the folder, or it does not exist

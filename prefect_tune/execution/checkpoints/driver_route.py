@@ -1,4 +1,4 @@
-"""Checkpoints of a node that shares no file system with the driver: the driver fetches them."""
+"""Route of a node without shared or remote storage: the driver fetches its checkpoints."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _Answer = asyncio.Future[StorageError | None]
 
 
 class DriverRoute(CopyingRoute):
-    """Asks the driver in reports, which answers by `on_answer`.
+    """Route that asks the driver to copy checkpoints; the driver answers by calling `on_answer`.
 
     Args:
         directory: The experiment's directory on this node.
-        outbox: Where reports go.
+        outbox: Queue of reports to the driver.
     """
 
     def __init__(self, directory: Path, outbox: Outbox) -> None:
         super().__init__()
         self._directory = directory
         self._outbox = outbox
-        #: By whether it is about an upload, and the checkpoint.
+        #: Requests without an answer, by their kind (True for an upload) and the checkpoint's path.
         self._asked: dict[tuple[bool, str], _Answer] = {}
 
     @override
@@ -51,13 +51,13 @@ class DriverRoute(CopyingRoute):
         return uploaded
 
     def on_answer(self, is_upload: bool, path: str, problem: str, damaged: bool) -> None:
-        """Handle the driver's answer.
+        """Handle the driver's answer to a request.
 
         Args:
-            is_upload: Whether it was asked to fetch the checkpoint, and not to bring it.
-            path: The checkpoint.
-            problem: Why it cannot be; "" if it is done.
-            damaged: The problem is the checkpoint itself.
+            is_upload: True if the driver was to fetch the checkpoint, False if it was to send it.
+            path: Path of the checkpoint.
+            problem: Why the request failed; "" if it is done.
+            damaged: True if it failed because the checkpoint is damaged.
         """
         answer = self._asked.pop((is_upload, path), None)
         if answer is not None:
@@ -66,7 +66,7 @@ class DriverRoute(CopyingRoute):
 
     @override
     async def close(self, patience: float) -> None:
-        # The driver has waited, or is gone.
+        # The driver has waited for its transfers, or is gone.
         for is_upload, path in list(self._asked):
             self.on_answer(is_upload, path, "the experiment was closed before it was done", False)
         await self._copies.close()
@@ -75,12 +75,12 @@ class DriverRoute(CopyingRoute):
     async def _find(self, path: str) -> Path:
         copy = self._copies.find(path)
         if copy is None and is_absolute(path):
-            copy = Path(path)  # maybe on a file system that this node does share
+            copy = Path(path)  # may be on a file system that this node shares
         if copy is not None and not await asyncio.to_thread(verify, copy):
             return copy
         digest = hashlib.sha256(path.encode()).hexdigest()[:16]
         to = f"{FETCHED}/{digest}/{PurePosixPath(path).name}"
-        # Others may wait for the same, and whoever waits may be cancelled.
+        # The caller may be cancelled while others wait for the same checkpoint.
         error = await asyncio.shield(self._ask(DownloadRequest(path, to)))
         if error is not None:
             raise error
@@ -89,7 +89,7 @@ class DriverRoute(CopyingRoute):
         return directory
 
     def _ask(self, request: CheckpointRequest) -> _Answer:
-        """Ask the driver, unless it has been asked."""
+        """Send a request to the driver, unless the same one is waiting for its answer."""
         key = (isinstance(request, UploadRequest), request.path)
         if key not in self._asked:
             self._asked[key] = asyncio.get_running_loop().create_future()

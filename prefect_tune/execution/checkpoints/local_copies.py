@@ -1,4 +1,4 @@
-"""The copies that a node has of checkpoints which are in storage."""
+"""A node's copies of stored checkpoints."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from prefect_tune.checkpoint.files import remove_tree
 
-#: How many of a trial: the one to go on from, and the one before in case it cannot be read.
+#: Copies to keep for a trial: the newest checkpoint, and the one before in case it is damaged.
 COPIES_PER_TRIAL = 2
 
 
@@ -23,7 +23,7 @@ class _Copy:
 
 
 class LocalCopies:
-    """Remembers the copies and deletes the older ones. Belongs to the event loop of the node."""
+    """Keeps track of a node's copies of checkpoints, and deletes older ones."""
 
     def __init__(self) -> None:
         self._copies: dict[str, _Copy] = {}  # oldest first
@@ -32,40 +32,40 @@ class LocalCopies:
         self._over: set[str] = set()
 
     def add(self, path: str, directory: Path, *, stored: bool = True) -> None:
-        """Count a copy as the newest of its trial.
+        """Add a copy as the newest one of its trial.
 
         Args:
             path: The checkpoint's path relative to the experiment directory.
-            directory: The copy.
-            stored: False if it could not be stored, and this is all there is of it.
+            directory: Directory of the copy.
+            stored: False if the upload failed, so that this is the only copy.
         """
         self._copies.pop(path, None)
         self._copies[path] = _Copy(directory, stored)
         self._delete_unneeded(posixpath.dirname(path))
 
     def find(self, path: str) -> Path | None:
-        """The copy of a checkpoint, if there is one; it need not be complete any more."""
+        """Return the directory of a checkpoint's copy, maybe damaged; None if there is none."""
         copy = self._copies.get(path)
         return None if copy is None else copy.directory
 
     def use(self, path: str) -> None:
-        """Do not delete the copy of a checkpoint, now or to come, before its `release`."""
+        """Protect a checkpoint's present or future copy from deletion until `release` is called."""
         self._users[path] += 1
 
     def release(self, path: str) -> None:
-        """The counterpart of `use`."""
+        """End the protection of a checkpoint's copy that `use` began."""
         self._users[path] -= 1
         if self._users[path] <= 0:
             del self._users[path]
             self._delete_unneeded(posixpath.dirname(path))
 
     def drop(self, trial_dir: str) -> None:
-        """Delete the copies of a trial that is over, but for what could not be stored."""
+        """Delete the copies of a trial that has ended, except for those whose upload failed."""
         self._over.add(trial_dir)
         self._delete_unneeded(trial_dir)
 
     async def close(self) -> None:
-        """Wait until what is being deleted is gone."""
+        """Wait until all deletions are done."""
         while self._deleting:
             await asyncio.wait(self._deleting)
 
@@ -83,7 +83,7 @@ class LocalCopies:
 
 
 async def _delete(directory: Path) -> None:
-    # Whoever else looks at the directory finds a checkpoint or none, never a part of one.
+    # Renamed first, so that other readers find a complete checkpoint or none.
     doomed = directory.with_name(f".{directory.name}.old-{secrets.token_hex(4)}")
     with contextlib.suppress(OSError):
         directory.rename(doomed)

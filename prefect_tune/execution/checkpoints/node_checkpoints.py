@@ -1,4 +1,4 @@
-"""All that a node does about the checkpoints of an experiment."""
+"""`NodeCheckpoints`: uploads and fetches the checkpoints of an experiment on a node."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from prefect_tune.filesystem.location import Location, is_absolute
 
 
 class NodeCheckpoints:
-    """Chooses the route to storage, and brings checkpoints before attempts start.
+    """Chooses the route of checkpoints to storage, and fetches those that attempts start from.
 
-    Belongs to the event loop of the node.
+    For use in the event loop of the node.
 
     Args:
-        env: The experiment.
-        directory: Its directory on this node.
-        outbox: Where questions to the driver go.
+        env: Description of the experiment.
+        directory: The experiment's directory on this node.
+        outbox: Queue of reports and requests to the driver.
 
     Attributes:
-        route: How checkpoints of trials get into storage.
-        transfers: Talks to remote storage.
-        files: What the driver may ask for; None if it sees all files itself.
+        route: Route of this experiment's checkpoints to storage.
+        transfers: Uploads to and downloads from remote storage.
+        files: Files that the driver may read and write; None if it shares the directory.
     """
 
     def __init__(self, env: ExperimentEnv, directory: NodeDirectory, outbox: Outbox) -> None:
@@ -42,7 +42,7 @@ class NodeCheckpoints:
             env.storage_timeout_s, lambda problem: outbox.put(StorageOutage(problem))
         )
         self._downloads = Downloads(directory.path, self.transfers)
-        # Reaches what only the driver sees.
+        # For checkpoints on file systems that only the driver has.
         self._driver = None if directory.shared else DriverRoute(directory.path, outbox)
         self.route = self._choose_route(directory)
         self.files: NodeFiles | None = None
@@ -64,14 +64,14 @@ class NodeCheckpoints:
         )
 
     async def fetch(self, checkpoint: str | None) -> Path | None:
-        """Have the checkpoint that an attempt goes on from here, complete, until `release`.
+        """Fetch the checkpoint that an attempt starts from, and keep it until `release` is called.
 
         Args:
             checkpoint: See `TrialCheckpoint.path`.
 
         Raises:
-            CheckpointUnreadable: If it is incomplete or damaged, wherever it is.
-            StorageError: If it cannot be had now for another reason.
+            CheckpointUnreadable: If the checkpoint is incomplete or damaged.
+            StorageError: If the checkpoint cannot be fetched for another reason.
         """
         if checkpoint is None:
             return None
@@ -82,16 +82,16 @@ class NodeCheckpoints:
         return await self._downloads.bring(self._opened_like_storage(Location(parent)), name)
 
     def release(self, checkpoint: str | None) -> None:
-        """The attempt that a checkpoint was fetched for is over."""
+        """Allow the deletion of a fetched checkpoint, because its attempt has ended."""
         if checkpoint is not None and (location := Location(checkpoint)).is_local:
             self._route_of(location.path).release(location.path)
 
     def _route_of(self, path: str) -> CheckpointRoute:
-        """By which a checkpoint is had: one of elsewhere may lie where only the driver sees it."""
+        """Return the route for a path; one outside the experiment may be on the driver only."""
         return self._driver if self._driver and is_absolute(path) else self.route
 
     async def close(self, patience: float) -> None:
-        """Wait up to `patience` seconds for what is on its way to storage; then end it all."""
+        """Wait up to `patience` seconds for running uploads, then end all transfers."""
         await self.route.close(patience)
         if self._driver is not None:
             await self._driver.close(patience)
@@ -99,7 +99,7 @@ class NodeCheckpoints:
         await self._downloads.close()
 
     def _opened_like_storage(self, location: Location) -> Location:
-        """What opens the experiment's storage opens its neighbours as well."""
+        """Return a location with the storage's options, if it has the same protocol."""
         storage = self._env.storage
         if storage is None or _protocol(storage) != _protocol(location):
             return location

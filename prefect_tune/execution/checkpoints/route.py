@@ -1,4 +1,4 @@
-"""How checkpoints get from a node into storage, and back to a node."""
+"""`CheckpointRoute`: how checkpoints get from a node to the experiment's storage and back."""
 
 from __future__ import annotations
 
@@ -13,57 +13,57 @@ from prefect_tune.execution.checkpoints.local_copies import LocalCopies
 
 
 class CheckpointRoute:
-    """One way between a node and the storage of an experiment. Belongs to the node's event loop.
+    """Way of checkpoints between a node and an experiment's storage, for the node's event loop.
 
     Checkpoints are named by their path relative to the experiment directory, ``<trial
     dir>/checkpoint_000010``.
     """
 
     def upload(self, path: str, directory: Path) -> asyncio.Future[str]:
-        """Upload a checkpoint; the directory is complete and belongs to the route now.
+        """Start to upload a complete checkpoint, whose directory belongs to the route from now on.
 
         Args:
-            path: Its path relative to the experiment directory.
-            directory: Where it is on this node.
+            path: Path of the checkpoint relative to the experiment directory.
+            directory: The checkpoint's directory on this node.
 
         Returns:
-            Resolves to "" once the checkpoint is complete in storage, or to why it never will be.
-            A future that is done already says that there was nothing to do; one is never
+            A future with "" once the checkpoint is complete in storage, or with why it failed.
+            If it is done already, no upload was needed. The future is never
             cancelled, not even by `close`.
         """
         raise NotImplementedError
 
     async def fetch(self, path: str) -> Path:
-        """Have a checkpoint of this experiment complete on this node.
+        """Get a checkpoint of this experiment onto this node.
 
         Args:
             path: See `TrialCheckpoint.path`; not a URL.
 
         Returns:
-            The directory, which stays until `release`.
+            The checkpoint's directory, which stays until `release` is called.
 
         Raises:
-            CheckpointUnreadable: If it is incomplete or damaged, wherever it is.
-            StorageError: If it cannot be had now for another reason.
+            CheckpointUnreadable: If the checkpoint is incomplete or damaged.
+            StorageError: If the checkpoint cannot be fetched for another reason.
         """
         raise NotImplementedError
 
     def release(self, path: str) -> None:
-        """The attempt that a checkpoint was fetched for does not need it any more."""
+        """Allow the deletion of a fetched checkpoint, because its attempt has ended."""
 
     def drop_copies(self, trial_dir: str) -> None:
-        """A trial is over: this node need not have copies of its checkpoints.
+        """Delete this node's copies of the checkpoints of a trial that has ended.
 
         Args:
-            trial_dir: Its directory relative to the experiment directory.
+            trial_dir: The trial's directory relative to the experiment directory.
         """
 
     async def close(self, patience: float) -> None:
-        """Wait up to `patience` seconds for what is under way, then give the rest up."""
+        """Wait up to `patience` seconds for running transfers, then cancel the rest."""
 
 
 class InPlace(CheckpointRoute):
-    """The node works in the storage itself: a checkpoint that is complete is uploaded.
+    """Route of a node that writes directly to storage, so that no upload is needed.
 
     Args:
         directory: The experiment directory.
@@ -78,15 +78,15 @@ class InPlace(CheckpointRoute):
 
     @override
     async def fetch(self, path: str) -> Path:
-        # An absolute path stays what it is.
+        # Joining an absolute path gives the absolute path.
         return await verified(self._directory / path)
 
 
 class NoRoute(CheckpointRoute):
-    """Leads nowhere: what the node writes does not reach the driver.
+    """Route of a node from which the driver fetches no files.
 
     Args:
-        reason: Why, for people.
+        reason: Why not, for error messages.
     """
 
     def __init__(self, reason: str) -> None:
@@ -102,18 +102,18 @@ class NoRoute(CheckpointRoute):
 
 
 class CopyingRoute(CheckpointRoute):
-    """Base class of routes on which a node has copies of what is in storage."""
+    """Base class of routes that keep copies of stored checkpoints on the node."""
 
     def __init__(self) -> None:
         self._copies = LocalCopies()
 
     async def _find(self, path: str) -> Path:
-        """The directory of a checkpoint on this node, fetched if need be; see `fetch`."""
+        """Return a checkpoint's directory on this node, and fetch it if needed; see `fetch`."""
         raise NotImplementedError
 
     @override
     async def fetch(self, path: str) -> Path:
-        # From here on, so that nobody deletes it while it is looked at.
+        # Before the search, so that the copy is not deleted meanwhile.
         self._copies.use(path)
         try:
             return await self._find(path)
@@ -137,7 +137,7 @@ def _resolved(problem: str) -> asyncio.Future[str]:
 
 
 async def verified(directory: Path) -> Path:
-    """A checkpoint's directory, once its files have been compared with its list.
+    """Return a checkpoint's directory after comparing its files with its manifest.
 
     Raises:
         CheckpointUnreadable: If they differ.

@@ -1,4 +1,4 @@
-"""The agent's side of its transfer process."""
+"""`TransferService`: the agent's client of its transfer process."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.retry import Limits
 
 _logger = logging.getLogger(__name__)
-#: Checkpoints under way at once in either direction; each is moved in several pieces at once.
+#: Checkpoints transferred in parallel per direction; each is sent in several parallel parts.
 _ABREAST = 4
-#: Seconds for which storage may be away when a checkpoint has waited for its turn for very long.
+#: Seconds for which storage may be unavailable even if a checkpoint has waited very long already.
 _LEAST_OUTAGE_S = 10.0
-#: How often a transfer is begun again because the process died under it.
+#: How often a transfer is tried if the transfer process dies.
 _LIVES = 3
-#: Seconds beyond its time limit after which a transfer is taken to hang.
+#: Seconds beyond its time limit after which a transfer counts as hanging.
 _SLACK_S = 10.0
 _MAIN = "from prefect_tune.execution.checkpoints.upload_process import main; main(int(sys.argv[1]))"
 
 
-#: Takes why storage does not answer; "" once it does again.
+#: Called with why storage does not answer, and with "" once it answers again.
 OnOutage = Callable[[str], None]
 
 
@@ -46,45 +46,45 @@ class _Process(HelperProcess):
 
 
 class TransferService:
-    """Moves the checkpoints of one experiment between this node and storage.
+    """Uploads and downloads the checkpoints of one experiment on this node.
 
-    The process starts when it is first needed and again when it has died. Belongs to the event loop
-    of the node.
+    The transfer process is started when first needed, and restarted if it dies. For use in the
+    event loop of the node.
 
     Args:
         timeout_s: Seconds after which a transfer is given up.
-        on_outage: Told when storage stops to answer and when it answers again.
+        on_outage: Called when storage stops to answer and when it answers again.
     """
 
     def __init__(self, timeout_s: float, on_outage: OnOutage = lambda problem: None) -> None:
         self._timeout_s = timeout_s
         self._on_outage = on_outage
         self._process: _Process | None = None
-        #: It has said that storage does not answer.
+        #: The process that has reported an outage of storage.
         self._away: _Process | None = None
-        # A trial that is to start does not wait behind what others have written.
+        # Separate limits, so that a starting trial does not wait for uploads of others.
         self._room = {kind: asyncio.Semaphore(_ABREAST) for kind in (Message.PUT, Message.GET)}
         self._closed = False
 
     @property
     def pid(self) -> int | None:
-        """Process id of the transfer process; None if there is none (yet)."""
+        """Process id of the transfer process; None if none has been started."""
         return None if self._process is None else self._process.pid
 
     async def put(
         self, directory: Path, location: Location, path: str, waited_s: float = 0.0
     ) -> None:
-        """Take a checkpoint to storage; waits out an outage as long as the time limit allows.
+        """Upload a checkpoint, and retry during an outage as long as the time limit allows.
 
         Args:
-            directory: Its directory here.
+            directory: The checkpoint's directory on this node.
             location: A directory in storage.
-            path: Where it goes below that.
-            waited_s: Seconds that it has waited already, which shortens the outage it waits out: or
-                else what queues up while storage is away would wait one after the other.
+            path: Path for the checkpoint below `location`.
+            waited_s: Seconds that the upload has waited already, which shortens the outage that it
+                waits for: otherwise queued uploads would wait for an outage one after the other.
 
         Raises:
-            StorageUnavailable: If it took too long.
+            StorageUnavailable: If the upload took too long.
             StorageError: If it cannot be done.
         """
         since = asyncio.get_running_loop().time() - waited_s
@@ -95,26 +95,26 @@ class TransferService:
             await self._do(Message.PUT, transfer)
 
     async def get(self, location: Location, path: str, directory: Path) -> None:
-        """Bring a checkpoint from storage; its directory appears when it is complete.
+        """Download a checkpoint; its directory appears when it is complete.
 
         Args:
             location: A directory in storage.
             path: The checkpoint's path below that.
-            directory: Where it goes here.
+            directory: The directory on this node to create.
 
         Raises:
             CheckpointUnreadable: If it is not there, incomplete or damaged.
-            StorageUnavailable: If storage is away or it took too long.
+            StorageUnavailable: If storage does not answer, or the download took too long.
             StorageError: If it cannot be done.
         """
-        # A slot is reserved for whoever waits for this: better given to somebody else.
+        # The trial that waits for this holds resources that another trial could use meanwhile.
         outage = min(self._timeout_s, Limits().outage_s)
         transfer = Transfer(location, path, str(directory), self._timeout_s, outage)
         async with self._room[Message.GET]:
             await self._do(Message.GET, transfer)
 
     def close(self) -> None:
-        """End the process; what is under way fails."""
+        """End the transfer process; running transfers fail."""
         self._closed = True
         if self._process is not None:
             self._process.close()
@@ -126,14 +126,14 @@ class TransferService:
                 async with asyncio.timeout(transfer.timeout_s + _SLACK_S):
                     await process.request(message, transfer)
                 if self._away not in (None, process):
-                    self._tell_outage("")  # what said so is gone, and says no more
+                    self._tell_outage("")  # the process that reported the outage is gone
                 return
             except HelperGone as error:
                 if self._closed:
                     break
                 _logger.warning("%s; it is started again.", error)
             except TimeoutError:
-                process.close()  # what else it moves is begun again
+                process.close()  # its other transfers are started again
                 process.kill()
                 raise StorageUnavailable(
                     f"cannot move {transfer.path}: nothing has happened for "
@@ -142,7 +142,7 @@ class TransferService:
         if self._closed:
             raise StorageUnavailable("the experiment on this node was closed before it was moved")
         raise StorageError(
-            f"cannot move {transfer.path}: the process that does it died {_LIVES} times; its "
+            f"cannot move {transfer.path}: the transfer process died {_LIVES} times; its "
             "output is in the worker's log"
         )
 
@@ -158,6 +158,6 @@ class TransferService:
                 self._process = _Process(self._tell_outage)
             except OSError as error:
                 raise StorageError(
-                    f"the process that moves checkpoints cannot be started: {error}"
+                    f"cannot start the process that transfers checkpoints: {error}"
                 ) from error
         return self._process

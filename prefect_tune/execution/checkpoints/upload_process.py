@@ -1,4 +1,4 @@
-"""The transfer process of a node: moves what its agent asks for, several checkpoints at once."""
+"""The transfer process of a node, which uploads and downloads checkpoints for the agent."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PARENT_CHECK_MS = 2000
 
 
 class OutageReport(OutageWatch):
-    """Says when storage stops to answer and when it answers again, once each.
+    """Reports to the agent when storage stops to answer and when it answers again.
 
     Args:
         say: Sends a message to the agent.
@@ -56,10 +56,10 @@ class OutageReport(OutageWatch):
 
 
 class TransferServer:
-    """Serves the agent at the other end of `control` until it goes away.
+    """Carries out the transfers that the agent requests, until the agent is gone.
 
     Args:
-        control: The connection.
+        control: The connection to the agent.
     """
 
     def __init__(self, control: socket.socket) -> None:
@@ -72,10 +72,11 @@ class TransferServer:
         )
 
     def run(self) -> None:
-        """Serve; what is under way when the agent goes away is left as it is: incomplete."""
+        """Serve requests until the agent is gone; running transfers are then abandoned."""
         poller = select.poll()
         poller.register(self._control, select.POLLIN)
-        # A fork of the agent may hold its end open after its death, hence the second look.
+        # A fork of the agent may keep the connection open after the agent's death, so this also
+        # checks the parent process.
         while os.getppid() == self._parent:
             if not poller.poll(_PARENT_CHECK_MS):
                 continue
@@ -86,7 +87,7 @@ class TransferServer:
             if not data:
                 return
             for frame in self._buffer.feed(data):
-                # The agent sees to it that there are not too many.
+                # The agent limits the number of transfers.
                 threading.Thread(target=self._carry_out, args=(frame,), daemon=True).start()
 
     def _carry_out(self, frame: Frame) -> None:
@@ -96,14 +97,14 @@ class TransferServer:
         except TuneError as error:
             self._reply(Message.FAILED, frame.seq, error)
         except Exception as error:
-            _logger.exception("A checkpoint could not be moved.")
-            unforeseen = StorageError(f"it could not be moved: {type(error).__name__}: {error}")
+            _logger.exception("A checkpoint could not be transferred.")
+            unforeseen = StorageError(f"the transfer failed: {type(error).__name__}: {error}")
             self._reply(Message.FAILED, frame.seq, unforeseen)
         else:
             self._reply(Message.DONE, frame.seq, None)
 
     def _reply(self, message: Message, seq: int, payload: object) -> None:
-        # The agent may be gone; then this process ends as well.
+        # If the agent is gone, this process ends as well.
         with self._replying, contextlib.suppress(OSError):
             self._control.sendall(encode(message, seq, pickle.dumps(payload)))
 
@@ -118,13 +119,13 @@ def _move(message: Message, transfer: Transfer, watch: OutageWatch) -> None:
 
 
 def main(control_fd: int) -> None:
-    """Entry of the transfer process.
+    """Run the transfer process.
 
     Args:
-        control_fd: Its end of the connection to the agent.
+        control_fd: File descriptor of the connection to the agent.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.basicConfig(format="%(asctime)s - %(name)s - %(levelname)s - %(message)s")
     TransferServer(socket.socket(fileno=control_fd)).run()
-    # Without a word to threads that wait for a storage which does not answer.
+    # Without waiting for threads whose storage does not answer.
     os._exit(0)

@@ -1,4 +1,4 @@
-"""The route of checkpoints to remote storage, straight from the node that wrote them."""
+"""Route from a node directly to remote storage."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _logger = logging.getLogger(__name__)
 
 
 class UploadRoute(CopyingRoute):
-    """Uploads from this node, beside training.
+    """Route that uploads checkpoints to remote storage while training continues.
 
     Args:
         directory: The experiment's directory on this node.
         storage: The experiment's directory in storage.
-        transfers: Takes checkpoints there.
-        downloads: Brings them back.
+        transfers: Uploads checkpoints.
+        downloads: Downloads checkpoints.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class UploadRoute(CopyingRoute):
     @override
     def upload(self, path: str, directory: Path) -> asyncio.Future[str]:
         trial_dir = posixpath.dirname(path)
-        # In order: whoever hears of a checkpoint takes it for the newest of its trial.
+        # In order, because the driver takes the checkpoint reported last for the newest.
         before = [task for task, of_trial in self._uploads.items() if of_trial == trial_dir]
         upload = asyncio.create_task(self._upload(path, directory, before))
         self._uploads[upload] = trial_dir
@@ -70,11 +70,11 @@ class UploadRoute(CopyingRoute):
         except StorageError as error:
             problem = str(error)
         except Exception as error:
-            _logger.exception("The checkpoint %s could not be stored.", path)
+            _logger.exception("The checkpoint %s could not be uploaded.", path)
             problem = repr(error)
         if problem:
             where = f"{directory} on {socket.gethostname()}"
-            _logger.warning("The checkpoint in %s could not be stored: %s", where, problem)
+            _logger.warning("The checkpoint in %s could not be uploaded: %s", where, problem)
         self._copies.add(path, directory, stored=not problem)
         return problem
 
@@ -85,7 +85,7 @@ class UploadRoute(CopyingRoute):
         copy = self._copies.find(path)
         if copy is not None and not await asyncio.to_thread(verify, copy):
             return copy
-        # Another node, or an earlier run on this one, may have written it here.
+        # Another worker, or an earlier run on this node, may have written it into this directory.
         sibling = self._directory / path
         directory = await self._downloads.bring(self._storage, path, sibling)
         self._copies.add(path, directory)

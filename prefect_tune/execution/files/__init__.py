@@ -1,1 +1,1 @@
-"""Files of trials between a node and the driver."""
+"""Transfers files of trials between a node and the driver."""

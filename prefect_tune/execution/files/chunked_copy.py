@@ -1,4 +1,4 @@
-"""Moving a checkpoint between two machines, chunk by chunk."""
+"""Copies checkpoints between two machines, chunk by chunk."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from prefect_tune.execution.files.confined_directory import (
     arriving_name,
 )
 
-#: Chunks of one checkpoint that are under way at once.
+#: Chunks of one checkpoint that are transferred in parallel.
 _ABREAST = 4
-#: Small files travel together, but so many at most.
+#: Parts of files in one batch at most.
 _PIECES = 256
 _DISCARD_S = 3.0
 
@@ -35,33 +35,33 @@ Contents = Sequence[bytes | memoryview]
 
 
 class FilePlace(Protocol):
-    """One side of a transfer: what a `ConfinedDirectory` does, here or elsewhere."""
+    """Directory on this or another machine, as source or target of a transfer."""
 
     async def read(self, pieces: Sequence[Piece]) -> Contents:
-        """Read parts of files; one is shorter than asked for if its file is."""
+        """Read parts of files; a part is shorter if its file ends before."""
         ...
 
     async def write(self, pieces: Sequence[Piece], data: Contents) -> None:
-        """Write parts of files of a directory that arrives."""
+        """Write parts of files into a directory for an incoming checkpoint."""
         ...
 
     async def publish(self, arrived: str, path: str) -> None:
-        """Give a checkpoint that has arrived its final name, if it is complete."""
+        """Rename an incoming checkpoint to its final name, if it is complete."""
         ...
 
     async def discard(self, arrived: str) -> None:
-        """Remove a directory that arrives."""
+        """Remove the directory of an incoming checkpoint."""
         ...
 
 
 class LocalDirectory(FilePlace):
-    """A directory on this machine as a `FilePlace`.
+    """`FilePlace` for a directory on this machine.
 
     Args:
-        root: The directory; need not exist yet.
+        root: The directory, which need not exist yet.
 
     Attributes:
-        files: Its files, for those who may block.
+        files: The directory with blocking methods.
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
@@ -85,28 +85,28 @@ class LocalDirectory(FilePlace):
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call in a thread; when cancelled, end only once the call is over.
+    """Call a function in a thread; if cancelled, wait until the call has ended.
 
-    Or else it would go on to write to what is being removed.
+    Otherwise the call could write into a directory that is being removed.
     """
     call = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
     try:
         return await asyncio.shield(call)
     except asyncio.CancelledError:
-        while not call.done():  # whoever gives up may be cancelled once more
+        while not call.done():  # the caller may be cancelled again meanwhile
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait([call])
-        call.exception()  # which nobody is told of
+        call.exception()  # marks it as retrieved
         raise
 
 
 @dataclass(frozen=True, slots=True)
 class At:
-    """A directory at a place.
+    """Directory below a `FilePlace`.
 
     Attributes:
         place: The place.
-        path: The directory's path there; "" is the place itself.
+        path: Path of the directory in `place`; "" for `place` itself.
     """
 
     place: FilePlace
@@ -121,7 +121,7 @@ class At:
         await self.place.write(self._below(pieces), data)
 
     def file(self, name: str) -> str:
-        """The path of a file in the directory."""
+        """Return the path of a file of the directory in `place`."""
         return f"{self.path}/{name}" if self.path else name
 
     def _below(self, pieces: Sequence[Piece]) -> list[Piece]:
@@ -129,11 +129,11 @@ class At:
 
 
 class Transfers:
-    """Moves checkpoints, a bounded number of chunks at a time.
+    """Copies checkpoints, with a limited number of chunks in memory.
 
     Args:
         timeout_s: Seconds after which a transfer is given up.
-        chunks: How many chunks all transfers together hold in memory.
+        chunks: How many chunks all transfers together may hold in memory.
     """
 
     def __init__(self, timeout_s: float, chunks: int = 8) -> None:
@@ -141,16 +141,16 @@ class Transfers:
         self._room = asyncio.Semaphore(chunks)
 
     async def copy(self, source: At, target: At) -> None:
-        """Copy a checkpoint; it appears complete, or not at all.
+        """Copy a checkpoint, atomically.
 
         Args:
-            source: Where it is.
-            target: Where it shall be.
+            source: Directory of the checkpoint.
+            target: The directory to create.
 
         Raises:
-            CheckpointUnreadable: If it is incomplete at the source.
-            StorageUnavailable: If it takes too long.
-            StorageError: If it cannot be read or written.
+            CheckpointUnreadable: If the checkpoint is incomplete at the source.
+            StorageUnavailable: If the copy takes too long.
+            StorageError: If a file cannot be read or written.
         """
         final = PurePosixPath(target.path)
         name = arriving_name(final.name, secrets.token_hex(8))
@@ -160,7 +160,7 @@ class Transfers:
                 await self._copy(source, arriving)
                 await target.place.publish(arriving.path, target.path)
         except BaseException as error:
-            # A node that is gone is not waited for.
+            # The wait is short, because the node may be gone.
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(_DISCARD_S):
                     await target.place.discard(arriving.path)
@@ -203,14 +203,14 @@ class Transfers:
         offset: int = 0,
         end: int | None = None,
     ) -> None:
-        """Read one file in order; memory is bounded together with the transfers.
+        """Read one file in order, chunk by chunk, within the same limit of memory.
 
         Args:
-            source: Where it is.
-            path: Its path there.
-            sink: Takes each part.
-            offset: Where to begin.
-            end: Where to end; None is the end of the file. The file may end before.
+            source: Place of the file.
+            path: Path of the file in `source`.
+            sink: Called with each chunk.
+            offset: Position to start at.
+            end: Position to end at; None is the end of the file. The file may end before.
         """
         while end is None or offset < end:
             length = CHUNK_BYTES if end is None else min(CHUNK_BYTES, end - offset)
@@ -224,7 +224,7 @@ class Transfers:
 
 
 async def _all(works: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Do all at once; the first that fails ends the others."""
+    """Run coroutines concurrently; cancel the others when one fails."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
         await asyncio.gather(*tasks)
@@ -235,10 +235,10 @@ async def _all(works: Iterable[Coroutine[Any, Any, None]]) -> None:
 
 
 def plan(files: Mapping[str, int]) -> Iterator[list[Piece]]:
-    """Cut files into batches of at most a chunk each; an empty file is a piece as well.
+    """Divide files into batches of parts, each of at most one chunk; an empty file is one part.
 
     Args:
-        files: Sizes by path.
+        files: Sizes of the files by path.
     """
     batch: list[Piece] = []
     room = CHUNK_BYTES

@@ -1,4 +1,4 @@
-"""The files below one directory, read and written in chunks, and nothing outside it."""
+"""`ConfinedDirectory`: reads and writes files below one directory, and none outside."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import NamedTuple
 from prefect_tune.checkpoint.manifest import publish, verify
 from prefect_tune.error import CheckpointUnreadable, StorageError
 
-#: The most that one call reads or writes: what is held in memory, and how long a loop is busy.
+#: Bytes that one call reads or writes at most, which limits memory and the time of a call.
 CHUNK_BYTES = 1 << 20
-#: A temporary directory that a checkpoint arrives in: hidden, and named after what it becomes.
+#: Name of the hidden temporary directory for an incoming checkpoint, made from its final name.
 _ARRIVING = re.compile(r"\.[^/]+\.tmp-arriving-[0-9a-f]+")
 
 
 class Piece(NamedTuple):
-    """A part of a file: path relative to the directory (``/`` as separator), and bytes."""
+    """Part of a file: relative path (``/`` as separator), offset and length in bytes."""
 
     path: str
     offset: int
@@ -28,7 +28,7 @@ class Piece(NamedTuple):
 
 
 class FileStatus(NamedTuple):
-    """What tells whether a file has changed."""
+    """Size, time and inode of a file, which differ after a change."""
 
     size: int
     mtime_ns: int
@@ -36,19 +36,19 @@ class FileStatus(NamedTuple):
 
 
 def arriving_name(name: str, token: str) -> str:
-    """Name of the directory in which the directory `name` arrives.
+    """Return the name of the temporary directory for an incoming checkpoint.
 
     Args:
-        name: Its final name.
-        token: Hexadecimal digits that nobody else uses.
+        name: The checkpoint's final name.
+        token: Unique hexadecimal digits.
     """
     return f".{name}.tmp-arriving-{token}"
 
 
 class ConfinedDirectory:
-    """A directory whose files are exchanged. All methods block; call them from a thread.
+    """Directory whose files are exchanged with another machine; all methods block.
 
-    Paths are relative. One that leads out of the directory, by ``..``, as an absolute path or
+    Paths are relative. A path out of the directory, by ``..``, as an absolute path or
     through a link, is refused with a `StorageError`, as is a file that cannot be read or written.
 
     Args:
@@ -59,7 +59,7 @@ class ConfinedDirectory:
         self.root = Path(root)
 
     def resolve(self, path: str) -> Path:
-        """The file or directory of a relative path.
+        """Return the absolute path of a relative path, with links resolved.
 
         Raises:
             StorageError: If it is outside.
@@ -74,11 +74,11 @@ class ConfinedDirectory:
         return Path(real)
 
     def files(self, directory: str, skip: Callable[[str], bool]) -> dict[str, FileStatus]:
-        """The regular files below a directory by their paths relative to it; links are left out.
+        """Return the status of the regular files below a directory by relative path; skip links.
 
         Args:
-            directory: Relative path; nothing is there if there is no such directory.
-            skip: Says of a name at the top whether to leave it out.
+            directory: Relative path of the directory, which need not exist.
+            skip: Returns True for names at the top that are left out.
         """
         top = self.resolve(directory)
         return dict(_walk(top, "", skip))
@@ -87,17 +87,17 @@ class ConfinedDirectory:
         """Read parts of files; one is shorter than asked for if its file is.
 
         Raises:
-            CheckpointUnreadable: If a file is not there.
-            StorageError: If one is outside, or cannot be read, or they are more than a chunk.
+            CheckpointUnreadable: If a file does not exist.
+            StorageError: If a file is outside or cannot be read, or the parts exceed one chunk.
         """
         _check_size(sum(piece.length for piece in pieces))
         return [self._read(piece) for piece in pieces]
 
     def write(self, pieces: Sequence[Piece], data: Sequence[bytes | memoryview]) -> None:
-        """Write parts of files of a directory that arrives; made as needed.
+        """Write parts of files into the directory of an incoming checkpoint, which is created.
 
         Raises:
-            StorageError: If one is outside of such a directory, or cannot be written.
+            StorageError: If a file is outside such a directory, or cannot be written.
         """
         _check_size(sum(map(len, data)))
         for piece, content in zip(pieces, data, strict=True):
@@ -106,10 +106,10 @@ class ConfinedDirectory:
             self.put(piece.path, piece.offset, content)
 
     def put(self, path: str, offset: int, content: bytes | memoryview) -> None:
-        """Write a part of a file, which is made if need be.
+        """Write a part of a file, which is created if missing.
 
         Raises:
-            StorageError: If it is outside, or cannot be written.
+            StorageError: If the file is outside the directory, or cannot be written.
         """
         file = self.resolve(path)
         try:
@@ -127,11 +127,11 @@ class ConfinedDirectory:
     def publish(self, arrived: str, path: str) -> None:
         """Give a checkpoint that has arrived its final name, if it is complete.
 
-        May be repeated: if there is a complete one of that name, it stays.
+        May be repeated: a complete checkpoint of the final name stays.
 
         Raises:
-            CheckpointUnreadable: If it is not complete.
-            StorageError: If one of them is outside, or cannot be renamed.
+            CheckpointUnreadable: If the incoming checkpoint is not complete.
+            StorageError: If a path is outside the directory, or cannot be renamed.
         """
         temporary, final = self._arriving(arrived), self.resolve(path)
         problem = verify(temporary)
@@ -149,15 +149,15 @@ class ConfinedDirectory:
         """Remove a directory that arrives.
 
         Raises:
-            StorageError: If it is outside or not such a directory.
+            StorageError: If the path is outside or not the directory of an incoming checkpoint.
         """
         shutil.rmtree(self._arriving(arrived), ignore_errors=True)
 
     def discard_arriving(self, directory: str) -> None:
-        """Remove everything that arrives in a directory.
+        """Remove all incoming checkpoints in a directory.
 
         Raises:
-            StorageError: If the directory is outside, or something cannot be removed.
+            StorageError: If the directory is outside, or cannot be cleared.
         """
         top = self.resolve(directory)
         if not top.is_dir():
@@ -198,7 +198,7 @@ def _walk(
 ) -> Iterator[tuple[str, FileStatus]]:
     try:
         entries = list(os.scandir(directory))
-    except (FileNotFoundError, NotADirectoryError):  # also: removed while we look
+    except (FileNotFoundError, NotADirectoryError):  # it may have just been removed
         return
     for entry in entries:
         if not prefix and skip(entry.name):

@@ -1,4 +1,4 @@
-"""The driver's way to the files of one node."""
+"""The driver's client for the files of one node."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ _LONGEST_RETRY_S = 5.0
 
 
 class NodeClient(FilePlace):
-    """The files on a node, as a `FilePlace`. Belongs to the client's event loop.
+    """`FilePlace` for an experiment's directory on a node, used in the Dask client's event loop.
 
-    Calls go through the scheduler, as a driver can often not reach the workers themselves. A call
-    whose answer is lost is made again, until whoever waits gives up: each may be repeated.
+    Calls go through the scheduler, because a driver often cannot reach the workers directly. A call
+    whose answer is lost is repeated until the caller gives up; all calls may be repeated safely.
 
     Args:
         scheduler: The client's scheduler stub.
-        address: The node.
-        experiment_id: The experiment.
+        address: Address of the node's worker.
+        experiment_id: Id of the experiment.
     """
 
     def __init__(self, scheduler: Any, address: str, experiment_id: str) -> None:
@@ -48,7 +48,7 @@ class NodeClient(FilePlace):
         self._experiment_id = experiment_id
 
     async def files(self, directory: str) -> dict[str, FileStatus]:
-        """What lies in a trial's directory, without its checkpoints."""
+        """List the files in a trial's directory, without checkpoints."""
         reply = await self._call(LIST_FILES, directory=directory)
         return {path: FileStatus(*status) for path, status in reply["files"].items()}
 
@@ -70,11 +70,11 @@ class NodeClient(FilePlace):
 
     @override
     async def discard(self, arrived: str) -> None:
-        # Tried only once: it goes with the experiment's directory.
+        # Not retried: the directory is removed at the experiment's end in any case.
         await self._ask(DISCARD_FILES, arrived=arrived)
 
     async def answer(self, request: CheckpointRequest, error: StorageError | None) -> None:
-        """Tell the node what became of its request."""
+        """Answer a node's request with its error, or None for success."""
         await self._call(
             ANSWER,
             is_upload=isinstance(request, UploadRequest),
@@ -90,8 +90,8 @@ class NodeClient(FilePlace):
                 async with asyncio.timeout(_ANSWER_S):
                     reply = await self._ask(operation, **arguments)
                 break
-            except Exception as error:  # whatever Dask makes of a broken connection
-                _logger.info("%s of %s is tried again: %r", operation, self.address, error)
+            except Exception as error:  # Dask may raise anything for a broken connection
+                _logger.info("%s of %s is retried: %r", operation, self.address, error)
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, _LONGEST_RETRY_S)
         if reply is None or reply.get("gone"):

@@ -1,4 +1,4 @@
-"""Where the trials of an experiment work on a node."""
+"""`NodeDirectory`: the directory in which an experiment's trials work on a node."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from prefect_tune.execution.base import ExperimentEnv
 from prefect_tune.filesystem.location import is_absolute
 from prefect_tune.storage.experiment_dir import MARKER_FILE
 
-#: Below the experiment's directory on a node: checkpoints that were brought there.
+#: Folder for downloaded checkpoints in the experiment's directory on a node.
 FETCHED = ".fetched"
-#: Set to 0 in a worker's environment, it works in a directory of its own in any case: for a shared
-#: file system that is too slow or unreliable for trials.
+#: Environment variable of a worker; 0 makes it use a directory of its own even if it shares the
+#: experiment directory, for shared file systems that are too slow or unreliable for trials.
 SHARED_DIRECTORY = "PREFECT_TUNE_SHARED_DIRECTORY"
 _LOCK = ".lock"
 
 
 class NodeDirectory:
-    """The experiment directory itself if this node sees it, else one of the node's own.
+    """The experiment directory if this node shares it, else a directory of the node's own.
 
-    The own one lies below the temporary directory and is removed with the experiment, or by whoever
-    comes next if this process is killed.
+    The node's own directory is below the temporary directory. It is removed with the experiment,
+    or by the next experiment if this process is killed.
 
     Args:
-        env: The experiment.
+        env: Description of the experiment.
 
     Attributes:
         path: The directory.
-        shared: True if it is the experiment directory.
+        shared: True if `path` is the experiment directory itself.
 
     Raises:
-        OSError: If it cannot be created.
+        OSError: If the directory cannot be created.
     """
 
     def __init__(self, env: ExperimentEnv) -> None:
@@ -48,21 +48,21 @@ class NodeDirectory:
         parent = Path(tempfile.gettempdir()) / f"prefect_tune-{os.getuid()}"
         parent.mkdir(mode=0o700, exist_ok=True)
         if parent.stat().st_uid != os.getuid():
-            # What others may write there would be loaded as checkpoints.
+            # Checkpoints in it are unpickled, so no other user may be able to write there.
             raise PermissionError(errno.EPERM, "it belongs to another user", str(parent))
         _sweep(parent)
-        # Of this agent alone: several workers may run on one machine.
+        # Unique for this agent, because several workers may run on one machine.
         self._lock, lock_file = tempfile.mkstemp(_LOCK, f"{env.experiment_id}-", parent)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self.path = Path(lock_file.removesuffix(_LOCK))
         self.path.mkdir(mode=0o700)
 
     def remove(self) -> None:
-        """Remove the node's own directory; never the shared one."""
+        """Remove the node's own directory, but never the shared one."""
         if self._lock is None:
             return
         lock, self._lock = self._lock, None
-        # Best effort: what stays is swept by the next experiment.
+        # Best effort: the next experiment removes the rest.
         with contextlib.suppress(OSError):
             remove_tree(self.path)
             Path(f"{self.path}{_LOCK}").unlink()
@@ -70,7 +70,7 @@ class NodeDirectory:
 
 
 def in_storage(env: ExperimentEnv, path: str) -> str:
-    """A path relative to the experiment directory as users see it: a path or URL in storage."""
+    """Return where users find a path of the experiment directory: a path or URL in storage."""
     if is_absolute(path):
         return path
     return str(Path(env.experiment_dir, path) if env.storage is None else env.storage / path)
@@ -86,7 +86,7 @@ def _is_here(env: ExperimentEnv) -> bool:
 
 
 def _sweep(parent: Path) -> None:
-    """Remove what killed agents have left behind: directories whose lock nobody holds."""
+    """Remove directories that killed agents have left, whose locks are free."""
     for lock_file in parent.glob(f"*{_LOCK}"):
         with contextlib.suppress(OSError), open(lock_file, "rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

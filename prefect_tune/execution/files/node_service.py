@@ -1,4 +1,4 @@
-"""What a node offers the driver about the files in its own directory of an experiment."""
+"""Dask handlers that give the driver access to the files of an experiment on a node."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ ANSWER = "prefect_tune_answer"
 
 @dataclass(frozen=True, slots=True)
 class NodeFiles:
-    """The files of one experiment on this node.
+    """Files of one experiment on this node, for the handlers.
 
     Attributes:
-        directory: Where they are.
-        on_answer: Takes what the driver answers to a request, see `DriverRoute.on_answer`.
+        directory: Directory of the experiment on this node.
+        on_answer: Handles the driver's answer to a request, see `DriverRoute.on_answer`.
     """
 
     directory: ConfinedDirectory
@@ -34,12 +34,12 @@ class NodeFiles:
 
 
 def file_handlers(find: Callable[[str], NodeFiles | None]) -> dict[str, Callable[..., Any]]:
-    """Handlers for a Dask worker; each answers ``{"gone": True}`` if there is nothing to serve.
+    """Return handlers for a Dask worker; they answer ``{"gone": True}`` if there are no files.
 
-    Everything that touches a disk happens in a thread: the worker's event loop goes on.
+    Disks are accessed in threads only, so that the worker's event loop is never blocked.
 
     Args:
-        find: The files of an open experiment, by its id.
+        find: Returns the files of an open experiment by its id, or None.
     """
 
     def in_thread(work: Callable[..., dict[str, Any] | None]) -> Callable[..., Any]:
@@ -49,7 +49,7 @@ def file_handlers(find: Callable[[str], NodeFiles | None]) -> dict[str, Callable
                 return {"gone": True}
             try:
                 return await asyncio.to_thread(work, files.directory, **arguments) or {}
-            # An exception would end up in the logs of worker and scheduler as well.
+            # Dask would also log a raised exception on the worker and the scheduler.
             except (StorageError, OSError) as error:
                 return {"error": str(error), "damaged": isinstance(error, CheckpointUnreadable)}
 
@@ -74,31 +74,31 @@ def file_handlers(find: Callable[[str], NodeFiles | None]) -> dict[str, Callable
 
 
 def _list(files: ConfinedDirectory, directory: str) -> dict[str, Any]:
-    """What lies in a trial's directory, without its checkpoints: status by path."""
+    """Return the status of a trial's files by path, without checkpoints."""
     found = files.files(directory, is_checkpoint)
     return {"files": {path: tuple(status) for path, status in found.items()}}
 
 
 def _read(files: ConfinedDirectory, pieces: Sequence[Any]) -> dict[str, Any]:
-    """Parts of files, joined, and their lengths."""
+    """Return parts of files, joined, and their lengths."""
     data = files.read([Piece(*piece) for piece in pieces])
     joined = data[0] if len(data) == 1 else b"".join(data)
     return {"lengths": list(map(len, data)), "data": to_serialize(joined)}
 
 
 def _write(files: ConfinedDirectory, pieces: Sequence[Any], data: bytes) -> None:
-    """Write parts of files into a directory that arrives; `data` are all of them, joined."""
+    """Write joined parts of files into the directory of an incoming checkpoint."""
     given = [Piece(*piece) for piece in pieces]
     files.write(given, split([piece.length for piece in given], data))
 
 
 def is_checkpoint(name: str) -> bool:
-    """True for a name in a trial's directory that is a checkpoint or will become one."""
+    """Return True for the name of a complete or unfinished checkpoint in a trial's directory."""
     return name.startswith(("checkpoint_", ".checkpoint_"))
 
 
 def split(lengths: Sequence[int], data: bytes | memoryview) -> list[memoryview]:
-    """Undo the joining of parts."""
+    """Split joined parts by their lengths."""
     view, position, parts = memoryview(data), 0, []
     for length in lengths:
         parts.append(view[position : position + length])

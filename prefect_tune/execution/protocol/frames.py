@@ -1,7 +1,7 @@
 """Frames between a trial process and the agent of its node, over a stream socket.
 
-A frame is a 13-byte header (payload length, kind, sequence number) and a payload. Reports, made by
-`encode_report`, are decoded by nobody on the way; only the flow process does.
+A frame is a 13-byte header (payload length, kind, sequence number) and a payload. The reports of
+`encode_report` are forwarded unchanged and decoded only in the flow process.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ _CUT = "the agent of this node has closed the connection"
 
 
 class Kind(IntEnum):
-    """What a frame is; its payload in brackets."""
+    """Type of a frame, with its payload in brackets."""
 
-    HELLO = 1  #: the process runs user code now [JSON: pid, hostname, node_ip]
+    HELLO = 1  #: the process starts user code [JSON: pid, hostname, node_ip]
     RESULT = 2  #: a report [see `encode_report`]
     RESULT_AWAITING = 3  #: a report whose sender waits for a decision [the same]
-    ENDED = 4  #: the trainable is done [JSON: outcome, waits (for another trial)]
+    ENDED = 4  #: the attempt has ended [JSON: outcome, waits (for another trial)]
     FAILED = 5  #: user code failed [pickled AttemptError]
-    CHECKPOINT = 6  #: a checkpoint lies in the trial directory [JSON: name; newline; the result]
+    CHECKPOINT = 6  #: a checkpoint is complete [JSON: name; newline; the result]
     LOG = 7  #: a line for the trial's log [as `TrialLog.line`]
-    ANNOUNCED = 8  #: a checkpoint is being written [JSON: iteration of the result it belongs to]
+    ANNOUNCED = 8  #: a checkpoint is being written [JSON: iteration of its result]
     CALL = 9  #: a function is to run in a bundle [its place; newline; see `run_call`]
     END_CALL = 10  #: that function is to end [as of CALL, without the function]
     RETURNED = 11  #: from the process of such a function: its result [pickled]
     DECISION = 16  #: agent to trial [JSON: seq, action, thresholds, every_result]
     NEXT = 18  #: agent to trial: another trial for this process [pickled StartRequest]
     UPLOADED = (
-        17  #: agent to trial: one more checkpoint has arrived in storage, or never will [empty]
+        17  #: agent to trial: one more checkpoint is uploaded, or its upload has failed [empty]
     )
     CALL_ENDED = 19  #: agent to trial: a function has [1 or 0; payload of RETURNED or FAILED]
 
 
 class Frame(NamedTuple):
-    """One decoded frame."""
+    """Decoded frame."""
 
     kind: int
     seq: int
@@ -55,12 +55,12 @@ class Frame(NamedTuple):
 
 
 def encode(kind: int, seq: int, payload: bytes) -> bytes:
-    """Header and payload as bytes ready to send."""
+    """Encode a frame as bytes."""
     return HEADER.pack(len(payload), kind, seq) + payload
 
 
 def encode_decision(decision: Decision) -> bytes:
-    """A decision as a frame."""
+    """Encode a decision as a frame."""
     body = {
         "action": decision.action,
         "thresholds": decision.run_until.thresholds,
@@ -70,7 +70,7 @@ def encode_decision(decision: Decision) -> bytes:
 
 
 def decode_decision(frame: Frame) -> Decision:
-    """The inverse of `encode_decision`."""
+    """Decode a frame of `encode_decision`."""
     body = orjson.loads(frame.payload)
     thresholds = tuple((str(metric), float(value)) for metric, value in body["thresholds"])
     return Decision(
@@ -79,27 +79,27 @@ def decode_decision(frame: Frame) -> Decision:
 
 
 def encode_checkpoint(name: str, line: bytes) -> bytes:
-    """The payload of a CHECKPOINT frame."""
+    """Encode the payload of a CHECKPOINT frame."""
     return orjson.dumps(name) + b"\n" + line
 
 
 def decode_checkpoint(payload: bytes) -> tuple[str, bytes]:
-    """The inverse of `encode_checkpoint`."""
+    """Decode the payload of a CHECKPOINT frame into name and result."""
     name, _, line = payload.partition(b"\n")
     return orjson.loads(name), line
 
 
 class FrameBuffer:
-    """Cuts a byte stream into frames."""
+    """Splits a byte stream into frames."""
 
     def __init__(self) -> None:
         self._rest = b""
-        # A large frame is put together once, when all of it is there.
+        # The pieces of a large frame are joined once, when all have arrived.
         self._parts: list[bytes] = []
         self._missing = 0
 
     def feed(self, data: bytes) -> list[Frame]:
-        """Take received bytes and return the frames that are complete."""
+        """Add received bytes and return the frames that are complete."""
         if self._missing > len(data):
             self._parts.append(data)
             self._missing -= len(data)
@@ -123,7 +123,7 @@ class FrameBuffer:
 
 
 class SocketChannel:
-    """The `Channel` of an attempt over a connected stream socket."""
+    """`Channel` of an attempt over a connected stream socket."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -133,7 +133,7 @@ class SocketChannel:
         self._uploaded = 0
         self._wanted: bytes | None = None
         self._sending = threading.Lock()
-        # Unlike select(), good for any number of descriptors.
+        # Unlike select(), poll() works with any descriptor number.
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         #: What is told of the end of each function in a bundle; see `start_call`.
@@ -149,7 +149,7 @@ class SocketChannel:
             self._sock.sendall(encode(kind, seq, payload))
 
     def send_result(self, seq: int, report: bytes, awaiting: bool) -> None:
-        """Send one report, made by `encode_report`."""
+        """Send one report, as `encode_report` encodes it."""
         self.send(Kind.RESULT_AWAITING if awaiting else Kind.RESULT, seq, report)
 
     def wait_decision(self) -> Decision:
@@ -158,7 +158,7 @@ class SocketChannel:
         return self._decisions.pop(0)
 
     def poll_decision(self) -> Decision | None:
-        """The next decision if one has arrived; never blocks."""
+        """Return the next decision if one has arrived, else None; never blocks."""
         while self._reader is None and not self._decisions and self._poll.poll(0):
             self._receive()
         return self._decisions.pop(0) if self._decisions else None
@@ -168,25 +168,25 @@ class SocketChannel:
         self.send(Kind.LOG, 0, line)
 
     def announce_checkpoint(self, iteration: int) -> None:
-        """Say that a checkpoint of this iteration is being written."""
+        """Announce that a checkpoint of this iteration is being written."""
         self.send(Kind.ANNOUNCED, 0, b"%d" % iteration)
 
     def send_checkpoint(self, seq: int, name: str, line: bytes) -> None:
-        """Hand over a checkpoint that lies complete in the trial directory."""
+        """Hand over a complete checkpoint in the trial directory."""
         self._handed_over += 1
         self.send(Kind.CHECKPOINT, seq, encode_checkpoint(name, line))
 
     def wait_uploaded(self, pending: int) -> None:
-        """Block until at most so many checkpoints are on their way to storage."""
+        """Block until at most `pending` checkpoints are still uploading."""
         self._until(lambda: self._handed_over - self._uploaded <= pending)
 
     def wait_next(self) -> bytes:
-        """Block until the agent has another trial for this process; returns the request.
+        """Block until the agent sends another trial for this process, and return the request.
 
-        What arrives before it was meant for the trial that has ended.
+        Frames before that request were meant for the trial that has ended, and are dropped.
 
         Raises:
-            ConnectionError: If there is none, or the agent is gone.
+            ConnectionError: If there is no further trial, or the agent is gone.
         """
         self._wanted = None
         self._until(lambda: self._wanted is not None)

@@ -1,10 +1,10 @@
-"""Reports on their way from a node to the driver: collected in batches, acknowledged, never lost.
+"""Reports from a node to the driver, sent in acknowledged batches so that none is lost.
 
-The driver asks a node for what has happened (a long poll) and with the next question acknowledges
-the answer before. An answer that got lost is given again, so each report arrives exactly once and
-in order. A driver that is behind does not ask: then this outbox fills up, the agent reads no more
-from its trials, and they wait. A trial goes on from a checkpoint when the driver knows of that, so
-that none gets far ahead of the journal.
+The driver asks a node for reports (a long poll), and acknowledges a batch with the next request.
+A lost batch is sent again, so that each report arrives exactly once and
+in order. A driver that is behind does not ask. Then the outbox fills up, the agent stops reading
+from its trials, and they wait. A trial is resumed only from a checkpoint that the driver knows, so
+that no trial gets far ahead of the journal.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from typing import Any, get_args
 from prefect_tune.experiment.attempt_key import AttemptKey
 from prefect_tune.trainable.output import TrialLog, TrialOutput
 
-#: How long a report that nobody waits for may be held back, to travel with others.
+#: Seconds for which a report that is not urgent may be delayed, to be sent with others.
 COALESCE_S = 0.02
 _SEND_BYTES = 1 << 18
 _FULL_BYTES = 1 << 23
-#: Results that may wait here: so many at most are lost with a driver that is behind.
+#: Results that may wait in the outbox, and so may be lost with a driver that is behind.
 _FULL_RESULTS = 5000
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessStarted:
-    """The process of an attempt runs user code."""
+    """Report that the process of an attempt starts user code."""
 
     key: AttemptKey
     pid: int
@@ -38,13 +38,13 @@ class ProcessStarted:
 
 @dataclass(frozen=True, slots=True)
 class ResultBatch:
-    """Consecutive results of an attempt.
+    """Report of consecutive results of an attempt.
 
     Attributes:
-        key: The attempt.
-        first_seq: Number of the first of them.
+        key: Key of the attempt.
+        first_seq: Number of the first result.
         results: The results as the trial encoded them.
-        awaiting: Whether the trial waits for a decision about the last one.
+        awaiting: True if the trial waits for a decision about the last result.
     """
 
     key: AttemptKey
@@ -55,7 +55,7 @@ class ResultBatch:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointAnnounced:
-    """A checkpoint is being written; it belongs to the result of this iteration."""
+    """Report that a checkpoint is being written for the result of an iteration."""
 
     key: AttemptKey
     iteration: int
@@ -63,12 +63,12 @@ class CheckpointAnnounced:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointUploaded:
-    """A checkpoint is complete in storage.
+    """Report that a checkpoint is complete in storage.
 
     Attributes:
-        key: The attempt that wrote it.
+        key: Key of the attempt that wrote the checkpoint.
         path: The checkpoint, see `TrialCheckpoint.path`.
-        line: The result that it belongs to, a JSON text.
+        line: The checkpoint's result, as JSON.
     """
 
     key: AttemptKey
@@ -78,7 +78,7 @@ class CheckpointUploaded:
 
 @dataclass(frozen=True, slots=True)
 class UploadFailed:
-    """A checkpoint will never be complete in storage; `reason` is for people."""
+    """Report that the upload of a checkpoint has failed, with the reason as text."""
 
     key: AttemptKey
     path: str
@@ -87,13 +87,13 @@ class UploadFailed:
 
 @dataclass(frozen=True, slots=True)
 class ProcessEnded:
-    """An attempt is over.
+    """Report that an attempt has ended.
 
     Attributes:
-        key: The attempt.
-        outcome: How it ended, an `Outcome`.
+        key: Key of the attempt.
+        outcome: How the attempt ended, an `Outcome`.
         error: A pickled `AttemptError`.
-        uploading: Its checkpoints whose `CheckpointUploaded` or `UploadFailed` follows.
+        uploading: Checkpoints whose `CheckpointUploaded` or `UploadFailed` follows.
     """
 
     key: AttemptKey
@@ -104,18 +104,18 @@ class ProcessEnded:
 
 @dataclass(frozen=True, slots=True)
 class UploadRequest:
-    """The driver is to fetch a checkpoint; it answers by a call of its own."""
+    """Request that the driver fetches a checkpoint; the driver answers by a separate call."""
 
     path: str
 
 
 @dataclass(frozen=True, slots=True)
 class DownloadRequest:
-    """The driver is to bring a checkpoint; it answers by a call of its own.
+    """Request that the driver sends a checkpoint; the driver answers by a separate call.
 
     Attributes:
         path: The checkpoint, see `TrialCheckpoint.path`.
-        to: Where it is wanted, relative to the node's directory of the experiment.
+        to: Target path, relative to the experiment's directory on the node.
     """
 
     path: str
@@ -124,18 +124,18 @@ class DownloadRequest:
 
 @dataclass(frozen=True, slots=True)
 class StorageOutage:
-    """Storage does not answer this node, for this reason; "" once it does again."""
+    """Report that storage does not answer this node; `problem` is "" if it answers again."""
 
     problem: str
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerLoad:
-    """What is not there for an experiment on a worker now.
+    """Report of what keeps an experiment's attempts from running on a worker.
 
     Attributes:
-        held: What others hold of the worker's resources, in units.
-        obstacle: Why Dask starts nothing there, for people; "" if it would.
+        held: Resources of the worker that other tasks hold, in units.
+        obstacle: Why Dask starts no tasks there, as text; "" if it does.
     """
 
     held: dict[str, float] = field(default_factory=dict)
@@ -144,7 +144,7 @@ class WorkerLoad:
 
 @dataclass(frozen=True, slots=True)
 class NodeWarning:
-    """Something that people should know about this node."""
+    """Report of a warning about this node for the user."""
 
     text: str
 
@@ -170,12 +170,12 @@ _FIELDS = [attrgetter(*(f.name for f in fields(kind))) for kind in _KINDS]
 
 
 def encode_reports(reports: Iterable[Report]) -> list[tuple[Any, ...]]:
-    """Reports as plain tuples, which Dask sends several times faster than pickles of objects."""
+    """Encode reports as tuples, which Dask sends several times faster than pickled objects."""
     return [(number := _NUMBERS[type(report)], _FIELDS[number](report)) for report in reports]
 
 
 def decode_reports(encoded: Iterable[tuple[Any, ...]]) -> list[Report]:
-    """The inverse of `encode_reports`."""
+    """Decode tuples of `encode_reports` into reports."""
     return [_DECODERS[number](values) for number, values in encoded]
 
 
@@ -192,14 +192,14 @@ _DECODERS = [_decoder(kind) for kind in _KINDS]
 
 
 class Outbox:
-    """What one node has to say about one experiment. Belongs to the event loop of the node."""
+    """Queue of one node's reports about one experiment; used in the node's event loop only."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._pending: list[Report] = []
         self._bytes = 0
         self._results = 0
-        #: Called when the batch that is put together, or on its way, has arrived.
+        #: Called when the batch being collected has arrived; `_sent_arrived`: the one sent last.
         self._arrived: list[Callable[[], None]] = []
         self._sent_arrived: list[Callable[[], None]] = []
         self._sent: list[Report] = []
@@ -210,11 +210,11 @@ class Outbox:
 
     @property
     def full(self) -> bool:
-        """True if nothing more should be put in before the driver has asked."""
+        """True if no reports should be added before the driver asks for some."""
         return self._bytes >= _FULL_BYTES or self._results >= _FULL_RESULTS
 
     def when_room(self, resume: Callable[[], None]) -> None:
-        """Call `resume` once it is no longer full."""
+        """Call `resume` once the outbox is no longer full."""
         self._waiting_for_room.append(resume)
 
     def put(
@@ -225,13 +225,13 @@ class Outbox:
         nbytes: int = 0,
         arrived: Callable[[], None] | None = None,
     ) -> None:
-        """Report something.
+        """Add a report.
 
         Args:
-            report: What.
-            urgent: Whether it is sent now; else it may be held back for `COALESCE_S`.
-            nbytes: How large it is, if it may be large.
-            arrived: Called once the driver knows.
+            report: The report.
+            urgent: True to send it now; else it may be delayed by `COALESCE_S`.
+            nbytes: Size of the report in bytes, if it may be large.
+            arrived: Called once the driver has acknowledged the report.
         """
         self._pending.append(report)
         self._bytes += nbytes
@@ -242,7 +242,7 @@ class Outbox:
     def put_results(
         self, key: AttemptKey, first_seq: int, results: list[bytes], awaiting: bool
     ) -> None:
-        """Report consecutive results; arguments as of `ResultBatch`."""
+        """Add consecutive results; for the arguments see `ResultBatch`."""
         self._bytes += sum(map(len, results))
         self._results += len(results)
         last = self._pending[-1] if self._pending else None
@@ -255,7 +255,7 @@ class Outbox:
         self._send(awaiting or self._bytes >= _SEND_BYTES or self.full)
 
     def wake(self) -> None:
-        """Answer the driver now, even with nothing."""
+        """Answer the driver's request now, even with an empty batch."""
         self._ready.set()
 
     def _send(self, now: bool) -> None:
@@ -265,11 +265,11 @@ class Outbox:
             self._timer = self._loop.call_later(COALESCE_S, self._ready.set)
 
     async def next_batch(self, acknowledged: int, patience: float) -> tuple[int, list[Report]]:
-        """The next batch and its number.
+        """Return the next batch of reports and its number.
 
         Args:
-            acknowledged: Number of the last batch that arrived; 0 before the first.
-            patience: Seconds to wait for something to say; then the batch is empty.
+            acknowledged: Number of the last batch that the driver has received; 0 before the first.
+            patience: Seconds to wait for a report; then the batch is empty.
         """
         if acknowledged == self._number:
             self._sent = []
@@ -283,7 +283,7 @@ class Outbox:
                 await asyncio.wait_for(self._ready.wait(), patience)
             except TimeoutError:
                 return self._number, []
-        if self._sent:  # another question, whose asker is gone, was answered meanwhile
+        if self._sent:  # an earlier request, whose sender is gone, was answered meanwhile
             return self._number, self._sent
         self._ready.clear()
         if self._timer is not None:

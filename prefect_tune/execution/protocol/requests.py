@@ -1,4 +1,4 @@
-"""What the driver and the agents of the nodes say to each other, besides reports."""
+"""Requests that the driver sends to the nodes' agents."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ PLUGIN = "prefect_tune-agent"
 
 
 class ExperimentNotOpen(TuneError):
-    """A node was asked to run an attempt of an experiment that it has ended or never opened."""
+    """Error for an attempt of an experiment that the node has ended or never opened."""
 
 
 @message(frozen=True, slots=True)
 class TakeBack(AttemptCommand):
-    """Give an attempt back that Dask has not started on the node, so that it goes elsewhere.
+    """Request to return an attempt that Dask has not started, so that it runs elsewhere.
 
     Attributes:
         node: Address of the node.
@@ -69,24 +69,24 @@ Message = AddressedMessage | ReleaseBundles
 
 
 def task_group(trainable: str, experiment_id: str) -> str:
-    """The first part of the Dask keys of an experiment's attempts.
+    """Return the first part of the Dask keys of an experiment's attempts.
 
-    Dask keeps statistics per first part of a key for ever: one per experiment is enough.
+    One per experiment is enough, because Dask keeps statistics for each first part for ever.
     """
     return f"{trainable}-{experiment_id}"
 
 
 def is_attempt_of(key: object, experiment_id: str) -> bool:
-    """Whether a Dask key is that of an attempt of this experiment."""
+    """Return True if a Dask key belongs to an attempt of this experiment."""
     return isinstance(key, tuple) and str(key[0]).endswith(f"-{experiment_id}")
 
 
 @dataclass(frozen=True, slots=True)
 class PickledValue:
-    """A pickled value that pickles as if it were the value itself.
+    """Pickled value whose own pickle loads as the value itself.
 
-    A configuration may hold objects of classes that only the trial's process can import; whoever
-    passes it on must not need to.
+    A configuration may contain objects of classes that only the trial's process can import, so
+    processes that forward it must not unpickle it.
 
     Attributes:
         data: The pickle.
@@ -99,10 +99,10 @@ class PickledValue:
 
 
 def unsendable(config: Mapping[str, Any]) -> str:
-    """What in a configuration that cannot be pickled is to blame, in words."""
+    """Return a text that names the value in a configuration that cannot be pickled."""
     for name, value in config.items():
         try:
             cloudpickle.dumps(value)
-        except Exception:  # whatever an object of the user's raises when it is pickled
+        except Exception:  # a user's object may raise anything when it is pickled
             return f"`config[{name!r}]` ({type(value).__name__})"
     return "the configuration"

@@ -1,6 +1,6 @@
-"""What an agent and its transfer process say to each other, in frames of pickles.
+"""Messages between an agent and its transfer process, in frames with pickles.
 
-Besides its replies the process says, unasked and with the number 0, how storage is.
+In addition to replies, the process reports outages of storage, with the number 0.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from prefect_tune.filesystem.location import Location
 
 
 class Message(IntEnum):
-    """What a frame is; its payload in brackets. Replies repeat the request's number."""
+    """Type of a frame, with its payload in brackets. Replies repeat the request's number."""
 
-    PUT = 64  #: take a checkpoint to storage [Transfer]
-    GET = 65  #: bring one from storage [Transfer]
+    PUT = 64  #: upload a checkpoint [Transfer]
+    GET = 65  #: download a checkpoint [Transfer]
     DONE = 80  #: [None]
     FAILED = 81  #: [the exception]
-    AWAY = 82  #: storage has not answered for a while [why, for people]
-    BACK = 83  #: it answers again [None]
+    AWAY = 82  #: storage has not answered for a while [the reason, as text]
+    BACK = 83  #: storage answers again [None]
 
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """One checkpoint to move.
+    """Description of a checkpoint to upload or download.
 
     Attributes:
         location: A directory in storage.
-        path: The checkpoint's path below that.
-        directory: Its directory on this node: complete, or to be made.
-        timeout_s: Seconds after which it is given up.
-        outage_s: Seconds for which the storage may be away.
+        path: Path of the checkpoint below `location`.
+        directory: The checkpoint's directory on this node: complete, or to be created.
+        timeout_s: Seconds after which the transfer is given up.
+        outage_s: Seconds for which storage may be unavailable.
     """
 
     location: Location

@@ -1,4 +1,4 @@
-"""What has to be the same on the driver and on every node."""
+"""Checks that the driver and every node have the same versions."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from prefect_tune._version import __version__
 from prefect_tune.error import ClusterError
 
 _PACKAGE = "prefect_tune"
-#: Seconds that a worker may take to say its versions.
+#: Seconds that a worker has to report its versions.
 _ANSWER_S = 10.0
 
 
 def versions() -> dict[str, str]:
-    """The versions of this process."""
+    """Return the versions of this package and of Python in this process."""
     return {_PACKAGE: __version__, "Python": _major_minor(platform.python_version())}
 
 
 def mismatch(here: Mapping[str, str], driver: Mapping[str, str]) -> str:
-    """What is wrong with the versions of a node; empty if they fit."""
+    """Return how a node's versions differ from the driver's; "" if they are the same."""
     return "; ".join(
         f"it has {what} {here[what]} and the driver has {version}"
         for what, version in driver.items()
@@ -30,22 +30,22 @@ def mismatch(here: Mapping[str, str], driver: Mapping[str, str]) -> str:
 
 
 def needed() -> str:
-    """What a node needs, for people."""
+    """Return a text with the versions that a node needs."""
     return " and ".join(f"{what} {version}" for what, version in versions().items())
 
 
 async def check_pythons(scheduler: Any, addresses: Collection[str]) -> set[str]:
-    """See whether all workers have the same Python, before anything of ours is sent to them.
+    """Check that all workers have the driver's Python version, before anything is sent to them.
 
     Args:
         scheduler: The client's scheduler stub.
-        addresses: The workers.
+        addresses: Addresses of the workers.
 
     Returns:
-        Those that do not answer.
+        Addresses of workers that do not answer.
 
     Raises:
-        ClusterError: If one has another; what comes next could not be loaded there.
+        ClusterError: If a worker has another version, so that it could not load later messages.
     """
     found = dict(zip(addresses, await _ask_pythons(scheduler, addresses), strict=True))
     for address, version in found.items():
@@ -60,11 +60,11 @@ async def check_pythons(scheduler: Any, addresses: Collection[str]) -> set[str]:
 
 async def _ask_pythons(scheduler: Any, addresses: Collection[str]) -> list[str]:
     async def ask(address: str) -> str:
-        # An operation of Dask's own, as nothing else may exist there.
+        # An operation of Dask itself, because this package may be missing there.
         call = scheduler.proxy(worker=address, msg={"op": "versions"})
         try:
             reply = await asyncio.wait_for(call, _ANSWER_S)
-        except Exception:  # whatever Dask makes of a worker that hangs or has gone
+        except Exception:  # Dask may raise anything for a worker that hangs or has gone
             return ""
         return _major_minor(reply["host"]["python"])
 
@@ -72,5 +72,5 @@ async def _ask_pythons(scheduler: Any, addresses: Collection[str]) -> list[str]:
 
 
 def _major_minor(version: str) -> str:
-    # What has to agree for pickled code to run.
+    # Pickled code needs the same major and minor version.
     return ".".join(version.split(".")[:2])

@@ -1,4 +1,4 @@
-"""Messages between the agent of a node and its zygote, framed like those of the trials."""
+"""Messages between the agent of a node and its zygote, in frames like those of trials."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from prefect_tune.trainable.shipping.source import TrainableSource
 
 
 class Message(IntEnum):
-    """What a frame is; its payload (pickled) in brackets. Replies repeat the request's number."""
+    """Type of a frame, with its pickled payload in brackets. Replies have the request's number."""
 
     LOAD = 32  #: import the trainable [LoadRequest]
     START = 33  #: start an attempt; the trial's socket comes with it [StartRequest]
     LOADED = 48  #: [LoadInfo]
     STARTED = 49  #: [pid]
     REFUSED = 50  #: the request failed [Refusal]
-    EXITED = 51  #: a trial process is gone; unasked, number 0 [(pid, ExitStatus)]
+    EXITED = 51  #: a trial process has ended; no reply, so number 0 [(pid, ExitStatus)]
 
 
 @dataclass(frozen=True, slots=True)
 class LoadRequest:
-    """The trainable of the experiment and how its attempts are to start."""
+    """Request to load the experiment's trainable, with the start method for its attempts."""
 
     source: TrainableSource
     start_method: str
@@ -33,7 +33,7 @@ class LoadInfo:
 
     Attributes:
         method: ``fork``, ``spawn`` or ``thread``.
-        note: Why, if that is not what one would expect.
+        note: Reason for the method if it is unexpected.
     """
 
     method: str
@@ -42,16 +42,16 @@ class LoadInfo:
 
 @dataclass(frozen=True, slots=True)
 class StartRequest:
-    """One attempt to start.
+    """Request to start one attempt.
 
     Attributes:
-        context: The pickled `AttemptContext`, which only the trial process itself unpickles: it may
-            hold objects of the user's classes. Of a function in a bundle: see `run_call`.
+        context: The pickled `AttemptContext`, which only the trial process unpickles: it may
+            contain objects of the user's classes. Of a function in a bundle: see `run_call`.
         env: Environment variables.
         stdout: File that standard output is appended to.
-        stderr: The same for standard error; may be the same file.
-        title: What process listings show.
-        reuse: Whether the process may wait for another trial at the end of this one.
+        stderr: File that standard error is appended to; may be the same file.
+        title: Name of the process in process listings.
+        reuse: True if the process may wait for another trial at the end of this one.
         is_call: Whether it is a function in a bundle of a trial.
     """
 
@@ -66,13 +66,13 @@ class StartRequest:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why the zygote could not do it.
+    """Reply that describes why a request failed.
 
     Attributes:
         kind: Name of the exception class.
-        message: Its text.
-        module: The module that was not found, if that was it.
-        traceback: Where it was raised.
+        message: Message of the exception.
+        module: Name of the module, for a ModuleNotFoundError.
+        traceback: Traceback of the exception.
     """
 
     kind: str
@@ -83,11 +83,11 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class ExitStatus:
-    """How a process ended: one of the two is set, or neither if it cannot be known.
+    """Exit code or signal of a process; neither is set if it is unknown.
 
     Attributes:
         code: Exit status.
-        signal: The signal that killed it.
+        signal: The signal that killed the process.
     """
 
     code: int | None = None

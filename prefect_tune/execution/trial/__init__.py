@@ -1,1 +1,1 @@
-"""What runs in the processes of trials, and in the one they fork from."""
+"""Code of trial processes, and of the zygote that they are forked from."""

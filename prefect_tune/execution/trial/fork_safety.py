@@ -1,4 +1,4 @@
-"""Whether attempts may be forked from a process that has imported the trainable's modules.
+"""Decides whether attempts may be forked from a process that has imported the trainable.
 
 A fork copies one thread of a process. Libraries that keep threads, locks or a GPU context then hang
 or fail in the child, often rarely and far from the cause, so any sign of them means spawn.
@@ -20,10 +20,10 @@ _UNSAFE_MODULES = ("jax", "jaxlib", "tensorflow", "grpc", "pyspark", "cupy")
 
 
 def choose_start_method(wanted: str) -> LoadInfo:
-    """How attempts are started from this process, which has imported the trainable.
+    """Choose how this process, which has imported the trainable, starts attempts.
 
     Args:
-        wanted: ``auto``, ``fork`` or ``spawn``; the latter two force.
+        wanted: ``auto``, ``fork`` or ``spawn``; the latter two are used in any case.
 
     Raises:
         InvalidArgument: If `wanted` is none of these.
@@ -48,7 +48,7 @@ def choose_start_method(wanted: str) -> LoadInfo:
 def _reasons_against_fork() -> list[str]:
     reasons = []
     if sys.platform == "darwin":
-        reasons.append("frameworks of macOS are not made for it")
+        reasons.append("macOS frameworks do not support it")
     imported = [name for name in _UNSAFE_MODULES if name in sys.modules]
     if imported:
         reasons.append(f"{', '.join(imported)} is imported")
@@ -64,7 +64,7 @@ def _cuda_is_initialised() -> bool:
     torch = sys.modules.get("torch")
     if torch is not None and hasattr(torch, "cuda") and torch.cuda.is_initialized():
         return True
-    # Whatever the library: a process that uses the driver holds its device files open.
+    # Other libraries: a process that uses the GPU driver has its device files open.
     try:
         descriptors = list(Path("/proc/self/fd").iterdir())
     except OSError:
@@ -80,7 +80,7 @@ def _target(link: Path) -> str:
 
 
 def _extra_threads() -> list[str]:
-    """Names of all threads but the main one, those of native libraries included."""
+    """Return the names of all threads but the main one, including those of native libraries."""
     known = {thread.native_id: thread.name for thread in threading.enumerate()}
     try:
         tasks = [int(task.name) for task in Path("/proc/self/task").iterdir()]

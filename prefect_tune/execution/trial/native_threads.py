@@ -1,6 +1,6 @@
-"""Thread pools of native libraries (OpenMP, OpenBLAS, MKL): sizing them per trial.
+"""Sizes the thread pools of native libraries (OpenMP, OpenBLAS, MKL) for each trial.
 
-The libraries read their environment variables when they are loaded, which for a forked trial was
+The libraries read their environment variables when they are loaded, for a forked trial
 in the zygote. The zygote loads them with one thread each, which keeps it single-threaded and so
 safe to fork; a trial with more CPUs then raises the limit with threadpoolctl.
 """
@@ -22,16 +22,16 @@ VARIABLES = (
 
 
 def with_sister_variables(env: Mapping[str, str]) -> dict[str, str]:
-    """Let ``OMP_NUM_THREADS`` stand for every native library that `env` does not name itself."""
+    """Copy ``OMP_NUM_THREADS`` to the other libraries' variables that `env` does not set."""
     if OMP not in env:
         return dict(env)
     return {**dict.fromkeys(VARIABLES, env[OMP]), **env}
 
 
 def limit_to_one() -> dict[str, str | None]:
-    """Have libraries loaded from now on use one thread; returns the variables as they were.
+    """Limit libraries loaded later to one thread; return the previous values of the variables.
 
-    To be called before numpy is imported.
+    It must be called before numpy is imported.
     """
     before = {name: os.environ.get(name) for name in VARIABLES}
     os.environ.update(dict.fromkeys(VARIABLES, "1"))
@@ -39,16 +39,16 @@ def limit_to_one() -> dict[str, str | None]:
 
 
 def restored(env: Mapping[str, str], before: Mapping[str, str | None]) -> dict[str, str]:
-    """`env` with the variables as `limit_to_one` found them."""
+    """Return `env` with the values of the variables before `limit_to_one`."""
     kept = {name: value for name, value in env.items() if name not in before}
     return kept | {name: value for name, value in before.items() if value is not None}
 
 
 def resize_loaded_pools(env: Mapping[str, str]) -> None:
-    """Apply the variables in `env` to the libraries that are loaded already."""
+    """Apply the number of threads in `env` to libraries that are already loaded."""
     wanted = env.get(OMP, "1")
     if wanted.isdigit() and int(wanted) > 1:
-        # Imported here: most trials have one thread and need not pay for it.
+        # Imported here because most trials have one thread and do not need it.
         from threadpoolctl import threadpool_limits
 
         threadpool_limits(int(wanted))

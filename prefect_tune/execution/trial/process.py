@@ -1,4 +1,4 @@
-"""The main of a trial process, however it was started."""
+"""Main functions of forked and spawned trial processes."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ if TYPE_CHECKING:
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
-#: Exit status of a trial process whose failure travelled as a FAILED frame.
+#: Exit status of a trial process that has sent its failure in a FAILED frame.
 FAILED_EXIT_CODE = 1
 
 
 def main(
     sock: socket.socket, request: StartRequest, load: Callable[[], Any], parent: int
 ) -> NoReturn:
-    """Run an attempt in this process, and others that follow it, and end the process.
+    """Run one or more attempts in this process, then exit.
 
     Args:
-        sock: The trial's end of its connection to the agent.
-        request: What to run first.
-        load: Gives the trainable.
-        parent: Process id of the zygote, with which this process dies.
+        sock: Connection to the agent.
+        request: The first attempt.
+        load: Returns the trainable.
+        parent: Process id of the zygote; this process is killed when the zygote ends.
     """
     started = time.perf_counter()
     code = FAILED_EXIT_CODE
@@ -61,7 +61,7 @@ def main(
     except BaseException:
         traceback.print_exc()
     finally:
-        # Never back into the frames of the zygote, whatever happened.
+        # Exit here in any case, because returning would continue the zygote's code.
         _flush()
         os._exit(code)
 
@@ -69,12 +69,12 @@ def main(
 def _serve(
     channel: SocketChannel, request: StartRequest, load: Callable[[], Any], started: float
 ) -> int:
-    """Run one attempt after the other; returns the exit status."""
+    """Run one attempt after the other, and return the exit status."""
     _redirect(request.stdout, request.stderr)
     os.environ.update(request.env)
     os.environ[TRIAL_PROCESS] = str(os.getpid())
     resize_loaded_pools(request.env)
-    # Only now: in a spawned process the environment has to be set before numpy is imported.
+    # Imported here because in a spawned process the environment must be set before numpy is.
     from prefect_tune.trainable.class_runner import ClassRunner
 
     _let_children_end_at_sigterm()
@@ -87,7 +87,7 @@ def _serve(
                 return code
             try:
                 request = pickle.loads(channel.wait_next())
-            except ConnectionError:  # there is none
+            except ConnectionError:  # no further attempt
                 return code
             started = time.perf_counter()
             _flush()
@@ -104,7 +104,7 @@ def _run(
     started: float,
     classes: ClassRunner,
 ) -> int:
-    """Run an attempt, send its frames and return the exit status that goes with it."""
+    """Run an attempt, send its frames and return its exit status."""
     from prefect_tune.trainable.runner import outcome_of, run_attempt
     from prefect_tune.trainable.runtime.current_session import current_session
     from prefect_tune.trainable.runtime.stopping import TrialTerminated
@@ -121,14 +121,14 @@ def _run(
 
     def on_sigterm(_signum: int, _frame: object) -> None:
         session = current_session()
-        if session is None:  # before or after user code
+        if session is None:  # user code is not running
             raise TrialTerminated
         session.terminate()
 
     channel.send(Kind.HELLO, 0, json.dumps({"pid": os.getpid(), **node_identity()}).encode())
     signal.signal(signal.SIGTERM, on_sigterm)
     try:
-        trainable = load()  # first: the context may hold objects of its modules
+        trainable = load()  # first, because the context may contain objects of its modules
         context = pickle.loads(request.context)
         end = run_attempt(context, trainable, channel, process_started=started, classes=classes)
     except BaseException as error:
@@ -141,23 +141,23 @@ def _run(
 
 
 def _show_own_log() -> None:
-    """What the package logs goes where the trial's standard error goes."""
+    """Write this package's log to the trial's standard error."""
     logger = logging.getLogger("prefect_tune")
     if not logger.handlers and logger.level == logging.NOTSET:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(asctime)s\t%(levelname)s %(name)s: %(message)s"))
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
-        # A handler that user code gives the root logger would show it again.
+        # A handler that user code adds to the root logger would repeat the lines.
         logger.propagate = False
 
 
 def _let_children_end_at_sigterm() -> None:
-    """Processes that user code forks end at SIGTERM like any other.
+    """Reset SIGTERM in processes that user code forks, so that the signal ends them.
 
-    A `multiprocessing.Pool` ends its workers by it, and waits for ever for one that runs the
-    trial's handler instead. The signal is held back during the fork: one that came before the child
-    has let go of the handler would be lost in it.
+    A `multiprocessing.Pool` ends its workers by SIGTERM, and would wait for ever for one that runs
+    the trial's handler instead. The signal is blocked during the fork: otherwise one that arrives
+    before the child has reset the handler would be lost.
     """
 
     def hold() -> None:
@@ -174,12 +174,12 @@ def _let_children_end_at_sigterm() -> None:
 
 
 def send_end(channel: SocketChannel, end: Outcome | AttemptError, waits: bool = False) -> int:
-    """Send the last frame of an attempt; returns the exit status that goes with it.
+    """Send the last frame of an attempt, and return the process's exit status.
 
     Args:
-        channel: The connection.
+        channel: The connection to the agent.
         end: How the attempt ended.
-        waits: Whether the process waits for another trial.
+        waits: True if the process will wait for another trial.
     """
     if isinstance(end, Outcome):
         channel.send(Kind.ENDED, 0, json.dumps({"outcome": end, "waits": waits}).encode())
@@ -194,14 +194,14 @@ def _libc() -> ctypes.CDLL | None:
 
 
 def prepare() -> None:
-    """Do once in the zygote what every trial process would do again."""
+    """Fill caches in the zygote that every forked trial process would otherwise fill itself."""
     node_identity()
     _libc()
 
 
 def _leave_family(parent: int, title: str) -> None:
-    """Own process group, default signals, dies with the zygote, has a name."""
-    with contextlib.suppress(OSError):  # the parent does the same; whoever comes first
+    """Give this process its own group, default signals and name, and let it die with the zygote."""
+    with contextlib.suppress(OSError):  # the parent does the same; the first call counts
         os.setpgid(0, 0)
     signal.set_wakeup_fd(-1)
     for signum in (signal.SIGTERM, signal.SIGCHLD):
@@ -211,7 +211,7 @@ def _leave_family(parent: int, title: str) -> None:
     if libc is not None:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     _name_process(title)
-    if os.getppid() != parent:  # died before the kernel knew
+    if os.getppid() != parent:  # the zygote died before prctl was called
         os._exit(FAILED_EXIT_CODE)
     gc.enable()
     atexit._clear()
@@ -234,26 +234,26 @@ def _redirect(stdout: str, stderr: str) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True, encoding="utf-8", errors="backslashreplace")
-    # Where a segmentation fault happened is then among its last words.
+    # Writes the stack to standard error at a segmentation fault.
     faulthandler.enable(file=2)
 
 
 def _print(text: str) -> None:
-    # Standard error may be closed, on a full disk, or an object of the user's: whatever it raises,
-    # the agent has yet to hear why the attempt failed.
+    # Standard error may be closed, on a full disk, or an object of the user's. Its errors must not
+    # keep the agent from being told why the attempt failed.
     with contextlib.suppress(Exception):
         print(text, file=sys.stderr)
 
 
 def _run_exit_handlers() -> None:
-    """Run what user code registered with `atexit`; also ends its multiprocessing children.
+    """Run user code's `atexit` functions, and end its multiprocessing children.
 
-    In the order in which an interpreter does: pools of processes, such as joblib's, let their
-    workers go first. What comes last waits for every child, and would for ever for theirs.
-    Pools of threads are left out: nothing waits for the threads of a trial.
+    The order is that of the interpreter: pools of processes, such as joblib's, first end their
+    workers. The last step waits for all children, and would wait for ever for such workers.
+    Thread pools are left out, because a trial does not wait for its threads.
     """
     for function in reversed(getattr(threading, "_threading_atexits", [])):
-        # They are partial functions.
+        # The registered functions are partial functions.
         if getattr(function, "func", function).__module__ != "concurrent.futures.thread":
             try:
                 function()
@@ -267,19 +267,19 @@ def _run_exit_handlers() -> None:
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):  # user code may have put anything there
+        with contextlib.suppress(Exception):  # user code may have replaced the stream
             stream.flush()
 
 
 def main_spawned(sock_fd: int, request_fd: int, source_fd: int, parent: int) -> NoReturn:
-    """Entry of a spawned trial process: reads what to run from the files given."""
+    """Run a spawned trial process, with the request and the trainable in the given files."""
     with open(request_fd, "rb") as file:
         request: StartRequest = pickle.load(file)
 
     def load() -> Any:
         from prefect_tune.trainable.shipping.packing import load_for_trials
 
-        # All spawned trials share the file, so it is read without moving its position.
+        # All spawned trials share the file's position, so it must not be moved.
         return load_for_trials(pickle.loads(os.pread(source_fd, os.fstat(source_fd).st_size, 0)))
 
     main(socket.socket(fileno=sock_fd), request, load, parent)

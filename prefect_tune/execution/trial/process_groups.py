@@ -1,4 +1,4 @@
-"""The processes that trials leave behind, which end with them."""
+"""Ends processes that trials have started and left running."""
 
 from __future__ import annotations
 
@@ -10,59 +10,59 @@ import sys
 import time
 from collections.abc import Collection
 
-#: Seconds that they have for ending in order.
+#: Seconds between SIGTERM and SIGKILL.
 GRACE_S = 1.0
-#: Names the trial process, in its environment and so in that of the programs that it starts.
+#: Environment variable with the trial process's id, which programs it starts inherit.
 TRIAL_PROCESS = "PREFECT_TUNE_TRIAL_PROCESS"
 _LOOK_S = 0.01
-#: Seconds within which processes are gone after SIGKILL.
+#: Seconds to wait for processes to be gone after SIGKILL.
 _GONE_S = 1.0
 _PR_SET_CHILD_SUBREAPER = 36
-#: Those of the thread that reads it, the main one, to which orphans go.
+#: File with the children of the reading thread, which has to be the main one, as it adopts orphans.
 _CHILDREN = "/proc/thread-self/children"
 
 
 class OrphanedProcessGroups:
-    """What is left of trials that have ended; it gets SIGTERM, later SIGKILL.
+    """Remaining processes of ended trials, which get SIGTERM and later SIGKILL.
 
-    That is the trial's process group, and its descendants outside of it, such as programs in
-    sessions of their own, once this process has adopted them.
+    These are the trial's process group, and descendants outside the group, such as programs in
+    sessions of their own, which this process adopts.
 
-    The moment between is for the resource trackers of multiprocessing and joblib, which ignore
-    SIGTERM. When all who used shared memory have gone, they remove what these have left in it;
-    killed with the others, they would leave it there for good.
+    The delay before SIGKILL is for resource trackers of multiprocessing and joblib, which ignore
+    SIGTERM. When all users of shared memory have ended, the trackers remove it; if they were
+    killed too, it would stay for good.
     """
 
     def __init__(self) -> None:
-        #: By what `os.kill` takes: processes, and groups as negative numbers.
+        #: Deadline by process id, or by negative id for a process group, as in `os.kill`.
         self._deadlines: dict[int, float] = {}
-        #: Children of this process that no trial has started; None as long as it adopts nobody.
+        #: Children that were not started by trials; None before `adopt` is called.
         self._own: set[int] | None = None
 
     def __bool__(self) -> bool:
         return bool(self._deadlines)
 
     def end(self, group: int) -> None:
-        """Begin to end a group; one without members costs next to nothing."""
+        """Send SIGTERM to a process group, if it has members."""
         if _signal(-group, signal.SIGTERM):
             self._deadlines[-group] = time.monotonic() + GRACE_S
 
     def adopt(self) -> None:
-        """Have descendants of this process become its children when their parents end.
+        """Let this process adopt descendants whose parents end.
 
-        To be called before the first trial, and of no effect where the system cannot do that or
-        does not tell who they are.
+        It must be called before the first trial, and has no effect on systems that do not support
+        this or do not list children.
         """
         if self._own is None and sys.platform == "linux" and os.path.exists(_CHILDREN):
             ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
             self._own = _children()
 
     def end_orphans(self, living: Collection[int] = ()) -> None:
-        """Begin to end the adopted descendants of trials that have ended.
+        """Send SIGTERM to adopted descendants of trials that have ended.
 
         Args:
-            living: Trial processes; what a living one has started goes on, as well as what does not
-                say who has started it. If there is none, all end.
+            living: Running trial processes, whose descendants are not ended. While there are any,
+                neither are processes of unknown origin.
         """
         if self._own is None:
             return
@@ -71,16 +71,16 @@ class OrphanedProcessGroups:
                 continue
             if living and _trial_of(pid) in ("", *map(str, living)):
                 continue
-            # Members of a group that is being ended have got the signal.
+            # Members of a group that is being ended already have the signal.
             signum = 0 if -os.getpgid(pid) in self._deadlines else signal.SIGTERM
             if _signal(pid, signum):
                 self._deadlines[pid] = time.monotonic() + GRACE_S
 
     def look(self) -> None:
-        """Kill those whose time is over."""
+        """Kill processes whose deadline has passed."""
         now = time.monotonic()
         for target, deadline in list(self._deadlines.items()):
-            with contextlib.suppress(ChildProcessError):  # it is collected
+            with contextlib.suppress(ChildProcessError):  # already collected
                 os.waitpid(abs(target), os.WNOHANG)
             if now >= deadline:
                 _signal(target, signal.SIGKILL)
@@ -89,7 +89,7 @@ class OrphanedProcessGroups:
             del self._deadlines[target]
 
     def finish(self) -> None:
-        """Wait for all of them to be gone, which takes a second or two at most."""
+        """Wait until all of these processes are gone, for about two seconds at most."""
         deadline = time.monotonic() + GRACE_S + _GONE_S
         while self and time.monotonic() < deadline:
             self.look()
@@ -103,9 +103,9 @@ def _children() -> set[int]:
 
 
 def _trial_of(pid: int) -> str:
-    """The trial process that a process descends from, as its environment says; "" if it does not.
+    """Return the id of a process's trial process from its environment; "" if it has none.
 
-    A fork has the environment of the program that it is a fork of.
+    A forked process has the environment of its parent.
     """
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
@@ -118,7 +118,7 @@ def _trial_of(pid: int) -> str:
 
 
 def _signal(target: int, signum: int) -> bool:
-    """Send a signal to a process or group; False if there is none."""
+    """Send a signal to a process or group; return False if it does not exist."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(target, signum)
         return True

@@ -1,8 +1,8 @@
-"""The zygote: a process that has imported the trainable once and forks every attempt from that.
+"""The zygote: a process that imports the trainable once and forks a process for every attempt.
 
-It imports and forks, nothing else: it runs no user code beyond the imports, has one thread and one
-connection, and dies with its trials when the agent goes away. Where a fork would be unsafe it
-starts the trials as fresh interpreters instead; they are its children all the same.
+The zygote runs no user code except for the imports, has one thread and one
+connection, and ends with its trials when the agent is gone. Where a fork would be unsafe it
+starts trials as new interpreters, which are also its children.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _SPAWN = (
 
 
 class Zygote:
-    """Serves the agent at the other end of `control` until it goes away."""
+    """Carries out requests of the agent at the other end of `control`."""
 
     def __init__(self, control: socket.socket, thread_variables: dict[str, str | None]) -> None:
         self._control = control
@@ -64,7 +64,7 @@ class Zygote:
         self._wakeup, self._wakeup_end = os.pipe()
 
     def run(self) -> None:
-        """Serve until the agent closes the connection or dies; then end all trials."""
+        """Serve requests until the agent closes the connection or dies; then end all trials."""
         for descriptor in (self._wakeup, self._wakeup_end):
             os.set_blocking(descriptor, False)
         signal.set_wakeup_fd(self._wakeup_end)
@@ -74,7 +74,7 @@ class Zygote:
         poller.register(self._wakeup, select.POLLIN)
         poller.register(self._control, select.POLLIN)
         try:
-            # A fork of the agent may hold its end open after its death, hence the second look.
+            # A fork of the agent may keep the connection open after its death: check the parent.
             while os.getppid() == self._parent:
                 timeout = _ORPHANS_MS if self._orphans else _PARENT_CHECK_MS
                 ready = {descriptor for descriptor, _ in poller.poll(timeout)}
@@ -94,7 +94,7 @@ class Zygote:
             self._orphans.finish()
 
     def _serve(self) -> bool:
-        """Receive and carry out requests; False once the agent is gone."""
+        """Receive and carry out requests; return False once the agent is gone."""
         data, descriptors, _, _ = socket.recv_fds(self._control, _RECEIVE_BYTES, _MAX_DESCRIPTORS)
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)
@@ -114,7 +114,7 @@ class Zygote:
                 self._reply(Message.STARTED, frame.seq, pid)
         except ConnectionError:
             raise
-        except BaseException as error:  # an import may raise anything, SystemExit included
+        except BaseException as error:  # an import may raise anything, even SystemExit
             module = error.name if isinstance(error, ModuleNotFoundError) else None
             refusal = Refusal(
                 type(error).__name__, str(error), module, traceback.format_exc(limit=-5)
@@ -134,10 +134,10 @@ class Zygote:
         self._info = choose_start_method(request.start_method)
         if self._info.method == "spawn":
             self._source_file = _file_with(request.source)
-            self._trainable = None  # each loads its own
+            self._trainable = None  # each trial process loads its own
         self._orphans.adopt()
-        # What is imported now stays: the collector of a trial need not look at it, which would copy
-        # its pages.
+        # Imported objects are never collected: if a trial's garbage collector examined them, it
+        # would copy their shared pages.
         gc.freeze()
         return self._info
 
@@ -159,12 +159,12 @@ class Zygote:
         pid = os.fork()
         if pid == 0:
             self._control.close()
-            # The sockets of other trials among them, whose end nobody would see otherwise.
+            # Including sockets of other trials, whose closing would otherwise go unnoticed.
             for descriptor in (self._wakeup, self._wakeup_end, *self._descriptors):
                 os.close(descriptor)
             _set_environment(restored(os.environ, self._thread_variables))
             trial_process.main(socket.socket(fileno=sock), request, lambda: self._trainable, parent)
-        with contextlib.suppress(OSError):  # the child does the same; whoever comes first
+        with contextlib.suppress(OSError):  # the child does the same; the first call counts
             os.setpgid(pid, pid)
         return pid
 
@@ -185,7 +185,7 @@ class Zygote:
                     stderr=stderr,
                     process_group=0,
                 )
-        # Its exit is collected like that of a forked child.
+        # Keeps Popen from collecting the exit status, which `_reap` collects.
         process.returncode = 0
         return process.pid
 
@@ -205,7 +205,7 @@ class Zygote:
 
 
 def _file_with(value: object) -> IO[bytes]:
-    """An unnamed file with a pickled value, at its start."""
+    """Return an unnamed file with a pickled value, positioned at its start."""
     file = tempfile.TemporaryFile()  # noqa: SIM115  the caller closes it
     pickle.dump(value, file)
     file.seek(0)
@@ -219,14 +219,14 @@ def _set_environment(environment: dict[str, str]) -> None:
 
 
 def main(control_fd: int, thread_variables: dict[str, str | None]) -> None:
-    """Entry of the zygote process.
+    """Run the zygote process.
 
     Args:
-        control_fd: Its end of the connection to the agent.
-        thread_variables: What `limit_to_one` changed in the environment.
+        control_fd: File descriptor of the connection to the agent.
+        thread_variables: The environment variables that `limit_to_one` returned.
     """
     gc.disable()
-    # What trials need.
+    # Imported now for all trials.
     import prefect_tune.trainable.runner
     import prefect_tune.trainable.shipping.packing  # noqa: F401
 

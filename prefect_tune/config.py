@@ -104,7 +104,7 @@ class ResumeType(StrEnum):
     """What happens to a trial when its experiment is resumed."""
 
     RESUME = "resume"  #: they run on, from their newest checkpoint if they have one
-    RESTART = "restart"  #: they run once more, from scratch
+    RESTART = "restart"  #: they run again, from scratch
     SKIP = "skip"  #: they stay as they are
 
 

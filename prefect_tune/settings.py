@@ -132,8 +132,8 @@ class TuneSettings(BaseSettings):
         0.5,
         ge=0,
         validation_alias=_aliases("WARN_THRESHOLD_S"),
-        description="Seconds after which callbacks, or scheduler and stopper, that hold the sweep "
-        "up are told about, once; 0 never does.",
+        description="Seconds after which a warning says that callbacks, or scheduler and stopper, "
+        "delay the sweep; each is warned about once. 0 never warns.",
     )
 
     log_callback_errors: bool = Field(
@@ -265,7 +265,7 @@ class TuneSettings(BaseSettings):
     trust_pickles: bool = Field(
         False,
         description="Load pickles of experiments although they are not signed with this user's "
-        "key. Whoever can write to the experiment's directory or bucket can run code here then.",
+        "key. Then anyone who can write to the experiment's directory or bucket can run code here.",
     )
 
     @property

@@ -26,7 +26,7 @@ WITHOUT_EFFECT = {
     "TUNE_RESULT_BUFFER_MAX_TIME_S": _BATCHES,
     "TUNE_RESULT_BUFFER_MIN_TIME_S": _BATCHES,
     "TUNE_STATE_REFRESH_PERIOD": "changes of the cluster are known as they happen",
-    "TUNE_SYNCER_VERBOSITY": "copying is told about by the logger prefect_tune.storage",
+    "TUNE_SYNCER_VERBOSITY": "the logger prefect_tune.storage reports copying",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": _NO_BLOCKING_SYNC,
     "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": _NO_BLOCKING_SYNC,
     "RAY_AIR_NEW_OUTPUT": "`verbose` and `progress_reporter` say how progress is shown",

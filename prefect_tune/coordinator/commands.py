@@ -78,16 +78,16 @@ class Launch(AttemptCommand):
 
     @property
     def head(self) -> Slot:
-        """The bundle that it runs in."""
+        """The slot of the first bundle, in which the trial process runs."""
         return Slot(self.node, self.resources.bundles[0], self.devices)
 
     @property
     def nodes(self) -> list[str]:
-        """All nodes that have a bundle of it, the one that it runs on first."""
+        """Addresses of all nodes that hold a bundle; that of the trial process comes first."""
         return list(dict.fromkeys((self.node, *(slot.node for slot in self.others))))
 
     def share(self, node: str) -> Resources:
-        """What is reserved on one of them."""
+        """Return the resources of the attempt that are reserved on one node."""
         bundles = [slot.resources for slot in self.others if slot.node == node]
         if node == self.node:
             bundles.append(self.resources.bundles[0])

@@ -349,7 +349,7 @@ class Coordinator:
         return not core.delays.holds(trial.trial_id) and core.room.fits(trial)
 
     def pause_trial(self, trial: Trial, should_checkpoint: bool = True) -> None:
-        """Ask a running trial to give its slot back at its next report."""
+        """Pause a running trial at its next report; its slot is free then."""
         live = self._core.table.live(trial.trial_id)
         if live is not None:
             self._results.pause(live)
@@ -368,7 +368,7 @@ class Coordinator:
         config: dict[str, Any] | None = None,
         experiment_tag: str = "",
     ) -> bool:
-        """Have a trial go on from another trial's checkpoint; arguments as in `ControllerView`."""
+        """Make a trial go on from another trial's checkpoint, as `ControllerView` explains."""
         checkpoint = checkpoint or newest_usable(source.checkpoints)
         return checkpoint in source.checkpoints and self._redirect(
             TrialRedirected(
@@ -401,7 +401,7 @@ class Coordinator:
         )
 
     def get_node_resources(self) -> list[Resources]:
-        """The declared totals of each node."""
+        """Return the total resources of each node."""
         return [node.resources for node in self._core.placer.nodes]
 
     def save_checkpoint(self, trial: Trial) -> None:
@@ -423,12 +423,12 @@ class Coordinator:
             self._lifecycle.redirect(live, event)
         return True
 
-    # -- what people see --------------------------------------------------------------------------
+    # -- for messages and adaptive clusters -------------------------------------------------------
 
     def waiting_for(self) -> str:
-        """Why nothing goes on; "" if an attempt runs or nothing waits."""
+        """Return the reason why no attempt runs; "" if one runs or no trial waits."""
         return explain(self._core)
 
     def demand(self) -> Mapping[Resources, int]:
-        """What would run if there were room: requests, and how many trials have each."""
+        """Return the resources of the trials that wait for room, with the number of such trials."""
         return demand(self._core)

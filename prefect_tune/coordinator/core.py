@@ -1,4 +1,4 @@
-"""What all parts of a coordinator share: the state, and the way out."""
+"""The state that all parts of a coordinator share, and the list of its commands."""
 
 from __future__ import annotations
 

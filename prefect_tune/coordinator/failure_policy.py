@@ -108,10 +108,10 @@ def fate_of(
 
 
 def original_exception(trial: Trial) -> Exception:
-    """The exception that user code raised, or a `TrialFailed` that tells about it.
+    """Return the exception that user code has raised, or a `TrialFailed` with its text.
 
-    The pickle comes from our own trial process; an exception class that cannot be loaded here is
-    told about in words instead.
+    The pickle comes from our own trial process; if the exception class cannot be loaded here, its
+    text is used instead.
     """
     error = trial.error
     if error is not None and error.pickled is not None:
@@ -120,7 +120,7 @@ def original_exception(trial: Trial) -> Exception:
         except Exception as problem:
             return TrialFailed(f"{trial} failed: {error} (not loadable here: {problem})", [trial])
         if isinstance(loaded, Exception):
-            # So that its traceback in the trial is shown before the one of this process.
+            # As the cause, the trial's own traceback is shown before that of this process.
             loaded.__cause__ = TrialFailed(f"{trial} failed:\n{error.text()}", [trial])
             return loaded
     return TrialFailed(f"{trial} failed: {trial.error_msg}", [trial])

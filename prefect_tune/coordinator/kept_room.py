@@ -1,7 +1,7 @@
-"""Keeps room for a trial that others have overtaken too often.
+"""Keeps room for a large trial that smaller trials have overtaken too often.
 
-A scheduler launches the next trial that fits. So small trials can take for ever, each as it comes,
-what a large one waits for to be free at the same time.
+A scheduler launches the next trial that fits. So small trials can for ever use, one after the
+other, the room that a large trial needs at the same time.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from prefect_tune.coordinator.placement import Placer
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.resources import Resources
 
-#: A trial may be overtaken so often, and so often more for each node.
+#: How often a trial may be overtaken, and how often more for each node.
 _OVERTAKEN = 8
 _OVERTAKEN_PER_NODE = 2
 
 
 class KeptRoom:
-    """Follows the first trial that the scheduler would launch and that does not fit.
+    """Keeps room for the first trial that the scheduler would launch and that does not fit.
+
 
     Args:
         placer: The nodes.
@@ -28,11 +29,11 @@ class KeptRoom:
         self._trial: Trial | None = None
         self._request = Resources()
         self._overtaken = 0
-        #: Whether the scheduler has asked for it in this round, and it did not fit.
+        #: Whether the scheduler has asked in this round for room for the trial, and found none.
         self._is_wanted = False
 
     def fits(self, trial: Trial) -> bool:
-        """Whether there is room for a trial that the scheduler would launch."""
+        """Return whether there is room for a trial that the scheduler would launch."""
         if trial is not self._trial:
             fits = self._placer.fits(trial.resources)
             if not fits and self._trial is None:
@@ -45,12 +46,12 @@ class KeptRoom:
             placer.keep_nothing()
             fits = placer.fits(trial.resources)
             placer.keep_for(trial.resources)
-        # Where it fits and is not launched, the scheduler has another reason.
+        # A trial that fits and is not launched waits for another reason of the scheduler.
         self._is_wanted = not fits
         return fits
 
     def reserve(self, trial: Trial, avoid: str = "") -> Slot | None:
-        """A slot for a trial, see `Placer.reserve`."""
+        """Reserve a slot for a trial, as `Placer.reserve` does; None if there is no room."""
         if trial is self._trial:
             self._placer.keep_nothing()
         overtakes = self._trial is not None and trial.resources != self._request
@@ -66,7 +67,7 @@ class KeptRoom:
         return slot
 
     def end_round(self) -> bool:
-        """The scheduler launches nothing more; True if there is more room than it has seen."""
+        """Note that the scheduler launches no more trials now; True if kept room was given up."""
         is_wanted, self._is_wanted = self._is_wanted, False
         if is_wanted or self._trial is None:
             return False

@@ -243,7 +243,7 @@ class Lifecycle:
         """
         core, trial = self._core, live.trial
         if live.closing is not None:
-            problem = "it was ended before its last checkpoint was written once more"
+            problem = "it was ended before its last checkpoint was written again"
             trial.error = trial.error or AttemptError(UNSAVED, problem)
             self._record_end(trial, Fate.FAILED)
             self.give_up(live)

@@ -1,4 +1,4 @@
-"""What one node has free, and how the bundles of a request are laid over nodes.
+"""The free resources of a node, and the placement of a request's bundles on nodes.
 
 All amounts are integer milli-units.
 """
@@ -19,12 +19,12 @@ _TRIES = 2000
 
 @message(frozen=True, slots=True)
 class Slot:
-    """What is reserved for one attempt, or for one bundle of it.
+    """The resources that are reserved on a node for one attempt, or for one bundle of an attempt.
 
     Attributes:
         node: Address of the node.
-        resources: How much.
-        devices: Ids of its GPUs.
+        resources: The reserved amounts.
+        devices: Ids of the reserved GPUs.
     """
 
     node: str
@@ -33,13 +33,13 @@ class Slot:
 
     @property
     def others(self) -> tuple[Slot, ...]:
-        """The bundles beside the first, which is the slot itself."""
+        """The slots of the attempt's other bundles; this slot is that of the first one."""
         return ()
 
 
 @message(frozen=True, slots=True)
 class GroupSlot(Slot):
-    """The slot of an attempt with several bundles; itself that of the first."""
+    """The slot of an attempt's first bundle, with those of its other bundles."""
 
     rest: tuple[Slot, ...] = ()
 
@@ -49,11 +49,11 @@ class GroupSlot(Slot):
 
 
 class NodeSlots:
-    """What is free of one node.
+    """The free resources of one node.
 
     Args:
         node: The node.
-        number: Its place among the others.
+        number: Index of the node in the cluster.
     """
 
     def __init__(self, node: Node, number: int = 0) -> None:
@@ -65,19 +65,19 @@ class NodeSlots:
         self.device_free = dict.fromkeys(node.devices, MILLI)
 
     def alike(self) -> Hashable:
-        """The same for nodes that have the same free, and so are as good as one another."""
+        """Return a key that is equal for nodes with equal free amounts."""
         return (bool(self.node.obstacle), *self.free.items(), *self.device_free.values())
 
     def rank(self) -> tuple[int, int, int]:
-        """Emptiest first, those with free GPUs last; of equals the first."""
+        """Return a sort key: the emptiest node first, nodes with free GPUs last."""
         return self.free.get(GPU, 0), -self.free.get(CPU, 0), self.number
 
     def fullness(self) -> tuple[int, int, int]:
-        """Fullest first, those with free GPUs last; of equals the first."""
+        """Return a sort key: the fullest node first, nodes with free GPUs last."""
         return self.free.get(GPU, 0), self.free.get(CPU, 0), self.number
 
     def fits(self, request: Resources) -> bool:
-        """True if there is room for the request, which is one bundle."""
+        """Return True if the node has room for a request of one bundle."""
         if self.node.obstacle:
             return False
         gpu = 0
@@ -89,18 +89,18 @@ class NodeSlots:
         return not gpu or not self.device_free or self._pick_devices(gpu) is not None
 
     def _pick_devices(self, gpu: int) -> tuple[str, ...] | None:
-        """Whole devices for a request of 1 or more, else the fullest device with room."""
+        """Return whole devices for a request of 1 or more, else the fullest device with room."""
         if gpu < MILLI:
             roomy = [(free, device) for device, free in self.device_free.items() if free >= gpu]
             return (min(roomy, key=lambda pair: pair[0])[1],) if roomy else None
-        # A share on top of whole devices (1.5 GPUs) takes the next whole device: nobody can enforce
-        # how two processes split one.
+        # A request for 1.5 GPUs gets two whole devices: nothing can enforce how two processes
+        # share one.
         wanted = -(-gpu // MILLI)
         idle = [device for device, free in self.device_free.items() if free == MILLI]
         return tuple(idle[:wanted]) if len(idle) >= wanted else None
 
     def take(self, request: Resources) -> Slot:
-        """Reserve what `fits`."""
+        """Reserve the resources of a request that `fits`, and return the slot."""
         gpu = request.get_milli(GPU)
         devices = (self._pick_devices(gpu) or ()) if gpu and self.device_free else ()
         slot = Slot(self.node.address, request, devices)
@@ -108,7 +108,7 @@ class NodeSlots:
         return slot
 
     def add(self, slot: Slot, sign: int) -> None:
-        """Count a slot as free (1) or taken (-1), whether it fits or not."""
+        """Count a slot as free (`sign` 1) or reserved (-1), whether it fits or not."""
         for name, amount in slot.resources.milli:
             self.free[name] = self.free.get(name, 0) + sign * amount
         gpu = min(slot.resources.get_milli(GPU), MILLI)
@@ -117,41 +117,42 @@ class NodeSlots:
                 self.device_free[device] += sign * gpu
 
 
-#: Nodes with the same free amounts, and how well liked they are: the lowest comes first.
+#: Nodes with equal free amounts, and their preference: those with the lowest number come first.
 NodeClass = tuple[int, Collection[NodeSlots]]
 
 
 def lay_out(request: Resources, classes: Iterable[NodeClass]) -> list[Slot] | None:
     """Reserve a slot for each bundle of a request, all or none.
 
-    The largest bundles are laid first, each where the strategy likes it best; where one finds no
-    room, the last before it is laid elsewhere.
+    The largest bundles are placed first, each on the node that the strategy prefers. If a bundle
+    finds no room, the bundle placed before it is moved to another node.
 
     Args:
-        request: The bundles, and the strategy.
+        request: The bundles and the strategy.
         classes: The nodes.
 
     Returns:
-        The slots in the order of the bundles, already taken from the nodes.
+        The slots in the order of the bundles, already reserved on the nodes; None if the bundles
+        do not fit.
     """
     return _Layout(request, [(liked, nodes) for liked, nodes in classes if nodes]).find()
 
 
 class _Layout:
-    """One search of `lay_out`."""
+    """A search for slots of all bundles of a request; used by `lay_out`."""
 
     def __init__(self, request: Resources, classes: list[NodeClass]) -> None:
         self._request = request
         self._strategy = request.strategy
         bundles = request.bundles
-        # An empty head takes nothing, and goes where the first of the others goes.
+        # An empty first bundle needs nothing, and goes to the node of the second one.
         self._order = [number for number, bundle in enumerate(bundles) if bundle]
         self._order.sort(key=lambda number: _size(bundles[number]), reverse=True)
         if self._strategy == "STRICT_PACK":
             classes = [known for known in classes if _has(_first(known), request)]
         classes = sorted(classes, key=lambda known: (known[0], self._rank(_first(known))))
         self._classes = [nodes for _, nodes in classes]
-        #: Those that have a bundle of the request, the newest last.
+        #: The bundles placed so far: number, node and slot of each, the newest last.
         self._taken: list[tuple[int, NodeSlots, Slot]] = []
         self._tries = _TRIES
 
@@ -165,16 +166,16 @@ class _Layout:
         return [slots[number] for number in range(len(slots))]
 
     def _rank(self, node: NodeSlots) -> tuple[int, ...]:
-        """Which nodes are taken first, as long as none has a bundle of the request."""
+        """Return a sort key of the nodes for the first bundle."""
         if "PACK" not in self._strategy:
             return node.rank()
-        # The fullest that has room for everything, or else the one with room for most of it.
+        # The fullest node with room for all bundles, or else the emptiest one.
         if _has(node, self._request):
             return 0, *node.fullness()
         return 1, *(-amount for amount in node.fullness())
 
     def _place(self, index: int) -> bool:
-        """Lay the bundles from this one on; if that fails, nothing of them stays."""
+        """Place the bundles from this index on; if that fails, place none of them."""
         if index == len(self._order):
             return True
         number = self._order[index]
@@ -193,7 +194,7 @@ class _Layout:
         return False
 
     def _candidates(self) -> Iterator[NodeSlots]:
-        """Where the next bundle may go, the best first; one of each class."""
+        """Return the nodes for the next bundle, the best first; one of each class."""
         counts = Counter(node.number for _, node, _ in self._taken)
         used = list({node.number: node for _, node, _ in self._taken}.values())
         others = (
@@ -215,11 +216,11 @@ def _first(known: NodeClass) -> NodeSlots:
 
 
 def _has(node: NodeSlots, request: Resources) -> bool:
-    """True if all bundles have room on a node as far as amounts tell."""
+    """Return True if a node has the amounts of all bundles; GPU devices are not compared."""
     return all(node.free.get(name, 0) >= amount for name, amount in request.milli)
 
 
 def _size(bundle: Resources) -> tuple[int, int, int]:
-    """By which the bundles of a request are compared; GPUs are the scarcest."""
+    """Return a sort key of bundles by size; GPUs count first, being the scarcest."""
     amounts = dict(bundle.milli)
     return amounts.pop(GPU, 0), amounts.pop(CPU, 0), sum(amounts.values())

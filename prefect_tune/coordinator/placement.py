@@ -1,8 +1,8 @@
-"""Which nodes an attempt runs on, and which of their GPUs it gets.
+"""Decides which nodes an attempt runs on, and which of their GPUs it gets.
 
-The coordinator packs attempts into nodes itself and pins them: a Dask scheduler places by declared
-totals, and a task queued on a worker blocks the tasks behind it. All amounts are integer
-milli-units.
+The coordinator places attempts itself and pins them to nodes: a Dask scheduler would place tasks by
+declared totals only, and a task queued on a worker would block the tasks behind it. All amounts are
+integer milli-units.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from prefect_tune.resources import GPU, MILLI, Resources
 
 
 class Placer:
-    """Reserves slots on nodes."""
+    """Reserves slots for attempts on the nodes of the cluster."""
 
     def __init__(self) -> None:
         self._nodes: dict[str, NodeSlots] = {}
-        #: The nodes by what they have free, and by number: there are far fewer kinds than nodes.
+        #: The nodes by their free amounts, and by number: most nodes have equal free amounts.
         self._alike: dict[Hashable, dict[int, NodeSlots]] = {}
-        # Requests that were found to have no room; schedulers ask for each waiting trial, often.
+        # Requests that do not fit now; schedulers ask for each waiting trial again and again.
         self._too_large: set[Resources] = set()
-        #: What is kept free for a request that waits.
+        #: Slots that are kept free for a request that waits.
         self._kept: list[Slot] = []
         self._kept_for: Resources | None = None
 
     def update(self, nodes: Iterable[Node], slots: Iterable[Slot]) -> None:
-        """Replace the set of nodes; `slots` are the reservations that live on."""
+        """Replace the set of nodes; `slots` are the reservations that go on."""
         self._nodes = {node.address: NodeSlots(node, number) for number, node in enumerate(nodes)}
         self._too_large.clear()
         for slot in slots:
@@ -47,14 +47,14 @@ class Placer:
 
     @property
     def nodes(self) -> list[Node]:
-        """The nodes known now."""
+        """The present nodes of the cluster."""
         return [state.node for state in self._nodes.values()]
 
     def __len__(self) -> int:
         return len(self._nodes)
 
     def fits(self, request: Resources) -> bool:
-        """True if there is room for the request now."""
+        """Return True if there is room for the request now."""
         if request in self._too_large:
             return False
         if len(request.bundles) > 1:
@@ -66,16 +66,17 @@ class Placer:
         return fits
 
     def reserve(self, request: Resources, avoid: str = "", pack: bool = False) -> Slot | None:
-        """Take a slot, or None if no node has room now.
+        """Reserve a slot for a request; return None if no node has room now.
+
 
         A request with GPUs goes to the fullest node that has room, which leaves whole nodes for
         large requests; one without goes to the emptiest, and to nodes with GPUs last. Several
         bundles go where their strategy says, all of them or none.
 
         Args:
-            request: How much.
-            avoid: Address of a node that is taken only if no other one has room.
-            pack: Whether one without GPUs goes to the fullest, too.
+            request: The requested resources.
+            avoid: Address of a node that is used only if no other one has room.
+            pack: Whether a request without GPUs goes to the fullest node, too.
         """
         if len(request.bundles) > 1:
             return self._reserve_group(request, avoid)
@@ -106,7 +107,7 @@ class Placer:
         return GroupSlot(head.node, head.resources, head.devices, tuple(rest))
 
     def _lay_out(self, request: Resources, avoided: NodeSlots | None = None) -> list[Slot] | None:
-        """Slots for all bundles, which are not taken."""
+        """Find slots for all bundles of a request, without reserving them."""
         slots = lay_out(request, self._classes(avoided))
         for slot in slots or ():
             self._nodes[slot.node].add(slot, 1)
@@ -121,12 +122,12 @@ class Placer:
                 yield 0, nodes.values()
 
     def release(self, slot: Slot) -> None:
-        """Give a slot back; does nothing on nodes that are gone."""
+        """Release a slot; do nothing on nodes that are gone."""
         for part in (slot, *slot.others):
             self._add(part, 1)
 
     def _add(self, slot: Slot, sign: int) -> None:
-        """Count a slot as free (1) or taken (-1)."""
+        """Count a slot as free (`sign` 1) or reserved (-1), and update the class of its node."""
         state = self._nodes.get(slot.node)
         if state is None:
             return
@@ -134,7 +135,7 @@ class Placer:
         state.add(slot, sign)
         self._enter(state)
         if sign > 0:
-            # Only what has room on this node can have room now that had none.
+            # Of the requests that did not fit, only those with a bundle that fits here may fit now.
             self._too_large = {
                 request for request in self._too_large if not any(map(state.fits, request.bundles))
             }
@@ -143,7 +144,7 @@ class Placer:
         self._alike.setdefault(state.alike(), {})[state.number] = state
 
     def _leave(self, state: NodeSlots) -> None:
-        """To be called before what it has free changes."""
+        """Remove a node from its class; call this before its free amounts change."""
         key = state.alike()
         nodes = self._alike[key]
         del nodes[state.number]
@@ -153,10 +154,10 @@ class Placer:
     # -- keeping room -----------------------------------------------------------------------------
 
     def keep_for(self, request: Resources) -> None:
-        """Keep, until `keep_nothing`, what a request needs; others get nothing of it.
+        """Keep room for a request, which no other request gets, until `keep_nothing`.
 
-        It is kept on the nodes that have the least to get free. What is kept counts as taken
-        though somebody else may still run there, so that less than nothing may be free.
+        The room is kept on the nodes where the least has to become free. It counts as reserved
+        although other attempts may still run there, so free amounts may be negative.
         """
         self.keep_nothing()
         slots = lay_out(request, self._idle(functools.partial(_missing, request)))
@@ -166,13 +167,13 @@ class Placer:
             self._add(slot, -1)
 
     def keep_nothing(self) -> None:
-        """Undo `keep_for`."""
+        """Give up the room that `keep_for` keeps."""
         for slot in self._kept:
             self._add(slot, 1)
         self._kept, self._kept_for = [], None
 
     def _idle(self, like: Callable[[NodeSlots], int | None]) -> Iterable[NodeClass]:
-        """The nodes as they are when nothing runs there, but for those that `like` has None for."""
+        """Return the nodes as if nothing ran on them; leave out those with `like` None."""
         classes: dict[tuple[int, Hashable], list[NodeSlots]] = {}
         for state in self._nodes.values():
             liked = like(state)
@@ -184,7 +185,7 @@ class Placer:
 
     @property
     def is_kept_free(self) -> bool:
-        """True if all that is kept has come free, as far as amounts tell."""
+        """True if all kept room is free; GPU devices are not compared."""
         return bool(self._kept) and all(
             self._nodes[slot.node].free[name] >= 0
             for slot in self._kept
@@ -194,11 +195,11 @@ class Placer:
     # -- for messages -----------------------------------------------------------------------------
 
     def could_ever_fit(self, request: Resources) -> bool:
-        """True if the nodes, when empty, have room for the request."""
+        """Return True if the nodes, when empty, have room for the request."""
         return lay_out(request, self._idle(lambda _: 0)) is not None
 
     def totals(self) -> dict[str, tuple[float, float]]:
-        """``{resource: (in use, total)}`` over all nodes, in units."""
+        """Return ``{resource: (in use, total)}`` over all nodes, in units."""
         result: dict[str, tuple[float, float]] = {}
         kept: Counter[tuple[str, str]] = Counter()
         for slot in self._kept:
@@ -211,16 +212,16 @@ class Placer:
         return result
 
     def describe(self) -> str:
-        """What each node has free, for messages."""
+        """Return a text that says what each node has free, for messages."""
         if not self._nodes:
             return "the cluster has no workers that can run it"
         return "; ".join(map(_describe, self._nodes.values()))
 
 
 def _missing(request: Resources, state: NodeSlots) -> int | None:
-    """How much has to get free on a node before it has room for a bundle of the request.
+    """Return how much has to become free on a node before a bundle of the request fits.
 
-    None where nothing starts.
+    None is returned for a node on which no attempt can start.
     """
     if state.node.obstacle:
         return None

@@ -3,7 +3,7 @@
 A record is ``{"event": <class>, "time": ..., <fields>}``. Enumerations are written as their values,
 `Resources` as a list of pairs, a `PlacementGroup` as a dict of such lists, bytes as base64. A
 configuration with values that JSON cannot represent is written as a signed pickle, too, and so is
-the exception of a failed attempt: somebody who can write the journal must not be able to run code
+the exception of a failed attempt: a person who can write the journal must not be able to run code
 where it is read. Results keep the JSON text that the trial wrote, so that nothing is encoded twice;
 NaN and infinity are therefore written as Python's json does.
 """
@@ -162,7 +162,7 @@ def _plain(value: Any) -> Any:
 
 
 def _with_json_keys(value: Any) -> Any:
-    """Keys that JSON has no form for as texts; what they were is in the pickle."""
+    """Return a value whose keys JSON can represent; other keys become text."""
     if isinstance(value, dict):
         return {
             key if isinstance(key, (str, int, float, bool, type(None))) else _in_words(key): (

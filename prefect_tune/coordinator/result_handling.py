@@ -119,7 +119,7 @@ class Results:
         last = event.results[-1]
         at_end = last.get("done") is True or (last.get("training_iteration") or 0) >= closing
         if at_end and not live.stop_reason:
-            live.stop_reason = "it had come to its end before"
+            live.stop_reason = "it had ended before"
             self._lifecycle.decide(live, live.last_seq if event.awaiting else 0, Action.STOP)
         elif event.awaiting:
             action = Action.STOP if at_end else Action.CONTINUE

@@ -27,7 +27,7 @@ class SearchTurns:
         return not (self._idle or self._finished) and self._asked < self._lookahead
 
     def ask(self, waiting: int) -> int:
-        """How many more trials to ask for now, if so many wait for a slot; counts them as asked."""
+        """Return how many more trials to ask for if `waiting` ones wait; count them as asked."""
         wanted = self._lookahead - waiting - self._asked
         if wanted <= 0 or not self.may_ask:
             return 0

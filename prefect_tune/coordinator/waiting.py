@@ -26,7 +26,7 @@ def explain(core: Core) -> str:
         left = sum(live.uploads for live in uploading)
         first = uploading[0]
         return (
-            f"{left} checkpoints of {len(uploading)} trials are on their way to storage, "
+            f"{left} checkpoints of {len(uploading)} trials are being uploaded to storage, "
             f"{first.uploads} of {first.trial} from {first.node}"
         )
     if core.held:

@@ -233,7 +233,9 @@ def send(place: Location, request: Request, timeout: float = ANSWER_S) -> str:
     while (data := store.read(name + _ANSWER)) is None:
         if time.monotonic() >= deadline:
             store.delete([name + _REQUEST])
-            raise TuneError(f"{ended}, or is out of reach: nobody answered within {timeout:.0f} s.")
+            raise TuneError(
+                f"{ended}, or is out of reach: there was no answer within {timeout:.0f} s."
+            )
         time.sleep(_POLL_S / 2)
     store.delete([name + _ANSWER])
     answer = json.loads(data)

@@ -142,7 +142,7 @@ class Engine:
         if self._give_up_uploads_at is None or now < self._give_up_uploads_at:
             return []
         self._give_up_uploads_at = None
-        reason = "checkpoints that are on their way are given up"
+        reason = "unfinished uploads of checkpoints are given up"
         return [ControlReceived(now, Control.INTERRUPT, reason=reason)]
 
     def run(
@@ -231,7 +231,7 @@ class Engine:
                 self._has_warned_of_backlog = True
                 _logger.warning(
                     "Callbacks or loggers cannot keep up with what trials report; trials wait for "
-                    "them. This is told once."
+                    "them. This is logged once."
                 )
         if self._callback_error is not None:
             raise TuneError(in_words(self._callback_error)) from self._callback_error

@@ -45,7 +45,7 @@ class SlowSteps:
         if 0 < self._threshold_s <= seconds and kind not in self._warned:
             self._warned.add(kind)
             _logger.warning(
-                "%s took %.1f s for %d event%s; %s. This is told once (TUNE_WARN_THRESHOLD_S).",
+                "%s took %.1f s for %d event%s; %s. This is logged once (TUNE_WARN_THRESHOLD_S).",
                 kind,
                 seconds,
                 events,

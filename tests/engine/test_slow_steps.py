@@ -25,6 +25,6 @@ def test_a_slow_step_is_told_about_once(caplog, threshold, told):
             with slow.watch("Callbacks", 2):
                 clock.now += 1
     assert [record.getMessage() for record in caplog.records] == [
-        "Callbacks took 1.0 s for 2 events; the sweep waits meanwhile. This is told once "
+        "Callbacks took 1.0 s for 2 events; the sweep waits meanwhile. This is logged once "
         "(TUNE_WARN_THRESHOLD_S)."
     ] * told

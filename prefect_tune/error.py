@@ -123,7 +123,7 @@ class TrialFailed(TuneError):
 
 
 class TrialWorkerFailed(TuneError):
-    """A function that a trial has started in one of its bundles has not returned."""
+    """Raised if a function that a trial has started in one of its bundles does not return."""
 
 
 class ExperimentInterrupted(KeyboardInterrupt):

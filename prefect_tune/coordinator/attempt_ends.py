@@ -280,12 +280,12 @@ class AttemptEnds:
             return
         if blame is Blame.CHECKPOINT:
             problem = str(event.error)
-            if not book.give_up(start, problem):
+            if not book.reject(start, problem):
                 return
         elif (
             not casts_doubt(live, event)
-            or (was_killed(event) and book.spare(start))
-            or not book.doubt(start)
+            or (was_killed(event) and book.retry_once(start))
+            or not book.suspect(start)
         ):
             return
         else:

@@ -139,8 +139,8 @@ class Coordinator:
         table = self._core.table
         return CoordinatorState(
             table.trials(),
-            [portable(live) for live in table.lives()],
-            [portable(live) for live in table.aside()],
+            [portable(live) for live in table.live_entries()],
+            [portable(live) for live in table.set_aside_entries()],
             list(table.retired),
             list(self._retention.dropped),
         )
@@ -333,7 +333,7 @@ class Coordinator:
 
     def get_live_trials(self) -> list[Trial]:
         """Return the trials that are not finished, in queue order."""
-        return [live.trial for live in self._core.table.lives()]
+        return [live.trial for live in self._core.table.live_entries()]
 
     def get_waiting_trials(self) -> list[Trial]:
         """Return the pending and paused trials, in queue order."""

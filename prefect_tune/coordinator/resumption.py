@@ -36,7 +36,7 @@ class Resumption:
         if not core.replaying:
             # Before the record, because in a replay the fates decided here come first, too.
             self._ends.give_up_uploads()
-            for live in core.table.lives():
+            for live in core.table.live_entries():
                 if live.slot is not None and live.stop_reason and not live.overdue:
                     self._cut_off(live)
                     self._ends.end_stopped(live)
@@ -48,15 +48,15 @@ class Resumption:
         core.turns = SearchTurns(core.options.lookahead)
         core.stopper.on_resume(event.time)
         core.delays.clear()
-        for live in core.table.lives():
+        for live in core.table.live_entries():
             if live.slot is not None or live.interrupted:
                 self._go_on(live)
-        for live in core.table.bring_back():
+        for live in core.table.requeue_set_aside():
             self._lifecycle.add(live)
         if event.only_errored:
             self._set_unfinished_aside()
         elif event.restart_unfinished:
-            for live in core.table.lives():
+            for live in core.table.live_entries():
                 if live.closing is None:
                     self._begin_again(live)
         for status, wanted in ((ERROR, event.errored), (TERMINATED, event.finished)):
@@ -91,7 +91,7 @@ class Resumption:
     def _set_unfinished_aside(self) -> None:
         core = self._core
         core.turns.set_idle(finished=True)
-        for live in core.table.lives():
+        for live in core.table.live_entries():
             if not live.completed:
                 core.scheduler.on_trial_remove(core.view, live.trial)
             core.table.set_aside(live)
@@ -101,7 +101,7 @@ class Resumption:
         self._core.table.set_status(live, PENDING)
         live.book.unclean = True
         live.trial.clear_results()
-        live.book.begin_again()
+        live.book.supersede_all()
 
     def _reset(self, trial: Trial, wanted: Errored) -> None:
         """Run a trial that has ended again."""
@@ -115,5 +115,5 @@ class Resumption:
         if wanted is Errored.RESTART:
             self._begin_again(live)
         else:
-            live.book.rehabilitate()
+            live.book.clear_problems()
         core.scheduler.on_trial_add(core.view, trial)

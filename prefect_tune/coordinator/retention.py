@@ -159,7 +159,7 @@ class CheckpointRetention:
     def _in_use(self, trial: Trial) -> set[str]:
         """Return the paths of checkpoints of a trial that any unfinished trial refers to."""
         used: set[str] = set()
-        for live in (*self._core.table.lives(), *self._core.table.aside()):
+        for live in (*self._core.table.live_entries(), *self._core.table.set_aside_entries()):
             used.update(live.borrowed)
             if live.trial is trial:
                 for checkpoint in (live.book.start(), live.start):
@@ -186,7 +186,9 @@ class CheckpointRetention:
     def drop_all_surplus(self) -> None:
         """Drop checkpoints of all trials: a crash may have come before the record of a deletion."""
         core = self._core
-        trials = [live.trial for live in (*core.table.lives(), *core.table.aside())]
+        trials = [
+            live.trial for live in (*core.table.live_entries(), *core.table.set_aside_entries())
+        ]
         for trial_id in core.table.retired:
             trial = core.table.get(trial_id)
             if trial is not None:

@@ -50,7 +50,7 @@ class Shutdown:
         if not is_recorded:
             event = ControlReceived(core.now, Control.STOP, reason=reason)
             core.recorder.record_behind(event)
-        for live in core.table.lives():
+        for live in core.table.live_entries():
             if live.trial.status == RUNNING:
                 self.stop_trial(live, reason)
             elif live.waits_again:

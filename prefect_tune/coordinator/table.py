@@ -136,11 +136,11 @@ class TrialTable:
         self._enter(live)
 
     def set_aside(self, live: LiveTrial) -> None:
-        """Take an unfinished trial out of the queue until `bring_back` is called."""
+        """Take an unfinished trial out of the queue until `requeue_set_aside` is called."""
         self._leave(live)
         self._aside[live.trial.trial_id] = live
 
-    def bring_back(self) -> list[LiveTrial]:
+    def requeue_set_aside(self) -> list[LiveTrial]:
         """Put the trials that were set aside at the end of the queue, and return their entries."""
         back = list(self._aside.values())
         self._aside.clear()
@@ -179,11 +179,11 @@ class TrialTable:
             return None
         return live
 
-    def lives(self) -> list[LiveTrial]:
+    def live_entries(self) -> list[LiveTrial]:
         """Return the entries of all unfinished trials, in queue order."""
         return list(self._live.values())
 
-    def aside(self) -> list[LiveTrial]:
+    def set_aside_entries(self) -> list[LiveTrial]:
         """Return the entries of the trials that were set aside."""
         return list(self._aside.values())
 
@@ -262,7 +262,7 @@ class TrialTable:
             retired: Ids of the trials that have finished last.
         """
         self._all = {trial.trial_id: trial for trial in trials}
-        for known in self.lives():
+        for known in self.live_entries():
             self._leave(known)
         for entry in live:
             self._enter(entry)

@@ -147,14 +147,14 @@ class CheckpointBook:
             self.expect(None)
         return True
 
-    def spare(self, checkpoint: TrialCheckpoint) -> bool:
+    def retry_once(self, checkpoint: TrialCheckpoint) -> bool:
         """Use a checkpoint again although its attempt was killed; return False the second time."""
         if checkpoint.path in self.spared:
             return False
         self.spared |= {checkpoint.path}
         return True
 
-    def doubt(self, checkpoint: TrialCheckpoint) -> bool:
+    def suspect(self, checkpoint: TrialCheckpoint) -> bool:
         """Do not use a checkpoint any more; return False if it is the user's own `origin`."""
         if checkpoint == self.origin:
             # The user has asked for this checkpoint, so it must not be left out silently.
@@ -165,12 +165,12 @@ class CheckpointBook:
             self.suspects |= {checkpoint.path}
         return True
 
-    def give_up(self, checkpoint: TrialCheckpoint, problem: str) -> bool:
+    def reject(self, checkpoint: TrialCheckpoint, problem: str) -> bool:
         """Mark a checkpoint as unusable; return False if it is the user's own `origin`.
 
         The checkpoint is retained as before: the code that loads it may be wrong.
         """
-        if not self.doubt(checkpoint):
+        if not self.suspect(checkpoint):
             return False
         self._trial.checkpoints = tuple(
             replace(known, problem=problem) if known.path == checkpoint.path else known
@@ -178,14 +178,14 @@ class CheckpointBook:
         )
         return True
 
-    def begin_again(self) -> None:
+    def supersede_all(self) -> None:
         """Mark all checkpoints as superseded, for a trial that starts from scratch."""
         self.adopted = None
         self._trial.checkpoints = tuple(
             replace(known, problem=SUPERSEDED) for known in self._trial.checkpoints
         )
 
-    def rehabilitate(self) -> None:
+    def clear_problems(self) -> None:
         """Make failed checkpoints usable again, e.g. because the code was corrected."""
         self.suspects = self.spared = frozenset()
         self._trial.checkpoints = tuple(

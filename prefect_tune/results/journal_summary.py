@@ -117,7 +117,9 @@ def replay_last_run(records: Iterable[bytes], experiment_dir: str) -> Experiment
             if isinstance(event, Resumed):
                 stopped = []
             elif isinstance(event, ControlReceived) and event.action is Control.STOP:
-                stopped = [live.trial for live in coordinator.table.lives() if live.waits_again]
+                stopped = [
+                    live.trial for live in coordinator.table.live_entries() if live.waits_again
+                ]
             elif isinstance(event, TrialRedirected) and event.checkpoint and found is not None:
                 found.copies.append(
                     Copy(

@@ -282,7 +282,7 @@ class Sweep:
         for trial in self.coordinator.get_trials():
             if trial.newest_checkpoint is not None:
                 used.add(trial.newest_checkpoint.path)
-        for live in (*table.lives(), *table.aside()):
+        for live in (*table.live_entries(), *table.set_aside_entries()):
             redirect = live.redirect
             for checkpoint in (
                 live.book.start(),

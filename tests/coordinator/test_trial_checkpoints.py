@@ -95,15 +95,15 @@ def test_a_trial_goes_on_from_the_newest_good_one():
     book = book_of(saved(1), saved(2), saved(3))
     first, second, third = book._trial.checkpoints
     assert book.start() == third
-    assert book.give_up(third, "damaged")
+    assert book.reject(third, "damaged")
     assert book.start() == second
-    assert book.doubt(second)
+    assert book.suspect(second)
     assert book.start() == first
     assert [c.problem for c in book._trial.checkpoints] == ["", "", "damaged"]
     assert book._trial.newest_checkpoint == second
-    assert book.give_up(first, "damaged")
+    assert book.reject(first, "damaged")
     assert book.start() is None
-    book.rehabilitate()
+    book.clear_problems()
     assert book.start() == third
 
 
@@ -111,12 +111,12 @@ def test_what_the_user_gave_to_start_from_is_never_passed_over():
     origin = saved(100, "/elsewhere/checkpoint")
     book = book_of(origin=origin)
     assert book.start() == origin
-    assert not book.give_up(origin, "damaged")
-    assert not book.doubt(origin)
+    assert not book.reject(origin, "damaged")
+    assert not book.suspect(origin)
     assert book.start() == origin
     book.add(saved(101))
     assert book.start() == saved(101)
-    book.begin_again()
+    book.supersede_all()
     assert book.start() == origin
 
 
@@ -127,15 +127,15 @@ def test_an_adopted_one_counts_until_there_is_an_own_one():
     book.add(saved(8))
     assert book.start() == saved(8)
     book.adopted = adopted
-    assert book.give_up(adopted, "damaged")
+    assert book.reject(adopted, "damaged")
     assert book.start() == saved(8)
 
 
 def test_after_a_start_from_scratch_the_old_ones_are_not_gone_on_from():
     book = book_of(saved(1), saved(2))
-    book.begin_again()
+    book.supersede_all()
     assert book.start() is None
-    book.rehabilitate()
+    book.clear_problems()
     assert book.start() is None
     assert {c.problem for c in book._trial.checkpoints} == {SUPERSEDED}
 
@@ -158,7 +158,7 @@ def test_names_are_told_apart_where_they_could_be_written_twice():
     book.add(saved(10))
     assert book.suffix(2) == ""
     book.add(saved(20))
-    book.doubt(saved(20))
+    book.suspect(saved(20))
     assert book.suffix(3) == "_3"
     book.suspects = frozenset()
     assert book.suffix(4) == ""

@@ -67,7 +67,7 @@ class _Digester:
         elif isinstance(value, enum.Enum):
             yield _encoded(value.name)
         elif isinstance(value, Mapping):
-            yield from sorted(self._pair(item) for item in value.items())
+            yield from sorted(_hash(map(self.digest, item)) for item in value.items())
         elif isinstance(value, list | tuple):
             yield from map(self.digest, value)
         elif isinstance(value, set | frozenset):
@@ -86,9 +86,6 @@ class _Digester:
             yield _encoded(value.__name__)
         else:
             yield from self._object(value)
-
-    def _pair(self, pair: Iterable[Any]) -> bytes:
-        return _hash(map(self.digest, pair))
 
     def _array(self, array: np.ndarray[Any, Any]) -> Iterator[bytes]:
         yield _encoded(f"{array.dtype.str}{array.shape}")

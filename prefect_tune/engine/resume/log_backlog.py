@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from prefect_tune.callback import Callback
@@ -15,14 +16,12 @@ from prefect_tune.logger.threads import Backlog
 _logger = logging.getLogger(__name__)
 
 
+@dataclass(slots=True)
 class _LoggingProgress:
     """How many results of a trial were replayed, and how many each logger has written."""
 
-    __slots__ = ("count", "written")
-
-    def __init__(self, count: int, written: list[int | None]) -> None:
-        self.count = count
-        self.written = written
+    count: int
+    written: list[int | None]
 
 
 class BacklogFinder:

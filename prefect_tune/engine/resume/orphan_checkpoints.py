@@ -93,8 +93,10 @@ def find_checkpoints(
     Returns:
         The checkpoints; none if the storage cannot be read, which is logged.
     """
-    lives = [live for live in (*table.lives(), *table.aside()) if live.trial.attempt]
-    known = frozenset(path for live in lives for path in _referenced_paths(live))
+    entries = [
+        live for live in (*table.live_entries(), *table.set_aside_entries()) if live.trial.attempt
+    ]
+    known = frozenset(path for live in entries for path in _referenced_paths(live))
     # The user may have given a checkpoint of this experiment as an absolute path or URL.
     outside = tuple(filter(is_absolute, known))
 
@@ -105,8 +107,8 @@ def find_checkpoints(
         def look(live: LiveTrial) -> list[_Found]:
             return _find_in_trial_directory(live, store, is_known)
 
-        with ThreadPoolExecutor(_PARALLEL, "found-checkpoints") as pool:
-            return [one for of_trial in pool.map(look, lives) for one in of_trial]
+        with ThreadPoolExecutor(_PARALLEL, "orphan-checkpoints") as pool:
+            return [one for of_trial in pool.map(look, entries) for one in of_trial]
 
     try:
         found = look_in(checkpoints)

@@ -116,7 +116,7 @@ def test_what_the_user_starts_from_stays(tmp_path: Path) -> None:
     path = checkpoint(directory, "checkpoint_000003", 3)
     one = experiment(tmp_path, InlineExecutor(), ONE, resume=True)
     one.close()
-    live = one.coordinator.table.lives()[0]
+    live = one.coordinator.table.live_entries()[0]
     live.book.origin = TrialCheckpoint(str(path), Progress(3))
     found = find_checkpoints(one.coordinator.table, one.storage.checkpoints, [], 0.0)
     assert (found.to_record, found.to_delete) == ([], [])

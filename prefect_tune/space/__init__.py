@@ -1,4 +1,4 @@
-"""Search spaces: what the values of a trial's parameters may be."""
+"""Search spaces: the possible values of trials' parameters, and how they are drawn."""
 
 from prefect_tune.space.categorical import Categorical, Function, could_be
 from prefect_tune.space.domain import Domain

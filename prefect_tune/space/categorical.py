@@ -1,4 +1,4 @@
-"""Domains of arbitrary values: one of a list, or whatever a function returns."""
+"""Domains of values of any type: one of a list, or the return value of a function."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from prefect_tune.space.samplers import Grid, Quantile, Uniform, linear_categori
 
 
 class Categorical(Domain):
-    """One of a list of values, which may themselves hold domains; of a string, its letters."""
+    """A domain of listed values, which may contain further domains; a string lists its letters."""
 
     def __init__(self, categories: Iterable[Any]) -> None:
         super().__init__()
@@ -23,24 +23,24 @@ class Categorical(Domain):
         self.categories = as_list("categories", list(categories) if letters else categories)
 
     def uniform(self) -> Self:
-        """Return a copy whose values are equally likely."""
+        """Return a copy of the domain whose values are equally likely."""
         return self._with_sampler(Uniform())
 
     def grid(self) -> Self:
-        """Return a copy that is enumerated like `grid_search`."""
+        """Return a copy of the domain that is enumerated like `grid_search`."""
         return self._with_sampler(Grid())
 
     def is_valid(self, value: Any) -> bool:
-        """Whether ``value`` is one of the categories, or could come from one that holds domains."""
+        """Return whether ``value`` is a category, or could come from one that contains domains."""
         return any(could_be(category, value) for category in self.categories)
 
     @property
     def domain_str(self) -> str:
-        """The categories."""
+        """The categories as text."""
         return f"({self.categories})"
 
     def linear_quantile(self) -> Quantile:
-        """Quantile that makes every category equally likely."""
+        """Return a quantile function that makes all categories equally likely."""
         return linear_categorical(self)
 
     def __len__(self) -> int:
@@ -51,7 +51,7 @@ class Categorical(Domain):
 
 
 class Function(Domain):
-    """A value computed by a function from the other values.
+    """A domain whose value a function computes from a trial's other values.
 
     Args:
         func: Called with a `SpecView` of the values drawn so far, or without arguments if it
@@ -66,25 +66,25 @@ class Function(Domain):
         self._takes_spec = _takes_argument(func)
 
     def quantile(self) -> Quantile:
-        """Not available: the function, not a random number, decides."""
+        """Raise an error: the values are computed, not drawn."""
         raise ValueError(f"{self!r} is computed, not drawn: call sample(config)")
 
     def sample(self, config: Any = None, size: int = 1, random_state: RandomState = None) -> Any:
-        """Calls the function, ``size`` times; ``random_state`` is not used."""
+        """Call the function ``size`` times; ``random_state`` is not used."""
         values = [self.func(config) if self._takes_spec else self.func() for _ in range(size)]
         return values[0] if size == 1 else values
 
     def is_function(self) -> bool:
-        """Always True."""
+        """Return True."""
         return True
 
     def is_valid(self, value: Any) -> bool:
-        """Always True: what the function returns is not known beforehand."""
+        """Return True, since the function may return any value."""
         return True
 
     @property
     def domain_str(self) -> str:
-        """The name of the function."""
+        """The name of the function as text."""
         return f"({getattr(self.func, '__name__', repr(self.func))})"
 
 
@@ -102,10 +102,14 @@ def could_be(pattern: Any, value: Any) -> bool:
 
 
 def as_list(name: str, values: Iterable[Any]) -> list[Any]:
-    """Return the values as a list, after checking that there are any.
+    """Check that values are a list that is not empty, and return them.
+
+    Args:
+        name: Name of the argument in errors.
+        values: The values.
 
     Raises:
-        ValueError: ``values`` is a string, a mapping, not iterable, or empty.
+        InvalidArgument: ``values`` is a string, a mapping, not iterable, or empty.
     """
     if isinstance(values, str | bytes | dict) or not isinstance(values, Iterable):
         raise InvalidArgument(
@@ -120,7 +124,7 @@ def as_list(name: str, values: Iterable[Any]) -> list[Any]:
 def _takes_argument(func: Callable[..., Any]) -> bool:
     try:
         signature = inspect.signature(func)
-    except (TypeError, ValueError):  # some builtins do not tell their signature
+    except (TypeError, ValueError):  # some builtins have no signature
         return True
     for arguments in ((None,), ()):
         try:

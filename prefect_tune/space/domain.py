@@ -1,4 +1,4 @@
-"""The base class of domains: the sets of values that parameters are drawn from."""
+"""`Domain`: the base class of sets of values that parameters are drawn from."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from prefect_tune.space.samplers import Grid, Quantile, Quantized, Sampler, Unif
 
 
 class Domain:
-    """A set of values together with the way to draw from it.
+    """A set of values with a distribution to draw from.
 
-    A new kind of domain implements `linear_quantile` and `is_valid`; what else it can do
-    (`log_quantile`, `quantization_range`, `round_to`) is optional.
+    A subclass implements `linear_quantile` and `is_valid`; `log_quantile`, `quantization_range` and
+    `round_to` are optional.
     """
 
     default_sampler_cls: ClassVar[type[Sampler]] = Uniform
@@ -24,7 +24,7 @@ class Domain:
         self.sampler: Sampler | None = None
 
     def cast(self, value: Any) -> Any:
-        """Return the value as this domain's Python type."""
+        """Convert a value to this domain's Python type."""
         return value
 
     def get_sampler(self) -> Sampler:
@@ -39,7 +39,7 @@ class Domain:
         )
 
     def set_sampler(self, sampler: Sampler, allow_override: bool = False) -> None:
-        """Sets the distribution of the values.
+        """Set the distribution of the values.
 
         Raises:
             ValueError: A sampler is set already and ``allow_override`` is False.
@@ -56,11 +56,11 @@ class Domain:
         return self.get_sampler().quantile(self)
 
     def sample(self, config: Any = None, size: int = 1, random_state: RandomState = None) -> Any:
-        """Draws values.
+        """Draw values.
 
         Args:
-            config: The configuration drawn so far; only `Function` looks at it.
-            size: How many values.
+            config: The configuration drawn so far; only `Function` uses it.
+            size: The number of values.
             random_state: Seed, numpy ``RandomState`` or ``Generator``; None for numpy's global
                 state.
 
@@ -83,20 +83,20 @@ class Domain:
         return False
 
     def is_valid(self, value: Any) -> bool:
-        """Return whether ``value`` is one that could be drawn."""
+        """Return whether ``value`` could be drawn."""
         raise NotImplementedError
 
     @property
     def domain_str(self) -> str:
-        """The values in words."""
+        """The set of values as text."""
         return "(unknown)"
 
     def linear_quantile(self) -> Quantile:
-        """Quantile of the uniform distribution."""
+        """Return the quantile function of the uniform distribution."""
         raise ValueError(f"{type(self).__name__} has no uniform distribution")
 
     def log_quantile(self) -> Quantile:
-        """Quantile of the log-uniform distribution."""
+        """Return the quantile function of the log-uniform distribution."""
         raise ValueError(f"{type(self).__name__} has no log-uniform distribution")
 
     def quantization_range(self, q: float) -> Domain:
@@ -104,7 +104,7 @@ class Domain:
         raise ValueError(f"{type(self).__name__} cannot be quantized")
 
     def round_to(self, q: float) -> Callable[[Any], Any]:
-        """Rounds a value of the `quantization_range` to a multiple of ``q``."""
+        """Return a function that rounds a value to a multiple of ``q``."""
         raise ValueError(f"{type(self).__name__} cannot be quantized")
 
     def _with_sampler(self, sampler: Sampler) -> Self:

@@ -1,4 +1,4 @@
-"""Domains of numbers."""
+"""Domains of floats and integers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from prefect_tune.space.samplers import (
 
 
 class Float(Domain):
-    """Floats from ``lower`` to ``upper``; None means unbounded."""
+    """A domain of floats from ``lower`` to ``upper``; None means unbounded."""
 
     def __init__(self, lower: float | None = None, upper: float | None = None) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class Float(Domain):
         return float(value)
 
     def is_valid(self, value: Any) -> bool:
-        """Whether ``value`` is a real number between the bounds, and a multiple of the step."""
+        """Return whether ``value`` is a number between the bounds and a multiple of the step."""
         if not isinstance(value, numbers.Real) or isinstance(value, bool):
             return False
         sampler = self.get_sampler()
@@ -96,11 +96,11 @@ class Float(Domain):
         return log_float(self)
 
     def quantization_range(self, q: float) -> Float:
-        """Return the domain itself: its bounds are multiples of ``q``."""
+        """Return the domain itself, whose bounds are multiples of ``q``."""
         return self
 
     def round_to(self, q: float) -> Callable[[float], float]:
-        """Rounds to the nearest multiple of ``q`` between the bounds."""
+        """Return a function that rounds to the nearest multiple of ``q`` between the bounds."""
         return float_rounder(q, self.lower, self.upper)
 
     def _require_bounds(self, distribution: str) -> None:
@@ -112,7 +112,7 @@ class Float(Domain):
 
 
 class Integer(Domain):
-    """Integers from ``lower`` to ``upper``; ``upper`` is excluded unless quantized."""
+    """A domain of integers from ``lower`` to ``upper``, which is excluded unless quantized."""
 
     def __init__(self, lower: int, upper: int) -> None:
         super().__init__()
@@ -133,10 +133,10 @@ class Integer(Domain):
         return self._with_sampler(LogUniform(base))
 
     def quantized(self, q: int) -> Self:
-        """A copy whose values are multiples of ``q``, with ``upper`` included unless ``q`` is 1.
+        """Return a copy whose values are multiples of ``q``; ``upper`` is included if ``q > 1``.
 
         Raises:
-            ValueError: ``q`` is not positive, or there is no multiple of it between the bounds.
+            ValueError: ``q`` is not positive, or no multiple of ``q`` is between the bounds.
         """
         step = _as_int("q", q)
         if step < 1:
@@ -187,7 +187,10 @@ class Integer(Domain):
         return Integer(lowest, highest + int(q))
 
     def round_to(self, q: float) -> Callable[[int], int]:
-        """Rounds down to a multiple of ``q``, so that all multiples are equally likely."""
+        """Return a function that rounds down to a multiple of ``q``.
+
+        Rounding down makes all multiples equally likely.
+        """
         step = int(q)
         return lambda value: value // step * step
 

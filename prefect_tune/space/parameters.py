@@ -1,4 +1,4 @@
-"""The functions that users write search spaces with."""
+"""Functions for the parameters of a search space: `uniform`, `choice`, `grid_search` and others."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from prefect_tune.space.numeric import Float, Integer
 
 
 def uniform(lower: float, upper: float | None = None) -> Float:
-    """Return a float drawn uniformly from ``lower`` to ``upper``.
+    """Define a parameter that is a float drawn uniformly from ``lower`` to ``upper``.
 
     Args:
         lower: The lower bound, included.
-        upper: The upper bound; None makes `lower` the upper bound and 0 the lower one, so
+        upper: The upper bound. If it is None, `lower` is the upper bound and 0 the lower one:
             ``uniform(100)`` means ``uniform(0, 100)``.
 
     Raises:
@@ -33,7 +33,7 @@ def uniform(lower: float, upper: float | None = None) -> Float:
 
 
 def quniform(lower: float, upper: float, q: float) -> Float:
-    """Return a uniform float rounded to multiples of ``q``.
+    """Define a parameter that is a uniform float rounded to multiples of ``q``.
 
     Args:
         lower: The lower bound, included; a multiple of `q`.
@@ -47,12 +47,12 @@ def quniform(lower: float, upper: float, q: float) -> Float:
 
 
 def loguniform(lower: float, upper: float, base: float = 10) -> Float:
-    """Return a float whose logarithm is uniform.
+    """Define a parameter that is a float whose logarithm is uniform.
 
     Args:
         lower: The lower bound, > 0.
         upper: The upper bound.
-        base: Changes nothing, the distribution is the same for every base; Ray Tune has it.
+        base: Has no effect, since the distribution is the same for every base; Ray Tune's argument.
 
     Raises:
         ValueError: ``lower <= 0`` or ``lower > upper``.
@@ -61,13 +61,13 @@ def loguniform(lower: float, upper: float, base: float = 10) -> Float:
 
 
 def qloguniform(lower: float, upper: float, q: float, base: float = 10) -> Float:
-    """Return a log-uniform float rounded to multiples of ``q``.
+    """Define a parameter that is a log-uniform float rounded to multiples of ``q``.
 
     Args:
         lower: The lower bound, > 0; a multiple of `q`.
         upper: The upper bound; a multiple of `q`.
         q: The step.
-        base: Changes nothing; Ray Tune has it.
+        base: Has no effect; Ray Tune's argument.
 
     Raises:
         ValueError: ``lower <= 0``, ``lower > upper``, or a bound is not a multiple of `q`.
@@ -76,28 +76,28 @@ def qloguniform(lower: float, upper: float, q: float, base: float = 10) -> Float
 
 
 def randn(mean: float = 0.0, sd: float = 1.0) -> Float:
-    """Return a normally distributed float.
+    """Define a parameter that is a normally distributed float.
 
     Args:
-        mean: Its mean.
-        sd: Its standard deviation, > 0.
+        mean: The mean of the distribution.
+        sd: The standard deviation, > 0.
     """
     return Float().normal(mean, sd)
 
 
 def qrandn(mean: float, sd: float, q: float) -> Float:
-    """Return a normally distributed float rounded to multiples of ``q``.
+    """Define a parameter that is a normally distributed float rounded to multiples of ``q``.
 
     Args:
-        mean: Its mean.
-        sd: Its standard deviation, > 0.
+        mean: The mean of the distribution.
+        sd: The standard deviation, > 0.
         q: The step.
     """
     return Float().normal(mean, sd).quantized(q)
 
 
 def randint(lower: int, upper: int) -> Integer:
-    """Return an integer drawn uniformly.
+    """Define a parameter that is an integer drawn uniformly.
 
     Args:
         lower: The smallest value.
@@ -110,11 +110,11 @@ def randint(lower: int, upper: int) -> Integer:
 
 
 def qrandint(lower: int, upper: int, q: int = 1) -> Integer:
-    """Return an integer drawn uniformly and rounded to multiples of ``q``.
+    """Define a parameter that is a uniform integer rounded to multiples of ``q``.
 
     Args:
         lower: The smallest value; a multiple of `q`.
-        upper: The largest value, a multiple of `q`; with ``q=1`` excluded, as by `randint`.
+        upper: The largest value, a multiple of `q`; with ``q=1`` excluded, as in `randint`.
         q: The step.
 
     Raises:
@@ -124,12 +124,12 @@ def qrandint(lower: int, upper: int, q: int = 1) -> Integer:
 
 
 def lograndint(lower: int, upper: int, base: float = 10) -> Integer:
-    """Return an integer whose logarithm is uniform.
+    """Define a parameter that is an integer whose logarithm is uniform.
 
     Args:
         lower: The smallest value, > 0.
         upper: The largest value plus one.
-        base: Changes nothing; Ray Tune has it.
+        base: Has no effect; Ray Tune's argument.
 
     Raises:
         ValueError: ``lower <= 0`` or ``lower >= upper``.
@@ -138,13 +138,13 @@ def lograndint(lower: int, upper: int, base: float = 10) -> Integer:
 
 
 def qlograndint(lower: int, upper: int, q: int, base: float = 10) -> Integer:
-    """Return a log-uniform integer rounded to multiples of ``q``.
+    """Define a parameter that is a log-uniform integer rounded to multiples of ``q``.
 
     Args:
         lower: The smallest value, > 0; a multiple of `q`.
         upper: The largest value, a multiple of `q`; with ``q=1`` excluded.
         q: The step.
-        base: Changes nothing; Ray Tune has it.
+        base: Has no effect; Ray Tune's argument.
 
     Raises:
         ValueError: ``lower <= 0``, ``lower >= upper``, or a bound is not a multiple of `q`.
@@ -153,33 +153,33 @@ def qlograndint(lower: int, upper: int, q: int, base: float = 10) -> Integer:
 
 
 def choice(categories: Iterable[Any]) -> Categorical:
-    """Return one of the given values, all equally likely.
+    """Define a parameter that is one of several values, all equally likely.
 
     Args:
-        categories: The values. They may hold domains and grids of their own, at any depth, which
-            are resolved after the choice was made.
+        categories: The values. They may contain domains and grids at any depth, which are resolved
+            after the choice was made.
 
     Raises:
-        ValueError: If there are none.
+        ValueError: If `categories` is empty.
     """
     return Categorical(categories).uniform()
 
 
 def sample_from(func: Callable[..., Any]) -> Function:
-    """Return a value computed by ``func`` from the other values of the same trial.
+    """Define a parameter that ``func`` computes from the other parameters of the same trial.
 
     Args:
-        func: It gets one object that serves both styles: ``lambda spec: spec.config.x * 2`` and
-            ``lambda config: config["x"] * 2``. It runs once the values it asks for are known, and
-            may return something that holds domains. A function without arguments works too.
+        func: Called with one object that supports two styles, ``lambda spec: spec.config.x * 2``
+            and ``lambda config: config["x"] * 2``, once all values that the function reads are
+            known. The return value may contain domains. The function may also take no arguments.
     """
     return Function(func)
 
 
 def grid_search(values: Iterable[Any]) -> dict[str, list[Any]]:
-    """Return a parameter of which every value is tried, combined with every value of other grids.
+    """Define a parameter whose values are all tried, in all combinations with other grids.
 
-    ``num_samples`` repeats the whole grid.
+    The whole grid is repeated ``num_samples`` times.
 
     Args:
         values: The values.

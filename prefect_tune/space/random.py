@@ -1,4 +1,4 @@
-"""Where the uniform random numbers of the search space come from."""
+"""Streams of uniform random numbers for search spaces."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def own_stream(random_state: RandomState) -> Stream:
 
 
 def stream_state(stream: Stream) -> dict[str, Any]:
-    """Where a stream is now: plain data, for `set_stream_state`."""
+    """Return the state of a stream as plain data, for `set_stream_state`."""
     if isinstance(stream, np.random.Generator):
         return dict(stream.bit_generator.state)
     return dict(stream.get_state(legacy=False))
 
 
 def set_stream_state(stream: Stream, state: dict[str, Any]) -> None:
-    """Continues a stream from a saved state.
+    """Set a stream to a state of `stream_state`.
 
     Raises:
         InvalidArgument: The state is of another kind of stream.

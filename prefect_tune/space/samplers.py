@@ -1,4 +1,4 @@
-"""Samplers: how the values of a domain are distributed.
+"""Samplers: the distributions of the values of domains.
 
 A sampler is an inverse distribution function. It turns one uniform number from ``[0, 1)`` into
 one value of the domain, so every draw costs one random number whatever the distribution, and any
@@ -28,11 +28,11 @@ _SMALLEST_UNIFORM = 2.0**-54
 
 
 class Sampler(ABC):
-    """Distribution of the values of a domain."""
+    """Base class of distributions of the values of a domain."""
 
     @abstractmethod
     def quantile(self, domain: Domain) -> Quantile:
-        """The function that maps a uniform number from ``[0, 1)`` to a value of ``domain``."""
+        """Return the function that maps a uniform number from ``[0, 1)`` to a value."""
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
@@ -40,18 +40,18 @@ class Sampler(ABC):
 
 
 class Uniform(Sampler):
-    """Every value of the domain is equally likely."""
+    """A distribution that makes all values of the domain equally likely."""
 
     def quantile(self, domain: Domain) -> Quantile:
-        """Return the quantile of the domain's uniform distribution."""
+        """Return the quantile function of the domain's uniform distribution."""
         return domain.linear_quantile()
 
 
 class LogUniform(Sampler):
-    """The logarithm of the value is uniform.
+    """A distribution of values whose logarithm is uniform.
 
     Args:
-        base: Accepted because Ray Tune has it. The distribution is the same for every base.
+        base: Ray Tune's argument; the distribution is the same for every base.
     """
 
     def __init__(self, base: float = 10) -> None:
@@ -60,12 +60,12 @@ class LogUniform(Sampler):
         self.base = base
 
     def quantile(self, domain: Domain) -> Quantile:
-        """Return the quantile of the domain's log-uniform distribution."""
+        """Return the quantile function of the domain's log-uniform distribution."""
         return domain.log_quantile()
 
 
 class Normal(Sampler):
-    """Normal distribution with mean ``mean`` and standard deviation ``sd``."""
+    """A normal distribution with mean ``mean`` and standard deviation ``sd``."""
 
     def __init__(self, mean: float = 0.0, sd: float = 1.0) -> None:
         if not math.isfinite(mean):
@@ -76,16 +76,16 @@ class Normal(Sampler):
         self.sd = sd
 
     def quantile(self, domain: Domain) -> Quantile:
-        """Return the quantile of the normal distribution."""
+        """Return the quantile function of the normal distribution."""
         inverse = NormalDist(self.mean, self.sd).inv_cdf
         return lambda u: inverse(max(u, _SMALLEST_UNIFORM))
 
 
 class Grid(Sampler):
-    """Not drawn at all: each category becomes a trial of its own, as with `grid_search`."""
+    """A marker of domains that are enumerated: each category gets a trial, as in `grid_search`."""
 
     def quantile(self, domain: Domain) -> Quantile:
-        """Not available."""
+        """Raise an error: values of a grid are enumerated, not drawn."""
         raise ValueError(
             f"{domain!r} is a grid: its values are enumerated by the variant generator, "
             "they cannot be sampled"
@@ -93,12 +93,12 @@ class Grid(Sampler):
 
 
 class Quantized(Sampler):
-    """Rounds what another sampler draws to multiples of ``q``.
+    """A distribution whose values are rounded to multiples of ``q``.
 
     Args:
         sampler: The distribution before rounding.
-        q: Step, > 0. For integer domains with ``q != 1`` the upper bound is a possible value,
-            with ``q = 1`` it is excluded (Ray Tune's rule).
+        q: The step, > 0. For integer domains the upper bound is included if ``q > 1`` and excluded
+            if ``q = 1`` (Ray Tune's rule).
     """
 
     def __init__(self, sampler: Sampler, q: float) -> None:
@@ -110,14 +110,14 @@ class Quantized(Sampler):
         return self.sampler
 
     def quantile(self, domain: Domain) -> Quantile:
-        """Return the inner sampler's quantile, rounded."""
+        """Return the inner sampler's quantile function with rounded values."""
         inner = self.sampler.quantile(domain.quantization_range(self.q))
         round_to_step = domain.round_to(self.q)
         return lambda u: round_to_step(inner(u))
 
 
 def linear_float(domain: Float) -> Quantile:
-    """Quantile of the uniform distribution on the floats of ``domain``."""
+    """Return the quantile function of the uniform distribution on the floats of ``domain``."""
     lower, upper = domain.lower, domain.upper
     width = upper - lower
     # lower + u * width may round up to just over `upper`.
@@ -125,7 +125,7 @@ def linear_float(domain: Float) -> Quantile:
 
 
 def log_float(domain: Float) -> Quantile:
-    """Quantile of the log-uniform distribution on the floats of ``domain``."""
+    """Return the quantile function of the log-uniform distribution on the floats of ``domain``."""
     lower, upper = domain.lower, domain.upper
     start, width = math.log(lower), math.log(upper) - math.log(lower)
     exp = math.exp
@@ -133,13 +133,13 @@ def log_float(domain: Float) -> Quantile:
 
 
 def linear_integer(domain: Integer) -> Quantile:
-    """Quantile of the uniform distribution on ``lower .. upper - 1``."""
+    """Return the quantile function of the uniform distribution on ``lower .. upper - 1``."""
     lower, count = domain.lower, domain.upper - domain.lower
     return lambda u: lower + int(u * count)
 
 
 def log_integer(domain: Integer) -> Quantile:
-    """Quantile of the log-uniform distribution on ``lower .. upper - 1``."""
+    """Return the quantile function of the log-uniform distribution on ``lower .. upper - 1``."""
     lower, last = domain.lower, domain.upper - 1
     start, width = math.log(lower), math.log(domain.upper) - math.log(lower)
     exp = math.exp
@@ -147,18 +147,18 @@ def log_integer(domain: Integer) -> Quantile:
 
 
 def linear_categorical(domain: Categorical) -> Quantile:
-    """Quantile that makes every category equally likely."""
+    """Return a quantile function that makes all categories equally likely."""
     categories, count = domain.categories, len(domain.categories)
     return lambda u: categories[int(u * count)]
 
 
 def float_rounder(q: float, lower: float, upper: float) -> Callable[[float], float]:
-    """Rounds to the nearest multiple of ``q``, written with no more decimals than ``q`` has.
+    """Return a function that rounds to multiples of ``q`` and to the number of decimals of ``q``.
 
-    Without the second rounding ``3 * 0.1`` would be 0.30000000000000004, which is ugly in
-    directory names and larger than an upper bound of 0.3.
+    Without the rounding of decimals, ``3 * 0.1`` would be 0.30000000000000004, which makes long
+    directory names and is larger than an upper bound of 0.3.
     """
-    q = float(q)  # a whole step makes no ints of floats
+    q = float(q)  # an int would turn the values into ints
     exponent = Decimal(repr(q)).as_tuple().exponent
     decimals = -exponent if isinstance(exponent, int) else 0
 

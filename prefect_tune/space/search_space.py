@@ -1,4 +1,4 @@
-"""The search space: from what the user wrote to the configs of trials.
+"""`SearchSpace`: make the configurations of trials from a user's search space.
 
 Behaviour reference: variant generation of Ray Tune 2.0. All values of a variant are decided in
 this order:
@@ -22,7 +22,7 @@ from prefect_tune.space.categorical import Function
 from prefect_tune.space.domain import Domain
 from prefect_tune.space.random import RandomState, uniform_numbers
 from prefect_tune.space.template import Draw, Path, Template, Variable, is_variable, path_name
-from prefect_tune.space.views import SpecView, UnresolvedAccess, plain
+from prefect_tune.space.views import SpecView, UnresolvedAccess, without_views
 
 logger = logging.getLogger(__name__)
 
@@ -30,11 +30,11 @@ _MAX_PASSES = 1000
 
 
 class RecursiveDependencyError(ValueError):
-    """Functions of the space wait for each other's values."""
+    """An error: functions of the search space depend on each other's values."""
 
 
 class SearchSpace:
-    """A parsed search space.
+    """A parsed search space, which makes configurations.
 
     Args:
         space: Parameter names mapped to constants, domains, grids, and dicts, lists or tuples of
@@ -66,16 +66,16 @@ class SearchSpace:
         return self._template.variables
 
     def walk(self) -> Iterator[Variable]:
-        """Return all variables, those inside of other variables' values included."""
+        """Yield all variables, including those inside of other variables' values."""
         return self._template.walk()
 
     @property
     def grid_size(self) -> int:
-        """How many variants one sample has. Grids inside of chosen values are not counted."""
+        """The number of variants in one sample, without grids inside of chosen values."""
         return self._template.grid_size()
 
     def variants(self, draw: Draw, constant_grid_search: bool = False) -> Iterator[dict[str, Any]]:
-        """Return the configs of one sample: one per grid point.
+        """Yield the configs of one sample: one for each grid point.
 
         Args:
             draw: Decides the value of a variable that is neither a grid nor computed; see
@@ -110,7 +110,7 @@ class SearchSpace:
             yield from self._expand({**draft.decisions, **chosen}, draw, constant)
 
     def with_preset(self, preset: Mapping[str, Any], warn: bool = True) -> SearchSpace:
-        """Return the space with some values fixed.
+        """Return a copy of the space with some values fixed.
 
         Args:
             preset: Nested like the space, or with "a/b" for nested keys. It may name any subset
@@ -150,7 +150,7 @@ def _is_grid_of_configs(space: dict[str, Any]) -> bool:
 
 
 def leaves(value: Any, name: str = "") -> dict[str, Any]:
-    """Return all values of nested dicts by their path ("a/b")."""
+    """Flatten nested dicts into one with paths ("a/b") as keys."""
     if not isinstance(value, dict) or not value:
         return {name: value} if name else {}
     result: dict[str, Any] = {}
@@ -160,7 +160,7 @@ def leaves(value: Any, name: str = "") -> dict[str, Any]:
 
 
 def random_draw(random_state: RandomState) -> Draw:
-    """Draws each variable independently from its own distribution."""
+    """Return a function that draws each variable independently from its own distribution."""
     uniform = uniform_numbers(random_state)
 
     return lambda variable: variable.quantile(uniform())
@@ -179,7 +179,7 @@ class _Pending(NamedTuple):
 
 
 class _Draft:
-    """One config on its way from template to finished.
+    """A config in the making: variables are resolved step by step.
 
     Args:
         template: The whole space.
@@ -197,7 +197,7 @@ class _Draft:
         self._open(template, self._box, 0)
 
     def resolve(self, draw: Draw) -> None:
-        """Draws and computes all that does not depend on a grid."""
+        """Draw and compute all variables that do not depend on a grid."""
         # Each pass computes at least one function; only one that returns functions for ever
         # reaches the limit, and then `finish` says which.
         for _ in range(_MAX_PASSES):
@@ -209,7 +209,7 @@ class _Draft:
                 break
 
     def finish(self) -> dict[str, Any]:
-        """Return the finished config."""
+        """Return the config, after a check that all functions have been computed."""
         if self._computed:
             names = ", ".join(repr(place.variable.name) for place, _ in self._computed)
             raise RecursiveDependencyError(
@@ -222,7 +222,7 @@ class _Draft:
         return config
 
     def _open(self, template: Template, container: Any, key: Any) -> None:
-        """Puts an instance of the template in its place and registers its variables."""
+        """Put an instance of a template at ``container[key]`` and register its variables."""
         containers = template.instantiate(container, key)
         if template.has_tuples:
             self._frozen.append((template, containers, key))
@@ -251,13 +251,13 @@ class _Draft:
             self._open(template, place.container, place.key)
 
     def _compute(self) -> bool:
-        """Tries every waiting function once; whether one of them got all it asked for."""
+        """Call each waiting function once; return True if one had all values that it reads."""
         waiting, self._computed = self._computed, []
         spec = SpecView(self._box[0], is_variable)
         progress = False
         for place, function in waiting:
             try:
-                value = plain(function.sample(spec))
+                value = without_views(function.sample(spec))
             except UnresolvedAccess:
                 self._computed.append((place, function))
                 continue

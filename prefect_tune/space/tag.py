@@ -11,7 +11,7 @@ _UNSAFE = re.compile(r"[^a-zA-Z0-9_-]+")
 
 
 def format_tag(index: int, resolved: Mapping[str, Any]) -> str:
-    """``"3_lr=0.0100,units=64"`` for trial 3.
+    """Return the experiment tag of a trial, such as ``"3_lr=0.0100,units=64"`` for trial 3.
 
     Args:
         index: Number of the trial.

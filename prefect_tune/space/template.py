@@ -1,4 +1,4 @@
-"""Parsing: a search space is read once, and instantiated for every trial."""
+"""`Template`: a parsed search space, which is instantiated for every trial."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Path: TypeAlias = tuple[Any, ...]
 
 
 class Variable:
-    """One position of the space that holds no constant.
+    """A position in a search space whose value is drawn, enumerated or computed.
 
     Attributes:
         path: Keys and list indices from the root of the space.
@@ -73,7 +73,7 @@ class Variable:
         return [(False, k) if isinstance(k, int) else (True, str(k)) for k in self.path]
 
     def template_of(self, value: Any) -> Template | None:
-        """How to instantiate a value of this variable; None for one that is used as it is."""
+        """Return the template of a value of this variable; None for a value without parts."""
         if self.function is not None:
             return Template(value, self.path) if may_hold_variables(value) else None
         return self.nested.get(id(value)) if self.nested else None
@@ -83,7 +83,7 @@ Draw: TypeAlias = Callable[[Variable], Any]
 
 
 class Template:
-    """A value with variables in it, ready to be instantiated many times.
+    """A value with variables in it, of which copies can be made.
 
     Instantiation copies containers (so that no trial can change another one's config) and takes
     everything else over by reference.
@@ -131,7 +131,7 @@ class Template:
                 self._parse(item, (*path, key), index, key)
 
     def instantiate(self, container: Any, key: Any) -> list[Any]:
-        """Puts a copy of the value at ``container[key]``, variables still unresolved.
+        """Put a copy of the value at ``container[key]``, with variables still unresolved.
 
         Returns:
             The container of each node; a variable is to be assigned at
@@ -156,18 +156,18 @@ class Template:
         return box[0]
 
     def freeze_tuples(self, containers: list[Any], key: Any) -> None:
-        """Turns the lists that stand for tuples while values are filled in into tuples."""
+        """Turn the lists that stand for tuples while values are filled in into tuples."""
         for index, kind in reversed(self._tuples):
             _, parent, slot = self._nodes[index - 1]
             containers[parent][slot if parent else key] = _frozen(kind, containers[index])
 
     @property
     def has_tuples(self) -> bool:
-        """Whether `freeze_tuples` has anything to do."""
+        """Whether the value contains tuples, which `freeze_tuples` makes."""
         return bool(self._tuples)
 
     def walk(self) -> Iterator[Variable]:
-        """All variables that the text of the space shows, those inside of values included."""
+        """Yield all variables of the value, including those inside of variables' values."""
         for variable in self.variables:
             yield variable
             for template in variable.nested.values():
@@ -179,7 +179,7 @@ class Template:
 
 
 def _is_constant(value: tuple[Any, ...]) -> bool:
-    """Whether it is an object of the user's own, such as a shape, that nothing is filled into."""
+    """Return whether a tuple is of a user's class and contains no variables, such as a shape."""
     return type(value) is not tuple and not any(map(may_hold_variables, value))
 
 
@@ -193,7 +193,7 @@ def _frozen(kind: type[tuple[Any, ...]], values: list[Any]) -> tuple[Any, ...]:
 
 
 def _copier(container: Any) -> Callable[[], Any]:
-    """What gives a copy of a container, of the same class if that can be copied."""
+    """Return a function that copies a container, into the same class if possible."""
     if type(container.copy()) is type(container):
         return container.copy  # type: ignore[no-any-return]
     try:
@@ -204,7 +204,7 @@ def _copier(container: Any) -> Callable[[], Any]:
 
 
 def is_variable(value: Any) -> bool:
-    """Whether a value of the space stands for something to be drawn, enumerated or computed."""
+    """Return whether a value of the space is a domain, a grid or an expression."""
     return isinstance(value, Domain) or (
         isinstance(value, dict)
         and len(value) == 1
@@ -215,7 +215,7 @@ def is_variable(value: Any) -> bool:
     )
 
 
-#: What an expression can use.
+#: The names that an expression can use.
 _KNOWN_TO_EXPRESSIONS = ("spec", "config", "np", "random")
 
 
@@ -233,7 +233,7 @@ def _is_expression(text: str) -> bool:
 
 
 def may_hold_variables(value: Any) -> bool:
-    """Return whether a value must be looked into: it is a variable or a container."""
+    """Return whether a value is a variable or a container, which may contain variables."""
     return isinstance(value, Domain | dict | list | tuple)
 
 
@@ -257,7 +257,7 @@ def _as_domain(marker: Any, path: Path) -> Domain:
 
 
 def _expression(text: str, path: Path) -> Function:
-    """``{"eval": "spec.config.x * 2"}``: like `sample_from`, for spaces written as JSON.
+    """Make a `Function` of ``{"eval": "spec.config.x * 2"}``, used in spaces written as JSON.
 
     The text can use ``spec``, ``config``, ``np`` and ``random``; one with other names is data.
     """

@@ -1,4 +1,4 @@
-"""Checks of the values in a search space, before anything is made of them."""
+"""Check the values in a search space before it is parsed."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from prefect_tune.experiment.pickling.large import size_of
 from prefect_tune.space.categorical import Categorical
 from prefect_tune.space.template import Path, is_variable, path_name
 
-# JSON libraries and Python itself give up a little deeper.
+# JSON libraries and Python's own recursion fail a little deeper.
 _DEEPEST = 100
 _HEAVY = 2**20
 _PLAIN = (str, int, float, bool, bytes, type(None))
 
 
 def check_nesting(space: Any, argument: str) -> None:
-    """Check that containers do not contain themselves, and are not nested without end.
+    """Check that containers do not contain themselves, and are not nested too deeply.
 
     Args:
         space: The search space.
-        argument: What the user's call names it.
+        argument: Name of the user's argument in errors.
 
     Raises:
-        InvalidArgument: If they do; names the place.
+        InvalidArgument: If a container contains itself or is nested too deeply.
     """
     _check_below(space, (), {}, set(), argument)
 
@@ -65,21 +65,21 @@ def _items(value: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def check_sendable(space: Mapping[str, Any], argument: str) -> None:
-    """Check that the constants of a space can get to another process.
+    """Check that the constants of a space can be pickled.
 
     Args:
         space: The search space.
-        argument: What the user's call names it.
+        argument: Name of the user's argument in errors.
 
     Raises:
-        InvalidArgument: If one cannot; names it.
+        InvalidArgument: If a constant cannot be pickled; the message names the constant.
     """
     for path, value in _constants(space, ()):
         try:
-            # Large arrays are not copied for it.
+            # With `buffer_callback`, large arrays are not copied.
             cloudpickle.Pickler(_Nowhere(), protocol=5, buffer_callback=lambda _: None).dump(value)
         except Exception as error:
-            # Whatever an object of the user's raises when it is pickled.
+            # Pickling an object of a user's class may raise anything.
             raise InvalidArgument(
                 argument,
                 f"the {type(value).__name__} at {path_name(path)!r} cannot be sent to trials "
@@ -99,7 +99,7 @@ def _constants(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
 
 
 def large_values(space: Mapping[str, Any]) -> list[str]:
-    """Return the values of a space that are worth sending once to each node, in words."""
+    """Return descriptions of the values of a space that are large enough to send once per node."""
     found = {path_name(path): size_of(value) for path, value in _leaves(space, ())}
     return [f"{name!r} ({size / 2**20:.0f} MB)" for name, size in found.items() if size >= _HEAVY]
 

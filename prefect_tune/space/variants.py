@@ -1,4 +1,4 @@
-"""Variant generation: all the configs of an experiment, one after the other."""
+"""`VariantStream`: generate the configurations of an experiment one after the other."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from prefect_tune.space.template import Draw
 
 @message(frozen=True, slots=True)
 class Variant:
-    """One point of a search space.
+    """A configuration drawn from a search space.
 
     Attributes:
         config: The configuration, without anything left to resolve.
@@ -30,11 +30,11 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class VariantPosition:
-    """How far a `VariantStream` has come; small and picklable.
+    """The position of a `VariantStream`, to continue it later; small and picklable.
 
     Attributes:
         sample: Index of the sample that the next variant belongs to.
-        taken: How many of that sample's variants were taken.
+        taken: How many of that sample's variants were generated.
         random: State of the random stream at the start of that sample.
     """
 
@@ -44,7 +44,7 @@ class VariantPosition:
 
 
 class VariantStream(Iterator[Variant]):
-    """The variants of ``num_samples`` samples, presets first, grids repeated in each sample.
+    """Generates the variants of ``num_samples`` samples, presets first; each repeats the grids.
 
     Each preset replaces one sample. What it does not name is drawn, and grids it does not name
     are kept.
@@ -99,17 +99,17 @@ class VariantStream(Iterator[Variant]):
             self._enter(self._index + 1)
 
     def extend(self, samples: int) -> None:
-        """Has so many samples more; a stream without end has enough."""
+        """Add samples to the stream, unless it is endless."""
         if self._num_samples >= 0:
             self._num_samples += samples
 
     def position(self) -> VariantPosition:
-        """Where the stream is now, for `seek`."""
+        """Return the present position, for `seek`."""
         state = self._uniform.state_at(self._sample_start)
         return VariantPosition(self._index, self._taken, state)
 
     def seek(self, position: VariantPosition) -> None:
-        """Goes to a position taken from a stream of the same space and presets.
+        """Go to a position of a stream with the same space and presets.
 
         ``num_samples`` may be another one. The rest of the sample that was under way is drawn as
         it would have been; functions of the user are called again for the part that is skipped.
@@ -132,10 +132,10 @@ class VariantStream(Iterator[Variant]):
 
 
 def check_num_samples(num_samples: int) -> None:
-    """Accepts a count, or -1 for endlessly many.
+    """Check that a number of samples is a positive integer, or -1 for endlessly many.
 
     Raises:
-        InvalidArgument: Anything else.
+        InvalidArgument: If `num_samples` has another type or value.
     """
     if isinstance(num_samples, bool) or not isinstance(num_samples, numbers.Integral):
         raise InvalidArgument(
@@ -153,7 +153,7 @@ def generate_variants(
     constant_grid_search: bool = False,
     random_state: RandomState = None,
 ) -> VariantStream:
-    """Return all variants of a search space; see `VariantStream`."""
+    """Return a stream of all variants of a search space; arguments as for `VariantStream`."""
     return VariantStream(
         SearchSpace(space),
         num_samples,

@@ -1,7 +1,7 @@
-"""What a function given to `sample_from` sees: the values drawn so far, read-only.
+"""Read-only views of the values drawn so far, for functions given to `sample_from`.
 
-A value that is still to be drawn cannot be read. Reading one ends the call; the variant generator
-repeats it when more values are known.
+Reading a value that is not yet drawn raises `UnresolvedAccess`, which ends the function's call; the
+variant generator repeats the call when more values are known.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ IsPending: TypeAlias = Callable[[Any], bool]
 
 
 class UnresolvedAccess(Exception):
-    """A function read a value that is not drawn yet."""
+    """An error: a function read a value that is not drawn yet."""
 
     def __init__(self, key: Any) -> None:
         super().__init__(f"{key!r} has no value yet")
@@ -21,10 +21,10 @@ class UnresolvedAccess(Exception):
 
 
 class ConfigView(dict[Any, Any]):
-    """A configuration with item access and attribute access, ``config["x"]`` and ``config.x``.
+    """A view of a configuration with item and attribute access, ``config["x"]`` and ``config.x``.
 
-    It is a dict, for functions that ask for one; a parameter called like a method of dicts hides
-    the method once it is drawn, as in Ray Tune. What is changed in it does not reach the
+    The view is a dict, for functions that require one. A parameter named like a method of dicts
+    hides the method once it is drawn, as in Ray Tune. Changes of the view do not change the
     configuration.
     """
 
@@ -35,7 +35,7 @@ class ConfigView(dict[Any, Any]):
         self._is_pending = is_pending
 
     def __getitem__(self, key: Any) -> Any:
-        return _guarded(super().__getitem__(key), key, self._is_pending)
+        return _view_of(super().__getitem__(key), key, self._is_pending)
 
     def __getattribute__(self, name: str) -> Any:
         if name.startswith("_") or not dict.__contains__(self, name):
@@ -56,27 +56,27 @@ class ConfigView(dict[Any, Any]):
             known = ", ".join(map(str, self)) or "nothing"
             raise AttributeError(f"the config has no parameter {name!r}; it has {known}") from None
 
-    # Without an `__iter__` of its own, `dict(view)` and `{**view}` would read past the guard.
+    # Without this method, `dict(view)` and `{**view}` would not call `__getitem__`.
     def __iter__(self) -> Iterator[Any]:
         return super().__iter__()
 
     def get(self, key: Any, default: Any = None) -> Any:
-        """Return the value of a parameter, `default` if there is none."""
+        """Return the value of a parameter, or `default` if there is no such parameter."""
         try:
             return self[key]
         except KeyError:
             return default
 
     def items(self) -> ItemsView[Any, Any]:  # type: ignore[override]
-        """Return the names and values."""
+        """Return the names and values of all parameters."""
         return ItemsView(self)
 
     def values(self) -> ValuesView[Any]:  # type: ignore[override]
-        """Return the values."""
+        """Return the values of all parameters."""
         return ValuesView(self)
 
     def pop(self, key: Any, *default: Any) -> Any:
-        """Take a parameter out of the view."""
+        """Remove a parameter from the view and return its value."""
         if key in self:
             default = (self[key],)
         super().pop(key, None)
@@ -85,17 +85,17 @@ class ConfigView(dict[Any, Any]):
         return default[0]
 
     def copy(self) -> dict[Any, Any]:
-        """Return a plain dict of the same."""
+        """Return the parameters as a plain dict."""
         return {key: self[key] for key in self}
 
     def __or__(self, other: Any) -> Any:
-        return plain(self) | other
+        return without_views(self) | other
 
     def __ror__(self, other: Any) -> Any:
-        return other | plain(self)
+        return other | without_views(self)
 
     def __eq__(self, other: object) -> bool:
-        return bool(plain(self) == other)
+        return bool(without_views(self) == other)
 
     def __ne__(self, other: object) -> bool:
         return not self == other
@@ -103,14 +103,14 @@ class ConfigView(dict[Any, Any]):
     __hash__ = None
 
     def __reduce__(self) -> Any:
-        return dict, (plain(self),)
+        return dict, (without_views(self),)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({super().__repr__()})"
 
 
 class _WholeConfig(ConfigView):
-    """The configuration; for `generate_variants({"config": {...}})` the part that is meant."""
+    """``spec.config``: also finds parameters of ``generate_variants({"config": {...}})``."""
 
     __slots__ = ()
 
@@ -122,10 +122,10 @@ class _WholeConfig(ConfigView):
 
 
 class SpecView(ConfigView):
-    """The root: ``spec.config.x`` in Ray 2.0's style, ``config["x"]`` and ``config.x`` in 2.60's.
+    """The argument of functions: supports ``spec.config.x``, ``config["x"]`` and ``config.x``.
 
-    ``spec.config`` is always the whole configuration. A parameter that is itself called "config"
-    is ``spec["config"]`` or ``spec.config.config``.
+    ``spec.config`` is always the whole configuration. A parameter with the name "config" is
+    ``spec["config"]`` or ``spec.config.config``.
     """
 
     __slots__ = ()
@@ -144,7 +144,7 @@ class SpecView(ConfigView):
 
 
 class ListView(Sequence[Any]):
-    """A list of the configuration in which something is not drawn yet, with the same guard."""
+    """A view of a list in which some values are not drawn yet; reading those raises an error."""
 
     def __init__(self, values: Sequence[Any], is_pending: IsPending) -> None:
         self._values = values
@@ -157,22 +157,22 @@ class ListView(Sequence[Any]):
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self._values)))]
-        return _guarded(self._values[index], index, self._is_pending)
+        return _view_of(self._values[index], index, self._is_pending)
 
     def __len__(self) -> int:
         return len(self._values)
 
 
-def _guarded(value: Any, key: Any, is_pending: IsPending) -> Any:
+def _view_of(value: Any, key: Any, is_pending: IsPending) -> Any:
     if is_pending(value):
         raise UnresolvedAccess(key)
     if isinstance(value, dict):
         return ConfigView(value, is_pending)
     if isinstance(value, list):
-        # A view equals no list, so functions get one wherever everything in it is known.
+        # A `ListView` does not equal a list, so a list of known values is copied.
         if _has_pending(value, is_pending):
             return ListView(value, is_pending)
-        return [_guarded(item, index, is_pending) for index, item in enumerate(value)]
+        return [_view_of(item, index, is_pending) for index, item in enumerate(value)]
     return value
 
 
@@ -184,16 +184,16 @@ def _has_pending(value: Any, is_pending: IsPending) -> bool:
     return is_pending(value)
 
 
-def plain(value: Any) -> Any:
-    """The value with every view replaced by a plain dict or list, as a function may return one.
+def without_views(value: Any) -> Any:
+    """Replace all views in a function's return value by plain dicts and lists.
 
     Raises:
         UnresolvedAccess: A view holds a value that is not drawn yet.
     """
     if isinstance(value, ConfigView) or type(value) is dict:
-        return {key: plain(value[key]) for key in value}
+        return {key: without_views(value[key]) for key in value}
     if isinstance(value, ListView) or type(value) is list:
-        return [plain(item) for item in value]
+        return [without_views(item) for item in value]
     if type(value) is tuple:
-        return tuple(plain(item) for item in value)
+        return tuple(without_views(item) for item in value)
     return value

@@ -1,4 +1,4 @@
-"""Stoppers: when a trial, or the whole experiment, has run enough."""
+"""Stoppers, which end a trial or the whole experiment by its results or the time."""
 
 from prefect_tune.stopper.dict_stopper import DictStopper
 from prefect_tune.stopper.experiment_plateau import EarlyStopping, ExperimentPlateauStopper

@@ -1,4 +1,4 @@
-"""Stopping by thresholds: ``stop={"training_iteration": 10, "accuracy": 0.98}``."""
+"""Stop trials at thresholds: ``stop={"training_iteration": 10, "accuracy": 0.98}``."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from prefect_tune.stopper.stopper import TrialStopper
 
 
 class DictStopper(TrialStopper):
-    """Stops a trial as soon as one of several metrics has reached its threshold.
+    """Stops a trial as soon as one of several metrics is at least its threshold.
 
-    A threshold is reached from below (``>=``), also where the experiment minimises the metric.
+    This also holds for a metric that the experiment minimises.
 
     Args:
         criteria: Metric -> threshold; nested metrics are named ``a/b/c``.
 
     Raises:
-        InvalidArgument: If a metric is not named by a string or a threshold is not a number.
+        InvalidArgument: If the name of a metric is not a string or a threshold is not a number.
     """
 
     def __init__(self, criteria: Mapping[str, float]) -> None:
@@ -28,7 +28,7 @@ class DictStopper(TrialStopper):
         self._until = RunUntil(tuple(self._criteria))
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Return True if a threshold is reached.
+        """Return True if a metric has reached its threshold.
 
         Raises:
             MissingMetric: If the result lacks one of the metrics, unless the trial is done with it.
@@ -42,11 +42,11 @@ class DictStopper(TrialStopper):
         return False
 
     def run_until(self, trial_id: str) -> RunUntil:
-        """Return the thresholds."""
+        """Return the thresholds, before which the trial need not wait."""
         return self._until
 
     def get_state(self) -> dict[str, Any]:
-        """Nothing: a resumed experiment may have other thresholds."""
+        """Return an empty state, so that a resumed experiment may have other thresholds."""
         return {}
 
 

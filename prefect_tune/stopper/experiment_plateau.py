@@ -1,4 +1,4 @@
-"""The end of an experiment whose best results no longer change."""
+"""Stop an experiment whose best results no longer change."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from prefect_tune.validation import check_count, check_metric_name, check_mode, 
 
 
 class ExperimentPlateauStopper(Stopper):
-    """Stops all trials once the best results of the experiment are all alike.
+    """Stops the experiment once its best results hardly differ.
 
     Args:
         metric: The metric to watch; every result must have it.
         std: Stop if the standard deviation of the best results is at most this.
-        top: How many best results, over all trials.
-        mode: Which are the best: the ``min`` or the ``max`` ones.
-        patience: How many results in a row must have come with the plateau in place; 0 and 1 stop
-            at the first.
+        top: Number of best results, over all trials.
+        mode: Whether the best results are the ``min`` or the ``max`` ones.
+        patience: Number of consecutive results after which the best results must hardly differ; 0
+            and 1 stop at the first.
 
     Raises:
         InvalidArgument: If a value is out of its range.
@@ -47,11 +47,11 @@ class ExperimentPlateauStopper(Stopper):
         self._top = top
         self._sign = 1.0 if mode == "min" else -1.0
         self._patience = patience
-        self._best: list[float] = []  # ascending, sign turned so that less is better
+        self._best: list[float] = []  # ascending; values are negated for "max"
         self._plateau_length = 0
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Take in a result; True once the experiment has plateaued.
+        """Note a result, and return True once the best results hardly differ.
 
         Raises:
             MissingMetric: If the result does not have the metric.
@@ -65,16 +65,16 @@ class ExperimentPlateauStopper(Stopper):
         return self.stop_all()
 
     def stop_all(self) -> bool:
-        """Return True once the experiment has plateaued."""
+        """Return True once the best results hardly differ."""
         return self._plateau_length >= max(1, self._patience)
 
     def get_state(self) -> dict[str, Any]:
-        """Return the best results and for how long they have been alike."""
+        """Return the best results and the number of results since they hardly differ."""
         best = [self._sign * value for value in self._best]
         return {"best": best, "plateau_length": self._plateau_length}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from these results."""
+        """Restore the best results from a state of `get_state`."""
         self._best = sorted(self._sign * value for value in state["best"])[: self._top]
         self._plateau_length = state["plateau_length"]
 
@@ -82,5 +82,5 @@ class ExperimentPlateauStopper(Stopper):
         return len(self._best) == self._top and bool(np.std(self._best) <= self._std)
 
 
-#: Its name in Ray Tune 1.
+#: The name of `ExperimentPlateauStopper` in Ray Tune 1.
 EarlyStopping = ExperimentPlateauStopper

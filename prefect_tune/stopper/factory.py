@@ -1,4 +1,4 @@
-"""The stopper that the arguments of an experiment stand for."""
+"""Make a stopper of the arguments `stop` and `time_budget_s`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prefect_tune.stopper.timeout import TimeoutStopper
 
 
 def make_stopper(stop: Any = None, time_budget_s: Any = None) -> Stopper:
-    """Read `stop` and `time_budget_s` as users write them.
+    """Make a stopper of a user's `stop` and `time_budget_s`.
 
     Args:
         stop: None, a dict ``{metric: threshold}``, a function of ``(trial_id, result)``, a
@@ -22,7 +22,7 @@ def make_stopper(stop: Any = None, time_budget_s: Any = None) -> Stopper:
         time_budget_s: None, seconds, or a `datetime.timedelta` for the whole experiment.
 
     Raises:
-        InvalidArgument: If one of them is something else; it names the argument.
+        InvalidArgument: If an argument has another type or value.
     """
     stopper = _read(stop)
     if time_budget_s is None:

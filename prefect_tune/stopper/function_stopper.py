@@ -1,4 +1,4 @@
-"""A user's function as a stopper."""
+"""Stop trials by a user's function."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from prefect_tune.stopper.stopper import Stopper, TrialStopper
 
 
 class FunctionStopper(TrialStopper):
-    """Stops a trial where a function says so.
+    """Stops a trial at a result for which a function returns True.
 
-    Nothing is known about the function, so trials wait for it at each result.
+    Trials wait for the function's decision at each result.
 
     Args:
-        function: Called with ``(trial_id, result)``; what it returns is taken as true or false.
+        function: Called with ``(trial_id, result)``; its return value is taken as true or false.
 
     Raises:
-        InvalidArgument: If it cannot be called that way.
+        InvalidArgument: If the function cannot be called with two arguments.
     """
 
     def __init__(self, function: Callable[[str, dict[str, Any]], Any]) -> None:
@@ -29,11 +29,11 @@ class FunctionStopper(TrialStopper):
         self._function = function
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """What the function says."""
+        """Return the function's decision."""
         return bool(self._function(trial_id, result))
 
     def get_state(self) -> dict[str, Any]:
-        """Nothing: the function comes from the user again."""
+        """Return an empty state, since a resumed experiment gets the function from the user."""
         return {}
 
     @classmethod
@@ -41,7 +41,7 @@ class FunctionStopper(TrialStopper):
         """Return True for a callable that is not itself a stopper.
 
         Raises:
-            InvalidArgument: If it has a `stop_all` but does not derive from `Stopper`.
+            InvalidArgument: If `function` has a `stop_all` but does not derive from `Stopper`.
         """
         if not callable(function) or isinstance(function, (Stopper, type)):
             return False
@@ -60,7 +60,7 @@ _HINT = "Give a function of (trial_id, result) that returns True to stop the tri
 def _check_signature(function: Callable[..., Any]) -> None:
     try:
         signature = inspect.signature(function)
-    except (TypeError, ValueError):  # a builtin that does not tell
+    except (TypeError, ValueError):  # some builtins have no signature
         return
     try:
         signature.bind("trial_id", {})

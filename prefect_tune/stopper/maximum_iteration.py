@@ -1,4 +1,4 @@
-"""A number of results per trial."""
+"""Stop trials after a number of results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class MaximumIterationStopper(TrialStopper):
         max_iter: The number of results, at least 1.
 
     Raises:
-        InvalidArgument: If it is not a positive integer.
+        InvalidArgument: If `max_iter` is not a positive integer.
     """
 
     def __init__(self, max_iter: int) -> None:
@@ -27,17 +27,17 @@ class MaximumIterationStopper(TrialStopper):
         self._results = ResultCounter()
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Count a result; True from the n-th on."""
+        """Count a result, and return True from the n-th one on."""
         return self._results.count(trial_id) >= self._max_iter
 
     def run_until(self, trial_id: str) -> RunUntil:
-        """Return the n-th result, or earlier if asked in the middle of an attempt."""
+        """Return the point of the n-th result, or an earlier one in the middle of an attempt."""
         return self._results.run_until(trial_id, self._max_iter)
 
     def get_state(self) -> dict[str, Any]:
-        """Return the counts."""
+        """Return the number of results of each trial."""
         return {"counts": self._results.counts}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on counting."""
+        """Restore the counts from a state of `get_state`."""
         self._results.counts = dict(state["counts"])

@@ -1,4 +1,4 @@
-"""Reading a metric from a result."""
+"""Read a metric from a result."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from prefect_tune.text import in_words
 
 
 def metric_value(trial_id: str, result: Mapping[str, Any], metric: str) -> float:
-    """Return the value of a metric in a flat result.
+    """Return the value of a metric in a flattened result.
 
     Raises:
-        MissingMetric: If the result does not have it.
-        InvalidArgument: If it cannot be read as a number.
+        MissingMetric: If the result does not have the metric.
+        InvalidArgument: If the value cannot be converted to a number.
     """
     if metric not in result:
         raise MissingMetric(

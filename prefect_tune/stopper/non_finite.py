@@ -1,4 +1,4 @@
-"""The end of a trial that has diverged."""
+"""Stop trials that have diverged."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from prefect_tune.validation import check_count, check_metric_name, is_number
 
 
 class NonFiniteStopper(TrialStopper):
-    """Stops a trial whose metrics have become NaN or infinite: it will not recover.
+    """Stops a trial with metrics that are NaN or infinite, as it will not recover.
 
     Args:
-        *metrics: The metrics to watch, nested ones with ``/``; none watches all numbers that a
-            trial reports, which then waits at each result. A result without one of them keeps the
-            trial going.
-        patience: How many results in a row must not be finite; 1 stops at the first.
+        *metrics: The metrics to watch, nested ones with ``/``; without any, all numbers that a
+            trial reports are watched, and trials wait at each result. A result without a metric
+            does not stop the trial.
+        patience: Number of consecutive results that must not be finite; 1 stops at the first.
 
     Raises:
         InvalidArgument: If a value is out of its range.
@@ -33,7 +33,7 @@ class NonFiniteStopper(TrialStopper):
         self._in_a_row: dict[str, int] = {}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Return True once as many results in a row were not finite."""
+        """Return True once `patience` consecutive results were not finite."""
         if not self._has_diverged(result):
             self._in_a_row.pop(trial_id, None)
             return False
@@ -41,17 +41,17 @@ class NonFiniteStopper(TrialStopper):
         return number >= self._patience
 
     def run_until(self, trial_id: str) -> RunUntil:
-        """Return the first result that is not finite; each, if no metrics are named."""
+        """Return the first result that is not finite, or each result if no metrics are named."""
         if not self._metrics:
             return EVERY_RESULT
         return RunUntil(tuple((metric, math.inf) for metric in self._metrics))
 
     def get_state(self) -> dict[str, Any]:
-        """Return how many results in a row were not finite."""
+        """Return each trial's number of consecutive results that were not finite."""
         return {"in_a_row": self._in_a_row}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on counting."""
+        """Restore the counts from a state of `get_state`."""
         self._in_a_row = dict(state["in_a_row"])
 
     def _has_diverged(self, result: Mapping[str, Any]) -> bool:

@@ -9,12 +9,12 @@ from prefect_tune.stopper.stopper import TrialStopper
 
 
 class NoopStopper(TrialStopper):
-    """Stops nothing."""
+    """A stopper that never stops a trial or the experiment."""
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """False."""
+        """Return False."""
         return False
 
     def run_until(self, trial_id: str) -> RunUntil:
-        """Never."""
+        """Return that the trial never waits."""
         return NEVER

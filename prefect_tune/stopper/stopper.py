@@ -1,4 +1,4 @@
-"""The stopper seam and how stoppers are combined."""
+"""Base class of stoppers, and combinations of stoppers."""
 
 from __future__ import annotations
 
@@ -13,69 +13,68 @@ from prefect_tune.experiment.decision import EVERY_RESULT, NEVER, RunUntil
 
 
 class Stopper(ABC):
-    """Says when a trial, or the whole experiment, has run enough.
+    """Base class of objects that decide when a trial or the whole experiment ends.
 
-    A subclass implements `__call__` and `stop_all`. A trial is named by its `trial_id`. Results
-    come flattened: nested metrics are named with ``/``. A stopper reads no clock: `on_time` tells
-    it the time.
+    A subclass implements `__call__` and `stop_all`. Results are flattened: nested metrics have
+    names with ``/``. A stopper must not read a clock; it gets the time by `on_time`.
 
-    Stoppers combine: ``a | b`` stops where one of both does, ``a & b`` where both do.
+    Stoppers can be combined: ``a | b`` stops where one of both does, ``a & b`` where both do.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        # What a parent promises holds for the parent's decisions only.
+        # An inherited `run_until` is valid for the parent's decisions only.
         super().__init_subclass__(**kwargs)
         if "__call__" in cls.__dict__ and "run_until" not in cls.__dict__:
             cls.run_until = Stopper.run_until  # type: ignore[method-assign]
 
     @abstractmethod
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Return True if the trial has to stop at this result; called once for each result."""
+        """Return True if a trial has to stop at a result; called once for each result."""
 
     @abstractmethod
     def stop_all(self) -> bool:
-        """True if the experiment is over: no new trials, running ones end at their next report."""
+        """Return True to end the experiment: running trials then end at their next report."""
 
     def run_until(self, trial_id: str) -> RunUntil:
-        """Where the trial has to wait for the next decision.
+        """Return the point at which a trial has to wait for the next decision.
 
-        The promise: for results before that point, the stopper returns False. It is asked for when
-        an attempt is launched and after each result that the trial waited on. The default promises
-        nothing, and so does a subclass that overrides `__call__` only.
+        For all results before that point, the stopper must return False. The method is called when
+        an attempt is launched and after each result that the trial waited on. By default, and in a
+        subclass that overrides `__call__` only, trials wait at each result.
         """
         return EVERY_RESULT
 
     def on_time(self, now: float) -> None:
-        """It is `now`, in seconds since the epoch. Called again and again, also without results.
+        """Note the time, in seconds since the epoch; called often, also without results.
 
-        Stoppers among the attributes, which a stopper of one's own may ask, are told it, too.
+        The time is passed on to stoppers that are attributes of this one.
         """
-        for stopper in self._asked():
+        for stopper in self._inner_stoppers():
             stopper.on_time(now)
 
     def on_resume(self, now: float) -> None:
-        """An interrupted experiment goes on `now`; the time since `on_time` does not count."""
-        for stopper in self._asked():
+        """Note that an interrupted experiment is resumed; time since `on_time` does not count."""
+        for stopper in self._inner_stoppers():
             stopper.on_resume(now)
 
-    def _asked(self) -> Iterator[Stopper]:
-        """Return the stoppers that are attributes of this one, also in lists and dicts."""
+    def _inner_stoppers(self) -> Iterator[Stopper]:
+        """Yield the stoppers that are attributes of this one or in its lists and dicts."""
         for value in self.__dict__.values():
             several = value.values() if isinstance(value, dict) else value
             members = several if isinstance(value, (dict, list, tuple)) else (value,)
             yield from (one for one in members if isinstance(one, Stopper) and one is not self)
 
     def get_state(self) -> dict[str, Any]:
-        """What `set_state` needs to go on as if never interrupted.
+        """Return the state that `set_state` restores when an experiment is resumed.
 
-        The state is picklable and may share data with the stopper: pickle it before the next call.
-        The package's own stoppers leave out their arguments, so that a resumed experiment can have
-        others.
+        The state is picklable and may share data with the stopper, so it must be pickled before the
+        next call. States of the package's stoppers do not contain their arguments, so that a
+        resumed experiment can have others.
         """
         return dict(self.__dict__)
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state` of `get_state`."""
+        """Restore a state of `get_state`."""
         self.__dict__.update(state)
 
     def __or__(self, other: Stopper) -> Stopper:
@@ -90,21 +89,21 @@ class Stopper(ABC):
 
 
 class TrialStopper(Stopper):
-    """A stopper that judges each trial by itself and never ends the whole experiment."""
+    """Base class of stoppers that end single trials, never the whole experiment."""
 
     def stop_all(self) -> bool:
-        """False."""
+        """Return False."""
         return False
 
 
 class _CompositeStopper(Stopper):
-    """Several stoppers as one; what is alike however they are combined.
+    """Base class of combinations of stoppers.
 
     Args:
         *stoppers: The members.
 
     Raises:
-        InvalidArgument: If one of them is not a `Stopper`.
+        InvalidArgument: If a member is not a `Stopper`.
     """
 
     def __init__(self, *stoppers: Stopper) -> None:
@@ -120,9 +119,9 @@ class _CompositeStopper(Stopper):
         return {"members": [(type(s).__name__, s.get_state()) for s in self.stoppers]}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Give each member the first state left that comes from its class.
+        """Restore each member from the first unused state of its class.
 
-        So a resumed experiment may have more or fewer stoppers than the interrupted one.
+        A resumed experiment may therefore have more or fewer stoppers than the interrupted one.
         """
         left = list(state["members"])
         for stopper in self.stoppers:
@@ -137,41 +136,41 @@ class _CompositeStopper(Stopper):
 
 
 class CombinedStopper(_CompositeStopper):
-    """Stops a trial, or the experiment, as soon as one of several stoppers says so.
+    """Stops a trial or the experiment as soon as one of several stoppers does; see ``a | b``.
 
     Args:
-        *stoppers: The stoppers. Each sees every result.
+        *stoppers: The stoppers. Each gets every result.
 
     Raises:
-        InvalidArgument: If one of them is not a `Stopper`.
+        InvalidArgument: If one of the arguments is not a `Stopper`.
     """
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Return True if one of them says so."""
+        """Return True if one of the stoppers stops the trial."""
         votes = [stopper(trial_id, result) for stopper in self.stoppers]
         return any(votes)
 
     def stop_all(self) -> bool:
-        """Return True if one of them says so."""
+        """Return True if one of the stoppers ends the experiment."""
         return any(stopper.stop_all() for stopper in self.stoppers)
 
     def run_until(self, trial_id: str) -> RunUntil:
-        """Return the first point of any of them."""
+        """Return the first point at which one of the stoppers needs a decision."""
         return self._until(trial_id)
 
 
 class JointStopper(_CompositeStopper):
-    """Stops a trial, or the experiment, only where all of several stoppers agree; see ``a & b``.
+    """Stops a trial or the experiment only where all of several stoppers do; see ``a & b``.
 
-    A member that ends the whole experiment agrees to the end of each trial:
+    A stopper that ends the whole experiment also counts as stopping each trial:
     ``TimeoutStopper(3600) & MaximumIterationStopper(10)`` stops trials with ten results or more
     once an hour has passed.
 
     Args:
-        *stoppers: The stoppers. Each sees every result.
+        *stoppers: The stoppers. Each gets every result.
 
     Raises:
-        InvalidArgument: If one of them is not a `Stopper`, or none is given.
+        InvalidArgument: If one of the arguments is not a `Stopper`, or there are none.
     """
 
     def __init__(self, *stoppers: Stopper) -> None:
@@ -180,21 +179,21 @@ class JointStopper(_CompositeStopper):
         super().__init__(*stoppers)
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Return True if all agree and it is not for `stop_all` alone to say."""
+        """Return True if all stoppers stop the trial or the experiment, and one stops the trial."""
         votes = [stopper(trial_id, result) for stopper in self.stoppers]
         return any(votes) and all(
             vote or stopper.stop_all() for vote, stopper in zip(votes, self.stoppers, strict=True)
         )
 
     def stop_all(self) -> bool:
-        """Return True if all of them say so."""
+        """Return True if all stoppers end the experiment."""
         return all(stopper.stop_all() for stopper in self.stoppers)
 
     def run_until(self, trial_id: str) -> RunUntil:
-        """The first point of any of them: one has to vote, whichever, so that the trial stops."""
+        """Return the first point at which one of the stoppers needs a decision."""
         return self._until(trial_id)
 
 
 def _members(stopper: Stopper, kind: type[_CompositeStopper]) -> tuple[Stopper, ...]:
-    """Return the members of a stopper of exactly this kind, else the stopper itself."""
+    """Return the members of a stopper of exactly this class, else the stopper itself."""
     return stopper.stoppers if isinstance(stopper, kind) and type(stopper) is kind else (stopper,)

@@ -1,4 +1,4 @@
-"""A wall-clock budget for the experiment."""
+"""Stop the experiment after a wall-clock time."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from prefect_tune.validation import is_number, seconds_from
 
 
 class TimeoutStopper(Stopper):
-    """Stops the experiment when its time is over.
+    """Stops the experiment after a wall-clock time.
 
-    Time is counted from the first `on_time`. As long as nobody calls that, the `timestamp` of the
-    results serves; not both, as results may come from hosts whose clocks differ.
+    Time is counted from the first call of `on_time`. Without calls of `on_time`, it is counted by
+    the `timestamp` of results; the two are not mixed, since clocks of hosts differ.
 
     Args:
         timeout: Seconds, or a `datetime.timedelta`.
         argument: The name used in errors.
 
     Raises:
-        InvalidArgument: If it is not a finite time above 0.
+        InvalidArgument: If `timeout` is not a finite time above 0.
     """
 
     def __init__(self, timeout: Any, argument: str = "timeout") -> None:
@@ -32,11 +32,11 @@ class TimeoutStopper(Stopper):
 
     @property
     def budget(self) -> float:
-        """Seconds in all."""
+        """The time after which the experiment stops, in seconds."""
         return self._budget
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """False: it is the experiment that ends, by `stop_all`."""
+        """Return False: only `stop_all` ends trials. Without `on_time`, count the result's time."""
         timestamp = result.get("timestamp")
         if not self._is_told and timestamp is not None and is_number(timestamp):
             self._advance(float(timestamp))
@@ -47,7 +47,7 @@ class TimeoutStopper(Stopper):
         return self._elapsed >= self._budget
 
     def run_until(self, trial_id: str) -> RunUntil:
-        """Never: running trials are told when the time is over."""
+        """Return that trials never wait; the engine ends running trials when the time is over."""
         return NEVER
 
     def on_time(self, now: float) -> None:
@@ -58,21 +58,21 @@ class TimeoutStopper(Stopper):
         self._advance(now)
 
     def on_resume(self, now: float) -> None:
-        """Count on from `now`."""
+        """Count time from `now` on."""
         self._last = now
 
     def get_state(self) -> dict[str, Any]:
-        """How much time is used up; the budget may be another after a resume."""
+        """Return the time counted so far, without the budget, which a resume may change."""
         return {"elapsed": self._elapsed, "last": self._last, "is_told": self._is_told}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on with this much time used up."""
+        """Restore the time counted so far from a state of `get_state`."""
         self._elapsed = state["elapsed"]
         self._last = state["last"]
         self._is_told = state["is_told"]
 
     def _advance(self, now: float) -> None:
-        # Clocks are set back now and then; time is not given back.
+        # A clock that is set back does not reduce the time counted so far.
         if self._last is None or now > self._last:
             self._elapsed += 0.0 if self._last is None else now - self._last
             self._last = now

@@ -1,4 +1,4 @@
-"""The end of a trial that no longer gets better."""
+"""Stop trials whose results no longer change."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from prefect_tune.validation import (
 
 
 class TrialPlateauStopper(TrialStopper):
-    """Stops a trial whose last results are all alike.
+    """Stops a trial whose last results hardly differ.
 
     Args:
-        metric: The metric to watch. A result without it keeps the trial going.
-        std: Stop if the standard deviation of the last results is below it.
-        num_results: How many last results.
+        metric: The metric to watch. A result without the metric does not stop the trial.
+        std: Stop if the standard deviation of the last results is below this.
+        num_results: Number of last results to compare.
         grace_period: Number of results before which a trial is not stopped.
         metric_threshold: Stop only while the metric is as good as this or better.
-        mode: Which is better, ``min`` or ``max``; needed with `metric_threshold` only.
+        mode: ``min`` or ``max``; needed with `metric_threshold` only.
 
     Raises:
         InvalidArgument: If a value is out of its range.
@@ -67,7 +67,7 @@ class TrialPlateauStopper(TrialStopper):
         self._windows: dict[str, deque[float]] = {}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Take in a result; True if the trial has plateaued.
+        """Note a result, and return True if the trial's last results hardly differ.
 
         Raises:
             InvalidArgument: If the metric is not a number.
@@ -81,7 +81,7 @@ class TrialPlateauStopper(TrialStopper):
         window.append(value)
         if self._results.count(trial_id) < self._grace_period or len(window) < self._num_results:
             return False
-        # A standard deviation of values that are not finite is NaN, which is not small.
+        # The standard deviation of values that are not finite is NaN.
         return (
             all(map(math.isfinite, window))
             and self._is_good(value)
@@ -89,16 +89,16 @@ class TrialPlateauStopper(TrialStopper):
         )
 
     def run_until(self, trial_id: str) -> RunUntil:
-        """The first result that ends the grace period and fills the window, and those after it."""
+        """Return the first result with which the trial may stop."""
         return self._results.run_until(trial_id, max(self._grace_period, self._num_results))
 
     def get_state(self) -> dict[str, Any]:
-        """Return the counts and the last results of each trial."""
+        """Return the number of results and the last results of each trial."""
         windows = {trial_id: list(window) for trial_id, window in self._windows.items()}
         return {"counts": self._results.counts, "windows": windows}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from these results."""
+        """Restore the results from a state of `get_state`."""
         self._results.counts = dict(state["counts"])
         self._windows = {
             trial_id: deque(values, maxlen=self._num_results)

@@ -85,12 +85,12 @@ class Float(Domain):
         return f"({self.lower:g}, {self.upper:g})"
 
     def linear_quantile(self) -> Quantile:
-        """Quantile of the uniform distribution."""
+        """Return the quantile function of the uniform distribution."""
         self._require_bounds("uniform")
         return linear_float(self)
 
     def log_quantile(self) -> Quantile:
-        """Quantile of the log-uniform distribution."""
+        """Return the quantile function of the log-uniform distribution."""
         self._require_bounds("loguniform")
         _require_positive(self.lower)
         return log_float(self)
@@ -173,11 +173,11 @@ class Integer(Domain):
         return f"({self.lower}, {self.upper})"
 
     def linear_quantile(self) -> Quantile:
-        """Quantile of the uniform distribution."""
+        """Return the quantile function of the uniform distribution."""
         return linear_integer(self)
 
     def log_quantile(self) -> Quantile:
-        """Quantile of the log-uniform distribution."""
+        """Return the quantile function of the log-uniform distribution."""
         _require_positive(self.lower)
         return log_integer(self)
 

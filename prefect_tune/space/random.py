@@ -74,13 +74,13 @@ def set_stream_state(stream: Stream, state: dict[str, Any]) -> None:
 
 
 class UniformStream:
-    """Uniform numbers from ``[0, 1)``, one per call, from a stream whose position can be saved.
+    """Draws uniform numbers from ``[0, 1)`` from a stream whose position can be saved.
 
-    A stream that nobody else draws from is read a block at a time: numpy takes ten times as long
-    for a number by itself, and for its state before each sample.
+    A stream that no other code draws from is read in blocks, since numpy takes ten times as long
+    for single numbers and for its state before each sample.
 
     Args:
-        random_state: See `own_stream`.
+        random_state: As for `own_stream`.
     """
 
     def __init__(self, random_state: RandomState) -> None:
@@ -89,7 +89,7 @@ class UniformStream:
         self._read(0)
 
     def __call__(self) -> float:
-        """The next number."""
+        """Return the next number."""
         if self._is_shared:
             return self._stream.random()
         if self._taken == len(self._block):
@@ -98,17 +98,17 @@ class UniformStream:
         return self._block[self._taken - 1]
 
     def mark(self) -> tuple[dict[str, Any], int]:
-        """Where it is now: a state of the stream, and how many numbers were taken behind it."""
+        """Return the position: a state of the stream, and the count of numbers drawn since then."""
         return (stream_state(self._stream), 0) if self._is_shared else (self._before, self._taken)
 
     @staticmethod
     def state_at(mark: tuple[dict[str, Any], int]) -> dict[str, Any]:
-        """A mark as plain data, for `seek`."""
+        """Convert a position of `mark` to plain data, for `seek`."""
         state, taken = mark
         return {**state, _TAKEN: taken} if taken else state
 
     def seek(self, state: dict[str, Any]) -> None:
-        """Continue from a `state_at`, or from a state of the stream.
+        """Continue from the result of `state_at`, or from a state of the stream.
 
         Raises:
             InvalidArgument: The state is of another kind of stream.
@@ -117,7 +117,7 @@ class UniformStream:
         self._read(state.get(_TAKEN, 0))
 
     def _read(self, taken: int) -> None:
-        """Read the next block, of which so many numbers were taken already."""
+        """Read the next block, of which `taken` numbers were drawn already."""
         self._before = stream_state(self._stream)
         size = taken if self._is_shared else max(_BLOCK, taken)
         self._block: list[float] = self._stream.random(size).tolist()

@@ -147,7 +147,7 @@ class Template:
         return containers
 
     def draw(self, draw: Draw) -> Any:
-        """A copy of the value with all variables drawn, if it `is_plain`."""
+        """Return a copy of the value with all variables drawn; only if `is_plain`."""
         box: list[Any] = [None]
         containers = self.instantiate(box, 0)
         for variable in self.variables:

@@ -1,1 +1,1 @@
-"""Which cluster trials run on: a local one, or one that is there."""
+"""Starts a local Dask cluster, or connects to an existing one."""

@@ -1,4 +1,4 @@
-"""Which cluster runs go to: `init`, `shutdown`, `connect`.
+"""`init` and `shutdown` set the cluster that runs use; `connect` connects to it.
 
 Dask itself is imported only when a cluster is needed.
 """
@@ -40,7 +40,7 @@ _WITHOUT_MEANING = frozenset(
 
 
 class ClusterContext:
-    """What `init` returns: where runs go now. As a context manager it calls `shutdown` at its end.
+    """Addresses of the cluster of `init`; as a context manager it calls `shutdown` at its end.
 
     Attributes:
         address: Address of the Dask scheduler.
@@ -53,7 +53,7 @@ class ClusterContext:
 
     @property
     def address_info(self) -> dict[str, str | None]:
-        """The same as a dict."""
+        """Return the addresses as a dict."""
         return {"address": self.address, "webui_url": self.dashboard_url}
 
     def disconnect(self) -> None:
@@ -76,7 +76,7 @@ class ClusterContext:
 
 
 class _SharedCluster:
-    """The cluster that this process keeps between runs."""
+    """Cluster that this process keeps between runs."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -85,7 +85,7 @@ class _SharedCluster:
         self.log_to_driver = True
         self._handle: ClusterHandle | None = None
         self._of_parent: ClusterHandle | None = None
-        #: Makes one like the one that was kept last.
+        #: Makes a cluster, or connection, like the last one that was kept.
         self.make: Callable[[], ClusterHandle] | None = None
         self._registered = False
 
@@ -100,13 +100,13 @@ class _SharedCluster:
         return handle
 
     def get(self) -> ClusterHandle | None:
-        """The cluster, if there is one that answers."""
+        """Return the cluster that is kept, if it answers."""
         if self._handle is not None and not self._handle.alive:
             self.close()
         return self._handle
 
     def close(self) -> None:
-        """End it, or the connection to it."""
+        """End the cluster, or the connection to it."""
         handle, self._handle, self.make = self._handle, None, None
         self.initialized = self.local_mode = False
         self.log_to_driver = True
@@ -115,9 +115,9 @@ class _SharedCluster:
             handle.shutdown()
 
     def forked(self) -> None:
-        """In a fork: it has none of its threads here. `connect` makes another one like it."""
+        """Drop the cluster after a fork, which lacks its threads; `connect` makes a similar one."""
         self.lock = threading.RLock()
-        # Its end is the parent's business: nothing of it is to be closed here by being forgotten.
+        # The parent ends the cluster; references are kept so that nothing is closed here.
         self._of_parent = self._handle
         self._handle = None
 
@@ -140,23 +140,23 @@ def init(
     dashboard_port: int | None = None,
     **ray_arguments: Any,
 ) -> ClusterContext:
-    """Set the cluster of the runs that follow, as `ray.init` does.
+    """Set the cluster for later runs, as `ray.init` does.
 
     Runs start a cluster by themselves; call this to say what it has, or to use an existing one.
 
     Args:
         address: Address of a Dask scheduler (``tcp://...``); None starts a cluster in this process.
-        num_cpus: CPU slots of that cluster; by default the CPUs this process may use.
+        num_cpus: CPU slots of that cluster; by default the CPUs that this process may use.
         num_gpus: GPU slots; by default the GPUs there are. More than there are can be declared,
             for tests.
         resources: Custom resources, e.g. ``{"license": 2}``.
         local_mode: Run trials one by one in this process, for debugging.
-        log_to_driver: Whether what trials print appears on the console; a run's own `log_to_driver`
+        log_to_driver: True to show the output of trials on the console; a run's own `log_to_driver`
             wins. In local mode it always does.
         ignore_reinit_error: Do nothing if `init` has been called before.
         include_dashboard: Start Dask's dashboard.
-        dashboard_host: Where the dashboard listens.
-        dashboard_port: Its port; implies `include_dashboard`. 8787 by default.
+        dashboard_host: Host name or address on which the dashboard listens.
+        dashboard_port: Port of the dashboard, 8787 by default; implies `include_dashboard`.
         **ray_arguments: Arguments that only Ray has; ignored with a log line.
 
     Raises:
@@ -214,18 +214,18 @@ def shutdown() -> None:
 
 
 def is_initialized() -> bool:
-    """True after `init`, until `shutdown`."""
+    """Return True after `init`, until `shutdown`."""
     with _shared.lock:
         return _shared.get() is not None and _shared.initialized
 
 
 def is_local_mode() -> bool:
-    """True after ``init(local_mode=True)``, until `shutdown`."""
+    """Return True after ``init(local_mode=True)``, until `shutdown`."""
     return _shared.local_mode
 
 
 def is_output_shown() -> bool:
-    """False after ``init(log_to_driver=False)``, until `shutdown`."""
+    """Return False after ``init(log_to_driver=False)``, until `shutdown`."""
     return _shared.log_to_driver
 
 

@@ -1,4 +1,4 @@
-"""Connecting to a cluster that somebody else has started."""
+"""Connects to a Dask cluster that already exists."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _ACCEPTED = (
 
 
 def join_cluster(cluster: Any) -> ClusterHandle:
-    """Connect with a client of our own, so that a user's client keeps its subscriptions and life.
+    """Connect to a cluster with a new client, so that the user's own client is not changed.
 
     Raises:
-        InvalidArgument: If `cluster` is none of what a cluster can be named by.
-        ClusterError: If it does not answer in time.
+        InvalidArgument: If `cluster` is no address, file, cluster, client or block.
+        ClusterError: If the cluster does not answer in time.
     """
     arguments: dict[str, Any] = {}
     if isinstance(cluster, str) and cluster.startswith(_BLOCK):
-        # Needs Prefect, which nothing here imports.
+        # Imported by name, because this package must not import Prefect.
         blocks = importlib.import_module("prefect_tune.blocks")
         return _open_described(blocks.load_cluster(cluster.removeprefix(_BLOCK)))
     if isinstance(cluster, os.PathLike) or (
@@ -69,7 +69,7 @@ def join_cluster(cluster: Any) -> ClusterHandle:
 
 
 def _open_described(block: Any) -> ClusterHandle:
-    """Open the cluster that a block describes; it is closed with the handle."""
+    """Open the cluster that a block describes, to be closed with the handle."""
     stack = contextlib.ExitStack()
     return ClusterHandle(stack.enter_context(block.open_client()), stack.close)
 
@@ -86,7 +86,7 @@ def connect_client(target: Any, address: str, arguments: dict[str, Any]) -> Clie
     client_log.setLevel(logging.CRITICAL)
     try:
         return Client(target, timeout=_TIMEOUT_S, set_as_default=False, **arguments)
-    except TypeError as error:  # what Dask makes of missing certificates
+    except TypeError as error:  # Dask raises this for missing certificates
         raise ClusterError(
             f"`cluster`: {address} asks for TLS, and there are no certificates for it ({error}). "
             "Give a distributed.Client made with security=Security(tls_ca_file=..., "
@@ -104,7 +104,7 @@ def connect_client(target: Any, address: str, arguments: dict[str, Any]) -> Clie
 
 
 def _read_scheduler_file(path: Path) -> str:
-    """The address in what ``dask scheduler --scheduler-file`` has written."""
+    """Read the address from a file of ``dask scheduler --scheduler-file``."""
     try:
         return _check_address(json.loads(path.read_text(encoding="utf-8"))["address"])
     except FileNotFoundError:

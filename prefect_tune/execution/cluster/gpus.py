@@ -1,4 +1,4 @@
-"""Which GPUs a node has, found out without touching CUDA.
+"""Finds the GPUs of a node without CUDA.
 
 A process that has initialised CUDA cannot be forked, so neither torch nor the driver library is
 asked.
@@ -17,12 +17,12 @@ _SMI_TIMEOUT_S = 10.0
 
 
 def visible_gpus() -> tuple[str, ...]:
-    """Ids of the GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` wants them."""
+    """Return the ids of the GPUs that this process may use, as in ``CUDA_VISIBLE_DEVICES``."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return tuple(str(index) for index in range(_count()))
     ids = [part.strip() for part in visible.split(",")]
-    # As CUDA reads it: an invalid entry hides itself and all that follow.
+    # As in CUDA, an invalid entry hides itself and all entries that follow.
     valid = []
     for device in ids:
         if not device or device.startswith("-"):
@@ -33,13 +33,13 @@ def visible_gpus() -> tuple[str, ...]:
 
 @cache
 def _count() -> int:
-    """Number of NVIDIA GPUs, by their device files: a container shows only those it may use."""
+    """Count NVIDIA GPUs by their device files; a container has files only for its own GPUs."""
     files = sum(
         re.fullmatch(r"nvidia\d+", path.name) is not None for path in Path("/dev").iterdir()
     )
     if files or not Path("/dev/dxg").exists():
         return files
-    # Windows' Linux subsystem has no device file per GPU.
+    # The Windows Subsystem for Linux has no device file per GPU.
     smi = shutil.which("nvidia-smi")
     if smi is None:
         return 0
@@ -53,11 +53,11 @@ def _count() -> int:
 
 
 def slots(declared: float, visible: tuple[str, ...]) -> tuple[str, ...]:
-    """Ids for a declared number of GPUs.
+    """Return ids for a declared number of GPUs.
 
     Args:
-        declared: What the node says it has; shares of a GPU count as one.
-        visible: The GPUs it really has.
+        declared: How many GPUs the node declares; a share of a GPU counts as one.
+        visible: Ids of the GPUs that the node has.
 
     Returns:
         One id per declared GPU. If fewer exist than are declared, which is of use in tests only,

@@ -1,4 +1,4 @@
-"""A connection to a Dask cluster: its client, its workers, and who comes and goes."""
+"""`ClusterHandle`: a connection to a Dask cluster, which reports workers that join and leave."""
 
 from __future__ import annotations
 
@@ -17,33 +17,34 @@ from prefect_tune.error import ClusterError
 from prefect_tune.resources import CPU, Resources, canonical_name
 
 _logger = logging.getLogger(__name__)
-#: Dask's topic for workers and clients that come and go.
+#: Dask's topic for workers and clients that join and leave.
 _CLUSTER_EVENTS = "all"
 
 
 def _renew_offloading() -> None:
-    """Give Dask a new thread for what it does beside its event loop.
+    """Replace Dask's offload thread after a fork.
 
-    Dask keeps one for the whole process, and a fork has none of the threads of its parent: what is
-    handed to it, which is each computation, would wait for ever.
+    Dask has one such thread for the whole process, and a fork lacks its parent's threads: without a
+    new one, every computation would wait for ever.
     """
     distributed.utils._offload_executor = ThreadPoolExecutor(1, "Dask-Offload")
 
 
 os.register_at_fork(after_in_child=_renew_offloading)
 
-#: Told that a worker has come (True) or gone (False), and its address; on the client's event loop.
+#: Called in the client's event loop with True for a joined or False for a lost worker, and
+#: with its address.
 WorkerListener = Callable[[bool, str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerFacts:
-    """A worker as the scheduler knows it.
+    """Address, threads and resources of a worker.
 
     Attributes:
-        address: Its address.
-        declared: The resources it was started with, by their names on the cluster.
-        threads: Number of its threads.
+        address: Address of the worker.
+        declared: The resources that the worker was started with, by their names on the cluster.
+        threads: Number of the worker's threads.
     """
 
     address: str
@@ -52,17 +53,17 @@ class WorkerFacts:
 
     @property
     def resources(self) -> Resources:
-        """What attempts can be given there: what is declared, and CPUs as many as threads."""
+        """Resources for attempts: the declared ones, and by default one CPU per thread."""
         declared = {canonical_name(name): amount for name, amount in self.declared.items()}
         return Resources.of(**{CPU: float(self.threads), **declared})
 
 
 class ClusterHandle:
-    """A connection to a cluster, shared by the experiments that run on it.
+    """Connection to a cluster, shared by the experiments that run on it.
 
     Args:
         client: A synchronous client of this handle's own.
-        on_shutdown: Closes the client, and the cluster if it is our own.
+        on_shutdown: Closes the client, and the cluster if this process started it.
         has_dashboard: False if Dask's dashboard is known to be off.
         can_grow: False if no worker will ever be added.
 
@@ -91,12 +92,12 @@ class ClusterHandle:
         self.subscribe()
 
     def subscribe(self) -> None:
-        """Have the scheduler tell of workers; it forgets that when the connection breaks."""
+        """Subscribe to the scheduler's events about workers, once per connection."""
         self.client.subscribe_topic(_CLUSTER_EVENTS, self._on_cluster_event)
 
     @property
     def in_process(self) -> bool:
-        """True if its workers are threads of this process."""
+        """True if the cluster's workers are threads of this process."""
         return self.address.startswith("inproc://")
 
     @property
@@ -106,7 +107,7 @@ class ClusterHandle:
 
     @property
     def connection(self) -> object | None:
-        """What is another object after each time that the connection was lost; None while it is."""
+        """Object that identifies the present connection; None while the connection is lost."""
         return self.client.scheduler_comm if self.alive else None
 
     @property
@@ -115,18 +116,18 @@ class ClusterHandle:
         return self.client.status in ("closing", "closed")
 
     def dashboard(self) -> str | None:
-        """Address of Dask's dashboard, if it has one."""
+        """Return the address of Dask's dashboard; None if there is none."""
         link = self.client.dashboard_link if self._has_dashboard else None
         return None if link is None else str(link)
 
     def workers(self, timeout: float = 60.0) -> dict[str, WorkerFacts]:
-        """The workers, once there is one.
+        """Return the workers by address, and wait for the first one.
 
         Args:
             timeout: Seconds to wait for the first one.
 
         Raises:
-            ClusterError: If there is none, or the scheduler does not answer.
+            ClusterError: If there is no worker in time, or the scheduler does not answer.
         """
         workers = self.workers_now()
         if not workers:
@@ -142,7 +143,7 @@ class ClusterHandle:
         return workers
 
     def workers_now(self) -> dict[str, WorkerFacts]:
-        """The workers as they are now, if any.
+        """Return the current workers by address.
 
         Raises:
             ClusterError: If the scheduler does not answer.
@@ -156,31 +157,31 @@ class ClusterHandle:
         return workers
 
     def listen(self, listener: WorkerListener) -> None:
-        """Have `listener` told about workers that come and go."""
+        """Call `listener` for every worker that joins or leaves."""
         with self._lock:
             self._listeners.append(listener)
 
     def unlisten(self, listener: WorkerListener) -> None:
-        """Undo `listen`."""
+        """Stop calling a listener."""
         with self._lock:
             self._listeners.remove(listener)
 
     def release(self) -> None:
-        """Give the connection back after an experiment: shuts it down unless it is kept."""
+        """Shut down the connection after an experiment, unless it is kept for later runs."""
         if not self.shared:
             self.shutdown()
 
     def shutdown(self) -> None:
-        """Close the connection, and the cluster if it is our own. May be called twice."""
+        """Close the connection, and the cluster if this process started it; may be repeated."""
         on_shutdown, self._on_shutdown = self._on_shutdown, None
         if on_shutdown is not None:
             if self.alive:
-                # Or else the scheduler tries to tell the client that it has gone.
+                # Otherwise the scheduler would try to tell the client that it is gone.
                 self.client.unsubscribe_topic(_CLUSTER_EVENTS)
             on_shutdown()
 
     async def ask_workers(self) -> dict[str, WorkerFacts]:
-        """The workers as the scheduler knows them now; on the client's event loop."""
+        """Ask the scheduler for the current workers; runs in the client's event loop."""
         info = await self.client.scheduler.identity(n_workers=-1)
         return {
             address: WorkerFacts(address, worker["nthreads"], dict(worker["resources"]))

@@ -1,4 +1,4 @@
-"""A Dask cluster inside this process: scheduler, one worker and client on one background thread."""
+"""Starts a Dask cluster in this process: scheduler, worker and client in a background thread."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from prefect_tune.execution.cluster.handle import ClusterHandle
 from prefect_tune.execution.cluster.local_options import LocalOptions
 from prefect_tune.resources import CPU, GPU
 
-#: What a cluster that runs trials needs to be different from Dask's defaults.
+#: Dask settings for a cluster that runs trials.
 PRESET = {
-    # A task that is run again behind our back would be a second attempt nobody knows of.
+    # A task that Dask repeats would be an attempt that the coordinator does not know.
     "distributed.scheduler.allowed-failures": 0,
-    # Attempts are pinned; moving them is not Dask's to decide.
+    # Attempts are pinned to a worker, so Dask must not move them.
     "distributed.scheduler.work-stealing": False,
-    # Dask's own history of every task, which costs kilobytes each.
+    # Dask's history of a task takes kilobytes.
     "distributed.admin.low-level-log-length": 100,
-    # Trials are processes of their own; their worker must not be killed for the memory they use.
+    # Trials are separate processes, so their worker must not be killed because of memory.
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
@@ -32,7 +32,7 @@ _UNSEEN = "127.0.0.1:0"
 
 
 def start_local_cluster(options: LocalOptions) -> ClusterHandle:
-    """Start one; takes milliseconds and no process."""
+    """Start a local cluster, which takes milliseconds and no further process."""
     cpus = CPU_COUNT if options.num_cpus is None else options.num_cpus
     gpus = len(visible_gpus()) if options.num_gpus is None else options.num_gpus
     _keep_quiet()
@@ -40,17 +40,17 @@ def start_local_cluster(options: LocalOptions) -> ClusterHandle:
         cluster = LocalCluster(
             n_workers=1,
             processes=False,
-            # For other people's tasks only: attempts do not take threads.
+            # For other tasks only, because attempts do not use threads.
             threads_per_worker=max(1, math.ceil(cpus)),
             memory_limit=0,
             resources={CPU: cpus, GPU: gpus, **options.resources},
             dashboard_address=options.dashboard_address,
             worker_dashboard_address=_UNSEEN,
-            # Without a dashboard Dask serves its status pages all the same, on a fixed port.
+            # Without a dashboard Dask still serves status pages, by default on a fixed port.
             scheduler_kwargs=({} if options.dashboard_address else {"dashboard_address": _UNSEEN}),
             silence_logs=logging.CRITICAL,
         )
-    # The user's own Dask computations are not to end up here.
+    # The user's own Dask computations must not use this cluster by default.
     client = Client(cluster, set_as_default=False)
 
     def shutdown() -> None:
@@ -62,7 +62,7 @@ def start_local_cluster(options: LocalOptions) -> ClusterHandle:
 
 
 def _keep_quiet() -> None:
-    """Leave Dask's accounts of starting and stopping out of the user's output.
+    """Hide Dask's log lines about starting and stopping.
 
     `silence_logs` reaches Dask's own handlers only, and where logging was set up before Dask was
     loaded, as Prefect does, there are none. A level from the user's Dask configuration stays.

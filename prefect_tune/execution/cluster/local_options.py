@@ -1,4 +1,4 @@
-"""What a cluster on this machine is to have."""
+"""Options of a cluster on this machine."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class LocalOptions:
-    """What a cluster on this machine has.
+    """Options of a cluster on this machine.
 
     Attributes:
         num_cpus: CPU slots; None for as many as this process may use.
-        num_gpus: GPU slots; None for as many as there are.
+        num_gpus: GPU slots; None for as many as this process may use.
         resources: Custom resources, in units.
-        dashboard_address: Where Dask's dashboard listens, e.g. ``:8787``; None for no dashboard.
+        dashboard_address: Address of Dask's dashboard, e.g. ``:8787``; None for no dashboard.
     """
 
     num_cpus: float | None = None

@@ -1,1 +1,1 @@
-"""What runs in the flow process: attempts, nodes and their files."""
+"""The driver's side of execution, in the flow process: attempts, nodes and their files."""

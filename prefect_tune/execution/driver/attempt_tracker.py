@@ -1,4 +1,4 @@
-"""The attempts that run, as the driver knows them: turns what nodes report into events."""
+"""`AttemptTracker`: turns the reports of nodes into events of attempts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Handler = Callable[[str, Any], None]
 
 @dataclass(slots=True, eq=False)
 class _Live:
-    """One attempt that has been launched and has not ended."""
+    """Attempt that has been launched and has not ended."""
 
     launch: Launch
     constants: dict[str, Any]
@@ -50,21 +50,21 @@ class _Live:
 
 @dataclass(slots=True)
 class _Uploading:
-    """An attempt that has ended before all its checkpoints were in storage."""
+    """Attempt that has ended before all its checkpoints were in storage."""
 
     node: str
     paths: set[str]
 
 
 class AttemptTracker:
-    """All attempts of an experiment that have not ended, or whose checkpoints are on their way.
+    """Attempts of an experiment that have not ended, or whose checkpoints are still uploading.
 
     `add` and `hold` may be called from any thread, everything else from one only.
 
     Args:
-        experiment_id: Shown in every result.
-        emit: Takes the events.
-        output: Takes what attempts print, if anybody does.
+        experiment_id: Id of the experiment, for results.
+        emit: Handles the events.
+        output: Handles the output of attempts; None drops it.
 
     Attributes:
         handlers: What handles each kind of report. One that belongs to no live attempt of its node
@@ -90,7 +90,7 @@ class AttemptTracker:
         }
 
     def add(self, launch: Launch, experiment_tag: str) -> Future[AttemptEnded]:
-        """Expect reports of this attempt; returns the future of its end."""
+        """Add a launched attempt, and return a future of its end."""
         constants = {
             "trial_id": launch.trial_id,
             "experiment_id": self._experiment_id,
@@ -98,31 +98,31 @@ class AttemptTracker:
             "config": launch.config,
         }
         live = self._live[launch.key] = _Live(launch, constants)
-        # Nobody may cancel it: an attempt ends when its process has ended.
+        # The future must not be cancelled: an attempt ends when its process has ended.
         live.ended.set_running_or_notify_cancel()
         return live.ended
 
     def hold(self, key: AttemptKey, task: Any) -> None:
-        """Keep a Dask future of an attempt until its end: Dask forgets tasks nobody holds."""
+        """Keep a Dask future of an attempt until its end, because Dask drops tasks without one."""
         live = self._live.get(key)
         if live is not None:
             live.tasks.append(task)
 
     def is_live(self, key: AttemptKey) -> bool:
-        """True if an attempt was launched and has not ended."""
+        """Return True if an attempt was launched and has not ended."""
         return key in self._live
 
     def requests(self) -> list[Resources]:
-        """What each attempt has been given."""
+        """Return the resources of each attempt."""
         return [live.launch.resources for live in list(self._live.values())]
 
     def with_bundles_on(self, node: str) -> list[Launch]:
-        """The attempts that run on another node and have bundles on this one."""
+        """Return the attempts that run on other nodes and have bundles on this one."""
         launches = [live.launch for live in list(self._live.values())]
         return [launch for launch in launches if node in launch.nodes[1:]]
 
     def unstarted(self, seconds: float) -> list[tuple[Launch, float]]:
-        """The attempts that have not started for so long, and how long each has waited."""
+        """Return attempts that have waited so long for their start, with their waiting time."""
         now = time.monotonic()
         return [
             (live.launch, now - live.launched)
@@ -131,7 +131,7 @@ class AttemptTracker:
         ]
 
     def lose_node(self, node: str, reason: str) -> None:
-        """End the attempts of a node that is gone, and what it had under way."""
+        """End the attempts of a lost node, and fail its uploads."""
         message = f"the worker at {node} is lost: {reason}"
         for key, live in list(self._live.items()):
             if live.launch.node == node:
@@ -143,7 +143,7 @@ class AttemptTracker:
                     self._emit(CheckpointFailed(time.time(), *key, path, message, lost=True))
 
     def lose_all(self, reason: str) -> None:
-        """End every attempt: nobody will hear of them again."""
+        """End all attempts as lost, because the cluster cannot be reached."""
         busy = {live.launch.node for live in list(self._live.values())}
         for node in busy.union(entry.node for entry in list(self._uploading.values())):
             self.lose_node(node, reason)
@@ -159,9 +159,9 @@ class AttemptTracker:
 
         Args:
             key: The attempt.
-            outcome: How it ended.
-            error: Why it failed.
-            uploading: Its checkpoints of which the node will tell later what became of them.
+            outcome: How the attempt ended.
+            error: Why the attempt failed.
+            uploading: Checkpoints of the attempt whose upload the node will report later.
         """
         live = self._live.pop(key, None)
         if live is None:
@@ -169,7 +169,7 @@ class AttemptTracker:
         if uploading:
             self._uploading[key] = _Uploading(live.launch.node, set(uploading))
         event = AttemptEnded(time.time(), *key, outcome, error, uploading=len(uploading))
-        # Who follows the attempt knows of its end before the next one of the trial is launched.
+        # Waiters on this attempt learn of its end before the trial's next attempt is launched.
         live.ended.set_result(event)
         self._emit(event)
 
@@ -224,7 +224,7 @@ class AttemptTracker:
     def _expects(
         self, node: str, report: reports.CheckpointUploaded | reports.UploadFailed
     ) -> bool:
-        """Whether a checkpoint is of a live attempt, or was on its way when its attempt ended."""
+        """Return True for a checkpoint of a live attempt, or one still uploading after its end."""
         uploading = self._uploading.get(report.key)
         if report.key in self._live or uploading is None or uploading.node != node:
             return self._find(node, report.key) is not None

@@ -42,16 +42,16 @@ from prefect_tune.execution.protocol.versions import check_pythons
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.resources import Resources
 
-#: A large configuration is told about once, and in our words.
+#: Dask's own warning about large configurations, which one of this package replaces.
 _NO_WARNING = {"distributed.admin.large-graph-warning-threshold": "1 TiB"}
 _LARGE = 5 * 2**20
 
 
 class DaskExecutor(Executor, Paced):
-    """The `Executor` of a Dask cluster. One executor runs one experiment.
+    """`Executor` that runs one experiment on a Dask cluster.
 
     Args:
-        cluster: Where to run; released by `close`.
+        cluster: The cluster to run on; released by `close`.
         wait_for_workers_s: Seconds to wait for the first worker; 0 waits for ever.
     """
 
@@ -158,7 +158,7 @@ class DaskExecutor(Executor, Paced):
         kwargs: Mapping[str, Any] | None = None,
         annotations: Mapping[str, Any] | None = None,
     ) -> Future[Any]:
-        """Call any function on the cluster; arguments as of `submit.submit_body`."""
+        """Call any function on the cluster; for the arguments see `submit.submit_body`."""
         return submit.submit_body(self._cluster, function, args, kwargs, annotations)
 
     def _opened(self) -> NodePool:
@@ -174,12 +174,12 @@ class DaskExecutor(Executor, Paced):
         place: TrialPlace,
         ended: Future[AttemptEnded],
     ) -> None:
-        """Have the attempt run, and its other nodes hold its bundles there."""
+        """Submit an attempt to its node, and tasks that hold its bundles to its other nodes."""
         env = pool.env
         request = AttemptRequest(env.experiment_id, dataclasses.replace(launch, config={}), place)
         pickled = pickle.dumps(request)
         group = task_group(env.trainable.name, env.experiment_id)
-        # Not the trial's name: several may have the same, and Dask takes them for one task then.
+        # The trial's name is not unique, and Dask would take equal keys for one task.
         key = (group, launch.trial_id, str(launch.attempt))
         large = dask.config.set(_NO_WARNING) if len(config) > _LARGE else nullcontext()
         for number, node in enumerate(launch.nodes):
@@ -216,7 +216,7 @@ class DaskExecutor(Executor, Paced):
         ended.add_done_callback(lambda _: self._on_loop(pool.files.attempt_ended, *where))
 
     def _on_task_done(self, attempts: AttemptTracker, launch: Launch, node: str, task: Any) -> None:
-        """The Dask task is over; called on a thread of Dask's.
+        """Handle the end of an attempt's Dask task; called in a thread of Dask.
 
         An attempt's end comes with its reports, behind the last of them. Only a task that failed
         has no such end.

@@ -1,4 +1,4 @@
-"""What Dask's scheduler is told about trials that wait for room.
+"""`Demand`: tells Dask's scheduler about trials that wait for resources.
 
 An adaptive cluster grows by the tasks that its scheduler cannot run, and attempts are not submitted
 before there is room for them. So tasks that no worker can ever run stand for those that wait.
@@ -17,15 +17,15 @@ from prefect_tune.resources import CPU, MILLI, Resources
 #: A resource that no worker has.
 _NOWHERE = {"prefect_tune-another-worker": 1}
 _MOST_TASKS = 200
-#: Rounding errors of shares.
+#: Tolerance for rounding errors of shares.
 _SLACK = 1e-6
 
-#: What workers have, and the number of their threads.
+#: The resources of workers, and the number of their threads.
 Workers = Sequence[tuple[Resources, int]]
 
 
 def cores(request: Resources, workers: Workers) -> int:
-    """How many threads of a worker a trial takes up; Dask's scheduler counts in these."""
+    """Return how many threads a trial counts for, which is the unit of Dask's scheduler."""
     if len(request.bundles) > 1:
         return sum(cores(bundle, workers) for bundle in request.bundles if bundle)
     takes = [
@@ -39,7 +39,7 @@ def cores(request: Resources, workers: Workers) -> int:
 def tasks_for(
     waiting: Mapping[Resources, int], running: Iterable[Resources], workers: Workers
 ) -> int:
-    """How many tasks, beside those of the attempts that run, ask for room for everything."""
+    """Return how many further tasks represent the resources that waiting trials need."""
     if not waiting:
         return 0
     wanted = sum(cores(request, workers) * count for request, count in waiting.items())
@@ -47,10 +47,10 @@ def tasks_for(
 
 
 class Demand:
-    """The tasks that stand for trials that wait.
+    """Dask tasks that represent waiting trials.
 
     Args:
-        client: The client; its event loop is the only one to call this.
+        client: The client, in whose event loop the methods are called.
         group: First part of the keys of the experiment's attempts: what Dask has learned about how
             long they run counts for these.
     """
@@ -62,8 +62,8 @@ class Demand:
         self._number = 0
 
     def show(self, count: int) -> None:
-        """Have so many of them."""
-        # Dask forgets what nobody holds, and ends what waits too long for its own rules.
+        """Submit or cancel tasks until there are so many."""
+        # Dask drops tasks whose futures are not kept, and ends tasks that wait too long.
         self._tasks = [task for task in self._tasks if task.status == "pending"][:count]
         while len(self._tasks) < count:
             self._number += 1

@@ -1,4 +1,4 @@
-"""What the driver looks for around itself: chosen variables, and a Dask task that it runs in."""
+"""The driver's environment: variables that the user has set, and a Dask task that it runs in."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NANNYS_CHILD = "Dask Worker process"
 
 
 def driver_thread_variables() -> dict[str, str]:
-    """The sizes of native thread pools that the user has chosen, by setting them for the driver.
+    """Return the variables for native thread pools that the user has set for the driver.
 
     A nanny sets them for its worker, and does so in the process that it runs in: what it leaves
     behind there, and what its worker inherits, is nobody's choice.
@@ -37,7 +37,7 @@ def driver_thread_variables() -> dict[str, str]:
 
 
 def _environment_at_start() -> set[str]:
-    """Names of the variables that this process was started with, as far as the system tells."""
+    """Return the names of the variables that this process was started with, if known."""
     try:
         content = Path("/proc/self/environ").read_bytes()
     except OSError:
@@ -46,7 +46,7 @@ def _environment_at_start() -> set[str]:
 
 
 def step_aside(scheduler: str) -> None:
-    """Give the thread of the surrounding Dask task back, if it is one of this cluster.
+    """Release the thread of a surrounding Dask task on the same cluster.
 
     As `distributed.worker_client` does: the trials may need the worker that waits for them.
 

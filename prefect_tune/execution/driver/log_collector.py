@@ -1,4 +1,4 @@
-"""Brings what trials write on nodes of their own into their directories on the driver."""
+"""`LogCollector`: copies files of trials from nodes into their directories on the driver."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prefect_tune.execution.files.chunked_copy import LocalDirectory, Transfers
 from prefect_tune.execution.files.node_client import NodeClient
 
 _logger = logging.getLogger(__name__)
-#: Trials whose files are fetched at once.
+#: Trials whose files are fetched in parallel.
 _ABREAST = 8
 _SHORTEST_PERIOD_S = 0.1
 
@@ -24,9 +24,9 @@ class LogCollector:
 
     Args:
         here: The experiment directory.
-        transfers: Bounds memory.
-        period_s: Seconds between two looks at a running trial.
-        timeout_s: Seconds after which a look is given up.
+        transfers: Limits the memory of copies.
+        period_s: Seconds between two checks of a running trial.
+        timeout_s: Seconds after which a check is given up.
         streams: See `TrialFiles`.
     """
 
@@ -51,26 +51,26 @@ class LogCollector:
         self._told: set[str] = set()
 
     def watch(self, node: NodeClient, directory: str) -> None:
-        """Fetch what a trial writes on a node, from now on."""
+        """Start to fetch the files that a trial writes on a node."""
         self._watched[node.address, directory] = node
         if self._timer is None:
             self._wait()
 
     def unwatch(self, address: str, directory: str) -> None:
-        """Fetch what is new for the last time."""
+        """Fetch new files of a trial once more, and stop."""
         node = self._watched.pop((address, directory), None)
         if node is not None:
             self._collect(node, directory)
 
     def lose_node(self, address: str) -> None:
-        """A node is gone; what has come of its files stays."""
+        """Stop fetching files of a lost node; files that were fetched stay."""
         for key in [key for key in self._watched if key[0] == address]:
             del self._watched[key]
         for task in self._work.pop(address, set()):
             task.cancel()
 
     async def close(self, patience: float) -> None:
-        """Fetch all that is new, within so many seconds."""
+        """Fetch all new files within `patience` seconds, and stop."""
         if self._timer is not None:
             self._timer.cancel()
         for address, directory in list(self._watched):
@@ -97,7 +97,7 @@ class LogCollector:
         self._wait()
         for (_, directory), node in self._watched.items():
             trial = self._trials.get(directory)
-            # A node that does not answer would be asked more and more at once.
+            # Otherwise requests to a node that does not answer would accumulate.
             if trial is None or not trial.lock.locked():
                 self._collect(node, directory)
 

@@ -1,4 +1,4 @@
-"""What the driver does about files of nodes that share no file system with it."""
+"""`DriverFiles`: copies files between the driver and nodes without a shared file system."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from prefect_tune.execution.protocol.reports import (
 from prefect_tune.filesystem.location import Location, is_absolute
 
 _logger = logging.getLogger(__name__)
-#: Checkpoints that are moved at once; the others wait, and with them their trials.
+#: Checkpoints that are copied in parallel; others wait, and so do their trials.
 _ABREAST = 4
 
 
 class DriverFiles:
-    """Fetches checkpoints and logs of nodes, and takes checkpoints to them.
+    """Fetches checkpoints and logs from nodes, and sends checkpoints to them.
 
     Belongs to the client's event loop. Everything goes through Dask's connections, in chunks; what
     touches a disk happens in threads.
@@ -56,25 +56,25 @@ class DriverFiles:
         self._nodes: dict[str, NodeClient] = {}
         self._work: dict[str, set[asyncio.Task[None]]] = {}
         self._trials: dict[str, asyncio.Lock] = {}
-        # In place, but their `CheckpointUploaded` has not come.
+        # Fetched checkpoints whose `CheckpointUploaded` has not been received.
         self._unconfirmed: dict[str, str] = {}
         self._given: set[str] = set()
 
     def add_node(self, address: str) -> None:
-        """A node works in a directory of its own."""
+        """Add a node that works in a directory of its own."""
         self._nodes[address] = NodeClient(self._scheduler, address, self._env.experiment_id)
 
     def lose_node(self, address: str) -> None:
-        """A node is gone; whatever it had under way ends."""
+        """Cancel all transfers of a lost node."""
         self._abandon(address)
         unconfirmed = [path for path, node in self._unconfirmed.items() if node == address]
         for path in unconfirmed:
-            # Nobody will ever hear of it.
+            # The node will never report this checkpoint.
             del self._unconfirmed[path]
             asyncio.get_running_loop().run_in_executor(None, self._remove, path)
 
     def on_request(self, address: str, request: CheckpointRequest) -> None:
-        """Do what a node asks for."""
+        """Carry out a node's request for a checkpoint."""
         node = self._nodes.get(address)
         if node is not None:
             task = asyncio.get_running_loop().create_task(self._serve(node, request))
@@ -83,16 +83,16 @@ class DriverFiles:
             task.add_done_callback(tasks.discard)
 
     def confirm(self, path: str) -> None:
-        """The driver knows of a checkpoint now: it stays though its node be lost."""
+        """Note that a checkpoint has been reported, so that it stays even if its node is lost."""
         self._unconfirmed.pop(path, None)
 
     def attempt_launched(self, address: str, relative_dir: str, checkpoint: str | None) -> None:
-        """An attempt runs on a node from now on.
+        """Note that an attempt runs on a node, and start to fetch its files.
 
         Args:
-            address: The node.
-            relative_dir: Its trial's directory.
-            checkpoint: What it goes on from.
+            address: Address of the node.
+            relative_dir: Directory of the attempt's trial.
+            checkpoint: The checkpoint that the attempt starts from.
         """
         node = self._nodes.get(address)
         if node is None:
@@ -103,11 +103,11 @@ class DriverFiles:
             self._logs.watch(node, relative_dir)
 
     def attempt_ended(self, address: str, relative_dir: str) -> None:
-        """It is over: what it has written is fetched now."""
+        """Fetch the last files of an attempt that has ended."""
         self._logs.unwatch(address, relative_dir)
 
     async def close(self, patience: float) -> None:
-        """Wait up to so many seconds for what is under way, then give the rest up."""
+        """Wait up to `patience` seconds for running transfers, then cancel the rest."""
         await self._logs.close(patience)
         tasks = {task for work in self._work.values() for task in work}
         if tasks:
@@ -124,7 +124,7 @@ class DriverFiles:
             task.cancel()
 
     async def _serve(self, node: NodeClient, request: CheckpointRequest) -> None:
-        """Move a checkpoint, and tell the node what became of it."""
+        """Copy a checkpoint, and send the node the outcome."""
         path, is_upload = request.path, isinstance(request, UploadRequest)
         turn = (
             self._turn_of(str(PurePosixPath(path).parent))
@@ -150,14 +150,14 @@ class DriverFiles:
                 _logger.info("%s; it is not told about %s", gone, path)
 
     def _source(self, path: str) -> At:
-        # Nothing else of this machine is anything to a node.
+        # A node may not read any other directory of this machine.
         if path not in self._given:
             raise StorageError(f"no attempt was given the checkpoint {path}")
         return At(LocalDirectory(path), "") if is_absolute(path) else At(self._here, path)
 
     @contextlib.asynccontextmanager
     async def _turn_of(self, directory: str) -> AsyncIterator[None]:
-        """A trial's checkpoints come one after another, in the order that it wrote them."""
+        """Return the lock that keeps a trial's checkpoints in the order of writing."""
         lock = self._trials.get(directory)
         first = lock is None
         if lock is None:
@@ -172,4 +172,4 @@ class DriverFiles:
         try:
             remove_tree(self._here.files.resolve(path))
         except OSError as error:
-            _logger.warning("%s, which nobody needs, cannot be removed: %s", path, error)
+            _logger.warning("%s is not needed any more, but cannot be removed: %s", path, error)

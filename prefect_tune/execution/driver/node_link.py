@@ -1,4 +1,4 @@
-"""The driver's line to the agent of one node."""
+"""`NodeLink`: the driver's connection to the agent of one node."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from prefect_tune.trainable.shipping.large_data import DataParts
 _logger = logging.getLogger(__name__)
 _OPEN_TIMEOUT_S = 120.0
 _CLOSE_TIMEOUT_S = 5.0
-#: A question stays open for this share of the lease, so that the next renews it in time.
+#: A request for reports lasts for this share of the lease, so that the next one renews it in time.
 _PATIENCE_SHARE = 4
 _RETRY_S = 0.2
 _DATA_BYTES = 4 << 20
@@ -37,7 +37,7 @@ _DATA_TIMEOUT_S = 120.0
 
 
 class NodeLink:
-    """Asks one node for reports and tells it decisions. Belongs to the client's event loop.
+    """Gets reports from one node and sends it decisions, in the Dask client's event loop.
 
     The calls go through the scheduler: a driver can often not reach the workers themselves.
 
@@ -45,9 +45,9 @@ class NodeLink:
         scheduler: The client's scheduler stub.
         address: The node.
         env: The experiment.
-        deliver: Takes the node's reports, in order, each once.
-        lost: Called once, with the reason, when the node does not serve the experiment any more.
-        driver: Says when the node is not to be asked for more, if that may be.
+        deliver: Handles the node's reports, in order, each once.
+        lost: Called once, with the reason, when the node stops serving the experiment.
+        driver: Tells when the driver is behind and must not get more reports.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class NodeLink:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self) -> dict[str, Any]:
-        """Open the experiment there; returns what the node says about itself.
+        """Open the experiment on the node, and return the node's description of itself.
 
         Raises:
             ClusterError: If it cannot take part.
@@ -103,7 +103,7 @@ class NodeLink:
             reply: dict[str, Any] | None = await self._call(OPEN, env=env, driver=versions())
             if reply is not None:
                 return reply
-            # Nobody answers: Dask is still setting up the agent of a new worker.
+            # No answer yet: Dask is still setting up the agent of a new worker.
             await asyncio.sleep(_RETRY_S)
 
     async def _send_data(self, data: DataParts) -> None:
@@ -128,36 +128,36 @@ class NodeLink:
                 senders.create_task(send())
 
     def start(self) -> None:
-        """Begin to collect reports and to pass decisions on."""
+        """Start to collect reports and to send decisions."""
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._collect()), loop.create_task(self._tell())]
         for task in self._tasks:
             task.add_done_callback(self._on_end)
 
     def send(self, messages: Sequence[Message]) -> None:
-        """Pass these on; they go together with what is waiting."""
+        """Queue messages for the node, which are sent together with others that wait."""
         self._messages += messages
         self._news.set()
 
     def abandon(self) -> None:
-        """Stop talking to the node."""
+        """Stop the communication with the node."""
         for task in self._tasks:
             task.cancel()
 
     async def close(self) -> None:
-        """End the experiment there."""
+        """Close the experiment on the node."""
         self.abandon()
         try:
             await asyncio.wait_for(
                 self._call(CLOSE, experiment_id=self._env.experiment_id), _CLOSE_TIMEOUT_S
             )
         except (OSError, TimeoutError) as error:
-            _logger.info("The worker at %s could not be told the end: %s", self.address, error)
+            _logger.info("The experiment on worker %s could not be closed: %s", self.address, error)
 
     def _on_end(self, task: asyncio.Task[None]) -> None:
-        """A node that is not listened to any more is lost, whatever the reason."""
+        """Count the node as lost when the collection of reports has ended for any reason."""
         if not task.cancelled() and (error := task.exception()) is not None:
-            _logger.error("What %s said could not be handled.", self.address, exc_info=error)
+            _logger.error("A report of %s could not be handled.", self.address, exc_info=error)
             self._lost(self.address, f"what it said could not be handled ({error!r})")
 
     async def _call(self, operation: str, **arguments: Any) -> Any:
@@ -176,7 +176,7 @@ class NodeLink:
                     acknowledged=acknowledged,
                     patience=patience,
                 )
-                # A worker that hangs keeps its connection and says nothing.
+                # A worker that hangs keeps its connection and does not answer.
                 reply = await asyncio.wait_for(call, patience + self._env.lease_s)
             except Exception as error:  # whatever Dask makes of a broken connection
                 now = time.monotonic()
@@ -195,7 +195,7 @@ class NodeLink:
                 self._deliver(self.address, decode_reports(reply["reports"]))
 
     async def _room(self, patience: float) -> None:
-        """Wait until the driver is not behind any more; the node hears that it lives meanwhile."""
+        """Wait while the driver is behind, and renew the node's lease meanwhile."""
         driver = self._driver
         while driver is not None and driver.full:
             room = asyncio.Event()
@@ -220,13 +220,13 @@ class NodeLink:
                     messages=pickle.dumps(messages),
                 )
             except Exception:
-                # A node that is gone is found out by `_collect`; one that is not gets them again.
+                # `_collect` notices a lost node; any other node gets the messages again.
                 self._messages = messages + self._messages
                 self._news.set()
                 await asyncio.sleep(_RETRY_S)
 
 
 def _set_soon(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
-    """Set an event of a loop, from any thread."""
+    """Set an event of an event loop from any thread."""
     with contextlib.suppress(RuntimeError):  # the loop has ended
         loop.call_soon_threadsafe(event.set)

@@ -1,4 +1,4 @@
-"""The nodes that serve an experiment, as they come and go."""
+"""`NodePool`: the nodes that run an experiment, including ones that join or are lost."""
 
 from __future__ import annotations
 
@@ -33,30 +33,30 @@ from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.resources import Resources
 
 _logger = logging.getLogger(__name__)
-#: Seconds between two looks at the connection to the scheduler.
+#: Seconds between two checks of the connection to the scheduler.
 _WATCH_S = 0.25
 #: Seconds after which an attempt that Dask has not started is moved.
 _START_S = 5.0
-#: Seconds that files of nodes may take to come when everything else is over.
+#: Seconds to wait at the end for files of nodes.
 _FILES_S = 30.0
 
 
 class NodePool:
-    """Belongs to the client's event loop, except where a method says otherwise.
+    """Nodes of an experiment; methods run in the client's event loop unless they say otherwise.
 
     Args:
         cluster: The cluster.
         env: The experiment.
-        emit: Takes what happens.
-        fail: Takes the error when the cluster is gone, if anybody does.
-        output: Takes what trials print, if anybody does.
+        emit: Handles the events of attempts and nodes.
+        fail: Handles the error when the cluster is lost; may be None.
+        output: Handles the output of trials; may be None.
         wait_for_workers_s: Seconds to wait for the first node; 0 waits for ever.
-        driver: Says when nodes are not to be asked for more.
+        driver: Tells when the driver is behind and nodes must not be asked for reports.
 
     Attributes:
         env: The experiment.
-        attempts: Its attempts.
-        files: Serves the nodes that do not see the experiment directory.
+        attempts: The attempts of the experiment.
+        files: Copies files for nodes that do not share the experiment directory.
     """
 
     def __init__(
@@ -80,16 +80,16 @@ class NodePool:
         self._outages = StorageOutages()
         self._demand = Demand(cluster.client, task_group(env.trainable.name, env.experiment_id))
         self._threads: dict[str, int] = {}
-        #: Whether there has been a node.
+        #: True once there has been a node.
         self._has_begun = False
-        #: Why the last worker that came was left out.
+        #: Why the last worker that joined was left out.
         self._left_out = ""
         self._links: dict[str, NodeLink] = {}
         self._nodes: dict[str, Node] = {}
         self._declared: dict[str, Mapping[str, float]] = {}
-        #: Where the experiment is being opened now.
+        #: Nodes on which the experiment is being opened now.
         self._opening: set[str] = set()
-        #: What handles each kind of report.
+        #: Handler of each type of report.
         self._handlers: dict[type[Any], Handler] = {
             **self.attempts.handlers,
             reports.CheckpointUploaded: self._on_uploaded,
@@ -103,19 +103,19 @@ class NodePool:
 
     @property
     def nodes(self) -> tuple[Node, ...]:
-        """The nodes now; from any thread."""
+        """Return the current nodes; may be called from any thread."""
         return tuple(self._nodes.values())
 
     def declared(self, address: str) -> Mapping[str, float] | None:
-        """Dask resources that a node declares, None if it is not there; from any thread."""
+        """Return the Dask resources that a node declares, None if it is lost; from any thread."""
         return self._declared.get(address)
 
     async def open(self, workers: Mapping[str, WorkerFacts], silent: Collection[str] = ()) -> None:
-        """Open the experiment on these workers; those that cannot take part are left out.
+        """Open the experiment on these workers, and leave out those that cannot run it.
 
         Args:
             workers: The workers.
-            silent: Those of them that do not answer: they come in when they do.
+            silent: Workers that do not answer; they are added when they do.
 
         Raises:
             ClusterError: If some answer, and none of them can take part.
@@ -143,7 +143,7 @@ class NodePool:
         self._start(self._watch_scheduler())
 
     async def close(self) -> None:
-        """End the experiment on all nodes."""
+        """Close the experiment on all nodes."""
         self._cluster.unlisten(self._on_worker)
         for task in self._tasks:
             task.cancel()
@@ -156,7 +156,7 @@ class NodePool:
         self.attempts.lose_all("the experiment was closed")
 
     def send(self, messages: Sequence[AddressedMessage]) -> None:
-        """Pass decisions and orders on to the nodes of the attempts they are for."""
+        """Send decisions and orders to the nodes of their attempts."""
         by_node: dict[str, list[AddressedMessage]] = {}
         for message in messages:
             # An attempt that has ended meanwhile needs no decision.
@@ -167,18 +167,18 @@ class NodePool:
                 self._links[address].send(batch)
 
     def release_bundles(self, launch: Launch) -> None:
-        """An attempt has ended: its other nodes may let its bundles go."""
+        """Tell an ended attempt's other nodes to release its bundles."""
         for node in launch.nodes[1:]:
             if node in self._links:
                 self._links[node].send([ReleaseBundles(*launch.key)])
 
     def abandon(self, launch: Launch, reason: str) -> None:
-        """End an attempt, as lost, of which a node with a bundle is gone."""
+        """End an attempt as lost, because a node with one of its bundles is lost."""
         self.send([Abandon(*launch.key, launch.node, reason)])
 
     def on_dropped(self, launch: Launch, status: str) -> None:
-        """Dask has forgotten an attempt's task, whose process may run on."""
-        # If that is because the connection was lost, the watch knows by then and has told so.
+        """Handle an attempt whose task Dask has dropped, though its process may still run."""
+        # If the connection was lost, the watch has noticed and reported that by now.
         loop = asyncio.get_running_loop()
         loop.call_later(2 * _WATCH_S, self._give_up, launch, status)
 
@@ -188,7 +188,7 @@ class NodePool:
         self.attempts.end(launch.key, Outcome.LOST, AttemptError("lost", message))
 
     async def _try_node(self, facts: WorkerFacts) -> Exception | None:
-        """Open the experiment on a worker; returns why it cannot take part."""
+        """Open the experiment on a worker; return why that failed, or None."""
         try:
             await self._open_node(facts)
         except Exception as error:  # Dask's errors have no common class
@@ -209,7 +209,7 @@ class NodePool:
         self._on_worker(True, address)
 
     async def _await_first(self) -> None:
-        """Give up if no worker comes that can run trials."""
+        """Fail the experiment if no worker that can run trials joins in time."""
         patience = self._wait_for_workers_s
         address = self._cluster.address
         _logger.warning(
@@ -231,7 +231,7 @@ class NodePool:
             )
 
     def show_demand(self, waiting: Mapping[Resources, int]) -> None:
-        """Tell the cluster what it has no room for, as of `Executor.show_demand`."""
+        """Tell the cluster how many trials wait for resources, see `Executor.show_demand`."""
         if self._cluster.alive:
             workers = [(node.resources, self._threads[a]) for a, node in self._nodes.items()]
             self._demand.show(tasks_for(waiting, self.attempts.requests(), workers))
@@ -291,7 +291,7 @@ class NodePool:
             self._start(self._join(address))
 
     async def _join(self, address: str) -> None:
-        """Take a new worker in; one that does not fit is left out, with a warning."""
+        """Add a new worker, or leave it out with a warning if it cannot run the experiment."""
         try:
             facts = (await self._cluster.ask_workers()).get(address)
             if facts is None:
@@ -309,14 +309,14 @@ class NodePool:
         self._announce()
 
     def _see_whether_any_fits(self, error: Exception) -> None:
-        """As at the start: if no worker that has come so far can take part, it is an error."""
+        """Fail the experiment if none of the workers so far can run it."""
         if isinstance(error, ClusterError) and not self._has_begun and not self._opening:
             self._has_begun = True
             if self._fail is not None:
                 self._fail(error)
 
     def _on_silence(self, address: str, reason: str) -> None:
-        """A node does not serve us any more; it may again if it is still there."""
+        """Handle a node that stopped serving the experiment; add it again if it still exists."""
         self._on_lost(address, reason)
         self._on_worker(True, address)
 
@@ -330,14 +330,14 @@ class NodePool:
         self._nodes.pop(address, None)
         self._declared.pop(address, None)
         self._threads.pop(address, None)
-        # In this order, so that what is retried is not sent there once more.
+        # In this order, so that retried attempts are not sent to the lost node again.
         self._announce()
         self.attempts.lose_node(address, reason)
         for launch in self.attempts.with_bundles_on(address):
             self.abandon(launch, f"the worker at {address}, with a bundle of it, is lost: {reason}")
 
     async def _watch_scheduler(self) -> None:
-        """Give up what runs when the connection is lost, and begin anew when it is there again.
+        """Lose all attempts when the connection is lost, and add the nodes again when it is back.
 
         A client of Dask's has no hook for this, so it is looked at a few times a second. One that
         was lost and made again in between is not missed: it is another one.
@@ -368,12 +368,12 @@ class NodePool:
             self._fail(ClusterError(f"{message}: it has ended, or cannot be reached any more."))
 
     def _lose_links(self) -> None:
-        """Nobody can be reached: what runs is given up, here and, by its lease, there."""
+        """Lose all nodes and their attempts; on the nodes they end when the lease expires."""
         for address in list(self._links):
             self._on_lost(address, "the connection to the scheduler is lost")
 
     async def _take_back_unstarted(self) -> None:
-        """Have attempts that Dask does not start given back, so that they go where it would."""
+        """Ask nodes to return attempts that Dask does not start, so that they can run elsewhere."""
         while True:
             await asyncio.sleep(_START_S / 2)
             for launch, waited_s in self.attempts.unstarted(_START_S):
@@ -384,5 +384,5 @@ class NodePool:
 
 
 def _loaded(node: Node, held: Mapping[str, float], obstacle: str) -> Node:
-    """The node with what others hold of it."""
+    """Return a node with the resources that other tasks hold on it."""
     return replace(node, held=Resources.of(**held), obstacle=obstacle)

@@ -1,4 +1,4 @@
-"""Whether a request fits anywhere at all."""
+"""Checks whether any node could run a trial with the requested resources."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from prefect_tune.error import InsufficientResources
 from prefect_tune.resources import CPU, GPU, MILLI, Resources, canonical_name
 
 _logger = logging.getLogger(__name__)
-# Dask adds and subtracts floats: twenty times 0.05 is more than 1. The coordinator's own sums are
-# exact, so a request that it has placed must never be the one that does not fit.
+# Dask adds floats: twenty times 0.05 is more than 1. The coordinator's sums are
+# exact, and a request that the coordinator has placed must also fit for Dask.
 _DRIFT = 1 - 1e-9
 
 
 def _hint(name: str, in_process: bool) -> str:
-    """How a node gets what no node has."""
+    """Return a hint how to provide resources that no node has."""
     workers = f"start workers with `dask worker ... --resources '{name}=2'`."
     if name == GPU:
         if in_process:
@@ -31,11 +31,11 @@ def _hint(name: str, in_process: bool) -> str:
 
 
 def check_fits(request: Resources, nodes: Mapping[str, Resources], in_process: bool = True) -> None:
-    """See whether the nodes, when idle, could run a trial that asks for this.
+    """Check that idle nodes could run a trial with these resources.
 
     Args:
-        request: What one trial asks for.
-        nodes: What each node has.
+        request: Resources of one trial.
+        nodes: Resources of each node.
         in_process: Whether they are a cluster in this process, which `tune.init` describes, or one
             that somebody else has started.
 
@@ -81,14 +81,14 @@ def _address_of(resources: Resources, nodes: Mapping[str, Resources]) -> str:
 
 
 def real_gpus(address: str, has: Resources, visible: int) -> Resources:
-    """What a worker has, without GPUs that it declares and does not see.
+    """Return a worker's resources without declared GPUs that do not exist.
 
     If it sees none at all, they stay: trials get made-up ids, which is of use in tests.
 
     Args:
-        address: Its address.
-        has: What it declares.
-        visible: How many GPUs it sees.
+        address: Address of the worker.
+        has: The declared resources.
+        visible: How many GPUs the worker can use.
     """
     declared = has.get_milli(GPU)
     if declared <= visible * MILLI:
@@ -111,6 +111,6 @@ def _tell_of_missing_gpus(address: str, declared: float, visible: int) -> None:
 
 
 def dask_constraint(request: Resources, declared: Mapping[str, float]) -> dict[str, float]:
-    """A request in terms of the resources that a worker has declared, under its names."""
+    """Return a request as Dask resources, under the names that a worker has declared."""
     wanted = {name: request.get_milli(canonical_name(name)) for name in declared}
     return {name: milli / MILLI * _DRIFT for name, milli in wanted.items() if milli}

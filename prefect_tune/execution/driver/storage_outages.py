@@ -1,4 +1,4 @@
-"""What nodes say about storage that does not answer them, told once for all of them."""
+"""`StorageOutages`: warns once when nodes cannot reach storage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _logger = logging.getLogger(__name__)
 
 
 class StorageOutages:
-    """Warns where the sweep is watched when nodes cannot reach storage, and when all can again.
+    """Logs when nodes cannot reach storage, and when all can reach it again.
 
     A node's own log is rarely looked at, and an outage is rarely that of one node.
     """
@@ -21,7 +21,7 @@ class StorageOutages:
         self._outage = Outage()
 
     def on_report(self, address: str, report: StorageOutage) -> None:
-        """Handle what a node reports about storage."""
+        """Handle a node's report about an outage of storage or its end."""
         if not report.problem:
             lasted = self._reached(address)
             if lasted is not None:
@@ -40,10 +40,10 @@ class StorageOutages:
             )
 
     def lose_node(self, address: str) -> None:
-        """A node is gone, and with it whatever kept it from storage."""
+        """Forget the outage of a lost node."""
         self._reached(address)
 
     def _reached(self, address: str) -> float | None:
-        """For how long it was out of reach, if this was the last node for which it was."""
+        """Remove a node's outage; return how long the outage lasted if it was the last one."""
         self._nodes.discard(address)
         return None if self._nodes else self._outage.end()

@@ -1,4 +1,4 @@
-"""Calling arbitrary functions on the cluster, with Dask's own annotations.
+"""Calls arbitrary functions on the cluster, with Dask's annotations.
 
 Dask itself is imported only by those who use it.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def current_annotations() -> dict[str, Any]:
-    """The annotations of the surrounding ``with dask.annotate(...)``; empty without any."""
+    """Return the annotations of the surrounding ``with dask.annotate(...)``; {} without one."""
     if "dask" not in sys.modules:
         return {}
     from dask.base import get_annotations
@@ -30,7 +30,7 @@ def current_annotations() -> dict[str, Any]:
 def run_coroutine_function(
     function: Callable[..., Coroutine[Any, Any, Any]], *args: Any, **kwargs: Any
 ) -> Any:
-    """Call an ``async def`` function and wait for its result; runs on a worker thread."""
+    """Call an ``async def`` function in a worker's thread and wait for its result."""
     return asyncio.run(function(*args, **kwargs))
 
 
@@ -44,11 +44,11 @@ def submit_body(
     """Call a function on the cluster.
 
     Args:
-        cluster: Where.
+        cluster: The cluster to run on.
         function: The function; pickled.
-        args: Its positional arguments.
-        kwargs: Its keyword arguments.
-        annotations: As of `dask.annotate`: ``resources``, ``workers``, ``priority``, ...
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+        annotations: As for `dask.annotate`: ``resources``, ``workers``, ``priority``, ...
 
     Returns:
         Resolves to what the function returns or raises.

@@ -1,4 +1,4 @@
-"""The files of one trial on the driver that come from nodes."""
+"""`TrialFiles`: copies the files of one trial from nodes to the driver."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from prefect_tune.execution.files.confined_directory import FileStatus, Piece
 from prefect_tune.execution.files.node_client import NodeClient
 from prefect_tune.result import DRIVER_FILES
 
-#: Names of the files in a trial's directory that have come from nodes, one a line.
+#: File with the names of a trial's files that were copied from nodes, one per line.
 RECORD_FILE = ".files_of_nodes"
-#: What the driver writes itself, now or later.
+#: Files that the driver itself writes.
 _OWN = DRIVER_FILES | {RECORD_FILE}
-#: The files of trials' output, if the user has not chosen others.
+#: Default files for the output of trials.
 STREAMS = frozenset({"stdout", "stderr"})
-#: Bytes that have to be as before for a file that has grown to be taken for appended to.
+#: Bytes that must be unchanged for a larger file to count as appended to.
 _OVERLAP = 4096
 
 
 class TrialFiles:
-    """Brings one trial's files up to date; never touches what the driver itself has written.
+    """Updates one trial's files on the driver, except for files that the driver writes.
 
     A file that has only grown is appended to. Another file is replaced at once, also by one of
     the same name that a later attempt writes on another node.
 
     Args:
         here: The experiment directory.
-        directory: The trial's directory, relative to it.
-        transfers: Bounds memory.
+        directory: The trial's directory, relative to `here`.
+        transfers: Limits the memory of copies.
         streams: Files in it to which each attempt adds to what the attempts before it, on other
             nodes, have written.
 
     Attributes:
-        lock: Held by whoever calls `fetch`.
+        lock: Must be held by callers of `fetch`.
     """
 
     def __init__(
@@ -57,12 +57,12 @@ class TrialFiles:
         self._fetched: set[str] | None = None
 
     async def fetch(self, node: NodeClient, path: str, status: FileStatus) -> None:
-        """Bring one file up to date.
+        """Update one file.
 
         Args:
-            node: The node's files.
-            path: Its path relative to the trial's directory.
-            status: As it is on the node now.
+            node: Client for the node's files.
+            path: Path of the file relative to the trial's directory.
+            status: Present status of the file on the node.
 
         Raises:
             StorageError: If it cannot be read or written.
@@ -71,7 +71,7 @@ class TrialFiles:
         seen = self._seen.get(key)
         if seen == status or path in _OWN or not await in_thread(self._claim, path):
             return
-        # From where on it is new: all of a stream that has begun again.
+        # Where the new part begins; a stream that has started again is new as a whole.
         grows = seen is not None and seen.inode == status.inode and status.size >= seen.size
         start = seen.size if seen is not None and grows else 0
         if path in self._streams or (
@@ -101,7 +101,7 @@ class TrialFiles:
     async def _copy(
         self, node: NodeClient, path: str, to: str, start: int, status: FileStatus, position: int
     ) -> None:
-        """Copy what the node's file has from `start` on, and remember how far that was."""
+        """Copy the node's file from `start` on, and record how far it was copied."""
         read = start
 
         def write(part: bytes | memoryview) -> None:
@@ -117,7 +117,7 @@ class TrialFiles:
         self._seen[node.address, path] = status._replace(size=read)
 
     async def _is_beginning(self, node: NodeClient, path: str, size: int) -> bool:
-        """True if what we have of a file is its first `size` bytes, as far as their end tells."""
+        """Return True if the copy equals the file's first `size` bytes, judged by their end."""
         start = max(0, size - _OVERLAP)
         piece = Piece(self._path(path), start, size - start)
         if await in_thread(self._size, path) != size:
@@ -127,7 +127,7 @@ class TrialFiles:
         return bytes(there) == bytes(here)
 
     def _claim(self, path: str) -> bool:
-        """True if a file is there from a node, or not there; remembered over a resume."""
+        """Return True if a file may be written: it does not exist, or was copied from a node."""
         record = self._file(RECORD_FILE)
         if self._fetched is None:
             self._fetched = set()

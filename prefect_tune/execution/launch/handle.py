@@ -1,4 +1,4 @@
-"""A running attempt, as its agent sees it."""
+"""`AttemptHandle`: the process or thread of a running attempt, for its agent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TAIL_BYTES = 16 * 1024
 
 
 class AttemptHandle:
-    """An attempt that has been started, and how to end it.
+    """Started process or thread of an attempt, with its connection and ways to end it.
 
     Attributes:
         sock: The agent's end of the connection; non-blocking. The agent closes it.
@@ -41,21 +41,21 @@ class AttemptHandle:
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def set_over(self) -> None:
-        """The attempt has ended, and its process waits for another one: `wait` returns."""
+        """Note that the attempt has ended, though its process waits for another; `wait` returns."""
         if not self._over.done():
             self._over.set_result(None)
 
     async def wait(self) -> ExitStatus:
-        """How the attempt's process (or thread: status 0) ended, once the attempt has."""
+        """Wait for the attempt's end, and return its process's exit status (0 for a thread)."""
         either: set[asyncio.Future[Any]] = {self._exited, self._over}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         return self._exited.result() if self._exited.done() else ExitStatus(code=0)
 
     def release(self, usable: bool) -> None:
-        """Done with it: let the process go, or keep it for another attempt.
+        """Close the connection, or keep the process for another attempt.
 
         Args:
-            usable: Whether nothing is left over in the connection.
+            usable: True if the connection has no unread or unsent data.
         """
         if usable and self._keep is not None and self._over.done() and not self._exited.done():
             self._keep()
@@ -63,9 +63,9 @@ class AttemptHandle:
             self.sock.close()
 
     def kill_group(self, signum: signal.Signals = signal.SIGKILL) -> None:
-        """Signal the attempt's process and all its children; nothing for a thread.
+        """Send a signal to the attempt's process and its children; do nothing for a thread.
 
-        SIGKILL goes to the process alone: the zygote ends its children then, in order.
+        SIGKILL is sent to the process only: the zygote then ends its children in order.
         """
         if self._stderr is None or self._exited.done():
             return
@@ -74,19 +74,19 @@ class AttemptHandle:
             send(self.pid, signum)
 
     def leave_behind(self) -> None:
-        """Count a thread, which nobody can end from outside, as ended; nothing for a process.
+        """Count a thread as ended, because it cannot be killed; do nothing for a process.
 
-        It goes on until it reports: there is nobody any more who takes that.
+        The thread continues until its next report, which fails.
         """
         if self._stderr is None and not self._exited.done():
             _logger.warning(
-                "A trial in a thread does not end. It goes on in the background, but its slot is "
-                "given away; only trials in processes can be ended by force."
+                "A trial in a thread does not end. It continues in the background, but its slot is "
+                "free for other trials; only trials in processes can be killed."
             )
             self._exited.set_result(ExitStatus(code=None, signal=signal.SIGKILL))
 
     def stderr_tail(self, max_lines: int = 30) -> str:
-        """The last lines of standard error; empty for a thread."""
+        """Return the last lines of standard error; "" for a thread."""
         if self._stderr is None:
             return ""
         try:

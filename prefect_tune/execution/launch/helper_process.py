@@ -1,4 +1,4 @@
-"""A process that does something for an agent, and the agent's conversation with it."""
+"""`HelperProcess`: a subprocess of an agent, with requests and replies over a socket."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _START = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
 
 
 class HelperGone(ClusterError):
-    """A helper process ended before it had answered."""
+    """Error for a helper process that ended before it answered."""
 
 
 class HelperProcess:
-    """A process with a private socket on which it answers requests: frames of pickles.
+    """Subprocess that answers requests on a private socket, in frames with pickles.
 
-    The process starts in the constructor, which does not wait for it; every other method belongs to
-    the event loop of the first request. It has to end when its socket does.
+    The constructor starts the process without waiting for it; the other methods must be called in
+    the event loop of the first request. The process has to end when its socket is closed.
 
     Args:
-        role: What it is for, as messages say it: ``that starts trials``.
-        main: Python statements that run it; ``sys.argv[1]`` is the number of its socket.
+        role: Purpose of the process, for messages: ``that starts trials``.
+        main: Python statements to run; ``sys.argv[1]`` is the socket's file descriptor.
     """
 
     def __init__(self, role: str, main: str) -> None:
@@ -64,12 +64,12 @@ class HelperProcess:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """Id of the process."""
         return self._process.pid
 
     @property
     def alive(self) -> bool:
-        """False once it is gone."""
+        """False once the process or its connection has ended."""
         return not (self._closed or self._lost) and self._process.poll() is None
 
     async def request(
@@ -78,12 +78,12 @@ class HelperProcess:
         """Send a request and wait for its reply.
 
         Args:
-            message: What it is.
-            payload: What goes with it; pickled.
-            descriptors: Open files that go with it.
+            message: Type of the request.
+            payload: Content of the request, which is pickled.
+            descriptors: File descriptors to send along.
 
         Raises:
-            Exception: What the reply says, see `understand`.
+            Exception: If the reply is an error, see `understand`.
             HelperGone: If the process died.
         """
         loop = asyncio.get_running_loop()
@@ -103,11 +103,11 @@ class HelperProcess:
             self._replies.pop(seq, None)
 
     def close(self) -> None:
-        """End it."""
+        """Close the connection, which ends the process."""
         if self._closed:
             return
         self._closed = True
-        # Not only close: a process that somebody forked from ours may hold a copy of the socket.
+        # Shut down first, because a process forked from this one may hold a copy of the socket.
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
         if self._reader is None:
@@ -115,26 +115,26 @@ class HelperProcess:
             self._collect()
 
     def kill(self) -> None:
-        """End it at once, whatever it does."""
+        """Kill the process."""
         self._process.kill()
 
     # -- for derived classes ----------------------------------------------------------------------
 
     def understand(self, message: int, payload: Any) -> Any:
-        """What the requester gets for a reply; called in the order of arrival.
+        """Convert a reply into the result of its request; called in the order of arrival.
 
         Raises:
-            Exception: What the requester gets instead.
+            Exception: If the request failed.
         """
         return payload
 
     def on_gone(self) -> None:
-        """The process has ended; called once, if there was a request."""
+        """Handle the end of the process; called once, if there was a request."""
 
     # -- the conversation -------------------------------------------------------------------------
 
     def _collect(self) -> None:
-        # It ends within milliseconds, but no event loop should wait for that.
+        # In a thread, because the event loop must not wait for the end, though it is soon.
         threading.Thread(target=self._process.wait, name="helper-end", daemon=True).start()
 
     async def _send(self, data: bytes, descriptors: tuple[int, ...]) -> None:
@@ -165,7 +165,7 @@ class HelperProcess:
                 for frame in buffer.feed(data):
                     self._receive(frame)
         except OSError:
-            pass  # as good as the end of the stream
+            pass  # the same as the end of the stream
         finally:
             self._lost = True
             self._sock.close()
@@ -176,7 +176,7 @@ class HelperProcess:
             self._collect()
 
     def _receive(self, frame: Frame) -> None:
-        # Also if nobody waits for it any more.
+        # Replies are converted even if no request waits for them any more.
         try:
             result, error = self.understand(frame.kind, pickle.loads(frame.payload)), None
         except Exception as reason:

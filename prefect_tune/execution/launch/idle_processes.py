@@ -10,20 +10,20 @@ from dataclasses import dataclass
 
 from prefect_tune.execution.protocol.zygote_messages import ExitStatus
 
-#: Seconds that `cleanup` of user code may take when a process is not needed any more.
+#: Seconds that user code's `cleanup` may take when a process is ended.
 CLEANUP_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IdleProcess:
-    """A trial process between two trials.
+    """Trial process that waits for its next trial.
 
     Attributes:
-        sock: The agent's end of its connection.
-        pid: Its process id.
-        exited: Resolves when it is gone.
-        env: The environment variables that it was started with: what it reads from them, such as
-            the GPUs it sees, it has read for good.
+        sock: The agent's end of the connection.
+        pid: Id of the process.
+        exited: Resolves when the process has ended.
+        env: The environment variables that it was started with. It reads some only once, such as
+            those that select GPUs.
     """
 
     sock: socket.socket
@@ -33,14 +33,14 @@ class IdleProcess:
 
 
 class IdleProcesses:
-    """Those of one experiment on one node."""
+    """Idle trial processes of one experiment on one node."""
 
     def __init__(self) -> None:
         self._processes: list[IdleProcess] = []
 
     @property
     def waiting(self) -> bool:
-        """True if there is any."""
+        """True if there are idle processes."""
         return bool(self._processes)
 
     def add(self, process: IdleProcess) -> None:
@@ -48,10 +48,10 @@ class IdleProcesses:
         self._processes.append(process)
 
     def pop(self, env: Mapping[str, str]) -> IdleProcess | None:
-        """A process for a trial with these variables; None if there is none.
+        """Return an idle process with these environment variables; None if there is none.
 
-        If there are others, the one that has waited longest is let go, so that what it holds (a
-        model in memory, a GPU) is free for the new one.
+        If only others are idle, the one that has waited longest is ended, so that its resources (a
+        model in memory, a GPU) are free for the new process.
         """
         for process in list(self._processes):
             if process.exited.done():
@@ -65,7 +65,7 @@ class IdleProcesses:
         return None
 
     async def close(self) -> None:
-        """Let all go, and wait for their end, but not for long."""
+        """End all idle processes, and wait up to `CLEANUP_S` for their end."""
         exits = [process.exited for process in self._processes]
         for process in list(self._processes):
             self._let_go(process)
@@ -74,7 +74,7 @@ class IdleProcesses:
 
     def _let_go(self, process: IdleProcess) -> None:
         self._processes.remove(process)
-        # Where its connection ends, it ends by itself.
+        # The process ends when its connection is closed.
         with contextlib.suppress(OSError):
             process.sock.shutdown(socket.SHUT_RDWR)
         process.sock.close()

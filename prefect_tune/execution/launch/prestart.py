@@ -1,4 +1,4 @@
-"""Starting the zygote before anything else is ready."""
+"""Starts a zygote in advance, before an experiment is opened."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ready: list[AttemptSpawner] = []
 
 
 def _clear_in_fork() -> None:
-    """In a fork: what was started is the parent's, and whoever held the lock is not here."""
+    """Drop the zygotes and the lock after a fork, because they belong to the parent."""
     global _lock
     _lock = threading.Lock()
     _ready.clear()
@@ -22,20 +22,20 @@ os.register_at_fork(after_in_child=_clear_in_fork)
 
 
 def prestart() -> None:
-    """Begin to start a zygote for the next experiment of this process, unless one is starting."""
+    """Start a zygote for the next experiment of this process, unless there is one already."""
     with _lock:
         if not _ready:
             _ready.append(AttemptSpawner.prestart())
 
 
 def claim() -> AttemptSpawner:
-    """The spawner that was started before its time, or else a new one."""
+    """Return the spawner that was started in advance, or a new one."""
     with _lock:
         return _ready.pop() if _ready else AttemptSpawner.prestart()
 
 
 def discard() -> None:
-    """End a zygote that nobody has taken."""
+    """End a zygote that was started in advance and not used."""
     with _lock:
         while _ready:
             _ready.pop().close()

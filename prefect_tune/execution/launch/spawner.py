@@ -1,4 +1,4 @@
-"""Starting attempts on a node: forked or spawned processes, or threads."""
+"""`AttemptSpawner`: starts attempts on a node, as forked or spawned processes or as threads."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ THREAD = "thread"
 
 
 class DataGone(ClusterError):
-    """No attempt can be started before the driver has sent the trainable's data once more."""
+    """Error for a node that needs the trainable's data again before it can start attempts."""
 
 
 class AttemptSpawner:
     """Starts the attempts of one experiment on this node.
 
-    All methods belong to one event loop, except `prestart`; none of them blocks it.
+    All methods except `prestart` must be called in one event loop; none of them blocks it.
     """
 
     def __init__(self) -> None:
@@ -60,14 +60,14 @@ class AttemptSpawner:
 
     @classmethod
     def prestart(cls) -> AttemptSpawner:
-        """A spawner whose zygote process begins to start now, before the trainable is known."""
+        """Create a spawner and start its zygote process, before the trainable is known."""
         spawner = cls()
         spawner._zygote = ZygoteClient()
         return spawner
 
     @property
     def zygote_pid(self) -> int | None:
-        """Process id of the zygote; None if there is none (yet)."""
+        """Process id of the zygote; None if none has been started."""
         return None if self._zygote is None else self._zygote.pid
 
     async def load(
@@ -76,15 +76,15 @@ class AttemptSpawner:
         """Import the trainable on this node.
 
         Args:
-            source: The trainable.
+            source: The pickled trainable.
             start_method: ``auto``, ``fork`` or ``spawn``.
             isolation: ``process``, or ``thread`` to import it into this process.
 
         Returns:
-            How attempts will be started.
+            The method by which attempts will be started.
 
         Raises:
-            InvalidTrainable: If it cannot be imported or unpickled here; names module and node.
+            InvalidTrainable: If the trainable cannot be loaded; the message names module and node.
             ClusterError: If the zygote died.
         """
         self._request = LoadRequest(source, start_method)
@@ -98,7 +98,7 @@ class AttemptSpawner:
             return LoadInfo(THREAD)
         info = await self._load_zygote(self._request)
         if info.method == "fork" and isinstance(source.data, DataFile):
-            source.data.close()  # the zygote has it now
+            source.data.close()  # the zygote has a copy now
         return info
 
     async def spawn(
@@ -113,14 +113,14 @@ class AttemptSpawner:
         """Start an attempt.
 
         Args:
-            context: The attempt; its `trial_dir` exists.
+            context: Context of the attempt, whose `trial_dir` exists.
             stdout: File that standard output is appended to.
-            stderr: The same for standard error; may be the same file.
+            stderr: File that standard error is appended to; may be the same file.
             isolation: ``process`` or ``thread``, as given to `load`.
-            reuse: Whether it may run in a process that has run another one before, and another one
-                after it (processes only).
-            copy_output: Whether what a thread prints goes to the files beside the console; what a
-                process prints goes to them alone.
+            reuse: True if its process may have run another attempt before, and may run another
+                one after it (processes only).
+            copy_output: True to copy the output of a thread to the files, besides the console. A
+                process always writes to the files only.
 
         Raises:
             ClusterError: If it cannot be started.
@@ -133,7 +133,7 @@ class AttemptSpawner:
             ended = start_thread(context, self._trainable, theirs, files)
             return AttemptHandle(ours, os.getpid(), ended, None)
         request = StartRequest(
-            # By value where it has to be: the main script is not the main module of a trial.
+            # cloudpickle, because objects of the main script must be pickled by value.
             context=cloudpickle.dumps(context),
             env=with_sister_variables(context.env),
             stdout=os.path.abspath(stdout),
@@ -172,7 +172,7 @@ class AttemptSpawner:
             self._zygote.close()
 
     async def closed(self) -> None:
-        """Wait until what `close` has begun is done."""
+        """Wait until the processes that `close` ends have ended."""
         if self._closing is not None:
             await asyncio.shield(self._closing)
 
@@ -184,12 +184,12 @@ class AttemptSpawner:
                 self._zygote.close()
 
     async def _reused(self, request: StartRequest) -> IdleProcess | None:
-        """A process that waits, sent to the attempt; None if there is none."""
+        """Send the attempt to an idle process and return it; None if there is none."""
         while (process := self._idle.pop(request.env)) is not None:
             frame = encode(Kind.NEXT, 0, pickle.dumps(request))
             try:
                 await asyncio.get_running_loop().sock_sendall(process.sock, frame)
-            except OSError:  # it has died meanwhile
+            except OSError:  # the process has died meanwhile
                 process.sock.close()
             else:
                 return process
@@ -223,7 +223,7 @@ class AttemptSpawner:
             ) from error
 
     async def _living_zygote(self) -> ZygoteClient:
-        """The zygote, started and loaded again if it has died."""
+        """Return the zygote; start and load a new one if it has died."""
         async with self._restarting:
             if self._closed or self._request is None:
                 raise ClusterError("the attempts of this experiment on this node are closed")
@@ -243,8 +243,8 @@ class AttemptSpawner:
             except HelperGone:
                 if self._closed:
                     raise
-                # Somebody's SIGKILL, mostly want of memory. A trainable that ends its process by
-                # being imported does so again.
+                # Killed, mostly because memory ran out. If importing the trainable ends the
+                # process, it does so again.
                 self._zygote = ZygoteClient()
                 info = await self._zygote.request(Message.LOAD, request)
         except Refused as error:
@@ -253,7 +253,7 @@ class AttemptSpawner:
 
 
 def _connection() -> tuple[socket.socket, socket.socket]:
-    """The agent's end, which does not block, and the trial's."""
+    """Return a connected pair of sockets: the agent's, which is non-blocking, and the trial's."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     return ours, theirs

@@ -1,4 +1,4 @@
-"""An attempt as a thread of the agent's own process, for tiny objectives and for debuggers."""
+"""Runs an attempt as a thread of the agent's process, for tiny objectives and debuggers."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def start_thread(
     """Run an attempt in a new thread; the thread closes `sock`.
 
     Args:
-        context: The attempt.
+        context: Context of the attempt.
         trainable: The function or class.
-        sock: The attempt's end of its connection.
+        sock: The attempt's end of the connection.
         output: Files to which standard output and standard error are appended; None leaves them on
             the console alone.
 
@@ -48,7 +48,7 @@ def start_thread(
 
     def run() -> None:
         try:
-            # The agent may be gone by now; then there is nobody to tell.
+            # Errors are ignored because the agent may be gone by now.
             with sock, contextlib.suppress(OSError):
                 channel = SocketChannel(sock)
                 hello = {"pid": os.getpid(), **node_identity()}
@@ -60,6 +60,6 @@ def start_thread(
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(resolve)
 
-    # Daemon: a trial that hangs must not keep the worker from ending.
+    # A daemon thread, because a trial that hangs must not keep the worker from ending.
     threading.Thread(target=run, name=f"trial-{context.launch.trial_id}", daemon=True).start()
     return ended

@@ -1,4 +1,4 @@
-"""The agent's connection to a zygote, on asyncio."""
+"""`ZygoteClient`: the agent's connection to a zygote."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _MAIN = (
 
 
 class Refused(Exception):
-    """The zygote could not do what it was asked.
+    """Error for a request that the zygote has refused.
 
     Args:
-        refusal: Its reason.
+        refusal: The reason.
     """
 
     def __init__(self, refusal: Refusal) -> None:
@@ -33,7 +33,7 @@ class Refused(Exception):
 
 
 class ZygoteClient(HelperProcess):
-    """A zygote process and the conversation with it; it takes its trial processes along."""
+    """Zygote process and the requests to it; its trial processes end with it."""
 
     def __init__(self) -> None:
         super().__init__("that starts trials", _MAIN)
@@ -42,10 +42,10 @@ class ZygoteClient(HelperProcess):
     async def start(
         self, payload: object, descriptor: int
     ) -> tuple[int, asyncio.Future[ExitStatus]]:
-        """Start a trial process; returns its id and the future of its exit.
+        """Start a trial process; return its id and a future with its exit status.
 
         Raises:
-            Refused: If it could not be started.
+            Refused: If the trial process could not be started.
             HelperGone: If the zygote died.
         """
         started: tuple[int, asyncio.Future[ExitStatus]] = await self.request(
@@ -57,7 +57,7 @@ class ZygoteClient(HelperProcess):
     def understand(self, message: int, payload: Any) -> Any:
         if message == Message.EXITED:
             pid, status = payload
-            # The number may come again, so a process that is gone is forgotten at once.
+            # The system may reuse the id, so an ended process is removed at once.
             _resolve(self._exits.pop(pid), status)
         elif message == Message.STARTED:
             # Registered before the requester wakes up: the exit may follow in the same read.
@@ -70,12 +70,12 @@ class ZygoteClient(HelperProcess):
 
     @override
     def on_gone(self) -> None:
-        # The trials die with the zygote, and nobody waits for them forever.
+        # The trials end with the zygote, so their futures are resolved.
         for pid in self._exits:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
         for exited in self._exits.values():
-            _resolve(exited, ExitStatus())  # it takes the knowledge of how they ended along
+            _resolve(exited, ExitStatus())  # only the zygote knew their exit status
         self._exits.clear()
 
 

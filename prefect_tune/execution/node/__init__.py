@@ -1,1 +1,1 @@
-"""What runs in a Dask worker: the agent and its attempts."""
+"""Code that runs in a Dask worker: the agent and its attempts."""

@@ -1,4 +1,4 @@
-"""The agent: what a Dask worker becomes when experiments run on it."""
+"""`TrialAgent`: runs attempts of experiments in a Dask worker."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ from prefect_tune.experiment.attempt_key import AttemptKey
 from prefect_tune.resources import GPU, canonical_name
 from prefect_tune.trainable.shipping.large_data import DataFile
 
-#: Seconds that the end of experiments may hold up the end of the worker.
+#: Seconds that the worker's end may be delayed by the end of experiments.
 _TEARDOWN_S = 5.0
 
 
 class TrialAgent:
-    """Serves the experiments of any number of drivers on one worker.
+    """Runs the experiments of any number of drivers on one Dask worker.
 
     Args:
-        worker: The worker, which offers the agent's services from now on.
+        worker: The worker, to which the agent adds its handlers.
     """
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._experiments: dict[str, NodeExperiment] = {}
-        #: Large objects of trainables that are on their way here, by experiment.
+        #: Files for large objects of trainables that are being received, by experiment.
         self._arriving: dict[str, DataFile] = {}
         declared = sum(
             amount
@@ -59,7 +59,7 @@ class TrialAgent:
             if canonical_name(name) == GPU
         )
         visible = visible_gpus()
-        # Without any GPU, which is of use in tests only, ids are made up.
+        # For tests, declared GPUs get invented ids if there are no GPUs.
         self._gpus = GpuAllocator(slots(min(declared, len(visible) or declared), visible))
         self._visible_gpus = len(visible)
         self._handlers = {
@@ -76,7 +76,7 @@ class TrialAgent:
         worker.handlers.update(self._handlers)
 
     async def teardown(self, worker: Worker) -> None:
-        """End everything; the worker closes."""
+        """End all experiments, because the worker closes."""
         for name in self._handlers:
             worker.handlers.pop(name, None)
         for experiment in self._experiments.values():
@@ -93,9 +93,9 @@ class TrialAgent:
             driver: The driver's `versions`.
 
         Returns:
-            What the node is; or ``{"misfit": text}`` if it is nothing for such a driver; or
-            ``{"error": text}``: an exception would end up in the scheduler's log; or
-            ``{"wants_data": True}``, to be asked again when `write_data` has got it.
+            A description of the node; or ``{"misfit": text}`` if its versions differ; or
+            ``{"error": text}``, because an exception would be logged by the scheduler; or
+            ``{"wants_data": True}`` to ask for `write_data` calls and then another `open`.
         """
         problem = mismatch(versions(), driver)
         if problem:
@@ -123,7 +123,7 @@ class TrialAgent:
         except (TuneError, OSError) as error:
             experiment.close()
             return {"error": str(error)}
-        # A driver that asks again has given up what runs here, and begins anew.
+        # A driver that opens an experiment again has given up its attempts on this node.
         earlier = self._experiments.pop(loaded.experiment_id, None)
         if earlier is not None:
             earlier.close()
@@ -131,7 +131,7 @@ class TrialAgent:
         return self._describe(experiment)
 
     async def write_data(self, experiment_id: str, offset: int, data: bytes) -> dict[str, Any]:
-        """Some of the large objects of a trainable; ``{"error": text}`` if there is no room."""
+        """Receive a part of a trainable's large objects; ``{"error": text}`` if it fails."""
         try:
             await asyncio.to_thread(self._arriving[experiment_id].write, offset, data)
         except (KeyError, StorageError) as error:
@@ -141,7 +141,7 @@ class TrialAgent:
     async def collect(
         self, experiment_id: str, acknowledged: int, patience: float
     ) -> dict[str, Any]:
-        """The next batch of an `Outbox`; ``{"gone": True}`` if the experiment is not open."""
+        """Return the next batch of reports; ``{"gone": True}`` if the experiment is not open."""
         experiment = self._open_experiment(experiment_id)
         if experiment is None:
             return {"gone": True}
@@ -155,14 +155,14 @@ class TrialAgent:
             experiment.control(pickle.loads(messages))
 
     async def close(self, experiment_id: str) -> None:
-        """End what is left of an experiment and forget it."""
+        """End an experiment's remaining attempts, and close the experiment."""
         experiment = self._experiments.pop(experiment_id, None)
         if experiment is not None:
             experiment.close()
             await experiment.gone()
 
     def expected_s(self, experiment_id: str) -> float:
-        """Seconds that an attempt runs, for Dask, which sizes adaptive clusters by that."""
+        """Return how long an attempt is expected to run, which Dask needs for adaptive clusters."""
         experiment = self._open_experiment(experiment_id)
         return 0.0 if experiment is None else experiment.expected_s
 
@@ -191,7 +191,7 @@ class TrialAgent:
     # -- what agents of other nodes ask for -------------------------------------------------------
 
     async def held(self, experiment_id: str, attempt: tuple[str, int]) -> dict[str, Any]:
-        """See `NodeBundles.held`."""
+        """Return the devices of an attempt's bundles, see `NodeBundles.held`."""
         experiment = self._open_experiment(experiment_id)
         if experiment is None:
             return {"gone": True}
@@ -200,14 +200,14 @@ class TrialAgent:
     async def run_call(
         self, experiment_id: str, attempt: tuple[str, int], bundle: int, number: int, call: bytes
     ) -> dict[str, Any]:
-        """See `NodeBundles.run`."""
+        """Run a function in a bundle, see `NodeBundles.run`."""
         experiment = self._open_experiment(experiment_id)
         if experiment is None:
             return {"gone": True}
         return await experiment.bundles.run(AttemptKey._make(attempt), bundle, number, call)
 
     def end_call(self, experiment_id: str, attempt: tuple[str, int], number: int) -> dict[str, Any]:
-        """See `NodeBundles.end`."""
+        """End a function in a bundle, see `NodeBundles.end`."""
         experiment = self._open_experiment(experiment_id)
         return (
             {} if experiment is None else experiment.bundles.end(AttemptKey._make(attempt), number)

@@ -1,4 +1,4 @@
-"""One attempt on its node: reads its reports, passes decisions on, ends it if it must."""
+"""`RunningAttempt`: forwards an attempt's reports and decisions on its node, and ends it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ LINGER_S = 60.0
 
 
 class RunningAttempt:
-    """The agent's side of one attempt. Belongs to the event loop of the node.
+    """Running attempt on its node, for use in the node's event loop.
 
     Args:
         key: The attempt.
@@ -91,11 +91,11 @@ class RunningAttempt:
         self._loop.add_reader(handle.sock, self._on_readable)
 
     async def finish(self) -> Outcome:
-        """Wait until the process is gone, and report how the attempt ended; returns that."""
+        """Wait until the process has ended, and report and return how the attempt ended."""
         status = await self._handle.wait()
         if self._timer is not None:
             self._timer.cancel()
-        # What it sent before its end lies in the socket; `_receive` reads up to the last byte.
+        # Read the frames that the process sent before its end, up to the last byte.
         while self._receive():
             pass
         self._over = True
@@ -106,7 +106,7 @@ class RunningAttempt:
         self._handle.release(usable=not self._unsent and not self._killing)
         outcome, error = self._verdict(status)
         if outcome is not Outcome.FINISHED:
-            # Half a checkpoint is of no use to anybody, and takes the place of others.
+            # Unfinished checkpoints are useless, and fill the disk.
             with contextlib.suppress(OSError):
                 await asyncio.to_thread(remove_drafts, self._directory, self._key.attempt)
         pickled = None if error is None else pickle.dumps(error)
@@ -121,7 +121,7 @@ class RunningAttempt:
         self._tell(encode_decision(decision))
 
     def stop(self) -> None:
-        """Start the stop ladder: ask, SIGTERM, SIGKILL."""
+        """Start to end the attempt: by a request, then SIGTERM, then SIGKILL."""
         if self._killing:
             return
         self._killing = True
@@ -129,10 +129,10 @@ class RunningAttempt:
         self._climb_after(self._stop_grace_s, self._terminate)
 
     def abandon(self, reason: str = "its worker has ended the trials of the experiment") -> None:
-        """End it now, as lost."""
+        """Kill the attempt now, and report it as lost."""
         if self._end is None:
             self._abandoned = reason
-        # A thread cannot be killed; it ends at its next report.
+        # A thread cannot be killed, but ends at its next report.
         self.decide(Decision(0, Action.STOP))
         self._kill()
 
@@ -167,7 +167,7 @@ class RunningAttempt:
             self._loop.add_reader(self._handle.sock, self._on_readable)
 
     def _receive(self) -> bool:
-        """Read what has arrived; False if there is nothing (more)."""
+        """Read and handle received frames; return False if there are none."""
         try:
             data = self._handle.sock.recv(_RECEIVE_BYTES)
         except BlockingIOError:
@@ -188,7 +188,7 @@ class RunningAttempt:
                     self._outbox.put_results(self._key, first, lines, True)
                     lines = []
             else:
-                if lines:  # whatever else comes keeps its place between them
+                if lines:  # other frames keep their order relative to results
                     self._outbox.put_results(self._key, first, lines, False)
                     lines = []
                 self._handle_frame(kind, seq, payload)
@@ -222,7 +222,7 @@ class RunningAttempt:
             self._climb_after(LINGER_S, self._kill)
 
     async def _carry_out(self, kind: int, number: int, payload: bytes) -> None:
-        """Have a function run in a bundle of the attempt, or ended there."""
+        """Run or end a function in a bundle of the attempt, and send the outcome to the trial."""
         try:
             ended = await self._call(kind, number, payload)
         except NodeLost as error:
@@ -250,7 +250,7 @@ class RunningAttempt:
             except BlockingIOError:
                 self._loop.add_writer(sock, self._send)
                 return
-            except OSError:  # it has ended; nobody reads decisions any more
+            except OSError:  # the attempt has ended and reads no more decisions
                 self._unsent.clear()
                 break
             if sent < len(data):

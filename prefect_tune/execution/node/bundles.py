@@ -1,8 +1,8 @@
-"""The bundles that attempts have on this node, and the functions that run in them.
+"""`NodeBundles`: holds the bundles of attempts on this node, and runs functions in them.
 
 An attempt with several bundles runs on one node and holds the others, here and elsewhere, until it
-ends. Where they are elsewhere, a Dask task there stands for them, and its agent talks to the agents
-of those nodes, over Dask's connections between workers.
+ends. For bundles on another node a Dask task there holds the resources, and this agent calls the
+agent of that node, over Dask's connections between workers.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from prefect_tune.experiment.attempt_key import AttemptKey
 from prefect_tune.resources import CPU, GPU, Resources
 
 _RECEIVE_BYTES = 1 << 18
-#: Seconds after which another node says that it does not hold a bundle yet.
+#: Seconds after which another node answers that it does not hold the bundles yet.
 _PATIENCE_S = 5.0
-#: Seconds after which one that does not even say that is lost.
+#: Seconds after which a node that does not answer counts as lost.
 _SILENCE_S = 40.0
 
 #: Calls an operation of the agent of another node.
@@ -43,20 +43,20 @@ CallNode = Callable[..., Awaitable[Any]]
 
 
 class NodeLost(Exception):
-    """A node with a bundle of an attempt does not answer, or has ended the experiment."""
+    """Error for a node that holds a bundle but does not answer, or has closed the experiment."""
 
 
 @dataclass(eq=False)
 class _Held:
-    """What an attempt has on this node.
+    """Bundles of an attempt on this node, and the functions that run in them.
 
     Attributes:
         directory: The trial's directory, below the experiment's; None until somebody holds them.
-        slots: Its bundles, by their place in the request, with the devices that they got.
-        ready: Set when it has all of them.
+        slots: The attempt's bundles by their place in the request, with their devices.
+        ready: Set when all bundles are held.
         over: Set when the attempt has ended.
-        processes: Functions that run in them, by their number.
-        ended: Numbers of those that the trial has ended.
+        processes: Processes of running functions, by the number of the call.
+        ended: Numbers of calls that the trial has ended.
     """
 
     directory: str | None = None
@@ -67,20 +67,20 @@ class _Held:
     ended: set[int] = field(default_factory=set)
 
     def end(self) -> None:
-        """The attempt has ended."""
+        """Note the end of the attempt, and kill its functions."""
         self.over.set()
         for number in self.processes:
             self.end_process(number)
 
     def end_process(self, number: int) -> None:
-        """Kill a function's process."""
+        """Kill the process of a function."""
         self.ended.add(number)
         if number in self.processes:
             self.processes[number].kill_group(signal.SIGKILL)
 
 
 class NodeBundles:
-    """Those of one experiment on one node. Belongs to the event loop of the node.
+    """Bundles of one experiment's attempts on one node, for the node's event loop.
 
     Args:
         env: The experiment.
@@ -123,17 +123,17 @@ class NodeBundles:
             await self.finish(request.launch.key)
 
     def release(self, key: AttemptKey) -> None:
-        """An attempt that runs on another node has ended."""
+        """Release the bundles of an attempt that ran on another node."""
         held = self._held.setdefault(key, _Held())
         held.end()  # if Dask has not started what holds them, that ends at once
 
     def close(self) -> None:
-        """All attempts have ended."""
+        """Release the bundles of all attempts."""
         for held in self._held.values():
             held.end()
 
     async def finish(self, key: AttemptKey) -> None:
-        """An attempt has ended; nobody asks for it any more."""
+        """Release the bundles and devices of an attempt that has ended, and remove it."""
         held = self._held.pop(key, None)
         if held is None:
             return
@@ -143,13 +143,13 @@ class NodeBundles:
                 await self._gpus.release(slot.devices, slot.resources.get(GPU, 0.0))
 
     async def gather(self, request: AttemptRequest) -> Launch:
-        """Hold the bundles here of an attempt that runs here, and wait until all are held.
+        """Hold an attempt's bundles on this node, and wait until other nodes hold theirs.
 
         Returns:
-            The attempt with the devices that they got.
+            The attempt with the devices of its bundles.
 
         Raises:
-            NodeLost: If a node cannot be asked.
+            NodeLost: If a node does not answer.
         """
         launch = request.launch
         held = self._begin(request)
@@ -175,7 +175,7 @@ class NodeBundles:
         return replace(launch, others=tuple(others))
 
     async def held(self, key: AttemptKey) -> dict[str, Any]:
-        """The devices of an attempt's bundles on this node, if it has them all by and by."""
+        """Return the devices of an attempt's bundles on this node; {} until all are held."""
         held = self._held.setdefault(key, _Held())
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(held.ready.wait(), _PATIENCE_S)
@@ -207,19 +207,19 @@ class NodeBundles:
     # -- functions in them ------------------------------------------------------------------------
 
     async def call(self, launch: Launch, kind: int, number: int, payload: bytes) -> bytes:
-        """Run a function in a bundle of an attempt that runs here, or end it, wherever that is.
+        """Run or end a function in a bundle, on any node, of an attempt that runs on this node.
 
         Args:
             launch: The attempt.
             kind: ``CALL`` or ``END_CALL``.
             number: Number of the call.
-            payload: That of the frame.
+            payload: Payload of the frame.
 
         Returns:
-            The payload of the CALL_ENDED frame, empty if none is due.
+            The payload of the CALL_ENDED frame, empty for END_CALL.
 
         Raises:
-            NodeLost: If the bundle's node is gone.
+            NodeLost: If the bundle's node is lost.
         """
         place, _, call = payload.partition(b"\n")
         bundle = int(place)
@@ -231,7 +231,7 @@ class NodeBundles:
         return bytes((await asking)["ended"])
 
     async def run(self, key: AttemptKey, bundle: int, number: int, call: bytes) -> dict[str, Any]:
-        """Run a function in a bundle on this node."""
+        """Run a function in a bundle on this node, and return its outcome."""
         held = self._held.get(key)
         if held is None or held.directory is None or held.over.is_set():
             return {"ended": _failed("lost", "the trial has ended")}
@@ -261,16 +261,16 @@ class NodeBundles:
         return {"ended": ended}
 
     def end(self, key: AttemptKey, number: int) -> dict[str, Any]:
-        """End a function that runs on this node."""
+        """Kill a function that runs on this node."""
         if key in self._held:
             self._held[key].end_process(number)
         return {}
 
     async def _ask(self, node: str, launch: Launch, operation: str, **arguments: Any) -> Any:
-        """Ask the agent of one of the attempt's nodes, maybe this one.
+        """Call an operation of the agent on one of the attempt's nodes, maybe this one.
 
         Raises:
-            NodeLost: If it cannot be reached, or does not serve the experiment any more.
+            NodeLost: If the node cannot be reached, or has closed the experiment.
         """
         arguments["attempt"] = (launch.trial_id, launch.attempt)
         try:
@@ -290,9 +290,9 @@ class NodeBundles:
 def trial_variables(
     env: ExperimentEnv, resources: Resources, devices: tuple[str, ...]
 ) -> dict[str, str]:
-    """Environment variables of a process that has these resources."""
+    """Return the environment variables for a process with these resources."""
     threads = max(1, math.ceil(resources.get(CPU, 1)))
-    # Without a GPU it sees none.
+    # A process without GPUs must not use any.
     return {OMP: str(threads), "CUDA_VISIBLE_DEVICES": ",".join(devices), **env.env_vars}
 
 
@@ -301,7 +301,7 @@ def _failed(kind: str, message: str) -> bytes:
 
 
 async def _last_words(handle: AttemptHandle) -> bytes | None:
-    """The payload of CALL_ENDED, from what a function's process sends; None if it says nothing."""
+    """Read the outcome of a function from its process's frames; None if it sent none."""
     buffer, ended = FrameBuffer(), None
     loop = asyncio.get_running_loop()
     with contextlib.suppress(OSError):  # as good as the end of the stream

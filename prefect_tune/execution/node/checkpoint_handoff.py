@@ -1,4 +1,4 @@
-"""The checkpoints that one attempt has handed over to its node."""
+"""`CheckpointHandoff`: uploads the checkpoints that an attempt hands over to its node."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from prefect_tune.experiment.attempt_key import AttemptKey
 
 
 class CheckpointHandoff:
-    """Takes the checkpoints of an attempt over, has them uploaded and reports what comes of it.
+    """Takes over an attempt's checkpoints, uploads them and reports the outcome.
 
     Args:
-        key: The attempt.
+        key: Key of the attempt.
         trial_dir: The trial's directory on this node.
-        relative_dir: The same relative to the experiment directory.
-        route: Takes them to storage.
-        outbox: Where reports go.
+        relative_dir: The trial's directory relative to the experiment directory.
+        route: Uploads the checkpoints.
+        outbox: Queue of reports to the driver.
     """
 
     def __init__(
@@ -39,16 +39,16 @@ class CheckpointHandoff:
 
     @property
     def uploading(self) -> tuple[str, ...]:
-        """Those that are not in storage yet, by path relative to the experiment directory."""
+        """Paths of checkpoints that are still uploading, relative to the experiment directory."""
         return tuple(self._uploads.values())
 
     def hand_over(self, name: str, line: bytes, on_done: Callable[[], None]) -> None:
-        """Take one over.
+        """Take over a checkpoint and start its upload.
 
         Args:
-            name: Name of its directory below the trial's.
-            line: The result that it belongs to, a JSON text.
-            on_done: Called once it is in storage and the driver knows, or is given up.
+            name: Name of the checkpoint's directory in the trial's directory.
+            line: The checkpoint's result, as JSON.
+            on_done: Called once the driver knows of the uploaded checkpoint, or the upload failed.
         """
         path = f"{self._relative_dir}/{name}"
         upload = self._route.upload(path, self._trial_dir / name)
@@ -64,7 +64,7 @@ class CheckpointHandoff:
                 self._outbox.put(uploaded, nbytes=len(line), arrived=on_done)
 
         if upload.done():
-            # Now, not in the loop's next turn: it comes before whatever the trial says next.
+            # At once, so that this report precedes the trial's next ones.
             report(upload)
         else:
             self._uploads[upload] = path

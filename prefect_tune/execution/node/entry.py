@@ -1,8 +1,8 @@
 """The Dask plugin that gives each worker an agent.
 
-A cluster has other users, and its scheduler sends the plugin to every worker that comes, for as
-long as it lives itself. So the plugin travels by value, not by its name in this package: a worker
-without the package could not load it, and Dask would not let such a worker start.
+A cluster has other users, and its scheduler sends the plugin to every worker that joins, for as
+long as the scheduler lives. So the plugin is pickled by value, not by its name in this package: a
+worker without the package could not load it, and Dask would not let such a worker start.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from prefect_tune.execution.protocol.requests import OPEN, PLUGIN, PickledValue
 if TYPE_CHECKING:
     from prefect_tune.execution.node.agent import TrialAgent
 
-#: Seconds that the workers may take to answer.
+#: Seconds that workers have to answer.
 _INSTALL_S = 10.0
 
 
 def agent_of(worker: Worker) -> TrialAgent:
-    """The agent of a worker that has this package."""
+    """Return the agent of a worker that has this package."""
     return cast("TrialAgent", worker.plugins[PLUGIN].agent)
 
 
 async def install_agent(client: Client) -> None:
-    """Have every worker, now or to come, serve experiments; on the client's event loop.
+    """Install the agent on all present and future workers; runs in the client's event loop.
 
-    The scheduler sends it to all workers at a time, and one that hangs gets it when it goes on.
+    The scheduler sends it to all workers at once; a worker that hangs gets it when it continues.
     """
     registered = client.register_plugin(_make_plugin(PLUGIN, OPEN), name=PLUGIN)
     with contextlib.suppress(TimeoutError):
@@ -41,7 +41,7 @@ async def install_agent(client: Client) -> None:
 
 
 def _make_plugin(plugin_name: str, open_operation: str) -> WorkerPlugin:
-    # A class made in a function is pickled as what it is.
+    # A class that is defined in a function is pickled by value.
     class AgentPlugin(WorkerPlugin):  # type: ignore[misc]
         name = plugin_name
         #: A second driver must not replace the agent that runs the trials of the first.
@@ -69,15 +69,15 @@ def _make_plugin(plugin_name: str, open_operation: str) -> WorkerPlugin:
 
 
 async def execute_attempt(key: tuple[str, ...], request: bytes, config: bytes) -> None:
-    """Run an attempt on this worker, from its event loop: it takes none of its threads.
+    """Run an attempt on this worker, in the event loop, so that it occupies no thread.
 
-    What happens to the attempt reaches the driver through the agent; the task itself only holds
-    the resources and shows on Dask's dashboard that something runs.
+    The driver gets the attempt's events from the agent; the task itself only holds
+    the resources, and is visible on Dask's dashboard.
 
     Args:
         key: The key of this task.
         request: The pickled `AttemptRequest`.
-        config: Its pickled configuration.
+        config: The pickled configuration of the attempt.
     """
     loaded: AttemptRequest = pickle.loads(request)
     await _without_thread(key, loaded).run(loaded, PickledValue(config))
@@ -95,10 +95,10 @@ async def hold_bundles(key: tuple[str, ...], request: bytes) -> None:
 
 
 def _without_thread(key: tuple[str, ...], request: AttemptRequest) -> TrialAgent:
-    """Let this task not count against the worker's threads; returns the worker's agent.
+    """Exempt this task from the worker's limit of threads, and return the worker's agent.
 
-    How many attempts fit is a matter of resources alone. Like `distributed.secede`, which only
-    knows tasks in threads.
+    Only resources limit how many attempts run. This is like `distributed.secede`, which only
+    supports tasks in threads.
     """
     worker = get_worker()
     agent = agent_of(worker)

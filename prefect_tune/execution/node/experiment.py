@@ -1,4 +1,4 @@
-"""One experiment on one node: its attempts, its directory, its lease."""
+"""`NodeExperiment`: runs the attempts of one experiment on one node."""
 
 from __future__ import annotations
 
@@ -64,21 +64,21 @@ from prefect_tune.trainable.runtime.attempt import AttemptContext, Decision
 
 _logger = logging.getLogger(__name__)
 _LEASE_CHECKS = 4
-#: Seconds that checkpoints may take into storage when the experiment, or the driver, is gone.
+#: Seconds that uploads may take after the end of the experiment or its driver.
 UPLOAD_PATIENCE_S = 60.0
 #: Seconds after which an attempt gives back what it has if another node does not give the rest.
 _GATHER_S = 15.0
-#: Seconds that processes may take to end when they are killed.
+#: Seconds that killed processes may take to end.
 _END_S = 10.0
 
 
 class NodeExperiment:
-    """Belongs to the event loop of the node.
+    """Attempts, directory and lease of one experiment on a node, for the node's event loop.
 
     Args:
         env: The experiment.
-        directory: Where its trials work; removed with this object if it is the node's own.
-        spawner: Starts its attempts; closed with this object.
+        directory: Directory of the trials; removed at the end if it is the node's own.
+        spawner: Starts the attempts; closed at the end.
         gpus: The GPUs of the node, shared with other experiments.
         worker: The Dask worker that is the node.
         call_node: See `NodeBundles`.
@@ -108,9 +108,9 @@ class NodeExperiment:
         self.bundles = NodeBundles(env, directory, spawner, gpus, worker.contact_address, call_node)
         self._attempts: set[asyncio.Task[None]] = set()
         self._running: dict[AttemptKey, RunningAttempt] = {}
-        # Decisions and kills that came before the process they are for.
+        # Decisions and kills for attempts whose process has not started.
         self._pending: dict[AttemptKey, PendingAttempt] = {}
-        # Attempts that Dask has started, and those that it is not to start any more.
+        # Attempts that Dask has started, and attempts that were returned before that.
         self._begun: set[AttemptKey] = set()
         self._taken_back: set[AttemptKey] = set()
         self._seconds: deque[float] = deque(maxlen=8)
@@ -122,29 +122,29 @@ class NodeExperiment:
 
     @property
     def files(self) -> NodeFiles | None:
-        """What the driver may ask for; None if it sees all files itself."""
+        """Files that the driver may read and write; None if it shares the directory."""
         return self._checkpoints.files
 
     @property
     def load(self) -> WorkerLoad:
-        """What others hold of the worker, as the driver was told last."""
+        """Load of the worker by other tasks, as last reported to the driver."""
         return self._load.told
 
     @property
     def expected_s(self) -> float:
-        """Seconds that an attempt runs, by the last ones; a minute before the first has ended."""
+        """Mean seconds of the last attempts; a minute before the first one has ended."""
         return sum(self._seconds) / len(self._seconds) if self._seconds else 60.0
 
     @property
     def closed(self) -> bool:
-        """True once it runs no attempts any more."""
+        """True once the experiment is closed on this node."""
         return self._wound_up is not None
 
     async def open(self) -> None:
-        """Import the trainable.
+        """Import the trainable and start to watch lease, load and memory.
 
         Raises:
-            TuneError: If that fails.
+            TuneError: If the trainable cannot be imported.
         """
         env = self.env
         await self._spawner.load(env.trainable, env.start_method, env.isolation)
@@ -156,12 +156,12 @@ class NodeExperiment:
         self._watches = [loop.create_task(watch) for watch in watches]
 
     async def collect(self, acknowledged: int, patience: float) -> tuple[int, list[Report]]:
-        """The next batch of the `Outbox`; also renews the lease."""
+        """Return the next batch of reports, and renew the lease."""
         self._last_contact = time.monotonic()
         return await self._outbox.next_batch(acknowledged, patience)
 
     def control(self, messages: Iterable[Message]) -> None:
-        """Carry out what the coordinator has decided."""
+        """Carry out decisions and orders of the coordinator."""
         self._last_contact = time.monotonic()
         for message in messages:
             key = message.key
@@ -183,15 +183,15 @@ class NodeExperiment:
                 self._pending.setdefault(key, PendingAttempt()).tell(message)
 
     def _take_back(self, key: AttemptKey) -> None:
-        """End an attempt that Dask has not started: nobody knows when it would."""
+        """Report an attempt that Dask has not started as unstarted, and ignore a later start."""
         self._taken_back.add(key)
         self._pending.pop(key, None)
         self._outbox.put(ProcessEnded(key, Outcome.UNSTARTED))
 
     async def run(self, request: AttemptRequest, config: PickledValue) -> None:
-        """Run an attempt to its end; everything there is to know about it goes to the driver."""
+        """Run an attempt to its end, and report its events to the driver."""
         key = request.launch.key
-        if key in self._taken_back:  # Dask starts it all the same
+        if key in self._taken_back:  # Dask starts an attempt that was returned
             self._taken_back.discard(key)
             return
         self._begun.add(key)
@@ -235,10 +235,10 @@ class NodeExperiment:
     async def _finish(
         self, request: AttemptRequest, attempt: RunningAttempt, pending: PendingAttempt
     ) -> None:
-        """Follow an attempt whose process has started to its end."""
+        """Wait for the end of an attempt whose process has started, and clean up."""
         key = request.launch.key
         self._running[key] = attempt
-        # It may have been closed while the process was starting.
+        # The experiment may have been closed while the process was starting.
         if self.closed:
             attempt.abandon()
         for message in pending.messages:
@@ -296,16 +296,16 @@ class NodeExperiment:
         )
 
     def _streams(self, request: AttemptRequest) -> tuple[Path, Path]:
-        """The files of the attempt's output."""
+        """Return the files of the attempt's standard output and standard error."""
         directory = self._directory.path / request.place.relative_dir
         files = self.env.output_files
         return directory / files.stdout, directory / files.stderr
 
     def close(self, patience: float = UPLOAD_PATIENCE_S) -> None:
-        """End every attempt, now, and all the rest when what is on its way to storage is there.
+        """End all attempts now, and close the experiment when uploads are done.
 
         Args:
-            patience: Seconds to wait for that.
+            patience: Seconds to wait for uploads.
         """
         if self._wound_up is not None:
             return
@@ -322,13 +322,13 @@ class NodeExperiment:
         self._outbox.wake()
 
     async def gone(self) -> None:
-        """Wait until nothing is left of it on this node."""
+        """Wait until the experiment is completely closed on this node."""
         if self._wound_up is not None:
             await asyncio.shield(self._wound_up)
 
     async def _wind_up(self, patience: float) -> None:
         if self._attempts:
-            # Processes are killed and gone soon. A thread ends when it reports again: maybe never.
+            # Killed processes end soon. A thread ends at its next report, which may never come.
             await asyncio.wait(self._attempts, timeout=_END_S)
         if self._tail is not None:
             self._tail.close()
@@ -363,7 +363,7 @@ class NodeExperiment:
         )
 
     async def _watch_lease(self) -> None:
-        """End the attempts when the driver has been silent for too long: it must be gone."""
+        """Close the experiment when the driver has been silent for longer than the lease."""
         while True:
             await asyncio.sleep(self.env.lease_s / _LEASE_CHECKS)
             silent = time.monotonic() - self._last_contact
@@ -389,10 +389,10 @@ def _apply(message: EndOrDecision, attempt: RunningAttempt) -> None:
 
 
 def _not_started(error: Exception) -> tuple[Outcome, AttemptError | None]:
-    """How an attempt ends whose process could not be started.
+    """Return the outcome and error of an attempt whose process could not be started.
 
     Raises:
-        Exception: If it is not the attempt's or the node's fault.
+        Exception: The error itself if it is unexpected.
     """
     if isinstance(error, AttemptCancelled):
         return Outcome.UNSTARTED, None

@@ -1,4 +1,4 @@
-"""Why an attempt failed, as far as its node can tell."""
+"""Describes why an attempt failed, with what its node knows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FULL_BYTES = 1 << 20
 
 
 def died(status: ExitStatus) -> AttemptError:
-    """The error of a process that ended without a last word."""
+    """Return the error of a process that ended without sending one."""
     if status.signal is None and status.code is None:
         starter = "the process that starts trials on its node has died"
         return AttemptError("lost", f"{starter}, and the trial with it")
@@ -38,18 +38,18 @@ def died(status: ExitStatus) -> AttemptError:
 
 
 def explained(error: AttemptError, directory: Path, stderr: str) -> AttemptError:
-    """The error with what the node knows about it.
+    """Add the end of standard error, and a full disk, to an attempt's error.
 
     Args:
-        error: What the process said, or `died`.
+        error: The error that the process sent, or that of `died`.
         directory: The trial's directory.
-        stderr: Its last lines of standard error.
+        stderr: Last lines of standard error.
     """
     return _with_disk(_with_stderr(error, stderr), directory)
 
 
 def _with_stderr(error: AttemptError, stderr: str) -> AttemptError:
-    # Python prints an exception that ends a program; it need not be shown twice.
+    # Python also prints an exception that ends a program; it is not repeated.
     stderr = stderr.replace(error.traceback.strip(), "") if error.traceback else stderr
     if not stderr.strip():
         return error
@@ -58,7 +58,7 @@ def _with_stderr(error: AttemptError, stderr: str) -> AttemptError:
 
 
 def _with_disk(error: AttemptError, directory: Path) -> AttemptError:
-    """Python's error does not say which disk is full; nor is one told of that by a signal."""
+    """Add that the trial's disk is full, which neither Python's error nor a signal says."""
     try:
         free = shutil.disk_usage(directory).free
     except OSError:

@@ -1,8 +1,8 @@
-"""Which GPU an attempt really gets on its node.
+"""`GpuAllocator`: assigns the GPUs of a node to attempts.
 
-The coordinator of an experiment chooses devices as if the node were its own. When several
-experiments share a cluster, two may choose the same device, while Dask, which counts and does not
-name devices, lets both run. The node has the last word.
+The coordinator of an experiment chooses devices as if no other experiment used the node. When
+several experiments share a cluster, two may choose the same device, and Dask, which only counts
+devices, lets both run. So the node assigns the devices.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from prefect_tune.resources import MILLI
 
 
 class GpuAllocator:
-    """How much of each device of one node is given away. Belongs to the node's event loop.
+    """Free shares of each GPU of one node, for the node's event loop.
 
     Args:
-        devices: Ids of its GPUs.
+        devices: Ids of the node's GPUs.
     """
 
     def __init__(self, devices: tuple[str, ...]) -> None:
@@ -25,11 +25,11 @@ class GpuAllocator:
         self._released = asyncio.Condition()
 
     async def acquire(self, wanted: tuple[str, ...], gpu: float) -> tuple[str, ...]:
-        """Reserve devices, waiting until there is room.
+        """Reserve devices, and wait until enough are free.
 
         Args:
-            wanted: The coordinator's choice, taken if it is free.
-            gpu: What is asked for, in units; below 1 it is a share of one device.
+            wanted: The coordinator's choice, used if it is free.
+            gpu: The requested GPUs; below 1 it is a share of one device.
 
         Returns:
             As many devices as wanted.
@@ -48,7 +48,7 @@ class GpuAllocator:
         return chosen
 
     async def release(self, taken: tuple[str, ...], gpu: float) -> None:
-        """Give devices back."""
+        """Release reserved devices."""
         async with self._released:
             for device in taken:
                 self._free[device] += _share(gpu)

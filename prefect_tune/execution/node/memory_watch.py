@@ -1,6 +1,6 @@
-"""Whether a worker and the trials on it use more memory than the worker is to have.
+"""Warns when a worker and its trials use more memory than the worker's limit.
 
-Dask holds a worker's limit against the worker's own process, and trials are processes of their own.
+Dask applies a worker's limit to the worker's own process only, and trials are other processes.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ _PERIOD_S = 5.0
 
 
 async def watch_memory(limit: int, tell: Callable[[NodeWarning], None]) -> None:
-    """Tell once when this process and all below it use more than the limit.
+    """Warn once when this process and its descendants use more memory than the limit.
 
     Args:
-        limit: Bytes.
-        tell: Takes what to say.
+        limit: The limit in bytes.
+        tell: Called with the warning.
     """
     while (used := await asyncio.to_thread(_used, limit)) <= limit:
         await asyncio.sleep(_PERIOD_S)
@@ -34,11 +34,11 @@ async def watch_memory(limit: int, tell: Callable[[NodeWarning], None]) -> None:
 
 
 def _used(limit: int) -> int:
-    """Bytes that this process and all below it use."""
+    """Return how many bytes this process and its descendants use."""
     this = psutil.Process()
     processes = [this, *this.children(recursive=True)]
     used = sum(_of(process, "rss") for process in processes)
-    # Forks share pages, which only this counts once, and it takes a while.
+    # Forks share pages, which only "pss" counts once; it is slow to read.
     return used if used <= limit else sum(_of(process, "pss") for process in processes)
 
 
@@ -48,5 +48,5 @@ def _of(process: psutil.Process, kind: str) -> int:
             info = process.memory_full_info()
             return int(getattr(info, "pss", info.rss))
         return int(process.memory_info().rss)
-    except psutil.Error:  # it has ended
+    except psutil.Error:  # the process has ended
         return 0

@@ -1,7 +1,7 @@
-"""Follows what the trials of a node print, in the files that it goes to.
+"""`OutputTail`: reads new output of a node's trials from their files, and reports it.
 
-Trials write to files and know nothing of it: what they print survives them, costs them nothing, and
-includes what native code prints.
+Trials only write to files, so that their output survives them, costs them nothing, and
+includes output of native code.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from prefect_tune.execution.protocol.reports import Outbox
 from prefect_tune.experiment.attempt_key import NO_ATTEMPT, AttemptKey
 from prefect_tune.trainable.output import TrialOutput
 
-#: Seconds between two looks.
+#: Seconds between two checks of the files.
 _PERIOD_S = 0.4
-#: Bytes that one file, and all of a node, may have passed on at one look.
+#: Bytes that are reported at each check at most, of one file and of the node.
 _FILE_BYTES = 1 << 14
 _NODE_BYTES = 1 << 16
 _LONGEST_LINE = 1000
@@ -25,7 +25,7 @@ _LONGEST_LINE = 1000
 
 @dataclass(slots=True)
 class _Stream:
-    """One file that is followed."""
+    """Output file that is followed, and how far it has been read."""
 
     path: Path
     stderr: bool
@@ -36,10 +36,10 @@ class _Stream:
 
 
 class OutputTail:
-    """Belongs to the event loop of the node.
+    """Reports new output of trials on this node, for the node's event loop.
 
     Args:
-        outbox: Takes what is new.
+        outbox: Queue of reports to the driver.
     """
 
     def __init__(self, outbox: Outbox) -> None:
@@ -49,13 +49,13 @@ class OutputTail:
         self._room = _NODE_BYTES
 
     def watch(self, key: AttemptKey, directory: Path, stdout: Path, stderr: Path) -> None:
-        """Follow the output of an attempt, whose process is not there yet.
+        """Start to follow the output of an attempt, before its process starts.
 
         Args:
             key: The attempt.
-            directory: The trial's; files elsewhere may be shared by trials.
+            directory: The trial's directory; trials may share files elsewhere.
             stdout: The file of its standard output.
-            stderr: The same for standard error; may be the same file.
+            stderr: The file of its standard error; may be the same file.
         """
         for path in dict.fromkeys((stdout, stderr)):
             stream = self._streams.get(path)
@@ -68,13 +68,13 @@ class OutputTail:
         self._wait()
 
     def started(self, key: AttemptKey, pid: int) -> None:
-        """The process of an attempt is there."""
+        """Note the process id of an attempt that has started."""
         for stream in self._streams.values():
             if stream.key == key:
                 stream.pid = pid
 
     def unwatch(self, key: AttemptKey) -> None:
-        """Pass on the last that an attempt has printed."""
+        """Report an attempt's last output, and stop following it."""
         for stream in [stream for stream in self._streams.values() if key in stream.users]:
             self._look(stream, last=True)
             stream.users.discard(key)
@@ -82,7 +82,7 @@ class OutputTail:
                 del self._streams[stream.path]
 
     def close(self) -> None:
-        """Follow nothing any more."""
+        """Stop following all files."""
         self._streams.clear()
         if self._timer is not None:
             self._timer.cancel()
@@ -101,13 +101,13 @@ class OutputTail:
 
     def _look(self, stream: _Stream, last: bool = False) -> None:
         size = _size(stream.path)
-        if size < stream.position:  # emptied by somebody
+        if size < stream.position:  # the file was truncated
             stream.position = size
         new = size - stream.position
         room = min(_FILE_BYTES, self._room)
         if not new or self._outbox.full or (not last and room < _LONGEST_LINE):
             return
-        # With no room left the last lines of an attempt are shown all the same: they matter most.
+        # The last lines of an attempt are always shown, because they matter most.
         room = max(room, _LONGEST_LINE)
         left_out = max(0, new - room)
         try:
@@ -117,11 +117,11 @@ class OutputTail:
         except OSError:
             return
         whole = data if last else data[: data.rfind(b"\n") + 1]
-        if not whole and len(data) < room:  # the line will be longer
+        if not whole and len(data) < room:  # the line is not complete yet
             return
         whole = whole or data
         stream.position += left_out + len(whole)
-        if left_out:  # most likely in the middle of a line
+        if left_out:  # the data probably starts in the middle of a line
             head, _, rest = whole.partition(b"\n")
             left_out, whole = left_out + len(head) + 1, rest
         self._room -= len(whole)
@@ -136,7 +136,7 @@ class OutputTail:
 
 
 def _lines(data: bytes) -> tuple[str, ...]:
-    """The lines as a person wants to see them: progress bars as they were at last."""
+    """Split output into lines, with only the last state of progress bars."""
     lines = []
     for line in data.decode("utf-8", errors="replace").split("\n"):
         text = line.rstrip("\r").rpartition("\r")[2].rstrip()

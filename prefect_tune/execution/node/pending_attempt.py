@@ -1,4 +1,4 @@
-"""What an attempt is told before its process exists."""
+"""`PendingAttempt`: messages for an attempt whose process has not started."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _T = TypeVar("_T")
 
 
 class AttemptCancelled(Exception):
-    """The attempt was told to end before it had started."""
+    """Error for an attempt that was told to end before its process started."""
 
 
 def ends_attempt(message: EndOrDecision) -> bool:
-    """Whether an attempt that gets this message has to end."""
+    """Return True if a message ends the attempt that gets it."""
     return not isinstance(message, Decide) or message.action is Action.STOP
 
 
 class PendingAttempt:
-    """Holds messages for an attempt that is being prepared; an order to end cancels the attempt.
+    """Messages for an attempt that is being prepared; a message that ends it cancels it.
 
     Attributes:
-        messages: What the process is to be told, in order.
+        messages: Messages for the process, in order.
     """
 
     def __init__(self) -> None:
@@ -35,17 +35,17 @@ class PendingAttempt:
         self._cancelled = asyncio.Event()
 
     def tell(self, message: EndOrDecision) -> None:
-        """Hold a message for the process."""
+        """Keep a message for the process."""
         self.messages.append(message)
         if ends_attempt(message):
             self.cancel()
 
     def cancel(self) -> None:
-        """End the preparation."""
+        """Cancel the attempt's preparation."""
         self._cancelled.set()
 
     async def unless_cancelled(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """The result of `work`, which is cancelled with the attempt.
+        """Await and return the result of `work`, which is cancelled with the attempt.
 
         Raises:
             AttemptCancelled: If the attempt is cancelled first.

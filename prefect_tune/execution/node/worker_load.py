@@ -1,7 +1,7 @@
-"""What a Dask worker is busy with besides an experiment, as far as it keeps attempts from starting.
+"""Measures what other tasks on a Dask worker keep an experiment's attempts from starting.
 
-Dask places tasks by what a worker has declared, so a task that is pinned to a worker waits there
-until everybody else lets go. The coordinator has to know before it sends an attempt there.
+Dask assigns tasks by the resources that a worker declares, so a task pinned to a worker waits
+there for other tasks to end. The coordinator must know this before it launches an attempt there.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from prefect_tune.execution.protocol.requests import is_attempt_of
 from prefect_tune.resources import CPU, canonical_name
 
 _PERIOD_S = 0.25
-#: Seconds for which nothing is sent to a worker that does not start what it could.
+#: Seconds for which a worker that does not start attempts despite free resources is avoided.
 _AVOIDED_S = 30.0
-#: Seconds that Dask may take to start what it could, however busy its scheduler is.
+#: Seconds that Dask has to start a task that fits, however busy its scheduler is.
 _PATIENCE_S = 20.0
 
 
 def load_of(worker: Worker, experiment_id: str) -> WorkerLoad:
-    """See what others do on a worker; on its event loop."""
+    """Return what other tasks hold on a worker; runs in the worker's event loop."""
     state = worker.state
     in_threads = _others(state.executing, experiment_id)
     held: dict[str, float] = {}
@@ -35,7 +35,7 @@ def load_of(worker: Worker, experiment_id: str) -> WorkerLoad:
             name = canonical_name(name)
             held[name] = held.get(name, 0.0) + amount
     if CPU not in map(canonical_name, state.total_resources):
-        # Then the worker has as many as threads, and a task takes one.
+        # Without declared CPUs a worker has one per thread, and each task uses one.
         held[CPU] = float(len(in_threads))
     held = {name: round(amount, 3) for name, amount in held.items()}
     return WorkerLoad({n: a for n, a in held.items() if a}, _obstacle(worker, len(in_threads)))
@@ -58,12 +58,12 @@ def _obstacle(worker: Worker, in_threads: int) -> str:
 
 
 class LoadWatch:
-    """Tells when the load of a worker changes. Belongs to the event loop of the worker.
+    """Reports changes of a worker's load, for the worker's event loop.
 
     Args:
         worker: The worker.
-        experiment_id: For which experiment.
-        tell: Takes the new load.
+        experiment_id: The experiment whose own attempts do not count.
+        tell: Called with the new load.
     """
 
     def __init__(
@@ -73,33 +73,33 @@ class LoadWatch:
         self._experiment_id = experiment_id
         self._tell = tell
         self._avoid_until = 0.0
-        #: What was told last.
+        #: The load that was reported last.
         self.told = self._look()
 
     async def run(self) -> None:
-        """Look until it is cancelled."""
+        """Check the load periodically until cancelled."""
         last = self.told
         while True:
             await asyncio.sleep(_PERIOD_S)
             now = self._look()
-            # A task that is over in no time is no obstacle.
+            # A very short task is no obstacle.
             if now == last or not now.obstacle:
                 self._say(now)
             last = now
 
     def would_start(self, constraint: Mapping[str, float], waited_s: float) -> bool:
-        """Whether to wait on for a task that Dask has not started; tells the load if not.
+        """Return True to keep waiting for Dask to start a task; else report the load.
 
         Args:
-            constraint: The resources that it needs.
-            waited_s: Seconds that it has waited.
+            constraint: The resources that the task needs.
+            waited_s: Seconds that the task has waited.
         """
         now = self._look()
         free = self._worker.state.available_resources
         if not now.obstacle and all(free.get(n, 0.0) >= a for n, a in constraint.items()):
             if waited_s < _PATIENCE_S:
                 return True
-            # E.g. somebody else's task with other resources is in front of it.
+            # For example, another user's task with other resources may precede it in the queue.
             self._avoid_until = time.monotonic() + _AVOIDED_S
             now = self._look()
         self._say(now)

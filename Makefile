@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 
 OLDEST := .venv-prefect-oldest
 SEARCH := .venv-search
+TORCH := .venv-torch
 
-.PHONY: quickstart test test-all test-search test-prefect-oldest chaos check bench docs changelog clean
+.PHONY: quickstart test test-all test-search test-torch test-prefect-oldest chaos check bench docs changelog clean
 
 $(VENV)/.installed: requirements.txt requirements-dev.txt pyproject.toml
 	@echo "Installing into $(VENV); this takes a few minutes once."
@@ -47,6 +48,16 @@ $(SEARCH)/.installed: requirements.txt requirements-dev.txt requirements-search.
 test-search: $(SEARCH)/.installed
 	$(SEARCH)/bin/python -m pytest tests/search/test_libraries.py -k "Nevergrad or Ax" $(ARGS)
 
+$(TORCH)/.installed: requirements.txt requirements-dev.txt requirements-torch.txt pyproject.toml
+	@echo "Installing into $(TORCH); this takes a few minutes once."
+	@$(PYTHON) -m venv $(TORCH)
+	@$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt -r requirements-torch.txt
+	@$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+test-torch: $(TORCH)/.installed
+	$(TORCH)/bin/python -m pytest tests/integration/test_torch.py tests/docs/test_code_blocks.py -k "torch or distributed" $(ARGS)
+
 chaos: $(VENV)/.installed
 	$(BIN)/python -m tests.chaos $(ARGS)
 
@@ -73,4 +84,4 @@ changelog: $(VENV)/.installed
 	$(BIN)/towncrier build --version $$($(BIN)/python -c "import prefect_tune; print(prefect_tune.__version__)") $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(OLDEST) $(SEARCH) build dist
+	rm -rf $(VENV) $(OLDEST) $(SEARCH) $(TORCH) build dist

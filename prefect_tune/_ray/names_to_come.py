@@ -19,14 +19,11 @@ _TRACKERS = {
     "wandb": ("WandbLoggerCallback", "WandbLogger", "wandb_mixin", "setup_wandb"),
 }
 _FRAMEWORKS = {
-    "horovod": (),
     "keras": ("TuneReportCallback", "TuneReportCheckpointCallback"),
     "lightgbm": (),
     "mxnet": (),
     "pytorch_lightning": (),
     "ray_train": (),
-    "tensorflow": (),
-    "torch": (),
     "xgboost": (),
 }
 _DISTRIBUTED = ("DistributedTrainableCreator", "ScalingConfig", "DatasetConfig", "DataConfig")

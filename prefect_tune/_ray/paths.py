@@ -63,7 +63,6 @@ PATHS: dict[str, dict[str, str]] = {
         "resources": "PlacementGroupFactory resource_dict_to_pg_factory",
     },
     "experiment.experiment": {"experiments": "Experiment convert_to_experiment_list"},
-    "integration": {},
     "integration.docker": {"storage.sync.cluster_syncers": "DockerSyncer"},
     "integration.kubernetes": {
         "storage.sync.cluster_syncers": "KubernetesSyncer NamespacedKubernetesSyncer",

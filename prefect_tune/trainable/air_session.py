@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from prefect_tune.trainable.distributed.member import Member, current_member
 from prefect_tune.trainable.session import get_checkpoint as get_checkpoint
 from prefect_tune.trainable.session import get_experiment_name as get_experiment_name
 from prefect_tune.trainable.session import get_trial_dir as get_trial_dir
@@ -17,36 +18,43 @@ def get_dataset_shard(dataset_name: str | None = None) -> Any:
     """Raise an error, because data set shards are for distributed training.
 
     Raises:
-        RuntimeError: Always: a trial is one process.
+        RuntimeError: Always: there are no data sets of Ray's.
     """
     raise _not_distributed("get_dataset_shard")
 
 
 def get_world_size() -> int:
-    """Raise an error, because the number of processes is for distributed training.
+    """Return how many processes train the trial.
 
     Raises:
-        RuntimeError: Always: a trial is one process.
+        RuntimeError: If the trial is not trained by several.
     """
-    raise _not_distributed("get_world_size")
+    return _member("get_world_size").size
 
 
 def get_world_rank() -> int:
-    """Raise an error, because the rank of a process is for distributed training.
+    """Return which of the training processes this is.
 
     Raises:
-        RuntimeError: Always: a trial is one process.
+        RuntimeError: If the trial is not trained by several.
     """
-    raise _not_distributed("get_world_rank")
+    return _member("get_world_rank").rank
 
 
 def get_local_rank() -> int:
-    """Raise an error, because the rank on a node is for distributed training.
+    """Return which of the training processes on its host this is.
 
     Raises:
-        RuntimeError: Always: a trial is one process.
+        RuntimeError: If the trial is not trained by several.
     """
-    raise _not_distributed("get_local_rank")
+    return _member("get_local_rank").local_rank
+
+
+def _member(name: str) -> Member:
+    member = current_member()
+    if member is None:
+        raise _not_distributed(name)
+    return member
 
 
 def _not_distributed(name: str) -> RuntimeError:

@@ -146,18 +146,24 @@ def _outcome_of_exit(error: SystemExit) -> Outcome | AttemptError:
     return AttemptError("exit", message, _user_traceback(error), code)
 
 
-def seed_random_state(context: AttemptContext) -> None:
+def seed_random_state(context: AttemptContext, rank: int = 0) -> None:
     """Seed `random` and `numpy.random` for this attempt.
 
     With a seed, the state depends on seed, trial id and the attempt's first iteration, so that a
     resumed trial does not draw the same numbers again. Without a seed it is fresh entropy, because
     forked processes would otherwise all continue with their parent's state.
+
+    Args:
+        context: The attempt.
+        rank: Number of the process, if it is one of several of the attempt.
     """
     if context.seed is None:
         random.seed()
         np.random.seed()
         return
     text = f"{context.seed}:{context.launch.trial_id}:{context.launch.progress.iteration}"
+    if rank:
+        text += f":{rank}"
     digest = hashlib.sha256(text.encode()).digest()
     random.seed(digest)
     np.random.seed(np.frombuffer(digest, dtype=np.uint32))

@@ -16,6 +16,7 @@ from prefect_tune.checkpoint.checkpoint import Checkpoint
 from prefect_tune.error import TuneError
 from prefect_tune.filesystem.location import Location
 from prefect_tune.resources import PlacementGroupFactory
+from prefect_tune.trainable.distributed.member import current_member
 from prefect_tune.trainable.runtime.attempt_session import Session
 from prefect_tune.trainable.runtime.current_session import current_session
 from prefect_tune.trainable.runtime.metrics import as_metrics
@@ -191,8 +192,9 @@ def save_checkpoint(checkpoint: str) -> None:
 class TuneContext:
     """The running trial as an object.
 
-    Methods about the trial return None outside a trial. A trial is one process, so methods about
-    the processes of distributed training return the values for a single process.
+    Methods about the trial return None outside a trial. In a trial that is one process, methods
+    about the processes of distributed training return the values for a single process, with a
+    `DeprecationWarning`.
     """
 
     def get_trial_id(self) -> str | None:
@@ -216,24 +218,24 @@ class TuneContext:
         return get_experiment_name()
 
     def get_world_size(self) -> int:
-        """1, with a `DeprecationWarning`."""
-        return _alone("get_world_size", 1)
+        """Return how many processes train the trial."""
+        return _of_member("world_size", "size", 1)
 
     def get_world_rank(self) -> int:
-        """0, with a `DeprecationWarning`."""
-        return _alone("get_world_rank", 0)
+        """Return which of the training processes this is."""
+        return _of_member("world_rank", "rank", 0)
 
     def get_local_rank(self) -> int:
-        """0, with a `DeprecationWarning`."""
-        return _alone("get_local_rank", 0)
+        """Return which of those on its host it is."""
+        return _of_member("local_rank", "local_rank", 0)
 
     def get_local_world_size(self) -> int:
-        """1, with a `DeprecationWarning`."""
-        return _alone("get_local_world_size", 1)
+        """Return how many of them are on its host."""
+        return _of_member("local_world_size", "local_size", 1)
 
     def get_node_rank(self) -> int:
-        """0, with a `DeprecationWarning`."""
-        return _alone("get_node_rank", 0)
+        """Return the number of its host."""
+        return _of_member("node_rank", "node_rank", 0)
 
     def get_storage(self) -> Any:
         """Raise an error that says what to use in place of Ray's storage object.
@@ -256,13 +258,16 @@ class TuneContext:
         raise DeprecationWarning("`get_metadata` is not supported: a trial has no metadata.")
 
 
-def _alone(name: str, value: int) -> int:
+def _of_member(name: str, attribute: str, alone: int) -> int:
+    member = current_member()
+    if member is not None:
+        return int(getattr(member, attribute))
     warnings.warn(
-        f"`{name}` is for distributed training; a trial is one process, so it is {value}.",
+        f"`get_{name}` is for distributed training; this trial is one process, so it is {alone}.",
         DeprecationWarning,
         stacklevel=3,
     )
-    return value
+    return alone
 
 
 def get_context() -> TuneContext:

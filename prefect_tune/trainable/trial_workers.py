@@ -6,6 +6,8 @@ and ends with the trial at the latest.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import pickle
 import random
@@ -18,10 +20,12 @@ from urllib.parse import urlsplit
 import cloudpickle
 import numpy as np
 
-from prefect_tune.error import InvalidArgument, TrialWorkerFailed
+from prefect_tune.error import InvalidArgument, TrialWorkerFailed, TuneError
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.trainable.runner import outcome_of
 from prefect_tune.trainable.runtime.current_session import current_session
+
+_load: Callable[[], Any] | None = None
 
 
 class WorkerCall(Future[Any]):
@@ -130,16 +134,33 @@ def trial_workers() -> list[TrialWorker]:
     ]
 
 
-def run_call(call: bytes, directory: str) -> tuple[bool, bytes]:
+def loaded_trainable() -> Any:
+    """Return the trial's trainable, in a function that the trial has started.
+
+    Raises:
+        TuneError: In any other process.
+        Exception: What loading it raises.
+    """
+    if _load is None:
+        raise TuneError("this is no function that a trial has started in a bundle")
+    return _load()
+
+
+def run_call(call: bytes, directory: str, load: Callable[[], Any]) -> tuple[bool, bytes]:
     """Run a function that a trial has started; in the function's own process.
 
     Args:
         call: Function and arguments, pickled.
         directory: Where it is to work.
+        load: Gives the trial's trainable.
 
     Returns:
         Whether it has returned, and its pickled result or `AttemptError`.
     """
+    global _load
+    _load = functools.cache(load)
+    with contextlib.suppress(Exception):  # for most functions, its modules are what counts
+        _load()
     os.chdir(directory)
     random.seed()
     np.random.seed()

@@ -581,20 +581,3 @@ def test_bayesian_optimisation_with_a_limit_of_parallel_trials():
     assert len(analysis.trials) == 12
     assert len({trial.config["width"] for trial in analysis.trials}) == 12
     assert set(analysis.best_config) == {"width", "height"}
-
-
-# --- What is still to come ---------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "from prefect_tune.integration.tensorflow import DistributedTrainableCreator",
-        "from prefect_tune.integration.torch import DistributedTrainableCreator",
-        "from prefect_tune.integration.torch import distributed_checkpoint_dir",
-        "from prefect_tune.integration.horovod import DistributedTrainableCreator",
-    ],
-)
-def test_still_to_come(line):
-    with pytest.raises(ImportError, match=r"is not in prefect_tune yet: this .* still to come"):
-        exec(line, {})

@@ -112,9 +112,7 @@ def _run(
     from prefect_tune.trainable.trial_workers import run_call
 
     if request.is_call:
-        with contextlib.suppress(Exception):  # the trainable; its modules are what counts
-            load()
-        returned, payload = run_call(request.context, os.path.dirname(request.stdout))
+        returned, payload = run_call(request.context, os.path.dirname(request.stdout), load)
         _flush()
         channel.send(Kind.RETURNED if returned else Kind.FAILED, 0, payload)
         return 0 if returned else FAILED_EXIT_CODE

@@ -1,0 +1,1 @@
+"""Trials whose training function runs in several processes, which know of each other."""

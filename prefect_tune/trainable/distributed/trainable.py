@@ -1,0 +1,231 @@
+"""A training function that runs in several processes for each trial."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import math
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from prefect_tune.error import InvalidArgument, InvalidTrainable, TuneError
+from prefect_tune.resources import CPU, GPU, PlacementGroupFactory
+from prefect_tune.trainable.distributed.group import WorkerGroup
+from prefect_tune.trainable.distributed.member import (
+    Backend,
+    Invitation,
+    Member,
+    current_member,
+    enter,
+    entered,
+)
+from prefect_tune.trainable.distributed.worker import run_worker
+from prefect_tune.trainable.function import run_function, trainable_name, validate_trainable
+from prefect_tune.trainable.runtime.attempt import AttemptContext
+from prefect_tune.trainable.runtime.current_session import current_session
+from prefect_tune.trainable.session import checkpoint_dir
+from prefect_tune.trainable.trial_workers import TrialWorker, WorkerCall, trial_workers
+
+_GIVEN = ("checkpoint_dir", "reporter")
+_LOOPBACK = "127.0.0.1"
+
+
+class DistributedTrainable:
+    """A training function as a trainable, of which each trial runs several workers.
+
+    The first worker is the process of the trial: its reports and checkpoints are the trial's. The
+    others end with it; where one of them fails, the attempt has.
+
+    Args:
+        function: The training function, as for `tune.run`.
+        num_workers: How many processes each trial has.
+        num_cpus_per_worker: CPUs that are reserved for each.
+        num_gpus_per_worker: GPUs that are reserved for each.
+        num_workers_per_host: If given, so many share a node, and each of these groups is on a node
+            of its own; else the workers are put on as few nodes as they can be.
+        timeout_s: Seconds within which the workers have to find each other.
+        backend: What the framework needs.
+
+    Raises:
+        InvalidArgument: If an argument cannot work.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        num_workers: int,
+        num_cpus_per_worker: float,
+        num_gpus_per_worker: float,
+        num_workers_per_host: int | None,
+        timeout_s: float,
+        backend: Backend,
+    ) -> None:
+        validate_trainable(function, "func")
+        if inspect.isclass(function):
+            raise InvalidTrainable(
+                "func",
+                f"{function.__name__} is a class.",
+                "Distributed training runs a function, `def train(config): ...`, in each worker.",
+            )
+        _check_count("num_workers", num_workers)
+        per_host = 1 if num_workers_per_host is None else num_workers_per_host
+        _check_count("num_workers_per_host", per_host)
+        if num_workers % per_host:
+            raise InvalidArgument(
+                "num_workers_per_host",
+                f"{num_workers} workers cannot be divided into groups of {per_host}.",
+                "`num_workers` is a multiple of it.",
+            )
+        _check_amount("num_cpus_per_worker", num_cpus_per_worker, 0.001)
+        _check_amount("num_gpus_per_worker", num_gpus_per_worker, 0)
+        _check_amount("timeout_s", timeout_s, 0.001)
+        if num_gpus_per_worker > 1 and num_gpus_per_worker % 1:
+            raise InvalidArgument(
+                "num_gpus_per_worker",
+                f"got {num_gpus_per_worker}.",
+                "Give whole GPUs, or a share of one.",
+            )
+        self._function = function
+        self._num_workers = num_workers
+        self._per_host = per_host
+        self._timeout_s = timeout_s
+        self._backend = backend
+        bundle = {CPU: num_cpus_per_worker * per_host}
+        if num_gpus_per_worker:
+            bundle[GPU] = num_gpus_per_worker * per_host
+        strategy = "PACK" if num_workers_per_host is None else "STRICT_SPREAD"
+        #: What each trial asks for; see `tune.with_resources`.
+        self._resources = PlacementGroupFactory([bundle] * (num_workers // per_host), strategy)
+        self.__name__ = trainable_name(function)
+        self.__signature__ = inspect.signature(function)
+
+    def default_resource_request(self, config: dict[str, Any]) -> PlacementGroupFactory:
+        """Return what a trial asks for."""
+        return self._resources
+
+    def __call__(self, config: dict[str, Any], **keywords: Any) -> None:
+        """Run the first worker, with the others."""
+        session = current_session()
+        if session is None:
+            raise TuneError(
+                "Distributed training runs as a trial only: give it to `tune.run` or `Tuner`."
+            )
+        # What `run_function` gives to functions that take it.
+        given = {key: value for key, value in keywords.items() if key not in _GIVEN}
+        function = functools.partial(self._function, **given) if given else self._function
+        worker = entered()
+        if worker is not None:
+            with self._backend(*worker):
+                run_function(function, session)
+            return
+        if threading.current_thread() is not threading.main_thread():
+            raise InvalidArgument(
+                "isolation",
+                "the trial runs in a thread, and distributed training needs processes.",
+                'Leave out isolation="thread" and local_mode=True.',
+            )
+        members = self._members(trial_workers())
+        start = functools.partial(_start, session.context)
+        with (
+            WorkerGroup(members, start, session.context.checkpoint, self._timeout_s) as group,
+            group.training(),
+        ):
+            enter(members[0], group.exchange)
+            with self._backend(members[0], group.exchange):
+                run_function(function, session)
+            group.wait()
+
+    def _members(self, bundles: list[TrialWorker]) -> list[Member]:
+        """Return the workers, bundle by bundle."""
+        groups = self._num_workers // self._per_host
+        if len(bundles) != groups:
+            raise InvalidArgument(
+                "with_resources",
+                f"the trial has {len(bundles)} bundles, and its workers need {groups}.",
+                "Give num_cpus_per_worker and num_gpus_per_worker instead.",
+            )
+        per_host = self._per_host
+        places = [(bundle, number) for bundle in bundles for number in range(per_host)]
+        hosts = [bundle.host for bundle, _ in places]
+        node_ranks = {host: number for number, host in enumerate(dict.fromkeys(hosts))}
+        return [
+            Member(
+                rank=rank,
+                size=self._num_workers,
+                local_rank=hosts[:rank].count(bundle.host),
+                local_size=hosts.count(bundle.host),
+                node_rank=node_ranks[bundle.host],
+                host=bundle.host if len(node_ranks) > 1 else _LOOPBACK,
+                bundle=bundle.bundle,
+                devices=_share(bundle.devices, number, per_host),
+            )
+            for rank, (bundle, number) in enumerate(places)
+        ]
+
+
+def _start(context: AttemptContext, invitation: Invitation) -> WorkerCall:
+    return trial_workers()[invitation.member.bundle].start(run_worker, invitation, context)
+
+
+@contextlib.contextmanager
+def distributed_checkpoint_dir(step: int, disable: bool = False) -> Iterator[str]:
+    """Yield a directory to write a checkpoint into, in every worker; that of the first is kept.
+
+    `tune.checkpoint_dir` does the same; what the others write is dropped in both.
+
+    Args:
+        step: Becomes the number in the directory's name.
+        disable: True drops what the first one writes, too.
+
+    Raises:
+        InvalidArgument: If `step` is no integer, or negative.
+        StorageError: If the directory cannot be made.
+    """
+    if disable:
+        with tempfile.TemporaryDirectory(prefix="checkpoint_") as directory:
+            yield directory
+    else:
+        with checkpoint_dir(step) as directory:
+            yield directory
+
+
+def is_distributed_trainable() -> bool:
+    """Return True in a worker of a trial that is trained by several."""
+    return current_member() is not None
+
+
+def gpus_per_worker(num_gpus_per_worker: float, use_gpu: bool | None) -> float:
+    """Return how many GPUs each worker gets, by two arguments that may say so.
+
+    Raises:
+        InvalidArgument: If they contradict each other.
+    """
+    if use_gpu is False and num_gpus_per_worker:
+        raise InvalidArgument(
+            "use_gpu",
+            f"it is False, and num_gpus_per_worker is {num_gpus_per_worker}.",
+            "Leave out one of them.",
+        )
+    return num_gpus_per_worker or (1 if use_gpu else 0)
+
+
+def _share(devices: tuple[str, ...], number: int, of: int) -> tuple[str, ...]:
+    """Return which of the devices of a bundle are those of one of its workers."""
+    if len(devices) < of:  # they have a share of them
+        return devices
+    each = len(devices) // of
+    return devices[number * each : (number + 1) * each]
+
+
+def _check_count(argument: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidArgument(argument, f"got {value!r:.80}.", "It is a whole number >= 1.")
+
+
+def _check_amount(argument: str, value: Any, least: float) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value < least:
+        raise InvalidArgument(argument, f"got {value!r:.80}.", f"It is a number >= {least:g}.")

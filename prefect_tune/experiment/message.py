@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import copy
+from dataclasses import dataclass, fields, make_dataclass
 from typing import TYPE_CHECKING, Any
 
 __all__ = ["message"]
@@ -14,23 +15,17 @@ else:
     def message(*, frozen: bool, slots: bool) -> Any:
         """`dataclass(frozen=True, slots=True)`, whose objects take a fifth of the time to make.
 
-        A frozen dataclass sets each of its fields through `object.__setattr__`. Type checkers see
-        the decorator of the standard library, and hold the fields to be read-only.
+        A frozen dataclass sets each of its fields through `object.__setattr__`. This one is frozen
+        for type checkers only, which see the decorator of the standard library.
         """
 
         def declare(cls: type) -> type:
-            cls = dataclass(slots=slots, unsafe_hash=frozen)(cls)
-            cls.__getstate__, cls.__setstate__ = _get_state, _set_state
+            cls = dataclass(frozen=frozen, slots=slots)(cls)
+            open_twin = make_dataclass(
+                cls.__name__, [(field.name, field.type, copy.copy(field)) for field in fields(cls)]
+            )
+            cls.__init__ = open_twin.__init__
+            del cls.__setattr__, cls.__delattr__
             return cls
 
         return declare
-
-
-def _get_state(value: Any) -> list[Any]:
-    # What a frozen dataclass with slots is pickled as.
-    return [getattr(value, field.name) for field in fields(value)]
-
-
-def _set_state(value: Any, state: list[Any]) -> None:
-    for field, item in zip(fields(value), state, strict=True):
-        setattr(value, field.name, item)

@@ -45,7 +45,7 @@ class TakeBack(AttemptCommand):
     waited_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class Abandon(AttemptCommand):
     """End an attempt at once, as lost: a node that has a bundle of it is gone.
 
@@ -58,7 +58,7 @@ class Abandon(AttemptCommand):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@message(frozen=True, slots=True)
 class ReleaseBundles(AttemptCommand):
     """An attempt of another node has ended: what it has in its bundles here ends, too."""
 

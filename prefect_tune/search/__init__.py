@@ -1,4 +1,4 @@
-"""Search algorithms: which configurations to try."""
+"""Search algorithms, which choose the configurations to try."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""A searcher that chooses which searcher to use."""
+"""`AutoSearch`: a searcher that chooses a searcher for an experiment."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ logger = logging.getLogger(__name__)
 
 
 class Choice(NamedTuple):
-    """Which searcher, and why.
+    """The choice of a searcher, with the reason.
 
     Attributes:
-        name: Its name in the registry.
-        arguments: Of its constructor.
-        why: The reason, as the rest of a sentence.
+        name: Name of the searcher in the registry.
+        arguments: Arguments of the searcher's class.
+        why: The reason, as a part of a sentence.
     """
 
     name: str
@@ -54,14 +54,14 @@ class AutoSearch(SearcherWrapper):
         self._offer: tuple[Any, ...] = ()
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
-        """Notes how many trials run at a time; the limit is left to a `ConcurrencyLimiter`."""
+        """Note how many trials run at a time; a `ConcurrencyLimiter` has to limit them."""
         self._max_concurrent = max_concurrent
         return False
 
     def set_search_properties(
         self, metric: Metric, mode: Mode, config: dict[str, Any], **spec: Any
     ) -> bool:
-        """Chooses, and offers what it was offered."""
+        """Choose a searcher, and offer it the experiment's metric, mode and space."""
         metric, mode = metric or self._given_metric, mode or self._given_mode
         if mode is None:
             raise InvalidArgument("mode", 'AutoSearch needs to know: "min" or "max".')
@@ -83,7 +83,7 @@ class AutoSearch(SearcherWrapper):
         return {"choice": self._choice, "searcher": self.searcher.get_state()}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Continues with the searcher that was chosen then."""
+        """Restore the chosen searcher and its state from a state of `get_state`."""
         if state["choice"] is not None and state["choice"] != self._choice and self._offer:
             self._take(state["choice"])
         self._choice = state["choice"]
@@ -105,13 +105,13 @@ class AutoSearch(SearcherWrapper):
 
 
 def choose(space: SearchSpace, metric: Metric, num_samples: int, max_concurrent: int) -> Choice:
-    """Choose a searcher.
+    """Choose a searcher for an experiment.
 
     Args:
         space: The search space.
-        metric: What to optimise.
-        num_samples: How many trials; -1 for endlessly many.
-        max_concurrent: How many run at a time; 0 if that is not limited.
+        metric: The metric to optimise.
+        num_samples: Number of trials; -1 for endlessly many.
+        max_concurrent: The most trials that run at a time; 0 for no limit.
     """
     domains = [variable.domain for variable in space.walk() if variable.function is None]
     trials = "endlessly many" if num_samples < 0 else str(num_samples)
@@ -139,7 +139,7 @@ def _is_installed(module: str) -> bool:
 
 
 class _RandomSearch(Searcher):
-    """Random search as a searcher."""
+    """Random search with the interface of a searcher."""
 
     def __init__(self, metric: Metric = None, mode: Mode = None) -> None:
         super().__init__(metric, mode)
@@ -149,14 +149,14 @@ class _RandomSearch(Searcher):
     def set_search_properties(
         self, metric: Metric, mode: Mode, config: dict[str, Any], **spec: Any
     ) -> bool:
-        """Takes over everything."""
+        """Take over metric, mode, space and seed."""
         self._metric, self._mode = metric, mode
         self._space = SearchSpace(config)
         self._stream = own_stream(spec.get("seed"))
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """Draws from the space."""
+        """Return a random configuration of the space."""
         if self._space is None:
             raise InvalidArgument("space", "AutoSearch has no search space.", "Use param_space.")
         return next(self._space.variants(random_draw(self._stream)))
@@ -164,4 +164,4 @@ class _RandomSearch(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Learns nothing."""
+        """Do nothing."""

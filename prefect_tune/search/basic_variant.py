@@ -1,4 +1,4 @@
-"""Random and grid search."""
+"""`BasicVariantGenerator`: random and grid search."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from prefect_tune.space import RandomState, SearchSpace, VariantStream
 
 
 class BasicVariantGenerator:
-    """Draws each parameter independently, and tries every combination of grids.
+    """Random and grid search: draws each parameter independently and tries all grid combinations.
 
-    This is what an experiment uses when it is given no other search algorithm. It learns nothing
-    from results.
+    An experiment without a search algorithm uses this one. It does not learn from results.
 
     Args:
         points_to_evaluate: Configs to try first. Each one replaces one of the ``num_samples``

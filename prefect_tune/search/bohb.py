@@ -1,4 +1,4 @@
-"""The searcher's half of BOHB, whose other half is the scheduler `HyperBandForBOHB`."""
+"""`TuneBOHB`: the searcher of BOHB, for use with the scheduler `HyperBandForBOHB`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _BUDGET = "hyperband_info/budget"
 
 @dataclass(frozen=True, slots=True)
 class _Options:
-    """What `bohb_config` may set, named as in HpBandSter."""
+    """The options in `bohb_config`, named as in HpBandSter."""
 
     min_points_in_model: int | None = None
     top_n_percent: float = 15
@@ -39,22 +39,23 @@ class _Options:
 
 
 class TuneBOHB(Searcher):
-    """Draws from where good results are dense and bad ones are not, by the longest runs (BOHB).
+    """The searcher of BOHB: models where good configurations are dense and bad ones are not.
 
-    It learns from results at the milestones of `HyperBandForBOHB`: for each of these budgets it
-    keeps two densities, of the best configurations and of the others. It suggests what is likely
-    among the good and unlikely among the bad, by the largest budget that has enough results; every
-    third suggestion, and all before that, are random. Nothing but numpy is needed.
+    The model learns from results at the milestones of `HyperBandForBOHB`. For each of these budgets
+    it has two densities, of the best configurations and of the others. Suggestions are likely among
+    the best and unlikely among the others, by the largest budget with enough results. Every third
+    suggestion, and all suggestions before there is a model, are random. No library but numpy is
+    needed.
 
     Args:
         space: The search space; None takes the experiment's.
         bohb_config: `min_points_in_model`, `top_n_percent`, `num_samples`, `random_fraction`,
             `bandwidth_factor` and `min_bandwidth`, as in HpBandSter.
-        max_concurrent: How many suggested trials may run at a time, besides those that pause; 0 for
-            no limit.
+        max_concurrent: The most suggested trials that run at a time, without paused ones; 0 for no
+            limit.
         metric: The result key to optimise; None takes the experiment's.
         mode: ``min`` or ``max``; None takes the experiment's.
-        points_to_evaluate: Configurations to begin with, each whole or in part.
+        points_to_evaluate: Configurations to try first, each whole or in part.
         seed: Makes the suggestions reproducible; None takes the experiment's.
 
     Raises:
@@ -92,15 +93,15 @@ class TuneBOHB(Searcher):
         self._failed: list[Array] = []
 
     def get_state(self) -> dict[str, Any]:
-        """Return all that was learnt; see `Searcher.get_state`."""
-        # The scheduler's thread changes who runs. Variables are told apart by identity: the space
-        # makes its own when it is loaded.
+        """Return the state of the searcher, for `set_state`."""
+        # `_running` is copied, since the scheduler's thread changes it. `_variables` are compared
+        # by identity, so they are left out: a loaded space makes its own.
         state = {**self.__dict__, "_running": set(self._running)}
         del state["_variables"]
         return state
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Continue from a state of `get_state`."""
+        """Restore a state of `get_state`."""
         super().set_state(state)
         if self._space is not None:
             self._use(self._space.space)
@@ -124,13 +125,13 @@ class TuneBOHB(Searcher):
         return not self._has_own_space
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
-        """Limit how many suggested trials run at a time; those that pause do not count."""
+        """Limit the number of suggested trials that run at a time, without paused ones."""
         known = self._max_concurrent
         self._max_concurrent = min(known, max_concurrent) if known else max_concurrent
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """Return a configuration from the model, or a random one."""
+        """Return a configuration by the model or a random one; None at the concurrency limit."""
         if self._space is None:
             raise InvalidArgument("space", "TuneBOHB needs it.", "Give it to the experiment.")
         self._check_mode()
@@ -181,11 +182,11 @@ class TuneBOHB(Searcher):
         del self._rows[trial_id]
 
     def on_pause(self, trial_id: str) -> None:
-        """A paused trial leaves room for another one."""
+        """Note that a trial was paused, so that it does not count for the concurrency limit."""
         self._running.discard(trial_id)
 
     def on_unpause(self, trial_id: str) -> None:
-        """The trial runs again."""
+        """Note that a paused trial runs again."""
         self._running.add(trial_id)
 
     def _check_mode(self) -> None:
@@ -223,7 +224,7 @@ class TuneBOHB(Searcher):
         losses.append(math.inf if math.isnan(loss) else loss)
 
     def _suggest_row(self) -> Array:
-        """Where to look next: a number in the unit interval, or a category, for each variable."""
+        """Return the next row to try: a number from 0 to 1, or a category, for each variable."""
         options, dims = self._options, len(self._variables)
         anywhere = self._dice.random(dims)
         anywhere = np.where(self._categories > 0, np.floor(anywhere * self._categories), anywhere)
@@ -248,7 +249,7 @@ class TuneBOHB(Searcher):
         return best
 
     def _imputed(self, rows: Array) -> Array:
-        """Rows with something in place of the variables that a configuration does not have."""
+        """Fill in values for the variables that a row's configuration does not have."""
         filled = rows.copy()
         for place, size in enumerate(self._categories):
             column = filled[:, place]
@@ -265,7 +266,7 @@ class TuneBOHB(Searcher):
         return filled
 
     def _encode(self, config: dict[str, Any]) -> Array:
-        """Return the row of a configuration, NaN where it does not have a variable."""
+        """Return the row of a configuration, with NaN for variables that it does not have."""
         return np.array([_position(variable, config) for variable in self._variables], dtype=float)
 
 

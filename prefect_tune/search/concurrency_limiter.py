@@ -1,4 +1,4 @@
-"""Limits how many suggestions of a searcher are unfinished at a time."""
+"""`ConcurrencyLimiter`: limit the number of unfinished trials of a searcher."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from prefect_tune.search.wrapper import SearcherWrapper
 
 
 class ConcurrencyLimiter(SearcherWrapper):
-    """Suggests nothing while ``max_concurrent`` trials are unfinished.
+    """Wraps a searcher that suggests nothing while ``max_concurrent`` trials are unfinished.
 
     Args:
         searcher: The searcher to limit.
         max_concurrent: The limit, >= 1.
-        batch: Tell the searcher nothing until all trials of a batch of ``max_concurrent`` have
-            ended, then all at once, and only then ask for the next batch.
+        batch: Pass results to the searcher only when all ``max_concurrent`` trials of a batch have
+            ended, and then ask for the next batch.
     """
 
     def __init__(self, searcher: Searcher, max_concurrent: int, batch: bool = False) -> None:
@@ -34,10 +34,10 @@ class ConcurrencyLimiter(SearcherWrapper):
         self._withheld: dict[str, tuple[dict[str, Any] | None, bool]] = {}
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
-        """Accepts only the limit it has.
+        """Check that a limit is the same as this limiter's.
 
         Raises:
-            InvalidArgument: ``max_concurrent`` is another one.
+            InvalidArgument: ``max_concurrent`` is different.
         """
         if max_concurrent != self.max_concurrent:
             raise InvalidArgument(
@@ -50,13 +50,13 @@ class ConcurrencyLimiter(SearcherWrapper):
     def set_search_properties(
         self, metric: Metric, mode: Mode, config: dict[str, Any], **spec: Any
     ) -> bool:
-        """Offered to the wrapped searcher, for an experiment that begins."""
+        """Forget earlier trials, and offer the arguments to the wrapped searcher."""
         self.live_trials.clear()
         self._withheld.clear()
         return super().set_search_properties(metric, mode, config, **spec)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """Asks the wrapped searcher, unless the limit is reached."""
+        """Return a suggestion of the wrapped searcher; None at the limit."""
         if self._limits and len(self.live_trials) >= self.max_concurrent:
             return None
         suggestion = self.searcher.suggest(trial_id)
@@ -67,7 +67,7 @@ class ConcurrencyLimiter(SearcherWrapper):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tells the wrapped searcher, in batch mode when the batch is complete."""
+        """Pass the end of a trial to the wrapped searcher, in batch mode after the whole batch."""
         if trial_id not in self.live_trials:
             return
         self._withheld[trial_id] = (result, error)

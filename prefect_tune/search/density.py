@@ -21,9 +21,9 @@ class ProductDensity:
     rule of thumb for normal data.
 
     Args:
-        points: One row each; numbers in the unit interval, categories as their indices.
-        categories: How many there are in each column, 0 for numbers.
-        least_bandwidth: The least bandwidth.
+        points: One row for each; numbers in the unit interval, categories as their indices.
+        categories: Number of categories in each column, 0 for numbers.
+        least_bandwidth: The lower limit of bandwidths.
     """
 
     def __init__(self, points: Array, categories: Array, least_bandwidth: float) -> None:
@@ -35,7 +35,7 @@ class ProductDensity:
         self._categories = categories
 
     def at(self, candidates: Array) -> Array:
-        """Return the density at each of some rows."""
+        """Return the density at each of the candidates."""
         total = np.ones((len(candidates), len(self.points)))
         for column, (size, width) in enumerate(zip(self._categories, self.bandwidths, strict=True)):
             distance = candidates[:, column, None] - self.points[None, :, column]
@@ -51,9 +51,9 @@ class ProductDensity:
         """Draw rows around the points, with wider kernels for numbers.
 
         Args:
-            count: How many.
-            factor: How much wider.
-            dice: What to draw from.
+            count: The number of rows.
+            factor: Factor of the kernels' widths.
+            dice: The random generator.
         """
         drawn = self.points[dice.integers(len(self.points), size=count)].copy()
         for column, (size, width) in enumerate(zip(self._categories, self.bandwidths, strict=True)):

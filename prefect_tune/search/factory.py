@@ -1,4 +1,4 @@
-"""From the arguments of an experiment to its search."""
+"""Make the trial source of an experiment from its arguments."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def make_source(
     seed: int | None = None,
     evaluated: Sequence[Evaluated] = (),
 ) -> TrialSource:
-    """Return the trial source of an experiment, with all arguments checked.
+    """Check the search arguments of an experiment and make its trial source.
 
     Args:
         search_alg: An algorithm, its name, or None for random and grid search.
@@ -38,13 +38,12 @@ def make_source(
         metric: Result key to optimise.
         mode: "min" or "max".
         max_concurrent: Limit of unfinished trials; None or 0 for none.
-        seed: Makes ids, and everything drawn by algorithms without a seed of their own,
-            reproducible.
+        seed: Seed of ids, and of algorithms without a seed of their own.
         evaluated: Configurations whose values are known already.
 
     Raises:
         InvalidArgument: An argument is wrong; the error names it.
-        RecursiveDependencyError: Functions of the space wait for each other.
+        RecursiveDependencyError: Functions of the space depend on each other.
     """
     check_num_samples(num_samples)
     check_metric_and_mode(metric, mode)

@@ -1,11 +1,11 @@
-"""A search space as the flat list of numbers that optimisers of other libraries work on.
+"""`ParameterSpace`: a search space as the flat list of numbers that optimisers of libraries use.
 
-Their kinds of parameters differ little: a float, an int or a choice by index, on a linear or a
-logarithmic scale. `ParameterSpace` reduces a space to those. Nested names become "a/b"; constants
-and values with one possibility are left out and put back; a domain with steps is an int that
-counts them; of a normal distribution the probability below the value is searched; the parameters
-of all branches of a conditional space are in the list, and those of branches that were not chosen
-change nothing.
+Parameters of these optimisers are floats, ints, or indices of choices, on a linear or a logarithmic
+scale. `ParameterSpace` reduces a space to those. Nested names become "a/b"; constants and values
+with one possibility are left out and added again; a domain with steps becomes an int that counts
+the steps; a normal distribution becomes the probability below the value; the parameters of all
+branches of a conditional space are in the list, and those of branches that were not chosen have no
+effect.
 """
 
 from __future__ import annotations
@@ -37,24 +37,24 @@ from prefect_tune.space.random import Stream
 # Where the inverse normal distribution is still finite.
 _ALMOST_ONE = 1 - 2.0**-53
 
-#: What an optimiser knows of a configuration: numbers and indices, by name of the parameter.
+#: A configuration as an optimiser gets it: numbers and indices by name of the parameter.
 Point = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One number of the list.
+    """A parameter that an optimiser searches: a number with a range and a scale.
 
     Attributes:
-        name: The path of its values, "a/b"; followed by "@2" and so on where branches of a
+        name: The path of the values, "a/b"; followed by "@2" and so on where branches of a
             conditional space have different ranges at one path.
-        kind: Whether it is a float, an int, or the index of a choice.
+        kind: Whether the number is a float, an int, or the index of a choice.
         low: The smallest number.
-        high: The largest one, included.
-        log: Whether its logarithm is searched.
-        first: What the number 0 stands for, if the number counts steps.
-        step: The size of these steps; 0 if the number is the value itself.
-        domain: The values it stands for.
+        high: The largest number, included.
+        log: Whether the logarithm of the number is searched.
+        first: The value for the number 0, if the number counts steps.
+        step: The size of the steps; 0 if the number is the value itself.
+        domain: The domain of the values.
     """
 
     name: str
@@ -68,10 +68,10 @@ class Parameter:
 
     @classmethod
     def of(cls, name: str, domain: Domain, searcher: str) -> Parameter:
-        """Return the parameter for a domain.
+        """Make the parameter for a domain.
 
         Raises:
-            InvalidArgument: The domain is of a kind that is not known.
+            InvalidArgument: The domain is of an unknown kind.
         """
         if isinstance(domain, Categorical):
             return cls(name, "choice", 0, len(domain) - 1, False, 0, 0, domain)
@@ -102,15 +102,15 @@ class Parameter:
         return self.scaled(self.low), self.scaled(self.high)
 
     def scaled(self, number: float) -> float:
-        """Return a number on the scale of `scaled_bounds`."""
+        """Convert a number to the scale of `scaled_bounds`."""
         return math.log(number) if self.log else float(number)
 
     def unscaled(self, number: float) -> float:
-        """Return a number from the scale of `scaled_bounds`."""
+        """Convert a number from the scale of `scaled_bounds`."""
         return math.exp(number) if self.log else number
 
     def value(self, number: Any) -> Any:
-        """The value of the configuration for an optimiser's number, of Python's own types."""
+        """Convert an optimiser's number to the value in the configuration."""
         number = min(max(float(number), self.low), self.high)
         if self.kind != "float":
             number = round(number)
@@ -126,10 +126,10 @@ class Parameter:
         return self.domain.cast(number)
 
     def number(self, variable: Variable, value: Any) -> tuple[Any, list[Variable]]:
-        """The number for a value of the configuration, and the variables inside of that value.
+        """Convert a value to the optimiser's number; also return the variables inside the value.
 
         Raises:
-            InvalidArgument: The value is none of this parameter's.
+            InvalidArgument: The parameter's domain does not have the value.
         """
         if isinstance(self.domain, Categorical):
             for index, category in enumerate(self.domain.categories):
@@ -154,15 +154,15 @@ class Parameter:
 
 
 class ParameterSpace:
-    """A search space and its list of parameters.
+    """A search space with its list of parameters for an optimiser.
 
     Args:
         space: The parsed space.
         searcher: Name of the searcher, for errors.
-        stream: Draws what no optimiser knows of: domains that functions return.
+        stream: Draws values that the optimiser does not know: domains that functions return.
 
     Raises:
-        InvalidArgument: A variable of the space is of a kind that is not known.
+        InvalidArgument: A variable of the space is of an unknown kind.
     """
 
     def __init__(self, space: SearchSpace, searcher: str, stream: Stream) -> None:
@@ -171,7 +171,7 @@ class ParameterSpace:
         self._stream = stream
         self._by_variable = dict(self._named())
         found = {p.name: p for p in self._by_variable.values()}
-        #: What there is to search; a parameter with one value only is not among them.
+        #: The parameters to search, without those that have one value only.
         self.parameters = [p for p in found.values() if p.low < p.high]
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -204,7 +204,7 @@ class ParameterSpace:
 
         Args:
             point: A number for each parameter.
-            preset: Values that replace those of the point, as a user has given them.
+            preset: A user's values, which replace those of the point.
         """
         if preset:
             fixed = self.space.with_preset(preset, warn=False)
@@ -226,14 +226,15 @@ class ParameterSpace:
         return next(self.space.variants(draw))
 
     def point(self, config: Mapping[str, Any], whole: bool = False) -> Point:
-        """Return the numbers of a configuration, which may be a part of one.
+        """Return the numbers of a configuration, which may be partial.
 
         Args:
             config: Nested like the space, or with "a/b" for nested keys.
-            whole: Whether it has to have all that is searched.
+            whole: Whether the configuration must have all searched parameters.
 
         Raises:
-            InvalidArgument: It has a key or a value that the space has not, or lacks one.
+            InvalidArgument: The configuration has a key or value that is not in the space, or lacks
+                a parameter.
         """
         found = {p.name: number for p, number in self._numbers(config, whole)}
         return {p.name: found[p.name] for p in self.parameters if p.name in found}
@@ -274,15 +275,15 @@ class ParameterSpace:
         return self.unscaled(numbers)
 
     def scaled(self, point: Point) -> dict[str, float]:
-        """Return a point on the scales of `Parameter.scaled_bounds`."""
+        """Convert a point to the scales of `Parameter.scaled_bounds`."""
         return {p.name: p.scaled(point[p.name]) for p in self.parameters}
 
     def unscaled(self, numbers: Mapping[str, Any]) -> Point:
-        """Return the point with these numbers on the scales of `Parameter.scaled_bounds`."""
+        """Make a point of numbers on the scales of `Parameter.scaled_bounds`."""
         return self.rounded({p.name: p.unscaled(float(numbers[p.name])) for p in self.parameters})
 
     def rounded(self, numbers: Mapping[str, Any]) -> Point:
-        """A point of Python's own numbers, ints where there are to be ints, inside the bounds."""
+        """Make a point of numbers: clip them to the bounds, and round those that must be ints."""
         point: Point = {}
         for p in self.parameters:
             number = min(max(float(numbers[p.name]), p.low), p.high)
@@ -291,7 +292,7 @@ class ParameterSpace:
 
 
 def lookup(config: Any, path: tuple[Any, ...]) -> tuple[bool, Any]:
-    """Finds a nested value, also in a configuration that uses "a/b" keys at some level."""
+    """Return whether a config has a value at a path, and the value; "a/b" keys are understood."""
     if not path:
         return True, config
     if isinstance(config, list | tuple):

@@ -1,4 +1,4 @@
-"""The search algorithms by name; a new one is added to `SEARCHERS`."""
+"""The registry of search algorithms, `SEARCHERS`, to which new ones are added."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from prefect_tune.search.searcher import Searcher
 
 _PACKAGE = "prefect_tune.search"
 
-#: What `create_searcher`, `search_alg=`, the deployable flow and the docs know.
+#: The algorithms that `create_searcher`, `search_alg=`, the deployable flow and the docs know.
 SEARCHERS: ClassRegistry[Searcher | BasicVariantGenerator] = ClassRegistry(
     "search_alg",
     _PACKAGE,
@@ -32,7 +32,7 @@ SEARCHERS: ClassRegistry[Searcher | BasicVariantGenerator] = ClassRegistry(
 
 
 def create_searcher(search_alg: str, **kwargs: Any) -> Searcher | BasicVariantGenerator:
-    """Build a search algorithm by its name, e.g. ``create_searcher("optuna", seed=1)``.
+    """Make a search algorithm by its name, e.g. ``create_searcher("optuna", seed=1)``.
 
     Args:
         search_alg: One of the names in `SEARCHERS`, such as ``random`` (or ``variant_generator``)

@@ -1,4 +1,4 @@
-"""Runs each suggested config several times and reports the mean."""
+"""`Repeater`: run each suggested config several times and report the mean."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prefect_tune.error import InvalidArgument
 from prefect_tune.search.searcher import DEFAULT_METRIC, Searcher, metric_values
 from prefect_tune.search.wrapper import SearcherWrapper
 
-#: Where a trial's config tells which of the repetitions it is, from 0.
+#: The key of a config that has the number of the repetition, from 0.
 TRIAL_INDEX = "__trial_index__"
 
 
@@ -55,11 +55,11 @@ class Repeater(SearcherWrapper):
 
     @property
     def wants_results(self) -> bool:
-        """Only if a subclass does: for the search the mean at the end is enough."""
+        """True only if a subclass overrides `on_trial_result`; the mean needs last results only."""
         return type(self).on_trial_result is not Repeater.on_trial_result
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The config of the current group, or a new one when all its repetitions are started."""
+        """Return the current config, or a new one if all its repetitions were started."""
         if self._current is None:
             suggestion = self.searcher.suggest(trial_id)
             if not isinstance(suggestion, dict):
@@ -76,12 +76,12 @@ class Repeater(SearcherWrapper):
         return config
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Not passed on: the searcher learns the mean when the group has ended."""
+        """Do nothing; the searcher gets the mean of the last results."""
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tells the wrapped searcher once the last repetition has ended."""
+        """Report the mean to the wrapped searcher if the last repetition has ended."""
         group = self._groups.pop(trial_id, None)
         if group is None:
             return
@@ -98,7 +98,7 @@ class Repeater(SearcherWrapper):
 
 
 def _means(outcomes: list[list[float]]) -> list[float] | None:
-    """Column means that leave NaN out; None if a column has nothing else."""
+    """Return the means of the columns without NaN; None if a column has only NaN."""
     columns = [[v for v in column if not math.isnan(v)] for column in zip(*outcomes, strict=True)]
     if not columns or not all(columns):
         return None

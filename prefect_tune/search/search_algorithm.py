@@ -1,7 +1,7 @@
-"""Ray Tune's names for what stands between searcher and engine.
+"""Ray Tune's classes between searcher and engine, accepted for compatibility.
 
-Here that place is taken by `TrialSource`. Scripts that wrap their searcher in a `SearchGenerator`
-themselves keep working; the wrapping has no effect.
+This package uses `TrialSource` instead. Scripts that wrap their searcher in a `SearchGenerator`
+work; the wrapping has no effect.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The base class of search algorithms."""
+"""`Searcher`: the base class of search algorithms."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ _STATE = "prefect_tune:state"
 
 
 class Searcher:
-    """Suggests configurations and learns from how they turn out (Ray Tune's interface).
+    """Base class of algorithms that suggest configurations and learn from results.
 
-    A search algorithm overrides `suggest` and `on_trial_complete`, and `set_search_properties` if
-    it can take the search space from the caller. All methods are called from one thread. A
-    `trial_id` is the name of a trial, given with `suggest` and the same ever after; a `result` is
-    what the trial reported, nested as it was reported.
+    The interface is Ray Tune's. A search algorithm overrides `suggest` and `on_trial_complete`, and
+    `set_search_properties` if it can use the search space of the experiment. All methods are called
+    from one thread. A `trial_id` identifies a trial in all calls, beginning with `suggest`; a
+    `result` is nested as the trial reported it.
 
     Args:
-        metric: The result key to optimise, or a list of them; None to be told later.
+        metric: The result key to optimise, or a list of them; None to take the experiment's.
         mode: "min" or "max", or a list with one entry per metric.
     """
 
@@ -65,33 +65,33 @@ class Searcher:
 
     @property
     def wants_results(self) -> bool:
-        """Whether intermediate results are of use; if not they need not be sent."""
+        """Whether the searcher uses intermediate results; if not, they are not passed to it."""
         return type(self).on_trial_result is not Searcher.on_trial_result
 
     def set_search_properties(
         self, metric: Metric, mode: Mode, config: dict[str, Any], **spec: Any
     ) -> bool:
-        """Offers what the caller of the experiment specified.
+        """Take over the experiment's metric, mode and search space.
 
         Args:
-            metric: The caller's metric; None if not given.
-            mode: The caller's mode; None if not given.
+            metric: The experiment's metric; None if not given.
+            mode: The experiment's mode; None if not given.
             config: The search space.
-            **spec: Further facts about the experiment: `num_samples`, and `seed` if it has one.
+            **spec: Further properties of the experiment: `num_samples`, and `seed` if given.
 
         Returns:
-            True if it was taken over; False if the searcher cannot use it or has a space already.
+            True if the searcher uses the space; False if it cannot or has a space already.
         """
         return False
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
-        """Asks the searcher to limit the number of unfinished suggestions itself.
+        """Limit the number of unfinished suggestions, if the searcher can do so.
 
         Args:
             max_concurrent: The limit.
 
         Returns:
-            False if it does not; the caller then wraps it in a `ConcurrencyLimiter`.
+            False if it cannot; the caller then wraps the searcher in a `ConcurrencyLimiter`.
         """
         return False
 
@@ -105,25 +105,25 @@ class Searcher:
         raise NotImplementedError
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Takes an intermediate result of a running trial."""
+        """Learn from an intermediate result of a running trial."""
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Takes the end of a trial.
+        """Learn from the end of a trial.
 
         Args:
             trial_id: The trial.
-            result: Its last result; None if it has none.
-            error: True if it failed.
+            result: The trial's last result; None if it has none.
+            error: True if the trial failed.
         """
         raise NotImplementedError
 
     def on_pause(self, trial_id: str) -> None:
-        """The trial was paused by the scheduler."""
+        """Note that the scheduler paused a trial."""
 
     def on_unpause(self, trial_id: str) -> None:
-        """The trial goes on."""
+        """Note that a paused trial runs again."""
 
     def add_evaluated_point(
         self,
@@ -133,23 +133,23 @@ class Searcher:
         pruned: bool = False,
         intermediate_values: list[float] | None = None,
     ) -> None:
-        """Learns from a config whose value is known already.
+        """Learn from a config whose value is known already.
 
         Args:
             parameters: The config.
             value: Value of the metric.
             error: Whether the evaluation failed.
-            pruned: Whether it was stopped early.
+            pruned: Whether the evaluation was stopped early.
             intermediate_values: Values of the metric after 1, 2, ... iterations.
         """
         raise NotImplementedError(f"{type(self).__name__} cannot learn from evaluated points")
 
     def add_evaluated_trials(self, trials_or_analysis: Any, metric: str) -> None:
-        """Learns from finished trials.
+        """Learn from finished trials.
 
         Args:
             trials_or_analysis: A trial, a list of trials, or an analysis that has ``trials``.
-            metric: The result key that holds the value. Trials without it are passed over unless
+            metric: The result key of the value. Trials without it are ignored unless
                 they failed.
         """
         trials = getattr(trials_or_analysis, "trials", trials_or_analysis)
@@ -163,11 +163,11 @@ class Searcher:
                 self.add_evaluated_point(trial.config, known, error=error)
 
     def get_state(self) -> dict[str, Any]:
-        """Everything that `set_state` needs to continue as if nothing had happened."""
+        """Return the state of the searcher, from which `set_state` continues."""
         return self.__dict__.copy()
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Continues from a `state` that `get_state` returned."""
+        """Restore a state of `get_state`."""
         self.__dict__.update(state)
 
     def save(self, checkpoint_path: str | os.PathLike[str]) -> None:
@@ -227,7 +227,7 @@ class Searcher:
     def save_to_dir(
         self, checkpoint_dir: str | os.PathLike[str], session_str: str = "default"
     ) -> None:
-        """Writes the state into a directory under its usual name.
+        """Write the state into a directory under its usual name.
 
         Args:
             checkpoint_dir: A local directory.
@@ -240,10 +240,10 @@ class Searcher:
         return bool(_state_files(checkpoint_dir))
 
     def restore_from_dir(self, checkpoint_dir: str | os.PathLike[str]) -> None:
-        """Continues from the newest state saved in the directory `checkpoint_dir`.
+        """Restore the newest state saved in the directory `checkpoint_dir`.
 
         Raises:
-            FileNotFoundError: There is none.
+            FileNotFoundError: The directory has no saved state.
         """
         files = _state_files(checkpoint_dir)
         if not files:
@@ -266,7 +266,7 @@ def library_version(module: str | None) -> str | None:
 
 
 def check_metric_and_mode(metric: Metric, mode: Mode) -> None:
-    """Checks the names of what to optimise.
+    """Check the types and values of metric and mode.
 
     Raises:
         InvalidArgument: ``mode`` is not "min" or "max", or the lists do not match.
@@ -291,7 +291,7 @@ def check_metric_and_mode(metric: Metric, mode: Mode) -> None:
 def check_points(
     points: Sequence[Mapping[str, Any]] | None, rewards: Sequence[Any] | None
 ) -> tuple[list[dict[str, Any]], list[Any] | None]:
-    """Return the lists of points to evaluate, and of their rewards if these are known.
+    """Check points to evaluate and their rewards, and return them as lists.
 
     Raises:
         InvalidArgument: ``points`` is no list of dicts, or the rewards do not match.
@@ -320,10 +320,10 @@ def check_points(
 
 
 def reject_grids(space: SearchSpace, searcher: str) -> None:
-    """Refuse grids, which a searcher cannot enumerate.
+    """Raise an error if a space has grids, which a searcher cannot enumerate.
 
     Raises:
-        InvalidArgument: ``space`` has one.
+        InvalidArgument: ``space`` has a grid.
     """
     grids = [variable.name for variable in space.walk() if variable.grid is not None]
     if grids:
@@ -336,7 +336,7 @@ def reject_grids(space: SearchSpace, searcher: str) -> None:
 
 
 def metric_values(result: Mapping[str, Any] | None, metric: Metric) -> list[float] | None:
-    """Return the metric's values in a result, None if one of them is missing or no number."""
+    """Return the metrics' values in a result, None if one is missing or not a number."""
     names = [metric or DEFAULT_METRIC] if not isinstance(metric, list | tuple) else metric
     values = [number_of((result or {}).get(name)) for name in names]
     return None if None in values else [float(value) for value in values if value is not None]

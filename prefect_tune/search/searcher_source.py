@@ -1,4 +1,4 @@
-"""Trials from a searcher."""
+"""`SearcherSource`: make trials of a searcher's suggestions."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from prefect_tune.space.random import own_stream, set_stream_state, stream_state
 
 
 class SearcherSource:
-    """The suggestions of a searcher as trials.
+    """A trial source that makes trials of a searcher's suggestions.
 
-    A suggestion is merged into the experiment's space. What it leaves open (functions, and domains
-    a searcher knows nothing of) is computed and drawn here.
+    A suggestion is merged into the experiment's space. Variables that the suggestion does not set
+    (functions, and domains that the searcher does not know) are computed and drawn here.
 
     Args:
         searcher: Makes the suggestions; it is offered the space, metric and mode.
         space: The parsed search space.
-        num_samples: How many trials; -1 for as many as the searcher suggests.
+        num_samples: Number of trials; -1 for as many as the searcher suggests.
         metric: The caller's metric.
         mode: The caller's mode.
-        seed: Decides ids; offered to the searcher.
+        seed: Seed of ids; also offered to the searcher.
         evaluated: Configurations whose values are known: the searcher learns from them, or if it
             cannot, the best ones are tried before it is asked.
 
@@ -92,7 +92,7 @@ class SearcherSource:
         return self.searcher.wants_results
 
     def next(self) -> Suggestion | Literal[Finished.FINISHED] | None:
-        """Return the next suggestion."""
+        """Return the next trial; None for "not now"; `FINISHED` for the end."""
         if self._finished or self._count == self._num_samples:
             return FINISHED
         # An id that got no suggestion is used again, so that ids do not depend on timing.
@@ -122,31 +122,31 @@ class SearcherSource:
         return Suggestion(trial_id, config, resolved, self._count, tag)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Told to the searcher."""
+        """Pass a result of a trial to the searcher."""
         if trial_id in self._live:
             self.searcher.on_trial_result(trial_id, result)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Told to the searcher, once."""
+        """Pass the end of a trial to the searcher, once."""
         if trial_id in self._live:
             self._live.discard(trial_id)
             self.searcher.on_trial_complete(trial_id, result=result, error=error)
 
     def total(self) -> int | None:
-        """``num_samples``; None if endless."""
+        """Return ``num_samples``; None if endless."""
         return None if self._num_samples < 0 else self._num_samples
 
     def adjust(self, samples: int, max_concurrent: int | None) -> None:
-        """Asks for more suggestions, or for more at a time, from now on."""
+        """Increase the number of trials, and change the limit of trials at a time."""
         if self._num_samples >= 0:
             self._num_samples += samples
         if max_concurrent is not None and isinstance(self.searcher, ConcurrencyLimiter):
             self.searcher.max_concurrent = max_concurrent
 
     def save_state(self) -> bytes:
-        """Return the searcher's state, as its own `save` writes it, and the counters."""
+        """Return the state that the searcher's `save` writes, and the source's own counters."""
         with tempfile.TemporaryDirectory() as directory:
             path = Path(directory) / "searcher.pkl"
             self.searcher.save(str(path))
@@ -157,7 +157,7 @@ class SearcherSource:
         )
 
     def restore_state(self, state: bytes) -> None:
-        """Continues with the saved searcher."""
+        """Restore the searcher and the counters from a state of `save_state`."""
         # States of versions before warm starts have three parts.
         own, stream, saved, *warm_start = pickle.loads(state)
         self._first, is_taught = warm_start or ([], True)

@@ -1,7 +1,7 @@
-"""The seam between search and engine: where trials come from.
+"""`TrialSource`: the interface from which the engine gets trials.
 
-The engine does not know searchers. It asks a `TrialSource` for trials, tells it how they went, and
-saves its state. All calls come from one thread.
+The engine does not call searchers itself. It asks a `TrialSource` for trials, reports their results
+to it and saves its state. All calls come from one thread.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FINISHED: Final = Finished.FINISHED
 
 @message(frozen=True, slots=True)
 class Suggestion:
-    """A trial to run.
+    """A suggested trial: its id, configuration and tag.
 
     Attributes:
         trial_id: Unique in the experiment: 5 hex digits and a counter for random and grid search,
@@ -43,50 +43,49 @@ class Suggestion:
 
 
 class TrialSource(Protocol):
-    """Produces the trials of one experiment."""
+    """The interface of objects that produce the trials of an experiment."""
 
     @property
     def lookahead(self) -> int:
-        """How many trials may be asked for before there is room for them.
+        """How many trials may be requested before they can run.
 
-        1 for searchers that learn: what they are asked early they decide with less knowledge.
+        The number is 1 for searchers that learn, since early suggestions use fewer results.
         """
 
     @property
     def wants_results(self) -> bool:
-        """Whether `on_trial_result` does anything; if not, there is no need to call it."""
+        """Whether `on_trial_result` has an effect; if not, it need not be called."""
 
     def next(self) -> Suggestion | Literal[Finished.FINISHED] | None:
-        """The next trial; None for "nothing now, ask again later"; `FINISHED` for the end."""
+        """Return the next trial; None for "not now, ask again later"; `FINISHED` for the end."""
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Takes an intermediate result (keys are flat, "a/b")."""
+        """Learn from an intermediate result, whose keys are flat ("a/b")."""
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Takes the end of a trial. Unknown and already completed ids are ignored."""
+        """Learn from the end of a trial; unknown and completed trials are ignored."""
 
     def total(self) -> int | None:
         """Return how many trials there will be, as far as known; None if endless or unknown."""
 
     def adjust(self, samples: int, max_concurrent: int | None) -> None:
-        """Takes a change of what was planned, while it runs.
+        """Change the number of samples and the limit of concurrent trials of a running sweep.
 
         Args:
-            samples: How many samples more.
-            max_concurrent: How many trials at a time; None leaves it.
+            samples: Number of samples to add.
+            max_concurrent: The most trials at a time; None leaves the limit.
         """
 
     def save_state(self) -> bytes:
-        """Everything `restore_state` needs.
+        """Return the state of the source, for `restore_state`.
 
-        Suggestions that `next` has returned are in the caller's care: they are not repeated after
-        a restore.
+        Suggestions that `next` has returned before are not repeated after a restore.
         """
 
     def restore_state(self, state: bytes) -> None:
-        """Continues, in a new source with the same arguments, where `save_state` was called.
+        """Restore a state of `save_state` in a new source with the same arguments.
 
         ``num_samples`` may differ, to extend an experiment.
         """

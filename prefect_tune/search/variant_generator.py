@@ -16,7 +16,7 @@ def generate_variants(
     constant_grid_search: bool = False,
     random_state: RandomState = None,
 ) -> Iterator[tuple[dict[tuple[Any, ...], Any], dict[str, Any]]]:
-    """The points of a search space, the whole grid once, in the form that Ray Tune gives them.
+    """Yield the configurations of a search space, with the whole grid once, in Ray Tune's form.
 
     Args:
         unresolved_spec: The search space.

@@ -1,4 +1,4 @@
-"""Trials from random and grid search."""
+"""`VariantSource`: make trials by random and grid search."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _LOOKAHEAD = 64
 
 
 class VariantSource:
-    """The variants of a search space as trials.
+    """A trial source that makes trials of the variants of a search space.
 
     Args:
-        generator: How to generate them.
+        generator: Generates the variants.
         space: The parsed search space.
-        num_samples: How many samples; -1 for endlessly many.
+        num_samples: Number of samples; -1 for endlessly many.
         max_concurrent: Limit of unfinished trials; 0 for none.
-        seed: Decides ids, and the draws unless the generator has its own ``random_state``.
+        seed: Seed of ids, and of draws unless the generator has its own ``random_state``.
         points: Configs to try first, before those of the generator.
 
     Raises:
@@ -32,7 +32,7 @@ class VariantSource:
 
     lookahead = _LOOKAHEAD
     wants_results = False
-    #: What `restore_state` gets may come from anybody.
+    #: States are plain data, so that `restore_state` is safe with data from others.
     state_is_data = True
 
     def __init__(
@@ -49,13 +49,13 @@ class VariantSource:
         self._prefix = f"{random.Random(seed).getrandbits(20):05x}"
         self._count = 0
         self._live: set[str] = set()
-        # What is wrong with the space is to be known before a trial starts.
+        # The first variant is made once, so that errors of the space are found before a trial.
         start = self._stream.position()
         next(self._stream, None)
         self._stream.seek(start)
 
     def next(self) -> Suggestion | Literal[Finished.FINISHED] | None:
-        """Return the next variant."""
+        """Return the next variant as a trial; None at the limit; `FINISHED` for the end."""
         if self._max_concurrent and len(self._live) >= self._max_concurrent:
             return None
         variant = next(self._stream, None)
@@ -69,12 +69,12 @@ class VariantSource:
         return Suggestion(trial_id, variant.config, variant.resolved, index, tag)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Ignored: nothing is learnt."""
+        """Do nothing."""
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Makes room under the concurrency limit."""
+        """Note that a trial has ended, for the concurrency limit."""
         self._live.discard(trial_id)
 
     def total(self) -> int | None:
@@ -82,18 +82,18 @@ class VariantSource:
         return self._stream.total
 
     def adjust(self, samples: int, max_concurrent: int | None) -> None:
-        """Has more variants, or another limit, from now on."""
+        """Add samples, and change the concurrency limit if there is one."""
         self._stream.extend(samples)
         self._max_concurrent = (
             max_concurrent if self._max_concurrent and max_concurrent else self._max_concurrent
         )
 
     def save_state(self) -> bytes:
-        """Position, ids and unfinished trials."""
+        """Return the position in the variants, the counter of ids and the unfinished trials."""
         return dump((self._stream.position(), self._prefix, self._count, self._live))
 
     def restore_state(self, state: bytes) -> None:
-        """Continues after the last variant that was taken."""
+        """Restore a state of `save_state`."""
         position, self._prefix, self._count, self._live = load_plain(state)
         self._stream.seek(position)
 

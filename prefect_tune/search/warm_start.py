@@ -1,4 +1,4 @@
-"""What a search learns from configurations that were evaluated before it began."""
+"""Warm start: pass configurations that were evaluated earlier to a search."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from prefect_tune.space import Categorical, Domain, Integer, SearchSpace, could_
 
 logger = logging.getLogger(__name__)
 
-#: How many of the best are tried first by a search that cannot learn from results.
+#: How many of the best configurations a search that cannot learn tries first.
 MOST_POINTS = 10
 
 
 class Evaluated(NamedTuple):
-    """A configuration and how it turned out.
+    """A configuration and its value of the metric.
 
     Attributes:
-        config: Its values; nested ones may have "a/b" keys.
+        config: The configuration; nested values may have "a/b" keys.
         value: The metric; a list for several objectives.
     """
 
@@ -33,9 +33,10 @@ class Evaluated(NamedTuple):
 
 
 def fitting(space: SearchSpace, evaluated: Sequence[Evaluated]) -> list[Evaluated]:
-    """Those that lie in a space, without what the space does not search.
+    """Return the configurations that are in a space, without parameters that it does not search.
 
-    Says how many do not. A space without variables, as of a searcher that has its own, takes all.
+    The number of other configurations is logged. For a space without variables, as with a searcher
+    that has its own, all configurations are returned.
     """
     if not space.variables:
         return list(evaluated)
@@ -58,14 +59,14 @@ def fitting(space: SearchSpace, evaluated: Sequence[Evaluated]) -> list[Evaluate
 
 
 def can_learn(searcher: Searcher) -> bool:
-    """Return whether a searcher takes configurations that were evaluated elsewhere."""
+    """Return whether a searcher can learn from configurations that were evaluated elsewhere."""
     while isinstance(searcher, SearcherWrapper):
         searcher = searcher.searcher
     return type(searcher).add_evaluated_point is not Searcher.add_evaluated_point
 
 
 def teach(searcher: Searcher, evaluated: Iterable[Evaluated]) -> None:
-    """Tell a searcher of evaluated configurations; those that it refuses are left out."""
+    """Pass evaluated configurations to a searcher; those that it rejects are left out."""
     refused: list[InvalidArgument] = []
     for config, value in evaluated:
         try:
@@ -74,8 +75,7 @@ def teach(searcher: Searcher, evaluated: Iterable[Evaluated]) -> None:
             refused.append(error)
     if refused:
         logger.warning(
-            "warm_start_from: %s takes %d of the earlier configurations for wrong; the first "
-            "one: %s",
+            "warm_start_from: %s rejects %d of the earlier configurations; the first one: %s",
             type(searcher).__name__,
             len(refused),
             refused[0],
@@ -83,7 +83,7 @@ def teach(searcher: Searcher, evaluated: Iterable[Evaluated]) -> None:
 
 
 def best_points(evaluated: Sequence[Evaluated], mode: Mode) -> list[dict[str, Any]]:
-    """The best configurations, to be tried first; in the order given if there is no one metric."""
+    """Return the best configurations; with several objectives, the first ones."""
     if isinstance(mode, str):
         sign = 1 if mode == "min" else -1
         evaluated = sorted(evaluated, key=lambda one: sign * float(one.value))
@@ -91,7 +91,7 @@ def best_points(evaluated: Sequence[Evaluated], mode: Mode) -> list[dict[str, An
 
 
 class _Unfit(Exception):
-    """A configuration does not lie in the space."""
+    """An error: a configuration is not in the space."""
 
 
 def _restricted(space: Any, config: Any, name: str) -> Any:
@@ -122,7 +122,7 @@ def _is_computed(part: Any) -> bool:
 
 
 def _value(variable: Any, value: Any, name: str) -> Any:
-    """Return the value as one of a variable's, also if it was read from text."""
+    """Convert a value, which may have been read from text, to a possible value of a variable."""
     plain = (
         getattr(value, "item", lambda: value)() if getattr(value, "shape", None) == () else value
     )

@@ -1,4 +1,4 @@
-"""Searchers that change how another searcher is asked or told."""
+"""`SearcherWrapper`: the base class of searchers that wrap another searcher."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prefect_tune.search.searcher import Metric, Mode, Searcher
 
 
 class SearcherWrapper(Searcher):
-    """Passes everything on to another searcher; subclasses override what they change.
+    """Base class of searchers that pass calls on to another searcher.
 
     Args:
         searcher: The searcher to wrap.
@@ -48,29 +48,29 @@ class SearcherWrapper(Searcher):
     def set_search_properties(
         self, metric: Metric, mode: Mode, config: dict[str, Any], **spec: Any
     ) -> bool:
-        """Offered to the wrapped searcher."""
+        """Offer the experiment's metric, mode and space to the wrapped searcher."""
         return offer_properties(self.searcher, metric, mode, config, **spec)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """Asks the wrapped searcher."""
+        """Return a suggestion of the wrapped searcher."""
         return self.searcher.suggest(trial_id)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Told to the wrapped searcher."""
+        """Pass a result to the wrapped searcher."""
         self.searcher.on_trial_result(trial_id, result)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Told to the wrapped searcher."""
+        """Pass the end of a trial to the wrapped searcher."""
         self.searcher.on_trial_complete(trial_id, result=result, error=error)
 
     def on_pause(self, trial_id: str) -> None:
-        """Told to the wrapped searcher."""
+        """Pass a pause to the wrapped searcher."""
         self.searcher.on_pause(trial_id)
 
     def on_unpause(self, trial_id: str) -> None:
-        """Told to the wrapped searcher."""
+        """Pass the end of a pause to the wrapped searcher."""
         self.searcher.on_unpause(trial_id)
 
     def add_evaluated_point(
@@ -81,7 +81,7 @@ class SearcherWrapper(Searcher):
         pruned: bool = False,
         intermediate_values: list[float] | None = None,
     ) -> None:
-        """Told to the wrapped searcher."""
+        """Pass an evaluated config to the wrapped searcher."""
         self.searcher.add_evaluated_point(parameters, value, error, pruned, intermediate_values)
 
     def saved_as(self) -> tuple[str, str | None]:
@@ -90,13 +90,13 @@ class SearcherWrapper(Searcher):
         return f"{type(self).__name__}({name})", library
 
     def get_state(self) -> dict[str, Any]:
-        """Return the state of both."""
+        """Return the states of the wrapper and the wrapped searcher."""
         state = super().get_state()
         del state["searcher"]
         return {"wrapper": state, "searcher": self.searcher.get_state()}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Continues both."""
+        """Restore the wrapper and the wrapped searcher from a state of `get_state`."""
         super().set_state(state["wrapper"])
         self.searcher.set_state(state["searcher"])
 
@@ -104,7 +104,7 @@ class SearcherWrapper(Searcher):
 def offer_properties(
     searcher: Searcher, metric: Metric, mode: Mode, config: dict[str, Any], **spec: Any
 ) -> bool:
-    """Calls `set_search_properties`, also of searchers written before it had ``**spec``."""
+    """Call `set_search_properties`, without ``**spec`` for searchers that do not accept it."""
     parameters = inspect.signature(searcher.set_search_properties).parameters.values()
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         spec = {}

@@ -1,1 +1,1 @@
-"""Searchers whose optimisers are other libraries; each imports its library when it is made."""
+"""Searchers that use optimisers of other libraries, which are imported when they are used."""

@@ -1,4 +1,4 @@
-"""Bayesian optimisation of the library Ax."""
+"""`AxSearch`: Bayesian optimisation with the library Ax."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class AxSearch(LibrarySearcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tells Ax the metric, and those that are constrained."""
+        """Report a trial's metric and constrained metrics to Ax."""
         self._last = {name: (result or {}).get(name) for name in self._outcomes}
         super().on_trial_complete(trial_id, result, error)
 
@@ -158,7 +158,7 @@ def _config(name: str, parameter: Parameter) -> Any:
 
 
 def _domain(entry: Mapping[str, Any]) -> Any:
-    """Return the domain for a parameter as Ax's dicts describe it."""
+    """Convert a dict with which Ax describes a parameter to a domain."""
     kind = entry.get("type")
     if kind == "fixed":
         return entry["value"]

@@ -1,4 +1,4 @@
-"""The base class of searchers whose optimiser is another library's."""
+"""`LibrarySearcher`: the base class of searchers that use optimisers of other libraries."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ logger = logging.getLogger(__name__)
 
 
 class Asked(NamedTuple):
-    """A suggestion.
+    """A suggestion of an optimiser.
 
     Attributes:
-        ticket: What the optimiser knows it by; None if it has not made the suggestion.
-        point: Its numbers; None if the optimiser is not to learn how it turns out.
+        ticket: The optimiser's handle of the suggestion; None if the optimiser did not make it.
+        point: The suggested numbers; None if the result is not to be reported to the optimiser.
     """
 
     ticket: Any
@@ -40,20 +40,20 @@ class Asked(NamedTuple):
 
 
 class LibrarySearcher(Searcher):
-    """Suggests what an optimiser finds, which minimises a function of a list of numbers.
+    """Base class of searchers whose optimiser minimises a function of a list of numbers.
 
-    A subclass names its library, creates the optimiser in `_begin`, asks it in `_ask` and tells it
-    in `_tell`. All else is here: the space, presets, the sign of the metric, trials without a
-    result, and the state.
+    A subclass names its library, creates the optimiser in `_begin`, asks for points in `_ask` and
+    reports results in `_tell`. This class handles the space, presets, the sign of the metric,
+    trials without a result, and the state.
 
     Args:
         space: The search space, as ``param_space``; None to take the experiment's.
         metric: Result key to optimise.
         mode: "min" or "max".
         points_to_evaluate: Configs to try first, nested or with "a/b" keys; they may be partial.
-        evaluated_rewards: Known metric values of ``points_to_evaluate``, one per point. The points
-            are learnt from instead of being run.
-        seed: Decides all suggestions, given the same results.
+        evaluated_rewards: Known metric values of ``points_to_evaluate``, one per point. The
+            optimiser then learns from the points, and they are not run.
+        seed: Seed of all suggestions.
 
     Raises:
         InvalidArgument: An argument is wrong, or the library is not installed.
@@ -92,13 +92,13 @@ class LibrarySearcher(Searcher):
         """Import the library.
 
         Raises:
-            InvalidArgument: It is not installed, or cannot be imported.
+            InvalidArgument: The library is not installed, or cannot be imported.
         """
         return import_library(cls.library, cls.__name__, cls.extra)
 
     @classmethod
     def convert_search_space(cls, spec: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the space as the argument `space` takes it, after a check that it can be searched.
+        """Check that the library can search a space, and return it for the argument `space`.
 
         Args:
             spec: A space with domains.
@@ -115,10 +115,10 @@ class LibrarySearcher(Searcher):
     def set_search_properties(
         self, metric: Metric, mode: Mode, config: dict[str, Any], **spec: Any
     ) -> bool:
-        """Takes over metric and mode, and the space unless it was constructed with one.
+        """Take over metric and mode, and the space unless the constructor got one.
 
-        A search that has been used goes on with what it has learnt, unless that was of another
-        metric or of other parameters.
+        A searcher that was used before keeps what it has learnt, unless the metric or the
+        parameters are different.
         """
         before = self._metric, self._mode
         self._metric = metric or self._metric
@@ -138,7 +138,7 @@ class LibrarySearcher(Searcher):
         return not self._has_own_space
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """Asks the optimiser, once the presets are through."""
+        """Return the next preset, or a suggestion of the optimiser."""
         space = self._start()
         config: dict[str, Any]
         if self._presets and self._rewards is None:
@@ -165,7 +165,7 @@ class LibrarySearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tells the optimiser the last value; a trial without a finite one has failed."""
+        """Report a trial's last value to the optimiser, or a failure if it is not finite."""
         asked = self._running.pop(trial_id, None)
         if asked is not None and asked.point is not None:
             values = None if error else metric_values(result, self._metric)
@@ -183,7 +183,7 @@ class LibrarySearcher(Searcher):
         pruned: bool = False,
         intermediate_values: list[float] | None = None,
     ) -> None:
-        """Tells the optimiser of a config that was evaluated elsewhere.
+        """Report a config that was evaluated elsewhere to the optimiser.
 
         Raises:
             InvalidArgument: ``parameters`` does not lie in the space.
@@ -197,39 +197,39 @@ class LibrarySearcher(Searcher):
         """Return its name, and its library."""
         return type(self).__name__, self.library
 
-    # What a subclass implements.
+    # Methods that a subclass implements.
 
     @classmethod
     def _check_parameter(cls, parameter: Parameter) -> None:
-        """Refuse a parameter that the library cannot search."""
+        """Raise an error for a parameter that the library cannot search."""
 
     def _begin(self, parameters: list[Parameter]) -> None:
         """Create the optimiser."""
         raise NotImplementedError
 
     def _ask(self, trial_id: str) -> Asked | str | None:
-        """Ask for the next point; None is "not now", `FINISHED` is "never again"."""
+        """Return the optimiser's next point; None for "not now", `FINISHED` for the end."""
         raise NotImplementedError
 
     def _announce(self, trial_id: str, point: Point) -> Any:
-        """Say that a point is being evaluated which the optimiser has not suggested.
+        """Tell the optimiser that a point which it has not suggested is being evaluated.
 
         Returns:
-            What the optimiser knows it by.
+            The optimiser's handle of the point.
         """
         return None
 
     def _tell(self, ticket: Any, point: Point, loss: float | None) -> None:
-        """Tell what has become of a point.
+        """Report the result of a point to the optimiser.
 
         Args:
-            ticket: What `_ask` or `_announce` has named it; None if it was not asked for.
-            point: Its numbers.
-            loss: The smaller the better; None if it has failed.
+            ticket: The handle from `_ask` or `_announce`; None for a point without one.
+            point: The numbers.
+            loss: The value, smaller is better; None if the trial failed.
         """
         raise NotImplementedError
 
-    # What a subclass may use.
+    # Methods that a subclass may use.
 
     def _new_seed(self) -> int:
         return int(self._stream.uniform() * 2**31)
@@ -240,7 +240,7 @@ class LibrarySearcher(Searcher):
         return [asked.point for asked in self._running.values() if asked.point is not None]
 
     def _warn_of(self, error: Exception, consequence: str) -> None:
-        """Say that the library has failed; the sweep goes on."""
+        """Log a warning that the library raised an error, after which the sweep goes on."""
         logger.warning(
             "%s: %s raised %s: %s; %s.",
             type(self).__name__,
@@ -258,7 +258,7 @@ class LibrarySearcher(Searcher):
         return value if self._mode == "min" else -value
 
     def _check(self) -> ParameterSpace:
-        """Finds what is wrong before a trial starts."""
+        """Check metric, mode and space before a trial starts, and return the parameter space."""
         name = type(self).__name__
         if self._mode is None:
             raise InvalidArgument("mode", f'{name} needs to know: "min" or "max".')
@@ -284,7 +284,7 @@ class LibrarySearcher(Searcher):
         return space
 
     def _checked(self, space: ParameterSpace, preset: dict[str, Any]) -> Point | None:
-        """Return the numbers of a preset; None for one outside of the space that is to be tried."""
+        """Return the numbers of a preset; None if it is outside of the space but is to be tried."""
         space.space.with_preset(preset, warn=self._rewards is None)
         try:
             return space.point(preset, whole=self._rewards is not None)
@@ -311,12 +311,12 @@ def import_library(module: str, searcher: str, extra: str) -> Any:
     """Import an optional library.
 
     Args:
-        module: Its module.
+        module: The library's module.
         searcher: The class that needs it.
         extra: The extra of this package that installs it.
 
     Raises:
-        InvalidArgument: It is not installed, or cannot be imported.
+        InvalidArgument: The library is not installed, or cannot be imported.
     """
     try:
         return importlib.import_module(module)
@@ -329,12 +329,12 @@ def import_library(module: str, searcher: str, extra: str) -> Any:
 
 
 def domains_of(space: Any, kind: type | tuple[type, ...], convert: Callable[[Any], Any]) -> Any:
-    """Return a space as a library writes it, in this package's domains.
+    """Convert a space in a library's own form to this package's domains.
 
     Args:
         space: A dict with "a/b" keys for nested parameters.
-        kind: What the library writes for a parameter; a space without any is left as it is.
-        convert: Makes a domain of one of these.
+        kind: The library's types for parameters; a space without them is returned unchanged.
+        convert: Makes a domain of a library's parameter.
     """
     if not isinstance(space, Mapping) or not all(isinstance(v, kind) for v in space.values()):
         return space

@@ -1,4 +1,4 @@
-"""Gaussian processes of the library bayesian-optimization."""
+"""`BayesOptSearch`: Gaussian processes of the library bayesian-optimization."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _DEFAULTS = {"kind": "ucb", "kappa": 2.576, "xi": 0.0}
 
 
 class BayesOptSearch(LibrarySearcher):
-    """Suggests where a Gaussian process expects most, with bayesian-optimization.
+    """Suggests with a Gaussian process of the library bayesian-optimization.
 
-    For few continuous parameters: a suggestion takes 0.1 to 1 s, and more with the number of
-    trials. Integers are searched as floats and rounded. Trials that still run are taken to end as
-    well as the best one (a constant liar), so that parallel suggestions differ.
+    Suited for few continuous parameters: a suggestion takes 0.1 to 1 s, and more with the number of
+    trials. Integers are searched as floats and rounded. Running trials are assumed to end as well
+    as the best one (a constant liar), so that parallel suggestions differ.
 
     Args:
         space: The search space, or bounds for each parameter, ``{"x": (0, 1)}``; None to take the
@@ -44,9 +44,9 @@ class BayesOptSearch(LibrarySearcher):
             and ``kappa_decay_delay``, or "ei" or "poi" with ``xi``. Default
             ``{"kind": "ucb", "kappa": 2.576}``.
         random_state: Seed.
-        random_search_steps: So many suggestions are random, before the process is fitted.
-        verbose: How much the library prints.
-        patience: The search ends when so many suggestions in a row had been made before.
+        random_search_steps: Number of random suggestions before the process is fitted.
+        verbose: The library's level of output.
+        patience: The search ends after this number of consecutive repeated suggestions.
         skip_duplicate: Whether a configuration is suggested only once.
         analysis: An earlier `ExperimentAnalysis`, from whose trials to learn.
         evaluated_rewards: Known metric values of ``points_to_evaluate``.
@@ -140,7 +140,7 @@ class BayesOptSearch(LibrarySearcher):
         return space.unscaled(optimizer.suggest())
 
     def _is_new(self, point: Point) -> bool:
-        """Whether a point, to 5 digits, is new; from now on it is not."""
+        """Note a point, and return whether it is new when rounded to 5 digits."""
         key = []
         for p in self._parameters:
             low, high = p.scaled_bounds

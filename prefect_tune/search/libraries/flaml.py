@@ -1,4 +1,4 @@
-"""Searches of the library FLAML: cost-frugal local search, alone and blended with a global one."""
+"""`BlendSearch` and `CFO`: local search of the library FLAML, with or without global search."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class BlendSearch(LibrarySearcher):
 
     @classmethod
     def load_library(cls) -> Any:
-        """Import FLAML, and Optuna if it is used."""
+        """Import FLAML, and Optuna for `BlendSearch`."""
         if cls._class_name == "BlendSearch":
             import_library("optuna", cls.__name__, cls.extra)
         with warnings.catch_warnings():

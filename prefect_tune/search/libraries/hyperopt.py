@@ -1,4 +1,4 @@
-"""Tree-structured Parzen estimators of the library hyperopt."""
+"""`HyperOptSearch`: tree-structured Parzen estimators of the library hyperopt."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ _DOMAINS: dict[str, Callable[..., Domain]] = {
 class HyperOptSearch(LibrarySearcher):
     """Suggests with the tree-structured Parzen estimator of hyperopt.
 
-    Trials that still run, or have failed, count among the bad ones.
+    Running and failed trials count as bad ones.
 
     Args:
         space: The search space; None to take the experiment's ``param_space``.
         metric: Result key to optimise.
         mode: "min" or "max".
         points_to_evaluate: Configs to try first.
-        n_initial_points: So many suggestions are random, before the estimator is used.
+        n_initial_points: Number of random suggestions before the estimator is used.
         random_state_seed: Seed.
         gamma: The share of trials that count as good.
         evaluated_rewards: Known metric values of ``points_to_evaluate``.
@@ -83,7 +83,7 @@ class HyperOptSearch(LibrarySearcher):
         self._trials = hyperopt.Trials()
 
     def _domain(self) -> Any:
-        """The space as hyperopt sees it; made anew after a restore, for it holds functions."""
+        """Make hyperopt's form of the space; it holds functions, so it is not in the state."""
         hyperopt = self.load_library()
         return hyperopt.Domain(_no_objective, {p.name: _expression(p) for p in self._parameters})
 
@@ -154,7 +154,7 @@ def _no_objective(config: Any) -> float:
 
 
 def _domains(space: Any) -> Any:
-    """A space of hyperopt's expressions in this package's domains; any other one as it is."""
+    """Convert a space of hyperopt's expressions to this package's domains, others unchanged."""
     try:
         from hyperopt.pyll import Apply
     except ImportError:

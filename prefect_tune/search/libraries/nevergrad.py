@@ -1,4 +1,4 @@
-"""Optimisers of the library nevergrad."""
+"""`NevergradSearch`: optimisers of the library nevergrad."""
 
 from __future__ import annotations
 
@@ -72,14 +72,14 @@ class NevergradSearch(LibrarySearcher):
         ng = self.load_library()
         parametrization = ng.p.Dict(**{p.name: _instrument(ng.p, p) for p in parameters})
         parametrization.random_state = np.random.RandomState(self._new_seed())
-        # Some of its optimisers cannot do without a budget.
+        # Some of nevergrad's optimisers require a budget.
         budget = self._num_samples if self._num_samples > 0 else 100
         options = {"budget": budget, "num_workers": self._num_workers, **self._optimizer_kwargs}
         self._optimizer = self._make(parametrization=parametrization, **options)
 
     def _ask(self, trial_id: str) -> Asked | None:
         if len(self._running) >= self._num_workers:
-            return None  # some of its optimisers would wait, and with them the experiment
+            return None  # some of nevergrad's optimisers would block here, and so the experiment
         candidate = self._optimizer.ask()
         return Asked(candidate, self._start().rounded(candidate.value))
 
@@ -87,7 +87,7 @@ class NevergradSearch(LibrarySearcher):
         return self._optimizer.parametrization.spawn_child(new_value=point)
 
     def _tell(self, ticket: Any, point: Point, loss: float | None) -> None:
-        # Of a failed candidate it learns nothing; some optimisers count those that they wait for.
+        # Failed candidates are not reported to nevergrad.
         candidate = self._announce("", point) if ticket is None else ticket
         if loss is not None:
             self._optimizer.tell(candidate, loss)

@@ -1,4 +1,4 @@
-"""Gaussian processes and forests of the library scikit-optimize."""
+"""`SkOptSearch`: Gaussian processes and forests of the library scikit-optimize."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from prefect_tune.space import RandomState, choice, randint, uniform
 class SkOptSearch(LibrarySearcher):
     """Suggests with an optimiser of scikit-optimize, by default a Gaussian process.
 
-    Trials that still run are taken to end as well as the best one (a constant liar), so that
-    parallel suggestions differ.
+    Running trials are assumed to end as well as the best one (a constant liar), so that parallel
+    suggestions differ.
 
     Args:
         optimizer: Arguments of `skopt.Optimizer`, such as ``{"base_estimator": "RF"}``; by default
@@ -74,7 +74,7 @@ class SkOptSearch(LibrarySearcher):
     def _ask(self, trial_id: str) -> Asked:
         optimizer, pending = self._optimizer, self._pending
         if pending and optimizer.yi and optimizer._n_initial_points <= len(pending):
-            # Asked twice without a result in between, it would say the same twice.
+            # Without a result in between, the optimiser would suggest the same point again.
             optimizer = optimizer.copy(random_state=self._new_seed())
             optimizer.tell(list(map(self._numbers, pending)), [min(optimizer.yi)] * len(pending))
         numbers = zip((p.name for p in self._parameters), optimizer.ask(), strict=True)
@@ -99,7 +99,7 @@ def _dimension(parameter: Parameter) -> Any:
 
 
 def _domain(bounds: Any) -> Any:
-    """The domain for what skopt writes: ``(low, high)`` of one kind of number, or choices."""
+    """Convert skopt's bounds ``(low, high)`` or list of choices to a domain."""
     if isinstance(bounds, tuple) and len(bounds) == 2:
         if all(type(bound) is int for bound in bounds):
             return randint(bounds[0], bounds[1] + 1)

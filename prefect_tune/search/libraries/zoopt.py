@@ -1,4 +1,4 @@
-"""Classification-based optimisation of the library ZOOpt."""
+"""`ZOOptSearch`: classification-based optimisation of the library ZOOpt."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from prefect_tune.search.parameter_space import Parameter, Point
 from prefect_tune.search.searcher import Searcher
 from prefect_tune.space import RandomState, choice, randint, uniform
 
-#: How often it is asked for a new point in one step; it draws at random.
+#: How often ZOOpt, which draws points at random, is asked for a new point in one step.
 _TRIES = 20
 
 
 class ZOOptSearch(LibrarySearcher):
     """Suggests with ASRacos of ZOOpt, which classifies regions into good and bad ones.
 
-    It waits for the results of its first, random points before it suggests more.
+    It waits for the results of its first random points before it suggests more.
 
     Args:
         algo: "asracos", or "sracos", which is the same; Ray Tune has the argument.
-        budget: How many trials there will be; None to take the experiment's ``num_samples``, or
+        budget: Number of trials in all; None to take the experiment's ``num_samples``, or
             100 if that is endless.
         dim_dict: The search space in ZOOpt's terms, ``{"x": (CONTINUOUS, [0, 1], 0.01)}``.
         space: The search space in this package's terms; None to take the experiment's
@@ -36,8 +36,7 @@ class ZOOptSearch(LibrarySearcher):
         metric: Result key to optimise.
         mode: "min" or "max".
         points_to_evaluate: Configs to try first.
-        parallel_num: How many trials it lets run at a time, after its first ones; None for no
-            limit of its own.
+        parallel_num: The most trials at a time after the first random ones; None for no limit.
         evaluated_rewards: Known metric values of ``points_to_evaluate``.
         seed: Seed.
 
@@ -71,7 +70,7 @@ class ZOOptSearch(LibrarySearcher):
         self._parallel_num = parallel_num
         self._parameters: list[Parameter] = []
         self._optimizer: Any = None
-        #: Points with results that the optimiser was not asked for; it takes them once trained.
+        #: Points with results that ZOOpt has not suggested; reported once it is trained.
         self._known: list[tuple[Point, float]] = []
         self._random: dict[str, Any] = {}
 
@@ -93,19 +92,19 @@ class ZOOptSearch(LibrarySearcher):
             if solution != Searcher.FINISHED:
                 break
         if self._optimizer.init_num == self._train_size:
-            # It waits for its random points from this call on, which none of them must precede.
+            # From this call on, ZOOpt waits for the results of its random points.
             self._alone(self._optimizer.suggest)
         if solution is None:
             return None
         if solution == Searcher.FINISHED:
-            # It has found no new point in the region it deems best; there may be others.
+            # ZOOpt has found no new point in the best region, but there may be others elsewhere.
             return Asked(None, self._start().random_point())
         numbers = zip((p.name for p in self._parameters), solution.get_x(), strict=True)
         return Asked(solution, self._start().unscaled(dict(numbers)))
 
     def _tell(self, ticket: Any, point: Point, loss: float | None) -> None:
         if ticket is not None:
-            # A failed one counts, too: what comes next may wait for its end.
+            # Failed points are reported, too, since ZOOpt may wait for their ends.
             value = math.inf if loss is None else loss
             self._alone(lambda: self._optimizer.complete(ticket, value))
         elif loss is not None:
@@ -124,7 +123,7 @@ class ZOOptSearch(LibrarySearcher):
         return int(self._optimizer._parameter.get_train_size())
 
     def _alone(self, step: Callable[[], Any]) -> Any:
-        """Run a step of ZOOpt, which draws from numpy's global stream, with a stream of its own."""
+        """Run a step of ZOOpt with a random stream of its own in place of numpy's global one."""
         before = np.random.get_state()
         np.random.set_state(self._random)
         try:
@@ -142,7 +141,7 @@ def _dimension(types: Any, parameter: Parameter) -> Any:
 
 
 def _domain(entry: Any) -> Any:
-    """Return the domain for a dimension as ZOOpt writes it."""
+    """Convert a dimension in ZOOpt's form to a domain."""
     kind, values = entry[0].name, list(entry[1])
     if kind == "CONTINUOUS":
         return uniform(*values)

@@ -1,4 +1,4 @@
-"""Search with Optuna's samplers; Optuna itself is imported when a search begins."""
+"""`OptunaSearch`: search with Optuna, which is imported when a search begins."""
 
 from prefect_tune.search.optuna.optuna_search import OptunaSearch
 

@@ -1,4 +1,4 @@
-"""Search with Optuna's samplers."""
+"""`OptunaSearch`: search with Optuna's samplers."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ class OptunaSearch(Searcher):
         storage: Optuna storage or its URL; None to keep the study in memory.
         seed: Seed of the default sampler.
         evaluated_rewards: Known metric values of ``points_to_evaluate``, one (for several
-            objectives: one list) per point. The points are learnt from instead of being run.
+            objectives: one list) per point. The sampler then learns from the points, and they are
+            not run.
 
     Raises:
         InvalidArgument: An argument is wrong, or Optuna is not installed.
@@ -131,9 +132,9 @@ class OptunaSearch(Searcher):
     def set_search_properties(
         self, metric: Metric, mode: Mode, config: dict[str, Any], **spec: Any
     ) -> bool:
-        """Takes over metric and mode, and the space unless it was constructed with one.
+        """Take over metric and mode, and the space unless the constructor got one.
 
-        A search that has been used goes on with its study, unless that was for something else.
+        A searcher that was used before keeps its study, unless metric or mode are different.
         """
         before = self._metric, self._mode
         self._metric = metric or self._metric
@@ -159,7 +160,7 @@ class OptunaSearch(Searcher):
         return not self._has_own_space
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """Asks the study."""
+        """Return a configuration that the study suggests."""
         trial = None if self._storage is None else self._stored.take_up(self.study, trial_id)
         if trial is None:
             trial = self.study.ask()
@@ -175,7 +176,7 @@ class OptunaSearch(Searcher):
         return config
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Reports an intermediate value of a single objective."""
+        """Report an intermediate value to the study, if there is one objective."""
         trial = self._trials.get(trial_id)
         values = metric_values(result, self._metric)
         iteration = finite_number(result.get("training_iteration"))
@@ -193,7 +194,7 @@ class OptunaSearch(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tells the study the final values; a trial without them has failed."""
+        """Report a trial's final values to the study, or a failure if it has none."""
         trial = self._trials.pop(trial_id, None)
         self._last_step.pop(trial_id, None)
         if trial is None:
@@ -211,7 +212,7 @@ class OptunaSearch(Searcher):
         return type(self).__name__, "optuna"
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Continues from `state`; a search that has been given a space keeps it."""
+        """Restore a state of `get_state`, except for a space that was given already."""
         given = self._given_space
         super().set_state(state)
         if given is not None and self._given_space is not None:
@@ -226,7 +227,7 @@ class OptunaSearch(Searcher):
         pruned: bool = False,
         intermediate_values: list[float] | None = None,
     ) -> None:
-        """Adds a finished trial to the study; with several objectives ``value`` is a list.
+        """Add a finished trial to the study; with several objectives ``value`` is a list.
 
         Raises:
             InvalidArgument: ``parameters`` does not lie in the space, or the space is a
@@ -273,7 +274,7 @@ class OptunaSearch(Searcher):
             raise InvalidArgument("points_to_evaluate", f"{parameters!r}: {problem}") from problem
 
     def _check(self) -> OptunaSpace:
-        """Finds what is wrong before a trial starts; leaves the storage alone."""
+        """Check metric, mode, space and points before a trial starts; the storage is not used."""
         if self._mode is None:
             raise InvalidArgument("mode", 'OptunaSearch needs to know: "min" or "max".')
         if self._metric is None:
@@ -290,10 +291,10 @@ class OptunaSearch(Searcher):
         return self._space or self._check()
 
     def _begin(self) -> Study:
-        """Creates the study.
+        """Create the study.
 
-        Not before it is needed: a resumed experiment restores its study, and must not add the
-        points to a stored one for a second time.
+        The study is created when it is first used: a resumed experiment restores its study, and
+        must not add the points to a stored study again.
         """
         space = self._checked_space()
         modes = [self._mode] if isinstance(self._mode, str) else self._mode or ()
@@ -363,7 +364,7 @@ class NoDistributions(InvalidArgument, TypeError):
 
 
 def _distributions(study: Study) -> dict[str, BaseDistribution]:
-    """What each parameter name of a study stands for."""
+    """Return the distribution of each parameter of a study, by name."""
     known: dict[str, BaseDistribution] = {}
     for trial in study.get_trials(deepcopy=False):
         for name, distribution in trial.distributions.items():

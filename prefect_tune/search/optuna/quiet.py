@@ -1,4 +1,4 @@
-"""Optuna without its announcements."""
+"""Silence Optuna's messages about new studies."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_optuna() -> Iterator[None]:
-    """Keep Optuna from announcing a new study on stderr, which is no news to users."""
+    """Suppress Optuna's log messages below warnings, such as those about new studies."""
     import optuna
 
     verbosity = optuna.logging.get_verbosity()

@@ -44,13 +44,13 @@ Distributions = dict[str, BaseDistribution]
 
 
 class OptunaSpace(Protocol):
-    """A search space that can make a config of an Optuna trial."""
+    """The interface of search spaces that make configs of Optuna trials."""
 
     def suggested(self, trial: Trial) -> dict[str, Any]:
-        """Return the config made from a trial's parameters, which are asked for if need be."""
+        """Return the config of an Optuna trial, whose parameters are suggested if necessary."""
 
     def encode(self, point: Mapping[str, Any]) -> tuple[Params, Distributions]:
-        """Return the parameters, as the study knows them, of a (partial) config.
+        """Return the study's parameters and distributions for a config, which may be partial.
 
         Raises:
             InvalidArgument: ``point`` does not lie in the space.
@@ -59,16 +59,16 @@ class OptunaSpace(Protocol):
     def suggested_at(self, point: Mapping[str, Any], trial: Trial) -> dict[str, Any]:
         """Return the config of a trial that was enqueued with the parameters of ``point``.
 
-        It has the values of the point as they are, also those that the study cannot express
-        (constants, and numbers beside the steps of their domain).
+        The config has all values of the point, also those that the study cannot express (constants,
+        and numbers that are not multiples of a step).
         """
 
     def warn_of(self, point: Mapping[str, Any]) -> None:
-        """Says which values of ``point`` lie outside of their domains, unless Optuna will."""
+        """Log which values of ``point`` are outside of their domains, unless Optuna does."""
 
 
 class DefineByRun:
-    """A function that calls ``trial.suggest_float(...)`` and the like.
+    """A space defined by a function that calls ``trial.suggest_float(...)`` and similar methods.
 
     Args:
         func: May return a dict of constants that are added to the config. Parameter names with
@@ -79,15 +79,15 @@ class DefineByRun:
         self._func = func
 
     def suggested(self, trial: Trial) -> dict[str, Any]:
-        """Runs the function on the trial."""
+        """Call the function with the trial and return the config."""
         return unflatten_dict(self._leaves(trial))
 
     def encode(self, point: Mapping[str, Any]) -> tuple[Params, Distributions]:
-        """The flat parameters; their distributions are not known before the function runs."""
+        """Return the flattened parameters; distributions are known only after the function ran."""
         return leaves(dict(point)), {}
 
     def suggested_at(self, point: Mapping[str, Any], trial: Trial) -> dict[str, Any]:
-        """Runs the function; values of the point replace its constants."""
+        """Call the function, and replace its constants by values of the point."""
         config, given = self._leaves(trial), leaves(dict(point))
         unused = [name for name in given if name not in config]
         if unused:
@@ -100,7 +100,7 @@ class DefineByRun:
         return unflatten_dict({name: given.get(name, value) for name, value in config.items()})
 
     def warn_of(self, point: Mapping[str, Any]) -> None:
-        """Nothing: only the function knows the domains."""
+        """Do nothing, since only the function knows the domains."""
 
     def _leaves(self, trial: Trial) -> dict[str, Any]:
         constants = self._func(trial)
@@ -146,7 +146,7 @@ class DomainSpace(ParameterSpace):
         return known is None or _are_compatible(known, distribution)
 
     def suggested(self, trial: Trial) -> dict[str, Any]:
-        """Resolves the space with the study's suggestions."""
+        """Return a config of the space with the study's suggestions."""
         return self.resolved(lambda p: _value(p, suggest(trial, p.name, distribution_of(p))))
 
     def encode(self, point: Mapping[str, Any]) -> tuple[Params, Distributions]:
@@ -169,14 +169,14 @@ class DomainSpace(ParameterSpace):
         return value, []
 
     def suggested_at(self, point: Mapping[str, Any], trial: Trial) -> dict[str, Any]:
-        """Return the values of the point, and the study's suggestions for the others."""
+        """Return the config with the point's values, and the study's suggestions for others."""
         for name, distribution in self.encode(point)[1].items():
             suggest(trial, name, distribution)
         others = self.space.with_preset(point, warn=False)
         return DomainSpace(others, self._stream, self._known).suggested(trial)
 
     def warn_of(self, point: Mapping[str, Any]) -> None:
-        """Says which values of a point lie outside of their domains."""
+        """Log which values of a point are outside of their domains."""
         self.space.with_preset(point)
 
 
@@ -246,7 +246,7 @@ def distributions_of(space: SearchSpace) -> Distributions:
 
 
 def suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
-    """Return the value of one parameter of an Optuna trial, asked for unless it has one."""
+    """Return the value of a parameter of an Optuna trial, suggested by Optuna if it is new."""
     if isinstance(distribution, CategoricalDistribution):
         return trial.suggest_categorical(name, distribution.choices)
     if isinstance(distribution, IntDistribution):
@@ -279,7 +279,7 @@ def _value(parameter: Parameter, found: Any) -> Any:
 
 
 def _check_value(name: str, value: Any, distribution: BaseDistribution) -> None:
-    """Refuses values of a point that the study has no place for."""
+    """Check that the study can express a value of a point."""
     if isinstance(distribution, CategoricalDistribution):
         if value not in distribution.choices:
             raise InvalidArgument(

@@ -1,8 +1,8 @@
-"""Trials of a study that lies in a storage of its own, and so outlives what this process knows.
+"""Find trials of a resumed search in an Optuna storage.
 
-A resumed search begins with a state of some time ago and is asked and told once more what came
-after it. The storage has all that already: trials are marked with their ids here, so that they are
-found there instead of being made and told a second time.
+A resumed search begins with an older state and repeats the calls that came after it. The storage
+already has their trials: trials are marked with their ids, so that they are found there instead of
+being created and reported again.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _POINT = "prefect_tune:point"
 class StoredTrials:
     """The trials that one search has made in a study.
 
-    A copy that was pickled looks into the study once, before it answers.
+    A pickled copy reads the study once, when it is first used.
     """
 
     def __init__(self) -> None:
-        # Others may use the same study, with the same seed and so with the same ids.
+        # Other experiments may use the same study, with the same seed and so the same ids.
         self._token = uuid.uuid4().hex
         self._is_restored = False
         self._trials: dict[str, FrozenTrial] = {}
@@ -45,25 +45,25 @@ class StoredTrials:
         self._is_restored = True
 
     def mark(self, trial: Trial, trial_id: str) -> None:
-        """Note in the storage whose trial it is."""
+        """Store a trial's id in the Optuna trial's attributes."""
         trial.set_user_attr(_MARK, f"{self._token}:{trial_id}")
 
     def point_mark(self, index: int) -> dict[str, str]:
-        """Attributes for the preset with this index."""
+        """Return the attributes that mark a trial as that of a preset."""
         return {_POINT: f"{self._token}:{index}"}
 
     def points(self, study: Study) -> set[int]:
-        """Indices of the presets that are in the study already."""
+        """Return the indices of the presets that are in the study already."""
         found = {self.point_of(trial) for trial in study.get_trials(deepcopy=False)}
         return {index for index in found if index is not None}
 
     def point_of(self, trial: Trial | FrozenTrial) -> int | None:
-        """Index of the preset that a trial was made for, None if it was made for none."""
+        """Return the index of the preset that a trial was created for, None if there is none."""
         token, _, index = trial.user_attrs.get(_POINT, "").partition(":")
         return int(index) if token == self._token else None
 
     def take_up(self, study: Study, trial_id: str) -> Trial | None:
-        """Return the trial that an earlier process has made for an id, None if there is none."""
+        """Return the trial that an earlier process created for an id, None if there is none."""
         self._look(study)
         found = self._trials.pop(trial_id, None)
         if found is None:
@@ -74,12 +74,12 @@ class StoredTrials:
         return Trial(study, found._trial_id)
 
     def is_finished(self, study: Study, trial: Trial) -> bool:
-        """Return True if an earlier process has told the end of a trial."""
+        """Return True if an earlier process reported the end of a trial."""
         self._look(study)
         return trial._trial_id in self._finished
 
     def reached(self, study: Study, trial: Trial) -> int:
-        """Return the last step of a trial that an earlier process has told, -1 without one."""
+        """Return the last step of a trial that an earlier process reported, -1 without one."""
         self._look(study)
         return self._reached.get(trial._trial_id, -1)
 
@@ -97,10 +97,10 @@ class StoredTrials:
 
 
 def _draw_as_then(study: Study, found: FrozenTrial) -> None:
-    """Leave the sampler's random numbers as after the first time, or it repeats them.
+    """Advance the sampler's random state as the first creation of a trial did.
 
-    A copy of the sampler draws once more, in a study with what there was then: a sampler must not
-    see another study than its own.
+    A copy of the sampler draws the trial again, in a new study with the trials of that time, since
+    a sampler may cache data of its own study.
     """
     import optuna
 
@@ -119,12 +119,12 @@ def _draw_as_then(study: Study, found: FrozenTrial) -> None:
                 suggest(trial, name, distribution)
         _take_random_numbers(study.sampler, twin)
     except Exception:
-        # A sampler that cannot do without its study draws other numbers from now on.
+        # For a sampler that does not work with another study, the numbers are merely new ones.
         study.sampler.reseed_rng()
 
 
 def _forget_study(sampler: BaseSampler) -> None:
-    """Empty what a sampler has noted about the trials of its study."""
+    """Clear a sampler's caches about the trials of its study."""
     from optuna.samplers import BaseSampler
     from optuna.search_space import IntersectionSearchSpace
     from optuna.search_space.group_decomposed import _GroupDecomposedSearchSpace
@@ -137,7 +137,7 @@ def _forget_study(sampler: BaseSampler) -> None:
 
 
 def _take_random_numbers(sampler: BaseSampler, other: BaseSampler) -> None:
-    """Have a sampler go on with the random numbers of another one of its kind."""
+    """Give a sampler the random states of another sampler of its class."""
     from optuna.samplers import BaseSampler
     from optuna.samplers._lazy_random_state import LazyRandomState
 

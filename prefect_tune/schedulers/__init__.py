@@ -1,4 +1,4 @@
-"""Schedulers: which trial runs next, and which is stopped or paused early."""
+"""Schedulers, which choose the next trial to run and stop or pause trials early."""
 
 from typing import Any
 

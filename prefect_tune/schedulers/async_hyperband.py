@@ -1,4 +1,4 @@
-"""ASHA: asynchronous successive halving.
+"""`AsyncHyperBandScheduler` (ASHA): asynchronous successive halving.
 
 Li et al., "A System for Massively Parallel Hyperparameter Tuning" (MLSys 2020), in the stopping
 variant of Ray Tune 2.0: a trial is judged once at each rung against those that came there before
@@ -31,14 +31,13 @@ RandomState = int | np.random.RandomState | np.random.Generator
 
 
 class _Climb:
-    """How far one live trial has come.
+    """The bracket of a live trial, and the rungs that the trial has reached.
 
     Attributes:
-        bracket: The bracket it was drawn into.
-        recorded: Bit set of the rungs it is recorded at, numbered over all brackets: a trial that
-            comes back after a failure may be drawn into another bracket, and is judged at most once
-            at each rung of each.
-        highest: The highest rung of its bracket that it has come to, -1 before the first.
+        bracket: The bracket that was drawn for the trial.
+        recorded: Bit set of the rungs with a result of the trial, numbered over all brackets. A
+            trial that is retried may get another bracket, and is judged at most once at each rung.
+        highest: The highest rung of the bracket that the trial has reached, -1 before the first.
     """
 
     __slots__ = ("bracket", "highest", "recorded")
@@ -56,7 +55,7 @@ class _Bracket:
         milestones: Times of the rungs.
         first_bit: Number of the lowest rung in `_Climb.recorded`.
         cutoff: The quantile that a trial has to reach.
-        fills_lower: Whether a trial that jumped over a rung is still judged there, later.
+        fills_lower: Whether a trial that skipped a rung is judged there by a later result.
     """
 
     def __init__(
@@ -69,7 +68,7 @@ class _Bracket:
         self._fills_lower = fills_lower
 
     def judge(self, climb: _Climb, time: float, reward: float) -> bool:
-        """Record a result at the rung where it counts, if any; True if the trial has to stop."""
+        """Record a result at a rung that it has reached; return True if the trial has to stop."""
         rung = self._rung_for(climb, time)
         if rung is None:
             return False
@@ -88,7 +87,7 @@ class _Bracket:
         return None
 
     def _rung_for(self, climb: _Climb, time: float) -> int | None:
-        """Return the highest rung at or below `time` that the trial is not recorded at."""
+        """Return the highest rung at or below `time` without a result of the trial."""
         reached = bisect_right(self.milestones, time) if time == time else 0
         for rung in range(reached - 1, -1, -1):
             fresh = not climb.recorded & self._bits[rung]
@@ -100,7 +99,7 @@ class _Bracket:
 
 
 class AsyncHyperBandScheduler(ObjectiveScheduler):
-    """Stops trials early that are worse than most at the same time (ASHA).
+    """Stops trials early that are worse than most others at the same time (ASHA).
 
     The rungs of bracket ``s`` lie at ``grace_period * reduction_factor ** (k + s)``, up to `max_t`.
     The first result at or after a rung is compared with those recorded there before it; a trial
@@ -175,7 +174,7 @@ class AsyncHyperBandScheduler(ObjectiveScheduler):
 
     @property
     def stops_at(self) -> float | None:
-        """The time at which every trial ends; None if none does for that."""
+        """The time at which the scheduler ends each trial; None if it does not."""
         return self._max_t if self._stop_last_trials else None
 
     def on_trial_add(self, controller: ControllerView, trial: Trial) -> None:
@@ -210,7 +209,7 @@ class AsyncHyperBandScheduler(ObjectiveScheduler):
     def on_trial_complete(
         self, controller: ControllerView, trial: Trial, result: dict[str, Any]
     ) -> None:
-        """Record the last result and forget the trial."""
+        """Record the trial's last result and remove the trial."""
         climb = self._climbs.pop(trial.trial_id, None)
         if climb is None or not result:
             return
@@ -219,13 +218,13 @@ class AsyncHyperBandScheduler(ObjectiveScheduler):
             self._judge(climb, trial, time, result)
 
     def on_trial_remove(self, controller: ControllerView, trial: Trial) -> None:
-        """Forget the trial."""
+        """Remove the trial."""
         self._climbs.pop(trial.trial_id, None)
 
     def run_until(self, trial: Trial) -> RunUntil:
         """Return the trial's next rung, or `max_t`.
 
-        It relies on `time_attr` not decreasing between `on_trial_add` and the trial's end.
+        This requires that `time_attr` does not decrease during the trial.
         """
         climb = self._climb_of(trial)
         milestone = climb.bracket.next_milestone(climb)
@@ -298,12 +297,12 @@ class AsyncHyperBandScheduler(ObjectiveScheduler):
         return "None" if cutoff is None else f"{self._metric_op * cutoff:.6g}"
 
 
-#: The name of the paper.
+#: The name of the algorithm in the paper.
 ASHAScheduler = AsyncHyperBandScheduler
 
 
 def _softmax_steps(sizes: list[int]) -> list[float]:
-    """Upper ends of the shares of [0, 1) that belong to each bracket, without the last one."""
+    """Divide [0, 1) between the brackets by a softmax, and return the dividing points."""
     weights = np.exp(np.array(sizes, dtype=float) - max(sizes))
     return list(accumulate((weights / weights.sum()).tolist()))[:-1]
 

@@ -1,4 +1,4 @@
-"""A Gaussian process over time and hyperparameters, whose older observations count less."""
+"""Gaussian process over time and hyperparameters in which older observations count less."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _MOST_FITTED = 200
 
 
 class TimeVaryingProcess:
-    """Fits ``y`` at rows of ``x`` in the unit cube, each observed at a time.
+    """A Gaussian process fitted to values that were observed at points of the unit cube and times.
 
     The kernel is ``exp(-r² / 2l²) * (1 - e) ** (|t - t'| / 2)``: Bogunovic et al., "Time-Varying
     Gaussian Process Bandit Optimization" (AISTATS 2016). Its length, how fast it forgets, and the
     noise are those of a small grid with the highest marginal likelihood.
 
     Args:
-        times: When, in units of which `_FORGETTING` holds.
-        rows: Where.
-        values: What, of mean about 0 and deviation about 1.
+        times: Times of the observations, in the unit that `_FORGETTING` refers to.
+        rows: Points of the observations.
+        values: The observed values, with mean about 0 and deviation about 1.
     """
 
     def __init__(self, times: Array, rows: Array, values: Array) -> None:
@@ -45,14 +45,14 @@ class TimeVaryingProcess:
         self._weights = self._inverse_root.T @ (self._inverse_root @ values)
 
     def predict(self, times: Array, rows: Array) -> tuple[Array, Array]:
-        """Mean and deviation at some rows."""
+        """Return the means and standard deviations at some points and times."""
         kernel = self._kernel(times, rows, self._times, self._rows)
         explained = self._inverse_root @ kernel.T
         variance = np.maximum(1.0 - (explained**2).sum(axis=0), 1e-12)
         return kernel @ self._weights, np.sqrt(variance)
 
     def with_pending(self, times: Array, rows: Array) -> TimeVaryingProcess:
-        """The process if what is tried there came out as expected, and so taught nothing new."""
+        """Return a process with further observations whose values are the predicted means."""
         other = copy.copy(self)
         other._fit(
             np.concatenate([self._times, times]),
@@ -67,7 +67,7 @@ class TimeVaryingProcess:
 
 
 def _apart(times: Array, rows: Array, others: Array, other_rows: Array) -> tuple[Array, Array]:
-    """How far rows are apart, squared, and how far in time."""
+    """Return the squared distances between points, and their distances in time."""
     squares = ((rows[:, None, :] - other_rows[None, :, :]) ** 2).sum(axis=2)
     return squares, np.abs(times[:, None] - others[None, :])
 
@@ -83,7 +83,7 @@ def _fresh(ages: Array, forgetting: float) -> Array:
 
 
 def _most_likely(times: Array, rows: Array, values: Array) -> tuple[float, float, float]:
-    """Length, forgetting and noise with the highest marginal likelihood."""
+    """Return the length, forgetting and noise with the highest marginal likelihood."""
     squares, ages = _apart(times, rows, times, rows)
     near = {length: _near(squares, length) for length in _LENGTHS}
     fresh = {forgetting: _fresh(ages, forgetting) for forgetting in _FORGETTING}

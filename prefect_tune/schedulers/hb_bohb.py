@@ -1,4 +1,4 @@
-"""The scheduler's half of BOHB, whose other half is the searcher `TuneBOHB`.
+"""`HyperBandForBOHB`: the scheduler of BOHB, for use with the searcher `TuneBOHB`.
 
 Falkner et al., "BOHB: Robust and Efficient Hyperparameter Optimization at Scale" (ICML 2018):
 HyperBand whose brackets are filled from the strictest one on, so that the searcher's model soon
@@ -15,12 +15,12 @@ from prefect_tune.schedulers.hyperband import Bracket, HyperBandScheduler
 
 
 class HyperBandForBOHB(HyperBandScheduler):
-    """HyperBand for a searcher that learns from what trials are worth at each milestone (BOHB).
+    """HyperBand that passes the results at milestones to a searcher (BOHB).
 
-    Other than `HyperBandScheduler` it fills the bracket with the most trials first, and halves a
-    bracket only when that is filled, or when no trial at all could go on otherwise. Results at a
-    milestone get ``hyperband_info``, with the milestone as ``budget``, and the searcher is told
-    which trials pause and go on.
+    Unlike `HyperBandScheduler`, it fills the bracket with the most trials first, and halves a
+    bracket only when the bracket is filled, or when otherwise no trial could run. Results at a
+    milestone get ``hyperband_info`` with the milestone as ``budget``, and the searcher is notified
+    of trials that pause and continue.
 
     Args:
         time_attr: The result key that counts as time.

@@ -1,4 +1,4 @@
-"""HyperBand: successive halving in brackets of different patience.
+"""`HyperBandScheduler`: successive halving in brackets with different milestones.
 
 Li et al., "Hyperband: A Novel Bandit-Based Approach to Hyperparameter Optimization" (JMLR 2018). A
 bracket runs many trials for a short time or few for a long one; whenever all its trials have come
@@ -23,20 +23,20 @@ _MOST_BRACKETS = 100
 
 
 class Bracket:
-    """One successive halving.
+    """A group of trials that is halved at milestones.
 
     Args:
-        size: How many trials it takes in.
+        size: Number of trials in the bracket.
         milestone: Time at which the first halving takes place.
-        halvings: How often its trials are halved.
-        eta: One trial in so many is kept.
+        halvings: Number of halvings.
+        eta: The factor by which a halving reduces the number of trials.
         max_t: The last milestone.
 
     Attributes:
         trials: Newest time and reward of each unfinished trial, in order of creation; the reward is
             -inf before the first result.
-        milestone: Where its trials wait for each other.
-        halvings: How often they are still to be halved.
+        milestone: The time at which the trials wait for each other.
+        halvings: Number of halvings left.
     """
 
     def __init__(self, size: int, milestone: int, halvings: int, eta: float, max_t: float) -> None:
@@ -51,27 +51,27 @@ class Bracket:
 
     @property
     def is_filled(self) -> bool:
-        """True if it takes in no other trial now."""
+        """True if the bracket has all its trials."""
         return len(self.trials) >= self._size
 
     @property
     def has_arrived(self) -> bool:
-        """True if all its trials have come to the milestone."""
+        """True if all trials of the bracket have reached the milestone."""
         milestone = self.milestone
         return all(time >= milestone for time, _ in self.trials.values())
 
     @property
     def completion(self) -> float:
-        """The share of its work that is done."""
+        """The share of the bracket's work that is done."""
         return min(self._done / self._work, 1.0)
 
     def update(self, trial_id: str, time: float, reward: float) -> None:
-        """Take a result in. A trial that was set back reports an earlier time."""
+        """Note a trial's newest result; after a restore, its time may be earlier."""
         self._done += time - self.trials[trial_id][0]
         self.trials[trial_id] = time, -math.inf if math.isnan(reward) else reward
 
     def halve(self) -> list[str]:
-        """Move on to the next milestone; removes and returns the trials that have to end."""
+        """Set the next milestone, and remove and return the trials that have to end."""
         self.halvings -= 1
         self._size = math.ceil(self._size / self._eta)
         self.milestone = int(min(self.milestone * self._eta, self._max_t))
@@ -83,20 +83,20 @@ class Bracket:
         return bad
 
     def clear(self) -> list[str]:
-        """Remove and return all trials: there is nothing left to halve."""
+        """Remove and return all trials, which end at the last milestone."""
         trial_ids = list(self.trials)
         self.trials.clear()
         return trial_ids
 
     def describe(self) -> str:
-        """Return one line for people."""
+        """Return a line about the bracket for the console."""
         return (
             f"{len(self.trials)} of {self._size} trials until {self.milestone:g}, "
             f"{self.halvings} halvings left, {self.completion:.0%} done"
         )
 
     def _total_work(self) -> float:
-        """Return the units of time that Ray Tune expects of all its trials."""
+        """Return the bracket's total time of training by Ray Tune's formula."""
         work, size, steps = 0.0, self._size, self.milestone
         for _ in range(self.halvings + 1):
             work += size * steps
@@ -106,7 +106,7 @@ class Bracket:
 
 
 class HyperBandScheduler(GroupScheduler):
-    """Halves groups of trials at milestones, in brackets from patient to strict (HyperBand).
+    """Pauses groups of trials at milestones and continues the best of each group (HyperBand).
 
     A trial waits, paused, at the milestone of its bracket until all others of the bracket have come
     there, or have ended. Then the best go on, and the others end. Trials need checkpoints to go on
@@ -157,7 +157,7 @@ class HyperBandScheduler(GroupScheduler):
         self._num_stopped = 0
 
     def on_trial_add(self, controller: ControllerView, trial: Trial) -> None:
-        """Put a new trial into the bracket that is being filled."""
+        """Add a new trial to the bracket that is being filled."""
         super().on_trial_add(controller, trial)
         if trial.trial_id in self._bracket_of:
             return  # it goes on after an interruption
@@ -174,7 +174,7 @@ class HyperBandScheduler(GroupScheduler):
     def on_trial_result(
         self, controller: ControllerView, trial: Trial, result: dict[str, Any]
     ) -> str:
-        """Pause at the milestone, and halve the bracket if all have come there.
+        """Pause a trial at the milestone, and halve its bracket if all trials have reached it.
 
         Raises:
             InvalidArgument: If the time or the metric is not a number.
@@ -193,14 +193,14 @@ class HyperBandScheduler(GroupScheduler):
         return self._at_milestone(controller, bracket, trial, result)
 
     def on_trial_remove(self, controller: ControllerView, trial: Trial) -> None:
-        """Forget the trial; the others of its bracket no longer wait for it."""
+        """Remove the trial, for which other trials of its bracket then no longer wait."""
         bracket = self._bracket_of.pop(trial.trial_id, None)
         if bracket is not None:
             del bracket.trials[trial.trial_id]
             self._advance(controller, bracket)
 
     def choose_trial_to_run(self, controller: ControllerView) -> Trial | None:
-        """Return a trial that does not wait for others, of the bracket whose work is least done."""
+        """Return a trial that does not wait for others, from the bracket with the least done."""
         for _, bracket in sorted(self._brackets, key=lambda entry: (entry[0], entry[1].completion)):
             for trial_id in bracket.trials:
                 if not self._goes_on(bracket, trial_id):
@@ -222,7 +222,7 @@ class HyperBandScheduler(GroupScheduler):
         return RunUntil(((self._time_attr, bracket.milestone),))
 
     def debug_string(self) -> str:
-        """Return the number of stopped trials, and how far each bracket is."""
+        """Return the number of stopped trials, and a line about each bracket."""
         lines = [f"Using {type(self).__name__}: num_stopped={self._num_stopped}"]
         lines += [
             f"Band {band}: {bracket.describe()}"
@@ -234,7 +234,7 @@ class HyperBandScheduler(GroupScheduler):
     # -- brackets ---------------------------------------------------------------------------------
 
     def _kind(self, place: int) -> int:
-        """How often trials are halved in the bracket at a place of its band, from 0 on."""
+        """Return the number of halvings of the bracket at a place of its band, from 0 on."""
         return place
 
     def _next_bracket(self) -> Bracket:
@@ -250,14 +250,14 @@ class HyperBandScheduler(GroupScheduler):
         return not bracket.halvings and not self._stop_last_trials
 
     def _goes_on(self, bracket: Bracket, trial_id: str) -> bool:
-        """Return True if a trial need not wait for the others of its bracket."""
+        """Return True if a trial may run, without waiting for others of its bracket."""
         time, _ = bracket.trials[trial_id]
         return time < bracket.milestone or self._is_last_and_free(bracket)
 
     def _at_milestone(
         self, controller: ControllerView, bracket: Bracket, trial: Trial, result: dict[str, Any]
     ) -> str:
-        """Decide about a trial that has come to its milestone."""
+        """Return the decision for a trial that has reached its milestone."""
         self._advance(controller, bracket, trial)
         if trial.trial_id not in self._bracket_of:
             return self.STOP
@@ -266,12 +266,12 @@ class HyperBandScheduler(GroupScheduler):
     def _advance(
         self, controller: ControllerView, bracket: Bracket, current: Trial | None = None
     ) -> None:
-        """Halve a bracket while all its trials have come to the milestone.
+        """Halve a bracket if all its trials have reached the milestone, and end the others.
 
         Args:
             controller: Ends trials.
             bracket: The bracket.
-            current: The trial that is being judged; its end is the answer.
+            current: The trial whose result is being handled; the caller ends it.
         """
         bad: list[str] = []
         while bracket.trials and bracket.has_arrived and not self._is_last_and_free(bracket):

@@ -1,4 +1,4 @@
-"""The median stopping rule.
+"""`MedianStoppingRule`: stop trials that are worse than the median of the others.
 
 Golovin et al., "Google Vizier: A Service for Black-Box Optimization" (KDD 2017), section 3.2.1, in
 the variant of Ray Tune 2.0. NaN and infinite values of the metric are left out, as in later ones.
@@ -27,10 +27,10 @@ class _History:
     """The results of one trial.
 
     Attributes:
-        last_time: Time of its newest result.
-        last_value: Metric of its newest result, sign turned so that more is better.
-        best: Its best finite value ever, -inf before the first.
-        row: Its place among the trials.
+        last_time: Time of the newest result.
+        last_value: Metric of the newest result, negated for ``min`` so that more is better.
+        best: The best finite value so far, -inf before the first.
+        row: The number of the trial in order of its first result.
     """
 
     __slots__ = ("_means", "_times", "_values", "best", "last_time", "last_value", "row")
@@ -65,14 +65,14 @@ class _History:
             self._means.append(mean)
 
     def mean_until(self, time: float) -> float:
-        """Mean of the values from the grace period up to a time, NaN if there are none."""
+        """Return the mean of values from the grace period up to a time, NaN without values."""
         count = bisect_right(self._times, time)
         return self._means[count - 1] if count else math.nan
 
     def newest(self) -> tuple[float, ...]:
-        """The time of the newest result; time of and mean up to the last value, and the one before.
+        """Return the newest result's time, and times and means of the last two finite values.
 
-        -inf and NaN where there are none.
+        Missing times are -inf, missing means NaN.
         """
         times, means = self._times, self._means
         last = (times[-1], means[-1]) if times else (-math.inf, math.nan)
@@ -81,7 +81,7 @@ class _History:
 
 
 class _RunningMeans:
-    """The histories of all trials, and the median of their means up to a time.
+    """The histories of all trials, from which it computes medians of means up to a time.
 
     The means up to a time that was asked for are kept, and those of trials that come there later
     added: with iterations as time, all but the first ones. Otherwise most trials are at their
@@ -118,7 +118,7 @@ class _RunningMeans:
         return history
 
     def median(self, time: float, own: _History) -> tuple[int, float]:
-        """Of how many other trials there are means up to a time, and their median, NaN of none."""
+        """Return the number of other trials with means up to a time, and the means' median."""
         means = self._kept.get(time)
         if means is None:
             means = self._kept[time] = self._means_until(time)
@@ -199,7 +199,7 @@ class MedianStoppingRule(ObjectiveScheduler):
     def on_trial_result(
         self, controller: ControllerView, trial: Trial, result: dict[str, Any]
     ) -> str:
-        """Judge a result from the grace period on.
+        """Stop or pause a trial after the grace period if it is worse than the median.
 
         Raises:
             InvalidArgument: If the time or the metric is not a number.
@@ -223,7 +223,7 @@ class MedianStoppingRule(ObjectiveScheduler):
     def on_trial_complete(
         self, controller: ControllerView, trial: Trial, result: dict[str, Any]
     ) -> None:
-        """Take in the last result, if a stopping criterion kept it from `on_trial_result`."""
+        """Record the last result, if `on_trial_result` was not called for it."""
         self._last_pause.pop(trial.trial_id, None)
         if not result or not self._is_complete(result):
             return
@@ -236,7 +236,7 @@ class MedianStoppingRule(ObjectiveScheduler):
             self._record(trial, result)
 
     def run_until(self, trial: Trial) -> RunUntil:
-        """Return the grace period, and from there on every result."""
+        """Return the end of the grace period, from which on the trial waits at each result."""
         if trial.trial_id in self._stopped:
             return NEVER
         return RunUntil(((self._time_attr, self._grace_period),))
@@ -255,7 +255,7 @@ class MedianStoppingRule(ObjectiveScheduler):
         return self._means.add(trial.trial_id, time, value)
 
     def _yield_slot(self, controller: ControllerView, trial: Trial, time: float) -> str:
-        """Give way to waiting trials if the time slice is used up."""
+        """Pause a trial whose time slice is used up if other trials wait."""
         since = time - self._last_pause.get(trial.trial_id, -math.inf)
         if since > self._min_time_slice and any(controller.get_waiting_trials()):
             self._last_pause[trial.trial_id] = time

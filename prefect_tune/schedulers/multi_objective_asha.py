@@ -1,4 +1,4 @@
-"""ASHA for several metrics that are weighed against each other.
+"""`MultiObjectiveASHAScheduler`: ASHA for several metrics.
 
 Schmucker et al., "Multi-objective Asynchronous Successive Halving" (2021): at each rung the results
 are put into an order by non-dominated sorting, and within a front by an ε-net, which takes the
@@ -22,18 +22,18 @@ from prefect_tune.schedulers.trial_scheduler import ObjectiveScheduler, check_ru
 from prefect_tune.validation import check_metric_name, check_mode
 
 Array = NDArray[np.float64]
-#: With so many of the newest results of a rung a new one is compared.
+#: Number of the newest results of a rung that a new one is compared with.
 _MOST_COMPARED = 200
 
 
 class Rung:
-    """The newest results at a rung, sorted into fronts.
+    """The newest results at a rung, sorted into fronts of non-dominated results.
 
-    A result is in the front behind the last one that has a result that beats it. So a new result
-    moves only some of those that it beats, and the oldest one, when it leaves, likewise.
+    A result is in the front after the last front with a result that beats it. So a new result moves
+    only some of the results that it beats, and likewise the oldest result when it is removed.
 
     Attributes:
-        came: How many results have come; their numbers in order are their names here.
+        came: The number of results so far; results are identified by their numbers in order.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Rung:
         return len(self._front)
 
     def add(self, cost: Sequence[float]) -> None:
-        """Take in a result, instead of the oldest one if there are too many."""
+        """Add a result, and remove the oldest one if there are too many."""
         number = self.came
         self.came += 1
         if not len(self):
@@ -80,8 +80,8 @@ class Rung:
     def is_among_first(self, most: float) -> bool:
         """Return whether fewer than `most` results come before the newest one.
 
-        Front comes behind front. In a front, the result that came first is the first, and each next
-        one is the one that lies farthest from all before.
+        Fronts are ordered. Within a front, the oldest result is the first, and each next one is the
+        result farthest from all before.
         """
         level = self._front[self.came - 1]
         room = most - sum(map(len, self._fronts[:level]))
@@ -103,14 +103,14 @@ class Rung:
             self.add(cost)
 
     def _put(self, numbers: set[int], level: int) -> None:
-        """Put results into a front."""
+        """Add results to a front."""
         if level == len(self._fronts):
             self._fronts.append(set())
         self._fronts[level] |= numbers
         self._front.update(dict.fromkeys(numbers, level))
 
     def _remove(self, number: int) -> None:
-        """Forget a result; those that nothing else kept back move forward."""
+        """Remove a result; results that only it has beaten in a front move to that front."""
         del self._beaten_by[number]
         first = self._front.pop(number)
         self._fronts[first].remove(number)
@@ -126,9 +126,9 @@ class Rung:
 
 
 def _takes_last(front: Array, most: int) -> bool:
-    """Return whether the last row is one of the first `most` that are taken.
+    """Return whether the last row is one of the first `most` rows of an ε-net.
 
-    Each time the one farthest from all before is taken, at first the first.
+    The net begins with the first row; each next row is the one farthest from all before.
     """
     finite = np.where(np.isfinite(front), front, np.nan)
     spread = np.nan_to_num(np.nanmax(finite, axis=0) - np.nanmin(finite, axis=0))
@@ -145,7 +145,7 @@ def _takes_last(front: Array, most: int) -> bool:
 
 
 class MultiObjectiveASHAScheduler(ObjectiveScheduler):
-    """Stops trials early that others beat in all of several metrics (MO-ASHA).
+    """Stops trials early that are not among the best by several metrics (MO-ASHA).
 
     A result is compared with the newest 200 at its rung.
 
@@ -199,13 +199,13 @@ class MultiObjectiveASHAScheduler(ObjectiveScheduler):
         return metric is None
 
     def on_trial_add(self, controller: ControllerView, trial: Trial) -> None:
-        """Have a trial begin below the first rung; one that goes on is not judged twice."""
+        """Put a new trial below the first rung; a retried trial keeps its rung."""
         self._level.setdefault(trial.trial_id, 0)
 
     def on_trial_result(
         self, controller: ControllerView, trial: Trial, result: dict[str, Any]
     ) -> str:
-        """Stop at `max_t`, or if the result is not among the best of its rung.
+        """Stop a trial at `max_t`, or if its result is not among the best of a rung.
 
         Raises:
             InvalidArgument: If the time or a metric is not a number.
@@ -229,7 +229,7 @@ class MultiObjectiveASHAScheduler(ObjectiveScheduler):
         ]
         rung = self._rungs[level - 1]
         rung.add([math.inf if math.isnan(value) else value for value in cost])
-        # The first one always goes on.
+        # The first trial at a rung always continues.
         if len(rung) == 1 or rung.is_among_first(len(rung) / self._factor):
             return self.CONTINUE
         self._num_stopped += 1
@@ -237,17 +237,17 @@ class MultiObjectiveASHAScheduler(ObjectiveScheduler):
 
     @property
     def stops_at(self) -> float:
-        """`max_t`."""
+        """The time at which the scheduler ends each trial, `max_t`."""
         return self._max_t
 
     def on_trial_complete(
         self, controller: ControllerView, trial: Trial, result: dict[str, Any]
     ) -> None:
-        """Forget the trial; what it reported at rungs counts on."""
+        """Remove the trial; its results at rungs stay recorded."""
         self._level.pop(trial.trial_id, None)
 
     def on_trial_remove(self, controller: ControllerView, trial: Trial) -> None:
-        """Forget the trial."""
+        """Remove the trial."""
         self._level.pop(trial.trial_id, None)
 
     def run_until(self, trial: Trial) -> RunUntil:
@@ -258,7 +258,7 @@ class MultiObjectiveASHAScheduler(ObjectiveScheduler):
         return RunUntil(((self._time_attr, milestone),))
 
     def debug_string(self) -> str:
-        """Return the number of stopped trials, and how many have come to each rung."""
+        """Return the number of stopped trials, and of trials that have reached each rung."""
         rungs = (
             f"{milestone:g}: {rung.came}"
             for milestone, rung in zip(self._milestones, self._rungs, strict=True)

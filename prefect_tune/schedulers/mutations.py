@@ -1,4 +1,4 @@
-"""How population based training changes hyperparameters: to the side, or to something new."""
+"""Change hyperparameters for population based training: perturb or resample them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Mutations = Mapping[str, Any]
 
 
 def check_mutations(mutations: Mutations, argument: str = "hyperparam_mutations") -> None:
-    """Check that hyperparameters can be changed as is said.
+    """Check the definition of mutations.
 
     Raises:
-        InvalidArgument: If not; names the key.
+        InvalidArgument: If a value has a wrong type; the error names the key.
     """
     if not isinstance(mutations, Mapping):
         raise InvalidArgument(
@@ -46,7 +46,7 @@ def check_mutations(mutations: Mutations, argument: str = "hyperparam_mutations"
 
 
 def draw(values: Any, dice: random.Random, stream: RandomState) -> Any:
-    """Return a new value of a hyperparameter, or of a dict of them."""
+    """Draw a new value of a hyperparameter, or of a dict of hyperparameters."""
     if isinstance(values, Mapping):
         return {key: draw(below, dice, stream) for key, below in values.items()}
     if isinstance(values, Domain):
@@ -57,13 +57,13 @@ def draw(values: Any, dice: random.Random, stream: RandomState) -> Any:
 def fill(
     config: dict[str, Any], mutations: Mutations, dice: random.Random, stream: RandomState
 ) -> list[str]:
-    """Draw what a configuration lacks of the hyperparameters; returns the keys of it.
+    """Draw hyperparameters that a configuration lacks, and return their keys.
 
-    Domains and lists are drawn from in any case, so that the draws that follow do not depend on
-    what was there.
+    Values are drawn from domains and lists in any case, so that later draws do not depend on the
+    configuration.
 
     Raises:
-        InvalidArgument: If a value is there where the mutations have a dict.
+        InvalidArgument: If the configuration has a value where the mutations have a dict.
     """
     filled = []
     for key, values in mutations.items():
@@ -91,10 +91,11 @@ def explore(
     dice: random.Random,
     stream: RandomState,
 ) -> dict[str, Any]:
-    """Return a configuration beside another one.
+    """Return a copy of a configuration with changed hyperparameters.
 
-    With `resample_probability` a hyperparameter is drawn anew. Else one from a list moves to a
-    neighbour in it, and a number is multiplied by one of the factors, a whole one rounded.
+    A hyperparameter is drawn anew with `resample_probability`. Otherwise a value from a list is
+    replaced by its neighbour in the list, and a number is multiplied by one of the factors; ints
+    are rounded.
     """
     new = copy.deepcopy(dict(config))
     for key, values in mutations.items():
@@ -118,7 +119,7 @@ def explore(
 
 
 def perturbed_tag(tag: str, config: Mapping[str, Any], mutations: Mutations) -> str:
-    """Return the tag of a trial whose configuration was changed, ``<tag>@perturbed[k=v,...]``."""
+    """Return the tag of a perturbed trial, ``<tag>@perturbed[k=v,...]``."""
     values = mutated_values(config, mutations)
     shown = (
         f"{key}={value:.4f}" if isinstance(value, float) else f"{key}={value}"
@@ -128,7 +129,7 @@ def perturbed_tag(tag: str, config: Mapping[str, Any], mutations: Mutations) -> 
 
 
 def original_tag(tag: str) -> str:
-    """Return the tag that a trial had before it was changed."""
+    """Return the tag that a trial had before it was perturbed."""
     return tag.partition("@perturbed[")[0]
 
 

@@ -1,4 +1,4 @@
-"""Population based bandits: PBT that chooses hyperparameters by a model instead of at random.
+"""`PB2` (population based bandits): PBT that chooses hyperparameters by a model.
 
 Parker-Holder et al., "Provably Efficient Online Hyperparameter Optimization with Population-Based
 Bandits" (NeurIPS 2020). A Gaussian process learns how much the metric has grown per unit of time,
@@ -32,9 +32,9 @@ _CANDIDATES = 1000
 
 
 class PB2(PopulationBasedTraining):
-    """Has bad trials go on as copies of good ones, with hyperparameters that a model chooses (PB2).
+    """Replaces bad trials by copies of good ones with hyperparameters that a model chooses (PB2).
 
-    For numbers only. Until there are a few observations, hyperparameters are drawn at random.
+    Hyperparameters must be numbers. They are drawn at random until there are a few observations.
 
     Args:
         time_attr: The result key that counts as time.
@@ -90,11 +90,11 @@ class PB2(PopulationBasedTraining):
         self._observed: list[tuple[float, float, list[float]]] = []
         # Time and score that the growth of each trial counts from.
         self._begin: dict[str, tuple[float, float]] = {}
-        # What the trials try that were copied since their last observation.
+        # Times and inputs of trials that were copied since their last observation.
         self._tried: dict[str, tuple[float, list[float]]] = {}
 
     def on_trial_remove(self, controller: ControllerView, trial: Trial) -> None:
-        """Forget where the trial was; what it has taught stays."""
+        """Remove the trial; its observations stay in the model."""
         self._begin.pop(trial.trial_id, None)
         self._tried.pop(trial.trial_id, None)
         super().on_trial_remove(controller, trial)
@@ -159,7 +159,7 @@ class PB2(PopulationBasedTraining):
         return best_of(np.vstack([best, near]))
 
     def _position(self, config: Mapping[str, Any]) -> list[float]:
-        """Hyperparameters in the unit cube."""
+        """Scale a configuration's hyperparameters to the unit cube."""
         found = []
         for path, (low, high) in self._bounds.items():
             value: Any = config
@@ -175,7 +175,7 @@ def _flat(
     """Yield path and bounds of each hyperparameter.
 
     Raises:
-        InvalidArgument: If they are not two numbers.
+        InvalidArgument: If bounds are not two numbers.
     """
     for key, value in bounds.items():
         if isinstance(value, Mapping):

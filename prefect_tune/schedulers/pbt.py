@@ -1,4 +1,4 @@
-"""Population based training: trials copy better ones and go on with changed hyperparameters.
+"""`PopulationBasedTraining`: bad trials continue from copies of good ones with changed values.
 
 Jaderberg et al., "Population Based Training of Neural Networks" (2017), with the rules of Ray Tune.
 Every `perturbation_interval` a trial among the worst ``quantile_fraction`` exploits one of the
@@ -42,15 +42,15 @@ _logger = logging.getLogger("prefect_tune")
 
 @dataclass(slots=True)
 class Member:
-    """What is known of one live trial of the population.
+    """A live trial of the population, with its score at its last perturbation interval.
 
     Attributes:
-        number: Of two equally good trials, the one with the higher number counts as better.
-        score: Metric of the result it was perturbed at last, more is better; None before.
-        train_time: Time of that result.
-        perturbed_at: Time from which on its next interval counts.
-        was_good: Whether it was among the best then: only from such are copies made.
-        perturbations: How often it has come to the end of an interval.
+        number: Of two trials with equal scores, the one with the higher number counts as better.
+        score: Score at the end of the last interval, more is better; None before the first.
+        train_time: Time at the end of the last interval.
+        perturbed_at: Time at which the next interval begins.
+        was_good: Whether the trial was among the best then; only such trials are copied.
+        perturbations: Number of intervals that the trial has ended.
     """
 
     number: int
@@ -62,12 +62,12 @@ class Member:
 
 
 class PopulationBasedTraining(GroupScheduler):
-    """Has bad trials go on as changed copies of good ones (PBT).
+    """Replaces bad trials by copies of good ones with changed hyperparameters (PBT).
 
-    Trials need checkpoints. Class trainables are asked for one when they are among the best;
-    functions have to save theirs with `report`. A trial without a checkpoint is never copied. With
-    fewer slots than trials, a trial gives way at the end of each interval, so that all are trained
-    alike.
+    Trials need checkpoints. Class trainables are asked for a checkpoint when they are among the
+    best; functions have to save them with `report`. A trial without a checkpoint is never copied.
+    With fewer slots than trials, trials pause at the end of each interval, so that all trials are
+    trained for the same time.
 
     Args:
         time_attr: The result key that counts as time.
@@ -157,15 +157,16 @@ class PopulationBasedTraining(GroupScheduler):
     # -- the population ---------------------------------------------------------------------------
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
-        """Take over metric, mode and, as ``seed``, what makes the draws reproducible."""
+        """Take over metric, mode and the experiment's ``seed`` for draws."""
         self._seed = spec.get("seed", self._seed)
         return super().set_search_properties(metric, mode, **spec)
 
     def on_trial_add(self, controller: ControllerView, trial: Trial) -> None:
-        """Take a trial into the population, and draw what its configuration lacks.
+        """Add a trial to the population, and draw hyperparameters that its configuration lacks.
 
         Raises:
-            InvalidArgument: If a searcher suggests configurations: it would not know of changes.
+            InvalidArgument: If a searcher suggests configurations, since it could not learn from
+                changed ones.
         """
         super().on_trial_add(controller, trial)
         if trial.trial_id in self._members:
@@ -179,11 +180,11 @@ class PopulationBasedTraining(GroupScheduler):
     def on_trial_result(
         self, controller: ControllerView, trial: Trial, result: dict[str, Any]
     ) -> str:
-        """At the end of an interval, see whether the trial is copied, or becomes a copy.
+        """At the end of an interval, rank the trial and replace it by a copy if it is bad.
 
         Raises:
             TuneError: If the result lacks the time or the metric, unless `require_attrs` is False.
-            InvalidArgument: If one of them is not a number.
+            InvalidArgument: If the time or the metric is not a number.
         """
         metric = str(self._metric)
         if result.get(self._time_attr) is None or result.get(metric) is None:
@@ -208,7 +209,7 @@ class PopulationBasedTraining(GroupScheduler):
         return self.PAUSE if any(controller.get_waiting_trials()) else self.CONTINUE
 
     def on_trial_remove(self, controller: ControllerView, trial: Trial) -> None:
-        """The trial leaves the population; nobody waits for it any more."""
+        """Remove the trial from the population; other trials no longer wait for it."""
         member = self._members.get(trial.trial_id)
         if member is not None:
             self._rank(trial.trial_id, member, None)
@@ -217,7 +218,7 @@ class PopulationBasedTraining(GroupScheduler):
                 self._perturb_all(controller, self._next_sync)
 
     def choose_trial_to_run(self, controller: ControllerView) -> Trial | None:
-        """Return the waiting trial that was trained least."""
+        """Return the waiting trial with the least training time."""
         chosen: Trial | None = None
         least = math.inf
         for trial in controller.get_waiting_trials():
@@ -239,7 +240,7 @@ class PopulationBasedTraining(GroupScheduler):
         return RunUntil(((self._time_attr, math.nextafter(until, 0.0)),))
 
     def debug_string(self) -> str:
-        """How often trials were copied, and the population from best to worst."""
+        """Return the number of copies, and the best trials of the population."""
         lines = [f"{type(self).__name__}: {self._num_perturbations} perturbs"]
         if self._ranked:
             best = self._ranked[:-11:-1]
@@ -250,7 +251,7 @@ class PopulationBasedTraining(GroupScheduler):
     # -- exploit and explore ----------------------------------------------------------------------
 
     def _rank(self, trial_id: str, member: Member, score: float | None) -> None:
-        """Give a trial another place among the others, or none."""
+        """Set a trial's score and its place in the ranking; None removes it from the ranking."""
         if member.score is not None:
             del self._ranked[self._place(trial_id, member)]
         member.score = score
@@ -258,16 +259,16 @@ class PopulationBasedTraining(GroupScheduler):
             insort(self._ranked, (score, member.number, trial_id))
 
     def _place(self, trial_id: str, member: Member) -> int:
-        """Return how many trials with a score are worse."""
+        """Return the trial's place in the ranking, from 0 for the worst."""
         return bisect_left(self._ranked, (member.score, member.number, trial_id))
 
     def _quantile_size(self) -> int:
-        """Return how many trials count as the best, and as the worst."""
+        """Return the number of trials in the upper, and in the lower, quantile."""
         count = len(self._ranked)
         return min(math.ceil(count * self._quantile_fraction), count // 2)
 
     def _perturb(self, controller: ControllerView, trial: Trial) -> None:
-        """See to one trial at the end of its interval."""
+        """Save a trial that is among the best, or replace it by a copy if it is among the worst."""
         member = self._members[trial.trial_id]
         place, size, count = (
             self._place(trial.trial_id, member),
@@ -284,7 +285,7 @@ class PopulationBasedTraining(GroupScheduler):
                 self._exploit(controller, trial, source)
 
     def _perturb_all(self, controller: ControllerView, time: float) -> None:
-        """If all trials have come to the end of the interval, see to them, the best first."""
+        """Perturb all trials, the best first, if all have reached the end of the interval."""
         members = self._members
         if not members or any(m.train_time < self._next_sync for m in members.values()):
             return
@@ -300,7 +301,7 @@ class PopulationBasedTraining(GroupScheduler):
             self._next_sync = furthest + self._interval
 
     def _exploit(self, controller: ControllerView, trial: Trial, source: Trial) -> None:
-        """Have a trial go on as a changed copy of another one."""
+        """Replace a trial by a copy of another one with changed hyperparameters."""
         copied = self._members[source.trial_id]
         if source.newest_checkpoint is None:
             if copied.perturbations > 2 and not self._has_warned:
@@ -324,13 +325,13 @@ class PopulationBasedTraining(GroupScheduler):
         member.train_time = copied.train_time
 
     def _observe(self, trial: Trial, time: float, score: float) -> None:
-        """A trial has come to the end of an interval; for schedulers that learn from that."""
+        """Learn from a trial at the end of an interval; subclasses may override this method."""
 
     def _new_config(self, trial: Trial, source: Trial) -> dict[str, Any]:
-        """Return the configuration with which a trial goes on from another one.
+        """Return the configuration with which a trial continues as a copy of another one.
 
         Raises:
-            TuneError: If `custom_explore_fn` returns none.
+            TuneError: If `custom_explore_fn` does not return a dict.
         """
         config = explore(
             source.config,
@@ -353,9 +354,9 @@ class PopulationBasedTraining(GroupScheduler):
         return dict(own)
 
     def _generators(self) -> tuple[random.Random, np.random.RandomState]:
-        """What is drawn from: states of our own, so that draws go on where they were on a resume.
+        """Return the scheduler's own random generators, whose states are restored on a resume.
 
-        Without a seed they begin where Python's and numpy's own ones are.
+        Without a seed they begin with the states of Python's and numpy's global generators.
         """
         if self._dice is None or self._stream is None:
             self._dice = random.Random(self._seed)
@@ -380,10 +381,10 @@ class PopulationBasedTraining(GroupScheduler):
 
 
 def _reject_searchers(scheduler: object, search_alg: Any) -> None:
-    """Refuse searchers; random and grid search may make the first configurations.
+    """Raise an error if a searcher is used; random and grid search are allowed.
 
     Raises:
-        InvalidArgument: If there is one.
+        InvalidArgument: If `search_alg` is a searcher.
     """
     searcher = getattr(search_alg, "searcher", search_alg)
     named = isinstance(searcher, str) and searcher not in ("random", "variant_generator")

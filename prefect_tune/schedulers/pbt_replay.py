@@ -1,4 +1,4 @@
-"""Runs the schedule of hyperparameters that population based training has found once more."""
+"""`PopulationBasedTrainingReplay`: train one trial with a schedule of hyperparameters from PBT."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _STEP = "training_iteration"
 
 
 class PopulationBasedTrainingReplay(FIFOScheduler):
-    """Trains one trial with the configurations that a trial of PBT had, each at its time.
+    """Trains one trial with the successive configurations of a trial of PBT.
 
     Args:
-        policy_file: The file ``pbt_policy_<trial>.txt`` of that trial.
+        policy_file: The file ``pbt_policy_<trial>.txt`` of the trial of PBT.
 
     Raises:
-        InvalidArgument: If there is no such file, or it is none of these.
+        InvalidArgument: If there is no such file, or it has another format.
     """
 
     def __init__(self, policy_file: str) -> None:
@@ -40,7 +40,7 @@ class PopulationBasedTrainingReplay(FIFOScheduler):
         self._next = 0
 
     def on_trial_add(self, controller: ControllerView, trial: Trial) -> None:
-        """Give the trial its first configuration.
+        """Set the trial's first configuration.
 
         Raises:
             InvalidArgument: If there is more than one trial.
@@ -60,7 +60,7 @@ class PopulationBasedTrainingReplay(FIFOScheduler):
     def on_trial_result(
         self, controller: ControllerView, trial: Trial, result: dict[str, Any]
     ) -> str:
-        """Pause for another configuration if it is time."""
+        """Pause the trial and change its configuration at the step of the next change."""
         step = result.get(_STEP)
         if step is None or self._next == len(self._policy) or step < self._policy[self._next][0]:
             return self.CONTINUE
@@ -78,18 +78,18 @@ class PopulationBasedTrainingReplay(FIFOScheduler):
         return RunUntil(((_STEP, self._policy[self._next][0]),))
 
     def debug_string(self) -> str:
-        """How much of the schedule is done."""
+        """Return the number of changes that are done."""
         return f"PopulationBasedTraining replay: {self._next} of {len(self._policy)} changes"
 
 
 def _read_policy(path: Path) -> tuple[dict[str, Any], list[tuple[int, dict[str, Any]]]]:
-    """Return the first configuration, and the steps at which others come.
+    """Read the first configuration, and the steps and configurations of changes.
 
-    Each line tells of one copy: tags of both trials, steps of both, the configuration before and
-    the one after. What the trial had done before it was overwritten does not count.
+    Each line of the file describes a copy: tags of both trials, steps of both, the configurations
+    before and after. Only lines of the trials that the last one descends from are used.
 
     Raises:
-        InvalidArgument: If the file holds something else.
+        InvalidArgument: If the file has another format.
     """
     try:
         rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]

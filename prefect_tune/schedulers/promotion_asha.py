@@ -1,4 +1,4 @@
-"""ASHA that pauses trials and promotes the best ones, instead of stopping the others.
+"""`PromotionASHAScheduler`: ASHA that pauses trials at rungs and promotes the best ones.
 
 Li et al., "A System for Massively Parallel Hyperparameter Tuning" (MLSys 2020), algorithm 2: a free
 slot goes to a trial among the best ``1 / reduction_factor`` of the highest rung that has one, and
@@ -23,12 +23,12 @@ _MOST_RUNGS = 1000
 
 
 class _Rung:
-    """Where trials wait to be promoted.
+    """A rung, at which trials wait to be promoted.
 
     Attributes:
-        milestone: Its time.
-        rewards: Of all trials that have come here, ascending.
-        waiting: ``(reward, order of creation, id)`` of those that wait, ascending.
+        milestone: The time of the rung.
+        rewards: Rewards of all trials that have reached the rung, ascending.
+        waiting: ``(reward, order of creation, id)`` of the waiting trials, ascending.
     """
 
     def __init__(self, milestone: float) -> None:
@@ -37,7 +37,7 @@ class _Rung:
         self.waiting: list[tuple[float, int, str]] = []
 
     def best(self, factor: float) -> str | None:
-        """Return the id of the best trial that waits, if it is among the best of all."""
+        """Return the id of the best waiting trial, if it is among the best of the rung."""
         if not self.waiting:
             return None
         reward, _, trial_id = self.waiting[-1]
@@ -48,7 +48,7 @@ class _Rung:
 class PromotionASHAScheduler(GroupScheduler):
     """Pauses trials at rungs and promotes the best of each rung when a slot is free.
 
-    When no trial can run any more, those that still wait end. Trials need checkpoints, as with
+    When no trial can run any more, the waiting ones end. Trials need checkpoints, as with
     `HyperBandScheduler`.
 
     Args:
@@ -87,16 +87,16 @@ class PromotionASHAScheduler(GroupScheduler):
         while milestone < max_t:
             self._rungs.append(_Rung(milestone))
             milestone *= reduction_factor
-        # Number of each unfinished trial, and the rung it is on its way to.
+        # Number of each unfinished trial, and its next rung.
         self._climbs: dict[str, tuple[int, int]] = {}
-        # Of each waiting trial the attempt with which it came to its rung, and its reward there.
+        # Of each waiting trial, the attempt that reached the rung, and the reward there.
         self._waiting: dict[str, tuple[int, float]] = {}
         self._at_failure: dict[str, tuple[int, int]] = {}
         self._num_added = 0
         self._num_promoted = 0
 
     def on_trial_add(self, controller: ControllerView, trial: Trial) -> None:
-        """Have a new trial begin below the first rung; one that is retried goes on."""
+        """Put a new trial below the first rung; a retried trial keeps its rung."""
         super().on_trial_add(controller, trial)
         if trial.trial_id not in self._climbs:
             known = self._at_failure.pop(trial.trial_id, None)
@@ -106,7 +106,7 @@ class PromotionASHAScheduler(GroupScheduler):
     def on_trial_result(
         self, controller: ControllerView, trial: Trial, result: dict[str, Any]
     ) -> str:
-        """At a rung, go on if nobody is promoted before this trial, and else wait.
+        """At a rung, continue the trial if it is the next to be promoted, else pause it.
 
         Raises:
             InvalidArgument: If the time or the metric is not a number.
@@ -139,14 +139,14 @@ class PromotionASHAScheduler(GroupScheduler):
         return self.CONTINUE
 
     def on_trial_error(self, controller: ControllerView, trial: Trial) -> None:
-        """Forget the trial, until it is retried."""
+        """Remove the trial, and keep its rung for a retry."""
         climb = self._climbs.get(trial.trial_id)
         if climb is not None:
             self._at_failure[trial.trial_id] = climb
         super().on_trial_error(controller, trial)
 
     def on_trial_remove(self, controller: ControllerView, trial: Trial) -> None:
-        """Forget the trial; what it reported at rungs counts on."""
+        """Remove the trial; its results at rungs stay recorded."""
         if trial.trial_id in self._climbs:
             self._leave(trial.trial_id)
             del self._climbs[trial.trial_id]
@@ -154,7 +154,7 @@ class PromotionASHAScheduler(GroupScheduler):
             self._end_if_idle(controller, None)
 
     def choose_trial_to_run(self, controller: ControllerView) -> Trial | None:
-        """Return the trial to promote, else one that does not wait at a rung."""
+        """Return the trial to promote, or else one that does not wait at a rung."""
         self._see_promotions(controller)
         promoted = controller.get_trial(self._promotable() or "")
         others = (
@@ -176,7 +176,7 @@ class PromotionASHAScheduler(GroupScheduler):
         return RunUntil(((self._time_attr, milestone),))
 
     def debug_string(self) -> str:
-        """Return how many trials have come to each rung, and how many wait there."""
+        """Return the numbers of promotions, and of trials that reached or wait at each rung."""
         lines = [f"Using {type(self).__name__}: {self._num_promoted} promotions"]
         lines += [
             f"Rung {rung.milestone:g}: {len(rung.rewards)} came, {len(rung.waiting)} wait"
@@ -187,7 +187,7 @@ class PromotionASHAScheduler(GroupScheduler):
     # -- rungs ------------------------------------------------------------------------------------
 
     def _promotable(self) -> str | None:
-        """Return the id of the trial that goes on next, from the highest rung on."""
+        """Return the id of the next trial to promote, looking at the highest rung first."""
         for rung in reversed(self._rungs):
             trial_id = rung.best(self._factor)
             if trial_id is not None:
@@ -195,7 +195,7 @@ class PromotionASHAScheduler(GroupScheduler):
         return None
 
     def _see_promotions(self, controller: ControllerView) -> None:
-        """Trials that were launched since they came to their rungs no longer wait there.
+        """Note which promoted trials have been launched, and so no longer wait at their rungs.
 
         Trials are launched in the order in which they are promoted.
         """
@@ -207,7 +207,7 @@ class PromotionASHAScheduler(GroupScheduler):
             self._num_promoted += 1
 
     def _leave(self, trial_id: str) -> None:
-        """Have a trial no longer wait, if it does."""
+        """Remove a trial from the waiting trials of its rung, if it is one of them."""
         number, level = self._climbs[trial_id]
         if trial_id in self._waiting:
             _, reward = self._waiting.pop(trial_id)
@@ -215,7 +215,7 @@ class PromotionASHAScheduler(GroupScheduler):
             del waiting[bisect_left(waiting, (reward, number, trial_id))]
 
     def _end_if_idle(self, controller: ControllerView, current: Trial | None) -> None:
-        """If all trials wait and none is to be promoted, they end."""
+        """End all trials if all wait and none is to be promoted."""
         if len(self._waiting) < len(self._climbs) or self._promotable() is not None:
             return
         waiting = [trial_id for rung in self._rungs for _, _, trial_id in rung.waiting]

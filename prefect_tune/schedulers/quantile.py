@@ -1,4 +1,4 @@
-"""A quantile of values that keep coming."""
+"""`GrowingQuantile`: a quantile of a growing collection of values."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class GrowingQuantile:
         return self._count
 
     def add(self, value: float) -> None:
-        """Count one more value; NaN is left out."""
+        """Add a value; NaN is ignored."""
         if value != value:
             return
         low, high = self._low, self._high
@@ -46,7 +46,7 @@ class GrowingQuantile:
             heappush(high, -heappushpop(low, -value))
 
     def value(self) -> float | None:
-        """The quantile, None without values, NaN where numpy interpolates between infinities."""
+        """Return the quantile; None without values, NaN where numpy gives NaN for infinities."""
         count = self._count
         if not count:
             return None

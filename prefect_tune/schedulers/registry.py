@@ -1,4 +1,4 @@
-"""The schedulers by name; a new one is added to `SCHEDULERS`."""
+"""The registry of schedulers, `SCHEDULERS`, to which new ones are added."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from prefect_tune.schedulers.trial_scheduler import TrialScheduler
 
 _PACKAGE = "prefect_tune.schedulers"
 
-#: What `create_scheduler`, the deployable flow and the docs know.
+#: The schedulers that `create_scheduler`, the deployable flow and the docs know.
 SCHEDULERS: ClassRegistry[TrialScheduler] = ClassRegistry(
     "scheduler",
     _PACKAGE,
@@ -47,7 +47,7 @@ SCHEDULERS: ClassRegistry[TrialScheduler] = ClassRegistry(
 
 
 def create_scheduler(scheduler: str, **kwargs: Any) -> TrialScheduler:
-    """Build a scheduler by its name, e.g. ``create_scheduler("asha", max_t=50)``.
+    """Make a scheduler by its name, e.g. ``create_scheduler("asha", max_t=50)``.
 
     Args:
         scheduler: One of the names in `SCHEDULERS`, or one of their aliases: ``async_hyperband``,

@@ -1,8 +1,8 @@
-"""Gives trials more resources while others leave some free, and takes them back.
+"""`ResourceChangingScheduler`: change the resources of trials while they run.
 
-Another scheduler decides about the trials. Where it lets one go on, a function says what the trial
-is to have; if that is something else than it has, the trial pauses and goes on with it from its
-checkpoint.
+Another scheduler decides about the trials. Where it continues a trial, a function returns the
+resources that the trial should have; if they differ from the present ones, the trial pauses and
+continues from its checkpoint with the new resources.
 """
 
 from __future__ import annotations
@@ -28,22 +28,23 @@ __all__ = [
     "evenly_distribute_cpus_gpus",
 ]
 
-#: Gets controller, trial, result and scheduler; returns what `resources_per_trial` takes, or None
-#: to leave the trial as it is.
+#: A function of controller, trial, result and scheduler that returns resources in the form of
+#: `resources_per_trial`, or None to leave the trial's resources unchanged.
 Allocate = Callable[[Any, Trial, dict[str, Any], "ResourceChangingScheduler"], Any]
 
 
 class DistributeResources:
     """Shares the cluster evenly between the unfinished trials.
 
-    A trial never has less than it began with. What no trial can have evenly goes to the oldest.
+    A trial never has less than it began with. The remainder of the even division goes to the oldest
+    trials.
 
     Args:
-        add_bundles: Accepted for scripts of Ray Tune; it is the first bundle that grows here.
-        increase_by: What is added at a time, e.g. ``{"CPU": 1, "GPU": 1}``; None takes what trials
-            begin with.
-        increase_by_times: How often at most; below 1 there is no limit.
-        reserve_resources: What is left free in the cluster.
+        add_bundles: Accepted for scripts of Ray Tune; here always the first bundle grows.
+        increase_by: The resources of a step, e.g. ``{"CPU": 1, "GPU": 1}``; None takes those that
+            trials begin with.
+        increase_by_times: The most steps for a trial; below 1 there is no limit.
+        reserve_resources: Resources to leave free in the cluster.
 
     Raises:
         InvalidArgument: If an amount is wrong, or nothing is added.
@@ -76,7 +77,7 @@ class DistributeResources:
         result: dict[str, Any],
         scheduler: ResourceChangingScheduler,
     ) -> Resources | None:
-        """What a trial is to have."""
+        """Return the resources that a trial should have."""
         base = scheduler.base_trial_resources
         nodes = controller.get_node_resources()
         if base is None or not nodes:
@@ -90,7 +91,7 @@ class DistributeResources:
         return _sum(base, step, int(times))
 
     def _share(self, spare: int, trial: Trial, result: dict[str, Any], live: list[Trial]) -> int:
-        """Return how many of the spare steps a trial gets."""
+        """Return the number of spare steps that a trial gets."""
         each, left = divmod(spare, len(live))
         place = next((i for i, other in enumerate(live) if other is trial), len(live))
         return each + (place < left)
@@ -98,7 +99,7 @@ class DistributeResources:
     def _spare_steps(
         self, base: Resources, step: Resources, nodes: list[Resources], trials: int
     ) -> int:
-        """How often a step can be added in the whole cluster once each trial has its base."""
+        """Return how many steps fit the cluster besides the resources that trials begin with."""
         counts = []
         for name, amount in step.milli:
             total = sum(node.get_milli(name) for node in nodes) - self._reserved.get_milli(name)
@@ -107,13 +108,13 @@ class DistributeResources:
 
 
 class DistributeResourcesToTopJob(DistributeResources):
-    """Gives all that is free to the trial with the best newest result.
+    """Gives all free resources to the trial with the best newest result.
 
     Args:
-        add_bundles: Accepted for scripts of Ray Tune; it is the first bundle that grows here.
-        increase_by: What is added at a time; None takes what trials begin with.
-        increase_by_times: How often at most; below 1 there is no limit.
-        reserve_resources: What is left free in the cluster.
+        add_bundles: Accepted for scripts of Ray Tune; here always the first bundle grows.
+        increase_by: The resources of a step; None takes those that trials begin with.
+        increase_by_times: The most steps for a trial; below 1 there is no limit.
+        reserve_resources: Resources to leave free in the cluster.
         metric: The result key to compare by; None takes the scheduler's.
         mode: ``min`` or ``max``; None takes the scheduler's.
 
@@ -143,7 +144,7 @@ class DistributeResourcesToTopJob(DistributeResources):
         result: dict[str, Any],
         scheduler: ResourceChangingScheduler,
     ) -> Resources | None:
-        """What a trial is to have.
+        """Return the resources that a trial should have.
 
         Raises:
             InvalidArgument: If neither this object nor the scheduler has a metric and a mode.
@@ -175,16 +176,16 @@ def evenly_distribute_cpus_gpus(
     result: dict[str, Any],
     scheduler: ResourceChangingScheduler,
 ) -> Resources | None:
-    """Share CPUs and GPUs evenly, one by one; see `DistributeResources`.
+    """Share CPUs and GPUs evenly between trials, as `DistributeResources` with steps of one does.
 
     Args:
         controller: The experiment.
-        trial: A trial that has reported.
-        result: What it has reported.
-        scheduler: The scheduler that asks.
+        trial: A trial that has reported a result.
+        result: The result.
+        scheduler: The calling scheduler.
 
     Returns:
-        What the trial is to have; None leaves it as it is.
+        The resources that the trial should have; None leaves them unchanged.
     """
     base = scheduler.base_trial_resources or Resources()
     units = {name: 1 for name in (CPU, GPU) if base.get_milli(name)}
@@ -192,19 +193,19 @@ def evenly_distribute_cpus_gpus(
 
 
 class ResourceChangingScheduler(TrialScheduler):
-    """Changes what trials have while they run, with another scheduler deciding about them.
+    """Changes the resources of running trials; another scheduler decides about the trials.
 
-    Trials pause for it: they need checkpoints, as with `HyperBandScheduler`. What a trial has now
-    is in `get_trial_resources()`.
+    Trials pause for a change, so they need checkpoints, as with `HyperBandScheduler`. A trial gets
+    its present resources by `get_trial_resources()`.
 
     Args:
         base_scheduler: Decides about the trials; None for `FIFOScheduler`.
         resources_allocation_function: Gets the controller, the trial, its result and this
-            scheduler, and returns what the trial is to have: what `resources_per_trial` takes, or
-            None to leave it. None never changes anything.
+            scheduler, and returns the trial's resources in the form of `resources_per_trial`, or
+            None to leave them. If the function is None, resources are never changed.
 
     Raises:
-        InvalidArgument: If an argument is of another kind.
+        InvalidArgument: If an argument has another type.
     """
 
     def __init__(
@@ -226,7 +227,7 @@ class ResourceChangingScheduler(TrialScheduler):
 
     @property
     def base_trial_resources(self) -> Resources | None:
-        """What trials begin with; None before the first one."""
+        """The resources that trials begin with; None before the first trial."""
         return self._base_resources
 
     @property
@@ -245,14 +246,14 @@ class ResourceChangingScheduler(TrialScheduler):
         return getattr(self._base, "log_config", False)
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
-        """Hand them on; `DistributeResourcesToTopJob` takes what it was not given, too."""
+        """Pass metric and mode to the other scheduler and to `DistributeResourcesToTopJob`."""
         if isinstance(self._allocate, DistributeResourcesToTopJob):
             self._allocate.metric = self._allocate.metric or metric
             self._allocate.mode = self._allocate.mode or mode
         return self._base.set_search_properties(metric, mode, **spec)
 
     def on_trial_add(self, controller: ControllerView, trial: Trial) -> None:
-        """Hand a trial on.
+        """Pass a new trial to the other scheduler.
 
         Raises:
             InvalidArgument: If trials begin with different resources.
@@ -270,16 +271,16 @@ class ResourceChangingScheduler(TrialScheduler):
         self._base.on_trial_add(controller, trial)
 
     def on_trial_error(self, controller: ControllerView, trial: Trial) -> None:
-        """Hand it on."""
+        """Pass a failed attempt to the other scheduler."""
         self._base.on_trial_error(controller, trial)
 
     def on_trial_result(
         self, controller: ControllerView, trial: Trial, result: dict[str, Any]
     ) -> str:
-        """Decide as the other scheduler; where the trial goes on, see what it is to have.
+        """Return the other scheduler's decision; if it continues, change the trial's resources.
 
         Raises:
-            InvalidArgument: If the function returns what no node can hold.
+            InvalidArgument: If the function returns resources that no node has.
         """
         answer = self._base.on_trial_result(controller, trial, result)
         if answer != self.CONTINUE or self._allocate is None:
@@ -307,27 +308,27 @@ class ResourceChangingScheduler(TrialScheduler):
     def on_trial_complete(
         self, controller: ControllerView, trial: Trial, result: dict[str, Any]
     ) -> None:
-        """Hand it on."""
+        """Pass the end of a trial to the other scheduler."""
         self._base.on_trial_complete(controller, trial, result)
 
     def on_trial_remove(self, controller: ControllerView, trial: Trial) -> None:
-        """Hand it on."""
+        """Pass the removal of a trial to the other scheduler."""
         self._base.on_trial_remove(controller, trial)
 
     def choose_trial_to_run(self, controller: ControllerView) -> Trial | None:
-        """What the other scheduler chooses."""
+        """Return the other scheduler's choice."""
         return self._base.choose_trial_to_run(controller)
 
     def run_until(self, trial: Trial) -> RunUntil:
-        """Return every result: what a trial is to have depends on all others."""
+        """Return that the trial waits at each result, since its resources depend on all trials."""
         return self._base.run_until(trial) if self._allocate is None else EVERY_RESULT
 
     def why_stopped(self, result: Mapping[str, Any]) -> str:
-        """What the other scheduler says."""
+        """Return the other scheduler's reason."""
         return self._base.why_stopped(result)
 
     def debug_string(self) -> str:
-        """How often something was changed, and what the other scheduler says."""
+        """Return the number of changes, and the other scheduler's lines."""
         return f"Resources were changed {self._changes} times. {self._base.debug_string()}"
 
 

@@ -1,4 +1,4 @@
-"""The scheduler seam: who runs next, and what happens to a trial after a result."""
+"""`TrialScheduler`: the base class of schedulers, and base classes of kinds of schedulers."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ DEFAULT_METRIC = "_metric"
 class TrialScheduler:
     """Base class of all schedulers, with Ray Tune's hooks.
 
-    A subclass overrides the hooks it needs. Every hook gets the experiment as `controller`, a
-    `ControllerView`, and the `trial` that it is about. Each `result` comes flattened: nested
-    metrics are named with ``/``.
+    A subclass overrides the hooks it needs. Each hook gets the experiment as `controller`, a
+    `ControllerView`, and a `trial`. Each `result` is flattened: nested metrics have names with
+    ``/``.
 
-    A scheduler decides from what it is told and from nothing else: it reads no clock and does no
-    I/O, so that a replayed experiment makes the same decisions again.
+    A scheduler must decide by its hooks' arguments only: it reads no clock and does no I/O, so that
+    a replayed experiment makes the same decisions again.
     """
 
-    CONTINUE = Action.CONTINUE.value  #: go on
-    PAUSE = Action.PAUSE.value  #: checkpoint, give the slot back, go on later
+    CONTINUE = Action.CONTINUE.value  #: continue the trial
+    PAUSE = Action.PAUSE.value  #: save a checkpoint, free the slot, continue the trial later
     STOP = Action.STOP.value  #: end the trial
-    NOOP = "NOOP"  #: decided already (by `pause_trial` or `stop_trial`); do nothing more
+    NOOP = "NOOP"  #: do nothing, after a call of `pause_trial` or `stop_trial`
 
     _metric: str | None = None
     _supports_buffered_results = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        # What a parent promises holds for the parent's decisions only.
+        # An inherited `run_until` is valid for the parent's decisions only.
         super().__init_subclass__(**kwargs)
         if "on_trial_result" in cls.__dict__ and "run_until" not in cls.__dict__:
             cls.run_until = TrialScheduler.run_until  # type: ignore[method-assign]
 
     @property
     def metric(self) -> str | None:
-        """The metric that decisions are made by, None if there is none (yet)."""
+        """The metric that decisions are made by, None if there is none or not yet."""
         return self._metric
 
     @property
@@ -63,10 +63,10 @@ class TrialScheduler:
         Args:
             metric: The metric given to the experiment, if any.
             mode: ``min``, ``max`` or None.
-            **spec: Further facts about the experiment; ignored here.
+            **spec: Further properties of the experiment; ignored here.
 
         Returns:
-            False if the scheduler has its own already, which is the user's mistake.
+            False if the scheduler has a metric of its own already, which is an error of the user.
         """
         if self._metric and metric:
             return False
@@ -75,15 +75,15 @@ class TrialScheduler:
         return True
 
     def on_trial_add(self, controller: ControllerView, trial: Trial) -> None:
-        """A trial exists, or is back after a failure and will run again."""
+        """Note a new trial, or a trial that will be retried after a failure."""
 
     def on_trial_error(self, controller: ControllerView, trial: Trial) -> None:
-        """An attempt of the trial failed. If it is retried, `on_trial_add` follows."""
+        """Note that an attempt of a trial failed; `on_trial_add` follows if it is retried."""
 
     def on_trial_result(
         self, controller: ControllerView, trial: Trial, result: dict[str, Any]
     ) -> str:
-        """Decide after a result of a running trial.
+        """Decide whether a running trial continues, pauses or stops after a result.
 
         Returns:
             `CONTINUE`, `PAUSE`, `STOP` or `NOOP`.
@@ -93,26 +93,27 @@ class TrialScheduler:
     def on_trial_complete(
         self, controller: ControllerView, trial: Trial, result: dict[str, Any]
     ) -> None:
-        """A running trial came to its end, or was stopped, with `result` as its last one."""
+        """Note that a running trial has ended or was stopped; `result` is its last result."""
 
     def on_trial_remove(self, controller: ControllerView, trial: Trial) -> None:
-        """A pending or paused trial will not run (again)."""
+        """Note that a pending or paused trial will not run any more."""
 
     def choose_trial_to_run(self, controller: ControllerView) -> Trial | None:
-        """Return the trial to launch or to go on with next, None if there is none now."""
+        """Return the next trial to launch or to resume, None if there is none now."""
         raise NotImplementedError(f"{type(self).__name__} has no choose_trial_to_run().")
 
     def run_until(self, trial: Trial) -> RunUntil:
-        """Where the trial has to wait for the next decision.
+        """Return the point at which a trial has to wait for the next decision.
 
-        The promise: for results before that point, `on_trial_result` returns `CONTINUE`. It is
-        asked for when an attempt is launched and after each result that the trial waited on. The
-        default promises nothing, and so does a subclass that overrides `on_trial_result` only.
+        For all results before that point, `on_trial_result` must return `CONTINUE`. The method is
+        called when an attempt is launched and after each result that the trial waited on. By
+        default, and in a subclass that overrides `on_trial_result` only, trials wait at every
+        result.
         """
         return EVERY_RESULT
 
     def why_stopped(self, result: Mapping[str, Any]) -> str:
-        """Say, for people, why `on_trial_result` has answered this result with `STOP`."""
+        """Return a text that says why `on_trial_result` returned `STOP` for a result."""
         return f"stopped by {type(self).__name__}"
 
     def debug_string(self) -> str:
@@ -120,15 +121,15 @@ class TrialScheduler:
         return f"Using {type(self).__name__}."
 
     def get_state(self) -> dict[str, Any]:
-        """Everything `set_state` needs to go on as if never interrupted.
+        """Return the state that `set_state` restores when an experiment is resumed.
 
-        The state is picklable and may share data with the scheduler: pickle it before the next
-        hook is called.
+        The state is picklable and may share data with the scheduler, so it must be pickled before
+        the next hook is called.
         """
         return dict(self.__dict__)
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state` of `get_state`."""
+        """Restore a state of `get_state`."""
         self.__dict__.update(state)
 
     def save(self, checkpoint_path: str | os.PathLike[str]) -> None:
@@ -137,7 +138,7 @@ class TrialScheduler:
             pickle.dump(self.get_state(), file)
 
     def restore(self, checkpoint_path: str | os.PathLike[str]) -> None:
-        """Go on from the file `checkpoint_path` of `save`; load only files that you trust."""
+        """Restore the state from a file of `save`; the file is unpickled, so it must be trusted."""
         with open(checkpoint_path, "rb") as file:
             self.set_state(pickle.load(file))
 
@@ -146,7 +147,7 @@ class FIFOScheduler(TrialScheduler):
     """Runs trials in the order of their creation and lets each run to its end."""
 
     def choose_trial_to_run(self, controller: ControllerView) -> Trial | None:
-        """Return the first pending trial that has resources, else the first such paused one."""
+        """Return the first pending trial with free resources, or else the first such paused one."""
         paused: Trial | None = None
         for trial in controller.get_waiting_trials():
             if trial.status == PENDING:
@@ -157,16 +158,16 @@ class FIFOScheduler(TrialScheduler):
         return paused
 
     def run_until(self, trial: Trial) -> RunUntil:
-        """Never: a trial is not stopped."""
+        """Return that trials never wait."""
         return NEVER
 
     def debug_string(self) -> str:
-        """Return the line for the console."""
+        """Return a line about the scheduler for the console."""
         return "Using FIFO scheduling algorithm."
 
 
 class ObjectiveScheduler(FIFOScheduler):
-    """A FIFO scheduler that compares trials by a metric over time.
+    """Base class of schedulers that compare trials by a metric over time.
 
     Args:
         time_attr: The result key that counts as time; it should not decrease.
@@ -188,11 +189,11 @@ class ObjectiveScheduler(FIFOScheduler):
 
     @property
     def stops_at(self) -> float | None:
-        """The time at which every trial ends; None if none does for that."""
+        """The time at which the scheduler ends each trial; None if it does not."""
         return None
 
     def why_stopped(self, result: Mapping[str, Any]) -> str:
-        """Tell the end of the way from a worse result."""
+        """Return whether the trial reached `max_t` or others were better."""
         time = result.get(self._time_attr)
         if self.stops_at is not None and time is not None and time >= self.stops_at:
             return f"it ran to max_t={self.stops_at:g}"
@@ -200,11 +201,11 @@ class ObjectiveScheduler(FIFOScheduler):
 
     @property
     def metric_mode(self) -> str | None:
-        """Whether decisions want `metric` to be ``min`` or ``max``; None if not known (yet)."""
+        """The mode of `metric`, ``min`` or ``max``; None if it is not known or not yet."""
         return self._mode
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
-        """Take over what the scheduler was not given; False if both sides name the same thing."""
+        """Take over metric and mode; False if the scheduler and the experiment both have one."""
         if (self._metric and metric) or (self._mode and mode):
             return False
         self._set_objective(metric, mode)
@@ -213,7 +214,7 @@ class ObjectiveScheduler(FIFOScheduler):
         return True
 
     def on_trial_add(self, controller: ControllerView, trial: Trial) -> None:
-        """Check that the objective is known.
+        """Check that metric and mode are known.
 
         Raises:
             InvalidArgument: If neither the scheduler nor the experiment has a metric and a mode.
@@ -236,7 +237,7 @@ class ObjectiveScheduler(FIFOScheduler):
             self._metric_op = 1.0 if mode == "max" else -1.0
 
     def _tell_without_time(self, trial: Trial, result: Mapping[str, Any]) -> None:
-        """Say once that results without `time_attr` are not judged."""
+        """Log a warning, once, that results without `time_attr` are not judged."""
         if self._told_without_time or self._time_attr in result:
             return
         self._told_without_time = True
@@ -254,7 +255,7 @@ class ObjectiveScheduler(FIFOScheduler):
         """Return the value of a key that the result has.
 
         Raises:
-            InvalidArgument: If it cannot be read as a number.
+            InvalidArgument: If the value cannot be converted to a number.
         """
         value = result[key]
         if type(value) is float:
@@ -272,24 +273,24 @@ class ObjectiveScheduler(FIFOScheduler):
 
 
 class GroupScheduler(ObjectiveScheduler):
-    """A scheduler whose trials wait for each other: in vain for one that has ended in any way."""
+    """Base class of schedulers whose trials wait for each other, until they end in any way."""
 
     def on_trial_complete(
         self, controller: ControllerView, trial: Trial, result: dict[str, Any]
     ) -> None:
-        """As `on_trial_remove`."""
+        """Handle the end of a trial as `on_trial_remove` does."""
         self.on_trial_remove(controller, trial)
 
     def on_trial_error(self, controller: ControllerView, trial: Trial) -> None:
-        """As `on_trial_remove`; one that is retried comes back."""
+        """Handle a failed attempt as `on_trial_remove` does; a retried trial is added again."""
         self.on_trial_remove(controller, trial)
 
 
 def check_rungs(max_t: float, grace_period: float, reduction_factor: float) -> None:
-    """Check the arguments that say at which times the rungs of a scheduler lie.
+    """Check the arguments that define the times of a scheduler's rungs.
 
     Raises:
-        InvalidArgument: If one is out of its range, or the first rung lies behind the end.
+        InvalidArgument: If an argument is out of its range, or the first rung is after `max_t`.
     """
     check_number("max_t", max_t, above=0)
     check_number("grace_period", grace_period, above=0)

@@ -21,11 +21,11 @@ class CheckpointFiles(Protocol):
     """Files of a checkpoint, in a local directory or in a `Store`."""
 
     def read(self, path: str, /) -> bytes | None:
-        """The content of a file; None if there is none."""
+        """Read a file; None if it does not exist."""
         ...
 
     def write(self, path: str, data: bytes, /) -> object:
-        """Replace a file at once."""
+        """Replace a file, atomically."""
         ...
 
 
@@ -40,11 +40,11 @@ class LocalFiles:
         self._directory = directory
 
     def read(self, path: str, /) -> bytes | None:
-        """The content of a file; None if there is none."""
+        """Read a file; None if it does not exist."""
         return read_file(self._directory / path)
 
     def write(self, path: str, data: bytes, /) -> None:
-        """Replace a file at once."""
+        """Replace a file, atomically."""
         write_atomic(self._directory / path, data)
 
 

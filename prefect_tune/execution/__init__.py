@@ -1,1 +1,1 @@
-"""Where attempts run. The only package that imports Dask."""
+"""Runs attempts on Dask clusters; the only package that imports Dask."""

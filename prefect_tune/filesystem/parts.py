@@ -1,4 +1,4 @@
-"""Divides large files into parts, and limits how many are transferred in max_parallel_parts."""
+"""Divides large files into parts, and limits how many are transferred in parallel."""
 
 from __future__ import annotations
 

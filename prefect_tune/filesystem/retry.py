@@ -52,7 +52,7 @@ class OutageWatch(Protocol):
         ...
 
     def on_success(self) -> None:
-        """A request has succeeded."""
+        """Note that a request has succeeded."""
         ...
 
 
@@ -92,7 +92,7 @@ class Retry:
             log.warning("%s", message)
 
     def on_success(self) -> None:
-        """A request has succeeded."""
+        """Note that a request has succeeded."""
         if self._watch is not None:
             self._watch.on_success()
 

@@ -30,7 +30,7 @@ _LENGTH = struct.Struct(">Q")
 
 
 class SnapshotUnusable(StorageError):
-    """A snapshot exists but cannot be used; the message says why."""
+    """Error for a snapshot that cannot be used; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,7 +190,7 @@ def save_checkpoint(checkpoint: str) -> None:
 
 
 class TuneContext:
-    """The running trial as an object.
+    """Object with facts about the running trial.
 
     Methods about the trial return None outside a trial. In a trial that is one process, methods
     about the processes of distributed training return the values for a single process, with a
@@ -271,5 +271,5 @@ def _of_member(name: str, attribute: str, alone: int) -> int:
 
 
 def get_context() -> TuneContext:
-    """The running trial as an object."""
+    """Return an object with facts about the running trial."""
     return TuneContext()

@@ -1,7 +1,7 @@
-"""The bundles of a running trial, and functions that it starts in them.
+"""`trial_workers`: the bundles of a running trial, in which it can start functions.
 
-Each function runs in a process of its own on the node of its bundle, with that bundle's devices,
-and ends with the trial at the latest.
+Each function runs in its own process on the node of its bundle, with the bundle's devices,
+and is killed at the end of the trial.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ _load: Callable[[], Any] | None = None
 
 
 class WorkerCall(Future[Any]):
-    """A function that runs in a bundle.
+    """Future of a function that runs in a bundle.
 
-    `result` waits for what it returns, or raises what it has raised; `TrialWorkerFailed` if its
-    process has ended otherwise.
+    `result` waits for the return value, or raises the function's exception; `TrialWorkerFailed` if
+    the process has ended otherwise.
     """
 
     #: Ends the function.
     _end: Callable[[], None]
 
     def end(self) -> None:
-        """End the function's process at once; its `result` raises `TrialWorkerFailed` then."""
+        """Kill the function's process; `result` then raises `TrialWorkerFailed`."""
         self._end()
 
     def _ended(self, returned: bool, payload: bytes | None) -> None:
@@ -53,7 +53,7 @@ class WorkerCall(Future[Any]):
                 return
             failed = TrialWorkerFailed(loaded.text())
             error = failed if loaded.pickled is None else pickle.loads(loaded.pickled)
-        except Exception as problem:  # whatever an object of the user's raises
+        except Exception as problem:  # a user's object may raise anything
             error = failed = TrialWorkerFailed(f"its result cannot be loaded here: {problem!r}")
         if error is not failed:
             error.__cause__ = failed
@@ -65,11 +65,11 @@ class TrialWorker:
     """One bundle of the running trial.
 
     Attributes:
-        bundle: Its place in the request; 0 is where the trial itself runs.
-        address: Address of the Dask worker that it is on.
+        bundle: Place of the bundle in the request; the trial itself runs in bundle 0.
+        address: Address of the bundle's Dask worker.
         host: Name or IP address of that worker's host.
-        resources: What it has, in units.
-        devices: Ids of its GPUs, as in `CUDA_VISIBLE_DEVICES`.
+        resources: Resources of the bundle, in units.
+        devices: Ids of the bundle's GPUs, as in `CUDA_VISIBLE_DEVICES`.
     """
 
     bundle: int
@@ -79,19 +79,19 @@ class TrialWorker:
     devices: tuple[str, ...]
 
     def start(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> WorkerCall:
-        """Start a function in this bundle, in a process of its own.
+        """Start a function in this bundle, in its own process.
 
-        It works in the trial's directory on that node, prints to files there
+        The function works in the trial's directory on that node, prints to files there
         (`worker_<bundle>_stdout`, `..._stderr`), and has the environment of a trial with these
-        resources. When the trial ends, it is killed.
+        resources. It is killed when the trial ends.
 
         Args:
-            function: The function; pickled, as its arguments and what it returns are.
-            *args: Its positional arguments.
-            **kwargs: Its keyword arguments.
+            function: The function. The function, its arguments and its return value are pickled.
+            *args: Positional arguments of the function.
+            **kwargs: Keyword arguments of the function.
 
         Returns:
-            Resolves to what it returns.
+            A future of the return value.
 
         Raises:
             InvalidArgument: If the function or an argument cannot be pickled.
@@ -103,11 +103,11 @@ class TrialWorker:
             )
         try:
             call = cloudpickle.dumps((function, args, kwargs))
-        except Exception as error:  # whatever an object of the user's raises when it is pickled
+        except Exception as error:  # a user's object may raise anything when it is pickled
             raise InvalidArgument(
                 "function",
                 f"it or an argument cannot be pickled ({error!r}).",
-                "Create what cannot in the function.",
+                "Create objects that cannot be pickled in the function.",
             ) from error
         started = WorkerCall()
         started.set_running_or_notify_cancel()
@@ -117,10 +117,10 @@ class TrialWorker:
 
 
 def trial_workers() -> list[TrialWorker]:
-    """The bundles of the running trial, in the order of its `PlacementGroupFactory`.
+    """Return the bundles of the running trial, in the order of its `PlacementGroupFactory`.
 
-    The first is the one that it runs in itself; there are no others unless it asked for several.
-    Empty outside a trial.
+    The trial itself runs in the first one; there are no others unless the trial requests several.
+    The list is empty outside a trial.
     """
     session = current_session()
     if session is None:

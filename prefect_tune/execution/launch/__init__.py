@@ -1,1 +1,1 @@
-"""Starting the processes of trials, on a node."""
+"""Starts the processes of trials on a node."""

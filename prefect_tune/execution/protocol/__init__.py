@@ -1,1 +1,1 @@
-"""What the processes of an experiment send each other."""
+"""Messages between the processes of an experiment."""

@@ -196,7 +196,7 @@ class SocketChannel:
         return request
 
     def start_call(self, bundle: int, call: bytes, ended: CallEnded) -> int:
-        """Have a function run in a bundle; see `Channel.start_call`."""
+        """Start a function in a bundle; see `Channel.start_call`."""
         self._number += 1
         self._calls[self._number] = ended
         if self._reader is None:
@@ -211,7 +211,7 @@ class SocketChannel:
         self.send(Kind.END_CALL, number, b"%d\n" % bundle)
 
     def _until(self, there: Callable[[], bool]) -> None:
-        """Receive until something is there.
+        """Receive frames until `there` returns True.
 
         Raises:
             ConnectionError: If the agent is gone.
@@ -226,7 +226,7 @@ class SocketChannel:
                 raise ConnectionError(_CUT)
 
     def _read(self) -> None:
-        """Receive for all threads, from the first function in a bundle on."""
+        """Receive frames for all threads, in a thread that the first call in a bundle starts."""
         try:
             while True:
                 self._receive()

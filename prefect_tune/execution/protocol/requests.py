@@ -60,7 +60,7 @@ class Abandon(AttemptCommand):
 
 @message(frozen=True, slots=True)
 class ReleaseBundles(AttemptCommand):
-    """An attempt of another node has ended: what it has in its bundles here ends, too."""
+    """Request to release the bundles of an attempt that has ended on another node."""
 
 
 #: What the driver tells the node that an attempt runs on, and what it tells any node.

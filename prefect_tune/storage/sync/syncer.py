@@ -122,7 +122,7 @@ class Syncer(abc.ABC):
         return self.sync_down(remote_dir, local_dir, exclude)
 
     def reset(self) -> None:
-        """Forget when the last syncs were."""
+        """Reset the times of the last syncs, so that the next one is made at once."""
         self.last_sync_up_time = self.last_sync_down_time = float("-inf")
 
     def close(self) -> None:  # noqa: B027 (only some have to)

@@ -130,7 +130,7 @@ class Channel(Protocol):
         ...
 
     def start_call(self, bundle: int, call: bytes, ended: CallEnded) -> int:
-        """Have a function run in a bundle, in a process of its own; returns its number.
+        """Start a function in a bundle, in its own process, and return the number of the call.
 
         Args:
             bundle: Which, by its place in the request.

@@ -283,7 +283,7 @@ class Session:
             raise self._ending
 
     def start_call(self, bundle: int, call: bytes, ended: CallEnded) -> int:
-        """Have a function run in a bundle; see `Channel.start_call`.
+        """Start a function in a bundle; see `Channel.start_call`.
 
         Raises:
             TrialEnding: If the attempt has ended already.

@@ -19,14 +19,14 @@ class TrialEnding(SystemExit):
 
 
 class TrialStopped(TrialEnding):
-    """A scheduler or stopper has ended the trial."""
+    """Ends an attempt whose trial a scheduler or stopper has ended."""
 
 
 class TrialPaused(TrialEnding):
-    """A scheduler has paused the trial: this attempt ends, and a later one continues."""
+    """Ends an attempt whose trial a scheduler has paused; a later attempt continues."""
 
     outcome = Outcome.PAUSED
 
 
 class TrialTerminated(TrialEnding):
-    """The process was asked to end by SIGTERM."""
+    """Ends an attempt whose process has received SIGTERM."""

@@ -171,7 +171,7 @@ class ExperimentStorage:
 
         Args:
             idle_s: Seconds to wait at most while nothing gets there.
-            total_s: Seconds to wait at most; None is as long as it goes on.
+            total_s: Seconds to wait at most; None waits as long as there is progress.
 
         Returns:
             False if storage still lacks something; a warning says what.
@@ -196,7 +196,7 @@ class ExperimentStorage:
         Args:
             idle_s: Seconds to wait at most while nothing gets there; what is missing then is said
                 in a warning, and is on this machine's disk.
-            total_s: Seconds to wait at most; None is as long as it goes on.
+            total_s: Seconds to wait at most; None waits as long as there is progress.
         """
         begun = time.monotonic()
         if not self._cancelled.is_set():

@@ -69,7 +69,7 @@ class DaskExecutor(Executor, Paced):
     @override
     def validate_request(self, resources: Resources) -> None:
         workers = self._cluster.workers_now()
-        if workers:  # else nobody knows yet
+        if workers:  # otherwise the resources are not known yet
             has = {address: facts.resources for address, facts in workers.items()}
             check_fits(resources, has, self._cluster.in_process)
 
@@ -123,7 +123,7 @@ class DaskExecutor(Executor, Paced):
                 return ended
         try:
             config = cloudpickle.dumps(launch.config)
-        except Exception as error:  # whatever an object of the user's raises when it is pickled
+        except Exception as error:  # a user's object may raise anything when it is pickled
             blame = unsendable(launch.config)
             problem = f"{blame} cannot be sent to the trial ({error!r}): create it in the trainable"
             end = functools.partial(attempts.end, error=AttemptError("start", problem))

@@ -19,8 +19,8 @@ _NANNYS_CHILD = "Dask Worker process"
 def driver_thread_variables() -> dict[str, str]:
     """Return the variables for native thread pools that the user has set for the driver.
 
-    A nanny sets them for its worker, and does so in the process that it runs in: what it leaves
-    behind there, and what its worker inherits, is nobody's choice.
+    A nanny sets these variables for its worker, in its own process. Variables that it leaves
+    there, and that its worker inherits, were not set by the user.
     """
     if multiprocessing.current_process().name.startswith(_NANNYS_CHILD):
         return {}

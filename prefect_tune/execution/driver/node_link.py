@@ -178,7 +178,7 @@ class NodeLink:
                 )
                 # A worker that hangs keeps its connection and does not answer.
                 reply = await asyncio.wait_for(call, patience + self._env.lease_s)
-            except Exception as error:  # whatever Dask makes of a broken connection
+            except Exception as error:  # Dask may raise anything for a broken connection
                 now = time.monotonic()
                 silent_since = silent_since or now
                 if now - silent_since > self._env.lease_s:

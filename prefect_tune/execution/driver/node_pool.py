@@ -203,7 +203,7 @@ class NodePool:
         self._left_out = f"the worker at {address} does not answer"
         _logger.warning(
             "The worker at %s does not answer: its process hangs, is stopped or cannot be reached. "
-            "The sweep goes on without it, and takes it in if it answers soon.",
+            "The sweep continues without it, and uses it if it answers soon.",
             address,
         )
         self._on_worker(True, address)

@@ -26,15 +26,15 @@ class StorageOutages:
             lasted = self._reached(address)
             if lasted is not None:
                 _logger.warning(
-                    "Checkpoints get to storage again after %.0f s; what has waited follows.",
+                    "Checkpoints get to storage again after %.0f s; waiting ones are uploaded now.",
                     lasted,
                 )
             return
         self._nodes.add(address)
         if self._outage.begin():
             _logger.warning(
-                "Checkpoints do not get to storage from %s: %s The sweep goes on; they are kept on "
-                "their nodes until then. Trials with too many of them on their way wait.",
+                "Checkpoints do not get to storage from %s: %s The sweep continues; they stay on "
+                "their nodes until then. Trials with too many waiting checkpoints wait, too.",
                 address,
                 report.problem,
             )

@@ -51,7 +51,7 @@ class _Held:
     """Bundles of an attempt on this node, and the functions that run in them.
 
     Attributes:
-        directory: The trial's directory, below the experiment's; None until somebody holds them.
+        directory: The trial's directory, below the experiment's; None until a task holds them.
         slots: The attempt's bundles by their place in the request, with their devices.
         ready: Set when all bundles are held.
         over: Set when the attempt has ended.

@@ -47,7 +47,7 @@ class TakeBack(AttemptCommand):
 
 @message(frozen=True, slots=True)
 class Abandon(AttemptCommand):
-    """End an attempt at once, as lost: a node that has a bundle of it is gone.
+    """Request to kill an attempt and report it as lost, because a node with its bundle is lost.
 
     Attributes:
         node: Address of the node that it runs on.

@@ -26,7 +26,7 @@ class ClusterSyncer:
 class SyncConfig:
     """Where an experiment is copied to, and how often.
 
-    Checkpoints go from the trial's node straight to `upload_dir` while training goes on; the
+    Checkpoints are uploaded from the trial's node directly to `upload_dir` during training; the
     journal follows within about a second; results and logs every `sync_period`. Without
     `upload_dir` everything is in the experiment directory, to which checkpoints and logs of nodes
     that do not share it travel through Dask's own connections.

@@ -146,14 +146,14 @@ class Engine:
         return [ControlReceived(now, Control.INTERRUPT, reason=reason)]
 
     def run(
-        self, resumed: ResumeConfig | None = None, found: Sequence[CheckpointSaved] = ()
+        self, resumed: ResumeConfig | None = None, orphans: Sequence[CheckpointSaved] = ()
     ) -> None:
         """Run the experiment to its end, with callbacks and reporters in the calling thread.
 
         Args:
             resumed: Which trials of the earlier run, which the coordinator has replayed, run again;
                 None for a new run.
-            found: Checkpoints that the earlier run had in storage but not in its journal.
+            orphans: Checkpoints that the earlier run had in storage but not in its journal.
 
         Raises:
             Exception: What ended the experiment early: an error of a callback, the search, storage,
@@ -164,7 +164,7 @@ class Engine:
         # The copied context lets Prefect find its flow run in the loop's thread, too.
         loop = threading.Thread(
             target=contextvars.copy_context().run,
-            args=(self._run_loop, resumed, found),
+            args=(self._run_loop, resumed, orphans),
             name="tune-engine",
             daemon=True,
         )
@@ -184,20 +184,20 @@ class Engine:
         if self._error is not None:
             raise self._error
 
-    def _run_loop(self, resumed: ResumeConfig | None, found: Sequence[CheckpointSaved]) -> None:
+    def _run_loop(self, resumed: ResumeConfig | None, orphans: Sequence[CheckpointSaved]) -> None:
         """Run the loop in its thread, and hand its error to the thread that runs callbacks."""
         try:
-            self._loop(resumed, found)
+            self._loop(resumed, orphans)
         except BaseException as error:
             self._loop_error = error
         finally:
             self._parts.observers.finish(self._loop_error)
 
-    def _loop(self, resumed: ResumeConfig | None, found: Sequence[CheckpointSaved]) -> None:
+    def _loop(self, resumed: ResumeConfig | None, orphans: Sequence[CheckpointSaved]) -> None:
         parts = self._parts
         now = time.time()
-        # The found checkpoints come before `Resumed`, so that trials go on from them.
-        resume = [] if resumed is None else [*found, resumed_event(resumed, now)]
+        # Orphan checkpoints come before `Resumed`, so that trials go on from them.
+        resume = [] if resumed is None else [*orphans, resumed_event(resumed, now)]
         self._handle([*resume, Tick(now)])
         try:
             while not parts.coordinator.finished:

@@ -71,7 +71,7 @@ class Experiment:
         self.inbox = Inbox()
         self.output = make_output_hub(plan)
         self.interruption = Interruption()
-        self.on_control: Callable[[str, str], object] = lambda _what, _by: None
+        self.on_control: Callable[[str, str], object] = lambda _done, _by: None
         with ExitStack() as opened:
             self.directory = ExperimentDir(
                 plan.root, plan.name, plan.experiment_id, fresh=not plan.named
@@ -186,7 +186,7 @@ class Experiment:
             header = self.plan.header(time.time(), position.origin).encode()
             self._journal.append([header])
             self.storage.start()
-            for path in start.found.to_delete:
+            for path in start.orphans.to_delete:
                 self.storage.delete_checkpoint(path)
             if self.coordinator.added_samples:
                 self.plan.source.adjust(self.coordinator.added_samples, None)
@@ -250,7 +250,7 @@ class Experiment:
                 ):
                     engine.run(
                         None if self._resumed is None else self.plan.resume,
-                        start.found.to_record,
+                        start.orphans.to_record,
                     )
             except BaseException as error:
                 failed = error
@@ -284,9 +284,9 @@ class Experiment:
         here, there = Location(str(self.directory.path)), self.storage.location
         return [here] if there is None else [here, there]
 
-    def _report_control(self, what: str, request: Request) -> None:
-        _logger.info("%s: %s.", self.plan.name, what)
-        self.on_control(what, request.by)
+    def _report_control(self, done: str, request: Request) -> None:
+        _logger.info("%s: %s.", self.plan.name, done)
+        self.on_control(done, request.by)
 
     def close(self) -> None:
         """Close all parts without running; `run` does so itself."""

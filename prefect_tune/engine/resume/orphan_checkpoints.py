@@ -79,7 +79,7 @@ def find_checkpoints(
     checkpoints: CheckpointStore,
     records: Iterable[bytes],
     now: float,
-    here: Path | None = None,
+    local_dir: Path | None = None,
 ) -> OrphanCheckpoints:
     """Find checkpoints in storage that the journal does not mention.
 
@@ -88,7 +88,7 @@ def find_checkpoints(
         checkpoints: The storage of checkpoints.
         records: The journal of the run; read only if a checkpoint is found.
         now: Seconds since the epoch.
-        here: The experiment directory on this machine, if `checkpoints` is elsewhere.
+        local_dir: The experiment directory on this machine, if `checkpoints` is elsewhere.
 
     Returns:
         The checkpoints; none if the storage cannot be read, which is logged.
@@ -103,16 +103,20 @@ def find_checkpoints(
     def is_known(path: str) -> bool:
         return path in known or any(one.endswith(f"/{path}") for one in outside)
 
-    def look_in(store: CheckpointStore) -> list[_Found]:
-        def look(live: LiveTrial) -> list[_Found]:
+    def find_in(store: CheckpointStore) -> list[_Found]:
+        def find(live: LiveTrial) -> list[_Found]:
             return _find_in_trial_directory(live, store, is_known)
 
         with ThreadPoolExecutor(_PARALLEL, "orphan-checkpoints") as pool:
-            return [one for of_trial in pool.map(look, entries) for one in of_trial]
+            return [one for of_trial in pool.map(find, entries) for one in of_trial]
 
     try:
-        found = look_in(checkpoints)
-        local = [] if here is None else look_in(CheckpointStore(open_store(Location(str(here)))))
+        found = find_in(checkpoints)
+        local = (
+            []
+            if local_dir is None
+            else find_in(CheckpointStore(open_store(Location(str(local_dir)))))
+        )
     except StorageError as error:
         _logger.warning("Checkpoints that the journal does not know are not looked for: %s", error)
         return OrphanCheckpoints()
@@ -120,9 +124,9 @@ def find_checkpoints(
     local = [one for one in local if one.path not in stored and one.may_be_used]
     wanted = {_result_key(one): one for one in (*local, *found) if one.may_be_used}
     results = _results(records, wanted.keys()) if wanted else {}
-    if here is not None:
+    if local_dir is not None:
         for one in local:
-            if _result_key(one) in results and not _upload(one, here, checkpoints):
+            if _result_key(one) in results and not _upload(one, local_dir, checkpoints):
                 del results[_result_key(one)]
     used = sorted(results, key=lambda key: wanted[key].manifest.iteration)
     used_paths = {wanted[key].path for key in used}
@@ -139,12 +143,14 @@ def find_checkpoints(
     )
 
 
-def _upload(found: _Found, here: Path, checkpoints: CheckpointStore) -> bool:
+def _upload(found: _Found, local_dir: Path, checkpoints: CheckpointStore) -> bool:
     """Upload a checkpoint; return False if the upload fails, which is logged."""
     try:
-        checkpoints.put(here / found.path, found.path)
+        checkpoints.put(local_dir / found.path, found.path)
     except StorageError as error:
-        _logger.warning("%s is complete in %s, but cannot be stored: %s", found.path, here, error)
+        _logger.warning(
+            "%s is complete in %s, but cannot be stored: %s", found.path, local_dir, error
+        )
         return False
     _logger.info("%s had not got to storage before; it is there now.", found.path)
     return True

@@ -49,13 +49,13 @@ class StartingPoint:
         position: How far the experiment is.
         coordinator: The coordinator, with the state of the earlier run.
         backlog: Results that the loggers have to write first.
-        found: Checkpoints that the journal does not mention.
+        orphans: Checkpoints that the journal does not mention.
     """
 
     position: Position
     coordinator: Coordinator
     backlog: list[Backlog] = field(default_factory=list)
-    found: OrphanCheckpoints = field(default_factory=OrphanCheckpoints)
+    orphans: OrphanCheckpoints = field(default_factory=OrphanCheckpoints)
 
 
 class _SearchIsAheadOfJournal(TuneError):
@@ -110,7 +110,7 @@ class Resumer:
             self._states.delete_latest()
         state = self._load_state()
         try:
-            found = self._with_snapshot(state)
+            start = self._with_snapshot(state)
         except Exception as error:
             # The user's scheduler and stopper may raise anything, and so does a damaged file.
             _logger.warning(
@@ -121,9 +121,9 @@ class Resumer:
                 else f"{type(error).__name__}: {error}",
             )
             self._start_over()
-            found = None
-        if found is not None:
-            return found
+            start = None
+        if start is not None:
+            return start
         try:
             return self._without_snapshot(state)
         except _SearchIsAheadOfJournal as error:
@@ -262,19 +262,19 @@ def resume(
             make_coordinator,
             plan.pickles,
         )
-        found = resumer.resume()
-    for trial in found.coordinator.get_live_trials():
+        start = resumer.resume()
+    for trial in start.coordinator.get_live_trials():
         # A resume may change the resources of trials: they do not affect results.
         trial.resources = plan.resources_for(trial.config)
-    unknown = find_checkpoints(
-        found.coordinator.table,
+    orphans = find_checkpoints(
+        start.coordinator.table,
         checkpoints,
         journal.read(run.start),
         time.time(),
         None if plan.places.location_of(plan.name) is None else journal.path.parent,
     )
-    report_resumption(plan, found.coordinator, journal.path.parent)
-    return replace(found, found=unknown)
+    report_resumption(plan, start.coordinator, journal.path.parent)
+    return replace(start, orphans=orphans)
 
 
 @contextmanager

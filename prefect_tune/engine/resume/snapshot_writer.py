@@ -203,7 +203,7 @@ class Snapshots:
             return
         # After a full replay there are many finished trials: write some per call, not all at once.
         if self._write_finished_trials(_AT_ONCE):
-            head, body = self._take()
+            head, body = self._pickle_state()
             self._pending = _PendingSnapshot(head, body, self._mark(self._callbacks.collect))
         self._cost += self._clock() - begin
 
@@ -216,7 +216,7 @@ class Snapshots:
         """Write a last snapshot, once callbacks and loggers are closed."""
         self._callbacks.collect_all()
         self._write_finished_trials(None)
-        head, body = self._take()
+        head, body = self._pickle_state()
         self._write(_PendingSnapshot(head, body, lambda: True))
 
     def _write_finished_trials(self, limit: int | None) -> bool:
@@ -251,7 +251,7 @@ class Snapshots:
             self.disable("the state of the search cannot be saved")
         return self._enabled and self._search_is_saved and self._coordinator.is_replayable
 
-    def _take(self) -> tuple[SnapshotHead | None, bytes]:
+    def _pickle_state(self) -> tuple[SnapshotHead | None, bytes]:
         if not self._can_take:
             return None, b""
         stored = self._position.stored

@@ -341,13 +341,13 @@ def test_many_finished_trials_are_not_written_in_one_go(tmp_path, monkeypatch):
 def test_the_period_of_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("TUNE_GLOBAL_CHECKPOINT_S", "0")
     taken: list[float] = []
-    take = snapshots.Snapshots._take
+    take = snapshots.Snapshots._pickle_state
 
     def spy(self: Any) -> Any:
         taken.append(1)
         return take(self)
 
-    monkeypatch.setattr(snapshots.Snapshots, "_take", spy)
+    monkeypatch.setattr(snapshots.Snapshots, "_pickle_state", spy)
     run(sweep(tmp_path / "often"))
     often = len(taken)
     monkeypatch.setenv("TUNE_GLOBAL_CHECKPOINT_S", "1000")

@@ -156,7 +156,7 @@ class Callback:
     def on_checkpoint(
         self, iteration: int, trials: list[Trial], trial: Trial, checkpoint: Any, **info: Any
     ) -> None:
-        """Called after a checkpoint of the trial is complete in storage."""
+        """Called after a checkpoint of the trial, `checkpoint`, is complete in storage."""
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
         """Called after the last trial has ended."""
@@ -166,7 +166,7 @@ class Callback:
         return None
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Restore a state that `get_state` has returned, when an experiment is resumed."""
+        """Restore a `state` that `get_state` has returned, when an experiment is resumed."""
 
 
 #: Names of the methods of `Callback` that are called when something happens.

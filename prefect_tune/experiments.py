@@ -131,7 +131,7 @@ class Experiment:
 
     @classmethod
     def get_trainable_name(cls, run_object: Any) -> str:
-        """Return the name of a trainable, with which the names of its trials begin."""
+        """Return the name of the trainable `run_object`, with which its trials' names begin."""
         return run_object if isinstance(run_object, str) else trainable_name(run_object)
 
     @classmethod

@@ -142,7 +142,7 @@ class Checkpoint:
 
     @classmethod
     def from_object_ref(cls, obj_ref: object) -> Checkpoint:
-        """Raise an error that says what to use in place of Ray's object store.
+        """Raise an error that says what to use in place of Ray's `obj_ref`.
 
         Raises:
             TuneError: Always.

@@ -23,7 +23,7 @@ class SearchTurns:
 
     @property
     def may_ask(self) -> bool:
-        """False if nothing is to be asked for, however few trials wait."""
+        """False if the search must not be asked now, however few trials wait."""
         return not (self._idle or self._finished) and self._asked < self._lookahead
 
     def ask(self, waiting: int) -> int:

@@ -219,7 +219,7 @@ class TrialTable:
         return [waiting[trial_id] for trial_id in sorted(waiting, key=self._places.__getitem__)]
 
     def closing(self) -> list[LiveTrial]:
-        """Those that wait for an attempt to write their last checkpoint once more."""
+        """Return the entries of waiting trials that only lack their last checkpoint."""
         found = [live for live in self._waiting.values() if live.closing is not None]
         return found and [live for live in self.waiting() if live.closing is not None]
 

@@ -1,4 +1,4 @@
-"""How events, commands and other small values that sweeps make by the million are declared."""
+"""A faster frozen `dataclass`, for events, commands and other small objects that sweeps create."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 else:
 
     def message(*, frozen: bool, slots: bool) -> Any:
-        """`dataclass(frozen=True, slots=True)`, whose objects take a fifth of the time to make.
+        """Make a class a `dataclass` whose objects are created in a fifth of the usual time.
+
 
         A frozen dataclass sets each of its fields through `object.__setattr__`. This one is frozen
         for type checkers only, which see the decorator of the standard library.

@@ -36,7 +36,7 @@ class Logger:
         """Set the logger up; called at the end of the constructor."""
 
     def on_result(self, result: dict[str, Any]) -> None:
-        """Log a result, which contains the auto-filled metrics."""
+        """Log a `result`, which contains the auto-filled metrics."""
         raise NotImplementedError
 
     def update_config(self, config: dict[str, Any]) -> None:

@@ -104,7 +104,7 @@ class TBXLoggerCallback(BatchLoggerCallback):
         self._close(run)
 
     def know_space(self, space: Mapping[str, Any]) -> None:
-        """Set the search space whose domains the HParams view shows; before the first trial."""
+        """Set the search `space` whose domains the HParams view shows; before the first trial."""
         self._hparams.know_space(space)
 
     def flush(self) -> None:

@@ -476,7 +476,7 @@ class ExperimentAnalysis:
         return picture
 
     def result_of(self, trial: Trial) -> Result:
-        """Return the `Result` of a trial."""
+        """Return the `Result` of `trial`."""
         return Result.of(trial, self._root_of(trial))
 
     def runner_data(self) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class Stopper(ABC):
         """Return True to end the experiment: running trials then end at their next report."""
 
     def run_until(self, trial_id: str) -> RunUntil:
-        """Return the point at which a trial has to wait for the next decision.
+        """Return the point at which the trial `trial_id` has to wait for the next decision.
 
         For all results before that point, the stopper must return False. The method is called when
         an attempt is launched and after each result that the trial waited on. By default, and in a
@@ -45,7 +45,7 @@ class Stopper(ABC):
         return EVERY_RESULT
 
     def on_time(self, now: float) -> None:
-        """Note the time, in seconds since the epoch; called often, also without results.
+        """Note the time `now`, in seconds since the epoch; called often, also without results.
 
         The time is passed on to stoppers that are attributes of this one.
         """
@@ -53,7 +53,7 @@ class Stopper(ABC):
             stopper.on_time(now)
 
     def on_resume(self, now: float) -> None:
-        """Note that an interrupted experiment is resumed; time since `on_time` does not count."""
+        """Note that an experiment is resumed at `now`; time since `on_time` does not count."""
         for stopper in self._inner_stoppers():
             stopper.on_resume(now)
 
@@ -74,7 +74,7 @@ class Stopper(ABC):
         return dict(self.__dict__)
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Restore a state of `get_state`."""
+        """Restore a `state` that `get_state` has returned."""
         self.__dict__.update(state)
 
     def __or__(self, other: Stopper) -> Stopper:

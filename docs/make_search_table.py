@@ -40,7 +40,7 @@ def _row(entry: NamedClass[Any]) -> str:
     several = entry.name in ("optuna", "auto")
     choices = conditional = True
     if issubclass(cls, LibrarySearcher):
-        extra = f"`{cls.extra}`"
+        extra = f"`{cls.extra}`" if cls.extra else ""
         choices = _can_search(cls, {"c": choice(["a", "b"])})
         conditional = _can_search(cls, {"c": choice([{"x": uniform(0, 1)}, {"y": 1}])})
     marks = (choices, conditional, several, learns)

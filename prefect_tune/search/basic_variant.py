@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prefect_tune.error import InvalidArgument
+from prefect_tune.search.searcher import check_points
 from prefect_tune.space import RandomState, SearchSpace, VariantStream
 
 
@@ -34,15 +35,13 @@ class BasicVariantGenerator:
         constant_grid_search: bool = False,
         random_state: RandomState = None,
     ) -> None:
-        if isinstance(points_to_evaluate, str | Mapping):
-            raise InvalidArgument("points_to_evaluate", "must be a list of dicts.")
         if isinstance(max_concurrent, bool) or not isinstance(max_concurrent, int):
             raise InvalidArgument("max_concurrent", f"must be an int, got {max_concurrent!r}.")
         if max_concurrent < 0:
             raise InvalidArgument(
                 "max_concurrent", f"must be positive, or 0 for no limit, got {max_concurrent}."
             )
-        self.points_to_evaluate = list(points_to_evaluate or [])
+        self.points_to_evaluate, _ = check_points(points_to_evaluate, None)
         self.max_concurrent = max_concurrent
         self.constant_grid_search = constant_grid_search
         self.random_state = random_state

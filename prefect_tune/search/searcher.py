@@ -296,11 +296,18 @@ def check_points(
     Raises:
         InvalidArgument: ``points`` is no list of dicts, or the rewards do not match.
     """
-    if isinstance(points, str | Mapping) or not all(isinstance(p, Mapping) for p in points or ()):
-        raise InvalidArgument("points_to_evaluate", "must be a list of dicts.")
-    found = [dict(point) for point in points or ()]
+    points = () if points is None else points
+    is_list = isinstance(points, Sequence) and not isinstance(points, str)
+    if not is_list or not all(isinstance(point, Mapping) for point in points):
+        raise InvalidArgument(
+            "points_to_evaluate", f"must be a list of dicts, got {points!r:.200}."
+        )
+    found = [dict(point) for point in points]
     if rewards is None:
         return found, None
+    if not isinstance(rewards, Iterable) or isinstance(rewards, str | Mapping):
+        raise InvalidArgument("evaluated_rewards", f"must be a list, got {rewards!r:.200}.")
+    rewards = list(rewards)
     if len(rewards) != len(found):
         raise InvalidArgument(
             "evaluated_rewards",
@@ -316,7 +323,7 @@ def check_points(
                     f"has {reward!r}.",
                     "Each is a number, or for several objectives a list of them.",
                 )
-    return found, list(rewards)
+    return found, rewards
 
 
 def reject_grids(space: SearchSpace, searcher: str) -> None:

@@ -195,3 +195,20 @@ def test_without_a_metric_the_bare_number_counts() -> None:
 def test_a_mode_is_asked_for_before_a_trial() -> None:
     with pytest.raises(InvalidArgument, match="`mode`"):
         make_source(TuneBOHB(), SPACE, metric="loss")
+
+
+def test_points_with_known_values_are_learnt_from() -> None:
+    points = [{"x": float(x)} for x in np.linspace(0, 1, 30)]
+    rewards = [abs(point["x"] - 0.8) for point in points]
+    search = TuneBOHB(
+        {"x": tune.uniform(0, 1)},
+        {"random_fraction": 0},
+        0,
+        "loss",
+        "min",
+        points,
+        seed=3,
+        evaluated_rewards=rewards,
+    )
+    found = [search.suggest(f"t{number}")["x"] for number in range(20)]
+    assert np.median(np.abs(np.array(found) - 0.8)) < 0.15

@@ -188,7 +188,16 @@ def test_known_rewards_are_not_run_again(cls):
             SPACE,
             "`evaluated_rewards`.*has nan",
         ),
+        ({"points_to_evaluate": 3}, SPACE, "`points_to_evaluate`.*list of dicts, got 3"),
+        ({"points_to_evaluate": [3]}, SPACE, "`points_to_evaluate`.*list of dicts"),
+        (
+            {"points_to_evaluate": [{"x": 1}], "evaluated_rewards": 3},
+            SPACE,
+            "`evaluated_rewards`.*must be a list, got 3",
+        ),
         ({}, {"x": grid_search([1, 2])}, "`param_space`.*grid_search at 'x'"),
+        ({"space": {"x": grid_search([1, 2])}}, None, "`space`.*grid_search at 'x'"),
+        ({"space": 3}, None, "`space`.*must be a dict"),
     ],
 )
 def test_bad_input_is_refused_before_a_trial(cls, arguments, space, named):

@@ -331,6 +331,24 @@ def test_what_only_shows_with_the_experiment():
         make_source(OptunaSearch(metric=["a", "b"]), space, mode="min")
 
 
+@pytest.mark.parametrize(
+    ("point", "reward", "named"),
+    [
+        ({"x": 7}, 1.0, "`points_to_evaluate`.*7"),
+        ({"x": 0.5}, [1.0, 2.0], r"`evaluated_rewards`.*\[1.0, 2.0\]"),
+    ],
+)
+def test_wrong_known_points_are_named_before_any_trial(point, reward, named):
+    search = OptunaSearch(points_to_evaluate=[point], evaluated_rewards=[reward])
+    with pytest.raises(InvalidArgument, match=named):
+        source_of(search, {"x": tune.uniform(0, 1)})
+
+
+def test_a_space_of_its_own_is_named_so():
+    with pytest.raises(InvalidArgument, match=r"`space`.*must be a dict"):
+        source_of(OptunaSearch([1, 2]))
+
+
 def test_a_given_sampler_is_not_seeded(caplog):
     OptunaSearch(sampler=optuna.samplers.RandomSampler(), seed=3)
     assert "seed=3 is ignored" in caplog.text

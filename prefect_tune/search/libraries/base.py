@@ -1,4 +1,4 @@
-"""`LibrarySearcher`: the base class of searchers that use optimisers of other libraries."""
+"""`LibrarySearcher`: the base class of searchers whose optimiser works on a list of numbers."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ class LibrarySearcher(Searcher):
         InvalidArgument: An argument is wrong, or the library is not installed.
     """
 
-    #: The module of the library.
-    library: ClassVar[str]
+    #: The module of the library; None without one.
+    library: ClassVar[str | None] = None
     #: The extra of this package that installs it.
-    extra: ClassVar[str]
+    extra: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -86,6 +86,8 @@ class LibrarySearcher(Searcher):
         self._begun = False
         self._has_failed = False
         self._running: dict[str, Asked] = {}
+        if space is not None:
+            self._parameter_space()
 
     @classmethod
     def load_library(cls) -> Any:
@@ -94,7 +96,7 @@ class LibrarySearcher(Searcher):
         Raises:
             InvalidArgument: The library is not installed, or cannot be imported.
         """
-        return import_library(cls.library, cls.__name__, cls.extra)
+        return cls.library and import_library(cls.library, cls.__name__, cls.extra)
 
     @classmethod
     def convert_search_space(cls, spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -244,7 +246,7 @@ class LibrarySearcher(Searcher):
         logger.warning(
             "%s: %s raised %s: %s; %s.",
             type(self).__name__,
-            self.library,
+            self.library or "its model",
             type(error).__name__,
             error,
             consequence,
@@ -275,12 +277,20 @@ class LibrarySearcher(Searcher):
             raise InvalidArgument(
                 "space", f"{name} has no search space.", "Give it one, or use param_space."
             )
-        parsed = SearchSpace(self._given_space)
-        reject_grids(parsed, name)
-        space = ParameterSpace(parsed, name, self._stream)
-        for parameter in space.parameters:
-            self._check_parameter(parameter)
-        self._space = space
+        self._space = self._parameter_space()
+        return self._space
+
+    def _parameter_space(self) -> ParameterSpace:
+        name = type(self).__name__
+        try:
+            parsed = SearchSpace(self._given_space or {})
+            reject_grids(parsed, name)
+            space = ParameterSpace(parsed, name, self._stream)
+            for parameter in space.parameters:
+                self._check_parameter(parameter)
+        except InvalidArgument as error:
+            own = self._has_own_space
+            raise (error.renamed("param_space", "space") if own else error) from None
         return space
 
     def _checked(self, space: ParameterSpace, preset: dict[str, Any]) -> Point | None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from optuna.storages import BaseStorage
     from optuna.study import Study
-    from optuna.trial import Trial
+    from optuna.trial import FrozenTrial, Trial
 
     from prefect_tune.search.optuna.space import OptunaSpace
 
@@ -233,18 +233,19 @@ class OptunaSearch(Searcher):
             InvalidArgument: ``parameters`` does not lie in the space, or the space is a
                 define-by-run function.
         """
-        self._add_to_study(self.study, parameters, value, error, pruned, intermediate_values)
+        self.study.add_trial(
+            self._finished_trial(parameters, value, error, pruned, intermediate_values)
+        )
 
-    def _add_to_study(
+    def _finished_trial(
         self,
-        study: Study,
         parameters: Mapping[str, Any],
         value: Any,
         error: bool = False,
         pruned: bool = False,
         intermediate_values: list[float] | None = None,
         mark: dict[str, str] | None = None,
-    ) -> None:
+    ) -> FrozenTrial:
         trial_module = _import_optuna().trial
         state = trial_module.TrialState.COMPLETE
         if error:
@@ -260,8 +261,14 @@ class OptunaSearch(Searcher):
                 "Give the space as a dict.",
             )
         values = [float(v) for v in (value if isinstance(value, list | tuple) else [value])]
+        several = len(self._metric) if isinstance(self._metric, list | tuple) else 1
+        if len(values) != several:
+            raise InvalidArgument(
+                "evaluated_rewards",
+                f"has {value!r}: {several} are optimised, and it needs one each.",
+            )
         try:
-            trial = trial_module.create_trial(
+            return trial_module.create_trial(
                 state=state,
                 values=None if error else values,
                 params=params,
@@ -269,7 +276,6 @@ class OptunaSearch(Searcher):
                 user_attrs=mark,
                 intermediate_values=dict(enumerate(intermediate_values or [], start=1)),
             )
-            study.add_trial(trial)
         except ValueError as problem:
             raise InvalidArgument("points_to_evaluate", f"{parameters!r}: {problem}") from problem
 
@@ -283,6 +289,8 @@ class OptunaSearch(Searcher):
         self._space = self._make_space()
         for point in self._points:
             self._space.encode(point)
+        for point, reward in zip(self._points, self._rewards or (), strict=False):
+            self._finished_trial(point, reward)
         for point in self._points:
             self._space.warn_of(point)
         return self._space
@@ -310,7 +318,7 @@ class OptunaSearch(Searcher):
             if self._rewards is None:
                 study.enqueue_trial(space.encode(point)[0], user_attrs=mark)
             else:
-                self._add_to_study(study, point, self._rewards[index], mark=mark)
+                study.add_trial(self._finished_trial(point, self._rewards[index], mark=mark))
         return study
 
     def _make_space(self, known: dict[str, BaseDistribution] | None = None) -> OptunaSpace:
@@ -335,7 +343,11 @@ class OptunaSearch(Searcher):
             kinds = {isinstance(value, BaseDistribution) for value in space.values()}
             if kinds == {True}:
                 space = unflatten_dict({name: GivenDistribution(d) for name, d in space.items()})
-        return DomainSpace(SearchSpace(space), self._stream, known)
+        try:
+            return DomainSpace(SearchSpace(space), self._stream, known)
+        except InvalidArgument as error:
+            own = self._has_own_space
+            raise (error.renamed("param_space", "space") if own else error) from None
 
     def _create_study(self, directions: list[Any]) -> Study:
         optuna = _import_optuna()

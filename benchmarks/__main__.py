@@ -24,6 +24,7 @@ BENCHMARKS = (
     "schedulers",
     "first_result",
     "space_resolution",
+    "searchers",
     "coordinator_memory",
     "driver_memory",
     "sleeping_trials",

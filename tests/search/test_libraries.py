@@ -348,6 +348,16 @@ class TestBayesOptArguments:
         assert len(optimise(BayesOptSearch(random_search_steps=2), SPACE, odd, 8)) == 8
 
 
+@pytest.mark.parametrize("cls", [BlendSearch, CFO])
+def test_flaml_goes_on_when_it_comes_to_a_point_that_it_knows(cls):
+    needs(cls)
+    source = make_source(cls(), {"n": randint(0, 4), "m": randint(0, 4)}, 40, "loss", "min")
+    for _ in range(40):
+        suggestion = source.next()
+        assert isinstance(suggestion, Suggestion)
+        source.on_trial_complete(suggestion.trial_id, {"loss": suggestion.config["n"]})
+
+
 def test_zoopt_goes_on_when_it_finds_no_new_point():
     needs(ZOOptSearch)
     space = {**SPACE, "c": choice(["a", "b"])}

@@ -49,6 +49,8 @@ class BayesOptSearch(LibrarySearcher):
         patience: The search ends after this number of consecutive repeated suggestions.
         skip_duplicate: Whether a configuration is suggested only once.
         analysis: An earlier `ExperimentAnalysis`, from whose trials to learn.
+        repeat_float_precision: Decimals, of the share of a range, to which suggestions are
+            compared.
         evaluated_rewards: Known metric values of ``points_to_evaluate``.
 
     Raises:
@@ -71,6 +73,7 @@ class BayesOptSearch(LibrarySearcher):
         patience: int = 5,
         skip_duplicate: bool = True,
         analysis: Any = None,
+        repeat_float_precision: int = 5,
         evaluated_rewards: Sequence[float] | None = None,
     ) -> None:
         space = domains_of(space, tuple, lambda bounds: uniform(*bounds))
@@ -83,6 +86,7 @@ class BayesOptSearch(LibrarySearcher):
         self._patience = patience
         self._skips_duplicates = skip_duplicate
         self._analysis = analysis
+        self.repeat_float_precision = repeat_float_precision
         self._seen: set[tuple[float, ...]] = set()
         self._optimizer: Any = None
         self._parameters: list[Parameter] = []
@@ -140,11 +144,13 @@ class BayesOptSearch(LibrarySearcher):
         return space.unscaled(optimizer.suggest())
 
     def _is_new(self, point: Point) -> bool:
-        """Note a point, and return whether it is new when rounded to 5 digits."""
+        """Note a point, and return whether it is new when rounded."""
         key = []
         for p in self._parameters:
             low, high = p.scaled_bounds
-            key.append(round((p.scaled(point[p.name]) - low) / (high - low), 5))
+            key.append(
+                round((p.scaled(point[p.name]) - low) / (high - low), self.repeat_float_precision)
+            )
         before = len(self._seen)
         self._seen.add(tuple(key))
         return len(self._seen) > before

@@ -13,6 +13,9 @@ from prefect_tune.search.optuna.quiet import quiet_optuna
 from prefect_tune.search.parameter_space import Parameter, Point
 from prefect_tune.space import RandomState
 
+#: How often it is asked for a new point while nothing runs.
+_TRIES = 20
+
 
 class BlendSearch(LibrarySearcher):
     """Suggests with FLAML's blend of local and global search; it needs Optuna, too.
@@ -85,8 +88,13 @@ class BlendSearch(LibrarySearcher):
 
     def _ask(self, trial_id: str) -> Asked | str | None:
         found = self._searcher.suggest(trial_id)
+        for _ in range(_TRIES):
+            if isinstance(found, dict) or self._running:
+                break
+            # It has come to a point that it knows, and there is no result to wait for.
+            found = self._searcher.suggest(trial_id)
         if not isinstance(found, dict):
-            return None
+            return None if self._running else Asked(None, self._start().random_point())
         numbers = {p.name: float(found[name]) for name, p in self._parameters.items()}
         return Asked(trial_id, self._start().rounded(numbers))
 

@@ -268,7 +268,7 @@ class OptunaSearch(Searcher):
                 f"has {value!r}: {several} are optimised, and it needs one each.",
             )
         try:
-            return trial_module.create_trial(
+            trial: FrozenTrial = trial_module.create_trial(
                 state=state,
                 values=None if error else values,
                 params=params,
@@ -278,6 +278,7 @@ class OptunaSearch(Searcher):
             )
         except ValueError as problem:
             raise InvalidArgument("points_to_evaluate", f"{parameters!r}: {problem}") from problem
+        return trial
 
     def _check(self) -> OptunaSpace:
         """Check metric, mode, space and points before a trial starts; the storage is not used."""

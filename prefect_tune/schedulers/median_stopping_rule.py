@@ -12,6 +12,7 @@ from bisect import bisect_left, bisect_right, insort
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from prefect_tune.experiment.decision import NEVER, RunUntil
 from prefect_tune.experiment.trial import Trial
@@ -19,6 +20,10 @@ from prefect_tune.experiment.view import ControllerView
 from prefect_tune.schedulers.trial_scheduler import ObjectiveScheduler
 from prefect_tune.validation import check_count, check_number
 
+#: How many of the newest values of each trial are in arrays.
+_NEWEST = 16
+#: How many times are remembered that were asked for once.
+_ASKED = 256
 #: If a trial passes more of the times with kept means, trials have few times in common.
 _MOST_PASSED = 8
 
@@ -69,29 +74,27 @@ class _History:
         count = bisect_right(self._times, time)
         return self._means[count - 1] if count else math.nan
 
-    def newest(self) -> tuple[float, ...]:
-        """Return the newest result's time, and times and means of the last two finite values.
-
-        Missing times are -inf, missing means NaN.
-        """
-        times, means = self._times, self._means
-        last = (times[-1], means[-1]) if times else (-math.inf, math.nan)
-        before = (times[-2], means[-2]) if len(times) > 1 else (-math.inf, math.nan)
-        return self.last_time, *last, *before
+    def newest(self) -> tuple[list[float], list[float]]:
+        """Return the times of the newest values, newest first, and the means up to them."""
+        return self._times[: -_NEWEST - 1 : -1].tolist(), self._means[: -_NEWEST - 1 : -1].tolist()
 
 
 class _RunningMeans:
     """The histories of all trials, from which it computes medians of means up to a time.
 
     The means up to a time that was asked for are kept, and those of trials that come there later
-    added: with iterations as time, all but the first ones. Otherwise most trials are at their
-    newest value, or at the one before; these two of each trial are in an array.
+    added, once the same time was asked for again: with iterations as time, all but the first two
+    times. Otherwise most trials are at one of their newest values, which are in arrays.
     """
 
     def __init__(self, grace_period: float) -> None:
         self._grace_period = grace_period
         self.histories: dict[str, _History] = {}
-        self._newest = np.empty((5, 0))
+        # By trial: time of the newest result; times and means of the newest values, newest first.
+        self._last = np.empty(0)
+        self._times = np.empty((_NEWEST, 0))
+        self._means = np.empty((_NEWEST, 0))
+        self._asked: dict[float, None] = {}
         self._kept: dict[float, array[float]] = {}
         self._kept_times: list[float] = []
 
@@ -100,8 +103,11 @@ class _RunningMeans:
         history = self.histories.get(trial_id)
         if history is None:
             history = self.histories[trial_id] = _History(len(self.histories))
-            if history.row == self._newest.shape[1]:
-                self._newest = np.pad(self._newest, ((0, 0), (0, history.row + 16)))
+            if history.row == len(self._last):
+                more = history.row + 16
+                self._last = np.pad(self._last, (0, more))
+                self._times = np.pad(self._times, ((0, 0), (0, more)), constant_values=-math.inf)
+                self._means = np.pad(self._means, ((0, 0), (0, more)), constant_values=math.nan)
         begin = bisect_right(self._kept_times, history.last_time)
         passed = self._kept_times[begin : bisect_right(self._kept_times, time)]
         if not time > history.last_time or len(passed) > _MOST_PASSED:
@@ -110,7 +116,10 @@ class _RunningMeans:
             self._kept_times.clear()
             passed = []
         history.add(time, value, self._grace_period)
-        self._newest[:, history.row] = history.newest()
+        self._last[history.row] = time
+        times, means = history.newest()
+        self._times[: len(times), history.row] = times
+        self._means[: len(means), history.row] = means
         for earlier in passed:
             mean = history.mean_until(earlier)
             if not math.isnan(mean):
@@ -121,7 +130,15 @@ class _RunningMeans:
         """Return the number of other trials with means up to a time, and the means' median."""
         means = self._kept.get(time)
         if means is None:
-            means = self._kept[time] = self._means_until(time)
+            found = self._means_until(time, own.row)
+            if time not in self._asked:
+                self._asked[time] = None
+                if len(self._asked) > _ASKED:
+                    del self._asked[next(iter(self._asked))]
+                return len(found), _median(found)
+            found = np.append(found, own.mean_until(time))
+            found = np.sort(found[~np.isnan(found)])
+            means = self._kept[time] = array("d", found.tobytes())
             insort(self._kept_times, time)
         own_mean = own.mean_until(time)
         own_place = len(means) if math.isnan(own_mean) else bisect_left(means, own_mean)
@@ -132,19 +149,27 @@ class _RunningMeans:
         low, high = low + (low >= own_place), high + (high >= own_place)
         return count, means[low] if low == high else (means[low] + means[high]) / 2
 
-    def _means_until(self, time: float) -> array[float]:
-        """Return the means up to a time of all trials that have come there, ascending."""
-        newest, last, last_mean, before, before_mean = self._newest[:, : len(self.histories)]
-        came = newest >= time
-        means = np.where(last <= time, last_mean, before_mean)
-        earlier = came & (before > time)
-        if earlier.any():
+    def _means_until(self, time: float, without: int) -> NDArray[np.float64]:
+        """Return the means up to a time of all trials that have come there, but for one."""
+        count = len(self.histories)
+        came = self._last[:count] >= time
+        came[without] = False
+        later = (self._times[:, :count] > time).sum(axis=0, dtype=np.int8)
+        means: NDArray[np.float64] = self._means[np.minimum(later, _NEWEST - 1), np.arange(count)]
+        far = np.flatnonzero(came & (later == _NEWEST))
+        if len(far):
             histories = list(self.histories.values())
-            for row in np.flatnonzero(earlier).tolist():
+            for row in far.tolist():
                 means[row] = histories[row].mean_until(time)
-        means = means[came & ~np.isnan(means)]
-        means.sort()
-        return array("d", means.tobytes())
+        return means[came & ~np.isnan(means)]
+
+
+def _median(values: NDArray[np.float64]) -> float:
+    if not len(values):
+        return math.nan
+    low, high = (len(values) - 1) // 2, len(values) // 2
+    parted = np.partition(values, (low, high))
+    return float(parted[low] if low == high else (parted[low] + parted[high]) / 2)
 
 
 class MedianStoppingRule(ObjectiveScheduler):

@@ -94,7 +94,7 @@ class HParams:
         self._summary = summary_pb2
         self._domains: Mapping[str, DiscreteDomain | Interval] = {}
 
-    def know_space(self, space: Mapping[str, Any]) -> None:
+    def set_search_space(self, space: Mapping[str, Any]) -> None:
         """Set the search space whose domains later summaries contain."""
         self._domains = view_domains(space)
 

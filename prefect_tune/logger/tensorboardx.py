@@ -103,9 +103,9 @@ class TBXLoggerCallback(BatchLoggerCallback):
             self._files.append(run.path, self._hparams_records(trial.config, run.last, failed))
         self._close(run)
 
-    def know_space(self, space: Mapping[str, Any]) -> None:
+    def set_search_space(self, space: Mapping[str, Any]) -> None:
         """Set the search `space` whose domains the HParams view shows; before the first trial."""
-        self._hparams.know_space(space)
+        self._hparams.set_search_space(space)
 
     def flush(self) -> None:
         """Write buffered events to the files."""

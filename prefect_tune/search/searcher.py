@@ -171,9 +171,9 @@ class Searcher:
         self.__dict__.update(state)
 
     def save(self, checkpoint_path: str | os.PathLike[str]) -> None:
-        """Writes the state to the local file `checkpoint_path`, atomically.
+        """Write the state to the local file `checkpoint_path`, atomically.
 
-        The file says which searcher and which version of its library have written it.
+        The file also names the searcher and the version of its library.
         """
         name, library = self.saved_as()
         head = {"searcher": name, "library": library, "version": library_version(library)}
@@ -181,7 +181,7 @@ class Searcher:
         write_atomic(checkpoint_path, pickle.dumps(saved))
 
     def restore(self, checkpoint_path: str | os.PathLike[str]) -> None:
-        """Continues from what `save` wrote to `checkpoint_path`; load only what you trust.
+        """Restore the state from a file of `save`; the file is unpickled, so it must be trusted.
 
         Raises:
             InvalidArgument: Another searcher has written it, or a version of the library whose

@@ -76,7 +76,7 @@ def test_an_event_file_holds_them(tmp_path: Path) -> None:
     trial = example_trial(tmp_path)  # lr=0.1, net/act=relu, ...
     trial.config = {"lr": 0.1, "net": {"act": "relu", "units": 8}, "on": True, "odd": 1}
     logger = TBXLoggerCallback()
-    logger.know_space(
+    logger.set_search_space(
         {
             "lr": tune.uniform(0, 1),
             "net": {"act": tune.choice(["relu", "tanh"]), "units": tune.grid_search([8, 16])},

@@ -85,7 +85,7 @@ def make_callbacks(given: Any, settings: TuneSettings, space: Mapping[str, Any])
         callbacks = default_loggers(callbacks)
     for callback in callbacks:
         if isinstance(callback, TBXLoggerCallback):
-            callback.know_space(space)
+            callback.set_search_space(space)
     return callbacks
 
 

@@ -1,7 +1,7 @@
-"""How a search space is put to an Optuna study.
+"""Search spaces for Optuna studies.
 
-Two kinds of spaces, one interface: a space of domains, and a define-by-run function. A dict of
-Optuna's distributions is taken for a space of domains.
+There are two kinds of spaces with one interface: a space of domains, and a define-by-run function.
+A dict of Optuna's distributions is treated as a space of domains.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ class DomainSpace(ParameterSpace):
     def _number(
         self, parameter: Parameter, variable: Variable, value: Any
     ) -> tuple[Any, list[Variable]]:
-        """The study's value for one of a config; it may lie outside of the distribution."""
+        """Return the study's value for a config's value, which may be out of the distribution."""
         domain, distribution = parameter.domain, distribution_of(parameter)
         if isinstance(domain, Categorical):
             index, inner = parameter.number(variable, value)
@@ -181,28 +181,28 @@ class DomainSpace(ParameterSpace):
 
 
 class GivenDistribution(Domain):
-    """What one of Optuna's own distributions describes; nobody but a study draws from it."""
+    """A domain with one of Optuna's own distributions; only a study draws from it."""
 
     def __init__(self, distribution: BaseDistribution) -> None:
         super().__init__()
         self.distribution = distribution
 
     def is_valid(self, value: Any) -> bool:
-        """Return True: Optuna warns of values outside."""
+        """Return True, since Optuna warns of values outside of the distribution."""
         return True
 
     def linear_quantile(self) -> Callable[[float], Any]:
-        """Return a function that nobody calls."""
+        """Return a placeholder, since only a study draws values."""
         return float
 
     @property
     def domain_str(self) -> str:
-        """The distribution."""
+        """The distribution as text."""
         return f"({self.distribution})"
 
 
 def distribution_of(parameter: Parameter) -> BaseDistribution:
-    """Return Optuna's distribution for a parameter; of a normal one, that of the probability."""
+    """Return Optuna's distribution for a parameter; a normal one becomes a probability."""
     domain, low, high = parameter.domain, parameter.low, parameter.high
     if isinstance(domain, GivenDistribution):
         return domain.distribution
@@ -261,7 +261,7 @@ def suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
 
 
 def _choices(domain: Categorical) -> list[Any]:
-    """What a study knows the values of a choice by; their indices if it cannot store them."""
+    """Return the study's choices for a categorical domain: its values, or else their indices."""
     plain = all(isinstance(c, str | int | float | None) for c in domain.categories)
     # 1 and True, or a value given twice for more weight, are one choice for Optuna.
     distinct = plain and len(set(domain.categories)) == len(domain.categories)
@@ -269,7 +269,7 @@ def _choices(domain: Categorical) -> list[Any]:
 
 
 def _value(parameter: Parameter, found: Any) -> Any:
-    """Return the value of the config for one of the study."""
+    """Convert a value of the study to the value in the config."""
     domain = parameter.domain
     if isinstance(domain, GivenDistribution):
         return found

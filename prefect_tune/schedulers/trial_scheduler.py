@@ -129,7 +129,7 @@ class TrialScheduler:
         return dict(self.__dict__)
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Restore a state of `get_state`."""
+        """Restore a `state` that `get_state` returned."""
         self.__dict__.update(state)
 
     def save(self, checkpoint_path: str | os.PathLike[str]) -> None:

@@ -167,7 +167,7 @@ class Searcher:
         return self.__dict__.copy()
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Restore a state of `get_state`."""
+        """Restore a `state` that `get_state` returned."""
         self.__dict__.update(state)
 
     def save(self, checkpoint_path: str | os.PathLike[str]) -> None:

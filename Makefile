@@ -7,7 +7,7 @@ OLDEST := .venv-prefect-oldest
 SEARCH := .venv-search
 TORCH := .venv-torch
 
-.PHONY: quickstart test test-all test-search test-torch test-prefect-oldest chaos check bench docs changelog clean
+.PHONY: quickstart test test-all test-search test-torch test-prefect-oldest test-ui chaos check bench docs changelog clean
 
 $(VENV)/.installed: requirements.txt requirements-dev.txt pyproject.toml
 	@echo "Installing into $(VENV); this takes a few minutes once."
@@ -21,10 +21,10 @@ quickstart: $(VENV)/.installed
 
 # Each module's tests stay in one process, which shares its servers and clusters.
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -m "not slow and not chaos" -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m "not slow and not chaos and not ui" -n 2 --dist loadfile $(ARGS)
 
 test-all: $(VENV)/.installed
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -m "not ui" $(ARGS)
 
 $(OLDEST)/.installed: requirements.txt requirements-dev.txt requirements-prefect-oldest.txt pyproject.toml
 	@echo "Installing into $(OLDEST); this takes a few minutes once."
@@ -57,6 +57,14 @@ $(TORCH)/.installed: requirements.txt requirements-dev.txt requirements-torch.tx
 
 test-torch: $(TORCH)/.installed
 	$(TORCH)/bin/python -m pytest tests/integration/test_torch.py tests/docs/test_code_blocks.py -k "torch or distributed" $(ARGS)
+
+$(VENV)/.ui: $(VENV)/.installed requirements-ui.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-ui.txt
+	@touch $@
+
+# Makes the pictures of the docs, too. Drives an installed Chromium, e.g. of `apt-get install chromium`.
+test-ui: $(VENV)/.ui
+	PREFECT_TUNE_UI_IMAGES=docs/images $(BIN)/python -m pytest tests/ui $(ARGS)
 
 chaos: $(VENV)/.installed
 	$(BIN)/python -m tests.chaos $(ARGS)

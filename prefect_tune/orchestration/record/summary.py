@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from prefect_tune.experiment.plain import finite_number
 from prefect_tune.experiment.trial import ERROR, Trial
 from prefect_tune.nested import flatten
 from prefect_tune.orchestration.record.sanitize import show_value
@@ -49,8 +50,9 @@ def summary(
         lines += ["## Best trials", "", f"| trial | {plain(metric)} | status |", "|---|---|---|"]
         for trial, url in pages:
             linked = f"[{plain(trial)}]({url})" if url else plain(trial)
-            value = None if metric is None else flatten(trial.last_result).get(metric)
-            lines += [f"| {linked} | {plain(value)} | {trial.status} |"]
+            value = finite_number(flatten(trial.last_result).get(metric or ""))
+            shown = "" if value is None else f"{value:.6g}"
+            lines += [f"| {linked} | {shown} | {trial.status} |"]
         lines += [""]
     failed = [trial for trial in trials if trial.status == ERROR]
     if failed:

@@ -31,11 +31,11 @@ def test_nothing_is_taken_for_markup() -> None:
 
 def test_the_best_trials_lead_to_their_pages() -> None:
     first, second = make_trial(0), make_trial(1, ERROR)
-    first.last_result = {"loss": 0.25}
+    first.last_result = {"loss": 0.1234567}
     pages = [(first, "http://ui/runs/task-run/1"), (second, None)]
     lines = summary("exp", "2 trials", None, "loss", [], "/a", pages).splitlines()
-    assert r"| [t\_abc\_0](http://ui/runs/task-run/1) | 0.25 | TERMINATED |" in lines
-    assert r"| t\_abc\_1 | None | ERROR |" in lines
+    assert r"| [t\_abc\_0](http://ui/runs/task-run/1) | 0.123457 | TERMINATED |" in lines
+    assert r"| t\_abc\_1 |  | ERROR |" in lines
 
 
 def test_the_page_of_a_trial_says_what_it_had_and_came_to() -> None:

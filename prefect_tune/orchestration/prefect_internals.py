@@ -94,18 +94,20 @@ def async_dispatch(async_implementation: Callable[..., Any]) -> Callable[[Any], 
     return dispatch(async_implementation)
 
 
-def set_context(context: contextvars.Context, kind: Any, value: Any) -> None:
+def set_context(context: contextvars.Context | None, kind: Any, value: Any) -> None:
     """Have code in `context` find `value` where it looks for Prefect's context of a kind.
 
     Without the variable behind it nothing is changed.
 
     Args:
-        context: Where.
+        context: Where; None is here.
         kind: A class of Prefect's with a variable of its own, such as `FlowRunContext`.
         value: An instance, or None for none.
     """
     variable = getattr(kind, "__var__", None)
-    if variable is not None:
+    if variable is not None and context is None:
+        variable.set(value)
+    elif variable is not None and context is not None:
         context.run(variable.set, value)
 
 

@@ -60,6 +60,16 @@ class Screenshots:
         picture.convert("RGB").quantize(64).save(self._directory / f"{name}.png", optimize=True)
 
 
+def submit(page: Any, screenshots: Screenshots) -> None:
+    """Send a form; where it is refused, a picture of it is left."""
+    page.get_by_role("button", name="Submit").click()
+    try:
+        page.wait_for_url(lambda url: not url.endswith("/run"))
+    except Exception:
+        screenshots.take(page, "refused", 8000)
+        raise
+
+
 class Form:
     """A form, or the part of one inside a field.
 

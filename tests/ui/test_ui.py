@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.integration.served import poll
-from tests.ui.browser import Form, Screenshots
+from tests.ui.browser import Form, Screenshots, submit
 
 pytestmark = [pytest.mark.ui, pytest.mark.timeout(1200)]
 
@@ -97,7 +97,7 @@ def test_a_sweep_is_started_from_the_form(
     form.fill("storage", home / "experiments")
     form.tab("name", "str")
     form.fill("name", "digits")
-    page.get_by_role("button", name="Submit").click()
+    submit(page, screenshots)
 
     (run,) = poll(lambda: api.post("/flow_runs/filter", json={}).raise_for_status().json())
     ended = wait_for(api, run["id"], "Completed", "Failed", "Crashed")
@@ -197,7 +197,7 @@ def test_a_sweep_is_controlled_by_a_form(
     rule.fill("Metric", "training_iteration")
     rule.fill("Value", 1)
     screenshots.take(page, "form-control")
-    page.get_by_role("button", name="Submit").click()
+    submit(page, screenshots)
     ended = wait_for(api, run, "Completed", "Failed", "Crashed")
     assert ended["state"]["name"] == "Completed"
     page.goto(f"{ui}/v2/runs/flow-run/{run}")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from typing import Any
 from uuid import UUID
 
+from prefect.context import FlowRunContext
 from prefect.events import Event
 from prefect.utilities.urls import url_for
 
@@ -22,7 +25,13 @@ from prefect_tune.orchestration.control.sigterm import stand_in
 from prefect_tune.orchestration.control.suspension import SuspensionWatch
 from prefect_tune.orchestration.logs import run_log
 from prefect_tune.orchestration.record.artifacts import ArtifactReporter, Snapshot
-from prefect_tune.orchestration.record.conclusion import Conclusion, Ending, ExperimentFlow
+from prefect_tune.orchestration.record.conclusion import (
+    Conclusion,
+    Ending,
+    ExperimentFlow,
+    FlowOutcome,
+)
+from prefect_tune.orchestration.record.early_start import EarlyStart
 from prefect_tune.orchestration.record.flow import run_in_flow
 from prefect_tune.orchestration.record.launcher import PrefectLauncher
 from prefect_tune.orchestration.record.pictures import pictures
@@ -32,10 +41,12 @@ from prefect_tune.orchestration.record.sweep_news import SweepNews
 from prefect_tune.orchestration.record.sweep_result import SweepResult, sweep_result
 from prefect_tune.orchestration.record.tag_limits import tag_limits
 from prefect_tune.orchestration.record.task_run_logs import TaskRunLogs
-from prefect_tune.orchestration.server.api import PrefectApi
+from prefect_tune.orchestration.server.api import PrefectApi, start_server_early
 from prefect_tune.reporters.columns import as_cell, parameter_columns, user_metrics
 from prefect_tune.reporters.progress import Progress
 from prefect_tune.text import in_words
+
+_logger = logging.getLogger("prefect_tune")
 
 _LEADERS = 20
 _COLUMNS = 8
@@ -43,18 +54,20 @@ _COLUMNS = 8
 
 def run_experiment_in_flow(
     experiment: Experiment, api: PrefectApi | None = None
-) -> tuple[str, str | None]:
+) -> tuple[str | None, str | None]:
     """Run an opened experiment to its end, recorded in Prefect.
+
+    While an embedded server is still booting, trials start, and the record follows.
 
     Args:
         experiment: The experiment.
         api: What `start_server_early` returned.
 
     Returns:
-        Id of the flow run and its page in the UI.
+        Id of the flow run and its page in the UI; None if the embedded server did not start.
 
     Raises:
-        PrefectUnavailable: If there is no API.
+        PrefectUnavailable: If the configured API does not answer.
         Exception: What ended the experiment early.
     """
     plan = experiment.plan
@@ -76,8 +89,11 @@ def run_experiment_in_flow(
         try:
             with heartbeat, ArtifactReporter(plan.name) as artifacts:
                 try:
-                    listeners = [record.listener(artifacts), watch, flow_watch]
-                    experiment.run(launcher, listeners, stand_in)
+                    listeners = [record.listener(artifacts), watch]
+                    if early is None:
+                        experiment.run(launcher, [*listeners, flow_watch], stand_in)
+                    else:
+                        early.follow(launcher, listeners)
                 finally:
                     final = record.final(experiment.trials, launcher)
                     # Whoever has ended it waits for its end.
@@ -105,9 +121,19 @@ def run_experiment_in_flow(
         is_interrupted=lambda: interruption.reason() is not None,
         logs=logs,
     )
+    api = api or start_server_early()
+    early = None
+    if api.server is not None and api.is_booting and FlowRunContext.get() is None:
+        early = EarlyStart(experiment, flow, api.server.api_url)
+
+    def run_recorded() -> FlowOutcome[list[Trial]]:
+        if early is not None:
+            api.wait_ready(lambda line: _logger.warning("%s Trials run meanwhile.", line))
+        return run_in_flow(body, flow, conclude, api)
+
     with flow_watch.guarding():
-        outcome = run_in_flow(body, flow, conclude, api)
-    return outcome.flow_run_id, outcome.flow_run_url
+        outcome = run_recorded() if early is None else early.run(run_recorded, flow_watch)
+    return (None, None) if outcome is None else (outcome.flow_run_id, outcome.flow_run_url)
 
 
 def _heed_tags(experiment: Experiment) -> None:
@@ -159,6 +185,8 @@ class _Record:
 
     def __init__(self, experiment: Experiment) -> None:
         self._experiment = experiment
+        self._earlier = list(experiment.trials)
+        self._begun = time.monotonic()
         self._plan = plan = experiment.plan
         self._progress = Progress(plan.metric, plan.mode, plan.source.total())
         self._flow_run_id = ""
@@ -166,7 +194,7 @@ class _Record:
     def begin(self, flow: FlowIdentity | None) -> None:
         """The sweep begins in a flow run; an experiment that goes on has trials already."""
         self._flow_run_id = "" if flow is None else flow.flow_run_id
-        self._news = SweepNews(flow, run_log(), self._progress, self.result)
+        self._news = SweepNews(flow, run_log(), self._progress, self.result, self._begun)
         self._experiment.on_control = self._news.controlled
         described = describe(self._plan)
         how_many = "as many trials as it takes"
@@ -175,7 +203,7 @@ class _Record:
         self._news.started(
             f"{how_many} of {described['trainable']}, search {described['search']}, scheduler "
             f"{described['scheduler']}",
-            self._experiment.trials,
+            self._earlier,
         )
 
     def end(self, conclusion: Conclusion, last_beat: Event | None) -> None:

@@ -75,9 +75,11 @@ class PrefectLauncher:
         self._retries = RetryLog(run_log())
         flow = FlowRunContext.get()
         self._flow_run = None if flow is None else flow.flow_run
+        #: The flow run as trials see it, a JSON text.
+        self.flow_run_text = ""
         self._flow_name = "" if flow is None or flow.flow is None else flow.flow.name
         if self._flow_run is not None:
-            self._flow_run_text = self._flow_run.model_dump_json(
+            self.flow_run_text = self._flow_run.model_dump_json(
                 exclude={"state", "estimated_run_time", "estimated_start_time_delta"}
             )
             if logs is not None:
@@ -111,13 +113,28 @@ class PrefectLauncher:
                 self.recorded,
             )
             return
-        try:
-            self._record(launch, place, ended, task_run_id)
-        except Exception:
-            self._recording = False
-            _logger.warning(
-                "Prefect does not take further task runs; the sweep goes on without.", exc_info=True
-            )
+        self._try_to_record(launch, place, ended, task_run_id)
+
+    def adopt(
+        self,
+        launch: Launch,
+        place: TrialPlace,
+        ended: Future[AttemptEnded],
+        task_run_id: UUID,
+        kill: Kill | Decide | None,
+    ) -> None:
+        """Have a task run follow an attempt that was started before this launcher was made.
+
+        Args:
+            launch: The attempt.
+            place: Names and directory of its trial.
+            ended: Resolves when the attempt is over.
+            task_run_id: Id of its task run.
+            kill: Why it was ended, if it was.
+        """
+        self._retries.follow(launch, ended)
+        if self._recording:
+            self._try_to_record(launch, place, ended, task_run_id, kill)
 
     def note_end(self, command: Kill | Decide) -> None:
         """Have the task run of an attempt say why it was ended."""
@@ -140,15 +157,24 @@ class PrefectLauncher:
             return None
         task_run = ""
         if task_run_id is not None:
-            task_run = TaskRun(
-                id=task_run_id,
-                name=task_run_name(launch),
-                flow_run_id=self._flow_run.id,
-                task_key=trial_task.task_key,
-                dynamic_key=str(task_run_id),
-                run_count=1,
-            ).model_dump_json(exclude_unset=True)
-        return TrialContext(self._flow_name, self._flow_run_text, task_run, self._api_url)
+            task_run = task_run_text(launch, task_run_id)
+        return TrialContext(self._flow_name, self.flow_run_text, task_run, self._api_url)
+
+    def _try_to_record(
+        self,
+        launch: Launch,
+        place: TrialPlace,
+        ended: Future[AttemptEnded],
+        task_run_id: UUID | None,
+        kill: Kill | Decide | None = None,
+    ) -> None:
+        try:
+            self._record(launch, place, ended, task_run_id, kill)
+        except Exception:
+            self._recording = False
+            _logger.warning(
+                "Prefect does not take further task runs; the sweep goes on without.", exc_info=True
+            )
 
     def _record(
         self,
@@ -156,9 +182,11 @@ class PrefectLauncher:
         place: TrialPlace,
         ended: Future[AttemptEnded],
         task_run_id: UUID | None,
+        kill: Kill | Decide | None,
     ) -> None:
         key = launch.key
         attempt = Attempt(ended, place.experiment_tag, self._is_interrupted, self._logs, key)
+        attempt.kill = kill
         self._running[key] = attempt
         ended.add_done_callback(lambda _: self._running.pop(key, None))
         parameters = {"name": task_run_name(launch), "attempt": attempt}
@@ -171,3 +199,14 @@ class PrefectLauncher:
         end = run.result()
         # Without what it holds besides: there are thousands of them.
         self.ends[task_run_id] = State(type=end.type, name=end.name, message=end.message)
+
+
+def task_run_text(launch: Launch, task_run_id: UUID) -> str:
+    """The task run of an attempt as its trial sees it, a JSON text; without its flow run."""
+    return TaskRun(
+        id=task_run_id,
+        name=task_run_name(launch),
+        task_key=trial_task.task_key,
+        dynamic_key=str(task_run_id),
+        run_count=1,
+    ).model_dump_json(exclude_unset=True)

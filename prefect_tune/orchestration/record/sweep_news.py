@@ -45,6 +45,7 @@ class SweepNews:
         log: The log of its flow run.
         progress: Follows its trials.
         result: Sums it up, as it is now.
+        began: When it began, by the monotonic clock; None is now.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class SweepNews:
         log: RunLog,
         progress: Progress,
         result: Callable[[], SweepResult],
+        began: float | None = None,
     ) -> None:
         self._flow = flow
         self._log = log
@@ -60,7 +62,8 @@ class SweepNews:
         self._result = result
         self._best: Best | None = None
         self._failures = 0
-        self._began = self._next_progress = time.monotonic()
+        self._next_progress = time.monotonic()
+        self._began = self._next_progress if began is None else began
         self._next_look = 0.0
 
     def started(self, what: str, trials: list[Trial]) -> None:

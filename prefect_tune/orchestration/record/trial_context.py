@@ -16,14 +16,18 @@ import logging
 import os
 import sys
 import threading
+import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
 #: A record that has come from a trial already is for the API.
 FROM_TRIAL = "from_trial"
+#: Seconds for which user code that asks for its flow run waits until there is one.
+_FLOW_RUN_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +36,31 @@ class TrialContext:
 
     Attributes:
         flow_name: Name of the flow.
-        flow_run: The flow run, a JSON text.
+        flow_run: The flow run, a JSON text; "" if it is still to be made.
         task_run: The attempt's task run, a JSON text; "" if it has none.
         api_url: Address of the API, for trials on nodes that have none configured.
+        announced: The file that will hold a flow run that is still to be made.
     """
 
     flow_name: str
     flow_run: str
     task_run: str = ""
     api_url: str = ""
+    announced: str = ""
+
+    def awaited(self) -> TrialContext:
+        """The same with its flow run, which is waited for."""
+        if self.flow_run:
+            return self
+        directory, deadline = os.path.dirname(self.announced), time.monotonic() + _FLOW_RUN_S
+        while os.path.isdir(directory) and time.monotonic() < deadline:
+            if os.path.exists(self.announced):
+                with open(self.announced, encoding="utf-8") as file:
+                    return replace(self, flow_run=file.read())
+            time.sleep(0.05)
+        # This is another machine, or there is no server: what is logged goes to the driver anyway.
+        made_up = {"id": str(uuid.uuid4()), "flow_id": str(uuid.uuid4()), "name": self.flow_name}
+        return replace(self, flow_run=json.dumps(made_up))
 
     @contextlib.contextmanager
     def __call__(self, log: Callable[[bytes], None], whole_process: bool) -> Iterator[None]:
@@ -63,9 +83,12 @@ class _Trial:
         self._pid = os.getpid()
         self._building = threading.RLock()
         self._built: dict[str, Any] | None = None
-        self.run_ids = tuple(
-            json.loads(text)["id"] if text else None for text in (given.task_run, given.flow_run)
-        )
+
+    @property
+    def run_ids(self) -> tuple[str | None, ...]:
+        """Ids of the task run and the flow run; None where there is none, or none yet."""
+        texts = (self._given.task_run, self._given.flow_run)
+        return tuple(json.loads(text)["id"] if text else None for text in texts)
 
     @contextlib.contextmanager
     def in_thread(self) -> Iterator[None]:
@@ -133,6 +156,7 @@ class _Trial:
         with self._building:
             if self._built is None:
                 self._built = {}  # what making them looks up, finds none
+                self._given = self._given.awaited()
                 self._built = _make_contexts(self._given)
             return self._built
 
@@ -167,6 +191,7 @@ def _make_contexts(given: TrialContext) -> dict[str, Any]:
     ]
     if given.task_run:
         task_run = TaskRun.model_validate_json(given.task_run)
+        task_run.flow_run_id = flow_run.id
         contexts.append(
             TaskRunContext.model_construct(
                 task=Task(body, name="trial"),
@@ -218,7 +243,8 @@ def _trial_of(record: logging.LogRecord) -> _Trial | None:
     task_run_id, flow_run_id = (None if known is None else str(known) for known in ids)
     for trial in _trials:
         own_task_run, own_flow_run = trial.run_ids
-        if task_run_id == own_task_run if task_run_id else flow_run_id == own_flow_run:
+        known, own = (task_run_id, own_task_run) if task_run_id else (flow_run_id, own_flow_run)
+        if known is not None and known == own:
             return trial
     return None
 

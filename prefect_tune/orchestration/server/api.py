@@ -49,6 +49,11 @@ class PrefectApi:
         return self.server is not None
 
     @property
+    def is_booting(self) -> bool:
+        """True while the embedded server does not answer yet."""
+        return self.server is not None and not self.server.is_ready
+
+    @property
     def ui_url(self) -> str | None:
         """Address of the UI of the embedded server, else what the settings say."""
         if self.server is not None:

@@ -125,11 +125,22 @@ class EmbeddedServer:
                 )
             with self._listening:  # several sweeps of this process may wait
                 if not self._ready:
-                    self._ready = self._hears()
+                    self._ready = self._hears(0.25)
 
-    def _hears(self) -> bool:
+    @property
+    def is_ready(self) -> bool:
+        """Whether it answers by now; returns at once.
+
+        Raises:
+            PrefectUnavailable: If it has ended.
+        """
+        with self._listening:
+            self._ready = self._ready or self._hears(0)
+        return self._ready
+
+    def _hears(self, seconds: float) -> bool:
         """Listen for a moment to what the server says: that it is ready."""
-        readable, _, _ = select.select([self._control], [], [], 0.25)
+        readable, _, _ = select.select([self._control], [], [], seconds)
         if readable and not _received(self._control):
             code = "" if self._process is None else f" with exit code {self._process.wait()}"
             raise PrefectUnavailable(

@@ -1,0 +1,184 @@
+"""Trials that start while the embedded server of their record is still booting."""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import logging
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+from uuid import UUID
+
+from prefect.context import FlowRunContext, TaskRunContext
+
+from prefect_tune.atomic_write import write_atomic
+from prefect_tune.coordinator.commands import Decide, Kill, Launch
+from prefect_tune.coordinator.coordinator import Coordinator
+from prefect_tune.coordinator.events import AttemptEnded
+from prefect_tune.engine.experiment import Experiment
+from prefect_tune.engine.observers import StepListener
+from prefect_tune.execution.base import TrialPlace
+from prefect_tune.experiment.attempt_key import AttemptKey
+from prefect_tune.orchestration.control.sigterm import stand_in
+from prefect_tune.orchestration.prefect_internals import new_task_run_id, set_context
+from prefect_tune.orchestration.record.conclusion import ExperimentFlow
+from prefect_tune.orchestration.record.launcher import PrefectLauncher, task_run_text
+from prefect_tune.orchestration.record.trial_context import TrialContext
+
+T = TypeVar("T")
+_logger = logging.getLogger("prefect_tune")
+
+_CLOSE_S = 10.0
+#: Seconds that the record of a sweep has which is ended by force.
+_BY_FORCE_S = 5.0
+
+
+class EarlyStart:
+    """Runs a sweep at once, and its flow run, beside it, as soon as there is a server.
+
+    The engine runs in the calling thread. The flow run, in a thread of its own, begins by taking
+    over the attempts that have been launched, lasts as long as the sweep, and is waited for.
+
+    It is the launcher of the engine: until the flow run has one, it starts attempts whose task runs
+    have ids, but are not there yet. User code that asks for its flow run waits until there is one.
+
+    Args:
+        experiment: The experiment.
+        flow: How it appears.
+        api_url: Address that the server will have.
+    """
+
+    def __init__(self, experiment: Experiment, flow: ExperimentFlow, api_url: str) -> None:
+        self._experiment = experiment
+        self._flow = flow
+        self._api_url = api_url
+        self._lock = threading.Lock()
+        self._launched: list[tuple[Launch, TrialPlace, Future[AttemptEnded], UUID]] = []
+        self._endings: dict[AttemptKey, Kill | Decide] = {}
+        self._launcher: PrefectLauncher | None = None
+        self._listeners: Sequence[StepListener] = ()
+        self._over = threading.Event()
+        self._error: BaseException | None = None
+
+    def run(self, record: Callable[[], T], listener: StepListener) -> T | None:
+        """Run the sweep.
+
+        Args:
+            record: Makes the flow run, which calls `follow`; called in a thread of its own.
+            listener: Told after each batch of events.
+
+        Returns:
+            What `record` returns; None if it failed, and nothing is recorded.
+
+        Raises:
+            BaseException: What ended the sweep early.
+        """
+        self._directory = Path(tempfile.mkdtemp(prefix="prefect_tune_flow_run_"))
+        recorded: Future[T] = Future()
+
+        def run_record() -> None:
+            try:
+                recorded.set_result(record())
+            except BaseException as error:
+                if error is not self._error:
+                    _logger.warning("The sweep is not recorded in Prefect: %s", error)
+                recorded.set_exception(error)
+
+        context = contextvars.copy_context()
+        threading.Thread(
+            target=context.run, args=(run_record,), name="prefect-flow-run", daemon=True
+        ).start()
+        listeners = [self._listen, listener]
+        try:
+            # In a context of its own, which gets to be that of the flow run.
+            contextvars.copy_context().run(self._experiment.run, self, listeners, stand_in)
+        except BaseException as error:
+            self._error = error
+        self._over.set()
+        by_force = self._error is not None and not isinstance(self._error, Exception)
+        try:
+            failed = recorded.exception(_BY_FORCE_S if by_force else None)
+        except TimeoutError as error:
+            failed = error
+        shutil.rmtree(self._directory, ignore_errors=True)
+        if self._error is not None:
+            raise self._error
+        return None if failed is not None else recorded.result()
+
+    def follow(self, launcher: PrefectLauncher, listeners: Sequence[StepListener]) -> None:
+        """Record what has been launched, and all that is, until the sweep ends.
+
+        Called in the flow run.
+
+        Args:
+            launcher: Takes over.
+            listeners: Told after each batch of events from now on.
+
+        Raises:
+            BaseException: What ended the sweep early.
+        """
+        context = contextvars.copy_context()
+        entered = {kind: kind.get() for kind in (FlowRunContext, TaskRunContext)}
+
+        def enter(coordinator: Coordinator) -> None:
+            """Have callbacks find the flow run."""
+            while entered:
+                set_context(None, *entered.popitem())
+
+        if self._directory.is_dir():
+            write_atomic(self._announced, launcher.flow_run_text.encode())
+        with self._lock:
+            for attempt in self._launched:
+                launcher.adopt(*attempt, self._endings.get(attempt[0].key))
+            self._launched.clear()
+            self._launcher = launcher
+            # As in the flow run, whose logs and events they write.
+            self._listeners = [enter, *(functools.partial(context.run, each) for each in listeners)]
+        self._over.wait()
+        launcher.close(_CLOSE_S)
+        if self._error is not None:
+            raise self._error
+
+    def launch(self, launch: Launch, place: TrialPlace) -> None:
+        """Start an attempt."""
+        with self._lock:
+            if self._launcher is not None:
+                self._launcher.launch(launch, place)
+                return
+            task_run = ""
+            recorded = len(self._launched) < self._flow.max_task_runs
+            if recorded:
+                task_run_id = new_task_run_id()
+                task_run = task_run_text(launch, task_run_id)
+                self._flow.logs.expect(launch.key)
+            around = TrialContext(self._flow.name, "", task_run, self._api_url, self._announced)
+            ended = self._experiment.executor.launch(launch, replace(place, surroundings=around))
+            if recorded:
+                self._launched.append((launch, place, ended, task_run_id))
+
+    def ending(self, command: Kill | Decide) -> None:
+        """Have the task run of an attempt say why it was ended."""
+        with self._lock:
+            if self._launcher is not None:
+                self._launcher.ending(command)
+            elif command.key not in self._endings or isinstance(command, Kill):
+                self._endings[command.key] = command
+
+    def close(self, timeout: float) -> None:
+        """Wait until the task runs of attempts that have ended are final too."""
+        if self._launcher is not None:
+            self._launcher.close(timeout)
+
+    def _listen(self, coordinator: Coordinator) -> None:
+        for listener in self._listeners:
+            listener(coordinator)
+
+    @property
+    def _announced(self) -> str:
+        return str(self._directory / "flow_run.json")

@@ -21,6 +21,7 @@ from prefect_tune.orchestration.spec.strategy import SchedulerOptions, SearcherO
 from prefect_tune.orchestration.spec.tabs import by_own_field, tabs
 from prefect_tune.orchestration.spec.trainable import load_trainable
 from prefect_tune.settings import load_settings
+from prefect_tune.space import is_variable
 from prefect_tune.storage.fetch import is_resumable
 
 Mode = Literal["min", "max"]
@@ -126,7 +127,8 @@ class WarmStart(_Part):
         """Read the best configurations, without the parameters that `space` does not have.
 
         Raises:
-            InvalidArgument: If an experiment cannot be read or has no value of the metric.
+            InvalidArgument: If an experiment cannot be read, none has a value of the metric, or
+                they have searched other parameters.
         """
         from prefect_tune.results import ExperimentAnalysis
 
@@ -149,6 +151,13 @@ class WarmStart(_Part):
                 "continue_from.experiments",
                 f"no trial of {', '.join(self.experiments)} reported `{metric}`.",
                 "Name experiments that were tuned by the same metric.",
+            )
+        searched = [k for k, v in space.items() if is_variable(v) or isinstance(v, dict)]
+        if searched and not any(key in config for _, _, config in scored for key in searched):
+            raise InvalidArgument(
+                "continue_from.experiments",
+                f"their trials have none of the parameters {', '.join(searched)}.",
+                "Name experiments that searched the same space.",
             )
         best = [config for _, _, config in sorted(scored)[: self.best]]
         return [{key: value for key, value in c.items() if key in space} for c in best]
@@ -285,14 +294,13 @@ class ExperimentSpec(BaseModel):
             case NewExperiment() as new:
                 restore = new.restore
                 name, resume = self._free_name(name, begun)
-            case WarmStart() as warm if self.search.registered.name != "random":
-                name, resume = self._free_name(name, begun)
-                warm_start_from = warm.experiments
             case WarmStart() as warm:
                 name, resume = self._free_name(name, begun)
-                search_alg = self.search.build(
-                    space, points_to_evaluate=warm.points(space, self.metric, self.mode)
-                )
+                points = warm.points(space, self.metric, self.mode)
+                if self.search.registered.name == "random":
+                    search_alg = self.search.build(space, points_to_evaluate=points)
+                else:
+                    warm_start_from = warm.experiments
         return {
             "run_or_experiment": load_trainable(self.trainable),
             "config": space,

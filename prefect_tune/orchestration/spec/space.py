@@ -78,6 +78,7 @@ class RealNumber(_Domain):
 
     def build(self) -> Any:
         """Make the domain; raises ValueError if its bounds are wrong."""
+        _check_bounds(self.scale, low=self.low, high=self.high)
         if self.step is None:
             make = domains.uniform if self.scale == "linear" else domains.loguniform
             return make(self.low, self.high)
@@ -99,11 +100,23 @@ class WholeNumber(_Domain):
 
     def build(self) -> Any:
         """Make the domain; raises ValueError if its bounds are wrong."""
+        _check_bounds(self.scale, lowest=self.lowest, highest=self.highest)
         if self.step is None:
             make = domains.randint if self.scale == "linear" else domains.lograndint
             return make(self.lowest, self.highest + 1)
         quantised = domains.qrandint if self.scale == "linear" else domains.qlograndint
         return quantised(self.lowest, self.highest, self.step)
+
+
+def _check_bounds(scale: str, **bounds: float) -> None:
+    (low, lower), (high, upper) = bounds.items()
+    if lower >= upper:
+        raise ValueError(
+            f"`{low}` must be less than `{high}`, got {lower} and {upper}; for one value, choose "
+            "Fixed."
+        )
+    if scale == "log" and lower <= 0:
+        raise ValueError(f"`{low}` must be above 0 on a log scale, got {lower}.")
 
 
 _TryAll = Annotated[

@@ -197,6 +197,17 @@ def test_a_warm_start_tries_the_best_configurations_first(tmp_path: Path) -> Non
     )
     with pytest.raises(InvalidArgument, match=r"no trial of .* reported `none`"):
         wrong.run_arguments()
+    for search in ("random", "optuna"):
+        elsewhere = ExperimentSpec.parse(
+            {
+                **NEEDED,
+                "search": search,
+                "space": {"y": {"uniform": [-5, 5]}, "other": 1},
+                "continue_from": {"experiments": [earlier.experiment_path]},
+            }
+        )
+        with pytest.raises(InvalidArgument, match="none of the parameters y"):
+            elsewhere.run_arguments()
 
 
 def test_prefect_makes_the_error_of_a_refused_flow_run_again() -> None:

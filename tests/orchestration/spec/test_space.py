@@ -63,8 +63,11 @@ def test_grids_constants_and_nested_names() -> None:
     [
         ([*params(x={"value": 1}), *params(x={"value": 2})], "space", "two parameters are called"),
         (params(x={"value": 1}, **{"x/y": {"value": 2}}), "space", "`x/y` is below a parameter"),
-        (params(x={"low": 3, "high": 1}), "space.x", "must not exceed"),
-        (params(x={"low": 0, "high": 1, "scale": "log"}), "space.x", "lower"),
+        (params(x={"low": 3, "high": 1}), "space.x", "`low` must be less than `high`, got 3"),
+        (params(x={"low": 1, "high": 1}), "space.x", "choose Fixed"),
+        (params(x={"lowest": 5, "highest": 1}), "space.x", "`highest`, got 5 and 1"),
+        (params(x={"low": 0, "high": 1, "scale": "log"}), "space.x", "`low` must be above 0"),
+        (params(x={"lowest": 0, "highest": 4, "scale": "log"}), "space.x", "`lowest` must be"),
         (params(x={"texts": []}), "space.x", "no values"),
     ],
 )

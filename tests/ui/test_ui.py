@@ -110,6 +110,7 @@ def test_a_sweep_is_started_from_the_form(
     assert space["epochs"] == {"value": 5}
 
     page.goto(f"{ui}/v2/runs/flow-run/{run['id']}")
+    page.get_by_role("tab", name="Logs").click()
     page.get_by_text("is the best so far").first.wait_for()
     screenshots.take(page, "run")
     page.get_by_role("tab", name="Artifacts").click()
@@ -136,7 +137,7 @@ def test_a_sweep_is_cancelled_from_its_page(
     page.goto(f"{ui}/v2/runs/flow-run/{run}")
     page.get_by_role("button", name="Open menu").first.click()
     page.get_by_role("menuitem", name="Cancel").click()
-    page.get_by_role("button", name="Cancel Run").click()
+    page.get_by_role("button", name="Cancel Flow Run").click()
     ended = wait_for(api, run, "Cancelled", "Crashed", "Failed", "Completed")
     assert ended["state"]["name"] == "Cancelled"
     states = {trial["state"]["name"] for trial in trials_of(api, run)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextvars
-import functools
 import logging
 import shutil
 import tempfile
@@ -126,6 +125,9 @@ class EarlyStart:
         context = contextvars.copy_context()
         entered = {kind: kind.get() for kind in (FlowRunContext, TaskRunContext)}
 
+        def in_flow_run(listener: StepListener) -> StepListener:
+            return lambda coordinator: context.run(listener, coordinator)
+
         def enter(coordinator: Coordinator) -> None:
             """Have callbacks find the flow run."""
             while entered:
@@ -139,7 +141,7 @@ class EarlyStart:
             self._launched.clear()
             self._launcher = launcher
             # As in the flow run, whose logs and events they write.
-            self._listeners = [enter, *(functools.partial(context.run, each) for each in listeners)]
+            self._listeners = [enter, *map(in_flow_run, listeners)]
         self._over.wait()
         launcher.close(_CLOSE_S)
         if self._error is not None:
@@ -162,11 +164,11 @@ class EarlyStart:
             if recorded:
                 self._launched.append((launch, place, ended, task_run_id))
 
-    def ending(self, command: Kill | Decide) -> None:
+    def note_end(self, command: Kill | Decide) -> None:
         """Have the task run of an attempt say why it was ended."""
         with self._lock:
             if self._launcher is not None:
-                self._launcher.ending(command)
+                self._launcher.note_end(command)
             elif command.key not in self._endings or isinstance(command, Kill):
                 self._endings[command.key] = command
 

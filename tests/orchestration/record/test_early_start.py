@@ -63,7 +63,7 @@ class Sweep:
         for number in range(4):
             launcher.launch(*launch_of(number))
         assert len(self.executor.launched) == 4
-        launcher.ending(Kill("1", 1, "node", "others were better"))
+        launcher.note_end(Kill("1", 1, "node", "others were better"))
         self.launched.set()
         self.recorded.wait()
         while not self.listened:

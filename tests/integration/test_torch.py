@@ -16,6 +16,8 @@ from prefect_tune.integration.torch import (
 )
 
 torch = pytest.importorskip("torch")
+#: Importing PyTorch in each new process takes its time on a busy machine.
+pytestmark = pytest.mark.timeout(300)
 
 
 def learn(config, checkpoint_dir=None):
@@ -40,7 +42,7 @@ def learn(config, checkpoint_dir=None):
     optimizer = torch.optim.SGD(both.parameters(), lr=0.1, momentum=0.9)
     mine = torch.arange(rank, 1400, size)
     for epoch in range(first, 4):
-        for part in mine[torch.randperm(len(mine))].split(32):
+        for part in mine[torch.randperm(len(mine))].split(64):
             optimizer.zero_grad()
             nn.functional.cross_entropy(both(x[part]), y[part]).backward()
             optimizer.step()

@@ -88,8 +88,11 @@ class _ProcessGroup:
     @contextlib.contextmanager
     def __call__(self, member: Member, exchange: Exchange) -> Iterator[None]:
         """Surround the training function."""
+        import torch
         import torch.distributed as dist
 
+        if member.threads is not None:
+            torch.set_num_threads(min(member.threads, torch.get_num_threads()))
         timeout = timedelta(seconds=self.timeout_s)
         first = member.rank == 0
 

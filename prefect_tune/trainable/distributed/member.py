@@ -28,6 +28,7 @@ class Member:
         host: Address under which the others reach it.
         bundle: Place of its bundle in the trial's request.
         devices: Ids of its GPUs.
+        threads: Threads for its CPUs; None if its process has as many by itself.
     """
 
     rank: int
@@ -38,6 +39,7 @@ class Member:
     host: str
     bundle: int
     devices: tuple[str, ...] = ()
+    threads: int | None = None
 
     def __str__(self) -> str:
         return f"worker {self.rank} of {self.size}"

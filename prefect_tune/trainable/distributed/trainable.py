@@ -161,6 +161,8 @@ class DistributedTrainable:
                 host=bundle.host if len(node_ranks) > 1 else _LOOPBACK,
                 bundle=bundle.bundle,
                 devices=_share(bundle.devices, number, per_host),
+                # A process has as many threads as its bundle has CPUs.
+                threads=None if per_host == 1 else max(1, int(bundle.resources[CPU] / per_host)),
             )
             for rank, (bundle, number) in enumerate(places)
         ]

@@ -19,7 +19,7 @@ from prefect_tune.error import TuneError
 from prefect_tune.trainable.distributed.member import Invitation, Line, enter
 from prefect_tune.trainable.function import run_function
 from prefect_tune.trainable.runner import seed_random_state
-from prefect_tune.trainable.runtime.attempt import AttemptContext, Channel
+from prefect_tune.trainable.runtime.attempt import AttemptContext, CallEnded, Channel
 from prefect_tune.trainable.runtime.attempt_session import Session
 from prefect_tune.trainable.runtime.checkpoint_drafts import valid_step
 from prefect_tune.trainable.runtime.current_session import activate
@@ -108,3 +108,11 @@ class _WorkerSession(Session):
     @override
     def finish(self) -> None:
         pass
+
+    @override
+    def start_call(self, bundle: int, call: bytes, ended: CallEnded) -> int:
+        raise TuneError("Of the workers of distributed training, only the first starts functions.")
+
+    def should_checkpoint(self) -> bool:
+        """Return False: the first worker is asked, and writes the checkpoint."""
+        return False

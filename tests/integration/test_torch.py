@@ -30,6 +30,7 @@ def learn(config, checkpoint_dir=None):
 
     torch.set_num_threads(1)
     rank, size = dist.get_rank(), dist.get_world_size()
+    torch.manual_seed(rank)
     digits = load_digits()
     x, y = torch.tensor(digits.data / 16, dtype=torch.float32), torch.tensor(digits.target)
     model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
@@ -42,7 +43,7 @@ def learn(config, checkpoint_dir=None):
     optimizer = torch.optim.SGD(both.parameters(), lr=0.1, momentum=0.9)
     mine = torch.arange(rank, 1400, size)
     for epoch in range(first, 4):
-        for part in mine[torch.randperm(len(mine))].split(64):
+        for part in mine[torch.randperm(len(mine))].split(64 // size):
             optimizer.zero_grad()
             nn.functional.cross_entropy(both(x[part]), y[part]).backward()
             optimizer.step()

@@ -91,6 +91,7 @@ from .trainable.session import (
     make_checkpoint_dir as make_checkpoint_dir,
     report as report,
     save_checkpoint as save_checkpoint,
+    should_checkpoint as should_checkpoint,
 )
 from .trainable.trainable import Trainable as Trainable
 from .trainable.trial_workers import trial_workers as trial_workers

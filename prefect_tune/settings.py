@@ -226,6 +226,12 @@ class TuneSettings(BaseSettings):
         validation_alias=_aliases("COUNT_PREEMPTION_AS_FAILURE", prefix="RAY_TRAIN_"),
         description="Count each attempt that is lost with its node as a failure of its trial.",
     )
+    preemption_grace_s: float = Field(
+        20.0,
+        ge=0,
+        description="Seconds that trials have for a checkpoint when their Dask worker gets SIGTERM "
+        "or is retired.",
+    )
     retry_delay_s: float = Field(
         0.0,
         ge=0,

@@ -127,6 +127,7 @@ def experiment_env(
         seed=plan.tune.seed,
         stop_grace_s=plan.settings.stop_grace_s,
         lease_s=plan.settings.lease_s,
+        preemption_grace_s=plan.settings.preemption_grace_s,
         env_vars={
             **plan.settings.trial_variables(plan.tune.chdir_to_trial_dir),
             **plan.run.env_vars,

@@ -47,6 +47,8 @@ class ExperimentEnv:
         stop_grace_s: Seconds between asking a trial to stop and SIGTERM.
         term_grace_s: Seconds between SIGTERM and SIGKILL.
         lease_s: Seconds after which a node ends its attempts if the driver is silent.
+        preemption_grace_s: Seconds that attempts have for a checkpoint when their worker is about
+            to end.
         env_vars: Environment variables for the attempts; they override the computed ones.
         reuse_processes: True to reuse a process for several attempts, if the trainable allows that.
         export_formats: Formats in which trials export their models at their end.
@@ -69,6 +71,7 @@ class ExperimentEnv:
     stop_grace_s: float = 10.0
     term_grace_s: float = 5.0
     lease_s: float = 30.0
+    preemption_grace_s: float = 20.0
     env_vars: dict[str, str] = field(default_factory=dict, repr=False)
     reuse_processes: bool = False
     export_formats: tuple[str, ...] = ()

@@ -134,6 +134,8 @@ def _report(training: Trainable, result: dict[str, Any], session: Session) -> No
         session.await_decision()
         if session.is_save_wanted and saves and not session.has_saved:
             session.save(functools.partial(save_into, training))
+        if saves and session.should_checkpoint():
+            session.leave()
     except TrialEnding as ending:
         wanted = saves and (rules.at_end or isinstance(ending, TrialPaused))
         if wanted and not session.has_saved:

@@ -132,6 +132,18 @@ def get_checkpoint() -> Checkpoint | None:
     return Checkpoint.at_location(Location(context.checkpoint), context.checkpoint_uri)
 
 
+def should_checkpoint() -> bool:
+    """Whether the trial is to write a checkpoint now, because its worker is about to end.
+
+    The worker has got SIGTERM (a spot instance that is taken back, a time limit of SLURM, a pod
+    that is moved) or is retired. The trial has `PREFECT_TUNE_PREEMPTION_GRACE_S` seconds: at its
+    next report with a checkpoint it ends here, and goes on elsewhere from that; this counts as no
+    failure. A class trainable is saved after its step without asking. False outside a trial.
+    """
+    session = current_session()
+    return session is not None and session.should_checkpoint()
+
+
 @contextlib.contextmanager
 def checkpoint_dir(step: int) -> Iterator[str]:
     """Provide a new directory for a checkpoint: ``with tune.checkpoint_dir(step=epoch) as d:``.

@@ -23,6 +23,8 @@ class FakeAgent:
         gone_after: After so many results the agent is gone.
     """
 
+    is_leaving = False
+
     def __init__(self, trial_dir: Path) -> None:
         self.trial_dir = trial_dir
         self.log = []

@@ -25,6 +25,8 @@ CONTEXT = make_context(resources=Resources.of(CPU=2.0))
 class MemoryChannel:
     """Keeps what is sent; answers from a list."""
 
+    is_leaving = False
+
     def __init__(self, *decisions):
         self.sent = []
         self.decisions = list(decisions)
@@ -319,3 +321,16 @@ def test_outside_a_trial_everything_warns_and_does_nothing():
 def test_the_storage_of_ray_is_refused_with_what_there_is_instead() -> None:
     with pytest.raises(TuneError, match=r"get_trial_dir.*checkpoint="):
         tune.get_context().get_storage()
+
+
+def test_an_attempt_whose_worker_ends_goes_on_until_its_next_checkpoint(tmp_path):
+    channel = MemoryChannel()
+    session = Session(make_context(tmp_path), channel)
+    assert not session.should_checkpoint()
+    channel.is_leaving = True
+    assert session.should_checkpoint()
+    session.report({"x": 1})  # without a checkpoint nothing is gained by its end
+    with pytest.raises(TrialPaused):
+        session.leave()
+    with pytest.raises(TrialPaused):
+        session.report({"x": 2})

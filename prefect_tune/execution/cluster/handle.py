@@ -32,9 +32,9 @@ def _renew_offloading() -> None:
 
 os.register_at_fork(after_in_child=_renew_offloading)
 
-#: Called in the client's event loop with True for a joined or False for a lost worker, and
-#: with its address.
-WorkerListener = Callable[[bool, str], None]
+#: Called in the client's event loop with True for a joined or False for a lost worker, its
+#: address, and whether it was retired.
+WorkerListener = Callable[[bool, str, bool], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,4 +195,5 @@ class ClusterHandle:
             with self._lock:
                 listeners = list(self._listeners)
             for listener in listeners:
-                listener(action == "add-worker", message["worker"])
+                retired = bool(message.get("expected"))
+                listener(action == "add-worker", message["worker"], retired)

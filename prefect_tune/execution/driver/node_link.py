@@ -31,6 +31,8 @@ _CLOSE_TIMEOUT_S = 5.0
 #: A request for reports lasts for this share of the lease, so that the next one renews it in time.
 _PATIENCE_SHARE = 4
 _RETRY_S = 0.2
+#: Seconds within which a node that was retired answers over another connection, if it is there.
+_RETIRED_S = 5.0
 _DATA_BYTES = 4 << 20
 _DATA_SENDERS = 4
 _DATA_TIMEOUT_S = 120.0
@@ -68,6 +70,7 @@ class NodeLink:
         self._messages: list[Message] = []
         self._news = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._is_retired = False
 
     async def open(self) -> dict[str, Any]:
         """Open the experiment on the node, and return the node's description of itself.
@@ -139,6 +142,10 @@ class NodeLink:
         self._messages += messages
         self._news.set()
 
+    def retire(self) -> None:
+        """The scheduler has let the node go, which ends soon; it has closed its connection."""
+        self._is_retired = True
+
     def abandon(self) -> None:
         """Stop the communication with the node."""
         for task in self._tasks:
@@ -181,7 +188,7 @@ class NodeLink:
             except Exception as error:  # Dask may raise anything for a broken connection
                 now = time.monotonic()
                 silent_since = silent_since or now
-                if now - silent_since > self._env.lease_s:
+                if now - silent_since > (_RETIRED_S if self._is_retired else self._env.lease_s):
                     self._lost(self.address, f"it does not answer ({error!r})")
                     return
                 await asyncio.sleep(_RETRY_S)

@@ -25,6 +25,7 @@ from prefect_tune.execution.protocol import reports
 from prefect_tune.execution.protocol.requests import (
     Abandon,
     AddressedMessage,
+    Leave,
     ReleaseBundles,
     TakeBack,
     task_group,
@@ -98,6 +99,7 @@ class NodePool:
             reports.StorageOutage: self._outages.on_report,
             reports.WorkerLoad: self._on_load,
             reports.NodeWarning: self._on_warning,
+            reports.NodeLeaving: self._on_leaving,
         }
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -137,6 +139,9 @@ class NodePool:
         self._has_begun = bool(self._nodes)
         for address in silent:
             self._wait_for_answer(address)
+        # Some may have come since `workers` was asked for, when nobody listened.
+        for address in {*await self._cluster.ask_workers()}.difference(workers, silent):
+            self._on_worker(True, address)
         if not self._nodes:
             self._start(self._await_first())
         self._start(self._take_back_unstarted())
@@ -275,6 +280,15 @@ class NodePool:
     def _on_warning(self, address: str, warning: reports.NodeWarning) -> None:
         _logger.warning("At %s, %s", address, warning.text)
 
+    def _on_leaving(self, address: str, report: reports.NodeLeaving) -> None:
+        _logger.info(
+            "The worker at %s is about to end (%s): its trials checkpoint and go on elsewhere.",
+            address,
+            report.reason,
+        )
+        for launch in self.attempts.with_bundles_on(address):
+            self.send([Leave(*launch.key, launch.node)])
+
     def _announce(self) -> None:
         self._emit(CapacityChanged(time.time(), self.nodes))
 
@@ -283,8 +297,12 @@ class NodePool:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _on_worker(self, added: bool, address: str) -> None:
-        if not added:
+    def _on_worker(self, added: bool, address: str, retired: bool = False) -> None:
+        if not added and retired and address in self._links:
+            # Its trials may have checkpoints to write. It tells of them until it ends.
+            self._links[address].retire()
+            self._on_load(address, reports.WorkerLoad({}, "it is retired"))
+        elif not added:
             self._on_lost(address, "its process or its connection has ended")
         elif address not in self._links and address not in self._opening:
             self._opening.add(address)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import pickle
 import socket
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +21,7 @@ from prefect_tune.execution.files.node_service import NodeFiles, file_handlers
 from prefect_tune.execution.launch import prestart
 from prefect_tune.execution.node.experiment import NodeExperiment
 from prefect_tune.execution.node.gpu_allocator import GpuAllocator
+from prefect_tune.execution.node.sigterm import LeavingAtSigterm
 from prefect_tune.execution.protocol.reports import encode_reports
 from prefect_tune.execution.protocol.requests import (
     CALL,
@@ -28,6 +31,7 @@ from prefect_tune.execution.protocol.requests import (
     DATA,
     END_CALL,
     HELD,
+    LEAVE,
     OPEN,
     ExperimentNotOpen,
     PickledValue,
@@ -71,12 +75,20 @@ class TrialAgent:
             HELD: self.held,
             CALL: self.run_call,
             END_CALL: self.end_call,
+            LEAVE: self.leave,
             **file_handlers(self._files),
         }
         worker.handlers.update(self._handlers)
+        self._leaving: asyncio.Task[None] | None = None
+        self._signals = LeavingAtSigterm(self.leave)
+        retire = worker.stream_handlers["worker-status-change"]
+        worker.stream_handlers["worker-status-change"] = functools.partial(self._on_status, retire)
 
     async def teardown(self, worker: Worker) -> None:
         """End all experiments, because the worker closes."""
+        self._signals.close()
+        if self._leaving is not None:  # the driver collects the last reports meanwhile
+            await asyncio.shield(self._leaving)
         for name in self._handlers:
             worker.handlers.pop(name, None)
         for experiment in self._experiments.values():
@@ -84,6 +96,24 @@ class TrialAgent:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_TEARDOWN_S):
                 await asyncio.gather(*(e.gone() for e in self._experiments.values()))
+
+    async def leave(self, reason: str = "its worker is told to end") -> None:
+        """Have all attempts checkpoint and end before the worker does; waits for that."""
+        if self._leaving is None or self._leaving.done():
+            leaving = [experiment.leave(reason) for experiment in self._experiments.values()]
+            self._leaving = asyncio.ensure_future(_all(leaving))
+        await asyncio.shield(self._leaving)
+
+    def _on_status(self, change: Callable[..., None], status: str, **arguments: Any) -> None:
+        """The scheduler changes the worker's status, to retire it or not any more."""
+        change(status=status, **arguments)
+        if status == "closing_gracefully":
+            self._task = asyncio.ensure_future(self.leave("its worker is retired"))
+        elif status == "running" and self._leaving is not None:
+            self._leaving = None
+            self._task = asyncio.ensure_future(
+                _all([experiment.leave("") for experiment in self._experiments.values()])
+            )
 
     async def open(self, env: bytes, driver: dict[str, str]) -> dict[str, Any]:
         """Prepare this node for an experiment.
@@ -186,7 +216,8 @@ class TrialAgent:
         experiment = self._open_experiment(request.experiment_id)
         if experiment is None:
             raise ExperimentNotOpen(request.experiment_id)
-        await experiment.bundles.hold(request)
+        # Dask cancels it when the worker closes; then the attempt may have to write a checkpoint.
+        await asyncio.shield(asyncio.ensure_future(experiment.bundles.hold(request)))
 
     # -- what agents of other nodes ask for -------------------------------------------------------
 
@@ -240,3 +271,7 @@ class TrialAgent:
             del self._experiments[experiment_id]
             return None
         return experiment
+
+
+async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:
+    await asyncio.gather(*work)

@@ -87,6 +87,8 @@ class RunningAttempt:
         self._timer: asyncio.TimerHandle | None = None
         self._killing = False
         self._abandoned = ""
+        self._is_leaving = False
+        self._is_to_pause = False
         self._over = False
         self._loop.add_reader(handle.sock, self._on_readable)
 
@@ -118,6 +120,7 @@ class RunningAttempt:
 
     def decide(self, decision: Decision) -> None:
         """Pass a decision on to the trial."""
+        self._is_to_pause = decision.action is Action.PAUSE
         self._tell(encode_decision(decision))
 
     def stop(self) -> None:
@@ -127,6 +130,15 @@ class RunningAttempt:
         self._killing = True
         self.decide(Decision(0, Action.STOP))
         self._climb_after(self._stop_grace_s, self._terminate)
+
+    def leave(self) -> None:
+        """Have it checkpoint and end, because its worker is about to end."""
+        self._is_leaving = True
+        self._tell(encode(Kind.LEAVE, 0, b""))
+
+    async def uploaded(self) -> None:
+        """Wait until none of its checkpoints is on its way to storage."""
+        await self._checkpoints.uploaded()
 
     def abandon(self, reason: str = "its worker has ended the trials of the experiment") -> None:
         """Kill the attempt now, and report it as lost."""
@@ -265,6 +277,8 @@ class RunningAttempt:
     def _verdict(self, status: ExitStatus) -> tuple[Outcome, AttemptError | None]:
         if self._abandoned:
             return Outcome.LOST, AttemptError("lost", self._abandoned)
+        if self._end is Outcome.PAUSED and self._is_leaving and not self._is_to_pause:
+            return Outcome.LOST, AttemptError("lost", "its worker is about to end")
         if isinstance(self._end, Outcome):
             return self._end, None
         error = self._end or died(status)

@@ -122,6 +122,11 @@ class NodeBundles:
         finally:
             await self.finish(request.launch.key)
 
+    @property
+    def held_for_others(self) -> list[asyncio.Event]:
+        """For each attempt of another node that has bundles here: what is set at its end."""
+        return [held.over for held in self._held.values() if held.slots and 0 not in held.slots]
+
     def release(self, key: AttemptKey) -> None:
         """Release the bundles of an attempt that ran on another node."""
         held = self._held.setdefault(key, _Held())

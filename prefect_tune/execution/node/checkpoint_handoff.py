@@ -42,6 +42,11 @@ class CheckpointHandoff:
         """Paths of checkpoints that are still uploading, relative to the experiment directory."""
         return tuple(self._uploads.values())
 
+    async def uploaded(self) -> None:
+        """Wait until none is on its way."""
+        while self._uploads:
+            await asyncio.wait(self._uploads)
+
     def hand_over(self, name: str, line: bytes, on_done: Callable[[], None]) -> None:
         """Take over a checkpoint and start its upload.
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import pickle
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from distributed import Client, Worker, WorkerPlugin, get_worker
+from distributed import Client, Nanny, NannyPlugin, Worker, WorkerPlugin, get_worker
 from distributed.worker_state_machine import SecedeEvent
 
 from prefect_tune.execution.base import AttemptRequest
-from prefect_tune.execution.protocol.requests import OPEN, PLUGIN, PickledValue
+from prefect_tune.execution.protocol.requests import LEAVE, NANNY_PLUGIN, OPEN, PLUGIN, PickledValue
 
 if TYPE_CHECKING:
     from prefect_tune.execution.node.agent import TrialAgent
@@ -35,9 +35,12 @@ async def install_agent(client: Client) -> None:
 
     The scheduler sends it to all workers at once; a worker that hangs gets it when it continues.
     """
-    registered = client.register_plugin(_make_plugin(PLUGIN, OPEN), name=PLUGIN)
+    plugins = [(_make_plugin(PLUGIN, OPEN), PLUGIN)]
+    if not client.scheduler.address.startswith("inproc://"):
+        plugins.append((_make_nanny_plugin(NANNY_PLUGIN, LEAVE), NANNY_PLUGIN))
+    registered = [client.register_plugin(plugin, name=name) for plugin, name in plugins]
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(registered, _INSTALL_S)
+        await asyncio.wait_for(asyncio.gather(*registered), _INSTALL_S)
 
 
 def _make_plugin(plugin_name: str, open_operation: str) -> WorkerPlugin:
@@ -66,6 +69,32 @@ def _make_plugin(plugin_name: str, open_operation: str) -> WorkerPlugin:
                 await self.agent.teardown(worker)
 
     return AgentPlugin()
+
+
+def _make_nanny_plugin(plugin_name: str, leave_operation: str) -> NannyPlugin:
+    """Has a nanny that gets SIGTERM wait for the checkpoints of its worker's trials."""
+
+    class LeavingNanny(NannyPlugin):  # type: ignore[misc]
+        name = plugin_name
+        idempotent = True
+        signals: Any = None
+
+        def setup(self, nanny: Nanny) -> None:
+            try:
+                from prefect_tune.execution.node.sigterm import LeavingAtSigterm
+            except ImportError:
+                return
+
+            async def leave() -> None:
+                await getattr(nanny.rpc(nanny.worker_address), leave_operation)()
+
+            self.signals = LeavingAtSigterm(leave)
+
+        def teardown(self, nanny: Nanny) -> None:
+            if self.signals is not None:
+                self.signals.close()
+
+    return LeavingNanny()
 
 
 async def execute_attempt(key: tuple[str, ...], request: bytes, config: bytes) -> None:

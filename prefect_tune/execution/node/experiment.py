@@ -45,6 +45,7 @@ from prefect_tune.execution.node.pending_attempt import (
 )
 from prefect_tune.execution.node.worker_load import LoadWatch
 from prefect_tune.execution.protocol.reports import (
+    NodeLeaving,
     Outbox,
     ProcessEnded,
     Report,
@@ -52,6 +53,7 @@ from prefect_tune.execution.protocol.reports import (
 )
 from prefect_tune.execution.protocol.requests import (
     Abandon,
+    Leave,
     Message,
     PickledValue,
     ReleaseBundles,
@@ -112,6 +114,7 @@ class NodeExperiment:
         self._pending: dict[AttemptKey, PendingAttempt] = {}
         # Attempts that Dask has started, and attempts that were returned before that.
         self._begun: set[AttemptKey] = set()
+        self._leaving = ""
         self._taken_back: set[AttemptKey] = set()
         self._seconds: deque[float] = deque(maxlen=8)
         self._last_contact = time.monotonic()
@@ -168,6 +171,9 @@ class NodeExperiment:
             attempt = self._running.get(key)
             if isinstance(message, ReleaseBundles):
                 self.bundles.release(key)
+            elif isinstance(message, Leave):
+                if attempt is not None:
+                    attempt.leave()
             elif isinstance(message, TakeBack):
                 if key in self.bundles.gathering and message.waited_s > _GATHER_S:
                     self._pending[key].cancel()
@@ -181,6 +187,29 @@ class NodeExperiment:
                 self._take_back(key)
             else:
                 self._pending.setdefault(key, PendingAttempt()).tell(message)
+
+    async def leave(self, reason: str) -> None:
+        """Have all attempts checkpoint and end, and wait for that, but not for long.
+
+        Args:
+            reason: Why this node is about to end; "" if it is not any more.
+        """
+        self._leaving = reason
+        self._load.leave(reason)
+        if not reason:
+            return
+        self._outbox.put(NodeLeaving(reason))
+        for pending in self._pending.values():
+            pending.cancel()
+        running = list(self._running.values())
+        for attempt in running:
+            attempt.leave()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.env.preemption_grace_s):
+                others = [over.wait() for over in self.bundles.held_for_others]
+                await asyncio.gather(*self._attempts, *others, return_exceptions=True)
+                await asyncio.gather(*(attempt.uploaded() for attempt in running))
+                await self._outbox.delivered()
 
     def _take_back(self, key: AttemptKey) -> None:
         """Report an attempt that Dask has not started as unstarted, and ignore a later start."""
@@ -200,7 +229,8 @@ class NodeExperiment:
         self._attempts.add(attempt)
         attempt.add_done_callback(self._attempts.discard)
         try:
-            await attempt
+            # Dask cancels it when the worker closes; then there may be a checkpoint to be written.
+            await asyncio.shield(attempt)
         finally:
             self._begun.discard(key)
             self._seconds.append(time.monotonic() - began)
@@ -212,6 +242,8 @@ class NodeExperiment:
         devices: tuple[str, ...] = ()
         try:
             try:
+                if self._leaving:
+                    raise AttemptCancelled
                 acquiring = self._gpus.acquire(launch.devices, gpu)
                 devices = await pending.unless_cancelled(acquiring)
                 request = replace(request, launch=replace(launch, devices=devices))
@@ -243,6 +275,8 @@ class NodeExperiment:
             attempt.abandon()
         for message in pending.messages:
             _apply(message, attempt)
+        if self._leaving:
+            attempt.leave()
         try:
             outcome = await attempt.finish()
         finally:

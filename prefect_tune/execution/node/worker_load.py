@@ -73,6 +73,7 @@ class LoadWatch:
         self._experiment_id = experiment_id
         self._tell = tell
         self._avoid_until = 0.0
+        self._leaving = ""
         #: The load that was reported last.
         self.told = self._look()
 
@@ -86,6 +87,11 @@ class LoadWatch:
             if now == last or not now.obstacle:
                 self._say(now)
             last = now
+
+    def leave(self, reason: str) -> None:
+        """Nothing is to start any more; "" ends that."""
+        self._leaving = reason
+        self._say(self._look())
 
     def would_start(self, constraint: Mapping[str, float], waited_s: float) -> bool:
         """Return True to keep waiting for Dask to start a task; else report the load.
@@ -112,6 +118,8 @@ class LoadWatch:
 
     def _look(self) -> WorkerLoad:
         now = load_of(self._worker, self._experiment_id)
+        if self._leaving:
+            return replace(now, obstacle=self._leaving)
         if not now.obstacle and time.monotonic() < self._avoid_until:
             return replace(now, obstacle="Dask has not started a trial there for some time")
         return now

@@ -43,6 +43,7 @@ class Kind(IntEnum):
     UPLOADED = (
         17  #: agent to trial: one more checkpoint is uploaded, or its upload has failed [empty]
     )
+    LEAVE = 20  #: agent to trial: this worker is about to end [empty]
     CALL_ENDED = 19  #: agent to trial: a function has [1 or 0; payload of RETURNED or FAILED]
 
 
@@ -142,6 +143,7 @@ class SocketChannel:
         self._reader: threading.Thread | None = None
         self._arrived = threading.Condition()
         self._is_cut = False
+        self.is_leaving = False
 
     def send(self, kind: Kind, seq: int, payload: bytes) -> None:
         """Send one frame; blocks while the agent is behind (back-pressure)."""
@@ -192,6 +194,7 @@ class SocketChannel:
         self._until(lambda: self._wanted is not None)
         request, self._wanted = self._wanted or b"", None
         self._decisions.clear()
+        self.is_leaving = False
         self._handed_over = self._uploaded = 0
         return request
 
@@ -247,6 +250,8 @@ class SocketChannel:
                 self._wanted = frame.payload
             elif frame.kind == Kind.UPLOADED:
                 self._uploaded += 1
+            elif frame.kind == Kind.LEAVE:
+                self.is_leaving = True
             elif frame.kind == Kind.CALL_ENDED:
                 self._calls.pop(frame.seq)(frame.payload[:1] == b"1", frame.payload[1:])
             else:

@@ -149,6 +149,13 @@ class NodeWarning:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class NodeLeaving:
+    """This node is about to end, for this reason; its attempts checkpoint."""
+
+    reason: str
+
+
 CheckpointRequest = UploadRequest | DownloadRequest
 Report = (
     ProcessStarted
@@ -161,6 +168,7 @@ Report = (
     | StorageOutage
     | WorkerLoad
     | NodeWarning
+    | NodeLeaving
     | TrialOutput
     | TrialLog
 )
@@ -253,6 +261,14 @@ class Outbox:
         else:
             self._pending.append(ResultBatch(key, first_seq, results, awaiting))
         self._send(awaiting or self._bytes >= _SEND_BYTES or self.full)
+
+    async def delivered(self) -> None:
+        """Wait until the driver knows everything."""
+        while self._pending or self._sent:
+            arrived = asyncio.Event()
+            (self._arrived if self._pending else self._sent_arrived).append(arrived.set)
+            self._ready.set()
+            await arrived.wait()
 
     def wake(self) -> None:
         """Answer the driver's request now, even with an empty batch."""

@@ -22,8 +22,12 @@ DATA = "prefect_tune_data"
 HELD = "prefect_tune_held"
 CALL = "prefect_tune_call"
 END_CALL = "prefect_tune_end_call"
+#: What whoever is told to end the worker asks first.
+LEAVE = "prefect_tune_leave"
 #: Name under which the agent is registered on the cluster.
 PLUGIN = "prefect_tune-agent"
+#: And that of the one for nannies.
+NANNY_PLUGIN = "prefect_tune-nanny"
 
 
 class ExperimentNotOpen(TuneError):
@@ -59,12 +63,23 @@ class Abandon(AttemptCommand):
 
 
 @message(frozen=True, slots=True)
+class Leave(AttemptCommand):
+    """Have an attempt checkpoint and end: a node that has a bundle of it is about to end.
+
+    Attributes:
+        node: Address of the node that it runs on.
+    """
+
+    node: str
+
+
+@message(frozen=True, slots=True)
 class ReleaseBundles(AttemptCommand):
     """Request to release the bundles of an attempt that has ended on another node."""
 
 
 #: What the driver tells the node that an attempt runs on, and what it tells any node.
-AddressedMessage = Decide | Kill | TakeBack | Abandon
+AddressedMessage = Decide | Kill | TakeBack | Abandon | Leave
 Message = AddressedMessage | ReleaseBundles
 
 

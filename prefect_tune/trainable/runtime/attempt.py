@@ -80,7 +80,14 @@ CallEnded = Callable[[bool, bytes | None], None]
 
 
 class Channel(Protocol):
-    """Connection of an attempt to the agent of its node."""
+    """Connection of an attempt to the agent of its node.
+
+    Attributes:
+        is_leaving: True once the agent has said that its worker is about to end; known when
+            something was received.
+    """
+
+    is_leaving: bool
 
     def send_result(self, seq: int, report: bytes, awaiting: bool) -> None:
         """Send one report, as `encode_report` encodes it.

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from prefect_tune.checkpoint.checkpoint import Checkpoint
 from prefect_tune.error import InvalidArgument, StorageError
@@ -182,8 +182,30 @@ class Session:
                     self._read_decisions()
             except OSError:
                 self._mark_agent_lost()
+            if self._channel.is_leaving and self.has_saved:
+                self._ending = self._ending or TrialPaused
             if self._ending is not None:
                 raise self._ending
+
+    def should_checkpoint(self) -> bool:
+        """Whether the attempt is to checkpoint now, because its worker is about to end."""
+        with self._lock:
+            if self._ending is None:
+                try:
+                    self._read_decisions()
+                except OSError:
+                    self._mark_agent_lost()
+            return self._channel.is_leaving
+
+    def leave(self) -> NoReturn:
+        """End the attempt at its newest result, so that it goes on elsewhere.
+
+        Raises:
+            TrialEnding: Always.
+        """
+        with self._lock:
+            self._ending = self._ending or TrialPaused
+            raise self._ending
 
     def save(self, write: Callable[[str], object]) -> None:
         """Write a checkpoint for the newest result.

@@ -368,7 +368,7 @@ def test_a_task_that_somebody_cancels_is_lost_and_its_process_ended(experiment, 
         run.launch("a")
         pid = run.until_started("a").pid
         (live,) = run.executor._experiment.attempts._live.values()
-        run.executor._client.cancel(live.task)
+        run.executor._client.cancel(live.tasks[0])
         end = run.until_ended("a")
         assert (end.outcome, end.error.kind) == (Outcome.LOST, "lost")
         assert ends(pid)

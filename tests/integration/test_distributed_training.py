@@ -7,13 +7,14 @@ import json
 import os
 import signal
 import socket
+import sys
 import threading
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
-from distributed import LocalCluster
+from distributed import Scheduler, SpecCluster, Worker
 
 import prefect_tune as tune
 from prefect_tune.error import InvalidArgument, TuneError
@@ -150,27 +151,37 @@ def test_no_worker_outlives_the_process_that_starts_them(train):
     assert all_gone(pids(trial))
 
 
-def test_workers_in_groups_are_on_different_nodes(tmp_path):
-    trainable = distributed(places, num_workers=4, num_workers_per_host=2)
-    with LocalCluster(
-        n_workers=2, threads_per_worker=2, processes=False, dashboard_address=None
-    ) as cluster:
+@pytest.mark.skipif(sys.platform != "linux", reason="one host has several loopback addresses")
+def test_workers_in_groups_are_on_different_hosts(tmp_path):
+    hosts = ["127.0.0.2", "127.0.0.3"]
+    workers = {
+        host: {"cls": Worker, "options": {"host": host, "nthreads": 2, "dashboard": False}}
+        for host in hosts
+    }
+    scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard": False}}
+    with SpecCluster(workers, scheduler) as cluster:
         analysis = tune.run(
-            trainable,
+            distributed(tells_its_place, num_workers=4, num_workers_per_host=2),
             cluster=cluster,
             storage_path=str(tmp_path),
             orchestrate=False,
             verbose=0,
         )
-    nodes = analysis.trials[0].last_result["nodes"]
-    assert nodes[0] == nodes[1] != nodes[2] == nodes[3]
+    places = analysis.trials[0].last_result["places"]
+    first, *_, last = [host for host, *_ in places]
+    assert sorted([first, last]) == hosts
+    assert [place[1:] for place in places] == [[0, 0, 1], [0, 1, 1], [1, 0, 1], [1, 1, 1]]
+    assert [place[0] for place in places] == [first, first, last, last]
 
 
-def places(config):
+def tells_its_place(config):
     member = current_member()
+    mine = [member.host, member.node_rank, member.local_rank, member.threads]
+    Path(f"place-{member.rank}").write_text(json.dumps(mine))
+    total(0)
     if member.rank == 0:
-        bundles = tune.trial_workers()
-        tune.report(nodes=[bundles[rank // 2].address for rank in range(member.size)])
+        places = [json.loads(Path(f"place-{rank}").read_text()) for rank in range(member.size)]
+        tune.report(places=places)
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,13 @@ import prefect_tune as tune
 from prefect_tune import schedulers
 from prefect_tune.search.bohb import TuneBOHB
 
-#: As long as 40 trials of average length take on the 8 slots.
-BUDGET_S = 40 * 81 * 10 / 8
-SEEDS = 10
+#: As long as 20 trials of average length take on the 8 slots.
+BUDGET_S = 20 * 81 * 10 / 8
+SEEDS = 5
 
 
 def ways() -> dict[str, dict[str, object]]:
-    """What is compared; those that make copies change the settings of 40 trials."""
+    """What is compared; those that make copies change the settings of 20 trials."""
     rungs = {"max_t": 81, "grace_period": 1, "reduction_factor": 3}
     interval = {"time_attr": "training_iteration", "perturbation_interval": 9}
     mutations = {
@@ -39,11 +39,11 @@ def ways() -> dict[str, dict[str, object]]:
             "scheduler": schedulers.PopulationBasedTraining(
                 **interval, hyperparam_mutations=mutations, log_config=False
             ),
-            "num_samples": 40,
+            "num_samples": 20,
         },
         "PB2": {
             "scheduler": schedulers.PB2(**interval, hyperparam_bounds=bounds, log_config=False),
-            "num_samples": 40,
+            "num_samples": 20,
         },
     }
 

@@ -46,7 +46,7 @@ $(SEARCH)/.installed: requirements.txt requirements-dev.txt requirements-search.
 	@touch $@
 
 test-search: $(SEARCH)/.installed
-	$(SEARCH)/bin/python -m pytest tests/search/test_libraries.py -k "Nevergrad or Ax" $(ARGS)
+	$(SEARCH)/bin/python -m pytest tests/search/test_libraries.py -k "Nevergrad or TestAx or AxSearch" $(ARGS)
 
 $(TORCH)/.installed: requirements.txt requirements-dev.txt requirements-torch.txt pyproject.toml
 	@echo "Installing into $(TORCH); this takes a few minutes once."

@@ -8,6 +8,7 @@ from typing import Any
 
 import prefect_tune as tune
 from benchmarks.measure import OURS, Bench, Outcome, Row, compare
+from benchmarks.peers.ray_searchers import RAY_CLASSES
 from benchmarks.problems import PROBLEMS, Objective, search_values
 from benchmarks.subject import Values
 from prefect_tune.search import SEARCHERS, Suggestion, make_source
@@ -50,9 +51,12 @@ def rows(bench: Bench) -> Iterator[Row]:
             arguments = {"library": library, "problem": problem, "trials": trials, "seeds": seeds}
             ours = bench.ours("searchers", timeout_s=1800, **arguments)
             peers = [
-                bench.peer("search_libraries", "searchers", label=f"{library} alone", **arguments),
-                bench.peer("ray_searchers", "searchers", label="Ray Tune", **arguments),
+                bench.peer("search_libraries", "searchers", label=f"{library} alone", **arguments)
             ]
+            if library in RAY_CLASSES:
+                peers.append(
+                    bench.peer("ray_searchers", "searchers", label="Ray Tune", **arguments)
+                )
             what = f"{library}, {problem}"
             for row in compare(f"{what}: regret", "regret", "", ours, peers):
                 errors = [_error(one) for one in (ours, *peers) if one.subject in (OURS, row.peer)]

@@ -96,8 +96,11 @@ class TestNevergrad(LibraryConformance):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 class TestAx(LibraryConformance):
     cls = AxSearch
+    # The last of the suggestions come from the model; one takes seconds of a processor.
+    arguments: ClassVar[dict[str, Any]] = {"initialization_budget": 7}
 
 
 #: Their models take seconds for each suggestion on a busy machine.
@@ -106,7 +109,11 @@ SLOW = ("SkOptSearch", "AxSearch")
 
 @pytest.fixture(
     params=[
-        pytest.param(cls, marks=pytest.mark.slow if cls.__name__ in SLOW else (), id=cls.__name__)
+        pytest.param(
+            cls,
+            marks=[pytest.mark.slow, pytest.mark.timeout(900)] if cls.__name__ in SLOW else (),
+            id=cls.__name__,
+        )
         for cls in LIBRARIES
     ]
 )

@@ -17,8 +17,8 @@ def DistributedTrainableCreator(  # noqa: N802  Ray's name
         TuneError: Always.
     """
     raise TuneError(
-        "Horovod is not supported: its last release, 0.28.1 of 2023, does not build with today's "
-        "PyTorch and TensorFlow. Use prefect_tune.integration.torch.DistributedTrainableCreator "
+        "Horovod is not supported: its last release, 0.28.1 of 2023, is older than today's PyTorch "
+        "and TensorFlow. Use prefect_tune.integration.torch.DistributedTrainableCreator "
         "with DistributedDataParallel in place of hvd.DistributedOptimizer, or that of "
         "prefect_tune.integration.tensorflow with MultiWorkerMirroredStrategy. A program that "
         'runs with MPI is a trainable, too: tune.command("mpirun -n 4 python train.py --lr {lr}").'

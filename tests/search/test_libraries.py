@@ -371,6 +371,23 @@ def test_zoopt_goes_on_when_it_finds_no_new_point():
     assert len(optimise(ZOOptSearch(seed=3), space, bowl, 150)) == 150
 
 
+def test_zoopt_takes_its_own_dimensions():
+    needs(ZOOptSearch)
+    from zoopt import ValueType
+
+    dimensions = {
+        "x": (ValueType.CONTINUOUS, [-1, 1], 0.01),
+        "n": (ValueType.DISCRETE, [0, 3], True),
+        "c": (ValueType.GRID, ["a", "b"]),
+    }
+    search = ZOOptSearch(budget=9, dim_dict=dimensions, metric="loss", mode="min")
+    for number in range(4):
+        config = search.suggest(str(number))
+        assert -1 <= config["x"] <= 1
+        assert config["n"] in range(4)
+        assert config["c"] in ("a", "b")
+
+
 def test_hyperopt_takes_its_own_expressions():
     needs(HyperOptSearch)
     from hyperopt import hp

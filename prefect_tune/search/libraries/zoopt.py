@@ -64,6 +64,7 @@ class ZOOptSearch(LibrarySearcher):
             raise InvalidArgument("algo", f"got {algo!r}.", 'It is "asracos" or "sracos".')
         if budget is not None and (not isinstance(budget, int) or budget < 1):
             raise InvalidArgument("budget", f"must be a number of trials, got {budget!r}.")
+        self.load_library()
         given = space if dim_dict is None else domains_of(dim_dict, tuple, _domain)
         super().__init__(given, metric, mode, points_to_evaluate, evaluated_rewards, seed)
         self._budget = budget
@@ -142,9 +143,10 @@ def _dimension(types: Any, parameter: Parameter) -> Any:
 
 def _domain(entry: Any) -> Any:
     """Convert a dimension in ZOOpt's form to a domain."""
-    kind, values = entry[0].name, list(entry[1])
-    if kind == "CONTINUOUS":
+    types = importlib.import_module("zoopt").ValueType
+    kind, values = entry[0], list(entry[1])
+    if kind == types.CONTINUOUS:
         return uniform(*values)
-    if kind == "DISCRETE":
+    if kind == types.DISCRETE:
         return randint(values[0], values[1] + 1)
     return choice(values)

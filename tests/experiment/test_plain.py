@@ -80,7 +80,7 @@ def test_plain_values_come_back_from_json_as_they_were(value: Any) -> None:
         ({1: (np.int64(2), math.nan)}, {"1": [2, "nan"]}),
         ([True, None, "x", -math.inf], [True, None, "x", "-inf"]),
         (10**400, str(10**400)),
-        (BROKEN, str(BROKEN)),
+        pytest.param(BROKEN, str(BROKEN), id="broken"),
     ],
 )
 def test_any_value_becomes_strict_json(value: Any, plain: Any) -> None:

@@ -35,7 +35,7 @@ from prefect_tune.logger.files import whole_lines
 from prefect_tune.nested import flatten
 from prefect_tune.orchestration.record.artifacts import Snapshot
 from prefect_tune.orchestration.record.summary import summary
-from prefect_tune.orchestration.record.sweep_result import jsonable
+from prefect_tune.orchestration.record.sweep_result import api_value
 from prefect_tune.reporters.cli import CLIReporter
 from prefect_tune.reporters.live import LiveReporter
 from prefect_tune.reporters.notebook import as_html
@@ -162,8 +162,8 @@ def show(trials: list[Trial], metric: str) -> None:
 
 def record(trial: Trial) -> None:
     """As a Prefect server takes it."""
-    shown = jsonable(flatten(trial.last_result))
-    shown |= jsonable(trial.evaluated_params)
+    shown = api_value(flatten(trial.last_result))
+    shown |= api_value(trial.evaluated_params)
     orjson.dumps(shown)
     text = summary("e", str(Snapshot(1, 1)), Best(trial, 1.0), "m", [trial], "/e")
     assert isinstance(text, str)

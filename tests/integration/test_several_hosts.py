@@ -14,14 +14,14 @@ import pytest
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 DRIVER = """
-import json, sys, time
+import json, os, sys, time
 import prefect_tune as tune
 from prefect_tune import Checkpoint
 
 def train(config):
     start = tune.get_checkpoint()
     n = start.to_dict()["n"] if start else 0
-    while n < config["rounds"]:
+    while n < 30 or not os.path.exists(config["go"]):
         n += 1
         time.sleep(0.2)
         host = open("/proc/self/environ").read().split("PTUNE_HOST=")[1].split("\\0")[0]
@@ -46,7 +46,8 @@ if __name__ == "__main__":
         bundles = tune.PlacementGroupFactory([{"CPU": 1}] * 2, strategy="STRICT_SPREAD")
         result = tune.run(pair, resources_per_trial=bundles, **options)
     else:
-        result = tune.run(train, config={"rounds": 30}, num_samples=2, max_failures=0, **options)
+        config = {"go": storage + "/go"}
+        result = tune.run(train, config=config, num_samples=2, max_failures=0, **options)
     for trial in result.trials:
         last = trial.last_result
         print(json.dumps({"status": trial.status, "failures": trial.num_failures,
@@ -179,11 +180,11 @@ def test_a_host_that_is_cut_off_loses_its_trials_to_another_and_comes_back(hosts
     hosts.cut("one")
     time.sleep(8)
     hosts.cut("one", off=False)
+    (hosts.directory / "driver" / "go").touch()
     ends = [line for line in said if "status" in line]
     assert driver.wait(60) == 0
-    assert [(end["status"], end["failures"], end["last"]) for end in ends] == [
-        ("TERMINATED", 0, 30)
-    ] * 2
+    assert [(end["status"], end["failures"]) for end in ends] == [("TERMINATED", 0)] * 2
+    assert all(end["last"] >= 30 for end in ends)
     # Checkpoints came to the driver, which shares no directory with the workers.
     assert list((hosts.directory / "driver" / "sweep").glob("*/checkpoint_*"))
 
@@ -196,11 +197,11 @@ def test_a_worker_that_joins_late_takes_over_from_one_that_leaves(hosts):
     hosts.worker("two", hosts.scheduler)
     next(line for line in said if line.get("host") == "two")
     first.terminate()
+    (hosts.directory / "driver" / "go").touch()
     ends = [line for line in said if "status" in line]
     assert driver.wait(60) == 0
-    assert [(end["status"], end["failures"], end["last"]) for end in ends] == [
-        ("TERMINATED", 0, 30)
-    ] * 2
+    assert [(end["status"], end["failures"]) for end in ends] == [("TERMINATED", 0)] * 2
+    assert all(end["last"] >= 30 for end in ends)
 
 
 def test_bundles_are_on_different_hosts(hosts):

@@ -286,7 +286,7 @@ def test_an_experiment_that_cannot_be_made_is_free_again(tmp_path, monkeypatch):
     )
     plan = make_plan(request, load_settings())
     with monkeypatch.context() as patch:
-        patch.setattr(RestoreFrom, "in_place", full)
+        patch.setattr(RestoreFrom, "bring_to", full)
         with pytest.raises(OSError, match="No space") as caught:
             Experiment(plan, InlineExecutor())
     # A notebook keeps the last error, and with it everything that it happened in.

@@ -53,7 +53,9 @@ def train(sweep):
 
 
 def all_gone(processes):
-    return not any(psutil.pid_exists(pid) for worker in processes for pid in worker)
+    """Return True once no process is left: the kernel ends them a moment after the trial's end."""
+    left = [psutil.Process(p) for worker in processes for p in worker if psutil.pid_exists(p)]
+    return not psutil.wait_procs(left, timeout=20)[1]
 
 
 def test_the_first_worker_reports_what_all_have_trained(train):

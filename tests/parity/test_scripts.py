@@ -53,10 +53,6 @@ DIFFERENCES: dict[tuple[str, str], tuple[Any, str]] = {
         {"o.log": ["output"], "e.log": ["error"]},
         "In the trial's directory, as in Ray 1 and 2.0; 2.60 has a working directory elsewhere.",
     ),
-    ("resources", "bundles"): (
-        [[2, 1], [2, 1]],
-        "A trial runs on one node and gets the sum of its bundles as one.",
-    ),
 }
 
 BY_CONTRACT: dict[str, dict[str, Any]] = {

@@ -20,6 +20,8 @@ CONTEXT = make_context(config={"x": 2})
 
 
 class Sink:
+    is_leaving = False
+
     def __init__(self):
         self.results = []
 

@@ -19,6 +19,8 @@ CONTEXT = make_context(config={"x": 2})
 
 
 class StopWhenAsked:
+    is_leaving = False
+
     def __init__(self):
         self.results = []
 

@@ -68,7 +68,6 @@ class Placer:
     def reserve(self, request: Resources, avoid: str = "", pack: bool = False) -> Slot | None:
         """Reserve a slot for a request; return None if no node has room now.
 
-
         A request with GPUs goes to the fullest node that has room, which leaves whole nodes for
         large requests; one without goes to the emptiest, and to nodes with GPUs last. Several
         bundles go where their strategy says, all of them or none.
@@ -83,8 +82,10 @@ class Placer:
         candidates = []
         avoided = self._nodes.get(avoid)
         for nodes in self._alike.values():
-            numbers = [*nodes] if avoided is None else [n for n in nodes if n != avoided.number]
-            if numbers and nodes[numbers[0]].fits(request):
+            if not next(iter(nodes.values())).fits(request):  # then none of them has room
+                continue
+            numbers = [n for n in nodes if avoided is None or n != avoided.number]
+            if numbers:
                 candidates.append(nodes[min(numbers)])
         if not candidates:
             if avoided is None or not avoided.fits(request):

@@ -202,10 +202,7 @@ class TrialAgent:
         Raises:
             ExperimentNotOpen: If its experiment is not open here.
         """
-        experiment = self._open_experiment(request.experiment_id)
-        if experiment is None:
-            raise ExperimentNotOpen(request.experiment_id)
-        await experiment.run(request, config)
+        await self._experiment_of(request).run(request, config)
 
     async def hold(self, request: AttemptRequest) -> None:
         """Hold the bundles that an attempt of another node has on this one, until it ends.
@@ -213,9 +210,7 @@ class TrialAgent:
         Raises:
             ExperimentNotOpen: If its experiment is not open here.
         """
-        experiment = self._open_experiment(request.experiment_id)
-        if experiment is None:
-            raise ExperimentNotOpen(request.experiment_id)
+        experiment = self._experiment_of(request)
         # Dask cancels it when the worker closes; then the attempt may have to write a checkpoint.
         await asyncio.shield(asyncio.ensure_future(experiment.bundles.hold(request)))
 
@@ -264,6 +259,12 @@ class TrialAgent:
     def _files(self, experiment_id: str) -> NodeFiles | None:
         experiment = self._open_experiment(experiment_id)
         return None if experiment is None else experiment.files
+
+    def _experiment_of(self, request: AttemptRequest) -> NodeExperiment:
+        experiment = self._open_experiment(request.experiment_id)
+        if experiment is None:
+            raise ExperimentNotOpen(request.experiment_id)
+        return experiment
 
     def _open_experiment(self, experiment_id: str) -> NodeExperiment | None:
         experiment = self._experiments.get(experiment_id)

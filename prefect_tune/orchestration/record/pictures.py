@@ -47,9 +47,7 @@ def pictures(trials: Sequence[Trial], metric: str | None, mode: str | None) -> s
         except (ImportError, TuneError) as error:
             _logger.debug("There is no picture of %s: %s", kind, error)
             continue
-        parts.append(f"## {title}\n\n![{title}](data:image/png;base64,{_text(png)})\n")
+        parts.append(
+            f"## {title}\n\n![{title}](data:image/png;base64,{base64.b64encode(png).decode()})\n"
+        )
     return "\n".join(parts)
-
-
-def _text(png: bytes) -> str:
-    return base64.b64encode(png).decode()

@@ -9,7 +9,8 @@ from __future__ import annotations
 import inspect
 import sys
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
 from griffe import Docstring, DocstringSectionKind
@@ -50,21 +51,21 @@ class ClassOptions(BaseModel):
         return cls(**self.model_dump(exclude={"kind"}), **more)
 
 
-def _mutations(space: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a space population based training may draw anew; not its grids."""
-    nested = {k: _mutations(v) for k, v in space.items() if isinstance(v, dict)}
-    domains = {k: v for k, v in space.items() if isinstance(v, Domain)}
-    return domains | {k: v for k, v in nested.items() if v}
+def _choose_domains(
+    kind: type[Domain], form: Callable[[Any], Any], space: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the domains of one class in a space, nested like the space, each in a form."""
+    nested = {k: _choose_domains(kind, form, v) for k, v in space.items() if isinstance(v, dict)}
+    found = {k: form(v) for k, v in space.items() if isinstance(v, kind)}
+    return found | {k: v for k, v in nested.items() if v}
 
 
-def _bounds(space: Mapping[str, Any]) -> dict[str, Any]:
-    """The real numbers of a space, which a model may choose."""
-    nested = {k: _bounds(v) for k, v in space.items() if isinstance(v, dict)}
-    numbers = {k: [v.lower, v.upper] for k, v in space.items() if isinstance(v, Float)}
-    return numbers | {k: v for k, v in nested.items() if v}
-
-
-_OF_THE_SPACE = {"hyperparam_mutations": _mutations, "hyperparam_bounds": _bounds}
+#: Arguments that are made of the space: what population based training may draw anew (not its
+#: grids), and the real numbers that a model may choose.
+_OF_THE_SPACE = {
+    "hyperparam_mutations": partial(_choose_domains, Domain, lambda domain: domain),
+    "hyperparam_bounds": partial(_choose_domains, Float, lambda real: [real.lower, real.upper]),
+}
 
 
 def form_of(registry: ClassRegistry[Any]) -> Any:

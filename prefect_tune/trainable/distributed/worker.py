@@ -113,6 +113,7 @@ class _WorkerSession(Session):
     def start_call(self, bundle: int, call: bytes, ended: CallEnded) -> int:
         raise TuneError("Of the workers of distributed training, only the first starts functions.")
 
+    @override
     def should_checkpoint(self) -> bool:
         """Return False: the first worker is asked, and writes the checkpoint."""
         return False

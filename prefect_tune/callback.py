@@ -91,7 +91,6 @@ class Callback:
     ) -> None:
         """Called before the first trial.
 
-
         Args:
             stop: Stopping criteria of the experiment, as given; an empty dict if there are none.
             num_samples: `num_samples` as given.

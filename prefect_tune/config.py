@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 class FailureConfig:
     """How failed trials are retried, and whether a failure ends the sweep.
 
-
     Args:
         max_failures: Retries of each trial; -1 has no limit.
         fail_fast: True stops all other trials at the first failed one; ``"raise"`` raises its
@@ -167,7 +166,6 @@ class WarmStart:
 @dataclass
 class TuneConfig:
     """How the search space is searched: metric, search algorithm, scheduler, number of samples.
-
 
     Args:
         metric: Name of the metric to optimise (a list for several objectives).

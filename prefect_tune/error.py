@@ -33,7 +33,6 @@ class TuneError(Exception):
 class InvalidArgument(TuneError, ValueError):
     """Raised before any trial starts if an argument has a wrong value.
 
-
     Args:
         argument: Name of the argument as the user wrote it, e.g. ``num_samples``.
         problem: What is wrong with the given value.

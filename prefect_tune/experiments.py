@@ -48,7 +48,6 @@ _IGNORED = ("upload_dir", "sync_to_driver", "sync_function", "env")
 class Experiment:
     """A trainable with its search space, stopping criteria and storage path, for `run`.
 
-
     Args:
         name: Name of the experiment and its directory.
         run: A function, a `Trainable` class, or the name of a registered one.

@@ -95,7 +95,6 @@ def get_trainable_cls(name: str) -> Any:
 
     Ray Tune makes a class of a function here; this package returns the function itself.
 
-
     Raises:
         InvalidTrainable: If no trainable is registered under the name.
     """

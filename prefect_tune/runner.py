@@ -64,7 +64,6 @@ class FinishedRun:
 def execute(request: ExperimentRequest) -> FinishedRun:
     """Validate a request and run its experiment to the end.
 
-
     Raises:
         TuneError: As documented at `run`.
         ExperimentInterrupted: As documented at `run`.
@@ -236,7 +235,6 @@ def _run(experiment: RunningExperiment, plan: ExperimentPlan) -> tuple[str | Non
 
 async def in_thread(call: Callable[[], _T]) -> _T:
     """Call a function that runs sweeps in a thread, without blocking the event loop.
-
 
     If the awaiting task is cancelled, the sweeps end in order before the cancellation goes on.
     """

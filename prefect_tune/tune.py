@@ -273,7 +273,6 @@ def run_experiments(
     Each one gets copies of the given scheduler, searcher and stoppers; callbacks are shared.
     Together they use no more of the cluster than one experiment would.
 
-
     Args:
         experiments: An `Experiment`, a list of them, or a dict name -> specification such as
             ``{"train": {"run": train, "config": {...}, "stop": {...}, "num_samples": 2}}``.
@@ -285,7 +284,6 @@ def run_experiments(
     Returns:
 
         The trials of all experiments.
-
 
     Raises:
         Exception: As `run`.

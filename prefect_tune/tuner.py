@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 class Tuner:
     """Runs trials of a trainable over a search space.
 
-
     Args:
         trainable: A function ``f(config)`` or a `Trainable` class, or the name that
             `register_trainable` gave it.
@@ -42,7 +41,6 @@ class Tuner:
 
         tune_config: How the space is searched.
         run_config: How the experiment runs and where its results go.
-
 
     Raises:
         InvalidArgument: If `trainable` is missing or a configuration is of another type.
@@ -187,7 +185,6 @@ class Tuner:
     @staticmethod
     def can_restore(path: str | os.PathLike[str], storage_filesystem: Any = None) -> bool:
         """Return True if `restore` finds the experiment of a tuner at a path or URL.
-
 
         Args:
             path: The experiment directory.

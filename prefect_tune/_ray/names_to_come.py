@@ -140,7 +140,6 @@ INSTEAD = {
 def message(name: str) -> str | None:
     """Return the error message for a name that Ray Tune has and this package lacks.
 
-
     Args:
         name: The whole name, e.g. ``prefect_tune.schedulers.pbt``.
 

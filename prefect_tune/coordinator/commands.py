@@ -191,7 +191,6 @@ class Notice(StrEnum):
 class Notify(Command):
     """Notify callbacks, loggers and reporters of what has happened to a trial.
 
-
     Attributes:
         result: The result for `TRIAL_RESULT`, else None.
         line: The result as the trial wrote it, if known.

@@ -55,7 +55,6 @@ from prefect_tune.stopper import Stopper
 class Coordinator:
     """Decides what the trials of one experiment do: handles events, returns commands.
 
-
     Args:
         scheduler: Decides about each result and which trial runs next.
         stopper: The user's stopping criteria.
@@ -237,7 +236,6 @@ class Coordinator:
 
     def limit_running(self, most: int) -> None:
         """Limit the number of trials that run at a time.
-
 
         Args:
             most: The limit, at least 1.

@@ -42,7 +42,6 @@ class Fate(StrEnum):
 class Node:
     """A node of the cluster: a Dask worker on which attempts run.
 
-
     Attributes:
         address: The worker's address, e.g. ``tcp://10.0.0.1:4123``.
         resources: The total resources that the worker declares.
@@ -75,7 +74,6 @@ class CapacityChanged(Event):
 @message(frozen=True, slots=True)
 class TrialSuggested(Event):
     """The search has suggested a trial.
-
 
     Attributes:
         trial_id: Id, unique in the experiment.

@@ -19,7 +19,6 @@ _OVERTAKEN_PER_NODE = 2
 class KeptRoom:
     """Keeps room for the first trial that the scheduler would launch and that does not fit.
 
-
     Args:
         placer: The nodes.
     """

@@ -21,7 +21,6 @@ class FailFast(StrEnum):
 class CoordinatorOptions:
     """The options of the coordinator of one experiment.
 
-
     Attributes:
         trainable_name: Name of the trainable, the first part of every trial's name.
         local_experiment_dir: The experiment directory, "" if nothing is written.

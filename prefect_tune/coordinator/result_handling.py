@@ -65,7 +65,6 @@ _BY_REQUEST = "stopped by request"
 class Results:
     """Handles results, and the scheduler's requests while it handles one.
 
-
     Args:
         core: The state of the coordinator.
         lifecycle: The transitions of trials.

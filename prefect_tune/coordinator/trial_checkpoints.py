@@ -35,7 +35,6 @@ class CheckpointBook:
     These are, the first one before the others: a checkpoint that a scheduler took from another
     trial, the trial's own checkpoints, and the checkpoint that the user gave to start from.
 
-
     Args:
         trial: The trial.
         origin: The checkpoint that the first attempt starts from, if any.

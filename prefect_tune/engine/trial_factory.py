@@ -23,7 +23,6 @@ ResourcesFor = Callable[[dict[str, Any]], Resources]
 class TrialMaker:
     """Makes the event that adds a suggested trial; called in the search's thread.
 
-
     Attributes:
         trainable_name: First part of every trial's name.
         experiment_dir: The experiment directory.

@@ -8,7 +8,6 @@ from typing import NamedTuple
 class AttemptKey(NamedTuple):
     """The key of one attempt of one trial.
 
-
     Attributes:
         trial_id: Id of the trial.
         attempt: Number of the attempt: 1 for the first, counted up over retries and resumes.

@@ -13,7 +13,6 @@ from prefect_tune.experiment.plain import finite_number
 class Progress:
     """How far a trial has got: the values from which its auto-filled metrics go on counting.
 
-
     Attributes:
         iteration: `training_iteration`.
         time_total_s: Seconds trained, over all attempts.

@@ -28,7 +28,6 @@ class Action(StrEnum):
 class RunUntil:
     """The reports at which a trial waits for a decision.
 
-
     Attributes:
         thresholds: ``(metric, value)`` pairs; nested metrics are named with ``/``. The trial waits
             at the first report in which any of them is >= its value, or is missing or not finite.

@@ -15,7 +15,6 @@ else:
     def message(*, frozen: bool, slots: bool) -> Any:
         """Make a class a `dataclass` whose objects are created in a fifth of the usual time.
 
-
         A frozen dataclass sets each of its fields through `object.__setattr__`. This one is frozen
         for type checkers only, which see the decorator of the standard library.
         """

@@ -31,7 +31,6 @@ def number_of(value: Any) -> float | int | None:
 
     Booleans become 0 and 1, integers beyond the range of floats infinite.
 
-
     Args:
         value: Anything; scalars of numpy and other array libraries are numbers, too.
     """

@@ -108,7 +108,6 @@ class MetricStats:
 class TrialTerms:
     """The arguments of an experiment that users can read from its trials; all trials share one.
 
-
     Attributes:
         stopping_criterion: The ``stop`` dict; {} if `stop` is not a dict.
         max_failures: Retries of a failed trial; -1 has no limit.
@@ -150,7 +149,6 @@ class Trial:
 
     Only the coordinator changes a trial; all others read it. Callbacks may set attributes of their
     own on a trial.
-
 
     Attributes:
         trial_id: Id, unique in the experiment.
@@ -382,7 +380,6 @@ class Trial:
     def metric_analysis(self) -> dict[str, dict[str, float]]:
         """Statistics of each metric: ``{metric: {max, min, avg, last, last-5-avg, last-10-avg}}``.
 
-
         Nested metrics are named with ``/``. Auto-filled metrics are left out except
         `training_iteration` and `time_total_s`.
         """
@@ -398,7 +395,6 @@ class Trial:
 
     def metric_value(self, metric: str, scope: str, mode: str) -> float | None:
         """Return the value by which a metric is ranked; None if it was never reported.
-
 
         Args:
             metric: Name of the metric, nested ones with ``/``.

@@ -126,7 +126,6 @@ class ExperimentPlan:
     def header(self, time: float, origin: str) -> JournalHeader:
         """Return the journal's header for this run.
 
-
         Args:
             time: Seconds since the epoch.
             origin: Id of the run that is resumed, or of this one.

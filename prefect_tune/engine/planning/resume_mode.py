@@ -99,7 +99,6 @@ def choose_trials(
         where: Location of the experiment, for messages.
         ask: Asks the user a question; None asks on the terminal.
 
-
     Returns:
         Which trials run again; None begins a new run.
 
@@ -125,7 +124,6 @@ def choose_trials(
 
 def resumed_event(trials: ResumeConfig, time: float) -> Resumed:
     """Return the event that tells the coordinator which trials of a resumed experiment run again.
-
 
     Args:
         trials: Which trials run again.

@@ -169,7 +169,6 @@ class Resumer:
     ) -> StartingPoint:
         """Replay the whole journal.
 
-
         Raises:
             _SearchIsAheadOfJournal: Unless `even_if_search_is_ahead`.
         """

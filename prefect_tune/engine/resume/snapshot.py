@@ -39,7 +39,6 @@ PYTHON = ".".join(platform.python_version_tuple()[:2])
 class StatefulParts:
     """The objects whose state a snapshot holds, beside the coordinator.
 
-
     Attributes:
         scheduler: The scheduler.
         stopper: The stopping criteria.
@@ -112,7 +111,6 @@ class Position:
 class RestoredSnapshot:
     """The content of a snapshot that has been restored.
 
-
     Attributes:
         body: The state, already given to coordinator, scheduler and stopper.
         stored: Ids of the finished trials in the files.
@@ -124,7 +122,6 @@ class RestoredSnapshot:
 
 def records_after(journal: LocalJournal, run: RunRecords, head: SnapshotHead) -> Iterator[bytes]:
     """Return the records of the journal behind a snapshot.
-
 
     Raises:
         SnapshotUnusable: If the journal is not the one that the snapshot was taken of.

@@ -42,7 +42,6 @@ def own_pickles(key: SecretStr | None, trusts_all: bool) -> Pickles:
 def key_file() -> Path:
     """Return the path of the file with the user's key.
 
-
     Raises:
         RuntimeError: If the user has no home directory.
     """

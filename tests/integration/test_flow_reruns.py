@@ -38,7 +38,10 @@ def test_a_flow_that_retries_goes_on_with_its_sweep(
 ) -> None:
     caplog.set_level(logging.INFO)
     assert rerun_flows.raising(str(tmp_path)) == [4]
-    assert [times_run(tmp_path, x) for x in range(4)] == [1, 1, 1, 1]
+    ended, ended_too, next_one, last = (times_run(tmp_path, x) for x in range(4))
+    assert [ended, ended_too, last] == [1, 1, 1]
+    # It may have been started when the callback raised, and was cut off then.
+    assert next_one in (1, 2)
     assert experiments(tmp_path) == [tmp_path / "first"]
     (told,) = [line for line in caplog.messages if "goes on with" in line]
     assert "its sweep of train" in told

@@ -27,7 +27,7 @@ _logger = logging.getLogger("prefect_tune")
 _SAY_EVERY_S = 10.0
 #: Seconds within which a worker that connects has to say who it is.
 _HELLO_S = 10.0
-#: Seconds within which an error of the first worker has shown to come from the loss of another ...
+#: Seconds within which the loss of a worker shows: those that talk to it fail, too, maybe first ...
 _KNOWN_S = 1.0
 #: ... and within which its node says why that has ended.
 _REASON_S = 10.0
@@ -64,6 +64,7 @@ class WorkerGroup:
         self._values: dict[int, Any] = {}
         self._gone: set[int] = set()
         self._done: set[int] = set()
+        self._errors: dict[int, BaseException] = {}
         self._failure: TuneError | None = None
         self._trains = False
         self._closed = False
@@ -145,7 +146,7 @@ class WorkerGroup:
         except BaseException:
             # Where another worker is gone, what is raised here says only that.
             with self._changed:
-                if self._changed.wait_for(lambda: self._failure or self._lost, _KNOWN_S):
+                if self._changed.wait_for(lambda: self._errors or self._lost, _KNOWN_S):
                     self._changed.wait_for(lambda: self._failure, _REASON_S)
             self._check()
             raise
@@ -180,6 +181,11 @@ class WorkerGroup:
     def _check(self) -> None:
         if self._failure is not None:
             raise self._failure
+
+    def _explain(self, rank: int) -> str:
+        member, error = self._members[rank], self._errors[rank]
+        what = "" if isinstance(error, TrialWorkerFailed) else f"{type(error).__name__}: "
+        return f"{member} ({member.host}) has failed: {what}{error}"
 
     @property
     def _lost(self) -> set[int]:
@@ -232,13 +238,19 @@ class WorkerGroup:
             self._changed.notify_all()
 
     def _fail(self, rank: int, error: BaseException) -> None:
-        """Another worker has failed, and the attempt with it."""
-        member = self._members[rank]
+        """Note that another worker has failed; the first such error ends the attempt."""
         with self._changed:
-            if self._closed or self._failure is not None:
+            first = not self._errors
+            self._errors[rank] = error
+            self._changed.notify_all()
+            if not first:
                 return
-            what = "" if isinstance(error, TrialWorkerFailed) else f"{type(error).__name__}: "
-            self._failure = TuneError(f"{member} ({member.host}) has failed: {what}{error}")
+            # Which of them was the cause cannot be told from here: the error names them all.
+            others = len(self._members) - 1
+            self._changed.wait_for(lambda: self._closed or len(self._errors) == others, _KNOWN_S)
+            if self._closed:
+                return
+            self._failure = TuneError("; ".join(map(self._explain, self._errors)))
             self._failure.__cause__ = error
             self._changed.notify_all()
             if not self._trains:

@@ -31,7 +31,13 @@ def content(size: int) -> bytes:
 
 
 class StoreConformance:
-    """The tests that every store has to pass; derive a test class from it."""
+    """The tests that every store has to pass; derive a test class from it.
+
+    Attributes:
+        listing: How many files the store tells at once at most.
+    """
+
+    listing = 1000
 
     @pytest.fixture
     def store(self) -> Store:
@@ -85,10 +91,10 @@ class StoreConformance:
         assert store.read("d/with space+plus&more=ü") == b"123"
 
     def test_more_files_than_a_listing_has(self, store: Store) -> None:
-        names = [f"many/{number:04d}" for number in range(1100)]
+        names = [f"many/{number:04d}" for number in range(self.listing + 100)]
         with ThreadPoolExecutor(16) as pool:
             list(pool.map(lambda name: store.write(name, b"x"), names))
-        assert len(store.sizes("many")) == 1100
+        assert len(store.sizes("many")) == len(names)
         store.delete_tree("many")
         assert store.sizes() == {}
 

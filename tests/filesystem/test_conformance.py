@@ -16,6 +16,7 @@ from prefect_tune.testing.store import StoreConformance
 from tests.clouds.bucket import CloudBucket
 from tests.clouds.webhdfs import webhdfs_server
 from tests.s3.endpoint import Bucket
+from tests.s3.moto_main import LISTING
 
 
 class TestLocal(StoreConformance):
@@ -86,6 +87,8 @@ class TestHdfsThroughArrow(StoreConformance):
 
 
 class TestS3(StoreConformance):
+    listing = LISTING
+
     @pytest.fixture
     def store(self, s3_bucket: Bucket) -> Store:
         return open_store(Location(f"{s3_bucket.url}/some/prefix", s3_bucket.options))

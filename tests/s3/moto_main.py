@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
 
+#: How many files a listing has; S3 has 1,000, which take long to write.
+LISTING = 100
+
+
 def main() -> None:
+    os.environ["MOTO_S3_DEFAULT_MAX_KEYS"] = str(LISTING)
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)

@@ -7,7 +7,7 @@ import signal
 import time
 
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, Event, LocalCluster
 
 import prefect_tune as tune
 from prefect_tune.coordinator.events import CapacityChanged, Outcome
@@ -174,6 +174,10 @@ def once(config):
     tune.report(x=1)
 
 
+def wait_for(event):
+    Event(event).wait()
+
+
 def test_all_bundles_are_there_or_the_attempt_is_given_back(tmp_path, monkeypatch):
     monkeypatch.setattr(node_pool, "_START_S", 0.2)
     monkeypatch.setattr(node_experiment, "_GATHER_S", 0.2)
@@ -186,9 +190,11 @@ def test_all_bundles_are_there_or_the_attempt_is_given_back(tmp_path, monkeypatc
     ):
         options = place(run, [{"CPU": 1}] * 2)
         client.wait_for_workers(3)
-        busy = client.submit(time.sleep, 600, workers=[options["others"][0].node], pure=False)
+        over = Event("over", client)
+        busy = client.submit(wait_for, "over", workers=[options["others"][0].node])
         while not client.processing()[options["others"][0].node]:
             time.sleep(0.05)
         run.launch("t", **options)
         assert run.until_ended("t").outcome is Outcome.UNSTARTED
-        del busy
+        over.set()
+        busy.result()

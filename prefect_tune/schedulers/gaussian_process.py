@@ -33,7 +33,7 @@ class TimeVaryingProcess:
 
     def __init__(self, times: Array, rows: Array, values: Array) -> None:
         newest = slice(-_MOST_FITTED, None)
-        self._length, self._forgetting, self._noise = _most_likely(
+        self._length, self._forgetting, self._noise = _fit_kernel(
             times[newest], rows[newest], values[newest]
         )
         self._fit(times, rows, values)
@@ -62,31 +62,31 @@ class TimeVaryingProcess:
         return other
 
     def _kernel(self, times: Array, rows: Array, others: Array, other_rows: Array) -> Array:
-        squares, ages = _apart(times, rows, others, other_rows)
-        return _near(squares, self._length) * _fresh(ages, self._forgetting)
+        squares, ages = _distances(times, rows, others, other_rows)
+        return _spatial_kernel(squares, self._length) * _time_kernel(ages, self._forgetting)
 
 
-def _apart(times: Array, rows: Array, others: Array, other_rows: Array) -> tuple[Array, Array]:
+def _distances(times: Array, rows: Array, others: Array, other_rows: Array) -> tuple[Array, Array]:
     """Return the squared distances between points, and their distances in time."""
     squares = ((rows[:, None, :] - other_rows[None, :, :]) ** 2).sum(axis=2)
     return squares, np.abs(times[:, None] - others[None, :])
 
 
-def _near(squares: Array, length: float) -> Array:
+def _spatial_kernel(squares: Array, length: float) -> Array:
     kernel: Array = np.exp(-0.5 * squares / length**2)
     return kernel
 
 
-def _fresh(ages: Array, forgetting: float) -> Array:
+def _time_kernel(ages: Array, forgetting: float) -> Array:
     kernel: Array = (1 - forgetting) ** (ages / 2)
     return kernel
 
 
-def _most_likely(times: Array, rows: Array, values: Array) -> tuple[float, float, float]:
+def _fit_kernel(times: Array, rows: Array, values: Array) -> tuple[float, float, float]:
     """Return the length, forgetting and noise with the highest marginal likelihood."""
-    squares, ages = _apart(times, rows, times, rows)
-    near = {length: _near(squares, length) for length in _LENGTHS}
-    fresh = {forgetting: _fresh(ages, forgetting) for forgetting in _FORGETTING}
+    squares, ages = _distances(times, rows, times, rows)
+    near = {length: _spatial_kernel(squares, length) for length in _LENGTHS}
+    fresh = {forgetting: _time_kernel(ages, forgetting) for forgetting in _FORGETTING}
     return max(
         product(_LENGTHS, _FORGETTING, _NOISE),
         key=lambda chosen: _log_likelihood(near[chosen[0]] * fresh[chosen[1]], chosen[2], values),

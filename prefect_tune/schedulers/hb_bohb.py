@@ -51,15 +51,15 @@ class HyperBandForBOHB(HyperBandScheduler):
     ) -> None:
         if bracket.is_filled:
             self._halve(controller, bracket, current)
-        if not any(self._goes_on(b, trial_id) for _, b in self._brackets for trial_id in b.trials):
+        if not any(self._may_run(b, trial_id) for _, b in self._brackets for trial_id in b.trials):
             for _, each in self._brackets:
                 self._halve(controller, each, current)
 
     def _halve(self, controller: ControllerView, bracket: Bracket, current: Trial | None) -> None:
-        waiting = [trial_id for trial_id in bracket.trials if not self._goes_on(bracket, trial_id)]
+        waiting = [trial_id for trial_id in bracket.trials if not self._may_run(bracket, trial_id)]
         super()._advance(controller, bracket, current)
         for trial_id in waiting:
-            goes_on = trial_id in bracket.trials and self._goes_on(bracket, trial_id)
+            goes_on = trial_id in bracket.trials and self._may_run(bracket, trial_id)
             if goes_on and (current is None or trial_id != current.trial_id):
                 _tell_searcher(controller, "on_unpause", trial_id)
 

@@ -188,7 +188,7 @@ class HyperBandScheduler(GroupScheduler):
         bracket.update(
             trial.trial_id, time, self._metric_op * self._number(result, metric, "metric")
         )
-        if self._goes_on(bracket, trial.trial_id):
+        if self._may_run(bracket, trial.trial_id):
             return self.CONTINUE
         return self._at_milestone(controller, bracket, trial, result)
 
@@ -203,7 +203,7 @@ class HyperBandScheduler(GroupScheduler):
         """Return a trial that does not wait for others, from the bracket with the least done."""
         for _, bracket in sorted(self._brackets, key=lambda entry: (entry[0], entry[1].completion)):
             for trial_id in bracket.trials:
-                if not self._goes_on(bracket, trial_id):
+                if not self._may_run(bracket, trial_id):
                     continue
                 trial = controller.get_trial(trial_id)
                 if (
@@ -249,7 +249,7 @@ class HyperBandScheduler(GroupScheduler):
     def _is_last_and_free(self, bracket: Bracket) -> bool:
         return not bracket.halvings and not self._stop_last_trials
 
-    def _goes_on(self, bracket: Bracket, trial_id: str) -> bool:
+    def _may_run(self, bracket: Bracket, trial_id: str) -> bool:
         """Return True if a trial may run, without waiting for others of its bracket."""
         time, _ = bracket.trials[trial_id]
         return time < bracket.milestone or self._is_last_and_free(bracket)
@@ -261,7 +261,7 @@ class HyperBandScheduler(GroupScheduler):
         self._advance(controller, bracket, trial)
         if trial.trial_id not in self._bracket_of:
             return self.STOP
-        return self.CONTINUE if self._goes_on(bracket, trial.trial_id) else self.PAUSE
+        return self.CONTINUE if self._may_run(bracket, trial.trial_id) else self.PAUSE
 
     def _advance(
         self, controller: ControllerView, bracket: Bracket, current: Trial | None = None

@@ -68,12 +68,12 @@ class Rung:
         for other in beaten:
             self._beaten_by[other].add(number)
         level = 1 + max(map(self._front.__getitem__, self._beaten_by[number]), default=-1)
-        self._put({number}, level)
+        self._add_to_front({number}, level)
         moved = self._fronts[level] & beaten
         while moved:
             self._fronts[level] -= moved
             level += 1
-            self._put(moved, level)
+            self._add_to_front(moved, level)
             behind = self._fronts[level] - moved
             moved = {n for n in behind if not moved.isdisjoint(self._beaten_by[n])}
 
@@ -89,7 +89,7 @@ class Rung:
         if not 0 < room < len(front):
             return room > 0
         columns = [number % _MOST_COMPARED for number in front]
-        return _takes_last(self._costs[:, columns].T, math.ceil(room))
+        return _net_has_last_row(self._costs[:, columns].T, math.ceil(room))
 
     def __getstate__(self) -> tuple[int, list[list[float]]]:
         columns = [number % _MOST_COMPARED for number in sorted(self._front)]
@@ -102,7 +102,7 @@ class Rung:
         for cost in costs:
             self.add(cost)
 
-    def _put(self, numbers: set[int], level: int) -> None:
+    def _add_to_front(self, numbers: set[int], level: int) -> None:
         """Add results to a front."""
         if level == len(self._fronts):
             self._fronts.append(set())
@@ -120,12 +120,12 @@ class Rung:
             if not moved:
                 return
             behind -= moved
-            self._put(moved, level)
+            self._add_to_front(moved, level)
         if not self._fronts[-1]:
             self._fronts.pop()
 
 
-def _takes_last(front: Array, most: int) -> bool:
+def _net_has_last_row(front: Array, most: int) -> bool:
     """Return whether the last row is one of the first `most` rows of an ε-net.
 
     The net begins with the first row; each next row is the one farthest from all before.

@@ -105,7 +105,7 @@ class PB2(PopulationBasedTraining):
         begin, before = self._begin.get(trial.trial_id, (math.inf, 0.0))
         self._tried.pop(trial.trial_id, None)
         if time > begin:
-            inputs = [before, *self._position(trial.config)]
+            inputs = [before, *self._scale_config(trial.config)]
             self._observed.append((time, (score - before) / (time - begin), inputs))
             del self._observed[:-_MOST_ROWS]
         self._begin[trial.trial_id] = time, score
@@ -117,14 +117,16 @@ class PB2(PopulationBasedTraining):
         if begin is not None:
             self._begin[trial.trial_id] = begin
             if len(self._observed) >= _FEWEST_ROWS:
-                position = self._most_promising(*begin, stream)
+                position = self._maximize_upper_bound(*begin, stream)
             self._tried[trial.trial_id] = begin[0], [begin[1], *position.tolist()]
         config = copy.deepcopy(source.config)
         for (path, (low, high)), place in zip(self._bounds.items(), position, strict=True):
-            _put(config, path, low + float(place) * (high - low))
+            _set_value(config, path, low + float(place) * (high - low))
         return self._customized(config)
 
-    def _most_promising(self, time: float, score: float, stream: np.random.RandomState) -> Array:
+    def _maximize_upper_bound(
+        self, time: float, score: float, stream: np.random.RandomState
+    ) -> Array:
         """Return the hyperparameters with the highest upper confidence bound on growth."""
         times = np.array([row[0] for row in self._observed]) / self._interval
         growth = np.array([row[1] for row in self._observed])
@@ -158,7 +160,7 @@ class PB2(PopulationBasedTraining):
         near = np.clip(best + stream.normal(0, 0.05, (_CANDIDATES // 4, len(best))), 0, 1)
         return best_of(np.vstack([best, near]))
 
-    def _position(self, config: Mapping[str, Any]) -> list[float]:
+    def _scale_config(self, config: Mapping[str, Any]) -> list[float]:
         """Scale a configuration's hyperparameters to the unit cube."""
         found = []
         for path, (low, high) in self._bounds.items():
@@ -199,7 +201,7 @@ def _domains(bounds: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _put(config: dict[str, Any], path: tuple[str, ...], value: float) -> None:
+def _set_value(config: dict[str, Any], path: tuple[str, ...], value: float) -> None:
     for key in path[:-1]:
         config = config[key]
     known = config.get(path[-1])

@@ -253,12 +253,12 @@ class PopulationBasedTraining(GroupScheduler):
     def _rank(self, trial_id: str, member: Member, score: float | None) -> None:
         """Set a trial's score and its place in the ranking; None removes it from the ranking."""
         if member.score is not None:
-            del self._ranked[self._place(trial_id, member)]
+            del self._ranked[self._find_rank(trial_id, member)]
         member.score = score
         if score is not None:
             insort(self._ranked, (score, member.number, trial_id))
 
-    def _place(self, trial_id: str, member: Member) -> int:
+    def _find_rank(self, trial_id: str, member: Member) -> int:
         """Return the trial's place in the ranking, from 0 for the worst."""
         return bisect_left(self._ranked, (member.score, member.number, trial_id))
 
@@ -271,7 +271,7 @@ class PopulationBasedTraining(GroupScheduler):
         """Save a trial that is among the best, or replace it by a copy if it is among the worst."""
         member = self._members[trial.trial_id]
         place, size, count = (
-            self._place(trial.trial_id, member),
+            self._find_rank(trial.trial_id, member),
             self._quantile_size(),
             len(self._ranked),
         )

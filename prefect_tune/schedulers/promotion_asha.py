@@ -125,7 +125,7 @@ class PromotionASHAScheduler(GroupScheduler):
             if math.isnan(reward):
                 reward = -math.inf
             rung = self._rungs[level]
-            self._see_promotions(controller)
+            self._note_launched_promotions(controller)
             insort(rung.rewards, reward)
             insort(rung.waiting, (reward, number, trial.trial_id))
             self._waiting[trial.trial_id] = trial.attempt, reward
@@ -134,7 +134,7 @@ class PromotionASHAScheduler(GroupScheduler):
             if self._promotable() != trial.trial_id:
                 self._end_if_idle(controller, trial)
                 return self.PAUSE if trial.trial_id in self._climbs else self.STOP
-            self._leave(trial.trial_id)
+            self._remove_from_rung(trial.trial_id)
             self._num_promoted += 1
         return self.CONTINUE
 
@@ -148,14 +148,14 @@ class PromotionASHAScheduler(GroupScheduler):
     def on_trial_remove(self, controller: ControllerView, trial: Trial) -> None:
         """Remove the trial; its results at rungs stay recorded."""
         if trial.trial_id in self._climbs:
-            self._leave(trial.trial_id)
+            self._remove_from_rung(trial.trial_id)
             del self._climbs[trial.trial_id]
-            self._see_promotions(controller)
+            self._note_launched_promotions(controller)
             self._end_if_idle(controller, None)
 
     def choose_trial_to_run(self, controller: ControllerView) -> Trial | None:
         """Return the trial to promote, or else one that does not wait at a rung."""
-        self._see_promotions(controller)
+        self._note_launched_promotions(controller)
         promoted = controller.get_trial(self._promotable() or "")
         others = (
             trial
@@ -194,7 +194,7 @@ class PromotionASHAScheduler(GroupScheduler):
                 return trial_id
         return None
 
-    def _see_promotions(self, controller: ControllerView) -> None:
+    def _note_launched_promotions(self, controller: ControllerView) -> None:
         """Note which promoted trials have been launched, and so no longer wait at their rungs.
 
         Trials are launched in the order in which they are promoted.
@@ -203,10 +203,10 @@ class PromotionASHAScheduler(GroupScheduler):
             trial = controller.get_trial(trial_id)
             if trial is None or trial.attempt == self._waiting[trial_id][0]:
                 return
-            self._leave(trial_id)
+            self._remove_from_rung(trial_id)
             self._num_promoted += 1
 
-    def _leave(self, trial_id: str) -> None:
+    def _remove_from_rung(self, trial_id: str) -> None:
         """Remove a trial from the waiting trials of its rung, if it is one of them."""
         number, level = self._climbs[trial_id]
         if trial_id in self._waiting:

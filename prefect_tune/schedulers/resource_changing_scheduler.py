@@ -85,12 +85,16 @@ class DistributeResources:
         step = self._step or base
         live = controller.get_live_trials()
         spare = self._spare_steps(base, step, nodes, len(live))
-        times = min(self._share(spare, trial, result, live), self._most)
-        while times > 0 and not any(_holds(node, _sum(base, step, int(times))) for node in nodes):
+        times = min(self._count_steps(spare, trial, result, live), self._most)
+        while times > 0 and not any(
+            _has_room(node, _add_steps(base, step, int(times))) for node in nodes
+        ):
             times -= 1
-        return _sum(base, step, int(times))
+        return _add_steps(base, step, int(times))
 
-    def _share(self, spare: int, trial: Trial, result: dict[str, Any], live: list[Trial]) -> int:
+    def _count_steps(
+        self, spare: int, trial: Trial, result: dict[str, Any], live: list[Trial]
+    ) -> int:
         """Return the number of spare steps that a trial gets."""
         each, left = divmod(spare, len(live))
         place = next((i for i, other in enumerate(live) if other is trial), len(live))
@@ -159,7 +163,9 @@ class DistributeResourcesToTopJob(DistributeResources):
             )
         return super().__call__(controller, trial, result, scheduler)
 
-    def _share(self, spare: int, trial: Trial, result: dict[str, Any], live: list[Trial]) -> int:
+    def _count_steps(
+        self, spare: int, trial: Trial, result: dict[str, Any], live: list[Trial]
+    ) -> int:
         sign = 1.0 if self.mode == "max" else -1.0
 
         def score(other: Trial) -> float:
@@ -293,7 +299,7 @@ class ResourceChangingScheduler(TrialScheduler):
             return answer
         nodes = controller.get_node_resources()
         if nodes and not all(
-            any(_holds(node, bundle) for node in nodes) for bundle in resources.bundles
+            any(_has_room(node, bundle) for node in nodes) for bundle in resources.bundles
         ):
             raise InvalidArgument(
                 "resources_allocation_function",
@@ -332,14 +338,14 @@ class ResourceChangingScheduler(TrialScheduler):
         return f"Resources were changed {self._changes} times. {self._base.debug_string()}"
 
 
-def _holds(node: Resources, request: Resources) -> bool:
+def _has_room(node: Resources, request: Resources) -> bool:
     return all(node.get_milli(name) >= amount for name, amount in request.milli)
 
 
-def _sum(base: Resources, step: Resources, times: int) -> Resources:
+def _add_steps(base: Resources, step: Resources, times: int) -> Resources:
     if len(base.bundles) > 1:
         head, *others = base.bundles
-        return PlacementGroup((_sum(head, step, times), *others), base.strategy)
+        return PlacementGroup((_add_steps(head, step, times), *others), base.strategy)
     amounts = dict(base.milli)
     for name, amount in step.milli:
         amounts[name] = amounts.get(name, 0) + times * amount

@@ -72,7 +72,7 @@ class AutoSearch(SearcherWrapper):
         )
         logger.warning("search_alg='auto' takes %s: %s", choice.name, choice.why)
         self._offer = metric, mode, config, spec
-        return self._take(choice)
+        return self._use_choice(choice)
 
     def saved_as(self) -> tuple[str, str | None]:
         """Return its own name whatever it chose, and the library of that."""
@@ -85,11 +85,11 @@ class AutoSearch(SearcherWrapper):
     def set_state(self, state: dict[str, Any]) -> None:
         """Restore the chosen searcher and its state from a state of `get_state`."""
         if state["choice"] is not None and state["choice"] != self._choice and self._offer:
-            self._take(state["choice"])
+            self._use_choice(state["choice"])
         self._choice = state["choice"]
         self.searcher.set_state(state["searcher"])
 
-    def _take(self, choice: Choice) -> bool:
+    def _use_choice(self, choice: Choice) -> bool:
         from prefect_tune.search.registry import create_searcher
 
         if self._choice != choice:

@@ -6,7 +6,6 @@ import logging
 import os
 import sys
 
-
 #: How many files a listing has; S3 has 1,000, which take long to write.
 LISTING = 100
 

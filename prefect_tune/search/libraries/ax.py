@@ -112,7 +112,7 @@ class AxSearch(LibrarySearcher):
             return Asked(index, self._start().rounded(numbers))
         return None
 
-    def _announce(self, trial_id: str, point: Point) -> Any:
+    def _attach(self, trial_id: str, point: Point) -> Any:
         return self._client.attach_trial(
             {
                 self._names[p.name]: point[p.name]
@@ -130,7 +130,7 @@ class AxSearch(LibrarySearcher):
         super().on_trial_complete(trial_id, result, error)
 
     def _tell(self, ticket: Any, point: Point, loss: float | None) -> None:
-        index = self._announce("", point) if ticket is None else ticket
+        index = self._attach("", point) if ticket is None else ticket
         data, self._last = self._last, {}
         if loss is None or None in data.values() or len(data) < len(self._outcomes):
             self._client.mark_trial_failed(trial_index=index)

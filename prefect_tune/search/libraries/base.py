@@ -146,7 +146,7 @@ class LibrarySearcher(Searcher):
         if self._presets and self._rewards is None:
             preset, point = self._presets.pop(0)
             filled = {**space.random_point(), **(point or {})}
-            ticket = None if point is None else self._announce(trial_id, filled)
+            ticket = None if point is None else self._attach(trial_id, filled)
             asked = Asked(ticket, None if point is None else filled)
             config = space.config(filled, preset)
         elif space.parameters:
@@ -213,7 +213,7 @@ class LibrarySearcher(Searcher):
         """Return the optimiser's next point; None for "not now", `FINISHED` for the end."""
         raise NotImplementedError
 
-    def _announce(self, trial_id: str, point: Point) -> Any:
+    def _attach(self, trial_id: str, point: Point) -> Any:
         """Tell the optimiser that a point which it has not suggested is being evaluated.
 
         Returns:
@@ -225,7 +225,7 @@ class LibrarySearcher(Searcher):
         """Report the result of a point to the optimiser.
 
         Args:
-            ticket: The handle from `_ask` or `_announce`; None for a point without one.
+            ticket: The handle from `_ask` or `_attach`; None for a point without one.
             point: The numbers.
             loss: The value, smaller is better; None if the trial failed.
         """

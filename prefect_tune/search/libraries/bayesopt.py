@@ -155,7 +155,7 @@ class BayesOptSearch(LibrarySearcher):
         self._seen.add(tuple(key))
         return len(self._seen) > before
 
-    def _announce(self, trial_id: str, point: Point) -> Any:
+    def _attach(self, trial_id: str, point: Point) -> Any:
         self._is_new(point)
         return trial_id
 

@@ -103,7 +103,7 @@ class HyperOptSearch(LibrarySearcher):
         self._insert(document)
         return Asked(tid, self._start().rounded(values))
 
-    def _announce(self, trial_id: str, point: Point) -> Any:
+    def _attach(self, trial_id: str, point: Point) -> Any:
         (tid,) = self._trials.new_trial_ids(1)
         misc = {
             "tid": tid,
@@ -123,7 +123,7 @@ class HyperOptSearch(LibrarySearcher):
 
     def _tell(self, ticket: Any, point: Point, loss: float | None) -> None:
         hyperopt = self.load_library()
-        tid = self._announce("", point) if ticket is None else ticket
+        tid = self._attach("", point) if ticket is None else ticket
         document = next(d for d in reversed(self._trials._dynamic_trials) if d["tid"] == tid)
         if loss is None:
             document["state"] = hyperopt.JOB_STATE_ERROR

@@ -83,12 +83,12 @@ class NevergradSearch(LibrarySearcher):
         candidate = self._optimizer.ask()
         return Asked(candidate, self._start().rounded(candidate.value))
 
-    def _announce(self, trial_id: str, point: Point) -> Any:
+    def _attach(self, trial_id: str, point: Point) -> Any:
         return self._optimizer.parametrization.spawn_child(new_value=point)
 
     def _tell(self, ticket: Any, point: Point, loss: float | None) -> None:
         # Failed candidates are not reported to nevergrad.
-        candidate = self._announce("", point) if ticket is None else ticket
+        candidate = self._attach("", point) if ticket is None else ticket
         if loss is not None:
             self._optimizer.tell(candidate, loss)
 

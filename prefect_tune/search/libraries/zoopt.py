@@ -89,12 +89,12 @@ class ZOOptSearch(LibrarySearcher):
 
     def _ask(self, trial_id: str) -> Asked | None:
         for _ in range(_TRIES):
-            solution: Any = self._alone(self._optimizer.suggest)
+            solution: Any = self._run_with_own_random_state(self._optimizer.suggest)
             if solution != Searcher.FINISHED:
                 break
         if self._optimizer.init_num == self._train_size:
             # From this call on, ZOOpt waits for the results of its random points.
-            self._alone(self._optimizer.suggest)
+            self._run_with_own_random_state(self._optimizer.suggest)
         if solution is None:
             return None
         if solution == Searcher.FINISHED:
@@ -107,7 +107,7 @@ class ZOOptSearch(LibrarySearcher):
         if ticket is not None:
             # Failed points are reported, too, since ZOOpt may wait for their ends.
             value = math.inf if loss is None else loss
-            self._alone(lambda: self._optimizer.complete(ticket, value))
+            self._run_with_own_random_state(lambda: self._optimizer.complete(ticket, value))
         elif loss is not None:
             self._known.append((point, loss))
         optimizer = self._optimizer
@@ -117,13 +117,15 @@ class ZOOptSearch(LibrarySearcher):
                 numbers = list(self._start().scaled(one).values())
                 solution = optimizer._objective.construct_solution(numbers)
                 solution.set_value(value)
-                self._alone(functools.partial(optimizer.update_classifier, solution))
+                self._run_with_own_random_state(
+                    functools.partial(optimizer.update_classifier, solution)
+                )
 
     @property
     def _train_size(self) -> int:
         return int(self._optimizer._parameter.get_train_size())
 
-    def _alone(self, step: Callable[[], Any]) -> Any:
+    def _run_with_own_random_state(self, step: Callable[[], Any]) -> Any:
         """Run a step of ZOOpt with a random stream of its own in place of numpy's global one."""
         before = np.random.get_state()
         np.random.set_state(self._random)

@@ -64,26 +64,26 @@ class StoredTrials:
 
     def take_up(self, study: Study, trial_id: str) -> Trial | None:
         """Return the trial that an earlier process created for an id, None if there is none."""
-        self._look(study)
+        self._find_restored_trials(study)
         found = self._trials.pop(trial_id, None)
         if found is None:
             return None
         from optuna.trial import Trial
 
-        _draw_as_then(study, found)
+        _repeat_draw(study, found)
         return Trial(study, found._trial_id)
 
     def is_finished(self, study: Study, trial: Trial) -> bool:
         """Return True if an earlier process reported the end of a trial."""
-        self._look(study)
+        self._find_restored_trials(study)
         return trial._trial_id in self._finished
 
     def reached(self, study: Study, trial: Trial) -> int:
         """Return the last step of a trial that an earlier process reported, -1 without one."""
-        self._look(study)
+        self._find_restored_trials(study)
         return self._reached.get(trial._trial_id, -1)
 
-    def _look(self, study: Study) -> None:
+    def _find_restored_trials(self, study: Study) -> None:
         if not self._is_restored:
             return
         self._is_restored = False
@@ -96,7 +96,7 @@ class StoredTrials:
                     self._finished.add(trial._trial_id)
 
 
-def _draw_as_then(study: Study, found: FrozenTrial) -> None:
+def _repeat_draw(study: Study, found: FrozenTrial) -> None:
     """Advance the sampler's random state as the first creation of a trial did.
 
     A copy of the sampler draws the trial again, in a new study with the trials of that time, since

@@ -19,6 +19,10 @@ from prefect_tune.error import InvalidArgument
 MILLI = 1000
 CPU = "CPU"
 GPU = "GPU"
+#: Bytes of host memory; each node has what its worker may use.
+MEMORY = "memory"
+#: With a model: what each node with GPUs of this model has.
+ACCELERATOR_TYPE = "accelerator_type:"
 _STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
 _CANONICAL = {"cpu": CPU, "gpu": GPU}
 
@@ -26,6 +30,16 @@ _CANONICAL = {"cpu": CPU, "gpu": GPU}
 def canonical_name(name: str) -> str:
     """Return a resource name as Dask clusters spell it: ``cpu`` becomes ``CPU``."""
     return _CANONICAL.get(name.lower(), name)
+
+
+def is_offered(name: str) -> bool:
+    """Return True for a resource that a node has without declaring it."""
+    return name == MEMORY or name.startswith(ACCELERATOR_TYPE)
+
+
+def show_amount(name: str, milli: int) -> str:
+    """Return a text such as ``0.5 GPU`` or ``2.1 GB memory``."""
+    return f"{milli / MILLI:g} {name}" if name != MEMORY else f"{milli / MILLI / 1e9:.4g} GB {name}"
 
 
 def to_milli(amount: Any, argument: str) -> int:
@@ -175,7 +189,7 @@ class Resources(Mapping[str, float]):
         return len(self.milli)
 
     def __str__(self) -> str:
-        return ", ".join(f"{value / MILLI:g} {name}" for name, value in self.milli) or "nothing"
+        return ", ".join(show_amount(name, value) for name, value in self.milli) or "nothing"
 
 
 class PlacementGroup(Resources):

@@ -209,6 +209,12 @@ class TuneSettings(BaseSettings):
         "before it is ended by force; 0 waits for ever.",
     )
 
+    gpu_memory_guard: bool = Field(
+        False,
+        description="End a trial that has a fraction of a GPU and uses more than this fraction of "
+        "its memory. Needs nvidia-ml-py, and frameworks that do not take all memory at once.",
+    )
+
     # -- when things go wrong ----------------------------------------------------------------------
 
     disable_sigint_handler: bool = Field(

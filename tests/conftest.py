@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -48,6 +51,25 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         _drain()
         server.stop()
     refresh_global_settings_context()
+
+
+@pytest.fixture
+def nvml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Shows GPUs by a stand-in for NVML, also in processes that are started from then on."""
+    folder = str(Path(__file__).parent / "fake_nvml")
+    file = tmp_path / "nvml.json"
+    monkeypatch.delitem(sys.modules, "pynvml", raising=False)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([folder, os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("FAKE_NVML", str(file))
+
+    def show(*gpus: dict[str, Any], driver: bool = True) -> None:
+        new = file.with_suffix(".new")
+        new.write_text(json.dumps(gpus))
+        if driver:
+            new.replace(file)
+
+    return show
 
 
 def _drain() -> None:

@@ -128,6 +128,7 @@ def experiment_env(
         stop_grace_s=plan.settings.stop_grace_s,
         lease_s=plan.settings.lease_s,
         preemption_grace_s=plan.settings.preemption_grace_s,
+        gpu_memory_guard=plan.settings.gpu_memory_guard,
         env_vars={
             **plan.settings.trial_variables(plan.tune.chdir_to_trial_dir),
             **plan.run.env_vars,

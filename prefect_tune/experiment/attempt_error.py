@@ -15,9 +15,9 @@ class AttemptError:
 
     Attributes:
         kind: Name of the exception class, or ``exit``, ``signal``, ``lost``, ``start``,
-            ``restore`` (the checkpoint to go on from is unreadable, or the trial could not load
-            it), ``storage`` (it could not be fetched: the store is away), ``export`` (the model
-            could not be exported at the end).
+            ``memory`` (it used more than its share), ``restore`` (the checkpoint to go on from is
+            unreadable, or the trial could not load it), ``storage`` (it could not be fetched: the
+            store is away), ``export`` (the model could not be exported at the end).
         message: One line.
         traceback: The user's traceback or the last lines of stderr; may be empty.
         exit_code: Exit status of the process, negative for a signal, None if unknown.

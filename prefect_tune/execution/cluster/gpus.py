@@ -10,34 +10,131 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from prefect_tune.nvml import Gpu, list_gpus
+from prefect_tune.resources import ACCELERATOR_TYPE
+from prefect_tune.trainable.runtime.variables import CUDA_DEVICES, DEVICE_VARIABLES, HIP_DEVICES
+
+_DEV = Path("/dev")
+#: Where the driver of AMD lists GPUs and CPUs.
+_KFD = Path("/sys/class/kfd/kfd/topology/nodes")
+_ROCR_DEVICES = "ROCR_VISIBLE_DEVICES"
 _SMI_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A GPU that this process may use.
+
+    Attributes:
+        id: Its entry in the variable that `device_variable` names.
+        key: What tells it from the other GPUs of this host.
+        gpu: What NVML says of it, if it is known there.
+    """
+
+    id: str
+    key: str
+    gpu: Gpu | None = None
+
+
+def device_variable() -> str:
+    """Return the variable by which a process is told which GPUs it may use, here."""
+    if CUDA_DEVICES in os.environ or _count_nvidia():
+        return CUDA_DEVICES
+    chosen = next((name for name in DEVICE_VARIABLES if name in os.environ), None)
+    return chosen or (HIP_DEVICES if _count_amd() else CUDA_DEVICES)
+
+
+def device_variables(devices: Sequence[str]) -> dict[str, str]:
+    """Return the variables for a process that is to use these GPUs and no others."""
+    variable = device_variable()
+    if devices or variable == CUDA_DEVICES:
+        return {variable: ",".join(devices)}
+    # An empty mask of oneAPI means all; the others stop at an entry that is no device.
+    return {variable: "-1"} if variable in (HIP_DEVICES, _ROCR_DEVICES) else {}
+
+
+def visible_devices() -> tuple[Device, ...]:
+    """Return the GPUs that this process may use, in the order of their variable."""
+    variable = device_variable()
+    entries = _entries(os.environ.get(variable))
+    if variable != CUDA_DEVICES:
+        ids = [str(index) for index in range(_count_amd())] if entries is None else entries
+        below = _entries(os.environ.get(_ROCR_DEVICES)) if variable == HIP_DEVICES else None
+        # Numbers of HIP count the devices that the level below shows.
+        return tuple(Device(id, _entry_at(below, id)) for id in ids)
+    gpus = list_gpus()
+    if gpus:
+        return _select(entries, gpus)
+    ids = [str(index) for index in range(_count_nvidia())] if entries is None else entries
+    return tuple(Device(id, id) for id in ids)
 
 
 def visible_gpus() -> tuple[str, ...]:
     """Return the ids of the GPUs that this process may use, as in ``CUDA_VISIBLE_DEVICES``."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        return tuple(str(index) for index in range(_count()))
-    ids = [part.strip() for part in visible.split(",")]
-    # As in CUDA, an invalid entry hides itself and all entries that follow.
-    valid = []
-    for device in ids:
-        if not device or device.startswith("-"):
+    return tuple(device.id for device in visible_devices())
+
+
+def _entries(variable: str | None) -> list[str] | None:
+    """Return the entries of a variable; None if it is not set.
+
+    As in CUDA, an invalid entry hides itself and all entries that follow.
+    """
+    if variable is None:
+        return None
+    valid: list[str] = []
+    for entry in (part.strip() for part in variable.split(",")):
+        if not entry or entry.startswith("-") or entry in valid:
             break
-        valid.append(device)
-    return tuple(valid)
+        valid.append(entry)
+    return valid
+
+
+def _entry_at(entries: list[str] | None, number: str) -> str:
+    if entries is None or not number.isdigit() or int(number) >= len(entries):
+        return number
+    return entries[int(number)]
+
+
+def _select(entries: Iterable[str] | None, gpus: tuple[Gpu, ...]) -> tuple[Device, ...]:
+    """Return the GPUs that entries of ``CUDA_VISIBLE_DEVICES`` name; None names all."""
+    # Of GPUs of several models, CUDA numbers the fastest first, unlike nvidia-smi.
+    by_uuid = len({gpu.model for gpu in gpus}) > 1
+    if entries is None:
+        entries = dict.fromkeys(gpu.index.split(":")[0] for gpu in gpus)
+    devices: dict[str, Device] = {}
+    for entry in entries:
+        named = _named(entry, gpus)
+        if not named or any(gpu.uuid in devices for gpu in named):
+            break
+        for gpu in named:
+            # An instance is known to CUDA by its UUID only.
+            is_part = gpu.parent and not entry.startswith("MIG-")
+            id = gpu.uuid if by_uuid or is_part else entry
+            devices[gpu.uuid] = Device(id, gpu.uuid, gpu)
+    return tuple(devices.values())
+
+
+def _named(entry: str, gpus: Iterable[Gpu]) -> list[Gpu]:
+    """Return the GPU that an entry names, or the MIG instances of that GPU; [] if it is invalid."""
+    if entry.isdigit():
+        return [gpu for gpu in gpus if gpu.index.split(":")[0] == str(int(entry))]
+    named = [gpu for gpu in gpus if gpu.uuid.startswith(entry)]
+    if not named:
+        named = [gpu for gpu in gpus if gpu.parent.startswith(entry)]
+        return named if len({gpu.parent for gpu in named}) == 1 else []
+    return named if len(named) == 1 else []
 
 
 @cache
-def _count() -> int:
+def _count_nvidia() -> int:
     """Count NVIDIA GPUs by their device files; a container has files only for its own GPUs."""
-    files = sum(
-        re.fullmatch(r"nvidia\d+", path.name) is not None for path in Path("/dev").iterdir()
-    )
-    if files or not Path("/dev/dxg").exists():
+    files = sum(re.fullmatch(r"nvidia\d+", path.name) is not None for path in _DEV.iterdir())
+    if files or not (_DEV / "dxg").exists():
         return files
     # The Windows Subsystem for Linux has no device file per GPU.
     smi = shutil.which("nvidia-smi")
@@ -50,6 +147,16 @@ def _count() -> int:
     except (OSError, subprocess.SubprocessError):
         return 0
     return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+
+
+@cache
+def _count_amd() -> int:
+    """Count AMD GPUs; in a container those count whose device file it has."""
+    minors = [
+        re.search(r"^drm_render_minor ([1-9]\d*)$", properties.read_text(), re.MULTILINE)
+        for properties in _KFD.glob("*/properties")
+    ]
+    return sum(minor is not None and (_DEV / f"dri/renderD{minor[1]}").exists() for minor in minors)
 
 
 def slots(declared: float, visible: tuple[str, ...]) -> tuple[str, ...]:
@@ -66,3 +173,10 @@ def slots(declared: float, visible: tuple[str, ...]) -> tuple[str, ...]:
     wanted = int(-(-declared // 1))
     made_up = (str(index) for index in range(wanted + len(visible)) if str(index) not in visible)
     return (*visible[:wanted], *(next(made_up) for _ in range(wanted - len(visible))))
+
+
+def model_label(devices: Iterable[Device]) -> Mapping[str, float]:
+    """Return ``{"accelerator_type:MODEL": 1}`` for GPUs of one model; {} for several or none."""
+    models = {device.gpu.model if device.gpu else None for device in devices}
+    model = models.pop() if len(models) == 1 else None
+    return {f"{ACCELERATOR_TYPE}{model}": 1.0} if model else {}

@@ -35,12 +35,12 @@ from prefect_tune.execution.driver import submit
 from prefect_tune.execution.driver.attempt_tracker import AttemptTracker
 from prefect_tune.execution.driver.environment import driver_thread_variables, step_aside
 from prefect_tune.execution.driver.node_pool import NodePool
-from prefect_tune.execution.driver.preflight import check_fits, dask_constraint
+from prefect_tune.execution.driver.preflight import ask_offers, check_fits, dask_constraint
 from prefect_tune.execution.node.entry import execute_attempt, hold_bundles, install_agent
 from prefect_tune.execution.protocol.requests import ExperimentNotOpen, task_group, unsendable
 from prefect_tune.execution.protocol.versions import check_pythons
 from prefect_tune.experiment.attempt_error import AttemptError
-from prefect_tune.resources import Resources
+from prefect_tune.resources import Resources, is_offered
 
 #: Dask's own warning about large configurations, which one of this package replaces.
 _NO_WARNING = {"distributed.admin.large-graph-warning-threshold": "1 TiB"}
@@ -61,6 +61,8 @@ class DaskExecutor(Executor, Paced):
         self._client = cluster.client
         self._experiment: NodePool | None = None
         self._driver: Backpressure | None = None
+        #: Names of resources that trials ask for and that workers need not declare.
+        self._asked: set[str] = set()
 
     @override
     def pace(self, driver: Backpressure) -> None:
@@ -68,9 +70,13 @@ class DaskExecutor(Executor, Paced):
 
     @override
     def validate_request(self, resources: Resources) -> None:
+        self._asked.update(filter(is_offered, resources))
         workers = self._cluster.workers_now()
         if workers:  # otherwise the resources are not known yet
             has = {address: facts.resources for address, facts in workers.items()}
+            if self._asked:
+                self._client.sync(install_agent, self._client)
+                has = self._client.sync(ask_offers, self._client.scheduler, has, self._asked)
             check_fits(resources, has, self._cluster.in_process)
 
     @override
@@ -98,7 +104,14 @@ class DaskExecutor(Executor, Paced):
             silent = self._client.sync(check_pythons, self._client.scheduler, workers)
         self._client.sync(install_agent, self._client)
         pool = NodePool(
-            self._cluster, env, emit, fail, output, self._wait_for_workers_s, self._driver
+            self._cluster,
+            env,
+            emit,
+            fail,
+            output,
+            self._wait_for_workers_s,
+            self._driver,
+            self._asked,
         )
         self._client.sync(pool.open, workers, silent)
         self._experiment = pool

@@ -18,7 +18,7 @@ from prefect_tune.execution.driver.attempt_tracker import AttemptTracker, Handle
 from prefect_tune.execution.driver.demand import Demand, tasks_for
 from prefect_tune.execution.driver.node_files import DriverFiles
 from prefect_tune.execution.driver.node_link import NodeLink
-from prefect_tune.execution.driver.preflight import dask_constraint, real_gpus
+from prefect_tune.execution.driver.preflight import dask_constraint, real_gpus, with_offers
 from prefect_tune.execution.driver.storage_outages import StorageOutages
 from prefect_tune.execution.node.entry import install_agent
 from prefect_tune.execution.protocol import reports
@@ -53,6 +53,7 @@ class NodePool:
         output: Handles the output of trials; may be None.
         wait_for_workers_s: Seconds to wait for the first node; 0 waits for ever.
         driver: Tells when the driver is behind and nodes must not be asked for reports.
+        asked: Names of resources that trials ask for and that nodes need not declare.
 
     Attributes:
         env: The experiment.
@@ -69,6 +70,7 @@ class NodePool:
         output: TakeOutput | None = None,
         wait_for_workers_s: float = 0.0,
         driver: Backpressure | None = None,
+        asked: Collection[str] = (),
     ) -> None:
         self._cluster = cluster
         self.env = env
@@ -78,6 +80,7 @@ class NodePool:
         self._fail = fail
         self._wait_for_workers_s = wait_for_workers_s
         self._driver = driver
+        self._asked = asked
         self._outages = StorageOutages()
         self._demand = Demand(cluster.client, task_group(env.trainable.name, env.experiment_id))
         self._threads: dict[str, int] = {}
@@ -259,7 +262,10 @@ class NodePool:
         self._links[facts.address] = link
         self._declared[facts.address] = facts.declared
         self._threads[facts.address] = facts.threads
-        resources = real_gpus(facts.address, facts.resources, said["visible_gpus"])
+        resources = real_gpus(
+            facts.address, facts.resources, said["visible_gpus"], said["others_gpus"]
+        )
+        resources = with_offers(resources, said["offers"], self._asked)
         node = Node(facts.address, resources, tuple(said["devices"]))
         self._nodes[facts.address] = _loaded(node, *said["load"])
         link.start()

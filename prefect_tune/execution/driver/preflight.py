@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from prefect_tune.coordinator.events import Node
 from prefect_tune.coordinator.placement import Placer
 from prefect_tune.error import InsufficientResources
-from prefect_tune.resources import CPU, GPU, MILLI, Resources, canonical_name
+from prefect_tune.execution.protocol.requests import OFFERS
+from prefect_tune.resources import (
+    ACCELERATOR_TYPE,
+    CPU,
+    GPU,
+    MILLI,
+    Resources,
+    canonical_name,
+)
 
 _logger = logging.getLogger(__name__)
 # Dask adds floats: twenty times 0.05 is more than 1. The coordinator's sums are
 # exact, and a request that the coordinator has placed must also fit for Dask.
 _DRIFT = 1 - 1e-9
+#: Seconds that a worker has to say what it offers.
+_ANSWER_S = 10.0
 
 
-def _hint(name: str, in_process: bool) -> str:
+def _hint(name: str, in_process: bool, labels: Collection[str]) -> str:
     """Return a hint how to provide resources that no node has."""
     workers = f"start workers with `dask worker ... --resources '{name}=2'`."
+    if name.startswith(ACCELERATOR_TYPE):
+        return (
+            " A worker with GPUs of a single model has a label for it, if nvidia-ml-py is installed"
+            " there (`pip install prefect_tune[gpu]`) and it declares GPUs. "
+            + (f"There is: {', '.join(sorted(labels))}." if labels else "There is none.")
+        )
     if name == GPU:
         if in_process:
             return f" Declare GPUs with tune.init(num_gpus=...), or {workers}"
@@ -61,9 +79,10 @@ def check_fits(request: Resources, nodes: Mapping[str, Resources], in_process: b
             for name, _ in bundle.milli
             if name != CPU and not any(has.get_milli(name) for has in alike)
         ]
+        labels = {name for has in alike for name in has if name.startswith(ACCELERATOR_TYPE)}
         raise InsufficientResources(
             f"`resources_per_trial`: {what} asks for {bundle}, which no node has: {listed}."
-            f"{''.join(_hint(name, in_process) for name in nowhere)}"
+            f"{''.join(_hint(name, in_process, labels) for name in nowhere)}"
         )
     needs = {
         "STRICT_PACK": "a single node with room for all bundles",
@@ -80,8 +99,8 @@ def _address_of(resources: Resources, nodes: Mapping[str, Resources]) -> str:
     return next(address for address, has in nodes.items() if has == resources)
 
 
-def real_gpus(address: str, has: Resources, visible: int) -> Resources:
-    """Return a worker's resources without declared GPUs that do not exist.
+def real_gpus(address: str, has: Resources, visible: int, others: int = 0) -> Resources:
+    """Return a worker's resources without declared GPUs that it cannot have.
 
     If it sees none at all, they stay: trials get made-up ids, which is of use in tests.
 
@@ -89,25 +108,69 @@ def real_gpus(address: str, has: Resources, visible: int) -> Resources:
         address: Address of the worker.
         has: The declared resources.
         visible: How many GPUs the worker can use.
+        others: How many of these other workers of the cluster have, on the same host.
     """
     declared = has.get_milli(GPU)
-    if declared <= visible * MILLI:
+    if declared <= (visible - others) * MILLI:
         return has
-    _tell_of_missing_gpus(address, declared / MILLI, visible)
-    return Resources.of(**{**has, GPU: float(visible)}) if visible else has
+    _tell_of_missing_gpus(address, declared / MILLI, visible, others)
+    return Resources.of(**{**has, GPU: float(visible - others)}) if visible else has
 
 
 @functools.cache
-def _tell_of_missing_gpus(address: str, declared: float, visible: int) -> None:
+def _tell_of_missing_gpus(address: str, declared: float, visible: int, others: int) -> None:
     _logger.warning(
-        "The worker at %s declares %g GPUs and sees %s (CUDA_VISIBLE_DEVICES, /dev/nvidia*). %s",
+        "The worker at %s declares %g GPUs and sees %s (CUDA_VISIBLE_DEVICES, /dev/nvidia*)%s. %s",
         address,
         declared,
         visible or "none",
-        f"{visible} of them will be used."
+        f", of which other workers of the cluster on its host have {others}" if others else "",
+        f"{visible - others} of them will be used."
         if visible
         else "Trials that ask for one get a made-up id, with which CUDA finds nothing.",
     )
+
+
+def with_offers(has: Resources, offers: Mapping[str, float], asked: Collection[str]) -> Resources:
+    """Return a worker's resources with what it has without declaring it, if that is asked for.
+
+    Args:
+        has: The declared resources.
+        offers: What it has besides.
+        asked: Names of resources that trials ask for.
+    """
+    models = any(name.startswith(ACCELERATOR_TYPE) for name in asked)
+    added = {
+        name: amount
+        for name, amount in offers.items()
+        if name in asked or (models and name.startswith(ACCELERATOR_TYPE))
+    }
+    return Resources.of(**{**added, **has}) if added else has
+
+
+async def ask_offers(
+    scheduler: Any, nodes: Mapping[str, Resources], asked: Collection[str]
+) -> dict[str, Resources]:
+    """Return the resources of nodes with what their agents offer, see `with_offers`.
+
+    Args:
+        scheduler: The client's scheduler stub.
+        nodes: The declared resources of each node.
+        asked: Names of resources that trials ask for.
+    """
+
+    async def ask(address: str) -> dict[str, float]:
+        call = scheduler.proxy(worker=address, msg={"op": OFFERS})
+        try:
+            return await asyncio.wait_for(call, _ANSWER_S) or {}
+        except Exception:  # Dask may raise anything for a worker that hangs or has gone
+            return {}
+
+    offers = await asyncio.gather(*map(ask, nodes))
+    return {
+        address: with_offers(has, offered, asked)
+        for (address, has), offered in zip(nodes.items(), offers, strict=True)
+    }
 
 
 def dask_constraint(request: Resources, declared: Mapping[str, float]) -> dict[str, float]:

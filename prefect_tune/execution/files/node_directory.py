@@ -45,11 +45,7 @@ class NodeDirectory:
         if self.shared:
             self.path = Path(env.experiment_dir)
             return
-        parent = Path(tempfile.gettempdir()) / f"prefect_tune-{os.getuid()}"
-        parent.mkdir(mode=0o700, exist_ok=True)
-        if parent.stat().st_uid != os.getuid():
-            # Checkpoints in it are unpickled, so no other user may be able to write there.
-            raise PermissionError(errno.EPERM, "it belongs to another user", str(parent))
+        parent = user_directory()
         _sweep(parent)
         # Unique for this agent, because several workers may run on one machine.
         self._lock, lock_file = tempfile.mkstemp(_LOCK, f"{env.experiment_id}-", parent)
@@ -67,6 +63,20 @@ class NodeDirectory:
             remove_tree(self.path)
             Path(f"{self.path}{_LOCK}").unlink()
         os.close(lock)
+
+
+def user_directory() -> Path:
+    """Return this user's directory below the temporary directory of the node.
+
+    Raises:
+        OSError: If it cannot be created, or is another user's.
+    """
+    path = Path(tempfile.gettempdir()) / f"prefect_tune-{os.getuid()}"
+    path.mkdir(mode=0o700, exist_ok=True)
+    if path.stat().st_uid != os.getuid():
+        # Checkpoints in it are unpickled, so no other user may be able to write there.
+        raise PermissionError(errno.EPERM, "it belongs to another user", str(path))
+    return path
 
 
 def in_storage(env: ExperimentEnv, path: str) -> str:

@@ -12,15 +12,17 @@ from dataclasses import replace
 from typing import Any
 
 from distributed import Worker
+from distributed.system import MEMORY_LIMIT
 
 from prefect_tune.error import StorageError, TuneError
 from prefect_tune.execution.base import AttemptRequest, ExperimentEnv
-from prefect_tune.execution.cluster.gpus import slots, visible_gpus
+from prefect_tune.execution.cluster.gpus import model_label, slots, visible_devices
 from prefect_tune.execution.files.node_directory import NodeDirectory
 from prefect_tune.execution.files.node_service import NodeFiles, file_handlers
 from prefect_tune.execution.launch import prestart
 from prefect_tune.execution.node.experiment import NodeExperiment
 from prefect_tune.execution.node.gpu_allocator import GpuAllocator
+from prefect_tune.execution.node.gpu_claims import GpuClaims
 from prefect_tune.execution.node.sigterm import LeavingAtSigterm
 from prefect_tune.execution.protocol.reports import encode_reports
 from prefect_tune.execution.protocol.requests import (
@@ -32,13 +34,14 @@ from prefect_tune.execution.protocol.requests import (
     END_CALL,
     HELD,
     LEAVE,
+    OFFERS,
     OPEN,
     ExperimentNotOpen,
     PickledValue,
 )
 from prefect_tune.execution.protocol.versions import mismatch, versions
 from prefect_tune.experiment.attempt_key import AttemptKey
-from prefect_tune.resources import GPU, canonical_name
+from prefect_tune.resources import GPU, MEMORY, canonical_name
 from prefect_tune.trainable.shipping.large_data import DataFile
 
 #: Seconds that the worker's end may be delayed by the end of experiments.
@@ -62,10 +65,17 @@ class TrialAgent:
             for name, amount in worker.state.total_resources.items()
             if canonical_name(name) == GPU
         )
-        visible = visible_gpus()
+        visible = visible_devices()
+        self._claims = GpuClaims(worker.scheduler.address)
+        own = self._claims.claim(visible, declared)
         # For tests, declared GPUs get invented ids if there are no GPUs.
-        self._gpus = GpuAllocator(slots(min(declared, len(visible) or declared), visible))
+        ids = tuple(device.id for device in own)
+        self._gpus = GpuAllocator(slots(min(declared, len(own)) if visible else declared, ids))
         self._visible_gpus = len(visible)
+        self._others_gpus = len(visible) - len(own) if len(own) < declared else 0
+        self._real_gpus = {device.id: device.gpu for device in own if device.gpu is not None}
+        memory = worker.memory_manager.memory_limit or MEMORY_LIMIT
+        self._offers = {MEMORY: float(memory), **model_label(own)}
         self._handlers = {
             OPEN: self.open,
             COLLECT: self.collect,
@@ -76,6 +86,7 @@ class TrialAgent:
             CALL: self.run_call,
             END_CALL: self.end_call,
             LEAVE: self.leave,
+            OFFERS: self.offers,
             **file_handlers(self._files),
         }
         worker.handlers.update(self._handlers)
@@ -91,11 +102,16 @@ class TrialAgent:
             await asyncio.shield(self._leaving)
         for name in self._handlers:
             worker.handlers.pop(name, None)
+        self._claims.release()
         for experiment in self._experiments.values():
             experiment.close(patience=0)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_TEARDOWN_S):
                 await asyncio.gather(*(e.gone() for e in self._experiments.values()))
+
+    def offers(self) -> dict[str, float]:
+        """Return what this worker has without declaring it: memory, and the model of its GPUs."""
+        return self._offers
 
     async def leave(self, reason: str = "its worker is told to end") -> None:
         """Have all attempts checkpoint and end before the worker does; waits for that."""
@@ -146,7 +162,13 @@ class TrialAgent:
         except OSError as error:
             return {"error": f"there is no place for files of trials: {error}"}
         experiment = NodeExperiment(
-            loaded, directory, prestart.claim(), self._gpus, self._worker, self._call_node
+            loaded,
+            directory,
+            prestart.claim(),
+            self._gpus,
+            self._real_gpus,
+            self._worker,
+            self._call_node,
         )
         try:
             await experiment.open()
@@ -251,6 +273,8 @@ class TrialAgent:
         return {
             "devices": self._gpus.devices,
             "visible_gpus": self._visible_gpus,
+            "others_gpus": self._others_gpus,
+            "offers": self._offers,
             "hostname": socket.gethostname(),
             "shared": experiment.files is None,
             "load": (experiment.load.held, experiment.load.obstacle),

@@ -16,6 +16,7 @@ from prefect_tune.execution.launch.handle import AttemptHandle
 from prefect_tune.execution.node.bundles import NodeLost
 from prefect_tune.execution.node.checkpoint_handoff import CheckpointHandoff
 from prefect_tune.execution.node.failure_report import died, explained
+from prefect_tune.execution.node.memory_guard import MemoryShare
 from prefect_tune.execution.protocol.frames import (
     FrameBuffer,
     Kind,
@@ -51,6 +52,7 @@ class RunningAttempt:
         directory: The trial's directory.
         outbox: Where its reports go.
         checkpoints: Takes its checkpoints over.
+        memory: What memory it may use; its processes are ended when they use more.
         call: Carries out a CALL or END_CALL frame: its kind, number and payload; returns the
             payload of CALL_ENDED, or b"".
         stop_grace_s: Seconds between asking it to stop and SIGTERM.
@@ -65,6 +67,7 @@ class RunningAttempt:
         directory: Path,
         outbox: Outbox,
         checkpoints: CheckpointHandoff,
+        memory: MemoryShare,
         call: Callable[[int, int, bytes], Awaitable[bytes]],
         stop_grace_s: float,
         term_grace_s: float,
@@ -75,6 +78,8 @@ class RunningAttempt:
         self._directory = directory
         self._outbox = outbox
         self._checkpoints = checkpoints
+        self._memory = memory
+        memory.end = self._fail
         self._call = call
         self._calls: set[asyncio.Task[None]] = set()
         self._stop_grace_s = stop_grace_s
@@ -147,6 +152,12 @@ class RunningAttempt:
         # A thread cannot be killed, but ends at its next report.
         self.decide(Decision(0, Action.STOP))
         self._kill()
+
+    def _fail(self, error: AttemptError) -> None:
+        """Kill the attempt now, as failed."""
+        if self._end is None and not self._killing:
+            self._end = error
+            self._kill()
 
     def _kill(self) -> None:
         self._killing = True
@@ -281,7 +292,7 @@ class RunningAttempt:
             return Outcome.LOST, AttemptError("lost", "its worker is about to end")
         if isinstance(self._end, Outcome):
             return self._end, None
-        error = self._end or died(status)
+        error = self._end or self._memory.overflow() or died(status)
         if self._killing and error.kind in ("signal", "exit", "lost"):
             return Outcome.STOPPED, None
         if error.kind == "lost":

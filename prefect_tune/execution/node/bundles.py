@@ -20,11 +20,13 @@ from prefect_tune.coordinator.commands import Launch
 from prefect_tune.coordinator.node_slots import Slot
 from prefect_tune.error import ClusterError
 from prefect_tune.execution.base import AttemptRequest, ExperimentEnv
+from prefect_tune.execution.cluster.gpus import device_variables
 from prefect_tune.execution.files.node_directory import NodeDirectory
 from prefect_tune.execution.launch.handle import AttemptHandle
 from prefect_tune.execution.launch.spawner import AttemptSpawner
 from prefect_tune.execution.node.failure_report import died, explained
 from prefect_tune.execution.node.gpu_allocator import GpuAllocator
+from prefect_tune.execution.node.memory_guard import MemoryGuard
 from prefect_tune.execution.protocol.frames import FrameBuffer, Kind
 from prefect_tune.execution.protocol.requests import CALL, END_CALL, HELD
 from prefect_tune.execution.trial.native_threads import OMP
@@ -87,6 +89,7 @@ class NodeBundles:
         directory: Where its trials work.
         spawner: Starts processes.
         gpus: The GPUs of the node.
+        guard: Ends functions that use more memory than their bundle has.
         address: Address of the node.
         call_node: Calls an operation of any node's agent: its address, the operation, and
             arguments by name.
@@ -98,6 +101,7 @@ class NodeBundles:
         directory: NodeDirectory,
         spawner: AttemptSpawner,
         gpus: GpuAllocator,
+        guard: MemoryGuard,
         address: str,
         call_node: CallNode,
     ) -> None:
@@ -105,6 +109,7 @@ class NodeBundles:
         self._directory = directory
         self._spawner = spawner
         self._gpus = gpus
+        self._guard = guard
         self._call_node = call_node
         self._address = address
         self._held: dict[AttemptKey, _Held] = {}
@@ -250,6 +255,14 @@ class NodeBundles:
         except (ClusterError, OSError) as error:
             return {"ended": _failed("start", str(error))}
         held.processes[number] = handle
+        memory = self._guard.share(handle.pid, slot.resources, slot.devices)
+        excess: list[AttemptError] = []
+
+        def end(error: AttemptError) -> None:
+            excess.append(error)
+            held.end_process(number)
+
+        memory.end = end
         if held.over.is_set() or number in held.ended:
             held.end_process(number)
         try:
@@ -258,10 +271,13 @@ class NodeBundles:
         finally:
             del held.processes[number]
             handle.release(usable=False)
-        if ended is None and number in held.ended:
+            excess += filter(None, [memory.overflow()])
+            self._guard.release(memory)
+        if ended is None and number in held.ended and not excess:
             ended = _failed("ended", "it was ended by the trial, or with it")
         if ended is None:
-            problem = explained(died(status), directory, handle.stderr_tail())
+            error = excess[0] if excess else died(status)
+            problem = explained(error, directory, handle.stderr_tail())
             ended = b"0" + pickle.dumps(problem)
         return {"ended": ended}
 
@@ -298,7 +314,7 @@ def trial_variables(
     """Return the environment variables for a process with these resources."""
     threads = max(1, math.ceil(resources.get(CPU, 1)))
     # A process without GPUs must not use any.
-    return {OMP: str(threads), "CUDA_VISIBLE_DEVICES": ",".join(devices), **env.env_vars}
+    return {OMP: str(threads), **device_variables(devices), **env.env_vars}
 
 
 def _failed(kind: str, message: str) -> bytes:

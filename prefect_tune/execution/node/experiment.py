@@ -10,7 +10,7 @@ import pickle
 import socket
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from prefect_tune.execution.node.bundles import (
 )
 from prefect_tune.execution.node.checkpoint_handoff import CheckpointHandoff
 from prefect_tune.execution.node.gpu_allocator import GpuAllocator
-from prefect_tune.execution.node.memory_watch import watch_memory
+from prefect_tune.execution.node.memory_guard import MemoryGuard, MemoryShare
 from prefect_tune.execution.node.output_tail import OutputTail
 from prefect_tune.execution.node.pending_attempt import (
     AttemptCancelled,
@@ -61,6 +61,7 @@ from prefect_tune.execution.protocol.requests import (
 )
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.attempt_key import AttemptKey
+from prefect_tune.nvml import Gpu
 from prefect_tune.resources import GPU
 from prefect_tune.trainable.runtime.attempt import AttemptContext, Decision
 
@@ -82,6 +83,7 @@ class NodeExperiment:
         directory: Directory of the trials; removed at the end if it is the node's own.
         spawner: Starts the attempts; closed at the end.
         gpus: The GPUs of the node, shared with other experiments.
+        real_gpus: Those of them that NVML knows, by their ids.
         worker: The Dask worker that is the node.
         call_node: See `NodeBundles`.
 
@@ -95,6 +97,7 @@ class NodeExperiment:
         directory: NodeDirectory,
         spawner: AttemptSpawner,
         gpus: GpuAllocator,
+        real_gpus: Mapping[str, Gpu],
         worker: Worker,
         call_node: CallNode,
     ) -> None:
@@ -107,7 +110,6 @@ class NodeExperiment:
         # Threads print to the output of their worker.
         follows = env.follow_output and env.isolation != THREAD
         self._tail = OutputTail(self._outbox) if follows else None
-        self.bundles = NodeBundles(env, directory, spawner, gpus, worker.contact_address, call_node)
         self._attempts: set[asyncio.Task[None]] = set()
         self._running: dict[AttemptKey, RunningAttempt] = {}
         # Decisions and kills for attempts whose process has not started.
@@ -119,7 +121,12 @@ class NodeExperiment:
         self._seconds: deque[float] = deque(maxlen=8)
         self._last_contact = time.monotonic()
         self._load = LoadWatch(worker, env.experiment_id, self._outbox.put)
-        self._memory_limit = worker.memory_manager.memory_limit
+        limit = worker.memory_manager.memory_limit
+        watched = real_gpus if env.gpu_memory_guard else {}
+        self._guard = MemoryGuard(limit, watched, self._outbox.put)
+        self.bundles = NodeBundles(
+            env, directory, spawner, gpus, self._guard, worker.contact_address, call_node
+        )
         self._watches: list[asyncio.Task[None]] = []
         self._wound_up: asyncio.Task[None] | None = None
 
@@ -154,8 +161,8 @@ class NodeExperiment:
         self._last_contact = time.monotonic()
         loop = asyncio.get_running_loop()
         watches = [self._watch_lease(), self._load.run()]
-        if self._memory_limit and env.isolation != THREAD:
-            watches.append(watch_memory(self._memory_limit, self._outbox.put))
+        if env.isolation != THREAD:
+            watches.append(self._guard.run())
         self._watches = [loop.create_task(watch) for watch in watches]
 
     async def collect(self, acknowledged: int, patience: float) -> tuple[int, list[Report]]:
@@ -317,17 +324,29 @@ class NodeExperiment:
         if tail is not None:
             tail.started(key, handle.pid)
         route = self._checkpoints.route
+        threads = self.env.isolation == THREAD
+        memory = (
+            MemoryShare(handle.pid)
+            if threads
+            else self._guard.share(handle.pid, launch.head.resources, launch.devices)
+        )
         return RunningAttempt(
             key,
             handle,
             directory,
             self._outbox,
             CheckpointHandoff(key, directory, request.place.relative_dir, route, self._outbox),
+            memory,
             functools.partial(self.bundles.call, launch),
             self.env.stop_grace_s,
             self.env.term_grace_s,
-            None if tail is None else functools.partial(tail.unwatch, key),
+            functools.partial(self._on_exit, key, memory),
         )
+
+    def _on_exit(self, key: AttemptKey, memory: MemoryShare) -> None:
+        self._guard.release(memory)
+        if self._tail is not None:
+            self._tail.unwatch(key)
 
     def _streams(self, request: AttemptRequest) -> tuple[Path, Path]:
         """Return the files of the attempt's standard output and standard error."""

@@ -24,6 +24,8 @@ CALL = "prefect_tune_call"
 END_CALL = "prefect_tune_end_call"
 #: What whoever is told to end the worker asks first.
 LEAVE = "prefect_tune_leave"
+#: What a worker has without declaring it.
+OFFERS = "prefect_tune_offers"
 #: Name under which the agent is registered on the cluster.
 PLUGIN = "prefect_tune-agent"
 #: And that of the one for nannies.

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect_tune.error import TuneError
+from prefect_tune.trainable.runtime.variables import CUDA_DEVICES, DEVICE_VARIABLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,8 @@ def enter(member: Member, exchange: Exchange) -> None:
         GROUP_RANK=str(member.node_rank),
     )
     if member.devices:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(member.devices)
+        variable = next((name for name in DEVICE_VARIABLES if name in os.environ), CUDA_DEVICES)
+        os.environ[variable] = ",".join(member.devices)
 
 
 def entered() -> tuple[Member, Exchange] | None:

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefect_tune.execution.cluster.gpus import slots, visible_gpus
+from prefect_tune.execution.cluster import gpus
+from prefect_tune.execution.cluster.gpus import (
+    device_variables,
+    model_label,
+    slots,
+    visible_devices,
+    visible_gpus,
+)
 from prefect_tune.execution.node.gpu_allocator import GpuAllocator
 
 
@@ -26,6 +33,123 @@ from prefect_tune.execution.node.gpu_allocator import GpuAllocator
 def test_the_variable_is_read_as_cuda_reads_it(monkeypatch, variable, ids):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
     assert visible_gpus() == ids
+
+
+@pytest.fixture
+def host(monkeypatch, tmp_path):
+    """A host without any variable and any GPU."""
+    for name in gpus.DEVICE_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "dev/dri").mkdir(parents=True)
+    monkeypatch.setattr(gpus, "_DEV", tmp_path / "dev")
+    monkeypatch.setattr(gpus, "_KFD", tmp_path / "kfd")
+    counts = (gpus._count_nvidia, gpus._count_amd)
+    for count in counts:
+        count.cache_clear()
+    yield tmp_path
+    for count in counts:
+        count.cache_clear()
+
+
+A100 = [{"uuid": f"GPU-{letter}1", "name": "NVIDIA A100-SXM4-80GB"} for letter in "abc"]
+V100 = {"uuid": "GPU-v1", "name": "Tesla V100-SXM2-16GB"}
+DIVIDED = {
+    "uuid": "GPU-d1",
+    "name": "NVIDIA A100-SXM4-80GB",
+    "instances": [{"uuid": f"MIG-{number}", "name": "MIG 1g"} for number in (1, 2)],
+}
+
+
+@pytest.mark.parametrize(
+    ("variable", "ids", "keys"),
+    [
+        (None, "0 1 2", "a b c"),
+        ("", "", ""),
+        ("1", "1", "b"),
+        ("2,0", "2 0", "c a"),
+        ("0,7,1", "0", "a"),  # there is no 7
+        ("1,GPU-b,0", "1", "b"),  # twice the same
+        ("GPU-c,GPU-b1", "GPU-c GPU-b1", "c b"),
+        ("GPU-,1", "", ""),  # several begin so
+        ("0,nonsense,1", "0", "a"),
+    ],
+)
+def test_entries_are_devices_that_exist(host, nvml, monkeypatch, variable, ids, keys):
+    nvml(*A100)
+    if variable is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
+    devices = visible_devices()
+    assert [device.id for device in devices] == ids.split()
+    assert [device.key for device in devices] == [f"GPU-{key}1" for key in keys.split()]
+
+
+@pytest.mark.parametrize(
+    ("variable", "ids"),
+    [
+        (None, ("0", "MIG-1", "MIG-2")),
+        ("1", ("MIG-1", "MIG-2")),
+        ("GPU-d,0", ("MIG-1", "MIG-2", "0")),
+        ("MIG-2", ("MIG-2",)),
+        ("MIG-2,1,0", ("MIG-2",)),  # one of the instances of 1 is there already
+    ],
+)
+def test_instances_are_devices(host, nvml, monkeypatch, variable, ids):
+    nvml(A100[0], DIVIDED)
+    if variable is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
+    assert visible_gpus() == ids
+
+
+def test_devices_of_several_models_have_their_uuid(host, nvml, monkeypatch):
+    nvml(A100[0], V100)
+    assert visible_gpus() == ("GPU-a1", "GPU-v1")
+    assert model_label(visible_devices()) == {}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert visible_gpus() == ("GPU-v1",)
+    assert model_label(visible_devices()) == {"accelerator_type:V100": 1}
+
+
+def test_device_files_count_without_nvml(host):
+    for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"):
+        (host / "dev" / name).touch()
+    assert visible_gpus() == ("0", "1")
+    assert model_label(visible_devices()) == {}
+
+
+def amd(host, *minors):
+    for number, minor in enumerate((0, *minors)):  # the first is a CPU
+        node = host / f"kfd/{number}"
+        node.mkdir(parents=True)
+        (node / "properties").write_text(f"cpu_cores_count 0\ndrm_render_minor {minor}\n")
+
+
+def test_gpus_of_amd(host, monkeypatch):
+    amd(host, 128, 129, 130)
+    for minor in (128, 129):  # the container has no file of the third
+        (host / f"dev/dri/renderD{minor}").touch()
+    assert visible_gpus() == ("0", "1")
+    assert device_variables(["1"]) == {"HIP_VISIBLE_DEVICES": "1"}
+    assert device_variables([]) == {"HIP_VISIBLE_DEVICES": "-1"}
+    monkeypatch.setenv("ROCR_VISIBLE_DEVICES", "1,0")
+    assert visible_gpus() == ("1", "0")
+    assert device_variables(["1"]) == {"ROCR_VISIBLE_DEVICES": "1"}
+    monkeypatch.setenv("HIP_VISIBLE_DEVICES", "1")
+    (device,) = visible_devices()
+    assert (device.id, device.key) == ("1", "0")  # the second of ROCR's
+    assert device_variables(["1"]) == {"HIP_VISIBLE_DEVICES": "1"}
+
+
+def test_gpus_of_intel(host, monkeypatch):
+    monkeypatch.setenv("ZE_AFFINITY_MASK", "0,1.0")
+    assert visible_gpus() == ("0", "1.0")
+    assert device_variables(["1.0"]) == {"ZE_AFFINITY_MASK": "1.0"}
+    assert device_variables([]) == {}  # an empty mask would mean all
+
+
+def test_without_any_gpu_the_variable_is_cudas(host):
+    assert visible_gpus() == ()
+    assert device_variables([]) == {"CUDA_VISIBLE_DEVICES": ""}
+    assert device_variables(["0", "1"]) == {"CUDA_VISIBLE_DEVICES": "0,1"}
 
 
 def test_slots_prefer_real_devices():

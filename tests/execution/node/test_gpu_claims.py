@@ -1,0 +1,61 @@
+"""GPUs that workers of one host divide among themselves."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from prefect_tune.execution.cluster.gpus import Device
+from prefect_tune.execution.node.gpu_claims import GpuClaims
+
+ZERO, ONE = Device("0", "GPU-a"), Device("1", "GPU-b")
+
+
+@pytest.fixture(autouse=True)
+def own_directory(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+
+def test_workers_of_one_cluster_have_different_gpus():
+    first, second, third = (GpuClaims("tcp://s:1") for _ in range(3))
+    assert first.claim((ZERO, ONE), 1) == (ZERO,)
+    assert second.claim((ZERO, ONE), 1) == (ONE,)
+    assert third.claim((ZERO, ONE), 1) == ()
+    first.release()
+    assert third.claim((ZERO, ONE), 2) == (ZERO,)
+    assert GpuClaims("tcp://other:1").claim((ZERO, ONE), 2) == (ZERO, ONE)
+
+
+def test_the_first_of_a_rotated_list_is_claimed():
+    assert GpuClaims("tcp://s:1").claim((ONE, ZERO), 1) == (ONE,)
+    assert GpuClaims("tcp://s:1").claim((ZERO, ONE), 1) == (ZERO,)
+
+
+def test_workers_that_declare_a_share_share():
+    claims = [GpuClaims("tcp://s:1") for _ in range(3)]
+    assert claims[0].claim((ZERO, ONE), 0.5) == (ZERO,)
+    assert claims[1].claim((ZERO, ONE), 0.5) == (ZERO,)
+    assert claims[2].claim((ZERO, ONE), 1) == (ONE,)
+
+
+def test_a_killed_worker_gives_up_its_gpus(tmp_path):
+    code = (
+        "import sys, tempfile; tempfile.tempdir = sys.argv[1]\n"
+        "from prefect_tune.execution.cluster.gpus import Device\n"
+        "from prefect_tune.execution.node.gpu_claims import GpuClaims\n"
+        "claims = GpuClaims('tcp://s:1')\n"
+        "print(len(claims.claim((Device('0', 'GPU-a'),), 1)), flush=True)\n"
+        "input()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdout.readline() == "1\n"
+        assert GpuClaims("tcp://s:1").claim((ZERO,), 1) == ()
+        other.kill()
+    assert GpuClaims("tcp://s:1").claim((ZERO,), 1) == (ZERO,)

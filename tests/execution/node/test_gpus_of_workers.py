@@ -1,0 +1,99 @@
+"""GPUs, their models and memory, as Dask workers of one host offer them."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+
+import dask
+import pytest
+from distributed import Nanny, Scheduler, SpecCluster
+
+import prefect_tune as tune
+from prefect_tune.coordinator.events import CapacityChanged
+from prefect_tune.error import InsufficientResources
+from prefect_tune.execution.cluster.api import connect
+from prefect_tune.execution.driver.dask_executor import DaskExecutor
+from prefect_tune.resources import GPU, MEMORY, Resources
+from tests.execution.experiments import Experiment, make_env
+
+GPUS = [
+    {"uuid": "GPU-aaaa", "name": "NVIDIA A100-SXM4-80GB"},
+    {"uuid": "GPU-bbbb", "name": "NVIDIA A100-SXM4-80GB"},
+]
+
+
+@contextmanager
+def start(*visible, **options):
+    """A cluster with a worker for each value of ``CUDA_VISIBLE_DEVICES``; None for none."""
+    workers = {}
+    for number, value in enumerate(visible):
+        env = {} if value is None else {"CUDA_VISIBLE_DEVICES": value}
+        options = {"nthreads": 1, "resources": {"GPU": 1}, "memory_limit": "2GB", **options}
+        workers[number] = {"cls": Nanny, "options": {**options, "env": env}}
+    scheduler = {"cls": Scheduler, "options": {"dashboard_address": ":0", "host": "127.0.0.1"}}
+    # Dask's own use of NVML wants more than the stand-in has.
+    with (
+        dask.config.set({"distributed.diagnostics.nvml": False}),
+        SpecCluster(workers=workers, scheduler=scheduler) as cluster,
+    ):
+        yield cluster
+
+
+def devices_of(config):
+    tune.report(devices=os.environ["CUDA_VISIBLE_DEVICES"])
+
+
+def capacity(run, nodes):
+    while len(run.executor.capacity()) < nodes:
+        run.next_event_of(CapacityChanged)
+    return run.executor.capacity()
+
+
+@pytest.mark.parametrize("visible", [(None, None), ("0,1", "1,0")])
+def test_two_workers_of_a_host_hand_out_different_gpus(nvml, monkeypatch, tmp_path, visible):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    nvml(*GPUS)
+    with start(*visible) as cluster:
+        executor = DaskExecutor(connect(cluster))
+        with Experiment(executor, make_env(devices_of, tmp_path)) as run:
+            nodes = capacity(run, 2)
+            assert sorted(node.devices for node in nodes) == [("0",), ("1",)]
+            seen = []
+            for number, node in enumerate(nodes):
+                request = Resources.of(CPU=1, GPU=1)
+                options = {"node": node.address, "devices": node.devices, "resources": request}
+                results, _ = run.run(f"t{number}", **options)
+                seen.append((results[0]["devices"],))
+            assert seen == [node.devices for node in nodes]
+
+
+def test_a_worker_without_gpus_left_has_none(nvml, monkeypatch, tmp_path, caplog):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    nvml(*GPUS)
+    with start(None, None, resources={"GPU": 2}) as cluster:
+        executor = DaskExecutor(connect(cluster))
+        with Experiment(executor, make_env(devices_of, tmp_path)) as run:
+            nodes = capacity(run, 2)
+            assert sorted(len(node.devices) for node in nodes) in ([0, 2], [1, 1])
+            assert sum(node.resources.get(GPU, 0) for node in nodes) == 2
+    assert "of which other workers of the cluster on its host have" in caplog.text
+
+
+def test_models_and_memory_are_offered_where_they_are_asked_for(nvml, monkeypatch, tmp_path):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    nvml(GPUS[0], {"uuid": "GPU-vvvv", "name": "Tesla V100-SXM2-16GB"})
+    with start("0", "1") as cluster:
+        executor = DaskExecutor(connect(cluster))
+        request = {"gpu": 1, "accelerator_type:V100": 0.001, "memory": 1e9}
+        executor.validate_request(Resources.parse(request))
+        with pytest.raises(InsufficientResources, match="which no node has") as told:
+            executor.validate_request(Resources.parse({"gpu": 1, "accelerator_type:H100": 0.001}))
+        assert "There is: accelerator_type:A100, accelerator_type:V100." in str(told.value)
+        with pytest.raises(InsufficientResources, match="3 GB memory, which no node has"):
+            executor.validate_request(Resources.parse({"memory": 3e9}))
+        with Experiment(executor, make_env(devices_of, tmp_path)) as run:
+            nodes = {node.devices: node.resources for node in capacity(run, 2)}
+    assert nodes["GPU-vvvv",]["accelerator_type:V100"] == 1
+    assert nodes["GPU-aaaa",]["accelerator_type:A100"] == 1
+    assert {has[MEMORY] for has in nodes.values()} == {2e9}

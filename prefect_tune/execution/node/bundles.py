@@ -276,8 +276,8 @@ class NodeBundles:
         if ended is None and number in held.ended and not excess:
             ended = _failed("ended", "it was ended by the trial, or with it")
         if ended is None:
-            error = excess[0] if excess else died(status)
-            problem = explained(error, directory, handle.stderr_tail())
+            cause = excess[0] if excess else died(status)
+            problem = explained(cause, directory, handle.stderr_tail())
             ended = b"0" + pickle.dumps(problem)
         return {"ended": ended}
 

@@ -157,12 +157,13 @@ def _scores(outcome: Outcome) -> Iterable[Text]:
         f"{right} of {outcome.test_images} unseen digits, refitted with the validation data",
         emphasised=True,
     )
-    yield _line(
-        "early stopping saved",
-        f"{effort.saved:.0%}",
-        f"{effort.epochs:,} epochs instead of {effort.epochs_without_stopping:,}, "
-        f"{_count(effort.stopped_early, 'trial')} stopped",
-    )
+    if effort.trials:
+        yield _line(
+            "early stopping saved",
+            f"{effort.saved:.0%}",
+            f"{effort.epochs:,} epochs instead of {effort.epochs_without_stopping:,}, "
+            f"{_count(effort.stopped_early, 'trial')} stopped",
+        )
     if effort.failed:
         yield _line("failed", _count(effort.failed, "trial"), "see error.txt in their directories")
 

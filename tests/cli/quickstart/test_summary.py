@@ -59,6 +59,10 @@ def test_effort_without_trials_divides_by_nothing():
     assert 0 <= Effort.of([], 40).saved <= 1
 
 
+def test_nothing_is_saved_where_no_trial_has_ended():
+    assert "saved" not in text_of(replace(OUTCOME, effort=Effort(0, 0, 0, 0, 0)))
+
+
 def test_the_numbers_are_told():
     text = text_of(OUTCOME)
     assert "98.6%" in text

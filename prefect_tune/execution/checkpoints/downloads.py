@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import secrets
@@ -107,7 +108,5 @@ def _copy(source: Path, target: Path) -> bool:
 
 def _remove_area(area: Path) -> None:
     remove_tree(area)
-    try:
+    with contextlib.suppress(OSError):  # other agents use the folder, or it does not exist
         area.parent.rmdir()
-    except OSError:
-        return  # other agents use the folder, or it does not exist

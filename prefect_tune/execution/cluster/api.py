@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping
-from types import TracebackType
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from prefect_tune.error import ClusterError, InvalidArgument
@@ -39,6 +39,7 @@ _WITHOUT_MEANING = frozenset(
 )
 
 
+@dataclass(frozen=True, slots=True)
 class ClusterContext:
     """Addresses of the cluster of `init`; as a context manager it calls `shutdown` at its end.
 
@@ -47,9 +48,8 @@ class ClusterContext:
         dashboard_url: Address of Dask's dashboard, None without one.
     """
 
-    def __init__(self, handle: ClusterHandle) -> None:
-        self.address = handle.address
-        self.dashboard_url = handle.dashboard()
+    address: str
+    dashboard_url: str | None
 
     @property
     def address_info(self) -> dict[str, str | None]:
@@ -63,16 +63,8 @@ class ClusterContext:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.disconnect()
-
-    def __repr__(self) -> str:
-        return f"ClusterContext(address={self.address!r}, dashboard_url={self.dashboard_url!r})"
 
 
 class _SharedCluster:
@@ -169,8 +161,8 @@ def init(
         check_not_blank("address", address, "an address such as 'tcp://10.0.0.1:8786'")
     existing = address not in (None, "local")
     options = _local_options(num_cpus, num_gpus, resources)
-    for name, flag in (("local_mode", local_mode), ("log_to_driver", log_to_driver)):
-        check_flag(name, flag)
+    check_flag("local_mode", local_mode)
+    check_flag("log_to_driver", log_to_driver)
     if include_dashboard is not None:
         check_flag("include_dashboard", include_dashboard)
     if dashboard_port is not None:
@@ -191,20 +183,19 @@ def init(
         known = _shared.get()
         if _shared.initialized and known is not None:
             if ignore_reinit_error:
-                return ClusterContext(known)
+                return ClusterContext(known.address, known.dashboard())
             raise RuntimeError(
                 "tune.init() has been called before: call tune.shutdown() first, or pass "
                 "ignore_reinit_error=True"
             )
         _shared.close()
-        if existing and address:
-            handle = _shared.start(functools.partial(_join, address))
-        else:
-            handle = _shared.start(functools.partial(_start, options))
+        handle = _shared.start(
+            functools.partial(_join, address) if existing else functools.partial(_start, options)
+        )
         _shared.initialized = True
         _shared.local_mode = local_mode
         _shared.log_to_driver = log_to_driver
-        return ClusterContext(handle)
+        return ClusterContext(handle.address, handle.dashboard())
 
 
 def shutdown() -> None:

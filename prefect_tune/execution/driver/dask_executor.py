@@ -31,11 +31,11 @@ from prefect_tune.execution.base import (
     TrialPlace,
 )
 from prefect_tune.execution.cluster.handle import ClusterHandle
-from prefect_tune.execution.driver import submit
 from prefect_tune.execution.driver.attempt_tracker import AttemptTracker
 from prefect_tune.execution.driver.environment import driver_thread_variables, step_aside
 from prefect_tune.execution.driver.node_pool import NodePool
 from prefect_tune.execution.driver.preflight import ask_offers, check_fits, dask_constraint
+from prefect_tune.execution.driver.submit import submit_body
 from prefect_tune.execution.node.entry import execute_attempt, hold_bundles, install_agent
 from prefect_tune.execution.protocol.requests import ExperimentNotOpen, task_group, unsendable
 from prefect_tune.execution.protocol.versions import check_pythons
@@ -63,6 +63,8 @@ class DaskExecutor(Executor, Paced):
         self._driver: Backpressure | None = None
         #: Names of resources that trials ask for and that workers need not declare.
         self._asked: set[str] = set()
+        #: Calls any function on the cluster; see `submit.submit_body`.
+        self.submit_body = functools.partial(submit_body, cluster)
 
     @override
     def pace(self, driver: Backpressure) -> None:
@@ -142,8 +144,15 @@ class DaskExecutor(Executor, Paced):
             end = functools.partial(attempts.end, error=AttemptError("start", problem))
             self._on_loop(end, launch.key, Outcome.FAILED)
             return ended
+        files, directory = experiment.files, place.relative_dir
         for node in launch.nodes:
-            self._follow_files(experiment, node, launch, place, ended)
+            self._on_loop(files.attempt_launched, node, directory, launch.checkpoint)
+
+        def on_end(_: Future[AttemptEnded]) -> None:
+            for node in launch.nodes:
+                self._on_loop(files.attempt_ended, node, directory)
+
+        ended.add_done_callback(on_end)
         try:
             self._submit(experiment, launch, config, place, ended)
         except ClosedClientError:  # the pool tells of it
@@ -163,16 +172,6 @@ class DaskExecutor(Executor, Paced):
     def show_demand(self, waiting: Mapping[Resources, int]) -> None:
         if self._experiment is not None and self._cluster.can_grow:
             self._on_loop(self._experiment.show_demand, waiting)
-
-    def submit_body(
-        self,
-        function: Callable[..., Any],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-        annotations: Mapping[str, Any] | None = None,
-    ) -> Future[Any]:
-        """Call any function on the cluster; for the arguments see `submit.submit_body`."""
-        return submit.submit_body(self._cluster, function, args, kwargs, annotations)
 
     def _opened(self) -> NodePool:
         if self._experiment is None:
@@ -194,18 +193,13 @@ class DaskExecutor(Executor, Paced):
         group = task_group(env.trainable.name, env.experiment_id)
         # The trial's name is not unique, and Dask would take equal keys for one task.
         key = (group, launch.trial_id, str(launch.attempt))
-        large = dask.config.set(_NO_WARNING) if len(config) > _LARGE else nullcontext()
+        call: tuple[Any, ...] = (execute_attempt, key, pickled, config)
         for number, node in enumerate(launch.nodes):
-            its_key: tuple[str, ...] = (*key, str(number)) if number else key
-            call: tuple[Any, ...] = (execute_attempt, key, pickled, config)
-            if number:
-                call = (hold_bundles, its_key, pickled)
-            with large if not number else nullcontext():
+            with dask.config.set(_NO_WARNING) if len(config) > _LARGE else nullcontext():
                 task = self._client.submit(
                     *call,
-                    key=its_key,
+                    key=call[1],
                     workers=[node],
-                    allow_other_workers=False,
                     resources=dask_constraint(launch.share(node), pool.declared(node) or {}),
                     pure=False,
                     retries=0,
@@ -213,20 +207,9 @@ class DaskExecutor(Executor, Paced):
             pool.attempts.hold(launch.key, task)
             done = functools.partial(self._on_task_done, pool.attempts, launch, node)
             task.add_done_callback(done)
+            call = (hold_bundles, (*key, str(number + 1)), pickled)
         if launch.others:
             ended.add_done_callback(lambda _: self._on_loop(pool.release_bundles, launch))
-
-    def _follow_files(
-        self,
-        pool: NodePool,
-        node: str,
-        launch: Launch,
-        place: TrialPlace,
-        ended: Future[AttemptEnded],
-    ) -> None:
-        where = (node, place.relative_dir)
-        self._on_loop(pool.files.attempt_launched, *where, launch.checkpoint)
-        ended.add_done_callback(lambda _: self._on_loop(pool.files.attempt_ended, *where))
 
     def _on_task_done(self, attempts: AttemptTracker, launch: Launch, node: str, task: Any) -> None:
         """Handle the end of an attempt's Dask task; called in a thread of Dask.
@@ -236,13 +219,13 @@ class DaskExecutor(Executor, Paced):
         """
         if task.status == "finished":
             return
+        experiment = self._experiment
         if node != launch.node:
             reason = f"the worker at {node}, which had a bundle of the trial, does not hold it"
-            if self._experiment is not None:
-                self._on_loop(self._experiment.abandon, launch, reason)
+            if experiment is not None:
+                self._on_loop(experiment.abandon, launch, reason)
             return
         if task.status != "error":
-            experiment = self._experiment
             if experiment is not None:
                 self._on_loop(experiment.on_dropped, launch, task.status)
             return

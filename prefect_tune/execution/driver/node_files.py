@@ -127,7 +127,7 @@ class DriverFiles:
         """Copy a checkpoint, and send the node the outcome."""
         path, is_upload = request.path, isinstance(request, UploadRequest)
         turn = (
-            self._turn_of(str(PurePosixPath(path).parent))
+            self._in_order(str(PurePosixPath(path).parent))
             if is_upload
             else contextlib.nullcontext()
         )
@@ -156,8 +156,8 @@ class DriverFiles:
         return At(LocalDirectory(path), "") if is_absolute(path) else At(self._here, path)
 
     @contextlib.asynccontextmanager
-    async def _turn_of(self, directory: str) -> AsyncIterator[None]:
-        """Return the lock that keeps a trial's checkpoints in the order of writing."""
+    async def _in_order(self, directory: str) -> AsyncIterator[None]:
+        """Fetch a trial's checkpoints one after the other, in the order of writing."""
         lock = self._trials.get(directory)
         first = lock is None
         if lock is None:

@@ -13,15 +13,8 @@ from typing import Any
 
 from prefect_tune.error import ClusterError
 from prefect_tune.execution.base import Backpressure, ExperimentEnv
+from prefect_tune.execution.protocol import requests
 from prefect_tune.execution.protocol.reports import Report, decode_reports
-from prefect_tune.execution.protocol.requests import (
-    CLOSE,
-    COLLECT,
-    CONTROL,
-    DATA,
-    OPEN,
-    Message,
-)
 from prefect_tune.execution.protocol.versions import needed, versions
 from prefect_tune.trainable.shipping.large_data import DataParts
 
@@ -59,7 +52,7 @@ class NodeLink:
         env: ExperimentEnv,
         deliver: Callable[[str, Sequence[Report]], None],
         lost: Callable[[str, str], None],
-        driver: Backpressure | None = None,
+        driver: Backpressure | None,
     ) -> None:
         self.address = address
         self._scheduler = scheduler
@@ -67,7 +60,7 @@ class NodeLink:
         self._deliver = deliver
         self._lost = lost
         self._driver = driver
-        self._messages: list[Message] = []
+        self._messages: list[requests.Message] = []
         self._news = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._is_retired = False
@@ -101,9 +94,11 @@ class NodeLink:
         return reply
 
     async def _ask_to_open(self) -> dict[str, Any]:
-        env = pickle.dumps(self._env)
+        message = {"op": requests.OPEN, "env": pickle.dumps(self._env), "driver": versions()}
         while True:
-            reply: dict[str, Any] | None = await self._call(OPEN, env=env, driver=versions())
+            reply: dict[str, Any] | None = await self._scheduler.proxy(
+                worker=self.address, msg=message
+            )
             if reply is not None:
                 return reply
             # No answer yet: Dask is still setting up the agent of a new worker.
@@ -116,9 +111,7 @@ class NodeLink:
         async def send() -> None:
             for offset in offsets:
                 piece = await asyncio.to_thread(data.read, offset, _DATA_BYTES)
-                call = self._call(
-                    DATA, experiment_id=self._env.experiment_id, offset=offset, data=piece
-                )
+                call = self._call(requests.DATA, offset=offset, data=piece)
                 reply = await asyncio.wait_for(call, _DATA_TIMEOUT_S)
                 if not isinstance(reply, dict) or "error" in reply:
                     said = reply["error"] if isinstance(reply, dict) else "it does not answer"
@@ -137,7 +130,7 @@ class NodeLink:
         for task in self._tasks:
             task.add_done_callback(self._on_end)
 
-    def send(self, messages: Sequence[Message]) -> None:
+    def send(self, messages: Sequence[requests.Message]) -> None:
         """Queue messages for the node, which are sent together with others that wait."""
         self._messages += messages
         self._news.set()
@@ -155,9 +148,7 @@ class NodeLink:
         """Close the experiment on the node."""
         self.abandon()
         try:
-            await asyncio.wait_for(
-                self._call(CLOSE, experiment_id=self._env.experiment_id), _CLOSE_TIMEOUT_S
-            )
+            await asyncio.wait_for(self._call(requests.CLOSE), _CLOSE_TIMEOUT_S)
         except (OSError, TimeoutError) as error:
             _logger.info("The experiment on worker %s could not be closed: %s", self.address, error)
 
@@ -168,7 +159,8 @@ class NodeLink:
             self._lost(self.address, f"what it said could not be handled ({error!r})")
 
     async def _call(self, operation: str, **arguments: Any) -> Any:
-        return await self._scheduler.proxy(worker=self.address, msg={"op": operation, **arguments})
+        message = {"op": operation, "experiment_id": self._env.experiment_id, **arguments}
+        return await self._scheduler.proxy(worker=self.address, msg=message)
 
     async def _collect(self) -> None:
         acknowledged = 0
@@ -177,12 +169,7 @@ class NodeLink:
         while True:
             try:
                 await self._room(patience)
-                call = self._call(
-                    COLLECT,
-                    experiment_id=self._env.experiment_id,
-                    acknowledged=acknowledged,
-                    patience=patience,
-                )
+                call = self._call(requests.COLLECT, acknowledged=acknowledged, patience=patience)
                 # A worker that hangs keeps its connection and does not answer.
                 reply = await asyncio.wait_for(call, patience + self._env.lease_s)
             except Exception as error:  # Dask may raise anything for a broken connection
@@ -210,9 +197,7 @@ class NodeLink:
             try:
                 await asyncio.wait_for(room.wait(), patience)
             except TimeoutError:
-                alive = self._call(
-                    CONTROL, experiment_id=self._env.experiment_id, messages=pickle.dumps([])
-                )
+                alive = self._call(requests.CONTROL, messages=pickle.dumps([]))
                 await asyncio.wait_for(alive, self._env.lease_s)
 
     async def _tell(self) -> None:
@@ -221,11 +206,7 @@ class NodeLink:
             self._news.clear()
             messages, self._messages = self._messages, []
             try:
-                await self._call(
-                    CONTROL,
-                    experiment_id=self._env.experiment_id,
-                    messages=pickle.dumps(messages),
-                )
+                await self._call(requests.CONTROL, messages=pickle.dumps(messages))
             except Exception:
                 # `_collect` notices a lost node; any other node gets the messages again.
                 self._messages = messages + self._messages

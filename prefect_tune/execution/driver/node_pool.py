@@ -21,15 +21,7 @@ from prefect_tune.execution.driver.node_link import NodeLink
 from prefect_tune.execution.driver.preflight import dask_constraint, real_gpus, with_offers
 from prefect_tune.execution.driver.storage_outages import StorageOutages
 from prefect_tune.execution.node.entry import install_agent
-from prefect_tune.execution.protocol import reports
-from prefect_tune.execution.protocol.requests import (
-    Abandon,
-    AddressedMessage,
-    Leave,
-    ReleaseBundles,
-    TakeBack,
-    task_group,
-)
+from prefect_tune.execution.protocol import reports, requests
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.resources import Resources
 
@@ -49,8 +41,8 @@ class NodePool:
         cluster: The cluster.
         env: The experiment.
         emit: Handles the events of attempts and nodes.
-        fail: Handles the error when the cluster is lost; may be None.
-        output: Handles the output of trials; may be None.
+        fail: Handles the error when the cluster is lost; None logs it.
+        output: Handles the output of trials; None drops it.
         wait_for_workers_s: Seconds to wait for the first node; 0 waits for ever.
         driver: Tells when the driver is behind and nodes must not be asked for reports.
         asked: Names of resources that trials ask for and that nodes need not declare.
@@ -66,31 +58,31 @@ class NodePool:
         cluster: ClusterHandle,
         env: ExperimentEnv,
         emit: Emit,
-        fail: Fail | None = None,
-        output: TakeOutput | None = None,
-        wait_for_workers_s: float = 0.0,
-        driver: Backpressure | None = None,
-        asked: Collection[str] = (),
+        fail: Fail | None,
+        output: TakeOutput | None,
+        wait_for_workers_s: float,
+        driver: Backpressure | None,
+        asked: Collection[str],
     ) -> None:
         self._cluster = cluster
         self.env = env
         self.attempts = AttemptTracker(env.experiment_id, emit, output)
         self.files = DriverFiles(cluster.client.scheduler, env)
         self._emit = emit
-        self._fail = fail
+        self._fail: Fail = fail or _logger.error
         self._wait_for_workers_s = wait_for_workers_s
         self._driver = driver
         self._asked = asked
         self._outages = StorageOutages()
-        self._demand = Demand(cluster.client, task_group(env.trainable.name, env.experiment_id))
-        self._threads: dict[str, int] = {}
+        group = requests.task_group(env.trainable.name, env.experiment_id)
+        self._demand = Demand(cluster.client, group)
         #: True once there has been a node.
         self._has_begun = False
         #: Why the last worker that joined was left out.
         self._left_out = ""
         self._links: dict[str, NodeLink] = {}
         self._nodes: dict[str, Node] = {}
-        self._declared: dict[str, Mapping[str, float]] = {}
+        self._facts: dict[str, WorkerFacts] = {}
         #: Nodes on which the experiment is being opened now.
         self._opening: set[str] = set()
         #: Handler of each type of report.
@@ -113,7 +105,8 @@ class NodePool:
 
     def declared(self, address: str) -> Mapping[str, float] | None:
         """Return the Dask resources that a node declares, None if it is lost; from any thread."""
-        return self._declared.get(address)
+        facts = self._facts.get(address)
+        return None if facts is None else facts.declared
 
     async def open(self, workers: Mapping[str, WorkerFacts], silent: Collection[str] = ()) -> None:
         """Open the experiment on these workers, and leave out those that cannot run it.
@@ -129,7 +122,9 @@ class NodePool:
         self._opening.update(workers)
         self._cluster.listen(self._on_worker)
         try:
-            errors = await asyncio.gather(*map(self._try_node, workers.values()))
+            opening = map(self._open_node, workers.values())
+            # Dask's errors have no common class.
+            errors = await asyncio.gather(*opening, return_exceptions=True)
             if workers and not self._nodes:
                 raise next(error for error in errors if error is not None)
         except BaseException:
@@ -160,12 +155,12 @@ class NodePool:
         links, self._links = self._links, {}
         await asyncio.gather(*(link.close() for link in links.values()))
         self._nodes.clear()
-        self._declared.clear()
+        self._facts.clear()
         self.attempts.lose_all("the experiment was closed")
 
-    def send(self, messages: Sequence[AddressedMessage]) -> None:
+    def send(self, messages: Sequence[requests.AddressedMessage]) -> None:
         """Send decisions and orders to the nodes of their attempts."""
-        by_node: dict[str, list[AddressedMessage]] = {}
+        by_node: dict[str, list[requests.AddressedMessage]] = {}
         for message in messages:
             # An attempt that has ended meanwhile needs no decision.
             if self.attempts.is_live(message.key):
@@ -178,11 +173,11 @@ class NodePool:
         """Tell an ended attempt's other nodes to release its bundles."""
         for node in launch.nodes[1:]:
             if node in self._links:
-                self._links[node].send([ReleaseBundles(*launch.key)])
+                self._links[node].send([requests.ReleaseBundles(*launch.key)])
 
     def abandon(self, launch: Launch, reason: str) -> None:
         """End an attempt as lost, because a node with one of its bundles is lost."""
-        self.send([Abandon(*launch.key, launch.node, reason)])
+        self.send([requests.Abandon(*launch.key, launch.node, reason)])
 
     def on_dropped(self, launch: Launch, status: str) -> None:
         """Handle an attempt whose task Dask has dropped, though its process may still run."""
@@ -195,15 +190,7 @@ class NodePool:
         self.send([Kill(*launch.key, launch.node, message)])
         self.attempts.end(launch.key, Outcome.LOST, AttemptError("lost", message))
 
-    async def _try_node(self, facts: WorkerFacts) -> Exception | None:
-        """Open the experiment on a worker; return why that failed, or None."""
-        try:
-            await self._open_node(facts)
-        except Exception as error:  # Dask's errors have no common class
-            return error
-        return None
-
-    def _leave_out(self, address: str, error: Exception) -> None:
+    def _leave_out(self, address: str, error: BaseException) -> None:
         self._left_out = str(error)
         _logger.warning("The worker at %s is left out: %s", address, error)
 
@@ -228,7 +215,7 @@ class NodePool:
         if not patience:
             return
         await asyncio.sleep(patience)
-        if not self._nodes and self._fail is not None:
+        if not self._nodes:
             why = f" The last that came was left out: {self._left_out}" if self._left_out else ""
             self._fail(
                 ClusterError(
@@ -241,7 +228,7 @@ class NodePool:
     def show_demand(self, waiting: Mapping[Resources, int]) -> None:
         """Tell the cluster how many trials wait for resources, see `Executor.show_demand`."""
         if self._cluster.alive:
-            workers = [(node.resources, self._threads[a]) for a, node in self._nodes.items()]
+            workers = [(node.resources, self._facts[a].threads) for a, node in self._nodes.items()]
             self._demand.show(tasks_for(waiting, self.attempts.requests(), workers))
 
     async def _open_node(self, facts: WorkerFacts) -> None:
@@ -260,14 +247,15 @@ class NodePool:
         if not said["shared"]:
             self.files.add_node(facts.address)
         self._links[facts.address] = link
-        self._declared[facts.address] = facts.declared
-        self._threads[facts.address] = facts.threads
+        self._facts[facts.address] = facts
         resources = real_gpus(
             facts.address, facts.resources, said["visible_gpus"], said["others_gpus"]
         )
         resources = with_offers(resources, said["offers"], self._asked)
-        node = Node(facts.address, resources, tuple(said["devices"]))
-        self._nodes[facts.address] = _loaded(node, *said["load"])
+        held, obstacle = said["load"]
+        self._nodes[facts.address] = Node(
+            facts.address, resources, tuple(said["devices"]), Resources.of(**held), obstacle
+        )
         link.start()
 
     def _deliver(self, address: str, batch: Sequence[reports.Report]) -> None:
@@ -279,8 +267,9 @@ class NodePool:
         self.attempts.handlers[type(report)](address, report)
 
     def _on_load(self, address: str, load: reports.WorkerLoad) -> None:
-        if address in self._nodes:
-            self._nodes[address] = _loaded(self._nodes[address], load.held, load.obstacle)
+        if (node := self._nodes.get(address)) is not None:
+            held = Resources.of(**load.held)
+            self._nodes[address] = replace(node, held=held, obstacle=load.obstacle)
             self._announce()
 
     def _on_warning(self, address: str, warning: reports.NodeWarning) -> None:
@@ -293,7 +282,7 @@ class NodePool:
             report.reason,
         )
         for launch in self.attempts.with_bundles_on(address):
-            self.send([Leave(*launch.key, launch.node)])
+            self.send([requests.Leave(*launch.key, launch.node)])
 
     def _announce(self) -> None:
         self._emit(CapacityChanged(time.time(), self.nodes))
@@ -323,21 +312,18 @@ class NodePool:
             await self._open_node(facts)
         except Exception as error:  # Dask's errors have no common class
             self._opening.discard(address)
-            if address in await self._cluster.ask_workers():  # else it has gone again
-                self._leave_out(address, error)
-                self._see_whether_any_fits(error)
-            return
+            if address not in await self._cluster.ask_workers():  # it has gone again
+                return
+            self._leave_out(address, error)
+            if isinstance(error, ClusterError) and not self._has_begun and not self._opening:
+                # None of the workers so far can run the experiment.
+                self._has_begun = True
+                self._fail(error)
+        else:
+            self._has_begun = True
+            self._announce()
         finally:
             self._opening.discard(address)
-        self._has_begun = True
-        self._announce()
-
-    def _see_whether_any_fits(self, error: Exception) -> None:
-        """Fail the experiment if none of the workers so far can run it."""
-        if isinstance(error, ClusterError) and not self._has_begun and not self._opening:
-            self._has_begun = True
-            if self._fail is not None:
-                self._fail(error)
 
     def _on_silence(self, address: str, reason: str) -> None:
         """Handle a node that stopped serving the experiment; add it again if it still exists."""
@@ -352,8 +338,7 @@ class NodePool:
         self.files.lose_node(address)
         self._outages.lose_node(address)
         self._nodes.pop(address, None)
-        self._declared.pop(address, None)
-        self._threads.pop(address, None)
+        self._facts.pop(address, None)
         # In this order, so that retried attempts are not sent to the lost node again.
         self._announce()
         self.attempts.lose_node(address, reason)
@@ -388,8 +373,7 @@ class NodePool:
         self._lose_links()
         message = f"the connection to the Dask scheduler at {self._cluster.address} is lost"
         self.attempts.lose_all(message)
-        if self._fail is not None:
-            self._fail(ClusterError(f"{message}: it has ended, or cannot be reached any more."))
+        self._fail(ClusterError(f"{message}: it has ended, or cannot be reached any more."))
 
     def _lose_links(self) -> None:
         """Lose all nodes and their attempts; on the nodes they end when the lease expires."""
@@ -401,12 +385,8 @@ class NodePool:
         while True:
             await asyncio.sleep(_START_S / 2)
             for launch, waited_s in self.attempts.unstarted(_START_S):
-                declared = self._declared.get(launch.node)
+                declared = self.declared(launch.node)
                 if declared is not None:
                     constraint = dask_constraint(launch.share(launch.node), declared)
-                    self.send([TakeBack(*launch.key, launch.node, constraint, waited_s)])
-
-
-def _loaded(node: Node, held: Mapping[str, float], obstacle: str) -> Node:
-    """Return a node with the resources that other tasks hold on it."""
-    return replace(node, held=Resources.of(**held), obstacle=obstacle)
+                    back = requests.TakeBack(*launch.key, launch.node, constraint, waited_s)
+                    self.send([back])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -60,14 +59,16 @@ def check_fits(request: Resources, nodes: Mapping[str, Resources], in_process: b
     Raises:
         InsufficientResources: If they could not; says what is asked for and what there is.
     """
-    alike = Counter(nodes.values())
+    alike: dict[Resources, list[str]] = {}
+    for address, has in nodes.items():
+        alike.setdefault(has, []).append(address)
     placer = Placer()
     placer.update((Node(address, has) for address, has in nodes.items()), ())
     if placer.could_ever_fit(request):
         return
     listed = "; ".join(
-        f"{_address_of(has, nodes)} has {has}" if count == 1 else f"{count} nodes have {has} each"
-        for has, count in alike.items()
+        f"{same[0]} has {has}" if len(same) == 1 else f"{len(same)} nodes have {has} each"
+        for has, same in alike.items()
     )
     listed = listed or "there are no nodes"
     for number, bundle in enumerate(request.bundles):
@@ -93,10 +94,6 @@ def check_fits(request: Resources, nodes: Mapping[str, Resources], in_process: b
         f"the nodes do not have it: {listed}. Ask for fewer or smaller bundles, take another "
         "strategy, or start more workers."
     )
-
-
-def _address_of(resources: Resources, nodes: Mapping[str, Resources]) -> str:
-    return next(address for address, has in nodes.items() if has == resources)
 
 
 def real_gpus(address: str, has: Resources, visible: int, others: int = 0) -> Resources:

@@ -45,7 +45,7 @@ class TrialFiles:
         here: LocalDirectory,
         directory: str,
         transfers: Transfers,
-        streams: frozenset[str] = STREAMS,
+        streams: frozenset[str],
     ) -> None:
         self.lock = asyncio.Lock()
         self._here = here
@@ -69,7 +69,7 @@ class TrialFiles:
         """
         key = (node.address, path)
         seen = self._seen.get(key)
-        if seen == status or path in _OWN or not await in_thread(self._claim, path):
+        if seen == status or path in _OWN or not await in_thread(self._may_write, path):
             return
         # Where the new part begins; a stream that has started again is new as a whole.
         grows = seen is not None and seen.inode == status.inode and status.size >= seen.size
@@ -126,8 +126,8 @@ class TrialFiles:
         (here,) = await self._here.read([piece])
         return bytes(there) == bytes(here)
 
-    def _claim(self, path: str) -> bool:
-        """Return True if a file may be written: it does not exist, or was copied from a node."""
+    def _may_write(self, path: str) -> bool:
+        """Return True if a file does not exist or was copied from a node, and record its name."""
         record = self._file(RECORD_FILE)
         if self._fetched is None:
             self._fetched = set()
@@ -156,7 +156,4 @@ class TrialFiles:
             return 0
 
     def _rename(self, temporary: str, final: str) -> None:
-        os.replace(
-            self._file(temporary),
-            self._file(final),
-        )
+        os.replace(self._file(temporary), self._file(final))

@@ -144,18 +144,14 @@ class HelperProcess:
             try:
                 sent = socket.send_fds(self._sock, [data], descriptors)
             except BlockingIOError:
-                await self._writable()
+                writable = asyncio.Event()
+                loop.add_writer(self._sock, writable.set)
+                try:
+                    await writable.wait()
+                finally:
+                    loop.remove_writer(self._sock)
         if sent < len(data):
             await loop.sock_sendall(self._sock, data[sent:])
-
-    async def _writable(self) -> None:
-        loop = asyncio.get_running_loop()
-        ready = loop.create_future()
-        loop.add_writer(self._sock, _set_if_waiting, ready)
-        try:
-            await ready
-        finally:
-            loop.remove_writer(self._sock)
 
     async def _read(self) -> None:
         loop = asyncio.get_running_loop()
@@ -198,8 +194,3 @@ class HelperProcess:
         return HelperGone(
             f"the process {self._role} on {host} ended {how}; its output is in the worker's log"
         )
-
-
-def _set_if_waiting(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)

@@ -7,7 +7,7 @@ import contextlib
 import functools
 import pickle
 import socket
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -20,25 +20,13 @@ from prefect_tune.execution.cluster.gpus import model_label, slots, visible_devi
 from prefect_tune.execution.files.node_directory import NodeDirectory
 from prefect_tune.execution.files.node_service import NodeFiles, file_handlers
 from prefect_tune.execution.launch import prestart
+from prefect_tune.execution.node.bundles import NodeBundles
 from prefect_tune.execution.node.experiment import NodeExperiment
 from prefect_tune.execution.node.gpu_allocator import GpuAllocator
 from prefect_tune.execution.node.gpu_claims import GpuClaims
 from prefect_tune.execution.node.sigterm import LeavingAtSigterm
+from prefect_tune.execution.protocol import requests
 from prefect_tune.execution.protocol.reports import encode_reports
-from prefect_tune.execution.protocol.requests import (
-    CALL,
-    CLOSE,
-    COLLECT,
-    CONTROL,
-    DATA,
-    END_CALL,
-    HELD,
-    LEAVE,
-    OFFERS,
-    OPEN,
-    ExperimentNotOpen,
-    PickledValue,
-)
 from prefect_tune.execution.protocol.versions import mismatch, versions
 from prefect_tune.experiment.attempt_key import AttemptKey
 from prefect_tune.resources import GPU, MEMORY, canonical_name
@@ -76,21 +64,22 @@ class TrialAgent:
         self._real_gpus = {device.id: device.gpu for device in own if device.gpu is not None}
         memory = worker.memory_manager.memory_limit or MEMORY_LIMIT
         self._offers = {MEMORY: float(memory), **model_label(own)}
-        self._handlers = {
-            OPEN: self.open,
-            COLLECT: self.collect,
-            CONTROL: self.control,
-            CLOSE: self.close,
-            DATA: self.write_data,
-            HELD: self.held,
-            CALL: self.run_call,
-            END_CALL: self.end_call,
-            LEAVE: self.leave,
-            OFFERS: self.offers,
+        self._handlers: dict[str, Callable[..., Any]] = {
+            requests.OPEN: self.open,
+            requests.COLLECT: self.collect,
+            requests.CONTROL: self.control,
+            requests.CLOSE: self.close,
+            requests.DATA: self.write_data,
+            requests.HELD: self._handler_of(NodeBundles.held),
+            requests.CALL: self._handler_of(NodeBundles.run),
+            requests.END_CALL: self.end_call,
+            requests.LEAVE: self.leave,
+            requests.OFFERS: self.offers,
             **file_handlers(self._files),
         }
         worker.handlers.update(self._handlers)
-        self._leaving: asyncio.Task[None] | None = None
+        self._leaving: asyncio.Future[Any] | None = None
+        self._task: asyncio.Future[Any] | None = None  # kept, or it could be collected
         self._signals = LeavingAtSigterm(self.leave)
         retire = worker.stream_handlers["worker-status-change"]
         worker.stream_handlers["worker-status-change"] = functools.partial(self._on_status, retire)
@@ -116,20 +105,26 @@ class TrialAgent:
     async def leave(self, reason: str = "its worker is told to end") -> None:
         """Have all attempts checkpoint and end before the worker does; waits for that."""
         if self._leaving is None or self._leaving.done():
-            leaving = [experiment.leave(reason) for experiment in self._experiments.values()]
-            self._leaving = asyncio.ensure_future(_all(leaving))
+            self._leaving = self._have_all_leave(reason)
         await asyncio.shield(self._leaving)
 
     def _on_status(self, change: Callable[..., None], status: str, **arguments: Any) -> None:
-        """The scheduler changes the worker's status, to retire it or not any more."""
+        """Handle a change of the worker's status: the scheduler retires it, or keeps it after all.
+
+        Args:
+            change: Dask's own handler.
+            status: The new status.
+            **arguments: Further arguments of the message.
+        """
         change(status=status, **arguments)
         if status == "closing_gracefully":
             self._task = asyncio.ensure_future(self.leave("its worker is retired"))
         elif status == "running" and self._leaving is not None:
             self._leaving = None
-            self._task = asyncio.ensure_future(
-                _all([experiment.leave("") for experiment in self._experiments.values()])
-            )
+            self._task = self._have_all_leave("")
+
+    def _have_all_leave(self, reason: str) -> asyncio.Future[Any]:
+        return asyncio.gather(*(e.leave(reason) for e in self._experiments.values()))
 
     async def open(self, env: bytes, driver: dict[str, str]) -> dict[str, Any]:
         """Prepare this node for an experiment.
@@ -218,7 +213,7 @@ class TrialAgent:
         experiment = self._open_experiment(experiment_id)
         return 0.0 if experiment is None else experiment.expected_s
 
-    async def run(self, request: AttemptRequest, config: PickledValue) -> None:
+    async def run(self, request: AttemptRequest, config: requests.PickledValue) -> None:
         """Run an attempt to its end.
 
         Raises:
@@ -238,35 +233,34 @@ class TrialAgent:
 
     # -- what agents of other nodes ask for -------------------------------------------------------
 
-    async def held(self, experiment_id: str, attempt: tuple[str, int]) -> dict[str, Any]:
-        """Return the devices of an attempt's bundles, see `NodeBundles.held`."""
-        experiment = self._open_experiment(experiment_id)
-        if experiment is None:
-            return {"gone": True}
-        return await experiment.bundles.held(AttemptKey._make(attempt))
+    def _handler_of(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a handler that calls a method of `NodeBundles` for an attempt."""
 
-    async def run_call(
-        self, experiment_id: str, attempt: tuple[str, int], bundle: int, number: int, call: bytes
-    ) -> dict[str, Any]:
-        """Run a function in a bundle, see `NodeBundles.run`."""
-        experiment = self._open_experiment(experiment_id)
-        if experiment is None:
-            return {"gone": True}
-        return await experiment.bundles.run(AttemptKey._make(attempt), bundle, number, call)
+        async def handle(
+            experiment_id: str, attempt: tuple[str, int], **arguments: Any
+        ) -> dict[str, Any]:
+            experiment = self._open_experiment(experiment_id)
+            if experiment is None:
+                return {"gone": True}
+            reply: dict[str, Any] = await method(
+                experiment.bundles, AttemptKey._make(attempt), **arguments
+            )
+            return reply
+
+        return handle
 
     def end_call(self, experiment_id: str, attempt: tuple[str, int], number: int) -> dict[str, Any]:
         """End a function in a bundle, see `NodeBundles.end`."""
         experiment = self._open_experiment(experiment_id)
-        return (
-            {} if experiment is None else experiment.bundles.end(AttemptKey._make(attempt), number)
-        )
+        if experiment is None:
+            return {}
+        return experiment.bundles.end(AttemptKey._make(attempt), number)
 
     async def _call_node(self, address: str, operation: str, **arguments: Any) -> Any:
         """Call an operation of the agent at this address."""
         if address != self._worker.contact_address:
             return await getattr(self._worker.rpc(address), operation)(**arguments)
-        handler: Any = self._handlers[operation]
-        reply = handler(**arguments)
+        reply = self._handlers[operation](**arguments)
         return await reply if asyncio.iscoroutine(reply) else reply
 
     def _describe(self, experiment: NodeExperiment) -> dict[str, Any]:
@@ -287,7 +281,7 @@ class TrialAgent:
     def _experiment_of(self, request: AttemptRequest) -> NodeExperiment:
         experiment = self._open_experiment(request.experiment_id)
         if experiment is None:
-            raise ExperimentNotOpen(request.experiment_id)
+            raise requests.ExperimentNotOpen(request.experiment_id)
         return experiment
 
     def _open_experiment(self, experiment_id: str) -> NodeExperiment | None:
@@ -296,7 +290,3 @@ class TrialAgent:
             del self._experiments[experiment_id]
             return None
         return experiment
-
-
-async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:
-    await asyncio.gather(*work)

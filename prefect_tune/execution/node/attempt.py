@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import pickle
 import signal
@@ -15,7 +16,7 @@ from prefect_tune.coordinator.events import Outcome
 from prefect_tune.execution.launch.handle import AttemptHandle
 from prefect_tune.execution.node.bundles import NodeLost
 from prefect_tune.execution.node.checkpoint_handoff import CheckpointHandoff
-from prefect_tune.execution.node.failure_report import died, explained
+from prefect_tune.execution.node.failure_report import add_details, exit_error
 from prefect_tune.execution.node.memory_guard import MemoryShare
 from prefect_tune.execution.protocol.frames import (
     FrameBuffer,
@@ -58,6 +59,9 @@ class RunningAttempt:
         stop_grace_s: Seconds between asking it to stop and SIGTERM.
         term_grace_s: Seconds between SIGTERM and SIGKILL.
         on_exit: Called when its process is gone, before its end is reported.
+
+    Attributes:
+        checkpoints: See above.
     """
 
     def __init__(
@@ -71,13 +75,13 @@ class RunningAttempt:
         call: Callable[[int, int, bytes], Awaitable[bytes]],
         stop_grace_s: float,
         term_grace_s: float,
-        on_exit: Callable[[], None] | None = None,
+        on_exit: Callable[[], None],
     ) -> None:
         self._key = key
         self._handle = handle
         self._directory = directory
         self._outbox = outbox
-        self._checkpoints = checkpoints
+        self.checkpoints = checkpoints
         self._memory = memory
         memory.end = self._fail
         self._call = call
@@ -111,15 +115,14 @@ class RunningAttempt:
         self._loop.remove_reader(self._handle.sock)
         self._loop.remove_writer(self._handle.sock)
         self._handle.release(usable=not self._unsent and not self._killing)
-        outcome, error = self._verdict(status)
+        outcome, error = self._outcome(status)
         if outcome is not Outcome.FINISHED:
             # Unfinished checkpoints are useless, and fill the disk.
             with contextlib.suppress(OSError):
                 await asyncio.to_thread(remove_drafts, self._directory, self._key.attempt)
         pickled = None if error is None else pickle.dumps(error)
-        uploading = self._checkpoints.uploading
-        if self._on_exit is not None:
-            self._on_exit()
+        uploading = self.checkpoints.uploading
+        self._on_exit()
         self._outbox.put(ProcessEnded(self._key, outcome, pickled, uploading))
         return outcome
 
@@ -134,16 +137,12 @@ class RunningAttempt:
             return
         self._killing = True
         self.decide(Decision(0, Action.STOP))
-        self._climb_after(self._stop_grace_s, self._terminate)
+        self._escalate_after(self._stop_grace_s, self._terminate)
 
     def leave(self) -> None:
-        """Have it checkpoint and end, because its worker is about to end."""
+        """Ask the trial to checkpoint and end, because its worker is about to end."""
         self._is_leaving = True
         self._tell(encode(Kind.LEAVE, 0, b""))
-
-    async def uploaded(self) -> None:
-        """Wait until none of its checkpoints is on its way to storage."""
-        await self._checkpoints.uploaded()
 
     def abandon(self, reason: str = "its worker has ended the trials of the experiment") -> None:
         """Kill the attempt now, and report it as lost."""
@@ -165,18 +164,18 @@ class RunningAttempt:
 
     def _terminate(self) -> None:
         self._handle.kill_group(signal.SIGTERM)
-        self._climb_after(self._term_grace_s, self._end_by_force)
+        self._escalate_after(self._term_grace_s, self._end_by_force)
 
     def _end_by_force(self) -> None:
         self._kill()
         self._handle.leave_behind()
 
-    def _climb_after(self, delay: float, step: Callable[[], None]) -> None:
+    def _escalate_after(self, delay: float, step: Callable[[], None]) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_later(delay, step)
 
-    # -- what the trial says ----------------------------------------------------------------------
+    # -- frames from the trial --------------------------------------------------------------------
 
     def _on_readable(self) -> None:
         if self._outbox.full:
@@ -200,23 +199,12 @@ class RunningAttempt:
         if not data:
             self._loop.remove_reader(self._handle.sock)
             return False
-        lines: list[bytes] = []
-        first = 0
         for kind, seq, payload in self._buffer.feed(data):
             if kind == Kind.RESULT or kind == Kind.RESULT_AWAITING:
-                if not lines:
-                    first = seq
-                lines.append(payload)
-                if kind == Kind.RESULT_AWAITING:
-                    self._outbox.put_results(self._key, first, lines, True)
-                    lines = []
+                awaiting = kind == Kind.RESULT_AWAITING
+                self._outbox.put_results(self._key, seq, [payload], awaiting)
             else:
-                if lines:  # other frames keep their order relative to results
-                    self._outbox.put_results(self._key, first, lines, False)
-                    lines = []
                 self._handle_frame(kind, seq, payload)
-        if lines:
-            self._outbox.put_results(self._key, first, lines, False)
         return True
 
     def _handle_frame(self, kind: int, seq: int, payload: bytes) -> None:
@@ -228,7 +216,8 @@ class RunningAttempt:
             announced = CheckpointAnnounced(self._key, json.loads(payload))
             self._outbox.put(announced, urgent=False)
         elif kind == Kind.CHECKPOINT:
-            self._checkpoints.hand_over(*decode_checkpoint(payload), self._tell_uploaded)
+            tell_uploaded = functools.partial(self._tell, encode(Kind.UPLOADED, 0, b""))
+            self.checkpoints.hand_over(*decode_checkpoint(payload), tell_uploaded)
         elif kind in (Kind.CALL, Kind.END_CALL):
             call = self._loop.create_task(self._carry_out(kind, seq, payload))
             self._calls.add(call)
@@ -239,10 +228,10 @@ class RunningAttempt:
             if end["waits"]:
                 self._handle.set_over()
             else:
-                self._climb_after(LINGER_S, self._kill)
+                self._escalate_after(LINGER_S, self._kill)
         elif kind == Kind.FAILED:
             self._end = pickle.loads(payload)
-            self._climb_after(LINGER_S, self._kill)
+            self._escalate_after(LINGER_S, self._kill)
 
     async def _carry_out(self, kind: int, number: int, payload: bytes) -> None:
         """Run or end a function in a bundle of the attempt, and send the outcome to the trial."""
@@ -254,10 +243,7 @@ class RunningAttempt:
         if ended:
             self._tell(encode(Kind.CALL_ENDED, number, ended))
 
-    # -- what the trial is told -------------------------------------------------------------------
-
-    def _tell_uploaded(self) -> None:
-        self._tell(encode(Kind.UPLOADED, 0, b""))
+    # -- frames to the trial ----------------------------------------------------------------------
 
     def _tell(self, frame: bytes) -> None:
         if not self._over:
@@ -283,18 +269,17 @@ class RunningAttempt:
         if sock.fileno() >= 0:
             self._loop.remove_writer(sock)
 
-    # -- how it ended -----------------------------------------------------------------------------
-
-    def _verdict(self, status: ExitStatus) -> tuple[Outcome, AttemptError | None]:
+    def _outcome(self, status: ExitStatus) -> tuple[Outcome, AttemptError | None]:
+        """Return how the attempt ended, and the error if it failed or was lost."""
         if self._abandoned:
             return Outcome.LOST, AttemptError("lost", self._abandoned)
         if self._end is Outcome.PAUSED and self._is_leaving and not self._is_to_pause:
             return Outcome.LOST, AttemptError("lost", "its worker is about to end")
         if isinstance(self._end, Outcome):
             return self._end, None
-        error = self._end or self._memory.overflow() or died(status)
+        error = self._end or self._memory.overflow() or exit_error(status)
         if self._killing and error.kind in ("signal", "exit", "lost"):
             return Outcome.STOPPED, None
         if error.kind == "lost":
             return Outcome.LOST, error
-        return Outcome.FAILED, explained(error, self._directory, self._handle.stderr_tail())
+        return Outcome.FAILED, add_details(error, self._directory, self._handle.stderr_tail())

@@ -24,7 +24,7 @@ from prefect_tune.execution.cluster.gpus import device_variables
 from prefect_tune.execution.files.node_directory import NodeDirectory
 from prefect_tune.execution.launch.handle import AttemptHandle
 from prefect_tune.execution.launch.spawner import AttemptSpawner
-from prefect_tune.execution.node.failure_report import died, explained
+from prefect_tune.execution.node.failure_report import add_details, exit_error
 from prefect_tune.execution.node.gpu_allocator import GpuAllocator
 from prefect_tune.execution.node.memory_guard import MemoryGuard
 from prefect_tune.execution.protocol.frames import FrameBuffer, Kind
@@ -266,7 +266,7 @@ class NodeBundles:
         if held.over.is_set() or number in held.ended:
             held.end_process(number)
         try:
-            ended = await _last_words(handle)
+            ended = await _read_outcome(handle)
             status = await handle.wait()
         finally:
             del held.processes[number]
@@ -276,8 +276,8 @@ class NodeBundles:
         if ended is None and number in held.ended and not excess:
             ended = _failed("ended", "it was ended by the trial, or with it")
         if ended is None:
-            cause = excess[0] if excess else died(status)
-            problem = explained(cause, directory, handle.stderr_tail())
+            cause = excess[0] if excess else exit_error(status)
+            problem = add_details(cause, directory, handle.stderr_tail())
             ended = b"0" + pickle.dumps(problem)
         return {"ended": ended}
 
@@ -321,7 +321,7 @@ def _failed(kind: str, message: str) -> bytes:
     return b"0" + pickle.dumps(AttemptError(kind, message))
 
 
-async def _last_words(handle: AttemptHandle) -> bytes | None:
+async def _read_outcome(handle: AttemptHandle) -> bytes | None:
     """Read the outcome of a function from its process's frames; None if it sent none."""
     buffer, ended = FrameBuffer(), None
     loop = asyncio.get_running_loop()

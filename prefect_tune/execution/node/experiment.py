@@ -27,12 +27,7 @@ from prefect_tune.execution.files.node_directory import NodeDirectory, in_storag
 from prefect_tune.execution.files.node_service import NodeFiles
 from prefect_tune.execution.launch.spawner import THREAD, AttemptSpawner, DataGone
 from prefect_tune.execution.node.attempt import RunningAttempt
-from prefect_tune.execution.node.bundles import (
-    CallNode,
-    NodeBundles,
-    NodeLost,
-    trial_variables,
-)
+from prefect_tune.execution.node.bundles import CallNode, NodeBundles, NodeLost, trial_variables
 from prefect_tune.execution.node.checkpoint_handoff import CheckpointHandoff
 from prefect_tune.execution.node.gpu_allocator import GpuAllocator
 from prefect_tune.execution.node.memory_guard import MemoryGuard, MemoryShare
@@ -44,20 +39,13 @@ from prefect_tune.execution.node.pending_attempt import (
     ends_attempt,
 )
 from prefect_tune.execution.node.worker_load import LoadWatch
+from prefect_tune.execution.protocol import requests
 from prefect_tune.execution.protocol.reports import (
     NodeLeaving,
     Outbox,
     ProcessEnded,
     Report,
     WorkerLoad,
-)
-from prefect_tune.execution.protocol.requests import (
-    Abandon,
-    Leave,
-    Message,
-    PickledValue,
-    ReleaseBundles,
-    TakeBack,
 )
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.attempt_key import AttemptKey
@@ -107,9 +95,7 @@ class NodeExperiment:
         self._outbox = Outbox()
         self._directory = directory
         self._checkpoints = NodeCheckpoints(env, directory, self._outbox)
-        # Threads print to the output of their worker.
-        follows = env.follow_output and env.isolation != THREAD
-        self._tail = OutputTail(self._outbox) if follows else None
+        self._tail = OutputTail(self._outbox)
         self._attempts: set[asyncio.Task[None]] = set()
         self._running: dict[AttemptKey, RunningAttempt] = {}
         # Decisions and kills for attempts whose process has not started.
@@ -170,18 +156,18 @@ class NodeExperiment:
         self._last_contact = time.monotonic()
         return await self._outbox.next_batch(acknowledged, patience)
 
-    def control(self, messages: Iterable[Message]) -> None:
+    def control(self, messages: Iterable[requests.Message]) -> None:
         """Carry out decisions and orders of the coordinator."""
         self._last_contact = time.monotonic()
         for message in messages:
             key = message.key
             attempt = self._running.get(key)
-            if isinstance(message, ReleaseBundles):
+            if isinstance(message, requests.ReleaseBundles):
                 self.bundles.release(key)
-            elif isinstance(message, Leave):
+            elif isinstance(message, requests.Leave):
                 if attempt is not None:
                     attempt.leave()
-            elif isinstance(message, TakeBack):
+            elif isinstance(message, requests.TakeBack):
                 if key in self.bundles.gathering and message.waited_s > _GATHER_S:
                     self._pending[key].cancel()
                 elif key not in self._begun and not self._load.would_start(
@@ -215,7 +201,7 @@ class NodeExperiment:
             async with asyncio.timeout(self.env.preemption_grace_s):
                 others = [over.wait() for over in self.bundles.held_for_others]
                 await asyncio.gather(*self._attempts, *others, return_exceptions=True)
-                await asyncio.gather(*(attempt.uploaded() for attempt in running))
+                await asyncio.gather(*(attempt.checkpoints.uploaded() for attempt in running))
                 await self._outbox.delivered()
 
     def _take_back(self, key: AttemptKey) -> None:
@@ -224,7 +210,7 @@ class NodeExperiment:
         self._pending.pop(key, None)
         self._outbox.put(ProcessEnded(key, Outcome.UNSTARTED))
 
-    async def run(self, request: AttemptRequest, config: PickledValue) -> None:
+    async def run(self, request: AttemptRequest, config: requests.PickledValue) -> None:
         """Run an attempt to its end, and report its events to the driver."""
         key = request.launch.key
         if key in self._taken_back:  # Dask starts an attempt that was returned
@@ -242,7 +228,7 @@ class NodeExperiment:
             self._begun.discard(key)
             self._seconds.append(time.monotonic() - began)
 
-    async def _run(self, request: AttemptRequest, config: PickledValue) -> None:
+    async def _run(self, request: AttemptRequest, config: requests.PickledValue) -> None:
         launch = request.launch
         pending = self._pending.setdefault(launch.key, PendingAttempt())
         gpu = launch.head.resources.get(GPU, 0.0)
@@ -296,19 +282,19 @@ class NodeExperiment:
             self._checkpoints.route.drop_copies(request.place.relative_dir)
 
     async def _start(
-        self, request: AttemptRequest, config: PickledValue, pending: PendingAttempt
+        self, request: AttemptRequest, config: requests.PickledValue, pending: PendingAttempt
     ) -> RunningAttempt:
         launch = request.launch
         checkpoint = await pending.unless_cancelled(self._checkpoints.fetch(launch.checkpoint))
         key = launch.key
-        tail = self._tail
         try:
             directory = self._directory.path / request.place.relative_dir
             streams = self._streams(request)
             for needed in {directory, *(stream.parent for stream in streams)}:
                 needed.mkdir(parents=True, exist_ok=True)
-            if tail is not None:
-                tail.watch(key, directory, *streams)
+            # Threads print to the output of their worker.
+            if self.env.follow_output and self.env.isolation != THREAD:
+                self._tail.watch(key, directory, *streams)
             handle = await self._spawner.spawn(
                 self._context(request, config, directory, checkpoint),
                 *streams,
@@ -318,11 +304,9 @@ class NodeExperiment:
             )
         except BaseException:
             self._checkpoints.release(launch.checkpoint)
-            if tail is not None:
-                tail.unwatch(key)
+            self._tail.unwatch(key)
             raise
-        if tail is not None:
-            tail.started(key, handle.pid)
+        self._tail.started(key, handle.pid)
         route = self._checkpoints.route
         threads = self.env.isolation == THREAD
         memory = (
@@ -345,8 +329,7 @@ class NodeExperiment:
 
     def _on_exit(self, key: AttemptKey, memory: MemoryShare) -> None:
         self._guard.release(memory)
-        if self._tail is not None:
-            self._tail.unwatch(key)
+        self._tail.unwatch(key)
 
     def _streams(self, request: AttemptRequest) -> tuple[Path, Path]:
         """Return the files of the attempt's standard output and standard error."""
@@ -383,8 +366,7 @@ class NodeExperiment:
         if self._attempts:
             # Killed processes end soon. A thread ends at its next report, which may never come.
             await asyncio.wait(self._attempts, timeout=_END_S)
-        if self._tail is not None:
-            self._tail.close()
+        self._tail.close()
         await self._spawner.closed()
         await self._checkpoints.close(patience)
         await asyncio.to_thread(self._directory.remove)
@@ -392,7 +374,7 @@ class NodeExperiment:
     def _context(
         self,
         request: AttemptRequest,
-        config: PickledValue,
+        config: requests.PickledValue,
         directory: Path,
         checkpoint: Path | None,
     ) -> AttemptContext:
@@ -435,7 +417,7 @@ class NodeExperiment:
 def _apply(message: EndOrDecision, attempt: RunningAttempt) -> None:
     if isinstance(message, Kill):
         attempt.stop()
-    elif isinstance(message, Abandon):
+    elif isinstance(message, requests.Abandon):
         attempt.abandon(message.reason)
     else:
         attempt.decide(Decision(message.seq, message.action, message.run_until))

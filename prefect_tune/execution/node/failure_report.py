@@ -16,7 +16,7 @@ from prefect_tune.experiment.attempt_error import AttemptError
 _FULL_BYTES = 1 << 20
 
 
-def died(status: ExitStatus) -> AttemptError:
+def exit_error(status: ExitStatus) -> AttemptError:
     """Return the error of a process that ended without sending one."""
     if status.signal is None and status.code is None:
         starter = "the process that starts trials on its node has died"
@@ -37,11 +37,11 @@ def died(status: ExitStatus) -> AttemptError:
     return AttemptError("signal", message, exit_code=-status.signal)
 
 
-def explained(error: AttemptError, directory: Path, stderr: str) -> AttemptError:
+def add_details(error: AttemptError, directory: Path, stderr: str) -> AttemptError:
     """Add the end of standard error, and a full disk, to an attempt's error.
 
     Args:
-        error: The error that the process sent, or that of `died`.
+        error: The error that the process sent, or that of `exit_error`.
         directory: The trial's directory.
         stderr: Last lines of standard error.
     """

@@ -1,4 +1,4 @@
-"""SIGTERM to a worker: first its trials checkpoint, then it ends as it would have."""
+"""Delays the end of a worker by SIGTERM until its trials have written checkpoints."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-#: What is done first; waits until it is done.
+#: Function that has trials checkpoint and end, and waits for that.
 Leave = Callable[[], Coroutine[Any, Any, None]]
 
 
@@ -20,14 +20,13 @@ class LeavingAtSigterm:
     one process, such as the nannies of one `dask worker`, leave together.
 
     Args:
-        leave: What is done before the signal goes to whoever handled it before.
+        leave: Called before the signal is passed on to the handler that was installed before.
     """
 
     def __init__(self, leave: Leave) -> None:
         self._leave = leave
         self._together: list[Leave] = []
         self._previous: Any = signal.SIG_DFL
-        self._task: asyncio.Task[None] | None = None
         if threading.current_thread() is not threading.main_thread():
             return
         self._loop = asyncio.get_running_loop()
@@ -40,7 +39,7 @@ class LeavingAtSigterm:
         self._together.append(leave)
 
     def close(self) -> None:
-        """Handle it no more; to be called in the event loop."""
+        """Stop handling SIGTERM; to be called in the event loop."""
         if self._leave in self._together:
             self._together.remove(self._leave)
         if not self._together and signal.getsignal(signal.SIGTERM) == self._on_signal:
@@ -48,12 +47,9 @@ class LeavingAtSigterm:
 
     def _on_signal(self, _signum: int, _frame: object) -> None:
         signal.signal(signal.SIGTERM, self._previous)  # a second one does not wait
-        self._loop.call_soon_threadsafe(self._start)
+        asyncio.run_coroutine_threadsafe(self._leave_and_pass_on(), self._loop)
 
-    def _start(self) -> None:
-        self._task = self._loop.create_task(self._pass_on())
-
-    async def _pass_on(self) -> None:
+    async def _leave_and_pass_on(self) -> None:
         leaving = [leave() for leave in self._together]
         await asyncio.gather(*leaving, return_exceptions=True)  # a worker may be gone already
         signal.raise_signal(signal.SIGTERM)

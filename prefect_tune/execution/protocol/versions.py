@@ -47,18 +47,7 @@ async def check_pythons(scheduler: Any, addresses: Collection[str]) -> set[str]:
     Raises:
         ClusterError: If a worker has another version, so that it could not load later messages.
     """
-    found = dict(zip(addresses, await _ask_pythons(scheduler, addresses), strict=True))
-    for address, version in found.items():
-        problem = version and mismatch({"Python": version}, {"Python": versions()["Python"]})
-        if problem:
-            raise ClusterError(
-                f"the worker at {address} cannot run trials: {problem}. "
-                f"Every worker needs {needed()}."
-            )
-    return {address for address, version in found.items() if not version}
 
-
-async def _ask_pythons(scheduler: Any, addresses: Collection[str]) -> list[str]:
     async def ask(address: str) -> str:
         # An operation of Dask itself, because this package may be missing there.
         call = scheduler.proxy(worker=address, msg={"op": "versions"})
@@ -68,7 +57,16 @@ async def _ask_pythons(scheduler: Any, addresses: Collection[str]) -> list[str]:
             return ""
         return _major_minor(reply["host"]["python"])
 
-    return await asyncio.gather(*map(ask, addresses))
+    answers = await asyncio.gather(*map(ask, addresses))
+    found = dict(zip(addresses, answers, strict=True))
+    for address, version in found.items():
+        problem = version and mismatch({"Python": version}, {"Python": versions()["Python"]})
+        if problem:
+            raise ClusterError(
+                f"the worker at {address} cannot run trials: {problem}. "
+                f"Every worker needs {needed()}."
+            )
+    return {address for address, version in found.items() if not version}
 
 
 def _major_minor(version: str) -> str:

@@ -133,7 +133,10 @@ def _run(
         end = outcome_of(error)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if isinstance(end, AttemptError) and is_on(os.environ.get(PRINT_ERRORS) or "1"):
-        _print(end.traceback)
+        # Standard error may be closed, on a full disk, or an object of the user's. Its errors must
+        # not keep the agent from being told why the attempt failed.
+        with contextlib.suppress(Exception):
+            print(end.traceback, file=sys.stderr)
     _flush()
     return send_end(channel, end, waits=classes.has_reusable)
 
@@ -234,13 +237,6 @@ def _redirect(stdout: str, stderr: str) -> None:
             stream.reconfigure(line_buffering=True, encoding="utf-8", errors="backslashreplace")
     # Writes the stack to standard error at a segmentation fault.
     faulthandler.enable(file=2)
-
-
-def _print(text: str) -> None:
-    # Standard error may be closed, on a full disk, or an object of the user's. Its errors must not
-    # keep the agent from being told why the attempt failed.
-    with contextlib.suppress(Exception):
-        print(text, file=sys.stderr)
 
 
 def _run_exit_handlers() -> None:

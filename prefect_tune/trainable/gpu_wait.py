@@ -6,20 +6,28 @@ import logging
 import os
 import subprocess
 import time
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import psutil
+
+from prefect_tune.nvml import gpu_memory, list_gpus
+from prefect_tune.trainable.runtime.variables import CUDA_DEVICES
 
 _logger = logging.getLogger("prefect_tune")
 _SMI_TIMEOUT_S = 30.0
-_QUERY = ["nvidia-smi", "--query-gpu=index,uuid,memory.used,memory.total"]
+_MIB = 1 << 20
 
 
-class _Gpu(NamedTuple):
-    """Number, UUID and memory (in MiB) of a GPU."""
+@dataclass(frozen=True, slots=True)
+class _Gpu:
+    """Number, UUID and memory (in MiB) of a GPU, and how much each process uses, if known."""
 
     number: str
     uuid: str
     used: float
     total: float
+    users: Mapping[int, float | None] | None = None
 
 
 def wait_for_gpu(
@@ -32,7 +40,7 @@ def wait_for_gpu(
     """Wait until a GPU's memory is free, which may take a while after a process has ended.
 
     Args:
-        gpu_id: Index or UUID; by default the first GPU that this process may use.
+        gpu_id: Index as in nvidia-smi, or UUID; by default the first GPU that this process may use.
         target_util: Share of the GPU's memory that may be in use.
         retry: How many times to check.
         delay_s: Seconds between two checks.
@@ -45,32 +53,32 @@ def wait_for_gpu(
         RuntimeError: If the GPU is still in use after the last check, or does not exist.
     """
     wanted = _first_visible() if gpu_id is None else str(gpu_id).strip()
-    for check in range(max(1, retry)):
+    checks = max(1, retry)
+    for check in range(1, checks + 1):
         gpu = _find(wanted)
-        busy = (
-            gpu.used > gpu_memory_limit
-            if gpu_memory_limit is not None
-            else (gpu.used / gpu.total > target_util)
-        )
-        if not busy:
+        limit = target_util * gpu.total if gpu_memory_limit is None else gpu_memory_limit
+        if gpu.used <= limit:
             return True
-        _logger.info(
-            "GPU %s: %.0f of %.0f MiB are in use; checking again in %g s.",
-            wanted,
-            gpu.used,
-            gpu.total,
-            delay_s,
-        )
-        if check < retry - 1:
+        in_use = f"{gpu.used:.0f} of {gpu.total:.0f} MiB are in use"
+        if check < checks:
+            _logger.info(
+                "GPU %s: %s; waiting for %.0f MiB or less, check %d of %d, the next one in %g s.",
+                wanted,
+                in_use,
+                limit,
+                check,
+                checks,
+                delay_s,
+            )
             time.sleep(delay_s)
     raise RuntimeError(
-        f"GPU {wanted} is not free after {retry} checks: {gpu.used:.0f} of {gpu.total:.0f} MiB are "
-        "in use."
+        f"GPU {wanted} is not free after {checks} checks: {in_use}, {_by_whom(gpu)}. At most "
+        f"{limit:.0f} MiB may be."
     )
 
 
 def _first_visible() -> str:
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    visible = os.environ.get(CUDA_DEVICES)
     if visible is None:
         return "0"
     first = visible.split(",")[0].strip()
@@ -83,27 +91,66 @@ def _first_visible() -> str:
 
 
 def _find(wanted: str) -> _Gpu:
-    gpus = _gpus()
-    for gpu in gpus:
-        if wanted == gpu.number or gpu.uuid.startswith(wanted):
-            return gpu
-    known = ", ".join(f"{gpu.number} ({gpu.uuid})" for gpu in gpus) or "none"
-    raise RuntimeError(f"There is no GPU {wanted!r}; there are: {known}.")
+    known = [(gpu.index, gpu.uuid) for gpu in list_gpus() or ()]
+    listed = [] if known else _ask_smi()
+    known = known or [(gpu.number, gpu.uuid) for gpu in listed]
+    for place, (number, uuid) in enumerate(known):
+        if wanted != number and not uuid.startswith(wanted):
+            continue
+        if listed:
+            return listed[place]
+        memory = gpu_memory(uuid)
+        if memory is None:
+            raise RuntimeError(f"NVML does not tell how the memory of GPU {wanted} is used.")
+        users = {
+            pid: None if used is None else used / _MIB for pid, used in memory.processes.items()
+        }
+        return _Gpu(number, uuid, memory.used / _MIB, memory.total / _MIB, users)
+    names = ", ".join(f"{number} ({uuid})" for number, uuid in known) or "none"
+    raise RuntimeError(f"There is no GPU {wanted!r}; there are: {names}.")
 
 
-def _gpus() -> list[_Gpu]:
+def _ask_smi() -> list[_Gpu]:
+    return [
+        _Gpu(number, uuid, float(used), float(total))
+        for number, uuid, used, total in _smi("--query-gpu=index,uuid,memory.used,memory.total")
+    ]
+
+
+def _by_whom(gpu: _Gpu) -> str:
+    """Return a text that names the processes that use a GPU's memory."""
+    users = gpu.users
+    if users is None:
+        rows = _smi("--query-compute-apps=pid,used_memory,gpu_uuid")
+        users = {
+            int(row[0]): float(row[1]) if row[1].isdigit() else None
+            for row in rows
+            if len(row) == 3 and row[2] == gpu.uuid
+        }
+    if not users:
+        return "by processes that cannot be seen from here, e.g. of another container"
+    return "by " + ", ".join(
+        f"{_name(pid)} ({pid}{'' if used is None else f', {used:.0f} MiB'})"
+        for pid, used in sorted(users.items())
+    )
+
+
+def _name(pid: int) -> str:
+    try:
+        return str(psutil.Process(pid).name())
+    except psutil.Error:
+        return "process"
+
+
+def _smi(query: str) -> list[list[str]]:
     try:
         listed = subprocess.run(
-            [*_QUERY, "--format=csv,noheader,nounits"],
+            ["nvidia-smi", query, "--format=csv,noheader,nounits"],
             capture_output=True,
             text=True,
             timeout=_SMI_TIMEOUT_S,
             check=True,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        raise RuntimeError(f"cannot list GPUs with nvidia-smi: {error}") from error
-    gpus = []
-    for line in listed.stdout.splitlines():
-        number, uuid, used, total = (part.strip() for part in line.split(","))
-        gpus.append(_Gpu(number, uuid, float(used), float(total)))
-    return gpus
+        raise RuntimeError(f"cannot list GPUs with NVML or nvidia-smi: {error}") from error
+    return [[part.strip() for part in line.split(",")] for line in listed.stdout.splitlines()]

@@ -4,6 +4,7 @@ import os
 import threading
 from types import SimpleNamespace
 
+import psutil
 import pytest
 
 import prefect_tune as tune
@@ -109,6 +110,29 @@ def test_gives_up_and_says_what_is_in_use(smi, monkeypatch):
     assert wait_for_gpu(1, gpu_memory_limit=9500)
     with pytest.raises(RuntimeError, match=r"no GPU '5'; there are: 0 \(GPU-aaaa\)"):
         wait_for_gpu(5)
+
+
+def test_nvml_is_asked_first_and_who_uses_the_gpu_is_told(nvml, smi, monkeypatch):
+    smi(0)
+    slept = []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        if len(slept) == 3:
+            nvml(gpu, {**gpu, "uuid": "GPU-bbbb", "used": 1 << 20})
+
+    monkeypatch.setattr(gpu_wait, "time", SimpleNamespace(sleep=sleep))
+    users = {str(os.getpid()): 900 << 20, "999999999": None}
+    gpu = {"uuid": "GPU-aaaa", "name": "x", "total": 1000 << 20, "used": 950 << 20}
+    nvml(gpu, {**gpu, "uuid": "GPU-bbbb", "processes": users})
+    with pytest.raises(RuntimeError, match="GPU 1 is not free after 2 checks: 950 of 1000") as told:
+        wait_for_gpu(1, retry=2, delay_s=3)
+    me = psutil.Process().name()
+    assert f"by {me} ({os.getpid()}, 900 MiB), process (999999999). At most 10" in str(told.value)
+    with pytest.raises(RuntimeError, match="processes that cannot be seen from here"):
+        wait_for_gpu("GPU-aaaa", retry=1)
+    assert wait_for_gpu("GPU-b", delay_s=3)
+    assert slept == [3, 3, 3]
 
 
 def test_a_trial_without_a_gpu_is_told_how_to_get_one(monkeypatch):

@@ -7,7 +7,7 @@ OLDEST := .venv-prefect-oldest
 SEARCH := .venv-search
 TORCH := .venv-torch
 
-.PHONY: quickstart test test-all test-search test-torch test-prefect-oldest test-ui chaos check bench docs changelog clean
+.PHONY: quickstart test test-all test-search test-torch test-prefect-oldest test-ui chaos check bench gpu-check docs changelog clean
 
 $(VENV)/.installed: requirements.txt requirements-dev.txt pyproject.toml
 	@echo "Installing into $(VENV); this takes a few minutes once."
@@ -77,6 +77,10 @@ check: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks $(ARGS)
+
+# Needs a GPU, and says so without one. With PyTorch installed it tries NCCL, too.
+gpu-check: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.gpu_check
 
 $(VENV)/.docs: $(VENV)/.installed requirements-docs.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.txt

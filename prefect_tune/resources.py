@@ -37,9 +37,11 @@ def is_offered(name: str) -> bool:
     return name == MEMORY or name.startswith(ACCELERATOR_TYPE)
 
 
-def show_amount(name: str, milli: int) -> str:
-    """Return a text such as ``0.5 GPU`` or ``2.1 GB memory``."""
-    return f"{milli / MILLI:g} {name}" if name != MEMORY else f"{milli / MILLI / 1e9:.4g} GB {name}"
+def show_amount(name: str, *milli: int, between: str = " of ") -> str:
+    """Return a text such as ``0.5 GPU``, ``1 of 2 CPU`` or ``0.3 of 2.1 GB memory``."""
+    if name == MEMORY:
+        return f"{between.join(f'{amount / MILLI / 1e9:.4g}' for amount in milli)} GB {name}"
+    return f"{between.join(f'{amount / MILLI:g}' for amount in milli)} {name}"
 
 
 def to_milli(amount: Any, argument: str) -> int:

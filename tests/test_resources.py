@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from prefect_tune.error import InvalidArgument
-from prefect_tune.resources import PlacementGroupFactory, Resources
+from prefect_tune.resources import PlacementGroupFactory, Resources, show_amount
 
 
 def test_several_bundles_are_their_sum_and_know_themselves():
@@ -45,3 +45,10 @@ def test_the_head_may_be_empty():
 def test_wrong_bundles_are_told_about_at_once(bundles, strategy, argument):
     with pytest.raises(InvalidArgument, match=argument):
         PlacementGroupFactory(bundles, strategy)
+
+
+def test_amounts_are_shown_in_their_units():
+    request = Resources.parse({"cpu": 0.5, "memory": 2.5e9, "accelerator_type:A100": 0.001})
+    assert str(request) == "0.5 CPU, 0.001 accelerator_type:A100, 2.5 GB memory"
+    assert show_amount("CPU", 500, 2000) == "0.5 of 2 CPU"
+    assert show_amount("memory", 3 * 10**11, 8 * 10**12, between="/") == "0.3/8 GB memory"

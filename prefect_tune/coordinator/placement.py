@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from prefect_tune.coordinator.events import Node
 from prefect_tune.coordinator.node_slots import GroupSlot, NodeClass, NodeSlots, Slot, lay_out
-from prefect_tune.resources import GPU, MILLI, Resources
+from prefect_tune.resources import GPU, MILLI, Resources, show_amount
 
 
 class Placer:
@@ -237,7 +237,7 @@ def _describe(state: NodeSlots) -> str:
     if node.obstacle:
         return f"nothing starts on {node.address} now: {node.obstacle}"
     free = ", ".join(
-        f"{max(0, state.free.get(name, 0)) / MILLI:g} of {total / MILLI:g} {name}"
+        show_amount(name, max(0, state.free.get(name, 0)), total)
         for name, total in node.resources.milli
     )
     others = f" (other Dask tasks hold {node.held})" if node.held else ""

@@ -23,6 +23,7 @@ from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.threads import Backlog, LoggerThreads, LogRecord, split_callbacks
 from prefect_tune.reporters import TrialOutputPrinter
 from prefect_tune.reporters.base import ProgressReporter
+from prefect_tune.resources import MILLI, is_offered, show_amount
 from prefect_tune.trainable.output import TrialLog, TrialOutput
 
 #: Called with the coordinator after each batch of events; must return at once.
@@ -260,7 +261,11 @@ class Observers:
 def resource_line(coordinator: Coordinator) -> str:
     """Return the line of the progress report that says which resources trials have requested."""
     totals = coordinator.placer.totals()
-    used = ", ".join(f"{used:g}/{total:g} {name}s" for name, (used, total) in totals.items())
+    used = ", ".join(
+        show_amount(name, *(round(amount * MILLI) for amount in amounts), between="/")
+        + ("" if is_offered(name) else "s")
+        for name, amounts in totals.items()
+    )
     return f"Resources requested: {used or 'none'}"
 
 

@@ -34,7 +34,12 @@ from prefect_tune.execution.cluster.handle import ClusterHandle
 from prefect_tune.execution.driver.attempt_tracker import AttemptTracker
 from prefect_tune.execution.driver.environment import driver_thread_variables, step_aside
 from prefect_tune.execution.driver.node_pool import NodePool
-from prefect_tune.execution.driver.preflight import ask_offers, check_fits, dask_constraint
+from prefect_tune.execution.driver.preflight import (
+    check_fits,
+    check_memory,
+    dask_constraint,
+    with_offers,
+)
 from prefect_tune.execution.driver.submit import submit_body
 from prefect_tune.execution.node.entry import execute_attempt, hold_bundles, install_agent
 from prefect_tune.execution.protocol.requests import ExperimentNotOpen, task_group, unsendable
@@ -61,8 +66,6 @@ class DaskExecutor(Executor, Paced):
         self._client = cluster.client
         self._experiment: NodePool | None = None
         self._driver: Backpressure | None = None
-        #: Names of resources that trials ask for and that workers need not declare.
-        self._asked: set[str] = set()
         #: Calls any function on the cluster; see `submit.submit_body`.
         self.submit_body = functools.partial(submit_body, cluster)
 
@@ -72,13 +75,14 @@ class DaskExecutor(Executor, Paced):
 
     @override
     def validate_request(self, resources: Resources) -> None:
-        self._asked.update(filter(is_offered, resources))
+        for bundle in resources.bundles:
+            check_memory(bundle)
         workers = self._cluster.workers_now()
         if workers:  # otherwise the resources are not known yet
             has = {address: facts.resources for address, facts in workers.items()}
-            if self._asked:
+            if any(map(is_offered, resources)):
                 self._client.sync(install_agent, self._client)
-                has = self._client.sync(ask_offers, self._client.scheduler, has, self._asked)
+                has = self._client.sync(with_offers, self._client.scheduler, has)
             check_fits(resources, has, self._cluster.in_process)
 
     @override
@@ -106,14 +110,7 @@ class DaskExecutor(Executor, Paced):
             silent = self._client.sync(check_pythons, self._client.scheduler, workers)
         self._client.sync(install_agent, self._client)
         pool = NodePool(
-            self._cluster,
-            env,
-            emit,
-            fail,
-            output,
-            self._wait_for_workers_s,
-            self._driver,
-            self._asked,
+            self._cluster, env, emit, fail, output, self._wait_for_workers_s, self._driver
         )
         self._client.sync(pool.open, workers, silent)
         self._experiment = pool

@@ -18,7 +18,7 @@ from prefect_tune.execution.driver.attempt_tracker import AttemptTracker, Handle
 from prefect_tune.execution.driver.demand import Demand, tasks_for
 from prefect_tune.execution.driver.node_files import DriverFiles
 from prefect_tune.execution.driver.node_link import NodeLink
-from prefect_tune.execution.driver.preflight import dask_constraint, real_gpus, with_offers
+from prefect_tune.execution.driver.preflight import dask_constraint, real_gpus
 from prefect_tune.execution.driver.storage_outages import StorageOutages
 from prefect_tune.execution.node.entry import install_agent
 from prefect_tune.execution.protocol import reports, requests
@@ -45,7 +45,6 @@ class NodePool:
         output: Handles the output of trials; None drops it.
         wait_for_workers_s: Seconds to wait for the first node; 0 waits for ever.
         driver: Tells when the driver is behind and nodes must not be asked for reports.
-        asked: Names of resources that trials ask for and that nodes need not declare.
 
     Attributes:
         env: The experiment.
@@ -62,7 +61,6 @@ class NodePool:
         output: TakeOutput | None,
         wait_for_workers_s: float,
         driver: Backpressure | None,
-        asked: Collection[str],
     ) -> None:
         self._cluster = cluster
         self.env = env
@@ -72,7 +70,6 @@ class NodePool:
         self._fail: Fail = fail or _logger.error
         self._wait_for_workers_s = wait_for_workers_s
         self._driver = driver
-        self._asked = asked
         self._outages = StorageOutages()
         group = requests.task_group(env.trainable.name, env.experiment_id)
         self._demand = Demand(cluster.client, group)
@@ -251,7 +248,8 @@ class NodePool:
         resources = real_gpus(
             facts.address, facts.resources, said["visible_gpus"], said["others_gpus"]
         )
-        resources = with_offers(resources, said["offers"], self._asked)
+        if self.env.uses_offers:
+            resources = Resources.of(**{**said["offers"], **resources})
         held, obstacle = said["load"]
         self._nodes[facts.address] = Node(
             facts.address, resources, tuple(said["devices"]), Resources.of(**held), obstacle

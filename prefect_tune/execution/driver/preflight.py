@@ -10,12 +10,13 @@ from typing import Any
 
 from prefect_tune.coordinator.events import Node
 from prefect_tune.coordinator.placement import Placer
-from prefect_tune.error import InsufficientResources
+from prefect_tune.error import InsufficientResources, InvalidArgument
 from prefect_tune.execution.protocol.requests import OFFERS
 from prefect_tune.resources import (
     ACCELERATOR_TYPE,
     CPU,
     GPU,
+    MEMORY,
     MILLI,
     Resources,
     canonical_name,
@@ -27,6 +28,7 @@ _logger = logging.getLogger(__name__)
 _DRIFT = 1 - 1e-9
 #: Seconds that a worker has to say what it offers.
 _ANSWER_S = 10.0
+_LEAST_MEMORY = 1e6
 
 
 def _hint(name: str, in_process: bool, labels: Collection[str]) -> str:
@@ -45,6 +47,21 @@ def _hint(name: str, in_process: bool, labels: Collection[str]) -> str:
     if in_process:
         return f" Leave {name} out, or declare it with tune.init(resources={{{name!r}: ...}})."
     return f" Leave {name} out, or {workers}"
+
+
+def check_memory(request: Resources) -> None:
+    """Refuse an amount of memory with which no process starts, probably one in gigabytes.
+
+    Raises:
+        InvalidArgument: If the memory is less than 1 MB.
+    """
+    amount = request.get(MEMORY)
+    if amount is not None and amount < _LEAST_MEMORY:
+        raise InvalidArgument(
+            "resources_per_trial",
+            f'"{MEMORY}" is {amount:g}, which are bytes.',
+            f"Give e.g. {{{MEMORY!r}: 2e9}} for 2 GB.",
+        )
 
 
 def check_fits(request: Resources, nodes: Mapping[str, Resources], in_process: bool = True) -> None:
@@ -128,46 +145,23 @@ def _tell_of_missing_gpus(address: str, declared: float, visible: int, others: i
     )
 
 
-def with_offers(has: Resources, offers: Mapping[str, float], asked: Collection[str]) -> Resources:
-    """Return a worker's resources with what it has without declaring it, if that is asked for.
-
-    Args:
-        has: The declared resources.
-        offers: What it has besides.
-        asked: Names of resources that trials ask for.
-    """
-    models = any(name.startswith(ACCELERATOR_TYPE) for name in asked)
-    added = {
-        name: amount
-        for name, amount in offers.items()
-        if name in asked or (models and name.startswith(ACCELERATOR_TYPE))
-    }
-    return Resources.of(**{**added, **has}) if added else has
-
-
-async def ask_offers(
-    scheduler: Any, nodes: Mapping[str, Resources], asked: Collection[str]
-) -> dict[str, Resources]:
-    """Return the resources of nodes with what their agents offer, see `with_offers`.
+async def with_offers(scheduler: Any, nodes: Mapping[str, Resources]) -> dict[str, Resources]:
+    """Return the resources of nodes with those that they have without declaring them.
 
     Args:
         scheduler: The client's scheduler stub.
-        nodes: The declared resources of each node.
-        asked: Names of resources that trials ask for.
+        nodes: The declared resources of each node, which has an agent.
     """
 
-    async def ask(address: str) -> dict[str, float]:
+    async def ask(address: str, has: Resources) -> tuple[str, Resources]:
         call = scheduler.proxy(worker=address, msg={"op": OFFERS})
         try:
-            return await asyncio.wait_for(call, _ANSWER_S) or {}
+            offers = await asyncio.wait_for(call, _ANSWER_S)
         except Exception:  # Dask may raise anything for a worker that hangs or has gone
-            return {}
+            offers = None
+        return address, Resources.of(**{**(offers or {}), **has})
 
-    offers = await asyncio.gather(*map(ask, nodes))
-    return {
-        address: with_offers(has, offered, asked)
-        for (address, has), offered in zip(nodes.items(), offers, strict=True)
-    }
+    return dict(await asyncio.gather(*(ask(*node) for node in nodes.items())))
 
 
 def dask_constraint(request: Resources, declared: Mapping[str, float]) -> dict[str, float]:

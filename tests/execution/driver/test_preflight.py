@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from prefect_tune.error import InsufficientResources
-from prefect_tune.execution.driver.preflight import check_fits, real_gpus
+from prefect_tune.error import InsufficientResources, InvalidArgument
+from prefect_tune.execution.driver.preflight import check_fits, check_memory, real_gpus
 from prefect_tune.resources import PlacementGroupFactory, Resources
 
 NODES = {"here": Resources.of(CPU=2), "there": Resources.of(CPU=1, license=1)}
@@ -30,6 +30,20 @@ def test_hints_are_about_what_no_node_has_at_all(request_, hints):
     assert "here has 2 CPU" in text
     assert all(hint in text for hint in hints)
     assert (text.count("Declare") + text.count("Leave")) == len(hints)
+
+
+def test_memory_is_in_bytes():
+    check_memory(Resources.of(CPU=1))
+    check_memory(Resources.of(CPU=1, memory=2e9))
+    with pytest.raises(InvalidArgument, match=r"\"memory\" is 4, which are bytes.*2e9"):
+        check_memory(Resources.of(CPU=1, memory=4))
+
+
+def test_gpus_that_other_workers_of_the_host_have_are_not_used(caplog):
+    has = Resources.of(CPU=2, GPU=2)
+    assert real_gpus("tcp://c:1", has, 2, 1) == Resources.of(CPU=2, GPU=1)
+    assert real_gpus("tcp://d:1", has, 2, 2) == Resources.of(CPU=2)
+    assert "sees 2 (CUDA_VISIBLE_DEVICES, /dev/nvidia*), of which other workers" in caplog.text
 
 
 def test_one_node_is_enough():

@@ -59,3 +59,21 @@ def test_a_killed_worker_gives_up_its_gpus(tmp_path):
         assert GpuClaims("tcp://s:1").claim((ZERO,), 1) == ()
         other.kill()
     assert GpuClaims("tcp://s:1").claim((ZERO,), 1) == (ZERO,)
+
+
+def test_files_of_workers_that_have_gone_are_removed(tmp_path):
+    for cluster in ("tcp://s:1", "tcp://s:2"):
+        claims = GpuClaims(cluster)
+        claims.claim((ZERO, ONE), 2)
+        claims.release()
+        assert not list(tmp_path.rglob("*.gpu"))
+    (folder,) = tmp_path.iterdir()
+    (folder / "killed.gpu").touch()
+    claims.claim((ZERO,), 1)
+    assert [path.name for path in folder.glob("*.gpu") if path.name == "killed.gpu"] == []
+
+
+def test_without_a_place_for_locks_gpus_are_used_undivided(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    assert GpuClaims("tcp://s:1").claim((ZERO, ONE), 1) == (ZERO,)
+    assert "GPUs are not divided" in caplog.text

@@ -92,7 +92,8 @@ def test_models_and_memory_are_offered_where_they_are_asked_for(nvml, monkeypatc
         assert "There is: accelerator_type:A100, accelerator_type:V100." in str(told.value)
         with pytest.raises(InsufficientResources, match="3 GB memory, which no node has"):
             executor.validate_request(Resources.parse({"memory": 3e9}))
-        with Experiment(executor, make_env(devices_of, tmp_path)) as run:
+        env = make_env(devices_of, tmp_path, uses_offers=True)
+        with Experiment(executor, env) as run:
             nodes = {node.devices: node.resources for node in capacity(run, 2)}
     assert nodes["GPU-vvvv",]["accelerator_type:V100"] == 1
     assert nodes["GPU-aaaa",]["accelerator_type:A100"] == 1

@@ -192,6 +192,15 @@ def test_a_trial_above_its_share_fails_and_others_go_on(cluster):
     assert "the trial used 0." in told
 
 
+def test_a_share_may_depend_on_the_configuration(cluster):
+    analysis = tune.run(
+        tune.with_resources(eat, lambda config: {"cpu": 1, "memory": config["share"]}),
+        config={"bytes": 1_000_000, "share": tune.grid_search([300e6, 1e9])},
+        orchestrate=False,
+    )
+    assert [trial.status for trial in analysis.trials] == ["TERMINATED"] * 2
+
+
 def take_gpu_memory(config):
     import json
 

@@ -28,12 +28,12 @@ from prefect_tune.blocks import DaskCluster, ExperimentDefaults, TuneStorage
 from prefect_tune.error import ExperimentInterrupted
 from prefect_tune.orchestration import recurring
 from prefect_tune.orchestration.control.current_flow import current_flow_is_experiment
-from prefect_tune.orchestration.control.sigterm import announced
 from prefect_tune.orchestration.control_form import Action, Pause
 from prefect_tune.orchestration.logs import run_log
+from prefect_tune.orchestration.prefect_internals import announced_intent
 from prefect_tune.orchestration.record.sweep_result import SweepResult as SweepResult
 from prefect_tune.orchestration.recurring import RecurringSpec
-from prefect_tune.orchestration.spec import ExperimentSpec
+from prefect_tune.orchestration.spec.experiment import ExperimentSpec
 
 
 def _run_experiment(**parameters: Any) -> State[Any]:
@@ -73,7 +73,7 @@ def _run(spec: ExperimentSpec) -> State[Any]:
         except (TerminationSignal, ExperimentInterrupted):
             # The sweep has ended in order and set a final state, so the flow run must not crash.
             # If the supervisor has announced that it ends the run, it sets the state itself.
-            if experiment.final_state is None or announced() is not None:
+            if experiment.final_state is None or announced_intent() is not None:
                 raise
     if experiment.final_state is None:
         raise RuntimeError("the experiment was not recorded")
@@ -154,7 +154,7 @@ def _deployable(
 
 
 #: The deployable flow; its parameters are the fields of
-#: `prefect_tune.orchestration.spec.ExperimentSpec`.
+#: `prefect_tune.orchestration.spec.experiment.ExperimentSpec`.
 tune_experiment = _deployable(
     _run_experiment,
     "tune-experiment",

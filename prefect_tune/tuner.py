@@ -158,7 +158,7 @@ class Tuner:
             InvalidArgument: If a field is wrong; the message names it.
             InvalidTrainable: If the trainable cannot be imported.
         """
-        from prefect_tune.orchestration.spec import ExperimentSpec
+        from prefect_tune.orchestration.spec.experiment import ExperimentSpec
         from prefect_tune.orchestration.spec.files import read_spec
 
         if isinstance(spec, (str, os.PathLike)):

@@ -17,7 +17,7 @@ from prefect.flows import load_flow_from_entrypoint
 
 import prefect_tune.flows
 from prefect_tune.orchestration.recurring import RecurringSpec
-from prefect_tune.orchestration.spec import ExperimentSpec
+from prefect_tune.orchestration.spec.experiment import ExperimentSpec
 
 FLOWS = Path(__file__).parents[1] / "flows"
 

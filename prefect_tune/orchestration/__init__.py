@@ -1,8 +1,8 @@
-"""The Prefect side of an experiment. The only package that imports Prefect.
+"""Connects experiments with Prefect; the only package that imports Prefect.
 
-* `record`: an experiment as a flow run with a coordinator task, and its attempts as task runs.
-* `server`: which API is used; a server of our own if there is none.
-* `control`: what Prefect asks of a sweep: cancel, suspend, run again.
-* `blocks`: where experiments are kept and run, as people fill it in in the UI.
+* `record`: records an experiment as a flow run with a coordinator task, and attempts as task runs.
+* `server`: chooses the API, and starts an embedded server if none is configured.
+* `control`: lets Prefect cancel, suspend and resume a sweep.
+* `blocks`: blocks with storage, cluster and defaults of experiments, which users fill in in the UI.
 * `spec`: an experiment as plain data, for the form of the deployable flow and for files.
 """

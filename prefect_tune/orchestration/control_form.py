@@ -1,19 +1,25 @@
-"""What a form offers to do with a sweep that runs: a tab for each verb."""
+"""Forms of the requests to a running sweep, one tab for each."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from prefect_tune import control
-from prefect_tune.orchestration.spec import StopRule
+from prefect_tune.orchestration.spec.experiment import StopRule
 from prefect_tune.orchestration.spec.tabs import tabs
 
 
 class _Action(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def ask(self, experiment: str) -> str:
+        """Send the request to an experiment; return what was done."""
+        kind, *arguments = self.model_dump().values()
+        request: Callable[..., str] = getattr(control, kind.replace("-", "_"))
+        return request(experiment, *arguments)
 
 
 class Pause(_Action):
@@ -21,19 +27,11 @@ class Pause(_Action):
 
     kind: Literal["pause"] = Field(default="pause", description="Do not change.")
 
-    def ask(self, experiment: str) -> str:
-        """Ask it of an experiment; says what was done."""
-        return control.pause(experiment)
-
 
 class Resume(_Action):
     """Goes on after a pause."""
 
     kind: Literal["resume"] = Field(default="resume", description="Do not change.")
-
-    def ask(self, experiment: str) -> str:
-        """Ask it of an experiment; says what was done."""
-        return control.resume(experiment)
 
 
 class Stop(_Action):
@@ -41,19 +39,11 @@ class Stop(_Action):
 
     kind: Literal["stop"] = Field(default="stop", description="Do not change.")
 
-    def ask(self, experiment: str) -> str:
-        """Ask it of an experiment; says what was done."""
-        return control.stop(experiment)
-
 
 class Cancel(_Action):
     """Ends the sweep now; it can be resumed later."""
 
     kind: Literal["cancel"] = Field(default="cancel", description="Do not change.")
-
-    def ask(self, experiment: str) -> str:
-        """Ask it of an experiment; says what was done."""
-        return control.cancel(experiment)
 
 
 class StopTrial(_Action):
@@ -63,10 +53,6 @@ class StopTrial(_Action):
     kind: Literal["stop-trial"] = Field(default="stop-trial", description="Do not change.")
     trial: str = Field(description="Its id or name.")
 
-    def ask(self, experiment: str) -> str:
-        """Ask it of an experiment; says what was done."""
-        return control.stop_trial(experiment, self.trial)
-
 
 class AddSamples(_Action):
     """Samples the search space more often."""
@@ -74,10 +60,6 @@ class AddSamples(_Action):
     model_config = ConfigDict(title="Add samples")
     kind: Literal["add-samples"] = Field(default="add-samples", description="Do not change.")
     samples: Annotated[int, Field(ge=1)] = Field(default=10, description="How many samples more.")
-
-    def ask(self, experiment: str) -> str:
-        """Ask it of an experiment; says what was done."""
-        return control.add_samples(experiment, self.samples)
 
 
 class SetLimits(_Action):
@@ -94,7 +76,7 @@ class SetLimits(_Action):
     stop: list[StopRule] = Field(default=[], description="Further rules that end a trial.")
 
     def ask(self, experiment: str) -> str:
-        """Ask it of an experiment; says what was done."""
+        """Send the request to an experiment; return what was done."""
         return control.set(
             experiment,
             max_concurrent=self.max_concurrent,
@@ -103,22 +85,7 @@ class SetLimits(_Action):
         )
 
 
-_ACTIONS: dict[str, type[BaseModel]] = {
-    "pause": Pause,
-    "resume": Resume,
-    "stop": Stop,
-    "cancel": Cancel,
-    "stop-trial": StopTrial,
-    "add-samples": AddSamples,
-    "set": SetLimits,
-}
-
-
-def _kind(value: Any) -> str | None:
-    return value.get("kind") if isinstance(value, Mapping) else None
-
-
 if TYPE_CHECKING:
     Action = Pause | Resume | Stop | Cancel | StopTrial | AddSamples | SetLimits
 else:
-    Action = tabs(_ACTIONS, _kind)
+    Action = tabs(Pause, Resume, Stop, Cancel, StopTrial, AddSamples, SetLimits)

@@ -1,4 +1,4 @@
-"""What a person should read in the log of the flow run, on the terminal and in the UI."""
+"""Logger for lines that users should see in the flow run's log and on the terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RunLog = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 
 def run_log() -> RunLog:
-    """The logger of the surrounding flow run; outside of one, the package's."""
+    """Return the logger of the surrounding flow run; outside one, the package's."""
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         return _logger

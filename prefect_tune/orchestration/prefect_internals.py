@@ -1,8 +1,9 @@
-"""All that is used of Prefect although it is not public there, each with a way to do without it.
+"""Wraps the names that this package uses of Prefect although they are not public.
 
-A new Prefect may move or drop any of it. Then what depends on it does less, as said here, and
-`missing` names it, which a test of the pinned versions asks. The rest of the package uses Prefect's
-documented names, and of its engine `run_task_async` and the contexts that integrations use as well.
+A new version of Prefect may move or drop any of them. Then the functions here do less, as their
+docstrings say, and `missing` lists the names, which a test of the pinned versions checks. The rest
+of the package uses Prefect's documented names, and of its engine `run_task_async` and the contexts
+that integrations use as well.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ USED = (
 
 
 def missing() -> list[str]:
-    """Which of `USED` the installed Prefect does not have."""
+    """Return the names of `USED` that the installed Prefect does not have."""
     return [name for name in USED if not _exists(name)]
 
 
@@ -58,9 +59,9 @@ def load_block(name: str, argument: str, method: str, kind: str) -> Any:
 
     Args:
         name: ``[block://]KIND/NAME``.
-        argument: What it was given as.
-        method: What it must have, to be one of that kind.
-        kind: What to give instead, ``KIND/NAME``.
+        argument: Name of the argument, for errors.
+        method: Name of a method that blocks of the right kind have.
+        kind: ``KIND/NAME`` of a right block, for errors.
 
     Raises:
         InvalidArgument: If there is no such block, or it is one of another kind.
@@ -77,7 +78,7 @@ def load_block(name: str, argument: str, method: str, kind: str) -> Any:
 
 
 def new_task_run_id() -> uuid.UUID:
-    """An id for a task run; later ones sort behind, if Prefect can make such ids."""
+    """Make an id for a task run; ids sort by their time, if Prefect can make such ids."""
     try:
         from prefect._internal.uuid7 import uuid7
     except ImportError:
@@ -86,7 +87,7 @@ def new_task_run_id() -> uuid.UUID:
 
 
 def async_dispatch(async_implementation: Callable[..., Any]) -> Callable[[Any], Any]:
-    """Let a method of a block be awaited in async code, as Prefect's are; else it is sync only."""
+    """Decorate a method of a block so that async code may await it, if Prefect supports that."""
     try:
         from prefect._internal.compatibility.async_dispatch import async_dispatch as dispatch
     except ImportError:
@@ -95,13 +96,11 @@ def async_dispatch(async_implementation: Callable[..., Any]) -> Callable[[Any], 
 
 
 def set_context(context: contextvars.Context | None, kind: Any, value: Any) -> None:
-    """Have code in `context` find `value` where it looks for Prefect's context of a kind.
-
-    Without the variable behind it nothing is changed.
+    """Set Prefect's context of a kind; do nothing if Prefect has no variable for it.
 
     Args:
-        context: Where; None is here.
-        kind: A class of Prefect's with a variable of its own, such as `FlowRunContext`.
+        context: The context to set it in; None for the current one.
+        kind: A class of Prefect with a variable of its own, such as `FlowRunContext`.
         value: An instance, or None for none.
     """
     variable = getattr(kind, "__var__", None)
@@ -112,12 +111,12 @@ def set_context(context: contextvars.Context | None, kind: Any, value: Any) -> N
 
 
 def suspension_request(flow_context: Any) -> Any:
-    """Where a flow's context says that it is to be suspended; None if Prefect has no such thing."""
+    """Return a flow context's request for suspension; None if Prefect has no such object."""
     return getattr(flow_context, "flow_run_suspension_request", None)
 
 
 def without_suspension(flow_context: Any) -> Any:
-    """The same context without a request to be suspended; itself if it can have none."""
+    """Copy a flow context without its request for suspension; return it itself if it has none."""
     request = suspension_request(flow_context)
     if request is None:
         return flow_context
@@ -127,8 +126,11 @@ def without_suspension(flow_context: Any) -> Any:
 def cancel_senders() -> int:
     """Cancel the background senders of events and logs; new ones start with the next item.
 
+    For an API that has gone for good: they try each item for seconds to a minute, one after the
+    other, and the interpreter's exit waits for all of them.
+
     Returns:
-        How many events are lost. If the senders cannot be found, they go on, and 0.
+        The number of dropped events. If the senders cannot be found, they continue, and it is 0.
     """
     from prefect.events.worker import EventsWorker
 
@@ -145,9 +147,9 @@ def cancel_senders() -> int:
 
 
 class ThreadShield:
-    """Holds back, inside of it, the exception that a time limit of Prefect's throws into a thread.
+    """Context manager that delays the exception which a time limit of Prefect throws into a thread.
 
-    If Prefect has no such shield, the exception comes when it comes.
+    If Prefect has no such shield, the exception is not delayed.
     """
 
     def __init__(self) -> None:
@@ -160,7 +162,7 @@ class ThreadShield:
 
     @property
     def holds_back(self) -> bool:
-        """True if an exception waits."""
+        """True if an exception is being delayed."""
         return getattr(self._shield, "_exception", None) is not None
 
     def __enter__(self) -> None:
@@ -171,9 +173,10 @@ class ThreadShield:
 
 
 def is_told_to_end(task_runner: Any, task_run_id: uuid.UUID | None) -> bool:
-    """True if a task runner has ended, or has told one of its task runs to end.
+    """Return True if a task runner has ended, or has told one of its task runs to end.
 
-    False if it does not show so: the sweep then goes on until it is told another way.
+    Return False if the runner does not show it: the sweep then continues until it is told another
+    way.
     """
     if not getattr(task_runner, "_started", True):
         return True
@@ -182,7 +185,7 @@ def is_told_to_end(task_runner: Any, task_run_id: uuid.UUID | None) -> bool:
 
 
 def server_of_prefect() -> str | None:
-    """Address of the server that Prefect itself has started in this process; None if unknown."""
+    """Return the address of the server that Prefect has started in this process, or None."""
     module = sys.modules.get("prefect.server.api.server")
     servers: dict[Any, Any] = getattr(
         getattr(module, "SubprocessASGIServer", None), "_instances", {}
@@ -191,10 +194,10 @@ def server_of_prefect() -> str | None:
 
 
 def announced_intent() -> str | None:
-    """What the supervisor of a flow run announces with its SIGTERM: ``cancel``, ``reschedule`` ...
+    """Return what the supervisor of a flow run has announced with its SIGTERM, e.g. ``cancel``.
 
-    None if nothing, and always if Prefect does not tell; a cancelled flow run is then known by its
-    state on the server alone.
+    Return None if it has announced nothing, and always if Prefect does not tell; then only the
+    state on the server shows that a flow run is cancelled.
     """
     try:
         from prefect._internal import control_listener
@@ -208,8 +211,15 @@ def announced_intent() -> str | None:
 def taken_for_prefects(handler: Callable[..., Any]) -> Iterator[None]:
     """Have Prefect take an installed SIGTERM handler for its own.
 
-    If it cannot be told so, it does not acknowledge the intent that comes with a SIGTERM, and the
-    signal counts as a crash.
+    A worker or `serve` announces what its SIGTERM means (cancel, reschedule), and the flow engine
+    acknowledges that, but only while its own handler is installed. During a sweep the sweep's
+    handler is installed, which ends the sweep in order and then raises the signal once more.
+
+    If Prefect cannot be told so, it does not acknowledge the intent, and the signal counts as a
+    crash.
+
+    Args:
+        handler: The handler that is installed now.
     """
     from prefect.utilities import engine
 

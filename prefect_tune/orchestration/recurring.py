@@ -1,4 +1,4 @@
-"""Sweeps that recur: what one learns from those before it, and which model is the champion."""
+"""Runs sweeps that recur: each learns from earlier ones, and the best model is the champion."""
 
 from __future__ import annotations
 
@@ -13,12 +13,7 @@ from typing import Annotated, Any, Literal
 
 from prefect.artifacts import create_table_artifact
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterDeploymentId,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-)
+from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.events import emit_event
 from prefect.variables import Variable
@@ -30,7 +25,8 @@ from prefect_tune.filesystem.parse import parse_location
 from prefect_tune.orchestration.logs import run_log
 from prefect_tune.orchestration.record.sanitize import show_value
 from prefect_tune.orchestration.record.sweep_result import SweepResult
-from prefect_tune.orchestration.spec import ExperimentSpec, WarmStart, load_trainable
+from prefect_tune.orchestration.spec.experiment import ExperimentSpec, WarmStart
+from prefect_tune.orchestration.spec.trainable import load_trainable
 from prefect_tune.storage.fetch import is_resumable
 
 PROMOTED = "prefect-tune.champion.promoted"
@@ -42,16 +38,16 @@ _LARGEST_CONFIG = 1500
 
 
 class SeriesEntry(BaseModel):
-    """A sweep of a series.
+    """Sweep of a series.
 
     Attributes:
-        experiment: Its name.
-        directory: Its directory or URL.
-        value: Its best value of the metric.
-        when: When it ended, in UTC.
-        promoted: Whether its best model became the champion.
-        checkpoint: That of its best trial; kept of the champion only.
-        config: The configuration of that trial; kept of the champion only.
+        experiment: Name of the experiment.
+        directory: Directory or URL of the experiment.
+        value: The best value of the metric.
+        when: Time of the sweep's end, in UTC.
+        promoted: True if the best model became the champion.
+        checkpoint: Checkpoint of the best trial; only kept for the champion.
+        config: Configuration of the best trial; only kept for the champion.
     """
 
     experiment: str
@@ -64,12 +60,12 @@ class SeriesEntry(BaseModel):
 
 
 class Series(BaseModel):
-    """What is known of a series of sweeps; kept in a Prefect variable.
+    """State of a series of sweeps, which is stored in a Prefect variable.
 
     Attributes:
         champion: The entry of the best model so far.
-        runs: An entry of each sweep, the latest last; the oldest are dropped.
-        fingerprint: What the data was when the last one ran.
+        runs: An entry for each sweep, the latest last; the oldest are dropped.
+        fingerprint: Fingerprint of the data at the last sweep.
     """
 
     champion: SeriesEntry | None = None
@@ -77,7 +73,7 @@ class Series(BaseModel):
     fingerprint: str = ""
 
     def dump(self) -> dict[str, Any]:
-        """Make the variable's value, without what is too much for one."""
+        """Return the variable's value, without parts that make it too large."""
         kept = self.model_copy(update={"runs": self.runs[-_MOST_RUNS:]})
         if kept.champion is not None and len(json.dumps(kept.champion.config)) > _LARGEST_CONFIG:
             # It is in the experiment's directory.
@@ -146,12 +142,12 @@ class RecurringSpec(ExperimentSpec):
 
     @property
     def series(self) -> str:
-        """The name of the series, as a Prefect variable may have it."""
+        """Name of the series, in characters that the name of a Prefect variable may have."""
         plain = re.sub(r"\{\w*\}", "", self.name or "sweep").lower()
         return "prefect_tune_" + (re.sub(r"[^a-z0-9]+", "_", plain).strip("_") or "sweep")
 
     def next_sweep(self, series: Series) -> ExperimentSpec:
-        """Make the next sweep, which begins with the best of the last ones."""
+        """Return the next sweep, which begins with the best configurations of the last ones."""
         values = {name: getattr(self, name) for name in ExperimentSpec.model_fields}
         last = series.runs[-self.learning.runs :] if self.learning.runs else []
         readable = [run.directory for run in last if is_resumable(_place(run.directory))]
@@ -161,7 +157,7 @@ class RecurringSpec(ExperimentSpec):
 
 
 def load_series(name: str) -> Series:
-    """Read what is known of a series; nothing before its first sweep."""
+    """Read the state of a series, which is empty before its first sweep."""
     value: Any = Variable.get(name, default=None)
     return Series() if value is None else Series.model_validate(value)
 
@@ -169,16 +165,16 @@ def load_series(name: str) -> Series:
 def why_to_skip(
     spec: RecurringSpec, series: Series, run: FlowRun, others: list[FlowRun], fingerprint: str
 ) -> str:
-    """Say why a run of the flow starts no sweep; "" if it does.
+    """Return why a run of the flow starts no sweep; "" if it starts one.
 
     Args:
         spec: The sweep.
-        series: What is known of earlier ones.
+        series: State of the series.
         run: The flow run.
         others: Other runs of its deployment that have not ended.
-        fingerprint: What the data is now.
+        fingerprint: Fingerprint of the data now.
     """
-    if run.run_count > 1:  # it has begun already, and goes on
+    if run.run_count > 1:  # its sweep has begun, and is to be resumed
         return ""
     now = datetime.datetime.now(datetime.UTC)
     due = run.expected_start_time
@@ -187,7 +183,7 @@ def why_to_skip(
         if run.auto_scheduled and due is not None and later is not None and due < later <= now:
             return f"it was due at {due:%Y-%m-%d %H:%M}, and so is {other.name} since"
         runs = other.state_type is StateType.RUNNING and other.start_time is not None
-        # Of two that start at a time one has to go on.
+        # Of two runs that start at the same time, one has to continue.
         if spec.overlap == "skip" and runs and _began(other) <= _began(run):
             return f"{other.name} still runs"
     if fingerprint and fingerprint == series.fingerprint:
@@ -204,9 +200,8 @@ def unfinished_runs(run: FlowRun) -> list[FlowRun]:
     if run.deployment_id is None:
         return []
     live = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING]
-    which = FlowRunFilter(
-        deployment_id=FlowRunFilterDeploymentId(any_=[run.deployment_id]),
-        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=live)),
+    which = FlowRunFilter.model_validate(
+        {"deployment_id": {"any_": [run.deployment_id]}, "state": {"type": {"any_": live}}}
     )
     with get_client(sync_client=True) as client:
         return [
@@ -215,7 +210,10 @@ def unfinished_runs(run: FlowRun) -> list[FlowRun]:
 
 
 def fingerprint_of(data: str | None) -> str:
-    """Tell what data is like: names, sizes and, of local files, times; or what a function says.
+    """Return a text that changes with the data.
+
+    It is a digest of the names and sizes of files, and of the times of local files, or the result
+    of the user's function.
 
     Raises:
         InvalidArgument: If there is no such data.
@@ -248,12 +246,13 @@ def judge(
 
     Args:
         spec: The sweep.
-        series: What is known of earlier ones.
-        result: What it has found; has a best value.
-        evaluate: Judges a model by the data of now.
+        series: State of the series.
+        result: Result of the sweep, with a best value.
+        evaluate: Returns the value of a model for the present data; None compares the values that
+            were reported.
 
     Returns:
-        The series with this sweep in it, and the verdict in words.
+        The new state of the series, and the verdict as text.
     """
     champion, value = series.champion, result.best_value or 0.0
     best = champion.value if champion is not None else math.nan
@@ -286,11 +285,10 @@ def judge(
 
 
 def conclude(spec: RecurringSpec, series: Series, result: SweepResult, fingerprint: str) -> str:
-    """Judge a sweep that has ended, remember it, and tell; gives the verdict in words."""
-    evaluate = spec.promotion.evaluate
-    judged, verdict = judge(
-        spec, series, result, None if evaluate is None else load_trainable(evaluate)
-    )
+    """Judge a sweep that has ended, store and announce the outcome; return the verdict as text."""
+    path = spec.promotion.evaluate
+    evaluate = None if path is None else load_trainable(path)
+    judged, verdict = judge(spec, series, result, evaluate)
     judged = judged.model_copy(update={"fingerprint": fingerprint})
     Variable.set(spec.series, judged.dump(), overwrite=True)
     create_table_artifact(

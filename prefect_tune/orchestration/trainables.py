@@ -1,4 +1,4 @@
-"""Prefect's flows, tasks and deployments as trainables."""
+"""Makes trainables of Prefect's flows, tasks and deployments."""
 
 from __future__ import annotations
 
@@ -12,18 +12,13 @@ from uuid import UUID
 
 from prefect import Flow, Task
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import (
-    ArtifactFilter,
-    ArtifactFilterFlowRunId,
-    ArtifactFilterKey,
-)
 from prefect.client.schemas.objects import FlowRun
-from prefect.client.schemas.sorting import ArtifactSort
 from prefect.deployments import run_deployment
 from prefect.exceptions import MissingResult, ObjectNotFound
 from prefect.states import Cancelling
 
 from prefect_tune.error import InvalidArgument, InvalidTrainable, TuneError
+from prefect_tune.orchestration.record.artifacts import find_artifact
 from prefect_tune.orchestration.server.api import check_lasting_server
 from prefect_tune.trainable.session import report
 
@@ -56,7 +51,7 @@ class StepTrainable:
                 ) from None
 
     def __call__(self, config: dict[str, Any]) -> Any:
-        """Call it in a trial."""
+        """Call the flow or task in a trial."""
         step: Any = self._step
         outcome = step(config=config) if self._takes_config else step(**config)
         return asyncio.run(_awaited(outcome)) if inspect.isawaitable(outcome) else outcome
@@ -113,11 +108,11 @@ class Deployment:
         self.__name__ = name.replace("/", "-")
 
     def check(self) -> None:
-        """See that it exists.
+        """Check that the deployment exists.
 
         Raises:
             InvalidTrainable: If it does not.
-            PrefectUnavailable: If there is no server that could have it.
+            PrefectUnavailable: If no server is configured, or it does not answer.
         """
         check_lasting_server()
         with get_client(sync_client=True) as client:
@@ -131,7 +126,7 @@ class Deployment:
                 ) from None
 
     def __call__(self, config: dict[str, Any]) -> Any:
-        """Run it in a trial."""
+        """Run the deployment in a trial."""
         run: Any = run_deployment(self.name, parameters={**self._parameters, **config}, timeout=0)
         with get_client(sync_client=True) as client:
             try:
@@ -169,15 +164,8 @@ class Deployment:
     def _report_rows(self, client: SyncPrefectClient, flow_run_id: UUID) -> None:
         if self._metrics is None:
             return
-        artifacts = client.read_artifacts(
-            artifact_filter=ArtifactFilter(
-                flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]),
-                key=ArtifactFilterKey(any_=[self._metrics]),
-            ),
-            sort=ArtifactSort.UPDATED_DESC,
-            limit=1,
-        )
-        data = artifacts[0].data if artifacts else None
+        artifact = find_artifact(client, flow_run_id, self._metrics)
+        data = None if artifact is None else artifact.data
         rows = json.loads(data) if isinstance(data, str) else data
         for row in (rows if isinstance(rows, list) else [])[self._rows :]:
             self._rows += 1
@@ -185,7 +173,7 @@ class Deployment:
 
 
 def of_prefect(trainable: Any, space: Any) -> Any:
-    """Make a trainable of what Prefect calls a flow or task; others stay as they are.
+    """Make a trainable of a flow or task of Prefect; return other trainables unchanged.
 
     Raises:
         InvalidTrainable: If it cannot be run with the space, or does not exist.

@@ -23,7 +23,7 @@ from prefect_tune.orchestration.recurring import (
     judge,
     why_to_skip,
 )
-from prefect_tune.orchestration.spec import WarmStart
+from prefect_tune.orchestration.spec.experiment import WarmStart
 
 NOW = datetime.datetime.now(datetime.UTC)
 

@@ -1,1 +1,1 @@
-"""The Prefect blocks that `prefect_tune.blocks` offers."""
+"""Prefect blocks, which users import from `prefect_tune.blocks`."""

@@ -1,6 +1,6 @@
-"""A block that says on which Dask cluster trials run."""
+"""`DaskCluster`: a block that describes the Dask cluster for trials."""
 
-# Annotations must stay objects: Prefect makes the form of them.
+# Annotations must stay objects, because Prefect makes the form from them.
 import contextlib
 import importlib
 import math
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from prefect_tune.error import ClusterError
 from prefect_tune.orchestration.prefect_internals import load_block
-from prefect_tune.orchestration.spec.tabs import by_own_field, tabs
+from prefect_tune.orchestration.spec.tabs import tabs
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -70,7 +70,7 @@ class DaskAddress(BaseModel):
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Any]:
-        """Give the address; the cluster is somebody else's."""
+        """Return the address of a cluster that others have started."""
         yield self.address
 
     def security(self) -> Any:
@@ -123,15 +123,10 @@ class DaskClass(BaseModel):
             yield cluster
 
 
-_KINDS: dict[str, type[BaseModel]] = {
-    "this machine": LocalDask,
-    "address": DaskAddress,
-    "class": DaskClass,
-}
 if TYPE_CHECKING:
     Connection = LocalDask | DaskAddress | DaskClass
 else:
-    Connection = tabs(_KINDS, by_own_field(_KINDS))
+    Connection = tabs(LocalDask, DaskAddress, DaskClass)
 
 
 class DaskCluster(Block):
@@ -159,7 +154,7 @@ class DaskCluster(Block):
 
     @contextlib.contextmanager
     def open_client(self) -> Iterator["Client"]:
-        """Connect to the cluster, which is started for it if it is not somebody else's.
+        """Connect to the cluster, and start it first unless the block has an address.
 
         Raises:
             ClusterError: If it cannot be started or does not answer within 10 s.
@@ -173,7 +168,7 @@ class DaskCluster(Block):
                 yield client
 
     def get_client(self) -> "Client":
-        """Connect to the cluster; the caller closes the client, which ends a cluster made for it.
+        """Connect to the cluster; the caller closes the client, which ends a cluster started here.
 
         Raises:
             ClusterError: If it cannot be started or does not answer within 10 s.

@@ -1,6 +1,6 @@
-"""A block of what the experiments of a team have in common."""
+"""`ExperimentDefaults`: a block with values that the experiments of a team share."""
 
-# Annotations must stay objects: Prefect makes the form of them.
+# Annotations must stay objects, because Prefect makes the form from them.
 import inspect
 import logging
 from collections import Counter
@@ -16,7 +16,7 @@ from prefect_tune.experiment.trial import ERROR, Trial
 from prefect_tune.orchestration.blocks.dask_cluster import DaskCluster
 from prefect_tune.orchestration.blocks.tune_storage import TuneStorage
 from prefect_tune.orchestration.prefect_internals import load_block
-from prefect_tune.orchestration.spec import Resources
+from prefect_tune.orchestration.spec.experiment import Resources
 
 _logger = logging.getLogger("prefect_tune")
 
@@ -68,7 +68,7 @@ class ExperimentDefaults(Block):
     )
 
     def callbacks(self, metric: str, mode: str) -> list[Callback]:
-        """Make the callbacks that tell of the end of a sweep.
+        """Make the callbacks that send notifications at the end of a sweep.
 
         Args:
             metric: The metric of its trials.
@@ -81,7 +81,7 @@ class ExperimentDefaults(Block):
 
 
 class NotifyOnEnd(Callback):
-    """Tells by a notification block how a sweep has ended; it never disturbs the sweep.
+    """Callback that notifies somebody how a sweep has ended; errors are only logged.
 
     Args:
         notification: The block, and after which sweeps.
@@ -99,7 +99,7 @@ class NotifyOnEnd(Callback):
         self._load()
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
-        """Tell it."""
+        """Send the notification."""
         counts = Counter(trial.status for trial in trials)
         if not trials or (self._notification.when == "a trial failed" and not counts[ERROR]):
             return

@@ -1,11 +1,10 @@
-"""A block that says where experiments are stored and holds the credentials for it.
+"""`TuneStorage`: a block with the place where experiments are stored, and its credentials.
 
-In all that travels, to the nodes of a cluster and into files, a saved block is named by its slug;
-whoever opens the storage loads it, so its secrets are nowhere but on the Prefect server and in the
-memory of the processes that use them.
+Messages to nodes and files name a saved block by its slug, and the processes that open the storage
+load the block. So its secrets are only on the Prefect server and in the memory of these processes.
 """
 
-# Annotations must stay objects: Prefect makes the form of them.
+# Annotations must stay objects, because Prefect makes the form from them.
 from typing import Any
 
 import fsspec
@@ -96,18 +95,18 @@ class TuneStorage(WritableFileSystem):
 
     @classmethod
     def of(cls, block: Any, basepath: str | None = None) -> "TuneStorage":
-        """Make one of another block, without needing the package that defines it.
+        """Make a `TuneStorage` from another block, without the package that defines that.
 
         Args:
             block: A `TuneStorage`, a `RemoteFileSystem`, an `S3Bucket`, or `AwsCredentials` or
                 `MinIOCredentials` together with `basepath`.
-            basepath: Where experiments are stored; None asks the block.
+            basepath: URL below which experiments are stored; None for that of the block.
 
         Returns:
-            The same block if it is one already, else one that is not saved.
+            The same block if it is a `TuneStorage`, else one that is not saved.
 
         Raises:
-            InvalidArgument: If it is another kind of block or does not say where to store.
+            InvalidArgument: If it is another kind of block, or a URL is missing.
         """
         if isinstance(block, cls) and basepath is None:
             return block
@@ -128,23 +127,25 @@ class TuneStorage(WritableFileSystem):
 
     @property
     def slug(self) -> str | None:
-        """``tune-storage/NAME`` once it has been saved under a name, else None."""
+        """``tune-storage/NAME`` if the block has been saved, else None."""
         name = self._block_document_name
         return None if name is None else f"{self.get_block_type_slug()}/{name}"
 
     def get_location(self) -> Location:
-        """What the rest of the package calls this place.
+        """Return the `Location` of this storage.
 
         Returns:
-            The location; it names the block if that is saved, and holds its options, secrets among
-            them, if it is not.
+            A location that names the block if that is saved, else one with the options, which
+            include the secrets.
         """
-        if self.slug is not None:
-            return Location(self.basepath, {}, self.slug)
+        return self._opened if self.slug is None else Location(self.basepath, {}, self.slug)
+
+    @property
+    def _opened(self) -> Location:
         return Location(self.basepath, self.storage_options())
 
     def storage_options(self) -> dict[str, Any]:
-        """What fsspec makes the file system with, in clear."""
+        """Return the arguments of the fsspec file system, with secrets in clear."""
         return storage_options(
             protocol_of(Location(self.basepath)) if "://" in self.basepath else "file",
             key=_clear(self.key),
@@ -156,18 +157,18 @@ class TuneStorage(WritableFileSystem):
         )
 
     def get_filesystem(self) -> fsspec.AbstractFileSystem:
-        """The file system, made once per process.
+        """Return the file system, which is made once per process.
 
         Raises:
             StorageError: If it cannot be made with these options.
         """
-        location = Location(self.basepath, self.storage_options())
+        location = self._opened
         if location.is_local:
             return fsspec.filesystem("file")
         return connect(location)[0]
 
     async def aread_path(self, path: str) -> bytes:
-        """What is in a file.
+        """Read a file.
 
         Args:
             path: Relative to the base path.
@@ -180,15 +181,15 @@ class TuneStorage(WritableFileSystem):
 
     @async_dispatch(aread_path)
     def read_path(self, path: str) -> bytes:
-        """What is in a file; see `aread_path`."""
+        """Read a file; see `aread_path`."""
         return self._read(path)
 
     async def awrite_path(self, path: str, content: bytes) -> None:
-        """Write a file; no directory or bucket is made on an object store.
+        """Write a file; no directory or bucket is created on an object store.
 
         Args:
             path: Relative to the base path.
-            content: What to write.
+            content: The new content.
 
         Raises:
             StorageError: If it cannot be written.
@@ -201,16 +202,16 @@ class TuneStorage(WritableFileSystem):
         self._write(path, content)
 
     def _read(self, path: str) -> bytes:
-        content = open_store(Location(self.basepath, self.storage_options())).read(path)
+        content = open_store(self._opened).read(path)
         if content is None:
             raise FileNotFoundError(f"{self.basepath}/{path}")
         return content
 
     def _write(self, path: str, content: bytes) -> None:
-        open_store(Location(self.basepath, self.storage_options())).write(path, content)
+        open_store(self._opened).write(path, content)
 
     def __reduce__(self) -> Any:
-        # Whoever unpickles a saved block loads it: no secret gets into a pickle.
+        # A saved block is loaded when it is unpickled, so that no secret gets into a pickle.
         return super().__reduce__() if self.slug is None else (load_storage, (self.slug,))
 
 

@@ -1,1 +1,1 @@
-"""What Prefect tells a sweep: cancel, suspend, run again."""
+"""Lets Prefect cancel, suspend and resume sweeps."""

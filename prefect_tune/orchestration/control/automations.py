@@ -1,17 +1,16 @@
-"""Automations of the Prefect server that notice dead sweeps and have them go on.
+"""Installs automations on the Prefect server that notice dead sweeps and resume them.
 
-Prefect's open-source server acts on nothing by itself when the process of a flow run has gone with
-its machine. Two automations do:
+Prefect's open-source server does nothing by itself when the process of a flow run is lost with its
+machine. Two automations do:
 
-* the first waits for a sweep's signs of life (`prefect_tune.orchestration.control.heartbeat`) and
-  marks its
-  flow run ``Crashed`` when they stay away;
-* the second schedules a flow run that has crashed, or whose process was told to end, during a
-  sweep once more. The run keeps its id, so the sweep goes on where it ended.
+* the first marks a flow run as ``Crashed`` when it gets no more signs of life of its sweep
+  (`prefect_tune.orchestration.control.heartbeat`);
+* the second schedules a flow run again that has crashed, or whose process was told to end, during
+  a sweep. The run keeps its id, so the sweep is resumed.
 
-Both act on nothing but flow runs in which a sweep of this package has sent a sign of life, and the
-second one once per sign of life: a flow run that dies before its sweep begins is left alone, so a
-deployment that cannot even be imported is not started for ever.
+Both act only on flow runs in which a sweep of this package has sent a sign of life, and the second
+one once per sign of life. A flow run that dies before its sweep begins is not scheduled again, so a
+deployment that cannot be imported is not started for ever.
 """
 
 from __future__ import annotations
@@ -36,9 +35,9 @@ from prefect_tune.orchestration.control.heartbeat import ENDED, HEARTBEAT
 NOTICE = "prefect-tune: notice dead sweeps"
 RESUME = "prefect-tune: resume crashed sweeps"
 
-#: The shortest time that Prefect can wait for something to stay away.
+#: The shortest time that Prefect can wait for a missing event.
 SHORTEST_SILENCE = 10.0
-#: Buckets older than this are begun anew by the next sign of life.
+#: Time after which the next sign of life begins a new count of Prefect's trigger.
 _LONGEST_SWEEP = timedelta(days=365)
 
 _RUNS = {"prefect.resource.id": "prefect.flow-run.*"}
@@ -49,13 +48,13 @@ _LEAVING = (*_FINAL, "Cancelling", "Suspended", "Paused", "AwaitingRetry")
 
 @dataclass(frozen=True, slots=True)
 class AutomationOptions:
-    """How dead sweeps are treated.
+    """Options of the automations.
 
     Args:
         silence_s: Seconds without a sign of life after which a process is taken for dead; a few
             times `PREFECT_TUNE_HEARTBEAT_S`.
         max_runs: How often a flow run is executed in all, the first time included.
-        resume: False only marks dead flow runs, and leaves their resume to a person.
+        resume: False to only mark dead flow runs, so that a person resumes them.
 
     Raises:
         InvalidArgument: On impossible values.
@@ -76,13 +75,13 @@ class AutomationOptions:
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """An automation of ours on the server.
+    """Automation of this package on the server.
 
     Attributes:
-        name: Its name.
-        id: Its id.
+        name: Name of the automation.
+        id: Id of the automation.
         enabled: False if somebody has switched it off.
-        summary: What it does.
+        summary: Its description.
     """
 
     name: str
@@ -92,7 +91,7 @@ class Installed:
 
 
 def create_automations(options: AutomationOptions | None = None) -> list[Installed]:
-    """Create the automations on the server in effect, or change those there are.
+    """Create the automations on the server in effect, or update existing ones.
 
     Raises:
         InvalidArgument: On impossible options.
@@ -106,7 +105,7 @@ def create_automations(options: AutomationOptions | None = None) -> list[Install
             if old is None:
                 client.create_automation(automation)
             else:
-                # Whoever has switched it off has a reason.
+                # Somebody may have switched it off for a reason.
                 automation.enabled = old.enabled
                 client.update_automation(old.id, automation)
         for superfluous in known.values():
@@ -115,7 +114,7 @@ def create_automations(options: AutomationOptions | None = None) -> list[Install
 
 
 def list_automations() -> list[Installed]:
-    """Our automations on the server in effect."""
+    """List the automations of this package on the server in effect."""
     with get_client(sync_client=True) as client:
         return [
             Installed(found.name, str(found.id), found.enabled, found.description)
@@ -124,7 +123,7 @@ def list_automations() -> list[Installed]:
 
 
 def delete_automations() -> list[str]:
-    """Delete our automations from the server in effect; gives their names."""
+    """Delete the automations of this package from the server in effect; return their names."""
     with get_client(sync_client=True) as client:
         installed = _installed(client)
         for automation in installed:
@@ -192,7 +191,7 @@ def _resume(options: AutomationOptions) -> AutomationCore:
 
 
 def _installed(client: SyncPrefectClient) -> list[Automation]:
-    """Those on the server; more than one of a name if several were created at a time."""
+    """Read the automations, of which several have the same name if they were created at a time."""
     return [
         automation
         for name in (NOTICE, RESUME)

@@ -1,44 +1,46 @@
-"""Flows that are an experiment themselves."""
+"""Marks flows whose only purpose is one experiment, which then makes no subflow."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 from prefect.client.schemas.objects import State
 
 
-class ThisFlow:
-    """A flow that is an experiment itself.
+@dataclass(slots=True)
+class ExperimentFlowRun:
+    """Flow run whose only purpose is one experiment.
 
     Attributes:
-        final_state: The state that the flow run should end in; None before the experiment has.
+        final_state: The state that the flow run should end in; None until the experiment has ended.
+        taken: True once an experiment has begun in it.
     """
 
-    def __init__(self) -> None:
-        self.final_state: State[Any] | None = None
-        self.taken = False
+    final_state: State[Any] | None = None
+    taken: bool = False
 
 
-_this_flow: ContextVar[ThisFlow | None] = ContextVar("prefect_tune_this_flow", default=None)
+_current: ContextVar[ExperimentFlowRun | None] = ContextVar("prefect_tune_flow", default=None)
 
 
 @contextlib.contextmanager
-def current_flow_is_experiment() -> Iterator[ThisFlow]:
-    """Let the next experiment inside use the surrounding flow run instead of making one below it.
+def current_flow_is_experiment() -> Iterator[ExperimentFlowRun]:
+    """Let the next experiment inside use the surrounding flow run instead of making a subflow.
 
     For flows whose only purpose is one experiment. They should return its `final_state`.
     """
-    this = ThisFlow()
-    token = _this_flow.set(this)
+    flow_run = ExperimentFlowRun()
+    token = _current.set(flow_run)
     try:
-        yield this
+        yield flow_run
     finally:
-        _this_flow.reset(token)
+        _current.reset(token)
 
 
-def this_flow() -> ThisFlow | None:
-    """The surrounding flow, if it is an experiment itself."""
-    return _this_flow.get()
+def experiment_flow_run() -> ExperimentFlowRun | None:
+    """Return the surrounding flow run if its only purpose is one experiment, else None."""
+    return _current.get()

@@ -12,10 +12,10 @@ STARTED = "prefect-tune.sweep.started"
 
 
 def directory_of(flow_run_id: UUID) -> str:
-    """The directory of the newest sweep of a flow run.
+    """Return the directory of the newest sweep of a flow run.
 
     Raises:
-        InvalidArgument: If it has begun none.
+        InvalidArgument: If the flow run has begun no sweep.
     """
     which = {
         "event": {"name": [STARTED]},

@@ -1,4 +1,4 @@
-"""Who a flow run is, seen from all its executions."""
+"""Identifies a flow run, and the runs that lead to a call in it, across all its executions."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ class Caller:
     """A run below the outermost flow run, of a task or a subflow, that leads to a call.
 
     Attributes:
-        run_id: Its id. A subflow run is another one each time the run above it is retried, and so
-            is a task run.
-        execution: Which execution of it this is.
-        what: Its name and a digest of its arguments, which stay the same.
+        run_id: Id of the run, a new one each time the run above it is retried.
+        execution: Number of the run's execution.
+        what: Name and digest of the arguments, which stay the same.
     """
 
     run_id: str
@@ -36,11 +35,11 @@ class FlowIdentity:
 
     Attributes:
         flow_run_id: The surrounding flow run.
-        root_id: The outermost flow run; the one that a person retries and that a deployment runs.
-        root_run_count: Which execution of the outermost one this is.
-        root_name: Its name.
-        deployment_id: Its deployment, if it has one.
-        callers: The runs that lead from the outermost one to here, the outer ones first.
+        root_id: The outermost flow run, which a person retries and a deployment runs.
+        root_run_count: Number of the outermost flow run's execution.
+        root_name: Name of the outermost flow run.
+        deployment_id: Deployment of the outermost flow run, if it has one.
+        callers: The runs that lead from the outermost flow run to here, outer ones first.
     """
 
     flow_run_id: str
@@ -52,17 +51,17 @@ class FlowIdentity:
 
     @property
     def resource(self) -> dict[str, str]:
-        """The resource that events of its sweeps concern."""
+        """Resource of the events of sweeps in the flow run."""
         return {
             "prefect.resource.id": f"prefect.flow-run.{self.root_id}",
             "prefect.resource.name": self.root_name,
-            # As in the state events of flow runs: an automation can tell by it how often to try.
+            # As in the state events of flow runs; an automation limits the retries by it.
             "prefect.run-count": str(self.root_run_count),
         }
 
 
 def current_flow_identity() -> FlowIdentity | None:
-    """The surrounding flow run; None outside of one."""
+    """Return the surrounding flow run; None outside one."""
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         return None
@@ -70,7 +69,7 @@ def current_flow_identity() -> FlowIdentity | None:
     below: list[tuple[str, FlowRun]] = []
     if own.parent_task_run_id is not None:
         try:
-            root, below = _way_up(own)
+            root, below = _read_ancestors(own)
         except Exception:
             _logger.debug("The flow run above this one could not be read.", exc_info=True)
     return FlowIdentity(
@@ -83,27 +82,27 @@ def current_flow_identity() -> FlowIdentity | None:
     )
 
 
-def _way_up(run: FlowRun) -> tuple[FlowRun, list[tuple[str, FlowRun]]]:
-    """The outermost flow run above one, and those below it with the names of their flows."""
+def _read_ancestors(run: FlowRun) -> tuple[FlowRun, list[tuple[str, FlowRun]]]:
+    """Read the outermost flow run above one, and those between with the names of their flows."""
     below: list[tuple[str, FlowRun]] = []
     with SyncClientContext.get_or_create() as context:
         while run.parent_task_run_id is not None:
             call = context.client.read_task_run(run.parent_task_run_id)
             if call.flow_run_id is None:
                 break
-            # Behind the name of the flow stands which call of it this is, in order.
+            # The name ends with the number of the flow's call.
             below.insert(0, (call.name.removesuffix(f"-{call.dynamic_key}"), run))
             run = context.client.read_flow_run(call.flow_run_id)
     return run, below
 
 
 def _callers(flow_runs: list[tuple[str, FlowRun]]) -> tuple[Caller, ...]:
-    """The runs below the first of some flow runs, each of which was called in the one before it."""
+    """Return the runs below the first of nested flow runs, which are given from outer to inner."""
     task = TaskRunContext.get()
     callers: list[Caller] = []
     for depth, (flow, run) in enumerate(flow_runs):
         if depth:
-            # As the API has them: what it cannot keep it shows alike each time.
+            # As the API has them, which shows what it cannot store the same way each time.
             arguments = json.dumps(run.parameters, sort_keys=True, default=str)
             what = f"{flow} {content_digest(arguments)}"
             callers.append(Caller(str(run.id), run.run_count, what))

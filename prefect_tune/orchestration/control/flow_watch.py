@@ -1,9 +1,9 @@
-"""Flow runs and tasks that end while a sweep runs in them: by their time limits, or by a signal.
+"""Ends a sweep when the flow run or task around it ends, by its time limit or by a signal.
 
-Prefect limits the time of a flow or task by an exception that strikes anywhere in the code of its
-thread, and an end of the flow run does not reach the threads of its tasks at all. So a sweep keeps
-that exception off, as Prefect's own code does where it must not be cut off, watches for both, and
-ends its attempts in order. Then the exception has its way.
+Prefect limits the time of a flow or task by an exception that it raises anywhere in the code of the
+thread, and does not tell the threads of tasks when the flow run ends. So a sweep delays that
+exception, as Prefect's own code does where it must not be interrupted, watches for both, and ends
+its attempts in order. Then the exception is raised.
 """
 
 from __future__ import annotations
@@ -21,18 +21,21 @@ from prefect_tune.orchestration.logs import run_log
 from prefect_tune.orchestration.prefect_internals import ThreadShield, is_told_to_end
 
 _STEP_S = 0.01
-#: Seconds within which Prefect's exception comes once it may.
+#: Seconds within which Prefect raises its exception once it is not delayed any more.
 _LATEST_S = 1.0
 
 
 class FlowWatch:
-    """Ends a sweep when the flow run or task around it is over; a listener for the engine.
+    """Listener for the engine that ends a sweep when the flow run or task around it ends.
 
-    To be made in the thread of the sweep, outside of a flow run of its own.
+    To be made in the thread of the sweep, before the sweep makes a flow run.
 
     Args:
-        interrupt: Ends the sweep; gets why, and whether that is a limit of time.
-        is_remembered: Whether a retry of the flow run goes on with the sweep.
+        interrupt: Ends the sweep; gets the reason, and whether that is a time limit.
+        is_remembered: Whether a retry of the flow run resumes the sweep.
+
+    Attributes:
+        out_of_time: True once a time limit has been reached.
     """
 
     def __init__(
@@ -52,7 +55,7 @@ class FlowWatch:
             self._limit("task run", task.task.timeout_seconds, task.task_run.state)
 
     def __call__(self, coordinator: Coordinator) -> None:
-        """After each batch of events: look whether it is over."""
+        """Check after each batch of events whether the flow run or task ends."""
         if self._told:
             return
         overdue = [what for due, what in self._limits if time.time() >= due]
@@ -64,11 +67,11 @@ class FlowWatch:
 
     @contextmanager
     def guarding(self) -> Iterator[None]:
-        """Keep the exception of a time limit off inside; it is raised at the end."""
+        """Delay the exception of a time limit until the end of this context."""
         with self._shield:
             yield
         if self.out_of_time:
-            # It is thrown by another thread, or by the event loop when we have returned.
+            # Another thread raises it, or the event loop after this function has returned.
             deadline = time.monotonic() + _LATEST_S
             while time.monotonic() < deadline:
                 time.sleep(_STEP_S)
@@ -80,7 +83,7 @@ class FlowWatch:
     def _is_over(self) -> bool:
         if self._flow is None:
             return False
-        # A runner ends with its flow run, and tells each of its tasks so before it waits for them.
+        # A runner ends with its flow run, and tells all its tasks so before it waits for them.
         task_run_id = None if self._task is None else self._task.task_run.id
         return is_told_to_end(self._flow.task_runner, task_run_id)
 

@@ -1,21 +1,20 @@
-"""A sweep's signs of life, by which an automation notices that its process has gone.
+"""Emits a sweep's signs of life, by which an automation notices that its process has ended.
 
 Prefect's own heartbeats come every three minutes, at best every 30 seconds, from every flow run.
 These come more often, and only while a sweep runs, so an automation that acts on their absence
-meddles with no other flow run of the same server.
+changes no other flow run of the same server.
 """
 
 from __future__ import annotations
 
-import contextvars
 import logging
 import threading
-from types import TracebackType
 from typing import Self
 
 from prefect.events import Event, emit_event
 
 from prefect_tune.orchestration.control.flow_identity import FlowIdentity
+from prefect_tune.orchestration.threads import make_thread
 
 _logger = logging.getLogger("prefect_tune")
 
@@ -25,13 +24,11 @@ ENDED = "prefect-tune.sweep.ended"
 
 
 class Heartbeat:
-    """Emits signs of life of the outermost flow run, from a thread of its own.
-
-    Use it as a context manager.
+    """Context manager that emits signs of life of the outermost flow run in a thread.
 
     Args:
-        flow: Where the sweep runs; None emits nothing.
-        interval: Seconds between two of them; 0 emits none.
+        flow: The flow run of the sweep; None emits nothing.
+        interval: Seconds between two signs of life; 0 emits none.
     """
 
     def __init__(self, flow: FlowIdentity | None, interval: float) -> None:
@@ -39,32 +36,21 @@ class Heartbeat:
         self._interval = interval
         self._over = threading.Event()
         self._latest: Event | None = None
-        # The caller's settings hold for this thread as well.
-        self._thread = threading.Thread(
-            target=contextvars.copy_context().run,
-            args=(self._beat,),
-            name="prefect-heartbeat",
-            daemon=True,
-        )
+        self._thread = make_thread("prefect-heartbeat", self._beat)
 
     def __enter__(self) -> Self:
         if self._flow is not None:
             self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.end()
 
     def end(self) -> Event | None:
-        """The sweep ends, or begins to: gives the last sign of life.
+        """Stop emitting, because the sweep ends; return the last event.
 
-        The event of its end has to follow that one: the server would take the other order for a
-        sweep that lives.
+        The event of the sweep's end has to follow the last sign of life: in the other order the
+        server would take the sweep for alive.
         """
         if self._flow is not None and not self._over.is_set():
             self._over.set()
@@ -79,14 +65,11 @@ class Heartbeat:
 
     @staticmethod
     def _emit(flow: FlowIdentity) -> Event | None:
-        related = []
-        if flow.deployment_id is not None:
-            related.append(
-                {
-                    "prefect.resource.id": f"prefect.deployment.{flow.deployment_id}",
-                    "prefect.resource.role": "deployment",
-                }
-            )
+        deployment = {
+            "prefect.resource.id": f"prefect.deployment.{flow.deployment_id}",
+            "prefect.resource.role": "deployment",
+        }
+        related = [] if flow.deployment_id is None else [deployment]
         try:
             return emit_event(HEARTBEAT, resource=flow.resource, related=related)
         except Exception:

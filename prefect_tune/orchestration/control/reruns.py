@@ -1,12 +1,12 @@
-"""Sweeps of a flow run go on when the flow run is executed again.
+"""Resumes the sweeps of a flow run when the flow run is executed again.
 
 A retry by `flow.retries`, by hand or by an automation, the resume of a suspended run and the
-restart of a crashed one all execute the flow function from its top, and with it the same calls of
-`run` and `Tuner.fit`; a retry of a task does so with its part of them. Tasks and subflows may begin
-in another order then, or be skipped. So a call is known by what it is: the flow run, the tasks and
-subflows that lead to it with their arguments, and the sweep itself. A number tells apart those that
-are equal in all of this. What a call has begun is remembered next to the experiments themselves, so
-it is found wherever the flow run goes on::
+restart of a crashed one all execute the flow function from its start, and with it the same calls of
+`run` and `Tuner.fit`; a retry of a task repeats the calls of the task. Tasks and subflows may begin
+in another order then, or be skipped. So a call is identified by the flow run, the tasks and
+subflows that lead to it with their arguments, and the sweep itself. Equal calls get numbers. The
+experiment of a call is recorded next to the experiments, so that it is found wherever the flow run
+is executed::
 
     <storage>/.flow_runs/<id of the flow run>/<trainable>-<name>-<digest>-<number>.json
 """
@@ -19,7 +19,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from prefect.exceptions import Abort
@@ -41,19 +41,19 @@ DIRECTORY = ".flow_runs"
 _FORMAT = 2
 _LONGEST_KEY = 100
 _POLL_S = 1.0
-#: Name of what is no part of the sweep itself.
+#: Name of the part of a call's identity that does not come from the sweep.
 _CALLERS = "the arguments of the task or flow"
 
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """What is remembered of a call.
+    """Record of a call.
 
     Attributes:
-        begun: Its experiment.
-        execution: In which execution of the outermost flow run it was made last.
-        caller: Id of the run below the outermost one in which it was made; "" if in that itself.
-        parts: What it is, as in `SweepIdentity`.
+        begun: The experiment of the call.
+        execution: Execution of the outermost flow run in which the call was made last.
+        caller: Id of the run below the outermost one in which it was made; "" if there is none.
+        parts: Identity of the call, as in `SweepIdentity`.
     """
 
     begun: BegunSweep
@@ -62,18 +62,8 @@ class _Record:
     parts: dict[str, str]
 
     def encode(self) -> bytes:
-        begun = self.begun
-        return json.dumps(
-            {
-                "format": _FORMAT,
-                "name": begun.name,
-                "origin": begun.origin,
-                "failed": begun.failed,
-                "execution": self.execution,
-                "caller": self.caller,
-                "parts": self.parts,
-            }
-        ).encode()
+        body = asdict(self)
+        return json.dumps({"format": _FORMAT, **body.pop("begun"), **body}).encode()
 
     @classmethod
     def decode(cls, record: bytes | None) -> _Record | None:
@@ -91,7 +81,7 @@ class _Record:
 
 
 class _Numbers:
-    """Numbers that tell equal calls of one execution of a flow run apart.
+    """Numbers of equal calls in one execution of a flow run.
 
     A task or subflow that is retried by itself gets the numbers that it had before.
     """
@@ -103,15 +93,15 @@ class _Numbers:
         self._taken: defaultdict[tuple[Any, ...], list[Any]] = defaultdict(list)
 
     def take(self, flow: FlowIdentity, key: str) -> int:
-        """The number, from 1, of a call that is made now.
+        """Return the number, from 1, of a call that is made now.
 
         Args:
-            flow: Where it is made.
-            key: The same for equal calls.
+            flow: The surrounding flow run.
+            key: Key that equal calls share.
         """
         execution = (flow.root_id, flow.root_run_count, key)
         with self._lock:
-            # Which of the equal runs at each level leads to it, whatever their ids and executions.
+            # The index, among equal runs, of the run at each level that leads to the call.
             caller: tuple[int, ...] = ()
             address: tuple[Any, ...] = execution
             for run in flow.callers:
@@ -128,7 +118,7 @@ class _Numbers:
             return taken.index(call) + 1
 
     def skip(self, flow: FlowIdentity, key: str, number: int) -> int:
-        """Another number, because this one is that of a call in another process."""
+        """Return another number, because this one is that of a call in another process."""
         with self._lock:
             taken = self._taken[flow.root_id, flow.root_run_count, key]
             call = taken[number - 1]
@@ -141,7 +131,7 @@ _numbers = _Numbers()
 
 
 class FlowRunMemory:
-    """The memory of one call of `run` or `Tuner.fit` inside a flow run.
+    """Record of one call of `run` or `Tuner.fit` inside a flow run.
 
     Implements `prefect_tune.engine.planning.rerun.RerunRecord`.
 
@@ -160,7 +150,7 @@ class FlowRunMemory:
         self._begun: BegunSweep | None = None
 
     def look_up(self, storage: Location, sweep: SweepIdentity) -> BegunSweep | None:
-        """What an earlier execution of the flow run has begun; says so.
+        """Return the sweep that an earlier execution of the flow run has begun, and log that.
 
         Raises:
             StorageError: If the storage cannot be read.
@@ -188,18 +178,18 @@ class FlowRunMemory:
                 storage,
             )
         elif self._flow.root_run_count > 1:
-            self._say_what_differs(store, directory, short, sweep.trainable)
+            self._log_difference(store, directory, short, sweep.trainable)
         return self._begun
 
     def _is_of_another_process(self, record: _Record) -> bool:
-        """True if another task or subflow makes this call in the same execution of the flow run.
+        """Return True if another task or subflow made the call in this execution of the flow run.
 
-        Those of this process have got other numbers.
+        Calls of this process have other numbers.
         """
         return record.execution == self._flow.root_run_count and record.caller != self._caller
 
-    def _say_what_differs(self, store: Store, directory: str, short: str, trainable: str) -> None:
-        """Explain why a sweep begins anew though one like it was begun before."""
+    def _log_difference(self, store: Store, directory: str, short: str, trainable: str) -> None:
+        """Log why a sweep begins anew though a similar one was begun before."""
         nearest: tuple[list[str], str] | None = None
         for file in sorted(store.sizes(directory)):
             if not file.startswith(f"{short}-"):
@@ -220,9 +210,9 @@ class FlowRunMemory:
             )
 
     def record(self, name: str, origin: str) -> None:
-        """The experiment of this sweep is begun, or goes on.
+        """Record that the experiment of this sweep begins, or is resumed.
 
-        Nothing is remembered of a sweep that did not ask for what there was before.
+        Nothing is recorded of a sweep that has not called `look_up`.
 
         Raises:
             StorageError: If the storage cannot be written.
@@ -230,7 +220,7 @@ class FlowRunMemory:
         self._write(BegunSweep(name, origin))
 
     def record_failure(self) -> None:
-        """The sweep has ended, and its failed trials make the call raise.
+        """Record that the sweep has ended and the call raises, because trials have failed.
 
         Raises:
             StorageError: If the storage cannot be written.
@@ -239,15 +229,14 @@ class FlowRunMemory:
             self._write(BegunSweep(self._begun.name, self._begun.origin, failed=True))
 
     def when_free(self, open_experiment: Callable[[], T]) -> T:
-        """Open the experiment, waiting for a process of an earlier execution that still holds it.
+        """Open the experiment, and wait for a process of an earlier execution that still holds it.
 
-        It may be about to end, or to be found dead. If it lives on, then this execution is one too
-        many: somebody took a silent process for a dead one. The flow run is left to that process.
+        That process may be about to end, or to be found dead. If it lives, a silent process was
+        taken for a dead one, and this execution must leave the flow run to it.
 
         Raises:
             ExperimentLocked: If the flow run has not begun the experiment itself.
-            Abort: If the process lives on. Ends this execution without changing the flow run's
-                state.
+            Abort: If the process lives. Ends this execution without changing the flow run's state.
         """
         deadline = time.monotonic() + self._patience_s
         told = False
@@ -276,7 +265,7 @@ class FlowRunMemory:
 
 
 def flow_run_memory(lease_s: float) -> FlowRunMemory | None:
-    """The memory of a sweep that begins now; None outside of flow runs.
+    """Return the record of a sweep that begins now; None outside flow runs.
 
     Args:
         lease_s: Seconds after which a silent process is taken for dead.

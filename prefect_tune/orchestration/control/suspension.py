@@ -1,9 +1,9 @@
-"""Suspending a flow run ("Suspend" in the UI, `suspend_flow_run`) while a sweep runs in it.
+"""Ends a sweep when its flow run is suspended ("Suspend" in the UI, `suspend_flow_run`).
 
 Prefect marks the request in the flow process and acts on it when the next task is submitted or a
-task ends. It stops nothing that runs, and task engines that meet the mark leave their task runs
-without a final state. So the sweep looks for the mark itself, ends its attempts in order, and keeps
-the engines of trials from seeing it.
+task ends. It stops no running task, and task engines that find the mark leave their task runs
+without a final state. So the sweep looks for the mark itself, ends its attempts in order, and hides
+the mark from the engines of trials.
 """
 
 from __future__ import annotations
@@ -32,16 +32,19 @@ _logger = logging.getLogger("prefect_tune")
 
 
 class SuspensionWatch:
-    """Ends a sweep when its flow run has been suspended; a listener for the engine.
+    """Listener for the engine that ends a sweep when its flow run has been suspended.
 
     To be made in the flow run.
 
     Args:
         inbox: The sweep's inbox.
-        on_suspended: Called first of all when it has been.
+        on_suspended: Called first when the flow run has been suspended.
+
+    Attributes:
+        suspended: True once the flow run has been suspended.
     """
 
-    def __init__(self, inbox: Inbox, on_suspended: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, inbox: Inbox, on_suspended: Callable[[], object]) -> None:
         context = FlowRunContext.get()
         self._request = None if context is None else suspension_request(context)
         self._inbox = inbox
@@ -49,7 +52,7 @@ class SuspensionWatch:
         self.suspended = False
 
     def __call__(self, coordinator: Coordinator) -> None:
-        """After each batch of events: look for the mark, which costs nothing."""
+        """Look for the mark after each batch of events, which costs nothing."""
         if self.suspended or self._request is None or not self._request.is_requested():
             return
         self.suspended = True
@@ -63,23 +66,24 @@ class SuspensionWatch:
 
 
 def shield(context: contextvars.Context) -> None:
-    """Keep a suspension from the task engines that run in a context."""
+    """Hide a suspension from the task engines that run in a context."""
     current = context.run(FlowRunContext.get)
     if current is not None:
         set_context(context, FlowRunContext, without_suspension(current))
 
 
 def end_subflow(message: str) -> None:
-    """Give the current flow run its final state, if it lies below the one that was suspended.
+    """Set the final state of the current flow run, if it is a subflow of the suspended one.
 
-    Prefect suspends the outermost flow run only, and leaves those below it running for ever.
+    Prefect suspends the outermost flow run only, and leaves its subflows running for ever.
     """
     context = FlowRunContext.get()
-    if context is None or context.flow_run is None or context.flow_run.parent_task_run_id is None:
+    run = None if context is None else context.flow_run
+    if run is None or run.parent_task_run_id is None:
         return
     state: State[Any] = Cancelled(name="Interrupted", message=message)
     try:
         with SyncClientContext.get_or_create() as clients:
-            clients.client.set_flow_run_state(context.flow_run.id, state, force=True)
+            clients.client.set_flow_run_state(run.id, state, force=True)
     except Exception:
         _logger.debug("The end of the subflow could not be recorded.", exc_info=True)

@@ -1,1 +1,1 @@
-"""What Prefect shows of a sweep: flow run, task runs, artifacts."""
+"""Records sweeps in Prefect: flow run, task runs, artifacts and events."""

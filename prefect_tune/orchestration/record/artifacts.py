@@ -1,8 +1,7 @@
-"""The progress bar, leaderboard and summary of an experiment as Prefect artifacts."""
+"""Shows the progress, leaderboard and summary of an experiment as Prefect artifacts."""
 
 from __future__ import annotations
 
-import contextvars
 import json
 import logging
 import re
@@ -10,22 +9,20 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
-from prefect.client.schemas.filters import (
-    ArtifactFilter,
-    ArtifactFilterFlowRunId,
-    ArtifactFilterKey,
-)
+from prefect.client.schemas.filters import ArtifactFilter
+from prefect.client.schemas.objects import Artifact
+from prefect.client.schemas.sorting import ArtifactSort
 from prefect.context import FlowRunContext, SyncClientContext, TaskRunContext
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from prefect_tune.experiment.plain import finite_number
 from prefect_tune.orchestration.record.sanitize import show_value, showable
+from prefect_tune.orchestration.threads import make_thread
 
 _logger = logging.getLogger("prefect_tune")
 
@@ -33,18 +30,18 @@ _logger = logging.getLogger("prefect_tune")
 INTERVAL = 5.0
 _DIGITS = 6
 _CLOSE_SECONDS = 5.0
-#: What may be in the key of an artifact.
+#: Characters that the key of an artifact must not have.
 _NO_KEY = re.compile("[^a-z0-9]+")
 _LONGEST_KEY = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Where an experiment stands.
+    """State of an experiment, for artifacts.
 
     Attributes:
         done: Number of finished trials.
-        total: How many there will be; None if not known.
+        total: Number of trials in all; None if not known.
         counts: Number of trials by status.
         rows: The best trials, best first: column heading -> JSON-able value.
     """
@@ -66,10 +63,10 @@ class Snapshot:
 
 
 class ArtifactReporter:
-    """Keeps the artifacts of the surrounding task run up to date, from a thread of its own.
+    """Context manager that keeps the artifacts of the surrounding task run up to date in a thread.
 
-    A slow API delays nothing; one that fails is reported once and tried again at the next update.
-    Use it as a context manager, inside the coordinator task.
+    A slow API delays nothing. A failure is logged once, and the next update tries again. To be used
+    inside the coordinator task.
 
     Args:
         experiment: Name of the experiment, with which the keys of its artifacts begin.
@@ -89,34 +86,24 @@ class ArtifactReporter:
         self._closing = threading.Event()
         self._ids: dict[str, UUID] = {}
         self._complained = False
-        self._thread = threading.Thread(
-            target=contextvars.copy_context().run,
-            args=(self._work,),
-            name="prefect-artifacts",
-            daemon=True,
-        )
+        self._thread = make_thread("prefect-artifacts", self._work)
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self._closing.set()
         self._wake.set()
         self._thread.join(timeout=_CLOSE_SECONDS * (1 if self._draw is None else 4))
 
     @property
     def due(self) -> bool:
-        """True if a snapshot given now would be shown; so nobody makes one for nothing."""
+        """True if `update` would show a snapshot now, so that none is made in vain."""
         return time.monotonic() >= self._next_update
 
     def update(self, snapshot: Snapshot) -> None:
-        """Show this as soon as it is due."""
+        """Show a snapshot."""
         self._next_update = time.monotonic() + self._interval
         self._newest = snapshot
         self._wake.set()
@@ -128,13 +115,13 @@ class ArtifactReporter:
         pages: Mapping[UUID, str] | None = None,
         draw: Callable[[], str] | None = None,
     ) -> None:
-        """Show this at the end.
+        """Set what is shown at the end.
 
         Args:
             snapshot: The final state.
             summary: Markdown.
             pages: Markdown for the pages of task runs.
-            draw: Makes what follows the summary, once all else is shown.
+            draw: Returns further markdown for the summary; called when all else is shown.
         """
         self._pages = dict(pages or {})
         self._draw = draw
@@ -148,7 +135,7 @@ class ArtifactReporter:
             while not closing:
                 self._wake.wait()
                 self._wake.clear()
-                # Asked before publishing: what was concluded before closing has to be shown.
+                # Read before publishing, because what `conclude` has set must be shown.
                 closing = self._closing.is_set()
                 self._try_to_publish()
                 if closing and self._draw is not None:
@@ -180,12 +167,13 @@ class ArtifactReporter:
         with SyncClientContext.get_or_create() as context:
             client = context.client
             self._put(client, "trials-done", "progress", snapshot.percent, str(snapshot))
-            table = json.dumps([_jsonable(row) for row in snapshot.rows])
+            rows = [{showable(k): _plain(v) for k, v in row.items()} for row in snapshot.rows]
+            table = json.dumps(rows)
             self._put(client, "leaderboard", "table", table, "The best trials")
             if self._summary:
                 self._put(client, "summary", "markdown", showable(self._summary), "The result")
             while self._pages:
-                # Without a key, which would make it a card of its own among those of all runs.
+                # Without a key: with one it would appear among the artifacts of all runs.
                 task_run_id, text = self._pages.popitem()
                 client.create_artifact(
                     ArtifactCreate(type="markdown", data=showable(text), task_run_id=task_run_id)
@@ -197,16 +185,10 @@ class ArtifactReporter:
         key = f"{self._prefix}-{key}"
         flow, task = FlowRunContext.get(), TaskRunContext.get()
         if key not in self._ids and flow is not None and flow.flow_run is not None:
-            # What an earlier execution of the flow run has made is brought up to date, too.
-            earlier = client.read_artifacts(
-                artifact_filter=ArtifactFilter(
-                    flow_run_id=ArtifactFilterFlowRunId(any_=[flow.flow_run.id]),
-                    key=ArtifactFilterKey(any_=[key]),
-                ),
-                limit=1,
-            )
-            if earlier:
-                self._ids[key] = earlier[0].id
+            # Artifacts of an earlier execution of the flow run are updated, too.
+            earlier = find_artifact(client, flow.flow_run.id, key)
+            if earlier is not None:
+                self._ids[key] = earlier.id
         if key in self._ids:
             update = ArtifactUpdate(data=data, description=description)
             client.update_artifact(self._ids[key], update)
@@ -224,8 +206,15 @@ class ArtifactReporter:
         self._ids[key] = created.id
 
 
-def _jsonable(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {showable(heading): _plain(value) for heading, value in row.items()}
+def find_artifact(client: SyncPrefectClient, flow_run_id: UUID, key: str) -> Artifact | None:
+    """Return the artifact of a flow run with this key, the one updated last; None if none is."""
+    which = {"flow_run_id": {"any_": [flow_run_id]}, "key": {"any_": [key]}}
+    found = client.read_artifacts(
+        artifact_filter=ArtifactFilter.model_validate(which),
+        sort=ArtifactSort.UPDATED_DESC,
+        limit=1,
+    )
+    return found[0] if found else None
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""How an experiment appears as a flow run, and what the flow run says at its end."""
+"""Describes an experiment's flow run, and the end of that."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import Any, Generic, TypeVar
 from prefect_tune.execution.base import Executor
 from prefect_tune.orchestration.record.task_run_logs import TaskRunLogs
 from prefect_tune.orchestration.record.task_runner import Ship
+from prefect_tune.text import in_words
 
 T = TypeVar("T")
 
 
 class Ending(Enum):
-    """How an experiment ended, for its flow run."""
+    """Ways in which an experiment ends, for its flow run."""
 
     COMPLETED = "completed"
     FAILED = "failed"
@@ -24,12 +25,12 @@ class Ending(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """What the flow run says at its end.
+    """Content of a flow run's final state.
 
     Attributes:
-        ending: Decides the type of its state.
-        message: Its state's message, one line or a few.
-        data: Its result, a `SweepResult`.
+        ending: Decides the type of the state.
+        message: Message of the state, one line or a few.
+        data: Result of the flow run, a `SweepResult`.
     """
 
     ending: Ending
@@ -37,20 +38,25 @@ class Conclusion:
     data: Any = None
 
 
+def conclusion_of(error: Exception) -> Conclusion:
+    """Return the conclusion of an experiment that an error has ended."""
+    return Conclusion(Ending.FAILED, f"{type(error).__name__}: {in_words(error)}")
+
+
 @dataclass(frozen=True, slots=True)
 class ExperimentFlow:
-    """How an experiment appears as a flow run.
+    """Description of the flow run of an experiment.
 
     Attributes:
         name: Name of the flow, e.g. ``tune-train_digits``.
         run_name: Name of the flow run: the experiment's name.
         tags: Further tags of the flow run; its task runs do not get them.
-        parameters: What the UI shows as parameters; JSON-able. Never callables: the server would
-            turn them into ``{}``.
+        parameters: Parameters that the UI shows, as JSON values. The server would turn callables
+            into ``{}``.
         executor: Runs the trials.
         ship: Runs the bodies of other tasks, see `BodyTaskRunner`; None if there are none.
         max_task_runs: How many attempts are recorded as task runs.
-        is_interrupted: True once the sweep is being ended, to be resumed later.
+        is_interrupted: Returns True once the sweep is being ended, to be resumed later.
         logs: Brings what attempts log to the logs of their task runs.
     """
 
@@ -67,10 +73,10 @@ class ExperimentFlow:
 
 @dataclass(frozen=True, slots=True)
 class FlowOutcome(Generic[T]):
-    """What came of an experiment.
+    """Outcome of an experiment that ran in a flow run.
 
     Attributes:
-        value: What the body returned.
+        value: Result of the body.
         flow_run_id: Id of the flow run.
         flow_run_url: Its page in the UI, if there is a UI.
     """

@@ -1,4 +1,4 @@
-"""Trials that start while the embedded server of their record is still booting."""
+"""Starts trials while the embedded server that will record them is still booting."""
 
 from __future__ import annotations
 
@@ -24,11 +24,15 @@ from prefect_tune.engine.experiment import Experiment
 from prefect_tune.engine.observers import StepListener
 from prefect_tune.execution.base import TrialPlace
 from prefect_tune.experiment.attempt_key import AttemptKey
-from prefect_tune.orchestration.control.sigterm import stand_in
-from prefect_tune.orchestration.prefect_internals import new_task_run_id, set_context
+from prefect_tune.orchestration.prefect_internals import (
+    new_task_run_id,
+    set_context,
+    taken_for_prefects,
+)
 from prefect_tune.orchestration.record.conclusion import ExperimentFlow
 from prefect_tune.orchestration.record.launcher import PrefectLauncher, task_run_text
 from prefect_tune.orchestration.record.trial_context import TrialContext
+from prefect_tune.orchestration.threads import make_thread
 
 T = TypeVar("T")
 _logger = logging.getLogger("prefect_tune")
@@ -39,17 +43,17 @@ _BY_FORCE_S = 5.0
 
 
 class EarlyStart:
-    """Runs a sweep at once, and its flow run, beside it, as soon as there is a server.
+    """Runs a sweep at once, and its flow run in another thread as soon as there is a server.
 
-    The engine runs in the calling thread. The flow run, in a thread of its own, begins by taking
-    over the attempts that have been launched, lasts as long as the sweep, and is waited for.
+    The engine runs in the calling thread. The flow run first takes over the attempts that have been
+    launched, lasts as long as the sweep, and is waited for.
 
-    It is the launcher of the engine: until the flow run has one, it starts attempts whose task runs
-    have ids, but are not there yet. User code that asks for its flow run waits until there is one.
+    This is the launcher of the engine. Until the flow run has a launcher, it starts attempts whose
+    task runs have ids but do not exist yet. User code that asks for its flow run waits for it.
 
     Args:
         experiment: The experiment.
-        flow: How it appears.
+        flow: Description of the flow run.
         api_url: Address that the server will have.
     """
 
@@ -69,14 +73,14 @@ class EarlyStart:
         """Run the sweep.
 
         Args:
-            record: Makes the flow run, which calls `follow`; called in a thread of its own.
-            listener: Told after each batch of events.
+            record: Makes the flow run, which calls `follow`; called in a thread.
+            listener: Called after each batch of events.
 
         Returns:
-            What `record` returns; None if it failed, and nothing is recorded.
+            The result of `record`; None if it failed, and nothing is recorded.
 
         Raises:
-            BaseException: What ended the sweep early.
+            BaseException: The error that has ended the sweep early.
         """
         self._directory = Path(tempfile.mkdtemp(prefix="prefect_tune_flow_run_"))
         recorded: Future[T] = Future()
@@ -89,14 +93,13 @@ class EarlyStart:
                     _logger.warning("The sweep is not recorded in Prefect: %s", error)
                 recorded.set_exception(error)
 
-        context = contextvars.copy_context()
-        threading.Thread(
-            target=context.run, args=(run_record,), name="prefect-flow-run", daemon=True
-        ).start()
+        make_thread("prefect-flow-run", run_record).start()
         listeners = [self._listen, listener]
         try:
-            # In a context of its own, which gets to be that of the flow run.
-            contextvars.copy_context().run(self._experiment.run, self, listeners, stand_in)
+            # In a copy of the context, which later becomes that of the flow run.
+            contextvars.copy_context().run(
+                self._experiment.run, self, listeners, taken_for_prefects
+            )
         except BaseException as error:
             self._error = error
         self._over.set()
@@ -111,16 +114,16 @@ class EarlyStart:
         return None if failed is not None else recorded.result()
 
     def follow(self, launcher: PrefectLauncher, listeners: Sequence[StepListener]) -> None:
-        """Record what has been launched, and all that is, until the sweep ends.
+        """Record the attempts launched so far and from now on, until the sweep ends.
 
         Called in the flow run.
 
         Args:
-            launcher: Takes over.
-            listeners: Told after each batch of events from now on.
+            launcher: Launches and records attempts from now on.
+            listeners: Called after each batch of events from now on.
 
         Raises:
-            BaseException: What ended the sweep early.
+            BaseException: The error that has ended the sweep early.
         """
         context = contextvars.copy_context()
         entered = {kind: kind.get() for kind in (FlowRunContext, TaskRunContext)}
@@ -129,7 +132,7 @@ class EarlyStart:
             return lambda coordinator: context.run(listener, coordinator)
 
         def enter(coordinator: Coordinator) -> None:
-            """Have callbacks find the flow run."""
+            """Enter the flow run's contexts, so that callbacks find them."""
             while entered:
                 set_context(None, *entered.popitem())
 
@@ -140,7 +143,7 @@ class EarlyStart:
                 launcher.adopt(*attempt, self._endings.get(attempt[0].key))
             self._launched.clear()
             self._launcher = launcher
-            # As in the flow run, whose logs and events they write.
+            # In the context of the flow run, whose logs and events they write.
             self._listeners = [enter, *map(in_flow_run, listeners)]
         self._over.wait()
         launcher.close(_CLOSE_S)
@@ -165,7 +168,7 @@ class EarlyStart:
                 self._launched.append((launch, place, ended, task_run_id))
 
     def note_end(self, command: Kill | Decide) -> None:
-        """Have the task run of an attempt say why it was ended."""
+        """Note why an attempt was ended, for the state of its task run."""
         with self._lock:
             if self._launcher is not None:
                 self._launcher.note_end(command)

@@ -1,4 +1,4 @@
-"""Where task engines run: one thread with one event loop and one API client for all of them."""
+"""`EngineLoop`: runs task engines in one thread, with one event loop and one API client."""
 
 from __future__ import annotations
 
@@ -19,16 +19,18 @@ from prefect.task_engine import run_task_async
 from prefect.tasks import Task
 from prefect.utilities.collections import visit_collection
 
+from prefect_tune.orchestration.threads import make_thread
+
 _CANCEL_SECONDS = 5.0
 
 
 class EngineLoop:
-    """Runs Prefect's task engine for many async tasks at once, beside the caller.
+    """Runs Prefect's task engine for many async tasks at once in a thread.
 
-    A task engine that finds no client in its context builds one, with an SSL context, which costs
-    more than all the rest of a task run. So one client is entered here and handed to every engine.
+    A task engine that finds no client in its context makes one, with an SSL context, which costs
+    more than all the rest of a task run. So all engines share one client.
 
-    The thread starts with the first task; nothing here makes the caller wait for the API.
+    The thread starts with the first task; no method waits for the API.
     """
 
     def __init__(self) -> None:
@@ -55,12 +57,12 @@ class EngineLoop:
             task: The task; its function must be a coroutine function.
             parameters: Its arguments; futures of other task runs are awaited first.
             task_run_id: Id of the task run.
-            context: Where parents, tags and settings are looked up; not to be used elsewhere.
+            context: The context with parents, tags and settings; not to be used elsewhere.
             wait_for: Further task runs to await.
             dependencies: Task runs to show as inputs besides those found in `parameters`.
 
         Returns:
-            A future of the final state. It has no exception: whatever goes wrong is a state.
+            A future of the final state. It has no exception, because every error becomes a state.
 
         Raises:
             RuntimeError: If the loop has been closed.
@@ -86,7 +88,7 @@ class EngineLoop:
                 are cancelled: their task runs end as crashed.
 
         Returns:
-            False if that happened.
+            False if engines were cancelled.
         """
         with self._lock:
             loop, self._loop = self._loop, None
@@ -104,13 +106,7 @@ class EngineLoop:
         if self._thread is not None:
             raise RuntimeError("the engine loop is closed")
         started: Future[asyncio.AbstractEventLoop] = Future()
-        # The caller's settings hold for this thread as well.
-        self._thread = threading.Thread(
-            target=contextvars.copy_context().run,
-            args=(asyncio.run, self._main(started)),
-            name="prefect-task-engines",
-            daemon=True,
-        )
+        self._thread = make_thread("prefect-task-engines", asyncio.run, self._main(started))
         self._thread.start()
         self._loop = started.result()
         return self._loop
@@ -141,7 +137,7 @@ class EngineLoop:
         try:
             await self._enter_client()
             await _upstream((parameters, wait_for))
-            # With this return type the engine gives a state, whatever its annotation says.
+            # With this return type the engine returns a state, against its annotation.
             state: Any = await run_task_async(
                 task,
                 task_run_id=task_run_id,
@@ -160,12 +156,12 @@ class EngineLoop:
         """Put the shared client into this engine's context."""
         if self._client is not None:
             client = await asyncio.shield(self._client)
-            # Entering is once per object, so a copy is entered; the client in it is the same.
+            # A context is entered only once, so a copy is entered; the client in it is the same.
             client.model_copy().__enter__()
 
 
 async def _upstream(expression: Any) -> None:
-    """Await the futures in an expression: the engine would block this very loop doing so."""
+    """Await the futures in an expression, for which the engine would block this event loop."""
     futures: list[PrefectFuture[Any]] = []
 
     def collect(item: Any) -> None:

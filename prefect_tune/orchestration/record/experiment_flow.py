@@ -1,4 +1,4 @@
-"""Runs a planned experiment as a flow run: what its record says, and when."""
+"""Runs a planned experiment as a flow run, and records its progress there."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from prefect_tune.engine.planning.plan import ExperimentPlan
 from prefect_tune.experiment.plain import finite_number
 from prefect_tune.experiment.trial import ERROR, Trial
 from prefect_tune.nested import flatten
-from prefect_tune.orchestration.control.crashed_runs import succeed
+from prefect_tune.orchestration.control.crashed_runs import take_over_experiment
 from prefect_tune.orchestration.control.flow_identity import FlowIdentity, current_flow_identity
 from prefect_tune.orchestration.control.flow_watch import FlowWatch
 from prefect_tune.orchestration.control.heartbeat import Heartbeat
-from prefect_tune.orchestration.control.sigterm import stand_in
 from prefect_tune.orchestration.control.suspension import SuspensionWatch
 from prefect_tune.orchestration.logs import run_log
+from prefect_tune.orchestration.prefect_internals import taken_for_prefects
 from prefect_tune.orchestration.record.artifacts import ArtifactReporter, Snapshot
 from prefect_tune.orchestration.record.conclusion import (
     Conclusion,
     Ending,
     ExperimentFlow,
     FlowOutcome,
+    conclusion_of,
 )
 from prefect_tune.orchestration.record.early_start import EarlyStart
 from prefect_tune.orchestration.record.flow import run_in_flow
@@ -41,10 +42,9 @@ from prefect_tune.orchestration.record.sweep_news import SweepNews
 from prefect_tune.orchestration.record.sweep_result import SweepResult, sweep_result
 from prefect_tune.orchestration.record.tag_limits import tag_limits
 from prefect_tune.orchestration.record.task_run_logs import TaskRunLogs
-from prefect_tune.orchestration.server.api import PrefectApi, start_server_early
+from prefect_tune.orchestration.server.api import start_server_early
 from prefect_tune.reporters.columns import as_cell, parameter_columns, user_metrics
 from prefect_tune.reporters.progress import Progress
-from prefect_tune.text import in_words
 
 _logger = logging.getLogger("prefect_tune")
 
@@ -52,63 +52,68 @@ _LEADERS = 20
 _COLUMNS = 8
 
 
-def run_experiment_in_flow(
-    experiment: Experiment, api: PrefectApi | None = None
-) -> tuple[str | None, str | None]:
+def run_experiment_in_flow(experiment: Experiment) -> tuple[str | None, str | None]:
     """Run an opened experiment to its end, recorded in Prefect.
 
-    While an embedded server is still booting, trials start, and the record follows.
+    While an embedded server is still booting, trials start already, and are recorded later.
 
     Args:
         experiment: The experiment.
-        api: What `start_server_early` returned.
 
     Returns:
         Id of the flow run and its page in the UI; None if the embedded server did not start.
 
     Raises:
         PrefectUnavailable: If the configured API does not answer.
-        Exception: What ended the experiment early.
+        Exception: The error that has ended the experiment early.
     """
     plan = experiment.plan
     record = _Record(experiment)
-    interruption = _Interruption(experiment)
+    suspension: SuspensionWatch | None = None
     flow_watch = FlowWatch(lambda why, late: experiment.interrupt(why, out_of_time=late))
     logs = TaskRunLogs(keeps_output=plan.keeps_output_in_prefect)
     experiment.output.listen(logs.put)
 
+    def interrupted_by() -> str | None:
+        """Return what has ended the sweep before its end, if anything has."""
+        reason = experiment.interruption.reason
+        if reason is None and suspension is not None and suspension.suspended:
+            return "suspended"
+        return reason
+
     def body(launcher: PrefectLauncher) -> list[Trial]:
+        nonlocal suspension
         flow = current_flow_identity()
         if flow is not None:
-            succeed(experiment.directory, UUID(flow.flow_run_id), plan.name)
-        _heed_tags(experiment)
+            take_over_experiment(experiment.directory, UUID(flow.flow_run_id), plan.name)
+        _apply_tag_limits(experiment)
         record.begin(flow)
         heartbeat = Heartbeat(flow, plan.settings.heartbeat_s)
-        watch = interruption.watch = SuspensionWatch(experiment.inbox, heartbeat.end)
+        suspension = SuspensionWatch(experiment.inbox, heartbeat.end)
         ending: Conclusion | None = None
         try:
             with heartbeat, ArtifactReporter(plan.name) as artifacts:
                 try:
-                    listeners = [record.listener(artifacts), watch]
+                    listeners = [record.listener(artifacts), suspension]
                     if early is None:
-                        experiment.run(launcher, [*listeners, flow_watch], stand_in)
+                        experiment.run(launcher, [*listeners, flow_watch], taken_for_prefects)
                     else:
                         early.follow(launcher, listeners)
                 finally:
                     final = record.final(experiment.trials, launcher)
-                    # Whoever has ended it waits for its end.
-                    draw = record.draw if interruption.reason() is None else None
+                    # Whoever has interrupted the sweep waits for its end.
+                    draw = record.draw if interrupted_by() is None else None
                     artifacts.conclude(*final, draw)
             ending = conclude(experiment.trials)
         except Exception as error:
-            ending = Conclusion(Ending.FAILED, f"{type(error).__name__}: {in_words(error)}")
+            ending = conclusion_of(error)
             raise
         finally:
             record.end(ending or Conclusion(Ending.INTERRUPTED, "ended by force"), heartbeat.end())
         return experiment.trials
 
     def conclude(trials: list[Trial]) -> Conclusion:
-        return record.conclusion(trials, interruption.reason())
+        return record.conclusion(trials, interrupted_by())
 
     flow = ExperimentFlow(
         name=f"tune-{plan.trainable.name}",
@@ -118,10 +123,10 @@ def run_experiment_in_flow(
         executor=experiment.executor,
         ship=getattr(experiment.executor, "submit_body", None),
         max_task_runs=plan.settings.max_task_runs,
-        is_interrupted=lambda: interruption.reason() is not None,
+        is_interrupted=lambda: interrupted_by() is not None,
         logs=logs,
     )
-    api = api or start_server_early()
+    api = start_server_early()
     early = None
     if api.server is not None and api.is_booting and FlowRunContext.get() is None:
         early = EarlyStart(experiment, flow, api.server.api_url)
@@ -136,8 +141,8 @@ def run_experiment_in_flow(
     return (None, None) if outcome is None else (outcome.flow_run_id, outcome.flow_run_url)
 
 
-def _heed_tags(experiment: Experiment) -> None:
-    """Let no more trials run at a time than the concurrency limits of the sweep's tags say."""
+def _apply_tag_limits(experiment: Experiment) -> None:
+    """Limit the number of running trials by the concurrency limits of the sweep's tags."""
     for smallest in tag_limits()[:1]:
         experiment.coordinator.limit_running(smallest.limit)
         run_log().info(
@@ -148,7 +153,7 @@ def _heed_tags(experiment: Experiment) -> None:
 
 
 def describe(plan: ExperimentPlan) -> dict[str, Any]:
-    """What the UI shows as the flow run's parameters: texts and numbers only."""
+    """Return the flow run's parameters for the UI: texts and numbers only."""
     tune = plan.tune
     return {
         "trainable": f"{plan.trainable.module}:{plan.trainable.name}",
@@ -165,23 +170,8 @@ def describe(plan: ExperimentPlan) -> dict[str, Any]:
     }
 
 
-class _Interruption:
-    """What has ended a sweep before its end, if anything has."""
-
-    def __init__(self, experiment: Experiment) -> None:
-        self._experiment = experiment
-        self.watch: SuspensionWatch | None = None
-
-    def reason(self) -> str | None:
-        """In a word or two."""
-        reason = self._experiment.interruption.reason
-        if reason is not None:
-            return reason
-        return "suspended" if self.watch is not None and self.watch.suspended else None
-
-
 class _Record:
-    """Turns trials into what the flow run shows."""
+    """Makes the artifacts, news and final state of the flow run from the trials."""
 
     def __init__(self, experiment: Experiment) -> None:
         self._experiment = experiment
@@ -192,7 +182,7 @@ class _Record:
         self._flow_run_id = ""
 
     def begin(self, flow: FlowIdentity | None) -> None:
-        """The sweep begins in a flow run; an experiment that goes on has trials already."""
+        """Tell that the sweep begins in a flow run; a resumed experiment has trials already."""
         self._flow_run_id = "" if flow is None else flow.flow_run_id
         self._news = SweepNews(flow, run_log(), self._progress, self.result, self._begun)
         self._experiment.on_control = self._news.controlled
@@ -207,16 +197,16 @@ class _Record:
         )
 
     def end(self, conclusion: Conclusion, last_beat: Event | None) -> None:
-        """The sweep has ended."""
+        """Tell that the sweep has ended."""
         self._news.look(self._experiment.trials, at_once=True)
         self._news.ended(conclusion, last_beat)
 
     def result(self) -> SweepResult:
-        """What there is now."""
+        """Return the result as it is now."""
         return sweep_result(self._experiment, self._progress, self._flow_run_id)
 
     def listener(self, artifacts: ArtifactReporter) -> Any:
-        """A listener for the engine that returns at once unless an update is due."""
+        """Return a listener for the engine, which returns at once unless an update is due."""
 
         def update(coordinator: Coordinator) -> None:
             self._news.look(coordinator.get_trials())
@@ -226,7 +216,7 @@ class _Record:
         return update
 
     def snapshot(self, trials: list[Trial]) -> Snapshot:
-        """Where the experiment stands."""
+        """Return the state of the experiment for the artifacts."""
         progress = self._progress
         progress.update(trials)
         leaders = self._leaders(trials)
@@ -246,7 +236,7 @@ class _Record:
     def final(
         self, trials: list[Trial], launcher: PrefectLauncher
     ) -> tuple[Snapshot, str, dict[UUID, str]]:
-        """The last snapshot, the summary, and pages of the best trials by their task runs."""
+        """Return the last snapshot, the summary, and pages of the best trials by task run."""
         snapshot, progress, task_runs = self.snapshot(trials), self._progress, launcher.task_runs
         leaders = [trial for trial in self._leaders(trials) if trial.trial_id in task_runs]
         place = f"{self._plan.root}/{self._plan.name}"
@@ -267,19 +257,22 @@ class _Record:
         return snapshot, text, pages
 
     def draw(self) -> str:
-        """Pictures of the experiment, as markdown."""
+        """Draw the experiment; return markdown."""
         return pictures(self._experiment.trials, self._progress.metric, self._progress.mode)
 
     def _leaders(self, trials: list[Trial]) -> list[Trial]:
         return self._progress.ranked([trial for trial in trials if trial.last_result])[:_LEADERS]
 
     def conclusion(self, trials: list[Trial], interrupted_by: str | None) -> Conclusion:
-        """How the flow run ends."""
+        """Return the content of the flow run's final state."""
         self._progress.update(trials)
         result = self.result()
         message, best = f"{self.snapshot(trials)}", self._progress.best
         if best is not None:
-            config = ", ".join(f"{k}={_short(v)}" for k, v in best.trial.evaluated_params.items())
+            config = ", ".join(
+                f"{name}={as_cell(value) if isinstance(value, float) else show_value(value)}"
+                for name, value in best.trial.evaluated_params.items()
+            )
             message = f"best {self._progress.metric}={best.value:.6g} with {config or '{}'}"
         if interrupted_by is not None:
             return Conclusion(Ending.INTERRUPTED, f"{interrupted_by}; {message}", result)
@@ -306,7 +299,3 @@ class _Record:
 
 def _kind(thing: Any) -> str:
     return thing if isinstance(thing, str) else type(thing).__name__
-
-
-def _short(value: Any) -> str:
-    return as_cell(value) if isinstance(value, float) else show_value(value)

@@ -1,4 +1,4 @@
-"""An experiment as a Prefect flow run with a coordinator task, called like a function."""
+"""Runs an experiment as a Prefect flow run with a coordinator task."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import inspect
 import logging
 import re
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
 import httpx
@@ -25,22 +25,19 @@ from prefect.settings import (
 from prefect.states import Cancelled, Completed, Crashed, Failed
 from prefect.utilities.urls import url_for
 
-from prefect_tune.orchestration.control.crashed_runs import end_leftovers
-from prefect_tune.orchestration.control.current_flow import this_flow
-from prefect_tune.orchestration.control.sigterm import announced
+from prefect_tune.orchestration.control.crashed_runs import end_unfinished_task_runs
+from prefect_tune.orchestration.control.current_flow import experiment_flow_run
 from prefect_tune.orchestration.control.suspension import end_subflow
 from prefect_tune.orchestration.logs import run_log
+from prefect_tune.orchestration.prefect_internals import announced_intent, cancel_senders
 from prefect_tune.orchestration.record.conclusion import (
     Conclusion,
     Ending,
     ExperimentFlow,
     FlowOutcome,
+    conclusion_of,
 )
-from prefect_tune.orchestration.record.flush import (
-    abandon_sending,
-    await_final_states,
-    flush_events,
-)
+from prefect_tune.orchestration.record.flush import await_final_states, flush_events
 from prefect_tune.orchestration.record.launcher import PrefectLauncher
 from prefect_tune.orchestration.record.outage import AWAY, LateEnding, await_api
 from prefect_tune.orchestration.record.sanitize import LONGEST_MESSAGE, showable
@@ -53,23 +50,22 @@ from prefect_tune.orchestration.server.api import (
     start_server_early,
     unavailable,
 )
-from prefect_tune.text import in_words
 
 T = TypeVar("T")
 _logger = logging.getLogger("prefect_tune")
 
-#: What Prefect, and the form of its UI, name a flow run that nobody has named.
+#: Names that Prefect and the form of its UI make up for flow runs.
 _MADE_UP = re.compile(r"[a-z]+-[a-z]+|[A-Z][a-z]+-[A-Z][A-Za-z' -]+")
-#: Seconds a flow run waits for its record to arrive at an embedded server, which ends with us ...
+#: Seconds to wait for an embedded server to record everything; it ends with this process.
 _FLUSH_EMBEDDED = 30.0
-#: ... and at a lasting one, which goes on recording after we have left.
+#: Seconds to wait for another server, which continues to record after this process has ended.
 _FLUSH_LASTING = 5.0
-#: Events that waited while the server was away are sent soon after, or are lost; ends that they
-#: told of are then recorded directly.
+#: Seconds to wait for the events of an outage. They are sent soon after it, or are lost; the ends
+#: of task runs that they tell of are then recorded directly.
 _FLUSH_AFTER_OUTAGE = 10.0
-#: Seconds for which a lasting server that is away is waited for at the end of a sweep ...
+#: Seconds to wait at the end of a sweep for a server that does not answer.
 _BACK = 60.0
-#: ... and by a process that has been told to end.
+#: The same in a process that has been told to end.
 _BACK_IN_HASTE = 3.0
 
 
@@ -81,38 +77,37 @@ def run_in_flow(
 ) -> FlowOutcome[T]:
     """Call `body` in the calling thread, inside a coordinator task of a flow run.
 
-    Inside of a flow, sync or async, the flow run is a subflow; with a running event loop, as in a
-    notebook, it blocks that loop as any function does. Neither what `body` takes nor what it
-    returns or raises passes through Prefect.
+    Inside a flow, sync or async, the flow run is a subflow. A running event loop, as in a notebook,
+    is blocked meanwhile. Arguments, result and errors of `body` do not pass through Prefect.
 
     Args:
         body: Runs the experiment with a launcher whose attempts become task runs. Outages of the
             API during its run do not reach it.
-        flow: How the experiment appears.
-        conclude: Makes the flow run's final state from what `body` returned.
-        api: What `start_server_early` returned.
+        flow: Names, tags and parameters of the flow run.
+        conclude: Makes the flow run's final state from the result of `body`.
+        api: Result of `start_server_early`, if it has been called.
 
     Raises:
         PrefectUnavailable: If there is no API, before `body` is called.
         Pause: If the flow run was suspended while `body` ran.
-        BaseException: What `body` raised, unchanged.
+        BaseException: The error of `body`, unchanged.
     """
     api = api or start_server_early()
     api.wait_ready(_logger.warning)
     silence_our_tasks()
     run = _Run(body, flow, conclude, embedded=api.embedded)
     with api.in_effect():
-        this = this_flow()
-        if this is None or this.taken:
+        current = experiment_flow_run()
+        if current is None or current.taken:
             run.as_flow()
         else:
-            this.taken = True
-            this.final_state = run.in_this_flow()
+            current.taken = True
+            current.final_state = run.in_current_flow()
     return run.outcome()
 
 
 class _Run(Generic[T]):
-    """One call of `run_in_flow`: carries the body in and its outcome out, past Prefect."""
+    """One call of `run_in_flow`; holds the body and its outcome, which Prefect must not see."""
 
     def __init__(
         self,
@@ -139,12 +134,12 @@ class _Run(Generic[T]):
 
     def as_flow(self) -> None:
         """Make a flow run and run the experiment in it."""
-        parameters = dict(self._flow.parameters)
+        parameters = self._flow.parameters
 
         def experiment(**parameters: Any) -> State[Any]:
             state = self.inside_flow()
             if self._record_lost:
-                # Leaves the flow engine without another word to the API.
+                # Leaves the flow engine without another request to the API.
                 raise Abort("the flow run can no longer be recorded")
             return state
 
@@ -160,7 +155,7 @@ class _Run(Generic[T]):
             task_runner=BodyTaskRunner(self._flow.ship or _no_bodies),
             validate_parameters=False,
             log_prints=False,
-            # What Prefect finds persisted it returns next time, without calling us.
+            # Prefect would return a persisted result the next time, without a call.
             persist_result=False,
         )
         with self._leave:
@@ -177,10 +172,10 @@ class _Run(Generic[T]):
                             url = get_current_settings().api.url or ""
                             raise unavailable(url, problem) from problem
                     raise
-                # The sweep is over, its results are safe: a record that fails now is a mere pity.
+                # The sweep has ended and its results are stored, so only the record is incomplete.
                 _logger.warning("Prefect could not record the end of the flow run: %s", error)
 
-    def in_this_flow(self) -> State[Any]:
+    def in_current_flow(self) -> State[Any]:
         """Run the experiment in the current flow run."""
         with self._leave:
             return self.inside_flow()
@@ -199,9 +194,9 @@ class _Run(Generic[T]):
             _logger.debug("The flow run could not be labelled.", exc_info=True)
 
     def inside_flow(self) -> State[Any]:
-        """Run the experiment in the current flow run; gives the state that flow run should end in.
+        """Run the experiment in the current flow run; return the final state for that flow run.
 
-        Never raises an `Exception` of the body: Prefect would pickle and store it.
+        It raises no `Exception` of the body, which Prefect would pickle and store.
         """
         context = FlowRunContext.get()
         if context is None or context.flow_run is None:
@@ -210,7 +205,7 @@ class _Run(Generic[T]):
         self._flow_run_url = url_for(context.flow_run)
         self._label(context.flow_run)
         if context.flow_run.run_count > 1:
-            end_leftovers(flow_run_id)
+            end_unfinished_task_runs(flow_run_id)
         coordinator = Task(
             self._coordinate,
             name=COORDINATOR,
@@ -233,11 +228,11 @@ class _Run(Generic[T]):
                 end_subflow(self._conclusion.message)
             raise
         finally:
-            self._settle(flow_run_id)
+            self._await_record(flow_run_id)
         return self._final_state(flow_run_id)
 
     def outcome(self) -> FlowOutcome[T]:
-        """What came of it, or the error."""
+        """Return the outcome of the body, or raise its error."""
         if self._error is not None:
             raise self._error
         if not self._values:
@@ -247,9 +242,9 @@ class _Run(Generic[T]):
     def _coordinate(self) -> State[Any]:
         context = TaskRunContext.get()
         self._coordinator_id = None if context is None else context.task_run.id
-        with BodyTaskRunner(self._flow.ship or _no_bodies) as runner:
-            flow = self._flow
-            launcher = PrefectLauncher(
+        flow = self._flow
+        with BodyTaskRunner(flow.ship or _no_bodies) as runner:
+            self._launcher = launcher = PrefectLauncher(
                 flow.executor, runner, flow.max_task_runs, flow.is_interrupted, flow.logs
             )
             try:
@@ -258,14 +253,11 @@ class _Run(Generic[T]):
                 self._values.append(value)
             except Exception as error:
                 self._error = error
-                said = f"{type(error).__name__}: {in_words(error)}"
-                self._conclusion = Conclusion(Ending.FAILED, said)
-            finally:
-                self._launcher = launcher
+                self._conclusion = conclusion_of(error)
         return self._final_state(None)
 
     def _final_state(self, flow_run_id: UUID | None) -> State[Any]:
-        """A new state, for the flow run with this id or else for the coordinator."""
+        """Make a final state, for the flow run with this id or, if None, for the coordinator."""
         conclusion = self._conclusion
         if conclusion is None:
             return Crashed(message="the coordinator did not run to its end")
@@ -276,22 +268,25 @@ class _Run(Generic[T]):
             case Ending.FAILED:
                 return Failed(message=message)
             case Ending.INTERRUPTED:
-                cancelled = announced() == "cancel"
-                if cancelled or (flow_run_id is not None and _is_cancelling(flow_run_id)):
+                cancelled = announced_intent() == "cancel"
+                if flow_run_id is not None and not cancelled:
+                    # The UI cancels a flow run by its state, and a signal to its process.
+                    cancelled = _read_state(flow_run_id) is StateType.CANCELLING
+                if cancelled:
                     return Cancelled(message=message)
                 return Crashed(name="Interrupted", message=message)
 
-    def _settle(self, flow_run_id: UUID) -> None:
-        """Have the record arrive before the flow run says that it is over."""
+    def _await_record(self, flow_run_id: UUID) -> None:
+        """Wait until the server has recorded the task runs, before the flow run ends."""
         problem = api_problem()
         was_away = problem is not None
         if problem is not None and not self._embedded:
-            in_haste = announced() is not None or self._is_interrupted
+            in_haste = announced_intent() is not None or self._is_interrupted
             problem = await_api(problem, _BACK_IN_HASTE if in_haste else _BACK)
         if problem is not None:
             self._give_up_recording(problem)
             return
-        if _is_deleted(flow_run_id):
+        if _read_state(flow_run_id) == "deleted":
             self._record_lost = True
             _logger.warning("The flow run has been deleted while it ran: its end is not recorded.")
             return
@@ -307,14 +302,14 @@ class _Run(Generic[T]):
                     context.client, flow_run_id, recorded + 1, self._flush_seconds
                 )
             if missing and was_away:
-                end_leftovers(flow_run_id, AWAY, self._ends())
+                end_unfinished_task_runs(flow_run_id, AWAY, self._ends())
             if missing and self._embedded:
                 _logger.warning("Prefect has not yet recorded the end of %d task runs.", missing)
         except Exception:
             _logger.warning("Prefect does not answer; its record may be incomplete.", exc_info=True)
 
     def _ends(self) -> dict[UUID, State[Any]]:
-        """How the task runs of this flow run have ended, by their ids."""
+        """Return the final states of the flow run's task runs by id."""
         ends = {} if self._launcher is None else dict(self._launcher.ends)
         if self._coordinator_id is not None:
             ends[self._coordinator_id] = self._final_state(None)
@@ -326,18 +321,18 @@ class _Run(Generic[T]):
         return conclusion is None or conclusion.ending is Ending.INTERRUPTED
 
     def _give_up_recording(self, problem: Exception) -> None:
-        """Keep the end of a sweep from waiting minutes for an API that has gone."""
+        """Keep the end of the sweep from waiting minutes for an API that does not answer."""
         self._record_lost = True
         if self._flow_run_id is not None and not self._embedded:
             LateEnding(self._flow_run_id, self._final_state(None), self._ends())
-        dropped = abandon_sending()
+        dropped = cancel_senders()
         _logger.warning(
             "The Prefect API has gone away (%s); %d events are dropped, and the flow run is left "
             "as it was recorded last.",
             problem,
             dropped,
         )
-        # Until `_leave`: in effect for what the flow engine does after our function as well.
+        # In effect until `_leave` is closed, so also for the flow engine after this function.
         self._leave.enter_context(
             temporary_settings(
                 {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_LOGGING_TO_API_ENABLED: False}
@@ -345,26 +340,16 @@ class _Run(Generic[T]):
         )
 
 
-def _is_deleted(flow_run_id: UUID) -> bool:
+def _read_state(flow_run_id: UUID) -> StateType | Literal["deleted"] | None:
+    """Read the type of a flow run's state; None if it cannot be read."""
     try:
         with SyncClientContext.get_or_create() as context:
-            context.client.read_flow_run(flow_run_id)
+            return context.client.read_flow_run(flow_run_id).state_type
     except ObjectNotFound:
-        return True
+        return "deleted"
     except Exception:
         _logger.debug("The flow run could not be read.", exc_info=True)
-    return False
-
-
-def _is_cancelling(flow_run_id: UUID) -> bool:
-    """True if somebody has asked to cancel the flow run, which then signals its process."""
-    try:
-        with SyncClientContext.get_or_create() as context:
-            state = context.client.read_flow_run(flow_run_id).state
-    except Exception:
-        _logger.debug("The state of the flow run could not be read.", exc_info=True)
-        return False
-    return state is not None and state.type is StateType.CANCELLING
+        return None
 
 
 def _no_bodies(*_: Any) -> Any:

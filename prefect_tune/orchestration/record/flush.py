@@ -1,4 +1,4 @@
-"""Wait, within bounds, until the API knows how every task run ended."""
+"""Waits until the API has recorded the ends of task runs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from uuid import UUID
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import TERMINAL_STATES
 from prefect.events.worker import EventsWorker
-
-from prefect_tune.orchestration.prefect_internals import cancel_senders
 
 _POLL_SECONDS = 0.1
 
@@ -34,15 +32,6 @@ def flush_events(timeout: float) -> bool:
 
     threading.Thread(target=wait, name="prefect-events-flush", daemon=True).start()
     return sent.wait(timeout)
-
-
-def abandon_sending() -> int:
-    """End the background senders of events and logs; gives the number of events dropped.
-
-    For an API that is away for good: they try each item for seconds to a minute, one after the
-    other, and the interpreter's exit waits for all of them. New ones start with the next item.
-    """
-    return cancel_senders()
 
 
 def await_final_states(

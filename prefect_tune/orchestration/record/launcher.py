@@ -1,4 +1,4 @@
-"""Attempts launched on the executor and recorded as Prefect task runs."""
+"""`PrefectLauncher`: launches attempts and records them as Prefect task runs."""
 
 from __future__ import annotations
 
@@ -29,11 +29,7 @@ from prefect_tune.orchestration.record.tag_limits import forget_tags
 from prefect_tune.orchestration.record.task_run_logs import TaskRunLogs
 from prefect_tune.orchestration.record.task_runner import BodyTaskRunner
 from prefect_tune.orchestration.record.trial_context import TrialContext
-from prefect_tune.orchestration.record.trial_task import (
-    Attempt,
-    task_run_name,
-    trial_task,
-)
+from prefect_tune.orchestration.record.trial_task import Attempt, task_run_name, trial_task
 
 _logger = logging.getLogger("prefect_tune")
 
@@ -41,16 +37,22 @@ _logger = logging.getLogger("prefect_tune")
 class PrefectLauncher:
     """Launches attempts, each of which becomes a task run of the surrounding coordinator task.
 
-    To be made inside the coordinator task. The attempt starts first and its task run follows it:
-    Prefect may be slow or dead without any trial starting a moment later.
+    To be made inside the coordinator task. The attempt starts first and its task run follows it, so
+    that a slow or dead Prefect delays no trial.
 
     Args:
         executor: Runs the attempts.
         runner: Runs the task engines; a started one, which this launcher finishes.
         max_task_runs: How many attempts are recorded; Prefect's graphs end at 10,000 nodes and
             get hard to read long before.
-        is_interrupted: True once the sweep is being ended, to be resumed later.
-        logs: Takes what attempts log.
+        is_interrupted: Returns True once the sweep is being ended, to be resumed later.
+        logs: Brings what attempts log to the logs of their task runs.
+
+    Attributes:
+        flow_run_text: The flow run as JSON, for trials.
+        recorded: Number of task runs.
+        task_runs: The newest task run of each trial.
+        ends: Final states by task run.
     """
 
     def __init__(
@@ -67,15 +69,14 @@ class PrefectLauncher:
         self._runner = runner
         self._max_task_runs = max_task_runs
         self._context = contextvars.copy_context()
-        # The coordinator's transaction would keep every trial's engine alive until its own end, for
-        # a rollback that trials do not have.
+        # The coordinator's transaction would keep every trial's engine alive until its end, for a
+        # rollback that trials do not have.
         set_context(self._context, BaseTransaction, None)
         shield(self._context)
         forget_tags(self._context)
         self._retries = RetryLog(run_log())
         flow = FlowRunContext.get()
         self._flow_run = None if flow is None else flow.flow_run
-        #: The flow run as trials see it, a JSON text.
         self.flow_run_text = ""
         self._flow_name = "" if flow is None or flow.flow is None else flow.flow.name
         if self._flow_run is not None:
@@ -88,13 +89,11 @@ class PrefectLauncher:
         self._recording = max_task_runs > 0
         self._running: dict[AttemptKey, Attempt] = {}
         self.recorded = 0
-        #: The newest task run of each trial.
         self.task_runs: dict[str, UUID] = {}
-        #: Final states by task run.
         self.ends: dict[UUID, State[Any]] = {}
 
     def launch(self, launch: Launch, place: TrialPlace) -> None:
-        """Start an attempt and have its task run follow it."""
+        """Start an attempt, and then its task run."""
         task_run_id = None
         if self._recording and self.recorded < self._max_task_runs:
             task_run_id = new_task_run_id()
@@ -113,7 +112,7 @@ class PrefectLauncher:
                 self.recorded,
             )
             return
-        self._try_to_record(launch, place, ended, task_run_id)
+        self._record(launch, place, ended, task_run_id)
 
     def adopt(
         self,
@@ -123,21 +122,21 @@ class PrefectLauncher:
         task_run_id: UUID,
         kill: Kill | Decide | None,
     ) -> None:
-        """Have a task run follow an attempt that was started before this launcher was made.
+        """Record an attempt that was started before this launcher was made.
 
         Args:
             launch: The attempt.
             place: Names and directory of its trial.
-            ended: Resolves when the attempt is over.
+            ended: Resolves when the attempt has ended.
             task_run_id: Id of its task run.
-            kill: Why it was ended, if it was.
+            kill: The command that has ended it, if one has.
         """
         self._retries.follow(launch, ended)
         if self._recording:
-            self._try_to_record(launch, place, ended, task_run_id, kill)
+            self._record(launch, place, ended, task_run_id, kill)
 
     def note_end(self, command: Kill | Decide) -> None:
-        """Have the task run of an attempt say why it was ended."""
+        """Note why an attempt was ended, for the state of its task run."""
         attempt = self._running.get(command.key)
         if attempt is not None and (attempt.kill is None or isinstance(command, Kill)):
             attempt.kill = command
@@ -152,29 +151,11 @@ class PrefectLauncher:
             )
 
     def _surroundings(self, launch: Launch, task_run_id: UUID | None) -> TrialContext | None:
-        """What Prefect's functions find in the attempt's own process."""
+        """Return the contexts that Prefect's functions find in the attempt's process."""
         if self._flow_run is None:
             return None
-        task_run = ""
-        if task_run_id is not None:
-            task_run = task_run_text(launch, task_run_id)
+        task_run = "" if task_run_id is None else task_run_text(launch, task_run_id)
         return TrialContext(self._flow_name, self.flow_run_text, task_run, self._api_url)
-
-    def _try_to_record(
-        self,
-        launch: Launch,
-        place: TrialPlace,
-        ended: Future[AttemptEnded],
-        task_run_id: UUID | None,
-        kill: Kill | Decide | None = None,
-    ) -> None:
-        try:
-            self._record(launch, place, ended, task_run_id, kill)
-        except Exception:
-            self._recording = False
-            _logger.warning(
-                "Prefect does not take further task runs; the sweep goes on without.", exc_info=True
-            )
 
     def _record(
         self,
@@ -182,27 +163,34 @@ class PrefectLauncher:
         place: TrialPlace,
         ended: Future[AttemptEnded],
         task_run_id: UUID | None,
-        kill: Kill | Decide | None,
+        kill: Kill | Decide | None = None,
     ) -> None:
         key = launch.key
-        attempt = Attempt(ended, place.experiment_tag, self._is_interrupted, self._logs, key)
-        attempt.kill = kill
+        tag = place.experiment_tag
+        attempt = Attempt(key, ended, tag, self._is_interrupted, self._logs, kill)
         self._running[key] = attempt
         ended.add_done_callback(lambda _: self._running.pop(key, None))
         parameters = {"name": task_run_name(launch), "attempt": attempt}
-        run = self._runner.submit_here(trial_task, parameters, self._context, task_run_id)
+        try:
+            run = self._runner.submit_here(trial_task, parameters, self._context, task_run_id)
+        except Exception:
+            self._recording = False
+            _logger.warning(
+                "Prefect does not take further task runs; the sweep goes on without.", exc_info=True
+            )
+            return
         run.wrapped_future.add_done_callback(functools.partial(self._remember, run.task_run_id))
         self.recorded += 1
         self.task_runs[launch.trial_id] = run.task_run_id
 
     def _remember(self, task_run_id: UUID, run: Future[State[Any]]) -> None:
         end = run.result()
-        # Without what it holds besides: there are thousands of them.
+        # Only these fields, because there are thousands of states.
         self.ends[task_run_id] = State(type=end.type, name=end.name, message=end.message)
 
 
 def task_run_text(launch: Launch, task_run_id: UUID) -> str:
-    """The task run of an attempt as its trial sees it, a JSON text; without its flow run."""
+    """Return the task run of an attempt as JSON, for its trial; without the flow run."""
     return TaskRun(
         id=task_run_id,
         name=task_run_name(launch),

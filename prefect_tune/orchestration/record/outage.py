@@ -1,4 +1,4 @@
-"""A Prefect API that is away when a sweep ends: it may come back."""
+"""Waits for a Prefect API that does not answer at the end of a sweep."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ import httpx
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 
-from prefect_tune.orchestration.control.crashed_runs import end_leftovers
+from prefect_tune.orchestration.control.crashed_runs import end_unfinished_task_runs
 from prefect_tune.orchestration.server.api import api_problem
+from prefect_tune.orchestration.threads import make_thread
 
 _logger = logging.getLogger("prefect_tune")
 
-#: Of a task run whose end nobody knows.
+#: Message of the final state of a task run whose end is not known.
 AWAY = "It has ended while the Prefect API was away."
 _POLL_S = 1.0
 _LATE_POLL_S = 5.0
@@ -31,11 +32,11 @@ def await_api(problem: Exception, patience_s: float) -> Exception | None:
     """Wait for an API that does not answer.
 
     Args:
-        problem: Why it does not.
+        problem: Why the API does not answer.
         patience_s: Seconds to wait.
 
     Returns:
-        None if it answers again, else why not. One that answers with an error is not waited for.
+        None if the API answers again, else why not. An answer with an error ends the wait.
     """
     deadline = time.monotonic() + patience_s
     told = False
@@ -57,17 +58,17 @@ def await_api(problem: Exception, patience_s: float) -> Exception | None:
 
 
 class LateEnding:
-    """Gives a flow run its final state once the API is back, as long as this process lives.
+    """Sets the final state of a flow run once the API is back, as long as this process lives.
 
-    A flow run above it may come to its own end then, and should not leave this one running.
+    Otherwise a flow run above it could end and leave this one running.
 
     Args:
         flow_run_id: The flow run.
-        state: Its final state.
-        ends: Those of its task runs.
+        state: Final state of the flow run.
+        ends: Final states of its task runs.
 
     Attributes:
-        over: Set when it has, or will not get it any more.
+        over: Set when the state has been set, or is given up.
     """
 
     def __init__(
@@ -78,12 +79,7 @@ class LateEnding:
         self._ends = ends
         self._lock = threading.Lock()
         self.over = threading.Event()
-        threading.Thread(
-            target=contextvars.copy_context().run,
-            args=(self._keep_trying,),
-            name="prefect-late-ending",
-            daemon=True,
-        ).start()
+        make_thread("prefect-late-ending", self._keep_trying).start()
         # The thread is asleep, as a rule, when the process ends.
         atexit.register(contextvars.copy_context().run, self._try)
 
@@ -99,7 +95,7 @@ class LateEnding:
                 return
             try:
                 with get_client(sync_client=True) as client:
-                    end_leftovers(self._flow_run_id, AWAY, self._ends)
+                    end_unfinished_task_runs(self._flow_run_id, AWAY, self._ends)
                     client.set_flow_run_state(self._flow_run_id, self._state, force=True)
             except Exception:
                 _logger.debug("The end of the flow run could not be recorded.", exc_info=True)

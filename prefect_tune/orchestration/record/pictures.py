@@ -1,4 +1,4 @@
-"""Pictures of a sweep in the markdown of its summary."""
+"""Draws a sweep for the markdown of its summary."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _KINDS = {
     "parallel": "Parallel coordinates",
     "importance": "Importance of parameters",
 }
-#: A sweep of fewer trials has little to show, and should not take longer for it.
+#: A sweep with fewer trials is not drawn: it has little to show, and would take longer.
 _FEWEST_TRIALS = 4
 #: An artifact is loaded whole wherever it is listed.
 _DPI = 75
@@ -27,11 +27,11 @@ def pictures(trials: Sequence[Trial], metric: str | None, mode: str | None) -> s
 
     Args:
         trials: All trials.
-        metric: What they are ranked by.
+        metric: The metric by which trials are ranked.
         mode: ``min`` or ``max``.
 
     Returns:
-        Markdown that holds the pictures; "" if there is nothing to draw, or no matplotlib.
+        Markdown with the pictures; "" if there is nothing to draw, or no matplotlib.
     """
     if metric is None or mode is None or len(trials) < _FEWEST_TRIALS:
         return ""

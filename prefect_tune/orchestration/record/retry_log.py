@@ -1,4 +1,4 @@
-"""Says in the flow run's log that a trial is tried again, and why."""
+"""Logs in the flow run that a trial is tried again, and why."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _LONGEST_REASON = 300
 
 
 class RetryLog:
-    """Follows attempts and logs a warning for each that comes after a failed or lost one.
+    """Logs a warning for each attempt that follows a failed or lost one.
 
     Args:
-        log: Where to.
+        log: The logger.
     """
 
     def __init__(self, log: RunLog) -> None:
@@ -26,11 +26,11 @@ class RetryLog:
         self._lines = 0
 
     def follow(self, launch: Launch, ended: Future[AttemptEnded]) -> None:
-        """An attempt has been launched.
+        """Follow an attempt that has been launched.
 
         Args:
             launch: The attempt.
-            ended: Resolves when it is over.
+            ended: Resolves when the attempt has ended.
         """
         reason = self._failures.pop(launch.trial_id, None)
         if reason is not None:

@@ -1,4 +1,4 @@
-"""What came of an experiment, in markdown, as its flow run shows it."""
+"""Writes the results of an experiment and its trials as markdown, for the flow run's page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from prefect_tune.reporters.progress import Best
 _MOST_ERRORS = 20
 _MOST_METRICS = 20
 _LONGEST_ERROR = 300
-#: What markdown or HTML would take for more than a character.
+#: Characters with a meaning in markdown or HTML.
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>|#~&$])")
 
 
@@ -29,15 +29,15 @@ def summary(
     place: str,
     pages: Sequence[tuple[Trial, str | None]] = (),
 ) -> str:
-    """Say how an experiment has ended.
+    """Write the results of an experiment.
 
     Args:
-        title: Its name.
-        standing: How many trials there were, in words.
+        title: Name of the experiment.
+        standing: Number of trials, in words.
         best: The best trial and its value, None if there is none.
-        metric: What it is the best by.
+        metric: The metric by which trials are ranked.
         trials: All trials.
-        place: Where the results are.
+        place: Directory or URL of the results.
         pages: The best trials, best first, and the addresses of their task runs in the UI.
     """
     lines = [f"# {plain(title)}", "", f"{standing}.", ""]
@@ -67,14 +67,14 @@ def summary(
     return "\n".join([*lines, f"Results: {plain(place)}"])
 
 
-def trial_page(trial: Trial, metric: str | None, place: str, end: str = "") -> str:
-    """Say what is to know of a trial: how it ended, its metrics, configuration and directory.
+def trial_page(trial: Trial, metric: str | None, place: str, end: str) -> str:
+    """Write how a trial has ended, its metrics, configuration and directory.
 
     Args:
-        trial: One with a result.
-        metric: Its metric's name.
-        place: Directory or URL of its experiment.
-        end: How and why it has ended.
+        trial: A trial with a result.
+        metric: The metric by which trials are ranked.
+        place: Directory or URL of the experiment.
+        end: How and why the trial has ended; "" if that is not known.
     """
     values = trial.metric_analysis or {}
     lines = [f"**{plain(end)}**", ""] if end else []
@@ -90,5 +90,5 @@ def trial_page(trial: Trial, metric: str | None, place: str, end: str = "") -> s
 
 
 def plain(value: Any) -> str:
-    """A value on one line that markdown shows as it is."""
+    """Return a value as one line that markdown shows unchanged."""
     return _MARKUP.sub(r"\\\1", " ".join(show_value(value).split()))

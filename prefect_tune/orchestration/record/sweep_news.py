@@ -1,4 +1,4 @@
-"""What a sweep tells while it runs: lines of the flow run's log, and events for automations."""
+"""Tells of a sweep's progress, by lines of the flow run's log and by events for automations."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ IMPROVED = "prefect-tune.sweep.improved"
 FAILED = "prefect-tune.sweep.failed"
 TRIAL_FAILED = "prefect-tune.trial.failed"
 
-#: Seconds between two looks at the trials, and between two lines of progress.
-_LOOK_S = 1.0
+#: Seconds between two checks of the trials, and between two lines of progress.
+_CHECK_S = 1.0
 _PROGRESS_S = 60.0
 _MOST_FAILURES = 50
 _LONGEST_ERROR = 500
@@ -37,15 +37,15 @@ _LONGEST_ERROR = 500
 class SweepNews:
     """Tells of the start, improvements, failures, progress and the end of a sweep.
 
-    Events concern the outermost flow run, as a sweep's signs of life do; the flow run of the sweep,
-    its deployment and its work pool are related to them.
+    The resource of the events is the outermost flow run, as for a sweep's signs of life; the flow
+    run of the sweep, its deployment and its work pool are related to them.
 
     Args:
-        flow: Where the sweep runs; None sends no events.
-        log: The log of its flow run.
-        progress: Follows its trials.
-        result: Sums it up, as it is now.
-        began: When it began, by the monotonic clock; None is now.
+        flow: The flow run of the sweep; None sends no events.
+        log: Logger of the flow run.
+        progress: Progress of the trials.
+        result: Returns the present result of the sweep.
+        began: Monotonic time of the sweep's beginning; None is now.
     """
 
     def __init__(
@@ -67,11 +67,11 @@ class SweepNews:
         self._next_look = 0.0
 
     def started(self, what: str, trials: list[Trial]) -> None:
-        """Tell that it begins.
+        """Tell that the sweep begins.
 
         Args:
-            what: In words, what is tuned and how.
-            trials: Those that an experiment that goes on has, of which nothing is told again.
+            what: Text that says what is tuned and how.
+            trials: Trials of a resumed experiment, of which nothing is told again.
         """
         self._progress.update(trials)
         self._failures, self._best = len(self._progress.errors), self._progress.best
@@ -81,23 +81,23 @@ class SweepNews:
         self._emit(STARTED, result.model_dump())
 
     def look(self, trials: list[Trial], *, at_once: bool = False) -> None:
-        """Tell what is new, if it is time for that.
+        """Tell what is new, if the last check is long enough ago.
 
         Args:
             trials: All trials.
-            at_once: Whether it is time for it in any case.
+            at_once: True to tell it in any case.
         """
         now = time.monotonic()
         if now < self._next_look and not at_once:
             return
-        self._next_look = now + _LOOK_S
+        self._next_look = now + _CHECK_S
         self._progress.update(trials)
         errors = self._progress.errors
         for number in range(self._failures, len(errors)):
             self._failed(errors[number], number + 1)
         self._failures = len(errors)
         best, sign = self._progress.best, 1 if self._progress.mode == "max" else -1
-        # A trial's value may fall again, and with it the best there is.
+        # A trial's value may get worse again, and with it the best one.
         if best and (self._best is None or sign * best.value > sign * self._best.value):
             self._improved(best)
         elif now >= self._next_progress:
@@ -105,11 +105,11 @@ class SweepNews:
             self._next_progress = now + _PROGRESS_S
 
     def controlled(self, what: str, by: str) -> None:
-        """Tell that somebody has asked something of it.
+        """Tell that a request to the sweep has been carried out.
 
         Args:
-            what: What was done, in words.
-            by: Who has asked.
+            what: Text that says what was done.
+            by: Who has sent the request.
         """
         result = self._result()
         self._log.warning("Sweep %s: %s.", result.experiment, what)
@@ -117,11 +117,11 @@ class SweepNews:
         self._emit(CONTROLLED, {**payload, "what": what, "by": by})
 
     def ended(self, conclusion: Conclusion, follows: Event | None = None) -> None:
-        """Tell how it has ended.
+        """Tell how the sweep has ended.
 
         Args:
-            conclusion: How.
-            follows: The last sign of life, which is older.
+            conclusion: How the sweep has ended.
+            follows: The last sign of life, which must precede the event.
         """
         seconds = time.monotonic() - self._began
         result = self._result()
@@ -192,7 +192,7 @@ class SweepNews:
 
 
 def savings(trials: list[Trial]) -> str:
-    """Say how much training was saved by ending trials early; "" if none was."""
+    """Return a text that says how much training was saved by ending trials early; "" for none."""
     iterations = [trial.last_result.get("training_iteration") or 0 for trial in trials]
     longest = max(iterations, default=0)
     if not longest or sum(iterations) >= 0.95 * longest * len(iterations):

@@ -1,4 +1,4 @@
-"""The result of a sweep that is recorded in Prefect: small, typed, and plain enough for JSON."""
+"""Makes the result of a sweep for Prefect: small, typed, and with JSON values only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LARGEST = 2**63 - 1
 
 
 class SweepResult(BaseModel):
-    """What a sweep has found.
+    """Result of a sweep.
 
     It is the result of `tune_experiment`'s flow runs, of which nothing else is persisted, and with
     a status the payload of a sweep's events.
@@ -26,16 +26,16 @@ class SweepResult(BaseModel):
     Attributes:
         experiment: Name of the experiment.
         directory: The experiment's directory, as a path or URL.
-        metric: What the trials were ranked by.
+        metric: The metric by which trials are ranked.
         mode: ``min`` or ``max``.
         best_trial: Name of the best trial; None if no trial has a value of the metric.
-        best_value: Its last value of the metric, with all digits.
-        best_config: Its whole configuration, constants included.
-        best_metrics: Its last result, nested metrics with ``/`` in their names.
-        checkpoint: Path or URL of its newest checkpoint; None if it has none.
-        trials: How many trials there are.
-        failed: How many of them failed.
-        counts: How many trials have each status.
+        best_value: The best trial's last value of the metric, with all digits.
+        best_config: The best trial's whole configuration, with constants.
+        best_metrics: The best trial's last result, with ``/`` in the names of nested metrics.
+        checkpoint: Path or URL of the best trial's newest checkpoint; None if it has none.
+        trials: Number of trials.
+        failed: Number of failed trials.
+        counts: Number of trials by status.
         flow_run_id: Id of the flow run.
     """
 
@@ -57,12 +57,12 @@ class SweepResult(BaseModel):
 
 
 def sweep_result(experiment: Experiment, progress: Progress, flow_run_id: str) -> SweepResult:
-    """Sum up an experiment.
+    """Return the result of an experiment.
 
     Args:
         experiment: The experiment.
-        progress: Has seen its trials.
-        flow_run_id: Id of the flow run that it is recorded in.
+        progress: Progress of the experiment, up to date.
+        flow_run_id: Id of the experiment's flow run.
     """
     place = str(experiment.storage.location or experiment.directory.path)
     counts = progress.counts()
@@ -79,28 +79,23 @@ def sweep_result(experiment: Experiment, progress: Progress, flow_run_id: str) -
     best = progress.best
     if best is None:
         return result
+    flat = flatten(best.trial.last_result)
+    metrics = {k: v for k, v in flat.items() if k not in AUTO_FILLED and k[:7] != "config/"}
     return result.model_copy(
         update={
             "best_trial": str(best.trial),
             "best_value": finite_number(best.value),
             "best_config": api_value(best.trial.config),
-            "best_metrics": _metrics(best.trial),
+            "best_metrics": api_value(metrics),
             "checkpoint": _checkpoint(best.trial, place),
         }
     )
 
 
 def api_value(value: Any) -> Any:
-    """Copy a value into what a Prefect server accepts; anything else becomes text."""
-    # A server takes integers of 64 bits, and neither NaN nor infinity.
+    """Copy a value in a form that a Prefect server accepts; other objects become text."""
+    # A server accepts integers of 64 bits, and neither NaN nor infinity.
     return strict_json_value(value, show_value, _LARGEST)
-
-
-def _metrics(trial: Trial) -> dict[str, Any]:
-    flat = flatten(trial.last_result)
-    kept = {k: v for k, v in flat.items() if k not in AUTO_FILLED and k[:7] != "config/"}
-    metrics: dict[str, Any] = api_value(kept)
-    return metrics
 
 
 def _checkpoint(trial: Trial, place: str) -> str | None:

@@ -1,9 +1,8 @@
-"""What the concurrency limits of tags mean for a sweep.
+"""Applies the concurrency limits of tags to a sweep.
 
-Prefect lets as many tasks with a tag run as its limit says; the others wait. A sweep is one such
-task as a whole, its coordinator, which waits for its slot. Its trials take none: they would wait
-for the slot of the very sweep that waits for them. Instead, no more of them run at a time than a
-limit says.
+Prefect runs as many tasks with a tag as its limit says; others wait. The coordinator task of a
+sweep waits for a slot. Task runs of trials take no slots, for which they would wait for their own
+sweep. Instead, the sweep runs no more trials at a time than the limit says.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _logger = logging.getLogger("prefect_tune")
 
 
 class TagLimit(NamedTuple):
-    """The concurrency limit of a tag."""
+    """Concurrency limit of a tag, with the number of taken slots."""
 
     limit: int
     tag: str
@@ -29,26 +28,26 @@ class TagLimit(NamedTuple):
 
 
 def tags_of_caller() -> Collection[str]:
-    """The tags of the surrounding task run, which has its slots."""
+    """Return the tags of the surrounding task run, which has slots of them."""
     context = TaskRunContext.get()
     return () if context is None else context.task_run.tags
 
 
 @contextlib.contextmanager
 def without_tags(tags: Collection[str]) -> Iterator[None]:
-    """Have the task runs inside take no slots of these tags."""
+    """Let the task runs inside take no slots of these tags."""
     left = TagsContext.get().current_tags.difference(tags)
     with TagsContext(current_tags=left):
         yield
 
 
 def forget_tags(context: contextvars.Context) -> None:
-    """Have the task runs in a context take no slots at all."""
+    """Let the task runs in a context take no slots at all."""
     context.run(TagsContext().__enter__)
 
 
 def tag_limits() -> list[TagLimit]:
-    """The limits that the tags in effect have, the smallest first."""
+    """Read the limits of the tags in effect, the smallest first."""
     found = []
     try:
         for tag in sorted(TagsContext.get().current_tags):

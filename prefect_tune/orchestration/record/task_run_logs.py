@@ -1,4 +1,4 @@
-"""What trials print and log, in the logs of their task runs."""
+"""Copies what trials print and log to the logs of their task runs."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from prefect_tune.orchestration.record.trial_context import FROM_TRIAL
 from prefect_tune.trainable.output import TrialLog, TrialOutput
 
 _LOGGER = "prefect.task_runs"
-#: Lines that wait for the task engine of their attempt, which starts after it.
+#: Lines to keep for an attempt until its task engine, which starts later, is there.
 _MAX_WAITING = 900
-#: How Prefect shows on a console what a run's logger takes.
+#: Beginning of a line of a run's logger on a console.
 _SHOWN_RECORD = re.compile(r"\d\d:\d\d:\d\d\.\d{3} \| [A-Z]+ +\| Task run ")
 
 
 class TaskRunLog:
-    """Sends texts to the log of the task run that it was made in."""
+    """Sends texts to the log of the task run in which it was made."""
 
     def __init__(self) -> None:
-        # Prefect's settings, as where its API is, are in the context.
+        # The context has Prefect's settings, such as the address of the API.
         self._context = contextvars.copy_context()
         self._extra = dict(getattr(get_run_logger(), "extra", None) or {})
 
@@ -37,10 +37,10 @@ class TaskRunLog:
         self.record({"name": _LOGGER, "level": level, "message": text})
 
     def record(self, line: dict[str, Any], of_task: bool = True) -> None:
-        """Log what a `TrialLog` holds.
+        """Log a line of a `TrialLog`.
 
         Args:
-            line: It, decoded.
+            line: The decoded line.
             of_task: False for the log of the flow run alone.
         """
         message = showable(line["message"])
@@ -49,18 +49,18 @@ class TaskRunLog:
         record.created = line.get("created", record.created)
         if not of_task:
             record.__dict__.pop("task_run_id", None)
-        # Straight to the API: the console has it already, and thousands of trials' engines are
-        # silenced there.
+        # Directly to the handlers of the API, because the console shows the line already, and the
+        # logger drops lines of trials.
         for handler in logging.getLogger(_LOGGER).handlers:
             self._context.run(handler.handle, record)
 
 
 class TaskRunLogs:
-    """Brings lines of attempts to the logs of their task runs; every method from any thread.
+    """Brings lines of attempts to the logs of their task runs; methods may be called in any thread.
 
     Args:
-        make_log: Called in a task run; what it returns takes texts for its log.
-        keeps_output: Whether what trials print goes there besides what they log.
+        make_log: Called in a task run; returns a function that logs a text there.
+        keeps_output: True to log also what trials print.
     """
 
     def __init__(
@@ -74,16 +74,16 @@ class TaskRunLogs:
         self._flow_log: TaskRunLog | None = None
 
     def follow_flow(self) -> None:
-        """Take the current flow run's log for attempts without a task run."""
+        """Use the current flow run's log for attempts without a task run."""
         self._flow_log = TaskRunLog()
 
     def expect(self, key: AttemptKey) -> None:
-        """There will be a task run of this attempt: (trial id, number)."""
+        """Announce that this attempt will have a task run."""
         with self._lock:
             self._waiting[key] = []
 
     def put(self, output: TrialOutput | TrialLog) -> None:
-        """Take a line or more; what is printed by attempts without a task run is dropped."""
+        """Log lines of an attempt; drop what attempts without a task run print."""
         if isinstance(output, TrialOutput) and not self._keeps_output:
             return
         key = AttemptKey(output.trial_id, output.attempt)
@@ -98,14 +98,14 @@ class TaskRunLogs:
                 self._flow_log.record(orjson.loads(output.line), of_task=False)
 
     def attach(self, key: AttemptKey) -> None:
-        """Its task run has begun; called in it."""
+        """Make the log of an attempt; called in its task run, which has begun."""
         with self._lock:
             log = self._logs[key] = self._make_log()
             for output in self._waiting.pop(key, ()):
                 _write(output, log)
 
     def detach(self, key: AttemptKey) -> None:
-        """Its task run ends; all its lines have been put."""
+        """Remove the log of an attempt, whose lines have all been put."""
         with self._lock:
             self._logs.pop(key, None)
 
@@ -123,23 +123,23 @@ def _write(output: TrialOutput | TrialLog, log: Callable[[str], None]) -> None:
 
 
 def _lines(output: TrialOutput) -> Sequence[str]:
-    # What was logged comes by itself, with its level.
+    # Lines of loggers arrive as `TrialLog`, with their levels.
     lines = [line for line in output.lines if not (output.stderr and _SHOWN_RECORD.match(line))]
     if not output.left_out:
         return lines
     return (f"... {output.left_out} bytes are left out, see {output.path}", *lines)
 
 
-#: Names of our tasks.
+#: Names of this package's tasks.
 TRIAL = "trial"
 COORDINATOR = "coordinator"
 
 
 class _SkipOurTasks(logging.Filter):
-    """Drops what task engines say about trials and coordinators.
+    """Drops the log lines of task engines about trials and coordinators.
 
-    The sweep has its own reports, the states carry the errors, and thousands of lines "Finished in
-    state Completed()" would bury both, besides the cost of sending each to the API.
+    The sweep has its own reports and the states have the errors. Thousands of lines "Finished in
+    state Completed()" would hide both, and sending them to the API would cost time.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:

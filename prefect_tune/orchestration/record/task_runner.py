@@ -1,4 +1,4 @@
-"""A Prefect task runner that keeps the engine here and sends only the body away."""
+"""`BodyTaskRunner`: a Prefect task runner that sends only the bodies of tasks to a cluster."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from prefect_tune.orchestration.record.engine_loop import EngineLoop
 
 
 class Ship(Protocol):
-    """Calls a function somewhere else, as `Executor.submit_body` does."""
+    """Function that calls another one on a cluster, as `submit_body` does."""
 
     def __call__(
         self,
@@ -38,21 +38,21 @@ class Ship(Protocol):
         annotations: dict[str, Any],
         /,
     ) -> Future[Any]:
-        """Call ``fn(*args, **kwargs)`` where the Dask annotations allow it."""
+        """Call ``fn(*args, **kwargs)`` with these Dask annotations."""
         ...
 
 
 class BodyTaskRunner(TaskRunner[PrefectFuture[Any]]):
-    """Runs task bodies on a cluster and everything else about task runs in the flow process.
+    """Runs the bodies of tasks on a cluster, and their engines in the flow process.
 
     Workers need neither Prefect nor a route to its API, and a task run costs a few milliseconds
-    instead of the 200 of a runner that sends the engine along. In exchange, a body has no Prefect
-    context: no run logger, no nested `submit`.
+    instead of the 200 of a runner that also sends the engine. On the other hand, a body has no
+    Prefect context: no run logger, no nested `submit`.
 
     ``with dask.annotate(resources=..., workers=...)`` around `submit` and `map` is honoured.
 
     Args:
-        ship: Where bodies go.
+        ship: Calls a function on the cluster.
 
     Example::
 
@@ -68,7 +68,7 @@ class BodyTaskRunner(TaskRunner[PrefectFuture[Any]]):
 
     @classmethod
     def on(cls, cluster: Any = None) -> Self:
-        """A runner for a Dask cluster.
+        """Make a runner for a Dask cluster.
 
         Args:
             cluster: As for `prefect_tune.run`: None for the cluster of `prefect_tune.init`, else
@@ -82,14 +82,13 @@ class BodyTaskRunner(TaskRunner[PrefectFuture[Any]]):
             return connect(cluster)
 
         def ship(*call: Any) -> Future[Any]:
-            # Not before the first task: making a flow must not connect to anything.
-
+            # Connects at the first task, because making a flow must not connect to anything.
             return submit_body(connected(), *call)
 
         return cls(ship)
 
     def duplicate(self) -> Self:
-        """A runner of the same cluster that has not been started."""
+        """Return a runner for the same cluster that has not been started."""
         return type(self)(self._ship)
 
     def submit(
@@ -99,7 +98,7 @@ class BodyTaskRunner(TaskRunner[PrefectFuture[Any]]):
         wait_for: Iterable[PrefectFuture[Any]] | None = None,
         dependencies: dict[str, set[RunInput]] | None = None,
     ) -> PrefectConcurrentFuture[Any]:
-        """Start a task run whose body goes to the cluster."""
+        """Start a task run whose body runs on the cluster."""
         remote = _with_body(task, functools.partial(self._call, task, current_annotations()))
         return self._start(remote, parameters, contextvars.copy_context(), wait_for, dependencies)
 
@@ -110,29 +109,29 @@ class BodyTaskRunner(TaskRunner[PrefectFuture[Any]]):
         context: contextvars.Context,
         task_run_id: UUID | None = None,
     ) -> PrefectConcurrentFuture[Any]:
-        """Start a task run whose body, a coroutine function, runs beside its engine.
+        """Start a task run whose body, a coroutine function, runs in the flow process.
 
         Args:
             task: The task.
-            parameters: Its arguments.
-            context: Stands for the caller's context, e.g. for that of a parent task.
+            parameters: Arguments of the task.
+            context: Context to use in place of the caller's, e.g. that of a parent task.
             task_run_id: Id of the task run, from `new_task_run_id`; a new one by default.
         """
         return self._start(task, parameters, context.copy(), None, None, task_run_id)
 
     def finish(self, timeout: float | None) -> bool:
-        """Wait for all task runs and take no more.
+        """Wait for all task runs, and accept no more.
 
         Args:
             timeout: Seconds to wait; None for as long as it takes.
 
         Returns:
-            False if some are not finished.
+            False if some have not ended in time.
         """
         return self._engines.close(timeout)
 
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
-        # A flow that is being terminated must not wait for its tasks: they end as crashed.
+        # A flow that is being terminated must not wait for its tasks, which end as crashed.
         self._engines.close(timeout=None if exc_type is None else 0)
         super().__exit__(exc_type, exc_value, traceback)
 
@@ -170,12 +169,12 @@ class BodyTaskRunner(TaskRunner[PrefectFuture[Any]]):
         except Exception as error:
             if type(error).__module__.partition(".")[0] != "distributed":
                 raise
-            # Lost workers and cancelled futures are not the body's fault.
+            # An error of Dask, such as a lost worker, is not one of the body.
             return Crashed(message=f"{type(error).__name__}: {error}")
 
 
 def _with_body(task: Task[..., Any], call: Callable[..., Any]) -> Task[..., Any]:
-    """The same task with its body somewhere else: name, key, hooks and options stay."""
+    """Copy a task with another body; name, key, hooks and options stay."""
 
     @functools.wraps(task.fn)
     async def body(*args: Any, **kwargs: Any) -> Any:

@@ -1,8 +1,8 @@
-"""Prefect's run context around a trial, in the trial's own process.
+"""Makes Prefect's run contexts available to user code in a trial's process.
 
 So user code may call `get_run_logger`, read `prefect.runtime` and call tasks as in any task, on
-nodes that have no route to the API and do not import Prefect themselves. Nothing here imports it
-before user code does: a node may not have it.
+nodes that have no route to the API. This module does not import Prefect before user code does,
+because a node may not have it.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-#: A record that has come from a trial already is for the API.
+#: Attribute of a log record that the driver has received from a trial, and sends to the API.
 FROM_TRIAL = "from_trial"
-#: Seconds for which user code that asks for its flow run waits until there is one.
+#: Seconds for which user code waits for its flow run.
 _FLOW_RUN_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class TrialContext:
-    """Which runs a trial belongs to; the `Surroundings` of its attempt.
+    """Flow run and task run of a trial; the `Surroundings` of its attempt.
 
     Attributes:
         flow_name: Name of the flow.
-        flow_run: The flow run, a JSON text; "" if it is still to be made.
-        task_run: The attempt's task run, a JSON text; "" if it has none.
+        flow_run: The flow run as JSON; "" if it does not exist yet.
+        task_run: The attempt's task run as JSON; "" if it has none.
         api_url: Address of the API, for trials on nodes that have none configured.
-        announced: The file that will hold a flow run that is still to be made.
+        announced: File that will hold a flow run that does not exist yet.
     """
 
     flow_name: str
@@ -49,7 +49,7 @@ class TrialContext:
     announced: str = ""
 
     def awaited(self) -> TrialContext:
-        """The same with its flow run, which is waited for."""
+        """Wait for the flow run, and return the context with it."""
         if self.flow_run:
             return self
         directory, deadline = os.path.dirname(self.announced), time.monotonic() + _FLOW_RUN_S
@@ -58,13 +58,13 @@ class TrialContext:
                 with open(self.announced, encoding="utf-8") as file:
                     return replace(self, flow_run=file.read())
             time.sleep(0.05)
-        # This is another machine, or there is no server: what is logged goes to the driver anyway.
+        # On another machine, or without a server. Log lines are sent to the driver in any case.
         made_up = {"id": str(uuid.uuid4()), "flow_id": str(uuid.uuid4()), "name": self.flow_name}
         return replace(self, flow_run=json.dumps(made_up))
 
     @contextlib.contextmanager
     def __call__(self, log: Callable[[bytes], None], whole_process: bool) -> Iterator[None]:
-        """See `Surroundings`."""
+        """Make the contexts available inside; see `Surroundings`."""
         trial = _Trial(self, log)
         _trials.append(trial)
         try:
@@ -75,7 +75,7 @@ class TrialContext:
 
 
 class _Trial:
-    """A trial that runs in this process."""
+    """Trial that runs in this process."""
 
     def __init__(self, given: TrialContext, log: Callable[[bytes], None]) -> None:
         self._given = given
@@ -86,13 +86,13 @@ class _Trial:
 
     @property
     def run_ids(self) -> tuple[str | None, ...]:
-        """Ids of the task run and the flow run; None where there is none, or none yet."""
+        """Ids of the task run and the flow run; None for one that does not exist yet."""
         texts = (self._given.task_run, self._given.flow_run)
         return tuple(json.loads(text)["id"] if text else None for text in texts)
 
     @contextlib.contextmanager
     def in_thread(self) -> Iterator[None]:
-        """Be in effect in this thread."""
+        """Make the contexts available in this thread."""
         if importlib.util.find_spec("prefect") is None:
             yield
             return
@@ -106,9 +106,9 @@ class _Trial:
 
     @contextlib.contextmanager
     def in_process(self) -> Iterator[None]:
-        """Be in effect in all threads, from the moment on at which Prefect is imported."""
+        """Make the contexts available in all threads, once Prefect is imported."""
         if self._given.api_url:
-            # Else each trial that calls a flow would start a server of its own.
+            # Otherwise each trial that calls a flow would start its own server.
             os.environ.setdefault("PREFECT_API_URL", self._given.api_url)
         actions = {"prefect.context": self._offer, "prefect.logging.handlers": _divert_records}
         finder = _AfterImport({k: v for k, v in actions.items() if k not in sys.modules})
@@ -126,7 +126,7 @@ class _Trial:
                         del context.get
 
     def send(self, record: logging.LogRecord, text: str) -> None:
-        """Bring a log record to the driver; processes that user code forks cannot."""
+        """Send a log record to the driver, except from processes that user code forks."""
         if os.getpid() == self._pid:
             line = {
                 "name": record.name,
@@ -136,13 +136,11 @@ class _Trial:
                 "of_task": getattr(record, "task_run_id", None) is not None
                 or getattr(record, "flow_run_id", None) is None,
             }
-            # The node has gone: nobody is there to be told.
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # the node has gone
                 self._log(json.dumps(line).encode())
 
     def _offer(self, module: ModuleType) -> None:
-        """Be what Prefect finds where user code has entered no context of its own."""
-
+        """Let Prefect find these contexts where user code has entered none."""
         entered = module.ContextModel.get.__func__
 
         def get(cls: Any) -> Any:
@@ -152,10 +150,10 @@ class _Trial:
             context.get = classmethod(get)
 
     def _contexts(self) -> dict[str, Any]:
-        """The contexts by the names of their classes, made when they are first needed."""
+        """Return the contexts by class name, made when they are first needed."""
         with self._building:
             if self._built is None:
-                self._built = {}  # what making them looks up, finds none
+                self._built = {}  # for lookups while they are made
                 self._given = self._given.awaited()
                 self._built = _make_contexts(self._given)
             return self._built
@@ -172,7 +170,7 @@ def _make_contexts(given: TrialContext) -> dict[str, Any]:
     from prefect.task_runners import ThreadPoolTaskRunner
 
     def body() -> None:
-        """Stands for the function, which is elsewhere."""
+        """Stand for the trainable."""
 
     flow_run = FlowRun.model_validate_json(given.flow_run)
     # Not validated: a client is required, and a node without a route to the API can have none.
@@ -184,7 +182,7 @@ def _make_contexts(given: TrialContext) -> dict[str, Any]:
             parameters=flow_run.parameters,
             task_runner=ThreadPoolTaskRunner().__enter__(),
             result_store=ResultStore(),
-            # As of a run in another process: what it calls gets keys that no other trial gives.
+            # As in a run in another process, so that tasks called here get unique keys.
             detached=True,
             **common,
         )
@@ -205,7 +203,7 @@ def _make_contexts(given: TrialContext) -> dict[str, Any]:
 
 
 def _divert_records(module: ModuleType) -> None:
-    """Have what trials log for the API sent to the driver, which has a route to it."""
+    """Send log records of trials to the driver, which has a route to the API."""
     handler: Any = module.APILogHandler
     to_api = handler.emit
     if hasattr(to_api, "diverted"):
@@ -230,7 +228,7 @@ def _divert_records(module: ModuleType) -> None:
 
 
 def _trial_of(record: logging.LogRecord) -> _Trial | None:
-    """The trial of this process that a record belongs to, if there is one."""
+    """Return the trial of this process that a record belongs to, if there is one."""
     ids = [getattr(record, name, None) for name in ("task_run_id", "flow_run_id")]
     if not any(ids):
         from prefect.context import FlowRunContext, TaskRunContext
@@ -250,10 +248,10 @@ def _trial_of(record: logging.LogRecord) -> _Trial | None:
 
 
 class _AfterImport(importlib.abc.MetaPathFinder):
-    """Does something to modules right after their import.
+    """Calls functions with modules right after their import.
 
     Args:
-        actions: By the name of the module.
+        actions: The functions by names of modules.
     """
 
     def __init__(self, actions: dict[str, Callable[[ModuleType], None]]) -> None:
@@ -262,7 +260,7 @@ class _AfterImport(importlib.abc.MetaPathFinder):
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Find it as the other finders do."""
+        """Find a module as the other finders do, and let its loader call the function."""
         action = self._actions.pop(name, None)
         spec = None if action is None else importlib.util.find_spec(name)
         if action is None or spec is None or spec.loader is None:

@@ -1,4 +1,4 @@
-"""A trial attempt as a Prefect task run."""
+"""Shows an attempt as a Prefect task run."""
 
 from __future__ import annotations
 
@@ -16,44 +16,43 @@ from prefect.states import Completed, Crashed, Failed
 from prefect_tune.coordinator.commands import Decide, Kill, Launch
 from prefect_tune.coordinator.events import AttemptEnded, Outcome
 from prefect_tune.experiment.attempt_error import AttemptError
-from prefect_tune.experiment.attempt_key import NO_ATTEMPT, AttemptKey
+from prefect_tune.experiment.attempt_key import AttemptKey
 from prefect_tune.orchestration.record.sanitize import LONGEST_MESSAGE, showable
 from prefect_tune.orchestration.record.task_run_logs import TRIAL, TaskRunLog, TaskRunLogs
 
 
 class Attempt:
-    """An attempt that has been launched, on its way through a task engine.
+    """Launched attempt, as the argument of its task run.
 
-    Deliberately not a collection or a dataclass: Prefect would walk through it.
+    It is no collection or dataclass, because Prefect would visit the members.
 
     Args:
-        ended: Resolves when the attempt is over.
+        key: The attempt.
+        ended: Resolves when the attempt has ended.
         tag: The trial's experiment tag, e.g. ``3_lr=0.1``.
-        is_interrupted: True once the sweep is being ended, to be resumed later.
-        logs: Brings what it logs to the log of its task run, if it logs anything.
-        key: Its trial and number, for `logs`.
-
-    Attributes:
-        kill: Why it is being ended, if it is.
+        is_interrupted: Returns True once the sweep is being ended, to be resumed later.
+        logs: Brings what the attempt logs to the log of its task run; None for nothing.
+        kill: The command that ends the attempt, if one does; may be set later.
     """
 
     def __init__(
         self,
+        key: AttemptKey,
         ended: Future[AttemptEnded],
         tag: str,
-        is_interrupted: Callable[[], bool] = lambda: False,
-        logs: TaskRunLogs | None = None,
-        key: AttemptKey = NO_ATTEMPT,
+        is_interrupted: Callable[[], bool],
+        logs: TaskRunLogs | None,
+        kill: Kill | Decide | None,
     ) -> None:
         self.ended = ended
         self.tag = tag
         self.is_interrupted = is_interrupted
         self.logs = logs
         self.key = key
-        self.kill: Kill | Decide | None = None
+        self.kill = kill
 
     async def wait(self) -> AttemptEnded:
-        """Wait for its end; called in its task run."""
+        """Wait for the attempt's end; called in its task run."""
         if self.logs is None:
             return await asyncio.wrap_future(self.ended)
         self.logs.attach(self.key)
@@ -64,9 +63,10 @@ class Attempt:
 
 
 def task_run_name(launch: Launch) -> str:
-    """What an attempt is called in the UI.
+    """Return the name of an attempt in the UI.
 
-    The trial's name, which attempt it is after the first, and the checkpoint that it goes on from.
+    It has the trial's name, the number of an attempt after the first, and the checkpoint that the
+    attempt starts from.
     """
     name = showable(launch.name)
     if launch.attempt > 1:
@@ -84,7 +84,7 @@ def task_run_name(launch: Launch) -> str:
     log_prints=False,
 )
 async def trial_task(name: str, attempt: Attempt) -> State[None]:
-    """Last as long as the attempt does, and end as it ended."""
+    """Wait for the end of an attempt, and return its final state."""
     try:
         ended = await attempt.wait()
     except Exception as error:
@@ -99,13 +99,13 @@ async def trial_task(name: str, attempt: Attempt) -> State[None]:
 def attempt_state(
     ended: AttemptEnded, tag: str, interrupted: bool = False, kill: Kill | Decide | None = None
 ) -> State[None]:
-    """The final state of an attempt's task run.
+    """Return the final state of an attempt's task run.
 
     Args:
         ended: How the attempt ended.
         tag: The trial's experiment tag, shown with attempts that did not fail.
-        interrupted: The sweep is being ended, to be resumed later.
-        kill: Why it was being ended, if it was.
+        interrupted: True if the sweep is being ended, to be resumed later.
+        kill: The command that has ended the attempt, if one has.
     """
     outcome, tag = ended.outcome, showable(tag)
     as_it_is = interrupted or outcome in (Outcome.FINISHED, Outcome.UNSTARTED)
@@ -141,5 +141,5 @@ def _explain(error: AttemptError | None) -> str:
         text += f" (exit code {error.exit_code})"
     if error.traceback:
         text += f"\n\n{error.traceback}"
-    # What happened is at its beginning; the traceback is read from its end.
+    # If the text is too long, its middle is cut: beginning and end say most.
     return showable(text, LONGEST_MESSAGE)

@@ -1,1 +1,1 @@
-"""The Prefect server that is used, ours if there is no other."""
+"""Chooses the Prefect server, and starts an embedded one if none is configured."""

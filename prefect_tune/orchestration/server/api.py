@@ -1,4 +1,4 @@
-"""Which Prefect API this process talks to: the configured one, or an embedded server."""
+"""Chooses the Prefect API of this process: the configured one, or an embedded server."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import httpx
 from prefect.client.orchestration import get_client
@@ -29,23 +30,21 @@ _server: EmbeddedServer | None = None
 _server_pid = 0
 
 
+@dataclass(frozen=True, slots=True)
 class PrefectApi:
-    """The API of this process, settled now, ready when waited for.
+    """The API that this process uses, made by `start_server_early`.
 
-    Made by `start_server_early`.
-
-    Args:
-        server: The embedded server; None if another one is used.
-        url: Address of the other one; None for the one that the surrounding flow run uses.
+    Attributes:
+        server: The embedded server; None if another server is used.
+        url: Address of the other server; None for that of the surrounding flow run.
     """
 
-    def __init__(self, server: EmbeddedServer | None, url: str | None) -> None:
-        self.server = server
-        self._url = url
+    server: EmbeddedServer | None
+    url: str | None
 
     @property
     def embedded(self) -> bool:
-        """True if the server ends with this process, unless another one uses it too."""
+        """True if the server ends with this process, unless other processes use it."""
         return self.server is not None
 
     @property
@@ -55,7 +54,7 @@ class PrefectApi:
 
     @property
     def ui_url(self) -> str | None:
-        """Address of the UI of the embedded server, else what the settings say."""
+        """Address of the UI of the embedded server, or that of the settings."""
         if self.server is not None:
             return self.server.ui_url
         return get_current_settings().ui_url
@@ -64,7 +63,7 @@ class PrefectApi:
         """Wait until the API answers.
 
         Args:
-            say: Takes a line for the user if that takes more than a moment.
+            say: Called with a line for the user if that takes more than a moment.
 
         Raises:
             PrefectUnavailable: If the configured API does not answer within seconds, or the
@@ -72,12 +71,12 @@ class PrefectApi:
         """
         if self.server is not None:
             self.server.wait_ready(say)
-        elif self._url is not None:
-            _check(self._url)
+        elif self.url is not None:
+            _check(self.url)
 
     @contextlib.contextmanager
     def in_effect(self) -> Iterator[None]:
-        """Have the Prefect code inside use this API, whatever settings the caller is under."""
+        """Let Prefect use this API inside, whatever the caller's settings are."""
         if self.server is None:
             yield
             return
@@ -86,20 +85,20 @@ class PrefectApi:
 
 
 def start_server_early() -> PrefectApi:
-    """Settle which API to use, and start the embedded server if there is none; returns at once.
+    """Choose the API, and start the embedded server if there is none; do not wait for it.
 
-    There is at most one embedded server per Prefect home. It lasts until the last process that uses
-    it ends, and its address is put into `PREFECT_API_URL`, so that no other flow of this process
-    and no child process starts another.
+    There is at most one embedded server per Prefect home, which lasts until the last process that
+    uses it ends. Its address is put into `PREFECT_API_URL`, so that no other flow of this process
+    and no child process starts another server.
     """
     if (context := FlowRunContext.get()) is not None:
-        ours = _ours()
-        # The server that knows the surrounding flow run, which need not be the one we have started.
-        known = ours is not None and str(context.client.api_url).rstrip("/") == ours.api_url
-        return PrefectApi(ours if known else None, None)
+        embedded = _embedded_server()
+        # The server of the surrounding flow run may be another one than the embedded server.
+        used = str(context.client.api_url).rstrip("/")
+        return PrefectApi(embedded if embedded and embedded.api_url == used else None, None)
     url = get_current_settings().api.url
     with _lock:
-        server = _ours()
+        server = _embedded_server()
         if url and (server is None or url != server.api_url):
             return PrefectApi(None, url)
         if server is None or not server.alive:
@@ -110,10 +109,10 @@ def start_server_early() -> PrefectApi:
 
 
 def check_lasting_server() -> str:
-    """The address of the configured server, for what has to outlive this process.
+    """Return the address of the configured server, for records that must outlive this process.
 
     Raises:
-        PrefectUnavailable: If none is configured or it does not answer.
+        PrefectUnavailable: If no server is configured, or it does not answer.
     """
     url = get_current_settings().api.url
     if not url:
@@ -127,7 +126,7 @@ def check_lasting_server() -> str:
 
 def _start() -> EmbeddedServer:
     global _server, _server_pid
-    # The old address, if a server of ours died, must not become the new one's client setting.
+    # The address of an embedded server that died must not become a setting of the new one.
     os.environ.pop("PREFECT_API_URL", None)
     _server = EmbeddedServer()
     _server_pid = os.getpid()
@@ -136,14 +135,15 @@ def _start() -> EmbeddedServer:
     return _server
 
 
-def _ours() -> EmbeddedServer | None:
+def _embedded_server() -> EmbeddedServer | None:
+    """Return the embedded server of this process, but not that of a parent; None if none is."""
     return _server if _server_pid == os.getpid() else None
 
 
 def api_problem() -> Exception | None:
-    """Ask the API in effect whether it is there: None if it answers, else why not, in seconds."""
+    """Return None if the API in effect answers within seconds, else why it does not."""
     try:
-        # Prefect's client knows keys, certificates and headers; left alone, it retries for long.
+        # Prefect's client has keys, certificates and headers; by default it retries for long.
         with (
             temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
             get_client(sync_client=True, httpx_settings={"timeout": _ANSWER_SECONDS}) as client,
@@ -154,11 +154,11 @@ def api_problem() -> Exception | None:
 
 
 def unavailable(url: str, problem: Exception) -> PrefectUnavailable:
-    """The error for a user whose API is not there, or will not have us.
+    """Return the error for a user whose API does not answer, or refuses access.
 
     Args:
-        url: Its address.
-        problem: What `api_problem` gave, or what a request raised.
+        url: Address of the API.
+        problem: The result of `api_problem`, or the error of a request.
     """
     source = f"PREFECT_API_URL (profile `{get_current_settings().profiles_path}`)"
     if "PREFECT_API_URL" in os.environ:

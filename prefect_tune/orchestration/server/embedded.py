@@ -1,4 +1,4 @@
-"""A Prefect server of our own, for those who have not configured any."""
+"""`EmbeddedServer`: a Prefect server for users who have not configured one."""
 
 from __future__ import annotations
 
@@ -25,14 +25,16 @@ from prefect_tune.orchestration.server.place import ServerPlace
 
 _logger = logging.getLogger("prefect_tune")
 
-#: Seconds a start may take: the first one on a slow disk migrates a new database.
+#: Seconds that a start may take; the first one creates the database, maybe on a slow disk.
 START_TIMEOUT = 300.0
 _SILENT_SECONDS = 8.0
-#: Seconds until a server without users is gone, whatever its shutdown waits for.
+#: Seconds after which a server without users ends even if its shutdown is not done.
 LONGEST_END = 15
+#: Lines of the server's log that an error shows.
+_LOG_LINES = 15
 _NEW_LOG = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 
-# Defaults, not orders: whoever sets one of these in the environment or a profile keeps it.
+# Defaults: a value in the environment or a profile wins.
 _SERVER_DEFAULTS = {
     # One transaction per event, Prefect's default, falls behind a sweep by minutes.
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
@@ -40,8 +42,8 @@ _SERVER_DEFAULTS = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "200",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_READ_BATCH_SIZE": "200",
-    # A server that lives as long as a script must not schedule, or call late, what a lasting
-    # server of the same database is there for.
+    # A server that lives as long as a script must not schedule the runs of a lasting server of
+    # the same database, or mark them as late.
     "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
     "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
     "PREFECT_SERVER_SERVICES_FOREMAN_ENABLED": "false",
@@ -52,11 +54,11 @@ _SERVER_DEFAULTS = {
 
 
 class EmbeddedServer:
-    """The Prefect server of those who have not configured any.
+    """Prefect server for users who have not configured one.
 
     There is one for each Prefect home: processes that need one at the same time share it, and it
     ends with the last of them. It uses the Prefect database that a server started by hand would
-    use, and shows the UI.
+    use, and serves the UI.
     """
 
     def __init__(self) -> None:
@@ -99,12 +101,11 @@ class EmbeddedServer:
         except OSError:
             return False
 
-    def wait_ready(self, say: Callable[[str], None], timeout: float = START_TIMEOUT) -> None:
+    def wait_ready(self, say: Callable[[str], None]) -> None:
         """Wait until the server answers.
 
         Args:
-            say: Takes a line for the user if the wait becomes noticeable.
-            timeout: Seconds since the start of the server after which to give up.
+            say: Called with a line for the user if the wait becomes noticeable.
 
         Raises:
             PrefectUnavailable: If the server ended or did not get ready in time.
@@ -112,7 +113,7 @@ class EmbeddedServer:
         told = self._ready
         while not self._ready:
             elapsed = time.monotonic() - self._started
-            if elapsed > timeout:
+            if elapsed > START_TIMEOUT:
                 raise PrefectUnavailable(
                     f"the embedded Prefect server is not ready after {elapsed:.0f} s; {_WAY_OUT}"
                     f"{self._last_lines()}"
@@ -125,21 +126,21 @@ class EmbeddedServer:
                 )
             with self._listening:  # several sweeps of this process may wait
                 if not self._ready:
-                    self._ready = self._hears(0.25)
+                    self._ready = self._has_said_ready(0.25)
 
     @property
     def is_ready(self) -> bool:
-        """Whether it answers by now; returns at once.
+        """True if the server answers by now.
 
         Raises:
-            PrefectUnavailable: If it has ended.
+            PrefectUnavailable: If the server has ended.
         """
         with self._listening:
-            self._ready = self._ready or self._hears(0)
+            self._ready = self._ready or self._has_said_ready(0)
         return self._ready
 
-    def _hears(self, seconds: float) -> bool:
-        """Listen for a moment to what the server says: that it is ready."""
+    def _has_said_ready(self, seconds: float) -> bool:
+        """Return True if the server says within some seconds that it is ready."""
         readable, _, _ = select.select([self._control], [], [], seconds)
         if readable and not _received(self._control):
             code = "" if self._process is None else f" with exit code {self._process.wait()}"
@@ -150,16 +151,16 @@ class EmbeddedServer:
         return bool(readable)
 
     def stop(self) -> None:
-        """Leave the server; it ends if nobody else uses it, once it has written all events."""
+        """Leave the server; if nobody else uses it, it writes all events and ends."""
         if os.getpid() != self._pid:
-            return  # a fork of ours: the server is not its own to leave
+            return  # a fork of this process, which keeps the server
         atexit.unregister(self.stop)
         if not self._ready:
             self._kill_unused()
         with contextlib.suppress(OSError):
             self._control.shutdown(socket.SHUT_WR)
             self._control.settimeout(LONGEST_END)
-            # Ends at once if it goes on for others, else with its process.
+            # Ends at once if others use the server, else with the process of the server.
             while self._ready and _received(self._control):
                 pass
         self._control.close()
@@ -169,7 +170,7 @@ class EmbeddedServer:
             shutil.rmtree(self._private, ignore_errors=True)
 
     def _kill_unused(self) -> None:
-        """End a server that nobody has used yet: no reason to wait until it hears of its end."""
+        """Kill a server that nobody has used yet, which needs no orderly end."""
         if self._process is None:
             return
         with contextlib.suppress(OSError), self._place.locked():
@@ -179,7 +180,7 @@ class EmbeddedServer:
                 self._process.wait()
 
     def _join_or_start(self) -> tuple[int, socket.socket]:
-        """The port of the API, and a connection that keeps the server alive."""
+        """Return the port of the API, and a connection that keeps the server alive."""
         with self._place.locked():
             return self._place.join() or self._start()
 
@@ -197,7 +198,7 @@ class EmbeddedServer:
                 )
             finally:
                 os.close(announcement)
-        # From here on only the server holds the listeners: if it dies, clients are refused.
+        # Now only the server holds the listeners, so that clients are refused if it dies.
         return port, connection
 
     def _spawn(self, port: int, fds: tuple[int, int], announcement: int) -> subprocess.Popen[bytes]:
@@ -210,7 +211,7 @@ class EmbeddedServer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # Ctrl-C is for the sweep; the server has to record how it ended.
+                # Ctrl-C must end only the sweep, whose end the server has to record.
                 start_new_session=True,
             )
 
@@ -218,26 +219,29 @@ class EmbeddedServer:
         settings: dict[str, Any] = get_current_settings().to_environment_variables(
             exclude_unset=True
         )
-        environment = {**_SERVER_DEFAULTS, **os.environ, **settings}
-        # Loaded modules may come from paths that only this process knows.
-        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-        environment["PREFECT_SERVER_API_HOST"] = "127.0.0.1"
-        environment["PREFECT_SERVER_API_PORT"] = str(port)
-        environment["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
-        environment["PREFECT_UI_API_URL"] = environment["PREFECT_API_URL"]
-        environment["PREFECT_UI_ENABLED"] = "true"
-        return environment
+        return {
+            **_SERVER_DEFAULTS,
+            **os.environ,
+            **settings,
+            # Loaded modules may come from paths that only this process knows.
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+            "PREFECT_SERVER_API_HOST": "127.0.0.1",
+            "PREFECT_SERVER_API_PORT": str(port),
+            "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+            "PREFECT_UI_API_URL": f"http://127.0.0.1:{port}/api",
+            "PREFECT_UI_ENABLED": "true",
+        }
 
-    def _last_lines(self, count: int = 15) -> str:
+    def _last_lines(self) -> str:
         try:
             lines = self._place.log.read_text(errors="replace").strip().splitlines()
         except OSError:
             return ""
-        return "\n" + "\n".join(lines[-count:]) if lines else ""
+        return "\n" + "\n".join(lines[-_LOG_LINES:]) if lines else ""
 
 
 def _received(control: socket.socket) -> bytes:
-    """What the server has sent; nothing if it has ended."""
+    """Receive what the server has sent; b"" if it has ended."""
     try:
         return control.recv(16)
     except ConnectionError:

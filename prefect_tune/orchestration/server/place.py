@@ -1,4 +1,4 @@
-"""Where the processes of one Prefect home find the embedded server that they share."""
+"""`ServerPlace`: the directory through which processes find the embedded server they share."""
 
 from __future__ import annotations
 
@@ -19,14 +19,18 @@ _ANNOUNCEMENT, _MUTEX, _RUNNING, _LOG = "server.json", "mutex", "running", "serv
 
 
 class ServerPlace:
-    """The directory in which the one embedded server of a Prefect database is announced.
+    """Directory in which the embedded server of a Prefect database is announced.
 
-    Everything here is decided by file locks, which the kernel releases however a process ends:
-    whoever holds `locked` may announce a server, join the announced one, or withdraw it, and the
-    lock of an announcement is held by its server for as long as that lives.
+    It works by file locks, which the kernel releases however a process ends. The holder of `locked`
+    may announce a server, join the announced one, or withdraw it. A server holds the lock of its
+    announcement as long as it lives.
 
     Args:
-        directory: The directory; it is made.
+        directory: The directory, which is created if missing.
+
+    Attributes:
+        directory: See above.
+        log: File for the server's log.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -36,10 +40,10 @@ class ServerPlace:
 
     @classmethod
     def of_settings(cls) -> ServerPlace:
-        """The place of the Prefect home and database in effect, for this version of Prefect.
+        """Return the place for the Prefect home, database and version in effect.
 
         Raises:
-            OSError: If there can be none, as in a home that is not writable.
+            OSError: If it cannot be created, as in a home that is not writable.
         """
         settings = get_current_settings()
         secrets = (settings.server.database.connection_url, settings.server.api.auth_string)
@@ -49,14 +53,14 @@ class ServerPlace:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep every other process from announcing, joining and withdrawing; held for a moment."""
+        """Keep other processes from announcing, joining and withdrawing; to be held briefly."""
         with _opened(self.directory / _MUTEX) as fd:
             fcntl.flock(fd, fcntl.LOCK_EX)
             yield
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Wait until the server before this one has ended, and be the only one that runs."""
+        """Wait until the previous server has ended, and keep others from running meanwhile."""
         with _opened(self.directory / _RUNNING) as fd:
             fcntl.flock(fd, fcntl.LOCK_EX)
             yield
@@ -65,11 +69,11 @@ class ServerPlace:
         """Announce a server that is about to be started.
 
         Args:
-            port: Of its API.
-            control_port: Where its users connect to.
+            port: Port of its API.
+            control_port: Port to which its users connect.
 
         Returns:
-            A descriptor for the server process to hold: the announcement is good while it is open.
+            A descriptor for the server process; the announcement is valid while it is open.
         """
         self.withdraw()
         fd = os.open(self.directory / _ANNOUNCEMENT, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
@@ -78,17 +82,17 @@ class ServerPlace:
         return fd
 
     def withdraw(self) -> None:
-        """Let nobody join the announced server any more."""
+        """Remove the announcement, so that nobody joins the server any more."""
         (self.directory / _ANNOUNCEMENT).unlink(missing_ok=True)
 
     def join(self) -> tuple[int, socket.socket] | None:
         """Connect to the announced server, if it lives.
 
         Returns:
-            The port of its API, and the connection that keeps it alive; None if there is none.
+            The port of its API, and a connection that keeps it alive; None if no server lives.
 
         Raises:
-            OSError: If it lives, but cannot be connected to.
+            OSError: If the server lives but does not accept the connection.
         """
         with (
             contextlib.suppress(FileNotFoundError),
@@ -102,11 +106,11 @@ class ServerPlace:
                 control.settimeout(None)
                 os.pwrite(fd, b"\n", os.fstat(fd).st_size)
                 return ports["port"], control
-        return None  # none is announced, or its process has gone, and the lock with it
+        return None  # no server is announced, or its process has ended and released the lock
 
     @property
     def is_joined(self) -> bool:
-        """True if others than the one that announced the server have joined it."""
+        """True if other processes than the one that announced the server have joined it."""
         try:
             return (self.directory / _ANNOUNCEMENT).read_bytes().endswith(b"\n")
         except OSError:

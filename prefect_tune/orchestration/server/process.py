@@ -1,8 +1,8 @@
-"""The embedded Prefect server's own process: `python -m prefect_tune.orchestration.server.process`.
+"""Runs the embedded Prefect server: `python -m prefect_tune.orchestration.server.process`.
 
-It serves the API and the UI on a socket that whoever started it has bound already, so that no port
-can be lost in between. Every process that uses it keeps a connection to its control socket, over
-which it says when it is ready; when the last of them is closed, which the kernel does however a
+It serves the API and the UI on a socket that its starter has bound, so that no other process can
+take the port. Every process that uses it keeps a connection to its control socket, over which the
+server says when it is ready. When the last connection is closed, which the kernel does however a
 process ends, the server ends.
 """
 
@@ -28,7 +28,7 @@ _NICENESS = 5
 
 
 class _SharedServer(uvicorn.Server):
-    """A server that tells its users when it is up, and does not outlive the last of them."""
+    """Server that tells its users when it is ready, and ends after the last of them."""
 
     def __init__(self, config: uvicorn.Config, control: socket.socket, place: ServerPlace) -> None:
         super().__init__(config)
@@ -40,18 +40,18 @@ class _SharedServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         if self.started:
-            # The record of trials must not take cores from the trials; it catches up.
+            # The server must not take cores from the trials; it catches up later.
             os.nice(_NICENESS)
             asyncio.get_running_loop().add_reader(self._control, self._welcome)
 
     def _welcome(self) -> None:
-        """Take everybody who has connected."""
+        """Accept all new connections of users."""
         with contextlib.suppress(BlockingIOError):
             while True:
                 user, _ = self._control.accept()
                 user.setblocking(False)
                 self._users.add(user)
-                # Nothing is ever sent this way: readable means that the user has gone.
+                # Users send nothing, so a readable socket means that the user has gone.
                 asyncio.get_running_loop().add_reader(user, self._leave, user)
                 with contextlib.suppress(OSError):
                     user.send(READY)
@@ -69,23 +69,23 @@ class _SharedServer(uvicorn.Server):
         user.close()
 
     def _is_last(self) -> bool:
-        """True if nobody else is there; then nobody can join any more."""
+        """Return True if there is no other user; then nobody can join any more."""
         if len(self._users) > 1:
             return False
         with contextlib.suppress(OSError), self._place.locked():  # the home may be gone
-            self._welcome()  # who has joined before the lock
+            self._welcome()  # users that have joined before the lock was taken
             if len(self._users) == 1:
                 self._place.withdraw()
         return len(self._users) == 1
 
 
 def main(directory: str, listener_fd: int, control_fd: int) -> None:
-    """Serve for as long as there are users.
+    """Serve as long as there are users.
 
     Args:
-        directory: Where the server is announced.
-        listener_fd: A bound and listening socket, for the API.
-        control_fd: The same, for the users.
+        directory: Directory in which the server is announced.
+        listener_fd: A bound and listening socket for the API.
+        control_fd: A bound and listening socket for the users.
     """
     place = ServerPlace(Path(directory))
     with place.alone():

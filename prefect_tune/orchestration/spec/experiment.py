@@ -1,4 +1,4 @@
-"""An experiment as a form, a file or JSON says it."""
+"""`ExperimentSpec`: an experiment as plain data, from a form, a file or JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from prefect_tune.filesystem.location import Location
 from prefect_tune.orchestration.prefect_internals import load_block
 from prefect_tune.orchestration.spec.space import Param, build_space
 from prefect_tune.orchestration.spec.strategy import SchedulerOptions, SearcherOptions
-from prefect_tune.orchestration.spec.tabs import by_own_field, tabs
+from prefect_tune.orchestration.spec.tabs import tabs
 from prefect_tune.orchestration.spec.trainable import load_trainable
 from prefect_tune.settings import load_settings
 from prefect_tune.space import is_variable
@@ -106,7 +106,7 @@ class ResumeExperiment(_Part):
 
     @property
     def mode(self) -> str:
-        """The argument `resume` of `run`."""
+        """Value for the argument `resume` of `run`."""
         suffix = {"keep": "", "resume": "+ERRORED", "restart": "+RESTART_ERRORED"}
         return self.resume + suffix[self.failed_trials]
 
@@ -128,7 +128,7 @@ class WarmStart(_Part):
 
         Raises:
             InvalidArgument: If an experiment cannot be read, none has a value of the metric, or
-                they have searched other parameters.
+                the experiments have searched other parameters.
         """
         from prefect_tune.results import ExperimentAnalysis
 
@@ -163,19 +163,14 @@ class WarmStart(_Part):
         return [{key: value for key, value in c.items() if key in space} for c in best]
 
 
-_CONTINUE: dict[str, type[BaseModel]] = {
-    "new": NewExperiment,
-    "resume": ResumeExperiment,
-    "warm start": WarmStart,
-}
 if TYPE_CHECKING:
     ContinueFrom = NewExperiment | ResumeExperiment | WarmStart
 else:
-    ContinueFrom = tabs(_CONTINUE, by_own_field(_CONTINUE))
+    ContinueFrom = tabs(NewExperiment, ResumeExperiment, WarmStart)
 
 
 class ExperimentSpec(BaseModel):
-    """An experiment as plain data: what a form, a YAML file or a deployment's parameters say."""
+    """Experiment as plain data, from a form, a YAML file or a deployment's parameters."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
@@ -232,10 +227,10 @@ class ExperimentSpec(BaseModel):
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
-        """Validate values as they came from a form or a file.
+        """Validate values from a form or a file.
 
         Raises:
-            InvalidArgument: If one is wrong; names the first.
+            InvalidArgument: If a value is wrong; names the first wrong one.
         """
         try:
             return cls.model_validate(dict(values))._filled()
@@ -252,7 +247,7 @@ class ExperimentSpec(BaseModel):
             raise InvalidArgument(where, problem, hint) from None
 
     def _filled(self) -> Self:
-        """Fill from `defaults` what is not given: a form gives each field, with its default."""
+        """Fill fields that have their default values from `defaults`; a form gives every field."""
         defaults = self.defaults
         if defaults is None:
             return self
@@ -274,9 +269,9 @@ class ExperimentSpec(BaseModel):
         """Make keyword arguments for `prefect_tune.run`.
 
         Args:
-            now: What `{date}` and `{time}` in the name stand for; None is the present.
-            begun: Whether the experiment of that name may be one that is to go on, because the
-                flow run is executed again.
+            now: Time for `{date}` and `{time}` in the name; None is the present.
+            begun: True if the flow run is executed again, so that an experiment of that name is to
+                be resumed.
 
         Raises:
             InvalidTrainable: If the trainable cannot be imported.
@@ -328,7 +323,7 @@ class ExperimentSpec(BaseModel):
         }
 
     def _free_name(self, name: str | None, begun: bool) -> tuple[str | None, str | None]:
-        """See that no experiment is overwritten: gives the name to take, and `run`'s `resume`."""
+        """Return a name with which no experiment is overwritten, and `run`'s `resume`."""
         if name is None or begun:
             return name, None
         places = make_places(RunConfig(storage_path=self.storage), load_settings(), "")
@@ -357,7 +352,7 @@ def fill_in(name: str, now: datetime.datetime | None = None) -> str:
     """Replace `{date}` and `{time}` in the name of an experiment.
 
     Raises:
-        InvalidArgument: If there is something else in braces.
+        InvalidArgument: If the name has something else in braces.
     """
     now = now or datetime.datetime.now().astimezone()
     known = {"date": f"{now:%Y-%m-%d}", "time": f"{now:%H-%M-%S}"}

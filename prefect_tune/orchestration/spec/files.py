@@ -1,8 +1,7 @@
-"""Experiments in YAML files."""
+"""Reads experiments from YAML files."""
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,7 @@ from prefect_tune.orchestration.spec.experiment import ExperimentSpec
 
 def example() -> str:
     """Return the text of a commented example."""
-    return (
-        files("prefect_tune.orchestration.spec")
-        .joinpath("example.yaml")
-        .read_text(encoding="utf-8")
-    )
+    return Path(__file__).with_name("example.yaml").read_text(encoding="utf-8")
 
 
 def read_spec(path: str | Path, changes: dict[str, Any] | None = None) -> ExperimentSpec:
@@ -30,7 +25,7 @@ def read_spec(path: str | Path, changes: dict[str, Any] | None = None) -> Experi
             ``budget.trials``.
 
     Raises:
-        InvalidArgument: If the file cannot be read, or something in it is wrong.
+        InvalidArgument: If the file cannot be read, or a value in it is wrong.
     """
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Search spaces in forms and in JSON.
+"""Makes search spaces from forms and from JSON.
 
 A form has a list of parameters, each with a domain (`Param`). JSON, as a file or a script holds it,
 may use one-key dictionaries instead::
@@ -23,20 +23,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 
 from prefect_tune import space as domains
 from prefect_tune.error import InvalidArgument, did_you_mean
-from prefect_tune.orchestration.spec.tabs import by_own_field, tabs
+from prefect_tune.orchestration.spec.tabs import tabs
 
 _NUMERIC = (
-    "uniform",
-    "quniform",
-    "loguniform",
-    "qloguniform",
-    "randn",
-    "qrandn",
-    "randint",
-    "qrandint",
-    "lograndint",
-    "qlograndint",
-)
+    "uniform quniform loguniform qloguniform randn qrandn randint qrandint lograndint qlograndint"
+).split()
 _VALUES = ("choice", "grid_search")
 _DOMAINS = (*_NUMERIC, *_VALUES)
 _NOT_JSON = ("sample_from", "func")
@@ -79,11 +70,7 @@ class RealNumber(_Domain):
     def build(self) -> Any:
         """Make the domain; raises ValueError if its bounds are wrong."""
         _check_bounds(self.scale, low=self.low, high=self.high)
-        if self.step is None:
-            make = domains.uniform if self.scale == "linear" else domains.loguniform
-            return make(self.low, self.high)
-        quantised = domains.quniform if self.scale == "linear" else domains.qloguniform
-        return quantised(self.low, self.high, self.step)
+        return _range("uniform", self.scale, self.low, self.high, self.step)
 
 
 class WholeNumber(_Domain):
@@ -101,11 +88,9 @@ class WholeNumber(_Domain):
     def build(self) -> Any:
         """Make the domain; raises ValueError if its bounds are wrong."""
         _check_bounds(self.scale, lowest=self.lowest, highest=self.highest)
-        if self.step is None:
-            make = domains.randint if self.scale == "linear" else domains.lograndint
-            return make(self.lowest, self.highest + 1)
-        quantised = domains.qrandint if self.scale == "linear" else domains.qlograndint
-        return quantised(self.lowest, self.highest, self.step)
+        # Only the domains without a step exclude their upper bound.
+        above = self.highest + (self.step is None)
+        return _range("randint", self.scale, self.lowest, above, self.step)
 
 
 def _check_bounds(scale: str, **bounds: float) -> None:
@@ -117,6 +102,13 @@ def _check_bounds(scale: str, **bounds: float) -> None:
         )
     if scale == "log" and lower <= 0:
         raise ValueError(f"`{low}` must be above 0 on a log scale, got {lower}.")
+
+
+def _range(name: str, scale: str, low: float, high: float, step: float | None) -> Any:
+    name = name if scale == "linear" else f"log{name}"
+    if step is None:
+        return getattr(domains, name)(low, high)
+    return getattr(domains, f"q{name}")(low, high, step)
 
 
 _TryAll = Annotated[
@@ -164,21 +156,14 @@ class Fixed(_Domain):
     value: Number | str | bool = Field(description="The value of every trial.")
 
     def build(self) -> Any:
-        """Give the value."""
+        """Return the value."""
         return self.value
 
 
-_FORMS: dict[str, type[BaseModel]] = {
-    "real": RealNumber,
-    "whole": WholeNumber,
-    "texts": OneOfTexts,
-    "numbers": OneOfNumbers,
-    "fixed": Fixed,
-}
 if TYPE_CHECKING:
     Domain = RealNumber | WholeNumber | OneOfTexts | OneOfNumbers | Fixed
 else:
-    Domain = tabs(_FORMS, by_own_field(_FORMS))
+    Domain = tabs(RealNumber, WholeNumber, OneOfTexts, OneOfNumbers, Fixed)
 
 
 class Param(BaseModel):
@@ -193,7 +178,7 @@ class Param(BaseModel):
 
 
 def build_space(params: Sequence[Param] | Mapping[str, Any]) -> dict[str, Any]:
-    """Make a search space of a form's parameters, or of JSON.
+    """Make a search space from a form's parameters, or from JSON.
 
     Raises:
         InvalidArgument: If a parameter is wrong; names it.
@@ -222,17 +207,17 @@ def build_space(params: Sequence[Param] | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parse_space(space: Mapping[str, Any], path: str = "space") -> dict[str, Any]:
-    """Turn a search space in JSON notation into one of domains.
+    """Replace the JSON notation of domains in a search space by domains.
 
     A dictionary whose only key is the name of a domain stands for that domain; its value is a list
-    of the domain's arguments, or a dictionary of them by name. All else is a constant.
+    of the domain's arguments, or a dictionary of them by name. Everything else is a constant.
 
     Args:
         space: The space; may be nested.
-        path: What to call it in errors.
+        path: Name of the space in errors.
 
     Raises:
-        InvalidArgument: On an unknown domain or arguments that it does not take; says where.
+        InvalidArgument: If a domain is unknown or gets wrong arguments; the message says where.
     """
     return {key: _parse(value, f"{path}.{key}") for key, value in space.items()}
 
@@ -282,7 +267,7 @@ def _numeric(name: str, arguments: Any, path: str) -> Any:
 
 
 def _check_misspelt(name: str, arguments: Any, path: str) -> None:
-    """Refuse what looks like a domain but is none; a one-key dictionary may be a mere constant."""
+    """Refuse a one-key dictionary that looks like a domain with a misspelt name."""
     if name in _NOT_JSON:
         raise InvalidArgument(
             path,

@@ -1,4 +1,4 @@
-"""Forms of the schedulers and searchers, made from their registries and constructors.
+"""Makes forms of the schedulers and searchers from their registries and constructors.
 
 A class in a registry needs nothing more to appear in the form of the deployable flow: its options
 are the arguments of its constructor that a form can hold, with their defaults and descriptions.
@@ -28,7 +28,7 @@ _PLAIN_TYPES = (bool, int, float, str, type(None))
 
 
 class ClassOptions(BaseModel):
-    """The name of a registered class and the arguments to make an object of it with."""
+    """Name of a registered class, and arguments for its constructor."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     registered: ClassVar[NamedClass[Any]]
@@ -37,8 +37,8 @@ class ClassOptions(BaseModel):
         """Make the object.
 
         Args:
-            space: The search space; population based training changes what is searched in it.
-            **more: Further arguments, of kinds that no form can hold.
+            space: The search space, from which some arguments are made.
+            **more: Further arguments, of types that no form can hold.
 
         Raises:
             InvalidArgument: If an option is out of its range.
@@ -60,8 +60,8 @@ def _choose_domains(
     return found | {k: v for k, v in nested.items() if v}
 
 
-#: Arguments that are made of the space: what population based training may draw anew (not its
-#: grids), and the real numbers that a model may choose.
+#: Arguments that are made from the space: the domains that population based training may sample
+#: again (no grids), and the bounds of real numbers that a model may choose.
 _OF_THE_SPACE = {
     "hyperparam_mutations": partial(_choose_domains, Domain, lambda domain: domain),
     "hyperparam_bounds": partial(_choose_domains, Float, lambda real: [real.lower, real.upper]),
@@ -71,26 +71,21 @@ _OF_THE_SPACE = {
 def form_of(registry: ClassRegistry[Any]) -> Any:
     """Make the type of a field that takes the name or the options of any class in the registry.
 
-    The first class is the one of options that name none.
+    Options without a name are those of the first class.
     """
-    models = {entry.name: _model_of(entry) for entry in registry if _has_form(entry)}
+    models = [_model_of(entry) for entry in registry if _has_form(entry)]
 
     def complete(value: Any) -> Any:
-        """Allow a name in place of options, and every name that a class has."""
+        """Replace a name by options, and an alternative name of a class by its main one."""
         if isinstance(value, str):
             value = {"kind": value}
         if isinstance(value, Mapping):
             kind = value.get("kind")
-            return {
-                **value,
-                "kind": registry.names[0] if kind is None else registry.find(kind).name,
-            }
+            name = registry.names[0] if kind is None else registry.find(kind).name
+            return {**value, "kind": name}
         return value
 
-    def choose(value: Any) -> str | None:
-        return value["kind"] if isinstance(value, Mapping) else None
-
-    return Annotated[tabs(models, choose), BeforeValidator(complete)]
+    return Annotated[tabs(*models), BeforeValidator(complete)]
 
 
 def _has_form(entry: NamedClass[Any]) -> bool:
@@ -107,14 +102,17 @@ def _model_of(entry: NamedClass[Any]) -> type[ClassOptions]:
     cls = entry.load()
     described = _descriptions(cls)
     fields: dict[str, Any] = {
-        # Tells the models apart, also where they have the same options or none.
+        # Distinguishes models that have the same options or none.
         "kind": (Literal[entry.name], Field(default=entry.name, description="Do not change."))
     }
     for name, kind, default in _plain_arguments(cls):
         fields[name] = (kind, Field(default=default, description=described.get(name)))
     # Its name is the title of its tab.
     model: type[ClassOptions] = create_model(
-        entry.name, __base__=ClassOptions, __doc__=_first_line(cls), **fields
+        entry.name,
+        __base__=ClassOptions,
+        __doc__=(inspect.getdoc(cls) or "").partition("\n")[0],
+        **fields,
     )
     model.registered = entry
     return model
@@ -128,7 +126,7 @@ def _plain_arguments(cls: type[Any]) -> Iterator[tuple[str, Any, Any]]:
             continue
         try:
             kind = _plain_type(eval(parameter.annotation, dict(names)))
-        except NameError:  # a type that is imported for type checkers only: of an optional library
+        except NameError:  # a type of an optional library, imported for type checkers only
             continue
         if kind is not None:
             required = parameter.default is parameter.empty
@@ -143,10 +141,6 @@ def _plain_type(annotation: Any) -> Any:
     if not any(kind is not type(None) for kind in plain):
         return None
     return Union[plain]  # noqa: UP007 - made at run time
-
-
-def _first_line(cls: type[Any]) -> str:
-    return (inspect.getdoc(cls) or "").partition("\n")[0]
 
 
 def _descriptions(cls: type[Any]) -> dict[str, str]:

@@ -1,8 +1,8 @@
-"""Unions of models that Prefect's forms show as tabs, and whose errors speak of one model only."""
+"""Makes unions of models that Prefect's forms show as tabs, with errors about one model only."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Union
 
 from pydantic import BaseModel, Discriminator, GetJsonSchemaHandler, Tag
@@ -24,35 +24,34 @@ class _ShownAsTabs:
         return described
 
 
-def tabs(models: Mapping[str, type[BaseModel]], choose: Callable[[Any], str | None]) -> Any:
+def tabs(*models: type[BaseModel]) -> Any:
     """Make the type of a field that holds an object of one of the models.
 
-    Args:
-        models: The models by name.
-        choose: Gives the name of the model that a value, a mapping or an object, is meant for;
-            None if there is none.
+    A mapping is for the model that it names in its field `kind`, if the models have one. Otherwise
+    it is for the model that has the most of its keys, the first one of several.
     """
+    names = {_name(model): model for model in models}
+    have_kinds = all("kind" in model.model_fields for model in models)
 
-    def name_of(value: Any) -> str | None:
-        for name, model in models.items():
-            if isinstance(value, model):
-                return name
-        return choose(value)
+    def choose(value: Any) -> str | None:
+        if isinstance(value, BaseModel):
+            return next((name for name, model in names.items() if isinstance(value, model)), None)
+        if not isinstance(value, Mapping):
+            return None
+        if have_kinds:
+            return value.get("kind")
+        return max(names, key=lambda name: len(value.keys() & names[name].model_fields.keys()))
 
-    tagged = tuple(Annotated[model, Tag(name)] for name, model in models.items())
+    tagged = tuple(Annotated[model, Tag(name)] for name, model in names.items())
     return Annotated[
         Union[tagged],  # noqa: UP007 - made at run time
-        Discriminator(name_of),
+        Discriminator(choose),
         _ShownAsTabs(),
     ]
 
 
-def by_own_field(models: Mapping[str, type[BaseModel]]) -> Callable[[Any], str | None]:
-    """Choose the model that has the most of a mapping's keys; the first one of several."""
-
-    def choose(value: Any) -> str | None:
-        if not isinstance(value, Mapping):
-            return None
-        return max(models, key=lambda name: len(value.keys() & models[name].model_fields.keys()))
-
-    return choose
+def _name(model: type[BaseModel]) -> str:
+    """Return the name of a model in errors: its kind, or its title."""
+    if "kind" in model.model_fields:
+        return str(model.model_fields["kind"].default)
+    return (model.model_config.get("title") or model.__name__).lower()

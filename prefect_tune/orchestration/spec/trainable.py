@@ -1,4 +1,4 @@
-"""Trainables by their import paths."""
+"""Imports trainables by their paths."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ def load_trainable(path: str) -> Callable[..., Any]:
     """Import a trainable from ``package.module:name``.
 
     Raises:
-        InvalidTrainable: If the path has another form, or names the module or attribute that does
-            not exist.
+        InvalidTrainable: If the path has another form, or its module or attribute does not exist.
     """
     module_name, colon, attribute = path.partition(":")
     if not colon or not module_name or not attribute:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from prefect_tune.blocks import DaskCluster, ExperimentDefaults, TuneStorage
 from prefect_tune.error import InvalidArgument
-from prefect_tune.orchestration.spec import ExperimentSpec
+from prefect_tune.orchestration.spec.experiment import ExperimentSpec
 from prefect_tune.tuner import Tuner
 
 NEEDED = {"trainable": "tests.integration.trainables:quadratic", "metric": "score", "mode": "max"}

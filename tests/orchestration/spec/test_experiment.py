@@ -13,7 +13,7 @@ from prefect.serializers import JSONSerializer
 
 import prefect_tune as tune
 from prefect_tune.error import InvalidArgument
-from prefect_tune.orchestration.spec import ExperimentSpec
+from prefect_tune.orchestration.spec.experiment import ExperimentSpec
 from prefect_tune.orchestration.spec.files import example, read_spec
 from prefect_tune.schedulers import SCHEDULERS
 from prefect_tune.search import SEARCHERS

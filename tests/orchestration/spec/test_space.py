@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import prefect_tune as tune
 from prefect_tune.error import InvalidArgument
-from prefect_tune.orchestration.spec import Param, build_space, parse_space
+from prefect_tune.orchestration.spec.space import Param, build_space, parse_space
 from prefect_tune.space import Categorical, Float, Integer
 
 plain = st.recursive(

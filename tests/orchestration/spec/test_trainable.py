@@ -7,7 +7,7 @@ import json
 import pytest
 
 from prefect_tune.error import InvalidTrainable
-from prefect_tune.orchestration.spec import load_trainable
+from prefect_tune.orchestration.spec.trainable import load_trainable
 
 
 def test_a_trainable_is_imported() -> None:

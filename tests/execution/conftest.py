@@ -75,7 +75,7 @@ class Agent:
         """Run attempts side by side."""
 
         async def run() -> list[Record]:
-            spawner = AttemptSpawner.prestart() if isolation == "process" else AttemptSpawner()
+            spawner = AttemptSpawner()
             try:
                 await spawner.load(arrived(pack_trainable(trainable)), start_method, isolation)
                 return await asyncio.gather(

@@ -136,7 +136,7 @@ class NodeLink:
         self._news.set()
 
     def retire(self) -> None:
-        """The scheduler has let the node go, which ends soon; it has closed its connection."""
+        """Note that the scheduler has retired the node, which ends soon."""
         self._is_retired = True
 
     def abandon(self) -> None:

@@ -23,7 +23,9 @@ _LOCK = ".lock"
 
 
 class NodeDirectory:
-    """The experiment directory if this node shares it, else a directory of the node's own.
+    """Directory of an experiment's trials on a node.
+
+    It is the experiment directory if the node shares that, else one of the node's own.
 
     The node's own directory is below the temporary directory. It is removed with the experiment,
     or by the next experiment if this process is killed.

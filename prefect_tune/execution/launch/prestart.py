@@ -25,13 +25,13 @@ def prestart() -> None:
     """Start a zygote for the next experiment of this process, unless there is one already."""
     with _lock:
         if not _ready:
-            _ready.append(AttemptSpawner.prestart())
+            _ready.append(AttemptSpawner())
 
 
 def claim() -> AttemptSpawner:
     """Return the spawner that was started in advance, or a new one."""
     with _lock:
-        return _ready.pop() if _ready else AttemptSpawner.prestart()
+        return _ready.pop() if _ready else AttemptSpawner()
 
 
 def discard() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import os
 import pickle
 import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,6 @@ import cloudpickle
 from prefect_tune.error import ClusterError, InvalidTrainable
 from prefect_tune.execution.launch.handle import AttemptHandle
 from prefect_tune.execution.launch.helper_process import HelperGone
-from prefect_tune.execution.launch.idle_processes import IdleProcess, IdleProcesses
 from prefect_tune.execution.launch.thread_attempt import start_thread
 from prefect_tune.execution.launch.zygote_client import Refused, ZygoteClient
 from prefect_tune.execution.protocol.frames import Kind, encode
@@ -37,38 +39,53 @@ from prefect_tune.trainable.shipping.source import TrainableSource
 _logger = logging.getLogger(__name__)
 PROCESS = "process"
 THREAD = "thread"
+#: Seconds that user code's `cleanup` may take when a process is ended.
+CLEANUP_S = 10.0
 
 
 class DataGone(ClusterError):
     """Error for a node that needs the trainable's data again before it can start attempts."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _TrialProcess:
+    """Started process of an attempt.
+
+    Attributes:
+        sock: The agent's end of the connection.
+        pid: Id of the process.
+        exited: Resolves when the process has ended.
+        env: The environment variables that it was started with. It reads some only once, such as
+            those that select GPUs.
+    """
+
+    sock: socket.socket
+    pid: int
+    exited: asyncio.Future[ExitStatus]
+    env: Mapping[str, str]
+
+
 class AttemptSpawner:
     """Starts the attempts of one experiment on this node.
 
-    All methods except `prestart` must be called in one event loop; none of them blocks it.
+    The constructor starts a zygote, which boots before the trainable is known. All methods must be
+    called in one event loop; none of them blocks it.
     """
 
     def __init__(self) -> None:
-        self._zygote: ZygoteClient | None = None
+        self._zygote = ZygoteClient()
         self._request: LoadRequest | None = None
         self._trainable: Any = None
         self._restarting = asyncio.Lock()
-        self._idle = IdleProcesses()
+        #: Processes that wait for another attempt (`reuse_actors`).
+        self._idle: list[_TrialProcess] = []
         self._closing: asyncio.Task[None] | None = None
         self._closed = False
 
-    @classmethod
-    def prestart(cls) -> AttemptSpawner:
-        """Create a spawner and start its zygote process, before the trainable is known."""
-        spawner = cls()
-        spawner._zygote = ZygoteClient()
-        return spawner
-
     @property
-    def zygote_pid(self) -> int | None:
-        """Process id of the zygote; None if none has been started."""
-        return None if self._zygote is None else self._zygote.pid
+    def zygote_pid(self) -> int:
+        """Process id of the zygote."""
+        return self._zygote.pid
 
     async def load(
         self, source: TrainableSource, start_method: str = "auto", isolation: str = PROCESS
@@ -142,7 +159,7 @@ class AttemptSpawner:
             reuse=reuse,
         )
         process = (await self._reused(request) if reuse else None) or await self._started(request)
-        keep = functools.partial(self._idle.add, process) if reuse else None
+        keep = functools.partial(self._idle.append, process) if reuse else None
         return AttemptHandle(process.sock, process.pid, process.exited, request.stderr, keep)
 
     async def spawn_call(
@@ -166,9 +183,9 @@ class AttemptSpawner:
         if self._closed:
             return
         self._closed = True
-        if self._idle.waiting:
+        if self._idle:
             self._closing = asyncio.get_running_loop().create_task(self._close_idle())
-        elif self._zygote is not None:
+        else:
             self._zygote.close()
 
     async def closed(self) -> None:
@@ -177,15 +194,42 @@ class AttemptSpawner:
             await asyncio.shield(self._closing)
 
     async def _close_idle(self) -> None:
+        exits = [process.exited for process in self._idle]
         try:
-            await self._idle.close()
+            for process in list(self._idle):
+                self._end_idle(process)
+            if exits:
+                await asyncio.wait(exits, timeout=CLEANUP_S)
         finally:
-            if self._zygote is not None:
-                self._zygote.close()
+            self._zygote.close()
 
-    async def _reused(self, request: StartRequest) -> IdleProcess | None:
+    def _end_idle(self, process: _TrialProcess) -> None:
+        self._idle.remove(process)
+        # The process ends when its connection is closed.
+        with contextlib.suppress(OSError):
+            process.sock.shutdown(socket.SHUT_RDWR)
+        process.sock.close()
+
+    def _pop_idle(self, env: Mapping[str, str]) -> _TrialProcess | None:
+        """Return an idle process with these environment variables; None if there is none.
+
+        If only others are idle, the one that has waited longest is ended, so that its resources (a
+        model in memory, a GPU) are free for the new process.
+        """
+        for process in list(self._idle):
+            if process.exited.done():
+                self._end_idle(process)
+        for process in reversed(self._idle):
+            if process.env == env:
+                self._idle.remove(process)
+                return process
+        if self._idle:
+            self._end_idle(self._idle[0])
+        return None
+
+    async def _reused(self, request: StartRequest) -> _TrialProcess | None:
         """Send the attempt to an idle process and return it; None if there is none."""
-        while (process := self._idle.pop(request.env)) is not None:
+        while (process := self._pop_idle(request.env)) is not None:
             frame = encode(Kind.NEXT, 0, pickle.dumps(request))
             try:
                 await asyncio.get_running_loop().sock_sendall(process.sock, frame)
@@ -195,7 +239,7 @@ class AttemptSpawner:
                 return process
         return None
 
-    async def _started(self, request: StartRequest) -> IdleProcess:
+    async def _started(self, request: StartRequest) -> _TrialProcess:
         ours, theirs = _connection()
         try:
             with theirs:
@@ -203,7 +247,7 @@ class AttemptSpawner:
         except BaseException:
             ours.close()
             raise
-        return IdleProcess(ours, pid, exited, request.env)
+        return _TrialProcess(ours, pid, exited, request.env)
 
     async def _start_process(
         self, request: StartRequest, theirs: socket.socket
@@ -227,15 +271,15 @@ class AttemptSpawner:
         async with self._restarting:
             if self._closed or self._request is None:
                 raise ClusterError("the attempts of this experiment on this node are closed")
-            if self._zygote is None or not self._zygote.alive:
+            if not self._zygote.alive:
                 data = self._request.source.data
                 if isinstance(data, DataFile) and not data.is_here:
                     raise DataGone("the process that starts trials has died with their data")
                 await self._load_zygote(self._request)
-            return self._zygote  # type: ignore[return-value]
+            return self._zygote
 
     async def _load_zygote(self, request: LoadRequest) -> LoadInfo:
-        if self._zygote is None or not self._zygote.alive:
+        if not self._zygote.alive:
             self._zygote = ZygoteClient()
         try:
             try:

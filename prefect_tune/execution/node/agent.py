@@ -103,7 +103,7 @@ class TrialAgent:
         return self._offers
 
     async def leave(self, reason: str = "its worker is told to end") -> None:
-        """Have all attempts checkpoint and end before the worker does; waits for that."""
+        """Let all attempts checkpoint and end before the worker does, and wait for that."""
         if self._leaving is None or self._leaving.done():
             self._leaving = self._have_all_leave(reason)
         await asyncio.shield(self._leaving)

@@ -72,7 +72,7 @@ def _make_plugin(plugin_name: str, open_operation: str) -> WorkerPlugin:
 
 
 def _make_nanny_plugin(plugin_name: str, leave_operation: str) -> NannyPlugin:
-    """Has a nanny that gets SIGTERM wait for the checkpoints of its worker's trials."""
+    """Make the plugin that lets a nanny wait for checkpoints of trials at SIGTERM."""
 
     class LeavingNanny(NannyPlugin):  # type: ignore[misc]
         name = plugin_name

@@ -182,7 +182,7 @@ class NodeExperiment:
                 self._pending.setdefault(key, PendingAttempt()).tell(message)
 
     async def leave(self, reason: str) -> None:
-        """Have all attempts checkpoint and end, and wait for that, but not for long.
+        """Let all attempts checkpoint and end, and wait for that up to `preemption_grace_s`.
 
         Args:
             reason: Why this node is about to end; "" if it is not any more.

@@ -29,7 +29,7 @@ class LoadRequest:
 
 @dataclass(frozen=True, slots=True)
 class LoadInfo:
-    """How attempts start on this node.
+    """Start method of attempts on this node.
 
     Attributes:
         method: ``fork``, ``spawn`` or ``thread``.

@@ -72,7 +72,7 @@ class Node:
         self.log = agent.directory / "log"
 
     async def __aenter__(self):
-        self.spawner = AttemptSpawner.prestart()
+        self.spawner = AttemptSpawner()
         await self.spawner.load(pack_trainable(self.trainable), self.start_method)
         return self
 

@@ -153,7 +153,7 @@ def test_trials_die_with_the_zygote_and_the_next_one_gets_a_new_zygote(agent):
             signal.pause()
 
     async def run():
-        spawner = AttemptSpawner.prestart()
+        spawner = AttemptSpawner()
         await spawner.load(pack_trainable(train), "fork")
         zygotes = [spawner.zygote_pid]
 
@@ -206,7 +206,7 @@ def train(config):
     signal.pause()
 
 async def main():
-    spawner = AttemptSpawner.prestart()
+    spawner = AttemptSpawner()
     await spawner.load(pack_trainable(train), "fork")
     launch = Launch("t", 1, "t", {{}}, "", Resources.of(CPU=1))
     context = AttemptContext(launch, "e", "e", "t", "", {str(agent.directory)!r})

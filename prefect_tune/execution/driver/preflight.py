@@ -37,7 +37,7 @@ def _hint(name: str, in_process: bool, labels: Collection[str]) -> str:
     if name.startswith(ACCELERATOR_TYPE):
         return (
             " A worker with GPUs of a single model has a label for it, if nvidia-ml-py is installed"
-            " there (`pip install prefect_tune[gpu]`) and it declares GPUs. "
+            " there (`pip install 'prefect-tune[gpu]'`) and it declares GPUs. "
             + (f"There is: {', '.join(sorted(labels))}." if labels else "There is none.")
         )
     if name == GPU:

@@ -42,6 +42,7 @@ from prefect_tune.execution.node.worker_load import LoadWatch
 from prefect_tune.execution.protocol import requests
 from prefect_tune.execution.protocol.reports import (
     NodeLeaving,
+    NodeWarning,
     Outbox,
     ProcessEnded,
     Report,
@@ -55,6 +56,10 @@ from prefect_tune.trainable.runtime.attempt import AttemptContext, Decision
 
 _logger = logging.getLogger(__name__)
 _LEASE_CHECKS = 4
+_NO_NVML = (
+    "the memory of GPUs is not watched, although PREFECT_TUNE_GPU_MEMORY_GUARD asks for it: NVML "
+    "does not know them. Is nvidia-ml-py installed there?"
+)
 #: Seconds that uploads may take after the end of the experiment or its driver.
 UPLOAD_PATIENCE_S = 60.0
 #: Seconds after which an attempt gives back what it has if another node does not give the rest.
@@ -149,6 +154,8 @@ class NodeExperiment:
         watches = [self._watch_lease(), self._load.run()]
         if env.isolation != THREAD:
             watches.append(self._guard.run())
+        if env.gpu_memory_guard and self._gpus.devices and not self._guard.gpus:
+            self._outbox.put(NodeWarning(_NO_NVML))
         self._watches = [loop.create_task(watch) for watch in watches]
 
     async def collect(self, acknowledged: int, patience: float) -> tuple[int, list[Report]]:

@@ -63,7 +63,7 @@ class MemoryGuard:
         self, limit: int | None, gpus: Mapping[str, Gpu], tell: Callable[[NodeWarning], None]
     ) -> None:
         self._limit = limit
-        self._gpus = gpus
+        self.gpus = gpus
         self._tell = tell
         self._shares: set[MemoryShare] = set()
         self._emptied: list[TrialCgroup] = []
@@ -73,7 +73,7 @@ class MemoryGuard:
         """Watch a process and its descendants from now on; the caller sets `end`."""
         host = int(resources.get(MEMORY, 0))
         part = resources.get_milli(GPU)
-        gpus = [self._gpus[device] for device in devices if device in self._gpus]
+        gpus = [self.gpus[device] for device in devices if device in self.gpus]
         shares = {gpu.uuid: gpu.total * part // MILLI for gpu in gpus if part < MILLI}
         share = MemoryShare(pid, host, shares)
         if host and self._may_group:

@@ -64,12 +64,14 @@ def _cuda_is_initialised() -> bool:
     torch = sys.modules.get("torch")
     if torch is not None and hasattr(torch, "cuda") and torch.cuda.is_initialized():
         return True
-    # Other libraries: a process that uses the GPU driver has its device files open.
+    # Other libraries, and those of AMD: a process that uses the driver has its device files open.
     try:
         descriptors = list(Path("/proc/self/fd").iterdir())
     except OSError:
         return False
-    return any(_target(descriptor).startswith("/dev/nvidia") for descriptor in descriptors)
+    return any(
+        _target(descriptor).startswith(("/dev/nvidia", "/dev/kfd")) for descriptor in descriptors
+    )
 
 
 def _target(link: Path) -> str:

@@ -232,6 +232,14 @@ def test_gpu_memory_is_watched_if_asked_for(nvml, monkeypatch, tmp_path, guard):
         assert end.outcome is Outcome.FINISHED
 
 
+def test_gpus_that_cannot_be_watched_are_told_of(monkeypatch, tmp_path, caplog, cluster):
+    monkeypatch.setitem(sys.modules, "pynvml", None)  # as if not installed
+    env = make_env(eat, tmp_path, gpu_memory_guard=True)
+    with Experiment(DaskExecutor(connect()), env) as run:
+        run.run("t", {"bytes": 1})
+    assert "Is nvidia-ml-py installed there?" in caplog.text
+
+
 def hold(amount):
     block = bytearray(amount)
     time.sleep(600)

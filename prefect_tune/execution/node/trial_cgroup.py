@@ -67,11 +67,12 @@ class TrialCgroup:
 
     def remove(self) -> bool:
         """Remove the cgroup; return False if it still has processes."""
-        with contextlib.suppress(FileNotFoundError):
-            try:
-                self._path.rmdir()
-            except OSError:
-                return False
+        try:
+            self._path.rmdir()
+        except FileNotFoundError:  # another attempt of its process has removed it
+            return True
+        except OSError:
+            return False
         return True
 
     def _write(self, name: str, value: str) -> None:

@@ -124,6 +124,15 @@ def test_a_trial_gets_a_cgroup_with_its_share(cgroups):
     assert (cgroups / "cgroup.subtree_control").read_text() == "+memory"
 
 
+def test_a_cgroup_is_removed_once_it_is_empty(cgroups):
+    group = TrialCgroup.create(77, 1000)
+    assert not group.remove()  # the files of the stand-in keep it, as processes do
+    for file in (cgroups / "prefect_tune-trial-77").iterdir():
+        file.unlink()
+    assert group.remove()
+    assert group.remove()
+
+
 def test_a_worker_that_has_moved_uses_the_cgroup_above(cgroups, tmp_path):
     (tmp_path / "own").write_text("0::/job/prefect_tune-worker\n")
     (cgroups / "cgroup.subtree_control").write_text("memory\n")

@@ -130,8 +130,11 @@ def _gpus_of(nvml: Any, index: str, handle: Any) -> list[Gpu]:
 
 
 def _memory(nvml: Any, handle: Any) -> Any:
-    try:
-        # The second version leaves out what the driver itself reserves.
-        return nvml.nvmlDeviceGetMemoryInfo(handle, version=nvml.nvmlMemory_v2)
-    except nvml.NVMLError:  # an older driver
-        return nvml.nvmlDeviceGetMemoryInfo(handle)
+    # The second version leaves out what the driver itself reserves.
+    version = getattr(nvml, "nvmlMemory_v2", None)
+    if version is not None:
+        try:
+            return nvml.nvmlDeviceGetMemoryInfo(handle, version=version)
+        except nvml.NVMLError:  # an older driver
+            pass
+    return nvml.nvmlDeviceGetMemoryInfo(handle)

@@ -43,10 +43,13 @@ class Device:
 
 def device_variable() -> str:
     """Return the variable by which a process is told which GPUs it may use, here."""
-    if CUDA_DEVICES in os.environ or _count_nvidia():
+    if _count_nvidia():
         return CUDA_DEVICES
-    chosen = next((name for name in DEVICE_VARIABLES if name in os.environ), None)
-    return chosen or (HIP_DEVICES if _count_amd() else CUDA_DEVICES)
+    for name in DEVICE_VARIABLES:
+        # An empty one hides all devices from CUDA, but counts as not set elsewhere.
+        if os.environ.get(name) or (name == CUDA_DEVICES and name in os.environ):
+            return name
+    return HIP_DEVICES if _count_amd() else CUDA_DEVICES
 
 
 def device_variables(devices: Sequence[str]) -> dict[str, str]:

@@ -10,8 +10,9 @@ FULL_TRACEBACKS = "RAY_AIR_FULL_TRACEBACKS"
 PRINT_ERRORS = "TUNE_PRINT_ALL_TRIAL_ERRORS"
 CUDA_DEVICES = "CUDA_VISIBLE_DEVICES"
 HIP_DEVICES = "HIP_VISIBLE_DEVICES"
-#: Variables that name the GPUs of a process; the first that is set counts.
-DEVICE_VARIABLES = (CUDA_DEVICES, HIP_DEVICES, "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")
+#: Variables that name the GPUs of a process. Without GPUs of NVIDIA the first that is set counts:
+#: HIP heeds CUDA's variable, too, and both number what ROCr's shows.
+DEVICE_VARIABLES = (HIP_DEVICES, CUDA_DEVICES, "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")
 
 
 def is_on(text: str) -> bool:

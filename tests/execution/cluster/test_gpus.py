@@ -139,6 +139,20 @@ def test_gpus_of_amd(host, monkeypatch):
     assert device_variables(["1"]) == {"HIP_VISIBLE_DEVICES": "1"}
 
 
+def test_hips_own_variable_counts_before_cudas(host, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setenv("HIP_VISIBLE_DEVICES", "2,3")
+    assert visible_gpus() == ("2", "3")
+    assert device_variables(["3"]) == {"HIP_VISIBLE_DEVICES": "3"}
+    monkeypatch.setenv("HIP_VISIBLE_DEVICES", "")
+    assert visible_gpus() == ("0",)
+    assert device_variables([]) == {"CUDA_VISIBLE_DEVICES": ""}
+    (host / "dev/nvidia0").touch()
+    gpus._count_nvidia.cache_clear()
+    monkeypatch.setenv("HIP_VISIBLE_DEVICES", "2,3")
+    assert device_variables(["0"]) == {"CUDA_VISIBLE_DEVICES": "0"}
+
+
 def test_gpus_of_intel(host, monkeypatch):
     monkeypatch.setenv("ZE_AFFINITY_MASK", "0,1.0")
     assert visible_gpus() == ("0", "1.0")

@@ -9,6 +9,8 @@ import pytest
 from prefect_tune.trainable.distributed import member as member_module
 from prefect_tune.trainable.distributed.member import Member, enter
 
+BOTH = ("HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES")
+
 
 @pytest.mark.parametrize(
     ("present", "variable"),
@@ -17,13 +19,13 @@ from prefect_tune.trainable.distributed.member import Member, enter
         ({"CUDA_VISIBLE_DEVICES": "0,1"}, "CUDA_VISIBLE_DEVICES"),
         ({"HIP_VISIBLE_DEVICES": "0,1", "ROCR_VISIBLE_DEVICES": "2,3"}, "HIP_VISIBLE_DEVICES"),
         ({"ROCR_VISIBLE_DEVICES": "0,1"}, "ROCR_VISIBLE_DEVICES"),
+        (dict.fromkeys(BOTH, "0,1"), BOTH),
     ],
 )
 def test_a_worker_sees_its_devices_by_the_variable_of_the_trial(monkeypatch, present, variable):
     monkeypatch.setattr(member_module, "_current", None)
     monkeypatch.setattr(os, "environ", dict(present))
     enter(Member(1, 2, 1, 2, 0, "127.0.0.1", 1, devices=("1",)), lambda value: [value])
-    changed = {
-        name: os.environ[name] for name in member_module.DEVICE_VARIABLES if name in os.environ
-    }
-    assert changed == {**present, variable: "1"}
+    given = {name: os.environ.get(name) for name in member_module.DEVICE_VARIABLES}
+    wanted = dict.fromkeys([variable] if isinstance(variable, str) else variable, "1")
+    assert given == {**dict.fromkeys(given), **present, **wanted}

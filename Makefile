@@ -78,8 +78,12 @@ check: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks $(ARGS)
 
-# Needs a GPU, and says so without one. With PyTorch installed it tries NCCL, too.
-gpu-check: $(VENV)/.installed
+$(VENV)/.gpu: $(VENV)/.installed requirements-gpu.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-gpu.txt
+	@touch $@
+
+# Needs a GPU, and says so without one. With PyTorch for CUDA in .venv it tries NCCL, too.
+gpu-check: $(VENV)/.gpu
 	$(BIN)/python -m benchmarks.gpu_check
 
 $(VENV)/.docs: $(VENV)/.installed requirements-docs.txt

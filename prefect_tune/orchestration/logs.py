@@ -1,8 +1,10 @@
-"""Logger for lines that users should see in the flow run's log and on the terminal."""
+"""Logs for users, in the flow run's log and on the terminal, and failures of the record."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 
 from prefect.context import FlowRunContext
 from prefect.logging.loggers import flow_run_logger
@@ -18,3 +20,16 @@ def run_log() -> RunLog:
     if context is None or context.flow_run is None:
         return _logger
     return flow_run_logger(context.flow_run, context.flow)
+
+
+@contextlib.contextmanager
+def log_failure(what: str) -> Iterator[None]:
+    """Log an error inside and continue: an imperfect record is no reason to stop a sweep.
+
+    Args:
+        what: Sentence that says what could not be done.
+    """
+    try:
+        yield
+    except Exception:
+        _logger.debug("%s", what, exc_info=True)

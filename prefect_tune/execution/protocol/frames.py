@@ -40,9 +40,7 @@ class Kind(IntEnum):
     RETURNED = 11  #: from the process of such a function: its result [pickled]
     DECISION = 16  #: agent to trial [JSON: seq, action, thresholds, every_result]
     NEXT = 18  #: agent to trial: another trial for this process [pickled StartRequest]
-    UPLOADED = (
-        17  #: agent to trial: one more checkpoint is uploaded, or its upload has failed [empty]
-    )
+    UPLOADED = 17  #: agent to trial: a checkpoint is uploaded, or its upload has failed [empty]
     LEAVE = 20  #: agent to trial: this worker is about to end [empty]
     CALL_ENDED = 19  #: agent to trial: a function has [1 or 0; payload of RETURNED or FAILED]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -14,9 +13,8 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.context import SyncClientContext
 from prefect.states import Crashed
 
+from prefect_tune.orchestration.logs import log_failure
 from prefect_tune.storage.experiment_dir import ExperimentDir
-
-_logger = logging.getLogger("prefect_tune")
 
 #: File in the experiment's directory with the id of its flow run.
 FILE = "flow_run.json"
@@ -42,19 +40,17 @@ def end_unfinished_task_runs(
     """
     this = FlowRunFilter.model_validate({"id": {"any_": [flow_run_id]}})
     unfinished = TaskRunFilter.model_validate({"state": {"type": {"any_": _UNFINISHED}}})
-    try:
-        with SyncClientContext.get_or_create() as context:
-            full_page = True
-            while full_page:
-                runs = context.client.read_task_runs(
-                    flow_run_filter=this, task_run_filter=unfinished, limit=_PAGE
-                )
-                for run in runs:
-                    end = ends.get(run.id) or Crashed(message=why)
-                    context.client.set_task_run_state(run.id, end, force=True)
-                full_page = len(runs) == _PAGE
-    except Exception:
-        _logger.debug("Task runs of an earlier execution could not be ended.", exc_info=True)
+    failure = log_failure("Task runs of an earlier execution could not be ended.")
+    with failure, SyncClientContext.get_or_create() as context:
+        full_page = True
+        while full_page:
+            runs = context.client.read_task_runs(
+                flow_run_filter=this, task_run_filter=unfinished, limit=_PAGE
+            )
+            for run in runs:
+                end = ends.get(run.id) or Crashed(message=why)
+                context.client.set_task_run_state(run.id, end, force=True)
+            full_page = len(runs) == _PAGE
 
 
 def take_over_experiment(directory: ExperimentDir, flow_run_id: UUID, name: str) -> None:
@@ -70,23 +66,18 @@ def take_over_experiment(directory: ExperimentDir, flow_run_id: UUID, name: str)
         name: Name of the new flow run.
     """
     before: UUID | None = None
-    try:
-        before = UUID(json.loads((directory.path / FILE).read_bytes())[_KEY])
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError, KeyError, TypeError):
-        _logger.debug("%s of %s cannot be read.", FILE, directory.path, exc_info=True)
+    with log_failure(f"{directory.path / FILE} cannot be read."):
+        if (directory.path / FILE).exists():
+            before = UUID(json.loads((directory.path / FILE).read_bytes())[_KEY])
     directory.write(FILE, json.dumps({_KEY: str(flow_run_id)}).encode())
     if before is None or before == flow_run_id:
         return
-    try:
-        with SyncClientContext.get_or_create() as context:
-            run = context.client.read_flow_run(before)
-            if run.deployment_id is not None or run.state is None or not run.state.is_running():
-                return
-            end_unfinished_task_runs(before)
-            message = f"Its process has gone; flow run {name!r} ({flow_run_id}) goes on with it."
-            context.client.set_flow_run_state(before, Crashed(message=message), force=True)
-    except Exception:
-        # Most often the flow run is on another server, such as an embedded one.
-        _logger.debug("Flow run %s was left as it is.", before, exc_info=True)
+    # It fails most often because the flow run is on another server, such as an embedded one.
+    failure = log_failure(f"Flow run {before} was left as it is.")
+    with failure, SyncClientContext.get_or_create() as context:
+        run = context.client.read_flow_run(before)
+        if run.deployment_id is not None or run.state is None or not run.state.is_running():
+            return
+        end_unfinished_task_runs(before)
+        message = f"Its process has gone; flow run {name!r} ({flow_run_id}) goes on with it."
+        context.client.set_flow_run_state(before, Crashed(message=message), force=True)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
 from dataclasses import dataclass
 
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext, SyncClientContext, TaskRunContext
 
 from prefect_tune.engine.planning.content_digest import content_digest
-
-_logger = logging.getLogger("prefect_tune")
+from prefect_tune.orchestration.logs import log_failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +66,8 @@ def current_flow_identity() -> FlowIdentity | None:
     own = root = context.flow_run
     below: list[tuple[str, FlowRun]] = []
     if own.parent_task_run_id is not None:
-        try:
+        with log_failure("The flow run above this one could not be read."):
             root, below = _read_ancestors(own)
-        except Exception:
-            _logger.debug("The flow run above this one could not be read.", exc_info=True)
     return FlowIdentity(
         flow_run_id=str(own.id),
         root_id=str(root.id),

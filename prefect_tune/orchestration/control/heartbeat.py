@@ -7,16 +7,14 @@ changes no other flow run of the same server.
 
 from __future__ import annotations
 
-import logging
 import threading
 from typing import Self
 
 from prefect.events import Event, emit_event
 
 from prefect_tune.orchestration.control.flow_identity import FlowIdentity
+from prefect_tune.orchestration.logs import log_failure
 from prefect_tune.orchestration.threads import make_thread
-
-_logger = logging.getLogger("prefect_tune")
 
 HEARTBEAT = "prefect-tune.sweep.heartbeat"
 #: The event of a sweep's end, after which no sign of life comes.
@@ -70,8 +68,6 @@ class Heartbeat:
             "prefect.resource.role": "deployment",
         }
         related = [] if flow.deployment_id is None else [deployment]
-        try:
+        with log_failure("A heartbeat could not be sent."):
             return emit_event(HEARTBEAT, resource=flow.resource, related=related)
-        except Exception:
-            _logger.debug("A heartbeat could not be sent.", exc_info=True)
-            return None
+        return None

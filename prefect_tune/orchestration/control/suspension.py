@@ -9,7 +9,6 @@ the mark from the engines of trials.
 from __future__ import annotations
 
 import contextvars
-import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -21,14 +20,12 @@ from prefect.states import Cancelled
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.events import Control, ControlReceived
 from prefect_tune.engine.inbox import Inbox
-from prefect_tune.orchestration.logs import run_log
+from prefect_tune.orchestration.logs import log_failure, run_log
 from prefect_tune.orchestration.prefect_internals import (
     set_context,
     suspension_request,
     without_suspension,
 )
-
-_logger = logging.getLogger("prefect_tune")
 
 
 class SuspensionWatch:
@@ -82,8 +79,6 @@ def end_subflow(message: str) -> None:
     if run is None or run.parent_task_run_id is None:
         return
     state: State[Any] = Cancelled(name="Interrupted", message=message)
-    try:
-        with SyncClientContext.get_or_create() as clients:
-            clients.client.set_flow_run_state(run.id, state, force=True)
-    except Exception:
-        _logger.debug("The end of the subflow could not be recorded.", exc_info=True)
+    failure = log_failure("The end of the subflow could not be recorded.")
+    with failure, SyncClientContext.get_or_create() as clients:
+        clients.client.set_flow_run_state(run.id, state, force=True)

@@ -28,7 +28,7 @@ from prefect.utilities.urls import url_for
 from prefect_tune.orchestration.control.crashed_runs import end_unfinished_task_runs
 from prefect_tune.orchestration.control.current_flow import experiment_flow_run
 from prefect_tune.orchestration.control.suspension import end_subflow
-from prefect_tune.orchestration.logs import run_log
+from prefect_tune.orchestration.logs import log_failure, run_log
 from prefect_tune.orchestration.prefect_internals import announced_intent, cancel_senders
 from prefect_tune.orchestration.record.conclusion import (
     Conclusion,
@@ -187,11 +187,9 @@ class _Run(Generic[T]):
         tags = sorted({*flow_run.tags, *self._flow.tags})
         if (name, tags) == (flow_run.name, sorted(flow_run.tags)):
             return
-        try:
-            with SyncClientContext.get_or_create() as clients:
-                clients.client.update_flow_run(flow_run.id, name=name, tags=tags)
-        except Exception:
-            _logger.debug("The flow run could not be labelled.", exc_info=True)
+        failure = log_failure("The flow run could not be labelled.")
+        with failure, SyncClientContext.get_or_create() as clients:
+            clients.client.update_flow_run(flow_run.id, name=name, tags=tags)
 
     def inside_flow(self) -> State[Any]:
         """Run the experiment in the current flow run; return the final state for that flow run.
@@ -342,14 +340,13 @@ class _Run(Generic[T]):
 
 def _read_state(flow_run_id: UUID) -> StateType | Literal["deleted"] | None:
     """Read the type of a flow run's state; None if it cannot be read."""
-    try:
-        with SyncClientContext.get_or_create() as context:
-            return context.client.read_flow_run(flow_run_id).state_type
-    except ObjectNotFound:
-        return "deleted"
-    except Exception:
-        _logger.debug("The flow run could not be read.", exc_info=True)
-        return None
+    with log_failure("The flow run could not be read."):
+        try:
+            with SyncClientContext.get_or_create() as context:
+                return context.client.read_flow_run(flow_run_id).state_type
+        except ObjectNotFound:
+            return "deleted"
+    return None
 
 
 def _no_bodies(*_: Any) -> Any:

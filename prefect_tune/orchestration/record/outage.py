@@ -16,6 +16,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 
 from prefect_tune.orchestration.control.crashed_runs import end_unfinished_task_runs
+from prefect_tune.orchestration.logs import log_failure
 from prefect_tune.orchestration.server.api import api_problem
 from prefect_tune.orchestration.threads import make_thread
 
@@ -93,10 +94,8 @@ class LateEnding:
         with self._lock:
             if self.over.is_set() or api_problem() is not None:
                 return
-            try:
-                with get_client(sync_client=True) as client:
-                    end_unfinished_task_runs(self._flow_run_id, AWAY, self._ends)
-                    client.set_flow_run_state(self._flow_run_id, self._state, force=True)
-            except Exception:
-                _logger.debug("The end of the flow run could not be recorded.", exc_info=True)
+            failure = log_failure("The end of the flow run could not be recorded.")
+            with failure, get_client(sync_client=True) as client:
+                end_unfinished_task_runs(self._flow_run_id, AWAY, self._ends)
+                client.set_flow_run_state(self._flow_run_id, self._state, force=True)
             self.over.set()

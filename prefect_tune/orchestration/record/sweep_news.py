@@ -14,13 +14,11 @@ from prefect_tune.experiment.trial import Trial
 from prefect_tune.orchestration.control.find_experiment import STARTED
 from prefect_tune.orchestration.control.flow_identity import FlowIdentity
 from prefect_tune.orchestration.control.heartbeat import ENDED
-from prefect_tune.orchestration.logs import RunLog
+from prefect_tune.orchestration.logs import RunLog, log_failure
 from prefect_tune.orchestration.record.conclusion import Conclusion, Ending
 from prefect_tune.orchestration.record.sanitize import show_value
 from prefect_tune.orchestration.record.sweep_result import SweepResult, api_value
 from prefect_tune.reporters.progress import Best, Progress
-
-_logger = logging.getLogger("prefect_tune")
 
 CONTROLLED = "prefect-tune.sweep.controlled"
 IMPROVED = "prefect-tune.sweep.improved"
@@ -180,15 +178,13 @@ class SweepNews:
         resource = {**self._flow.resource, "prefect-tune.experiment": str(payload["experiment"])}
         if "status" in payload:
             resource["prefect-tune.status"] = str(payload["status"])
-        try:
+        with log_failure("An event could not be sent."):
             try:
                 emit_event(event, resource=resource, payload=payload, follows=follows)
             except EventTooLarge:
                 large = ("config", "best_config", "best_metrics")
                 small = {key: value for key, value in payload.items() if key not in large}
                 emit_event(event, resource=resource, payload=small, follows=follows)
-        except Exception:
-            _logger.debug("An event could not be sent.", exc_info=True)
 
 
 def savings(trials: list[Trial]) -> str:

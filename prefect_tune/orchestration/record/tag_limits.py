@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import logging
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from prefect.context import SyncClientContext, TagsContext, TaskRunContext
 from prefect.exceptions import ObjectNotFound
 
-_logger = logging.getLogger("prefect_tune")
+from prefect_tune.orchestration.logs import log_failure
 
 
 class TagLimit(NamedTuple):
@@ -49,12 +48,10 @@ def forget_tags(context: contextvars.Context) -> None:
 def tag_limits() -> list[TagLimit]:
     """Read the limits of the tags in effect, the smallest first."""
     found = []
-    try:
+    with log_failure("The limits of the tags could not be read."):
         for tag in sorted(TagsContext.get().current_tags):
             with contextlib.suppress(ObjectNotFound), SyncClientContext.get_or_create() as context:
                 known = context.client.read_global_concurrency_limit_by_name(f"tag:{tag}")
                 if known.active:
                     found.append(TagLimit(known.limit, tag, known.active_slots))
-    except Exception:
-        _logger.debug("The limits of the tags could not be read.", exc_info=True)
     return sorted(found)

@@ -158,11 +158,8 @@ class DriverFiles:
     @contextlib.asynccontextmanager
     async def _in_order(self, directory: str) -> AsyncIterator[None]:
         """Fetch a trial's checkpoints one after the other, in the order of writing."""
-        lock = self._trials.get(directory)
-        first = lock is None
-        if lock is None:
-            lock = self._trials[directory] = asyncio.Lock()
-        async with lock:
+        first = directory not in self._trials
+        async with self._trials.setdefault(directory, asyncio.Lock()):
             if first:  # what a killed driver was fetching
                 with contextlib.suppress(StorageError):
                     await in_thread(self._here.files.discard_arriving, directory)

@@ -42,18 +42,10 @@ class HelperProcess:
         with theirs:
             # Not multiprocessing: a Dask worker below a nanny is daemonic and may not use it. Its
             # own session, so that Ctrl-C in the terminal reaches only the driver.
+            fd = theirs.fileno()
+            command = [sys.executable, "-P", "-c", _START + main, str(fd), json.dumps(sys.path)]
             self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-P",
-                    "-c",
-                    _START + main,
-                    str(theirs.fileno()),
-                    json.dumps(sys.path),
-                ],
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
+                command, pass_fds=(fd,), stdin=subprocess.DEVNULL, start_new_session=True
             )
         self._next_seq = 0
         self._replies: dict[int, asyncio.Future[Any]] = {}

@@ -144,11 +144,8 @@ class Zygote:
     def _start(self, request: StartRequest) -> int:
         sock = self._descriptors.pop(0)
         try:
-            return (
-                self._fork(request, sock)
-                if self._source_file is None
-                else self._spawn(request, sock)
-            )
+            start = self._fork if self._source_file is None else self._spawn
+            return start(request, sock)
         finally:
             os.close(sock)
 

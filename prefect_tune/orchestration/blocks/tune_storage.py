@@ -111,7 +111,13 @@ class TuneStorage(WritableFileSystem):
         if isinstance(block, cls) and basepath is None:
             return block
         if hasattr(block, "aws_access_key_id") or hasattr(block, "minio_root_user"):
-            return cls(basepath=_required(basepath, block), **_credentials(block))
+            if basepath is None:
+                raise InvalidArgument(
+                    "basepath",
+                    f"it is missing, and a {type(block).__name__} does not say where to store.",
+                    "Give a URL such as s3://bucket/path.",
+                )
+            return cls(basepath=basepath, **_credentials(block))
         if hasattr(block, "bucket_name") and hasattr(block, "credentials"):
             url = f"s3://{block.bucket_name}/{getattr(block, 'bucket_folder', '')}"
             return cls(basepath=basepath or url, **_credentials(block.credentials))
@@ -231,16 +237,6 @@ def load_storage(slug: str) -> TuneStorage:
 def _resolve(slug: str) -> dict[str, Any]:
     storage = load_storage(slug)
     return {"url": storage.basepath, **storage.storage_options()}
-
-
-def _required(basepath: str | None, block: Any) -> str:
-    if basepath is None:
-        raise InvalidArgument(
-            "basepath",
-            f"it is missing, and a {type(block).__name__} does not say where to store.",
-            "Give a URL such as s3://bucket/path.",
-        )
-    return basepath
 
 
 def _credentials(block: Any) -> dict[str, Any]:

@@ -12,18 +12,26 @@ from pathlib import Path
 import pytest
 
 SCRIPT = """
-    import os, signal
-    import psutil
+    import os, signal, time
+    import httpx, psutil
     import prefect_tune as tune
+    from prefect_tune.orchestration.server.api import start_server_early
 
     def train(config):
         for step in range(5):
             tune.report({"score": step})
 
+    RUNNING = {"flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}}}
+
     class KillServer(tune.Callback):
         def on_trial_complete(self, iteration, trials, trial, **info):
             if trial is not trials[0]:
                 return
+            # Trials start before their record does.
+            api = start_server_early()
+            api.wait_ready(print)
+            while not httpx.post(f"{api.ui_url}/api/flow_runs/count", json=RUNNING).json():
+                time.sleep(0.1)
             for child in psutil.Process().children():
                 if "prefect_tune.orchestration.server.process" in child.cmdline():
                     os.kill(child.pid, signal.SIGKILL)
@@ -50,7 +58,7 @@ def test_a_sweep_outlives_its_prefect_server(tmp_path: Path) -> None:
         text=True,
     )
     # The time limit is the test: left alone, Prefect's clients would go on trying for minutes.
-    out, err = process.communicate(timeout=90)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 0
     assert "killed" in out
     assert "finished 20" in out
@@ -70,6 +78,8 @@ KILLED = """
 
     def killed(process):
         os.kill(process.pid, signal.SIGKILL)
+
+    RUNNING = {"flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}}}
 
     class KillServerAndSelf(tune.Callback):
         ended = 0

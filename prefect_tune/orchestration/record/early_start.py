@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextvars
 import logging
+import math
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -32,6 +34,7 @@ from prefect_tune.orchestration.prefect_internals import (
 from prefect_tune.orchestration.record.conclusion import ExperimentFlow
 from prefect_tune.orchestration.record.launcher import PrefectLauncher, task_run_text
 from prefect_tune.orchestration.record.trial_context import TrialContext
+from prefect_tune.orchestration.server.embedded import EmbeddedServer
 from prefect_tune.orchestration.threads import make_thread
 
 T = TypeVar("T")
@@ -40,6 +43,8 @@ _logger = logging.getLogger("prefect_tune")
 _CLOSE_S = 10.0
 #: Seconds that the record of a sweep has which is ended by force.
 _BY_FORCE_S = 5.0
+#: Seconds that it has when its server has died.
+_SERVER_DEAD_S = 20.0
 
 
 class EarlyStart:
@@ -54,13 +59,15 @@ class EarlyStart:
     Args:
         experiment: The experiment.
         flow: Description of the flow run.
-        api_url: Address that the server will have.
+        server: The server that boots.
     """
 
-    def __init__(self, experiment: Experiment, flow: ExperimentFlow, api_url: str) -> None:
+    def __init__(
+        self, experiment: Experiment, flow: ExperimentFlow, server: EmbeddedServer
+    ) -> None:
         self._experiment = experiment
         self._flow = flow
-        self._api_url = api_url
+        self._server = server
         self._lock = threading.Lock()
         self._launched: list[tuple[Launch, TrialPlace, Future[AttemptEnded], UUID]] = []
         self._endings: dict[AttemptKey, Kill | Decide] = {}
@@ -104,14 +111,28 @@ class EarlyStart:
             self._error = error
         self._over.set()
         by_force = self._error is not None and not isinstance(self._error, Exception)
-        try:
-            failed = recorded.exception(_BY_FORCE_S if by_force else None)
-        except TimeoutError as error:
-            failed = error
+        failed = self._await_record(recorded, _BY_FORCE_S if by_force else math.inf)
         shutil.rmtree(self._directory, ignore_errors=True)
         if self._error is not None:
             raise self._error
         return None if failed is not None else recorded.result()
+
+    def _await_record(self, recorded: Future[T], timeout: float) -> BaseException | None:
+        """Wait until the flow run has ended; returns why there is none.
+
+        A server whose process has ended does not come back, and Prefect's clients would go on
+        trying for minutes.
+        """
+        deadline = time.monotonic() + timeout
+        while not recorded.done() and time.monotonic() < deadline:
+            if not self._server.alive:
+                deadline = min(deadline, time.monotonic() + _SERVER_DEAD_S)
+            wait([recorded], 0.5)
+        if recorded.done():
+            return recorded.exception()
+        if timeout > _BY_FORCE_S:
+            _logger.warning("The sweep is not recorded in Prefect: its embedded server has ended.")
+        return TimeoutError()
 
     def follow(self, launcher: PrefectLauncher, listeners: Sequence[StepListener]) -> None:
         """Record the attempts launched so far and from now on, until the sweep ends.
@@ -162,7 +183,7 @@ class EarlyStart:
                 task_run_id = new_task_run_id()
                 task_run = task_run_text(launch, task_run_id)
                 self._flow.logs.expect(launch.key)
-            around = TrialContext(self._flow.name, "", task_run, self._api_url, self._announced)
+            around = TrialContext(self._flow.name, "", task_run, self._server.api_url, self._announced)
             ended = self._experiment.executor.launch(launch, replace(place, surroundings=around))
             if recorded:
                 self._launched.append((launch, place, ended, task_run_id))

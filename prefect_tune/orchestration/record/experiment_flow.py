@@ -129,7 +129,7 @@ def run_experiment_in_flow(experiment: Experiment) -> tuple[str | None, str | No
     api = start_server_early()
     early = None
     if api.server is not None and api.is_booting and FlowRunContext.get() is None:
-        early = EarlyStart(experiment, flow, api.server.api_url)
+        early = EarlyStart(experiment, flow, api.server)
 
     def run_recorded() -> FlowOutcome[list[Trial]]:
         if early is not None:

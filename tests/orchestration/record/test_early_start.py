@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
@@ -17,6 +18,7 @@ from prefect.context import FlowRunContext
 from prefect_tune.atomic_write import write_atomic
 from prefect_tune.coordinator.commands import Kill, Launch
 from prefect_tune.error import PrefectUnavailable
+from prefect_tune.orchestration.record import early_start
 from prefect_tune.orchestration.record.conclusion import Conclusion, Ending, ExperimentFlow
 from prefect_tune.orchestration.record.early_start import EarlyStart
 from prefect_tune.orchestration.record.flow import run_in_flow
@@ -80,9 +82,18 @@ def flow_of(executor: FakeExecutor) -> ExperimentFlow:
     return ExperimentFlow("tune-early", "early", {}, executor)
 
 
-def run(sweep: Sweep, error: Exception | None = None) -> Any:
+@dataclass
+class Server:
+    """An embedded server."""
+
+    alive: bool = True
+    api_url: str = "http://127.0.0.1:1/api"
+
+
+def run(sweep: Sweep, error: Exception | None = None, server: Server | None = None) -> Any:
     flow = flow_of(sweep.executor)
-    early = EarlyStart(cast(Any, sweep), flow, "http://127.0.0.1:1/api")
+    server = server or Server()
+    early = EarlyStart(cast(Any, sweep), flow, cast(Any, server))
 
     def listen(_: Any) -> None:
         sweep.listened += 1
@@ -92,11 +103,15 @@ def run(sweep: Sweep, error: Exception | None = None) -> Any:
         early.follow(launcher, [listen])
         return "value"
 
+    never = threading.Event()
+
     def record() -> Any:
         sweep.launched.wait()  # as a server that boots for so long
         if error is not None:
             sweep.recorded.set()
             sweep.listened = 1
+            if not server.alive:
+                never.wait()
             raise error
         return run_in_flow(body, flow, lambda _: Conclusion(Ending.COMPLETED, "done"))
 
@@ -135,6 +150,15 @@ def test_a_sweep_goes_on_without_a_server(
     assert run(Sweep(executor), PrefectUnavailable("it did not start")) is None
     assert len(executor.launched) == 5
     assert "not recorded in Prefect: it did not start" in caplog.text
+
+
+def test_a_sweep_ends_soon_after_its_server_was_killed(
+    executor: Surrounded, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(early_start, "_SERVER_DEAD_S", 0.0)
+    gone = PrefectUnavailable("its client goes on trying")
+    assert run(Sweep(executor), gone, Server(alive=False)) is None
+    assert "not recorded in Prefect: its embedded server has ended" in caplog.text
 
 
 def test_a_trial_waits_for_its_flow_run(tmp_path: Path) -> None:

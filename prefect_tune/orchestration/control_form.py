@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from prefect_tune import control
 from prefect_tune.orchestration.spec.experiment import StopRule
-from prefect_tune.orchestration.spec.tabs import tabs
+from prefect_tune.orchestration.spec.form import FormModel, tabs
 
 
-class _Action(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class _Action(FormModel):
     def ask(self, experiment: str) -> str:
         """Send the request to an experiment; return what was done."""
         kind, *arguments = self.model_dump().values()

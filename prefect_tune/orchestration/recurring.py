@@ -17,7 +17,7 @@ from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.events import emit_event
 from prefect.variables import Variable
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from prefect_tune.error import InvalidArgument
 from prefect_tune.filesystem.factory import open_store
@@ -26,6 +26,7 @@ from prefect_tune.orchestration.logs import run_log
 from prefect_tune.orchestration.record.sanitize import show_value
 from prefect_tune.orchestration.record.sweep_result import SweepResult
 from prefect_tune.orchestration.spec.experiment import ExperimentSpec, WarmStart
+from prefect_tune.orchestration.spec.form import FormModel
 from prefect_tune.orchestration.spec.trainable import load_trainable
 from prefect_tune.storage.fetch import is_resumable
 
@@ -83,10 +84,8 @@ class Series(BaseModel):
         return kept.model_dump(exclude_defaults=True)
 
 
-class Learning(BaseModel):
+class Learning(FormModel):
     """Which earlier sweeps a new one begins with."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     runs: Annotated[int, Field(ge=0)] = Field(
         default=3, description="How many of the last sweeps; 0 begins from nothing."
@@ -96,10 +95,8 @@ class Learning(BaseModel):
     )
 
 
-class Promotion(BaseModel):
+class Promotion(FormModel):
     """When the best model of a sweep replaces the champion."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     margin: Annotated[float, Field(ge=0)] = Field(
         default=0.0, description="By how much of the metric it has to be better."

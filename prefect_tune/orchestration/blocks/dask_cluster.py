@@ -8,20 +8,20 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 from prefect.blocks.core import Block
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from prefect_tune.error import ClusterError
 from prefect_tune.orchestration.prefect_internals import load_block
-from prefect_tune.orchestration.spec.tabs import tabs
+from prefect_tune.orchestration.spec.form import FormModel, tabs
 
 if TYPE_CHECKING:
     from distributed import Client
 
 
-class LocalDask(BaseModel):
+class LocalDask(FormModel):
     """A cluster on the machine that runs the flow, which starts and ends with it."""
 
-    model_config = ConfigDict(extra="forbid", title="This machine")
+    model_config = ConfigDict(title="This machine")
 
     cpus: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="CPU slots; empty for the CPUs of the machine."
@@ -48,10 +48,10 @@ class LocalDask(BaseModel):
             yield cluster
 
 
-class DaskAddress(BaseModel):
+class DaskAddress(FormModel):
     """A scheduler that is running."""
 
-    model_config = ConfigDict(extra="forbid", title="Address")
+    model_config = ConfigDict(title="Address")
 
     address: str = Field(
         description="Address of the scheduler.",
@@ -87,10 +87,10 @@ class DaskAddress(BaseModel):
         )
 
 
-class DaskClass(BaseModel):
+class DaskClass(FormModel):
     """A cluster class of dask-jobqueue, dask-kubernetes, dask-gateway, dask-cloudprovider, ..."""
 
-    model_config = ConfigDict(extra="forbid", title="Class")
+    model_config = ConfigDict(title="Class")
 
     class_path: str = Field(
         description="Import path of the class.",

@@ -12,7 +12,8 @@ from prefect.blocks.core import Block
 from prefect.blocks.fields import SecretDict
 from prefect.filesystems import WritableFileSystem
 from prefect.utilities.asyncutils import run_sync_in_worker_thread
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, GetJsonSchemaHandler, SecretStr, field_validator
+from pydantic_core import CoreSchema
 
 from prefect_tune.error import InvalidArgument
 from prefect_tune.filesystem.block_options import storage_options
@@ -21,6 +22,7 @@ from prefect_tune.filesystem.connect import connect, protocol_of
 from prefect_tune.filesystem.factory import open_store
 from prefect_tune.filesystem.location import Location
 from prefect_tune.orchestration.prefect_internals import async_dispatch
+from prefect_tune.orchestration.spec.form import plain_optional_fields
 
 
 class TuneStorage(WritableFileSystem):
@@ -80,6 +82,13 @@ class TuneStorage(WritableFileSystem):
         title="Options",
         description="Further arguments of the fsspec file system, as JSON; they win.",
     )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Describe the block for Prefect's UI."""
+        return plain_optional_fields(handler(schema), handler)
 
     @field_validator("basepath")
     @classmethod

@@ -183,7 +183,9 @@ class EarlyStart:
                 task_run_id = new_task_run_id()
                 task_run = task_run_text(launch, task_run_id)
                 self._flow.logs.expect(launch.key)
-            around = TrialContext(self._flow.name, "", task_run, self._server.api_url, self._announced)
+            around = TrialContext(
+                self._flow.name, "", task_run, self._server.api_url, self._announced
+            )
             ended = self._experiment.executor.launch(launch, replace(place, surroundings=around))
             if recorded:
                 self._launched.append((launch, place, ended, task_run_id))

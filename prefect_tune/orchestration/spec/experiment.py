@@ -16,9 +16,9 @@ from prefect_tune.engine.planning.parts import make_places
 from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.filesystem.location import Location
 from prefect_tune.orchestration.prefect_internals import load_block
+from prefect_tune.orchestration.spec.form import FormModel, tabs
 from prefect_tune.orchestration.spec.space import Param, build_space
 from prefect_tune.orchestration.spec.strategy import SchedulerOptions, SearcherOptions
-from prefect_tune.orchestration.spec.tabs import tabs
 from prefect_tune.orchestration.spec.trainable import load_trainable
 from prefect_tune.settings import load_settings
 from prefect_tune.space import is_variable
@@ -27,11 +27,7 @@ from prefect_tune.storage.fetch import is_resumable
 Mode = Literal["min", "max"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Budget(_Part):
+class Budget(FormModel):
     """How much an experiment may use."""
 
     trials: Annotated[int, Field(ge=-1)] = Field(
@@ -52,21 +48,21 @@ class Budget(_Part):
     )
 
 
-class StopRule(_Part):
+class StopRule(FormModel):
     """Ends a trial when a metric reaches a value."""
 
     metric: str = Field(description="Name of the metric, e.g. training_iteration.")
     value: float = Field(description="The trial ends when the metric is at least this.")
 
 
-class CustomResource(_Part):
+class CustomResource(FormModel):
     """A resource that the workers of the cluster declare."""
 
     name: str
     amount: Annotated[float, Field(ge=0)]
 
 
-class Resources(_Part):
+class Resources(FormModel):
     """What a trial needs."""
 
     cpu: Annotated[float, Field(ge=0)] = Field(default=1, description="CPUs of a trial.")
@@ -81,7 +77,7 @@ class Resources(_Part):
         return {"cpu": self.cpu, "gpu": self.gpu} | named
 
 
-class NewExperiment(_Part):
+class NewExperiment(FormModel):
     """Begins a new experiment."""
 
     model_config = ConfigDict(title="New")
@@ -91,7 +87,7 @@ class NewExperiment(_Part):
     )
 
 
-class ResumeExperiment(_Part):
+class ResumeExperiment(FormModel):
     """Goes on with the experiment of this name and storage."""
 
     model_config = ConfigDict(title="Resume")
@@ -111,7 +107,7 @@ class ResumeExperiment(_Part):
         return self.resume + suffix[self.failed_trials]
 
 
-class WarmStart(_Part):
+class WarmStart(FormModel):
     """Begins a new experiment with the best configurations of earlier ones."""
 
     model_config = ConfigDict(title="Warm start")

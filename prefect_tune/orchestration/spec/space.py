@@ -19,11 +19,11 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema
 
 from prefect_tune import space as domains
 from prefect_tune.error import InvalidArgument, did_you_mean
-from prefect_tune.orchestration.spec.tabs import tabs
+from prefect_tune.orchestration.spec.form import FormModel, tabs
 
 _NUMERIC = (
     "uniform quniform loguniform qloguniform randn qrandn randint qrandint lograndint qlograndint"
@@ -46,9 +46,8 @@ else:
     Number = Annotated[Any, AfterValidator(_check_number), WithJsonSchema({"type": "number"})]
 
 
-class _Domain(BaseModel):
+class _Domain(FormModel):
     # The names of the fields tell the domains apart: no two of them share a required one.
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     def build(self) -> Any:
         """Make the domain; raises ValueError if its bounds are wrong."""
@@ -166,10 +165,10 @@ else:
     Domain = tabs(RealNumber, WholeNumber, OneOfTexts, OneOfNumbers, Fixed)
 
 
-class Param(BaseModel):
+class Param(FormModel):
     """A hyper-parameter and the values it may have."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, title="Parameter")
+    model_config = ConfigDict(title="Parameter")
 
     name: str = Field(
         min_length=1, description="Key in the config; `optimizer/momentum` is a nested one."

@@ -14,10 +14,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
 from griffe import Docstring, DocstringSectionKind
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import BeforeValidator, Field, create_model
 
 from prefect_tune.named_classes import ClassRegistry, NamedClass
-from prefect_tune.orchestration.spec.tabs import tabs
+from prefect_tune.orchestration.spec.form import FormModel, tabs
 from prefect_tune.schedulers import SCHEDULERS
 from prefect_tune.search import SEARCHERS
 from prefect_tune.space import Domain, Float
@@ -27,10 +27,9 @@ _OF_THE_EXPERIMENT = ("metric", "mode")
 _PLAIN_TYPES = (bool, int, float, str, type(None))
 
 
-class ClassOptions(BaseModel):
+class ClassOptions(FormModel):
     """Name of a registered class, and arguments for its constructor."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     registered: ClassVar[NamedClass[Any]]
 
     def build(self, space: Mapping[str, Any], **more: Any) -> Any:

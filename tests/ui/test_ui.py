@@ -210,10 +210,19 @@ def test_a_schedule_is_made_on_the_page_of_the_deployment(
 ) -> None:
     nightly = serve("recurring_sweep.py", "recurring-sweep/nightly")
     page.goto(f"{ui}/v2/deployments/deployment/{nightly}")
-    page.get_by_role("button", name=re.compile("Schedule$|Add schedule")).first.click()
-    dialog = page.get_by_role("dialog")
-    dialog.get_by_role("button", name="Save").click()
-    dialog.wait_for(state="hidden")
+    button = page.get_by_role("button", name="Schedule", exact=True)
+    for _ in range(5):
+        button.click()
+        with page.expect_response(lambda answer: answer.url.endswith("/schedules")) as made:
+            page.get_by_role("dialog").get_by_role("button", name="Save").click()
+        # Prefect's answer where two writers of SQLite meet: try again.
+        if made.value.status != 503:
+            break
+    assert made.value.ok, made.value.text()
+    sent = made.value.request.post_data_json[0]["parameters"]
+    assert set(sent) <= {"storage", "cluster", "defaults", "seed", "data", "name"}, (
+        "a schedule leaves the budget and the search of the deployment as they are"
+    )
     schedules = api.get(f"/deployments/{nightly}").json()["schedules"]
     assert {frozenset(s["schedule"]) & {"cron", "interval"} for s in schedules} == {
         frozenset({"cron"}),

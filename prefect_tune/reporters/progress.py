@@ -51,6 +51,12 @@ class Progress:
         """Update the counts from the list of all trials, which only grows."""
         self.live += trials[self._seen :]
         self._seen = len(trials)
+        # A resume may have failed trials begin again.
+        again = [trial for trial in self.errors if trial.status != ERROR]
+        if again:
+            self.live += again
+            self.errors = [trial for trial in self.errors if trial.status == ERROR]
+            self.finished = [trial for trial in self.finished if trial not in again]
         if not any(trial.is_finished() for trial in self.live):
             return
         ended = [trial for trial in self.live if trial.is_finished()]

@@ -73,7 +73,6 @@ def serve(ui: str, api: httpx.Client, home: Path) -> Iterator[Callable[[str, str
         "PREFECT_HOME": str(home / "prefect"),
         "PREFECT_API_URL": f"{ui}/api",
         "PREFECT_RUNNER_POLL_FREQUENCY": "1",
-        "PREFECT_LOGGING_LEVEL": "ERROR",
     }
     processes: list[subprocess.Popen[bytes]] = []
 

@@ -208,7 +208,8 @@ def test_a_sweep_is_controlled_by_a_form(
     ended = wait_for(api, run, "Completed", "Failed", "Crashed")
     assert ended["state"]["name"] == "Completed"
     page.goto(f"{ui}/v2/runs/flow-run/{run}")
-    page.get_by_text("stop").first.wait_for()
+    page.get_by_role("tab", name="Logs").click()
+    page.get_by_text(re.compile("Sweep .*: .*training_iteration")).first.wait_for()
 
 
 def test_a_schedule_is_made_on_the_page_of_the_deployment(

@@ -21,7 +21,9 @@ class Best(NamedTuple):
 
 
 class Progress:
-    """Keeps count of trials and the best one; an update's time depends on unfinished trials only.
+    """Keeps count of trials and the best one.
+
+    The time of an update depends on the unfinished and the failed trials only.
 
     Args:
         metric: The metric that ranks trials, the first one of several; None ranks none.

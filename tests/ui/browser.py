@@ -7,7 +7,7 @@ import io
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,20 +60,31 @@ class Screenshots:
         picture.convert("RGB").quantize(64).save(self._directory / f"{name}.png", optimize=True)
 
 
-def submit(page: Any, screenshots: Screenshots) -> None:
-    """Send a form that starts a run; where it is refused, a picture of it is left."""
-    button = page.get_by_role("button", name="Submit")
+def send(page: Any, path: str, click: Callable[[], None]) -> Any:
+    """Click until the API has taken a request; gives its answer.
+
+    Args:
+        page: The page.
+        path: Part of the request's address.
+        click: Has the page send the request.
+    """
     for _ in range(5):
-        try:
-            with page.expect_response(lambda answer: "create_flow_run" in answer.url) as sent:
-                button.click()
-        except Exception:
-            screenshots.take(page, "refused", 8000)
-            raise
+        with page.expect_response(lambda answer: path in answer.url) as sent:
+            click()
         # Prefect's answer where two writers of SQLite meet: try again.
         if sent.value.status != 503:
             break
     assert sent.value.ok, sent.value.text()
+    return sent.value
+
+
+def submit(page: Any, screenshots: Screenshots) -> None:
+    """Send a form that starts a run; where it is refused, a picture of it is left."""
+    try:
+        send(page, "create_flow_run", page.get_by_role("button", name="Submit").click)
+    except Exception:
+        screenshots.take(page, "refused", 8000)
+        raise
 
 
 class Form:

@@ -108,8 +108,10 @@ class LogCollector:
         task.add_done_callback(tasks.discard)
 
     async def _fetch(self, node: NodeClient, directory: str) -> None:
-        new = TrialFiles(self._here, directory, self._transfers, self._streams)
-        trial = self._trials.setdefault(directory, new)
+        trial = self._trials.get(directory)
+        if trial is None:
+            trial = TrialFiles(self._here, directory, self._transfers, self._streams)
+            self._trials[directory] = trial
         try:
             async with trial.lock, self._turns, asyncio.timeout(self._timeout_s):
                 for path, status in (await node.files(directory)).items():

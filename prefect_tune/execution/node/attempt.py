@@ -199,12 +199,24 @@ class RunningAttempt:
         if not data:
             self._loop.remove_reader(self._handle.sock)
             return False
+        # A busy trial's results arrive many at a time, and are put as one.
+        lines: list[bytes] = []
+        first = 0
         for kind, seq, payload in self._buffer.feed(data):
             if kind == Kind.RESULT or kind == Kind.RESULT_AWAITING:
-                awaiting = kind == Kind.RESULT_AWAITING
-                self._outbox.put_results(self._key, seq, [payload], awaiting)
+                if not lines:
+                    first = seq
+                lines.append(payload)
+                if kind == Kind.RESULT_AWAITING:
+                    self._outbox.put_results(self._key, first, lines, True)
+                    lines = []
             else:
+                if lines:  # other frames keep their order relative to results
+                    self._outbox.put_results(self._key, first, lines, False)
+                    lines = []
                 self._handle_frame(kind, seq, payload)
+        if lines:
+            self._outbox.put_results(self._key, first, lines, False)
         return True
 
     def _handle_frame(self, kind: int, seq: int, payload: bytes) -> None:

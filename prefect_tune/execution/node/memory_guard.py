@@ -119,7 +119,8 @@ def _find_excess(shares: Sequence[MemoryShare]) -> list[tuple[MemoryShare, Attem
             if pid is not None:
                 owner[process.pid] = pid
                 families[pid].append(process)
-    on_gpus = {uuid: gpu_memory(uuid) for share in shares for uuid in share.gpus}
+    uuids = {uuid for share in shares for uuid in share.gpus}
+    on_gpus = {uuid: gpu_memory(uuid) for uuid in uuids}
     excess = []
     for share in shares:
         used = _used(families[share.pid], share.host) if share.host else 0

@@ -12,8 +12,7 @@ from prefect.blocks.core import Block
 from prefect.blocks.fields import SecretDict
 from prefect.filesystems import WritableFileSystem
 from prefect.utilities.asyncutils import run_sync_in_worker_thread
-from pydantic import Field, GetJsonSchemaHandler, SecretStr, field_validator
-from pydantic_core import CoreSchema
+from pydantic import Field, SecretStr, field_validator
 
 from prefect_tune.error import InvalidArgument
 from prefect_tune.filesystem.block_options import storage_options
@@ -22,10 +21,10 @@ from prefect_tune.filesystem.connect import connect, protocol_of
 from prefect_tune.filesystem.factory import open_store
 from prefect_tune.filesystem.location import Location
 from prefect_tune.orchestration.prefect_internals import async_dispatch
-from prefect_tune.orchestration.spec.form import plain_optional_fields
+from prefect_tune.orchestration.spec.form import PlainOptionalFields
 
 
-class TuneStorage(WritableFileSystem):
+class TuneStorage(PlainOptionalFields, WritableFileSystem):
     """Where experiments are stored, with the credentials for it.
 
     Any file system that fsspec knows will do. It can be Prefect's result storage too.
@@ -82,13 +81,6 @@ class TuneStorage(WritableFileSystem):
         title="Options",
         description="Further arguments of the fsspec file system, as JSON; they win.",
     )
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        """Describe the block for Prefect's UI."""
-        return plain_optional_fields(handler(schema), handler)
 
     @field_validator("basepath")
     @classmethod

@@ -111,26 +111,26 @@ class EarlyStart:
             self._error = error
         self._over.set()
         by_force = self._error is not None and not isinstance(self._error, Exception)
-        failed = self._await_record(recorded, _BY_FORCE_S if by_force else math.inf)
+        failed = self._await_record(recorded, by_force)
         shutil.rmtree(self._directory, ignore_errors=True)
         if self._error is not None:
             raise self._error
         return None if failed is not None else recorded.result()
 
-    def _await_record(self, recorded: Future[T], timeout: float) -> BaseException | None:
+    def _await_record(self, recorded: Future[T], by_force: bool) -> BaseException | None:
         """Wait until the flow run has ended; returns why there is none.
 
         A server whose process has ended does not come back, and Prefect's clients would go on
         trying for minutes.
         """
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + (_BY_FORCE_S if by_force else math.inf)
         while not recorded.done() and time.monotonic() < deadline:
             if not self._server.alive:
                 deadline = min(deadline, time.monotonic() + _SERVER_DEAD_S)
             wait([recorded], 0.5)
         if recorded.done():
             return recorded.exception()
-        if timeout > _BY_FORCE_S:
+        if not by_force:
             _logger.warning("The sweep is not recorded in Prefect: its embedded server has ended.")
         return TimeoutError()
 

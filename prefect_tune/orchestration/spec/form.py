@@ -11,33 +11,31 @@ from pydantic_core import CoreSchema
 _NULL = {"type": "null"}
 
 
-def plain_optional_fields(
-    described: dict[str, Any], handler: GetJsonSchemaHandler
-) -> dict[str, Any]:
-    """Describe fields that may be None as fields that may be left empty.
+class PlainOptionalFields:
+    """Describes the fields of a model that may be None as fields that may be left empty.
 
     Prefect's UI shows ``anyOf`` with ``null`` as tabs, and sends null for each: a schedule that is
     made there would set all of them back. Prefect takes null for such a field all the same.
     """
-    for field in handler.resolve_ref_schema(described).get("properties", {}).values():
-        kinds = [kind for kind in field.get("anyOf", ()) if kind != _NULL]
-        if field.get("default", _NULL) is None and len(kinds) == 1 and "type" in kinds[0]:
-            del field["anyOf"], field["default"]
-            field.update(kinds[0])
-    return described
-
-
-class FormModel(BaseModel):
-    """A part of a form."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     @classmethod
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         """Describe the model for Prefect's UI."""
-        return plain_optional_fields(handler(schema), handler)
+        described = handler(schema)
+        for field in handler.resolve_ref_schema(described).get("properties", {}).values():
+            kinds = [kind for kind in field.get("anyOf", ()) if kind != _NULL]
+            if field.get("default", _NULL) is None and len(kinds) == 1 and "type" in kinds[0]:
+                del field["anyOf"], field["default"]
+                field.update(kinds[0])
+        return described
+
+
+class FormModel(PlainOptionalFields, BaseModel):
+    """A part of a form."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class _ShownAsTabs:

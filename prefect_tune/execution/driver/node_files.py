@@ -120,7 +120,8 @@ class DriverFiles:
     def _abandon(self, address: str) -> None:
         self._nodes.pop(address, None)
         self._logs.lose_node(address)
-        for task in self._work.pop(address, set()):
+        # They stay in `_work` until they have cleaned up, for which `close` waits.
+        for task in self._work.get(address, ()):
             task.cancel()
 
     async def _serve(self, node: NodeClient, request: CheckpointRequest) -> None:

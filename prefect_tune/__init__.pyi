@@ -99,7 +99,7 @@ from .trainable.wrappers import (
     with_parameters as with_parameters,
     with_resources as with_resources,
 )
-from .tune import (
+from .tune_run import (
     arun as arun,
     run as run,
     run_experiments as run_experiments,

@@ -85,10 +85,11 @@ def test_an_unknown_name_is_an_attribute_error():
 
 
 def test_importing_the_package_loads_nothing_heavy():
+    """Nor does `prefect_tune.tune`, which comes to each trial process with `tune.report`."""
     script = (
-        "import sys, prefect_tune; "
+        "import sys, prefect_tune.tune; "
         "print([m for m in ('prefect', 'distributed', 'dask', 'numpy', 'pandas', 'optuna', "
-        "'pydantic', 'rich') if m in sys.modules])"
+        "'pydantic', 'rich', 'prefect_tune.engine') if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True

@@ -11,7 +11,7 @@ from prefect_tune.simulation.forecast import SweepPlan, forecast
 from prefect_tune.simulation.models import as_program
 from prefect_tune.simulation.run import SimulatedAnalysis, simulate_request
 from prefect_tune.simulation.surrogates import SURROGATES, Surrogate
-from prefect_tune.tune import make_request
+from prefect_tune.tune_run import make_request
 
 
 def simulate(

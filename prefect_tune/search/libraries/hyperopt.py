@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -82,17 +83,12 @@ class HyperOptSearch(LibrarySearcher):
         self._parameters = parameters
         self._trials = hyperopt.Trials()
 
-    def _domain(self) -> Any:
-        """Make hyperopt's form of the space; it holds functions, so it is not in the state."""
-        hyperopt = self.load_library()
-        return hyperopt.Domain(_no_objective, {p.name: _expression(p) for p in self._parameters})
-
     def _ask(self, trial_id: str) -> Asked:
         tpe = importlib.import_module("hyperopt.tpe")
         (tid,) = self._trials.new_trial_ids(1)
         document = tpe.suggest(
             [tid],
-            self._domain(),
+            _hyperopt_domain(tuple(self._parameters)),
             self._trials,
             self._new_seed(),
             n_startup_jobs=self._n_initial_points,
@@ -132,6 +128,14 @@ class HyperOptSearch(LibrarySearcher):
             document["state"] = hyperopt.JOB_STATE_DONE
             document["result"] = {"loss": loss, "status": hyperopt.STATUS_OK}
         self._trials.refresh()
+
+
+@functools.lru_cache(maxsize=4)
+def _hyperopt_domain(parameters: tuple[Parameter, ...]) -> Any:
+    """Make hyperopt's form of the space: costly, and no part of the state, as it holds functions."""
+    from hyperopt import Domain
+
+    return Domain(_no_objective, {p.name: _expression(p) for p in parameters})
 
 
 def _expression(parameter: Parameter) -> Any:

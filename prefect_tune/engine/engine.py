@@ -58,10 +58,10 @@ from prefect_tune.experiment.decision import Action
 from prefect_tune.experiment.pickling.signing import OF_THIS_PROCESS, Pickles
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.schedulers.mutations import original_tag
+from prefect_tune.search.search_state import SearchState, SearchStates
 from prefect_tune.storage.experiment_dir import ExperimentDir
 from prefect_tune.storage.experiment_storage import ExperimentStorage
 from prefect_tune.storage.journal.file import Journal
-from prefect_tune.storage.search_state import SearchState, SearchStates
 from prefect_tune.text import in_words
 
 _logger = logging.getLogger(__name__)

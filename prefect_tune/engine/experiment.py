@@ -33,9 +33,9 @@ from prefect_tune.execution.base import Executor, Paced
 from prefect_tune.experiment.pickling.large import LargeValues
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.location import Location
+from prefect_tune.search.search_state import SearchStates
 from prefect_tune.storage.experiment_dir import ExperimentDir
 from prefect_tune.storage.experiment_storage import ExperimentStorage
-from prefect_tune.storage.search_state import SearchStates
 from prefect_tune.storage.snapshot_files import SnapshotFiles
 from prefect_tune.trainable.tracked_checkpoint import set_checkpoint_root
 

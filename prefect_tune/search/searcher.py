@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import cloudpickle
+from pydantic import SecretStr
 
 from prefect_tune.atomic_write import write_atomic
 from prefect_tune.error import InvalidArgument
+from prefect_tune.experiment.pickling.key import own_pickles
+from prefect_tune.experiment.pickling.signing import KEY_VARIABLE
 from prefect_tune.experiment.plain import number_of
+from prefect_tune.search.search_state import LATEST_STATE, SourceState, read_state
 from prefect_tune.space import SearchSpace
 
 logger = logging.getLogger(__name__)
@@ -187,7 +191,10 @@ class Searcher:
             InvalidArgument: Another searcher has written it, or a version of the library whose
                 state the installed one cannot read.
         """
-        saved = pickle.loads(Path(checkpoint_path).read_bytes())
+        self._restore(Path(checkpoint_path).read_bytes())
+
+    def _restore(self, pickled: bytes) -> None:
+        saved = pickle.loads(pickled)
         if not isinstance(saved, dict) or _STATE not in saved:
             self.set_state(saved)  # of a version before this file had a head
             return
@@ -236,22 +243,45 @@ class Searcher:
         self.save(Path(checkpoint_dir) / _STATE_FILE.format(session_str))
 
     def has_restore_files(self, checkpoint_dir: str | os.PathLike[str]) -> bool:
-        """Return whether the directory `checkpoint_dir` holds a saved state."""
+        """Return whether the directory `checkpoint_dir` holds a state for `restore_from_dir`."""
         return bool(_state_files(checkpoint_dir))
 
     def restore_from_dir(self, checkpoint_dir: str | os.PathLike[str]) -> None:
-        """Restore the newest state saved in the directory `checkpoint_dir`.
+        """Restore the newest state in a directory of `save_to_dir` or of an experiment.
+
+        The file is unpickled, so it must be trusted.
+
+        Args:
+            checkpoint_dir: A local directory.
 
         Raises:
             FileNotFoundError: The directory has no saved state.
+            InvalidArgument: Another searcher has written it, or a version of the library whose
+                state the installed one cannot read.
+            EncryptedWithOtherKey: It holds secrets, and is encrypted with another user's key.
         """
         files = _state_files(checkpoint_dir)
         if not files:
             raise FileNotFoundError(
                 f"no {_STATE_FILE.format('*')} in {os.fspath(checkpoint_dir)}: nothing was saved "
-                "by save_to_dir() there"
+                f"by save_to_dir() there, nor by an experiment with a searcher ({LATEST_STATE})"
             )
-        self.restore(files[-1])
+        newest = files[-1]
+        if newest.name != LATEST_STATE:
+            self.restore(newest)
+            return
+        key = os.environ.get(KEY_VARIABLE)
+        state = read_state(newest, own_pickles(SecretStr(key) if key else None, trusts_all=True))
+        if state is None:
+            raise InvalidArgument("checkpoint_dir", f"holds a damaged {LATEST_STATE}.")
+        parts = pickle.loads(state.state)
+        if len(parts) < 3 or not isinstance(parts[2], bytes):
+            raise InvalidArgument(
+                "checkpoint_dir",
+                "is an experiment of random or grid search, which has no searcher to restore.",
+                "Pass warm_start_from=[directory] to learn from its trials.",
+            )
+        self._restore(SourceState(*parts).searcher)
 
 
 def library_version(module: str | None) -> str | None:
@@ -350,5 +380,7 @@ def metric_values(result: Mapping[str, Any] | None, metric: Metric) -> list[floa
 
 
 def _state_files(directory: str | os.PathLike[str]) -> list[Path]:
-    files = Path(directory).glob(_STATE_FILE.format("*"))
+    """Return the files with a state, the newest last."""
+    folder = Path(directory).expanduser()
+    files = [*folder.glob(_STATE_FILE.format("*")), *folder.glob(LATEST_STATE)]
     return sorted(files, key=lambda path: (path.stat().st_mtime_ns, path.name))

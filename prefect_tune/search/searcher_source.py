@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.search.concurrency_limiter import ConcurrencyLimiter
+from prefect_tune.search.search_state import SourceState
 from prefect_tune.search.searcher import Metric, Mode, Searcher, reject_grids
 from prefect_tune.search.source import FINISHED, Finished, Suggestion
 from prefect_tune.search.warm_start import Evaluated, best_points, can_learn, fitting, teach
@@ -152,23 +153,21 @@ class SearcherSource:
             self.searcher.save(str(path))
             saved = path.read_bytes()
         own = (self._count, self._ids.getstate(), self._next_id, self._live, self._finished)
-        return pickle.dumps(
-            (own, stream_state(self._stream), saved, self._first, not self._to_teach)
-        )
+        state = SourceState(own, stream_state(self._stream), saved, self._first, not self._to_teach)
+        return pickle.dumps(tuple(state))
 
     def restore_state(self, state: bytes) -> None:
         """Restore the searcher and the counters from a state of `save_state`."""
-        # States of versions before warm starts have three parts.
-        own, stream, saved, *warm_start = pickle.loads(state)
-        self._first, is_taught = warm_start or ([], True)
-        if is_taught:
+        saved = SourceState(*pickle.loads(state))
+        self._first = list(saved.first)
+        if saved.is_taught:
             self._to_teach = []
-        self._count, ids, self._next_id, self._live, self._finished = own
+        self._count, ids, self._next_id, self._live, self._finished = saved.counters
         self._ids.setstate(ids)
-        set_stream_state(self._stream, stream)
+        set_stream_state(self._stream, saved.stream)
         with tempfile.TemporaryDirectory() as directory:
             path = Path(directory) / "searcher.pkl"
-            path.write_bytes(saved)
+            path.write_bytes(saved.searcher)
             self.searcher.restore(str(path))
 
     def __repr__(self) -> str:

@@ -48,12 +48,12 @@ from prefect_tune.experiment.decision import Action
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.resources import Resources
 from prefect_tune.schedulers import TrialScheduler
+from prefect_tune.search.search_state import SearchState, SearchStates
 from prefect_tune.search.source import TrialSource
 from prefect_tune.stopper import Stopper
 from prefect_tune.storage.journal.file import JOURNAL_FILE, LocalJournal
 from prefect_tune.storage.journal.header import JournalHeader, parse_header
 from prefect_tune.storage.layout import TrialDirNamer
-from prefect_tune.storage.search_state import SearchState, SearchStates
 from prefect_tune.storage.snapshot_files import SnapshotFiles
 
 #: What attempt `n` of a trial reports at each iteration, and whether it fails there.

@@ -18,7 +18,7 @@ from prefect_tune.engine.resume.callback_states import CALLBACKS_FILE
 from prefect_tune.error import StorageError
 from prefect_tune.experiment.pickling.signing import KEY_VARIABLE, TRUST_VARIABLE
 from prefect_tune.search import OptunaSearch
-from prefect_tune.storage.search_state import LATEST_STATE
+from prefect_tune.search.search_state import LATEST_STATE
 from prefect_tune.storage.snapshot_files import SNAPSHOT_FILE
 
 from .inline_executor import InlineExecutor, experiment, run

@@ -406,3 +406,45 @@ def test_hyperopt_takes_its_own_expressions():
         assert config["fixed"] == 3
         seen |= set(config["model"])
     assert seen == {"n", "w"}
+
+
+class TestSkOptOptimizers:
+    @pytest.fixture(autouse=True)
+    def _library(self) -> None:
+        needs(SkOptSearch)
+
+    def test_an_optimizer_of_the_users_own(self):
+        from skopt import Optimizer
+        from skopt.space import Categorical, Real
+
+        optimizer = Optimizer(
+            [(0, 20), Real(1e-4, 1, prior="log-uniform"), ["a", "b"], Categorical(["only"])],
+            base_estimator="RF",
+            n_initial_points=3,
+            random_state=1,
+        )
+        search = SkOptSearch(
+            optimizer,
+            ["width", "lr", "kind", "fixed"],
+            metric="loss",
+            mode="min",
+            points_to_evaluate=[[3, 0.1, "b", "only"]],
+        )
+        configs = []
+        for number in range(6):
+            configs.append(search.suggest(str(number)))
+            search.on_trial_complete(str(number), {"loss": configs[-1]["width"]})
+        assert configs[0] == {"width": 3, "lr": 0.1, "kind": "b", "fixed": "only"}
+        assert all(c["width"] in range(21) and 1e-4 <= c["lr"] <= 1 for c in configs)
+        assert optimizer.Xi[0] == [3, 0.1, "b", "only"]
+        assert optimizer.yi == [config["width"] for config in configs]
+
+    def test_its_dimensions_need_names(self):
+        from skopt import Optimizer
+
+        with pytest.raises(InvalidArgument, match=r"`space`: must name the 2 dimensions"):
+            SkOptSearch(Optimizer([(0, 20), (-100, 100)]), ["width"], metric="loss", mode="min")
+
+    def test_anything_else_is_refused(self):
+        with pytest.raises(InvalidArgument, match=r"`optimizer`.*got int"):
+            SkOptSearch(3)

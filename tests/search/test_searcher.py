@@ -7,8 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
+import prefect_tune as tune
 from prefect_tune.error import InvalidArgument
 from prefect_tune.search import ConcurrencyLimiter, Searcher
+from prefect_tune.search.search_state import LATEST_STATE
 from prefect_tune.search.searcher import check_metric_and_mode, metric_values
 
 
@@ -103,6 +105,28 @@ def test_save_to_dir_keeps_one_file_per_session_and_restores_the_newest(tmp_path
     again = Counting()
     again.restore_from_dir(tmp_path)
     assert again.count == 2
+
+
+def test_a_searcher_is_restored_from_the_directory_of_an_experiment(tmp_path):
+    for name, searcher in (("one", Counting()), ("two", None)):
+        tune.run(
+            lambda config: {"score": 1},
+            name=name,
+            config={"x": 1},
+            search_alg=searcher,
+            num_samples=3,
+            storage_path=str(tmp_path),
+            orchestrate=False,
+            verbose=0,
+        )
+    again = Counting()
+    again.restore_from_dir(tmp_path / "one")
+    assert again.count == 3
+    with pytest.raises(InvalidArgument, match=r"`checkpoint_dir`.*random or grid search"):
+        again.restore_from_dir(tmp_path / "two")
+    (tmp_path / "one" / LATEST_STATE).write_bytes(b"{}\n")
+    with pytest.raises(InvalidArgument, match=f"`checkpoint_dir`.*damaged {LATEST_STATE}"):
+        again.restore_from_dir(tmp_path / "one")
 
 
 def test_a_searcher_wants_results_if_it_overrides_the_hook():

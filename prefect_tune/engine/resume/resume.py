@@ -32,10 +32,10 @@ from prefect_tune.engine.resume.snapshot import (
 from prefect_tune.error import TuneError
 from prefect_tune.experiment.pickling.signing import OF_THIS_PROCESS, Pickles
 from prefect_tune.logger.threads import Backlog
+from prefect_tune.search.search_state import SearchState, SearchStates
 from prefect_tune.search.source import TrialSource
 from prefect_tune.storage.checkpoints import CheckpointStore
 from prefect_tune.storage.journal.file import LocalJournal
-from prefect_tune.storage.search_state import SearchState, SearchStates
 from prefect_tune.storage.snapshot_files import SnapshotFiles, SnapshotUnusable
 
 _logger = logging.getLogger(__name__)

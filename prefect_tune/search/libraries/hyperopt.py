@@ -132,7 +132,7 @@ class HyperOptSearch(LibrarySearcher):
 
 @functools.lru_cache(maxsize=4)
 def _hyperopt_domain(parameters: tuple[Parameter, ...]) -> Any:
-    """Make hyperopt's form of the space: costly, and no part of the state, as it holds functions."""
+    """Make hyperopt's form of the space, which is costly; it holds functions, so no state does."""
     from hyperopt import Domain
 
     return Domain(_no_objective, {p.name: _expression(p) for p in parameters})

@@ -1,6 +1,6 @@
 """Saved states of a search: the latest whole one of the run."""
 
-from prefect_tune.storage.search_state import SearchState, SearchStates
+from prefect_tune.search.search_state import SearchState, SearchStates
 
 START = SearchState(0, 0, b"start\n\x00")
 FIRST = SearchState(3, 1, b"first")

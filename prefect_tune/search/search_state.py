@@ -6,6 +6,7 @@ import logging
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -17,7 +18,7 @@ from prefect_tune.experiment.pickling.encryption import (
     encrypt_if_secret,
     is_encrypted,
 )
-from prefect_tune.experiment.pickling.signing import ADVICE, OF_THIS_PROCESS, Pickles
+from prefect_tune.experiment.pickling.signing import OF_THIS_PROCESS, Pickles, Untrusted
 
 _START = "search_start.state"
 #: The newest state, which may be newer than a journal whose damaged end was cut off.
@@ -40,6 +41,24 @@ class SearchState:
     suggested: int
     told: int
     state: bytes = field(repr=False)
+
+
+class SourceState(NamedTuple):
+    """What `SearcherSource.save_state` pickles, as a plain tuple.
+
+    Attributes:
+        counters: The source's own counters.
+        stream: State of its random numbers.
+        searcher: The contents of a file of `Searcher.save`.
+        first: Warm-start configurations that are still to be tried.
+        is_taught: Whether the searcher has learnt from the warm start.
+    """
+
+    counters: tuple[Any, ...]
+    stream: Any
+    searcher: bytes
+    first: list[dict[str, Any]] = []  # noqa: RUF012  (states of before warm starts have none)
+    is_taught: bool = True
 
 
 class SearchStates:
@@ -96,25 +115,45 @@ class SearchStates:
         (self._directory / LATEST_STATE).unlink(missing_ok=True)
 
     def _read(self, path: Path, is_data: bool) -> SearchState | None:
-        """Read a state; None if it is missing, damaged, of another run, or not signed."""
         try:
-            head, _, state = path.read_bytes().partition(b"\n")
-            facts = orjson.loads(head)
-        except (OSError, orjson.JSONDecodeError):
-            return None
-        if facts.get("origin") != self._origin or facts.get("crc") != zlib.crc32(state):
-            return None
-        if not is_data and not self._pickles.accepts(_PURPOSE, state, facts.get("signature")):
+            return read_state(path, self._pickles, self._origin, is_data)
+        except Untrusted as error:
             _logger.warning(
-                "The state of the search in %s is not used: it is not signed with this user's key. "
-                "All suggestions and results in the journal are replayed instead. %s",
+                "The state of the search in %s is not used: %s All suggestions and results in the "
+                "journal are replayed instead.",
                 path,
-                ADVICE,
+                error,
             )
-            return None
-        try:
-            state = decrypt(self._pickles, state)
         except EncryptedWithOtherKey as error:
             _logger.warning("The state of the search in %s is not used: %s", path, error)
-            return None
-        return SearchState(facts["suggested"], facts["told"], state)
+        return None
+
+
+def read_state(
+    path: Path,
+    pickles: Pickles = OF_THIS_PROCESS,
+    origin: str | None = None,
+    is_data: bool = False,
+) -> SearchState | None:
+    """Read a file of `SearchStates`; None if it is missing, damaged, or of another run.
+
+    Args:
+        path: The file.
+        pickles: Checks the signature.
+        origin: Id of the run that must have written it; None for any run.
+        is_data: True if the state is plain data that is safe to load without a signature.
+
+    Raises:
+        Untrusted: The state is not signed with this user's key.
+        EncryptedWithOtherKey: It holds secrets, and is encrypted with another user's key.
+    """
+    try:
+        head, _, state = path.read_bytes().partition(b"\n")
+        facts = orjson.loads(head)
+    except (OSError, orjson.JSONDecodeError):
+        return None
+    if facts.get("crc") != zlib.crc32(state) or origin not in (None, facts.get("origin")):
+        return None
+    if not is_data and not pickles.accepts(_PURPOSE, state, facts.get("signature")):
+        raise Untrusted
+    return SearchState(facts["suggested"], facts["told"], decrypt(pickles, state))

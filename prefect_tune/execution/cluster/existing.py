@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import inspect
 import json
 import logging
 import os
 from pathlib import Path
 from typing import Any
 
-from distributed import Client, Status
+from distributed import Client
 from distributed.deploy import Cluster
 
 from prefect_tune.error import ClusterError, InvalidArgument
@@ -20,8 +21,9 @@ _BLOCK = "block://"
 _TIMEOUT_S = 10.0
 _PROTOCOLS = ("tcp://", "tls://", "ws://", "wss://", "ucx://", "inproc://")
 _ACCEPTED = (
-    "Give None (this machine), an address such as 'tcp://10.0.0.1:8786', a scheduler file, a Dask "
-    "cluster object, a synchronous distributed.Client or a DaskCluster block."
+    "Give None (this machine), an address such as 'tcp://10.0.0.1:8786', a scheduler file, a "
+    "cluster object of Dask or one with get_client(), a synchronous distributed.Client or a "
+    "DaskCluster block."
 )
 
 
@@ -32,60 +34,67 @@ def join_cluster(cluster: Any) -> ClusterHandle:
         InvalidArgument: If `cluster` is no address, file, cluster, client or block.
         ClusterError: If the cluster does not answer in time.
     """
-    arguments: dict[str, Any] = {}
     if isinstance(cluster, str) and cluster.startswith(_BLOCK):
         # Imported by name, because this package must not import Prefect.
         blocks = importlib.import_module("prefect_tune.blocks")
-        return _open_described(blocks.load_cluster(cluster.removeprefix(_BLOCK)))
-    if isinstance(cluster, os.PathLike) or (
+        cluster = blocks.load_cluster(cluster.removeprefix(_BLOCK))
+    elif isinstance(cluster, os.PathLike) or (
         isinstance(cluster, str)
         and "://" not in cluster
         and (cluster.endswith(".json") or os.path.isfile(cluster))
     ):
-        target: Any = _read_scheduler_file(Path(cluster))
+        cluster = _read_scheduler_file(Path(cluster))
     elif isinstance(cluster, str):
-        target = _check_address(cluster)
-    elif hasattr(cluster, "open_client"):  # a `DaskCluster` block
-        return _open_described(cluster)
-    elif isinstance(cluster, Client):
-        _refuse_asynchronous(cluster)
-        if cluster.status != "running":
-            raise ClusterError(f"`cluster`: the client is {cluster.status}. Give a connected one.")
-        target = cluster.scheduler.address
-        arguments = {"security": cluster.security}
-    elif isinstance(cluster, Cluster):
-        _refuse_asynchronous(cluster)
-        if cluster.status != Status.running:
-            raise ClusterError(
-                f"`cluster`: the {type(cluster).__name__} is {cluster.status.name}. Give one that "
-                "runs."
-            )
-        target = cluster
-    else:
-        raise InvalidArgument("cluster", f"got {type(cluster).__name__}.", _ACCEPTED)
-    address = target if isinstance(target, str) else target.scheduler_address
-    client = connect_client(target, address, arguments)
+        cluster = _check_address(cluster)
+    if hasattr(cluster, "open_client"):  # a `DaskCluster` block
+        stack = contextlib.ExitStack()
+        return ClusterHandle(stack.enter_context(cluster.open_client()), stack.close)
+    client = connect_client(cluster)
     return ClusterHandle(client, client.close)
 
 
-def _open_described(block: Any) -> ClusterHandle:
-    """Open the cluster that a block describes, to be closed with the handle."""
-    stack = contextlib.ExitStack()
-    return ClusterHandle(stack.enter_context(block.open_client()), stack.close)
+def connect_client(cluster: Any, security: Any = None) -> Client:
+    """Connect a new client to an address, a cluster object, or the cluster of a client.
 
-
-def connect_client(target: Any, address: str, arguments: dict[str, Any]) -> Client:
-    """Connect a client to an address or a cluster object.
+    Args:
+        cluster: One of these.
+        security: What `distributed.Client` takes as its security, for an address.
 
     Raises:
+        InvalidArgument: If `cluster` is something else.
         ClusterError: If no scheduler answers within 10 s, or certificates are missing.
     """
+    if isinstance(cluster, str):
+        return _connect(cluster, cluster, security)
+    if isinstance(cluster, Client):
+        _check_usable(cluster)
+        return _connect(cluster.scheduler.address, cluster.scheduler.address, cluster.security)
+    get_client = getattr(cluster, "get_client", None)
+    address = getattr(cluster, "scheduler_address", None)
+    if isinstance(cluster, Cluster) or (get_client is None and isinstance(address, str)):
+        _check_usable(cluster)
+        return _connect(cluster, address, security)
+    if get_client is None:
+        raise InvalidArgument("cluster", f"got {type(cluster).__name__}.", _ACCEPTED)
+    _check_usable(cluster)
+    # dask-gateway's makes a new client at each call; others, like Dask's own, may keep theirs.
+    is_new = "set_as_default" in inspect.signature(get_client).parameters
+    try:
+        client: Client = get_client(**({"set_as_default": False} if is_new else {}))
+    except (OSError, TimeoutError, ValueError, RuntimeError, TypeError) as error:
+        raise ClusterError(
+            f"`cluster`: {type(cluster).__name__}.get_client() does not connect: {error!r}"
+        ) from error
+    return client if is_new else connect_client(client)
+
+
+def _connect(target: Any, address: Any, security: Any) -> Client:
     client_log = logging.getLogger("distributed.client")
     level = client_log.level
     # Dask logs each failed try with a traceback; the error below says it once.
     client_log.setLevel(logging.CRITICAL)
     try:
-        return Client(target, timeout=_TIMEOUT_S, set_as_default=False, **arguments)
+        return Client(target, timeout=_TIMEOUT_S, set_as_default=False, security=security)
     except TypeError as error:  # Dask raises this for missing certificates
         raise ClusterError(
             f"`cluster`: {address} asks for TLS, and there are no certificates for it ({error}). "
@@ -131,10 +140,16 @@ def _check_address(address: str) -> str:
     return full
 
 
-def _refuse_asynchronous(cluster: Any) -> None:
-    if cluster.asynchronous:
+def _check_usable(cluster: Any) -> None:
+    """Refuse a client or cluster object that is asynchronous, or that does not run."""
+    kind = "client" if isinstance(cluster, Client) else type(cluster).__name__
+    if getattr(cluster, "asynchronous", False):
         raise InvalidArgument(
             "cluster",
-            f"the {type(cluster).__name__} is asynchronous; a run would block its event loop.",
+            f"the {kind} is asynchronous; a run would block its event loop.",
             "Make it with asynchronous=False, or give its address.",
         )
+    status = getattr(cluster, "status", "running")
+    status = getattr(status, "name", status)  # clusters of Dask's own have an enum
+    if status != "running":
+        raise ClusterError(f"`cluster`: the {kind} is {status}. Give one that runs.")

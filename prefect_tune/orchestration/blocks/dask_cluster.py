@@ -99,11 +99,12 @@ class DaskClass(FormModel):
     )
     arguments: dict[str, Any] = Field(default={}, description="Its arguments, as JSON.")
     minimum: Annotated[int, Field(ge=0)] = Field(
-        default=0, description="Workers that there are at least."
+        default=0,
+        description="Workers that there are at least; 0 without `maximum` leaves its size alone.",
     )
     maximum: Annotated[int, Field(ge=1)] | None = Field(
         default=None,
-        description="Workers that waiting trials may scale it up to; empty leaves its size alone.",
+        description="Workers that waiting trials may scale it up to; empty for `minimum`.",
     )
 
     @contextlib.contextmanager
@@ -120,6 +121,8 @@ class DaskClass(FormModel):
         with cls(**self.arguments) as cluster:
             if self.maximum is not None:
                 cluster.adapt(minimum=self.minimum, maximum=self.maximum)
+            elif self.minimum:
+                cluster.scale(self.minimum)
             yield cluster
 
 
@@ -163,8 +166,7 @@ class DaskCluster(Block):
 
         with self.connection.open() as target:
             security = getattr(self.connection, "security", lambda: None)()
-            address = target if isinstance(target, str) else target.scheduler_address
-            with connect_client(target, address, {"security": security}) as client:
+            with connect_client(target, security) as client:
                 yield client
 
     def get_client(self) -> "Client":

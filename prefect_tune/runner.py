@@ -233,7 +233,7 @@ def _run(experiment: RunningExperiment, plan: ExperimentPlan) -> tuple[str | Non
     return run_experiment_in_flow(experiment)
 
 
-async def in_thread(call: Callable[[], _T]) -> _T:
+async def run_sweeps_in_thread(call: Callable[[], _T]) -> _T:
     """Call a function that runs sweeps in a thread, without blocking the event loop.
 
     If the awaiting task is cancelled, the sweeps end in order before the cancellation goes on.

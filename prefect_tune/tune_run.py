@@ -25,7 +25,7 @@ from prefect_tune.experiments import Experiment, convert_to_experiment_list
 from prefect_tune.logger import with_loggers
 from prefect_tune.registry import get_trainable, is_registered
 from prefect_tune.results import ExperimentAnalysis
-from prefect_tune.runner import execute, in_thread, run_several
+from prefect_tune.runner import execute, run_several, run_sweeps_in_thread
 from prefect_tune.trainable.rules import drop_rules_of_functions
 from prefect_tune.validation import check_flag
 
@@ -253,7 +253,7 @@ async def arun(*args: Any, **kwargs: Any) -> ExperimentAnalysis:
     Raises:
         Exception: As `run`.
     """
-    return await in_thread(functools.partial(run, *args, **kwargs))
+    return await run_sweeps_in_thread(functools.partial(run, *args, **kwargs))
 
 
 def run_experiments(

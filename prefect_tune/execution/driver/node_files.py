@@ -14,7 +14,12 @@ from prefect_tune.checkpoint.files import remove_tree
 from prefect_tune.error import StorageError, StorageUnavailable
 from prefect_tune.execution.base import ExperimentEnv
 from prefect_tune.execution.driver.log_collector import LogCollector
-from prefect_tune.execution.files.chunked_copy import At, LocalDirectory, Transfers, in_thread
+from prefect_tune.execution.files.chunked_copy import (
+    At,
+    LocalDirectory,
+    Transfers,
+    in_uncancelled_thread,
+)
 from prefect_tune.execution.files.node_client import NodeClient
 from prefect_tune.execution.protocol.reports import (
     CheckpointRequest,
@@ -163,7 +168,7 @@ class DriverFiles:
         async with self._trials.setdefault(directory, asyncio.Lock()):
             if first:  # what a killed driver was fetching
                 with contextlib.suppress(StorageError):
-                    await in_thread(self._here.files.discard_arriving, directory)
+                    await in_uncancelled_thread(self._here.files.discard_arriving, directory)
             yield
 
     def _remove(self, path: str) -> None:

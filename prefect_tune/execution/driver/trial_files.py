@@ -8,7 +8,11 @@ import os
 import secrets
 from pathlib import Path, PurePosixPath
 
-from prefect_tune.execution.files.chunked_copy import LocalDirectory, Transfers, in_thread
+from prefect_tune.execution.files.chunked_copy import (
+    LocalDirectory,
+    Transfers,
+    in_uncancelled_thread,
+)
 from prefect_tune.execution.files.confined_directory import FileStatus, Piece
 from prefect_tune.execution.files.node_client import NodeClient
 from prefect_tune.result import DRIVER_FILES
@@ -69,7 +73,7 @@ class TrialFiles:
         """
         key = (node.address, path)
         seen = self._seen.get(key)
-        if seen == status or path in _OWN or not await in_thread(self._may_write, path):
+        if seen == status or path in _OWN or not await in_uncancelled_thread(self._may_write, path):
             return
         # Where the new part begins; a stream that has started again is new as a whole.
         grows = seen is not None and seen.inode == status.inode and status.size >= seen.size
@@ -79,7 +83,7 @@ class TrialFiles:
             and grows
             and await self._is_beginning(node, path, start)
         ):
-            position = await in_thread(self._size, path)
+            position = await in_uncancelled_thread(self._size, path)
             await self._copy(node, path, path, start, status, position)
         else:
             await self._replace(node, path, status)
@@ -89,9 +93,9 @@ class TrialFiles:
         pure = PurePosixPath(path)
         temporary = str(pure.with_name(f".{pure.name}.tmp-{secrets.token_hex(4)}"))
         try:
-            await in_thread(self._here.files.put, self._path(temporary), 0, b"")
+            await in_uncancelled_thread(self._here.files.put, self._path(temporary), 0, b"")
             await self._copy(node, path, temporary, 0, status, 0)
-            await in_thread(self._rename, temporary, path)
+            await in_uncancelled_thread(self._rename, temporary, path)
         except BaseException:
             self._seen.pop((node.address, path), None)
             with contextlib.suppress(OSError):
@@ -111,7 +115,7 @@ class TrialFiles:
             self._seen[node.address, path] = status._replace(size=read)
 
         async def sink(part: bytes | memoryview) -> None:
-            await in_thread(write, part)
+            await in_uncancelled_thread(write, part)
 
         await self._transfers.stream(node, self._path(path), sink, start, status.size)
         self._seen[node.address, path] = status._replace(size=read)
@@ -120,7 +124,7 @@ class TrialFiles:
         """Return True if the copy equals the file's first `size` bytes, judged by their end."""
         start = max(0, size - _OVERLAP)
         piece = Piece(self._path(path), start, size - start)
-        if await in_thread(self._size, path) != size:
+        if await in_uncancelled_thread(self._size, path) != size:
             return False
         (there,) = await node.read([piece])
         (here,) = await self._here.read([piece])

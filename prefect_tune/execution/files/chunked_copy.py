@@ -69,22 +69,22 @@ class LocalDirectory(FilePlace):
 
     @override
     async def read(self, pieces: Sequence[Piece]) -> Contents:
-        return await in_thread(self.files.read, pieces)
+        return await in_uncancelled_thread(self.files.read, pieces)
 
     @override
     async def write(self, pieces: Sequence[Piece], data: Contents) -> None:
-        await in_thread(self.files.write, pieces, data)
+        await in_uncancelled_thread(self.files.write, pieces, data)
 
     @override
     async def publish(self, arrived: str, path: str) -> None:
-        await in_thread(self.files.publish, arrived, path)
+        await in_uncancelled_thread(self.files.publish, arrived, path)
 
     @override
     async def discard(self, arrived: str) -> None:
-        await in_thread(self.files.discard, arrived)
+        await in_uncancelled_thread(self.files.discard, arrived)
 
 
-async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def in_uncancelled_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call a function in a thread; if cancelled, wait until the call has ended.
 
     Otherwise the call could write into a directory that is being removed.

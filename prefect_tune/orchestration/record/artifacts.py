@@ -167,7 +167,7 @@ class ArtifactReporter:
         with SyncClientContext.get_or_create() as context:
             client = context.client
             self._put(client, "trials-done", "progress", snapshot.percent, str(snapshot))
-            rows = [{showable(k): _plain(v) for k, v in row.items()} for row in snapshot.rows]
+            rows = [{showable(k): _rounded(v) for k, v in row.items()} for row in snapshot.rows]
             table = json.dumps(rows)
             self._put(client, "leaderboard", "table", table, "The best trials")
             if self._summary:
@@ -217,7 +217,7 @@ def find_artifact(client: SyncPrefectClient, flow_run_id: UUID, key: str) -> Art
     return found[0] if found else None
 
 
-def _plain(value: Any) -> Any:
+def _rounded(value: Any) -> Any:
     number = finite_number(value)
     if value is None or isinstance(value, bool):
         return value

@@ -47,7 +47,7 @@ class ServerPlace:
         """
         settings = get_current_settings()
         secrets = (settings.server.database.connection_url, settings.server.api.auth_string)
-        parts = [prefect.__version__, socket.gethostname(), *map(_plain, secrets)]
+        parts = [prefect.__version__, socket.gethostname(), *map(_revealed, secrets)]
         key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
         return cls(Path(settings.home) / "prefect_tune" / f"server-{key}")
 
@@ -117,7 +117,7 @@ class ServerPlace:
             return False
 
 
-def _plain(secret: object) -> str:
+def _revealed(secret: object) -> str:
     reveal = getattr(secret, "get_secret_value", None)
     return str(reveal() if reveal is not None else secret)
 

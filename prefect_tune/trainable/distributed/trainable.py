@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-import math
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -28,6 +27,7 @@ from prefect_tune.trainable.runtime.attempt import AttemptContext
 from prefect_tune.trainable.runtime.current_session import current_session
 from prefect_tune.trainable.session import checkpoint_dir
 from prefect_tune.trainable.trial_workers import TrialWorker, WorkerCall, trial_workers
+from prefect_tune.validation import check_count, check_number
 
 _GIVEN = ("checkpoint_dir", "reporter")
 _LOOPBACK = "127.0.0.1"
@@ -70,18 +70,18 @@ class DistributedTrainable:
                 f"{function.__name__} is a class.",
                 "Distributed training runs a function, `def train(config): ...`, in each worker.",
             )
-        _check_count("num_workers", num_workers)
+        check_count("num_workers", num_workers, at_least=1)
         per_host = 1 if num_workers_per_host is None else num_workers_per_host
-        _check_count("num_workers_per_host", per_host)
+        check_count("num_workers_per_host", per_host, at_least=1)
         if num_workers % per_host:
             raise InvalidArgument(
                 "num_workers_per_host",
                 f"{num_workers} workers cannot be divided into groups of {per_host}.",
                 "`num_workers` is a multiple of it.",
             )
-        _check_amount("num_cpus_per_worker", num_cpus_per_worker, 0.001)
-        _check_amount("num_gpus_per_worker", num_gpus_per_worker, 0)
-        _check_amount("timeout_s", timeout_s, 0.001)
+        check_number("num_cpus_per_worker", num_cpus_per_worker, at_least=0.001)
+        check_number("num_gpus_per_worker", num_gpus_per_worker, at_least=0)
+        check_number("timeout_s", timeout_s, at_least=0.001)
         if num_gpus_per_worker > 1 and num_gpus_per_worker % 1:
             raise InvalidArgument(
                 "num_gpus_per_worker",
@@ -220,14 +220,3 @@ def _share(devices: tuple[str, ...], number: int, of: int) -> tuple[str, ...]:
         return devices
     each = len(devices) // of
     return devices[number * each : (number + 1) * each]
-
-
-def _check_count(argument: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InvalidArgument(argument, f"got {value!r:.80}.", "It is a whole number >= 1.")
-
-
-def _check_amount(argument: str, value: Any, least: float) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value < least:
-        raise InvalidArgument(argument, f"got {value!r:.80}.", f"It is a number >= {least:g}.")

@@ -18,7 +18,7 @@ from prefect_tune.execution.files.chunked_copy import (
     At,
     LocalDirectory,
     Transfers,
-    in_thread,
+    in_uncancelled_thread,
     plan,
 )
 from prefect_tune.execution.files.confined_directory import CHUNK_BYTES
@@ -225,7 +225,7 @@ def test_a_call_in_a_thread_is_over_when_its_task_is_however_often_that_is_cance
         over.set()
 
     async def cancelled_twice() -> None:
-        task = asyncio.ensure_future(in_thread(write))
+        task = asyncio.ensure_future(in_uncancelled_thread(write))
         await asyncio.to_thread(begun.wait)
         for _ in range(2):
             task.cancel()

@@ -109,9 +109,7 @@ class AttemptSpawner:
             try:
                 self._trainable = await asyncio.to_thread(load_trainable, source)
             except Exception as error:
-                module = error.name if isinstance(error, ModuleNotFoundError) else None
-                refusal = Refusal(type(error).__name__, str(error), module)
-                raise _cannot_load(source, refusal) from error
+                raise _cannot_load(source, Refusal.of(error)) from error
             return LoadInfo(THREAD)
         info = await self._load_zygote(self._request)
         if info.method == "fork" and isinstance(source.data, DataFile):
@@ -304,18 +302,15 @@ def _connection() -> tuple[socket.socket, socket.socket]:
 
 
 def _cannot_load(source: TrainableSource, refusal: Refusal) -> InvalidTrainable:
-    host = socket.gethostname()
     if refusal.module is not None:
-        return InvalidTrainable(
-            "trainable",
-            f"{source.name} (from module {source.module}) cannot be loaded on node {host}: "
-            f"there is no module named {refusal.module!r}.",
-            "Install it on every node, or define the trainable in the main script.",
-        )
-    detail = f"\n{refusal.traceback}" if refusal.traceback else ""
+        problem = f"there is no module named {refusal.module!r}; {refusal.searched}."
+        hint = "Install it on every node, or define the trainable in the main script."
+    else:
+        problem = f"{refusal.kind}: {refusal.message}."
+        hint = f"Importing its module has to work on every node.\n{refusal.traceback}"
     return InvalidTrainable(
         "trainable",
-        f"{source.name} (from module {source.module}) cannot be loaded on node {host}: "
-        f"{refusal.kind}: {refusal.message}.",
-        f"Importing its module has to work on every node.{detail}",
+        f"{source.name} (from module {source.module}) cannot be loaded on node "
+        f"{socket.gethostname()}: {problem}",
+        hint,
     )

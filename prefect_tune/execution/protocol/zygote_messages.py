@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Self
 
+from prefect_tune.trainable.shipping.local_modules import import_places
 from prefect_tune.trainable.shipping.source import TrainableSource
 
 
@@ -73,12 +76,25 @@ class Refusal:
         message: Message of the exception.
         module: Name of the module, for a ModuleNotFoundError.
         traceback: Traceback of the exception.
+        searched: Where the process looks for modules.
     """
 
     kind: str
     message: str
-    module: str | None = None
-    traceback: str = ""
+    module: str | None
+    traceback: str
+    searched: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> Self:
+        """Describe the exception that is being handled."""
+        return cls(
+            type(error).__name__,
+            str(error),
+            error.name if isinstance(error, ModuleNotFoundError) else None,
+            traceback.format_exc(limit=-5),
+            import_places(),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import traceback
 from typing import IO, Any
 
 from prefect_tune.execution.protocol.frames import Frame, FrameBuffer, encode
@@ -115,11 +114,7 @@ class Zygote:
         except ConnectionError:
             raise
         except BaseException as error:  # an import may raise anything, even SystemExit
-            module = error.name if isinstance(error, ModuleNotFoundError) else None
-            refusal = Refusal(
-                type(error).__name__, str(error), module, traceback.format_exc(limit=-5)
-            )
-            self._reply(Message.REFUSED, frame.seq, refusal)
+            self._reply(Message.REFUSED, frame.seq, Refusal.of(error))
 
     def _reply(self, message: Message, seq: int, payload: object) -> None:
         self._control.sendall(encode(message, seq, pickle.dumps(payload)))

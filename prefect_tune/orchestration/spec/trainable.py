@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Callable
 from typing import Any
 
 from prefect_tune.error import InvalidTrainable, did_you_mean
+from prefect_tune.trainable.shipping.local_modules import import_places
 
 
 def load_trainable(path: str) -> Callable[..., Any]:
@@ -27,9 +27,7 @@ def load_trainable(path: str) -> Callable[..., Any]:
         raise InvalidTrainable(
             "trainable",
             f"module `{module_name}` cannot be imported ({error}).",
-            "It must be installed, or in one of the directories where Python looks: "
-            + ", ".join(path or "." for path in sys.path[:3])
-            + ", ...",
+            f"Install it, or put it where it is looked for: {import_places()}.",
         ) from error
     for name in attribute.split("."):
         if not hasattr(found, name):

@@ -24,6 +24,8 @@ _OURS = __name__.partition(".")[0]
 _INSTALLED = ("site-packages", "dist-packages")
 #: Bytes of source that are sent to each node at most.
 _MAX_BYTES = 4 << 20
+#: Directories that an error names at most.
+_MAX_PLACES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,16 @@ def local_modules() -> tuple[ModuleSource, ...]:
         )
         return ()
     return tuple(modules.values())
+
+
+def import_places() -> str:
+    """Describe where this process looks for modules, for the error about one that is missing."""
+    places = [os.path.abspath(path) for path in sys.path if os.path.isdir(path or os.curdir)]
+    more = " and others" if len(places) > _MAX_PLACES else ""
+    return (
+        f"{sys.executable}, working in {os.getcwd()}, looks in "
+        f"{', '.join(places[:_MAX_PLACES])}{more}"
+    )
 
 
 def register_modules(modules: Iterable[ModuleSource]) -> None:

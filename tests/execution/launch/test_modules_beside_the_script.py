@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import shutil
 import subprocess
 import sys
@@ -13,8 +14,11 @@ from typing import Any
 import pytest
 from distributed import LocalCluster
 
+import prefect_tune as tune
+from prefect_tune.error import ClusterError
 from prefect_tune.execution.cluster.api import connect
 from prefect_tune.execution.driver.dask_executor import DaskExecutor
+from prefect_tune.orchestration.spec.experiment import ExperimentSpec
 from tests.execution.experiments import Experiment, make_env
 
 _MODULE = """
@@ -71,3 +75,24 @@ def test_they_run(
         run.launch("a", {"settings": module.Settings(7)})
         (result,) = run.until_reported("a").results
     assert result["score"] == 7
+
+
+def test_a_module_that_is_installed_on_the_driver_alone_says_where_the_worker_looked(
+    cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the deployed flow would run it: its trainable is a text."""
+    installed = tmp_path / "site-packages"
+    installed.mkdir()
+    (installed / "only_here.py").write_text(_MODULE)
+    monkeypatch.syspath_prepend(str(installed))
+    spec = ExperimentSpec.parse(
+        {"trainable": "only_here:function", "metric": "score", "mode": "max", "cluster": cluster}
+    )
+    arguments = spec.run_arguments()
+    shutil.rmtree(installed)
+    with pytest.raises(ClusterError, match="no module named 'only_here'") as caught:
+        tune.run(**{**arguments, "storage_path": str(tmp_path)}, orchestrate=False, verbose=0)
+    host = os.uname().nodename
+    for part in (f"on node {host}", f"{sys.executable}, working in /", ", looks in /"):
+        assert part in str(caught.value)
+    assert not list(tmp_path.glob("*/*/params.json")), "no trial has begun"

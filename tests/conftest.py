@@ -12,6 +12,8 @@ from typing import Any
 import hypothesis
 import pytest
 
+from tests.warm_python import start_helpers_warm
+
 pytest_plugins = ["tests.s3.plugin", "tests.clouds.plugin"]
 
 
@@ -29,6 +31,13 @@ def _no_connection_to_prefect_is_left() -> Iterator[None]:
     yield
     if "prefect.events.worker" in sys.modules:
         _drain()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm_helpers() -> Iterator[None]:
+    """Processes that start trials are forked, not booted: only the first one costs CPU time."""
+    with start_helpers_warm():
+        yield
 
 
 @pytest.fixture(scope="session")

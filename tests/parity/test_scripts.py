@@ -134,6 +134,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
     """What came out of each script; half of them run in one process, half in another."""
     environment = {
         **os.environ,
+        "PYTHONPATH": str(HERE.parents[1]),
         "TUNE_RESULT_DIR": str(tmp_path_factory.mktemp("results")),
         "PREFECT_TUNE_ORCHESTRATE": "0",
     }

@@ -1,0 +1,226 @@
+"""Starts Python processes as forks of one that has imported what they import: it saves CPU time.
+
+The code that they run, their environment and descriptors are those of a booted process. Tests that
+run scripts or workers in processes of their own have booted ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import pickle
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+_MAIN = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
+    "from tests.warm_python import serve; serve(int(sys.argv[1]), sys.argv[3])"
+)
+#: Descriptors of a new process lie below.
+_BEYOND = 500
+_SIZE = 4
+
+
+class WarmPython:
+    """A process that runs code in forks of itself, from when it is first needed.
+
+    Args:
+        preload: Python statements that import modules.
+    """
+
+    def __init__(self, preload: str) -> None:
+        self._preload = preload
+        self._lock = threading.Lock()
+        self._control: socket.socket | None = None
+
+    def start(
+        self,
+        arguments: Sequence[str],
+        pass_fds: Sequence[int],
+        streams: tuple[int, int, int],
+        env: dict[str, str] | None = None,
+    ) -> ForkedProcess:
+        """Run code as ``python -P -c`` does, in a session of its own.
+
+        Args:
+            arguments: The code, and arguments for it.
+            pass_fds: Descriptors that it has under the same numbers.
+            streams: Its standard input, output and error.
+            env: Its environment variables; by default those of this process.
+        """
+        status, status_end = os.pipe()
+        given = (status_end, *streams, *pass_fds)
+        request = pickle.dumps((arguments, pass_fds, dict(env or os.environ), os.getcwd()))
+        try:
+            with self._lock:
+                if self._control is None:
+                    self._control = self._launch()
+                socket.send_fds(self._control, [len(request).to_bytes(_SIZE)], given)
+                self._control.sendall(request)
+                pid = int.from_bytes(self._control.recv(_SIZE, socket.MSG_WAITALL))
+        finally:
+            os.close(status_end)
+        return ForkedProcess(pid, status)
+
+    def close(self) -> None:
+        """End the process and all that it has started."""
+        if self._control is not None:
+            self._control.close()
+
+    def _launch(self) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            arguments = [str(theirs.fileno()), json.dumps(sys.path), self._preload]
+            subprocess.Popen(
+                [sys.executable, "-P", "-c", _MAIN, *arguments],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        return ours
+
+
+class ForkedProcess:
+    """What `subprocess.Popen` is for a process that it has started.
+
+    Args:
+        pid: Id of the process.
+        status: Pipe from which its exit status can be read once it has ended.
+    """
+
+    def __init__(self, pid: int, status: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._status = status
+        self._lock = threading.Lock()
+
+    def wait(self, timeout: float | None = None) -> int:
+        with self._lock:
+            if self.returncode is None:
+                if not select.select([self._status], [], [], timeout)[0]:
+                    raise subprocess.TimeoutExpired(str(self.pid), timeout or 0.0)
+                said = os.read(self._status, 10)
+                os.close(self._status)
+                self.returncode = int(said) if said else -signal.SIGKILL
+        return self.returncode
+
+    def poll(self) -> int | None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def kill(self) -> None:
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+
+def serve(control_fd: int, preload: str) -> None:
+    """Fork for each request, until the connection ends."""
+    exec(preload, {})
+    gc.freeze()
+    control = socket.socket(fileno=control_fd)
+    children: dict[int, int] = {}
+    wakeup, wakeup_end = os.pipe()
+    for descriptor in (wakeup, wakeup_end):
+        os.set_blocking(descriptor, False)
+    signal.set_wakeup_fd(wakeup_end)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    while True:
+        ready, _, _ = select.select([control, wakeup], [], [])
+        if wakeup in ready:
+            os.read(wakeup, 4096)
+            for pid in list(children):
+                ended, status = os.waitpid(pid, os.WNOHANG)
+                if ended:
+                    end = children.pop(pid)
+                    os.write(end, str(os.waitstatus_to_exitcode(status)).encode())
+                    os.close(end)
+        if control in ready:
+            size, descriptors, _, _ = socket.recv_fds(control, _SIZE, 20)
+            if not size:
+                os._exit(0)
+            body = control.recv(int.from_bytes(size), socket.MSG_WAITALL)
+            pid = os.fork()
+            if pid == 0:
+                _run(body, descriptors[1:])
+            status_end, *others = descriptors
+            children[pid] = status_end
+            for descriptor in others:
+                os.close(descriptor)
+            control.sendall(pid.to_bytes(_SIZE))
+
+
+def _run(body: bytes, descriptors: list[int]) -> NoReturn:
+    import fcntl
+
+    code = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        (statements, *arguments), wanted, environment, directory = pickle.loads(body)
+        far = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, _BEYOND) for descriptor in descriptors]
+        os.closerange(3, _BEYOND)
+        for descriptor, number in zip(far, (0, 1, 2, *wanted), strict=True):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+        os.setsid()
+        os.chdir(directory)
+        os.environ.clear()
+        os.environ.update(environment)
+        if "numpy.random" in sys.modules:
+            sys.modules["numpy.random"].seed()
+        threading.main_thread()._set_native_id()  # type: ignore[attr-defined]  # Python does not
+        sys.argv[:] = ["-c", *arguments]
+        exec(statements, {"__name__": "__main__"})
+        code = 0
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(code)
+
+
+_ZYGOTE = (
+    "from prefect_tune.execution.trial.native_threads import limit_to_one; limit_to_one(); "
+    "import prefect_tune.execution.trial.zygote, prefect_tune.trainable.runner; "
+    "import prefect_tune.trainable.shipping.packing"
+)
+
+
+@contextlib.contextmanager
+def start_helpers_warm() -> Iterator[None]:
+    """Start zygotes of this process as forks inside; transfer processes start as ever."""
+    from prefect_tune.execution.launch import helper_process
+
+    warm = WarmPython(_ZYGOTE)
+
+    def popen(command: list[str], **options: Any) -> Any:
+        if "trial.zygote import main" not in command[3]:
+            return subprocess.Popen(command, **options)
+        with open(os.devnull) as nothing:
+            streams = (nothing.fileno(), 1, 2)
+            return warm.start(command[3:], options["pass_fds"], streams)
+
+    plain = helper_process.subprocess
+    # The module, not `subprocess` itself.
+    helper_process.subprocess = SimpleNamespace(  # type: ignore[attr-defined]
+        Popen=popen, DEVNULL=subprocess.DEVNULL
+    )
+    try:
+        yield
+    finally:
+        helper_process.subprocess = plain  # type: ignore[attr-defined]
+        warm.close()

@@ -24,14 +24,12 @@ class NamedClass(Generic[T]):
             need an optional library.
         class_name: Name of the class in its module.
         aliases: Further names that are accepted.
-        in_forms: Whether all arguments that it needs can be given in a form.
     """
 
     name: str
     module: str
     class_name: str
     aliases: tuple[str, ...] = ()
-    in_forms: bool = True
 
     def load(self) -> type[T]:
         """Import the class.

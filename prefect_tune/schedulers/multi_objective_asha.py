@@ -195,8 +195,21 @@ class MultiObjectiveASHAScheduler(ObjectiveScheduler):
         self._num_stopped = 0
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
-        """Return False if the experiment names one metric: the scheduler has several."""
-        return metric is None
+        """Check that the experiment's metric, by which its best trial is chosen, is one of these.
+
+        Raises:
+            InvalidArgument: If it is not, or has another mode here.
+        """
+        modes = ["min" if sign > 0 else "max" for sign in self._signs]
+        own = dict(zip(self._metrics, modes, strict=True))
+        if metric is not None and own.get(metric) != mode:
+            raise InvalidArgument(
+                "metric",
+                f"{metric!r} ({mode}) is none of the scheduler's metrics: "
+                f"{', '.join(f'{name!r} ({mode})' for name, mode in own.items())}.",
+                "Give the experiment one of them, by which its best trial is chosen, or none.",
+            )
+        return True
 
     def on_trial_add(self, controller: ControllerView, trial: Trial) -> None:
         """Put a new trial below the first rung; a retried trial keeps its rung."""

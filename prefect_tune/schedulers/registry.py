@@ -41,7 +41,6 @@ SCHEDULERS: ClassRegistry[TrialScheduler] = ClassRegistry(
         "multi_objective_asha",
         f"{_PACKAGE}.multi_objective_asha",
         "MultiObjectiveASHAScheduler",
-        in_forms=False,
     ),
 )
 

@@ -134,3 +134,12 @@ def test_waits_at_rungs_only_and_ends_at_the_last() -> None:
 def test_wrong_arguments_are_named(options: dict[str, Any], argument: str) -> None:
     with pytest.raises(InvalidArgument, match=f"`{argument}`"):
         make(**options)
+
+
+def test_the_metric_of_the_experiment_is_one_of_the_schedulers() -> None:
+    scheduler = make(metric=["loss", "speed"], mode=["min", "max"])
+    assert scheduler.set_search_properties(None, None)
+    assert scheduler.set_search_properties("speed", "max")
+    for metric, mode in (("speed", "min"), ("accuracy", "max")):
+        with pytest.raises(InvalidArgument, match=r"none of .* 'loss' \(min\), 'speed' \(max\)"):
+            scheduler.set_search_properties(metric, mode)

@@ -22,9 +22,16 @@ from prefect_tune.schedulers import SCHEDULERS
 from prefect_tune.search import SEARCHERS
 from prefect_tune.space import Domain, Float
 
-#: The metric and the mode are the experiment's.
+#: The metric and the mode are the experiment's, except for classes that compare by several.
 _OF_THE_EXPERIMENT = ("metric", "mode")
 _PLAIN_TYPES = (bool, int, float, str, type(None))
+
+
+class Objective(FormModel):
+    """One of several metrics that trials are compared by."""
+
+    metric: str = Field(description="Name of the reported metric.")
+    mode: Literal["min", "max"] = Field(description="Whether less or more of it is better.")
 
 
 class ClassOptions(FormModel):
@@ -47,7 +54,10 @@ class ClassOptions(FormModel):
         for argument, part in _OF_THE_SPACE.items():
             if argument in inspect.signature(cls).parameters:
                 more[argument] = part(space)
-        return cls(**self.model_dump(exclude={"kind"}), **more)
+        options = self.model_dump(exclude={"kind"})
+        if objectives := options.pop("objectives", None):
+            options |= {name: [one[name] for one in objectives] for name in _OF_THE_EXPERIMENT}
+        return cls(**options, **more)
 
 
 def _choose_domains(
@@ -88,8 +98,6 @@ def form_of(registry: ClassRegistry[Any]) -> Any:
 
 
 def _has_form(entry: NamedClass[Any]) -> bool:
-    if not entry.in_forms:
-        return False
     try:
         entry.load()
     except ImportError:
@@ -104,6 +112,11 @@ def _model_of(entry: NamedClass[Any]) -> type[ClassOptions]:
         # Distinguishes models that have the same options or none.
         "kind": (Literal[entry.name], Field(default=entry.name, description="Do not change."))
     }
+    if "Sequence[str]" in str(inspect.signature(cls).parameters.get("metric", "")):
+        fields["objectives"] = (
+            Annotated[list[Objective], Field(min_length=2)],
+            Field(description="The metrics to compare by; the experiment's is one of them."),
+        )
     for name, kind, default in _plain_arguments(cls):
         fields[name] = (kind, Field(default=default, description=described.get(name)))
     # Its name is the title of its tab.

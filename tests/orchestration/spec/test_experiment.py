@@ -97,7 +97,7 @@ def test_every_registered_class_is_in_the_form_with_its_options() -> None:
     schema = tune_experiment.parameters.model_dump()
     for field, registry in (("scheduler", SCHEDULERS), ("search", SEARCHERS)):
         tabs = [ref["$ref"].split("/")[-1] for ref in schema["properties"][field]["anyOf"]]
-        assert tabs == [entry.name for entry in registry if entry.in_forms]
+        assert tabs == [entry.name for entry in registry]
         assert [schema["definitions"][tab]["title"] for tab in tabs] == tabs
     asha = schema["definitions"]["asha"]
     assert asha["properties"]["max_t"]["type"] == "number"
@@ -110,8 +110,13 @@ def test_every_registered_class_can_be_built_from_its_form(tmp_path: Path) -> No
     policy = tmp_path / "pbt_policy_1.txt"
     policy.write_text(json.dumps(["1", "2", 1, 2, {"x": 1}, {"x": 2}]))
     space = {"x": tune.uniform(0, 1), "n": 3}
-    for entry in (entry for entry in SCHEDULERS if entry.in_forms):
-        options = {"policy_file": str(policy)} if entry.name == "pbt_replay" else {}
+    objectives = [{"metric": "loss", "mode": "min"}, {"metric": "speed", "mode": "max"}]
+    needed = {
+        "pbt_replay": {"policy_file": str(policy)},
+        "multi_objective_asha": {"objectives": objectives},
+    }
+    for entry in SCHEDULERS:
+        options = needed.get(entry.name, {})
         spec = ExperimentSpec.parse({**NEEDED, "scheduler": {"kind": entry.name, **options}})
         assert type(spec.scheduler.build(space)) is entry.load()
     for entry in SEARCHERS:
@@ -122,6 +127,22 @@ def test_every_registered_class_can_be_built_from_its_form(tmp_path: Path) -> No
             except InvalidArgument:
                 continue
         assert type(spec.search.build(space)) is entry.load()
+
+
+def test_several_objectives_are_a_list_of_metrics_with_modes() -> None:
+    from prefect_tune.flows import tune_experiment
+
+    schema = tune_experiment.parameters.model_dump()
+    tab = schema["definitions"]["multi_objective_asha"]
+    assert tab["required"] == ["objectives"]
+    assert tab["properties"]["objectives"]["items"] == {"$ref": "#/definitions/Objective"}
+    assert schema["definitions"]["Objective"]["properties"]["mode"]["enum"] == ["min", "max"]
+    objectives = [{"metric": "loss", "mode": "min"}, {"metric": "speed", "mode": "max"}]
+    options = {"kind": "multi_objective_asha", "objectives": objectives}
+    scheduler = ExperimentSpec.parse({**NEEDED, "scheduler": options}).scheduler.build({})
+    assert scheduler.set_search_properties("speed", "max")
+    with pytest.raises(InvalidArgument, match=r"scheduler.multi_objective_asha.objectives"):
+        ExperimentSpec.parse({**NEEDED, "scheduler": {**options, "objectives": objectives[:1]}})
 
 
 def test_population_based_training_changes_what_is_searched() -> None:

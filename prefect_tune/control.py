@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from prefect_tune.engine.control import Request, send
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.parse import parse_location
+from prefect_tune.storage.control_requests import ControlRequest, send
 
 
 def pause(experiment: Any) -> str:
@@ -27,7 +27,7 @@ def pause(experiment: Any) -> str:
         InvalidArgument: If there is no such experiment.
         TuneError: If the sweep does not run, or is paused already.
     """
-    return send(_locate(experiment), Request("pause"))
+    return send(_locate(experiment), ControlRequest("pause"))
 
 
 def resume(experiment: Any) -> str:
@@ -39,7 +39,7 @@ def resume(experiment: Any) -> str:
     Raises:
         TuneError: If the sweep does not run, or is not paused.
     """
-    return send(_locate(experiment), Request("resume"))
+    return send(_locate(experiment), ControlRequest("resume"))
 
 
 def stop(experiment: Any) -> str:
@@ -51,7 +51,7 @@ def stop(experiment: Any) -> str:
     Raises:
         TuneError: If the sweep does not run.
     """
-    return send(_locate(experiment), Request("stop"))
+    return send(_locate(experiment), ControlRequest("stop"))
 
 
 def cancel(experiment: Any) -> str:
@@ -63,7 +63,7 @@ def cancel(experiment: Any) -> str:
     Raises:
         TuneError: If the sweep does not run.
     """
-    return send(_locate(experiment), Request("cancel"))
+    return send(_locate(experiment), ControlRequest("cancel"))
 
 
 def stop_trial(experiment: Any, trial: str) -> str:
@@ -76,7 +76,7 @@ def stop_trial(experiment: Any, trial: str) -> str:
     Raises:
         TuneError: If the experiment does not run, or the trial does not exist or has ended.
     """
-    return send(_locate(experiment), Request("stop-trial", trial))
+    return send(_locate(experiment), ControlRequest("stop-trial", trial))
 
 
 def add_samples(experiment: Any, samples: int) -> str:
@@ -89,7 +89,7 @@ def add_samples(experiment: Any, samples: int) -> str:
     Raises:
         TuneError: If the sweep does not run, or `samples` is not a whole number above 0.
     """
-    return send(_locate(experiment), Request("add-samples", values={"samples": samples}))
+    return send(_locate(experiment), ControlRequest("add-samples", values={"samples": samples}))
 
 
 def set(
@@ -113,7 +113,7 @@ def set(
     given = {"max_concurrent": max_concurrent, "time_left_s": time_left_s}
     values = {name: float(value) for name, value in given.items() if value is not None}
     values |= {f"stop:{metric}": float(value) for metric, value in (stop or {}).items()}
-    return send(_locate(experiment), Request("set", values=values))
+    return send(_locate(experiment), ControlRequest("set", values=values))
 
 
 def _locate(experiment: Any) -> Location:

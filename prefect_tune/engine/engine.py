@@ -68,6 +68,7 @@ _logger = logging.getLogger(__name__)
 _TICK_S = 0.5
 _REPEAT_WARNING_S = 60.0
 _JOIN_S = 15.0
+_REQUEST_POLL_S = 0.02
 
 
 @dataclass
@@ -128,6 +129,8 @@ class Engine:
         self._loop_error: BaseException | None = None
         self._has_warned_of_backlog = False
         self._is_stopping = False
+        self._request: ControlReceived | None = None
+        self._has_ended = False
         self._last_tick = 0.0
         self._pending_since: float | None = None
 
@@ -136,6 +139,19 @@ class Engine:
         now = time.time()
         self._give_up_uploads_at = now + self._upload_grace_s
         self._parts.inbox.put(ControlReceived(now, Control.INTERRUPT, reason=reason))
+
+    def request(self, event: ControlReceived) -> None:
+        """Have the loop handle a request, and wait until it is in the journal; for one thread.
+
+        Raises:
+            TuneError: If the loop has ended before that.
+        """
+        self._request = event
+        self._parts.inbox.put(event)
+        while self._request is not None:
+            if self._has_ended and self._request is not None:
+                raise TuneError("The experiment has just ended.")
+            time.sleep(_REQUEST_POLL_S)
 
     def _give_up_uploads(self, now: float) -> list[Event]:
         """Return the event that ends the wait for uploads once an interrupted sweep's is over."""
@@ -191,6 +207,7 @@ class Engine:
         except BaseException as error:
             self._loop_error = error
         finally:
+            self._has_ended = True
             self._parts.observers.finish(self._loop_error)
 
     def _loop(self, resumed: ResumeConfig | None, orphans: Sequence[CheckpointSaved]) -> None:
@@ -281,6 +298,8 @@ class Engine:
         records = [encode_event(event, self._parts.pickles) for event in recorded]
         self._parts.journal.append(records)
         self._parts.snapshots.on_journaled(commands, records)
+        if any(event is self._request for event in recorded):
+            self._request = None
         return recorded
 
     def _usable_state(self, event: SearchSaved) -> SearchSaved | None:

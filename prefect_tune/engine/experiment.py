@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 from prefect_tune.coordinator.coordinator import Coordinator
-from prefect_tune.engine.control import ControlRequestHandler, Request
+from prefect_tune.engine.control import ControlRequestHandler
 from prefect_tune.engine.engine import Engine, EngineParts
 from prefect_tune.engine.inbox import Inbox
 from prefect_tune.engine.launcher import AttemptLauncher
@@ -34,6 +34,7 @@ from prefect_tune.experiment.pickling.large import LargeValues
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.location import Location
 from prefect_tune.search.search_state import SearchStates
+from prefect_tune.storage.control_requests import ControlRequest
 from prefect_tune.storage.experiment_dir import ExperimentDir
 from prefect_tune.storage.experiment_storage import ExperimentStorage
 from prefect_tune.storage.snapshot_files import SnapshotFiles
@@ -243,7 +244,7 @@ class Experiment:
                     ControlRequestHandler(
                         self._places(),
                         self.coordinator,
-                        self.inbox.put,
+                        engine.request,
                         self.interrupt,
                         self._report_control,
                     ),
@@ -284,7 +285,7 @@ class Experiment:
         here, there = Location(str(self.directory.path)), self.storage.location
         return [here] if there is None else [here, there]
 
-    def _report_control(self, done: str, request: Request) -> None:
+    def _report_control(self, done: str, request: ControlRequest) -> None:
         _logger.info("%s: %s.", self.plan.name, done)
         self.on_control(done, request.by)
 

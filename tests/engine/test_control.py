@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ import pytest
 import prefect_tune as tune
 from prefect_tune import control
 from prefect_tune.cli.main import main
-from prefect_tune.engine.control import Request, send
+from prefect_tune.engine import control as engine_control
 from prefect_tune.error import ExperimentInterrupted, InvalidArgument, TuneError
 from prefect_tune.filesystem.location import Location
+from prefect_tune.storage.control_requests import CONTROL_DIR, ControlRequest, send
 
 
 def waits(config: dict[str, Any]) -> None:
@@ -175,6 +177,74 @@ def test_its_time_is_set(running: Start) -> None:
     assert sweep.end().trials[0].status == "TERMINATED"
 
 
+def at_once(*calls: Callable[[], str]) -> list[str]:
+    """What requests from several threads that start together return, or their errors."""
+    together = threading.Barrier(len(calls))
+
+    def call(request: Callable[[], str]) -> str:
+        together.wait()
+        try:
+            return request()
+        except TuneError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(call, calls))
+
+
+def test_of_requests_at_once_each_sees_what_those_before_have_done(running: Start) -> None:
+    sweep = running(num_samples=4)
+    answers = at_once(*[lambda: control.pause(sweep.directory)] * 4)
+    assert answers.count("paused") == 1
+    assert sum("paused by" in answer and "already" in answer for answer in answers) == 3
+    assert len(sweep.records("pause")) == 1
+    answers = at_once(
+        lambda: control.add_samples(sweep.directory, 1),
+        lambda: control.add_samples(sweep.directory, 2),
+        lambda: control.set(sweep.directory, max_concurrent=2),
+        lambda: control.resume(sweep.directory),
+    )
+    assert [answer.split()[0] for answer in answers] == ["extended", "extended", "set", "resumed"]
+    assert sorted(r["values"]["samples"] for r in sweep.records("add_samples")) == [1, 2]
+    added, stopped = at_once(
+        lambda: control.add_samples(sweep.directory, 3),
+        lambda: control.stop(sweep.directory),
+    )
+    assert stopped == "stopped"
+    # It came before the other, or is told why it came too late.
+    done = added == "extended by 3 samples"
+    assert done or "ending already (stopped by" in added
+    assert len(sweep.records("add_samples")) == 2 + done
+
+
+def test_a_sweep_that_has_been_stopped_can_still_be_cancelled(running: Start) -> None:
+    sweep = running()
+    control.stop(sweep.directory)
+    assert control.set(sweep.directory, stop={"score": 9}) == "set stop:score=9"
+    assert control.cancel(sweep.directory) == "cancelled"
+    assert "cancelled by" in str(sweep.end())
+
+
+def test_a_request_at_the_end_of_a_sweep_does_not_wait_for_nobody(
+    running: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_control, "_POLL_S", 30.0)
+    sweep = running(num_samples=1)
+    monkeypatch.setattr(engine_control, "_POLL_S", 0.2)
+    requests = sweep.directory / CONTROL_DIR
+
+    def end_once_asked() -> str:
+        while not list(requests.glob("*")):
+            time.sleep(0.02)
+        sweep.go()
+        return ""
+
+    answer, _ = at_once(lambda: control.pause(sweep.directory), end_once_asked)
+    assert "ending already (done)" in answer or "it has just ended" in answer
+    sweep.end()
+    assert not list(requests.glob("*"))
+
+
 def test_what_cannot_be_done_says_why(running: Start, tmp_path: Path, capsys: Any) -> None:
     sweep = running()
     for values, message in (
@@ -184,9 +254,9 @@ def test_what_cannot_be_done_says_why(running: Start, tmp_path: Path, capsys: An
         ({"lr": 1}, "no 'lr'"),
     ):
         with pytest.raises(TuneError, match=message):
-            send(Location(str(sweep.directory)), Request("set", values=values))
+            send(Location(str(sweep.directory)), ControlRequest("set", values=values))
     with pytest.raises(TuneError, match="no verb"):
-        send(Location(str(sweep.directory)), Request("halt"))
+        send(Location(str(sweep.directory)), ControlRequest("halt"))
     with pytest.raises(SystemExit):
         main(["set", str(sweep.directory), "lr=1"])
     with pytest.raises(SystemExit):

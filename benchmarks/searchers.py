@@ -14,7 +14,17 @@ from benchmarks.subject import Values
 from prefect_tune.search import SEARCHERS, Suggestion, make_source
 
 #: Name of the searcher -> how many seeds; fewer where a suggestion takes long.
-LIBRARIES = {"optuna": 20, "hyperopt": 20, "cfo": 20, "blendsearch": 20, "bayesopt": 5}
+LIBRARIES = {
+    "optuna": 20,
+    "hyperopt": 20,
+    "cfo": 20,
+    "blendsearch": 20,
+    "zoopt": 20,
+    "nevergrad": 20,
+    "bayesopt": 5,
+    "skopt": 5,
+    "ax": 3,
+}
 _SEED_ARGUMENT = {"hyperopt": "random_state_seed", "bayesopt": "random_state"}
 _DOMAINS: dict[str, Any] = {
     "float": tune.uniform,

@@ -109,9 +109,10 @@ def _run(
     from prefect_tune.trainable.runtime.current_session import current_session
     from prefect_tune.trainable.runtime.stopping import TrialTerminated
     from prefect_tune.trainable.runtime.variables import PRINT_ERRORS, is_on
-    from prefect_tune.trainable.trial_workers import run_call
 
     if request.is_call:
+        from prefect_tune.trainable.trial_workers import run_call
+
         returned, payload = run_call(request.context, os.path.dirname(request.stdout), load)
         _flush()
         channel.send(Kind.RETURNED if returned else Kind.FAILED, 0, payload)

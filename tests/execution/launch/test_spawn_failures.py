@@ -252,3 +252,27 @@ def test_the_zygote_imports_neither_dask_nor_prefect(agent):
     modules = agent.run_one(train).results[0]["modules"]
 
     assert not {"dask", "distributed", "prefect", "fsspec"} & set(modules)
+
+
+def watch_imports():
+    before = []
+    os.register_at_fork(after_in_child=lambda: before.extend(sys.modules))
+
+    def train(config):
+        tune.report(later=sorted(set(sys.modules) - set(before)))
+
+    return train
+
+
+class Watched:
+    """Becomes, where it is loaded, a trainable that knows what was imported at the fork."""
+
+    def __reduce__(self):
+        return watch_imports, ()
+
+    def __call__(self, config):
+        raise NotImplementedError
+
+
+def test_a_forked_trial_need_not_import_anything(agent):
+    assert agent.run_one(Watched(), start_method="fork").results[0]["later"] == []

@@ -29,6 +29,7 @@ class StreamTrial:
     """A trial, with what the schedulers of both look at."""
 
     is_saving = False
+    temporary_state = SimpleNamespace(saving_to=None)
     #: Any checkpoint will do.
     newest_checkpoint = checkpoint = "checkpoint"
     local_experiment_path = local_dir = ""
@@ -57,6 +58,19 @@ class StreamTrial:
         self.experiment_tag = tag
 
 
+class Searcher:
+    """A searcher that is told of pauses; Ray looks for it below `searcher`."""
+
+    def on_pause(self, trial_id: str) -> None:
+        """Nothing."""
+
+    on_unpause = on_pause
+
+    @property
+    def searcher(self) -> Searcher:
+        return self
+
+
 class Stream:
     """An experiment on simulated trials; it is the controller that the schedulers are given.
 
@@ -72,7 +86,7 @@ class Stream:
         results: After how many results the stream ends.
     """
 
-    search_alg = None
+    search_alg = _search_alg = Searcher()
 
     def __init__(
         self,
@@ -103,7 +117,6 @@ class Stream:
         self._time: dict[str, int] = {}
         self._end: dict[str, int] = {}
         self._saved: dict[str, int] = {}
-        self._copied: str | None = None
 
     # -- what schedulers ask for ------------------------------------------------------------------
 
@@ -149,7 +162,6 @@ class Stream:
         self.copies.append(
             {"of": source.config, "is": config, "from": source.trial_id, "to": trial.trial_id}
         )
-        self._copied = source.trial_id
         self._time[trial.trial_id] = self._saved[source.trial_id]
         trial.config = config
         trial.status = PAUSED
@@ -205,14 +217,14 @@ class Stream:
         if draw.random() < self._odd:
             value = draw.choice([math.nan, math.inf, -math.inf])
         result = {"training_iteration": time, "score": value}
-        self._copied = None
+        known = len(self.copies)
         decision = str(self._scheduler.on_trial_result(self, trial, result))
-        if self._copied is not None:
-            decision = f"copy of {self._copied}"
-        self.log.append([name, time, decision])
+        made = [f"{copy['to']} copies {copy['from']}" for copy in self.copies[known:]]
+        self.log.append([name, time, ", ".join(made) or decision])
         trial.last_result = result
-        if decision == "PAUSE":
+        if made or decision == "PAUSE":
             trial.status = PAUSED
+            self._saved[name] = self._time[name]
         elif decision == "STOP":
             self._scheduler.on_trial_complete(self, trial, result)
             trial.status = TERMINATED
@@ -224,8 +236,8 @@ def streams(schedulers: ModuleType, pbt: Any, kind: str, runs: int) -> Iterator[
     Args:
         schedulers: Has the classes under Ray's names.
         pbt: The class for population based training, which tells the stream of copies.
-        kind: ``fifo``, ``asha``, ``median``, ``median_odd``, ``hyperband``, ``hyperband_ends`` or
-            ``pbt``.
+        kind: ``fifo``, ``asha``, ``median``, ``median_odd``, ``hyperband``, ``hyperband_ends``,
+            ``bohb``, ``pbt`` or ``pbt_synch``.
         runs: How many.
     """
     import numpy as np
@@ -280,11 +292,11 @@ def streams(schedulers: ModuleType, pbt: Any, kind: str, runs: int) -> Iterator[
                 steps=draw.choice([(1,), (1, 2, 4)]),
                 odd=0.1 if kind == "median_odd" else 0.0,
             ).run()
-        elif kind in ("hyperband", "hyperband_ends"):
+        elif kind in ("hyperband", "hyperband_ends", "bohb"):
             max_t = draw.choice([9, 16, 27, 81, 100])
-            scheduler = schedulers.HyperBandScheduler(
-                **common, max_t=max_t, reduction_factor=draw.choice([2, 3, 4])
-            )
+            scheduler = getattr(
+                schedulers, "HyperBandForBOHB" if kind == "bohb" else "HyperBandScheduler"
+            )(**common, max_t=max_t, reduction_factor=draw.choice([2, 3, 4]))
             early = kind == "hyperband_ends"
             yield Stream(
                 scheduler,
@@ -296,7 +308,7 @@ def streams(schedulers: ModuleType, pbt: Any, kind: str, runs: int) -> Iterator[
                     own.randint(1, max_t) if early and own.random() < 0.2 else _FOREVER
                 ),
             ).run()
-        elif kind == "pbt":
+        elif kind in ("pbt", "pbt_synch"):
             scheduler = pbt(
                 **common,
                 perturbation_interval=draw.choice([2, 3, 5]),
@@ -304,6 +316,7 @@ def streams(schedulers: ModuleType, pbt: Any, kind: str, runs: int) -> Iterator[
                 quantile_fraction=draw.choice([0.25, 0.5]),
                 hyperparam_mutations={"lr": lambda: DRAWN, "batch": list(BATCHES)},
                 log_config=False,
+                synch=kind == "pbt_synch",
             )
             yield Stream(
                 scheduler,

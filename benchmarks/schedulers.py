@@ -30,7 +30,13 @@ _KINDS = {
         150,
         "Ray goes on waiting for trials that have ended",
     ),
+    "bohb": (
+        "HyperBandForBOHB",
+        150,
+        "Ray pauses the last trial of a bracket that is not filled before it ends it",
+    ),
     "pbt": ("PBT", 60, ""),
+    "pbt_synch": ("synchronous PBT", 60, ""),
 }
 _RESAMPLED = 0.25
 

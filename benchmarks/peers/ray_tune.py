@@ -337,8 +337,9 @@ def schedulers(*, kind: str, runs: int, path: str) -> Values:
 
         def _get_new_config(self, trial: Any, source: Any) -> Any:
             found = super()._get_new_config(trial, source)
+            status = trial.status
             self._controller.restore_trial_from(trial, source, config=found[0])
-            trial.status = "RUNNING"  # as Ray expects it to be until it pauses it
+            trial.status = status  # Ray pauses it
             return found
 
     return write(theirs, Told, kind, runs, path)

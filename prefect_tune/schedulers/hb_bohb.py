@@ -17,10 +17,14 @@ from prefect_tune.schedulers.hyperband import Bracket, HyperBandScheduler
 class HyperBandForBOHB(HyperBandScheduler):
     """HyperBand that passes the results at milestones to a searcher (BOHB).
 
-    Unlike `HyperBandScheduler`, it fills the bracket with the most trials first, and halves a
-    bracket only when the bracket is filled, or when otherwise no trial could run. Results at a
-    milestone get ``hyperband_info`` with the milestone as ``budget``, and the searcher is notified
-    of trials that pause and continue.
+    Unlike `HyperBandScheduler`, it fills the bracket with the most trials first, gives slots to
+    brackets in the order in which they were begun, and halves a bracket only when the bracket is
+    filled, or when otherwise no trial could run; the trial that came last then pauses, too. Results
+    at a milestone get ``hyperband_info`` with the milestone as ``budget``, and the searcher is
+    notified of trials that pause and continue.
+
+    What differs from Ray Tune: the last trial of a bracket that is not filled stops at once if it
+    is not kept, where Ray pauses it before it ends it; and see `HyperBandScheduler`.
 
     Args:
         time_attr: The result key that counts as time.
@@ -37,12 +41,18 @@ class HyperBandForBOHB(HyperBandScheduler):
     def _kind(self, place: int) -> int:
         return self._num_kinds - 1 - place
 
+    def _brackets_in_turn(self) -> list[Bracket]:
+        return [bracket for _, bracket in self._brackets]
+
     def _at_milestone(
         self, controller: ControllerView, bracket: Bracket, trial: Trial, result: dict[str, Any]
     ) -> str:
         result["hyperband_info"] = {"budget": bracket.milestone}
+        filled = bracket.is_filled
         answer = super()._at_milestone(controller, bracket, trial, result)
-        if answer == self.PAUSE:
+        if answer == self.CONTINUE and not filled:
+            answer = self.PAUSE
+        elif answer == self.PAUSE:
             _tell_searcher(controller, "on_pause", trial.trial_id)
         return answer
 
@@ -51,9 +61,10 @@ class HyperBandForBOHB(HyperBandScheduler):
     ) -> None:
         if bracket.is_filled:
             self._halve(controller, bracket, current)
-        if not any(self._may_run(b, trial_id) for _, b in self._brackets for trial_id in b.trials):
-            for _, each in self._brackets:
-                self._halve(controller, each, current)
+        for each in self._brackets_in_turn():
+            if any(self._may_run(b, t) for b in self._brackets_in_turn() for t in b.trials):
+                return
+            self._halve(controller, each, current)
 
     def _halve(self, controller: ControllerView, bracket: Bracket, current: Trial | None) -> None:
         waiting = [trial_id for trial_id in bracket.trials if not self._may_run(bracket, trial_id)]

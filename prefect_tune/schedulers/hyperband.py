@@ -112,6 +112,19 @@ class HyperBandScheduler(GroupScheduler):
     there, or have ended. Then the best go on, and the others end. Trials need checkpoints to go on
     from: class trainables write one when they pause, functions have to save them.
 
+    What differs from Ray Tune, which otherwise decides the same:
+
+    * After a bracket's first halving, and at its last milestone, Ray goes on waiting for a trial
+      that has ended or failed: the others stay paused until another trial of the bracket comes to
+      the milestone, or for ever. Here its end counts as an arrival.
+    * If all kept trials have jumped over the next milestone as well, Ray leaves them paused for
+      ever. Here the bracket is halved again at once.
+    * If all trials of a bracket have ended before its first milestone, Ray halves the empty
+      bracket, and later trials in it are first compared at the next milestone. Here the milestone
+      stays.
+    * A result that is NaN counts as the worst; with it, Ray's order depends on the sort. A result
+      without the metric is passed over, where Ray raises an error.
+
     Args:
         time_attr: The result key that counts as time.
         metric: The result key to compare by; None takes the experiment's.
@@ -201,7 +214,7 @@ class HyperBandScheduler(GroupScheduler):
 
     def choose_trial_to_run(self, controller: ControllerView) -> Trial | None:
         """Return a trial that does not wait for others, from the bracket with the least done."""
-        for _, bracket in sorted(self._brackets, key=lambda entry: (entry[0], entry[1].completion)):
+        for bracket in self._brackets_in_turn():
             for trial_id in bracket.trials:
                 if not self._may_run(bracket, trial_id):
                     continue
@@ -245,6 +258,11 @@ class HyperBandScheduler(GroupScheduler):
             if milestone:  # too short a time makes no bracket
                 size = math.ceil(self._num_kinds / (s + 1) * self._eta**s)
                 return Bracket(size, milestone, s, self._eta, self._max_t)
+
+    def _brackets_in_turn(self) -> list[Bracket]:
+        """Return the brackets in the order in which their trials get slots."""
+        ranked = sorted(self._brackets, key=lambda entry: (entry[0], entry[1].completion))
+        return [bracket for _, bracket in ranked]
 
     def _is_last_and_free(self, bracket: Bracket) -> bool:
         return not bracket.halvings and not self._stop_last_trials

@@ -285,11 +285,12 @@ class PopulationBasedTraining(GroupScheduler):
                 self._exploit(controller, trial, source)
 
     def _perturb_all(self, controller: ControllerView, time: float) -> None:
-        """Perturb all trials, the best first, if all have reached the end of the interval."""
+        """Perturb all trials, the best quantile first, if all have come to the interval's end."""
         members = self._members
         if not members or any(m.train_time < self._next_sync for m in members.values()):
             return
-        for _, _, trial_id in reversed(self._ranked):
+        others = len(self._ranked) - self._quantile_size()
+        for _, _, trial_id in self._ranked[others:] + self._ranked[:others]:
             members[trial_id].perturbed_at = time
             trial = controller.get_trial(trial_id)
             if trial is not None:

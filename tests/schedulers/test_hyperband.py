@@ -323,6 +323,24 @@ def test_a_bracket_that_is_not_filled_waits_for_others_while_any_trial_can_go_on
     later = sweep.add()
     assert sweep.report(sweep.trials[2], 1, 2) == "PAUSE"
     assert sweep.may_run() == {"t3"}
-    assert sweep.report(later, 1, 3) == "CONTINUE"  # nobody else could run
-    assert sweep.may_run() == {"t1", "t2"}
+    assert sweep.report(later, 1, 3) == "PAUSE"  # nobody else could run: it is halved, see below
+    assert sweep.may_run() == {"t1", "t2", "t3"}
     assert sweep.alive() == ["t1", "t2", "t3"]
+
+
+def test_with_a_model_the_bracket_that_was_begun_first_goes_first() -> None:
+    sweep = Sweep(make(HyperBandForBOHB, max_t=9, reduction_factor=3), 10)
+    for trial in sweep.trials[:5]:
+        assert sweep.report(trial, 1, 1) == "PAUSE"
+    assert sweep.scheduler.choose_trial_to_run(sweep.controller) is sweep.trials[5]
+
+
+def test_of_brackets_that_are_not_filled_only_the_first_is_halved() -> None:
+    sweep = Sweep(make(HyperBandForBOHB, max_t=9, reduction_factor=3), 11)
+    for trial in sweep.trials[9:]:  # the second bracket waits at 3
+        assert sweep.report(trial, 3, 1) == "PAUSE"
+    sweep.drop(sweep.trials[0])
+    for trial in sweep.trials[1:9]:
+        assert sweep.report(trial, 1, int(trial.trial_id[1:])) == "PAUSE"
+    assert sweep.may_run() == {"t6", "t7", "t8"}
+    assert {"t9", "t10"} <= set(sweep.alive())

@@ -154,6 +154,13 @@ def test_in_step_all_wait_for_each_other() -> None:
     assert population.scheduler.choose_trial_to_run(population) is not None
 
 
+def test_in_step_the_worst_is_the_first_to_become_a_copy() -> None:
+    population = Population(make(synch=True), 8)
+    for number in (3, 0, 7, 1, 6, 4, 2, 5):
+        population.report(number, 5, number)
+    assert [name for name, _ in population.copies] == ["t0", "t1"]
+
+
 @pytest.mark.parametrize("how", ["complete", "error", "remove"])
 def test_in_step_nobody_waits_for_a_trial_that_is_gone(how: str) -> None:
     population = Population(make(synch=True), 4)

@@ -80,11 +80,13 @@ def _row(what: str, unit: str, ours: float, theirs: float | None, note: str = ""
 def differences(ours: Sequence[Any], theirs: Sequence[Any]) -> tuple[int, int, int]:
     """How many decisions differ, of how many, and in how many streams.
 
-    A stream is compared up to the first difference: after that it is another one.
+    A stream is compared up to the first difference: after that it is another one. When trials were
+    ended that waited is not compared: which ones they were shows in what runs later and is left.
     """
     differ = compared = apart = 0
     for (mine, _), (other, _) in zip(ours, theirs, strict=True):
-        for one, two in zip(mine, other, strict=False):
+        steps = ([entry for entry in log if entry[0] != "removed"] for log in (mine, other))
+        for one, two in zip(*steps, strict=False):
             compared += len(one) == 3
             if one != two:
                 differ += len(one) == 3

@@ -182,8 +182,8 @@ class MedianStoppingRule(ObjectiveScheduler):
 
     What differs from Ray Tune: values that are not finite are left out one by one, where Ray leaves
     out the whole trial, so that one overflow does not shield a trial for ever; a last result counts
-    once, where Ray counts it twice if the scheduler or a stopping criterion ends the trial; and means are rounded so
-    that equal trials do not stop each other.
+    once, where Ray counts it twice if the trial is stopped; and means are rounded so that equal
+    trials do not stop each other.
 
     Args:
         time_attr: The result key that counts as time.

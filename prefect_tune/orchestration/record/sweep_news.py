@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -24,12 +25,16 @@ CONTROLLED = "prefect-tune.sweep.controlled"
 IMPROVED = "prefect-tune.sweep.improved"
 FAILED = "prefect-tune.sweep.failed"
 TRIAL_FAILED = "prefect-tune.trial.failed"
+#: Prefect's own event for assets.
+MATERIALIZED = "prefect.asset.materialization.succeeded"
 
 #: Seconds between two checks of the trials, and between two lines of progress.
 _CHECK_S = 1.0
 _PROGRESS_S = 60.0
 _MOST_FAILURES = 50
 _LONGEST_ERROR = 500
+_NOT_IN_ASSET_KEYS = re.compile(r"""[\s\0#?&%"'<>\[\]{}|\\^`]""")
+_LONGEST_ASSET_KEY = 512
 
 
 class SweepNews:
@@ -142,6 +147,8 @@ class SweepNews:
         self._emit(ENDED, payload, follows)
         if conclusion.ending is Ending.FAILED:
             self._emit(FAILED, payload)
+        if conclusion.ending is not Ending.INTERRUPTED and result.checkpoint is not None:
+            self._announce_asset(result, result.checkpoint)
 
     def _improved(self, best: Best) -> None:
         before, self._best = self._best, best
@@ -172,10 +179,32 @@ class SweepNews:
             },
         )
 
-    def _emit(self, event: str, payload: dict[str, Any], follows: Event | None = None) -> None:
+    def _announce_asset(self, result: SweepResult, checkpoint: str) -> None:
+        """Tell that the best checkpoint is an asset, as a task that materializes it would.
+
+        Prefect Cloud has a page of assets; a server of one's own has the event.
+        """
+        url = checkpoint if "://" in checkpoint else f"file://{checkpoint}"
+        about = f"Best checkpoint of {result.experiment}"
+        resource = {
+            "prefect.resource.id": _NOT_IN_ASSET_KEYS.sub("_", url)[:_LONGEST_ASSET_KEY],
+            "prefect.resource.name": about,
+            "prefect.asset.description": f"{about}: {result.metric}={result.best_value}.",
+        }
+        left_out = {"counts", "trials", "failed"}
+        self._emit(MATERIALIZED, result.model_dump(exclude=left_out), resource=resource)
+
+    def _emit(
+        self,
+        event: str,
+        payload: dict[str, Any],
+        follows: Event | None = None,
+        resource: dict[str, str] | None = None,
+    ) -> None:
         if self._flow is None:
             return
-        resource = {**self._flow.resource, "prefect-tune.experiment": str(payload["experiment"])}
+        experiment = {"prefect-tune.experiment": str(payload["experiment"])}
+        resource = (self._flow.resource if resource is None else resource) | experiment
         if "status" in payload:
             resource["prefect-tune.status"] = str(payload["status"])
         with log_failure("An event could not be sent."):

@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 import pytest
+from prefect.assets import Asset
 
 from prefect_tune.experiment.trial import ERROR, RUNNING, TERMINATED, Trial
 from prefect_tune.orchestration.control.flow_identity import FlowIdentity
@@ -81,6 +82,27 @@ def test_it_tells_of_the_start_each_improvement_failures_and_the_end(
     assert lines[2].startswith("Trial trainable_t_2 has failed")
     assert lines[3] == "acc=0.75 is the best so far, with x=1."
     assert lines[4].startswith("Sweep nightly failed after 0 s: 2 of 4 trials failed.")
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "key"),
+    [
+        ("s3://b/e/t_1/checkpoint_000003", "s3://b/e/t_1/checkpoint_000003"),
+        ("/home/me/my results/t_1,x=1/c[0]%", "file:///home/me/my_results/t_1,x=1/c_0__"),
+    ],
+)
+def test_the_best_checkpoint_is_an_asset(
+    news: SweepNews, events: list[Any], checkpoint: str, key: str
+) -> None:
+    found = {"metric": "acc", "best_value": 0.75, "best_config": {"x": 1}, "checkpoint": checkpoint}
+    news._result = lambda: SweepResult(experiment="nightly", directory="s3://b/e", **found)
+    news.ended(Conclusion(Ending.INTERRUPTED, "cancelled"))
+    assert [event for event, _, _ in events] == ["sweep.ended"]
+    news.ended(Conclusion(Ending.COMPLETED, "done"))
+    event, resource, payload = events[-1]
+    assert event == "prefect.asset.materialization.succeeded"
+    assert resource["prefect.resource.id"] == Asset(key=key).key
+    assert payload.items() >= {**found, "experiment": "nightly"}.items()
 
 
 def test_an_experiment_that_goes_on_tells_nothing_twice(news: SweepNews, events: list[Any]) -> None:

@@ -12,7 +12,7 @@ import inspect
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import Flow, flow
 from prefect.blocks.core import Block
@@ -34,6 +34,7 @@ from prefect_tune.orchestration.prefect_internals import announced_intent
 from prefect_tune.orchestration.record.sweep_result import SweepResult as SweepResult
 from prefect_tune.orchestration.recurring import RecurringSpec
 from prefect_tune.orchestration.spec.experiment import ExperimentSpec
+from prefect_tune.orchestration.spec.form import WithoutNull
 
 
 def _run_experiment(**parameters: Any) -> State[Any]:
@@ -100,7 +101,10 @@ def _form(spec: type[ExperimentSpec], *, without: Sequence[str] = ()) -> inspect
             default = adapter.dump_python(adapter.validate_python(field.default), mode="json")
         parameters.append(
             inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=default
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                annotation=Annotated[kind, WithoutNull()],
+                default=default,
             )
         )
     return inspect.Signature(parameters)

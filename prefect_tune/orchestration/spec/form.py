@@ -11,12 +11,28 @@ from pydantic_core import CoreSchema
 _NULL = {"type": "null"}
 
 
-class PlainOptionalFields:
-    """Describes the fields of a model that may be None as fields that may be left empty.
+class WithoutNull:
+    """Describes a type that may be None as the type of a field that may be left empty.
 
-    Prefect's UI shows ``anyOf`` with ``null`` as tabs, and sends null for each: a schedule that is
-    made there would set all of them back. Prefect takes null for such a field all the same.
+    Prefect's UI sends null for each field whose ``anyOf`` has ``null``: a schedule that is made
+    there would set all of them back. Prefect takes null for such a field all the same.
     """
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        described = handler(schema)
+        _drop_null(described)
+        return described
+
+
+def _drop_null(described: dict[str, Any]) -> None:
+    kinds = [kind for kind in described.pop("anyOf", ()) if kind != _NULL]
+    described.update(kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if kinds else {})
+
+
+class PlainOptionalFields:
+    """Describes the fields of a model as `WithoutNull`, without their default None."""
 
     @classmethod
     def __get_pydantic_json_schema__(
@@ -25,10 +41,9 @@ class PlainOptionalFields:
         """Describe the model for Prefect's UI."""
         described = handler(schema)
         for field in handler.resolve_ref_schema(described).get("properties", {}).values():
-            kinds = [kind for kind in field.get("anyOf", ()) if kind != _NULL]
-            if field.get("default", _NULL) is None and len(kinds) == 1 and "type" in kinds[0]:
-                del field["anyOf"], field["default"]
-                field.update(kinds[0])
+            if field.get("default", _NULL) is None and _NULL in field.get("anyOf", ()):
+                del field["default"]
+                _drop_null(field)
         return described
 
 

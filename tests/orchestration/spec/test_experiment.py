@@ -13,6 +13,7 @@ from prefect.serializers import JSONSerializer
 
 import prefect_tune as tune
 from prefect_tune.error import InvalidArgument
+from prefect_tune.orchestration.recurring import RecurringSpec
 from prefect_tune.orchestration.spec.experiment import ExperimentSpec
 from prefect_tune.orchestration.spec.files import example, read_spec
 from prefect_tune.schedulers import SCHEDULERS
@@ -127,6 +128,17 @@ def test_every_registered_class_can_be_built_from_its_form(tmp_path: Path) -> No
             except InvalidArgument:
                 continue
         assert type(spec.search.build(space)) is entry.load()
+
+
+def test_fields_that_may_be_empty_are_not_sent_as_null() -> None:
+    """Prefect's UI sends null for a field that may be null, also with a schedule."""
+    from prefect_tune.flows import recurring_sweep
+
+    fields = recurring_sweep.parameters.model_dump()["properties"]
+    assert {"type": "null"} not in [k for field in fields.values() for k in field.get("anyOf", ())]
+    assert fields["seed"]["type"] == "integer"
+    assert fields["storage"]["anyOf"][1:] == [{"type": "string"}]
+    assert RecurringSpec.parse({**NEEDED, "seed": None, "storage": None}).seed is None
 
 
 def test_several_objectives_are_a_list_of_metrics_with_modes() -> None:

@@ -16,7 +16,7 @@ from prefect_tune.experiment.trial import ERROR, Trial
 from prefect_tune.orchestration.blocks.dask_cluster import DaskCluster
 from prefect_tune.orchestration.blocks.tune_storage import TuneStorage
 from prefect_tune.orchestration.prefect_internals import load_block
-from prefect_tune.orchestration.spec.experiment import Resources
+from prefect_tune.orchestration.spec.experiment import Resources, TrialResources
 
 _logger = logging.getLogger("prefect_tune")
 
@@ -62,7 +62,7 @@ class ExperimentDefaults(Block):
     cluster: DaskCluster | str | None = Field(
         default=None, description="Where trials run: a block or the address of a Dask scheduler."
     )
-    resources: Resources = Field(default=Resources(), description="What a trial needs.")
+    resources: TrialResources = Field(default=Resources(), description="What a trial needs.")
     notifications: list[Notification] = Field(
         default=[], description="Who is told when a sweep has ended."
     )

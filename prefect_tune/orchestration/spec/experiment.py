@@ -20,6 +20,7 @@ from prefect_tune.orchestration.spec.form import FormModel, tabs
 from prefect_tune.orchestration.spec.space import Param, build_space
 from prefect_tune.orchestration.spec.strategy import SchedulerOptions, SearcherOptions
 from prefect_tune.orchestration.spec.trainable import load_trainable
+from prefect_tune.resources import PlacementGroupFactory
 from prefect_tune.settings import load_settings
 from prefect_tune.space import is_variable
 from prefect_tune.storage.fetch import is_resumable
@@ -63,7 +64,9 @@ class CustomResource(FormModel):
 
 
 class Resources(FormModel):
-    """What a trial needs."""
+    """What a trial needs on one node."""
+
+    model_config = ConfigDict(title="One node")
 
     cpu: Annotated[float, Field(ge=0)] = Field(default=1, description="CPUs of a trial.")
     gpu: Annotated[float, Field(ge=0)] = Field(default=0, description="GPUs; 0.5 shares one.")
@@ -75,6 +78,35 @@ class Resources(FormModel):
         """Return the resources by name."""
         named = {resource.name: resource.amount for resource in self.custom}
         return {"cpu": self.cpu, "gpu": self.gpu} | named
+
+
+class Bundles(FormModel):
+    """What a trial needs in several bundles, which may be on several nodes."""
+
+    model_config = ConfigDict(title="Bundles")
+
+    bundles: Annotated[list[Resources], Field(min_length=1)] = Field(
+        description="The first one runs the trial, which starts functions in the others."
+    )
+    strategy: Literal["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"] = Field(
+        default="PACK",
+        description="PACK takes as few nodes as it can, SPREAD as many; STRICT_PACK insists on one "
+        "node, STRICT_SPREAD on one for each bundle.",
+    )
+
+    def request(self) -> PlacementGroupFactory:
+        """Return the bundles as `run` takes them.
+
+        Raises:
+            InvalidArgument: If a bundle asks for nothing, or the first one for no CPU.
+        """
+        return PlacementGroupFactory([each.request() for each in self.bundles], self.strategy)
+
+
+if TYPE_CHECKING:
+    TrialResources = Resources | Bundles
+else:
+    TrialResources = tabs(Resources, Bundles)
 
 
 class NewExperiment(FormModel):
@@ -188,7 +220,7 @@ class ExperimentSpec(BaseModel):
     stop: list[StopRule] = Field(
         default=[], description="Rules that end a trial; the first that holds does."
     )
-    resources: Resources = Field(default=Resources(), description="What a trial needs.")
+    resources: TrialResources = Field(default=Resources(), description="What a trial needs.")
     storage: Any = Field(
         default=None,
         description="Where the experiment's directory is made: a path, a URL or a block; empty for "

@@ -16,6 +16,7 @@ from prefect_tune.error import InvalidArgument
 from prefect_tune.orchestration.recurring import RecurringSpec
 from prefect_tune.orchestration.spec.experiment import ExperimentSpec
 from prefect_tune.orchestration.spec.files import example, read_spec
+from prefect_tune.resources import Resources
 from prefect_tune.schedulers import SCHEDULERS
 from prefect_tune.search import SEARCHERS
 from prefect_tune.search.libraries.base import LibrarySearcher
@@ -36,6 +37,9 @@ NEEDED = {"trainable": "json:dumps", "metric": "loss", "mode": "min"}
         ({"scheduler": {"kind": "asha", "max_tt": 3}}, "scheduler.asha.max_tt"),
         ({"scheduler": {"kind": "asha", "brackets": "many"}}, "scheduler.asha.brackets"),
         ({"search": {"kind": "optuna", "sampler": "x"}}, "search.optuna.sampler"),
+        ({"resources": {"cpu": -1}}, "resources.one node.cpu"),
+        ({"resources": {"bundles": []}}, "resources.bundles.bundles"),
+        ({"resources": {"bundles": [{}], "strategy": "PACKED"}}, "resources.bundles.strategy"),
         ({"num_sample": 3}, "num_sample"),
         ({"stop": [{"metric": "acc", "value": "high"}]}, "stop.0.value"),
         ({"continue_from": {"experiments": []}}, "continue_from.warm start.experiments"),
@@ -83,6 +87,22 @@ def test_a_spec_survives_json() -> None:
     )
     assert ExperimentSpec.parse(spec.model_dump(mode="json")) == spec
     assert spec.run_arguments()["resume"] == "LOCAL+RESTART_ERRORED"
+
+
+def test_a_trial_may_ask_for_several_bundles() -> None:
+    bundles = [{"cpu": 1}, {"cpu": 4, "gpu": 1, "custom": [{"name": "license", "amount": 1}]}]
+    resources = {"bundles": bundles, "strategy": "STRICT_SPREAD"}
+    spec = ExperimentSpec.parse({**NEEDED, "resources": resources})
+    assert ExperimentSpec.parse(spec.model_dump(mode="json")) == spec
+    request = Resources.parse(spec.run_arguments()["resources_per_trial"])
+    assert [dict(bundle) for bundle in request.bundles] == [
+        {"CPU": 1},
+        {"CPU": 4, "GPU": 1, "license": 1},
+    ]
+    assert request.strategy == "STRICT_SPREAD"
+    spec = ExperimentSpec.parse({**NEEDED, "resources": {"bundles": [{"cpu": 0, "gpu": 1}, {}]}})
+    with pytest.raises(InvalidArgument, match="the first bundle, which runs the trial"):
+        spec.run_arguments()
 
 
 def test_the_flow_has_the_fields_of_the_spec() -> None:

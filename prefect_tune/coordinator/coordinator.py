@@ -400,7 +400,7 @@ class Coordinator:
 
     def get_node_resources(self) -> list[Resources]:
         """Return the total resources of each node."""
-        return [node.resources for node in self._core.placer.nodes]
+        return [node.with_offers().resources for node in self._core.placer.nodes]
 
     def save_checkpoint(self, trial: Trial) -> None:
         """Have a running trial write a checkpoint, as `ControllerView` explains."""

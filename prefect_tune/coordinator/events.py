@@ -6,7 +6,7 @@ since the epoch, so that a replay of journaled events leads to the same state.
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -48,6 +48,7 @@ class Node:
         devices: Ids of its GPUs for `CUDA_VISIBLE_DEVICES`, one per whole GPU.
         held: Resources that other Dask tasks than the experiment's hold.
         obstacle: Why no attempt can start there now, for people; "" if one can.
+        offers: What it has without declaring it, see `resources.is_offered`.
     """
 
     address: str
@@ -55,6 +56,12 @@ class Node:
     devices: tuple[str, ...] = ()
     held: Resources = field(default_factory=Resources)
     obstacle: str = ""
+    offers: Resources = field(default_factory=Resources)
+
+    def with_offers(self) -> Node:
+        """Return the node with all that it has among its resources."""
+        has = Resources.of(**{**self.offers, **self.resources})
+        return replace(self, resources=has, offers=Resources())
 
 
 @message(frozen=True, slots=True)

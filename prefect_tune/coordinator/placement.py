@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from prefect_tune.coordinator.events import Node
 from prefect_tune.coordinator.node_slots import GroupSlot, NodeClass, NodeSlots, Slot, lay_out
-from prefect_tune.resources import GPU, MILLI, Resources, show_amount
+from prefect_tune.resources import GPU, MILLI, Resources, is_offered, show_amount
 
 
 class Placer:
@@ -29,9 +29,13 @@ class Placer:
         #: Slots that are kept free for a request that waits.
         self._kept: list[Slot] = []
         self._kept_for: Resources | None = None
+        #: True once a request names what nodes have without declaring it: before, it is not shown.
+        self._uses_offers = False
 
     def update(self, nodes: Iterable[Node], slots: Iterable[Slot]) -> None:
         """Replace the set of nodes; `slots` are the reservations that go on."""
+        if self._uses_offers:
+            nodes = map(Node.with_offers, nodes)
         self._nodes = {node.address: NodeSlots(node, number) for number, node in enumerate(nodes)}
         self._too_large.clear()
         for slot in slots:
@@ -55,6 +59,7 @@ class Placer:
 
     def fits(self, request: Resources) -> bool:
         """Return True if there is room for the request now."""
+        self._note(request)
         if request in self._too_large:
             return False
         if len(request.bundles) > 1:
@@ -77,6 +82,7 @@ class Placer:
             avoid: Address of a node that is used only if no other one has room.
             pack: Whether a request without GPUs goes to the fullest node, too.
         """
+        self._note(request)
         if len(request.bundles) > 1:
             return self._reserve_group(request, avoid)
         candidates = []
@@ -97,6 +103,17 @@ class Placer:
         slot = best.take(request)
         self._enter(best)
         return slot
+
+    def _note(self, request: Resources) -> None:
+        """Add what nodes offer to what they have if a request names that for the first time."""
+        if self._uses_offers or not any(map(is_offered, request)):
+            return
+        self._uses_offers = True
+        self._alike = {}
+        for state in self._nodes.values():
+            state.node = state.node.with_offers()
+            state.free = {**dict(state.node.resources.milli), **state.free}
+            self._enter(state)
 
     def _reserve_group(self, request: Resources, avoid: str) -> Slot | None:
         slots = self._lay_out(request, self._nodes.get(avoid))
@@ -160,6 +177,7 @@ class Placer:
         The room is kept on the nodes where the least has to become free. It counts as reserved
         although other attempts may still run there, so free amounts may be negative.
         """
+        self._note(request)
         self.keep_nothing()
         slots = lay_out(request, self._idle(functools.partial(_missing, request)))
         self._kept_for = request
@@ -197,6 +215,7 @@ class Placer:
 
     def could_ever_fit(self, request: Resources) -> bool:
         """Return True if the nodes, when empty, have room for the request."""
+        self._note(request)
         return lay_out(request, self._idle(lambda _: 0)) is not None
 
     def totals(self) -> dict[str, tuple[float, float]]:

@@ -15,7 +15,6 @@ from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.filesystem.location import Location
 from prefect_tune.logger.threads import Backlog
 from prefect_tune.reporters import TrialOutputPrinter, make_reporter, make_result_printer
-from prefect_tune.resources import is_offered
 from prefect_tune.trainable.output import OutputFiles
 
 
@@ -129,7 +128,6 @@ def experiment_env(
         stop_grace_s=plan.settings.stop_grace_s,
         lease_s=plan.settings.lease_s,
         preemption_grace_s=plan.settings.preemption_grace_s,
-        uses_offers=plan.resources is None or any(map(is_offered, plan.resources)),
         gpu_memory_guard=plan.settings.gpu_memory_guard,
         env_vars={
             **plan.settings.trial_variables(plan.tune.chdir_to_trial_dir),

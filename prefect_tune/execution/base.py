@@ -49,7 +49,6 @@ class ExperimentEnv:
         lease_s: Seconds after which a node ends its attempts if the driver is silent.
         preemption_grace_s: Seconds that attempts have for a checkpoint when their worker is about
             to end.
-        uses_offers: True if trials may ask for resources that nodes have without declaring them.
         gpu_memory_guard: True to end attempts that use more than their share of a GPU's memory.
         env_vars: Environment variables for the attempts; they override the computed ones.
         reuse_processes: True to reuse a process for several attempts, if the trainable allows that.
@@ -74,7 +73,6 @@ class ExperimentEnv:
     term_grace_s: float = 5.0
     lease_s: float = 30.0
     preemption_grace_s: float = 20.0
-    uses_offers: bool = False
     gpu_memory_guard: bool = False
     env_vars: dict[str, str] = field(default_factory=dict, repr=False)
     reuse_processes: bool = False

@@ -212,3 +212,20 @@ def test_a_group_is_placed_exactly_if_it_can_be(bundles, strategy, free):
     assert (slot is not None) == possible
     if slot is not None:
         assert is_allowed(tuple(map(int, places(slot))))
+
+
+def test_what_nodes_offer_counts_from_the_first_request_on_that_names_it():
+    offers = Resources.of(memory=4e9)
+    nodes = [Node("a", Resources.of(CPU=8), offers=offers)]
+    one = Placer()
+    one.update(nodes, [])
+    plain, heavy = Resources.parse({"cpu": 1}), Resources.parse({"cpu": 1, "memory": 3e9})
+    slots = [one.reserve(plain)]
+    assert one.totals() == {"CPU": (1, 8)}
+    slots.append(one.reserve(heavy))
+    assert one.totals() == {"CPU": (2, 8), "memory": (3e9, 4e9)}
+    assert not one.fits(heavy)
+    one.update(nodes, slots)
+    assert not one.fits(heavy)
+    one.release(slots[1])
+    assert one.fits(heavy)

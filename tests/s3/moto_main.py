@@ -1,4 +1,7 @@
-"""moto's S3 server as a process: prints its port, runs until its standard input is closed."""
+"""moto's S3 server as a process: prints its port, runs until its standard input is closed.
+
+It listens on loopback, or at the address that it is given.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ def main() -> None:
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = ThreadedMotoServer(ip_address=[*sys.argv, "127.0.0.1"][1], port=0, verbose=False)
     server.start()
     _, port = server.get_host_and_port()
     print(port, flush=True)

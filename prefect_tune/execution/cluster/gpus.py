@@ -41,6 +41,10 @@ class Device:
     gpu: Gpu | None = None
 
 
+#: Stand for GPUs that a worker declares on a host that has none.
+MADE_UP = tuple(Device(str(number), f"made up {number}") for number in range(1000))
+
+
 def device_variable() -> str:
     """Return the variable by which a process is told which GPUs it may use, here."""
     if _count_nvidia():
@@ -160,22 +164,6 @@ def _count_amd() -> int:
         for properties in _KFD.glob("*/properties")
     ]
     return sum(minor is not None and (_DEV / f"dri/renderD{minor[1]}").exists() for minor in minors)
-
-
-def slots(declared: float, visible: tuple[str, ...]) -> tuple[str, ...]:
-    """Return ids for a declared number of GPUs.
-
-    Args:
-        declared: How many GPUs the node declares; a share of a GPU counts as one.
-        visible: Ids of the GPUs that the node has.
-
-    Returns:
-        One id per declared GPU. If fewer exist than are declared, which is of use in tests only,
-        made-up ids follow the real ones.
-    """
-    wanted = int(-(-declared // 1))
-    made_up = (str(index) for index in range(wanted + len(visible)) if str(index) not in visible)
-    return (*visible[:wanted], *(next(made_up) for _ in range(wanted - len(visible))))
 
 
 def model_label(devices: Iterable[Device]) -> Mapping[str, float]:

@@ -192,11 +192,13 @@ class NodePool:
         _logger.warning("The worker at %s is left out: %s", address, error)
 
     def _wait_for_answer(self, address: str) -> None:
-        self._left_out = f"the worker at {address} does not answer"
+        self._left_out = (
+            f"the worker at {address} does not answer the scheduler at {self._cluster.address}: "
+            "its process hangs or is stopped, or a firewall blocks its port"
+        )
         _logger.warning(
-            "The worker at %s does not answer: its process hangs, is stopped or cannot be reached. "
-            "The sweep continues without it, and uses it if it answers soon.",
-            address,
+            "%s. The sweep continues without it, and uses it if it answers soon.",
+            self._left_out[0].upper() + self._left_out[1:],
         )
         self._on_worker(True, address)
 
@@ -225,7 +227,10 @@ class NodePool:
     def show_demand(self, waiting: Mapping[Resources, int]) -> None:
         """Tell the cluster how many trials wait for resources, see `Executor.show_demand`."""
         if self._cluster.alive:
-            workers = [(node.resources, self._facts[a].threads) for a, node in self._nodes.items()]
+            workers = [
+                (node.with_offers().resources, self._facts[address].threads)
+                for address, node in self._nodes.items()
+            ]
             self._demand.show(tasks_for(waiting, self.attempts.requests(), workers))
 
     async def _open_node(self, facts: WorkerFacts) -> None:
@@ -248,11 +253,14 @@ class NodePool:
         resources = real_gpus(
             facts.address, facts.resources, said["visible_gpus"], said["others_gpus"]
         )
-        if self.env.uses_offers:
-            resources = Resources.of(**{**said["offers"], **resources})
         held, obstacle = said["load"]
         self._nodes[facts.address] = Node(
-            facts.address, resources, tuple(said["devices"]), Resources.of(**held), obstacle
+            facts.address,
+            resources,
+            tuple(said["devices"]),
+            Resources.of(**held),
+            obstacle,
+            Resources.of(**said["offers"]),
         )
         link.start()
 

@@ -16,7 +16,7 @@ from distributed.system import MEMORY_LIMIT
 
 from prefect_tune.error import StorageError, TuneError
 from prefect_tune.execution.base import AttemptRequest, ExperimentEnv
-from prefect_tune.execution.cluster.gpus import model_label, slots, visible_devices
+from prefect_tune.execution.cluster.gpus import MADE_UP, model_label, visible_devices
 from prefect_tune.execution.files.node_directory import NodeDirectory
 from prefect_tune.execution.files.node_service import NodeFiles, file_handlers
 from prefect_tune.execution.launch import prestart
@@ -34,6 +34,8 @@ from prefect_tune.trainable.shipping.large_data import DataFile
 
 #: Seconds that the worker's end may be delayed by the end of experiments.
 _TEARDOWN_S = 5.0
+#: Seconds within which a worker has to accept the connection of another one.
+_CONNECT_S = 8.0
 
 
 class TrialAgent:
@@ -55,10 +57,9 @@ class TrialAgent:
         )
         visible = visible_devices()
         self._claims = GpuClaims(worker.scheduler.address)
-        own = self._claims.claim(visible, declared)
-        # For tests, declared GPUs get invented ids if there are no GPUs.
-        ids = tuple(device.id for device in own)
-        self._gpus = GpuAllocator(slots(min(declared, len(own)) if visible else declared, ids))
+        # For tests, declared GPUs get made-up ids if there are no GPUs.
+        own = self._claims.claim(visible or MADE_UP, declared)
+        self._gpus = GpuAllocator(tuple(device.id for device in own))
         self._visible_gpus = len(visible)
         self._others_gpus = len(visible) - len(own) if len(own) < declared else 0
         self._real_gpus = {device.id: device.gpu for device in own if device.gpu is not None}
@@ -259,7 +260,10 @@ class TrialAgent:
     async def _call_node(self, address: str, operation: str, **arguments: Any) -> Any:
         """Call an operation of the agent at this address."""
         if address != self._worker.contact_address:
-            return await getattr(self._worker.rpc(address), operation)(**arguments)
+            # By itself, Dask takes longer than an attempt may wait for its bundles.
+            connections = self._worker.rpc
+            connections.reuse(address, await connections.connect(address, _CONNECT_S))
+            return await getattr(connections(address), operation)(**arguments)
         reply = self._handlers[operation](**arguments)
         return await reply if asyncio.iscoroutine(reply) else reply
 

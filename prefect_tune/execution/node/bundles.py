@@ -300,8 +300,9 @@ class NodeBundles:
             )
         except OSError as error:
             raise NodeLost(
-                f"the worker at {launch.node} cannot reach the one at {node}, which has a bundle "
-                f"of the trial: {error}"
+                f"the worker at {self._address} cannot reach the one at {node}, which has a bundle "
+                f"of {launch.name}: {error}. A firewall between their hosts has to let Dask "
+                "workers connect to each other"
             ) from error
         if reply is None or "gone" in reply:
             raise NodeLost(f"the worker at {node}, which had a bundle of the trial, is lost")

@@ -254,6 +254,8 @@ class NodeExperiment:
                 outcome, reason = _not_started(error)
                 pickled = None if reason is None else pickle.dumps(reason)
                 self._outbox.put(ProcessEnded(launch.key, outcome, pickled))
+                if isinstance(error, NodeLost):
+                    self._outbox.put(NodeWarning(f"{launch.name} does not start: {error}."))
                 if isinstance(error, DataGone):
                     self.close()  # the driver opens it anew
                 return

@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from prefect_tune.execution.cluster import gpus
 from prefect_tune.execution.cluster.gpus import (
     device_variables,
     model_label,
-    slots,
     visible_devices,
     visible_gpus,
 )
@@ -164,18 +161,6 @@ def test_without_any_gpu_the_variable_is_cudas(host):
     assert visible_gpus() == ()
     assert device_variables([]) == {"CUDA_VISIBLE_DEVICES": ""}
     assert device_variables(["0", "1"]) == {"CUDA_VISIBLE_DEVICES": "0,1"}
-
-
-def test_slots_prefer_real_devices():
-    assert slots(2, ("3", "5", "7")) == ("3", "5")
-    assert slots(0.5, ("3",)) == ("3",)
-    assert slots(0, ("3",)) == ()
-
-
-@given(st.floats(0, 16), st.lists(st.integers(0, 20).map(str), unique=True, max_size=8))
-def test_as_many_different_slots_as_declared(declared, visible):
-    ids = slots(declared, tuple(visible))
-    assert len(ids) == len(set(ids)) >= declared
 
 
 def test_the_coordinators_choice_is_taken_if_it_is_free():

@@ -68,6 +68,14 @@ def test_two_workers_of_a_host_hand_out_different_gpus(nvml, monkeypatch, tmp_pa
             assert seen == [node.devices for node in nodes]
 
 
+def test_workers_of_a_host_without_gpus_make_up_different_ids(tmp_path):
+    with start(None, None, resources={"GPU": 2}) as cluster:
+        executor = DaskExecutor(connect(cluster))
+        with Experiment(executor, make_env(devices_of, tmp_path)) as run:
+            ids = [id for node in capacity(run, 2) for id in node.devices]
+    assert sorted(ids) == ["0", "1", "2", "3"]
+
+
 def test_a_worker_without_gpus_left_has_none(nvml, monkeypatch, tmp_path, caplog):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     nvml(*GPUS)
@@ -92,9 +100,9 @@ def test_models_and_memory_are_offered_where_they_are_asked_for(nvml, monkeypatc
         assert "There is: accelerator_type:A100, accelerator_type:V100." in str(told.value)
         with pytest.raises(InsufficientResources, match="3 GB memory, which no node has"):
             executor.validate_request(Resources.parse({"memory": 3e9}))
-        env = make_env(devices_of, tmp_path, uses_offers=True)
+        env = make_env(devices_of, tmp_path)
         with Experiment(executor, env) as run:
-            nodes = {node.devices: node.resources for node in capacity(run, 2)}
+            nodes = {node.devices: node.offers for node in capacity(run, 2)}
     assert nodes["GPU-vvvv",]["accelerator_type:V100"] == 1
     assert nodes["GPU-aaaa",]["accelerator_type:A100"] == 1
     assert {has[MEMORY] for has in nodes.values()} == {2e9}

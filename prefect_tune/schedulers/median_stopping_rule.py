@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from prefect_tune.experiment.decision import NEVER, RunUntil
 from prefect_tune.experiment.trial import Trial
@@ -20,8 +20,8 @@ from prefect_tune.experiment.view import ControllerView
 from prefect_tune.schedulers.trial_scheduler import ObjectiveScheduler
 from prefect_tune.validation import check_count, check_number
 
-#: How many of the newest values of each trial are in arrays.
-_NEWEST = 16
+#: Into how many blocks the results of a trial are divided.
+_BLOCKS = 8
 #: How many times are remembered that were asked for once.
 _ASKED = 256
 #: If a trial passes more of the times with kept means, trials have few times in common.
@@ -32,68 +32,75 @@ class _History:
     """The results of one trial.
 
     Attributes:
+        row: The number of the trial in order of its first result.
         last_time: Time of the newest result.
         last_value: Metric of the newest result, negated for ``min`` so that more is better.
         best: The best finite value so far, -inf before the first.
-        row: The number of the trial in order of its first result.
+        times: Times of the finite values from the grace period on, ascending.
+        means: The mean of all values up to each of them.
+        block: How many results are in a block of `_RunningMeans`.
     """
 
-    __slots__ = ("_means", "_times", "_values", "best", "last_time", "last_value", "row")
+    __slots__ = ("_values", "best", "block", "last_time", "last_value", "means", "row", "times")
 
     def __init__(self, row: int) -> None:
         self.row = row
         self.last_time = -math.inf
         self.last_value = math.nan
         self.best = -math.inf
-        # The finite values from the grace period on, by time, and the mean of all up to each.
-        self._times = array("d")
+        self.block = 1
+        self.times = array("d")
+        self.means = array("d")
         self._values = array("d")
-        self._means = array("d")
 
-    def add(self, time: float, value: float, grace_period: float) -> None:
-        """Take in a result."""
+    def add(self, time: float, value: float, grace_period: float) -> int | None:
+        """Take in a result; return the place of the first mean that is new, if one is."""
         self.last_time = time
         self.last_value = value
         if not math.isfinite(value):
-            return
+            return None
         self.best = max(self.best, value)
         if time < grace_period:
-            return
-        place = bisect_right(self._times, time)
-        self._times.insert(place, time)
+            return None
+        place = bisect_right(self.times, time)
+        self.times.insert(place, time)
         self._values.insert(place, value)
         # All but always the last place: only a trial that was set back reports an earlier time.
-        del self._means[place:]
-        mean = self._means[-1] if place else 0.0
-        for index in range(place, len(self._values)):
-            mean += (self._values[index] - mean) / (index + 1)
-            self._means.append(mean)
+        del self.means[place:]
+        mean = self.means[-1] if place else 0.0
+        for index, each in enumerate(self._values[place:], place + 1):
+            mean += (each - mean) / index
+            self.means.append(mean)
+        return place
 
     def mean_until(self, time: float) -> float:
         """Return the mean of values from the grace period up to a time, NaN without values."""
-        count = bisect_right(self._times, time)
-        return self._means[count - 1] if count else math.nan
-
-    def newest(self) -> tuple[list[float], list[float]]:
-        """Return the times of the newest values, newest first, and the means up to them."""
-        return self._times[: -_NEWEST - 1 : -1].tolist(), self._means[: -_NEWEST - 1 : -1].tolist()
+        count = bisect_right(self.times, time)
+        return self.means[count - 1] if count else math.nan
 
 
 class _RunningMeans:
-    """The histories of all trials, from which it computes medians of means up to a time.
+    """The histories of all trials, by which it judges one against the means of the others.
 
-    The means up to a time that was asked for are kept, and those of trials that come there later
-    added, once the same time was asked for again: with iterations as time, all but the first two
-    times. Otherwise most trials are at one of their newest values, which are in arrays.
+    A trial's results are divided into a few blocks of equal length, which doubles when they are
+    full. Of each block arrays have its first time and the least and the greatest mean. So at any
+    time a few operations on arrays tell nearly all trials whose mean up to there is certainly
+    above, or not above, a value; only the others are looked up.
+
+    The means up to a time that is asked for again, as with iterations as time, are kept in order,
+    and those of trials that come there later added.
     """
 
     def __init__(self, grace_period: float) -> None:
         self._grace_period = grace_period
         self.histories: dict[str, _History] = {}
-        # By trial: time of the newest result; times and means of the newest values, newest first.
+        self._rows: list[_History] = []
+        # By trial: time of the newest result; by block and trial: first time, least, greatest mean.
         self._last = np.empty(0)
-        self._times = np.empty((_NEWEST, 0))
-        self._means = np.empty((_NEWEST, 0))
+        self._begin = np.empty((_BLOCKS, 0))
+        self._least = np.empty((_BLOCKS, 0))
+        self._greatest = np.empty((_BLOCKS, 0))
+        self._before = np.empty(0, dtype=int)
         self._asked: dict[float, None] = {}
         self._kept: dict[float, array[float]] = {}
         self._kept_times: list[float] = []
@@ -102,74 +109,112 @@ class _RunningMeans:
         """Take in a result."""
         history = self.histories.get(trial_id)
         if history is None:
-            history = self.histories[trial_id] = _History(len(self.histories))
+            history = self.histories[trial_id] = _History(len(self._rows))
+            self._rows.append(history)
             if history.row == len(self._last):
                 more = history.row + 16
                 self._last = np.pad(self._last, (0, more))
-                self._times = np.pad(self._times, ((0, 0), (0, more)), constant_values=-math.inf)
-                self._means = np.pad(self._means, ((0, 0), (0, more)), constant_values=math.nan)
-        begin = bisect_right(self._kept_times, history.last_time)
-        passed = self._kept_times[begin : bisect_right(self._kept_times, time)]
+                wide = ((0, 0), (0, more))
+                self._begin = np.pad(self._begin, wide, constant_values=math.inf)
+                self._least = np.pad(self._least, wide)
+                self._greatest = np.pad(self._greatest, wide)
+                # Where each trial's column begins, less one row.
+                self._before = np.arange(len(self._last)) - len(self._last)
+        passed: list[float] = []
+        if self._kept:
+            begin = bisect_right(self._kept_times, history.last_time)
+            passed = self._kept_times[begin : bisect_right(self._kept_times, time)]
         if not time > history.last_time or len(passed) > _MOST_PASSED:
             # The trial was set back, and has other means now; or see above.
             self._kept.clear()
             self._kept_times.clear()
             passed = []
-        history.add(time, value, self._grace_period)
+        place = history.add(time, value, self._grace_period)
         self._last[history.row] = time
-        times, means = history.newest()
-        self._times[: len(times), history.row] = times
-        self._means[: len(means), history.row] = means
+        if place is not None:
+            self._update_blocks(history, place)
         for earlier in passed:
             mean = history.mean_until(earlier)
             if not math.isnan(mean):
                 insort(self._kept[earlier], mean)
         return history
 
-    def median(self, time: float, own: _History) -> tuple[int, float]:
-        """Return the number of other trials with means up to a time, and the means' median."""
+    def judge(self, time: float, own: _History) -> tuple[int, bool]:
+        """Return how many other trials have means up to a time, and if all of one's are worse."""
         means = self._kept.get(time)
-        if means is None:
-            found = self._means_until(time, own.row)
-            if time not in self._asked:
-                self._asked[time] = None
-                if len(self._asked) > _ASKED:
-                    del self._asked[next(iter(self._asked))]
-                return len(found), _median(found)
-            found = np.append(found, own.mean_until(time))
-            found = np.sort(found[~np.isnan(found)])
-            means = self._kept[time] = array("d", found.tobytes())
-            insort(self._kept_times, time)
+        if means is None and time not in self._asked:
+            self._asked[time] = None
+            if len(self._asked) > _ASKED:
+                del self._asked[next(iter(self._asked))]
+            return self._judge_once(time, own)
         own_mean = own.mean_until(time)
+        if means is None:
+            found = self._means_until(time)
+            means = self._kept[time] = array("d", sorted(found))
+            insort(self._kept_times, time)
         own_place = len(means) if math.isnan(own_mean) else bisect_left(means, own_mean)
         count = len(means) - (own_place < len(means))
         if not count:
-            return 0, math.nan
+            return 0, False
         low, high = (count - 1) // 2, count // 2
         low, high = low + (low >= own_place), high + (high >= own_place)
-        return count, means[low] if low == high else (means[low] + means[high]) / 2
+        return count, own.best < _middle(means[low], means[high])
 
-    def _means_until(self, time: float, without: int) -> NDArray[np.float64]:
-        """Return the means up to a time of all trials that have come there, but for one."""
-        count = len(self.histories)
-        came = self._last[:count] >= time
-        came[without] = False
-        later = (self._times[:, :count] > time).sum(axis=0, dtype=np.int8)
-        means: NDArray[np.float64] = self._means[np.minimum(later, _NEWEST - 1), np.arange(count)]
-        far = np.flatnonzero(came & (later == _NEWEST))
-        if len(far):
-            histories = list(self.histories.values())
-            for row in far.tolist():
-                means[row] = histories[row].mean_until(time)
-        return means[came & ~np.isnan(means)]
+    def _judge_once(self, time: float, own: _History) -> tuple[int, bool]:
+        block = np.add.reduce(self._begin <= time, axis=0, dtype=np.int8)
+        known = self._last >= time
+        known &= block > 0
+        known[own.row] = False
+        count = np.count_nonzero(known)
+        place = np.multiply(block, len(known), dtype=np.intp)
+        place += self._before
+        not_above = known & (self._greatest.ravel().take(place, mode="wrap") <= own.best)
+        better = np.count_nonzero(not_above)
+        if 2 * better > count:
+            return count, False
+        unclear = known & (self._least.ravel().take(place, mode="wrap") <= own.best)
+        if 2 * np.count_nonzero(unclear) < count:
+            return count, count > 0
+        unclear &= ~not_above
+        for row in unclear.nonzero()[0].tolist():
+            better += self._rows[row].mean_until(time) <= own.best
+        if 2 * better != count:
+            return count, 2 * better < count
+        # The value is between the two that the median is the middle of.
+        means = sorted(self._means_until(time, own))
+        return count, count > 0 and own.best < _middle(means[count // 2 - 1], means[count // 2])
+
+    def _means_until(self, time: float, without: _History | None = None) -> Iterator[float]:
+        """Yield the means up to a time of all trials that have come there and have one."""
+        for history in self._rows:
+            if history.last_time >= time and history is not without:
+                mean = history.mean_until(time)
+                if mean == mean:
+                    yield mean
+
+    def _update_blocks(self, history: _History, first: int) -> None:
+        """Take a trial's means from a place on into its blocks."""
+        row, means = history.row, history.means
+        if len(means) > _BLOCKS * history.block:
+            history.block *= 2
+            first = 0
+        if first < len(means) - 1:
+            self._begin[:, row] = math.inf
+            first = 0
+        for index in range(first, len(means)):
+            block, inside = divmod(index, history.block)
+            mean = means[index]
+            if not inside:
+                self._begin[block, row] = history.times[index]
+                self._least[block, row] = self._greatest[block, row] = mean
+            elif mean < self._least.item(block, row):
+                self._least[block, row] = mean
+            elif mean > self._greatest.item(block, row):
+                self._greatest[block, row] = mean
 
 
-def _median(values: NDArray[np.float64]) -> float:
-    if not len(values):
-        return math.nan
-    low, high = (len(values) - 1) // 2, len(values) // 2
-    parted = np.partition(values, (low, high))
-    return float(parted[low] if low == high else (parted[low] + parted[high]) / 2)
+def _middle(low: float, high: float) -> float:
+    return low if low == high else (low + high) / 2
 
 
 class MedianStoppingRule(ObjectiveScheduler):
@@ -237,10 +282,10 @@ class MedianStoppingRule(ObjectiveScheduler):
         # Written so that a NaN time is not judged either.
         if not time >= self._grace_period:
             return self.CONTINUE
-        count, median = self._means.median(time, own)
+        count, is_worse = self._means.judge(time, own)
         if count < self._min_samples_required:
             return self._yield_slot(controller, trial, time)
-        if not count or own.best == -math.inf or own.best >= median:
+        if not is_worse or own.best == -math.inf:
             return self.CONTINUE
         self._stopped.add(trial.trial_id)
         return self.STOP if self._hard_stop else self.PAUSE
@@ -271,8 +316,7 @@ class MedianStoppingRule(ObjectiveScheduler):
         return f"Using MedianStoppingRule: num_stopped={len(self._stopped)}."
 
     def _is_complete(self, result: dict[str, Any]) -> bool:
-        names = (self._time_attr, str(self._metric))
-        return all(result.get(name) is not None for name in names)
+        return result.get(self._time_attr) is not None and result.get(str(self._metric)) is not None
 
     def _record(self, trial: Trial, result: dict[str, Any]) -> _History:
         time = self._number(result, self._time_attr, "time_attr")

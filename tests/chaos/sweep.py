@@ -14,7 +14,7 @@ from typing import Any
 
 import prefect_tune as tune
 
-from .scenario import ASHA, CLASS, CLASS_DICT, HYPERBAND, INSIDE, PAUSING, PBT, Scenario
+from .scenario import ASHA, CLASS, CLASS_DICT, HYPERBAND, INSIDE, PAUSING, PBT, RESOURCES, Scenario
 from .trainables import STATE, fault_of, read_state, trainables
 
 NAME = "sweep"
@@ -55,6 +55,10 @@ def scheduler_of(scenario: Scenario) -> Any:
             hyperparam_mutations={"x": tune.uniform(0, 1)},
             synch=scenario.seed % 4 == 3,
         )
+    if scenario.scheduler == RESOURCES:
+        # What a trial gets depends on how many others are left, not on its own results: a function
+        # that goes on from an earlier checkpoint then does not pause again and again.
+        return tune.schedulers.ResourceChangingScheduler()
     if scenario.scheduler == PAUSING:
         from prefect_tune.simulation.pausing_scheduler import PausingScheduler
 

@@ -229,6 +229,28 @@ def test_decides_among_many_trials_as_the_rule_written_down(
     assert decided["STOP"] >= 5
 
 
+def test_few_histories_are_looked_up_where_each_trial_has_times_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dice, looked_up = random.Random(5), 0
+    mean_until = median_stopping_rule._History.mean_until
+
+    def counted(history: Any, time: float) -> float:
+        nonlocal looked_up
+        looked_up += 1
+        return mean_until(history, time)
+
+    bench = Bench("".join(map(chr, range(50, 250))), grace_period=1, hard_stop=False)
+    times = dict.fromkeys(bench.trials, 0.0)
+    for number in range(30):
+        if number == 20:
+            monkeypatch.setattr(median_stopping_rule._History, "mean_until", counted)
+        for trial_id in bench.trials:
+            times[trial_id] += dice.random()
+            bench.report(trial_id, times[trial_id], dice.random() + ord(trial_id) / 100)
+    assert looked_up < 10 * 200 * 10  # of 10 x 200 x 199
+
+
 @pytest.mark.parametrize(
     ("argument", "value"),
     [

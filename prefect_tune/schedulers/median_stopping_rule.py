@@ -165,15 +165,15 @@ class _RunningMeans:
         known = self._last >= time
         known &= block > 0
         known[own.row] = False
-        count = np.count_nonzero(known)
+        count = int(np.count_nonzero(known))
         place = np.multiply(block, len(known), dtype=np.intp)
         place += self._before
         not_above = known & (self._greatest.ravel().take(place, mode="wrap") <= own.best)
-        better = np.count_nonzero(not_above)
+        better = int(np.count_nonzero(not_above))
         if 2 * better > count:
             return count, False
         unclear = known & (self._least.ravel().take(place, mode="wrap") <= own.best)
-        if 2 * np.count_nonzero(unclear) < count:
+        if 2 * int(np.count_nonzero(unclear)) < count:
             return count, count > 0
         unclear &= ~not_above
         for row in unclear.nonzero()[0].tolist():

@@ -34,7 +34,7 @@ from prefect_tune.orchestration.prefect_internals import announced_intent
 from prefect_tune.orchestration.record.sweep_result import SweepResult as SweepResult
 from prefect_tune.orchestration.recurring import RecurringSpec
 from prefect_tune.orchestration.spec.experiment import ExperimentSpec
-from prefect_tune.orchestration.spec.form import WithoutNull
+from prefect_tune.orchestration.spec.form import UnsentNull
 
 
 def _run_experiment(**parameters: Any) -> State[Any]:
@@ -103,7 +103,7 @@ def _form(spec: type[ExperimentSpec], *, without: Sequence[str] = ()) -> inspect
             inspect.Parameter(
                 name,
                 inspect.Parameter.KEYWORD_ONLY,
-                annotation=Annotated[kind, WithoutNull()],
+                annotation=Annotated[kind, UnsentNull()],
                 default=default,
             )
         )

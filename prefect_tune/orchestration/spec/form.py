@@ -11,28 +11,29 @@ from pydantic_core import CoreSchema
 _NULL = {"type": "null"}
 
 
-class WithoutNull:
-    """Describes a type that may be None as the type of a field that may be left empty.
+class UnsentNull:
+    """Describes a type that may be None so that Prefect's UI does not send null by itself.
 
-    Prefect's UI sends null for each field whose ``anyOf`` has ``null``: a schedule that is made
-    there would set all of them back. Prefect takes null for such a field all the same.
+    It sends null for a field whose ``anyOf`` has ``null``: a schedule that is made there would set
+    the deployment's value back. It does not for an equal description in another form.
     """
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
+        """Describe the type for Prefect's UI."""
         described = handler(schema)
-        _drop_null(described)
+        if _NULL in (kinds := described.get("anyOf", [])):
+            kinds[kinds.index(_NULL)] = {"type": ["null"], "title": "None"}
         return described
 
 
-def _drop_null(described: dict[str, Any]) -> None:
-    kinds = [kind for kind in described.pop("anyOf", ()) if kind != _NULL]
-    described.update(kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if kinds else {})
-
-
 class PlainOptionalFields:
-    """Describes the fields of a model as `WithoutNull`, without their default None."""
+    """Describes the fields of a model that may be None as fields that may be left empty.
+
+    As for `UnsentNull`, whose way fields of models do not need: Prefect takes null for a field that
+    is not required and has no default.
+    """
 
     @classmethod
     def __get_pydantic_json_schema__(
@@ -41,9 +42,10 @@ class PlainOptionalFields:
         """Describe the model for Prefect's UI."""
         described = handler(schema)
         for field in handler.resolve_ref_schema(described).get("properties", {}).values():
-            if field.get("default", _NULL) is None and _NULL in field.get("anyOf", ()):
-                del field["default"]
-                _drop_null(field)
+            kinds = [kind for kind in field.get("anyOf", ()) if kind != _NULL]
+            if field.get("default", _NULL) is None and len(kinds) == 1 and "type" in kinds[0]:
+                del field["anyOf"], field["default"]
+                field.update(kinds[0])
         return described
 
 

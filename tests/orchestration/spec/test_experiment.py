@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from prefect.serializers import JSONSerializer
+from prefect.utilities.schema_tools import ValidationError, validate
 
 import prefect_tune as tune
 from prefect_tune.error import InvalidArgument
@@ -156,9 +157,12 @@ def test_fields_that_may_be_empty_are_not_sent_as_null() -> None:
 
     fields = recurring_sweep.parameters.model_dump()["properties"]
     assert {"type": "null"} not in [k for field in fields.values() for k in field.get("anyOf", ())]
-    assert fields["seed"]["type"] == "integer"
-    assert fields["storage"]["anyOf"][1:] == [{"type": "string"}]
-    assert RecurringSpec.parse({**NEEDED, "seed": None, "storage": None}).seed is None
+    schema = recurring_sweep.parameters.model_dump()
+    empty = dict.fromkeys(("storage", "cluster", "defaults", "name", "seed", "data"))
+    validate({**NEEDED, **empty}, schema, raise_on_error=True)
+    with pytest.raises(ValidationError):
+        validate({**NEEDED, "seed": "x"}, schema, raise_on_error=True)
+    assert RecurringSpec.parse({**NEEDED, **empty}).seed is None
 
 
 def test_several_objectives_are_a_list_of_metrics_with_modes() -> None:

@@ -32,6 +32,8 @@ BENCHMARKS = (
     "journal",
     "checkpoints",
     "sync_cost",
+    "several_hosts",
+    "placement",
 )
 
 

@@ -29,6 +29,10 @@ class Hosts:
     def _ip(*arguments: str) -> None:
         subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
 
+    def join(self, address: str) -> None:
+        """Let this process reach the hosts, and them this process at an address."""
+        self._ip("addr", "add", f"{address}/24", "dev", self.bridge)
+
     def add(self, name: str) -> str:
         """Add a host; returns its address."""
         space, link = f"{self.tag}-{name}", f"{self.tag}{len(self.names)}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -46,8 +45,7 @@ def cluster(hosts: int, slots: int) -> Iterator[tuple[str, list[subprocess.Popen
             for number in range(hosts):
                 network.add(f"host{number}")
                 arguments = ("--no-nanny", "--resources", f"CPU={slots}")
-                path = os.pathsep.join(sys.path)
-                worker = network.worker(f"host{number}", scheduler, *arguments, PYTHONPATH=path)
+                worker = network.worker(f"host{number}", scheduler, *arguments)
                 workers.append(worker)
             with Client(scheduler, timeout=60, set_as_default=False) as client:
                 client.wait_for_workers(hosts, timeout=120)

@@ -88,6 +88,7 @@ class Hosts:
             "HOME": str(home),
             "TMPDIR": str(home),
             "PTUNE_HOST": name,
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
             "PREFECT_TUNE_SHARED_DIRECTORY": "0",
             "PREFECT_TUNE_LEASE_S": "4",
             **variables,

@@ -55,6 +55,20 @@ def short(config):
         time.sleep(0.1)
     tune.report(said=host())
 
+def gang(config):
+    from tests.integration.distributed_trainables import total
+    path = tune.get_checkpoint()
+    n = begin = path.to_dict()["n"] if path else 0
+    ended = 0
+    while n < begin + 5 or not ended:
+        n += 1
+        time.sleep(0.2)
+        ended = total(float(os.path.exists(config["go"])))
+        save = tune.should_checkpoint()
+        tune.report({"n": n, "begin": begin, "asked": save,
+                     "hosts": [worker.host for worker in tune.trial_workers()]},
+                    checkpoint=Checkpoint.from_dict({"n": n}) if save else None)
+
 class Elsewhere(ProcessInterface):
     def __init__(self, scheduler, hosts, name):
         super().__init__()
@@ -81,8 +95,8 @@ if __name__ == "__main__":
     kind, scheduler, storage, *files = sys.argv[1:]
     class Watch(tune.Callback):
         def on_trial_result(self, iteration, trials, trial, result, **info):
-            print(json.dumps({"n": result.get("n"), "host": result.get("host"),
-                              "trial": trial.trial_id, "pid": result["pid"]}), flush=True)
+            said = {name: result.get(name) for name in ("n", "host", "begin", "asked", "hosts")}
+            print(json.dumps({**said, "trial": trial.trial_id, "pid": result["pid"]}), flush=True)
     options = dict(cluster=scheduler, orchestrate=False, storage_path=storage, callbacks=[Watch()],
                    name=kind, verbose=0, raise_on_failed_trial=False)
     def say(result):
@@ -102,6 +116,10 @@ if __name__ == "__main__":
             while len(hosts) < 2 or cluster.scheduler_info["workers"]:
                 time.sleep(0.2)
             print(json.dumps({"idle": len(hosts)}), flush=True)
+    elif kind == "gang":
+        from tests.integration.distributed_trainables import distributed
+        trainable = distributed(gang, 2, num_workers_per_host=1)
+        say(tune.run(trainable, config={"go": files[0]}, max_failures=0, **options))
     elif kind in ("pair", "tls"):
         bundles = tune.PlacementGroupFactory([{"CPU": 1}] * 2, strategy="STRICT_SPREAD")
         options["resources_per_trial"] = bundles
@@ -216,6 +234,27 @@ def test_bundles_are_on_different_hosts(hosts):
     (end,) = [line for line in lines(driver) if "status" in line]
     assert end["status"] == "TERMINATED"
     assert sorted(end["said"]) == ["10.213.7.2", "10.213.7.3"]
+
+
+def test_distributed_training_leaves_a_host_that_is_pre_empted(hosts):
+    hosts.add("three")
+    workers = {
+        hosts.address(name): hosts.worker(name, hosts.scheduler, "--no-nanny")
+        for name in ("one", "two", "three")
+    }
+    driver = run(hosts, "gang")
+    said = lines(driver)
+    first = next(line for line in said if line["n"] > 3)
+    gone = first["hosts"][1]  # it runs no trial, only another worker of one
+    workers[gone].terminate()
+    asked = next(line for line in said if line["asked"])
+    again = next(line for line in said if line["begin"])
+    (hosts.directory / "go").touch()
+    (end,) = [line for line in said if "status" in line]
+    assert (end["status"], end["failures"]) == ("TERMINATED", 0)
+    assert again["begin"] == asked["n"]
+    assert gone not in again["hosts"]
+    assert len(set(again["hosts"])) == 2
 
 
 def test_a_sweep_goes_on_with_a_driver_on_another_host(hosts):

@@ -193,29 +193,36 @@ def _run(body: bytes, descriptors: list[int]) -> NoReturn:
         os._exit(code)
 
 
-_ZYGOTE = (
-    "from prefect_tune.execution.trial.native_threads import limit_to_one; limit_to_one(); "
-    "import prefect_tune.execution.trial.zygote, prefect_tune.trainable.runner; "
-    "import prefect_tune.trainable.shipping.packing"
-)
+#: Module that a helper process is made of: what to import beforehand, besides it.
+_HELPERS = {
+    "prefect_tune.execution.trial.zygote": (
+        "from prefect_tune.execution.trial.native_threads import limit_to_one; limit_to_one(); "
+        "import prefect_tune.trainable.runner, prefect_tune.trainable.shipping.packing; "
+        # What most modules with trainables of tests import.
+        "import pytest, prefect_tune.tune_run, tests.integration.trainables"
+    ),
+    "prefect_tune.execution.checkpoints.upload_process": "import s3fs",
+}
 
 
 @contextlib.contextmanager
 def start_helpers_warm() -> Iterator[None]:
-    """Start zygotes of this process as forks inside; transfer processes start as ever."""
+    """Fork the helper processes of agents in this process inside."""
     from prefect_tune.execution.launch import helper_process
 
-    warm = WarmPython(_ZYGOTE)
+    warm = {
+        module: WarmPython(f"{preload}; import {module}") for module, preload in _HELPERS.items()
+    }
 
     def popen(command: list[str], **options: Any) -> Any:
-        if "trial.zygote import main" not in command[3]:
-            return subprocess.Popen(command, **options)
-        with open(os.devnull) as nothing:
-            streams = (nothing.fileno(), 1, 2)
-            return warm.start(command[3:], options["pass_fds"], streams)
+        for module, python in warm.items():
+            if f"from {module} import main" in command[3]:
+                with open(os.devnull) as nothing:
+                    return python.start(command[3:], options["pass_fds"], (nothing.fileno(), 1, 2))
+        return subprocess.Popen(command, **options)  # a stand-in of a test
 
     plain = helper_process.subprocess
-    # The module, not `subprocess` itself.
+    # The name there, not the function of `subprocess`, which others use.
     helper_process.subprocess = SimpleNamespace(  # type: ignore[attr-defined]
         Popen=popen, DEVNULL=subprocess.DEVNULL
     )
@@ -223,4 +230,5 @@ def start_helpers_warm() -> Iterator[None]:
         yield
     finally:
         helper_process.subprocess = plain  # type: ignore[attr-defined]
-        warm.close()
+        for python in warm.values():
+            python.close()

@@ -1,14 +1,9 @@
-"""Flows that are executed more than once; served by `python -m tests.integration.rerun_flows`.
-
-Trials of 0 and 1 end at once, the others wait until their directory's file ``go`` is there. Each
-writes a line into ``ran-<x>`` when it starts, so that what ran again can be counted.
-"""
+"""Flows that are executed more than once; served by `python -m tests.integration.rerun_flows`."""
 
 from __future__ import annotations
 
 import os
 import sys
-import time
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -17,24 +12,7 @@ from prefect import flow, task
 
 import prefect_tune as tune
 from prefect_tune.flows import tune_experiment
-
-
-def train(config: dict[str, Any]) -> None:
-    root = Path(config["root"])
-    with open(root / f"ran-{config['x']}", "a") as file:
-        file.write("once\n")
-    tune.report({"score": config["x"]})
-    if config["x"] < 2:
-        return
-    (root / "waiting").touch()
-    while not (root / "go").exists():
-        time.sleep(0.02)
-        tune.report({"score": config["x"]})
-
-
-def times_run(root: Path, x: int) -> int:
-    """How many attempts of the trial of `x` there have been."""
-    return len((root / f"ran-{x}").read_text().splitlines())
+from tests.integration.rerun_trainables import failing_once, shifted, train
 
 
 def sweep(root: str, storage: str | None = None, **options: Any) -> tune.ExperimentAnalysis:
@@ -92,14 +70,6 @@ def raising_later(root: str) -> list[int]:
     return [len(analysis.trials)]
 
 
-def failing_once(config: dict[str, Any]) -> dict[str, float]:
-    """Fails the first time, if `x` is above 1."""
-    train({**config, "x": config["x"]})
-    if config["x"] > 1 and times_run(Path(config["root"]), config["x"]) == 1:
-        raise ValueError("too early")
-    return {"score": config["x"]}
-
-
 @flow(retries=1)
 def failing(root: str) -> list[str]:
     """Failed trials fail it."""
@@ -119,10 +89,6 @@ def anew(root: str) -> list[int]:
         fuse.touch()
         raise RuntimeError("bomb")
     return []
-
-
-def shifted(config: dict[str, Any]) -> dict[str, float]:
-    return {"loss": config["x"] + config["shift"]}
 
 
 def sweep_shifted(root: str, shift: int) -> list[int]:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from . import rerun_flows
-from .rerun_flows import times_run
+from .rerun_trainables import times_run
 from .served import Run, environment, kill, poll, serving
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
@@ -206,7 +206,7 @@ def test_a_flow_that_is_an_experiment_goes_on_too(
     automations: None, client: Any, tmp_path: Path
 ) -> None:
     parameters = {
-        "trainable": "tests.integration.rerun_flows:train",
+        "trainable": "tests.integration.rerun_trainables:train",
         "space": {"x": {"grid_search": [0, 1, 2, 3]}, "root": str(tmp_path)},
         "metric": "score",
         "mode": "max",

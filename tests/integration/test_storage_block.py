@@ -15,7 +15,7 @@ import prefect_tune as tune
 from prefect_tune.flows import tune_experiment
 from tests.s3.endpoint import Bucket, Endpoint, fresh_bucket
 
-from .rerun_flows import times_run
+from .rerun_trainables import times_run
 from .served import Run, poll, serving
 
 KEY = "AKIAKEYTHATNOBODYSEES"

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import shutil
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
 
 from tests.warm_python import start_helpers_warm
+
+if TYPE_CHECKING:
+    from prefect_tune.orchestration.server.embedded import EmbeddedServer
 
 pytest_plugins = ["tests.s3.plugin", "tests.clouds.plugin"]
 
@@ -41,25 +48,50 @@ def warm_helpers() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def prefect_api(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[str]:
     """Address of a Prefect server with a database of its own, in effect for this process."""
+    import prefect
     from prefect.context import refresh_global_settings_context
 
-    from prefect_tune.orchestration.server.embedded import EmbeddedServer
-
-    home = str(tmp_path_factory.mktemp("prefect"))
+    home = tmp_path_factory.mktemp("prefect")
+    cache = pytestconfig.cache
+    assert cache is not None
+    empty = cache.mkdir("prefect") / f"{prefect.__version__}.db"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_HOME", home)
+        patch.setenv("PREFECT_HOME", str(home))
         patch.delenv("PREFECT_API_URL", raising=False)
         refresh_global_settings_context()
-        server = EmbeddedServer()
-        server.wait_ready(print)
+        server = _start_server(home, empty)
         patch.setenv("PREFECT_API_URL", server.api_url)
         refresh_global_settings_context()
         yield server.api_url
         _drain()
         server.stop()
     refresh_global_settings_context()
+
+
+def _start_server(home: Path, empty: Path) -> EmbeddedServer:
+    """Start a server; an empty database is made once for all processes, as it takes longest."""
+    from prefect_tune.orchestration.server.embedded import EmbeddedServer
+
+    with open(empty.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if made := empty.exists():
+            shutil.copy(empty, home / "prefect.db")
+        server = EmbeddedServer()
+        if not made:
+            server.wait_ready(print)
+            new = empty.with_suffix(".new")
+            with (
+                closing(sqlite3.connect(home / "prefect.db")) as source,
+                closing(sqlite3.connect(new)) as copy,
+            ):
+                source.backup(copy)
+            new.replace(empty)
+    server.wait_ready(print)
+    return server
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
@@ -41,6 +42,7 @@ class WarmPython:
         self._preload = preload
         self._lock = threading.Lock()
         self._control: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
 
     def start(
         self,
@@ -72,15 +74,16 @@ class WarmPython:
         return ForkedProcess(pid, status)
 
     def close(self) -> None:
-        """End the process and all that it has started."""
-        if self._control is not None:
+        """End the process."""
+        if self._control is not None and self._process is not None:
             self._control.close()
+            self._process.wait()
 
     def _launch(self) -> socket.socket:
         ours, theirs = socket.socketpair()
         with theirs:
             arguments = [str(theirs.fileno()), json.dumps(sys.path), self._preload]
-            subprocess.Popen(
+            self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", _MAIN, *arguments],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -118,10 +121,13 @@ class ForkedProcess:
             self.wait(0)
         return self.returncode
 
-    def kill(self) -> None:
+    def send_signal(self, signum: int) -> None:
         if self.poll() is None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+                os.kill(self.pid, signum)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
 
 def serve(control_fd: int, preload: str) -> None:
@@ -177,6 +183,7 @@ def _run(body: bytes, descriptors: list[int]) -> NoReturn:
         os.chdir(directory)
         os.environ.clear()
         os.environ.update(environment)
+        tempfile.tempdir = None  # TMPDIR may be another one
         if "numpy.random" in sys.modules:
             sys.modules["numpy.random"].seed()
         threading.main_thread()._set_native_id()  # type: ignore[attr-defined]  # Python does not

@@ -218,9 +218,10 @@ def run(make: Make, disk: Disk, seed: int = 0, **options: Any) -> list[Trial]:
     return simulate(disk, **{**arguments, **options})
 
 
-def undisturbed(make: Make, **options: Any) -> list[Trial]:
+@functools.cache
+def undisturbed(make: Make) -> list[Trial]:
     with Disk() as disk:
-        return run(make, disk, **options)
+        return run(make, disk)
 
 
 def killed_and_resumed(

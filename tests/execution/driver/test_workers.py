@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import queue
 import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -28,6 +25,7 @@ from prefect_tune.error import ClusterError
 from prefect_tune.execution.cluster.api import connect
 from prefect_tune.execution.driver.dask_executor import DaskExecutor
 from prefect_tune.filesystem.location import Location
+from tests.execution.dask_workers import dask_worker
 from tests.execution.experiments import Experiment, make_env
 
 
@@ -102,12 +100,6 @@ def test_a_flood_over_the_network(experiment):
 
 # -- workers started by hand --------------------------------------------------------------------
 
-_WORKER = """
-import sys
-{before}
-from distributed.cli.dask_worker import main
-main()
-"""
 _NO_PACKAGE = """
 class Hide:
     def find_spec(self, name, path=None, target=None):
@@ -121,17 +113,6 @@ prefect_tune._version.__version__ = "0.0.1"
 """
 
 
-@contextlib.contextmanager
-def worker(address, before="", *arguments):
-    command = [sys.executable, "-c", _WORKER.format(before=before), address, "--no-nanny"]
-    process = subprocess.Popen([*command, "--no-dashboard", *arguments], stderr=subprocess.DEVNULL)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
 @pytest.mark.parametrize(
     ("before", "told"),
     [
@@ -142,7 +123,7 @@ def worker(address, before="", *arguments):
 )
 def test_a_worker_that_does_not_fit_is_named(scheduler, tmp_path, before, told):
     for _ in range(2):  # the second time as well
-        with worker(scheduler, before):
+        with dask_worker(scheduler, before=before):
             run = Experiment(DaskExecutor(connect(scheduler)), make_env(train, tmp_path))
             with pytest.raises(ClusterError, match=told), run:
                 pass
@@ -154,7 +135,7 @@ def test_a_worker_that_does_not_fit_is_named(scheduler, tmp_path, before, told):
 def test_a_worker_that_does_not_fit_is_left_out_from_the_beginning(
     scheduler, tmp_path, before, caplog
 ):
-    with worker(scheduler), worker(scheduler, before), Client(scheduler) as client:
+    with dask_worker(scheduler), dask_worker(scheduler, before=before), Client(scheduler) as client:
         client.wait_for_workers(2)
         with Experiment(DaskExecutor(connect(scheduler)), make_env(train, tmp_path)) as run:
             (node,) = run.executor.capacity()
@@ -184,9 +165,9 @@ def test_a_worker_that_joins_and_does_not_fit_is_left_to_others(scheduler, tmp_p
     handler = Told()
     log.addHandler(handler)
     try:
-        with worker(scheduler):
+        with dask_worker(scheduler):
             run = Experiment(DaskExecutor(connect(scheduler)), make_env(train, tmp_path))
-            with run, worker(scheduler, before), Client(scheduler) as client:
+            with run, dask_worker(scheduler, before=before), Client(scheduler) as client:
                 while "left out" not in (message := handler.messages.get()):
                     pass
                 assert told in message
@@ -207,9 +188,9 @@ def test_a_cluster_without_workers_is_told(scheduler):
 
 
 def test_a_worker_that_joins_is_used(scheduler, tmp_path):
-    with worker(scheduler, "", "--resources", "CPU=0.5 license=1"):
+    with dask_worker(scheduler, "--resources", "CPU=0.5 license=1"):
         run = Experiment(DaskExecutor(connect(scheduler)), make_env(train, tmp_path))
-        with run, worker(scheduler, "", "--nthreads", "3"):
+        with run, dask_worker(scheduler, "--nthreads", "3"):
             assert dict(run.executor.capacity()[0].resources) == {"CPU": 0.5, "license": 1}
             while len(run.executor.capacity()) < 2:
                 assert isinstance(run.next_event(), CapacityChanged)
@@ -222,10 +203,10 @@ def test_a_worker_that_hangs_delays_a_sweep_for_a_while_only(
 ):
     monkeypatch.setattr("prefect_tune.execution.protocol.versions._ANSWER_S", 3.0)
     monkeypatch.setattr("prefect_tune.execution.node.entry._INSTALL_S", 0.5)
-    with worker(scheduler) as frozen, Client(scheduler) as client:
+    with dask_worker(scheduler) as frozen, Client(scheduler) as client:
         client.wait_for_workers(1)
         (silent,) = client.scheduler_info(n_workers=-1)["workers"]
-        with worker(scheduler):
+        with dask_worker(scheduler):
             client.wait_for_workers(2)
             frozen.send_signal(signal.SIGSTOP)
             run = Experiment(DaskExecutor(connect(scheduler)), make_env(train, tmp_path))
@@ -245,7 +226,7 @@ def test_a_cluster_of_workers_that_hang_is_told(scheduler, tmp_path, monkeypatch
     monkeypatch.setattr("prefect_tune.execution.node.entry._INSTALL_S", 0.5)
     monkeypatch.setattr("prefect_tune.execution.driver.node_link._OPEN_TIMEOUT_S", 0.5)
     told: queue.Queue[Exception] = queue.Queue()
-    with worker(scheduler) as frozen, Client(scheduler) as client:
+    with dask_worker(scheduler) as frozen, Client(scheduler) as client:
         client.wait_for_workers(1)
         frozen.send_signal(signal.SIGSTOP)
         executor = DaskExecutor(connect(scheduler))
@@ -273,7 +254,7 @@ def test_dask_does_not_run_an_attempt_again_on_a_worker_that_comes_back(schedule
         port = str(free.getsockname()[1])
     log = str(tmp_path / "log")
     options = ("--host", "127.0.0.1", "--worker-port", port)
-    with worker(scheduler, "", *options) as first:
+    with dask_worker(scheduler, *options) as first:
         run = Experiment(DaskExecutor(connect(scheduler)), make_env(train, tmp_path))
         with run:
             run.launch("a", {"hang": True, "name": "a", "log": log})
@@ -281,7 +262,7 @@ def test_dask_does_not_run_an_attempt_again_on_a_worker_that_comes_back(schedule
             first.kill()
             assert run.until_ended("a").outcome is Outcome.LOST
             first.wait()
-            with worker(scheduler, "", *options):
+            with dask_worker(scheduler, *options):
                 while not run.executor.capacity():
                     run.next_event()
                 assert run.executor.capacity()[0].address.endswith(port)

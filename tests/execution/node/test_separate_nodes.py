@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -27,6 +26,7 @@ from prefect_tune.execution.cluster.api import connect
 from prefect_tune.execution.driver.dask_executor import DaskExecutor
 from prefect_tune.execution.files import confined_directory
 from prefect_tune.execution.files.node_directory import SHARED_DIRECTORY
+from tests.execution.dask_workers import dask_worker
 from tests.execution.experiments import Experiment, make_env
 from tests.execution.loopback import content, make_checkpoint
 
@@ -36,18 +36,9 @@ SIZE = 3 * confined_directory.CHUNK_BYTES + 17
 @contextlib.contextmanager
 def start_node(scheduler, directory):
     directory.mkdir()
-    command = [sys.executable, "-m", "distributed.cli.dask_worker", scheduler, "--no-nanny"]
-    environ = {**os.environ, SHARED_DIRECTORY: "0", "TMPDIR": str(directory)}
-    process = subprocess.Popen(
-        [*command, "--no-dashboard", "--local-directory", str(directory)],
-        env=environ,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
+    options = {SHARED_DIRECTORY: "0", "TMPDIR": str(directory)}
+    with dask_worker(scheduler, "--local-directory", str(directory), **options) as process:
         yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ BENCHMARKS = (
     "streamed_results",
     "decision_latency",
     "schedulers",
+    "regret",
     "first_result",
     "space_resolution",
     "searchers",

@@ -121,6 +121,22 @@ def mixed(config: Config) -> float:
     return rate + other + 2 * (config["drop"] - 0.2) ** 2 if config["kind"] == "net" else 3.0
 
 
+#: Of `network`: its steps, and the least loss that any configuration comes to.
+NETWORK_STEPS, NETWORK_LEAST = 81, 0.1
+
+
+def network(config: Config, step: int) -> tuple[float, float]:
+    """The stock model of that name, written down again: loss and seconds of a step."""
+    off = math.log10(config["lr"] / 0.01)
+    width = math.log2(config["units"] / 256)
+    floor = 0.1 + 0.15 * off**2 + 0.01 * width**2 + 0.5 * (config["dropout"] - 0.2) ** 2
+    rate = 0.4 + 0.3 / (1.0 + 2.0 * off**2)
+    end = (1 + NETWORK_STEPS) ** -rate
+    loss = floor + (2.0 - floor) * ((1 + step) ** -rate - end) / (1.0 - end)
+    noise = random.Random(f"{sorted(config.items())}/{step}").gauss(0.0, 0.02)
+    return loss + noise * (1.0 - step / NETWORK_STEPS), 10.0 * (0.5 + config["units"] / 512)
+
+
 _BRANIN_SPACE = {"x": ("float", -5.0, 10.0), "y": ("float", 0.0, 15.0)}
 
 PROBLEMS = {

@@ -1,19 +1,41 @@
 """Regret over simulated time, of schedulers and searchers on a model with a known optimum.
 
 `python -m benchmarks.regret [PICTURE]` prints what docs/benchmarks.md shows, and draws its picture.
+`python -m benchmarks regret` runs the schedulers that Ray Tune has on the same model with its own.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 
 import prefect_tune as tune
+from benchmarks.measure import Bench, Row
+from benchmarks.regret_streams import BUDGET_S, WAYS, regret_values
+from benchmarks.subject import Values
 from prefect_tune import schedulers
 from prefect_tune.search.bohb import TuneBOHB
 
-#: As long as 20 trials of average length take on the 8 slots.
-BUDGET_S = 20 * 81 * 10 / 8
 SEEDS = 5
+
+
+def measure(*, way: str, seeds: int) -> Values:
+    """The regret of a way to search with our scheduler."""
+    return regret_values(
+        schedulers, schedulers.PopulationBasedTraining, schedulers.PB2, way, seeds
+    )
+
+
+def rows(bench: Bench) -> Iterator[Row]:
+    """Our regret beside that of Ray Tune's scheduler, in the same simulated time."""
+    for way in WAYS:
+        arguments = {"way": way, "seeds": bench.size(SEEDS, quick=1)}
+        ours = bench.ours("regret", **arguments)
+        ray = bench.peer("ray_tune", "regret", label="Ray Tune", **arguments)
+        for name in ours.values or [""]:
+            found = ours.values.get(name), ray.values.get(name)
+            problem = ours.problem or ray.problem or ""
+            yield Row(f"{way}: {name}", "", found[0], "Ray Tune", found[1], None, problem)
 
 
 def ways() -> dict[str, dict[str, object]]:

@@ -191,12 +191,16 @@ class Stream:
             self.log.append(["runs", trial.trial_id])
             self._add()
 
+    def _config(self, draw: random.Random) -> dict[str, Any]:
+        return {}
+
     def _add(self) -> None:
         waiting = sum(trial.status == PENDING for trial in self._trials.values())
         while waiting < self._lookahead and len(self._trials) < self._num_trials:
             number = len(self._trials)
             draw = random.Random(f"{self._seed}/{number}")
             trial = StreamTrial(f"{number:04d}")
+            trial.config = self._config(draw)
             self._trials[trial.trial_id] = trial
             self._time[trial.trial_id] = self._saved[trial.trial_id] = 0
             self._end[trial.trial_id] = self._ends(draw)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import tempfile
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.regret_streams import regret_values
 from benchmarks.scheduler_streams import write
 from benchmarks.subject import (
     FirstStart,
@@ -325,12 +327,10 @@ def _run(
     )
 
 
-def schedulers(*, kind: str, runs: int, path: str) -> Values:
-    from ray.tune import schedulers as theirs
+def _told(base: Any) -> Any:
+    """A scheduler of Ray Tune that tells the stream which trial becomes a copy of which."""
 
-    class Told(theirs.PopulationBasedTraining):
-        """Tells the stream which trial becomes a copy of which."""
-
+    class Told(base):
         def _exploit(self, controller: Any, trial: Any, source: Any) -> None:
             self._controller = controller
             super()._exploit(controller, trial, source)
@@ -342,7 +342,22 @@ def schedulers(*, kind: str, runs: int, path: str) -> Values:
             trial.status = status  # Ray pauses it
             return found
 
-    return write(theirs, Told, kind, runs, path)
+    return Told
+
+
+def schedulers(*, kind: str, runs: int, path: str) -> Values:
+    from ray.tune import schedulers as theirs
+
+    return write(theirs, _told(theirs.PopulationBasedTraining), kind, runs, path)
+
+
+def regret(*, way: str, seeds: int) -> Values:
+    logging.disable(logging.CRITICAL)
+    from ray.tune import schedulers as theirs
+    from ray.tune.schedulers.pb2 import PB2
+
+    pbt = _told(theirs.PopulationBasedTraining)
+    return regret_values(theirs, pbt, _told(PB2), way, seeds)
 
 
 WORKLOADS = {
@@ -357,6 +372,7 @@ WORKLOADS = {
         checkpoints,
         resume,
         schedulers,
+        regret,
         space_resolution,
         sync_cost,
     )

@@ -3,9 +3,11 @@ from typing import Any
 
 import pytest
 
-from benchmarks import subject
+from benchmarks import regret, subject
 from benchmarks.journal import shipping_lags
+from benchmarks.problems import network
 from benchmarks.subject import FirstStart, waiting_values, write_file
+from prefect_tune.simulation.surrogates import SURROGATES
 
 
 def test_the_lag_of_a_write_ends_when_all_of_it_is_in_storage() -> None:
@@ -54,3 +56,16 @@ def test_a_wait_that_was_not_told_is_missed() -> None:
 def test_files_have_the_size_they_are_said_to_have(tmp_path: Any) -> None:
     write_file(tmp_path / "model", 2)
     assert (tmp_path / "model").stat().st_size == 2_000_000
+
+
+def test_the_model_that_was_written_down_again_is_the_stock_model() -> None:
+    config = {"lr": 0.003, "units": 64, "dropout": 0.5}
+    metrics, seconds = SURROGATES["network"](config, 7)
+    assert network(config, 7) == (metrics["loss"], seconds)
+
+
+@pytest.mark.parametrize("way", ["random", "HyperBand", "PBT"])
+def test_a_sweep_in_simulated_time_comes_closer_to_the_optimum(way: str) -> None:
+    found = list(regret.measure(way=way, seeds=1).values())
+    assert found == sorted(found, reverse=True)
+    assert found[-1] < found[0]

@@ -21,9 +21,7 @@ SEEDS = 5
 
 def measure(*, way: str, seeds: int) -> Values:
     """The regret of a way to search with our scheduler."""
-    return regret_values(
-        schedulers, schedulers.PopulationBasedTraining, schedulers.PB2, way, seeds
-    )
+    return regret_values(schedulers, schedulers.PopulationBasedTraining, schedulers.PB2, way, seeds)
 
 
 def rows(bench: Bench) -> Iterator[Row]:

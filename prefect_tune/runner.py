@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from prefect_tune.engine.experiment import Experiment as RunningExperiment
+from prefect_tune.engine.experiment import RunningExperiment
 from prefect_tune.engine.launcher import DirectLauncher
 from prefect_tune.engine.planning.make_plan import make_plan
 from prefect_tune.engine.planning.plan import ExperimentPlan

@@ -33,7 +33,9 @@ def run(arguments: argparse.Namespace) -> int:
     directory = os.path.expanduser(arguments.path)
     check_local("PATH", directory)
     if not os.path.isdir(directory):
-        raise UsageError("PATH", f"there is no directory {directory}")
+        raise UsageError(
+            "PATH", f"there is no directory {directory}; give an experiment's or a trial's"
+        )
     if os.path.basename(arguments.filename) != arguments.filename:
         raise UsageError("--filename", f"got {arguments.filename!r}; give a name without '/'")
     path = os.path.join(directory, arguments.filename)
@@ -41,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _edit(path)
     text = sys.stdin.read() if arguments.text is None else arguments.text
     if not text.strip():
-        raise UsageError("--text", "the text is empty")
+        raise UsageError("--text", "the text is empty; give the line to add")
     try:
         with open(path, "a", encoding="utf-8") as file:
             file.write(text if text.endswith("\n") else f"{text}\n")

@@ -153,7 +153,7 @@ class AttemptEnds:
         if live is None or live.trial.attempt != event.attempt:
             return
         if event.fate is Fate.TERMINATED:
-            self._lifecycle.drop(live)
+            self._lifecycle.end_waiting_for_good(live)
         elif event.fate is Fate.FAILED:
             live.trial.error = event.error
             self._lifecycle.give_up(live)
@@ -199,7 +199,7 @@ class AttemptEnds:
         core.recorder.record(event)
         self._lifecycle.free(live)
         if unsaved and live.stop_reason and fate in (*_AGAIN, Fate.INTERRUPTED):
-            self._lifecycle.close(live)
+            self._lifecycle.await_last_checkpoint(live)
         elif unsaved and fate is Fate.TERMINATED:
             core.warn(
                 live.trial,
@@ -271,7 +271,7 @@ class AttemptEnds:
             lost = live.lost if blame is Blame.NODE else 0
             delay = delay_after(live.setbacks, lost, self._core.options.retry_delay_s)
             if blame is not Blame.CHECKPOINT and delay > 0:
-                self._core.delays.hold(trial.trial_id, self._core.now + delay)
+                self._core.delays.delay(trial.trial_id, self._core.now + delay)
 
     def _doubt_start_checkpoint(self, live: LiveTrial, event: AttemptEnded, blame: Blame) -> None:
         """Let the next attempt use another checkpoint if this one may have caused the failure."""

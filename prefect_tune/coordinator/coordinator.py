@@ -37,7 +37,7 @@ from prefect_tune.coordinator.lifecycle import Lifecycle, new_trial
 from prefect_tune.coordinator.node_slots import Slot
 from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.coordinator.placement import Placer
-from prefect_tune.coordinator.result_handling import Results
+from prefect_tune.coordinator.result_handling import ResultHandling
 from prefect_tune.coordinator.resumption import Resumption
 from prefect_tune.coordinator.retention import CheckpointRetention
 from prefect_tune.coordinator.shutdown import Shutdown
@@ -75,7 +75,7 @@ class Coordinator:
         self._retention = CheckpointRetention(core)
         self._lifecycle = Lifecycle(core, self._retention)
         self._shutdown = Shutdown(core, self._lifecycle)
-        self._results = Results(core, self._lifecycle, self._shutdown)
+        self._results = ResultHandling(core, self._lifecycle, self._shutdown)
         self._time_limits = TimeLimits(core)
         self._ends = AttemptEnds(
             core, self._lifecycle, self._retention, self._shutdown, self._time_limits
@@ -272,7 +272,7 @@ class Coordinator:
     def _launch(self, live: LiveTrial) -> bool:
         """Launch a waiting trial if there is room and it is not delayed; return whether it was."""
         core, trial = self._core, live.trial
-        if trial.status not in (PENDING, PAUSED) or core.delays.holds(trial.trial_id):
+        if trial.status not in (PENDING, PAUSED) or core.delays.is_delayed(trial.trial_id):
             return False
         slot = core.room.reserve(trial, live.node if live.setbacks else "")
         if slot is not None:
@@ -315,7 +315,7 @@ class Coordinator:
         core = self._core
         core.recorder.tick(event)
         core.stopper.on_time(event.time)
-        core.delays.release(event.time)
+        core.delays.remove_expired(event.time)
         self._controls.on_time(event.time)
         self._shutdown.check_stopper()
         self._time_limits.check()
@@ -344,7 +344,7 @@ class Coordinator:
     def has_resources_for_trial(self, trial: Trial) -> bool:
         """Return True if an attempt of the trial could be launched now."""
         core = self._core
-        return not core.delays.holds(trial.trial_id) and core.room.fits(trial)
+        return not core.delays.is_delayed(trial.trial_id) and core.room.fits(trial)
 
     def pause_trial(self, trial: Trial, should_checkpoint: bool = True) -> None:
         """Pause a running trial at its next report; its slot is free then."""

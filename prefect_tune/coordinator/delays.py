@@ -34,11 +34,11 @@ class Delays:
     def __init__(self) -> None:
         self._until: dict[str, float] = {}
 
-    def hold(self, trial_id: str, until: float) -> None:
+    def delay(self, trial_id: str, until: float) -> None:
         """Do not launch a trial before a time, in seconds since the epoch."""
         self._until[trial_id] = until
 
-    def holds(self, trial_id: str) -> bool:
+    def is_delayed(self, trial_id: str) -> bool:
         """Return True if a trial must not be launched yet."""
         return trial_id in self._until
 
@@ -46,7 +46,7 @@ class Delays:
         """Return the time before which a trial must not be launched; None if there is none."""
         return self._until.get(trial_id)
 
-    def release(self, now: float) -> None:
+    def remove_expired(self, now: float) -> None:
         """Remove the delays that have ended by `now`."""
         if self._until:
             self._until = {name: until for name, until in self._until.items() if until > now}

@@ -135,12 +135,12 @@ class Lifecycle:
         """Set a trial to PAUSED after its attempt has ended."""
         self._core.table.set_status(live, PAUSED)
         self._core.turns.retry()
-        self._turn(live)
+        self._prepare_next_attempt(live)
 
     def wait(self, live: LiveTrial) -> None:
         """Set a trial to PENDING after its attempt has ended; it keeps its place in the queue."""
         self._core.table.set_status(live, PENDING)
-        self._turn(live)
+        self._prepare_next_attempt(live)
 
     def retry(self, live: LiveTrial) -> None:
         """Put a trial whose attempt has failed at the end of the queue, for another attempt."""
@@ -173,11 +173,11 @@ class Lifecycle:
         if event.checkpoint is not None:
             live.borrowed[event.checkpoint.path] = event.source_id
         if live.trial.status != RUNNING:
-            self._turn(live)
+            self._prepare_next_attempt(live)
         else:
             self._retention.update(live)
 
-    def _turn(self, live: LiveTrial) -> None:
+    def _prepare_next_attempt(self, live: LiveTrial) -> None:
         """Apply a redirection and release the start checkpoint, now that no attempt runs."""
         self._core.choose = True
         live.trial.location = ""
@@ -211,7 +211,7 @@ class Lifecycle:
         self._core.emit(TellSearch(trial.trial_id, flat, complete=True, error=error))
         self._core.turns.retry()
 
-    def close(self, live: LiveTrial) -> None:
+    def await_last_checkpoint(self, live: LiveTrial) -> None:
         """End a trial except for its last checkpoint, which another attempt has to write.
 
         That attempt goes on from the newest checkpoint up to the trial's last result; its reports
@@ -236,7 +236,7 @@ class Lifecycle:
             self._tell_complete(live.trial, None, error=True)
         self._retire(live, ERROR, Notice.TRIAL_ERROR)
 
-    def drop(self, live: LiveTrial) -> None:
+    def end_waiting_for_good(self, live: LiveTrial) -> None:
         """End a trial that waits for a slot, and record its end.
 
         The record is needed because a replay with another scheduler may not end the trial.
@@ -253,7 +253,7 @@ class Lifecycle:
         self._record_end(trial, Fate.TERMINATED)
         self._retire(live, TERMINATED, Notice.TRIAL_COMPLETE)
 
-    def end_waiting(self, live: LiveTrial) -> None:
+    def end_until_resume(self, live: LiveTrial) -> None:
         """End a trial that waits for another attempt because the experiment is stopped.
 
         The end is not recorded and the search is not told: after a resume, the trial waits again.

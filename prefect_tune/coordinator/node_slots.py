@@ -99,7 +99,7 @@ class NodeSlots:
         idle = [device for device, free in self.device_free.items() if free == MILLI]
         return tuple(idle[:wanted]) if len(idle) >= wanted else None
 
-    def take(self, request: Resources) -> Slot:
+    def reserve(self, request: Resources) -> Slot:
         """Reserve the resources of a request that `fits`, and return the slot."""
         gpu = request.get_milli(GPU)
         devices = (self._pick_devices(gpu) or ()) if gpu and self.device_free else ()
@@ -186,7 +186,7 @@ class _Layout:
             if self._tries <= 0:
                 return False
             self._tries -= 1
-            self._taken.append((number, node, node.take(bundle)))
+            self._taken.append((number, node, node.reserve(bundle)))
             if self._place(index + 1):
                 return True
             _, _, slot = self._taken.pop()

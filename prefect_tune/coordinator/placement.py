@@ -100,7 +100,7 @@ class Placer:
         pack = pack or bool(request.get_milli(GPU))
         best = min(candidates, key=NodeSlots.fullness if pack else NodeSlots.rank)
         self._leave(best)
-        slot = best.take(request)
+        slot = best.reserve(request)
         self._enter(best)
         return slot
 
@@ -191,16 +191,16 @@ class Placer:
             self._add(slot, 1)
         self._kept, self._kept_for = [], None
 
-    def _idle(self, like: Callable[[NodeSlots], int | None]) -> Iterable[NodeClass]:
-        """Return the nodes as if nothing ran on them; leave out those with `like` None."""
+    def _idle(self, cost: Callable[[NodeSlots], int | None]) -> Iterable[NodeClass]:
+        """Return the nodes as if nothing ran on them; leave out those with `cost` None."""
         classes: dict[tuple[int, Hashable], list[NodeSlots]] = {}
         for state in self._nodes.values():
-            liked = like(state)
-            if liked is not None:
+            missing = cost(state)
+            if missing is not None:
                 node = replace(state.node, held=Resources(), obstacle="")
                 idle = NodeSlots(node, state.number)
-                classes.setdefault((liked, idle.alike()), []).append(idle)
-        return ((liked, nodes) for (liked, _), nodes in classes.items())
+                classes.setdefault((missing, idle.alike()), []).append(idle)
+        return ((missing, nodes) for (missing, _), nodes in classes.items())
 
     @property
     def is_kept_free(self) -> bool:

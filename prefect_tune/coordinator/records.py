@@ -50,7 +50,6 @@ from prefect_tune.experiment.plain import same_in_json
 from prefect_tune.resources import PlacementGroup, Resources
 from prefect_tune.text import in_words
 
-FORMAT_VERSION = 1
 # Purposes of signatures, so that a pickle of one purpose is not accepted for the other.
 _CONFIG = "configuration"
 _ERROR = "exception"
@@ -119,10 +118,10 @@ def encode_event(event: Event, pickles: Pickles = OF_THIS_PROCESS) -> bytes:
         if field.name != "lines":
             body[field.name] = _plain(value)
     if isinstance(event, TrialSuggested):
-        if not all([_fits(body, "config"), _fits(body, "resolved")]):
+        if not all([_shorten(body, "config"), _shorten(body, "resolved")]):
             body |= _pickled((event.config, event.resolved), pickles)
     elif isinstance(event, TrialRedirected):
-        if not _fits(body, "config"):
+        if not _shorten(body, "config"):
             body |= _pickled(event.config, pickles)
     elif isinstance(event, AttemptEnded) and event.error is not None and event.error.pickled:
         body["error"]["signature"] = pickles.sign(_ERROR, event.error.pickled)
@@ -179,8 +178,8 @@ def _in_words(value: Any) -> str:
     return in_words(value, repr)
 
 
-def _fits(body: dict[str, Any], name: str) -> bool:
-    """Return True if JSON can represent a configuration; describe large values in `body`."""
+def _shorten(body: dict[str, Any], name: str) -> bool:
+    """Shorten large values of a configuration in `body`; return True if JSON keeps all of it."""
     value = body[name]
     body[name] = shortened(value)
     return body[name] is value and same_in_json(value)
@@ -231,7 +230,7 @@ def decode_event(
         body = json.loads(text)
     cls = _CLASSES.get(body.pop("event", ""))
     if cls is None:
-        raise ValueError(f"not a journal record of format {FORMAT_VERSION}: {text[:80]!r}")
+        raise ValueError(f"not a journal record: {text[:80]!r}")
     if "resources" in body:
         body["resources"] = _resources(body["resources"])
     if cls is AttemptEnded:

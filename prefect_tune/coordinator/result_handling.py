@@ -62,7 +62,7 @@ def check_metrics(flat_result: dict[str, Any], metrics: Iterable[str], trial: ob
 _BY_REQUEST = "stopped by request"
 
 
-class Results:
+class ResultHandling:
     """Handles results, and the scheduler's requests while it handles one.
 
     Args:

@@ -27,7 +27,7 @@ class Shutdown:
     def stop_trial(self, live: LiveTrial, reason: str) -> None:
         """End a trial: a running one at its next report, a waiting one at once."""
         if live.trial.status != RUNNING:
-            self._lifecycle.drop(live)
+            self._lifecycle.end_waiting_for_good(live)
         elif not live.stop_reason:
             live.stop_reason = reason
             self._lifecycle.decide(live, 0, Action.STOP)
@@ -54,7 +54,7 @@ class Shutdown:
             if live.trial.status == RUNNING:
                 self.stop_trial(live, reason)
             elif live.waits_again:
-                self._lifecycle.end_waiting(live)
+                self._lifecycle.end_until_resume(live)
 
     def interrupt(self, reason: str) -> None:
         """Kill all running attempts; their trials stay unfinished, for a later resume."""

@@ -32,7 +32,7 @@ def explain(core: Core) -> str:
     if core.held:
         return f"the sweep is paused ({core.held})"
     waiting = [] if core.stopping else [live.trial for live in core.table.waiting()]
-    ready = [trial for trial in waiting if not core.delays.holds(trial.trial_id)]
+    ready = [trial for trial in waiting if not core.delays.is_delayed(trial.trial_id)]
     if not ready and waiting:
         trial = waiting[0]
         left_s = max(0.0, (core.delays.until(trial.trial_id) or core.now) - core.now)
@@ -61,7 +61,7 @@ def demand(core: Core) -> Mapping[Resources, int]:
         if most <= 0:
             break
         trial = live.trial
-        if trial.status != PENDING or core.delays.holds(trial.trial_id):
+        if trial.status != PENDING or core.delays.is_delayed(trial.trial_id):
             continue
         if not core.placer.fits(trial.resources):  # else the scheduler does not want it now
             wanted[trial.resources] += 1

@@ -49,7 +49,7 @@ _STORAGE_IDLE_S = 60.0
 _INTERRUPTED_TIMEOUT_S = 8.0
 
 
-class Experiment:
+class RunningExperiment:
     """Runs a planned experiment on an executor.
 
     Args:

@@ -183,7 +183,7 @@ class Observers:
                 if trial is None:
                     continue
                 if notice.checkpoint is not None:
-                    if self._logging.hears_of_checkpoints:
+                    if self._logging.wants_checkpoints:
                         self._log(batch, trials)
                         batch = []
                     self._notify_checkpoint(notice.checkpoint, trial, trials)
@@ -205,7 +205,7 @@ class Observers:
 
     def _notify_checkpoint(self, saved: TrialCheckpoint, trial: Trial, trials: list[Trial]) -> None:
         arguments: dict[str, Any] = {"iteration": self._iteration, "trials": trials, "trial": trial}
-        if self._callbacks.listens("on_checkpoint") or self._logging.hears_of_checkpoints:
+        if self._callbacks.listens("on_checkpoint") or self._logging.wants_checkpoints:
             checkpoint = self._open_checkpoint(saved)
             self._callbacks.on_checkpoint(checkpoint=checkpoint, **arguments)
             self._logging.post("on_checkpoint", checkpoint=checkpoint, **arguments)

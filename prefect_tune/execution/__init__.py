@@ -1,1 +1,1 @@
-"""Runs attempts on Dask clusters; the only package that imports Dask."""
+"""Runs attempts on Dask clusters; no other package imports Dask, but the block `DaskCluster`."""

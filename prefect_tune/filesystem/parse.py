@@ -42,7 +42,11 @@ def parse_location(value: Any, argument: str = "storage_path", filesystem: Any =
     if hasattr(value, "get_location"):
         location = value.get_location()
         if not isinstance(location, Location):
-            raise InvalidArgument(argument, f"get_location() of {type(value).__name__} is wrong.")
+            raise InvalidArgument(
+                argument,
+                f"get_location() of {type(value).__name__} returned {type(location).__name__}.",
+                "It returns a Location.",
+            )
         return location
     if isinstance(value, Location):
         return value

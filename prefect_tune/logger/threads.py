@@ -139,7 +139,7 @@ class LoggerThreads:
         )
 
     @property
-    def hears_of_checkpoints(self) -> bool:
+    def wants_checkpoints(self) -> bool:
         """True if a logger overrides a hook that is called when a checkpoint is complete."""
         return any(
             _overrides(logger, hook)

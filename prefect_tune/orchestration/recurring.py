@@ -25,7 +25,7 @@ from prefect_tune.filesystem.parse import parse_location
 from prefect_tune.orchestration.logs import run_log
 from prefect_tune.orchestration.record.sanitize import show_value
 from prefect_tune.orchestration.record.sweep_result import SweepResult
-from prefect_tune.orchestration.spec.experiment import ExperimentSpec, WarmStart
+from prefect_tune.orchestration.spec.experiment import ExperimentSpec, WarmStartExperiment
 from prefect_tune.orchestration.spec.form import FormModel
 from prefect_tune.orchestration.spec.trainable import load_trainable
 from prefect_tune.storage.fetch import is_resumable
@@ -149,7 +149,9 @@ class RecurringSpec(ExperimentSpec):
         last = series.runs[-self.learning.runs :] if self.learning.runs else []
         readable = [run.directory for run in last if is_resumable(_place(run.directory))]
         if readable:
-            values["continue_from"] = WarmStart(experiments=readable, best=self.learning.best)
+            values["continue_from"] = WarmStartExperiment(
+                experiments=readable, best=self.learning.best
+            )
         return ExperimentSpec.model_construct(**values)
 
 

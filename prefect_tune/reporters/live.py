@@ -129,7 +129,7 @@ class LiveReporter(ProgressReporter):
             parts.append(best)
         rows = self._rows(done) if self._verbose >= 2 else []
         if rows:
-            parts.append(self._table(rows, done))
+            parts.append(self._table(rows))
         if done:
             parts += self._closing_lines(len(rows))
         return Group(*parts)
@@ -221,7 +221,7 @@ class LiveReporter(ProgressReporter):
         longest = max(_NAME_LENGTH, self._console.width // 4)
         return shorten(str(trial) if wide else trial.trial_id, longest)
 
-    def _table(self, trials: list[Trial], done: bool) -> Table:
+    def _table(self, trials: list[Trial]) -> Table:
         metrics = self._metrics(trials)
         parameters = self._fitting_parameters(trials, metrics)
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)

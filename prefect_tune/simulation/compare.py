@@ -46,7 +46,7 @@ class Outcome:
     regrets: Sequence[float]
 
     @property
-    def regret(self) -> float:
+    def median_regret(self) -> float:
         """Median regret in the end."""
         return statistics.median(self.regrets)
 
@@ -96,7 +96,7 @@ class Comparison:
             rows.append(
                 (
                     name,
-                    f"{outcome.regret:.4g}",
+                    f"{outcome.median_regret:.4g}",
                     f"{low:.3g} to {high:.3g}",
                     f"{statistics.mean(run.seconds for run in runs) / 3600:.3g}",
                     f"{statistics.mean(run.trial_hours for run in runs):.3g}",

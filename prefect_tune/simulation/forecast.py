@@ -145,7 +145,7 @@ def forecast(
         and len(scheduler.milestones) == 1
     ):
         rungs = _asha_rungs(trials, scheduler.milestones[0], whole, scheduler.reduction_factor)
-        total = _steps_of(rungs, trials, whole)
+        total = _steps_of(rungs)
         return work.summed(trials, rungs, total, _BY_RULE)
     return work.by_simulation(request, trials)
 
@@ -337,7 +337,7 @@ def _expected_at(trials: int, rungs: int, quantile: float) -> list[float]:
     return [count / repeats * trials / played for count in counts]
 
 
-def _steps_of(rungs: Sequence[Rung], trials: int, whole: int) -> Bounds:
+def _steps_of(rungs: Sequence[Rung]) -> Bounds:
     """Steps of all trials together, which go on from rung to rung."""
     low = expected = high = 0.0
     before = 0

@@ -19,7 +19,7 @@ from prefect_tune.filesystem.store import Store
 from prefect_tune.search.search_state import LATEST_STATE
 from prefect_tune.storage.experiment_dir import LOCK_FILE, MARKER_FILE
 from prefect_tune.storage.journal.file import JOURNAL_FILE
-from prefect_tune.storage.journal.last_run import RunText, common_length, is_local_newer
+from prefect_tune.storage.journal.journal_copies import RunText, common_length, is_local_newer
 from prefect_tune.storage.journal.remote import has_remote_journal, read_remote
 from prefect_tune.storage.journal.segments import NEW_RUN, SEGMENT_DIR, Origin
 from prefect_tune.storage.lease import LEASE_FILE

@@ -18,7 +18,7 @@ from prefect_tune.coordinator.events import (
     Outcome,
     ResultReported,
 )
-from prefect_tune.engine.experiment import Experiment
+from prefect_tune.engine.experiment import RunningExperiment
 from prefect_tune.engine.launcher import DirectLauncher
 from prefect_tune.engine.planning.make_plan import make_plan
 from prefect_tune.engine.planning.request import ExperimentRequest
@@ -127,7 +127,7 @@ def experiment(
     resources: Any = None,
     verbose: int | None = 0,
     **run: Any,
-) -> Experiment:
+) -> RunningExperiment:
     request = ExperimentRequest(
         function,
         space or {},
@@ -136,10 +136,10 @@ def experiment(
         resources_per_trial=resources,
         resume=resume,
     )
-    result = Experiment(make_plan(request, load_settings()), executor)
+    result = RunningExperiment(make_plan(request, load_settings()), executor)
     result.open()
     return result
 
 
-def run(one: Experiment) -> None:
+def run(one: RunningExperiment) -> None:
     one.run(DirectLauncher(one.executor))

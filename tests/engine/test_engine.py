@@ -22,7 +22,7 @@ from prefect_tune.coordinator.events import (
     ResultReported,
 )
 from prefect_tune.coordinator.records import decode_event
-from prefect_tune.engine.experiment import Experiment
+from prefect_tune.engine.experiment import RunningExperiment
 from prefect_tune.engine.launcher import DirectLauncher
 from prefect_tune.engine.planning.make_plan import make_plan
 from prefect_tune.engine.planning.request import ExperimentRequest
@@ -288,10 +288,10 @@ def test_an_experiment_that_cannot_be_made_is_free_again(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(RestoreFrom, "bring_to", full)
         with pytest.raises(OSError, match="No space") as caught:
-            Experiment(plan, InlineExecutor())
+            RunningExperiment(plan, InlineExecutor())
     # A notebook keeps the last error, and with it everything that it happened in.
     assert caught.value.__traceback__ is not None
-    Experiment(plan, InlineExecutor()).close()
+    RunningExperiment(plan, InlineExecutor()).close()
 
 
 def test_a_slow_search_does_not_hold_up_reports(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 
 import prefect_tune as tune
 from prefect_tune.config import FailureConfig, TuneConfig
-from prefect_tune.engine.experiment import Experiment
+from prefect_tune.engine.experiment import RunningExperiment
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import TERMINATED
 from prefect_tune.schedulers import ASHAScheduler
@@ -22,7 +22,9 @@ from .inline_executor import InlineExecutor, experiment, run
 SPACE = {"x": tune.uniform(0, 1), "deep": {"y": tune.choice([1, 2])}}
 
 
-def sweep(path: Path, config: TuneConfig, resume: Any = "AUTO", **options: Any) -> Experiment:
+def sweep(
+    path: Path, config: TuneConfig, resume: Any = "AUTO", **options: Any
+) -> RunningExperiment:
     options.setdefault("space", SPACE)
     return experiment(
         path, options.pop("executor", InlineExecutor()), config, resume=resume, **options

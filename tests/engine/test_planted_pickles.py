@@ -13,7 +13,7 @@ import pytest
 
 import prefect_tune as tune
 from prefect_tune.config import TuneConfig
-from prefect_tune.engine.experiment import Experiment
+from prefect_tune.engine.experiment import RunningExperiment
 from prefect_tune.engine.resume.callback_states import CALLBACKS_FILE
 from prefect_tune.error import StorageError
 from prefect_tune.experiment.pickling.signing import KEY_VARIABLE, TRUST_VARIABLE
@@ -54,7 +54,9 @@ def another_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY_VARIABLE, "the key of somebody else")
 
 
-def sweep(path: Path, samples: int = 3, callbacks: Any = (), space: Any = None) -> Experiment:
+def sweep(
+    path: Path, samples: int = 3, callbacks: Any = (), space: Any = None
+) -> RunningExperiment:
     config = TuneConfig(num_samples=samples)
     space = {"x": tune.uniform(0, 1)} if space is None else space
     return experiment(
@@ -120,7 +122,7 @@ def test_objects_in_a_configuration_need_the_key_or_trust(tmp_path, monkeypatch)
 
 
 def test_a_searcher_of_another_user_is_asked_and_told_anew(tmp_path, monkeypatch, caplog):
-    def searched(samples: int) -> Experiment:
+    def searched(samples: int) -> RunningExperiment:
         config = TuneConfig(
             metric="loss", mode="min", num_samples=samples, search_alg=OptunaSearch(seed=1)
         )

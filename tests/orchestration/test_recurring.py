@@ -23,7 +23,7 @@ from prefect_tune.orchestration.recurring import (
     judge,
     why_to_skip,
 )
-from prefect_tune.orchestration.spec.experiment import WarmStart
+from prefect_tune.orchestration.spec.experiment import WarmStartExperiment
 
 NOW = datetime.datetime.now(datetime.UTC)
 
@@ -149,7 +149,7 @@ def test_the_next_sweep_begins_with_the_best_of_the_last(
     runs = [entry(n).model_copy(update={"directory": f"/d{n}"}) for n in range(4)]
     runs.append(entry(4).model_copy(update={"directory": "/gone"}))
     following = spec(learning={"runs": 3, "best": 2}).next_sweep(Series(runs=runs))
-    assert following.continue_from == WarmStart(experiments=["/d2", "/d3"], best=2)
+    assert following.continue_from == WarmStartExperiment(experiments=["/d2", "/d3"], best=2)
     assert spec().next_sweep(Series()).continue_from == spec().continue_from
 
 

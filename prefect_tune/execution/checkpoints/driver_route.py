@@ -14,9 +14,9 @@ from prefect_tune.execution.checkpoints.route import CopyingRoute
 from prefect_tune.execution.files.node_directory import FETCHED
 from prefect_tune.execution.protocol.reports import (
     CheckpointRequest,
-    DownloadRequest,
+    CopyToDriver,
+    CopyToNode,
     Outbox,
-    UploadRequest,
 )
 from prefect_tune.filesystem.location import is_absolute
 
@@ -47,7 +47,7 @@ class DriverRoute(CopyingRoute):
             self._copies.add(path, directory, stored=error is None)
             uploaded.set_result("" if error is None else str(error))
 
-        self._ask(UploadRequest(path)).add_done_callback(on_done)
+        self._ask(CopyToDriver(path)).add_done_callback(on_done)
         return uploaded
 
     def on_answer(self, is_upload: bool, path: str, problem: str, damaged: bool) -> None:
@@ -81,7 +81,7 @@ class DriverRoute(CopyingRoute):
         digest = hashlib.sha256(path.encode()).hexdigest()[:16]
         to = f"{FETCHED}/{digest}/{PurePosixPath(path).name}"
         # The caller may be cancelled while others wait for the same checkpoint.
-        error = await asyncio.shield(self._ask(DownloadRequest(path, to)))
+        error = await asyncio.shield(self._ask(CopyToNode(path, to)))
         if error is not None:
             raise error
         directory = self._directory / to
@@ -90,7 +90,7 @@ class DriverRoute(CopyingRoute):
 
     def _ask(self, request: CheckpointRequest) -> _Answer:
         """Send a request to the driver, unless the same one is waiting for its answer."""
-        key = (isinstance(request, UploadRequest), request.path)
+        key = (isinstance(request, CopyToDriver), request.path)
         if key not in self._asked:
             self._asked[key] = asyncio.get_running_loop().create_future()
             self._outbox.put(request)

@@ -102,7 +102,7 @@ class AttemptTracker:
         live.ended.set_running_or_notify_cancel()
         return live.ended
 
-    def hold(self, key: AttemptKey, task: Any) -> None:
+    def add_task(self, key: AttemptKey, task: Any) -> None:
         """Keep a Dask future of an attempt until its end, because Dask drops tasks without one."""
         live = self._live.get(key)
         if live is not None:

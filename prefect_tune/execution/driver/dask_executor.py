@@ -201,7 +201,7 @@ class DaskExecutor(Executor, Paced):
                     pure=False,
                     retries=0,
                 )
-            pool.attempts.hold(launch.key, task)
+            pool.attempts.add_task(launch.key, task)
             done = functools.partial(self._on_task_done, pool.attempts, launch, node)
             task.add_done_callback(done)
             call = (hold_bundles, (*key, str(number + 1)), pickled)

@@ -16,7 +16,7 @@ from prefect_tune.execution.base import Backpressure, Emit, ExperimentEnv, Fail,
 from prefect_tune.execution.cluster.handle import ClusterHandle, WorkerFacts
 from prefect_tune.execution.driver.attempt_tracker import AttemptTracker, Handler
 from prefect_tune.execution.driver.demand import Demand, tasks_for
-from prefect_tune.execution.driver.node_files import DriverFiles
+from prefect_tune.execution.driver.driver_files import DriverFiles
 from prefect_tune.execution.driver.node_link import NodeLink
 from prefect_tune.execution.driver.preflight import dask_constraint, real_gpus
 from prefect_tune.execution.driver.storage_outages import StorageOutages
@@ -86,8 +86,8 @@ class NodePool:
         self._handlers: dict[type[Any], Handler] = {
             **self.attempts.handlers,
             reports.CheckpointUploaded: self._on_uploaded,
-            reports.UploadRequest: self.files.on_request,
-            reports.DownloadRequest: self.files.on_request,
+            reports.CopyToDriver: self.files.on_request,
+            reports.CopyToNode: self.files.on_request,
             reports.StorageOutage: self._outages.on_report,
             reports.WorkerLoad: self._on_load,
             reports.NodeWarning: self._on_warning,

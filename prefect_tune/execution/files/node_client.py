@@ -22,7 +22,7 @@ from prefect_tune.execution.files.node_service import (
     WRITE_FILES,
     split,
 )
-from prefect_tune.execution.protocol.reports import CheckpointRequest, UploadRequest
+from prefect_tune.execution.protocol.reports import CheckpointRequest, CopyToDriver
 
 _logger = logging.getLogger(__name__)
 _ANSWER_S = 60.0
@@ -77,7 +77,7 @@ class NodeClient(FilePlace):
         """Answer a node's request with its error, or None for success."""
         await self._call(
             ANSWER,
-            is_upload=isinstance(request, UploadRequest),
+            is_upload=isinstance(request, CopyToDriver),
             path=request.path,
             problem="" if error is None else str(error),
             damaged=isinstance(error, CheckpointUnreadable),

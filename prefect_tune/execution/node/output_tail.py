@@ -65,7 +65,7 @@ class OutputTail:
                 stream = _Stream(path, is_stderr, _size(path), key if own else NO_ATTEMPT)
                 self._streams[path] = stream
             stream.users.add(key)
-        self._wait()
+        self._schedule()
 
     def started(self, key: AttemptKey, pid: int) -> None:
         """Note the process id of an attempt that has started."""
@@ -88,7 +88,7 @@ class OutputTail:
             self._timer.cancel()
             self._timer = None
 
-    def _wait(self) -> None:
+    def _schedule(self) -> None:
         if self._timer is None and self._streams:
             self._timer = asyncio.get_running_loop().call_later(_PERIOD_S, self._look_at_all)
 
@@ -97,7 +97,7 @@ class OutputTail:
         self._room = _NODE_BYTES
         for stream in list(self._streams.values()):
             self._look(stream)
-        self._wait()
+        self._schedule()
 
     def _look(self, stream: _Stream, last: bool = False) -> None:
         size = _size(stream.path)

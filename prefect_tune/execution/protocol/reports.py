@@ -103,15 +103,15 @@ class ProcessEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class UploadRequest:
-    """Request that the driver fetches a checkpoint; the driver answers by a separate call."""
+class CopyToDriver:
+    """Request that the driver copies a checkpoint from this node; it answers by another call."""
 
     path: str
 
 
 @dataclass(frozen=True, slots=True)
-class DownloadRequest:
-    """Request that the driver sends a checkpoint; the driver answers by a separate call.
+class CopyToNode:
+    """Request that the driver copies a checkpoint to this node; it answers by another call.
 
     Attributes:
         path: The checkpoint, see `TrialCheckpoint.path`.
@@ -156,7 +156,7 @@ class NodeLeaving:
     reason: str
 
 
-CheckpointRequest = UploadRequest | DownloadRequest
+CheckpointRequest = CopyToDriver | CopyToNode
 Report = (
     ProcessStarted
     | ResultBatch

@@ -61,9 +61,9 @@ class FlowWatch:
         overdue = [what for due, what in self._limits if time.time() >= due]
         if overdue or self._shield.holds_back:
             self.out_of_time = True
-            self._end(f"the time limit of the {(overdue or ['flow run'])[0]} is up")
+            self._interrupt_sweep(f"the time limit of the {(overdue or ['flow run'])[0]} is up")
         elif self._is_over():
-            self._end("the flow run has ended")
+            self._interrupt_sweep("the flow run has ended")
 
     @contextmanager
     def guarding(self) -> Iterator[None]:
@@ -87,7 +87,7 @@ class FlowWatch:
         task_run_id = None if self._task is None else self._task.task_run.id
         return is_told_to_end(self._flow.task_runner, task_run_id)
 
-    def _end(self, why: str) -> None:
+    def _interrupt_sweep(self, why: str) -> None:
         self._told = True
         run_log().warning("%s: the sweep ends here%s.", why.capitalize(), self._advice)
         self._interrupt(why, self.out_of_time)

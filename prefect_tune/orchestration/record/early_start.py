@@ -22,7 +22,7 @@ from prefect_tune.atomic_write import write_atomic
 from prefect_tune.coordinator.commands import Decide, Kill, Launch
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.events import AttemptEnded
-from prefect_tune.engine.experiment import Experiment
+from prefect_tune.engine.experiment import RunningExperiment
 from prefect_tune.engine.observers import StepListener
 from prefect_tune.execution.base import TrialPlace
 from prefect_tune.experiment.attempt_key import AttemptKey
@@ -63,7 +63,7 @@ class EarlyStart:
     """
 
     def __init__(
-        self, experiment: Experiment, flow: ExperimentFlow, server: EmbeddedServer
+        self, experiment: RunningExperiment, flow: ExperimentFlow, server: EmbeddedServer
     ) -> None:
         self._experiment = experiment
         self._flow = flow

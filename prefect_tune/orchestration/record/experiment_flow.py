@@ -12,7 +12,7 @@ from prefect.events import Event
 from prefect.utilities.urls import url_for
 
 from prefect_tune.coordinator.coordinator import Coordinator
-from prefect_tune.engine.experiment import Experiment
+from prefect_tune.engine.experiment import RunningExperiment
 from prefect_tune.engine.planning.plan import ExperimentPlan
 from prefect_tune.experiment.plain import finite_number
 from prefect_tune.experiment.trial import ERROR, Trial
@@ -52,7 +52,7 @@ _LEADERS = 20
 _COLUMNS = 8
 
 
-def run_experiment_in_flow(experiment: Experiment) -> tuple[str | None, str | None]:
+def run_experiment_in_flow(experiment: RunningExperiment) -> tuple[str | None, str | None]:
     """Run an opened experiment to its end, recorded in Prefect.
 
     While an embedded server is still booting, trials start already, and are recorded later.
@@ -141,7 +141,7 @@ def run_experiment_in_flow(experiment: Experiment) -> tuple[str | None, str | No
     return (None, None) if outcome is None else (outcome.flow_run_id, outcome.flow_run_url)
 
 
-def _apply_tag_limits(experiment: Experiment) -> None:
+def _apply_tag_limits(experiment: RunningExperiment) -> None:
     """Limit the number of running trials by the concurrency limits of the sweep's tags."""
     for smallest in tag_limits()[:1]:
         experiment.coordinator.limit_running(smallest.limit)
@@ -173,7 +173,7 @@ def describe(plan: ExperimentPlan) -> dict[str, Any]:
 class _Record:
     """Makes the artifacts, news and final state of the flow run from the trials."""
 
-    def __init__(self, experiment: Experiment) -> None:
+    def __init__(self, experiment: RunningExperiment) -> None:
         self._experiment = experiment
         self._earlier = list(experiment.trials)
         self._begun = time.monotonic()

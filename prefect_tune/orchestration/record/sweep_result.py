@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from prefect_tune.coordinator.trial_checkpoints import newest_usable
-from prefect_tune.engine.experiment import Experiment
+from prefect_tune.engine.experiment import RunningExperiment
 from prefect_tune.experiment.plain import finite_number, strict_json_value
 from prefect_tune.experiment.trial import AUTO_FILLED, ERROR, Trial
 from prefect_tune.nested import flatten
@@ -56,7 +56,9 @@ class SweepResult(BaseModel):
     flow_run_id: str | None = None
 
 
-def sweep_result(experiment: Experiment, progress: Progress, flow_run_id: str) -> SweepResult:
+def sweep_result(
+    experiment: RunningExperiment, progress: Progress, flow_run_id: str
+) -> SweepResult:
     """Return the result of an experiment.
 
     Args:

@@ -72,7 +72,7 @@ class PrefectApi:
         if self.server is not None:
             self.server.wait_ready(say)
         elif self.url is not None:
-            _check(self.url)
+            _require_api(self.url)
 
     @contextlib.contextmanager
     def in_effect(self) -> Iterator[None]:
@@ -120,7 +120,7 @@ def check_lasting_server() -> str:
             "no Prefect server is configured. Start one with `prefect server start` and set "
             "PREFECT_API_URL."
         )
-    _check(url)
+    _require_api(url)
     return url
 
 
@@ -183,7 +183,7 @@ def unavailable(url: str, problem: Exception) -> PrefectUnavailable:
     )
 
 
-def _check(url: str) -> None:
+def _require_api(url: str) -> None:
     problem = api_problem()
     if problem is not None:
         raise unavailable(url, problem) from problem

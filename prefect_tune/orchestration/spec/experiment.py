@@ -139,7 +139,7 @@ class ResumeExperiment(FormModel):
         return self.resume + suffix[self.failed_trials]
 
 
-class WarmStart(FormModel):
+class WarmStartExperiment(FormModel):
     """Begins a new experiment with the best configurations of earlier ones."""
 
     model_config = ConfigDict(title="Warm start")
@@ -148,7 +148,9 @@ class WarmStart(FormModel):
         description="Directories or URLs of earlier experiments."
     )
     best: Annotated[int, Field(ge=1)] = Field(
-        default=10, description="How many of their configurations are tried first."
+        default=10,
+        description="How many of the best configurations random search tries first; the other "
+        "searches learn from all of them.",
     )
 
     def points(self, space: Mapping[str, Any], metric: str, mode: Mode) -> list[dict[str, Any]]:
@@ -192,9 +194,9 @@ class WarmStart(FormModel):
 
 
 if TYPE_CHECKING:
-    ContinueFrom = NewExperiment | ResumeExperiment | WarmStart
+    ContinueFrom = NewExperiment | ResumeExperiment | WarmStartExperiment
 else:
-    ContinueFrom = tabs(NewExperiment, ResumeExperiment, WarmStart)
+    ContinueFrom = tabs(NewExperiment, ResumeExperiment, WarmStartExperiment)
 
 
 class ExperimentSpec(BaseModel):
@@ -224,7 +226,7 @@ class ExperimentSpec(BaseModel):
     storage: Any = Field(
         default=None,
         description="Where the experiment's directory is made: a path, a URL or a block; empty for "
-        "the working directory's usual place.",
+        "TUNE_RESULT_DIR or ~/prefect_tune_results.",
     )
     cluster: Any = Field(
         default=None,
@@ -317,8 +319,9 @@ class ExperimentSpec(BaseModel):
             case NewExperiment() as new:
                 restore = new.restore
                 name, resume = self._free_name(name, begun)
-            case WarmStart() as warm:
+            case WarmStartExperiment() as warm:
                 name, resume = self._free_name(name, begun)
+                # For each search, as it also checks the experiments.
                 points = warm.points(space, self.metric, self.mode)
                 if self.search.registered.name == "random":
                     search_alg = self.search.build(space, points_to_evaluate=points)

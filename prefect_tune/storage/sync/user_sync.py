@@ -188,16 +188,18 @@ class _ByFunction:
 
 
 class _BySyncer:
+    """Copies with a `Syncer`, which may exceed `timeout`: Ray Tune's `wait` has none."""
+
     def __init__(self, syncer: Syncer) -> None:
         self._syncer = syncer
 
     def up(self, source: str, target: str, timeout: float) -> None:
-        self._do(lambda: self._syncer.sync_up(source, target, EXCLUDED), timeout)
+        self._do(lambda: self._syncer.sync_up(source, target, EXCLUDED))
 
     def down(self, source: str, target: str, timeout: float) -> None:
-        self._do(lambda: self._syncer.sync_down(source, target), timeout)
+        self._do(lambda: self._syncer.sync_down(source, target))
 
-    def _do(self, begin: Callable[[], bool], timeout: float) -> None:
+    def _do(self, begin: Callable[[], bool]) -> None:
         name = type(self._syncer).__name__
         try:
             if not begin():

@@ -190,11 +190,11 @@ def _json_key(key: Any) -> str:
 def _pack_value(value: Any) -> str | bytes | None:
     """Pack a value that JSON changes: a numpy scalar's type character, or a pickle.
 
-    Returns None for values sent as JSON only: unpicklable or large ones, and see `_may_be_sent`.
+    Returns None for values sent as JSON only: unpicklable or large ones, and see `_may_be_pickled`.
     """
     if isinstance(value, np.generic) and value.dtype.char in _SCALARS:
         return value.dtype.char
-    if not _may_be_sent(value):
+    if not _may_be_pickled(value):
         return None
     for dumps in (pickle.dumps, cloudpickle.dumps):  # the second supports classes of scripts
         try:
@@ -205,16 +205,16 @@ def _pack_value(value: Any) -> str | bytes | None:
     return None
 
 
-def _may_be_sent(value: Any) -> bool:
+def _may_be_pickled(value: Any) -> bool:
     """Return False for values that the driver should get in their JSON form only.
 
     Mappings other than dicts would hide their nested values. Arrays of libraries other than numpy
     would make the driver load the library, which may occupy a GPU.
     """
     if isinstance(value, dict):
-        return all(map(_may_be_sent, value.values()))
+        return all(map(_may_be_pickled, value.values()))
     if isinstance(value, (list, tuple)):
-        return all(map(_may_be_sent, value))
+        return all(map(_may_be_pickled, value))
     if isinstance(value, np.ndarray):
         return value.nbytes <= MAX_PICKLED
     return not isinstance(value, Mapping) and not hasattr(type(value), "__dlpack__")

@@ -10,7 +10,7 @@ import pytest
 
 import prefect_tune as tune
 from prefect_tune.config import TuneConfig
-from prefect_tune.engine.experiment import Experiment
+from prefect_tune.engine.experiment import RunningExperiment
 from prefect_tune.engine.resume.callback_states import CALLBACKS_FILE
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.base import LoggerCallback
@@ -68,7 +68,7 @@ class FailsToRestore(Counts):
         raise KeyError("what")
 
 
-def sweep(path: Path, samples: int, *callbacks: Any, resume: Any = "AUTO") -> Experiment:
+def sweep(path: Path, samples: int, *callbacks: Any, resume: Any = "AUTO") -> RunningExperiment:
     config = TuneConfig(num_samples=samples)
     return experiment(path, InlineExecutor(), config, resume=resume, callbacks=list(callbacks))
 

@@ -14,7 +14,7 @@ import prefect_tune as tune
 from prefect_tune.config import FailureConfig, TuneConfig
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.events import Control, ControlReceived, ResultReported
-from prefect_tune.engine.experiment import Experiment
+from prefect_tune.engine.experiment import RunningExperiment
 from prefect_tune.engine.resume import snapshot
 from prefect_tune.engine.resume import snapshot_writer as snapshots
 from prefect_tune.experiment.trial import Trial
@@ -27,7 +27,7 @@ from tests.engine.inline_executor import InlineExecutor, experiment, run
 SPACE = {"x": tune.uniform(0, 1)}
 
 
-def sweep(path: Path, samples: int = 8, resume: Any = None, **options: Any) -> Experiment:
+def sweep(path: Path, samples: int = 8, resume: Any = None, **options: Any) -> RunningExperiment:
     scheduler = ASHAScheduler(metric="loss", mode="min", max_t=9, reduction_factor=2)
     config = TuneConfig(num_samples=samples, seed=1, scheduler=options.pop("scheduler", scheduler))
     return experiment(path, InlineExecutor(), config, space=SPACE, resume=resume, **options)
@@ -53,7 +53,7 @@ def replayed(monkeypatch) -> list[type]:
     return seen
 
 
-def facts(one: Experiment) -> Any:
+def facts(one: RunningExperiment) -> Any:
     trials = [
         (t.trial_id, t.status, t.config, t.last_result, t.metric_analysis, t.results_seen, t.logdir)
         for t in one.trials

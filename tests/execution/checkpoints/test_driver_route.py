@@ -14,7 +14,7 @@ from prefect_tune.execution.checkpoints.local_copies import COPIES_PER_TRIAL
 from prefect_tune.execution.checkpoints.node_checkpoints import NodeCheckpoints
 from prefect_tune.execution.checkpoints.route import NoRoute
 from prefect_tune.execution.files.node_directory import SHARED_DIRECTORY, NodeDirectory
-from prefect_tune.execution.protocol.reports import Outbox, UploadRequest
+from prefect_tune.execution.protocol.reports import CopyToDriver, Outbox
 from prefect_tune.filesystem.location import Location
 from prefect_tune.storage.experiment_dir import MARKER_FILE
 from prefect_tune.trainable.shipping.source import TrainableSource
@@ -68,7 +68,7 @@ def test_a_checkpoint_is_kept_once_the_driver_says_so(asked):
     async def test(asked):
         one, first = asked.upload(1)
         two, second = asked.upload(2)
-        assert await asked.questions() == [UploadRequest(one), UploadRequest(two)]
+        assert await asked.questions() == [CopyToDriver(one), CopyToDriver(two)]
         asked.route.on_answer(True, two, "the disk is full", False)
         asked.route.on_answer(True, "t/another", "", False)
         assert await second == "the disk is full"

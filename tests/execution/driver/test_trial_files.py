@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from prefect_tune.execution.driver.log_collector import LogCollector
+from prefect_tune.execution.driver.trial_file_collector import TrialFileCollector
 from prefect_tune.execution.driver.trial_files import RECORD_FILE
 from prefect_tune.execution.files.chunked_copy import LocalDirectory, Transfers
 from prefect_tune.execution.files.node_client import NodeClient
@@ -27,7 +27,7 @@ class Driver:
 
     async def _make(self):
         transfers = Transfers(60.0)
-        self._logs = LogCollector(self._here, transfers, 3600, 60.0)
+        self._logs = TrialFileCollector(self._here, transfers, 3600, 60.0)
         return transfers
 
     def collect(self, node, address="tcp://node:1"):
@@ -188,7 +188,7 @@ def test_a_node_that_does_not_answer_is_not_asked_more_and_more(node, tmp_path):
 
     async def watch():
         here = LocalDirectory(tmp_path)
-        logs = LogCollector(here, Transfers(60.0), 3600, 60.0)
+        logs = TrialFileCollector(here, Transfers(60.0), 3600, 60.0)
         logs.watch(Silent(), "t")
         for _ in range(20):
             logs._collect_all()

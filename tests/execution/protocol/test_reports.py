@@ -10,7 +10,8 @@ import pytest
 from prefect_tune.execution.protocol.reports import (
     CheckpointAnnounced,
     CheckpointUploaded,
-    DownloadRequest,
+    CopyToDriver,
+    CopyToNode,
     NodeWarning,
     Outbox,
     ProcessEnded,
@@ -18,7 +19,6 @@ from prefect_tune.execution.protocol.reports import (
     ResultBatch,
     StorageOutage,
     UploadFailed,
-    UploadRequest,
     WorkerLoad,
     decode_reports,
     encode_reports,
@@ -148,8 +148,8 @@ async def test_who_saves_hears_when_the_driver_knows(outbox):
         CheckpointUploaded(A, "a/checkpoint_000004", b"{}"),
         UploadFailed(A, "a/checkpoint_000004", "the disk is full"),
         ProcessEnded(A, "failed", b"pickled", ("a/checkpoint_000004",)),
-        UploadRequest("a/checkpoint_000004"),
-        DownloadRequest("a/checkpoint_000004", ".fetched/x"),
+        CopyToDriver("a/checkpoint_000004"),
+        CopyToNode("a/checkpoint_000004", ".fetched/x"),
         StorageOutage(""),
         WorkerLoad({"CPU": 1.0}, "it is paused"),
         NodeWarning("it is full"),
@@ -168,5 +168,5 @@ def test_each_kind_of_report_arrives_as_it_was(report):
         assert (first.key, first.first_seq, first.awaiting) == (A, 3, True)
     else:
         assert first == second == report
-    if not isinstance(report, (UploadRequest, DownloadRequest, StorageOutage, WorkerLoad)):
+    if not isinstance(report, (CopyToDriver, CopyToNode, StorageOutage, WorkerLoad)):
         assert isinstance(getattr(first, "key", A), AttemptKey)

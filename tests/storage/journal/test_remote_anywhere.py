@@ -16,7 +16,7 @@ from prefect_tune.storage.fetch import begin_run, fetch_experiment
 from prefect_tune.storage.journal import shipper
 from prefect_tune.storage.journal.file import JOURNAL_FILE, LocalJournal, good_length
 from prefect_tune.storage.journal.header import JournalHeader, parse_header
-from prefect_tune.storage.journal.last_run import RunText
+from prefect_tune.storage.journal.journal_copies import RunText
 from prefect_tune.storage.journal.remote import read_remote
 from prefect_tune.storage.journal.shipper import Shipment
 from tests.storage.stores import DictStore

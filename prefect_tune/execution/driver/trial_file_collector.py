@@ -1,4 +1,4 @@
-"""`LogCollector`: copies files of trials from nodes into their directories on the driver."""
+"""`TrialFileCollector`: copies files of trials from nodes into their directories on the driver."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ABREAST = 8
 _SHORTEST_PERIOD_S = 0.1
 
 
-class LogCollector:
+class TrialFileCollector:
     """Fetches the files of trials' directories on nodes: periodically, and when an attempt ends.
 
     Only what is new travels. Belongs to the client's event loop.
@@ -54,7 +54,7 @@ class LogCollector:
         """Start to fetch the files that a trial writes on a node."""
         self._watched[node.address, directory] = node
         if self._timer is None:
-            self._wait()
+            self._schedule()
 
     def unwatch(self, address: str, directory: str) -> None:
         """Fetch new files of a trial once more, and stop."""
@@ -89,12 +89,12 @@ class LogCollector:
             )
             await asyncio.wait(late)
 
-    def _wait(self) -> None:
+    def _schedule(self) -> None:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._period_s, self._collect_all)
 
     def _collect_all(self) -> None:
-        self._wait()
+        self._schedule()
         for (_, directory), node in self._watched.items():
             trial = self._trials.get(directory)
             # Otherwise requests to a node that does not answer would accumulate.

@@ -13,7 +13,7 @@ from typing import Any
 from prefect_tune.checkpoint.files import remove_tree
 from prefect_tune.error import StorageError, StorageUnavailable
 from prefect_tune.execution.base import ExperimentEnv
-from prefect_tune.execution.driver.log_collector import LogCollector
+from prefect_tune.execution.driver.trial_file_collector import TrialFileCollector
 from prefect_tune.execution.files.chunked_copy import (
     At,
     LocalDirectory,
@@ -23,8 +23,8 @@ from prefect_tune.execution.files.chunked_copy import (
 from prefect_tune.execution.files.node_client import NodeClient
 from prefect_tune.execution.protocol.reports import (
     CheckpointRequest,
-    DownloadRequest,
-    UploadRequest,
+    CopyToDriver,
+    CopyToNode,
 )
 from prefect_tune.filesystem.location import Location, is_absolute
 
@@ -50,7 +50,7 @@ class DriverFiles:
         self._here = LocalDirectory(env.experiment_dir)
         self._transfers = Transfers(env.storage_timeout_s)
         files = env.output_files
-        self._logs = LogCollector(
+        self._logs = TrialFileCollector(
             self._here,
             self._transfers,
             env.sync_period_s,
@@ -131,7 +131,7 @@ class DriverFiles:
 
     async def _serve(self, node: NodeClient, request: CheckpointRequest) -> None:
         """Copy a checkpoint, and send the node the outcome."""
-        path, is_upload = request.path, isinstance(request, UploadRequest)
+        path, is_upload = request.path, isinstance(request, CopyToDriver)
         turn = (
             self._in_order(str(PurePosixPath(path).parent))
             if is_upload
@@ -141,7 +141,7 @@ class DriverFiles:
             error: StorageError | None = None
             try:
                 async with self._turns:
-                    if isinstance(request, DownloadRequest):
+                    if isinstance(request, CopyToNode):
                         await self._transfers.copy(self._source(path), At(node, request.to))
                     else:
                         await self._transfers.copy(At(node, path), At(self._here, path))

@@ -252,8 +252,8 @@ class PlacementGroupFactory:
             ``STRICT_SPREAD`` on a different one for each bundle.
 
     Raises:
-        InvalidArgument: If no bundle is given, one of several has no resources or a wrong amount,
-            the head of several has no CPU, or there is no such strategy.
+        InvalidArgument: If no bundle is given, one has a wrong amount, one of several has no
+            resources, the head of several has no CPU, or there is no such strategy.
     """
 
     def __init__(
@@ -269,8 +269,8 @@ class PlacementGroupFactory:
             raise InvalidArgument(
                 "strategy", f"got {strategy!r}.", f"It is one of {', '.join(_STRATEGIES)}."
             )
-        if len(bundles) > 1:
-            head, *others = map(_bundle, bundles, itertools.count())
+        head, *others = map(_bundle, bundles, itertools.count())
+        if others:
             if head and not head.cpu:
                 raise InvalidArgument(
                     "bundles",

@@ -37,6 +37,7 @@ def test_the_head_may_be_empty():
         ([], "PACK", "bundles"),
         ([{"CPU": 1}], "SCATTER", "strategy"),
         ([{"GPU": 1}, {"CPU": 1}], "PACK", "bundles.*runs the trial.*no CPU"),
+        ([{"CPU": -1}], "PACK", r'bundles\[0\]\["CPU"\]'),
         ([{"CPU": 1}, {}], "PACK", r"bundles\[1\]"),
         ([{"CPU": 1}, {"CPU": -1}], "PACK", r'bundles\[1\]\["CPU"\]'),
         ([{"CPU": 1}, {"CPU": float("nan")}], "PACK", r'bundles\[1\]\["CPU"\]'),

@@ -253,9 +253,9 @@ class NodeExperiment:
             except Exception as error:
                 outcome, reason = _not_started(error)
                 pickled = None if reason is None else pickle.dumps(reason)
-                self._outbox.put(ProcessEnded(launch.key, outcome, pickled))
                 if isinstance(error, NodeLost):
                     self._outbox.put(NodeWarning(f"{launch.name} does not start: {error}."))
+                self._outbox.put(ProcessEnded(launch.key, outcome, pickled))
                 if isinstance(error, DataGone):
                     self.close()  # the driver opens it anew
                 return

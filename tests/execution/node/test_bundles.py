@@ -99,12 +99,43 @@ def test_a_function_runs_in_each_bundle_with_what_that_has(experiment):
     assert [worker[1] for worker in result["workers"]] == nodes
     assert {worker[2] for worker in result["workers"]} == {"127.0.0.1"}
     assert [worker[3] for worker in result["workers"]] == BUNDLES == result["asked"]
-    assert [worker[4] for worker in result["workers"]] == [[], ["0"], []]
+    (gpu,) = options["others"][0].devices
+    assert [worker[4] for worker in result["workers"]] == [[], [gpu], []]
     ranks, parents, directories, variables = zip(*result["said"], strict=True)
     assert ranks == (0, 1, 2)
     assert len(set(parents)) == 3  # of three nodes
     assert len(set(directories)) == 1
-    assert list(variables) == [["1", ""], ["2", "0"], ["1", ""]]
+    assert list(variables) == [["1", ""], ["2", gpu], ["1", ""]]
+
+
+def cut_off(address, dask_worker):
+    connect = dask_worker.rpc.connect
+
+    async def refuse(addr, timeout=None):
+        if addr == address:
+            raise OSError(f"Timed out trying to connect to {addr}")
+        return await connect(addr, timeout)
+
+    dask_worker.rpc.connect = refuse
+
+
+def join_again(dask_worker):
+    del dask_worker.rpc.connect
+
+
+def test_workers_that_cannot_reach_each_other_are_named(experiment, cluster, caplog):
+    with experiment(use_all) as run, Client(cluster, set_as_default=False) as client:
+        options = place(run)
+        node, other = options["node"], options["others"][0].node
+        client.run(cut_off, other, workers=[node])
+        try:
+            _, end = run.run("t", **options)
+        finally:
+            client.run(join_again, workers=[node])
+    told = f"the worker at {node} cannot reach the one at {other}, which has a bundle of trial_t"
+    assert end.outcome is Outcome.LOST
+    assert told in str(end.error)
+    assert told in caplog.text
 
 
 def fail():

@@ -30,7 +30,8 @@ if __name__ == "__main__":
                 {"name": "seed", "domain": {"value": 0}},
             ],
             "scheduler": {"kind": "asha", "max_t": 10},
-            "search": {"kind": "optuna"},
+            # Prefect's form finds the tab by the names of the options, of which `kind` is in all.
+            "search": {"kind": "optuna", "seed": None},
             "budget": {"trials": 8, "hours": 1},
             "if_exists": "new",
             "promotion": {"margin": 0.002, "alert_drop": 0.05},

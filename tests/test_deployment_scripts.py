@@ -14,6 +14,7 @@ import cloudpickle
 import pytest
 import yaml
 from prefect.flows import load_flow_from_entrypoint
+from prefect.utilities.schema_tools import validate
 
 import prefect_tune.flows
 from prefect_tune.orchestration.recurring import RecurringSpec
@@ -86,3 +87,17 @@ def test_a_sweep_that_has_ended_fires_the_trigger_of_what_promotes_it() -> None:
     assert watching.covers(event(**good))
     assert not watching.covers(event(**{**good, "prefect-tune.status": "failed"}))
     assert not watching.covers(event(**{**good, "prefect-tune.experiment": "other"}))
+
+
+def test_the_form_shows_what_the_parameters_of_each_deployment_choose() -> None:
+    """Prefect's UI opens the first tab that has the most of an object's keys."""
+    flow = prefect_tune.flows.recurring_sweep
+    schema: dict[str, Any] = flow.parameters.model_dump()
+    deployments = yaml.safe_load((FLOWS / "prefect.yaml").read_text())["deployments"]
+    for given in (deployment["parameters"] for deployment in deployments):
+        for field in given.keys() & {"scheduler", "search"}:
+            names = [tab["$ref"].split("/")[-1] for tab in schema["properties"][field]["anyOf"]]
+            keys = [schema["definitions"][name]["properties"].keys() for name in names]
+            matches = [len(given[field].keys() & of) for of in keys]
+            assert names[matches.index(max(matches))] == given[field]["kind"]
+        validate({**given, **dict.fromkeys(("storage", "seed"))}, schema, raise_on_error=True)

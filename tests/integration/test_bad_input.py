@@ -18,6 +18,7 @@ from prefect_tune.error import (
     InvalidTrainable,
     MissingMetric,
 )
+from prefect_tune.execution.cluster import existing
 from prefect_tune.storage.experiment_dir import ExperimentDir
 
 from . import trainables
@@ -81,12 +82,18 @@ def test_a_metric_that_is_no_number(sweep):
         sweep(trainables.text_metric, config={}, metric="acc", mode="max")
 
 
-def test_an_unreachable_cluster(sweep):
+@pytest.fixture
+def impatient(monkeypatch):
+    """Does not wait long for a scheduler that is not there."""
+    monkeypatch.setattr(existing, "_TIMEOUT_S", 1.0)
+
+
+def test_an_unreachable_cluster(sweep, impatient):
     with pytest.raises(ClusterError, match=r"tcp://127\.0\.0\.1:1"):
         sweep(trainables.quadratic, config={"x": 1}, cluster="tcp://127.0.0.1:1")
 
 
-def test_what_was_given_to_a_refused_call_can_be_given_again(sweep):
+def test_what_was_given_to_a_refused_call_can_be_given_again(sweep, impatient):
     parts = {
         "scheduler": tune.create_scheduler("asha", max_t=2),
         "metric": "score",

@@ -59,9 +59,6 @@ def fill(
 ) -> list[str]:
     """Draw hyperparameters that a configuration lacks, and return their keys.
 
-    Values are drawn from domains and lists in any case, so that later draws do not depend on the
-    configuration.
-
     Raises:
         InvalidArgument: If the configuration has a value where the mutations have a dict.
     """
@@ -78,8 +75,6 @@ def fill(
         elif key not in config:
             config[key] = draw(values, dice, stream)
             filled.append(key)
-        elif isinstance(values, (Domain, list, tuple)):
-            draw(values, dice, stream)
     return filled
 
 

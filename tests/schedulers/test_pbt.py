@@ -154,6 +154,15 @@ def test_in_step_all_wait_for_each_other() -> None:
     assert population.scheduler.choose_trial_to_run(population) is not None
 
 
+def test_nothing_is_drawn_for_a_configuration_that_has_all() -> None:
+    population = Population(make(hyperparam_mutations={"lr": [0.1, 0.2]}), 4)
+    dice, _ = population.scheduler._generators()
+    before = dice.getstate()
+    population.scheduler.on_trial_error(population, population.trials[0])
+    population.scheduler.on_trial_add(population, population.trials[0])
+    assert dice.getstate() == before
+
+
 def test_in_step_the_worst_is_the_first_to_become_a_copy() -> None:
     population = Population(make(synch=True), 8)
     for number in (3, 0, 7, 1, 6, 4, 2, 5):

@@ -152,6 +152,7 @@ def _plain(value: Any) -> Any:
             "address": value.address,
             "resources": _plain(value.resources),
             "devices": value.devices,
+            "offers": _plain(value.offers),
         }
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
@@ -256,7 +257,13 @@ def decode_event(
         body["results"] = tuple(body["results"])
     elif cls is CapacityChanged:
         body["nodes"] = tuple(
-            Node(n["address"], _resources(n["resources"]), tuple(n["devices"]))
+            Node(
+                n["address"],
+                _resources(n["resources"]),
+                tuple(n["devices"]),
+                # Records of earlier versions have none.
+                offers=_resources(n.get("offers", [])),
+            )
             for n in body["nodes"]
         )
     return cls(**body)

@@ -161,7 +161,9 @@ events = st.one_of(
     st.builds(
         CapacityChanged,
         time=times,
-        nodes=st.just((Node("tcp://a:1", Resources.of(CPU=4, GPU=1), ("0",)),)),
+        nodes=st.just(
+            (Node("tcp://a:1", Resources.of(CPU=4, GPU=1), ("0",), offers=Resources.of(memory=8)),)
+        ),
     ),
 )
 

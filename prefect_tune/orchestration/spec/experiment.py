@@ -16,7 +16,7 @@ from prefect_tune.engine.planning.parts import make_places
 from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.filesystem.location import Location
 from prefect_tune.orchestration.prefect_internals import load_block
-from prefect_tune.orchestration.spec.form import FormModel, tabs
+from prefect_tune.orchestration.spec.form import FormModel, path_of, tabs
 from prefect_tune.orchestration.spec.space import Param, build_space
 from prefect_tune.orchestration.spec.strategy import SchedulerOptions, SearcherOptions
 from prefect_tune.orchestration.spec.trainable import load_trainable
@@ -266,7 +266,9 @@ class ExperimentSpec(BaseModel):
             return cls.model_validate(dict(values))._filled()
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
+            cause = first.get("ctx", {}).get("error")
+            if isinstance(cause, InvalidArgument):
+                raise InvalidArgument(path_of(first), cause.problem, cause.hint) from None
             match first["type"]:
                 case "extra_forbidden":
                     problem, hint = "there is no such field.", "Remove or correct it."
@@ -274,7 +276,7 @@ class ExperimentSpec(BaseModel):
                     problem, hint = "it is missing.", "Give it."
                 case _:
                     problem, hint = f"got {first['input']!r}.", f"{first['msg']}."
-            raise InvalidArgument(where, problem, hint) from None
+            raise InvalidArgument(path_of(first), problem, hint) from None
 
     def _filled(self) -> Self:
         """Fill fields that have their default values from `defaults`; a form gives every field."""

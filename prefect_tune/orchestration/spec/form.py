@@ -91,13 +91,27 @@ def tabs(*models: type[BaseModel]) -> Any:
     tagged = tuple(Annotated[model, Tag(name)] for name, model in names.items())
     return Annotated[
         Union[tagged],  # noqa: UP007 - made at run time
-        Discriminator(choose),
+        Discriminator(
+            choose,
+            custom_error_type="no_tab",
+            custom_error_message=f"Give the fields of one of: {', '.join(map(_title, models))}",
+        ),
         _ShownAsTabs(),
     ]
 
 
+def path_of(error: Any) -> str:
+    """Return the path of a pydantic error's value, as a user writes it, with kinds of models."""
+    parts = (str(part) for part in error["loc"])
+    return ".".join(part for part in parts if not part.startswith(("<", "list[", "dict[")))
+
+
 def _name(model: type[BaseModel]) -> str:
-    """Return the name of a model in errors: its kind, or its title."""
+    """Return the name of a model in paths of errors: its kind, or its title, see `path_of`."""
     if "kind" in model.model_fields:
         return str(model.model_fields["kind"].default)
-    return (model.model_config.get("title") or model.__name__).lower()
+    return f"<{_title(model)}>"
+
+
+def _title(model: type[BaseModel]) -> str:
+    return model.model_config.get("title") or model.__name__

@@ -38,18 +38,29 @@ NEEDED = {"trainable": "json:dumps", "metric": "loss", "mode": "min"}
         ({"scheduler": {"kind": "asha", "max_tt": 3}}, "scheduler.asha.max_tt"),
         ({"scheduler": {"kind": "asha", "brackets": "many"}}, "scheduler.asha.brackets"),
         ({"search": {"kind": "optuna", "sampler": "x"}}, "search.optuna.sampler"),
-        ({"resources": {"cpu": -1}}, "resources.one node.cpu"),
-        ({"resources": {"bundles": []}}, "resources.bundles.bundles"),
-        ({"resources": {"bundles": [{}], "strategy": "PACKED"}}, "resources.bundles.strategy"),
+        ({"resources": {"cpu": -1}}, "resources.cpu"),
+        ({"resources": {"bundles": []}}, "resources.bundles"),
+        ({"resources": {"bundles": [{}], "strategy": "PACKED"}}, "resources.strategy"),
+        ({"resources": 3}, "resources"),
+        ({"space": [{"name": "x", "domain": {"low": "a", "high": 1}}]}, "space.0.domain.low"),
         ({"num_sample": 3}, "num_sample"),
         ({"stop": [{"metric": "acc", "value": "high"}]}, "stop.0.value"),
-        ({"continue_from": {"experiments": []}}, "continue_from.warm start.experiments"),
+        ({"continue_from": {"experiments": []}}, "continue_from.experiments"),
     ],
 )
 def test_wrong_values_name_the_field(values: dict[str, Any], argument: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         ExperimentSpec.parse({**NEEDED, **values})
     assert caught.value.argument == argument
+
+
+def test_wrong_kinds_are_told_with_those_that_there_are() -> None:
+    with pytest.raises(InvalidArgument, match=r"^`scheduler`: there is no 'ashaa'\. Known: fifo"):
+        ExperimentSpec.parse({**NEEDED, "scheduler": "ashaa"})
+    with pytest.raises(InvalidArgument, match=r"^`search`: there is no 'optunaa'\. Known: random"):
+        ExperimentSpec.parse({**NEEDED, "search": "optunaa"})
+    with pytest.raises(InvalidArgument, match=r"^`resources`: got 3\. .* one of: One node, "):
+        ExperimentSpec.parse({**NEEDED, "resources": 3})
 
 
 def test_arguments_for_run() -> None:

@@ -149,7 +149,8 @@ def serve(control_fd: int, preload: str) -> None:
                 ended, status = os.waitpid(pid, os.WNOHANG)
                 if ended:
                     end = children.pop(pid)
-                    os.write(end, str(os.waitstatus_to_exitcode(status)).encode())
+                    with contextlib.suppress(BrokenPipeError):  # nobody waits for it any more
+                        os.write(end, str(os.waitstatus_to_exitcode(status)).encode())
                     os.close(end)
         if control in ready:
             size, descriptors, _, _ = socket.recv_fds(control, _SIZE, 20)

@@ -16,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
 import prefect_tune as tune
 
@@ -89,7 +90,8 @@ def test_the_flow_run_ends_with_the_best_config(recorded_sweep: Any, client: Any
     assert flow_run.state.message.endswith("with x=0.3")
     assert flow_run.parameters["trainable"].endswith("trainables:quadratic")
     assert flow_run.parameters["num_samples"] == 1
-    artifacts = {artifact.key: artifact for artifact in client.read_artifacts(limit=50)}
+    which = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run.id]))
+    artifacts = {one.key: one for one in client.read_artifacts(artifact_filter=which)}
     assert {"exp-trials-done", "exp-leaderboard", "exp-summary"} <= set(artifacts)
 
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import pytest
+
+from prefect_tune.error import InvalidArgument
 from prefect_tune.schedulers import (
     PB2,
     SCHEDULERS,
@@ -137,7 +140,8 @@ class TestMultiObjectiveASHA(SchedulerConformance):
         return MultiObjectiveASHAScheduler(["score", "time_total_s"], ["max", "min"], max_t=20)
 
     def test_second_metric_is_refused(self) -> None:
-        assert not self.make_scheduler().set_search_properties("score", None)
+        with pytest.raises(InvalidArgument, match=r"`metric`.*none of the scheduler's metrics"):
+            self.make_scheduler().set_search_properties("other", "max")
 
 
 class RayStyle(FIFOScheduler):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
+from typing import Any
 
 import dask
 from dask.system import CPU_COUNT
@@ -54,11 +56,24 @@ def start_local_cluster(options: LocalOptions) -> ClusterHandle:
     client = Client(cluster, set_as_default=False)
 
     def shutdown() -> None:
+        loop = client.loop.asyncio_loop
+        loop.call_soon_threadsafe(loop.set_exception_handler, _on_late_exception)
         client.close()
         cluster.close()
 
     has_dashboard = options.dashboard_address is not None
     return ClusterHandle(client, shutdown, has_dashboard=has_dashboard, can_grow=False)
+
+
+def _on_late_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what asyncio says about a loop that ends, except for batches of Dask that time out then.
+
+    Dask's `BatchedSend` waits with a time limit for something to send. A wait whose limit is up
+    when the loop ends is never looked at again, of which asyncio tells on standard error.
+    """
+    is_unseen = "future" in context and "never retrieved" in context.get("message", "")
+    if not (is_unseen and isinstance(context.get("exception"), TimeoutError)):
+        loop.default_exception_handler(context)
 
 
 def _keep_quiet() -> None:

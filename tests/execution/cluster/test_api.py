@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -202,6 +203,19 @@ def test_existing_clusters(tmp_path):
             assert not handle.alive
         assert client.submit(lambda: 5).result() == 5
         assert client.status == "running"
+
+
+def test_a_cluster_that_ends_says_nothing_of_batches_that_time_out_then(caplog):
+    loop = connect().client.loop.asyncio_loop
+    late = [loop.create_future(), loop.create_future()]
+    tune.shutdown()
+    while late:
+        future = late.pop()
+        future.set_exception(ValueError("lost") if late else TimeoutError("Timeout"))
+        del future
+        gc.collect()
+    said = [record.exc_info[1] for record in caplog.records if record.name == "asyncio"]
+    assert [str(error) for error in said] == ["lost"]
 
 
 def test_asynchronous_clients_are_refused():

@@ -16,7 +16,6 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
 import prefect_tune as tune
 
@@ -81,6 +80,8 @@ def test_sixty_trials_under_asha_are_all_recorded(recorded_sweep: Any, client: A
 
 
 def test_the_flow_run_ends_with_the_best_config(recorded_sweep: Any, client: Any) -> None:
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+
     analysis = recorded_sweep(
         trainables.quadratic, config={"x": tune.grid_search([0.0, 0.3, 1.0])}, name="exp"
     )

@@ -31,7 +31,7 @@ if __name__ == "__main__":
             ],
             "scheduler": {"kind": "asha", "max_t": 10},
             # Prefect's form finds the tab by the names of the options, of which `kind` is in all.
-            "search": {"kind": "optuna", "seed": None},
+            "search": {"kind": "optuna", "seed": 1},
             "budget": {"trials": 8, "hours": 1},
             "if_exists": "new",
             "promotion": {"margin": 0.002, "alert_drop": 0.05},

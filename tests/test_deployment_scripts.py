@@ -14,6 +14,7 @@ import cloudpickle
 import pytest
 import yaml
 from prefect.flows import load_flow_from_entrypoint
+from prefect.server.schemas.actions import DeploymentCreate
 from prefect.utilities.schema_tools import validate
 
 import prefect_tune.flows
@@ -101,3 +102,11 @@ def test_the_form_shows_what_the_parameters_of_each_deployment_choose() -> None:
             matches = [len(given[field].keys() & of) for of in keys]
             assert names[matches.index(max(matches))] == given[field]["kind"]
         validate({**given, **dict.fromkeys(("storage", "seed"))}, schema, raise_on_error=True)
+        # The server checks the parameters of a deployment otherwise than those of a run.
+        DeploymentCreate(
+            name="nightly",
+            flow_id=uuid4(),
+            parameters=given,
+            parameter_openapi_schema=schema,
+            enforce_parameter_schema=True,
+        )

@@ -60,6 +60,8 @@ class Node:
 
     def with_offers(self) -> Node:
         """Return the node with all that it has among its resources."""
+        if not self.offers:
+            return self
         has = Resources.of(**{**self.offers, **self.resources})
         return replace(self, resources=has, offers=Resources())
 

@@ -59,7 +59,7 @@ class Placer:
 
     def fits(self, request: Resources) -> bool:
         """Return True if there is room for the request now."""
-        self._note(request)
+        self._add_offers_for(request)
         if request in self._too_large:
             return False
         if len(request.bundles) > 1:
@@ -82,7 +82,7 @@ class Placer:
             avoid: Address of a node that is used only if no other one has room.
             pack: Whether a request without GPUs goes to the fullest node, too.
         """
-        self._note(request)
+        self._add_offers_for(request)
         if len(request.bundles) > 1:
             return self._reserve_group(request, avoid)
         candidates = []
@@ -104,7 +104,7 @@ class Placer:
         self._enter(best)
         return slot
 
-    def _note(self, request: Resources) -> None:
+    def _add_offers_for(self, request: Resources) -> None:
         """Add what nodes offer to what they have if a request names that for the first time."""
         if self._uses_offers or not any(map(is_offered, request)):
             return
@@ -177,7 +177,7 @@ class Placer:
         The room is kept on the nodes where the least has to become free. It counts as reserved
         although other attempts may still run there, so free amounts may be negative.
         """
-        self._note(request)
+        self._add_offers_for(request)
         self.keep_nothing()
         slots = lay_out(request, self._idle(functools.partial(_missing, request)))
         self._kept_for = request
@@ -215,7 +215,7 @@ class Placer:
 
     def could_ever_fit(self, request: Resources) -> bool:
         """Return True if the nodes, when empty, have room for the request."""
-        self._note(request)
+        self._add_offers_for(request)
         return lay_out(request, self._idle(lambda _: 0)) is not None
 
     def totals(self) -> dict[str, tuple[float, float]]:

@@ -108,7 +108,9 @@ class ControlRequestHandler:
             TuneError: If the request cannot be carried out; the message says why.
         """
         coordinator, by = self._coordinator, f"by {request.by}"
-        ending = self._cancelled or coordinator.stopping or "done" * coordinator.finished
+        ending = self._cancelled or coordinator.stopping
+        if coordinator.finished:
+            ending = ending or "done"
         if request.verb not in _FOR_RUNNING_TRIALS:
             ending = ending or coordinator.ending
         if ending:

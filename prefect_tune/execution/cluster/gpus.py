@@ -41,8 +41,9 @@ class Device:
     gpu: Gpu | None = None
 
 
-#: Stand for GPUs that a worker declares on a host that has none.
-MADE_UP = tuple(Device(str(number), f"made up {number}") for number in range(1000))
+def made_up_devices() -> tuple[Device, ...]:
+    """Return devices that stand for GPUs which workers declare on a host that has none."""
+    return tuple(Device(str(number), f"made up {number}") for number in range(1000))
 
 
 def device_variable() -> str:

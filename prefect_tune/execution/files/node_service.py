@@ -42,7 +42,7 @@ def file_handlers(find: Callable[[str], NodeFiles | None]) -> dict[str, Callable
         find: Returns the files of an open experiment by its id, or None.
     """
 
-    def _answered_in_thread(work: Callable[..., dict[str, Any] | None]) -> Callable[..., Any]:
+    def answered_in_thread(work: Callable[..., dict[str, Any] | None]) -> Callable[..., Any]:
         async def handle(experiment_id: str, **arguments: Any) -> dict[str, Any]:
             files = find(experiment_id)
             if files is None:
@@ -64,11 +64,11 @@ def file_handlers(find: Callable[[str], NodeFiles | None]) -> dict[str, Callable
         return {}
 
     return {
-        LIST_FILES: _answered_in_thread(_list),
-        READ_FILES: _answered_in_thread(_read),
-        WRITE_FILES: _answered_in_thread(_write),
-        PUBLISH_FILES: _answered_in_thread(ConfinedDirectory.publish),
-        DISCARD_FILES: _answered_in_thread(ConfinedDirectory.discard),
+        LIST_FILES: answered_in_thread(_list),
+        READ_FILES: answered_in_thread(_read),
+        WRITE_FILES: answered_in_thread(_write),
+        PUBLISH_FILES: answered_in_thread(ConfinedDirectory.publish),
+        DISCARD_FILES: answered_in_thread(ConfinedDirectory.discard),
         ANSWER: answer,
     }
 

@@ -16,7 +16,7 @@ from distributed.system import MEMORY_LIMIT
 
 from prefect_tune.error import StorageError, TuneError
 from prefect_tune.execution.base import AttemptRequest, ExperimentEnv
-from prefect_tune.execution.cluster.gpus import MADE_UP, model_label, visible_devices
+from prefect_tune.execution.cluster.gpus import made_up_devices, model_label, visible_devices
 from prefect_tune.execution.files.node_directory import NodeDirectory
 from prefect_tune.execution.files.node_service import NodeFiles, file_handlers
 from prefect_tune.execution.launch import prestart
@@ -58,7 +58,8 @@ class TrialAgent:
         visible = visible_devices()
         self._claims = GpuClaims(worker.scheduler.address)
         # For tests, declared GPUs get made-up ids if there are no GPUs.
-        own = self._claims.claim(visible or MADE_UP, declared)
+        devices = made_up_devices() if declared and not visible else visible
+        own = self._claims.claim(devices, declared)
         self._gpus = GpuAllocator(tuple(device.id for device in own))
         self._visible_gpus = len(visible)
         self._others_gpus = len(visible) - len(own) if len(own) < declared else 0

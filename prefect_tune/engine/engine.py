@@ -68,7 +68,6 @@ _logger = logging.getLogger(__name__)
 _TICK_S = 0.5
 _REPEAT_WARNING_S = 60.0
 _JOIN_S = 15.0
-_REQUEST_POLL_S = 0.02
 
 
 @dataclass
@@ -130,6 +129,7 @@ class Engine:
         self._has_warned_of_backlog = False
         self._is_stopping = False
         self._request: ControlReceived | None = None
+        self._request_is_over = threading.Event()
         self._has_ended = False
         self._last_tick = 0.0
         self._pending_since: float | None = None
@@ -147,11 +147,12 @@ class Engine:
             TuneError: If the loop has ended before that.
         """
         self._request = event
+        self._request_is_over.clear()
         self._parts.inbox.put(event)
-        while self._request is not None:
-            if self._has_ended and self._request is not None:
-                raise TuneError("The experiment has just ended.")
-            time.sleep(_REQUEST_POLL_S)
+        if not self._has_ended:
+            self._request_is_over.wait()
+        if self._request is not None:
+            raise TuneError("The experiment has just ended.")
 
     def _give_up_uploads(self, now: float) -> list[Event]:
         """Return the event that ends the wait for uploads once an interrupted sweep's is over."""
@@ -208,6 +209,7 @@ class Engine:
             self._loop_error = error
         finally:
             self._has_ended = True
+            self._request_is_over.set()
             self._parts.observers.finish(self._loop_error)
 
     def _loop(self, resumed: ResumeConfig | None, orphans: Sequence[CheckpointSaved]) -> None:
@@ -300,6 +302,7 @@ class Engine:
         self._parts.snapshots.on_journaled(commands, records)
         if any(event is self._request for event in recorded):
             self._request = None
+            self._request_is_over.set()
         return recorded
 
     def _usable_state(self, event: SearchSaved) -> SearchSaved | None:

@@ -17,8 +17,8 @@ from prefect_tune.logger.base import BatchLoggerCallback
 from prefect_tune.logger.encoding import as_json
 from prefect_tune.logger.files import (
     AppendFiles,
+    cut_incomplete_line,
     truncate_lines,
-    whole_lines,
 )
 from prefect_tune.nested import flatten
 from prefect_tune.result import EXPR_PROGRESS_FILE
@@ -36,7 +36,7 @@ class _Table:
         self.path = path
         self.columns: list[str] = []
         self.columns_written = 0  # columns of the header in the file
-        whole_lines(path, quotes=True)
+        cut_incomplete_line(path, quotes=True)
         if os.path.exists(path):
             with open(path, newline="", encoding="utf-8") as file:
                 self.columns = next(csv_reader(file), [])
@@ -118,7 +118,7 @@ class CSVLoggerCallback(BatchLoggerCallback):
 
     def count_results(self, trial: Trial) -> int | None:
         """Return the number of complete rows in the trial's file."""
-        return max(0, len(whole_lines(self._path(trial), quotes=True)) - 1)
+        return max(0, len(cut_incomplete_line(self._path(trial), quotes=True)) - 1)
 
     def keep_results(self, trial: Trial, count: int) -> None:
         """Delete all rows of the trial's file except the header and the first `count`."""

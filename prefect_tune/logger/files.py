@@ -82,7 +82,7 @@ def open_append(path: str) -> FileIO:
         return open(path, "ab", buffering=0)
 
 
-def whole_lines(path: str, quotes: bool = False) -> list[int]:
+def cut_incomplete_line(path: str, quotes: bool = False) -> list[int]:
     """Cut off an incomplete last line, which a killed process leaves behind.
 
     Args:
@@ -111,7 +111,13 @@ def whole_lines(path: str, quotes: bool = False) -> list[int]:
 
 
 def truncate_lines(path: str, count: int, quotes: bool = False) -> None:
-    """Cut off all lines of a file except the first `count`; arguments as for `whole_lines`."""
-    ends = whole_lines(path, quotes)
+    """Cut off all lines of a file except the first `count`.
+
+    Args:
+        path: The file, which may be missing.
+        count: How many lines are kept.
+        quotes: Whether line breaks between double quotes belong to the line.
+    """
+    ends = cut_incomplete_line(path, quotes)
     if len(ends) > count:
         os.truncate(path, ends[count - 1] if count else 0)

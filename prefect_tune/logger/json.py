@@ -20,8 +20,8 @@ from prefect_tune.logger.base import BatchLoggerCallback
 from prefect_tune.logger.encoding import constants_tail, result_line, to_json
 from prefect_tune.logger.files import (
     AppendFiles,
+    cut_incomplete_line,
     truncate_lines,
-    whole_lines,
 )
 from prefect_tune.result import EXPR_PARAM_FILE, EXPR_PARAM_PICKLE_FILE, EXPR_RESULT_FILE
 
@@ -101,7 +101,7 @@ class JsonLoggerCallback(BatchLoggerCallback):
 
     def count_results(self, trial: Trial) -> int | None:
         """Return the number of complete lines in the trial's file."""
-        return len(whole_lines(self._path(trial)))
+        return len(cut_incomplete_line(self._path(trial)))
 
     def keep_results(self, trial: Trial, count: int) -> None:
         """Delete all lines of the trial's file except the first `count`."""
@@ -120,7 +120,7 @@ class JsonLoggerCallback(BatchLoggerCallback):
         opened = self._trials.get(trial.trial_id)
         if opened is None:
             opened = _TrialFile(self._path(trial))
-            whole_lines(opened.path)
+            cut_incomplete_line(opened.path)
             self._trials[trial.trial_id] = opened
         opened.attempt = None
         return opened

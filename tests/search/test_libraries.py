@@ -445,6 +445,28 @@ class TestSkOptOptimizers:
         with pytest.raises(InvalidArgument, match=r"`space`: must name the 2 dimensions"):
             SkOptSearch(Optimizer([(0, 20), (-100, 100)]), ["width"], metric="loss", mode="min")
 
+    def test_dimensions_beside_domains(self):
+        from skopt.space import Integer, Real
+
+        space = {
+            "lr": Real(1e-4, 1e-2, prior="log-uniform"),
+            "net/width": Integer(3, 4),
+            "depth": (8, 9),
+            "kind": ["a", "b"],
+            "batch": [16, 64],
+            "rate": uniform(5, 6),
+            "pair": [uniform(0, 1), 7],
+        }
+        config = SkOptSearch(space=space, metric="loss", mode="min").suggest("1")
+        assert 1e-4 <= config["lr"] <= 1e-2
+        assert config["net"]["width"] in (3, 4)
+        assert config["depth"] in (8, 9)
+        assert config["kind"] in ("a", "b")
+        assert config["batch"] in (16, 64)
+        assert 5 <= config["rate"] <= 6
+        assert 0 <= config["pair"][0] <= 1
+        assert config["pair"][1] == 7
+
     def test_anything_else_is_refused(self):
         with pytest.raises(InvalidArgument, match=r"`optimizer`.*got int"):
             SkOptSearch(3)

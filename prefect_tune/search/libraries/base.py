@@ -339,13 +339,18 @@ def import_library(module: str, searcher: str, extra: str) -> Any:
 
 
 def domains_of(space: Any, kind: type | tuple[type, ...], convert: Callable[[Any], Any]) -> Any:
-    """Convert a space in a library's own form to this package's domains.
+    """Convert the parameters of a space that are in a library's own form to this package's domains.
 
     Args:
-        space: A dict with "a/b" keys for nested parameters.
+        space: A dict; with "a/b" keys for nested parameters in the library's form.
         kind: The library's types for parameters; a space without them is returned unchanged.
         convert: Makes a domain of a library's parameter.
     """
-    if not isinstance(space, Mapping) or not all(isinstance(v, kind) for v in space.values()):
+    if not isinstance(space, Mapping):
         return space
-    return unflatten_dict({name: convert(value) for name, value in space.items()})
+    converted = {
+        name: convert(value)
+        for name, value in space.items()
+        if isinstance(value, kind) and not SearchSpace({name: value}).variables
+    }
+    return unflatten_dict({**space, **converted}) if converted else space

@@ -20,9 +20,9 @@ class SkOptSearch(LibrarySearcher):
     Args:
         optimizer: Arguments of `skopt.Optimizer`, such as ``{"base_estimator": "RF"}``; by default
             it gets the search space and the seed. Or an optimiser, which has a space and a seed.
-        space: The search space, or a tuple of bounds or list of choices for each parameter; None to
-            take the experiment's ``param_space``. With an optimiser, the names of its dimensions;
-            None if they have names.
+        space: The search space, or a tuple of bounds, list of choices or `skopt.space.Dimension`
+            for each parameter; None to take the experiment's ``param_space``. With an optimiser,
+            the names of its dimensions; None if they have names.
         metric: Result key to optimise.
         mode: "min" or "max".
         points_to_evaluate: Configs to try first; with an optimiser, also lists of values.
@@ -63,7 +63,7 @@ class SkOptSearch(LibrarySearcher):
                 f"got {type(optimizer).__name__}.",
                 "Give a skopt.Optimizer, or its arguments as a dict without the space.",
             )
-        domains = domains_of(space, (tuple, list), _domain)
+        domains = domains_of(space, (tuple, list, skopt.space.Dimension), _domain)
         super().__init__(domains, metric, mode, points_to_evaluate, evaluated_rewards, seed)
         self._options = {} if self._given else dict(optimizer or {})
         self._names = list(space) if self._given and space else []
@@ -151,10 +151,9 @@ def _domain_of(dimension: Any) -> Any:
 
 
 def _domain(bounds: Any) -> Any:
-    """Convert skopt's bounds ``(low, high)`` or list of choices to a domain."""
-    if isinstance(bounds, tuple) and len(bounds) == 2:
-        if all(type(bound) is int for bound in bounds):
-            return randint(bounds[0], bounds[1] + 1)
-        if all(isinstance(bound, int | float) for bound in bounds):
-            return uniform(*bounds)
-    return choice(list(bounds))
+    """Convert skopt's bounds ``(low, high)``, list of choices or dimension to a domain."""
+    from skopt.space import check_dimension
+
+    if isinstance(bounds, list):  # skopt still takes some lists of numbers for bounds
+        return choice(bounds)
+    return _domain_of(check_dimension(bounds))

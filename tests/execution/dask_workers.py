@@ -1,14 +1,15 @@
-"""Dask workers as users start them by hand, in processes of their own."""
+"""Dask workers and schedulers as users start them by hand, in processes of their own."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import socket
+from collections.abc import Iterator, Mapping, Sequence
 
 from tests.warm_python import ForkedProcess, WarmPython
 
-_WORKER = "from distributed.cli.dask_worker import main; main()"
+_MAIN = "from distributed.cli.dask_{} import main; main()"
 # No more than Dask: a test may hide the package from its worker.
 _dask = WarmPython("import distributed.cli.dask_worker")
 
@@ -25,10 +26,28 @@ def dask_worker(
         before: Statements that run first.
         **environment: Changes of the environment variables.
     """
-    command = (f"import sys\n{before}\n{_WORKER}", scheduler, "--no-nanny", "--no-dashboard")
+    with _running("worker", before, (scheduler, "--no-nanny", *arguments), environment) as process:
+        yield process
+
+
+@contextlib.contextmanager
+def dask_scheduler(before: str = "") -> Iterator[str]:
+    """Run a scheduler inside; yields its address, at which it may not answer yet."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    with _running("scheduler", before, ("--host", "127.0.0.1", "--port", port), {}):
+        yield f"tcp://127.0.0.1:{port}"
+
+
+@contextlib.contextmanager
+def _running(
+    program: str, before: str, arguments: Sequence[str], environment: Mapping[str, str]
+) -> Iterator[ForkedProcess]:
+    command = (f"import sys\n{before}\n{_MAIN.format(program)}", "--no-dashboard", *arguments)
     with open(os.devnull, "r+") as nothing:
         streams = (nothing.fileno(), 1, nothing.fileno())
-        process = _dask.start([*command, *arguments], (), streams, {**os.environ, **environment})
+        process = _dask.start(command, (), streams, {**os.environ, **environment})
     try:
         yield process
     finally:

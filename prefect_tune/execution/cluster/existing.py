@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import distributed
 from distributed import Client
 from distributed.deploy import Cluster
 
@@ -95,7 +96,12 @@ def _connect(target: Any, address: Any, security: Any) -> Client:
     client_log.setLevel(logging.CRITICAL)
     try:
         return Client(target, timeout=_TIMEOUT_S, set_as_default=False, security=security)
-    except TypeError as error:  # Dask raises this for missing certificates
+    except TypeError as error:
+        if "ssl" not in str(error):  # what Dask raises for missing certificates
+            raise ClusterError(
+                f"`cluster`: the scheduler at {address} has a version of Dask that does not get "
+                f"along with distributed {distributed.__version__} here: {error}."
+            ) from error
         raise ClusterError(
             f"`cluster`: {address} asks for TLS, and there are no certificates for it ({error}). "
             "Give a distributed.Client made with security=Security(tls_ca_file=..., "

@@ -43,7 +43,7 @@ from prefect_tune.execution.driver.preflight import (
 from prefect_tune.execution.driver.submit import submit_body
 from prefect_tune.execution.node.entry import execute_attempt, hold_bundles, install_agent
 from prefect_tune.execution.protocol.requests import ExperimentNotOpen, task_group, unsendable
-from prefect_tune.execution.protocol.versions import check_pythons
+from prefect_tune.execution.protocol.versions import check_scheduler, find_silent
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.resources import Resources, is_offered
 
@@ -107,7 +107,8 @@ class DaskExecutor(Executor, Paced):
         workers = self._cluster.workers_now()
         silent: set[str] = set()
         if not self._cluster.in_process:
-            silent = self._client.sync(check_pythons, self._client.scheduler, workers)
+            self._client.sync(check_scheduler, self._client)
+            silent = self._client.sync(find_silent, self._client.scheduler, workers)
         self._client.sync(install_agent, self._client)
         pool = NodePool(
             self._cluster, env, emit, fail, output, self._wait_for_workers_s, self._driver

@@ -189,7 +189,8 @@ class NodePool:
 
     def _leave_out(self, address: str, error: BaseException) -> None:
         self._left_out = str(error)
-        _logger.warning("The worker at %s is left out: %s", address, error)
+        reason = self._left_out.replace(f"the worker at {address} ", "it ", 1)
+        _logger.warning("The worker at %s is left out: %s", address, reason)
 
     def _wait_for_answer(self, address: str) -> None:
         self._left_out = (

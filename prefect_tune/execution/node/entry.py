@@ -1,21 +1,17 @@
-"""The Dask plugin that gives each worker an agent.
-
-A cluster has other users, and its scheduler sends the plugin to every worker that joins, for as
-long as the scheduler lives. So the plugin is pickled by value, not by its name in this package: a
-worker without the package could not load it, and Dask would not let such a worker start.
-"""
+"""What the driver has Dask workers do: install the agent, and run attempts by it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import pickle
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
-from distributed import Client, Nanny, NannyPlugin, Worker, WorkerPlugin, get_worker
+from distributed import Client, Worker, get_worker
 from distributed.worker_state_machine import SecedeEvent
 
 from prefect_tune.execution.base import AttemptRequest
+from prefect_tune.execution.node.plugins import AgentPlugin, LeavingNanny
 from prefect_tune.execution.protocol.requests import LEAVE, NANNY_PLUGIN, OPEN, PLUGIN, PickledValue
 
 if TYPE_CHECKING:
@@ -35,66 +31,12 @@ async def install_agent(client: Client) -> None:
 
     The scheduler sends it to all workers at once; a worker that hangs gets it when it continues.
     """
-    plugins = [(_make_plugin(PLUGIN, OPEN), PLUGIN)]
+    plugins: list[AgentPlugin | LeavingNanny] = [AgentPlugin(PLUGIN, OPEN)]
     if not client.scheduler.address.startswith("inproc://"):
-        plugins.append((_make_nanny_plugin(NANNY_PLUGIN, LEAVE), NANNY_PLUGIN))
-    registered = [client.register_plugin(plugin, name=name) for plugin, name in plugins]
+        plugins.append(LeavingNanny(NANNY_PLUGIN, LEAVE))
+    registered = [client.register_plugin(plugin, name=plugin.name) for plugin in plugins]
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(asyncio.gather(*registered), _INSTALL_S)
-
-
-def _make_plugin(plugin_name: str, open_operation: str) -> WorkerPlugin:
-    # A class that is defined in a function is pickled by value.
-    class AgentPlugin(WorkerPlugin):  # type: ignore[misc]
-        name = plugin_name
-        #: A second driver must not replace the agent that runs the trials of the first.
-        idempotent = True
-        agent: TrialAgent | None = None
-
-        def setup(self, worker: Worker) -> None:
-            try:
-                from prefect_tune.execution.node.agent import TrialAgent
-            except ImportError as error:
-                problem = f"it cannot import prefect_tune: {error}"
-
-                async def refuse(**_: object) -> dict[str, str]:
-                    return {"misfit": problem}
-
-                worker.handlers[open_operation] = refuse
-                return
-            self.agent = TrialAgent(worker)
-
-        async def teardown(self, worker: Worker) -> None:
-            if self.agent is not None:
-                await self.agent.teardown(worker)
-
-    return AgentPlugin()
-
-
-def _make_nanny_plugin(plugin_name: str, leave_operation: str) -> NannyPlugin:
-    """Make the plugin that lets a nanny wait for checkpoints of trials at SIGTERM."""
-
-    class LeavingNanny(NannyPlugin):  # type: ignore[misc]
-        name = plugin_name
-        idempotent = True
-        signals: Any = None
-
-        def setup(self, nanny: Nanny) -> None:
-            try:
-                from prefect_tune.execution.node.sigterm import LeavingAtSigterm
-            except ImportError:
-                return
-
-            async def leave() -> None:
-                await getattr(nanny.rpc(nanny.worker_address), leave_operation)()
-
-            self.signals = LeavingAtSigterm(leave)
-
-        def teardown(self, nanny: Nanny) -> None:
-            if self.signals is not None:
-                self.signals.close()
-
-    return LeavingNanny()
 
 
 async def execute_attempt(key: tuple[str, ...], request: bytes, config: bytes) -> None:

@@ -25,7 +25,7 @@ from prefect_tune.error import ClusterError
 from prefect_tune.execution.cluster.api import connect
 from prefect_tune.execution.driver.dask_executor import DaskExecutor
 from prefect_tune.filesystem.location import Location
-from tests.execution.dask_workers import dask_worker
+from tests.execution.dask_workers import dask_scheduler, dask_worker
 from tests.execution.experiments import Experiment, make_env
 
 
@@ -111,6 +111,15 @@ _OTHER_VERSION = """
 import prefect_tune._version
 prefect_tune._version.__version__ = "0.0.1"
 """
+_OTHER_PYTHON = """
+from prefect_tune.execution.protocol import versions
+own = versions.versions()
+versions.versions = lambda: {**own, "Python": "3.9"}
+"""
+_OLD_DASK = """
+import distributed
+distributed.__version__ = "2025.12.0"
+"""
 
 
 @pytest.mark.parametrize(
@@ -118,8 +127,10 @@ prefect_tune._version.__version__ = "0.0.1"
     [
         (_NO_PACKAGE, r"worker at tcp://.* cannot import prefect_tune.* needs prefect_tune \d"),
         (_OTHER_VERSION, r"worker at tcp://.* has prefect_tune 0\.0\.1 and the driver has"),
+        (_OTHER_PYTHON, r"worker at tcp://.* has Python 3\.9 and the driver has 3\..* needs"),
+        (_OLD_DASK, r"worker at tcp://.* has distributed 2025\.12\.0.* 2026\.1 or later"),
     ],
-    ids=["no package", "other version"],
+    ids=["no package", "other version", "other Python", "old Dask"],
 )
 def test_a_worker_that_does_not_fit_is_named(scheduler, tmp_path, before, told):
     for _ in range(2):  # the second time as well
@@ -130,7 +141,9 @@ def test_a_worker_that_does_not_fit_is_named(scheduler, tmp_path, before, told):
 
 
 @pytest.mark.parametrize(
-    "before", [_NO_PACKAGE, _OTHER_VERSION], ids=["no package", "other version"]
+    "before",
+    [_NO_PACKAGE, _OTHER_VERSION, _OTHER_PYTHON],
+    ids=["no package", "other version", "other Python"],
 )
 def test_a_worker_that_does_not_fit_is_left_out_from_the_beginning(
     scheduler, tmp_path, before, caplog
@@ -178,6 +191,16 @@ def test_a_worker_that_joins_and_does_not_fit_is_left_to_others(scheduler, tmp_p
                 assert client.submit(sum, (1, 2), workers=[other]).result() == 3
     finally:
         log.removeHandler(handler)
+
+
+def test_a_scheduler_without_the_package_is_told_before_the_first_trial(tmp_path):
+    with dask_scheduler(before=_NO_PACKAGE) as address, dask_worker(address):
+        run = Experiment(DaskExecutor(connect(address)), make_env(train, tmp_path))
+        with (
+            pytest.raises(ClusterError, match=r"scheduler at tcp://.*cannot import.* Install"),
+            run,
+        ):
+            pass
 
 
 def test_a_cluster_without_workers_is_told(scheduler):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import compileall
 import importlib
 import sys
 from pathlib import Path
 
 from benchmarks.measure import (
     HEADER,
+    OURS,
     PEER_PYTHON_VARIABLE,
+    REPOSITORY,
     Bench,
     Row,
     format_row,
@@ -40,6 +43,8 @@ BENCHMARKS = (
 
 def main() -> int:
     options = _parse()
+    # As pip does with what it installs, the peers among it.
+    compileall.compile_dir(REPOSITORY / OURS, quiet=1)
     facts = machine()
     print(f"{facts['cores']} cores, Python {facts['python']}, {facts['platform']}")
     print(HEADER, flush=True)

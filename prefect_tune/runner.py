@@ -33,6 +33,8 @@ from prefect_tune.trainable.shipping.packing import self_contained
 
 if TYPE_CHECKING:
     from prefect_tune.orchestration.control.reruns import FlowRunMemory
+    from prefect_tune.orchestration.record.early_start import EarlyStart
+    from prefect_tune.orchestration.server.embedded import EmbeddedServer
 
 
 _logger = logging.getLogger("prefect_tune")
@@ -77,11 +79,8 @@ def execute(request: ExperimentRequest) -> FinishedRun:
     request = _with_earlier_results(request)
     memory = _flow_run_memory(request, settings)
     plan = make_plan(request, settings, memory)
-    if plan.orchestrate:
-        # Starting a Prefect server takes longest, so it starts first and the rest runs meanwhile.
-        from prefect_tune.orchestration.server.api import start_server_early
-
-        start_server_early()
+    # Booting a Prefect server takes longest, so it starts first and the rest runs meanwhile.
+    server = _boot_server() if plan.orchestrate else None
     with ExitStack() as exit_stack:
         try:
             experiment = _prepare(plan, request, memory, exit_stack)
@@ -91,7 +90,7 @@ def execute(request: ExperimentRequest) -> FinishedRun:
             raise
         plan = experiment.plan
         try:
-            flow_run_id, flow_run_url = _run(experiment, plan)
+            flow_run_id, flow_run_url = _run(experiment, plan, server)
         except PrefectUnavailable:
             plan.initial_states.restore()
             raise
@@ -212,8 +211,30 @@ def _flow_run_memory(request: ExperimentRequest, settings: TuneSettings) -> Flow
     return flow_run_memory(settings.lease_s)
 
 
-def _run(experiment: RunningExperiment, plan: ExperimentPlan) -> tuple[str | None, str | None]:
-    """Run an open experiment, recorded in Prefect or not; return the flow run's id and URL."""
+def _boot_server() -> EmbeddedServer | None:
+    """Start an embedded Prefect server if none is configured; return it if it is booting.
+
+    Return None in a flow run, whose server is used.
+    """
+    if "prefect" not in sys.modules:
+        from prefect_tune.orchestration.server.embedded import process_server
+
+        server = process_server.start_by_default()
+        if server is not None:
+            return server
+    from prefect_tune.orchestration.server.api import start_server_early
+
+    return start_server_early().booting
+
+
+def _run(
+    experiment: RunningExperiment, plan: ExperimentPlan, server: EmbeddedServer | None
+) -> tuple[str | None, str | None]:
+    """Run an open experiment, recorded in Prefect or not; return the flow run's id and URL.
+
+    While an embedded server is booting, trials start already, and are recorded later. There is no
+    flow run if it does not start.
+    """
     if not plan.orchestrate:
         launcher = DirectLauncher(experiment.executor)
         if "prefect" not in sys.modules:
@@ -228,9 +249,17 @@ def _run(experiment: RunningExperiment, plan: ExperimentPlan) -> tuple[str | Non
         with watch.guarding():
             experiment.run(launcher, [watch])
         return None, None
-    from prefect_tune.orchestration.record.experiment_flow import run_experiment_in_flow
 
-    return run_experiment_in_flow(experiment)
+    def record(early: EarlyStart | None) -> tuple[str, str | None]:
+        from prefect_tune.orchestration.record.experiment_flow import run_experiment_in_flow
+
+        return run_experiment_in_flow(experiment, early)
+
+    if server is None or server.is_ready:
+        return record(None)
+    from prefect_tune.orchestration.record.early_start import EarlyStart
+
+    return EarlyStart(experiment, server).run(record) or (None, None)
 
 
 async def run_sweeps_in_thread(call: Callable[[], _T]) -> _T:

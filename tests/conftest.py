@@ -74,13 +74,14 @@ def prefect_api(
 
 def _start_server(home: Path, empty: Path) -> EmbeddedServer:
     """Start a server; an empty database is made once for all processes, as it takes longest."""
+    from prefect_tune.orchestration.server.api import settings_of_server
     from prefect_tune.orchestration.server.embedded import EmbeddedServer
 
     with open(empty.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if made := empty.exists():
             shutil.copy(empty, home / "prefect.db")
-        server = EmbeddedServer()
+        server = EmbeddedServer(settings_of_server())
         if not made:
             server.wait_ready(print)
             new = empty.with_suffix(".new")

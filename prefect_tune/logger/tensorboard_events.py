@@ -56,6 +56,12 @@ def tf_record(data: bytes) -> bytes:
     return _length_header(len(data)) + data + struct.pack("<I", _masked(crc32c(data)))
 
 
+def file_header(wall_time: float) -> bytes:
+    """Return the record that a file begins with: an event with the version of the format."""
+    # Event: wall_time = 1 (double), file_version = 3 (text).
+    return tf_record(b"\x09" + struct.pack("<d", wall_time) + _field(3, b"brain.Event:2"))
+
+
 class ScalarEvents:
     """Encodes events with one value for each of some tags.
 

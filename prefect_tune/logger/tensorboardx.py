@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from itertools import count, groupby
 from typing import Any, ClassVar
 
@@ -17,7 +18,7 @@ from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.base import BatchLoggerCallback
 from prefect_tune.logger.files import AppendFiles
 from prefect_tune.logger.hparams import HParams
-from prefect_tune.logger.tensorboard_events import ScalarEvents, tf_record
+from prefect_tune.logger.tensorboard_events import ScalarEvents, file_header, tf_record
 from prefect_tune.nested import flatten
 from prefect_tune.text import as_unicode
 
@@ -66,14 +67,12 @@ class TBXLoggerCallback(BatchLoggerCallback):
     _serial = count()
 
     def __init__(self) -> None:
-        try:
-            from tensorboardX.proto.event_pb2 import Event
-        except ImportError as error:
+        # Importing it takes as long as importing Dask, and waits until the first trial has ended.
+        if tensorboardx_missing():
             raise ImportError(
                 "TBXLoggerCallback needs tensorboardX: pip install 'prefect-tune[tensorboard]'"
-            ) from error
-        self._event = Event
-        self._hparams = HParams()
+            )
+        self._space: Mapping[str, Any] = {}
         self._scalars = _ScalarEncoder()
         self._files = AppendFiles()
         self._runs: dict[str, _EventFile] = {}
@@ -105,7 +104,7 @@ class TBXLoggerCallback(BatchLoggerCallback):
 
     def set_search_space(self, space: Mapping[str, Any]) -> None:
         """Set the search `space` whose domains the HParams view shows; before the first trial."""
-        self._hparams.set_search_space(space)
+        self._space = space
 
     def flush(self) -> None:
         """Write buffered events to the files."""
@@ -116,12 +115,17 @@ class TBXLoggerCallback(BatchLoggerCallback):
         self._runs.clear()
         self._files.close_all()
 
+    @cached_property
+    def _hparams(self) -> HParams:
+        hparams = HParams()
+        hparams.set_search_space(self._space)
+        return hparams
+
     def _start_file(self, trial: Trial) -> _EventFile:
         now = time.time()
         name = f"events.out.tfevents.{int(now)}.{socket.gethostname()}.{os.getpid()}"
         run = _EventFile(os.path.join(trial.logdir, f"{name}.{next(self._serial)}"))
-        header = self._event(wall_time=now, file_version="brain.Event:2")
-        self._files.append(run.path, tf_record(header.SerializeToString()))
+        self._files.append(run.path, file_header(now))
         self._runs[trial.trial_id] = run
         return run
 
@@ -132,10 +136,12 @@ class TBXLoggerCallback(BatchLoggerCallback):
     def _hparams_records(
         self, config: Mapping[str, Any], metrics: Mapping[str, float], failed: bool
     ) -> bytes:
+        from tensorboardX.proto.event_pb2 import Event
+
         tags = [TAG_PREFIX + as_unicode(str(name)) for name in metrics]
         now = time.time()
         return b"".join(
-            tf_record(self._event(wall_time=now, summary=summary).SerializeToString())
+            tf_record(Event(wall_time=now, summary=summary).SerializeToString())
             for summary in self._hparams.summaries(config, tags, failed=failed)
         )
 

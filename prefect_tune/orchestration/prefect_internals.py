@@ -26,7 +26,6 @@ USED = (
     "prefect._internal.compatibility.async_dispatch:async_dispatch",
     "prefect._internal.concurrency.cancellation:_get_thread_shield",
     "prefect._internal.control_listener:get_intent",
-    "prefect._internal.uuid7:uuid7",
     "prefect.context:FlowRunContext.__var__",
     "prefect.context:FlowRunContext.model_fields.flow_run_suspension_request",
     "prefect.events.worker:EventsWorker._instances",
@@ -75,15 +74,6 @@ def load_block(name: str, argument: str, method: str, kind: str) -> Any:
     if not hasattr(block, method):
         raise InvalidArgument(argument, f"{slug!r} is a {type(block).__name__}.", hint)
     return block
-
-
-def new_task_run_id() -> uuid.UUID:
-    """Make an id for a task run; ids sort by their time, if Prefect can make such ids."""
-    try:
-        from prefect._internal.uuid7 import uuid7
-    except ImportError:
-        return uuid.uuid4()
-    return uuid7()
 
 
 def async_dispatch(async_implementation: Callable[..., Any]) -> Callable[[Any], Any]:

@@ -12,7 +12,7 @@ from tensorboardX import crc32c as reference
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import RecordWriter
 
-from prefect_tune.logger.tensorboard_events import ScalarEvents, crc32c, tf_record
+from prefect_tune.logger.tensorboard_events import ScalarEvents, crc32c, file_header, tf_record
 
 
 def split_records(data: bytes) -> list[bytes]:
@@ -32,6 +32,12 @@ def test_checksum_is_the_reference_one(data: bytes) -> None:
 
 def test_checksum_of_the_published_test_vector() -> None:
     assert crc32c(b"123456789") == 0xE3069283  # RFC 3720, appendix B.4
+
+
+@given(st.floats(1, 1e10))
+def test_a_file_begins_with_the_version_of_its_format(clock: float) -> None:
+    version = Event(wall_time=clock, file_version="brain.Event:2")
+    assert file_header(clock)[12:-4] == version.SerializeToString()
 
 
 @settings(deadline=None)

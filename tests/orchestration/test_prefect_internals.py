@@ -8,6 +8,7 @@ import sys
 import threading
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from prefect._internal.concurrency import cancellation
@@ -29,13 +30,6 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert internals.missing() == ["prefect.utilities.engine:_prefect_sigterm_handler"]
 
 
-def test_ids_of_task_runs_sort_as_they_were_made() -> None:
-    ids = [internals.new_task_run_id() for _ in range(50)]
-    milliseconds = [made.int >> 80 for made in ids]
-    assert milliseconds == sorted(milliseconds)
-    assert len(set(ids)) == 50
-
-
 @pytest.fixture
 def without(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Have a module of Prefect not be there."""
@@ -46,11 +40,6 @@ def without(monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.delattr(sys.modules[package], name, raising=False)
 
     return remove
-
-
-def test_without_its_kind_of_ids_others_do(without: Any) -> None:
-    without("prefect._internal.uuid7")
-    assert internals.new_task_run_id() != internals.new_task_run_id()
 
 
 def test_without_its_dispatch_methods_are_as_they_were_written(without: Any) -> None:
@@ -132,4 +121,4 @@ def test_a_shield_holds_an_exception_back(without: Any) -> None:
 
 def test_a_runner_that_does_not_show_its_end_has_none() -> None:
     assert internals.is_told_to_end(SimpleNamespace(_started=False), None)
-    assert not internals.is_told_to_end(SimpleNamespace(), internals.new_task_run_id())
+    assert not internals.is_told_to_end(SimpleNamespace(), uuid4())

@@ -41,6 +41,7 @@ def ui(page: Any, home: Path) -> Iterator[str]:
     """Address of a server with a database of its own; in effect only for what is served."""
     from prefect.context import refresh_global_settings_context
 
+    from prefect_tune.orchestration.server.api import settings_of_server
     from prefect_tune.orchestration.server.embedded import EmbeddedServer
 
     with pytest.MonkeyPatch.context() as patch:
@@ -49,7 +50,7 @@ def ui(page: Any, home: Path) -> Iterator[str]:
         patch.setenv("PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS", "2")
         patch.delenv("PREFECT_API_URL", raising=False)
         refresh_global_settings_context()
-        server = EmbeddedServer()
+        server = EmbeddedServer(settings_of_server())
         server.wait_ready(print)
     refresh_global_settings_context()
     yield server.ui_url

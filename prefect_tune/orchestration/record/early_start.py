@@ -1,4 +1,8 @@
-"""Starts trials while the embedded server that will record them is still booting."""
+"""Starts trials while the embedded server that will record them is still booting.
+
+Where nothing has imported Prefect, which takes seconds, trials start before that, too. So this
+module does not import it.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +17,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
-
-from prefect.context import FlowRunContext, TaskRunContext
 
 from prefect_tune.atomic_write import write_atomic
 from prefect_tune.coordinator.commands import Decide, Kill, Launch
@@ -26,16 +28,14 @@ from prefect_tune.engine.experiment import RunningExperiment
 from prefect_tune.engine.observers import StepListener
 from prefect_tune.execution.base import TrialPlace
 from prefect_tune.experiment.attempt_key import AttemptKey
-from prefect_tune.orchestration.prefect_internals import (
-    new_task_run_id,
-    set_context,
-    taken_for_prefects,
-)
-from prefect_tune.orchestration.record.conclusion import ExperimentFlow
-from prefect_tune.orchestration.record.launcher import PrefectLauncher, task_run_text
+from prefect_tune.orchestration.record.run_texts import flow_name, new_task_run_id, task_run_text
+from prefect_tune.orchestration.record.task_run_logs import TaskRunLogs
 from prefect_tune.orchestration.record.trial_context import TrialContext
 from prefect_tune.orchestration.server.embedded import EmbeddedServer
 from prefect_tune.orchestration.threads import make_thread
+
+if TYPE_CHECKING:
+    from prefect_tune.orchestration.record.launcher import PrefectLauncher
 
 T = TypeVar("T")
 _logger = logging.getLogger("prefect_tune")
@@ -45,6 +45,8 @@ _CLOSE_S = 10.0
 _BY_FORCE_S = 5.0
 #: Seconds that it has when its server has died.
 _SERVER_DEAD_S = 20.0
+#: Seconds after which the flow run is made even if no trial can start yet.
+_NO_TRIAL_S = 1.0
 
 
 class EarlyStart:
@@ -57,31 +59,39 @@ class EarlyStart:
     task runs have ids but do not exist yet. User code that asks for its flow run waits for it.
 
     Args:
-        experiment: The experiment.
-        flow: Description of the flow run.
+        experiment: The opened experiment.
         server: The server that boots.
+
+    Attributes:
+        begun: When the sweep began, in the time of `time.monotonic`.
+        earlier: The trials that a resumed experiment had then.
+        logs: Brings what attempts log to the logs of their task runs.
     """
 
-    def __init__(
-        self, experiment: RunningExperiment, flow: ExperimentFlow, server: EmbeddedServer
-    ) -> None:
+    def __init__(self, experiment: RunningExperiment, server: EmbeddedServer) -> None:
+        plan = experiment.plan
+        self.begun = time.monotonic()
+        self.earlier = list(experiment.trials)
+        self.logs = TaskRunLogs(keeps_output=plan.keeps_output_in_prefect)
+        experiment.output.listen(self.logs.put)
         self._experiment = experiment
-        self._flow = flow
         self._server = server
+        self._flow_name = flow_name(plan.trainable.name)
+        self._max_task_runs = plan.settings.max_task_runs
         self._lock = threading.Lock()
         self._launched: list[tuple[Launch, TrialPlace, Future[AttemptEnded], UUID]] = []
         self._endings: dict[AttemptKey, Kill | Decide] = {}
         self._launcher: PrefectLauncher | None = None
         self._listeners: Sequence[StepListener] = ()
+        self._has_launched = threading.Event()
         self._over = threading.Event()
         self._error: BaseException | None = None
 
-    def run(self, record: Callable[[], T], listener: StepListener) -> T | None:
+    def run(self, record: Callable[[EarlyStart], T]) -> T | None:
         """Run the sweep.
 
         Args:
             record: Makes the flow run, which calls `follow`; called in a thread.
-            listener: Called after each batch of events.
 
         Returns:
             The result of `record`; None if it failed, and nothing is recorded.
@@ -93,23 +103,23 @@ class EarlyStart:
         recorded: Future[T] = Future()
 
         def run_record() -> None:
+            # Importing Prefect would slow down what starts the first trials.
+            self._has_launched.wait(_NO_TRIAL_S)
             try:
-                recorded.set_result(record())
+                recorded.set_result(record(self))
             except BaseException as error:
                 if error is not self._error:
                     _logger.warning("The sweep is not recorded in Prefect: %s", error)
                 recorded.set_exception(error)
 
         make_thread("prefect-flow-run", run_record).start()
-        listeners = [self._listen, listener]
         try:
             # In a copy of the context, which later becomes that of the flow run.
-            contextvars.copy_context().run(
-                self._experiment.run, self, listeners, taken_for_prefects
-            )
+            contextvars.copy_context().run(self._experiment.run, self, [self._listen])
         except BaseException as error:
             self._error = error
         self._over.set()
+        self._has_launched.set()
         by_force = self._error is not None and not isinstance(self._error, Exception)
         failed = self._await_record(recorded, by_force)
         shutil.rmtree(self._directory, ignore_errors=True)
@@ -146,6 +156,10 @@ class EarlyStart:
         Raises:
             BaseException: The error that has ended the sweep early.
         """
+        from prefect.context import FlowRunContext, TaskRunContext
+
+        from prefect_tune.orchestration.prefect_internals import set_context
+
         context = contextvars.copy_context()
         entered = {kind: kind.get() for kind in (FlowRunContext, TaskRunContext)}
 
@@ -178,17 +192,18 @@ class EarlyStart:
                 self._launcher.launch(launch, place)
                 return
             task_run = ""
-            recorded = len(self._launched) < self._flow.max_task_runs
+            recorded = len(self._launched) < self._max_task_runs
             if recorded:
                 task_run_id = new_task_run_id()
                 task_run = task_run_text(launch, task_run_id)
-                self._flow.logs.expect(launch.key)
+                self.logs.expect(launch.key)
             around = TrialContext(
-                self._flow.name, "", task_run, self._server.api_url, self._announced
+                self._flow_name, "", task_run, self._server.api_url, self._announced
             )
             ended = self._experiment.executor.launch(launch, replace(place, surroundings=around))
             if recorded:
                 self._launched.append((launch, place, ended, task_run_id))
+        self._has_launched.set()
 
     def note_end(self, command: Kill | Decide) -> None:
         """Note why an attempt was ended, for the state of its task run."""

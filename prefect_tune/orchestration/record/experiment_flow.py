@@ -7,7 +7,6 @@ import time
 from typing import Any
 from uuid import UUID
 
-from prefect.context import FlowRunContext
 from prefect.events import Event
 from prefect.utilities.urls import url_for
 
@@ -29,13 +28,13 @@ from prefect_tune.orchestration.record.conclusion import (
     Conclusion,
     Ending,
     ExperimentFlow,
-    FlowOutcome,
     conclusion_of,
 )
 from prefect_tune.orchestration.record.early_start import EarlyStart
 from prefect_tune.orchestration.record.flow import run_in_flow
 from prefect_tune.orchestration.record.launcher import PrefectLauncher
 from prefect_tune.orchestration.record.pictures import pictures
+from prefect_tune.orchestration.record.run_texts import flow_name
 from prefect_tune.orchestration.record.sanitize import show_value
 from prefect_tune.orchestration.record.summary import summary, trial_page
 from prefect_tune.orchestration.record.sweep_news import SweepNews
@@ -52,27 +51,33 @@ _LEADERS = 20
 _COLUMNS = 8
 
 
-def run_experiment_in_flow(experiment: RunningExperiment) -> tuple[str | None, str | None]:
+def run_experiment_in_flow(
+    experiment: RunningExperiment, early: EarlyStart | None = None
+) -> tuple[str, str | None]:
     """Run an opened experiment to its end, recorded in Prefect.
-
-    While an embedded server is still booting, trials start already, and are recorded later.
 
     Args:
         experiment: The experiment.
+        early: What runs the experiment already, in another thread; None to run it here.
 
     Returns:
-        Id of the flow run and its page in the UI; None if the embedded server did not start.
+        Id of the flow run and its page in the UI.
 
     Raises:
-        PrefectUnavailable: If the configured API does not answer.
+        PrefectUnavailable: If the API does not answer.
         Exception: The error that has ended the experiment early.
     """
     plan = experiment.plan
-    record = _Record(experiment)
+    api = start_server_early()
     suspension: SuspensionWatch | None = None
     flow_watch = FlowWatch(lambda why, late: experiment.interrupt(why, out_of_time=late))
-    logs = TaskRunLogs(keeps_output=plan.keeps_output_in_prefect)
-    experiment.output.listen(logs.put)
+    if early is None:
+        record = _Record(experiment, list(experiment.trials), time.monotonic())
+        logs = TaskRunLogs(keeps_output=plan.keeps_output_in_prefect)
+        experiment.output.listen(logs.put)
+    else:
+        record, logs = _Record(experiment, early.earlier, early.begun), early.logs
+        api.wait_ready(lambda line: _logger.warning("%s Trials run meanwhile.", line))
 
     def interrupted_by() -> str | None:
         """Return what has ended the sweep before its end, if anything has."""
@@ -116,7 +121,7 @@ def run_experiment_in_flow(experiment: RunningExperiment) -> tuple[str | None, s
         return record.conclusion(trials, interrupted_by())
 
     flow = ExperimentFlow(
-        name=f"tune-{plan.trainable.name}",
+        name=flow_name(plan.trainable.name),
         run_name=plan.name,
         tags=(f"experiment:{plan.name}", f"trainable:{plan.trainable.name}"),
         parameters=describe(plan),
@@ -126,19 +131,9 @@ def run_experiment_in_flow(experiment: RunningExperiment) -> tuple[str | None, s
         is_interrupted=lambda: interrupted_by() is not None,
         logs=logs,
     )
-    api = start_server_early()
-    early = None
-    if api.server is not None and api.is_booting and FlowRunContext.get() is None:
-        early = EarlyStart(experiment, flow, api.server)
-
-    def run_recorded() -> FlowOutcome[list[Trial]]:
-        if early is not None:
-            api.wait_ready(lambda line: _logger.warning("%s Trials run meanwhile.", line))
-        return run_in_flow(body, flow, conclude, api)
-
     with flow_watch.guarding():
-        outcome = run_recorded() if early is None else early.run(run_recorded, flow_watch)
-    return (None, None) if outcome is None else (outcome.flow_run_id, outcome.flow_run_url)
+        outcome = run_in_flow(body, flow, conclude, api)
+    return outcome.flow_run_id, outcome.flow_run_url
 
 
 def _apply_tag_limits(experiment: RunningExperiment) -> None:
@@ -173,10 +168,10 @@ def describe(plan: ExperimentPlan) -> dict[str, Any]:
 class _Record:
     """Makes the artifacts, news and final state of the flow run from the trials."""
 
-    def __init__(self, experiment: RunningExperiment) -> None:
+    def __init__(self, experiment: RunningExperiment, earlier: list[Trial], begun: float) -> None:
         self._experiment = experiment
-        self._earlier = list(experiment.trials)
-        self._begun = time.monotonic()
+        self._earlier = earlier
+        self._begun = begun
         self._plan = plan = experiment.plan
         self._progress = Progress(plan.metric, plan.mode, plan.source.total())
         self._flow_run_id = ""

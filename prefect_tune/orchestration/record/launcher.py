@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from prefect.client.schemas.objects import State, TaskRun
+from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.settings import get_current_settings
 from prefect.transactions import BaseTransaction
@@ -23,13 +23,18 @@ from prefect_tune.execution.base import Executor, TrialPlace
 from prefect_tune.experiment.attempt_key import AttemptKey
 from prefect_tune.orchestration.control.suspension import shield
 from prefect_tune.orchestration.logs import run_log
-from prefect_tune.orchestration.prefect_internals import new_task_run_id, set_context
+from prefect_tune.orchestration.prefect_internals import set_context
 from prefect_tune.orchestration.record.retry_log import RetryLog
+from prefect_tune.orchestration.record.run_texts import (
+    new_task_run_id,
+    task_run_name,
+    task_run_text,
+)
 from prefect_tune.orchestration.record.tag_limits import forget_tags
 from prefect_tune.orchestration.record.task_run_logs import TaskRunLogs
 from prefect_tune.orchestration.record.task_runner import BodyTaskRunner
 from prefect_tune.orchestration.record.trial_context import TrialContext
-from prefect_tune.orchestration.record.trial_task import Attempt, task_run_name, trial_task
+from prefect_tune.orchestration.record.trial_task import Attempt, trial_task
 
 _logger = logging.getLogger("prefect_tune")
 
@@ -187,14 +192,3 @@ class PrefectLauncher:
         end = run.result()
         # Only these fields, because there are thousands of states.
         self.ends[task_run_id] = State(type=end.type, name=end.name, message=end.message)
-
-
-def task_run_text(launch: Launch, task_run_id: UUID) -> str:
-    """Return the task run of an attempt as JSON, for its trial; without the flow run."""
-    return TaskRun(
-        id=task_run_id,
-        name=task_run_name(launch),
-        task_key=trial_task.task_key,
-        dynamic_key=str(task_run_id),
-        run_count=1,
-    ).model_dump_json(exclude_unset=True)

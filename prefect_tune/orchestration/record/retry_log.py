@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from prefect_tune.coordinator.commands import Launch
 from prefect_tune.coordinator.events import AttemptEnded, Outcome
 from prefect_tune.orchestration.logs import RunLog
-from prefect_tune.orchestration.record.trial_task import task_run_name
+from prefect_tune.orchestration.record.run_texts import task_run_name
 
 _MOST_LINES = 200
 _LONGEST_REASON = 300

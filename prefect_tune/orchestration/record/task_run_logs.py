@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
-from prefect.logging import get_run_logger
 
 from prefect_tune.experiment.attempt_key import AttemptKey
 from prefect_tune.orchestration.record.sanitize import showable
@@ -28,6 +27,8 @@ class TaskRunLog:
     """Sends texts to the log of the task run in which it was made."""
 
     def __init__(self) -> None:
+        from prefect.logging import get_run_logger  # logs wait for it before Prefect is imported
+
         # The context has Prefect's settings, such as the address of the API.
         self._context = contextvars.copy_context()
         self._extra = dict(getattr(get_run_logger(), "extra", None) or {})

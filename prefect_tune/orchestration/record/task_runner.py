@@ -23,8 +23,8 @@ from prefect_tune.execution.driver.submit import (
     run_coroutine_function,
     submit_body,
 )
-from prefect_tune.orchestration.prefect_internals import new_task_run_id
 from prefect_tune.orchestration.record.engine_loop import EngineLoop
+from prefect_tune.orchestration.record.run_texts import new_task_run_id
 
 
 class Ship(Protocol):

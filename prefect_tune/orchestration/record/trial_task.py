@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import posixpath
 from collections.abc import Callable
 from concurrent.futures import Future
 
@@ -13,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Crashed, Failed
 
-from prefect_tune.coordinator.commands import Decide, Kill, Launch
+from prefect_tune.coordinator.commands import Decide, Kill
 from prefect_tune.coordinator.events import AttemptEnded, Outcome
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.attempt_key import AttemptKey
@@ -60,20 +59,6 @@ class Attempt:
             return await asyncio.wrap_future(self.ended)
         finally:
             self.logs.detach(self.key)
-
-
-def task_run_name(launch: Launch) -> str:
-    """Return the name of an attempt in the UI.
-
-    It has the trial's name, the number of an attempt after the first, and the checkpoint that the
-    attempt starts from.
-    """
-    name = showable(launch.name)
-    if launch.attempt > 1:
-        name = f"{name} attempt {launch.attempt}"
-    if launch.checkpoint is None:
-        return name
-    return f"{name} from {posixpath.basename(launch.checkpoint.rstrip('/'))}"
 
 
 @task(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 from prefect.client.orchestration import get_client
-from prefect.context import FlowRunContext, refresh_global_settings_context
+from prefect.context import FlowRunContext, TaskRunContext, refresh_global_settings_context
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_CLIENT_MAX_RETRIES,
@@ -20,14 +20,11 @@ from prefect.settings import (
 
 from prefect_tune.error import PrefectUnavailable
 from prefect_tune.orchestration.prefect_internals import server_of_prefect
-from prefect_tune.orchestration.server.embedded import EmbeddedServer
+from prefect_tune.orchestration.server.embedded import EmbeddedServer, process_server
+from prefect_tune.orchestration.server.place import ServerSettings
 
 _ANSWER_SECONDS = 5.0
 _UNAUTHORIZED = (401, 403)
-
-_lock = threading.Lock()
-_server: EmbeddedServer | None = None
-_server_pid = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +45,10 @@ class PrefectApi:
         return self.server is not None
 
     @property
-    def is_booting(self) -> bool:
-        """True while the embedded server does not answer yet."""
-        return self.server is not None and not self.server.is_ready
+    def booting(self) -> EmbeddedServer | None:
+        """The embedded server while it does not answer yet; None inside of runs."""
+        in_run = FlowRunContext.get() or TaskRunContext.get()
+        return None if in_run or self.server is None or self.server.is_ready else self.server
 
     @property
     def ui_url(self) -> str | None:
@@ -92,19 +90,20 @@ def start_server_early() -> PrefectApi:
     and no child process starts another server.
     """
     if (context := FlowRunContext.get()) is not None:
-        embedded = _embedded_server()
+        embedded = process_server.get()
         # The server of the surrounding flow run may be another one than the embedded server.
         used = str(context.client.api_url).rstrip("/")
         return PrefectApi(embedded if embedded and embedded.api_url == used else None, None)
     url = get_current_settings().api.url
-    with _lock:
-        server = _embedded_server()
+    with process_server.lock:
+        server = process_server.get()
         if url and (server is None or url != server.api_url):
             return PrefectApi(None, url)
         if server is None or not server.alive:
             if url := server_of_prefect():
                 return PrefectApi(None, url)
-            server = _start()
+            server = process_server.start(settings_of_server())
+            refresh_global_settings_context()
         return PrefectApi(server, None)
 
 
@@ -124,20 +123,14 @@ def check_lasting_server() -> str:
     return url
 
 
-def _start() -> EmbeddedServer:
-    global _server, _server_pid
-    # The address of an embedded server that died must not become a setting of the new one.
-    os.environ.pop("PREFECT_API_URL", None)
-    _server = EmbeddedServer()
-    _server_pid = os.getpid()
-    os.environ["PREFECT_API_URL"] = _server.api_url
-    refresh_global_settings_context()
-    return _server
-
-
-def _embedded_server() -> EmbeddedServer | None:
-    """Return the embedded server of this process, but not that of a parent; None if none is."""
-    return _server if _server_pid == os.getpid() else None
+def settings_of_server() -> ServerSettings:
+    """Return the settings in force that make an embedded server what it is."""
+    settings = get_current_settings()
+    server = settings.server
+    secrets = (server.database.connection_url, server.api.auth_string)
+    database, auth_string = ("" if x is None else x.get_secret_value() for x in secrets)
+    variables = settings.to_environment_variables(exclude_unset=True)
+    return ServerSettings(Path(settings.home), database, auth_string, variables)
 
 
 def api_problem() -> Exception | None:

@@ -16,12 +16,9 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-from prefect.settings import get_current_settings
 
 from prefect_tune.error import PrefectUnavailable
-from prefect_tune.orchestration.server.place import ServerPlace
+from prefect_tune.orchestration.server.place import ServerPlace, ServerSettings
 
 _logger = logging.getLogger("prefect_tune")
 
@@ -59,9 +56,13 @@ class EmbeddedServer:
     There is one for each Prefect home: processes that need one at the same time share it, and it
     ends with the last of them. It uses the Prefect database that a server started by hand would
     use, and serves the UI.
+
+    Args:
+        settings: The settings of Prefect in force.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, settings: ServerSettings) -> None:
+        self._variables = settings.variables
         self._pid = os.getpid()
         self._started = time.monotonic()
         self._ready = False
@@ -69,7 +70,7 @@ class EmbeddedServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._private: Path | None = None
         try:
-            self._place = ServerPlace.of_settings()
+            self._place = ServerPlace(settings.directory)
             self._port, self._control = self._join_or_start()
         except OSError as error:
             # The home is not writable, or its file system has no locks.
@@ -216,13 +217,10 @@ class EmbeddedServer:
             )
 
     def _environment(self, port: int) -> dict[str, str]:
-        settings: dict[str, Any] = get_current_settings().to_environment_variables(
-            exclude_unset=True
-        )
         return {
             **_SERVER_DEFAULTS,
             **os.environ,
-            **settings,
+            **self._variables,
             # Loaded modules may come from paths that only this process knows.
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
             "PREFECT_SERVER_API_HOST": "127.0.0.1",
@@ -238,6 +236,46 @@ class EmbeddedServer:
         except OSError:
             return ""
         return "\n" + "\n".join(lines[-_LOG_LINES:]) if lines else ""
+
+
+class ProcessServer:
+    """The embedded server of this process."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self._server: EmbeddedServer | None = None
+        self._pid = 0
+
+    def get(self) -> EmbeddedServer | None:
+        """Return the embedded server of this process, but not that of a parent; None if none is."""
+        return self._server if self._pid == os.getpid() else None
+
+    def start(self, settings: ServerSettings) -> EmbeddedServer:
+        """Start the server, or join one; child processes and Prefect find it by their environment.
+
+        Call it with `lock` held.
+        """
+        # The address of an embedded server that died must not become a setting of the new one.
+        os.environ.pop("PREFECT_API_URL", None)
+        self._server, self._pid = EmbeddedServer(settings), os.getpid()
+        os.environ["PREFECT_API_URL"] = self._server.api_url
+        return self._server
+
+    def start_by_default(self) -> EmbeddedServer | None:
+        """Start the server without importing Prefect; None if only Prefect can say which."""
+        with self.lock:
+            server = self.get()
+            if (
+                server is not None
+                and server.alive
+                and os.environ.get("PREFECT_API_URL") == server.api_url
+            ):
+                return server
+            settings = ServerSettings.by_default()
+            return None if settings is None else self.start(settings)
+
+
+process_server = ProcessServer()
 
 
 def _received(control: socket.socket) -> bytes:

@@ -5,17 +5,68 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import importlib.metadata
 import json
 import os
+import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-
-import prefect
-from prefect.settings import get_current_settings
 
 _LOOPBACK = "127.0.0.1"
 _ANNOUNCEMENT, _MUTEX, _RUNNING, _LOG = "server.json", "mutex", "running", "server.log"
+#: Variables of Prefect that do not decide which server a process uses, or are read here.
+_HARMLESS = re.compile(
+    "PREFECT_(HOME$|TUNE_|(SERVER_)?LOGGING_|SERVER_(ANALYTICS|EPHEMERAL|SERVICES)_)"
+)
+#: Files in the working directory that may set any setting of Prefect, and how such lines look.
+_SETTINGS_FILES = {"prefect.toml": "", ".env": "prefect_", "pyproject.toml": "tool.prefect"}
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """The settings of Prefect that make an embedded server what it is.
+
+    Attributes:
+        home: Prefect's home directory.
+        database: URL of the database.
+        auth_string: What clients have to send; "" for nothing.
+        variables: All settings in force, as environment variables.
+    """
+
+    home: Path
+    database: str
+    auth_string: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def by_default(cls) -> ServerSettings | None:
+        """Return Prefect's defaults without importing it; None if anything may change them.
+
+        Importing Prefect takes seconds, which the first trials need not wait for.
+        """
+        home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
+        known = (name for name in os.environ if name.upper().startswith("PREFECT_"))
+        if not all(map(_HARMLESS.match, known)) or (home / "profiles.toml").exists():
+            return None
+        for name, sign in _SETTINGS_FILES.items():
+            with contextlib.suppress(FileNotFoundError):
+                if sign in Path(name).read_text(errors="replace").lower():
+                    return None
+        return cls(home, f"sqlite+aiosqlite:///{home}/prefect.db")
+
+    @property
+    def directory(self) -> Path:
+        """Directory of the `ServerPlace` of this home, database, version and machine."""
+        parts = (
+            importlib.metadata.version("prefect"),
+            socket.gethostname(),
+            self.database,
+            self.auth_string,
+        )
+        key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+        return self.home / "prefect_tune" / f"server-{key}"
 
 
 class ServerPlace:
@@ -37,19 +88,6 @@ class ServerPlace:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.directory = directory
         self.log = directory / _LOG
-
-    @classmethod
-    def of_settings(cls) -> ServerPlace:
-        """Return the place for the Prefect home, database and version in effect.
-
-        Raises:
-            OSError: If it cannot be created, as in a home that is not writable.
-        """
-        settings = get_current_settings()
-        secrets = (settings.server.database.connection_url, settings.server.api.auth_string)
-        parts = [prefect.__version__, socket.gethostname(), *map(_revealed, secrets)]
-        key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
-        return cls(Path(settings.home) / "prefect_tune" / f"server-{key}")
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -115,11 +153,6 @@ class ServerPlace:
             return (self.directory / _ANNOUNCEMENT).read_bytes().endswith(b"\n")
         except OSError:
             return False
-
-
-def _revealed(secret: object) -> str:
-    reveal = getattr(secret, "get_secret_value", None)
-    return str(reveal() if reveal is not None else secret)
 
 
 @contextlib.contextmanager

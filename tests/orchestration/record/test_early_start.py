@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
 
@@ -53,6 +56,14 @@ class Sweep:
         error: What it ends by.
     """
 
+    plan = SimpleNamespace(
+        trainable=SimpleNamespace(name="early"),
+        settings=SimpleNamespace(max_task_runs=2000),
+        keeps_output_in_prefect=False,
+    )
+    trials: Sequence[Any] = ()
+    output = SimpleNamespace(listen=lambda _: None)
+
     def __init__(self, executor: FakeExecutor, error: Exception | None = None) -> None:
         self.executor = executor
         self.launched = threading.Event()
@@ -61,7 +72,7 @@ class Sweep:
         self.flow_run: Any = None
         self._error = error
 
-    def run(self, launcher: Any, listeners: Sequence[Any], override: Any) -> None:
+    def run(self, launcher: Any, listeners: Sequence[Any]) -> None:
         for number in range(4):
             launcher.launch(*launch_of(number))
         assert len(self.executor.launched) == 4
@@ -93,19 +104,18 @@ class Server:
 def run(sweep: Sweep, error: Exception | None = None, server: Server | None = None) -> Any:
     flow = flow_of(sweep.executor)
     server = server or Server()
-    early = EarlyStart(cast(Any, sweep), flow, cast(Any, server))
 
     def listen(_: Any) -> None:
         sweep.listened += 1
 
-    def body(launcher: Any) -> str:
-        sweep.recorded.set()
-        early.follow(launcher, [listen])
-        return "value"
-
     never = threading.Event()
 
-    def record() -> Any:
+    def record(early: EarlyStart) -> Any:
+        def body(launcher: Any) -> str:
+            sweep.recorded.set()
+            early.follow(launcher, [listen])
+            return "value"
+
         sweep.launched.wait()  # as a server that boots for so long
         if error is not None:
             sweep.recorded.set()
@@ -115,7 +125,7 @@ def run(sweep: Sweep, error: Exception | None = None, server: Server | None = No
             raise error
         return run_in_flow(body, flow, lambda _: Conclusion(Ending.COMPLETED, "done"))
 
-    return early.run(record, lambda _: None)
+    return EarlyStart(cast(Any, sweep), cast(Any, server)).run(record)
 
 
 @pytest.mark.usefixtures("prefect_api")
@@ -159,6 +169,16 @@ def test_a_sweep_ends_soon_after_its_server_was_killed(
     gone = PrefectUnavailable("its client goes on trying")
     assert run(Sweep(executor), gone, Server(alive=False)) is None
     assert "not recorded in Prefect: its embedded server has ended" in caplog.text
+
+
+def test_trials_start_before_prefect_is_imported() -> None:
+    code = (
+        "import sys; import prefect_tune.runner; "
+        "import prefect_tune.execution.driver.dask_executor; "
+        "import prefect_tune.orchestration.record.early_start; "
+        "sys.exit('prefect' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_trial_waits_for_its_flow_run(tmp_path: Path) -> None:

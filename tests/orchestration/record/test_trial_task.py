@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from prefect_tune.coordinator.commands import Decide, Kill, Launch
+from prefect_tune.coordinator.commands import Decide, Kill
 from prefect_tune.coordinator.events import AttemptEnded, Outcome
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.decision import Action
-from prefect_tune.orchestration.record.trial_task import attempt_state, task_run_name
-from prefect_tune.resources import Resources
+from prefect_tune.orchestration.record.trial_task import attempt_state
 
 
 def ended(outcome: Outcome, error: AttemptError | None = None) -> AttemptEnded:
@@ -84,21 +83,6 @@ def test_a_huge_traceback_keeps_its_end() -> None:
     assert message.startswith("E: what happened")
     assert message.endswith("the cause")
     assert len(message) < 10_000
-
-
-@pytest.mark.parametrize(
-    ("attempt", "checkpoint", "name"),
-    [
-        (1, None, "train_00001"),
-        (2, None, "train_00001 attempt 2"),
-        (2, "train_00001_x/checkpoint_000010", "train_00001 attempt 2 from checkpoint_000010"),
-        (1, "s3://bucket/old/checkpoint_000003/", "train_00001 from checkpoint_000003"),
-    ],
-)
-def test_attempts_are_told_apart(attempt: int, checkpoint: str | None, name: str) -> None:
-    resources = Resources.parse(None)
-    launch = Launch("1", attempt, "train_00001", {}, "node", resources, checkpoint=checkpoint)
-    assert task_run_name(launch) == name
 
 
 def test_what_is_no_text_does_not_keep_a_state_from_being_recorded() -> None:

@@ -19,13 +19,15 @@ from pathlib import Path
 import psutil
 import pytest
 from prefect import flow
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL, Settings, temporary_settings
 
 from prefect_tune.error import PrefectUnavailable
 from prefect_tune.orchestration.record.conclusion import Conclusion, Ending, ExperimentFlow
 from prefect_tune.orchestration.record.flow import run_in_flow
-from prefect_tune.orchestration.server import api as server
-from prefect_tune.orchestration.server.api import start_server_early
+from prefect_tune.orchestration.server import api as server_api
+from prefect_tune.orchestration.server.api import settings_of_server, start_server_early
+from prefect_tune.orchestration.server.embedded import process_server
+from prefect_tune.orchestration.server.place import ServerSettings
 from tests.orchestration.fakes import FakeExecutor
 
 
@@ -45,8 +47,7 @@ def test_inside_a_flow_it_is_the_server_that_knows_the_flow_run(
         api_url = "http://127.0.0.1:1/api"
         alive = True
 
-    monkeypatch.setattr(server, "_server", Embedded())
-    monkeypatch.setattr(server, "_server_pid", os.getpid())
+    monkeypatch.setattr(process_server, "get", Embedded)
 
     def body() -> list[bool]:
         found = [start_server_early().embedded]
@@ -60,6 +61,55 @@ def test_inside_a_flow_it_is_the_server_that_knows_the_flow_run(
         assert asyncio.run(flow(async_body, name="async")()) == [False, True]
     else:
         assert flow(body, name="sync")() == [False, True]
+
+
+@pytest.fixture
+def no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Home of a user who has not configured Prefect."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("PREFECT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize("home", [None, "~/here"])
+def test_the_defaults_are_those_of_prefect(
+    no_settings: Path, monkeypatch: pytest.MonkeyPatch, home: str | None
+) -> None:
+    monkeypatch.setenv("PREFECT_LOGGING_LEVEL", "DEBUG")
+    if home is not None:
+        monkeypatch.setenv("PREFECT_HOME", home)
+    (no_settings / "pyproject.toml").write_text("[project]\n")
+    assumed = ServerSettings.by_default()
+    assert assumed is not None
+    monkeypatch.setattr(server_api, "get_current_settings", Settings)
+    real = settings_of_server()
+    assert (assumed.home, assumed.database) == (real.home, real.database)
+    assert assumed.directory == real.directory
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (".prefect/profiles.toml", "active = 'local'\n"),
+        ("prefect.toml", "[api]\nurl = 'http://10.0.0.1/api'\n"),
+        ("pyproject.toml", "[tool.prefect.api]\nurl = 'http://10.0.0.1/api'\n"),
+        (".env", "prefect_api_url=http://10.0.0.1/api\n"),
+        (None, "PREFECT_API_URL"),
+        (None, "PREFECT_PROFILE"),
+        (None, "PREFECT_SERVER_DATABASE_CONNECTION_URL"),
+    ],
+)
+def test_who_has_configured_prefect_has_it_choose_the_server(
+    no_settings: Path, monkeypatch: pytest.MonkeyPatch, name: str | None, text: str
+) -> None:
+    if name is None:
+        monkeypatch.setenv(text, "x")
+    else:
+        (no_settings / name).parent.mkdir(exist_ok=True)
+        (no_settings / name).write_text(text)
+    assert ServerSettings.by_default() is None
 
 
 @pytest.fixture
@@ -154,27 +204,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_the_server_does_not_outlive_a_process_that_is_told_to_end(home: Path) -> None:
-    process = script(
-        home,
-        """
-        import psutil, sys
-        from prefect_tune.orchestration.server.api import start_server_early
-
-        start_server_early().wait_ready()
-        print(psutil.Process().children()[0].pid, flush=True)
-        sys.stdin.read()
-        """,
-    )
-    assert process.stdout is not None
-    lines = iter(process.stdout.readline, "")
-    server = psutil.Process(next(int(line) for line in lines if line.strip().isdigit()))
-    process.terminate()
-    process.wait()
-    server.wait(timeout=60)
-
-
-@pytest.mark.slow
 def test_a_server_that_cannot_start_says_why(home: Path, tmp_path: Path) -> None:
     process = script(
         tmp_path,
@@ -202,6 +231,21 @@ _USER = """
     api = start_server_early()
     print(api.server.api_url, flush=True)
     api.wait_ready(lambda line: None)
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+_STARTS_WITHOUT_PREFECT = """
+    import sys
+    from prefect_tune.orchestration.server.embedded import process_server
+
+    server = process_server.start_by_default()
+    print(server.api_url, flush=True)
+    assert process_server.start_by_default() is server and "prefect" not in sys.modules
+
+    from prefect_tune.orchestration.server.api import start_server_early
+    assert start_server_early().server is server
+    server.wait_ready(lambda line: None)
     print("ready", flush=True)
     sys.stdin.read()
 """
@@ -246,7 +290,7 @@ def server_of(url: str) -> psutil.Process:
 def test_processes_of_one_home_share_a_server(home: Path) -> None:
     """Also on a new database, which only one may create, and when one is killed, or the last."""
     assert not list(home.iterdir())
-    first, second = script(home, _USER), script(home, _USER)
+    first, second = script(home, _USER), script(home, _STARTS_WITHOUT_PREFECT)
     url = line_of(first)
     assert line_of(second) == url
     assert [line_of(first), line_of(second)] == ["ready", "ready"]
@@ -264,6 +308,27 @@ def test_processes_of_one_home_share_a_server(home: Path) -> None:
     last.kill()
     last.wait()
     shared.wait(timeout=60)
+
+
+@pytest.mark.slow
+def test_the_server_does_not_outlive_a_process_that_is_told_to_end(home: Path) -> None:
+    process = script(
+        home,
+        """
+        import psutil, sys
+        from prefect_tune.orchestration.server.api import start_server_early
+
+        start_server_early().wait_ready()
+        print(psutil.Process().children()[0].pid, flush=True)
+        sys.stdin.read()
+        """,
+    )
+    assert process.stdout is not None
+    lines = iter(process.stdout.readline, "")
+    server = psutil.Process(next(int(line) for line in lines if line.strip().isdigit()))
+    process.terminate()
+    process.wait()
+    server.wait(timeout=60)
 
 
 def test_whoever_comes_when_a_server_ends_gets_another(home: Path, tmp_path: Path) -> None:

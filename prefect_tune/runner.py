@@ -96,8 +96,8 @@ def execute(request: ExperimentRequest) -> FinishedRun:
             raise
         except ClusterError as error:
             raise ClusterError(
-                f"{error} Results so far are in {experiment.directory.path}. When there is a "
-                f"cluster, go on with\n    {request.resume_call(plan.name, plan.root)}"
+                f"{error} Results so far are in {experiment.directory.path}. When that is mended, "
+                f"go on with\n    {request.resume_call(plan.name, plan.root)}"
             ) from error
     interruption = experiment.interruption
     metric, mode = plan.objectives

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -80,21 +81,26 @@ class Hosts:
     def start(
         self, name: str, *command: str, reads: bool = False, **variables: str
     ) -> subprocess.Popen[str]:
-        """Run Python there, with a directory of its own."""
+        """Run Python there, with a directory of its own, which the other hosts do not see."""
+        homes = [self.directory / host for host in self.names]
+        for home in homes:
+            home.mkdir(exist_ok=True)
         home = self.directory / name
-        home.mkdir(exist_ok=True)
+        others = shlex.join(f"{other}" for other in homes if other != home)
+        hide = f'for other in {others}; do mount -t tmpfs none "$other"; done; exec "$@"'
         environment = {
             **os.environ,
             "HOME": str(home),
             "TMPDIR": str(home),
             "PTUNE_HOST": name,
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-            "PREFECT_TUNE_SHARED_DIRECTORY": "0",
             "PREFECT_TUNE_LEASE_S": "4",
             **variables,
         }
+        space = ["ip", "netns", "exec", f"{self.tag}-{name}"]
         process = subprocess.Popen(
-            ["ip", "netns", "exec", f"{self.tag}-{name}", sys.executable, *command],
+            # It also has mounts of its own then.
+            [*space, "sh", "-c", hide, "sh", sys.executable, *command],
             cwd=home,
             env=environment,
             text=True,

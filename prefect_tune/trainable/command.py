@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -78,14 +79,21 @@ class Command:
         self._file = metrics if isinstance(metrics, os.PathLike) else None
         self._cwd = cwd
         self._env = dict(env or {})
+        paths = [os.path.join(cwd or "", word) for word in self._words]
+        #: Arguments that are files here; they may not be where a trial runs.
+        self._files = list(filter(os.path.isfile, paths))
         script = next((word for word in self._words if word.endswith(".py")), self._words[0])
         self.__name__ = re.sub(r"\W", "_", Path(script).stem)
 
     def __call__(self, config: dict[str, Any]) -> None:
         """Run the program with a configuration and report its results."""
+        start = os.environ.get("TUNE_ORIG_WORKING_DIR", "")
+        for path in self._files:
+            if not os.path.exists(os.path.join(start, path)):
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         process = subprocess.Popen(
             [self._fill_in(word, config) for word in self._words],
-            cwd=self._cwd or os.environ.get("TUNE_ORIG_WORKING_DIR"),
+            cwd=self._cwd or start or None,
             env={**os.environ, **self._env},
             stdout=subprocess.PIPE,
             text=True,

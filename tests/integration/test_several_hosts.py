@@ -28,6 +28,7 @@ from distributed.deploy.spec import ProcessInterface
 from distributed.security import Security
 from prefect_tune import Checkpoint
 from prefect_tune.blocks import DaskCluster
+from prefect_tune.error import ClusterError
 
 def train(config):
     start = tune.get_checkpoint()
@@ -54,6 +55,9 @@ def short(config):
     while len(os.listdir(config["there"])) < 2 and time.time() < deadline:
         time.sleep(0.1)
     tune.report(said=host())
+
+def reads(config):
+    tune.report(n=len(open("data.txt").read()))
 
 def gang(config):
     from tests.integration.distributed_trainables import total
@@ -116,6 +120,12 @@ if __name__ == "__main__":
             while len(hosts) < 2 or cluster.scheduler_info["workers"]:
                 time.sleep(0.2)
             print(json.dumps({"idle": len(hosts)}), flush=True)
+    elif kind == "unseen":
+        open("data.txt", "w").close()
+        try:
+            tune.run(reads, num_samples=20, **options)
+        except ClusterError as error:
+            print(json.dumps({"refused": str(error)}))
     elif kind == "gang":
         from tests.integration.distributed_trainables import distributed
         trainable = distributed(gang, 2, num_workers_per_host=1)
@@ -234,6 +244,16 @@ def test_bundles_are_on_different_hosts(hosts):
     (end,) = [line for line in lines(driver) if "status" in line]
     assert end["status"] == "TERMINATED"
     assert sorted(end["said"]) == ["10.213.7.2", "10.213.7.3"]
+
+
+def test_a_file_that_only_the_driver_sees_ends_the_sweep_at_once(hosts):
+    for name in ("one", "two"):
+        hosts.worker(name, hosts.scheduler)
+    driver = run(hosts, "unseen")
+    (end,) = lines(driver)
+    home = hosts.directory
+    assert f"{home}/driver/data.txt is there on the driver's machine" in end["refused"]
+    assert re.search(rf"does not see it \(.*, working in {home}/(one|two)\)", end["refused"])
 
 
 def test_distributed_training_leaves_a_host_that_is_pre_empted(hosts):

@@ -128,6 +128,17 @@ def test_a_program_that_fails_or_reports_nothing_is_an_error(
         tune.command(script(code), metrics=metrics)({})
 
 
+def test_a_script_that_is_not_there_any_more_is_named(
+    reported: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNE_ORIG_WORKING_DIR", str(tmp_path / "elsewhere"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").touch()
+    program = tune.command("python train.py --lr {lr}")
+    with pytest.raises(FileNotFoundError, match=r"No such file or directory: 'train\.py'"):
+        program({"lr": 1})
+
+
 def test_what_cannot_work_is_refused_at_once(reported: list[Any]) -> None:
     for program in ("", "echo '", "echo {lr"):
         with pytest.raises(InvalidArgument, match="program"):

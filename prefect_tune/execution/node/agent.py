@@ -31,6 +31,7 @@ from prefect_tune.execution.protocol.versions import mismatch, versions
 from prefect_tune.experiment.attempt_key import AttemptKey
 from prefect_tune.resources import GPU, MEMORY, canonical_name
 from prefect_tune.trainable.shipping.large_data import DataFile
+from prefect_tune.trainable.shipping.local_modules import import_places
 
 #: Seconds that the worker's end may be delayed by the end of experiments.
 _TEARDOWN_S = 5.0
@@ -275,6 +276,7 @@ class TrialAgent:
             "others_gpus": self._others_gpus,
             "offers": self._offers,
             "hostname": socket.gethostname(),
+            "places": import_places(),
             "shared": experiment.files is None,
             "load": (experiment.load.held, experiment.load.obstacle),
         }

@@ -7,10 +7,12 @@ such modules is sent with the trainable, and used where an import finds nothing 
 
 from __future__ import annotations
 
+import contextlib
 import importlib.abc
 import importlib.util
 import logging
 import os
+import re
 import sys
 import types
 from collections.abc import Iterable, Iterator
@@ -26,6 +28,10 @@ _INSTALLED = ("site-packages", "dist-packages")
 _MAX_BYTES = 4 << 20
 #: Directories that an error names at most.
 _MAX_PLACES = 6
+#: An import statement: the module and the names of ``from ... import ...``, or the modules.
+_IMPORT = re.compile(
+    rb"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import[ \t(]+([\w, \t]+)|import[ \t]+([\w., \t]+))", re.M
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +52,11 @@ class ModuleSource:
 
 
 def local_modules() -> tuple[ModuleSource, ...]:
-    """Return the imported modules in the script's directory or below the working directory.
+    """Return the modules in the script's directory or below the working directory that it uses.
 
-    Installed modules, and modules that cannot be imported by their names, are left out.
+    These are the imported ones, and those that they and the script have import statements for, such
+    as in functions. Installed modules, and modules that cannot be imported by their names, are left
+    out.
     """
     main = getattr(sys.modules.get("__main__"), "__file__", None)
     places = [Path.cwd(), *([Path(main).resolve().parent] if main else [])]
@@ -69,6 +77,17 @@ def local_modules() -> tuple[ModuleSource, ...]:
             size >> 20,
         )
         return ()
+    unread = list(modules.values())
+    if main and os.path.isfile(main):
+        unread.append(ModuleSource("__main__", main, Path(main).read_bytes(), is_package=False))
+    while unread:
+        for name in _imports_in(unread.pop()):
+            if name in modules or name in sys.modules or (later := _find(name, roots)) is None:
+                continue
+            size += len(later.source)
+            if size <= _MAX_BYTES:
+                modules[name] = later
+                unread.append(later)
     return tuple(modules.values())
 
 
@@ -115,6 +134,34 @@ def _modules_in(roots: set[str]) -> Iterator[ModuleSource]:
             if getattr(sys.modules.get(parent), "__file__", None) is None:
                 yield ModuleSource(parent, "", b"", is_package=True)
         yield ModuleSource(name, file, source, is_package)
+
+
+def _imports_in(module: ModuleSource) -> Iterator[str]:
+    """Return the names of what a module may import, parents first."""
+    package = module.name if module.is_package else module.name.rpartition(".")[0]
+    for line in _IMPORT.finditer(module.source):
+        source, members, plain = (group.decode() for group in line.groups(b""))
+        names = [name.split()[0] for name in (members or plain).split(",") if name.strip()]
+        if source:
+            try:
+                source = importlib.util.resolve_name(source, package)
+            except ImportError:  # too many dots
+                continue
+            names = [source, *(f"{source}.{name}" for name in names)]
+        for name in names:
+            yield from _parents(name)
+            yield name
+
+
+def _find(name: str, roots: Iterable[str]) -> ModuleSource | None:
+    for root in roots:
+        path = os.path.join(root, *name.split("."))
+        for file, is_package in ((os.path.join(path, "__init__.py"), True), (f"{path}.py", False)):
+            with contextlib.suppress(OSError):
+                return ModuleSource(name, file, Path(file).read_bytes(), is_package)
+        if os.path.isdir(path):  # a namespace package
+            return ModuleSource(name, "", b"", is_package=True)
+    return None
 
 
 def _root(file: str, below: str) -> str | None:

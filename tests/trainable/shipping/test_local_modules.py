@@ -58,6 +58,55 @@ def test_only_what_lies_beside_the_script_goes_along(beside: Any) -> None:
     }
 
 
+def test_what_is_imported_later_goes_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {
+        "later_main.py": "def train(config):\n    import later_a.b as b, later_c\n",
+        "later_a/__init__.py": "def f():\n  from . import d\n  from .e import (g,\n    h)\n",
+        "later_a/b.py": "if False:\n    import json, later_f\n",
+        "later_a/d.py": "",
+        "later_a/e/g.py": "g = h = 1",
+        "later_c.py": "from ..... import nowhere\nfrom later_main import train\n",
+        "later_f.py": "import not_there\n",
+        "later_unused.py": "",
+        "later_a/unused.py": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.import_module("later_main")
+    try:
+        found = {module.name: module.source.decode() for module in local_modules()}
+    finally:
+        del sys.modules["later_main"]
+    names = {
+        "later_main": "later_main.py",
+        "later_a": "later_a/__init__.py",
+        "later_a.b": "later_a/b.py",
+        "later_a.d": "later_a/d.py",
+        "later_a.e": None,
+        "later_a.e.g": "later_a/e/g.py",
+        "later_c": "later_c.py",
+        "later_f": "later_f.py",
+    }
+    assert found == {name: files.get(path, "") for name, path in names.items()}
+
+
+def test_later_imports_do_not_keep_the_others_from_being_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "later_small.py").write_text("def f():\n    import later_large\n")
+    (tmp_path / "later_large.py").write_text("#" * (4 << 20))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.import_module("later_small")
+    try:
+        assert [module.name for module in local_modules()] == ["later_small"]
+    finally:
+        del sys.modules["later_small"]
+
+
 def _on_a_node(trainable: Any, code: str, cwd: Path) -> str:
     packed = pickle.dumps(pack_trainable(trainable))
     shutil.rmtree(cwd / "project")

@@ -408,6 +408,82 @@ def test_hyperopt_takes_its_own_expressions():
     assert seen == {"n", "w"}
 
 
+class TestNevergradSpaces:
+    @pytest.fixture(autouse=True)
+    def _library(self) -> None:
+        needs(NevergradSearch)
+
+    def test_a_dict_of_parameters_as_the_library_writes_them(self):
+        import nevergrad as ng
+
+        space = ng.p.Dict(
+            kind=ng.p.Choice(["a", "b"]),
+            net=ng.p.Dict(width=ng.p.Scalar(lower=0, upper=5).set_integer_casting()),
+            lr=ng.p.Log(lower=1e-4, upper=1e-2),
+            fixed=3,
+        )
+        points = [{"kind": "b", "net": {"width": 4}, "lr": 0.01}]
+        search = NevergradSearch(space=space, metric="x", mode="min", points_to_evaluate=points)
+        configs = []
+        for number in range(12):
+            configs.append(search.suggest(str(number)))
+            search.on_trial_complete(str(number), {"x": configs[-1]["lr"]})
+        assert configs[0] == {"kind": "b", "net": {"width": 4}, "lr": 0.01, "fixed": 3}
+        for config in configs:
+            assert config["kind"] in ("a", "b")
+            assert config["net"]["width"] in range(6)
+            assert 1e-4 <= config["lr"] <= 1e-2 + 1e-9  # nevergrad computes it by logarithms
+            assert config["fixed"] == 3
+        assert search._optimizer.num_tell == 12
+
+    def test_an_optimizer_of_the_users_own_with_names(self):
+        import nevergrad as ng
+
+        optimizer = ng.optimizers.OnePlusOne(2, budget=100)
+        search = NevergradSearch(optimizer, space=["net/height", "width"], metric="x", mode="max")
+        for number in range(60):
+            config = search.suggest(str(number))
+            loss = abs(config["net"]["height"] - 14) + abs(config["width"] + 3)
+            search.on_trial_complete(str(number), {"x": -loss})
+        # It has no bounds, and starts at 0.
+        assert optimizer.num_tell == 60
+        assert optimizer.recommend().value[0] > 2
+
+    def test_an_optimizer_of_named_arguments(self):
+        import nevergrad as ng
+
+        named = ng.p.Instrumentation(rate=ng.p.Scalar(lower=1, upper=2), kind=ng.p.Choice([1, 2]))
+        optimizer = ng.optimizers.OnePlusOne(named, budget=10)
+        points = [{"rate": 1.5, "kind": 2}]
+        search = NevergradSearch(optimizer, metric="x", mode="min", points_to_evaluate=points)
+        assert search.suggest("0") == points[0]
+        search.on_trial_complete("0", {"x": 1})
+        assert 1 <= search.suggest("1")["rate"] <= 2
+        assert optimizer.num_tell == 1
+
+    @pytest.mark.parametrize(
+        ("names", "told"), [(["a"], "the 2 elements"), (None, "and its names")]
+    )
+    def test_the_elements_of_an_array_need_names(self, names, told):
+        import nevergrad as ng
+
+        with pytest.raises(InvalidArgument, match=f"`space`.*{told}"):
+            NevergradSearch(ng.optimizers.OnePlusOne(2), space=names, metric="x", mode="min")
+
+    def test_a_scalar_needs_bounds(self):
+        import nevergrad as ng
+
+        space = ng.p.Dict(a=ng.p.Dict(b=ng.p.Scalar()))
+        with pytest.raises(InvalidArgument, match=r"'a/b' is .*lower and upper"):
+            NevergradSearch(space=space, metric="x", mode="min")
+
+    @pytest.mark.parametrize(("optimizer", "most"), [("Cobyla", 1), ("OnePlusOne", 20)])
+    def test_optimizers_that_evaluate_in_turn_bound_the_running_trials(self, optimizer, most):
+        source = make_source(NevergradSearch(optimizer), {"x": uniform(0, 1)}, 50, "loss", "min")
+        suggested = [source.next() for _ in range(20)]
+        assert sum(isinstance(one, Suggestion) for one in suggested) == most
+
+
 class TestSkOptOptimizers:
     @pytest.fixture(autouse=True)
     def _library(self) -> None:

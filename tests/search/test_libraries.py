@@ -408,6 +408,51 @@ def test_hyperopt_takes_its_own_expressions():
     assert seen == {"n", "w"}
 
 
+class TestAxClients:
+    SPACE: ClassVar[dict[str, Any]] = {
+        "kind": choice(["a", "b"]),
+        "net": {"width": randint(1, 5), "fixed": 4, "lr": loguniform(1e-4, 1e-2)},
+    }
+
+    @pytest.fixture(autouse=True)
+    def _library(self) -> None:
+        needs(AxSearch)
+
+    def search(self, client: Any, **arguments: Any) -> None:
+        searcher = AxSearch(ax_client=client, **arguments)
+        assert (searcher.metric, searcher.mode) == ("score", "max")
+        for number in range(4):
+            config = searcher.suggest(str(number))
+            assert config["kind"] in ("a", "b")
+            assert config["net"]["width"] in range(1, 5)
+            assert config["net"]["fixed"] == 4
+            assert 1e-4 <= config["net"]["lr"] <= 1e-2
+            searcher.on_trial_complete(str(number), {"score": number}, error=number == 2)
+
+    def test_the_service_client_of_the_users_own(self):
+        from ax.service.ax_client import AxClient
+        from ax.service.utils.instantiation import ObjectiveProperties
+
+        client = AxClient(random_seed=1, verbose_logging=False)
+        client.create_experiment(
+            parameters=AxSearch.convert_search_space(self.SPACE),
+            objectives={"score": ObjectiveProperties(minimize=False)},
+        )
+        point = {"kind": "a", "net": {"width": 3, "lr": 0.01}}
+        self.search(client, points_to_evaluate=[point])
+        statuses = [trial.status.name for trial in client.experiment.trials.values()]
+        assert statuses == ["COMPLETED", "COMPLETED", "FAILED", "COMPLETED"]
+        assert client.experiment.trials[0].arm.parameters["net/width"] == 3
+
+    def test_a_client_without_an_experiment_is_refused(self):
+        from ax.api.client import Client
+        from ax.service.ax_client import AxClient
+
+        for client in (Client(), AxClient(verbose_logging=False), 3):
+            with pytest.raises(InvalidArgument, match=r"`ax_client`.*without an experiment"):
+                AxSearch(ax_client=client)
+
+
 class TestNevergradSpaces:
     @pytest.fixture(autouse=True)
     def _library(self) -> None:

@@ -8,10 +8,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prefect_tune.error import InvalidArgument
-from prefect_tune.nested import unflatten_dict
+from prefect_tune.nested import flatten_dict, unflatten_dict
 from prefect_tune.search.libraries.base import Asked, LibrarySearcher
 from prefect_tune.search.parameter_space import Parameter, Point
 from prefect_tune.space import (
+    Categorical,
+    Domain,
+    Float,
+    Integer,
+    LogUniform,
+    Normal,
     RandomState,
     choice,
     lograndint,
@@ -32,7 +38,8 @@ class AxSearch(LibrarySearcher):
         points_to_evaluate: Configs to try first.
         parameter_constraints: Linear constraints on parameters, ``["x1 + x2 <= 2"]``.
         outcome_constraints: Constraints on other metrics, ``["latency <= 3"]``.
-        ax_client: An `ax.api.client.Client` whose experiment is configured; it brings its space.
+        ax_client: An `ax.api.client.Client` or `ax.service.ax_client.AxClient` whose experiment is
+            configured; it brings its space, metric and mode.
         evaluated_rewards: Known metric values of ``points_to_evaluate``.
         seed: Seed.
         **ax_kwargs: Arguments of `Client.configure_generation_strategy`.
@@ -59,7 +66,13 @@ class AxSearch(LibrarySearcher):
     ) -> None:
         self.load_library()
         if ax_client is not None:
-            space = _domains_of_client(ax_client)
+            experiment = _experiment_of(ax_client)
+            space = _domains_of(experiment)
+            objective = experiment.optimization_config.objective
+            metric = metric or objective.metric_names[0]
+            mode = mode or ("min" if objective.minimize else "max")
+            if not hasattr(ax_client, "mark_trial_failed"):
+                ax_client = _ServiceClient(ax_client)
         elif isinstance(space, Sequence):
             space = unflatten_dict({entry["name"]: _domain(entry) for entry in space})
         super().__init__(space, metric, mode, points_to_evaluate, evaluated_rewards, seed)
@@ -74,13 +87,25 @@ class AxSearch(LibrarySearcher):
         self._outcomes = [re.split(r"[<>=]", text)[0].strip() for text in outcome_constraints or ()]
         self._last: dict[str, Any] = {}
 
+    @classmethod
+    def convert_search_space(cls, spec: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return a space as Ax describes parameters, for a client; steps are left out.
+
+        Args:
+            spec: A space with domains.
+
+        Raises:
+            InvalidArgument: There is a grid, or something that the library cannot search.
+        """
+        super().convert_search_space(spec)
+        return [_description(name, value) for name, value in flatten_dict(dict(spec)).items()]
+
     def _begin(self, parameters: list[Parameter]) -> None:
         self._parameters = parameters
         for handler in logging.getLogger("ax").handlers:
             handler.setLevel(logging.WARNING)  # it tells of each trial
         if self._given_client is not None:
             self._client = self._given_client
-            self._names = {p.name: p.name for p in parameters}
             return
         from ax.api.client import Client
 
@@ -113,13 +138,10 @@ class AxSearch(LibrarySearcher):
         return None
 
     def _attach(self, trial_id: str, point: Point) -> Any:
+        if self._given_client is not None:
+            return self._client.attach_trial(flatten_dict(self._start().config(point)))
         return self._client.attach_trial(
-            {
-                self._names[p.name]: point[p.name]
-                if self._given_client is None
-                else p.value(point[p.name])
-                for p in self._parameters
-            }
+            {self._names[p.name]: point[p.name] for p in self._parameters}
         )
 
     def on_trial_complete(
@@ -175,14 +197,60 @@ def _domain(entry: Mapping[str, Any]) -> Any:
     return randint(low, high + 1) if whole else uniform(low, high)
 
 
-def _domains_of_client(client: Any) -> dict[str, Any]:
-    experiment = getattr(client, "_experiment", None) or getattr(client, "experiment", None)
-    if experiment is None or not hasattr(client, "get_next_trials"):
+def _description(name: str, value: Any) -> dict[str, Any]:
+    """Return the dict with which Ax describes a parameter, or a constant."""
+    if not isinstance(value, Domain):
+        return {"name": name, "type": "fixed", "value": value}
+    if isinstance(value, Categorical):
+        return {"name": name, "type": "choice", "values": list(value.categories)}
+    bounds: list[float]
+    if isinstance(value, Integer):
+        kind, bounds = "int", list(value.inclusive_bounds())
+    elif isinstance(value, Float) and not value.has_sampler(Normal):
+        kind, bounds = "float", [value.lower, value.upper]
+    else:
+        raise InvalidArgument(
+            "space", f"{name!r} is {value!r}, which Ax has no dict for.", "Give it bounds."
+        )
+    log = {"log_scale": True} if value.has_sampler(LogUniform) else {}
+    return {"name": name, "type": "range", "bounds": bounds, "value_type": kind, **log}
+
+
+class _ServiceClient:
+    """Ax's older `AxClient` with the methods of its newer `Client`."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def get_next_trials(self, max_trials: int) -> dict[int, dict[str, Any]]:
+        parameters, index = self._client.get_next_trial()
+        return {index: parameters}
+
+    def attach_trial(self, parameters: dict[str, Any]) -> int:
+        index: int = self._client.attach_trial(parameters)[1]
+        return index
+
+    def complete_trial(self, trial_index: int, raw_data: dict[str, float]) -> None:
+        self._client.complete_trial(trial_index, raw_data)
+
+    def mark_trial_failed(self, trial_index: int) -> None:
+        self._client.log_trial_failure(trial_index)
+
+
+def _experiment_of(client: Any) -> Any:
+    # One of the classes has a property that raises an error without an experiment.
+    name = "_maybe_experiment" if hasattr(type(client), "_maybe_experiment") else "_experiment"
+    experiment = getattr(client, name, None)
+    if experiment is None or experiment.optimization_config is None:
         raise InvalidArgument(
             "ax_client",
-            f"got {type(client).__name__}.",
-            "Give an ax.api.client.Client whose experiment is configured.",
+            f"got {type(client).__name__} without an experiment and its objective.",
+            "Give a configured ax.api.client.Client or ax.service.ax_client.AxClient.",
         )
+    return experiment
+
+
+def _domains_of(experiment: Any) -> dict[str, Any]:
     domains: dict[str, Any] = {}
     for name, parameter in experiment.search_space.parameters.items():
         if hasattr(parameter, "lower"):

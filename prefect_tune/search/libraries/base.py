@@ -99,7 +99,7 @@ class LibrarySearcher(Searcher):
         return cls.library and import_library(cls.library, cls.__name__, cls.extra)
 
     @classmethod
-    def convert_search_space(cls, spec: Mapping[str, Any]) -> dict[str, Any]:
+    def convert_search_space(cls, spec: Mapping[str, Any]) -> Any:
         """Check that the library can search a space, and return it for the argument `space`.
 
         Args:

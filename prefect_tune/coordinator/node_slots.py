@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Iterator
+from heapq import heappop, heappush
 from itertools import chain
 
 from prefect_tune.coordinator.events import Node
@@ -115,6 +116,32 @@ class NodeSlots:
         for device in slot.devices:
             if device in self.device_free:
                 self.device_free[device] += sign * gpu
+
+
+class NodesAlike(dict[int, NodeSlots]):
+    """Nodes with equal free amounts, by number; finds the lowest without a look at all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # A heap of all numbers, and of some that are gone.
+        self._numbers: list[int] = []
+
+    def add(self, node: NodeSlots) -> None:
+        """Add a node."""
+        self[node.number] = node
+        heappush(self._numbers, node.number)
+        if len(self._numbers) > 2 * len(self) + 16:
+            self._numbers = sorted(self)
+
+    def lowest(self, avoided: int | None) -> NodeSlots | None:
+        """Return the node with the lowest number but `avoided`; None if there is no other."""
+        numbers = self._numbers
+        while numbers and numbers[0] not in self:
+            heappop(numbers)
+        if not numbers or numbers[0] != avoided:
+            return self[numbers[0]] if numbers else None
+        number = min((number for number in self if number != avoided), default=None)
+        return None if number is None else self[number]
 
 
 #: Nodes with equal free amounts, and their preference: those with the lowest number come first.

@@ -13,7 +13,14 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import replace
 
 from prefect_tune.coordinator.events import Node
-from prefect_tune.coordinator.node_slots import GroupSlot, NodeClass, NodeSlots, Slot, lay_out
+from prefect_tune.coordinator.node_slots import (
+    GroupSlot,
+    NodeClass,
+    NodesAlike,
+    NodeSlots,
+    Slot,
+    lay_out,
+)
 from prefect_tune.resources import GPU, MILLI, Resources, is_offered, show_amount
 
 
@@ -22,8 +29,8 @@ class Placer:
 
     def __init__(self) -> None:
         self._nodes: dict[str, NodeSlots] = {}
-        #: The nodes by their free amounts, and by number: most nodes have equal free amounts.
-        self._alike: dict[Hashable, dict[int, NodeSlots]] = {}
+        #: The nodes by their free amounts: most nodes have equal free amounts.
+        self._alike: dict[Hashable, NodesAlike] = {}
         # Requests that do not fit now; schedulers ask for each waiting trial again and again.
         self._too_large: set[Resources] = set()
         #: Slots that are kept free for a request that waits.
@@ -90,9 +97,9 @@ class Placer:
         for nodes in self._alike.values():
             if not next(iter(nodes.values())).fits(request):  # then none of them has room
                 continue
-            numbers = [n for n in nodes if avoided is None or n != avoided.number]
-            if numbers:
-                candidates.append(nodes[min(numbers)])
+            lowest = nodes.lowest(None if avoided is None else avoided.number)
+            if lowest is not None:
+                candidates.append(lowest)
         if not candidates:
             if avoided is None or not avoided.fits(request):
                 return None
@@ -159,7 +166,11 @@ class Placer:
             }
 
     def _enter(self, state: NodeSlots) -> None:
-        self._alike.setdefault(state.alike(), {})[state.number] = state
+        key = state.alike()
+        nodes = self._alike.get(key)
+        if nodes is None:
+            nodes = self._alike[key] = NodesAlike()
+        nodes.add(state)
 
     def _leave(self, state: NodeSlots) -> None:
         """Remove a node from its class; call this before its free amounts change."""

@@ -7,10 +7,11 @@ import os
 import pickle
 import zlib
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from itertools import filterfalse
-from operator import attrgetter
+from operator import add, attrgetter
 from typing import Any
 
 import cloudpickle
@@ -83,12 +84,25 @@ class MetricStats:
         return self.count, self.last, self.maximum, self.minimum, self.total, tuple(self.recent)
 
     @classmethod
-    def of(cls, values: tuple[Any, ...]) -> MetricStats:
+    def of(cls, values: Sequence[Any]) -> MetricStats:
         """Make statistics from a tuple that `values` has returned."""
         stats = cls(0.0)
         stats.count, stats.last, stats.maximum, stats.minimum, stats.total, recent = values
         stats.recent = list(recent)
         return stats
+
+    @classmethod
+    def values_of(cls, numbers: tuple[float, ...]) -> tuple[Any, ...]:
+        """Return what `values` returns for statistics to which these numbers were added in turn."""
+        last = numbers[-1]
+        total = reduce(add, numbers)
+        if total - total == 0:
+            recent = numbers[-_WINDOW:]
+            return len(numbers), last, max(numbers), min(numbers), total, recent
+        stats = cls(numbers[0])  # NaN and infinity
+        for number in numbers[1:]:
+            stats.add(number)
+        return stats.values()
 
     def summary(self) -> dict[str, float]:
         """Return the statistics by Ray Tune's scope names."""
@@ -432,11 +446,40 @@ class Trial:
             else:
                 known.add(number)
 
+    def record_all(
+        self,
+        result: dict[str, Any],
+        time: float,
+        names: tuple[str, ...],
+        rows: Sequence[tuple[float, ...]],
+    ) -> None:
+        """Make all results of a trial that had none known at once, in the form of `compact`.
+
+        Args:
+            result: The last result.
+            time: When it was acknowledged, in seconds since the epoch.
+            names: The metrics, in their order in the results.
+            rows: Their values in each result; what a row has behind them is not used.
+        """
+        self.last_result = result
+        self.last_update_time = time
+        self.results_seen = len(rows)
+        if len(rows) <= _WINDOW:
+            self._stats = pickle.dumps((names, rows))
+        else:
+            columns = zip(names, zip(*rows, strict=True), strict=False)
+            self._stats = pickle.dumps([(k, *MetricStats.values_of(v)) for k, v in columns])
+
     def _stats_by_metric(self) -> dict[str, MetricStats]:
         kept = self._stats
         if not isinstance(kept, bytes):
             return kept
-        return {name: MetricStats.of(tuple(values)) for name, *values in pickle.loads(kept)}
+        stats = pickle.loads(kept)
+        if isinstance(stats, tuple):  # a few results, as `record_all` leaves them
+            names, rows = stats
+            columns = zip(names, zip(*rows, strict=True), strict=False)
+            stats = [(name, *MetricStats.values_of(values)) for name, values in columns]
+        return {name: MetricStats.of(values) for name, *values in stats}
 
     def compact(self) -> None:
         """Store statistics and checkpoints in less memory, once the trial has ended."""

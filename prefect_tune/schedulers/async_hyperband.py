@@ -69,13 +69,22 @@ class _Bracket:
 
     def judge(self, climb: _Climb, time: float, reward: float) -> bool:
         """Record a result at a rung that it has reached; return True if the trial has to stop."""
-        rung = self._rung_for(climb, time)
-        if rung is None:
+        # The highest rung at or below `time` without a result of the trial.
+        rung = bisect_right(self.milestones, time) - 1 if time == time else -1
+        bits, recorded = self._bits, climb.recorded
+        if self._fills_lower:
+            while rung >= 0 and recorded & bits[rung]:
+                rung -= 1
+        if rung < 0:
+            return False
+        if rung > climb.highest:
+            climb.highest = rung
+        if recorded & bits[rung]:
             return False
         rewards = self.rewards[rung]
         cutoff = rewards.value()
         rewards.add(reward)
-        climb.recorded |= self._bits[rung]
+        climb.recorded = recorded | bits[rung]
         return cutoff is not None and reward < cutoff
 
     def next_milestone(self, climb: _Climb) -> float | None:
@@ -84,17 +93,6 @@ class _Bracket:
         for rung in range(lowest, len(self.milestones)):
             if not climb.recorded & self._bits[rung]:
                 return self._until[rung]
-        return None
-
-    def _rung_for(self, climb: _Climb, time: float) -> int | None:
-        """Return the highest rung at or below `time` without a result of the trial."""
-        reached = bisect_right(self.milestones, time) if time == time else 0
-        for rung in range(reached - 1, -1, -1):
-            fresh = not climb.recorded & self._bits[rung]
-            if self._fills_lower and not fresh:
-                continue
-            climb.highest = max(climb.highest, rung)
-            return rung if fresh else None
         return None
 
 
@@ -155,6 +153,7 @@ class AsyncHyperBandScheduler(ObjectiveScheduler):
         self._bracket_odds = _softmax_steps([len(b.milestones) for b in self._brackets])
         self._random = _generator(random_state)
         self._climbs: dict[str, _Climb] = {}
+        self._untils: dict[float, RunUntil] = {}
         self._num_stopped = 0
 
     @property
@@ -196,7 +195,9 @@ class AsyncHyperBandScheduler(ObjectiveScheduler):
         if self._time_attr not in result or self._metric not in result:
             self._tell_without_time(trial, result)
             return self.CONTINUE
-        time = self._number(result, self._time_attr, "time_attr")
+        time = result[self._time_attr]
+        if type(time) is not int:
+            time = self._number(result, self._time_attr, "time_attr")
         if self._stop_last_trials and time >= self._max_t:
             stop = True
         else:
@@ -230,7 +231,12 @@ class AsyncHyperBandScheduler(ObjectiveScheduler):
         milestone = climb.bracket.next_milestone(climb)
         if self._stop_last_trials:
             milestone = self._max_t if milestone is None else min(milestone, self._max_t)
-        return NEVER if milestone is None else RunUntil(((self._time_attr, milestone),))
+        if milestone is None:
+            return NEVER
+        until = self._untils.get(milestone)
+        if until is None:
+            until = self._untils[milestone] = RunUntil(((self._time_attr, milestone),))
+        return until
 
     def debug_string(self) -> str:
         """Return the number of stopped trials and the cut-off of every rung."""
@@ -244,12 +250,14 @@ class AsyncHyperBandScheduler(ObjectiveScheduler):
         return "\n".join(lines)
 
     def _judge(self, climb: _Climb, trial: Trial, time: float, result: dict[str, Any]) -> bool:
-        metric = str(self._metric)
-        if result[metric] is None:
-            logger.warning("Trial %s reported None as %r; the result is ignored.", trial, metric)
-            return False
-        reward = self._metric_op * self._number(result, metric, "metric")
-        return climb.bracket.judge(climb, time, reward)
+        value = result[self._metric]  # type: ignore[index]
+        if type(value) is not float:
+            metric = str(self._metric)
+            if value is None:
+                logger.warning("Trial %s reported None as %r; it is ignored.", trial, metric)
+                return False
+            value = self._number(result, metric, "metric")
+        return climb.bracket.judge(climb, time, self._metric_op * value)
 
     def _climb_of(self, trial: Trial) -> _Climb:
         try:

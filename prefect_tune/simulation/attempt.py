@@ -31,6 +31,21 @@ class Step:
 Program = Callable[[dict[str, Any]], Iterable[Step | dict[str, Any]]]
 
 
+def constants_of(
+    trial_id: str, experiment_id: str, experiment_tag: str, config: dict[str, Any], node: str
+) -> dict[str, Any]:
+    """What is the same in all results of an attempt."""
+    return {
+        "trial_id": trial_id,
+        "experiment_id": experiment_id,
+        "experiment_tag": experiment_tag,
+        "config": config,
+        "hostname": node,
+        "node_ip": node,
+        "pid": 0,
+    }
+
+
 @dataclass(slots=True)
 class Report:
     """A result that a trial is going to report at a `time`."""

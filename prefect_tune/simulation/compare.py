@@ -15,8 +15,8 @@ from prefect_tune.results.plots.style import INK, new_figure, style
 from prefect_tune.schedulers import TrialScheduler
 from prefect_tune.simulation.cluster import SimulatedCluster
 from prefect_tune.simulation.simulate import simulate
+from prefect_tune.simulation.summary import Incumbent, SimulationSummary
 from prefect_tune.simulation.surrogates import SURROGATES, Surrogate
-from prefect_tune.simulation.sweep import Incumbent, SimulationSummary
 from prefect_tune.validation import check_count
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import heapq
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -31,7 +31,7 @@ from prefect_tune.execution.driver.preflight import check_fits
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.decision import Action
 from prefect_tune.resources import MILLI, Resources
-from prefect_tune.simulation.attempt import Program, Report, SimulatedAttempt, Step
+from prefect_tune.simulation.attempt import Program, Report, SimulatedAttempt, Step, constants_of
 from prefect_tune.simulation.storage import SimulatedStorage
 
 __all__ = ["Program", "SimulatedExecutor", "Step"]
@@ -59,6 +59,8 @@ class SimulatedExecutor:
         experiment_id: Shown in results; of the environment given to `open`.
         storage: Where checkpoints are.
         hours_used: Hours for which attempts have held each resource.
+        ended_hours: Hours that attempts which have ended had run.
+        start_s: Seconds between a launch and the first work of the attempt.
     """
 
     def __init__(
@@ -80,14 +82,14 @@ class SimulatedExecutor:
         self.hours_used: dict[str, float] = defaultdict(float)
         self._program = program
         self._nodes = {node.address: node for node in nodes}
-        self._start_s = start_s
+        self.start_s = start_s
         self._decision_s = decision_s
         self._checkpoint_every = checkpoint_every
         self._checkpoint_at_pause = checkpoint_at_pause
         self._batch = batch
         self._stop_grace_s = 10.0
         self._emit: Emit = _nobody
-        self._ended_hours = 0.0
+        self.ended_hours = 0.0
         self._agenda: list[
             tuple[float, int, SimulatedAttempt | None, Callable[..., None], Any]
         ] = []
@@ -122,7 +124,7 @@ class SimulatedExecutor:
     def attempt_hours(self) -> float:
         """Hours that attempts have run by now, all of them together."""
         running = sum(self.now - attempt.launched for attempt in self._attempts.values())
-        return self._ended_hours + running / 3600
+        return self.ended_hours + running / 3600
 
     def at(self, time: float, action: Callable[[], None]) -> None:
         """Call `action` at a simulated time, e.g. ``lambda: executor.lose_node(address)``."""
@@ -203,25 +205,46 @@ class SimulatedExecutor:
             start_s: Seconds before its first work; None takes the executor's.
             slowdown: How many times as long its steps take as its program says.
         """
-        constants = {
-            "trial_id": launch.trial_id,
-            "experiment_id": self.experiment_id,
-            "experiment_tag": experiment_tag,
-            "config": launch.config,
-            "hostname": launch.node,
-            "node_ip": launch.node,
-            "pid": 0,
-        }
+        constants = constants_of(
+            launch.trial_id, self.experiment_id, experiment_tag, launch.config, launch.node
+        )
         attempt = SimulatedAttempt(
             launch, constants, launch.run_until, directory, self.now, slowdown
         )
         self._attempts[attempt.key] = attempt
         if launch.node in self._nodes:
-            delay = self._start_s if start_s is None else start_s
+            delay = self.start_s if start_s is None else start_s
             self._at(self.now + delay, attempt, self._begin)
         else:
             self._at(self.now, attempt, self._lose)
         return attempt
+
+    def take_over(
+        self,
+        attempts: Iterable[SimulatedAttempt],
+        now: SimulatedAttempt,
+        later: Iterable[tuple[float, SimulatedAttempt, Decide | None]],
+    ) -> None:
+        """Go on with attempts that somebody else has begun.
+
+        Args:
+            attempts: All of them, in the order of their launches.
+            now: The one that comes next, at once: its `reports` are due, or it does its next steps.
+            later: When one of the others comes next: with a decision, or else its `reports` are
+                due, or it begins if it has none.
+        """
+        self._attempts.update((attempt.key, attempt) for attempt in attempts)
+        for time, attempt, decision in later:
+            if decision is not None:
+                self._at(time, attempt, self._obey, decision)
+            elif attempt.reports:
+                self._at(time, attempt, self._deliver, attempt.reports)
+            else:
+                self._at(time, attempt, self._begin)
+        if now.reports:
+            self._deliver(now, now.reports)
+        else:
+            self._go_on(now)
 
     def decide(self, decisions: Sequence[Decide]) -> None:
         """See `Executor.decide`."""
@@ -413,7 +436,7 @@ class SimulatedExecutor:
         if close is not None:
             close()
         hours = (self.now - attempt.launched) / 3600
-        self._ended_hours += hours
+        self.ended_hours += hours
         for name, milli in launch.resources.milli:
             self.hours_used[name] += hours * milli / MILLI
         uploading = attempt.uploading if launch.node in self._nodes else 0

@@ -19,7 +19,8 @@ from prefect_tune.results import ExperimentAnalysis
 from prefect_tune.settings import load_settings
 from prefect_tune.simulation.attempt import Program
 from prefect_tune.simulation.cluster import SimulatedCluster
-from prefect_tune.simulation.sweep import SimulatedSweep, SimulationSummary
+from prefect_tune.simulation.summary import SimulationSummary
+from prefect_tune.simulation.sweep import SimulatedSweep
 from prefect_tune.validation import check_type
 
 
@@ -86,7 +87,7 @@ def simulate_plan(
     metric, mode = plan.objectives
     analysis = SimulatedAnalysis(
         str(directory),
-        trials=sweep.coordinator.get_trials(),
+        trials=sweep.trials,
         default_metric=metric,
         default_mode=mode,
     )

@@ -8,7 +8,6 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,16 +26,19 @@ from prefect_tune.coordinator.commands import (
     TellSearch,
 )
 from prefect_tune.coordinator.coordinator import Coordinator
-from prefect_tune.coordinator.events import Event, SearchIdle, Tick, TrialSuggested
+from prefect_tune.coordinator.events import Event, SearchIdle, Tick
 from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.engine.planning.plan import ExperimentPlan
 from prefect_tune.error import TuneError
 from prefect_tune.experiment.plain import number_of
+from prefect_tune.experiment.trial import Trial
 from prefect_tune.nested import flatten
 from prefect_tune.search.source import Suggestion
 from prefect_tune.simulation.attempt import Program
 from prefect_tune.simulation.cluster import Mishaps, SimulatedCluster
 from prefect_tune.simulation.executor import SimulatedExecutor
+from prefect_tune.simulation.plain_sweep import EXPERIMENT_ID, PlainSweep, suggested
+from prefect_tune.simulation.summary import Incumbent, SimulationSummary
 
 _FIRST_TICK_S = 1.0
 #: Ticks come no closer than this share of the time that has passed.
@@ -45,50 +47,6 @@ _LONGEST_TICK_S = 600.0
 _MOST_IDLE_TICKS = 1000
 #: Results that may be delivered together to schedulers that do not mind.
 _BATCH = 64
-
-
-@dataclass(frozen=True)
-class Incumbent:
-    """A result that was better than all before it.
-
-    Attributes:
-        time: The simulated time.
-        hours: Hours that attempts had been running by then, over all of them.
-        trial_id: The trial.
-        value: The value of the metric.
-    """
-
-    time: float
-    hours: float
-    trial_id: str
-    value: float
-
-
-@dataclass
-class SimulationSummary:
-    """What a simulated sweep has taken.
-
-    Attributes:
-        seconds: Simulated seconds from the beginning to the end.
-        num_results: Results that were reported.
-        num_attempts: Attempts that were launched.
-        losses: Machines that were lost.
-        hours_used: Hours for which attempts have held each resource, e.g. ``{"CPU": 3.5}``.
-        trial_hours: Hours that attempts have run, all of them together.
-        node_hours: Hours for which the machines have been there.
-        cost: What these cost.
-        incumbents: The course of the best result, if the experiment has one metric.
-    """
-
-    seconds: float = 0.0
-    num_results: int = 0
-    num_attempts: int = 0
-    losses: int = 0
-    hours_used: dict[str, float] = field(default_factory=dict)
-    trial_hours: float = 0.0
-    node_hours: float = 0.0
-    cost: float = 0.0
-    incumbents: list[Incumbent] = field(default_factory=list, repr=False)
 
 
 class SimulatedSweep:
@@ -126,13 +84,16 @@ class SimulatedSweep:
         buffers = plan.scheduler.supports_buffered_results
         if checkpoint_every is None:
             checkpoint_every = int(cluster.has_mishaps or not buffers)
+        self._batch = (
+            _BATCH if buffers and not keep_results and not plan.source.wants_results else 1
+        )
         self.executor = SimulatedExecutor(
             program,
             [cluster.node(number) for number in range(1, cluster.nodes + 1)],
             start_s=cluster.start_s,
             checkpoint_every=checkpoint_every,
             checkpoint_at_pause=True,
-            batch=_BATCH if buffers and not keep_results and not plan.source.wants_results else 1,
+            batch=self._batch,
         )
         self._mishaps = Mishaps(cluster, self.executor, plan.tune.seed or 0)
         self.coordinator = Coordinator(
@@ -141,6 +102,13 @@ class SimulatedSweep:
         self.coordinator.keep_no_records()
         self._callbacks = CallbackList(callbacks)
         self._has_callbacks = bool(callbacks)
+        self._program, self._options = program, options
+        self._is_plain = (
+            PlainSweep.can_run(plan, options)
+            and not (callbacks or checkpoint_every or cluster.has_mishaps)
+            and cluster.straggler_share == 0
+        )
+        self._trials: list[Trial] = []
         self._inbox: deque[Event] = deque()
         self._keep_results = keep_results
         self._directory = options.local_experiment_dir
@@ -176,10 +144,9 @@ class SimulatedSweep:
             total_num_samples=None,
         )
         with _rare_collections(), _seeded(self._plan.tune.seed):
-            self.executor.start("simulated", self._inbox.append)
-            self._handle(Tick(0.0))
-            self._loop()
-        self._callbacks.on_experiment_end(trials=self.coordinator.get_trials())
+            if not self._run_plain():
+                self._loop()
+        self._callbacks.on_experiment_end(trials=self.trials)
         summary, cluster = self.summary, self._cluster
         summary.seconds = self.executor.now
         summary.losses = self._mishaps.losses
@@ -189,6 +156,39 @@ class SimulatedSweep:
         summary.cost = summary.node_hours * cluster.price_per_hour
         if self._error is not None:
             raise self._error
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials, in order of creation."""
+        return self._trials or self.coordinator.get_trials()
+
+    def _run_plain(self) -> bool:
+        """Begin; False if the sweep has to go on with events and commands."""
+        plan, executor = self._plan, self.executor
+        if plan.resources is None or not self._is_plain:
+            executor.start(EXPERIMENT_ID, self._inbox.append)
+            self._handle(Tick(0.0))
+            return False
+        plain = PlainSweep(
+            plan,
+            plan.resources,
+            self._program,
+            self._options,
+            self.coordinator,
+            executor,
+            self.summary,
+            self.histories if self._keep_results else None,
+            self._batch,
+        )
+        first = plain.run()
+        if first is None:
+            self._trials = plain.trials
+            return True
+        plain.hand_over(first, self._inbox.append)
+        self._best = plain.best
+        while (tick := self._next_tick()) < executor.now:
+            self._last_tick = tick
+        return False
 
     def _loop(self) -> None:
         coordinator, executor, inbox = self.coordinator, self.executor, self._inbox
@@ -242,18 +242,7 @@ class SimulatedSweep:
             if not isinstance(found, Suggestion):
                 self._inbox.append(SearchIdle(now, finished=found is not None))
                 return
-            resolved = found.config if found.resolved == found.config else found.resolved
-            self._inbox.append(
-                TrialSuggested(
-                    now,
-                    found.trial_id,
-                    found.config,
-                    resolved,
-                    found.experiment_tag,
-                    self._plan.resources_for(found.config),
-                    found.trial_id,
-                )
-            )
+            self._inbox.append(suggested(found, self._plan.resources_for(found.config), now))
 
     def _tell(self, command: TellSearch) -> None:
         source = self._plan.source

@@ -56,6 +56,8 @@ class SearchSpace:
             )
         self.space: dict[str, Any] = space
         self._template = Template(space)
+        #: Whether configs have nothing but values of variables.
+        self._is_drawn = [v.name for v in self.variables if not v.nests_variables] == list(space)
 
     def __reduce__(self) -> tuple[type[SearchSpace], tuple[dict[str, Any]]]:
         return type(self), (self.space,)
@@ -86,14 +88,13 @@ class SearchSpace:
             RecursiveDependencyError: Functions depend on each other in a circle.
             ValueError: A function of the space failed.
         """
+        if self._template.is_plain:
+            return map(self._template.draw, (draw,))
         return self._expand({}, draw, constant_grid_search)
 
     def _expand(
         self, decisions: dict[Variable, _Decision], draw: Draw, constant: bool
     ) -> Iterator[dict[str, Any]]:
-        if self._template.is_plain:
-            yield self._template.draw(draw)
-            return
         draft = _Draft(self._template, decisions)
         if constant or not draft.grids:
             draft.resolve(draw)
@@ -132,6 +133,8 @@ class SearchSpace:
         A variable of which some values hold further variables is listed through the leaves of
         the value it has.
         """
+        if self._is_drawn:
+            return dict(config)
         result: dict[str, Any] = {}
         for variable in self.variables:
             value: Any = config

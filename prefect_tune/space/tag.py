@@ -22,13 +22,17 @@ def format_tag(index: int, resolved: Mapping[str, Any]) -> str:
     """
     if not resolved:
         return str(index)
-    pairs = [f"{_label(path)}={_clean(resolved[path])}" for path in sorted(resolved)]
-    return f"{index}_{','.join(pairs)}"
+    tag = f"{index}_"
+    for path, label in _labels(tuple(resolved)):
+        value = resolved[path]
+        tag += f"{label}={value:.4f}," if type(value) is float else f"{label}={_clean(value)},"
+    return tag[:-1]
 
 
 @lru_cache(maxsize=256)
-def _label(path: str) -> str:
-    return _clean(path.rpartition("/")[2])
+def _labels(paths: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Return the paths in order, each with its last part."""
+    return [(path, _clean(path.rpartition("/")[2])) for path in sorted(paths)]
 
 
 def _clean(value: Any) -> str:

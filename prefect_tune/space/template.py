@@ -148,6 +148,11 @@ class Template:
 
     def draw(self, draw: Draw) -> Any:
         """Return a copy of the value with all variables drawn; only if `is_plain`."""
+        if len(self._nodes) == 1:
+            value = self._nodes[0][0]()
+            for variable in self.variables:
+                value[variable.slot] = draw(variable)
+            return value
         box: list[Any] = [None]
         containers = self.instantiate(box, 0)
         for variable in self.variables:

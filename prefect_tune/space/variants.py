@@ -91,7 +91,8 @@ class VariantStream(Iterator[Variant]):
 
     def __next__(self) -> Variant:
         while True:
-            for config in self._sample:
+            config = next(self._sample, None)
+            if config is not None:
                 self._taken += 1
                 return Variant(config, self._space.describe(config))
             if not self._has_sample(self._index + 1):

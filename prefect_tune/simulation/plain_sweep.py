@@ -1,0 +1,572 @@
+"""A shorter way through sweeps whose trials do nothing but start, report and end.
+
+A coordinator handles each thing that happens as an event, and answers with commands: hundreds of
+calls for each trial. `PlainSweep` makes the same calls of the same scheduler, searcher, stopper and
+model, in the same order, with one small object for each running trial. At the first thing that it
+has no way for (a trial that fails or saves a checkpoint, a result with other values than numbers)
+it leaves the rest to a coordinator and an executor. So whatever happens, the results are those of
+the long way.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import deque
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any, NoReturn
+
+import numpy as np
+
+from prefect_tune.coordinator.commands import Decide, Launch
+from prefect_tune.coordinator.coordinator import Coordinator
+from prefect_tune.coordinator.events import TrialSuggested
+from prefect_tune.coordinator.lifecycle import new_trial
+from prefect_tune.coordinator.node_slots import Slot
+from prefect_tune.coordinator.options import CoordinatorOptions
+from prefect_tune.coordinator.placement import Placer
+from prefect_tune.coordinator.table import CoordinatorState, LiveTrial
+from prefect_tune.engine.planning.plan import ExperimentPlan
+from prefect_tune.execution.base import Emit
+from prefect_tune.experiment.decision import NEVER, Action, RunUntil
+from prefect_tune.experiment.plain import number_of
+from prefect_tune.experiment.trial import AUTO_FILLED, RUNNING, TERMINATED, Trial
+from prefect_tune.resources import MILLI, Resources
+from prefect_tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
+from prefect_tune.search.source import Suggestion
+from prefect_tune.search.variant_source import VariantSource
+from prefect_tune.simulation.attempt import Program, SimulatedAttempt, Step, constants_of
+from prefect_tune.simulation.executor import SimulatedExecutor
+from prefect_tune.simulation.summary import Incumbent, SimulationSummary
+from prefect_tune.stopper import NoopStopper, Stopper
+from prefect_tune.stopper.dict_stopper import DictStopper
+
+#: These neither pause trials nor ask the controller for anything, and what a trial reports before
+#: its `run_until` leaves nothing behind in them.
+_SCHEDULERS = (FIFOScheduler, AsyncHyperBandScheduler)
+_STOPPERS = (NoopStopper, DictStopper)
+_RESERVED = AUTO_FILLED | {"training_iteration", "time_total_s"}
+_LARGEST = 2**63
+#: Shown in results.
+EXPERIMENT_ID = "simulated"
+
+# What a running trial does next.
+_BEGIN, _DELIVER, _GO_ON, _STOP = range(4)
+_NO_STEPS: Iterator[Any] = iter(())
+
+
+class _Unforeseen(Exception):
+    """Raised where the short way ends; `PlainSweep` was left as it was before that step."""
+
+
+class _Run:
+    """A trial that runs.
+
+    Attributes:
+        next: What it does next.
+        launched: When it was launched.
+        since: When it began with the steps that it has not reported yet.
+        steps: What is left of its program.
+        rows: Each step that it has done: its number, the metrics, the seconds of all steps so far,
+            its own seconds.
+        reported: How many of them it has reported.
+        until: Where it waits for a decision.
+        limit: The iteration of `until`, infinite without one.
+        waits: Whether it waits at the last of `rows`.
+    """
+
+    __slots__ = (
+        "launched",
+        "limit",
+        "next",
+        "reported",
+        "rows",
+        "since",
+        "slot",
+        "steps",
+        "trial",
+        "until",
+        "waits",
+    )
+
+    def __init__(self, trial: Trial, slot: Slot, now: float) -> None:
+        self.trial = trial
+        self.slot = slot
+        self.launched = self.since = now
+        self.next = _BEGIN
+        self.steps = _NO_STEPS
+        self.rows: list[tuple[float, ...]] = []
+        self.reported = 0
+        self.until: RunUntil = NEVER
+        self.limit = math.inf
+        self.waits = False
+
+
+class PlainSweep:
+    """One sweep of trials that start, report and end.
+
+    Args:
+        plan: What is run.
+        resources: What each trial asks for.
+        program: What trials do.
+        options: The options of the coordinator.
+        coordinator: Who goes on where this cannot; has handled nothing yet.
+        executor: Likewise; its clock, and its account of hours.
+        summary: What the sweep takes.
+        histories: All results of each trial by its id; None does not keep them.
+        batch: How many results of a trial may be reported together.
+
+    Attributes:
+        trials: All trials.
+        best: The best value of the metric, negative if the least is best.
+    """
+
+    def __init__(
+        self,
+        plan: ExperimentPlan,
+        resources: Resources,
+        program: Program,
+        options: CoordinatorOptions,
+        coordinator: Coordinator,
+        executor: SimulatedExecutor,
+        summary: SimulationSummary,
+        histories: dict[str, list[dict[str, Any]]] | None,
+        batch: int,
+    ) -> None:
+        self.trials: list[Trial] = []
+        self._plan = plan
+        self._resources = resources
+        self._program = program
+        self._options = options
+        self._scheduler = plan.scheduler
+        self._stopper: Stopper | None = None if type(plan.stopper) is NoopStopper else plan.stopper
+        self._coordinator = coordinator
+        self._executor = executor
+        self._summary = summary
+        self._histories = histories
+        self._batch = batch
+        self._placer = Placer()
+        self._placer.update(executor.capacity(), ())
+        self._running: dict[str, _Run] = {}
+        self._waiting: Trial | None = None
+        #: What comes later: time, order and trial; and what comes now, behind what came before.
+        self._later: list[tuple[float, int, _Run]] = []
+        self._due: deque[_Run] = deque()
+        self._count = 0
+        #: The metrics of each result, the columns of `_Run.rows`, a result without values, and
+        #: the column of the experiment's metric.
+        self._names: tuple[str, ...] | None = None
+        self._columns: tuple[str, ...] = ()
+        self._blank: dict[str, Any] = {}
+        self._place: int | None = None
+        self._has_numpy = False
+        metric, mode = plan.objectives
+        self._metric = metric if isinstance(metric, str) and mode in ("min", "max") else None
+        self._sign = 1.0 if mode == "max" else -1.0
+        self.best = -math.inf
+
+    @staticmethod
+    def can_run(plan: ExperimentPlan, options: CoordinatorOptions) -> bool:
+        """Whether a sweep starts out as one of this kind.
+
+        Args:
+            plan: What is run.
+            options: The options of the coordinator.
+        """
+        return (
+            type(plan.scheduler) in _SCHEDULERS
+            and type(plan.stopper) in _STOPPERS
+            and type(plan.source) is VariantSource
+            and plan.resources is not None
+            and options.max_running is None
+            and options.trial_time_limit_s is None
+            and options.restore_from is None
+            and not options.saves_at_end
+        )
+
+    # -- time -------------------------------------------------------------------------------------
+
+    def run(self) -> _Run | None:
+        """Run as far as it goes; None at the end, else the trial that `hand_over` begins with."""
+        executor, later, due = self._executor, self._later, self._due
+        self._waiting = self._suggest()
+        while self._waiting is not None:
+            slot = self._placer.reserve(self._resources)
+            if slot is None:
+                break
+            self._launch(self._waiting, slot)
+            self._waiting = self._suggest()
+        while later or due:
+            if later and (not due or later[0][0] <= executor.now):
+                executor.now, _, run = heapq.heappop(later)
+            else:
+                run = due.popleft()
+            try:
+                if run.next == _DELIVER:
+                    self._deliver(run)
+                elif run.next == _STOP:
+                    self._free(run)
+                    self._reuse(run)
+                else:
+                    if run.next == _BEGIN:
+                        self._begin(run)
+                    if not self._work(run):
+                        self._free(run)
+                        self._finish(run)
+                        self._reuse(run)
+            except _Unforeseen:
+                return run
+        return None
+
+    # -- trials -----------------------------------------------------------------------------------
+
+    def _suggest(self) -> Trial | None:
+        """Return the next trial, None if there is none."""
+        found = self._plan.source.next()
+        if not isinstance(found, Suggestion):
+            return None
+        trial = new_trial(suggested(found, self._resources, self._executor.now), self._options)
+        self.trials.append(trial)
+        self._scheduler.on_trial_add(self._coordinator, trial)
+        return trial
+
+    def _launch(self, trial: Trial, slot: Slot) -> None:
+        now, start_s = self._executor.now, self._executor.start_s
+        trial.attempt = 1
+        trial.status = RUNNING
+        trial.start_time = now
+        run = self._running[trial.trial_id] = _Run(trial, slot, now)
+        self._set_limit(run)
+        self._summary.num_attempts += 1
+        if start_s:
+            self._count += 1
+            heapq.heappush(self._later, (now + start_s, self._count, run))
+        else:
+            self._due.append(run)
+
+    def _begin(self, run: _Run) -> None:
+        run.trial.location = f"{run.slot.node}:0"
+        run.steps = iter(self._program(run.trial.config))
+        run.next = _GO_ON
+
+    def _set_limit(self, run: _Run) -> None:
+        until = self._scheduler.run_until(run.trial)
+        if self._stopper is not None:
+            until |= self._stopper.run_until(run.trial.trial_id)
+        if until is not run.until:
+            run.until, thresholds = until, until.thresholds
+            # Others are looked for in the result.
+            only = len(thresholds) == 1 and thresholds[0][0] == "training_iteration"
+            run.limit = thresholds[0][1] if only else -1.0 if thresholds else math.inf
+
+    def _work(self, run: _Run) -> bool:
+        """Do a trial's next steps, up to the first at which it waits; False at its end.
+
+        Raises:
+            _Unforeseen: If a step is not one of those that this class has a way for.
+        """
+        rows, steps, limit, names = run.rows, run.steps, run.limit, self._names
+        begin = count = len(rows)
+        most = begin + self._batch
+        since = now = self._executor.now
+        total = rows[-1][-2] if count else 0.0
+        waits = False
+        while count < most and not waits:
+            try:
+                item = next(steps)
+            except StopIteration:
+                break
+            except Exception as error:  # the simulated trial's own
+                run.steps = _raising(error)
+                raise _Unforeseen from error
+            if type(item) is dict:
+                metrics, took = item, 1.0
+            elif type(item) is Step and not item.checkpoint and type(item.metrics) is dict:
+                metrics, took = item.metrics, item.seconds * 1.0
+            else:
+                self._give_up(run, item)
+            if tuple(metrics) != names:
+                names = self._learn_names(run, item, metrics)
+            for value in metrics.values():
+                if type(value) is not float and not self._is_number(value):
+                    self._give_up(run, item)
+            if not took >= 0:
+                self._give_up(run, item)
+            count += 1
+            now += took
+            total += took
+            rows.append((count, *metrics.values(), total, took))
+            if not count < limit:
+                waits = limit >= 0 or self._waits_at(run, self._result(run, count, now))
+        if count == begin:
+            return False
+        run.since = since
+        run.waits = waits
+        run.next = _DELIVER
+        if now > since:
+            self._count += 1
+            heapq.heappush(self._later, (now, self._count, run))
+        else:
+            self._due.append(run)
+        return True
+
+    def _give_up(self, run: _Run, item: Any) -> NoReturn:
+        run.steps = chain([item], run.steps)
+        raise _Unforeseen
+
+    def _learn_names(self, run: _Run, item: Any, metrics: dict[str, Any]) -> tuple[str, ...]:
+        """Note the names of the metrics at the first result; all others must have the same."""
+        names = tuple(metrics)
+        wanted = {*self._options.metrics, *((self._metric,) if self._metric else ())}
+        if self._blank or _RESERVED.intersection(names) or not wanted <= {*names}:
+            self._give_up(run, item)
+        self._names = names
+        self._blank = {
+            "done": False,
+            "training_iteration": 0,
+            "time_this_iter_s": 0.0,
+            "timestamp": 0,
+            **metrics,
+            "time_total_s": 0.0,
+            "time_since_restore": 0.0,
+            "iterations_since_restore": 0,
+            **constants_of("", EXPERIMENT_ID, "", {}, ""),
+        }
+        self._columns = ("training_iteration", *names, "time_total_s")
+        self._place = names.index(self._metric) + 1 if self._metric else None
+        return names
+
+    def _is_number(self, value: Any) -> bool:
+        if type(value) is int:
+            return -_LARGEST < value < _LARGEST
+        self._has_numpy = self._has_numpy or type(value) is np.float64
+        return type(value) is np.float64
+
+    def _waits_at(self, run: _Run, result: dict[str, Any]) -> bool:
+        if any(name not in result for name, _ in run.until.thresholds):
+            raise _Unforeseen
+        return run.until.reached(result)
+
+    def _result(self, run: _Run, count: int, now: float) -> dict[str, Any]:
+        """Return a result of a trial, as `SimulatedAttempt.work` makes it.
+
+        Args:
+            run: The trial.
+            count: Which one, from 1.
+            now: When it was reported.
+        """
+        trial = run.trial
+        row = run.rows[count - 1]
+        result = self._blank.copy()
+        result["time_this_iter_s"] = row[-1]
+        result["timestamp"] = int(now)
+        for name, value in zip(self._columns, row, strict=False):
+            result[name] = value
+        result["time_since_restore"] = row[-2]
+        result["iterations_since_restore"] = count
+        result["trial_id"] = trial.trial_id
+        result["experiment_tag"] = trial.experiment_tag
+        result["config"] = trial.config
+        result["hostname"] = result["node_ip"] = run.slot.node
+        return result
+
+    def _deliver(self, run: _Run) -> None:
+        """Report what a trial has done; then it waits, goes on or ends."""
+        first, last = run.reported, len(run.rows)
+        if run.waits:
+            self._report(run, first, last)
+            self._decide(run, self._result(run, last, self._executor.now))
+            return
+        goes_on = self._work(run)
+        if not goes_on:
+            self._free(run)
+        self._report(run, first, last)
+        if self._histories is not None:
+            self._keep(run, self._result(run, last, self._executor.now))
+        if not goes_on:
+            self._finish(run)
+            self._reuse(run)
+
+    def _report(self, run: _Run, first: int, last: int) -> None:
+        run.reported = last
+        self._summary.num_results += last - first
+        place, sign = self._place, self._sign
+        if place is None:
+            return
+        for row in run.rows[first:last]:
+            if sign * row[place] > self.best:
+                self.best = sign * row[place]
+                now = self._executor.now
+                running = sum(now - other.launched for other in self._running.values())
+                hours = self._executor.ended_hours + running / 3600
+                best = Incumbent(now, hours, run.trial.trial_id, float(row[place]))
+                self._summary.incumbents.append(best)
+
+    def _keep(self, run: _Run, result: dict[str, Any]) -> None:
+        if self._histories is not None:
+            self._histories.setdefault(run.trial.trial_id, []).append(result)
+
+    def _decide(self, run: _Run, result: dict[str, Any]) -> None:
+        """Have stopper and scheduler decide on a result at which a trial waits."""
+        trial = run.trial
+        stops = self._stopper is not None and self._stopper(trial.trial_id, result)
+        if not stops:
+            answer = self._scheduler.on_trial_result(self._coordinator, trial, result)
+            stops = answer == self._scheduler.STOP
+        if self._histories is not None:
+            self._keep(run, result)
+        if stops:
+            run.next = _STOP
+            self._complete(run, result)
+        else:
+            run.next = _GO_ON
+            self._set_limit(run)
+        self._due.append(run)
+
+    def _free(self, run: _Run) -> None:
+        """End a trial's attempt."""
+        executor = self._executor
+        hours = (executor.now - run.launched) / 3600
+        executor.ended_hours += hours
+        for name, milli in self._resources.milli:
+            executor.hours_used[name] += hours * milli / MILLI
+        del self._running[run.trial.trial_id]
+        close = getattr(run.steps, "close", None)
+        if close is not None:
+            close()
+
+    def _finish(self, run: _Run) -> None:
+        """Complete a trial whose program has come to its end."""
+        count = run.reported
+        self._complete(run, self._result(run, count, self._executor.now) if count else {})
+
+    def _complete(self, run: _Run, result: dict[str, Any]) -> None:
+        """Make a result the last one of a trial."""
+        trial = run.trial
+        result["done"] = True
+        if run.rows:
+            rows: list[tuple[Any, ...]] = run.rows
+            if self._has_numpy:
+                rows = [tuple(map(number_of, row)) for row in rows]
+            trial.record_all(result, self._executor.now, self._columns, rows)
+        else:
+            trial.last_result = result
+            trial.compact()
+        self._scheduler.on_trial_complete(self._coordinator, trial, result)
+
+    def _reuse(self, run: _Run) -> None:
+        """Give the slot of a trial that has ended to the one that waits for it."""
+        run.trial.status = TERMINATED
+        if self._waiting is None:
+            return
+        # Nothing else was free: so the slot is the one that the next trial gets, unless another
+        # GPU of the node comes before its own.
+        slot: Slot | None = run.slot
+        if run.slot.devices or run.slot.others:
+            self._placer.release(run.slot)
+            slot = self._placer.reserve(self._resources)
+        if slot is not None:
+            self._launch(self._waiting, slot)
+            self._waiting = self._suggest()
+
+    # -- the long way -----------------------------------------------------------------------------
+
+    def hand_over(self, first: _Run, emit: Emit) -> None:
+        """Leave all to coordinator and executor.
+
+        Args:
+            first: The trial that comes next.
+            emit: Takes the executor's events.
+        """
+        executor = self._executor
+        entries = [self._entry(run) for run in self._running.values()]
+        if self._waiting is not None:
+            entries.append(LiveTrial(self._waiting))
+        self._coordinator.set_state(CoordinatorState(self.trials, entries))
+        executor.start(EXPERIMENT_ID, emit)
+        attempts = {run: self._attempt(run) for run in self._running.values()}
+        later = [(time, run) for time, _, run in sorted(self._later)]
+        later += [(executor.now, run) for run in self._due]
+        executor.take_over(
+            attempts.values(),
+            attempts[first],
+            [(time, attempts[run], self._decision(run)) for time, run in later],
+        )
+
+    def _entry(self, run: _Run) -> LiveTrial:
+        trial, reported_at = run.trial, self._reported_at(run)
+        if run.next != _STOP:
+            for count in range(1, run.reported + 1):
+                result = self._result(run, count, reported_at)
+                trial.update_last_result(result, result, reported_at)
+        live = LiveTrial(trial)
+        live.slot, live.node, live.since = run.slot, run.slot.node, run.launched
+        live.last_seq = run.reported
+        live.completed = run.next == _STOP
+        live.stop_reason = "it was stopped" if live.completed else ""
+        return live
+
+    def _attempt(self, run: _Run) -> SimulatedAttempt:
+        trial, slot, begin = run.trial, run.slot, run.reported
+        launch = Launch(
+            trial.trial_id,
+            trial.attempt,
+            str(trial),
+            trial.config,
+            slot.node,
+            trial.resources,
+            slot.devices,
+            slot.others,
+            run.until,
+        )
+        constants = constants_of(
+            trial.trial_id, EXPERIMENT_ID, trial.experiment_tag, trial.config, slot.node
+        )
+        attempt = SimulatedAttempt(launch, constants, run.until, trial.trial_id, run.launched)
+        attempt.seq = attempt.done_steps = begin
+        if begin:
+            attempt.seconds = run.rows[begin - 1][-2]
+            attempt.last_result = trial.last_result
+        attempt.waiting = run in self._due and run.next in (_GO_ON, _STOP)
+        # What it has done and not reported is not done again.
+        names = self._names or ()
+        done = [
+            Step(dict(zip(names, values, strict=True)), took)
+            for _, *values, _, took in run.rows[begin:]
+        ]
+        attempt.steps = chain(done, run.steps)
+        if run.next == _DELIVER:
+            attempt.work(run.since, self._batch, 0)
+        return attempt
+
+    def _decision(self, run: _Run) -> Decide | None:
+        if run.next not in (_GO_ON, _STOP):
+            return None
+        action = Action.STOP if run.next == _STOP else Action.CONTINUE
+        trial = run.trial
+        return Decide(trial.trial_id, trial.attempt, run.slot.node, run.reported, action, run.until)
+
+    def _reported_at(self, run: _Run) -> float:
+        return run.since if run.next == _DELIVER else self._executor.now
+
+
+def suggested(found: Suggestion, resources: Resources, now: float) -> TrialSuggested:
+    """Return the event of a suggestion.
+
+    Args:
+        found: The suggestion.
+        resources: What the trial asks for.
+        now: The time.
+    """
+    config = found.config
+    resolved = config if found.resolved == config else found.resolved
+    trial_id = found.trial_id
+    return TrialSuggested(
+        now, trial_id, config, resolved, found.experiment_tag, resources, trial_id
+    )
+
+
+def _raising(error: Exception) -> Iterator[Any]:
+    raise error
+    yield

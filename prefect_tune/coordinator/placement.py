@@ -38,6 +38,7 @@ class Placer:
         self._kept_for: Resources | None = None
         #: True once a request names what nodes have without declaring it: before, it is not shown.
         self._uses_offers = False
+        self._known: Resources | None = None
 
     def update(self, nodes: Iterable[Node], slots: Iterable[Slot]) -> None:
         """Replace the set of nodes; `slots` are the reservations that go on."""
@@ -113,7 +114,10 @@ class Placer:
 
     def _add_offers_for(self, request: Resources) -> None:
         """Add what nodes offer to what they have if a request names that for the first time."""
-        if self._uses_offers or not any(map(is_offered, request)):
+        if self._uses_offers or request is self._known:
+            return
+        if not any(map(is_offered, request)):
+            self._known = request  # most trials share one
             return
         self._uses_offers = True
         self._alike = {}

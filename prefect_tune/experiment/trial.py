@@ -106,15 +106,13 @@ class MetricStats:
 
     def summary(self) -> dict[str, float]:
         """Return the statistics by Ray Tune's scope names."""
-        recent = self.recent
-        last5 = recent[-5:]
         return {
             "max": self.maximum,
             "min": self.minimum,
             "avg": self.total / self.count,
             "last": self.last,
-            "last-5-avg": math.fsum(last5) / len(last5) if _finite(last5) else math.nan,
-            "last-10-avg": math.fsum(recent) / len(recent) if _finite(recent) else math.nan,
+            "last-5-avg": _mean(self.recent[-5:]),
+            "last-10-avg": _mean(self.recent),
         }
 
 
@@ -146,8 +144,14 @@ class TrialTerms:
 _NO_TERMS = TrialTerms()
 
 
-def _finite(values: list[float]) -> bool:
-    return all(math.isfinite(value) for value in values)
+def _mean(values: list[float]) -> float:
+    """Return the mean; NaN if a value is not finite."""
+    if not all(map(math.isfinite, values)):
+        return math.nan
+    try:
+        return math.fsum(values) / len(values)
+    except OverflowError:  # the mean itself fits
+        return math.fsum(value / len(values) for value in values)
 
 
 def _can_be_pickled(value: Any) -> bool:

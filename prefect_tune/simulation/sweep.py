@@ -111,7 +111,6 @@ class SimulatedSweep:
         self._trials: list[Trial] = []
         self._inbox: deque[Event] = deque()
         self._keep_results = keep_results
-        self._directory = options.local_experiment_dir
         self._last_tick = 0.0
         self._error: Exception | None = None
         self.summary = SimulationSummary()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefect_tune.coordinator.events import Node
-from prefect_tune.coordinator.node_slots import Slot
+from prefect_tune.coordinator.node_slots import NodesAlike, NodeSlots, Slot
 from prefect_tune.coordinator.placement import Placer
 from prefect_tune.resources import PlacementGroupFactory, Resources
 
@@ -229,3 +229,16 @@ def test_what_nodes_offer_counts_from_the_first_request_on_that_names_it():
     assert not one.fits(heavy)
     one.release(slots[1])
     assert one.fits(heavy)
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.booleans()), max_size=80))
+def test_the_lowest_of_nodes_alike_is_found_whoever_comes_and_goes(changes):
+    alike = NodesAlike()
+    for number, stays in changes:
+        alike.pop(number, None)
+        if stays:
+            alike.add(NodeSlots(Node(f"n{number}", Resources.of(CPU=1)), number))
+        for avoided in (None, number):
+            found = alike.lowest(avoided)
+            others = [other for other in alike if other != avoided]
+            assert (None if found is None else found.number) == min(others, default=None)

@@ -7,6 +7,8 @@ import threading
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.trial import Trial, TrialTerms
@@ -33,6 +35,22 @@ def test_truth_values_and_numpy_numbers_have_statistics(number_like: object) -> 
         trial.update_last_result({}, flatten({"m": {"x": value}}), 0.0)
     assert trial.metric_analysis["m/x"]["max"] == 1
     assert trial.metric_value("m/x", "last", "max") == 1
+
+
+@given(st.lists(st.tuples(st.floats(), st.integers(-9, 9)), min_size=1, max_size=25))
+def test_results_recorded_together_have_the_statistics_of_single_ones(
+    rows: list[tuple[float, int]],
+) -> None:
+    together, singly = Trial("a", {}), Trial("a", {})
+    names = ("m", "n")
+    for row in rows:
+        result = dict(zip(names, row, strict=True))
+        singly.update_last_result(result, result, 3.0)
+    singly.compact()
+    together.record_all(result, 3.0, names, [(*row, "not used") for row in rows])
+    for known in (together, pickle.loads(pickle.dumps(together))):
+        assert repr(known.metric_analysis) == repr(singly.metric_analysis)
+        assert (known.results_seen, known.last_update_time) == (len(rows), 3.0)
 
 
 def test_a_trial_tells_what_the_experiment_asks_of_it() -> None:

@@ -6,15 +6,15 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import prefect_tune as tune
 from prefect_tune import SimulatedCluster, Step, simulate
+from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.error import TuneError
 from prefect_tune.schedulers import ASHAScheduler, FIFOScheduler
 from prefect_tune.simulation.plain_sweep import PlainSweep
-from prefect_tune.simulation.sweep import SimulatedSweep
 
 SPACE = {"x": tune.uniform(0, 1), "y": tune.choice(["a", "b"])}
 
@@ -62,11 +62,9 @@ def make_model(kind, at, seconds, length):
     return model
 
 
-KINDS = (
-    "none raises checkpoint text nested own_time done numpy whole huge nan infinite".replace(
-        "_", " "
-    ).split()
-)
+KINDS = "none raises checkpoint text nested own_time done numpy whole huge nan infinite".replace(
+    "_", " "
+).split()
 SECONDS = {
     "equal": lambda config, step: 1.0,
     "by trial": lambda config, step: 0.3 + config["x"],
@@ -129,11 +127,6 @@ def run(arguments, seconds, length, kind, at):
     return results
 
 
-def plain(value):
-    """Values that compare equal if they are NaN."""
-    return repr(value)
-
-
 def told(results):
     if isinstance(results, str):
         return results
@@ -142,9 +135,12 @@ def told(results):
         "start_time last_update_time num_failures location resources checkpoints metric_analysis "
         "error_msg relative_logdir"
     ).split()
-    trials = [{name: plain(getattr(trial, name)) for name in names} for trial in results.trials]
-    return trials, plain(results.simulation.incumbents), plain(results.simulation), plain(
-        results.histories
+    trials = [{name: repr(getattr(trial, name)) for name in names} for trial in results.trials]
+    return (
+        trials,
+        repr(results.simulation.incumbents),
+        repr(results.simulation),
+        repr(results.histories),
     )
 
 
@@ -173,3 +169,18 @@ def test_both_ways_lead_to_the_same(arguments, seconds, length, kind, at):
         patch.setattr(PlainSweep, "can_run", staticmethod(lambda plan, options: False))
         long = run(arguments, seconds, length, kind, at)
     assert told(short) == told(long)
+
+
+def test_a_plain_sweep_needs_no_events():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Coordinator, "handle", lambda coordinator, event: pytest.fail(f"{event}"))
+        results = simulate(
+            make_model("none", 0, SECONDS["equal"], LENGTHS["long"]),
+            config=SPACE,
+            num_samples=20,
+            metric="loss",
+            mode="min",
+            scheduler=ASHAScheduler(max_t=9, reduction_factor=3),
+            seed=1,
+        )
+    assert [trial.status for trial in results.trials] == ["TERMINATED"] * 20

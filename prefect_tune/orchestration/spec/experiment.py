@@ -25,6 +25,9 @@ from prefect_tune.settings import load_settings
 from prefect_tune.space import is_variable
 from prefect_tune.storage.fetch import is_resumable
 
+if TYPE_CHECKING:
+    from prefect_tune.results import ExperimentAnalysis
+
 Mode = Literal["min", "max"]
 
 
@@ -153,26 +156,42 @@ class WarmStartExperiment(FormModel):
         "searches learn from all of them.",
     )
 
-    def points(self, space: Mapping[str, Any], metric: str, mode: Mode) -> list[dict[str, Any]]:
-        """Read the best configurations, without the parameters that `space` does not have.
+    def read(self) -> list[ExperimentAnalysis]:
+        """Read the experiments.
 
         Raises:
-            InvalidArgument: If an experiment cannot be read, none has a value of the metric, or
-                the experiments have searched other parameters.
+            InvalidArgument: If one cannot be read.
         """
         from prefect_tune.results import ExperimentAnalysis
 
-        scored: list[tuple[float, int, dict[str, Any]]] = []
+        read = []
         for path in self.experiments:
             try:
-                trials = ExperimentAnalysis(path).trials
+                read.append(ExperimentAnalysis(path))
             except (TuneError, OSError, ValueError) as error:
                 raise InvalidArgument(
                     "continue_from.experiments",
                     f"`{path}` cannot be read ({error}).",
                     "Give the directory or URL of an experiment.",
                 ) from error
-            for trial in trials:
+        return read
+
+    def points(
+        self,
+        experiments: list[ExperimentAnalysis],
+        space: Mapping[str, Any],
+        metric: str,
+        mode: Mode,
+    ) -> list[dict[str, Any]]:
+        """Return the best configurations, without the parameters that `space` does not have.
+
+        Raises:
+            InvalidArgument: If no experiment has a value of the metric, or they have searched other
+                parameters.
+        """
+        scored: list[tuple[float, int, dict[str, Any]]] = []
+        for experiment in experiments:
+            for trial in experiment.trials:
                 value = trial.metric_value(metric, mode, mode)
                 if value is not None and math.isfinite(value):
                     scored.append((value if mode == "min" else -value, len(scored), trial.config))
@@ -323,12 +342,13 @@ class ExperimentSpec(BaseModel):
                 name, resume = self._free_name(name, begun)
             case WarmStartExperiment() as warm:
                 name, resume = self._free_name(name, begun)
+                experiments = warm.read()
                 # For each search, as it also checks the experiments.
-                points = warm.points(space, self.metric, self.mode)
+                points = warm.points(experiments, space, self.metric, self.mode)
                 if self.search.registered.name == "random":
                     search_alg = self.search.build(space, points_to_evaluate=points)
                 else:
-                    warm_start_from = warm.experiments
+                    warm_start_from = experiments
         return {
             "run_or_experiment": load_trainable(self.trainable),
             "config": space,

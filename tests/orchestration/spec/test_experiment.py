@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import inspect
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from prefect_tune.orchestration.recurring import RecurringSpec
 from prefect_tune.orchestration.spec.experiment import ExperimentSpec
 from prefect_tune.orchestration.spec.files import example, read_spec
 from prefect_tune.resources import Resources
+from prefect_tune.results.evaluated import read_evaluated
 from prefect_tune.schedulers import SCHEDULERS
 from prefect_tune.search import SEARCHERS
 from prefect_tune.search.libraries.base import LibrarySearcher
@@ -241,6 +243,7 @@ def train(config: dict[str, Any]) -> dict[str, float]:
 
 
 def test_a_warm_start_tries_the_best_configurations_first(tmp_path: Path) -> None:
+    """It reads the earlier experiments once."""
     earlier = tune.run(
         train,
         config={"x": tune.grid_search([3, -1, 2]), "other": 1},
@@ -276,6 +279,10 @@ def test_a_warm_start_tries_the_best_configurations_first(tmp_path: Path) -> Non
         )
         with pytest.raises(InvalidArgument, match="none of the parameters y"):
             elsewhere.run_arguments()
+    model = ExperimentSpec.parse({**spec.model_dump(exclude={"search"}), "search": "optuna"})
+    sources = model.run_arguments()["warm_start_from"]
+    shutil.rmtree(earlier.experiment_path)
+    assert sorted(each.value for each in read_evaluated(sources, "loss")) == [1, 4, 9]
 
 
 def test_prefect_makes_the_error_of_a_refused_flow_run_again() -> None:

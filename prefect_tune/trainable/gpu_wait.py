@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import psutil
 
 from prefect_tune.nvml import gpu_memory, list_gpus
-from prefect_tune.trainable.runtime.variables import CUDA_DEVICES
+from prefect_tune.trainable.runtime.device_variables import CUDA_DEVICES
 
 _logger = logging.getLogger("prefect_tune")
 _SMI_TIMEOUT_S = 30.0

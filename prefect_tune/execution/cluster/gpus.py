@@ -7,23 +7,19 @@ asked.
 from __future__ import annotations
 
 import os
-import re
-import shutil
-import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 from prefect_tune.nvml import Gpu, list_gpus
 from prefect_tune.resources import ACCELERATOR_TYPE
-from prefect_tune.trainable.runtime.variables import CUDA_DEVICES, DEVICE_VARIABLES, HIP_DEVICES
-
-_DEV = Path("/dev")
-#: Where the driver of AMD lists GPUs and CPUs.
-_KFD = Path("/sys/class/kfd/kfd/topology/nodes")
-_ROCR_DEVICES = "ROCR_VISIBLE_DEVICES"
-_SMI_TIMEOUT_S = 10.0
+from prefect_tune.trainable.runtime.device_variables import (
+    CUDA_DEVICES,
+    HIP_DEVICES,
+    ROCR_DEVICES,
+    count_amd,
+    count_nvidia,
+    device_variable,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,39 +42,19 @@ def made_up_devices() -> tuple[Device, ...]:
     return tuple(Device(str(number), f"made up {number}") for number in range(1000))
 
 
-def device_variable() -> str:
-    """Return the variable by which a process is told which GPUs it may use, here."""
-    if _count_nvidia():
-        return CUDA_DEVICES
-    for name in DEVICE_VARIABLES:
-        # An empty one hides all devices from CUDA, but counts as not set elsewhere.
-        if os.environ.get(name) or (name == CUDA_DEVICES and name in os.environ):
-            return name
-    return HIP_DEVICES if _count_amd() else CUDA_DEVICES
-
-
-def device_variables(devices: Sequence[str]) -> dict[str, str]:
-    """Return the variables for a process that is to use these GPUs and no others."""
-    variable = device_variable()
-    if devices or variable == CUDA_DEVICES:
-        return {variable: ",".join(devices)}
-    # An empty mask of oneAPI means all; the others stop at an entry that is no device.
-    return {variable: "-1"} if variable in (HIP_DEVICES, _ROCR_DEVICES) else {}
-
-
 def visible_devices() -> tuple[Device, ...]:
     """Return the GPUs that this process may use, in the order of their variable."""
     variable = device_variable()
     entries = _entries(os.environ.get(variable))
     if variable != CUDA_DEVICES:
-        ids = [str(index) for index in range(_count_amd())] if entries is None else entries
-        below = _entries(os.environ.get(_ROCR_DEVICES)) if variable == HIP_DEVICES else None
+        ids = [str(index) for index in range(count_amd())] if entries is None else entries
+        below = _entries(os.environ.get(ROCR_DEVICES)) if variable == HIP_DEVICES else None
         # Numbers of HIP count the devices that the level below shows.
         return tuple(Device(id, _entry_at(below, id)) for id in ids)
     gpus = list_gpus()
     if gpus:
         return _select(entries, gpus)
-    ids = [str(index) for index in range(_count_nvidia())] if entries is None else entries
+    ids = [str(index) for index in range(count_nvidia())] if entries is None else entries
     return tuple(Device(id, id) for id in ids)
 
 
@@ -136,35 +112,6 @@ def _named(entry: str, gpus: Iterable[Gpu]) -> list[Gpu]:
         named = [gpu for gpu in gpus if gpu.parent.startswith(entry)]
         return named if len({gpu.parent for gpu in named}) == 1 else []
     return named if len(named) == 1 else []
-
-
-@cache
-def _count_nvidia() -> int:
-    """Count NVIDIA GPUs by their device files; a container has files only for its own GPUs."""
-    files = sum(re.fullmatch(r"nvidia\d+", path.name) is not None for path in _DEV.iterdir())
-    if files or not (_DEV / "dxg").exists():
-        return files
-    # The Windows Subsystem for Linux has no device file per GPU.
-    smi = shutil.which("nvidia-smi")
-    if smi is None:
-        return 0
-    try:
-        listed = subprocess.run(
-            [smi, "-L"], capture_output=True, text=True, timeout=_SMI_TIMEOUT_S, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return 0
-    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
-
-
-@cache
-def _count_amd() -> int:
-    """Count AMD GPUs; in a container those count whose device file it has."""
-    minors = [
-        re.search(r"^drm_render_minor ([1-9]\d*)$", properties.read_text(), re.MULTILINE)
-        for properties in _KFD.glob("*/properties")
-    ]
-    return sum(minor is not None and (_DEV / f"dri/renderD{minor[1]}").exists() for minor in minors)
 
 
 def model_label(devices: Iterable[Device]) -> Mapping[str, float]:

@@ -20,7 +20,6 @@ from prefect_tune.coordinator.commands import Launch
 from prefect_tune.coordinator.node_slots import Slot
 from prefect_tune.error import ClusterError
 from prefect_tune.execution.base import AttemptRequest, ExperimentEnv
-from prefect_tune.execution.cluster.gpus import device_variables
 from prefect_tune.execution.files.node_directory import NodeDirectory
 from prefect_tune.execution.launch.handle import AttemptHandle
 from prefect_tune.execution.launch.spawner import AttemptSpawner
@@ -33,6 +32,7 @@ from prefect_tune.execution.trial.native_threads import OMP
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.attempt_key import AttemptKey
 from prefect_tune.resources import CPU, GPU, Resources
+from prefect_tune.trainable.runtime.device_variables import device_variables
 
 _RECEIVE_BYTES = 1 << 18
 #: Seconds after which another node answers that it does not hold the bundles yet.

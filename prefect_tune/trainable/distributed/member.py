@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect_tune.error import TuneError
-from prefect_tune.trainable.runtime.variables import CUDA_DEVICES, DEVICE_VARIABLES, HIP_DEVICES
+from prefect_tune.trainable.runtime.device_variables import device_variables
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +67,7 @@ def enter(member: Member, exchange: Exchange) -> None:
         GROUP_RANK=str(member.node_rank),
     )
     if member.devices:
-        present = [name for name in DEVICE_VARIABLES if name in os.environ] or [CUDA_DEVICES]
-        both = [name for name in present if name in (HIP_DEVICES, CUDA_DEVICES)]
-        os.environ.update(dict.fromkeys(both or present[:1], ",".join(member.devices)))
+        os.environ.update(device_variables(member.devices))
 
 
 def entered() -> tuple[Member, Exchange] | None:

@@ -8,11 +8,6 @@ CHANGE_DIRECTORY = "RAY_CHDIR_TO_TRIAL_DIR"
 FULL_TRACEBACKS = "RAY_AIR_FULL_TRACEBACKS"
 #: If 0, the traceback of a failure is not printed.
 PRINT_ERRORS = "TUNE_PRINT_ALL_TRIAL_ERRORS"
-CUDA_DEVICES = "CUDA_VISIBLE_DEVICES"
-HIP_DEVICES = "HIP_VISIBLE_DEVICES"
-#: Variables that name the GPUs of a process. Without GPUs of NVIDIA the first that is set counts:
-#: HIP heeds CUDA's variable, too, and both number what ROCr's shows.
-DEVICE_VARIABLES = (HIP_DEVICES, CUDA_DEVICES, "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")
 
 
 def is_on(text: str) -> bool:

@@ -6,14 +6,10 @@ import asyncio
 
 import pytest
 
-from prefect_tune.execution.cluster import gpus
-from prefect_tune.execution.cluster.gpus import (
-    device_variables,
-    model_label,
-    visible_devices,
-    visible_gpus,
-)
+from prefect_tune.execution.cluster.gpus import model_label, visible_devices, visible_gpus
 from prefect_tune.execution.node.gpu_allocator import GpuAllocator
+from prefect_tune.trainable.runtime import device_variables as variables
+from prefect_tune.trainable.runtime.device_variables import device_variables
 
 
 @pytest.mark.parametrize(
@@ -35,12 +31,12 @@ def test_the_variable_is_read_as_cuda_reads_it(monkeypatch, variable, ids):
 @pytest.fixture
 def host(monkeypatch, tmp_path):
     """A host without any variable and any GPU."""
-    for name in gpus.DEVICE_VARIABLES:
+    for name in variables.DEVICE_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "dev/dri").mkdir(parents=True)
-    monkeypatch.setattr(gpus, "_DEV", tmp_path / "dev")
-    monkeypatch.setattr(gpus, "_KFD", tmp_path / "kfd")
-    counts = (gpus._count_nvidia, gpus._count_amd)
+    monkeypatch.setattr(variables, "_DEV", tmp_path / "dev")
+    monkeypatch.setattr(variables, "_KFD", tmp_path / "kfd")
+    counts = (variables.count_nvidia, variables.count_amd)
     for count in counts:
         count.cache_clear()
     yield tmp_path
@@ -145,7 +141,7 @@ def test_hips_own_variable_counts_before_cudas(host, monkeypatch):
     assert visible_gpus() == ("0",)
     assert device_variables([]) == {"CUDA_VISIBLE_DEVICES": ""}
     (host / "dev/nvidia0").touch()
-    gpus._count_nvidia.cache_clear()
+    variables.count_nvidia.cache_clear()
     monkeypatch.setenv("HIP_VISIBLE_DEVICES", "2,3")
     assert device_variables(["0"]) == {"CUDA_VISIBLE_DEVICES": "0"}
 

@@ -206,8 +206,9 @@ class NodeExperiment:
             attempt.leave()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.env.preemption_grace_s):
-                others = [over.wait() for over in self.bundles.held_for_others]
-                await asyncio.gather(*self._attempts, *others, return_exceptions=True)
+                if self._attempts:
+                    await asyncio.wait(self._attempts)  # does not cancel them, unlike `gather`
+                await asyncio.gather(*(over.wait() for over in self.bundles.held_for_others))
                 await asyncio.gather(*(attempt.checkpoints.uploaded() for attempt in running))
                 await self._outbox.delivered()
 

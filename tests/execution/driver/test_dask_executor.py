@@ -363,6 +363,26 @@ def test_a_driver_that_comes_back_hears_of_the_loss_and_goes_on(experiment):
         assert run.run("b", {"long": False})[1].outcome is Outcome.FINISHED
 
 
+def test_an_attempt_that_does_not_checkpoint_in_time_is_not_cut_off(experiment, tmp_path):
+    """Its process ends with its worker; until then it may still get done."""
+
+    def train(config):
+        yield {"x": 0}
+        while not os.path.exists(config["go"]):
+            time.sleep(0.01)
+        yield {"x": 1}
+
+    with experiment(train, preemption_grace_s=0.1) as run:
+        run.launch("a", {"go": str(tmp_path / "go")})
+        run.until_reported("a")
+        client = run.executor._client
+        (worker,) = client.cluster.workers.values()
+        client.sync(agent_of(worker).leave)
+        (tmp_path / "go").touch()
+        end = run.until_ended("a")
+        assert (end.outcome, end.error) == (Outcome.FINISHED, None)
+
+
 def test_a_task_that_somebody_cancels_is_lost_and_its_process_ended(experiment, ends):
     with experiment(forever, stop_grace_s=0.1) as run:
         run.launch("a")

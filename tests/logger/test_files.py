@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prefect_tune.logger.files import AppendFiles, whole_lines
+from prefect_tune.logger.files import AppendFiles, cut_incomplete_line
 
 
 @settings(deadline=None)
@@ -52,7 +52,7 @@ def test_a_torn_line_is_dropped_and_nothing_else(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "f"
         path.write_bytes(data)
-        ends = whole_lines(str(path))
+        ends = cut_incomplete_line(str(path))
         assert len(ends) == data.count(b"\n")
         assert path.read_bytes() == data[: data.rfind(b"\n") + 1]
 
@@ -60,14 +60,14 @@ def test_a_torn_line_is_dropped_and_nothing_else(data: bytes) -> None:
 def test_a_very_long_torn_line(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_bytes(b"whole\n" + b"x" * 200_000)
-    assert whole_lines(str(path)) == [6]
+    assert cut_incomplete_line(str(path)) == [6]
     assert path.read_bytes() == b"whole\n"
 
 
 def test_a_line_that_is_torn_between_quotes(tmp_path: Path) -> None:
     path = tmp_path / "f.csv"
     path.write_bytes(b'a,b\n1,"two\nlines"\n2,"torn\nhere')
-    assert whole_lines(str(path), quotes=True) == [4, 18]
+    assert cut_incomplete_line(str(path), quotes=True) == [4, 18]
     assert path.read_bytes() == b'a,b\n1,"two\nlines"\n'
 
 

@@ -31,7 +31,7 @@ from prefect_tune.coordinator.events import (
 from prefect_tune.coordinator.records import decode_event, encode_event
 from prefect_tune.experiment.trial import TERMINATED, Trial
 from prefect_tune.logger import CSVLoggerCallback, JsonLoggerCallback, TBXLoggerCallback
-from prefect_tune.logger.files import whole_lines
+from prefect_tune.logger.files import cut_incomplete_line
 from prefect_tune.nested import flatten
 from prefect_tune.orchestration.record.artifacts import Snapshot
 from prefect_tune.orchestration.record.summary import summary
@@ -213,8 +213,9 @@ def test_no_value_ends_anything(reported: list[dict[str, Any]], config: dict[str
         for logger in loggers:
             logger.log_trial_end(trial)
             logger.on_experiment_end([trial])
-        assert len(whole_lines(f"{trial.logdir}/progress.csv", quotes=True)) == len(reported) + 1
-        assert len(whole_lines(f"{trial.logdir}/result.json")) == len(reported)
+        rows = cut_incomplete_line(f"{trial.logdir}/progress.csv", quotes=True)
+        assert len(rows) == len(reported) + 1
+        assert len(cut_incomplete_line(f"{trial.logdir}/result.json")) == len(reported)
         output = io.StringIO()
         with contextlib.redirect_stdout(output):
             show([trial], "m")

@@ -25,6 +25,7 @@ BENCHMARKS = (
     "streamed_results",
     "decision_latency",
     "schedulers",
+    "scheduler_cost",
     "regret",
     "first_result",
     "space_resolution",

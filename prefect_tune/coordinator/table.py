@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -115,10 +116,12 @@ class TrialTable:
         self._all: dict[str, Trial] = {}
         self._live: dict[str, LiveTrial] = {}
         self._aside: dict[str, LiveTrial] = {}
-        # Entries of the trials that wait for a slot, and the queue positions of all entries.
-        self._waiting: dict[str, LiveTrial] = {}
+        # The queue positions of all entries; those of the trials that wait for a slot, ascending,
+        # and these entries.
         self._places: dict[str, int] = {}
         self._place = itertools.count()
+        self._queue: list[int] = []
+        self._waiting: list[LiveTrial] = []
         self.retired: deque[str] = deque(maxlen=_REMEMBERED)
         self.running = 0
         self.uploading = 0
@@ -151,10 +154,18 @@ class TrialTable:
     def set_status(self, live: LiveTrial, status: str) -> None:
         """Change the status of a live trial."""
         live.trial.status = status
-        if status in _WAITING:
-            self._waiting[live.trial.trial_id] = live
+        self._set_waiting(live, status in _WAITING)
+
+    def _set_waiting(self, live: LiveTrial, waits: bool) -> None:
+        place = self._places[live.trial.trial_id]
+        index = bisect_left(self._queue, place)
+        if (self._queue[index : index + 1] == [place]) == waits:
+            return
+        if waits:
+            self._queue.insert(index, place)
+            self._waiting.insert(index, live)
         else:
-            self._waiting.pop(live.trial.trial_id, None)
+            del self._queue[index], self._waiting[index]
 
     def _enter(self, live: LiveTrial) -> None:
         """Put a trial at the end of the queue."""
@@ -165,8 +176,8 @@ class TrialTable:
 
     def _leave(self, live: LiveTrial) -> None:
         trial_id = live.trial.trial_id
+        self._set_waiting(live, False)
         del self._live[trial_id], self._places[trial_id]
-        self._waiting.pop(trial_id, None)
 
     def live(self, trial_id: str) -> LiveTrial | None:
         """Return the entry of an unfinished trial; None if it is finished."""
@@ -213,19 +224,15 @@ class TrialTable:
 
     def waiting(self) -> list[LiveTrial]:
         """Return the entries of pending and paused trials, in queue order."""
-        waiting = self._waiting
-        if len(waiting) < 2:
-            return list(waiting.values())
-        return [waiting[trial_id] for trial_id in sorted(waiting, key=self._places.__getitem__)]
+        return list(self._waiting)
 
     def closing(self) -> list[LiveTrial]:
         """Return the entries of waiting trials that only lack their last checkpoint."""
-        found = [live for live in self._waiting.values() if live.closing is not None]
-        return found and [live for live in self.waiting() if live.closing is not None]
+        return [live for live in self._waiting if live.closing is not None]
 
     def count_pending(self) -> int:
         """Return the number of pending trials."""
-        return sum([entry.trial.status == PENDING for entry in self._waiting.values()])
+        return sum([entry.trial.status == PENDING for entry in self._waiting])
 
     @property
     def has_waiting(self) -> bool:

@@ -180,9 +180,8 @@ class AsyncHyperBandScheduler(ObjectiveScheduler):
         """Draw the trial's bracket."""
         super().on_trial_add(controller, trial)
         known = self._climbs.get(trial.trial_id)
-        self._climbs[trial.trial_id] = _Climb(
-            self._draw_bracket(), 0 if known is None else known.recorded
-        )
+        bracket = self._brackets[0] if len(self._brackets) == 1 else self._draw_bracket()
+        self._climbs[trial.trial_id] = _Climb(bracket, 0 if known is None else known.recorded)
 
     def on_trial_result(
         self, controller: ControllerView, trial: Trial, result: dict[str, Any]
@@ -269,8 +268,6 @@ class AsyncHyperBandScheduler(ObjectiveScheduler):
             ) from None
 
     def _draw_bracket(self) -> _Bracket:
-        if len(self._brackets) == 1:
-            return self._brackets[0]
         if self._random is None:
             # A generator of our own, so that the draws go on where they were after a resume; it
             # draws what numpy's own one would, as in Ray Tune.

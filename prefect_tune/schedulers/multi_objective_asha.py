@@ -24,6 +24,7 @@ from prefect_tune.validation import check_metric_name, check_mode
 Array = NDArray[np.float64]
 #: Number of the newest results of a rung that a new one is compared with.
 _MOST_COMPARED = 200
+_PLACES = 2 * _MOST_COMPARED
 
 
 class Rung:
@@ -32,50 +33,63 @@ class Rung:
     A result is in the front after the last front with a result that beats it. So a new result moves
     only some of the results that it beats, and likewise the oldest result when it is removed.
 
+    A result has the place of its number, counted around twice as many places as there are results:
+    so no two that were ever compared have the same one. Sets of results are integers with a bit for
+    each place.
+
     Attributes:
         came: The number of results so far; results are identified by their numbers in order.
     """
 
     def __init__(self) -> None:
         self.came = 0
-        # A result is in the column of its number modulo the number of columns. Other columns are
-        # NaN, which neither beats anything nor is beaten.
+        self._kept = 0
+        # By metric and place; a free place has NaN, which neither beats anything nor is beaten.
         self._costs = np.empty((0, 0))
-        self._numbers = np.zeros(_MOST_COMPARED, dtype=int)
-        self._fronts: list[set[int]] = []
-        self._front: dict[int, int] = {}
-        # By which others each is beaten; some of these are not kept any more.
-        self._beaten_by: dict[int, set[int]] = {}
+        self._fronts: list[int] = []
+        # By place, by which others each is beaten; some of these are not kept any more.
+        self._beaten_by = [0] * _PLACES
+        #: The front of the newest result.
+        self._newest = 0
 
     def __len__(self) -> int:
-        return len(self._front)
+        return self._kept
 
     def add(self, cost: Sequence[float]) -> None:
         """Add a result, and remove the oldest one if there are too many."""
-        number = self.came
+        if not self._kept:
+            self._costs = np.full((len(cost), _PLACES), math.nan)
+        elif self._kept == _MOST_COMPARED:
+            self._remove((self.came - _MOST_COMPARED) % _PLACES)
+        place = self.came % _PLACES
         self.came += 1
-        if not len(self):
-            self._costs = np.full((len(cost), _MOST_COMPARED), math.nan)
-        elif len(self) == _MOST_COMPARED:
-            self._remove(number - _MOST_COMPARED)
-        self._costs[:, number % _MOST_COMPARED] = cost
-        self._numbers[number % _MOST_COMPARED] = number
+        self._kept += 1
         own = np.array(cost)[:, None]
         no_better = np.logical_and.reduce(self._costs >= own)
         no_worse = np.logical_and.reduce(self._costs <= own)
-        beaten = set(self._numbers[no_better > no_worse].tolist())
-        self._beaten_by[number] = set(self._numbers[no_worse > no_better].tolist())
-        for other in beaten:
-            self._beaten_by[other].add(number)
-        level = 1 + max(map(self._front.__getitem__, self._beaten_by[number]), default=-1)
-        self._add_to_front({number}, level)
-        moved = self._fronts[level] & beaten
+        self._costs[:, place] = cost
+        beaten = no_better > no_worse
+        bit = 1 << place
+        for other in beaten.nonzero()[0].tolist():
+            self._beaten_by[other] |= bit
+        beaten_by = self._beaten_by[place] = _as_bits(no_worse > no_better)
+        fronts = self._fronts
+        level = len(fronts)
+        while level and not fronts[level - 1] & beaten_by:
+            level -= 1
+        self._newest = level
+        if level == len(fronts):
+            fronts.append(0)
+        moved = fronts[level] & _as_bits(beaten)
+        fronts[level] |= bit
         while moved:
-            self._fronts[level] -= moved
+            fronts[level] ^= moved
             level += 1
-            self._add_to_front(moved, level)
-            behind = self._fronts[level] - moved
-            moved = {n for n in behind if not moved.isdisjoint(self._beaten_by[n])}
+            if level == len(fronts):
+                fronts.append(0)
+            behind = fronts[level]
+            fronts[level] |= moved
+            moved = self._beaten(behind, moved)
 
     def is_among_first(self, most: float) -> bool:
         """Return whether fewer than `most` results come before the newest one.
@@ -83,17 +97,16 @@ class Rung:
         Fronts are ordered. Within a front, the oldest result is the first, and each next one is the
         result farthest from all before.
         """
-        level = self._front[self.came - 1]
-        room = most - sum(map(len, self._fronts[:level]))
-        front = sorted(self._fronts[level])
-        if not 0 < room < len(front):
+        room = most - sum(front.bit_count() for front in self._fronts[: self._newest])
+        front = self._fronts[self._newest]
+        if not 0 < room < front.bit_count():
             return room > 0
-        columns = [number % _MOST_COMPARED for number in front]
-        return _net_has_last_row(self._costs[:, columns].T, math.ceil(room))
+        places = sorted(_places(front), key=lambda place: (place - self.came) % _PLACES)
+        return _net_has_last_row(self._costs[:, places].T, math.ceil(room))
 
     def __getstate__(self) -> tuple[int, list[list[float]]]:
-        columns = [number % _MOST_COMPARED for number in sorted(self._front)]
-        return self.came, self._costs[:, columns].T.tolist()
+        places = [number % _PLACES for number in range(self.came - self._kept, self.came)]
+        return self.came, self._costs[:, places].T.tolist()
 
     def __setstate__(self, state: tuple[int, list[list[float]]]) -> None:
         Rung.__init__(self)
@@ -102,27 +115,47 @@ class Rung:
         for cost in costs:
             self.add(cost)
 
-    def _add_to_front(self, numbers: set[int], level: int) -> None:
-        """Add results to a front."""
-        if level == len(self._fronts):
-            self._fronts.append(set())
-        self._fronts[level] |= numbers
-        self._front.update(dict.fromkeys(numbers, level))
-
-    def _remove(self, number: int) -> None:
+    def _remove(self, place: int) -> None:
         """Remove a result; results that only it has beaten in a front move to that front."""
-        del self._beaten_by[number]
-        first = self._front.pop(number)
-        self._fronts[first].remove(number)
-        for level in range(first, len(self._fronts) - 1):
-            before, behind = self._fronts[level : level + 2]
-            moved = {n for n in behind if before.isdisjoint(self._beaten_by[n])}
+        self._kept -= 1
+        self._costs[:, place] = math.nan
+        fronts, bit = self._fronts, 1 << place
+        level = next(level for level, front in enumerate(fronts) if front & bit)
+        fronts[level] ^= bit
+        while level + 1 < len(fronts):
+            stay = self._beaten(fronts[level + 1], fronts[level])
+            moved = fronts[level + 1] ^ stay
             if not moved:
                 return
-            behind -= moved
-            self._add_to_front(moved, level)
-        if not self._fronts[-1]:
-            self._fronts.pop()
+            fronts[level] |= moved
+            level += 1
+            fronts[level] = stay
+        if not fronts[-1]:
+            fronts.pop()
+
+    def _beaten(self, results: int, by: int) -> int:
+        """Return those of the results that one of others has beaten."""
+        beaten, beaten_by = 0, self._beaten_by
+        while results:
+            lowest = results & -results
+            if beaten_by[lowest.bit_length() - 1] & by:
+                beaten |= lowest
+            results ^= lowest
+        return beaten
+
+
+def _as_bits(places: NDArray[np.bool_]) -> int:
+    return int.from_bytes(np.packbits(places, bitorder="little").tobytes(), "little")
+
+
+def _places(bits: int) -> list[int]:
+    """Return the places of a set."""
+    places = []
+    while bits:
+        lowest = bits & -bits
+        places.append(lowest.bit_length() - 1)
+        bits ^= lowest
+    return places
 
 
 def _net_has_last_row(front: Array, most: int) -> bool:

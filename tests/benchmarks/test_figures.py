@@ -3,10 +3,11 @@ from typing import Any
 
 import pytest
 
-from benchmarks import regret, subject
+from benchmarks import regret, scheduler_cost, subject
 from benchmarks.journal import shipping_lags
 from benchmarks.problems import network
 from benchmarks.subject import FirstStart, waiting_values, write_file
+from prefect_tune.schedulers import SCHEDULERS
 from prefect_tune.simulation.surrogates import SURROGATES
 
 
@@ -69,3 +70,8 @@ def test_a_sweep_in_simulated_time_comes_closer_to_the_optimum(way: str) -> None
     found = list(regret.measure(way=way, seeds=1).values())
     assert found == sorted(found, reverse=True)
     assert found[-1] < found[0]
+
+
+@pytest.mark.parametrize("name", SCHEDULERS.names)
+def test_each_registered_scheduler_has_a_cost(name: str) -> None:
+    assert scheduler_cost.measure(scheduler=name, results=1)["median_us"] > 0

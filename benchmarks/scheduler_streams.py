@@ -241,7 +241,7 @@ def streams(schedulers: ModuleType, pbt: Any, kind: str, runs: int) -> Iterator[
         schedulers: Has the classes under Ray's names.
         pbt: The class for population based training, which tells the stream of copies.
         kind: ``fifo``, ``asha``, ``median``, ``median_odd``, ``hyperband``, ``hyperband_ends``,
-            ``bohb``, ``pbt`` or ``pbt_synch``.
+            ``bohb``, ``pbt``, ``pbt_odd`` or ``pbt_synch``.
         runs: How many.
     """
     import numpy as np
@@ -312,7 +312,7 @@ def streams(schedulers: ModuleType, pbt: Any, kind: str, runs: int) -> Iterator[
                     own.randint(1, max_t) if early and own.random() < 0.2 else _FOREVER
                 ),
             ).run()
-        elif kind in ("pbt", "pbt_synch"):
+        elif kind in ("pbt", "pbt_odd", "pbt_synch"):
             scheduler = pbt(
                 **common,
                 perturbation_interval=draw.choice([2, 3, 5]),
@@ -328,6 +328,7 @@ def streams(schedulers: ModuleType, pbt: Any, kind: str, runs: int) -> Iterator[
                 trials=12,
                 slots=draw.choice([3, 6, 12]),
                 lookahead=12,
+                odd=0.05 if kind == "pbt_odd" else 0.0,
                 results=1200,
             ).run()
 

@@ -36,6 +36,11 @@ _KINDS = {
         "Ray pauses the last trial of a bracket that is not filled before it ends it",
     ),
     "pbt": ("PBT", 60, ""),
+    "pbt_odd": (
+        "PBT, 5 % not finite",
+        60,
+        "NaN counts as the worst score, and Ray has it where its sort happens to leave it",
+    ),
     "pbt_synch": ("synchronous PBT", 60, ""),
 }
 _RESAMPLED = 0.25

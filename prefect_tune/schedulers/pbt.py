@@ -66,6 +66,7 @@ class PopulationBasedTraining(GroupScheduler):
 
     Trials need checkpoints. Class trainables are asked for a checkpoint when they are among the
     best; functions have to save them with `report`. A trial without a checkpoint is never copied.
+    NaN counts as the worst score; Ray Tune leaves it at the rank where its sort happens to put it.
     With fewer slots than trials, trials pause at the end of each interval, so that all trials are
     trained for the same time.
 
@@ -130,6 +131,12 @@ class PopulationBasedTraining(GroupScheduler):
         if resample_probability > 1:
             raise InvalidArgument(
                 "resample_probability", f"got {resample_probability!r}.", "Give at most 1."
+            )
+        if not isinstance(perturbation_factors, Sequence) or not perturbation_factors:
+            raise InvalidArgument(
+                "perturbation_factors",
+                f"got {perturbation_factors!r}.",
+                "Give a tuple of factors, such as (1.2, 0.8).",
             )
         for factor in perturbation_factors:
             check_number("perturbation_factors", factor, above=0)

@@ -43,13 +43,22 @@ class PopulationBasedTrainingReplay(FIFOScheduler):
         """Set the trial's first configuration.
 
         Raises:
-            InvalidArgument: If there is more than one trial.
+            InvalidArgument: If there is more than one trial, or the search space has parameters
+                that the experiment of the policy file did not have.
         """
         if self._trial_id not in (None, trial.trial_id):
             raise InvalidArgument(
                 "num_samples",
                 "PopulationBasedTrainingReplay trains one trial, and here is a second one.",
                 "Leave it out, and the search space as well.",
+            )
+        foreign = [repr(name) for name in trial.config if name not in self.config]
+        if foreign and self._trial_id is None:
+            raise InvalidArgument(
+                "policy_file",
+                f"it is of another experiment: its configurations have no {', '.join(foreign)}, "
+                f"which the search space has; they have {', '.join(map(repr, self.config))}.",
+                "Give the file of an experiment with these parameters, or leave out `param_space`.",
             )
         if self._trial_id is None:
             self._trial_id = trial.trial_id

@@ -37,12 +37,14 @@ class DistributeResources:
     """Shares the cluster evenly between the unfinished trials.
 
     A trial never has less than it began with. The remainder of the even division goes to the oldest
-    trials.
+    trials, where Ray Tune gives it to those that report first. No trial gets more than a node has,
+    where Ray Tune looks at the sum over all nodes, so that a trial may wait for ever.
 
     Args:
-        add_bundles: Accepted for scripts of Ray Tune; here always the first bundle grows.
-        increase_by: The resources of a step, e.g. ``{"CPU": 1, "GPU": 1}``; None takes those that
-            trials begin with.
+        add_bundles: Whether a step is as large as what trials begin with; here always the first
+            bundle grows.
+        increase_by: The resources of a step, e.g. ``{"CPU": 1, "GPU": 1}``; None is one GPU for
+            trials with GPUs and one CPU for others.
         increase_by_times: The most steps for a trial; below 1 there is no limit.
         reserve_resources: Resources to leave free in the cluster.
 
@@ -82,7 +84,7 @@ class DistributeResources:
         nodes = controller.get_node_resources()
         if base is None or not nodes:
             return None
-        step = self._step or base
+        step = self._step or self._default_step(base)
         live = controller.get_live_trials()
         spare = self._spare_steps(base, step, nodes, len(live))
         times = min(self._count_steps(spare, trial, result, live), self._most)
@@ -91,6 +93,12 @@ class DistributeResources:
         ):
             times -= 1
         return _add_steps(base, step, int(times))
+
+    def _default_step(self, base: Resources) -> Resources:
+        """Return the resources of a step where the user gives none."""
+        if self.add_bundles:
+            return base
+        return Resources.of(**({GPU: 1} if base.get_milli(GPU) else {CPU: 1}))
 
     def _count_steps(
         self, spare: int, trial: Trial, result: dict[str, Any], live: list[Trial]
@@ -115,8 +123,8 @@ class DistributeResourcesToTopJob(DistributeResources):
     """Gives all free resources to the trial with the best newest result.
 
     Args:
-        add_bundles: Accepted for scripts of Ray Tune; here always the first bundle grows.
-        increase_by: The resources of a step; None takes those that trials begin with.
+        add_bundles: Whether a step is as large as what trials begin with.
+        increase_by: The resources of a step; None is one GPU for trials with GPUs, else one CPU.
         increase_by_times: The most steps for a trial; below 1 there is no limit.
         reserve_resources: Resources to leave free in the cluster.
         metric: The result key to compare by; None takes the scheduler's.

@@ -278,6 +278,8 @@ def test_tags_name_what_may_change() -> None:
         ({"quantile_fraction": 0.51}, "quantile_fraction"),
         ({"resample_probability": 1.5}, "resample_probability"),
         ({"perturbation_factors": (1.2, 0)}, "perturbation_factors"),
+        ({"perturbation_factors": ()}, "perturbation_factors"),
+        ({"perturbation_factors": 1.2}, "perturbation_factors"),
         ({"hyperparam_mutations": {}}, "hyperparam_mutations"),
         ({"hyperparam_mutations": {"lr": 3}}, r"hyperparam_mutations\['lr'\]"),
         ({"hyperparam_mutations": {"lr": []}}, r"hyperparam_mutations\['lr'\]"),
@@ -462,3 +464,20 @@ def test_another_file_is_refused(tmp_path: Path, text: str) -> None:
         PopulationBasedTrainingReplay(str(tmp_path / "file"))
     with pytest.raises(InvalidArgument, match="`policy_file`: there is no file"):
         PopulationBasedTrainingReplay(str(tmp_path / "absent"))
+
+
+def test_a_file_of_an_experiment_with_other_parameters_is_refused(tmp_path: Path) -> None:
+    file = policy(tmp_path / "pbt_policy_a.txt", ["0", "1", 4, 5, {"lr": 1}, {"lr": 2}])
+    scheduler = PopulationBasedTrainingReplay(file)
+    with pytest.raises(InvalidArgument, match=r"`policy_file`: .* have no 'units'"):
+        scheduler.on_trial_add(Replayed(), Trial("x", {"lr": 7, "units": 3}))
+
+
+def test_a_score_that_is_not_a_number_is_the_worst() -> None:
+    scheduler, controller = make(), SimulatedController(9)
+    for name, score in (("a", 1.0), ("b", math.nan), ("c", -math.inf), ("d", math.inf)):
+        trial = Trial(name, {"lr": 1.0})
+        controller.add(trial)
+        scheduler.on_trial_add(controller, trial)
+        scheduler.on_trial_result(controller, trial, {"training_iteration": 99, "score": score})
+    assert [name for _, _, name in scheduler._ranked] == ["b", "c", "a", "d"]

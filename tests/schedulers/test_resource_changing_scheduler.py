@@ -20,12 +20,16 @@ from prefect_tune.simulation.scheduler_run import SimulatedController
 
 class Cluster(SimulatedController):
     def __init__(
-        self, scheduler: ResourceChangingScheduler, trials: int, *nodes: Resources
+        self,
+        scheduler: ResourceChangingScheduler,
+        trials: int,
+        *nodes: Resources,
+        base: Resources | None = None,
     ) -> None:
         super().__init__(slots=99)
         self.nodes = list(nodes)
         self.scheduler = scheduler
-        self.trials = [self.join(f"t{number}") for number in range(trials)]
+        self.trials = [self.join(f"t{number}", base) for number in range(trials)]
 
     def join(self, name: str, resources: Resources | None = None) -> Trial:
         trial = Trial(name, {}, resources=resources)
@@ -91,10 +95,22 @@ def test_steps_limits_and_reserves() -> None:
     assert after(DistributeResources(increase_by={"CPU": 2}, increase_by_times=2)).cpu == 5
     assert after(DistributeResources(reserve_resources={"CPU": 10})).cpu == 3
     assert after(evenly_distribute_cpus_gpus).cpu == 8
+    assert after(DistributeResources(add_bundles=True)).cpu == 8
     assert after(lambda controller, trial, result, scheduler: {"cpu": 2, "gpu": 1}).gpu == 1
     assert after(lambda *_: PlacementGroupFactory([{"CPU": 1}, {"CPU": 2}])).cpu == 3
     assert after(lambda *_: None).cpu == 1
     assert after(None).cpu == 1
+
+
+@pytest.mark.parametrize(("base", "grown"), [({"cpu": 2}, {"CPU": 8}), ({"gpu": 1}, {"GPU": 2})])
+def test_a_step_is_one_gpu_for_trials_with_gpus_and_one_cpu_for_others(
+    base: dict[str, float], grown: dict[str, float]
+) -> None:
+    nodes = Resources.of(CPU=17, GPU=5)
+    cluster = Cluster(ResourceChangingScheduler(), 2, nodes, base=Resources.parse(base))
+    cluster.report(1)
+    began = dict(Resources.parse(base))
+    assert dict(cluster.trials[1].resources) == {**began, **grown}
 
 
 def test_the_best_trial_gets_all_that_is_free() -> None:

@@ -85,6 +85,9 @@ class _ProcessGroup:
     backend: str
     timeout_s: float
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _load, (self.backend, self.timeout_s)
+
     @contextlib.contextmanager
     def __call__(self, member: Member, exchange: Exchange) -> Iterator[None]:
         """Surround the training function."""
@@ -117,6 +120,13 @@ class _ProcessGroup:
         yield
         # Only where nothing has failed: it may wait for processes that are gone.
         dist.destroy_process_group()
+
+
+def _load(backend: str, timeout_s: float) -> _ProcessGroup:
+    """Import PyTorch once for all workers of a node, which are forks of the process that loads."""
+    with contextlib.suppress(ImportError):  # which the workers raise
+        import torch.distributed  # noqa: F401
+    return _ProcessGroup(backend, timeout_s)
 
 
 def _interface(host: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,16 @@ def test_workers_learn_digits_together(sweep, size):
     assert result["accuracy"] > 0.8
     assert result["mean"] == pytest.approx(result["accuracy"]), "all have the same model"
     assert (result["size"], result["backend"], result["distributed"]) == (size, "gloo", True)
+
+
+def preloaded(config):
+    tune.report(modules=[name for name in ("torch", "torch._dynamo") if name in sys.modules])
+
+
+def test_what_takes_long_to_import_is_there_for_all_workers(sweep):
+    trainable = DistributedTrainableCreator(preloaded, num_workers=1)
+    (trial,) = sweep(trainable, config={}).trials
+    assert trial.last_result["modules"] == ["torch", "torch._dynamo"]
 
 
 def test_trials_beside_each_other_have_groups_of_their_own(sweep):

@@ -44,6 +44,26 @@ def test_reports_arrive_in_order_between_hello_and_end(agent, how):
     assert record.hello["node_ip"]
 
 
+def test_forks_have_what_follows_an_imported_module(agent, tmp_path, monkeypatch):
+    """A stand-in for PyTorch, whose first optimizer imports another two seconds of modules."""
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch/__init__.py").write_text("def is_there(): return None")
+    (tmp_path / "torch/_dynamo.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torch"]:
+        monkeypatch.delitem(sys.modules, name)
+    import torch
+
+    there = torch.is_there
+
+    def train(config):
+        tune.report(there=there() is None and "torch._dynamo" in sys.modules)
+
+    (result,) = agent.run_one(train, start_method="fork").results
+    assert result["there"]
+    monkeypatch.delitem(sys.modules, "torch")
+
+
 @everywhere
 def test_ends_at_exactly_the_report_that_a_decision_stops(agent, how):
     def train(config):

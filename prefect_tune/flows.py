@@ -180,7 +180,7 @@ _PAUSE = Pause()
 
 
 @flow(name="control-sweep", description="Control a sweep that runs.")
-def control_sweep(experiment: str, action: Action = _PAUSE) -> str:
+def control_sweep(experiment: str, action: Action = _PAUSE) -> State[str]:
     """Control a sweep that runs.
 
     Args:
@@ -195,7 +195,7 @@ def control_sweep(experiment: str, action: Action = _PAUSE) -> str:
     """
     done = action.ask(experiment)
     run_log().info("%s: %s.", experiment, done)
-    return done
+    return Completed(message=done, data=done)
 
 
 def _leave_to_users_modules() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 
 from prefect_tune.cli.commands import EXIT_OK
 from prefect_tune.cli.run import add_experiment_options
@@ -38,7 +36,6 @@ def run(arguments: argparse.Namespace) -> int:
     import prefect_tune as tune
     from prefect_tune.orchestration.spec.files import read_spec
 
-    sys.path.insert(0, os.getcwd())  # the file may name modules in this directory
     given = read_spec(arguments.file, dict(arguments.changes)).run_arguments()
     for name in ("cluster", "resume", "restore"):
         given.pop(name, None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from typing import Any
 
@@ -43,7 +42,6 @@ def run(arguments: argparse.Namespace) -> int:
     import prefect_tune as tune
     from prefect_tune.orchestration.spec.files import read_spec
 
-    sys.path.insert(0, os.getcwd())  # the file may name modules in this directory
     spec = read_spec(arguments.file, dict(arguments.changes))
     analysis = tune.run(
         **spec.run_arguments(), orchestrate=arguments.orchestrate, raise_on_failed_trial=False

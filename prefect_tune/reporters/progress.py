@@ -31,6 +31,7 @@ class Progress:
         total: Number of trials in all, None if not known.
 
     Attributes:
+        total: As above; at least the number of trials there are, as samples may be added.
         live: Trials that are not finished, in order of creation.
         finished: Finished trials, in the order in which `update` found them finished.
         errors: The finished trials that failed.
@@ -41,18 +42,24 @@ class Progress:
     ) -> None:
         self.metric = metric if metric is None or isinstance(metric, str) else next(iter(metric))
         self.mode = mode if mode is None or isinstance(mode, str) else next(iter(mode))
-        # An endless search passes the largest integer.
-        self.total = total if total is not None and total < sys.maxsize else None
+        self.set_total(total)
         self.live: list[Trial] = []
         self.finished: list[Trial] = []
         self.errors: list[Trial] = []
         self._seen = 0
         self._best_finished: Best | None = None
 
+    def set_total(self, total: int | None) -> None:
+        """Set the number of trials in all, None if not known."""
+        # An endless search passes the largest integer.
+        self.total = total if total is not None and total < sys.maxsize else None
+
     def update(self, trials: list[Trial]) -> None:
         """Update the counts from the list of all trials, which only grows."""
         self.live += trials[self._seen :]
         self._seen = len(trials)
+        if self.total is not None:
+            self.total = max(self.total, self._seen)
         # A resume may have failed trials begin again.
         again = [trial for trial in self.errors if trial.status != ERROR]
         if again:

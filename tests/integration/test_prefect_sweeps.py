@@ -202,6 +202,8 @@ def test_without_prefect_it_is_never_imported(tmp_path: Path) -> None:
 
 
 def test_sigterm_ends_the_flow_run_in_order(prefect_api: str, client: Any, tmp_path: Path) -> None:
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+
     process = run_script(
         """
         import time
@@ -231,7 +233,8 @@ def test_sigterm_ends_the_flow_run_in_order(prefect_api: str, client: Any, tmp_p
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGTERM
-    (flow_run,) = [run for run in client.read_flow_runs(limit=50) if run.name == "terminated"]
+    named = FlowRunFilter(name=FlowRunFilterName(any_=["terminated"]))
+    (flow_run,) = client.read_flow_runs(flow_run_filter=named)
     assert flow_run.state.name == "Interrupted"
     runs = task_runs(client, str(flow_run.id))
     assert len(runs) == 2

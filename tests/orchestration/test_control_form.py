@@ -53,3 +53,12 @@ def test_the_form_has_a_tab_for_each_verb_and_no_json() -> None:
     assert titles == [
         *("Pause", "Resume", "Stop", "Cancel", "Stop a trial", "Add samples", "Set limits")
     ]
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_the_state_of_its_flow_run_says_what_was_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect_tune.flows import control_sweep
+
+    monkeypatch.setattr(control, "pause", lambda experiment: f"{experiment} paused")
+    state = control_sweep("e", return_state=True)
+    assert state.message == state.result() == "e paused"

@@ -108,3 +108,11 @@ def test_descriptions() -> None:
     endless.update([make_trial(0, TERMINATED)])
     assert endless.describe_counts() == "1 (1 TERMINATED)"
     assert endless.remaining_s(10.0) is None
+
+
+def test_samples_that_were_added_count_in_the_total() -> None:
+    progress = Progress(total=2)
+    progress.update([make_trial(number) for number in range(3)])
+    assert progress.total == 3
+    progress.set_total(sys.maxsize)
+    assert progress.total is None

@@ -213,6 +213,7 @@ class _Record:
     def snapshot(self, trials: list[Trial]) -> Snapshot:
         """Return the state of the experiment for the artifacts."""
         progress = self._progress
+        progress.set_total(self._plan.source.total())
         progress.update(trials)
         leaders = self._leaders(trials)
         parameters = dict(list(parameter_columns(leaders).items())[:_COLUMNS])
@@ -268,7 +269,10 @@ class _Record:
                 f"{name}={as_cell(value) if isinstance(value, float) else show_value(value)}"
                 for name, value in best.trial.evaluated_params.items()
             )
-            message = f"best {self._progress.metric}={best.value:.6g} with {config or '{}'}"
+            found = f"best {self._progress.metric}={best.value:.6g} with {config or '{}'}"
+            # A request or a limit has ended the sweep, or a trial has been left behind.
+            unfinished = len(self._progress.finished) < (self._progress.total or 0)
+            message = f"{message}; {found}" if unfinished else found
         if interrupted_by is not None:
             return Conclusion(Ending.INTERRUPTED, f"{interrupted_by}; {message}", result)
         if result.failed:

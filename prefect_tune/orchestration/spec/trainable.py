@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +13,7 @@ from prefect_tune.trainable.shipping.local_modules import import_places
 
 
 def load_trainable(path: str) -> Callable[..., Any]:
-    """Import a trainable from ``package.module:name``.
+    """Import a trainable from ``package.module:name``, also from the working directory.
 
     Raises:
         InvalidTrainable: If the path has another form, or its module or attribute does not exist.
@@ -21,6 +23,9 @@ def load_trainable(path: str) -> Callable[..., Any]:
         raise InvalidTrainable(
             "trainable", f"got {path!r}.", "Give an import path like `package.module:function`."
         )
+    if not {"", os.getcwd()} & set(sys.path):
+        # Where a script of another directory or an installed command serves the flow.
+        sys.path.insert(0, os.getcwd())
     try:
         found: Any = importlib.import_module(module_name)
     except ImportError as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,15 @@ from prefect_tune.orchestration.spec.trainable import load_trainable
 
 def test_a_trainable_is_imported() -> None:
     assert load_trainable("json:dumps") is json.dumps
+
+
+def test_it_is_imported_from_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model_of_mine.py").write_text("def train(config): return 7")
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    monkeypatch.chdir(tmp_path)
+    assert load_trainable("model_of_mine:train")({}) == 7
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ from prefect_tune.trainable.runtime.result_codec import decode_report
 _logger = logging.getLogger(__name__)
 #: Handles one report of the node with this address.
 Handler = Callable[[str, Any], None]
-Explain = Callable[[str, AttemptError], tuple[Outcome, AttemptError]]
+Explain = Callable[[str, AttemptError, bool], tuple[Outcome, AttemptError]]
 
 
 @dataclass(slots=True, eq=False)
@@ -66,10 +66,10 @@ class AttemptTracker:
         experiment_id: Id of the experiment, for results.
         emit: Handles the events.
         output: Handles the output of attempts; None drops it.
-        explain: Given the node and error of an attempt, returns how that has ended.
+        explain: Given the node and error of an attempt, and whether any has reported a result,
+            returns how it has ended.
 
     Attributes:
-        have_reported: True once an attempt has reported a result.
         handlers: What handles each kind of report. One that belongs to no live attempt of its node
             is stale, and dropped.
     """
@@ -86,7 +86,7 @@ class AttemptTracker:
         self._emit = emit
         self._output = output
         self._explain = explain
-        self.have_reported = False
+        self._have_reported = False
         self._live: dict[AttemptKey, _Live] = {}
         self._uploading: dict[AttemptKey, _Uploading] = {}
         self.handlers: dict[type[Any], Handler] = {
@@ -209,7 +209,7 @@ class AttemptTracker:
             self.end(report.key, Outcome.FAILED, AttemptError("lost", message))
             return
         live.last_seq += len(report.results)
-        self.have_reported = True
+        self._have_reported = True
         lines, results = zip(*map(decode_report, report.results), strict=True)
         for result in results:
             complete(result, live.constants)
@@ -252,7 +252,7 @@ class AttemptTracker:
             error = None if report.error is None else pickle.loads(report.error)
             outcome = Outcome(report.outcome)
             if outcome is Outcome.FAILED and error is not None and self._explain is not None:
-                outcome, error = self._explain(node, error)
+                outcome, error = self._explain(node, error, self._have_reported)
             self.end(report.key, outcome, error, report.uploading)
 
     def _on_output(self, node: str, output: TrialOutput) -> None:

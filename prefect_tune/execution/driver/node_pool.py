@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import time
 from collections.abc import Collection, Coroutine, Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +20,7 @@ from prefect_tune.execution.driver.driver_files import DriverFiles
 from prefect_tune.execution.driver.node_link import NodeLink
 from prefect_tune.execution.driver.preflight import dask_constraint, real_gpus
 from prefect_tune.execution.driver.storage_outages import StorageOutages
-from prefect_tune.execution.driver.unseen_files import only_on_driver
+from prefect_tune.execution.driver.unseen_files import UnseenFiles
 from prefect_tune.execution.node.entry import install_agent
 from prefect_tune.execution.protocol import reports, requests
 from prefect_tune.experiment.attempt_error import AttemptError
@@ -66,10 +65,11 @@ class NodePool:
     ) -> None:
         self._cluster = cluster
         self.env = env
-        self.attempts = AttemptTracker(env.experiment_id, emit, output, self._explain)
+        self._fail: Fail = fail or _logger.error
+        self._unseen = UnseenFiles(env.trainable.cwd, self._fail)
+        self.attempts = AttemptTracker(env.experiment_id, emit, output, self._unseen.explain)
         self.files = DriverFiles(cluster.client.scheduler, env)
         self._emit = emit
-        self._fail: Fail = fail or _logger.error
         self._wait_for_workers_s = wait_for_workers_s
         self._driver = driver
         self._outages = StorageOutages()
@@ -82,10 +82,6 @@ class NodePool:
         self._links: dict[str, NodeLink] = {}
         self._nodes: dict[str, Node] = {}
         self._facts: dict[str, WorkerFacts] = {}
-        #: Name and places of modules of each node on another machine than the driver's.
-        self._elsewhere: dict[str, tuple[str, str]] = {}
-        #: What only the driver's machine has, and has been told of.
-        self._told: set[str] = set()
         #: Nodes on which the experiment is being opened now.
         self._opening: set[str] = set()
         #: Handler of each type of report.
@@ -255,8 +251,7 @@ class NodePool:
             self._opening.discard(facts.address)
         if not said["shared"]:
             self.files.add_node(facts.address)
-        if not said["shared"] or said["hostname"] != socket.gethostname():
-            self._elsewhere[facts.address] = said["hostname"], said["places"]
+        self._unseen.add_node(facts.address, said)
         self._links[facts.address] = link
         self._facts[facts.address] = facts
         resources = real_gpus(
@@ -280,25 +275,6 @@ class NodePool:
     def _on_uploaded(self, address: str, report: reports.CheckpointUploaded) -> None:
         self.files.confirm(report.path)
         self.attempts.handlers[type(report)](address, report)
-
-    def _explain(self, address: str, error: AttemptError) -> tuple[Outcome, AttemptError]:
-        """Add to an attempt's error that only the driver's machine has what is missing.
-
-        All trials would fail of it: unless there are results, the experiment ends with that error.
-        """
-        lacks = address in self._elsewhere and only_on_driver(
-            error, self.env.trainable.cwd, *self._elsewhere[address]
-        )
-        if not lacks:
-            return Outcome.FAILED, error
-        if not self.attempts.have_reported:
-            text = f"a trial on the worker at {address} has failed with {error}: {lacks}."
-            self._fail(ClusterError(f"`trainable`: {text}"))
-            return Outcome.LOST, AttemptError("lost", text)
-        if (what := lacks.partition(" (")[0]) not in self._told:
-            self._told.add(what)
-            _logger.warning("A trial on the worker at %s has failed: %s.", address, lacks)
-        return Outcome.FAILED, replace(error, message=f"{error.message} ({lacks})")
 
     def _on_load(self, address: str, load: reports.WorkerLoad) -> None:
         if (node := self._nodes.get(address)) is not None:

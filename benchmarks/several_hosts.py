@@ -45,7 +45,9 @@ def cluster(hosts: int, slots: int) -> Iterator[tuple[str, list[subprocess.Popen
             for number in range(hosts):
                 network.add(f"host{number}")
                 arguments = ("--no-nanny", "--resources", f"CPU={slots}")
-                worker = network.worker(f"host{number}", scheduler, *arguments)
+                # They see this process's files, as hosts with a shared file system do.
+                apart = {"PREFECT_TUNE_SHARED_DIRECTORY": "0"}
+                worker = network.worker(f"host{number}", scheduler, *arguments, **apart)
                 workers.append(worker)
             with Client(scheduler, timeout=60, set_as_default=False) as client:
                 client.wait_for_workers(hosts, timeout=120)

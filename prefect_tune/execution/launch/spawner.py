@@ -304,7 +304,10 @@ def _connection() -> tuple[socket.socket, socket.socket]:
 def _cannot_load(source: TrainableSource, refusal: Refusal) -> InvalidTrainable:
     if refusal.module is not None:
         problem = f"there is no module named {refusal.module!r}; {refusal.searched}."
-        hint = "Install it on every node, or define the trainable in the main script."
+        hint = (
+            "Install it on every node. Of modules beside the script the source goes along, if "
+            "together they have no more than 4 MiB."
+        )
     else:
         problem = f"{refusal.kind}: {refusal.message}."
         hint = f"Importing its module has to work on every node.\n{refusal.traceback}"

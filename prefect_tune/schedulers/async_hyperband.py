@@ -178,7 +178,8 @@ class AsyncHyperBandScheduler(ObjectiveScheduler):
 
     def on_trial_add(self, controller: ControllerView, trial: Trial) -> None:
         """Draw the trial's bracket."""
-        super().on_trial_add(controller, trial)
+        if self._metric is None or self._mode is None:
+            super().on_trial_add(controller, trial)  # says which is missing
         known = self._climbs.get(trial.trial_id)
         bracket = self._brackets[0] if len(self._brackets) == 1 else self._draw_bracket()
         self._climbs[trial.trial_id] = _Climb(bracket, 0 if known is None else known.recorded)
@@ -200,7 +201,11 @@ class AsyncHyperBandScheduler(ObjectiveScheduler):
         if self._stop_last_trials and time >= self._max_t:
             stop = True
         else:
-            stop = self._judge(self._climb_of(trial), trial, time, result)
+            climb, value = self._climb_of(trial), result[self._metric]
+            if type(value) is float:
+                stop = climb.bracket.judge(climb, time, self._metric_op * value)
+            else:
+                stop = self._judge(climb, trial, time, result)
         if not stop:
             return self.CONTINUE
         self._num_stopped += 1

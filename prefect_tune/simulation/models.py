@@ -178,6 +178,9 @@ def _program_of_steps(curve: Callable[[dict[str, Any], int], Any], steps: int) -
     def program(config: dict[str, Any]) -> Iterator[Step | dict[str, Any]]:
         for step in range(1, steps + 1):
             found = curve(config, step)
+            if type(found) is dict:
+                yield found
+                continue
             if found is None:
                 return
             if isinstance(found, tuple):

@@ -204,13 +204,18 @@ class PlainSweep:
                 run = due.popleft()
             try:
                 if run.next == _DELIVER:
-                    self._deliver(run)
+                    if run.waits:
+                        self._decide(run)
+                    else:
+                        self._report(run)
                 elif run.next == _STOP:
                     self._free(run)
                     self._reuse(run)
                 else:
                     if run.next == _BEGIN:
-                        self._begin(run)
+                        run.trial.location = f"{run.slot.node}:0"
+                        run.steps = iter(self._program(run.trial.config))
+                        run.next = _GO_ON
                     if not self._work(run):
                         self._free(run)
                         self._finish(run)
@@ -244,11 +249,6 @@ class PlainSweep:
             heapq.heappush(self._later, (now + start_s, self._count, run))
         else:
             self._due.append(run)
-
-    def _begin(self, run: _Run) -> None:
-        run.trial.location = f"{run.slot.node}:0"
-        run.steps = iter(self._program(run.trial.config))
-        run.next = _GO_ON
 
     def _set_limit(self, run: _Run) -> None:
         until = self._scheduler.run_until(run.trial)
@@ -371,24 +371,40 @@ class PlainSweep:
         result["hostname"] = result["node_ip"] = run.slot.node
         return result
 
-    def _deliver(self, run: _Run) -> None:
-        """Report what a trial has done; then it waits, goes on or ends."""
+    def _report(self, run: _Run) -> None:
+        """Report what a trial has done; it goes on or ends."""
         first, last = run.reported, len(run.rows)
-        if run.waits:
-            self._report(run, first, last)
-            self._decide(run, self._result(run, last, self._executor.now))
-            return
         goes_on = self._work(run)
         if not goes_on:
             self._free(run)
-        self._report(run, first, last)
+        self._count_results(run, first, last)
         if self._histories is not None:
             self._keep(run, self._result(run, last, self._executor.now))
         if not goes_on:
             self._finish(run)
             self._reuse(run)
 
-    def _report(self, run: _Run, first: int, last: int) -> None:
+    def _decide(self, run: _Run) -> None:
+        """Report what a trial has done, and have stopper and scheduler decide about it."""
+        count, trial = len(run.rows), run.trial
+        self._count_results(run, run.reported, count)
+        result = self._result(run, count, self._executor.now)
+        stops = self._stopper is not None and self._stopper(trial.trial_id, result)
+        if not stops:
+            answer = self._scheduler.on_trial_result(self._coordinator, trial, result)
+            stops = answer == self._scheduler.STOP
+        if self._histories is not None:
+            self._keep(run, result)
+        if stops:
+            run.next = _STOP
+            self._complete(run, result)
+        else:
+            run.next = _GO_ON
+            self._set_limit(run)
+        self._due.append(run)
+
+    def _count_results(self, run: _Run, first: int, last: int) -> None:
+        """Count results from `first` on, and see which are better than all before."""
         run.reported = last
         self._summary.num_results += last - first
         place, sign = self._place, self._sign
@@ -406,23 +422,6 @@ class PlainSweep:
     def _keep(self, run: _Run, result: dict[str, Any]) -> None:
         if self._histories is not None:
             self._histories.setdefault(run.trial.trial_id, []).append(result)
-
-    def _decide(self, run: _Run, result: dict[str, Any]) -> None:
-        """Have stopper and scheduler decide on a result at which a trial waits."""
-        trial = run.trial
-        stops = self._stopper is not None and self._stopper(trial.trial_id, result)
-        if not stops:
-            answer = self._scheduler.on_trial_result(self._coordinator, trial, result)
-            stops = answer == self._scheduler.STOP
-        if self._histories is not None:
-            self._keep(run, result)
-        if stops:
-            run.next = _STOP
-            self._complete(run, result)
-        else:
-            run.next = _GO_ON
-            self._set_limit(run)
-        self._due.append(run)
 
     def _free(self, run: _Run) -> None:
         """End a trial's attempt."""

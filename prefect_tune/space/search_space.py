@@ -21,6 +21,7 @@ from prefect_tune.error import InvalidArgument
 from prefect_tune.space.categorical import Function
 from prefect_tune.space.domain import Domain
 from prefect_tune.space.random import RandomState, uniform_numbers
+from prefect_tune.space.samplers import Quantile
 from prefect_tune.space.template import Draw, Path, Template, Variable, is_variable, path_name
 from prefect_tune.space.views import SpecView, UnresolvedAccess, without_views
 
@@ -75,6 +76,15 @@ class SearchSpace:
     def grid_size(self) -> int:
         """The number of variants in one sample, without grids inside of chosen values."""
         return self._template.grid_size()
+
+    def quantiles(self) -> list[tuple[str, Quantile]] | None:
+        """Return the name and quantile function of each variable; None if there is more to draw.
+
+        There is not if the space is a dict of variables that are drawn and used as they are.
+        """
+        if not (self._is_drawn and self._template.is_plain and type(self.space) is dict):
+            return None
+        return [(variable.name, variable.quantile) for variable in self.variables]
 
     def variants(self, draw: Draw, constant_grid_search: bool = False) -> Iterator[dict[str, Any]]:
         """Yield the configs of one sample: one for each grid point.

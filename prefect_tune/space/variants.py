@@ -75,7 +75,10 @@ class VariantStream(Iterator[Variant]):
         self._presets = [space.with_preset(point) for point in points_to_evaluate]
         self._constant_grid_search = constant_grid_search
         self._uniform = uniform = UniformStream(random_state)
+        #: For spaces that are quickly drawn.
+        self._quantiles = space.quantiles()
         self._draw: Draw = lambda variable: variable.quantile(uniform())
+        self._index = self._taken = 0
         self._enter(0)
 
     @property
@@ -95,9 +98,18 @@ class VariantStream(Iterator[Variant]):
             if config is not None:
                 self._taken += 1
                 return Variant(config, self._space.describe(config))
-            if not self._has_sample(self._index + 1):
+            index = self._index + 1
+            if not self._has_sample(index):
                 raise StopIteration
-            self._enter(self._index + 1)
+            if self._quantiles is None or index < len(self._presets):
+                self._enter(index)
+                continue
+            uniform = self._uniform
+            self._index = index
+            self._taken = 1
+            self._sample_start = uniform.mark()
+            config = {name: quantile(uniform()) for name, quantile in self._quantiles}
+            return Variant(config, config.copy())
 
     def extend(self, samples: int) -> None:
         """Add samples to the stream, unless it is endless."""

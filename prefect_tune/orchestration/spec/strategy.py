@@ -54,7 +54,7 @@ class ClassOptions(FormModel):
         for argument, part in _OF_THE_SPACE.items():
             if argument in inspect.signature(cls).parameters:
                 more[argument] = part(space)
-        options = self.model_dump(exclude={"kind"})
+        options = self.model_dump(exclude={"kind", _mark(self.registered)})
         if objectives := options.pop("objectives", None):
             options |= {name: [one[name] for one in objectives] for name in _OF_THE_EXPERIMENT}
         return cls(**options, **more)
@@ -82,7 +82,12 @@ def form_of(registry: ClassRegistry[Any]) -> Any:
 
     Options without a name are those of the first class.
     """
-    models = [_model_of(entry) for entry in registry if _has_form(entry)]
+    models: list[type[ClassOptions]] = []
+    for entry in filter(_has_form, registry):
+        model = _model_of(entry)
+        if any(model.model_fields.keys() <= other.model_fields.keys() for other in models):
+            model = _marked(model)
+        models.append(model)
 
     def complete(value: Any) -> Any:
         """Replace a name by options, and an alternative name of a class by its main one."""
@@ -95,6 +100,21 @@ def form_of(registry: ClassRegistry[Any]) -> Any:
         return value
 
     return Annotated[tabs(*models), BeforeValidator(complete)]
+
+
+def _mark(entry: NamedClass[Any]) -> str:
+    return f"is_{entry.name}"
+
+
+def _marked(model: type[ClassOptions]) -> Any:
+    """Return a model with an option that no other has.
+
+    For the parameters of a run that is copied, Prefect's form opens the first tab that has the most
+    of their names, and adds the other options of that tab.
+    """
+    mark: Any = (Literal[True], Field(default=True, description="Do not change."))
+    more = {_mark(model.registered): mark}
+    return create_model(model.__name__, __base__=model, __doc__=model.__doc__, **more)
 
 
 def _has_form(entry: NamedClass[Any]) -> bool:

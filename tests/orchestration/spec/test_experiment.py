@@ -126,6 +126,23 @@ def test_the_flow_has_the_fields_of_the_spec() -> None:
     assert list(parameters) == list(ExperimentSpec.model_fields)
 
 
+@pytest.mark.parametrize("field", ["scheduler", "search"])
+def test_the_form_of_a_copied_run_opens_the_tab_of_its_options(field: str) -> None:
+    """By the rule of Prefect's form: the first tab with the most of the names."""
+    from prefect_tune.flows import tune_experiment
+
+    schema = tune_experiment.parameters.model_dump()
+    tabs = [ref["$ref"].split("/")[-1] for ref in schema["properties"][field]["anyOf"]]
+    names = {tab: schema["definitions"][tab]["properties"].keys() for tab in tabs}
+    for tab, sent in names.items():
+        opened = max(tabs, key=lambda other: len(sent & names[other]))
+        assert opened == tab
+    values = {**NEEDED, field: {"kind": "hyperband" if field == "scheduler" else "auto"}}
+    built = ExperimentSpec.parse(values)
+    again = ExperimentSpec.parse({**values, field: getattr(built, field).model_dump()})
+    again.scheduler.build({})
+
+
 def test_every_registered_class_is_in_the_form_with_its_options() -> None:
     from prefect_tune.flows import tune_experiment
 

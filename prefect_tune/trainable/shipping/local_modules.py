@@ -30,7 +30,7 @@ _MAX_BYTES = 4 << 20
 _MAX_PLACES = 6
 #: An import statement: the module and the names of ``from ... import ...``, or the modules.
 _IMPORT = re.compile(
-    rb"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import[ \t(]+([\w, \t]+)|import[ \t]+([\w., \t]+))", re.M
+    rb"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import\b[ \t(]*([\w, \t]*)|import[ \t]+([\w., \t]+))", re.M
 )
 
 
@@ -87,6 +87,8 @@ def local_modules() -> tuple[ModuleSource, ...]:
             size += len(later.source)
             if size <= _MAX_BYTES:
                 modules[name] = later
+                for parent in _parents(name):  # a namespace package
+                    modules.setdefault(parent, ModuleSource(parent, "", b"", is_package=True))
                 unread.append(later)
     return tuple(modules.values())
 
@@ -159,8 +161,6 @@ def _find(name: str, roots: Iterable[str]) -> ModuleSource | None:
         for file, is_package in ((os.path.join(path, "__init__.py"), True), (f"{path}.py", False)):
             with contextlib.suppress(OSError):
                 return ModuleSource(name, file, Path(file).read_bytes(), is_package)
-        if os.path.isdir(path):  # a namespace package
-            return ModuleSource(name, "", b"", is_package=True)
     return None
 
 

@@ -62,11 +62,14 @@ def test_what_is_imported_later_goes_along(tmp_path: Path, monkeypatch: pytest.M
     files = {
         "later_main.py": "def train(config):\n    import later_a.b as b, later_c\n",
         "later_a/__init__.py": "def f():\n  from . import d\n  from .e import (g,\n    h)\n",
-        "later_a/b.py": "if False:\n    import json, later_f\n",
+        "later_a/b.py": "if False:\n    import json as j, later_f as f\n",
         "later_a/d.py": "",
         "later_a/e/g.py": "g = h = 1",
         "later_c.py": "from ..... import nowhere\nfrom later_main import train\n",
-        "later_f.py": "import not_there\n",
+        "later_data/values.csv": "",
+        "later_f.py": "import no, later_data\nfrom later_g import *\nfrom later_h import (\nx)",
+        "later_g.py": "",
+        "later_h.py": "x = 1",
         "later_unused.py": "",
         "later_a/unused.py": "",
     }
@@ -89,6 +92,8 @@ def test_what_is_imported_later_goes_along(tmp_path: Path, monkeypatch: pytest.M
         "later_a.e.g": "later_a/e/g.py",
         "later_c": "later_c.py",
         "later_f": "later_f.py",
+        "later_g": "later_g.py",
+        "later_h": "later_h.py",
     }
     assert found == {name: files.get(path, "") for name, path in names.items()}
 

@@ -31,6 +31,10 @@ MATERIALIZED = "prefect.asset.materialization.succeeded"
 #: Seconds between two checks of the trials, and between two lines of progress.
 _CHECK_S = 1.0
 _PROGRESS_S = 60.0
+#: How often in a row the log says that the best trial has become better still, and how many seconds
+#: apart it does from then on.
+_SAME_TRIAL = 10
+_SAME_TRIAL_S = 30.0
 _MOST_FAILURES = 50
 _LONGEST_ERROR = 500
 _NOT_IN_ASSET_KEYS = re.compile(r"""[\s\0#?&%"'<>\[\]{}|\\^`]""")
@@ -68,6 +72,8 @@ class SweepNews:
         self._next_progress = time.monotonic()
         self._began = self._next_progress if began is None else began
         self._next_look = 0.0
+        self._next_of_trial = 0.0
+        self._in_a_row = 0
 
     def started(self, what: str, trials: list[Trial]) -> None:
         """Tell that the sweep begins.
@@ -154,7 +160,13 @@ class SweepNews:
         before, self._best = self._best, best
         metric, value = self._progress.metric, best.value
         config = ", ".join(f"{k}={show_value(v)}" for k, v in best.trial.evaluated_params.items())
-        self._log.info("%s=%.6g is the best so far, with %s.", metric, value, config or best.trial)
+        now = time.monotonic()
+        is_other = before is None or best.trial is not before.trial
+        self._in_a_row = 0 if is_other else self._in_a_row + 1
+        if self._in_a_row < _SAME_TRIAL or now >= self._next_of_trial:
+            self._next_of_trial = now + _SAME_TRIAL_S
+            text = "%s=%.6g is the best so far, with %s."
+            self._log.info(text, metric, value, config or best.trial)
         previous = None if before is None else api_value(before.value)
         self._emit(IMPROVED, {**self._result().model_dump(), "previous": previous})
 

@@ -84,6 +84,23 @@ def test_it_tells_of_the_start_each_improvement_failures_and_the_end(
     assert lines[4].startswith("Sweep nightly failed after 0 s: 2 of 4 trials failed.")
 
 
+def test_a_trial_that_improves_all_the_time_does_not_fill_the_log(
+    news: SweepNews, events: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "news")
+    news.started("4 trials of train", [])
+    better, other = trial(1), trial(2)
+    for step in range(1, 31):
+        better.last_result = {"acc": step / 100, "training_iteration": step}
+        news.look([better, other], at_once=True)
+    other.last_result = {"acc": 0.5}
+    news.look([better, other], at_once=True)
+    assert [event for event, _, _ in events].count("sweep.improved") == 31
+    lines = [record.getMessage() for record in caplog.records if "best so far" in record.msg]
+    assert len(lines) == 11
+    assert lines[-1] == "acc=0.5 is the best so far, with x=2."
+
+
 @pytest.mark.parametrize(
     ("checkpoint", "key"),
     [

@@ -10,11 +10,11 @@ from typing import Any
 from benchmarks.problems import Objective, search_values
 from benchmarks.subject import Values, serve
 
-#: What Ray Tune still has: its module, its class, and what the class calls the seed.
+#: What Ray Tune still has: its module, its class, and what the class calls the seed. Its
+#: `BayesOptSearch` does not work with bayesian-optimization 2 and later.
 RAY_CLASSES = {
     "optuna": ("optuna", "OptunaSearch", "seed"),
     "hyperopt": ("hyperopt", "HyperOptSearch", "random_state_seed"),
-    "bayesopt": ("bayesopt", "BayesOptSearch", "random_state"),
 }
 
 

@@ -51,7 +51,7 @@ class Controls:
             case Control.DRAIN:
                 core.draining = reason
             case Control.PAUSE | Control.GO_ON:
-                core.held = reason if event.action is Control.PAUSE else ""
+                core.pause_reason = reason if event.action is Control.PAUSE else ""
                 core.choose = True
             case Control.ADD_SAMPLES:
                 self._add_samples(int((event.values or {}).get("samples", 0)))

@@ -173,9 +173,9 @@ class Coordinator:
         return self._core.stopping or self._core.draining
 
     @property
-    def held(self) -> str:
+    def pause_reason(self) -> str:
         """Why no trials are started for now, "" if some may be."""
-        return self._core.held
+        return self._core.pause_reason
 
     @property
     def added_samples(self) -> int:
@@ -197,7 +197,7 @@ class Coordinator:
         core = self._core
         if core.finished or core.replaying:
             return
-        if not (core.stopping or core.draining or core.held):
+        if not (core.stopping or core.draining or core.pause_reason):
             if core.choose:
                 self._launch_what_fits()
             self._ask_search()

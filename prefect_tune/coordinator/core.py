@@ -40,7 +40,7 @@ class Core:
         stopped: Whether running trials were told to stop for it, which a replay does not repeat.
         finished: Whether the experiment has ended.
         draining: Why no more trials are started and running ones are awaited, "" if not so.
-        held: Why no trials are started for now, "" if not so.
+        pause_reason: Why no trials are started for now, "" if not so.
         added_samples: How many samples were added by requests.
         adjusted: Whether requests have changed limits, which no saved state holds.
         replaying: Whether recorded events are being replayed.
@@ -71,7 +71,7 @@ class Core:
         self.stopped = False
         self.finished = False
         self.draining = ""
-        self.held = ""
+        self.pause_reason = ""
         self.added_samples = 0
         self.adjusted = False
         self.replaying = False

@@ -41,7 +41,7 @@ class Resumption:
                     self._cut_off(live)
                     self._ends.end_stopped(live)
         core.recorder.record(event)
-        core.held = core.draining = ""
+        core.pause_reason = core.draining = ""
         if not core.replaying:
             self._retention.repeat_deletions()
         # The experiment may be extended, so the search is asked again even if it had finished.

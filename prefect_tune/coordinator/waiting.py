@@ -29,8 +29,8 @@ def explain(core: Core) -> str:
             f"{left} checkpoints of {len(uploading)} trials are being uploaded to storage, "
             f"{first.uploads} of {first.trial} from {first.node}"
         )
-    if core.held:
-        return f"the sweep is paused ({core.held})"
+    if core.pause_reason:
+        return f"the sweep is paused ({core.pause_reason})"
     waiting = [] if core.stopping else [live.trial for live in core.table.waiting()]
     ready = [trial for trial in waiting if not core.delays.is_delayed(trial.trial_id)]
     if not ready and waiting:
@@ -53,7 +53,7 @@ def explain(core: Core) -> str:
 def demand(core: Core) -> Mapping[Resources, int]:
     """Return the resources of the trials that wait for room, with the number of such trials."""
     wanted: Counter[Resources] = Counter()
-    if core.stopping or core.draining or core.held or core.finished:
+    if core.stopping or core.draining or core.pause_reason or core.finished:
         return wanted
     limit = core.options.max_running
     most = _MOST_DEMAND if limit is None else min(_MOST_DEMAND, limit - core.table.running)

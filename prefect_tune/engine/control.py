@@ -118,11 +118,11 @@ class ControlRequestHandler:
         action, trial, values, done = None, None, None, ""
         match request.verb:
             case "pause":
-                if coordinator.held:
-                    raise TuneError(f"The experiment is {coordinator.held} already.")
+                if coordinator.pause_reason:
+                    raise TuneError(f"The experiment is {coordinator.pause_reason} already.")
                 action, done = Control.PAUSE, "paused"
             case "resume":
-                if not coordinator.held:
+                if not coordinator.pause_reason:
                     raise TuneError("The experiment is not paused.")
                 action, done = Control.GO_ON, "resumed"
             case "stop":

@@ -29,7 +29,7 @@ from prefect_tune.reporters.columns import (
     shorten_headings,
     user_metrics,
 )
-from prefect_tune.reporters.progress import Progress
+from prefect_tune.reporters.progress import SweepProgress
 from prefect_tune.text import as_unicode, without_controls
 
 _MIN_INTERVAL_S = 0.25
@@ -66,7 +66,7 @@ class LiveReporter(ProgressReporter):
     def __init__(self, verbose: int = 2, console: Console | None = None) -> None:
         self._verbose = verbose
         self._console = console or Console()
-        self._progress = Progress()
+        self._progress = SweepProgress()
         self._start = time.time()
         self._next_report = 0.0
         self._live: Live | None = None
@@ -81,7 +81,7 @@ class LiveReporter(ProgressReporter):
         **kwargs: Any,
     ) -> None:
         self._start = time.time() if start_time is None else start_time
-        self._progress = Progress(metric, mode, total_samples)
+        self._progress = SweepProgress(metric, mode, total_samples)
 
     def should_report(self, trials: list[Trial], done: bool = False) -> bool:
         """Return True if enough time has passed since the last report."""

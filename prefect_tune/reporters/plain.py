@@ -18,7 +18,7 @@ from prefect_tune.reporters.columns import (
     user_metrics,
 )
 from prefect_tune.reporters.console import write_text
-from prefect_tune.reporters.progress import Progress
+from prefect_tune.reporters.progress import SweepProgress
 
 _MAX_LINES = 10
 _SHORTEST_S = 1.0
@@ -40,7 +40,7 @@ class PlainReporter(ProgressReporter):
 
     def __init__(self, verbose: int = 2) -> None:
         self._verbose = verbose
-        self._progress = Progress()
+        self._progress = SweepProgress()
         self._start = time.time()
         self._last_report = 0.0
         self._last_summary = self._start
@@ -56,7 +56,7 @@ class PlainReporter(ProgressReporter):
         **kwargs: Any,
     ) -> None:
         self._start = self._last_summary = time.time() if start_time is None else start_time
-        self._progress = Progress(metric, mode, total_samples)
+        self._progress = SweepProgress(metric, mode, total_samples)
 
     def should_report(self, trials: list[Trial], done: bool = False) -> bool:
         """Return True if enough time has passed since the last report."""

@@ -20,7 +20,7 @@ class Best(NamedTuple):
     value: float
 
 
-class Progress:
+class SweepProgress:
     """Keeps count of trials and the best one.
 
     The time of an update depends on the unfinished and the failed trials only.

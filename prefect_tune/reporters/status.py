@@ -23,7 +23,7 @@ from prefect_tune.reporters.columns import (
     shorten_headings,
     user_metrics,
 )
-from prefect_tune.reporters.progress import Progress
+from prefect_tune.reporters.progress import SweepProgress
 from prefect_tune.reporters.text_table import Table
 from prefect_tune.validation import check_mode
 
@@ -94,7 +94,7 @@ class TuneReporterBase(ProgressReporter):
         self._sort_by_metric = sort_by_metric
         self._start_time = time.time()
         self._last_report = 0.0
-        self._progress = Progress(metric, mode, total_samples)
+        self._progress = SweepProgress(metric, mode, total_samples)
 
     def setup(
         self,
@@ -107,7 +107,7 @@ class TuneReporterBase(ProgressReporter):
         """Set the reporter up; arguments of the constructor take precedence."""
         self._start_time = time.time() if start_time is None else start_time
         total = total_samples if self._total_samples is None else self._total_samples
-        self._progress = Progress(self._metric or metric, self._mode or mode, total)
+        self._progress = SweepProgress(self._metric or metric, self._mode or mode, total)
 
     def add_metric_column(self, metric: str, representation: str | None = None) -> None:
         """Show one more metric; without `metric_columns`, instead of metrics chosen by themselves.

@@ -23,6 +23,7 @@ _CLASSES = {
     "decimal": {"Decimal"},
     "fractions": {"Fraction"},
     "pathlib": {"PosixPath", "PurePosixPath"},
+    "pathlib._local": {"PosixPath", "PurePosixPath"},  # their module in Python 3.13
     # tblib, where it is loaded, pickles exceptions with these functions, which only call the class.
     "tblib.pickling_support": {"unpickle_exception", "unpickle_exception_with_attrs"},
     "uuid": {"UUID"},

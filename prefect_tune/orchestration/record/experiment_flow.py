@@ -43,7 +43,7 @@ from prefect_tune.orchestration.record.tag_limits import tag_limits
 from prefect_tune.orchestration.record.task_run_logs import TaskRunLogs
 from prefect_tune.orchestration.server.api import start_server_early
 from prefect_tune.reporters.columns import as_cell, parameter_columns, user_metrics
-from prefect_tune.reporters.progress import Progress
+from prefect_tune.reporters.progress import SweepProgress
 
 _logger = logging.getLogger("prefect_tune")
 
@@ -173,7 +173,7 @@ class _Record:
         self._earlier = earlier
         self._begun = begun
         self._plan = plan = experiment.plan
-        self._progress = Progress(plan.metric, plan.mode, plan.source.total())
+        self._progress = SweepProgress(plan.metric, plan.mode, plan.source.total())
         self._flow_run_id = ""
 
     def begin(self, flow: FlowIdentity | None) -> None:

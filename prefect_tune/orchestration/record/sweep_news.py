@@ -19,7 +19,7 @@ from prefect_tune.orchestration.logs import RunLog, log_failure
 from prefect_tune.orchestration.record.conclusion import Conclusion, Ending
 from prefect_tune.orchestration.record.sanitize import show_value
 from prefect_tune.orchestration.record.sweep_result import SweepResult, api_value
-from prefect_tune.reporters.progress import Best, Progress
+from prefect_tune.reporters.progress import Best, SweepProgress
 
 CONTROLLED = "prefect-tune.sweep.controlled"
 IMPROVED = "prefect-tune.sweep.improved"
@@ -59,7 +59,7 @@ class SweepNews:
         self,
         flow: FlowIdentity | None,
         log: RunLog,
-        progress: Progress,
+        progress: SweepProgress,
         result: Callable[[], SweepResult],
         began: float | None = None,
     ) -> None:

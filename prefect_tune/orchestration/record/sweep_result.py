@@ -12,7 +12,7 @@ from prefect_tune.experiment.plain import finite_number, strict_json_value
 from prefect_tune.experiment.trial import AUTO_FILLED, ERROR, Trial
 from prefect_tune.nested import flatten
 from prefect_tune.orchestration.record.sanitize import show_value
-from prefect_tune.reporters.progress import Progress
+from prefect_tune.reporters.progress import SweepProgress
 
 _LARGEST = 2**63 - 1
 
@@ -57,7 +57,7 @@ class SweepResult(BaseModel):
 
 
 def sweep_result(
-    experiment: RunningExperiment, progress: Progress, flow_run_id: str
+    experiment: RunningExperiment, progress: SweepProgress, flow_run_id: str
 ) -> SweepResult:
     """Return the result of an experiment.
 

@@ -14,7 +14,7 @@ from prefect_tune.orchestration.record import sweep_news
 from prefect_tune.orchestration.record.conclusion import Conclusion, Ending
 from prefect_tune.orchestration.record.sweep_news import SweepNews, savings
 from prefect_tune.orchestration.record.sweep_result import SweepResult, api_value
-from prefect_tune.reporters.progress import Progress
+from prefect_tune.reporters.progress import SweepProgress
 
 FLOW = FlowIdentity("inner", "outer", 1, "nightly")
 
@@ -39,7 +39,7 @@ def trial(number: int, status: str = RUNNING, **result: Any) -> Trial:
 
 @pytest.fixture
 def news() -> SweepNews:
-    progress = Progress("acc", "max", 4)
+    progress = SweepProgress("acc", "max", 4)
 
     def result() -> SweepResult:
         counts = progress.counts()
@@ -137,7 +137,7 @@ def test_it_looks_at_the_trials_once_in_a_while_only(news: SweepNews, events: li
 
 def test_outside_of_flow_runs_no_event_is_sent(events: list[Any]) -> None:
     result = SweepResult(experiment="e", directory="d")
-    news = SweepNews(None, logging.getLogger("news"), Progress("a", "max"), lambda: result)
+    news = SweepNews(None, logging.getLogger("news"), SweepProgress("a", "max"), lambda: result)
     news.started("", [])
     news.ended(Conclusion(Ending.COMPLETED, "done"))
     assert not events

@@ -8,6 +8,7 @@ such modules is sent with the trainable, and used where an import finds nothing 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.abc
 import importlib.util
 import logging
@@ -80,9 +81,16 @@ def local_modules() -> tuple[ModuleSource, ...]:
     unread = list(modules.values())
     if main and os.path.isfile(main):
         unread.append(ModuleSource("__main__", main, Path(main).read_bytes(), is_package=False))
+    seen: set[str] = set()
     while unread:
         for name in _imports_in(unread.pop()):
-            if name in modules or name in sys.modules or (later := _find(name, roots)) is None:
+            top = name.partition(".")[0]
+            if name in seen or name in sys.modules or top == _OURS:
+                continue
+            seen.add(name)
+            if top in sys.modules and top not in modules:  # it is installed
+                continue
+            if (later := _find(name, roots)) is None:
                 continue
             size += len(later.source)
             if size <= _MAX_BYTES:
@@ -138,8 +146,10 @@ def _modules_in(roots: set[str]) -> Iterator[ModuleSource]:
         yield ModuleSource(name, file, source, is_package)
 
 
-def _imports_in(module: ModuleSource) -> Iterator[str]:
-    """Return the names of what a module may import, parents first."""
+@functools.lru_cache(maxsize=1000)
+def _imports_in(module: ModuleSource) -> tuple[str, ...]:
+    """Return the names of what a module may import, parents first; each sweep asks for them."""
+    found: dict[str, None] = {}
     package = module.name if module.is_package else module.name.rpartition(".")[0]
     for line in _IMPORT.finditer(module.source):
         source, members, plain = (group.decode() for group in line.groups(b""))
@@ -151,8 +161,8 @@ def _imports_in(module: ModuleSource) -> Iterator[str]:
                 continue
             names = [source, *(f"{source}.{name}" for name in names)]
         for name in names:
-            yield from _parents(name)
-            yield name
+            found.update(dict.fromkeys([*_parents(name), name]))
+    return tuple(found)
 
 
 def _find(name: str, roots: Iterable[str]) -> ModuleSource | None:

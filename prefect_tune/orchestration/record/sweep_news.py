@@ -137,11 +137,12 @@ class SweepNews:
         level = logging.INFO if conclusion.ending is Ending.COMPLETED else logging.WARNING
         self._log.log(
             level,
-            "Sweep %s %s after %.0f s: %s.%s",
+            "Sweep %s %s after %.0f s: %s%s.%s",
             result.experiment,
             conclusion.ending.value,
             seconds,
             conclusion.message.partition("\n")[0].rstrip("."),
+            self._lost_best(),
             savings([*self._progress.finished, *self._progress.live]),
         )
         payload = {
@@ -155,6 +156,17 @@ class SweepNews:
             self._emit(FAILED, payload)
         if conclusion.ending is not Ending.INTERRUPTED and result.checkpoint is not None:
             self._announce_asset(result, result.checkpoint)
+
+    def _lost_best(self) -> str:
+        """Return a text that explains a best value which is worse than one that was told before."""
+        before, now = self._best, self._progress.best
+        sign = 1 if self._progress.mode == "max" else -1
+        if before is None or now is None or sign * before.value <= sign * now.value:
+            return ""
+        return (
+            f" (trials count with their last value; {before.trial} had "
+            f"{self._progress.metric}={before.value:.6g} in between)"
+        )
 
     def _improved(self, best: Best) -> None:
         before, self._best = self._best, best

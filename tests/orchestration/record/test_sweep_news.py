@@ -129,6 +129,18 @@ def test_an_experiment_that_goes_on_tells_nothing_twice(news: SweepNews, events:
     assert [event for event, _, _ in events] == ["sweep.started"]
 
 
+def test_the_end_explains_a_best_value_that_was_better_before(
+    news: SweepNews, events: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "news")
+    first, second = trial(1, acc=0.5), trial(2, acc=0.4)
+    for value, text in ((0.9, "done."), (0.2, "t_1 had acc=0.9 in between).")):
+        first.last_result["acc"] = value
+        news.look([first, second], at_once=True)
+        news.ended(Conclusion(Ending.COMPLETED, "done"))
+        assert caplog.messages[-1].endswith(text)
+
+
 def test_it_looks_at_the_trials_once_in_a_while_only(news: SweepNews, events: list[Any]) -> None:
     news.look([])
     news.look([trial(1, acc=1.0)])

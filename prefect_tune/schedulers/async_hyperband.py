@@ -201,11 +201,7 @@ class AsyncHyperBandScheduler(ObjectiveScheduler):
         if self._stop_last_trials and time >= self._max_t:
             stop = True
         else:
-            climb, value = self._climb_of(trial), result[self._metric]
-            if type(value) is float:
-                stop = climb.bracket.judge(climb, time, self._metric_op * value)
-            else:
-                stop = self._judge(climb, trial, time, result)
+            stop = self._judge(self._climb_of(trial), trial, time, result)
         if not stop:
             return self.CONTINUE
         self._num_stopped += 1

@@ -393,8 +393,7 @@ class PlainSweep:
         if not stops:
             answer = self._scheduler.on_trial_result(self._coordinator, trial, result)
             stops = answer == self._scheduler.STOP
-        if self._histories is not None:
-            self._keep(run, result)
+        self._keep(run, result)
         if stops:
             run.next = _STOP
             self._complete(run, result)

@@ -9,7 +9,7 @@ from typing import Any
 
 from prefect_tune.error import InvalidArgument
 from prefect_tune.nested import flatten_dict, unflatten_dict
-from prefect_tune.search.libraries.base import Asked, LibrarySearcher
+from prefect_tune.search.libraries.base import Asked, LibrarySearcher, number_domain
 from prefect_tune.search.parameter_space import Parameter, Point
 from prefect_tune.space import (
     Categorical,
@@ -20,10 +20,6 @@ from prefect_tune.space import (
     Normal,
     RandomState,
     choice,
-    lograndint,
-    loguniform,
-    randint,
-    uniform,
 )
 
 
@@ -192,9 +188,7 @@ def _domain(entry: Mapping[str, Any]) -> Any:
         )
     low, high = entry["bounds"]
     whole = entry.get("value_type") == "int" or (isinstance(low, int) and isinstance(high, int))
-    if entry.get("log_scale"):
-        return lograndint(low, high + 1) if whole else loguniform(low, high)
-    return randint(low, high + 1) if whole else uniform(low, high)
+    return number_domain(low, high, whole=whole, log=bool(entry.get("log_scale")))
 
 
 def _description(name: str, value: Any) -> dict[str, Any]:

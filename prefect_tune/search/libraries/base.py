@@ -21,7 +21,15 @@ from prefect_tune.search.searcher import (
     metric_values,
     reject_grids,
 )
-from prefect_tune.space import RandomState, SearchSpace
+from prefect_tune.space import (
+    Domain,
+    RandomState,
+    SearchSpace,
+    lograndint,
+    loguniform,
+    randint,
+    uniform,
+)
 from prefect_tune.space.random import own_stream
 
 logger = logging.getLogger(__name__)
@@ -336,6 +344,20 @@ def import_library(module: str, searcher: str, extra: str) -> Any:
             f"{searcher} needs the library {module}: {error}.",
             f"pip install 'prefect-tune[{extra}]'",
         ) from error
+
+
+def number_domain(low: float, high: float, *, whole: bool, log: bool) -> Domain:
+    """Return the domain of the numbers between two bounds, both included.
+
+    Args:
+        low: The least number.
+        high: The greatest number.
+        whole: Whether they are integers.
+        log: Whether their logarithm is uniform.
+    """
+    if whole:
+        return (lograndint if log else randint)(low, high + 1)  # type: ignore[arg-type]
+    return (loguniform if log else uniform)(low, high)
 
 
 def domains_of(space: Any, kind: type | tuple[type, ...], convert: Callable[[Any], Any]) -> Any:

@@ -9,16 +9,9 @@ import numpy as np
 
 from prefect_tune.error import InvalidArgument
 from prefect_tune.nested import unflatten_dict
-from prefect_tune.search.libraries.base import Asked, LibrarySearcher
+from prefect_tune.search.libraries.base import Asked, LibrarySearcher, number_domain
 from prefect_tune.search.parameter_space import Parameter, ParameterSpace, Point
-from prefect_tune.space import (
-    RandomState,
-    choice,
-    lograndint,
-    loguniform,
-    randint,
-    uniform,
-)
+from prefect_tune.space import RandomState, choice, uniform
 
 #: Bound of a number that has none in nevergrad, where domains are finite.
 _HUGE = 1e9
@@ -205,11 +198,9 @@ def _domain_of(name: str, parameter: Any) -> Any:
             f"{name!r} is {parameter!r:.200}.",
             "Use ng.p.Scalar or ng.p.Log with lower and upper, ng.p.Choice and ng.p.Dict.",
         )
-    low, high = (float(bound[0]) for bound in parameter.bounds)
+    low, high = ((int if parameter.integer else float)(bound[0]) for bound in parameter.bounds)
     log = isinstance(parameter, ng.p.Log)
-    if parameter.integer:
-        return (lograndint if log else randint)(int(low), int(high) + 1)
-    return (loguniform if log else uniform)(low, high)
+    return number_domain(low, high, whole=parameter.integer, log=log)
 
 
 def _instrument(p: Any, parameter: Parameter) -> Any:

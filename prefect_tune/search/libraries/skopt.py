@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prefect_tune.error import InvalidArgument
-from prefect_tune.search.libraries.base import Asked, LibrarySearcher, domains_of
+from prefect_tune.search.libraries.base import Asked, LibrarySearcher, domains_of, number_domain
 from prefect_tune.search.parameter_space import Parameter, Point
-from prefect_tune.space import RandomState, choice, lograndint, loguniform, randint, uniform
+from prefect_tune.space import RandomState, choice
 
 
 class SkOptSearch(LibrarySearcher):
@@ -144,10 +144,9 @@ def _dimension(parameter: Parameter) -> Any:
 def _domain_of(dimension: Any) -> Any:
     if _is_choice(dimension):
         return choice(list(dimension.categories))
-    low, high, log = dimension.low, dimension.high, dimension.prior == "log-uniform"
-    if type(dimension).__name__ == "Real":
-        return (loguniform if log else uniform)(float(low), float(high))
-    return (lograndint if log else randint)(int(low), int(high) + 1)
+    whole, log = type(dimension).__name__ != "Real", dimension.prior == "log-uniform"
+    low, high = map(int if whole else float, (dimension.low, dimension.high))
+    return number_domain(low, high, whole=whole, log=log)
 
 
 def _domain(bounds: Any) -> Any:

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from prefect_tune.error import InvalidArgument
-from prefect_tune.search.libraries.base import Asked, LibrarySearcher, domains_of
+from prefect_tune.search.libraries.base import Asked, LibrarySearcher, domains_of, number_domain
 from prefect_tune.search.parameter_space import Parameter, Point
 from prefect_tune.search.searcher import Searcher
-from prefect_tune.space import RandomState, choice, randint, uniform
+from prefect_tune.space import RandomState, choice
 
 #: How often ZOOpt, which draws points at random, is asked for a new point in one step.
 _TRIES = 20
@@ -147,8 +147,7 @@ def _domain(entry: Any) -> Any:
     """Convert a dimension in ZOOpt's form to a domain."""
     types = importlib.import_module("zoopt").ValueType
     kind, values = entry[0], list(entry[1])
-    if kind == types.CONTINUOUS:
-        return uniform(*values)
-    if kind == types.DISCRETE:
-        return randint(values[0], values[1] + 1)
+    if kind in (types.CONTINUOUS, types.DISCRETE):
+        low, high = values
+        return number_domain(low, high, whole=kind == types.DISCRETE, log=False)
     return choice(values)

@@ -179,7 +179,7 @@ def _sort_key(name: str, desc: bool) -> Callable[[Row], tuple[int, float, str]]:
             return (-1 if desc else 2, 0.0, "")
         if number is not None:
             return (0, float(number), "")
-        return (1, 0.0, str(value))
+        return (1, 0.0, in_words(value))
 
     return key
 
@@ -188,7 +188,9 @@ def _write(file: Any, form: str, rows: Sequence[Row], columns: Sequence[str]) ->
     if form == "csv":
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
-        writer.writerows([row.get(name, "") for name in columns] for row in rows)
+        for row in rows:
+            given = (row.get(name) for name in columns)
+            writer.writerow(["" if value is None else in_words(value) for value in given])
         return
     write_json([{name: row[name] for name in columns if name in row} for row in rows], file)
 
@@ -209,11 +211,15 @@ def _save(output: str, form: str, rows: Sequence[Row], columns: Sequence[str]) -
         raise UsageError("--output", f"cannot write {output}: {error.strerror}") from error
 
 
+def _is_shown(value: Any) -> bool:
+    return value is not None and not (isinstance(value, str) and value == "")
+
+
 def _print_table(rows: Sequence[Row], columns: Sequence[str], asked: bool) -> None:
     if not rows:
         print("No rows.")
         return
-    used = [n for n in columns if asked or any(row.get(n) not in (None, "") for row in rows)]
+    used = [n for n in columns if asked or any(_is_shown(row.get(n)) for row in rows)]
     empty = [name for name in columns if name not in used]
     numeric = [_is_numeric(rows, name) for name in used]
     # Columns that the user chose are shown in full.

@@ -46,9 +46,8 @@ from prefect_tune.experiment.checkpoints import Progress, TrialCheckpoint
 from prefect_tune.experiment.pickling.large import shortened
 from prefect_tune.experiment.pickling.plain import dump, is_plain
 from prefect_tune.experiment.pickling.signing import OF_THIS_PROCESS, Pickles
-from prefect_tune.experiment.plain import same_in_json
+from prefect_tune.experiment.plain import same_in_json, to_json
 from prefect_tune.resources import PlacementGroup, Resources
-from prefect_tune.text import in_words
 
 # Purposes of signatures, so that a pickle of one purpose is not accepted for the other.
 _CONFIG = "configuration"
@@ -128,16 +127,12 @@ def encode_event(event: Event, pickles: Pickles = OF_THIS_PROCESS) -> bytes:
     try:
         text = orjson.dumps(body, option=_OPTIONS)
     except (orjson.JSONEncodeError, TypeError):
-        return json.dumps(_with_json_keys(body), default=_in_words).encode()
+        return to_json(body, repr)
     # orjson writes NaN as null; only the standard library keeps it.
-    return json.dumps(body, default=_scalar).encode() if _has_nan(body) else text
+    return to_json(body, repr) if _has_nan(body) else text
 
 
 _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
-
-
-def _scalar(value: Any) -> Any:
-    return value.tolist() if hasattr(value, "tolist") else _in_words(value)
 
 
 def _plain(value: Any) -> Any:
@@ -159,24 +154,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value
-
-
-def _with_json_keys(value: Any) -> Any:
-    """Return a value whose keys JSON can represent; other keys become text."""
-    if isinstance(value, dict):
-        return {
-            key if isinstance(key, (str, int, float, bool, type(None))) else _in_words(key): (
-                _with_json_keys(item)
-            )
-            for key, item in value.items()
-        }
-    if isinstance(value, (list, tuple)):
-        return [_with_json_keys(item) for item in value]
-    return value
-
-
-def _in_words(value: Any) -> str:
-    return in_words(value, repr)
 
 
 def _shorten(body: dict[str, Any], name: str) -> bool:

@@ -1,7 +1,8 @@
-"""Tests whether a value is a number, and whether JSON keeps it unchanged."""
+"""Tests whether a value is a number and whether JSON keeps it, and encodes any value as JSON."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import PurePath
@@ -10,6 +11,10 @@ from typing import Any
 from prefect_tune.text import in_words
 
 _HUGE = 10**308
+#: Python refuses to write integers with more digits than some thousands.
+_WRITABLE = 10**4000
+#: Levels of containers beyond which a value becomes text: it may contain itself.
+_DEEPEST = 50
 #: Types whose values come back from JSON unchanged, integers only within 64 bits.
 _SAME_IN_JSON = frozenset({str, float, bool, int, type(None)})
 
@@ -101,3 +106,42 @@ def nearest_json_value(value: Any, describe: Callable[[Any], str] = repr) -> Any
         except Exception:  # likewise
             pass
     return in_words(value, describe)
+
+
+def to_json(value: Any, describe: Callable[[Any], str] = str, **options: Any) -> bytes:
+    """Encode any value as JSON, with ``NaN`` and ``Infinity`` as Python and Ray Tune do.
+
+    numpy scalars and arrays become numbers and lists. Any other object becomes text, and so do keys
+    that JSON has no type for, integers of thousands of digits, and what is nested too deeply.
+
+    Args:
+        value: The value to encode.
+        describe: Makes text of an object: `str` or `repr`.
+        **options: Arguments of `json.dumps`.
+    """
+
+    def nearest(item: Any) -> Any:
+        return nearest_json_value(item, describe)
+
+    try:
+        return json.dumps(value, default=nearest, **options).encode()
+    except (TypeError, ValueError, RecursionError):
+        # Some keys are not JSON's or cannot be sorted, or the value contains itself.
+        return json.dumps(_writable(value, describe), default=nearest, **options).encode()
+
+
+def _writable(value: Any, describe: Callable[[Any], str], depth: int = 0) -> Any:
+    """Copy a value, with all keys as text, for `json.dumps`."""
+    if depth > _DEEPEST or (isinstance(value, int) and abs(value) > _WRITABLE):
+        return in_words(value, describe)
+    if isinstance(value, Mapping):
+        return {
+            key if isinstance(key, str) else in_words(key, describe): (
+                _writable(item, describe, depth + 1)
+            )
+            for key, item in value.items()
+        }
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_writable(item, describe, depth + 1) for item in value]
+    known = isinstance(value, (str, int, float, bool, type(None)))
+    return value if known else nearest_json_value(value, describe)

@@ -9,49 +9,12 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from prefect_tune.experiment.plain import nearest_json_value
+from prefect_tune.experiment.plain import to_json
 from prefect_tune.text import in_words
 from prefect_tune.trainable.runtime.auto_metrics import CONSTANTS
 from prefect_tune.trainable.runtime.result_codec import decode_line, encode_result
 
-#: Python refuses to write integers with more digits than some thousands.
-_LARGEST = 10**4000
-
-
-def to_json(value: Any, *, pretty: bool = False) -> bytes:
-    """Encode a value as JSON, with ``NaN`` and ``Infinity`` as Python and Ray Tune do.
-
-    numpy scalars and arrays become numbers and lists; any other object its `str`.
-
-    Args:
-        value: The value to encode.
-        pretty: Indent the text and sort the keys.
-    """
-    options: dict[str, Any] = {"indent": 2, "sort_keys": True} if pretty else {}
-    if not pretty:
-        options["separators"] = (",", ":")
-    try:
-        return json.dumps(value, default=_nearest, **options).encode()
-    except (TypeError, ValueError, RecursionError):
-        # Some keys are not JSON's or cannot be sorted, or the value contains itself.
-        return json.dumps(_with_text_keys(value), default=in_words, **options).encode()
-
-
-def _nearest(value: Any) -> Any:
-    return nearest_json_value(value, str)
-
-
-def _with_text_keys(value: Any, depth: int = 0) -> Any:
-    """Copy a value for JSON with all keys as text, and what is nested too deeply as text."""
-    if depth > 50:
-        return in_words(value)
-    if isinstance(value, Mapping):
-        return {in_words(key): _with_text_keys(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_with_text_keys(item, depth + 1) for item in value]
-    if isinstance(value, int) and abs(value) > _LARGEST:
-        return in_words(value)
-    return value if isinstance(value, (str, int, float, bool, type(None))) else _nearest(value)
+_COMPACT = (",", ":")
 
 
 class SafeFallbackEncoder(json.JSONEncoder):
@@ -85,7 +48,7 @@ def result_line(result: Mapping[str, Any]) -> bytes:
     try:
         return encode_result(result) + b"\n"
     except ValueError:  # it contains itself
-        return to_json(result) + b"\n"
+        return to_json(result, separators=_COMPACT) + b"\n"
 
 
 def as_json(value: Any) -> Any:
@@ -101,4 +64,4 @@ def constants_tail(result: Mapping[str, Any]) -> bytes:
     constants = {key: value for key, value in result.items() if key in CONSTANTS}
     if not constants:
         return b"}\n"
-    return b"," + to_json(constants)[1:] + b"\n"
+    return b"," + to_json(constants, separators=_COMPACT)[1:] + b"\n"

@@ -15,9 +15,10 @@ import cloudpickle
 
 from prefect_tune.atomic_write import write_atomic
 from prefect_tune.experiment.pickling.large import shortened
+from prefect_tune.experiment.plain import to_json
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.base import BatchLoggerCallback
-from prefect_tune.logger.encoding import constants_tail, result_line, to_json
+from prefect_tune.logger.encoding import constants_tail, result_line
 from prefect_tune.logger.files import (
     AppendFiles,
     cut_incomplete_line,
@@ -61,7 +62,9 @@ class JsonLoggerCallback(BatchLoggerCallback):
     def _start_trial(self, trial: Trial) -> _TrialFile:
         directory = trial.logdir
         config = shortened(trial.config)
-        write_atomic(os.path.join(directory, PARAMS_FILE), to_json(config, pretty=True))
+        write_atomic(
+            os.path.join(directory, PARAMS_FILE), to_json(config, indent=2, sort_keys=True)
+        )
         try:
             pickled = cloudpickle.dumps(config)
         except Exception as error:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from prefect_tune.logger.encoding import to_json
+from prefect_tune.experiment.plain import to_json
 
 _NOT_SHOWN = frozenset({"config", "hist_stats"})
 

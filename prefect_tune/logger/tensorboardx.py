@@ -207,11 +207,12 @@ def _signature(flat: Mapping[str, Any]) -> _Signature:
 
 
 def _step(result: Mapping[str, Any]) -> int:
-    step = result.get("timesteps_total") or result.get("training_iteration")
-    if type(step) is not int:
-        step = finite_number(result.get("timesteps_total"))
-        step = int(step or finite_number(result.get("training_iteration")) or 0)
-    return min(max(0, step), _LAST_STEP)
+    for name in ("timesteps_total", "training_iteration"):
+        value = result.get(name)
+        step = value if type(value) is int else finite_number(value)
+        if step:
+            return min(max(0, int(step)), _LAST_STEP)
+    return 0
 
 
 def _clock(result: Mapping[str, Any]) -> float:

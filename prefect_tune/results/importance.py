@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from prefect_tune.experiment.plain import finite_number
+from prefect_tune.text import in_words
 
 FEWEST_TRIALS = 6
 _MOST_BINS = 8
@@ -72,7 +73,7 @@ def _group_labels(values: Sequence[Any]) -> np.ndarray:
             "missing" if v is _MISSING else str(int(np.searchsorted(edges, v))) for v in values
         ]
     else:
-        labels = ["missing" if v is _MISSING else repr(v) for v in values]
+        labels = ["missing" if v is _MISSING else in_words(v, repr) for v in values]
     known: dict[str, int] = {}
     return np.array([known.setdefault(label, len(known)) for label in labels])
 

@@ -174,6 +174,7 @@ def record(trial: Trial) -> None:
 @example([{"timestamp": "2024-05-01T10:00:00"}, {"training_iteration": "epoch 3"}], {})
 @example([{"timesteps_total": 2**70, "x": [1]}, {"timesteps_total": "7k", "y": 1}], {"[/b]": 1})
 @example([{"x": 1}, {"x": Odd("widest"), "\ud800": Odd("mute")}], {"\ud800\x1b[2J": "\ud800"})
+@example([{}, {"timesteps_total": Odd("array")}], {"a": {1: Odd("widest")}, "b": Odd("array")})
 @example([{"training_iteration": [1], "a": "b\rc"}, {"p": [0.1] * 20_000, "late": 1}], {"t": "\0"})
 def test_no_value_ends_anything(reported: list[dict[str, Any]], config: dict[str, Any]) -> None:
     reported, config = real(reported), real(config)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prefect_tune.results.plots.slices import is_categorical, spans_decades
+from prefect_tune.results.plots.slices import distinct, is_categorical, spans_decades
 from prefect_tune.results.plots.style import label
 
 #: Stands for a missing value, since None may be a value.
@@ -52,12 +52,9 @@ def scale_of(values: Sequence[Any]) -> Scale:
 
 
 def _categories(values: Sequence[Any]) -> Scale:
-    known = {repr(value): value for value in values if value is not MISSING}
-    try:
-        ordered = sorted(known, key=lambda text: known[text])
-    except TypeError:
-        ordered = list(known)
-    last = max(1, len(ordered) - 1)
-    place = {text: 0.5 if len(ordered) == 1 else i / last for i, text in enumerate(ordered)}
-    ticks = [(place[text], label(known[text], _LABEL_LENGTH)) for text in ordered]
-    return Scale([None if v is MISSING else place[repr(v)] for v in values], ticks)
+    categories, positions = distinct([value for value in values if value is not MISSING])
+    last = len(categories) - 1
+    places = [i / last if last else 0.5 for i in range(len(categories))]
+    ticks = [(place, label(v, _LABEL_LENGTH)) for place, v in zip(places, categories, strict=True)]
+    of_known = iter(positions)
+    return Scale([None if v is MISSING else places[next(of_known)] for v in values], ticks)

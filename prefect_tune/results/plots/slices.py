@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from statistics import median
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from prefect_tune.experiment.plain import finite_number
 from prefect_tune.results.plots.curves import Curve, group_by_layer, scale_values
 from prefect_tune.results.plots.style import INK, label, style, tilt_labels
+from prefect_tune.text import in_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,17 +92,24 @@ def _places(axes: Axes, values: Sequence[Any]) -> list[float]:
 
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         return [float(value) for value in values]
-    try:
-        categories = sorted(set(values))
-    except TypeError:
-        categories = list({repr(value): value for value in values}.values())
+    categories, places = distinct(values)
     every = -(-len(categories) // _MOST_TICKS)
     shown = [label(category, _TICK_LABEL_LENGTH) for category in categories[::every]]
     axes.set_xticks(range(0, len(categories), every), shown)
     axes.set_xlim(-0.6, len(categories) - 0.4)
     tilt_labels(axes, most=40)
-    known = [repr(category) for category in categories]
-    return [float(known.index(repr(value))) for value in values]
+    return [float(place) for place in places]
+
+
+def distinct(values: Sequence[Any]) -> tuple[list[Any], list[int]]:
+    """Return the distinct values, in order if they have one, and the position of each value."""
+    texts = [in_words(value, repr) for value in values]
+    known = dict(zip(texts, values, strict=True))
+    ordered = list(known)
+    with contextlib.suppress(Exception):  # a user's class may raise anything
+        ordered.sort(key=known.__getitem__)
+    position = {text: i for i, text in enumerate(ordered)}
+    return [known[text] for text in ordered], [position[text] for text in texts]
 
 
 def is_categorical(values: Sequence[Any]) -> bool:

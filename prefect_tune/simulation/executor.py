@@ -10,7 +10,7 @@ import heapq
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -218,33 +218,6 @@ class SimulatedExecutor:
         else:
             self._at(self.now, attempt, self._lose)
         return attempt
-
-    def take_over(
-        self,
-        attempts: Iterable[SimulatedAttempt],
-        now: SimulatedAttempt,
-        later: Iterable[tuple[float, SimulatedAttempt, Decide | None]],
-    ) -> None:
-        """Go on with attempts that somebody else has begun.
-
-        Args:
-            attempts: All of them, in the order of their launches.
-            now: The one that comes next, at once: its `reports` are due, or it does its next steps.
-            later: When one of the others comes next: with a decision, or else its `reports` are
-                due, or it begins if it has none.
-        """
-        self._attempts.update((attempt.key, attempt) for attempt in attempts)
-        for time, attempt, decision in later:
-            if decision is not None:
-                self._at(time, attempt, self._obey, decision)
-            elif attempt.reports:
-                self._at(time, attempt, self._deliver, attempt.reports)
-            else:
-                self._at(time, attempt, self._begin)
-        if now.reports:
-            self._deliver(now, now.reports)
-        else:
-            self._go_on(now)
 
     def decide(self, decisions: Sequence[Decide]) -> None:
         """See `Executor.decide`."""

@@ -4,40 +4,36 @@ A coordinator handles each thing that happens as an event, and answers with comm
 calls for each trial. `PlainSweep` makes the same calls of the same scheduler, searcher, stopper and
 model, in the same order, with one small object for each running trial. At the first thing that it
 has no way for (a trial that fails or saves a checkpoint, a result with other values than numbers)
-it leaves the rest to a coordinator and an executor. So whatever happens, the results are those of
-the long way.
+it gives up, and the sweep begins anew with a coordinator and an executor, which takes four times as
+long. So whatever happens, the results are those of the long way.
 """
 
 from __future__ import annotations
 
+import copy
 import heapq
 import math
-from collections import deque
-from collections.abc import Iterator
-from itertools import chain
-from typing import Any, NoReturn
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from prefect_tune.coordinator.commands import Decide, Launch
-from prefect_tune.coordinator.coordinator import Coordinator
-from prefect_tune.coordinator.events import TrialSuggested
+from prefect_tune.coordinator.events import Node, TrialSuggested
 from prefect_tune.coordinator.lifecycle import new_trial
 from prefect_tune.coordinator.node_slots import Slot
 from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.coordinator.placement import Placer
-from prefect_tune.coordinator.table import CoordinatorState, LiveTrial
 from prefect_tune.engine.planning.plan import ExperimentPlan
-from prefect_tune.execution.base import Emit
-from prefect_tune.experiment.decision import NEVER, Action, RunUntil
+from prefect_tune.experiment.decision import NEVER, RunUntil
 from prefect_tune.experiment.plain import number_of
 from prefect_tune.experiment.trial import AUTO_FILLED, RUNNING, TERMINATED, Trial
+from prefect_tune.experiment.view import ControllerView
 from prefect_tune.resources import MILLI, Resources
 from prefect_tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
 from prefect_tune.search.source import Suggestion
 from prefect_tune.search.variant_source import VariantSource
-from prefect_tune.simulation.attempt import Program, SimulatedAttempt, Step, constants_of
-from prefect_tune.simulation.executor import SimulatedExecutor
+from prefect_tune.simulation.attempt import Program, Step, constants_of
 from prefect_tune.simulation.summary import Incumbent, SimulationSummary
 from prefect_tune.stopper import NoopStopper, Stopper
 from prefect_tune.stopper.dict_stopper import DictStopper
@@ -51,13 +47,11 @@ _LARGEST = 2**63
 #: Shown in results.
 EXPERIMENT_ID = "simulated"
 
-# What a running trial does next.
-_BEGIN, _DELIVER, _GO_ON, _STOP = range(4)
 _NO_STEPS: Iterator[Any] = iter(())
 
 
 class _Unforeseen(Exception):
-    """Raised where the short way ends; `PlainSweep` was left as it was before that step."""
+    """Raised where the short way ends."""
 
 
 class _Run:
@@ -66,14 +60,12 @@ class _Run:
     Attributes:
         next: What it does next.
         launched: When it was launched.
-        since: When it began with the steps that it has not reported yet.
         steps: What is left of its program.
         rows: Each step that it has done: its number, the metrics, the seconds of all steps so far,
             its own seconds.
         reported: How many of them it has reported.
         until: Where it waits for a decision.
         limit: The iteration of `until`, infinite without one.
-        waits: Whether it waits at the last of `rows`.
     """
 
     __slots__ = (
@@ -82,44 +74,45 @@ class _Run:
         "next",
         "reported",
         "rows",
-        "since",
         "slot",
         "steps",
         "trial",
         "until",
-        "waits",
     )
 
-    def __init__(self, trial: Trial, slot: Slot, now: float) -> None:
+    def __init__(self, trial: Trial, slot: Slot, now: float, begin: Callable[[_Run], None]) -> None:
         self.trial = trial
         self.slot = slot
-        self.launched = self.since = now
-        self.next = _BEGIN
+        self.launched = now
+        self.next = begin
         self.steps = _NO_STEPS
         self.rows: list[tuple[float, ...]] = []
         self.reported = 0
         self.until: RunUntil = NEVER
         self.limit = math.inf
-        self.waits = False
 
 
 class PlainSweep:
     """One sweep of trials that start, report and end.
 
     Args:
-        plan: What is run.
+        plan: What is run; its scheduler and stopper stay as they are.
         resources: What each trial asks for.
         program: What trials do.
         options: The options of the coordinator.
-        coordinator: Who goes on where this cannot; has handled nothing yet.
-        executor: Likewise; its clock, and its account of hours.
-        summary: What the sweep takes.
-        histories: All results of each trial by its id; None does not keep them.
+        controller: What the hooks of the scheduler are called with.
+        nodes: Where trials run.
+        start_s: Seconds between a launch and the first work of the trial.
+        keeps_results: Keep all results of each trial, in `histories`.
         batch: How many results of a trial may be reported together.
 
     Attributes:
         trials: All trials.
-        best: The best value of the metric, negative if the least is best.
+        summary: What the sweep takes.
+        histories: All results of each trial by its id.
+        now: The simulated time.
+        hours: Hours that ended trials had run.
+        hours_used: Hours for which they have held each resource.
     """
 
     def __init__(
@@ -128,26 +121,29 @@ class PlainSweep:
         resources: Resources,
         program: Program,
         options: CoordinatorOptions,
-        coordinator: Coordinator,
-        executor: SimulatedExecutor,
-        summary: SimulationSummary,
-        histories: dict[str, list[dict[str, Any]]] | None,
+        controller: ControllerView,
+        nodes: Sequence[Node],
+        start_s: float,
+        keeps_results: bool,
         batch: int,
     ) -> None:
         self.trials: list[Trial] = []
-        self._plan = plan
+        self.summary = SimulationSummary()
+        self.histories: dict[str, list[dict[str, Any]]] = {}
+        self.now = self.hours = 0.0
+        self.hours_used: dict[str, float] = defaultdict(float)
+        self._source = plan.source
         self._resources = resources
         self._program = program
         self._options = options
-        self._scheduler = plan.scheduler
+        self._scheduler = copy.deepcopy(plan.scheduler)
         self._stopper: Stopper | None = None if type(plan.stopper) is NoopStopper else plan.stopper
-        self._coordinator = coordinator
-        self._executor = executor
-        self._summary = summary
-        self._histories = histories
+        self._controller = controller
+        self._start_s = start_s
+        self._keeps_results = keeps_results
         self._batch = batch
         self._placer = Placer()
-        self._placer.update(executor.capacity(), ())
+        self._placer.update(nodes, ())
         self._running: dict[str, _Run] = {}
         self._waiting: Trial | None = None
         #: What comes later: time, order and trial; and what comes now, behind what came before.
@@ -164,7 +160,7 @@ class PlainSweep:
         metric, mode = plan.objectives
         self._metric = metric if isinstance(metric, str) and mode in ("min", "max") else None
         self._sign = 1.0 if mode == "max" else -1.0
-        self.best = -math.inf
+        self._best = -math.inf
 
     @staticmethod
     def can_run(plan: ExperimentPlan, options: CoordinatorOptions) -> bool:
@@ -187,66 +183,58 @@ class PlainSweep:
 
     # -- time -------------------------------------------------------------------------------------
 
-    def run(self) -> _Run | None:
-        """Run as far as it goes; None at the end, else the trial that `hand_over` begins with."""
-        executor, later, due = self._executor, self._later, self._due
-        self._waiting = self._suggest()
-        while self._waiting is not None:
-            slot = self._placer.reserve(self._resources)
-            if slot is None:
-                break
-            self._launch(self._waiting, slot)
+    def run(self) -> bool:
+        """Run to the end; False if something comes that this class has no way for.
+
+        Then the search is where it was before, and the rest of this object of no use.
+        """
+        later, due = self._later, self._due
+        before = self._source.save_state()
+        try:
             self._waiting = self._suggest()
-        while later or due:
-            if later and (not due or later[0][0] <= executor.now):
-                executor.now, _, run = heapq.heappop(later)
-            else:
-                run = due.popleft()
-            try:
-                if run.next == _DELIVER:
-                    if run.waits:
-                        self._decide(run)
-                    else:
-                        self._report(run)
-                elif run.next == _STOP:
-                    self._free(run)
-                    self._reuse(run)
+            while self._waiting is not None:
+                slot = self._placer.reserve(self._resources)
+                if slot is None:
+                    break
+                self._launch(self._waiting, slot)
+                self._waiting = self._suggest()
+            while later or due:
+                if later and (not due or later[0][0] <= self.now):
+                    self.now, _, run = heapq.heappop(later)
                 else:
-                    if run.next == _BEGIN:
-                        run.trial.location = f"{run.slot.node}:0"
-                        run.steps = iter(self._program(run.trial.config))
-                        run.next = _GO_ON
-                    if not self._work(run):
-                        self._free(run)
-                        self._finish(run)
-                        self._reuse(run)
-            except _Unforeseen:
-                return run
-        return None
+                    run = due.popleft()
+                run.next(run)
+        except _Unforeseen:
+            self._source.restore_state(before)
+            return False
+        return True
 
     # -- trials -----------------------------------------------------------------------------------
 
     def _suggest(self) -> Trial | None:
         """Return the next trial, None if there is none."""
-        found = self._plan.source.next()
+        found = self._source.next()
         if not isinstance(found, Suggestion):
             return None
-        trial = new_trial(suggested(found, self._resources, self._executor.now), self._options)
+        trial = new_trial(suggested(found, self._resources, self.now), self._options)
         self.trials.append(trial)
-        self._scheduler.on_trial_add(self._coordinator, trial)
+        self._scheduler.on_trial_add(self._controller, trial)
         return trial
 
     def _launch(self, trial: Trial, slot: Slot) -> None:
-        now, start_s = self._executor.now, self._executor.start_s
         trial.attempt = 1
         trial.status = RUNNING
-        trial.start_time = now
-        run = self._running[trial.trial_id] = _Run(trial, slot, now)
+        trial.start_time = self.now
+        run = self._running[trial.trial_id] = _Run(trial, slot, self.now, self._begin)
         self._set_limit(run)
-        self._summary.num_attempts += 1
-        if start_s:
+        self.summary.num_attempts += 1
+        self._schedule(run, self.now + self._start_s)
+
+    def _schedule(self, run: _Run, time: float) -> None:
+        """Have a trial do what is next at a time."""
+        if time > self.now:
             self._count += 1
-            heapq.heappush(self._later, (now + start_s, self._count, run))
+            heapq.heappush(self._later, (time, self._count, run))
         else:
             self._due.append(run)
 
@@ -260,6 +248,21 @@ class PlainSweep:
             only = len(thresholds) == 1 and thresholds[0][0] == "training_iteration"
             run.limit = thresholds[0][1] if only else -1.0 if thresholds else math.inf
 
+    def _begin(self, run: _Run) -> None:
+        run.trial.location = f"{run.slot.node}:0"
+        run.steps = iter(self._program(run.trial.config))
+        self._go_on(run)
+
+    def _go_on(self, run: _Run) -> None:
+        if not self._work(run):
+            self._free(run)
+            self._finish(run)
+            self._reuse(run)
+
+    def _stop(self, run: _Run) -> None:
+        self._free(run)
+        self._reuse(run)
+
     def _work(self, run: _Run) -> bool:
         """Do a trial's next steps, up to the first at which it waits; False at its end.
 
@@ -269,7 +272,7 @@ class PlainSweep:
         rows, steps, limit, names = run.rows, run.steps, run.limit, self._names
         begin = count = len(rows)
         most = begin + self._batch
-        since = now = self._executor.now
+        now = self.now
         total = rows[-1][-2] if count else 0.0
         waits = False
         while count < most and not waits:
@@ -278,21 +281,20 @@ class PlainSweep:
             except StopIteration:
                 break
             except Exception as error:  # the simulated trial's own
-                run.steps = _raising(error)
                 raise _Unforeseen from error
             if type(item) is dict:
                 metrics, took = item, 1.0
             elif type(item) is Step and not item.checkpoint and type(item.metrics) is dict:
                 metrics, took = item.metrics, item.seconds * 1.0
             else:
-                self._give_up(run, item)
+                raise _Unforeseen
             if tuple(metrics) != names:
-                names = self._learn_names(run, item, metrics)
+                names = self._learn_names(metrics)
             for value in metrics.values():
                 if type(value) is not float and not self._is_number(value):
-                    self._give_up(run, item)
+                    raise _Unforeseen
             if not took >= 0:
-                self._give_up(run, item)
+                raise _Unforeseen
             count += 1
             now += took
             total += took
@@ -301,26 +303,16 @@ class PlainSweep:
                 waits = limit >= 0 or self._waits_at(run, self._result(run, count, now))
         if count == begin:
             return False
-        run.since = since
-        run.waits = waits
-        run.next = _DELIVER
-        if now > since:
-            self._count += 1
-            heapq.heappush(self._later, (now, self._count, run))
-        else:
-            self._due.append(run)
+        run.next = self._decide if waits else self._report
+        self._schedule(run, now)
         return True
 
-    def _give_up(self, run: _Run, item: Any) -> NoReturn:
-        run.steps = chain([item], run.steps)
-        raise _Unforeseen
-
-    def _learn_names(self, run: _Run, item: Any, metrics: dict[str, Any]) -> tuple[str, ...]:
+    def _learn_names(self, metrics: dict[str, Any]) -> tuple[str, ...]:
         """Note the names of the metrics at the first result; all others must have the same."""
         names = tuple(metrics)
         wanted = {*self._options.metrics, *((self._metric,) if self._metric else ())}
         if self._blank or _RESERVED.intersection(names) or not wanted <= {*names}:
-            self._give_up(run, item)
+            raise _Unforeseen
         self._names = names
         self._blank = {
             "done": False,
@@ -378,8 +370,8 @@ class PlainSweep:
         if not goes_on:
             self._free(run)
         self._count_results(run, first, last)
-        if self._histories is not None:
-            self._keep(run, self._result(run, last, self._executor.now))
+        if self._keeps_results:
+            self._keep(run, self._result(run, last, self.now))
         if not goes_on:
             self._finish(run)
             self._reuse(run)
@@ -388,47 +380,46 @@ class PlainSweep:
         """Report what a trial has done, and have stopper and scheduler decide about it."""
         count, trial = len(run.rows), run.trial
         self._count_results(run, run.reported, count)
-        result = self._result(run, count, self._executor.now)
+        result = self._result(run, count, self.now)
         stops = self._stopper is not None and self._stopper(trial.trial_id, result)
         if not stops:
-            answer = self._scheduler.on_trial_result(self._coordinator, trial, result)
+            answer = self._scheduler.on_trial_result(self._controller, trial, result)
             stops = answer == self._scheduler.STOP
-        self._keep(run, result)
+        if self._keeps_results:
+            self._keep(run, result)
         if stops:
-            run.next = _STOP
+            run.next = self._stop
             self._complete(run, result)
         else:
-            run.next = _GO_ON
+            run.next = self._go_on
             self._set_limit(run)
         self._due.append(run)
 
     def _count_results(self, run: _Run, first: int, last: int) -> None:
         """Count results from `first` on, and see which are better than all before."""
         run.reported = last
-        self._summary.num_results += last - first
+        self.summary.num_results += last - first
         place, sign = self._place, self._sign
         if place is None:
             return
         for row in run.rows[first:last]:
-            if sign * row[place] > self.best:
-                self.best = sign * row[place]
-                now = self._executor.now
+            if sign * row[place] > self._best:
+                self._best = sign * row[place]
+                now = self.now
                 running = sum(now - other.launched for other in self._running.values())
-                hours = self._executor.ended_hours + running / 3600
+                hours = self.hours + running / 3600
                 best = Incumbent(now, hours, run.trial.trial_id, float(row[place]))
-                self._summary.incumbents.append(best)
+                self.summary.incumbents.append(best)
 
     def _keep(self, run: _Run, result: dict[str, Any]) -> None:
-        if self._histories is not None:
-            self._histories.setdefault(run.trial.trial_id, []).append(result)
+        self.histories.setdefault(run.trial.trial_id, []).append(result)
 
     def _free(self, run: _Run) -> None:
         """End a trial's attempt."""
-        executor = self._executor
-        hours = (executor.now - run.launched) / 3600
-        executor.ended_hours += hours
+        hours = (self.now - run.launched) / 3600
+        self.hours += hours
         for name, milli in self._resources.milli:
-            executor.hours_used[name] += hours * milli / MILLI
+            self.hours_used[name] += hours * milli / MILLI
         del self._running[run.trial.trial_id]
         close = getattr(run.steps, "close", None)
         if close is not None:
@@ -437,7 +428,7 @@ class PlainSweep:
     def _finish(self, run: _Run) -> None:
         """Complete a trial whose program has come to its end."""
         count = run.reported
-        self._complete(run, self._result(run, count, self._executor.now) if count else {})
+        self._complete(run, self._result(run, count, self.now) if count else {})
 
     def _complete(self, run: _Run, result: dict[str, Any]) -> None:
         """Make a result the last one of a trial."""
@@ -447,11 +438,11 @@ class PlainSweep:
             rows: list[tuple[Any, ...]] = run.rows
             if self._has_numpy:
                 rows = [tuple(map(number_of, row)) for row in rows]
-            trial.record_all(result, self._executor.now, self._columns, rows)
+            trial.record_all(result, self.now, self._columns, rows)
         else:
             trial.last_result = result
             trial.compact()
-        self._scheduler.on_trial_complete(self._coordinator, trial, result)
+        self._scheduler.on_trial_complete(self._controller, trial, result)
 
     def _reuse(self, run: _Run) -> None:
         """Give the slot of a trial that has ended to the one that waits for it."""
@@ -468,86 +459,6 @@ class PlainSweep:
             self._launch(self._waiting, slot)
             self._waiting = self._suggest()
 
-    # -- the long way -----------------------------------------------------------------------------
-
-    def hand_over(self, first: _Run, emit: Emit) -> None:
-        """Leave all to coordinator and executor.
-
-        Args:
-            first: The trial that comes next.
-            emit: Takes the executor's events.
-        """
-        executor = self._executor
-        entries = [self._entry(run) for run in self._running.values()]
-        if self._waiting is not None:
-            entries.append(LiveTrial(self._waiting))
-        self._coordinator.set_state(CoordinatorState(self.trials, entries))
-        executor.start(EXPERIMENT_ID, emit)
-        attempts = {run: self._attempt(run) for run in self._running.values()}
-        later = [(time, run) for time, _, run in sorted(self._later)]
-        later += [(executor.now, run) for run in self._due]
-        executor.take_over(
-            attempts.values(),
-            attempts[first],
-            [(time, attempts[run], self._decision(run)) for time, run in later],
-        )
-
-    def _entry(self, run: _Run) -> LiveTrial:
-        trial, reported_at = run.trial, self._reported_at(run)
-        if run.next != _STOP:
-            for count in range(1, run.reported + 1):
-                result = self._result(run, count, reported_at)
-                trial.update_last_result(result, result, reported_at)
-        live = LiveTrial(trial)
-        live.slot, live.node, live.since = run.slot, run.slot.node, run.launched
-        live.last_seq = run.reported
-        live.completed = run.next == _STOP
-        live.stop_reason = "it was stopped" if live.completed else ""
-        return live
-
-    def _attempt(self, run: _Run) -> SimulatedAttempt:
-        trial, slot, begin = run.trial, run.slot, run.reported
-        launch = Launch(
-            trial.trial_id,
-            trial.attempt,
-            str(trial),
-            trial.config,
-            slot.node,
-            trial.resources,
-            slot.devices,
-            slot.others,
-            run.until,
-        )
-        constants = constants_of(
-            trial.trial_id, EXPERIMENT_ID, trial.experiment_tag, trial.config, slot.node
-        )
-        attempt = SimulatedAttempt(launch, constants, run.until, trial.trial_id, run.launched)
-        attempt.seq = attempt.done_steps = begin
-        if begin:
-            attempt.seconds = run.rows[begin - 1][-2]
-            attempt.last_result = trial.last_result
-        attempt.waiting = run in self._due and run.next in (_GO_ON, _STOP)
-        # What it has done and not reported is not done again.
-        names = self._names or ()
-        done = [
-            Step(dict(zip(names, values, strict=True)), took)
-            for _, *values, _, took in run.rows[begin:]
-        ]
-        attempt.steps = chain(done, run.steps)
-        if run.next == _DELIVER:
-            attempt.work(run.since, self._batch, 0)
-        return attempt
-
-    def _decision(self, run: _Run) -> Decide | None:
-        if run.next not in (_GO_ON, _STOP):
-            return None
-        action = Action.STOP if run.next == _STOP else Action.CONTINUE
-        trial = run.trial
-        return Decide(trial.trial_id, trial.attempt, run.slot.node, run.reported, action, run.until)
-
-    def _reported_at(self, run: _Run) -> float:
-        return run.since if run.next == _DELIVER else self._executor.now
-
 
 def suggested(found: Suggestion, resources: Resources, now: float) -> TrialSuggested:
     """Return the event of a suggestion.
@@ -563,8 +474,3 @@ def suggested(found: Suggestion, resources: Resources, now: float) -> TrialSugge
     return TrialSuggested(
         now, trial_id, config, resolved, found.experiment_tag, resources, trial_id
     )
-
-
-def _raising(error: Exception) -> Iterator[Any]:
-    raise error
-    yield

@@ -34,7 +34,8 @@ def simulate(
             ``(metrics, seconds)``, or None where the trial ends; ``f(config)`` that yields metrics
             or `Step` objects; an earlier experiment (analysis, results or directory), of which each
             trial does what the nearest configuration did; or ``"network"``, ``"branin"`` or
-            ``"crossing"``, which bring a space and a metric along.
+            ``"crossing"``, which bring a space and a metric along. A function may be called more
+            than once for the same step.
         cluster: Where; None is one machine with 8 CPUs.
         steps: How many results a trial has at most; 100 by default for ``f(config, step)``.
         checkpoint_every: Trials save a checkpoint with every so many results; None does so where

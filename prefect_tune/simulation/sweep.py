@@ -142,9 +142,12 @@ class SimulatedSweep:
             num_samples=self._plan.tune.num_samples,
             total_num_samples=None,
         )
-        with _rare_collections(), _seeded(self._plan.tune.seed):
-            if not self._run_plain():
-                self._loop()
+        with _rare_collections():
+            with _seeded(self._plan.tune.seed):
+                is_done = self._run_plain()
+            if not is_done:
+                with _seeded(self._plan.tune.seed):
+                    self._loop()
         self._callbacks.on_experiment_end(trials=self.trials)
         summary, cluster = self.summary, self._cluster
         summary.seconds = self.executor.now
@@ -162,11 +165,9 @@ class SimulatedSweep:
         return self._trials or self.coordinator.get_trials()
 
     def _run_plain(self) -> bool:
-        """Begin; False if the sweep has to go on with events and commands."""
+        """Run without events and commands; False if the sweep has to begin with them."""
         plan, executor = self._plan, self.executor
         if plan.resources is None or not self._is_plain:
-            executor.start(EXPERIMENT_ID, self._inbox.append)
-            self._handle(Tick(0.0))
             return False
         plain = PlainSweep(
             plan,
@@ -174,23 +175,22 @@ class SimulatedSweep:
             self._program,
             self._options,
             self.coordinator,
-            executor,
-            self.summary,
-            self.histories if self._keep_results else None,
+            executor.capacity(),
+            executor.start_s,
+            self._keep_results,
             self._batch,
         )
-        first = plain.run()
-        if first is None:
-            self._trials = plain.trials
-            return True
-        plain.hand_over(first, self._inbox.append)
-        self._best = plain.best
-        while (tick := self._next_tick()) < executor.now:
-            self._last_tick = tick
-        return False
+        if not plain.run():
+            return False
+        self._trials, self.summary, self.histories = plain.trials, plain.summary, plain.histories
+        executor.now, executor.ended_hours = plain.now, plain.hours
+        executor.hours_used = plain.hours_used
+        return True
 
     def _loop(self) -> None:
         coordinator, executor, inbox = self.coordinator, self.executor, self._inbox
+        executor.start(EXPERIMENT_ID, inbox.append)
+        self._handle(Tick(0.0))
         idle, tick = 0, self._next_tick()
         while not coordinator.finished:
             if inbox:

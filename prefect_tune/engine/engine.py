@@ -68,6 +68,8 @@ _logger = logging.getLogger(__name__)
 _TICK_S = 0.5
 _REPEAT_WARNING_S = 60.0
 _JOIN_S = 15.0
+#: Seconds for which an interrupted sweep waits for checkpoints that are being uploaded.
+_UPLOAD_GRACE_S = 18.0
 
 
 @dataclass
@@ -101,8 +103,6 @@ class Engine:
         warn_pending_s: Seconds without a running trial after which a warning says why.
         warn_slow_s: Seconds after which a warning says that user code delays the loop; 0 never
             warns.
-        upload_grace_s: Seconds for which an interrupted sweep waits for checkpoints that are on
-            their way to storage.
         resource_help: The trainable's advice on a configuration whose trials wait for resources.
     """
 
@@ -111,7 +111,6 @@ class Engine:
         parts: EngineParts,
         warn_pending_s: float = 10.0,
         warn_slow_s: float = 0.5,
-        upload_grace_s: float = 18.0,
         resource_help: Callable[[dict[str, Any]], str] | None = None,
     ) -> None:
         self._parts = parts
@@ -120,7 +119,6 @@ class Engine:
         self._slow_callbacks = SlowSteps(
             warn_slow_s, meanwhile=f"trials wait once {LIMIT} results do"
         )
-        self._upload_grace_s = upload_grace_s
         self._resource_help = resource_help
         self._give_up_uploads_at: float | None = None
         self._error: Exception | None = None
@@ -137,7 +135,7 @@ class Engine:
     def interrupt(self, reason: str) -> None:
         """End the sweep in order, with unfinished trials resumable; callable from any thread."""
         now = time.time()
-        self._give_up_uploads_at = now + self._upload_grace_s
+        self._give_up_uploads_at = now + _UPLOAD_GRACE_S
         self._parts.inbox.put(ControlReceived(now, Control.INTERRUPT, reason=reason))
 
     def request(self, event: ControlReceived) -> None:

@@ -193,7 +193,6 @@ class SimulatedExecutor:
         directory: str,
         experiment_tag: str = "",
         *,
-        start_s: float | None = None,
         slowdown: float = 1.0,
     ) -> SimulatedAttempt:
         """Start an attempt that nobody waits for.
@@ -202,7 +201,6 @@ class SimulatedExecutor:
             launch: What to start.
             directory: Trial directory below the experiment directory.
             experiment_tag: The trial's tag.
-            start_s: Seconds before its first work; None takes the executor's.
             slowdown: How many times as long its steps take as its program says.
         """
         constants = constants_of(
@@ -213,8 +211,7 @@ class SimulatedExecutor:
         )
         self._attempts[attempt.key] = attempt
         if launch.node in self._nodes:
-            delay = self.start_s if start_s is None else start_s
-            self._at(self.now + delay, attempt, self._begin)
+            self._at(self.now + self.start_s, attempt, self._begin)
         else:
             self._at(self.now, attempt, self._lose)
         return attempt

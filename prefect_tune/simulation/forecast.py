@@ -42,8 +42,12 @@ class Bounds:
     expected: float
     high: float
 
+    def each(self, function: Callable[[float], float]) -> Bounds:
+        """Return the bounds with a function applied to each number."""
+        return Bounds(function(self.low), function(self.expected), function(self.high))
+
     def __mul__(self, factor: float) -> Bounds:
-        return Bounds(self.low * factor, self.expected * factor, self.high * factor)
+        return self.each(lambda number: number * factor)
 
     def __str__(self) -> str:
         if math.isclose(self.low, self.high):
@@ -133,7 +137,9 @@ def forecast(
     trials = made.source.total()
     if trials is not None:
         limits.append(trials)
-    work = _Work(made, made.resources, cluster, min(limits), whole, seconds_per_step)
+    budget = made.tune.time_budget_s
+    budget_h = None if budget is None else seconds_from("time_budget_s", budget) / 3600
+    work = _Work(made, made.resources, cluster, min(limits), whole, seconds_per_step, budget_h)
     scheduler = made.scheduler
     if trials is None or cluster.has_mishaps or cluster.straggler_share:
         return work.by_simulation(request, trials)
@@ -150,37 +156,23 @@ def forecast(
     return work.by_simulation(request, trials)
 
 
+@dataclass(frozen=True)
 class _Work:
-    """Hours and money for steps."""
+    """Works out hours and money of a planned sweep."""
 
-    def __init__(
-        self,
-        plan: ExperimentPlan,
-        resources: Resources,
-        cluster: SimulatedCluster,
-        concurrency: int,
-        steps: int,
-        seconds: float,
-    ) -> None:
-        self._plan = plan
-        self._resources = resources
-        self._cluster = cluster
-        self._concurrency = concurrency
-        self._steps = steps
-        self._seconds = seconds
-        budget = plan.tune.time_budget_s
-        self._budget_h = None if budget is None else seconds_from("time_budget_s", budget) / 3600
+    plan: ExperimentPlan
+    resources: Resources
+    cluster: SimulatedCluster
+    concurrency: int
+    steps: int
+    seconds: float
+    budget_h: float | None
 
     def summed(self, trials: int, rungs: tuple[Rung, ...], steps: Bounds, basis: str) -> SweepPlan:
         """The plan of a sweep whose trials take so many steps together."""
-        slots, start = self._concurrency, self._cluster.start_s
-        held = Bounds(
-            *(
-                (number * self._seconds + trials * start) / 3600
-                for number in (steps.low, steps.expected, steps.high)
-            )
-        )
-        longest = (self._steps * self._seconds + start) / 3600
+        slots, start = self.concurrency, self.cluster.start_s
+        held = steps.each(lambda number: (number * self.seconds + trials * start) / 3600)
+        longest = (self.steps * self.seconds + start) / 3600
         if basis == _EXACT:
             rounds = -(-trials // slots)
             hours = Bounds(*[rounds * longest] * 3)
@@ -191,49 +183,48 @@ class _Work:
             high = held.high / slots + slack
             expected = min(max(held.expected / slots + slack / 2, low), high)
             hours = Bounds(low, expected, high)
-        if self._budget_h is not None and hours.high > self._budget_h:
+        budget = self.budget_h
+        if budget is not None and hours.high > budget:
             basis += "; the time budget may end it before"
-            cut = Bounds(
-                *(min(number, self._budget_h) for number in (hours.low, hours.expected, hours.high))
-            )
+            cut = hours.each(lambda number: min(number, budget))
             share = cut.expected / hours.expected
             steps, held, hours = _cut(steps, share), _cut(held, share), cut
-        resources = self._resources
+        resources = self.resources
         return SweepPlan(
             trials,
             slots,
-            self._steps,
+            self.steps,
             rungs,
             steps,
             hours,
             held * (resources.get_milli(CPU) / MILLI),
             held * (resources.get_milli(GPU) / MILLI),
-            hours * (self._cluster.nodes * self._cluster.price_per_hour),
+            hours * (self.cluster.nodes * self.cluster.price_per_hour),
             basis,
         )
 
     def by_simulation(self, request: ExperimentRequest, trials: int | None) -> SweepPlan:
         """The plan of a sweep as it came out in simulations with trials in random order."""
-        if trials is None and self._budget_h is None:
+        if trials is None and self.budget_h is None:
             raise InvalidArgument(
                 "num_samples", "the search never ends.", "Give a time_budget_s or a number."
             )
         if trials is not None and trials > _MOST_SIMULATED_TRIALS:
             raise InvalidArgument(
                 "num_samples",
-                f"{trials} trials of {type(self._plan.scheduler).__name__} would be simulated.",
+                f"{trials} trials of {type(self.plan.scheduler).__name__} would be simulated.",
                 f"Plan with at most {_MOST_SIMULATED_TRIALS}, and scale the result up.",
             )
         tune = request.tune_config
-        metric, _ = self._plan.objectives
+        metric, _ = self.plan.objectives
         names = [metric] if isinstance(metric, str) else list(metric or ["_metric"])
         found = []
         for seed in range(_SIMULATED):
             seeded = replace(
                 request, tune_config=replace(tune, seed=seed if tune.seed is None else tune.seed)
             )
-            program = _random_order(names, self._steps, self._seconds, seed)
-            analysis = simulate_request(seeded, program, self._cluster, keep_results=False)
+            program = _random_order(names, self.steps, self.seconds, seed)
+            analysis = simulate_request(seeded, program, self.cluster, keep_results=False)
             found.append(analysis.simulation)
 
         def bounds(number: Callable[[Any], float]) -> Bounds:
@@ -241,8 +232,8 @@ class _Work:
 
         return SweepPlan(
             trials,
-            self._concurrency,
-            self._steps,
+            self.concurrency,
+            self.steps,
             (),
             bounds(lambda summary: summary.num_results),
             bounds(lambda summary: summary.seconds / 3600),

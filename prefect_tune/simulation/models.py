@@ -137,14 +137,13 @@ def own_metrics(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in _AUTO_FILLED}
 
 
-def as_program(model: Any, steps: int | None = None, argument: str = "model") -> Program:
+def as_program(model: Any, steps: int | None = None) -> Program:
     """What simulated trials run.
 
     Args:
         model: As users give it; see `simulate`.
         steps: How many results a trial has at most; None is 100 for a function of the step, and as
             many as there are for all others.
-        argument: What the user's call names it.
 
     Raises:
         InvalidArgument: If it is none.
@@ -158,11 +157,11 @@ def as_program(model: Any, steps: int | None = None, argument: str = "model") ->
     if isinstance(model, (str, os.PathLike, ExperimentAnalysis, ResultGrid)):
         model = ResultTable.of(model)
     if not callable(model) or inspect.isclass(model):
-        raise InvalidArgument(argument, f"got {model!r:.80}.", _RIGHT)
+        raise InvalidArgument("model", f"got {model!r:.80}.", _RIGHT)
     try:
         signature = inspect.signature(model)
     except ValueError as error:
-        raise InvalidArgument(argument, f"{model!r:.80} has no signature.", _RIGHT) from error
+        raise InvalidArgument("model", f"{model!r:.80} has no signature.", _RIGHT) from error
     for count in (2, 1):
         try:
             signature.bind(*range(count))
@@ -171,7 +170,7 @@ def as_program(model: Any, steps: int | None = None, argument: str = "model") ->
         if count == 2:
             return _program_of_steps(model, DEFAULT_STEPS if steps is None else steps)
         return model if steps is None else _limited(model, steps)
-    raise InvalidArgument(argument, f"{model!r:.80}{signature} takes other arguments.", _RIGHT)
+    raise InvalidArgument("model", f"{model!r:.80}{signature} takes other arguments.", _RIGHT)
 
 
 def _program_of_steps(curve: Callable[[dict[str, Any], int], Any], steps: int) -> Program:

@@ -29,6 +29,7 @@ from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.events import Event, SearchIdle, Tick
 from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.engine.planning.plan import ExperimentPlan
+from prefect_tune.engine.resume.search_replay import tell
 from prefect_tune.error import TuneError
 from prefect_tune.experiment.plain import number_of
 from prefect_tune.experiment.trial import Trial
@@ -124,7 +125,7 @@ class SimulatedSweep:
             Decide: lambda command: self.executor.decide([command]),
             Kill: lambda command: self.executor.kill([command]),
             AskSearch: self._ask,
-            TellSearch: self._tell,
+            TellSearch: lambda command: tell(plan.source, command),
             Notify: self._notify,
             DeleteCheckpoint: lambda command: self.executor.storage.delete(command.path),
             Abort: self._abort,
@@ -242,13 +243,6 @@ class SimulatedSweep:
                 self._inbox.append(SearchIdle(now, finished=found is not None))
                 return
             self._inbox.append(suggested(found, self._plan.resources_for(found.config), now))
-
-    def _tell(self, command: TellSearch) -> None:
-        source = self._plan.source
-        if command.complete:
-            source.on_trial_complete(command.trial_id, command.result, command.error)
-        elif command.result is not None:
-            source.on_trial_result(command.trial_id, command.result)
 
     def _abort(self, command: Abort) -> None:
         self._error = self._error or command.error

@@ -7,7 +7,6 @@ reference, which needs the module.
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 import inspect
 import sys
@@ -16,6 +15,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import cloudpickle
+
+from prefect_tune.trainable.function import without_partials
 
 _MAIN = "__main__"
 
@@ -33,8 +34,7 @@ def register_by_value(trainable: Any) -> None:
 
 
 def _functions_of(trainable: Any) -> Iterator[types.FunctionType]:
-    while isinstance(trainable, functools.partial):
-        trainable = trainable.func
+    trainable = without_partials(trainable)
     if isinstance(trainable, (staticmethod, classmethod)):
         trainable = trainable.__func__
     if inspect.isfunction(trainable):

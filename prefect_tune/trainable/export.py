@@ -27,16 +27,14 @@ class ExportFormat:
 
 
 _KNOWN = (ExportFormat.CHECKPOINT, ExportFormat.MODEL, ExportFormat.ONNX, ExportFormat.H5)
+_RIGHT = f"Known are {', '.join(_KNOWN)}."
 
 
-def export_formats(
-    given: Any, argument: str = "export_formats", allow_others: bool = False
-) -> tuple[str, ...]:
+def export_formats(given: Any, allow_others: bool = False) -> tuple[str, ...]:
     """Parse and check names of formats.
 
     Args:
         given: One name, several, or None.
-        argument: Name of the user's argument, for errors.
         allow_others: True if the trainable may have formats of its own.
 
     Raises:
@@ -46,11 +44,9 @@ def export_formats(
         return ()
     names = [given] if isinstance(given, str) else given
     if not isinstance(names, Iterable):
-        raise InvalidArgument(argument, f"got {given!r:.80}.", f"Known are {', '.join(_KNOWN)}.")
+        raise InvalidArgument("export_formats", f"got {given!r:.80}.", _RIGHT)
     found = tuple(name.strip().lower() if isinstance(name, str) else name for name in names)
     for name in found:
         if name not in _KNOWN and not (allow_others and isinstance(name, str)):
-            raise InvalidArgument(
-                argument, f"there is no format {name!r:.80}.", f"Known are {', '.join(_KNOWN)}."
-            )
+            raise InvalidArgument("export_formats", f"there is no format {name!r:.80}.", _RIGHT)
     return found

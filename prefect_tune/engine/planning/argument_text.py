@@ -8,19 +8,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from prefect_tune.stopper import Stopper
-from prefect_tune.text import in_words as described
+from prefect_tune.text import in_words
 
 _LONGEST = 80
 _MOST_LEAVES = 300
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
-def space_in_words(space: Mapping[str, Any]) -> dict[str, str]:
+def space_texts(space: Mapping[str, Any]) -> dict[str, str]:
     """Return the text of each parameter of a search space, by the parameter's path (``a/b``)."""
-    words = dict(_leaves(space, "")) if space else {}
-    if len(words) > _MOST_LEAVES:
-        return {"": _short(repr(sorted(words.items())))}
-    return words
+    texts = dict(_leaves(space, "")) if space else {}
+    if len(texts) > _MOST_LEAVES:
+        return {"": _short(repr(sorted(texts.items())))}
+    return texts
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
@@ -28,20 +28,20 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
         for key, item in value.items():
             yield from _leaves(item, f"{path}/{key}" if path else str(key))
     else:
-        yield path, in_words(value)
+        yield path, stable_text(value)
 
 
-def in_words(value: Any) -> str:
+def stable_text(value: Any) -> str:
     """Return a short text for any value, the same for equal values of another process."""
     if isinstance(value, Stopper):
         plain = {k: v for k, v in vars(value).items() if isinstance(v, (bool, int, float, str))}
         text = f"{type(value).__name__}({', '.join(f'{k}={v!r}' for k, v in plain.items())})"
     elif isinstance(value, (list, tuple)):
-        text = f"[{', '.join(map(in_words, value))}]"
+        text = f"[{', '.join(map(stable_text, value))}]"
     elif callable(value):
         text = str(getattr(value, "__qualname__", type(value).__qualname__))
     else:
-        text = _ADDRESS.sub("", described(value, repr))
+        text = _ADDRESS.sub("", in_words(value, repr))
     return _short(text)
 
 

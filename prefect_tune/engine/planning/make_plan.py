@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from prefect_tune.config import CheckpointConfig, FailureConfig
-from prefect_tune.engine.planning.argument_text import in_words, space_in_words
+from prefect_tune.engine.planning.argument_text import space_texts, stable_text
+from prefect_tune.engine.planning.content_digest import code_digest
 from prefect_tune.engine.planning.initial_states import InitialStates, stoppers_in
 from prefect_tune.engine.planning.parts import (
     experiment_name,
@@ -40,7 +41,6 @@ from prefect_tune.trainable.export import export_formats
 from prefect_tune.trainable.function import validate_trainable
 from prefect_tune.trainable.rules import validate_checkpoint_rules
 from prefect_tune.trainable.shipping.packing import pack_trainable
-from prefect_tune.trainable.shipping.source_digest import code_digest
 from prefect_tune.trainable.trainable import has_own_formats
 
 
@@ -152,8 +152,8 @@ def _make_plan(
         settings=settings,
         pickles=own_pickles(settings.signing_key, settings.trust_pickles),
         code=code_digest(request.trainable),
-        space_in_words=space_in_words(space),
-        stop_in_words=in_words(run.stop),
+        space_texts=space_texts(space),
+        stop_text=stable_text(run.stop),
         initial_states=initial_states,
         restore=parse_restore(request.restore),
         resume=resume,

@@ -57,8 +57,8 @@ class ExperimentPlan:
         settings: The settings in force.
         pickles: Signs pickles that are written, and decides which pickles may be loaded.
         code: Digest of the trainable's source, "" if unknown.
-        space_in_words: The parameters of the search space as text, by path.
-        stop_in_words: The stopping criteria as text.
+        space_texts: The parameters of the search space as text, by path.
+        stop_text: The stopping criteria as text.
         initial_states: The states of scheduler, searcher and stoppers before their use.
         restore: The checkpoint that trials start from; None starts them afresh.
         resume: Which trials of an earlier experiment run again; None begins a new one.
@@ -92,8 +92,8 @@ class ExperimentPlan:
     settings: TuneSettings
     pickles: Pickles
     code: str = ""
-    space_in_words: dict[str, str] = field(default_factory=dict)
-    stop_in_words: str = ""
+    space_texts: dict[str, str] = field(default_factory=dict)
+    stop_text: str = ""
     initial_states: InitialStates = field(default_factory=InitialStates)
     restore: RestoreFrom | None = None
     resume: ResumeConfig | None = None
@@ -141,8 +141,8 @@ class ExperimentPlan:
             search=_search_name(self.source),
             scheduler=type(self.scheduler).__name__,
             arguments={"metric": metric, "mode": mode, "seed": self.tune.seed},
-            space=self.space_in_words,
-            stop=self.stop_in_words,
+            space=self.space_texts,
+            stop=self.stop_text,
         )
 
     @property

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prefect_tune._version import __version__
 from prefect_tune.coordinator.coordinator import Coordinator
-from prefect_tune.engine.planning.argument_text import differences, in_words
+from prefect_tune.engine.planning.argument_text import differences, stable_text
 from prefect_tune.engine.planning.plan import ExperimentPlan
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import ERROR, RUNNING
@@ -82,7 +82,7 @@ def _differences(before: JournalHeader, now: JournalHeader) -> Iterator[str]:
 
 
 def _shown(header: JournalHeader) -> dict[str, str]:
-    return {f"`{name}`": in_words(value) for name, value in header.arguments.items()}
+    return {f"`{name}`": stable_text(value) for name, value in header.arguments.items()}
 
 
 def report_resumption(plan: ExperimentPlan, coordinator: Coordinator, path: Path) -> None:

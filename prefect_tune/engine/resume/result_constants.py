@@ -10,14 +10,10 @@ from prefect_tune.trainable.runtime.config_changes import complete
 
 
 class AttemptConstants:
-    """Completes journaled results with the values that are equal in all results of an attempt.
+    """Completes journaled results with the values that are equal in all results of an attempt."""
 
-    Args:
-        experiment_id: Id of the run of the experiment that wrote the records.
-    """
-
-    def __init__(self, experiment_id: str = "") -> None:
-        self._experiment_id = experiment_id
+    def __init__(self) -> None:
+        self._experiment_id = ""
         self._processes: dict[str, dict[str, Any]] = {}
 
     def follow(self, event: Event) -> None:

@@ -85,7 +85,6 @@ class Snapshots:
         search_can_save: Returns False once the search's state could not be saved: only a full
             replay restores the search then.
         every_s: Seconds between snapshots; None chooses them so that they cost little.
-        clock: Returns the time in seconds.
     """
 
     def __init__(
@@ -97,7 +96,6 @@ class Snapshots:
         mark: Callable[[Callable[[Any], None]], Callable[[], bool]],
         search_can_save: Callable[[], bool] = lambda: True,
         every_s: float | None = None,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._position = position
         self._coordinator = coordinator
@@ -106,8 +104,7 @@ class Snapshots:
         self._mark = mark
         self._search_can_save = search_can_save
         self._every_s = every_s
-        self._clock = clock
-        self._next = clock() + (_EVERY_S if every_s is None else every_s)
+        self._next = time.monotonic() + (_EVERY_S if every_s is None else every_s)
         self._last_record = 0
         self._suggested = _UnsavedItems[TrialSuggested](position.suggested)
         self._tells = _UnsavedItems[TellSearch](position.told)
@@ -186,13 +183,13 @@ class Snapshots:
 
     def take_or_write(self) -> None:
         """Take the next snapshot if it is due, or write the pending one if results are logged."""
-        begin = self._clock()
+        begin = time.monotonic()
         if self._pending is not None:
             if not self._pending.is_logged():
                 return
             self._write(self._pending)
             self._pending = None
-            cost = self._cost + self._clock() - begin
+            cost = self._cost + time.monotonic() - begin
             auto = max(_EVERY_S, cost / _SHARE)
             self._next = begin + (auto if self._every_s is None else self._every_s)
             if self._takes_next_at_once:
@@ -205,11 +202,11 @@ class Snapshots:
         if self._write_finished_trials(_AT_ONCE):
             head, body = self._pickle_state()
             self._pending = _PendingSnapshot(head, body, self._mark(self._callbacks.collect))
-        self._cost += self._clock() - begin
+        self._cost += time.monotonic() - begin
 
     def take_next_at_once(self) -> None:
         """Make a snapshot due now: an interrupted sweep may be killed before its last one."""
-        self._next = self._clock()
+        self._next = time.monotonic()
         self._takes_next_at_once = self._pending is not None
 
     def close(self) -> None:

@@ -11,11 +11,10 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from prefect_tune.error import ClusterError, InvalidArgument
-from prefect_tune.execution.cluster.local_options import LocalOptions
 from prefect_tune.execution.launch.prestart import discard, prestart
 from prefect_tune.resources import CPU, GPU, MILLI, canonical_name, to_milli
 from prefect_tune.validation import check_count, check_flag, check_not_blank, check_type
@@ -37,6 +36,23 @@ _WITHOUT_MEANING = frozenset(
     redis_shard_ports runtime_env storage temp_dir use_pickle use_raylet webui_host
     """.split()
 )
+
+
+@dataclass(frozen=True, slots=True)
+class LocalOptions:
+    """Options of a cluster on this machine.
+
+    Attributes:
+        num_cpus: CPU slots; None for as many as this process may use.
+        num_gpus: GPU slots; None for as many as this process may use.
+        resources: Custom resources, in units.
+        dashboard_address: Address of Dask's dashboard, e.g. ``:8787``; None for no dashboard.
+    """
+
+    num_cpus: float | None = None
+    num_gpus: float | None = None
+    resources: Mapping[str, float] = field(default_factory=dict)
+    dashboard_address: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dask
 from dask.system import CPU_COUNT
@@ -13,8 +13,10 @@ from distributed import Client, LocalCluster
 
 from prefect_tune.execution.cluster.gpus import visible_gpus
 from prefect_tune.execution.cluster.handle import ClusterHandle
-from prefect_tune.execution.cluster.local_options import LocalOptions
 from prefect_tune.resources import CPU, GPU
+
+if TYPE_CHECKING:
+    from prefect_tune.execution.cluster.api import LocalOptions
 
 #: Dask settings for a cluster that runs trials.
 PRESET = {

@@ -60,7 +60,7 @@ class _Uploading:
 class AttemptTracker:
     """Attempts of an experiment that have not ended, or whose checkpoints are still uploading.
 
-    `add` and `hold` may be called from any thread, everything else from one only.
+    `add` and `add_task` may be called from any thread, everything else from one only.
 
     Args:
         experiment_id: Id of the experiment, for results.

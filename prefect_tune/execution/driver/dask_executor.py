@@ -41,7 +41,7 @@ from prefect_tune.execution.driver.preflight import (
     with_offers,
 )
 from prefect_tune.execution.driver.submit import submit_body
-from prefect_tune.execution.node.entry import execute_attempt, hold_bundles, install_agent
+from prefect_tune.execution.node.entry import execute_attempt, install_agent, reserve_bundles
 from prefect_tune.execution.protocol.requests import ExperimentNotOpen, task_group, unsendable
 from prefect_tune.execution.protocol.versions import check_scheduler, find_silent
 from prefect_tune.experiment.attempt_error import AttemptError
@@ -184,7 +184,7 @@ class DaskExecutor(Executor, Paced):
         place: TrialPlace,
         ended: Future[AttemptEnded],
     ) -> None:
-        """Submit an attempt to its node, and tasks that hold its bundles to its other nodes."""
+        """Submit an attempt to its node, and tasks that reserve its bundles to its other nodes."""
         env = pool.env
         request = AttemptRequest(env.experiment_id, dataclasses.replace(launch, config={}), place)
         pickled = pickle.dumps(request)
@@ -205,7 +205,7 @@ class DaskExecutor(Executor, Paced):
             pool.attempts.add_task(launch.key, task)
             done = functools.partial(self._on_task_done, pool.attempts, launch, node)
             task.add_done_callback(done)
-            call = (hold_bundles, (*key, str(number + 1)), pickled)
+            call = (reserve_bundles, (*key, str(number + 1)), pickled)
         if launch.others:
             ended.add_done_callback(lambda _: self._on_loop(pool.release_bundles, launch))
 

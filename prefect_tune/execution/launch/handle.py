@@ -15,6 +15,7 @@ from prefect_tune.execution.protocol.zygote_messages import ExitStatus
 
 _logger = logging.getLogger(__name__)
 _TAIL_BYTES = 16 * 1024
+_TAIL_LINES = 30
 
 
 class AttemptHandle:
@@ -85,7 +86,7 @@ class AttemptHandle:
             )
             self._exited.set_result(ExitStatus(code=None, signal=signal.SIGKILL))
 
-    def stderr_tail(self, max_lines: int = 30) -> str:
+    def stderr_tail(self) -> str:
         """Return the last lines of standard error; "" for a thread."""
         if self._stderr is None:
             return ""
@@ -95,4 +96,4 @@ class AttemptHandle:
                 lines = file.read().decode("utf-8", errors="replace").splitlines()
         except OSError:
             return ""
-        return "\n".join(lines[-max_lines:])
+        return "\n".join(lines[-_TAIL_LINES:])

@@ -73,7 +73,7 @@ class TrialAgent:
             requests.CONTROL: self.control,
             requests.CLOSE: self.close,
             requests.DATA: self.write_data,
-            requests.HELD: self._handler_of(NodeBundles.held),
+            requests.RESERVED: self._handler_of(NodeBundles.reserved),
             requests.CALL: self._handler_of(NodeBundles.run),
             requests.END_CALL: self.end_call,
             requests.LEAVE: self.leave,
@@ -224,15 +224,15 @@ class TrialAgent:
         """
         await self._experiment_of(request).run(request, config)
 
-    async def hold(self, request: AttemptRequest) -> None:
-        """Hold the bundles that an attempt of another node has on this one, until it ends.
+    async def reserve(self, request: AttemptRequest) -> None:
+        """Reserve the bundles that an attempt of another node has on this one, until it ends.
 
         Raises:
             ExperimentNotOpen: If its experiment is not open here.
         """
         experiment = self._experiment_of(request)
         # Dask cancels it when the worker closes; then the attempt may have to write a checkpoint.
-        await asyncio.shield(asyncio.ensure_future(experiment.bundles.hold(request)))
+        await asyncio.shield(asyncio.ensure_future(experiment.bundles.reserve(request)))
 
     # -- what agents of other nodes ask for -------------------------------------------------------
 

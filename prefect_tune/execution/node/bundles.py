@@ -1,7 +1,7 @@
-"""`NodeBundles`: holds the bundles of attempts on this node, and runs functions in them.
+"""`NodeBundles`: reserves the bundles of attempts on this node, and runs functions in them.
 
-An attempt with several bundles runs on one node and holds the others, here and elsewhere, until it
-ends. For bundles on another node a Dask task there holds the resources, and this agent calls the
+An attempt with several bundles runs on one node and reserves the others, here and elsewhere, until
+it ends. For bundles on another node a Dask task there has the resources, and this agent calls the
 agent of that node, over Dask's connections between workers.
 """
 
@@ -26,8 +26,9 @@ from prefect_tune.execution.launch.spawner import AttemptSpawner
 from prefect_tune.execution.node.failure_report import add_details, exit_error
 from prefect_tune.execution.node.gpu_allocator import GpuAllocator
 from prefect_tune.execution.node.memory_guard import MemoryGuard
+from prefect_tune.execution.node.pending_attempt import AttemptCancelled, unless_set
 from prefect_tune.execution.protocol.frames import FrameBuffer, Kind
-from prefect_tune.execution.protocol.requests import CALL, END_CALL, HELD
+from prefect_tune.execution.protocol.requests import CALL, END_CALL, RESERVED
 from prefect_tune.execution.trial.native_threads import OMP
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.attempt_key import AttemptKey
@@ -35,7 +36,7 @@ from prefect_tune.resources import CPU, GPU, Resources
 from prefect_tune.trainable.runtime.device_variables import device_variables
 
 _RECEIVE_BYTES = 1 << 18
-#: Seconds after which another node answers that it does not hold the bundles yet.
+#: Seconds after which another node answers that the bundles are not reserved yet.
 _PATIENCE_S = 5.0
 #: Seconds after which a node that does not answer counts as lost.
 _SILENCE_S = 40.0
@@ -45,17 +46,17 @@ CallNode = Callable[..., Awaitable[Any]]
 
 
 class NodeLost(Exception):
-    """Error for a node that holds a bundle but does not answer, or has closed the experiment."""
+    """Error for a node that has a bundle but does not answer, or has closed the experiment."""
 
 
 @dataclass(eq=False)
-class _Held:
+class _AttemptBundles:
     """Bundles of an attempt on this node, and the functions that run in them.
 
     Attributes:
-        directory: The trial's directory, below the experiment's; None until a task holds them.
+        directory: The trial's directory, below the experiment's; None until a task reserves them.
         slots: The attempt's bundles by their place in the request, with their devices.
-        ready: Set when all bundles are held.
+        ready: Set when all bundles are reserved.
         over: Set when the attempt has ended.
         processes: Processes of running functions, by the number of the call.
         ended: Numbers of calls that the trial has ended.
@@ -112,48 +113,52 @@ class NodeBundles:
         self._guard = guard
         self._call_node = call_node
         self._address = address
-        self._held: dict[AttemptKey, _Held] = {}
+        self._bundles: dict[AttemptKey, _AttemptBundles] = {}
         #: Attempts that wait for bundles on other nodes.
         self.gathering: set[AttemptKey] = set()
 
-    # -- holding them -----------------------------------------------------------------------------
+    # -- reserving them ---------------------------------------------------------------------------
 
-    async def hold(self, request: AttemptRequest) -> None:
-        """Hold the bundles on this node of an attempt that runs on another one, until it ends."""
-        held = self._begin(request)
+    async def reserve(self, request: AttemptRequest) -> None:
+        """Reserve the bundles on this node of an attempt of another node, until it ends."""
+        bundles = self._begin(request)
         try:
-            await self._acquire(request.launch, held)
-            await held.over.wait()
+            await self._acquire(request.launch, bundles)
+            await bundles.over.wait()
         finally:
             await self.finish(request.launch.key)
 
     @property
-    def held_for_others(self) -> list[asyncio.Event]:
+    def reserved_for_others(self) -> list[asyncio.Event]:
         """For each attempt of another node that has bundles here: what is set at its end."""
-        return [held.over for held in self._held.values() if held.slots and 0 not in held.slots]
+        return [
+            bundles.over
+            for bundles in self._bundles.values()
+            if bundles.slots and 0 not in bundles.slots
+        ]
 
     def release(self, key: AttemptKey) -> None:
         """Release the bundles of an attempt that ran on another node."""
-        held = self._held.setdefault(key, _Held())
-        held.end()  # if Dask has not started what holds them, that ends at once
+        bundles = self._bundles.setdefault(key, _AttemptBundles())
+        bundles.end()  # if Dask has not started their task, it ends at once
 
     def close(self) -> None:
         """Release the bundles of all attempts."""
-        for held in self._held.values():
-            held.end()
+        for bundles in self._bundles.values():
+            bundles.end()
 
     async def finish(self, key: AttemptKey) -> None:
         """Release the bundles and devices of an attempt that has ended, and remove it."""
-        held = self._held.pop(key, None)
-        if held is None:
+        bundles = self._bundles.pop(key, None)
+        if bundles is None:
             return
-        held.end()
-        for number, slot in held.slots.items():
+        bundles.end()
+        for number, slot in bundles.slots.items():
             if number:  # the first is the attempt's own
                 await self._gpus.release(slot.devices, slot.resources.get(GPU, 0.0))
 
     async def gather(self, request: AttemptRequest) -> Launch:
-        """Hold an attempt's bundles on this node, and wait until other nodes hold theirs.
+        """Reserve an attempt's bundles on this node, and wait for those on other nodes.
 
         Returns:
             The attempt with the devices of its bundles.
@@ -162,18 +167,18 @@ class NodeBundles:
             NodeLost: If a node does not answer.
         """
         launch = request.launch
-        held = self._begin(request)
-        held.slots[0] = launch.head
+        bundles = self._begin(request)
+        bundles.slots[0] = launch.head
         if not launch.others:
             return launch
         self.gathering.add(launch.key)
         try:
-            await self._acquire(launch, held)
+            await self._acquire(launch, bundles)
             devices: dict[int, tuple[str, ...]] = {}
             for node in launch.nodes:
                 reply: dict[str, Any] = {}
                 while "devices" not in reply:
-                    reply = await asyncio.wait_for(self._ask(node, launch, HELD), _SILENCE_S)
+                    reply = await asyncio.wait_for(self._ask(node, launch, RESERVED), _SILENCE_S)
                 devices |= {number: tuple(ids) for number, ids in reply["devices"]}
         except TimeoutError:
             raise NodeLost(
@@ -184,35 +189,30 @@ class NodeBundles:
         others = [replace(s, devices=devices[n]) for n, s in enumerate(launch.others, start=1)]
         return replace(launch, others=tuple(others))
 
-    async def held(self, key: AttemptKey) -> dict[str, Any]:
-        """Return the devices of an attempt's bundles on this node; {} until all are held."""
-        held = self._held.setdefault(key, _Held())
+    async def reserved(self, key: AttemptKey) -> dict[str, Any]:
+        """Return the devices of an attempt's bundles on this node; {} until all are reserved."""
+        bundles = self._bundles.setdefault(key, _AttemptBundles())
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(held.ready.wait(), _PATIENCE_S)
-            return {"devices": [(number, slot.devices) for number, slot in held.slots.items()]}
+            await asyncio.wait_for(bundles.ready.wait(), _PATIENCE_S)
+            return {"devices": [(number, slot.devices) for number, slot in bundles.slots.items()]}
         return {}
 
-    def _begin(self, request: AttemptRequest) -> _Held:
-        held = self._held.setdefault(request.launch.key, _Held())
-        held.directory = request.place.relative_dir
-        return held
+    def _begin(self, request: AttemptRequest) -> _AttemptBundles:
+        bundles = self._bundles.setdefault(request.launch.key, _AttemptBundles())
+        bundles.directory = request.place.relative_dir
+        return bundles
 
-    async def _acquire(self, launch: Launch, held: _Held) -> None:
+    async def _acquire(self, launch: Launch, bundles: _AttemptBundles) -> None:
         for number, slot in enumerate(launch.others, start=1):
             if slot.node == self._address:
                 gpu = slot.resources.get(GPU, 0.0)
-                acquiring = asyncio.create_task(self._gpus.acquire(slot.devices, gpu))
-                over = asyncio.create_task(held.over.wait())
+                acquiring = self._gpus.acquire(slot.devices, gpu)
                 try:
-                    await asyncio.wait({acquiring, over}, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    over.cancel()
-                    if not acquiring.done():
-                        acquiring.cancel()
-                if held.over.is_set() and not acquiring.done():
+                    devices = await unless_set(bundles.over, acquiring)
+                except AttemptCancelled:
                     return
-                held.slots[number] = replace(slot, devices=acquiring.result())
-        held.ready.set()
+                bundles.slots[number] = replace(slot, devices=devices)
+        bundles.ready.set()
 
     # -- functions in them ------------------------------------------------------------------------
 
@@ -242,38 +242,38 @@ class NodeBundles:
 
     async def run(self, key: AttemptKey, bundle: int, number: int, call: bytes) -> dict[str, Any]:
         """Run a function in a bundle on this node, and return its outcome."""
-        held = self._held.get(key)
-        if held is None or held.directory is None or held.over.is_set():
+        bundles = self._bundles.get(key)
+        if bundles is None or bundles.directory is None or bundles.over.is_set():
             return {"ended": _failed("lost", "the trial has ended")}
-        directory = self._directory.path / held.directory
+        directory = self._directory.path / bundles.directory
         stdout, stderr = (directory / f"worker_{bundle}_{name}" for name in ("stdout", "stderr"))
-        slot = held.slots[bundle]
+        slot = bundles.slots[bundle]
         env = trial_variables(self._env, slot.resources, slot.devices)
         try:
             directory.mkdir(parents=True, exist_ok=True)
             handle = await self._spawner.spawn_call(call, env, stdout, stderr, key.trial_id)
         except (ClusterError, OSError) as error:
             return {"ended": _failed("start", str(error))}
-        held.processes[number] = handle
+        bundles.processes[number] = handle
         memory = self._guard.share(handle.pid, slot.resources, slot.devices)
         excess: list[AttemptError] = []
 
         def end(error: AttemptError) -> None:
             excess.append(error)
-            held.end_process(number)
+            bundles.end_process(number)
 
         memory.end = end
-        if held.over.is_set() or number in held.ended:
-            held.end_process(number)
+        if bundles.over.is_set() or number in bundles.ended:
+            bundles.end_process(number)
         try:
             ended = await _read_outcome(handle)
             status = await handle.wait()
         finally:
-            del held.processes[number]
+            del bundles.processes[number]
             handle.release(usable=False)
             excess += filter(None, [memory.overflow()])
             self._guard.release(memory)
-        if ended is None and number in held.ended and not excess:
+        if ended is None and number in bundles.ended and not excess:
             ended = _failed("ended", "it was ended by the trial, or with it")
         if ended is None:
             cause = excess[0] if excess else exit_error(status)
@@ -283,8 +283,8 @@ class NodeBundles:
 
     def end(self, key: AttemptKey, number: int) -> dict[str, Any]:
         """Kill a function that runs on this node."""
-        if key in self._held:
-            self._held[key].end_process(number)
+        if key in self._bundles:
+            self._bundles[key].end_process(number)
         return {}
 
     async def _ask(self, node: str, launch: Launch, operation: str, **arguments: Any) -> Any:

@@ -54,15 +54,15 @@ async def execute_attempt(key: tuple[str, ...], request: bytes, config: bytes) -
     await _without_thread(key, loaded).run(loaded, PickledValue(config))
 
 
-async def hold_bundles(key: tuple[str, ...], request: bytes) -> None:
-    """Hold the bundles on this worker of an attempt that runs on another one, until it ends.
+async def reserve_bundles(key: tuple[str, ...], request: bytes) -> None:
+    """Reserve the bundles on this worker of an attempt of another one, until it ends.
 
     Args:
         key: The key of this task.
         request: The pickled `AttemptRequest`.
     """
     loaded: AttemptRequest = pickle.loads(request)
-    await _without_thread(key, loaded).hold(loaded)
+    await _without_thread(key, loaded).reserve(loaded)
 
 
 def _without_thread(key: tuple[str, ...], request: AttemptRequest) -> TrialAgent:

@@ -208,7 +208,7 @@ class NodeExperiment:
             async with asyncio.timeout(self.env.preemption_grace_s):
                 if self._attempts:
                     await asyncio.wait(self._attempts)  # does not cancel them, unlike `gather`
-                await asyncio.gather(*(over.wait() for over in self.bundles.held_for_others))
+                await asyncio.gather(*(over.wait() for over in self.bundles.reserved_for_others))
                 await asyncio.gather(*(attempt.checkpoints.uploaded() for attempt in running))
                 await self._outbox.delivered()
 

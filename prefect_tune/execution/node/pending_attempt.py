@@ -48,18 +48,27 @@ class PendingAttempt:
         """Await and return the result of `work`, which is cancelled with the attempt.
 
         Raises:
-            AttemptCancelled: If the attempt is cancelled first.
+            AttemptCancelled: If the attempt is cancelled.
         """
-        if self._cancelled.is_set():
-            work.close()
+        return await unless_set(self._cancelled, work)
+
+
+async def unless_set(cancelled: asyncio.Event, work: Coroutine[Any, Any, _T]) -> _T:
+    """Await and return the result of `work`, which is cancelled when the event is set.
+
+    Raises:
+        AttemptCancelled: If the event is set.
+    """
+    if cancelled.is_set():
+        work.close()
+        raise AttemptCancelled
+    task = asyncio.ensure_future(work)
+    waiting = asyncio.ensure_future(cancelled.wait())
+    try:
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
             raise AttemptCancelled
-        task = asyncio.ensure_future(work)
-        cancelled = asyncio.ensure_future(self._cancelled.wait())
-        try:
-            await asyncio.wait({task, cancelled}, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                raise AttemptCancelled
-            return task.result()
-        finally:
-            cancelled.cancel()
-            task.cancel()
+        return task.result()
+    finally:
+        waiting.cancel()
+        task.cancel()

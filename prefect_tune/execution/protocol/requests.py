@@ -19,7 +19,7 @@ CONTROL = "prefect_tune_control"
 CLOSE = "prefect_tune_close"
 DATA = "prefect_tune_data"
 #: What the agents of an attempt's nodes ask each other.
-HELD = "prefect_tune_held"
+RESERVED = "prefect_tune_reserved"
 CALL = "prefect_tune_call"
 END_CALL = "prefect_tune_end_call"
 #: What whoever is told to end the worker asks first.

@@ -297,9 +297,13 @@ class Session:
         self._ending = TrialTerminated
         # If another thread is reading decisions, the reason of the end is not worth the wait.
         if self._lock.acquire(blocking=False):
+            self._ending = None
             try:
-                self._ending = self._poll_ending() or TrialTerminated
+                self._read_decisions()
+            except OSError:
+                self._ending = TrialStopped
             finally:
+                self._ending = self._ending or TrialTerminated
                 self._lock.release()
         if not self._sending:
             raise self._ending
@@ -432,18 +436,6 @@ class Session:
             self.is_save_wanted = decision.action is Action.SAVE
             self._run_until = decision.run_until
             self._awaits_decisions = _awaits_decisions(decision.run_until)
-
-    def _poll_ending(self) -> type[TrialEnding] | None:
-        """Return the ending that an unread decision requests."""
-        try:
-            while (decision := self._channel.poll_decision()) is not None:
-                if decision.action is Action.STOP:
-                    return TrialStopped
-                if decision.action is Action.PAUSE:
-                    return TrialPaused
-        except OSError:
-            return TrialStopped
-        return None
 
     def _needs_decision(self, result: dict[str, Any]) -> bool:
         """Return True if a result reaches a threshold at which the coordinator may decide."""

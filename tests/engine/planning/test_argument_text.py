@@ -1,16 +1,16 @@
 """Search spaces in words."""
 
 import prefect_tune as tune
-from prefect_tune.engine.planning.argument_text import space_in_words
+from prefect_tune.engine.planning.argument_text import space_texts
 
 
 def test_each_parameter_is_named_by_its_path():
     space = {"x": tune.uniform(0, 1), "deep": {"y": 1, "empty": {}}}
-    assert space_in_words(space) == {"x": "Float(0, 1)", "deep/y": "1", "deep/empty": "{}"}
+    assert space_texts(space) == {"x": "Float(0, 1)", "deep/y": "1", "deep/empty": "{}"}
 
 
 def test_no_space_has_no_parameters():
-    assert space_in_words({}) == {}
+    assert space_texts({}) == {}
 
 
 class Mute:
@@ -19,4 +19,4 @@ class Mute:
 
 
 def test_an_object_that_cannot_be_shown_is_named_by_its_class() -> None:
-    assert space_in_words({"x": Mute()}) == {"x": "<Mute>"}
+    assert space_texts({"x": Mute()}) == {"x": "<Mute>"}

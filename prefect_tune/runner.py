@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from prefect_tune.engine.experiment import RunningExperiment
 from prefect_tune.engine.launcher import DirectLauncher
-from prefect_tune.engine.planning.make_plan import make_plan
-from prefect_tune.engine.planning.plan import ExperimentPlan
-from prefect_tune.engine.planning.request import ExperimentRequest
+from prefect_tune.engine.setup.experiment_setup import ExperimentSetup
+from prefect_tune.engine.setup.make_setup import make_setup
+from prefect_tune.engine.setup.request import ExperimentRequest
 from prefect_tune.engine.signals import SweepGroup, relay_signals
 from prefect_tune.error import ClusterError, ExperimentInterrupted, PrefectUnavailable
 from prefect_tune.experiment.pickling.encryption import encrypt_if_secret
@@ -78,29 +78,29 @@ def execute(request: ExperimentRequest) -> FinishedRun:
         request = replace(request, trainable=trainable)
     request = _with_earlier_results(request)
     memory = _flow_run_memory(request, settings)
-    plan = make_plan(request, settings, memory)
+    setup = make_setup(request, settings, memory)
     # Booting a Prefect server takes longest, so it starts first and the rest runs meanwhile.
-    server = _boot_server() if plan.orchestrate else None
+    server = _boot_server() if setup.orchestrate else None
     with ExitStack() as exit_stack:
         try:
-            experiment = _prepare(plan, request, memory, exit_stack)
+            experiment = _prepare(setup, request, memory, exit_stack)
         except BaseException:
             # The experiment has not begun: the user may give the same objects in another call.
-            plan.initial_states.restore()
+            setup.initial_states.restore()
             raise
-        plan = experiment.plan
+        setup = experiment.setup
         try:
-            flow_run_id, flow_run_url = _run(experiment, plan, server)
+            flow_run_id, flow_run_url = _run(experiment, setup, server)
         except PrefectUnavailable:
-            plan.initial_states.restore()
+            setup.initial_states.restore()
             raise
         except ClusterError as error:
             raise ClusterError(
                 f"{error} Results so far are in {experiment.directory.path}. When that is mended, "
-                f"go on with\n    {request.resume_call(plan.name, plan.root)}"
+                f"go on with\n    {request.resume_call(setup.name, setup.root)}"
             ) from error
     interruption = experiment.interruption
-    metric, mode = plan.objectives
+    metric, mode = setup.objectives
     analysis = ExperimentAnalysis(
         str(experiment.directory.path),
         trials=experiment.trials,
@@ -113,7 +113,7 @@ def execute(request: ExperimentRequest) -> FinishedRun:
         message = (
             f"{interruption.reason}: the sweep has ended early; results so far are in "
             f"{experiment.directory.path}. Go on with\n    "
-            f"{request.resume_call(plan.name, plan.root)}"
+            f"{request.resume_call(setup.name, setup.root)}"
         )
         _logger.warning("%s", message)
         interruption.reraise()
@@ -140,7 +140,7 @@ def _with_earlier_results(request: ExperimentRequest) -> ExperimentRequest:
 
 
 def _prepare(
-    plan: ExperimentPlan,
+    setup: ExperimentSetup,
     request: ExperimentRequest,
     memory: FlowRunMemory | None,
     exit_stack: ExitStack,
@@ -151,10 +151,10 @@ def _prepare(
     from prefect_tune.execution.driver.dask_executor import DaskExecutor
 
     if is_local_mode():
-        plan = plan.for_debugging()
+        setup = setup.for_debugging()
     if not is_output_shown():
-        plan = plan.without_output()
-    if plan.run.isolation == "process" and isinstance(request.param_space, Mapping):
+        setup = setup.without_output()
+    if setup.run.isolation == "process" and isinstance(request.param_space, Mapping):
         check_sendable(request.param_space, request.space_argument)
         if heavy := large_values(request.param_space):
             _logger.warning(
@@ -164,34 +164,34 @@ def _prepare(
                 ", ".join(heavy),
             )
     executor = DaskExecutor(
-        connect(plan.run.cluster, autostart=not plan.settings.disable_auto_init),
-        plan.settings.wait_for_workers_s,
+        connect(setup.run.cluster, autostart=not setup.settings.disable_auto_init),
+        setup.settings.wait_for_workers_s,
     )
     exit_stack.callback(executor.close)
-    if plan.resources is not None and not plan.settings.disable_resource_checks:
-        executor.validate_request(plan.resources)
-    make = functools.partial(RunningExperiment, plan, executor)
+    if setup.resources is not None and not setup.settings.disable_resource_checks:
+        executor.validate_request(setup.resources)
+    make = functools.partial(RunningExperiment, setup, executor)
     experiment = make() if memory is None else memory.when_free(make)
     exit_stack.callback(experiment.close)
-    if not plan.resume:
+    if not setup.resume:
         _write_arguments(experiment, request)
     if memory is not None:
-        memory.record(plan.name, plan.origin or plan.experiment_id)
+        memory.record(setup.name, setup.origin or setup.experiment_id)
     experiment.open()
     if memory is not None:
-        memory.record(plan.name, experiment.origin)
+        memory.record(setup.name, experiment.origin)
     return experiment
 
 
 def _write_arguments(experiment: RunningExperiment, request: ExperimentRequest) -> None:
     """Write the files that `Tuner.restore` reads, or remove those of an earlier run."""
-    directory, trainable = experiment.directory, experiment.plan.trainable
+    directory, trainable = experiment.directory, experiment.setup.trainable
     small = request.saved is not None and trainable.size <= _LARGEST_TRAINABLE
     for name, data in (
         (TUNER_FILE, request.saved),
         (TRAINABLE_FILE, self_contained(trainable) if small else None),
     ):
-        pickles, is_secret = experiment.plan.pickles, bool(request.run_config.env_vars)
+        pickles, is_secret = experiment.setup.pickles, bool(request.run_config.env_vars)
         signed = data and encrypt_if_secret(
             pickles, pickles.with_signature(name, data), is_secret=is_secret
         )
@@ -228,14 +228,14 @@ def _boot_server() -> EmbeddedServer | None:
 
 
 def _run(
-    experiment: RunningExperiment, plan: ExperimentPlan, server: EmbeddedServer | None
+    experiment: RunningExperiment, setup: ExperimentSetup, server: EmbeddedServer | None
 ) -> tuple[str | None, str | None]:
     """Run an open experiment, recorded in Prefect or not; return the flow run's id and URL.
 
     While an embedded server is booting, trials start already, and are recorded later. There is no
     flow run if it does not start.
     """
-    if not plan.orchestrate:
+    if not setup.orchestrate:
         launcher = DirectLauncher(experiment.executor)
         if "prefect" not in sys.modules:
             experiment.run(launcher)

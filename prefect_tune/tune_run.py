@@ -18,7 +18,7 @@ from prefect_tune.config import (
     RunConfig,
     TuneConfig,
 )
-from prefect_tune.engine.planning.request import ExperimentRequest
+from prefect_tune.engine.setup.request import ExperimentRequest
 from prefect_tune.error import ExperimentInterrupted, InvalidArgument, TrialFailed
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.experiments import Experiment, convert_to_experiment_list

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect_tune.callback import Callback
 from prefect_tune.config import FailureConfig, ResumeConfig, ResumeType, RunConfig, TuneConfig
-from prefect_tune.engine.planning.request import ExperimentRequest
+from prefect_tune.engine.setup.request import ExperimentRequest
 from prefect_tune.error import InvalidArgument, NoResults
 from prefect_tune.experiment.pickling.key import own_pickles
 from prefect_tune.filesystem.location import Location

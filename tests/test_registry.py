@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import prefect_tune as tune
-from prefect_tune.engine.planning.make_plan import make_plan
-from prefect_tune.engine.planning.request import ExperimentRequest
+from prefect_tune.engine.setup.make_setup import make_setup
+from prefect_tune.engine.setup.request import ExperimentRequest
 from prefect_tune.error import InvalidArgument, InvalidTrainable
 from prefect_tune.registry import get_env, get_trainable, register_trainable
 from prefect_tune.settings import TuneSettings
@@ -40,10 +40,10 @@ def test_what_cannot_be_registered(name, trainable):
 
 def test_trials_and_directory_of_a_registered_trainable_have_its_name_without_a_date():
     register_trainable("by name", tune.with_resources(train, {"cpu": 2}))
-    plan = make_plan(ExperimentRequest("by name"), TuneSettings())
-    assert plan.name == "by name"
-    assert plan.trainable.name == "by name"
-    assert dict(plan.resources) == {"CPU": 2.0}
+    setup = make_setup(ExperimentRequest("by name"), TuneSettings())
+    assert setup.name == "by name"
+    assert setup.trainable.name == "by name"
+    assert dict(setup.resources) == {"CPU": 2.0}
 
 
 def test_environments_by_name():

@@ -48,9 +48,9 @@ from prefect_tune.engine.inbox import Inbox
 from prefect_tune.engine.launcher import AttemptLauncher
 from prefect_tune.engine.notice_queue import LIMIT
 from prefect_tune.engine.observers import Observers
-from prefect_tune.engine.planning.resume_mode import resumed_event
 from prefect_tune.engine.resume.snapshot_writer import Snapshots
 from prefect_tune.engine.search_feed import SearchFeed
+from prefect_tune.engine.setup.resume_mode import resumed_event
 from prefect_tune.engine.slow_steps import SlowSteps
 from prefect_tune.error import TuneError
 from prefect_tune.execution.base import Executor, TrialPlace

@@ -14,13 +14,13 @@ from prefect_tune.engine.engine import Engine, EngineParts
 from prefect_tune.engine.inbox import Inbox
 from prefect_tune.engine.launcher import AttemptLauncher
 from prefect_tune.engine.observers import StepListener
-from prefect_tune.engine.planning.initial_states import fingerprint
-from prefect_tune.engine.planning.plan import ExperimentPlan
 from prefect_tune.engine.resume.callback_states import CallbackStates
 from prefect_tune.engine.resume.resume import StartingPoint, resume
 from prefect_tune.engine.resume.snapshot import Position, StatefulParts
 from prefect_tune.engine.resume.snapshot_writer import Snapshots
 from prefect_tune.engine.search_feed import SearchFeed
+from prefect_tune.engine.setup.experiment_setup import ExperimentSetup
+from prefect_tune.engine.setup.initial_states import fingerprint
 from prefect_tune.engine.signals import HandlerOverride, Interruption, handle_signals
 from prefect_tune.engine.trial_factory import make_trial_maker
 from prefect_tune.engine.wiring import (
@@ -50,10 +50,10 @@ _INTERRUPTED_TIMEOUT_S = 8.0
 
 
 class RunningExperiment:
-    """Runs a planned experiment on an executor.
+    """Runs an experiment on an executor.
 
     Args:
-        plan: The validated experiment.
+        setup: The validated experiment.
         executor: Runs the attempts; opened and closed by this object.
 
     Attributes:
@@ -66,49 +66,49 @@ class RunningExperiment:
             done, and with who asked.
     """
 
-    def __init__(self, plan: ExperimentPlan, executor: Executor) -> None:
-        self.plan = plan
+    def __init__(self, setup: ExperimentSetup, executor: Executor) -> None:
+        self.setup = setup
         self.executor = executor
         self.inbox = Inbox()
-        self.output = make_output_hub(plan)
+        self.output = make_output_hub(setup)
         self.interruption = Interruption()
         self.on_control: Callable[[str, str], object] = lambda _done, _by: None
         with ExitStack() as opened:
             self.directory = ExperimentDir(
-                plan.root, plan.name, plan.experiment_id, fresh=not plan.named
+                setup.root, setup.name, setup.experiment_id, fresh=not setup.named
             )
-            plan.name = self.directory.name
+            setup.name = self.directory.name
             opened.callback(self.directory.close)
             self.storage = ExperimentStorage(
-                self.directory.path, plan.experiment_id, plan.places, on_lost=self.inbox.fail
+                self.directory.path, setup.experiment_id, setup.places, on_lost=self.inbox.fail
             )
-            plan.pickles = replace(
-                plan.pickles, large=LargeValues(self.directory.path, self.storage.upload_now)
+            setup.pickles = replace(
+                setup.pickles, large=LargeValues(self.directory.path, self.storage.upload_now)
             )
             self._resumed: StartingPoint | None = None
             self._stateful_parts = StatefulParts(
-                plan.scheduler,
-                plan.stopper,
-                plan.search_alg,
-                fingerprint(plan.scheduler),
-                fingerprint(plan.stopper),
+                setup.scheduler,
+                setup.stopper,
+                setup.search_alg,
+                fingerprint(setup.scheduler),
+                fingerprint(setup.stopper),
             )
-            self._callback_states = CallbackStates(plan.callbacks, self.directory, plan.pickles)
+            self._callback_states = CallbackStates(setup.callbacks, self.directory, setup.pickles)
             self._restore_from = (
-                None if plan.restore is None else plan.restore.bring_to(self.directory.path)
+                None if setup.restore is None else setup.restore.bring_to(self.directory.path)
             )
             self.coordinator = self._make_coordinator()
             self._exit = opened.pop_all()
 
     def _make_coordinator(self) -> Coordinator:
-        plan = self.plan
+        setup = self.setup
         return Coordinator(
-            plan.scheduler,
-            plan.stopper,
+            setup.scheduler,
+            setup.stopper,
             coordinator_options(
-                plan, self.directory.path, self.storage.location, self._restore_from
+                setup, self.directory.path, self.storage.location, self._restore_from
             ),
-            search_alg=plan.search_alg,
+            search_alg=setup.search_alg,
         )
 
     @property
@@ -120,27 +120,27 @@ class RunningExperiment:
     def origin(self) -> str:
         """Id of the experiment's first run; call `open` first."""
         resumed = self._resumed
-        return self.plan.experiment_id if resumed is None else resumed.position.origin
+        return self.setup.experiment_id if resumed is None else resumed.position.origin
 
     def open(self) -> None:
         """Open storage and executor; bring a resumed experiment to the end of its journal.
 
         Raises:
-            InvalidArgument: If a resumed experiment is another one than planned.
+            InvalidArgument: If a resumed experiment is another one.
             StorageError: If the journal cannot be used.
             ClusterError: If the cluster cannot run it.
             InsufficientResources: If a trial asks for more than any node has.
         """
-        plan = self.plan
-        plan.initial_states.mark_in_use()
-        self._exit.callback(plan.initial_states.release)
-        self.storage.open(resume=plan.resume is not None)
+        setup = self.setup
+        setup.initial_states.mark_in_use()
+        self._exit.callback(setup.initial_states.release)
+        self.storage.open(resume=setup.resume is not None)
         self._exit.callback(self._close_storage)
         self._journal = self.storage.journal
         set_checkpoint_root(str(self.directory.path), self.storage.location)
-        if plan.resume is not None:
+        if setup.resume is not None:
             self._resumed = resume(
-                plan,
+                setup,
                 self._journal,
                 self._stateful_parts,
                 self._make_coordinator,
@@ -153,7 +153,7 @@ class RunningExperiment:
         if isinstance(self.executor, Paced):
             self.executor.pace(self.inbox)
         self.executor.open(
-            experiment_env(plan, self.directory.path, self.storage.location),
+            experiment_env(setup, self.directory.path, self.storage.location),
             self.inbox.put,
             self.inbox.fail,
             self.output.put,
@@ -178,22 +178,22 @@ class RunningExperiment:
         with self._exit:
             start = self._resumed or StartingPoint(
                 Position(
-                    self.plan.experiment_id,
-                    SnapshotFiles(self.directory.path, self.plan.pickles),
+                    self.setup.experiment_id,
+                    SnapshotFiles(self.directory.path, self.setup.pickles),
                 ),
                 self.coordinator,
             )
             position = start.position
-            header = self.plan.header(time.time(), position.origin).encode()
+            header = self.setup.header(time.time(), position.origin).encode()
             self._journal.append([header])
             self.storage.start()
             for path in start.orphans.to_delete:
                 self.storage.delete_checkpoint(path)
             if self.coordinator.added_samples:
-                self.plan.source.adjust(self.coordinator.added_samples, None)
+                self.setup.source.adjust(self.coordinator.added_samples, None)
             feed = SearchFeed(
-                self.plan.source,
-                make_trial_maker(self.plan, self.directory.path, self.trials),
+                self.setup.source,
+                make_trial_maker(self.setup, self.directory.path, self.trials),
                 self.inbox.put,
                 self.inbox.fail,
                 position.suggested,
@@ -201,7 +201,7 @@ class RunningExperiment:
                 every_s=self._checkpoint_every_s,
             )
             observers = make_observers(
-                self.plan, listeners, start.backlog, self.storage.open_checkpoint, self.output
+                self.setup, listeners, start.backlog, self.storage.open_checkpoint, self.output
             )
             snapshots = Snapshots(
                 position,
@@ -212,7 +212,7 @@ class RunningExperiment:
                 lambda: feed.can_save,
                 self._checkpoint_every_s,
             )
-            snapshots.on_opened(self.plan.experiment_id, header)
+            snapshots.on_opened(self.setup.experiment_id, header)
             self._engine = engine = Engine(
                 EngineParts(
                     coordinator=self.coordinator,
@@ -222,21 +222,21 @@ class RunningExperiment:
                     feed=feed,
                     journal=self._journal,
                     directory=self.directory,
-                    log_policies=getattr(self.plan.scheduler, "log_config", False) is True,
+                    log_policies=getattr(self.setup.scheduler, "log_config", False) is True,
                     storage=self.storage,
                     search_states=SearchStates(
-                        self.directory.path, position.origin, self.plan.pickles
+                        self.directory.path, position.origin, self.setup.pickles
                     ),
                     snapshots=snapshots,
                     observers=observers,
-                    pickles=self.plan.pickles,
+                    pickles=self.setup.pickles,
                 ),
-                warn_pending_s=self.plan.settings.warn_insufficient_resources_s,
-                warn_slow_s=self.plan.settings.warn_threshold_s,
-                resource_help=self.plan.resource_help,
+                warn_pending_s=self.setup.settings.warn_insufficient_resources_s,
+                warn_slow_s=self.setup.settings.warn_threshold_s,
+                resource_help=self.setup.resource_help,
             )
             feed.start()
-            sigint = not self.plan.settings.disable_sigint_handler
+            sigint = not self.setup.settings.disable_sigint_handler
             failed: BaseException | None = None
             try:
                 with (
@@ -250,7 +250,7 @@ class RunningExperiment:
                     ),
                 ):
                     engine.run(
-                        None if self._resumed is None else self.plan.resume,
+                        None if self._resumed is None else self.setup.resume,
                         start.orphans.to_record,
                     )
             except BaseException as error:
@@ -286,7 +286,7 @@ class RunningExperiment:
         return [here] if there is None else [here, there]
 
     def _report_control(self, done: str, request: ControlRequest) -> None:
-        _logger.info("%s: %s.", self.plan.name, done)
+        _logger.info("%s: %s.", self.setup.name, done)
         self.on_control(done, request.by)
 
     def close(self) -> None:
@@ -300,7 +300,7 @@ class RunningExperiment:
 
     @property
     def _checkpoint_every_s(self) -> float | None:
-        chosen = self.plan.settings.global_checkpoint_s
+        chosen = self.setup.settings.global_checkpoint_s
         return None if isinstance(chosen, str) else chosen
 
 

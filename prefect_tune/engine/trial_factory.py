@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect_tune.coordinator.events import TrialSuggested
-from prefect_tune.engine.planning.plan import ExperimentPlan
+from prefect_tune.engine.setup.experiment_setup import ExperimentSetup
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.resources import Resources
@@ -79,22 +79,24 @@ def _call_creator(creator: Callable[[Any], str], trial: Trial, argument: str) ->
     return value
 
 
-def make_trial_maker(plan: ExperimentPlan, directory: Path, trials: Sequence[Trial]) -> TrialMaker:
-    """Make the `TrialMaker` of a planned experiment.
+def make_trial_maker(
+    setup: ExperimentSetup, directory: Path, trials: Sequence[Trial]
+) -> TrialMaker:
+    """Make the `TrialMaker` of an experiment.
 
     Args:
-        plan: The plan.
+        setup: The setup.
         directory: The experiment directory.
         trials: The trials that the experiment has already.
     """
-    tune = plan.tune
+    tune = setup.tune
     return TrialMaker(
-        plan.trainable.name,
+        setup.trainable.name,
         str(directory),
-        plan.resources_for,
+        setup.resources_for,
         TrialDirNamer(
             directory,
-            plan.settings.max_len_identifier,
+            setup.settings.max_len_identifier,
             (trial.relative_logdir for trial in trials),
         ),
         tune.trial_name_creator,

@@ -1,4 +1,4 @@
-"""Makes the parts of an experiment from its plan: observers, options, environment of attempts."""
+"""Makes the parts of an experiment from its setup: observers, options, environment of attempts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.engine.observers import Observers, OutputHub, StepListener
-from prefect_tune.engine.planning.plan import ExperimentPlan
+from prefect_tune.engine.setup.experiment_setup import ExperimentSetup
 from prefect_tune.execution.base import ExperimentEnv
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.filesystem.location import Location
@@ -18,44 +18,44 @@ from prefect_tune.reporters import TrialOutputPrinter, make_reporter, make_resul
 from prefect_tune.trainable.output import OutputFiles
 
 
-def make_output_hub(plan: ExperimentPlan) -> OutputHub:
-    """Make the hub that receives what the trials of a planned experiment print."""
-    return OutputHub(TrialOutputPrinter(plan.trainable.name) if plan.shows_output else None)
+def make_output_hub(setup: ExperimentSetup) -> OutputHub:
+    """Make the hub that receives what the trials of an experiment print."""
+    return OutputHub(TrialOutputPrinter(setup.trainable.name) if setup.shows_output else None)
 
 
 def make_observers(
-    plan: ExperimentPlan,
+    setup: ExperimentSetup,
     listeners: Sequence[StepListener],
     backlog: Sequence[Backlog],
     open_checkpoint: Callable[[TrialCheckpoint], Any],
     output: OutputHub,
 ) -> Observers:
-    """Make the observers of a planned experiment: its callbacks, loggers and reporter.
+    """Make the observers of an experiment: its callbacks, loggers and reporter.
 
     Args:
-        plan: The plan.
+        setup: The setup.
         listeners: Called after each batch of events.
         backlog: Results that loggers have not written yet.
         open_checkpoint: Turns a checkpoint's record into the object that callbacks are given.
         output: Receives what trials print.
     """
-    total = plan.source.total()
+    total = setup.source.total()
     reporter = make_reporter(
-        plan.run.verbose,
-        plan.run.progress_reporter,
-        metric=plan.metric,
-        mode=plan.mode,
+        setup.run.verbose,
+        setup.run.progress_reporter,
+        metric=setup.metric,
+        mode=setup.mode,
         start_time=time.time(),
         total_samples=total,
     )
     info: dict[str, Any] = {
-        "stop": {} if plan.run.stop is None else plan.run.stop,
-        "time_budget_s": plan.tune.time_budget_s,
-        "num_samples": plan.tune.num_samples,
+        "stop": {} if setup.run.stop is None else setup.run.stop,
+        "time_budget_s": setup.tune.time_budget_s,
+        "num_samples": setup.tune.num_samples,
         "total_num_samples": total,
     }
-    lines = make_result_printer(plan.run.verbose, plan.metric)
-    callbacks = plan.callbacks if lines is None else [*plan.callbacks, lines]
+    lines = make_result_printer(setup.run.verbose, setup.metric)
+    callbacks = setup.callbacks if lines is None else [*setup.callbacks, lines]
     return Observers(
         callbacks,
         reporter,
@@ -63,83 +63,83 @@ def make_observers(
         info,
         backlog,
         open_checkpoint,
-        plan.scheduler.debug_string,
+        setup.scheduler.debug_string,
         output.show,
-        plan.settings.log_callback_errors,
+        setup.settings.log_callback_errors,
     )
 
 
 def coordinator_options(
-    plan: ExperimentPlan,
+    setup: ExperimentSetup,
     directory: Path,
     storage: Location | None,
     restore_from: TrialCheckpoint | None,
 ) -> CoordinatorOptions:
-    """Return the coordinator's options for a planned experiment.
+    """Return the coordinator's options for an experiment.
 
     Args:
-        plan: The plan.
+        setup: The setup.
         directory: The experiment directory.
         storage: The experiment's location in storage, if it has one beside its directory.
         restore_from: The checkpoint that every trial starts from, if any.
     """
     return CoordinatorOptions(
-        trainable_name=plan.trainable.name,
+        trainable_name=setup.trainable.name,
         local_experiment_dir=str(directory),
-        metrics=plan.checked_metrics,
-        max_failures=plan.failure.max_failures,
-        fail_fast=plan.fail_fast,
-        lookahead=plan.settings.lookahead or plan.source.lookahead or 1,
-        search_wants_results=plan.source.wants_results,
-        max_running=plan.max_running,
-        checkpoint_keep=plan.checkpoints.num_to_keep,
-        checkpoint_score_attribute=plan.checkpoints.checkpoint_score_attribute,
-        checkpoint_score_order=plan.checkpoints.checkpoint_score_order,
-        saves_at_end=plan.checkpoint_rules.at_end,
-        must_store=plan.sync_to_driver or storage is not None,
+        metrics=setup.checked_metrics,
+        max_failures=setup.failure.max_failures,
+        fail_fast=setup.fail_fast,
+        lookahead=setup.settings.lookahead or setup.source.lookahead or 1,
+        search_wants_results=setup.source.wants_results,
+        max_running=setup.max_running,
+        checkpoint_keep=setup.checkpoints.num_to_keep,
+        checkpoint_score_attribute=setup.checkpoints.checkpoint_score_attribute,
+        checkpoint_score_order=setup.checkpoints.checkpoint_score_order,
+        saves_at_end=setup.checkpoint_rules.at_end,
+        must_store=setup.sync_to_driver or storage is not None,
         restore_from=restore_from,
-        max_lost=plan.settings.lost_before_failure,
-        retry_delay_s=plan.settings.retry_delay_s,
-        trial_time_limit_s=plan.trial_time_limit_s,
-        stop_patience_s=0 if plan.one_by_one else plan.settings.stop_patience_s,
-        cleanup_s=0 if plan.one_by_one else plan.settings.force_trial_cleanup_s,
-        terms=plan.trial_terms,
+        max_lost=setup.settings.lost_before_failure,
+        retry_delay_s=setup.settings.retry_delay_s,
+        trial_time_limit_s=setup.trial_time_limit_s,
+        stop_patience_s=0 if setup.one_by_one else setup.settings.stop_patience_s,
+        cleanup_s=0 if setup.one_by_one else setup.settings.force_trial_cleanup_s,
+        terms=setup.trial_terms,
     )
 
 
 def experiment_env(
-    plan: ExperimentPlan, directory: Path, storage: Location | None
+    setup: ExperimentSetup, directory: Path, storage: Location | None
 ) -> ExperimentEnv:
-    """Return the executor's view of a planned experiment.
+    """Return the executor's view of an experiment.
 
     Args:
-        plan: The plan.
+        setup: The setup.
         directory: The experiment directory.
         storage: The experiment's location in storage, if it has one beside its directory.
     """
     return ExperimentEnv(
-        experiment_id=plan.experiment_id,
-        experiment_name=plan.name,
-        trainable=plan.trainable,
+        experiment_id=setup.experiment_id,
+        experiment_name=setup.name,
+        trainable=setup.trainable,
         experiment_dir=str(directory),
-        isolation=plan.run.isolation,
-        start_method=plan.settings.start_method,
-        seed=plan.tune.seed,
-        stop_grace_s=plan.settings.stop_grace_s,
-        lease_s=plan.settings.lease_s,
-        preemption_grace_s=plan.settings.preemption_grace_s,
-        gpu_memory_guard=plan.settings.gpu_memory_guard,
+        isolation=setup.run.isolation,
+        start_method=setup.settings.start_method,
+        seed=setup.tune.seed,
+        stop_grace_s=setup.settings.stop_grace_s,
+        lease_s=setup.settings.lease_s,
+        preemption_grace_s=setup.settings.preemption_grace_s,
+        gpu_memory_guard=setup.settings.gpu_memory_guard,
         env_vars={
-            **plan.settings.trial_variables(plan.tune.chdir_to_trial_dir),
-            **plan.run.env_vars,
+            **setup.settings.trial_variables(setup.tune.chdir_to_trial_dir),
+            **setup.run.env_vars,
         },
         storage=storage,
-        checkpoint_rules=plan.checkpoint_rules,
-        storage_timeout_s=plan.places.timeout_s,
-        sync_to_driver=plan.sync_to_driver,
-        sync_period_s=plan.places.period_s,
-        reuse_processes=plan.reuse_processes,
-        export_formats=plan.export_formats,
-        output_files=OutputFiles.parse(plan.run.log_to_file),
-        follow_output=plan.shows_output or plan.keeps_output_in_prefect,
+        checkpoint_rules=setup.checkpoint_rules,
+        storage_timeout_s=setup.places.timeout_s,
+        sync_to_driver=setup.sync_to_driver,
+        sync_period_s=setup.places.period_s,
+        reuse_processes=setup.reuse_processes,
+        export_formats=setup.export_formats,
+        output_files=OutputFiles.parse(setup.run.log_to_file),
+        follow_output=setup.shows_output or setup.keeps_output_in_prefect,
     )

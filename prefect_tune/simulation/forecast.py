@@ -8,15 +8,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from prefect_tune.engine.planning.plan import ExperimentPlan
-from prefect_tune.engine.planning.request import ExperimentRequest
+from prefect_tune.engine.setup.experiment_setup import ExperimentSetup
+from prefect_tune.engine.setup.request import ExperimentRequest
 from prefect_tune.error import InvalidArgument
 from prefect_tune.resources import CPU, GPU, MILLI, Resources
 from prefect_tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
 from prefect_tune.schedulers.quantile import GrowingQuantile
 from prefect_tune.simulation.attempt import Program, Step
 from prefect_tune.simulation.cluster import SimulatedCluster
-from prefect_tune.simulation.run import plan_simulation, simulate_request
+from prefect_tune.simulation.run import setup_simulation, simulate_request
 from prefect_tune.validation import check_count, check_number, seconds_from
 
 #: Sweeps that are simulated where there is no rule to reckon with.
@@ -120,7 +120,7 @@ def forecast(
     """Work out what a request will take; see `plan` for the arguments."""
     check_number("seconds_per_step", seconds_per_step, above=0)
     cluster = SimulatedCluster() if cluster is None else cluster
-    made, _ = plan_simulation(request)
+    made, _ = setup_simulation(request)
     whole = _steps_per_trial(made, steps)
     if made.resources is None:
         raise InvalidArgument(
@@ -160,7 +160,7 @@ def forecast(
 class _Work:
     """Works out hours and money of a planned sweep."""
 
-    plan: ExperimentPlan
+    setup: ExperimentSetup
     resources: Resources
     cluster: SimulatedCluster
     concurrency: int
@@ -212,11 +212,11 @@ class _Work:
         if trials is not None and trials > _MOST_SIMULATED_TRIALS:
             raise InvalidArgument(
                 "num_samples",
-                f"{trials} trials of {type(self.plan.scheduler).__name__} would be simulated.",
+                f"{trials} trials of {type(self.setup.scheduler).__name__} would be simulated.",
                 f"Plan with at most {_MOST_SIMULATED_TRIALS}, and scale the result up.",
             )
         tune = request.tune_config
-        metric, _ = self.plan.objectives
+        metric, _ = self.setup.objectives
         names = [metric] if isinstance(metric, str) else list(metric or ["_metric"])
         found = []
         for seed in range(_SIMULATED):
@@ -265,20 +265,20 @@ def _random_order(names: list[str], steps: int, seconds: float, seed: int) -> Pr
     return program
 
 
-def _steps_per_trial(plan: ExperimentPlan, steps: int | None) -> int:
+def _steps_per_trial(setup: ExperimentSetup, steps: int | None) -> int:
     """How many steps a trial has that nobody stops for being bad."""
     limits: list[float] = []
     if steps is not None:
         check_count("steps", steps, at_least=1)
         limits.append(steps)
-    scheduler = plan.scheduler
+    scheduler = setup.scheduler
     if (
         isinstance(scheduler, AsyncHyperBandScheduler)
         and scheduler.time_attr == "training_iteration"
         and scheduler.stops_at is not None
     ):
         limits.append(math.ceil(scheduler.stops_at))
-    stop = plan.run.stop
+    stop = setup.run.stop
     if isinstance(stop, dict) and "training_iteration" in stop:
         limits.append(math.ceil(stop["training_iteration"]))
     if not limits:

@@ -24,7 +24,7 @@ from prefect_tune.coordinator.lifecycle import new_trial
 from prefect_tune.coordinator.node_slots import Slot
 from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.coordinator.placement import Placer
-from prefect_tune.engine.planning.plan import ExperimentPlan
+from prefect_tune.engine.setup.experiment_setup import ExperimentSetup
 from prefect_tune.experiment.decision import NEVER, RunUntil
 from prefect_tune.experiment.plain import number_of
 from prefect_tune.experiment.trial import AUTO_FILLED, RUNNING, TERMINATED, Trial
@@ -96,7 +96,7 @@ class PlainSweep:
     """One sweep of trials that start, report and end.
 
     Args:
-        plan: What is run; its scheduler and stopper stay as they are.
+        setup: What is run; its scheduler and stopper stay as they are.
         resources: What each trial asks for.
         program: What trials do.
         options: The options of the coordinator.
@@ -117,7 +117,7 @@ class PlainSweep:
 
     def __init__(
         self,
-        plan: ExperimentPlan,
+        setup: ExperimentSetup,
         resources: Resources,
         program: Program,
         options: CoordinatorOptions,
@@ -132,12 +132,14 @@ class PlainSweep:
         self.histories: dict[str, list[dict[str, Any]]] = {}
         self.now = self.hours = 0.0
         self.hours_used: dict[str, float] = defaultdict(float)
-        self._source = plan.source
+        self._source = setup.source
         self._resources = resources
         self._program = program
         self._options = options
-        self._scheduler = copy.deepcopy(plan.scheduler)
-        self._stopper: Stopper | None = None if type(plan.stopper) is NoopStopper else plan.stopper
+        self._scheduler = copy.deepcopy(setup.scheduler)
+        self._stopper: Stopper | None = (
+            None if type(setup.stopper) is NoopStopper else setup.stopper
+        )
         self._controller = controller
         self._start_s = start_s
         self._keeps_results = keeps_results
@@ -157,24 +159,24 @@ class PlainSweep:
         self._blank: dict[str, Any] = {}
         self._place: int | None = None
         self._has_numpy = False
-        metric, mode = plan.objectives
+        metric, mode = setup.objectives
         self._metric = metric if isinstance(metric, str) and mode in ("min", "max") else None
         self._sign = 1.0 if mode == "max" else -1.0
         self._best = -math.inf
 
     @staticmethod
-    def can_run(plan: ExperimentPlan, options: CoordinatorOptions) -> bool:
+    def can_run(setup: ExperimentSetup, options: CoordinatorOptions) -> bool:
         """Whether a sweep starts out as one of this kind.
 
         Args:
-            plan: What is run.
+            setup: What is run.
             options: The options of the coordinator.
         """
         return (
-            type(plan.scheduler) in _SCHEDULERS
-            and type(plan.stopper) in _STOPPERS
-            and type(plan.source) is VariantSource
-            and plan.resources is not None
+            type(setup.scheduler) in _SCHEDULERS
+            and type(setup.stopper) in _STOPPERS
+            and type(setup.source) is VariantSource
+            and setup.resources is not None
             and options.max_running is None
             and options.trial_time_limit_s is None
             and options.restore_from is None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from prefect_tune.config import RunConfig, TuneConfig
-from prefect_tune.engine.planning.request import ExperimentRequest
+from prefect_tune.engine.setup.request import ExperimentRequest
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.plain import finite_number
 from prefect_tune.experiment.trial import Trial
@@ -18,7 +18,7 @@ from prefect_tune.search.source import FINISHED, Finished, Suggestion
 from prefect_tune.simulation.attempt import Step
 from prefect_tune.simulation.cluster import SimulatedCluster
 from prefect_tune.simulation.models import own_metrics
-from prefect_tune.simulation.run import SimulatedAnalysis, plan_simulation, simulate_plan
+from prefect_tune.simulation.run import SimulatedAnalysis, setup_simulation, simulate_setup
 
 
 @dataclass(frozen=True)
@@ -108,11 +108,11 @@ def replay(
         run_config=RunConfig(stop=stop),
         resources_per_trial={"cpu": 1},
     )
-    plan, _ = plan_simulation(request)
+    setup, _ = setup_simulation(request)
     source = _Recorded(trials)
     slots = SimulatedCluster(cpus=_most_at_once(trials, histories))
     program = _Played(source.configs, histories)
-    again = simulate_plan(replace(plan, source=source), program, slots)
+    again = simulate_setup(replace(setup, source=source), program, slots)
     return _compared(trials, histories, again, metric, mode)
 
 

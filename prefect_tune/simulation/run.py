@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from prefect_tune.callback import Callback
-from prefect_tune.engine.planning.make_plan import make_plan
-from prefect_tune.engine.planning.plan import ExperimentPlan
-from prefect_tune.engine.planning.request import ExperimentRequest
+from prefect_tune.engine.setup.experiment_setup import ExperimentSetup
+from prefect_tune.engine.setup.make_setup import make_setup
+from prefect_tune.engine.setup.request import ExperimentRequest
 from prefect_tune.engine.wiring import coordinator_options
 from prefect_tune.execution.driver.preflight import check_fits
 from prefect_tune.logger import CSVLoggerCallback, JsonLoggerCallback
@@ -45,19 +45,19 @@ def simulate_request(
     keep_results: bool = True,
 ) -> SimulatedAnalysis:
     """`simulate` for a request; see there."""
-    plan, writes = plan_simulation(request)
-    return simulate_plan(
-        plan,
+    setup, writes = setup_simulation(request)
+    return simulate_setup(
+        setup,
         program,
         SimulatedCluster() if cluster is None else cluster,
-        callbacks=plan.callbacks if writes or request.run_config.callbacks else (),
+        callbacks=setup.callbacks if writes or request.run_config.callbacks else (),
         checkpoint_every=checkpoint_every,
         keep_results=keep_results,
     )
 
 
-def simulate_plan(
-    plan: ExperimentPlan,
+def simulate_setup(
+    setup: ExperimentSetup,
     program: Program,
     cluster: SimulatedCluster,
     *,
@@ -65,16 +65,16 @@ def simulate_plan(
     checkpoint_every: int | None = None,
     keep_results: bool = True,
 ) -> SimulatedAnalysis:
-    """Simulate a sweep that is planned already; see `simulate`."""
+    """Simulate a sweep from its setup; see `simulate`."""
     check_type("cluster", cluster, SimulatedCluster, "a SimulatedCluster")
-    if plan.resources is not None:
+    if setup.resources is not None:
         nodes = {"a simulated node": (has := cluster.node(1).resources)}
         nodes |= {f"node {number}": has for number in range(2, cluster.nodes + 1)}
-        check_fits(plan.resources, nodes)
-    directory = Path(plan.root) / plan.name
-    options = coordinator_options(plan, directory, None, None)
+        check_fits(setup.resources, nodes)
+    directory = Path(setup.root) / setup.name
+    options = coordinator_options(setup, directory, None, None)
     sweep = SimulatedSweep(
-        plan,
+        setup,
         program,
         cluster,
         # The search answers at once: nothing has to wait for a slot beforehand.
@@ -84,7 +84,7 @@ def simulate_plan(
         keep_results=keep_results,
     )
     sweep.run()
-    metric, mode = plan.objectives
+    metric, mode = setup.objectives
     analysis = SimulatedAnalysis(
         str(directory),
         trials=sweep.trials,
@@ -95,8 +95,8 @@ def simulate_plan(
     return analysis
 
 
-def plan_simulation(request: ExperimentRequest) -> tuple[ExperimentPlan, bool]:
-    """The plan of a request, made of copies, and whether result files are to be written.
+def setup_simulation(request: ExperimentRequest) -> tuple[ExperimentSetup, bool]:
+    """Return the setup of a request, made of copies, and whether result files are to be written.
 
     Raises:
         InvalidArgument: If an argument cannot work.
@@ -119,4 +119,4 @@ def plan_simulation(request: ExperimentRequest) -> tuple[ExperimentPlan, bool]:
         resume=None,
         restore=None,
     )
-    return make_plan(copied, settings), writes
+    return make_setup(copied, settings), writes

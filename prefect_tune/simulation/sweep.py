@@ -28,8 +28,8 @@ from prefect_tune.coordinator.commands import (
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.events import Event, SearchIdle, Tick
 from prefect_tune.coordinator.options import CoordinatorOptions
-from prefect_tune.engine.planning.plan import ExperimentPlan
 from prefect_tune.engine.resume.search_replay import tell
+from prefect_tune.engine.setup.experiment_setup import ExperimentSetup
 from prefect_tune.error import TuneError
 from prefect_tune.experiment.plain import number_of
 from prefect_tune.experiment.trial import Trial
@@ -54,7 +54,7 @@ class SimulatedSweep:
     """One sweep.
 
     Args:
-        plan: What is run; its trainable is not.
+        setup: What is run; its trainable is not.
         program: What trials do instead.
         cluster: Where.
         options: The options of the coordinator.
@@ -71,7 +71,7 @@ class SimulatedSweep:
 
     def __init__(
         self,
-        plan: ExperimentPlan,
+        setup: ExperimentSetup,
         program: Program,
         cluster: SimulatedCluster,
         options: CoordinatorOptions,
@@ -80,13 +80,13 @@ class SimulatedSweep:
         callbacks: Sequence[Callback] = (),
         keep_results: bool = True,
     ) -> None:
-        self._plan = plan
+        self._setup = setup
         self._cluster = cluster
-        buffers = plan.scheduler.supports_buffered_results
+        buffers = setup.scheduler.supports_buffered_results
         if checkpoint_every is None:
             checkpoint_every = int(cluster.has_mishaps or not buffers)
         self._batch = (
-            _BATCH if buffers and not keep_results and not plan.source.wants_results else 1
+            _BATCH if buffers and not keep_results and not setup.source.wants_results else 1
         )
         self.executor = SimulatedExecutor(
             program,
@@ -96,16 +96,16 @@ class SimulatedSweep:
             checkpoint_at_pause=True,
             batch=self._batch,
         )
-        self._mishaps = Mishaps(cluster, self.executor, plan.tune.seed or 0)
+        self._mishaps = Mishaps(cluster, self.executor, setup.tune.seed or 0)
         self.coordinator = Coordinator(
-            plan.scheduler, plan.stopper, options, search_alg=plan.search_alg
+            setup.scheduler, setup.stopper, options, search_alg=setup.search_alg
         )
         self.coordinator.keep_no_records()
         self._callbacks = CallbackList(callbacks)
         self._has_callbacks = bool(callbacks)
         self._program, self._options = program, options
         self._is_plain = (
-            PlainSweep.can_run(plan, options)
+            PlainSweep.can_run(setup, options)
             and not (callbacks or checkpoint_every or cluster.has_mishaps)
             and cluster.straggler_share == 0
         )
@@ -116,7 +116,7 @@ class SimulatedSweep:
         self._error: Exception | None = None
         self.summary = SimulationSummary()
         self.histories: dict[str, list[dict[str, Any]]] = {}
-        metric, mode = plan.objectives
+        metric, mode = setup.objectives
         self._metric = metric if isinstance(metric, str) and mode in ("min", "max") else None
         self._sign = 1.0 if mode == "max" else -1.0
         self._best = -math.inf
@@ -125,7 +125,7 @@ class SimulatedSweep:
             Decide: lambda command: self.executor.decide([command]),
             Kill: lambda command: self.executor.kill([command]),
             AskSearch: self._ask,
-            TellSearch: lambda command: tell(plan.source, command),
+            TellSearch: lambda command: tell(setup.source, command),
             Notify: self._notify,
             DeleteCheckpoint: lambda command: self.executor.storage.delete(command.path),
             Abort: self._abort,
@@ -139,15 +139,15 @@ class SimulatedSweep:
             Exception: What ended it early.
         """
         self._callbacks.setup(
-            stop=self._plan.run.stop,
-            num_samples=self._plan.tune.num_samples,
+            stop=self._setup.run.stop,
+            num_samples=self._setup.tune.num_samples,
             total_num_samples=None,
         )
         with _rare_collections():
-            with _seeded(self._plan.tune.seed):
+            with _seeded(self._setup.tune.seed):
                 is_done = self._run_plain()
             if not is_done:
-                with _seeded(self._plan.tune.seed):
+                with _seeded(self._setup.tune.seed):
                     self._loop()
         self._callbacks.on_experiment_end(trials=self.trials)
         summary, cluster = self.summary, self._cluster
@@ -167,12 +167,12 @@ class SimulatedSweep:
 
     def _run_plain(self) -> bool:
         """Run without events and commands; False if the sweep has to begin with them."""
-        plan, executor = self._plan, self.executor
-        if plan.resources is None or not self._is_plain:
+        setup, executor = self._setup, self.executor
+        if setup.resources is None or not self._is_plain:
             return False
         plain = PlainSweep(
-            plan,
-            plan.resources,
+            setup,
+            setup.resources,
             self._program,
             self._options,
             self.coordinator,
@@ -211,7 +211,7 @@ class SimulatedSweep:
         last = self._last_tick
         every = min(max(_FIRST_TICK_S, _TICK_SHARE * last), _LONGEST_TICK_S)
         tick = last + every
-        budget = self._plan.tune.time_budget_s
+        budget = self._setup.tune.time_budget_s
         if budget is not None:
             seconds = budget.total_seconds() if hasattr(budget, "total_seconds") else float(budget)
             if last < seconds < tick:
@@ -236,13 +236,13 @@ class SimulatedSweep:
         self._mishaps.begin(launch, launch.trial_id, tag)
 
     def _ask(self, command: AskSearch) -> None:
-        source, now = self._plan.source, self.executor.now
+        source, now = self._setup.source, self.executor.now
         for _ in range(command.count):
             found = source.next()
             if not isinstance(found, Suggestion):
                 self._inbox.append(SearchIdle(now, finished=found is not None))
                 return
-            self._inbox.append(suggested(found, self._plan.resources_for(found.config), now))
+            self._inbox.append(suggested(found, self._setup.resources_for(found.config), now))
 
     def _abort(self, command: Abort) -> None:
         self._error = self._error or command.error

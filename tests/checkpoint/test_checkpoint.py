@@ -16,7 +16,7 @@ from prefect_tune import air, train
 from prefect_tune.air.checkpoint import Checkpoint
 from prefect_tune.checkpoint.dict_form import DICT_FILE, FILES_KEY
 from prefect_tune.checkpoint.manifest import MARKER, read_manifest, verify, write_manifest
-from prefect_tune.engine.planning.start_checkpoint import parse_restore
+from prefect_tune.engine.setup.start_checkpoint import parse_restore
 from prefect_tune.error import CheckpointUnreadable, InvalidArgument, TuneError
 
 from .trees import FILES, PLAIN_FILES, on_disk, read_tree, write_tree

@@ -20,8 +20,8 @@ from prefect_tune.coordinator.events import (
 )
 from prefect_tune.engine.experiment import RunningExperiment
 from prefect_tune.engine.launcher import DirectLauncher
-from prefect_tune.engine.planning.make_plan import make_plan
-from prefect_tune.engine.planning.request import ExperimentRequest
+from prefect_tune.engine.setup.make_setup import make_setup
+from prefect_tune.engine.setup.request import ExperimentRequest
 from prefect_tune.execution.base import Emit, ExperimentEnv, TrialPlace
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.decision import Action
@@ -136,7 +136,7 @@ def experiment(
         resources_per_trial=resources,
         resume=resume,
     )
-    result = RunningExperiment(make_plan(request, load_settings()), executor)
+    result = RunningExperiment(make_setup(request, load_settings()), executor)
     result.open()
     return result
 

@@ -35,13 +35,13 @@ from prefect_tune.engine.engine import Engine, EngineParts
 from prefect_tune.engine.inbox import Inbox
 from prefect_tune.engine.launcher import DirectLauncher
 from prefect_tune.engine.observers import Observers
-from prefect_tune.engine.planning.initial_states import fingerprint
-from prefect_tune.engine.planning.resume_mode import parse_resume
 from prefect_tune.engine.resume.last_run import find_last_run
 from prefect_tune.engine.resume.resume import Resumer, StartingPoint
 from prefect_tune.engine.resume.snapshot import Position, StatefulParts
 from prefect_tune.engine.resume.snapshot_writer import Snapshots
 from prefect_tune.engine.search_feed import SearchFeed
+from prefect_tune.engine.setup.initial_states import fingerprint
+from prefect_tune.engine.setup.resume_mode import parse_resume
 from prefect_tune.engine.trial_factory import TrialMaker
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.decision import Action

@@ -24,9 +24,9 @@ from prefect_tune.coordinator.events import (
 from prefect_tune.coordinator.records import decode_event
 from prefect_tune.engine.experiment import RunningExperiment
 from prefect_tune.engine.launcher import DirectLauncher
-from prefect_tune.engine.planning.make_plan import make_plan
-from prefect_tune.engine.planning.request import ExperimentRequest
-from prefect_tune.engine.planning.start_checkpoint import RestoreFrom
+from prefect_tune.engine.setup.make_setup import make_setup
+from prefect_tune.engine.setup.request import ExperimentRequest
+from prefect_tune.engine.setup.start_checkpoint import RestoreFrom
 from prefect_tune.error import StorageError
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.schedulers import FIFOScheduler
@@ -284,14 +284,14 @@ def test_an_experiment_that_cannot_be_made_is_free_again(tmp_path, monkeypatch):
         run_config=RunConfig(name="e", storage_path=str(tmp_path), verbose=0),
         restore=str(given),
     )
-    plan = make_plan(request, load_settings())
+    setup = make_setup(request, load_settings())
     with monkeypatch.context() as patch:
         patch.setattr(RestoreFrom, "bring_to", full)
         with pytest.raises(OSError, match="No space") as caught:
-            RunningExperiment(plan, InlineExecutor())
+            RunningExperiment(setup, InlineExecutor())
     # A notebook keeps the last error, and with it everything that it happened in.
     assert caught.value.__traceback__ is not None
-    RunningExperiment(plan, InlineExecutor()).close()
+    RunningExperiment(setup, InlineExecutor()).close()
 
 
 def test_a_slow_search_does_not_hold_up_reports(tmp_path):

@@ -166,7 +166,7 @@ ARGUMENTS = st.builds(
 def test_both_ways_lead_to_the_same(arguments, seconds, length, kind, at):
     short = run(arguments, seconds, length, kind, at)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(PlainSweep, "can_run", staticmethod(lambda plan, options: False))
+        patch.setattr(PlainSweep, "can_run", staticmethod(lambda setup, options: False))
         long = run(arguments, seconds, length, kind, at)
     assert told(short) == told(long)
 

@@ -1,4 +1,4 @@
-"""Checks that a plan resumes the experiment it names, and reports what has changed since."""
+"""Checks that a setup resumes the experiment it names, and reports what has changed since."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 from prefect_tune._version import __version__
 from prefect_tune.coordinator.coordinator import Coordinator
-from prefect_tune.engine.planning.argument_text import differences, stable_text
-from prefect_tune.engine.planning.plan import ExperimentPlan
+from prefect_tune.engine.setup.argument_text import differences, stable_text
+from prefect_tune.engine.setup.experiment_setup import ExperimentSetup
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import ERROR, RUNNING
 from prefect_tune.stopper import CombinedStopper, TimeoutStopper
@@ -20,12 +20,12 @@ _SHOWN = 5
 
 
 def check_same_experiment(
-    plan: ExperimentPlan, first: JournalHeader, latest: JournalHeader, path: Path
+    setup: ExperimentSetup, first: JournalHeader, latest: JournalHeader, path: Path
 ) -> None:
-    """Raise if the journal is of another experiment than the plan's; warn of other differences.
+    """Raise if the journal is of another experiment than the setup's; warn of other differences.
 
     Args:
-        plan: The plan of the resumed experiment.
+        setup: The setup of the resumed experiment.
         first: The first header of the run in the journal.
         latest: The last header of the run in the journal.
         path: The experiment directory.
@@ -33,7 +33,7 @@ def check_same_experiment(
     Raises:
         InvalidArgument: If the trainable or the search algorithm is another one.
     """
-    new = plan.header(0.0, first.origin)
+    new = setup.header(0.0, first.origin)
     if first.trainable and first.trainable != new.trainable:
         raise InvalidArgument(
             "resume",
@@ -85,7 +85,7 @@ def _shown(header: JournalHeader) -> dict[str, str]:
     return {f"`{name}`": stable_text(value) for name, value in header.arguments.items()}
 
 
-def report_resumption(plan: ExperimentPlan, coordinator: Coordinator, path: Path) -> None:
+def report_resumption(setup: ExperimentSetup, coordinator: Coordinator, path: Path) -> None:
     """Print how far the resumed experiment is; warn of arguments that leave nothing to do."""
     trials = coordinator.get_trials()
     finished = sum(trial.is_finished() for trial in trials)
@@ -95,18 +95,18 @@ def report_resumption(plan: ExperimentPlan, coordinator: Coordinator, path: Path
         f"{f' ({failed} of them failed)' if failed else ''} and "
         f"{sum(trial.status == RUNNING for trial in trials)} were running when it was left."
     )
-    if plan.run.verbose != 0:
+    if setup.run.verbose != 0:
         print(found, flush=True)
     else:
         _logger.info("%s", found)
-    total = plan.source.total()
+    total = setup.source.total()
     if total is not None and len(trials) > total:
         _logger.warning(
             "`num_samples` makes %d trials, but the experiment has %d already: no more are made.",
             total,
             len(trials),
         )
-    for stopper in _members(plan):
+    for stopper in _members(setup):
         if isinstance(stopper, TimeoutStopper) and stopper.stop_all():
             _logger.warning(
                 "The time budget of %.0f s is used up: the experiment ends at once. Give a larger "
@@ -115,6 +115,6 @@ def report_resumption(plan: ExperimentPlan, coordinator: Coordinator, path: Path
             )
 
 
-def _members(plan: ExperimentPlan) -> tuple[object, ...]:
-    stopper = plan.stopper
+def _members(setup: ExperimentSetup) -> tuple[object, ...]:
+    stopper = setup.stopper
     return stopper.stoppers if isinstance(stopper, CombinedStopper) else (stopper,)

@@ -14,7 +14,6 @@ import cloudpickle
 
 from prefect_tune.callback import Callback
 from prefect_tune.coordinator.coordinator import Coordinator
-from prefect_tune.engine.planning.plan import ExperimentPlan
 from prefect_tune.engine.resume.checks import check_same_experiment, report_resumption
 from prefect_tune.engine.resume.last_run import RunRecords, find_last_run
 from prefect_tune.engine.resume.log_backlog import BacklogFinder
@@ -29,6 +28,7 @@ from prefect_tune.engine.resume.snapshot import (
     records_after,
     restore_snapshot,
 )
+from prefect_tune.engine.setup.experiment_setup import ExperimentSetup
 from prefect_tune.error import TuneError
 from prefect_tune.experiment.pickling.signing import OF_THIS_PROCESS, Pickles
 from prefect_tune.logger.threads import Backlog
@@ -219,18 +219,18 @@ def _pickled_states(stateful_parts: StatefulParts) -> bytes | None:
 
 
 def resume(
-    plan: ExperimentPlan,
+    setup: ExperimentSetup,
     journal: LocalJournal,
     stateful_parts: StatefulParts,
     make_coordinator: Callable[[], Coordinator],
     checkpoints: CheckpointStore,
 ) -> StartingPoint | None:
-    """Bring the search, scheduler and stopper of a plan to the end of the journal.
+    """Bring the search, scheduler and stopper of a setup to the end of the journal.
 
     Args:
-        plan: The plan of the resumed experiment.
+        setup: The setup of the resumed experiment.
         journal: The journal; a damaged end is moved to another file, with a warning.
-        stateful_parts: The plan's scheduler and stopper, not used yet.
+        stateful_parts: The setup's scheduler and stopper, not used yet.
         make_coordinator: Makes a coordinator without trials.
         checkpoints: The storage of checkpoints.
 
@@ -238,41 +238,41 @@ def resume(
         The state to go on from; None if the journal holds no run, or one of another sweep.
 
     Raises:
-        InvalidArgument: If the experiment is another one than planned.
+        InvalidArgument: If the experiment is another one.
         StorageError: If the journal is of a newer format or cannot be decoded.
         TuneError: If the search suggests nothing where it had suggested a trial.
     """
     run = find_last_run(journal)
     if run is None:
         return None
-    if plan.origin not in (None, run.first.origin):
+    if setup.origin not in (None, run.first.origin):
         _logger.warning(
             "Another sweep has been run in %s since: this one begins anew.", journal.path.parent
         )
         return None
-    check_same_experiment(plan, run.first, run.latest, journal.path.parent)
+    check_same_experiment(setup, run.first, run.latest, journal.path.parent)
     with _paused_garbage_collector():
         resumer = Resumer(
-            plan.source,
-            plan.callbacks,
+            setup.source,
+            setup.callbacks,
             journal,
             run,
             stateful_parts,
             make_coordinator,
-            plan.pickles,
+            setup.pickles,
         )
         start = resumer.resume()
     for trial in start.coordinator.get_live_trials():
         # A resume may change the resources of trials: they do not affect results.
-        trial.resources = plan.resources_for(trial.config)
+        trial.resources = setup.resources_for(trial.config)
     orphans = find_checkpoints(
         start.coordinator.table,
         checkpoints,
         journal.read(run.start),
         time.time(),
-        None if plan.places.location_of(plan.name) is None else journal.path.parent,
+        None if setup.places.location_of(setup.name) is None else journal.path.parent,
     )
-    report_resumption(plan, start.coordinator, journal.path.parent)
+    report_resumption(setup, start.coordinator, journal.path.parent)
     return replace(start, orphans=orphans)
 
 

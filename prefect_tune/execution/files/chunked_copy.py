@@ -181,7 +181,7 @@ class Transfers:
             manifest = Manifest.decode(bytes(marker))
         except ValueError as error:
             raise CheckpointUnreadable(f"{source.path}: {error}") from error
-        batches = plan({**manifest.files, MARKER: len(marker)})
+        batches = in_batches({**manifest.files, MARKER: len(marker)})
         await _all(self._work(batches, source, target) for _ in range(_ABREAST))
 
     async def _work(self, batches: Iterator[list[Piece]], source: At, target: At) -> None:
@@ -234,7 +234,7 @@ async def _all(works: Iterable[Coroutine[Any, Any, None]]) -> None:
         await asyncio.wait(tasks)
 
 
-def plan(files: Mapping[str, int]) -> Iterator[list[Piece]]:
+def in_batches(files: Mapping[str, int]) -> Iterator[list[Piece]]:
     """Divide files into batches of parts, each of at most one chunk; an empty file is one part.
 
     Args:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext, SyncClientContext, TaskRunContext
 
-from prefect_tune.engine.planning.content_digest import content_digest
+from prefect_tune.engine.setup.content_digest import content_digest
 from prefect_tune.orchestration.logs import log_failure
 
 

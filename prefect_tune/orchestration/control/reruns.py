@@ -24,9 +24,9 @@ from typing import Any, TypeVar
 
 from prefect.exceptions import Abort
 
-from prefect_tune.engine.planning.content_digest import content_digest
-from prefect_tune.engine.planning.rerun import BegunSweep
-from prefect_tune.engine.planning.sweep_identity import SweepIdentity
+from prefect_tune.engine.setup.content_digest import content_digest
+from prefect_tune.engine.setup.rerun import BegunSweep
+from prefect_tune.engine.setup.sweep_identity import SweepIdentity
 from prefect_tune.error import ExperimentLocked
 from prefect_tune.filesystem.factory import open_store
 from prefect_tune.filesystem.location import Location
@@ -133,7 +133,7 @@ _numbers = _Numbers()
 class FlowRunMemory:
     """Record of one call of `run` or `Tuner.fit` inside a flow run.
 
-    Implements `prefect_tune.engine.planning.rerun.RerunRecord`.
+    Implements `prefect_tune.engine.setup.rerun.RerunRecord`.
 
     Args:
         flow: The surrounding flow run.

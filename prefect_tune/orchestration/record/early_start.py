@@ -69,15 +69,15 @@ class EarlyStart:
     """
 
     def __init__(self, experiment: RunningExperiment, server: EmbeddedServer) -> None:
-        plan = experiment.plan
+        setup = experiment.setup
         self.begun = time.monotonic()
         self.earlier = list(experiment.trials)
-        self.logs = TaskRunLogs(keeps_output=plan.keeps_output_in_prefect)
+        self.logs = TaskRunLogs(keeps_output=setup.keeps_output_in_prefect)
         experiment.output.listen(self.logs.put)
         self._experiment = experiment
         self._server = server
-        self._flow_name = flow_name(plan.trainable.name)
-        self._max_task_runs = plan.settings.max_task_runs
+        self._flow_name = flow_name(setup.trainable.name)
+        self._max_task_runs = setup.settings.max_task_runs
         self._lock = threading.Lock()
         self._launched: list[tuple[Launch, TrialPlace, Future[AttemptEnded], UUID]] = []
         self._endings: dict[AttemptKey, Kill | Decide] = {}

@@ -1,4 +1,4 @@
-"""Runs a planned experiment as a flow run, and records its progress there."""
+"""Runs an experiment as a flow run, and records its progress there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prefect.utilities.urls import url_for
 
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.engine.experiment import RunningExperiment
-from prefect_tune.engine.planning.plan import ExperimentPlan
+from prefect_tune.engine.setup.experiment_setup import ExperimentSetup
 from prefect_tune.experiment.plain import finite_number
 from prefect_tune.experiment.trial import ERROR, Trial
 from prefect_tune.nested import flatten
@@ -67,13 +67,13 @@ def run_experiment_in_flow(
         PrefectUnavailable: If the API does not answer.
         Exception: The error that has ended the experiment early.
     """
-    plan = experiment.plan
+    setup = experiment.setup
     api = start_server_early()
     suspension: SuspensionWatch | None = None
     flow_watch = FlowWatch(lambda why, late: experiment.interrupt(why, out_of_time=late))
     if early is None:
         record = _Record(experiment, list(experiment.trials), time.monotonic())
-        logs = TaskRunLogs(keeps_output=plan.keeps_output_in_prefect)
+        logs = TaskRunLogs(keeps_output=setup.keeps_output_in_prefect)
         experiment.output.listen(logs.put)
     else:
         record, logs = _Record(experiment, early.earlier, early.begun), early.logs
@@ -90,14 +90,14 @@ def run_experiment_in_flow(
         nonlocal suspension
         flow = current_flow_identity()
         if flow is not None:
-            take_over_experiment(experiment.directory, UUID(flow.flow_run_id), plan.name)
+            take_over_experiment(experiment.directory, UUID(flow.flow_run_id), setup.name)
         _apply_tag_limits(experiment)
         record.begin(flow)
-        heartbeat = Heartbeat(flow, plan.settings.heartbeat_s)
+        heartbeat = Heartbeat(flow, setup.settings.heartbeat_s)
         suspension = SuspensionWatch(experiment.inbox, heartbeat.end)
         ending: Conclusion | None = None
         try:
-            with heartbeat, ArtifactReporter(plan.name) as artifacts:
+            with heartbeat, ArtifactReporter(setup.name) as artifacts:
                 try:
                     listeners = [record.listener(artifacts), suspension]
                     if early is None:
@@ -121,13 +121,13 @@ def run_experiment_in_flow(
         return record.conclusion(trials, interrupted_by())
 
     flow = ExperimentFlow(
-        name=flow_name(plan.trainable.name),
-        run_name=plan.name,
-        tags=(f"experiment:{plan.name}", f"trainable:{plan.trainable.name}"),
-        parameters=describe(plan),
+        name=flow_name(setup.trainable.name),
+        run_name=setup.name,
+        tags=(f"experiment:{setup.name}", f"trainable:{setup.trainable.name}"),
+        parameters=describe(setup),
         executor=experiment.executor,
         ship=getattr(experiment.executor, "submit_body", None),
-        max_task_runs=plan.settings.max_task_runs,
+        max_task_runs=setup.settings.max_task_runs,
         is_interrupted=lambda: interrupted_by() is not None,
         logs=logs,
     )
@@ -147,21 +147,21 @@ def _apply_tag_limits(experiment: RunningExperiment) -> None:
         )
 
 
-def describe(plan: ExperimentPlan) -> dict[str, Any]:
+def describe(setup: ExperimentSetup) -> dict[str, Any]:
     """Return the flow run's parameters for the UI: texts and numbers only."""
-    tune = plan.tune
+    tune = setup.tune
     return {
-        "trainable": f"{plan.trainable.module}:{plan.trainable.name}",
-        "metric": plan.metric,
-        "mode": plan.mode,
+        "trainable": f"{setup.trainable.module}:{setup.trainable.name}",
+        "metric": setup.metric,
+        "mode": setup.mode,
         "num_samples": tune.num_samples,
         "search": "random and grid" if tune.search_alg is None else _kind(tune.search_alg),
-        "scheduler": _kind(plan.scheduler),
-        "resources_per_trial": str(plan.resources or "by configuration"),
+        "scheduler": _kind(setup.scheduler),
+        "resources_per_trial": str(setup.resources or "by configuration"),
         "max_concurrent_trials": tune.max_concurrent_trials,
-        "max_failures": plan.failure.max_failures,
+        "max_failures": setup.failure.max_failures,
         "seed": tune.seed,
-        "storage": f"{plan.root}/{plan.name}",
+        "storage": f"{setup.root}/{setup.name}",
     }
 
 
@@ -172,8 +172,8 @@ class _Record:
         self._experiment = experiment
         self._earlier = earlier
         self._begun = begun
-        self._plan = plan = experiment.plan
-        self._progress = SweepProgress(plan.metric, plan.mode, plan.source.total())
+        self._setup = setup = experiment.setup
+        self._progress = SweepProgress(setup.metric, setup.mode, setup.source.total())
         self._flow_run_id = ""
 
     def begin(self, flow: FlowIdentity | None) -> None:
@@ -181,7 +181,7 @@ class _Record:
         self._flow_run_id = "" if flow is None else flow.flow_run_id
         self._news = SweepNews(flow, run_log(), self._progress, self.result, self._begun)
         self._experiment.on_control = self._news.controlled
-        described = describe(self._plan)
+        described = describe(self._setup)
         how_many = "as many trials as it takes"
         if self._progress.total is not None:
             how_many = f"{self._progress.total} trials"
@@ -213,7 +213,7 @@ class _Record:
     def snapshot(self, trials: list[Trial]) -> Snapshot:
         """Return the state of the experiment for the artifacts."""
         progress = self._progress
-        progress.set_total(self._plan.source.total())
+        progress.set_total(self._setup.source.total())
         progress.update(trials)
         leaders = self._leaders(trials)
         parameters = dict(list(parameter_columns(leaders).items())[:_COLUMNS])
@@ -235,9 +235,9 @@ class _Record:
         """Return the last snapshot, the summary, and pages of the best trials by task run."""
         snapshot, progress, task_runs = self.snapshot(trials), self._progress, launcher.task_runs
         leaders = [trial for trial in self._leaders(trials) if trial.trial_id in task_runs]
-        place = f"{self._plan.root}/{self._plan.name}"
+        place = f"{self._setup.root}/{self._setup.name}"
         text = summary(
-            self._plan.name,
+            self._setup.name,
             str(snapshot),
             progress.best,
             progress.metric,
@@ -279,7 +279,7 @@ class _Record:
             errors = (trial.error for trial in trials if trial.status == ERROR)
             share = result.failed / result.trials
             failures = f"{result.failed} of {result.trials} trials failed"
-            if share == 1 or share > self._plan.settings.failed_share:
+            if share == 1 or share > self._setup.settings.failed_share:
                 how_many = f"all {result.failed} trials failed" if share == 1 else failures
                 return Conclusion(Ending.FAILED, f"{how_many}: {next(errors)}", result)
             message = f"{failures}; {message}"

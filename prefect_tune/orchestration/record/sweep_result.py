@@ -69,7 +69,7 @@ def sweep_result(
     place = str(experiment.storage.location or experiment.directory.path)
     counts = progress.counts()
     result = SweepResult(
-        experiment=experiment.plan.name,
+        experiment=experiment.setup.name,
         directory=place,
         metric=progress.metric,
         mode=progress.mode,

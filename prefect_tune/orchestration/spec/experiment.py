@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from prefect_tune.config import RunConfig
-from prefect_tune.engine.planning.parts import make_places
+from prefect_tune.engine.setup.parts import make_places
 from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.filesystem.location import Location
 from prefect_tune.orchestration.prefect_internals import load_block

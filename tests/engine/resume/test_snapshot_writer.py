@@ -58,7 +58,7 @@ def facts(one: RunningExperiment) -> Any:
         (t.trial_id, t.status, t.config, t.last_result, t.metric_analysis, t.results_seen, t.logdir)
         for t in one.trials
     ]
-    return trials, one.plan.scheduler.debug_string()
+    return trials, one.setup.scheduler.debug_string()
 
 
 def test_trials_in_it_tell_of_the_arguments_of_the_resume(tmp_path):
@@ -223,7 +223,7 @@ def test_a_scheduler_with_other_arguments_is_not_overwritten(tmp_path, caplog, r
     one.close()
     assert "the scheduler is not the same as it was" in caplog.text
     assert ResultReported in replayed
-    assert one.plan.scheduler._max_t == 5  # type: ignore[attr-defined]
+    assert one.setup.scheduler._max_t == 5  # type: ignore[attr-defined]
 
 
 def test_other_thresholds_do_not_matter_and_other_stoppers_do(tmp_path, caplog):

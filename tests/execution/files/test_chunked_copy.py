@@ -18,8 +18,8 @@ from prefect_tune.execution.files.chunked_copy import (
     At,
     LocalDirectory,
     Transfers,
+    in_batches,
     in_uncancelled_thread,
-    plan,
 )
 from prefect_tune.execution.files.confined_directory import CHUNK_BYTES
 from prefect_tune.execution.files.node_service import READ_FILES
@@ -60,7 +60,7 @@ def left_in(directory):
 
 @given(st.dictionaries(st.text("ab", min_size=1), st.integers(0, 3 * CHUNK_BYTES)))
 def test_a_plan_covers_every_byte_once(sizes):
-    batches = list(plan(sizes))
+    batches = list(in_batches(sizes))
     assert all(sum(piece.length for piece in batch) <= CHUNK_BYTES for batch in batches)
     ends = dict.fromkeys(sizes, 0)
     seen = set()

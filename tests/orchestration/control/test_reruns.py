@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from prefect.exceptions import Abort
 
-from prefect_tune.engine.planning.rerun import BegunSweep
-from prefect_tune.engine.planning.sweep_identity import SweepIdentity
+from prefect_tune.engine.setup.rerun import BegunSweep
+from prefect_tune.engine.setup.sweep_identity import SweepIdentity
 from prefect_tune.error import ExperimentLocked
 from prefect_tune.filesystem.location import Location
 from prefect_tune.orchestration.control import reruns as sweep_memory

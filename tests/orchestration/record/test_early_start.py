@@ -56,7 +56,7 @@ class Sweep:
         error: What it ends by.
     """
 
-    plan = SimpleNamespace(
+    setup = SimpleNamespace(
         trainable=SimpleNamespace(name="early"),
         settings=SimpleNamespace(max_task_runs=2000),
         keeps_output_in_prefect=False,

@@ -1,4 +1,4 @@
-"""Makes an `ExperimentPlan` of a request: checks all arguments before anything is started."""
+"""Makes an `ExperimentSetup` of a request: checks all arguments before anything is started."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from prefect_tune.config import CheckpointConfig, FailureConfig
-from prefect_tune.engine.planning.argument_text import space_texts, stable_text
-from prefect_tune.engine.planning.content_digest import code_digest
-from prefect_tune.engine.planning.initial_states import InitialStates, stoppers_in
-from prefect_tune.engine.planning.parts import (
+from prefect_tune.engine.setup.argument_text import space_texts, stable_text
+from prefect_tune.engine.setup.content_digest import code_digest
+from prefect_tune.engine.setup.experiment_setup import ExperimentSetup
+from prefect_tune.engine.setup.initial_states import InitialStates, stoppers_in
+from prefect_tune.engine.setup.parts import (
     experiment_name,
     make_callbacks,
     make_places,
@@ -23,12 +24,11 @@ from prefect_tune.engine.planning.parts import (
     resources_for,
     trials_to_resume,
 )
-from prefect_tune.engine.planning.plan import ExperimentPlan
-from prefect_tune.engine.planning.request import ExperimentRequest
-from prefect_tune.engine.planning.rerun import RerunRecord
-from prefect_tune.engine.planning.resume_mode import parse_resume
-from prefect_tune.engine.planning.start_checkpoint import parse_restore
-from prefect_tune.engine.planning.sweep_identity import identify
+from prefect_tune.engine.setup.request import ExperimentRequest
+from prefect_tune.engine.setup.rerun import RerunRecord
+from prefect_tune.engine.setup.resume_mode import parse_resume
+from prefect_tune.engine.setup.start_checkpoint import parse_restore
+from prefect_tune.engine.setup.sweep_identity import identify
 from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.experiment.pickling.key import own_pickles
 from prefect_tune.registry import get_trainable
@@ -44,10 +44,10 @@ from prefect_tune.trainable.shipping.packing import pack_trainable
 from prefect_tune.trainable.trainable import has_own_formats
 
 
-def make_plan(
+def make_setup(
     request: ExperimentRequest, settings: TuneSettings, rerun_record: RerunRecord | None = None
-) -> ExperimentPlan:
-    """Validate a request, and return the plan of its experiment.
+) -> ExperimentSetup:
+    """Validate a request, and return the setup of its experiment.
 
     Args:
         request: The user's arguments.
@@ -68,18 +68,18 @@ def make_plan(
         ) from error
     initial_states = InitialStates()
     try:
-        return _make_plan(request, settings, rerun_record, initial_states)
+        return _make_setup(request, settings, rerun_record, initial_states)
     except BaseException:
         initial_states.restore()
         raise
 
 
-def _make_plan(
+def _make_setup(
     request: ExperimentRequest,
     settings: TuneSettings,
     rerun_record: RerunRecord | None,
     initial_states: InitialStates,
-) -> ExperimentPlan:
+) -> ExperimentSetup:
     tune, run = request.tune_config, request.run_config
     registered = request.trainable if isinstance(request.trainable, str) else None
     if registered is not None:
@@ -130,7 +130,7 @@ def _make_plan(
     stopper = make_stopper(run.stop, tune.time_budget_s)
     metrics = metrics_of(tune.metric, scheduler, tune.search_alg)
     checkpoints = run.checkpoint_config or CheckpointConfig()
-    return ExperimentPlan(
+    return ExperimentSetup(
         experiment_id=uuid.uuid4().hex,
         name=name,
         named=named,

@@ -1,4 +1,4 @@
-"""Functions that make the parts of an experiment's plan from the user's arguments."""
+"""Functions that make the parts of an experiment's setup from the user's arguments."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from prefect_tune.callback import Callback, callbacks_of_environment
 from prefect_tune.config import ResumeConfig, RunConfig, TuneConfig
-from prefect_tune.engine.planning.request import ExperimentRequest
-from prefect_tune.engine.planning.resume_mode import ResumeMode, choose_trials
+from prefect_tune.engine.setup.request import ExperimentRequest
+from prefect_tune.engine.setup.resume_mode import ResumeMode, choose_trials
 from prefect_tune.error import InvalidArgument
 from prefect_tune.filesystem.location import Location
 from prefect_tune.logger import TBXLoggerCallback, default_loggers

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from prefect_tune.engine.planning.content_digest import content_digest
-from prefect_tune.engine.planning.request import ExperimentRequest
+from prefect_tune.engine.setup.content_digest import content_digest
+from prefect_tune.engine.setup.request import ExperimentRequest
 from prefect_tune.schedulers import TrialScheduler
 from prefect_tune.search import Searcher
 from prefect_tune.space import Domain

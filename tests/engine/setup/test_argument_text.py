@@ -1,7 +1,7 @@
 """Search spaces in words."""
 
 import prefect_tune as tune
-from prefect_tune.engine.planning.argument_text import space_texts
+from prefect_tune.engine.setup.argument_text import space_texts
 
 
 def test_each_parameter_is_named_by_its_path():

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import prefect_tune as tune
-from prefect_tune.engine.planning.content_digest import content_digest
+from prefect_tune.engine.setup.content_digest import content_digest
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -107,7 +107,7 @@ def test_objects_that_refer_to_themselves_have_one() -> None:
 
 def test_another_process_has_the_same() -> None:
     code = (
-        "from tests.engine.planning.test_content_digest import *;"
+        "from tests.engine.setup.test_content_digest import *;"
         "print(content_digest([make() for make in ALIKE]))"
     )
     told = [

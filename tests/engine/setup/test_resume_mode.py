@@ -7,7 +7,7 @@ import io
 import pytest
 
 from prefect_tune.config import ResumeConfig
-from prefect_tune.engine.planning.resume_mode import ResumeMode, choose_trials, parse_resume
+from prefect_tune.engine.setup.resume_mode import ResumeMode, choose_trials, parse_resume
 from prefect_tune.error import InvalidArgument
 
 SKIP, RESUME, RESTART = ResumeConfig.ResumeType.SKIP, "resume", "RESTART"

@@ -1,4 +1,4 @@
-"""The plan of an experiment: its validated arguments, as engine and orchestration read them."""
+"""The setup of an experiment: its validated arguments, as engine and orchestration read them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 from prefect_tune.callback import Callback
 from prefect_tune.config import CheckpointConfig, FailureConfig, ResumeConfig, RunConfig, TuneConfig
 from prefect_tune.coordinator.options import FailFast
-from prefect_tune.engine.planning.initial_states import InitialStates
-from prefect_tune.engine.planning.start_checkpoint import RestoreFrom
+from prefect_tune.engine.setup.initial_states import InitialStates
+from prefect_tune.engine.setup.start_checkpoint import RestoreFrom
 from prefect_tune.experiment.checkpoints import CheckpointRules
 from prefect_tune.experiment.pickling.signing import Pickles
 from prefect_tune.experiment.trial import TrialTerms
@@ -32,7 +32,7 @@ from prefect_tune.validation import seconds_from
 
 
 @dataclass
-class ExperimentPlan:
+class ExperimentSetup:
     """A validated experiment.
 
     Attributes:
@@ -110,14 +110,14 @@ class ExperimentPlan:
         """The local directory in which experiment directories are made."""
         return self.places.root
 
-    def for_debugging(self) -> ExperimentPlan:
-        """Return a copy of the plan that runs trials one by one in this process, for a debugger."""
+    def for_debugging(self) -> ExperimentSetup:
+        """Return a copy that runs trials one by one in this process, for a debugger."""
         run = replace(self.run, isolation="thread")
         if run.progress_reporter is None and run.verbose != 0:
             run.progress_reporter = DebuggingReporter(run.verbose or 2)
         return replace(self, run=run, one_by_one=True)
 
-    def without_output(self) -> ExperimentPlan:
+    def without_output(self) -> ExperimentSetup:
         """Return a copy that keeps trials' output off the console, unless the user asked for it."""
         if self.run.log_to_driver is not None:
             return self

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import prefect_tune as tune
-from prefect_tune.engine.planning.make_plan import make_plan
-from prefect_tune.engine.planning.request import ExperimentRequest
+from prefect_tune.engine.setup.make_setup import make_setup
+from prefect_tune.engine.setup.request import ExperimentRequest
 from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule
 from prefect_tune.search import BasicVariantGenerator, ConcurrencyLimiter
@@ -43,10 +43,10 @@ def test_with_several_objectives_no_trial_is_the_best(config, objectives):
     request = ExperimentRequest(
         train, {"x": tune.uniform(0, 1)}, tune_config=tune.TuneConfig(**config)
     )
-    plan = make_plan(request, TuneSettings())
-    assert plan.objectives == objectives
+    setup = make_setup(request, TuneSettings())
+    assert setup.objectives == objectives
     # Whoever reads the experiment later compares its trials in the same way.
-    written = parse_header(plan.header(1.0, "a").encode())
+    written = parse_header(setup.header(1.0, "a").encode())
     assert (written.arguments["metric"], written.arguments["mode"]) == objectives
 
 
@@ -54,8 +54,8 @@ def test_with_several_objectives_no_trial_is_the_best(config, objectives):
 @pytest.mark.parametrize("scheduler", [ASHAScheduler, MedianStoppingRule])
 def test_what_only_the_scheduler_was_told_is_what_trials_are_compared_by(scheduler, mode):
     config = tune.TuneConfig(scheduler=scheduler(metric="loss", mode=mode))
-    plan = make_plan(ExperimentRequest(train, {}, tune_config=config), TuneSettings())
-    assert (plan.metric, plan.mode) == ("loss", mode)
+    setup = make_setup(ExperimentRequest(train, {}, tune_config=config), TuneSettings())
+    assert (setup.metric, setup.mode) == ("loss", mode)
 
 
 def test_a_scheduler_of_the_users_own_may_keep_its_mode_where_it_likes():
@@ -69,8 +69,8 @@ def test_a_scheduler_of_the_users_own_may_keep_its_mode_where_it_likes():
 
     for scheduler in (Own("loss", "min"), Simple()):
         config = tune.TuneConfig(scheduler=scheduler)
-        plan = make_plan(ExperimentRequest(train, {}, tune_config=config), TuneSettings())
-        assert plan.mode == "min"
+        setup = make_setup(ExperimentRequest(train, {}, tune_config=config), TuneSettings())
+        assert setup.mode == "min"
 
 
 @pytest.mark.parametrize(
@@ -85,19 +85,19 @@ def test_a_scheduler_of_the_users_own_may_keep_its_mode_where_it_likes():
 def test_only_a_dated_name_may_change(monkeypatch, trainable, settings, name, named):
     monkeypatch.setattr("prefect_tune.registry._trainables", {"registered": train})
     request = ExperimentRequest(trainable, run_config=tune.RunConfig(name=name))
-    plan = make_plan(request, TuneSettings(**settings))
-    assert plan.named is named
-    assert plan.name.startswith("train_20") is not named
+    setup = make_setup(request, TuneSettings(**settings))
+    assert setup.named is named
+    assert setup.name.startswith("train_20") is not named
 
 
 @pytest.mark.parametrize("storage", [{}, {"storage_path": "memory://bucket/x"}])
 def test_a_name_may_have_directories_before_it(tmp_path, storage):
     run = tune.RunConfig(name="group/of/mine", **({"storage_path": str(tmp_path)} | storage))
     settings = TuneSettings(result_dir=str(tmp_path))
-    plan = make_plan(ExperimentRequest(train, run_config=run), settings)
-    assert plan.name == "mine"
-    assert plan.places.root == str(tmp_path / "group" / "of")
-    there = plan.places.location_of(plan.name)
+    setup = make_setup(ExperimentRequest(train, run_config=run), settings)
+    assert setup.name == "mine"
+    assert setup.places.root == str(tmp_path / "group" / "of")
+    there = setup.places.location_of(setup.name)
     assert (there and there.url) == ("memory://bucket/x/group/of/mine" if storage else None)
 
 
@@ -112,9 +112,9 @@ def test_a_name_may_have_directories_before_it(tmp_path, storage):
     ],
 )
 def test_how_many_trials_may_run_at_a_time(config, limit):
-    plan = make_plan(ExperimentRequest(train, {}, tune.TuneConfig(**config)), TuneSettings())
-    assert plan.max_running == limit
-    assert plan.for_debugging().max_running == 1
+    setup = make_setup(ExperimentRequest(train, {}, tune.TuneConfig(**config)), TuneSettings())
+    assert setup.max_running == limit
+    assert setup.for_debugging().max_running == 1
 
 
 @pytest.mark.parametrize("scheduler", [ASHAScheduler(), ASHAScheduler(metric="m", mode="max")])
@@ -122,14 +122,14 @@ def test_a_scheduler_begins_anew_with_each_experiment(scheduler):
     own = scheduler.metric is not None
     config = tune.TuneConfig(scheduler=scheduler, **({} if own else {"metric": "m", "mode": "max"}))
     request = ExperimentRequest(train, {}, tune_config=config)
-    first = make_plan(request, TuneSettings())
+    first = make_setup(request, TuneSettings())
     first.initial_states.mark_in_use()
     with pytest.raises(InvalidArgument, match=r"`scheduler`.*in use by another experiment"):
-        make_plan(request, TuneSettings())
+        make_setup(request, TuneSettings())
     scheduler._climbs["t1"] = "left over"
     first.initial_states.release()
 
-    second = make_plan(request, TuneSettings())
+    second = make_setup(request, TuneSettings())
     assert second.scheduler is scheduler
     assert scheduler._climbs == {}
     assert second.objectives == first.objectives
@@ -149,7 +149,7 @@ def test_formats_of_its_own_are_the_class_s_business():
             return {}
 
     def plan_of(trainable):
-        return make_plan(ExperimentRequest(trainable, {}, export_formats=["own"]), TuneSettings())
+        return make_setup(ExperimentRequest(trainable, {}, export_formats=["own"]), TuneSettings())
 
     assert plan_of(Exports).export_formats == ("own",)
     assert plan_of(Inner).export_formats == ("own",)
@@ -164,4 +164,4 @@ def test_a_deleted_working_directory_is_said_before_anything_starts(tmp_path, mo
     monkeypatch.chdir(gone)
     gone.rmdir()
     with pytest.raises(TuneError, match="working directory of this process was deleted"):
-        make_plan(ExperimentRequest(train, {}), TuneSettings())
+        make_setup(ExperimentRequest(train, {}), TuneSettings())

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 import cloudpickle
 
-from prefect_tune.engine.planning.content_digest import content_digest
+from prefect_tune.engine.setup.content_digest import content_digest
 from prefect_tune.error import InvalidArgument
 from prefect_tune.stopper import Stopper
 
@@ -39,13 +39,13 @@ class _InitialState:
         part.set_state(pickle.loads(self.state))
 
 
-#: Ids of the schedulers of experiments that run now, whose plans keep them alive.
+#: Ids of the schedulers of experiments that run now, whose setups keep them alive.
 _in_use: set[int] = set()
 _first_states: WeakKeyDictionary[Any, _InitialState] = WeakKeyDictionary()
 
 
 class InitialStates:
-    """The initial states of the scheduler, searcher and stoppers of a planned experiment."""
+    """The initial states of the scheduler, searcher and stoppers of an experiment."""
 
     def __init__(self) -> None:
         self._states: list[tuple[Any, _InitialState]] = []
@@ -89,7 +89,7 @@ class InitialStates:
                 self._states.append((member, first))
 
     def mark_in_use(self) -> None:
-        """Keep the initial states for later plans, and mark the scheduler as in use."""
+        """Keep the initial states for later setups, and mark the scheduler as in use."""
         _first_states.update(self._states)
         _in_use.update(map(id, self._exclusive))
 
@@ -98,7 +98,7 @@ class InitialStates:
         _in_use.difference_update(map(id, self._exclusive))
 
     def restore(self) -> None:
-        """Set all parts back to their initial states after a plan that failed."""
+        """Set all parts back to their initial states after a setup that failed."""
         for member, first in self._states:
             try:
                 first.restore(member)

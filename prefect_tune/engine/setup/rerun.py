@@ -2,7 +2,8 @@
 
 A flow run may be executed several times: retried, resumed, restarted after a crash. Each time the
 user's code makes the same call, which knows neither that it is repeated nor, with a generated name,
-where the experiment is. The orchestration records both; the plan reads them through this interface.
+where the experiment is. The orchestration records both, and `make_setup` reads them through this
+interface.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from prefect_tune.engine.planning.sweep_identity import SweepIdentity
+from prefect_tune.engine.setup.sweep_identity import SweepIdentity
 from prefect_tune.filesystem.location import Location
 
 

@@ -1,1 +1,0 @@
-"""From what a user asks for to the plan of an experiment."""

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from prefect_tune.orchestration.control.reruns import FlowRunMemory
     from prefect_tune.orchestration.record.early_start import EarlyStart
     from prefect_tune.orchestration.server.embedded import EmbeddedServer
+    from prefect_tune.orchestration.server.without_prefect import ConfiguredServer
 
 
 _logger = logging.getLogger("prefect_tune")
@@ -211,15 +212,16 @@ def _flow_run_memory(request: ExperimentRequest, settings: TuneSettings) -> Flow
     return flow_run_memory(settings.lease_s)
 
 
-def _boot_server() -> EmbeddedServer | None:
-    """Start an embedded Prefect server if none is configured; return it if it is booting.
+def _boot_server() -> EmbeddedServer | ConfiguredServer | None:
+    """Start an embedded Prefect server if none is configured.
 
-    Return None in a flow run, whose server is used.
+    Return the server if trials can start before Prefect is imported or the server answers; None in
+    a flow run, whose server is used.
     """
     if "prefect" not in sys.modules:
         from prefect_tune.orchestration.server.embedded import process_server
 
-        server = process_server.start_by_default()
+        server = process_server.start_without_prefect()
         if server is not None:
             return server
     from prefect_tune.orchestration.server.api import start_server_early
@@ -228,12 +230,14 @@ def _boot_server() -> EmbeddedServer | None:
 
 
 def _run(
-    experiment: RunningExperiment, setup: ExperimentSetup, server: EmbeddedServer | None
+    experiment: RunningExperiment,
+    setup: ExperimentSetup,
+    server: EmbeddedServer | ConfiguredServer | None,
 ) -> tuple[str | None, str | None]:
     """Run an open experiment, recorded in Prefect or not; return the flow run's id and URL.
 
-    While an embedded server is booting, trials start already, and are recorded later. There is no
-    flow run if it does not start.
+    While Prefect is imported and an embedded server is booting, trials start already, and are
+    recorded later. There is no flow run if the server does not start.
     """
     if not setup.orchestrate:
         launcher = DirectLauncher(experiment.executor)
@@ -255,7 +259,7 @@ def _run(
 
         return run_experiment_in_flow(experiment, early)
 
-    if server is None or server.is_ready:
+    if server is None or (server.is_ready and "prefect" in sys.modules):
         return record(None)
     from prefect_tune.orchestration.record.early_start import EarlyStart
 

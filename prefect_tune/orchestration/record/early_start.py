@@ -1,7 +1,6 @@
-"""Starts trials while the embedded server that will record them is still booting.
+"""Starts trials while Prefect is imported and the embedded server that records them is booting.
 
-Where nothing has imported Prefect, which takes seconds, trials start before that, too. So this
-module does not import it.
+This module does not import Prefect, which takes seconds.
 """
 
 from __future__ import annotations
@@ -32,6 +31,7 @@ from prefect_tune.orchestration.record.run_texts import flow_name, new_task_run_
 from prefect_tune.orchestration.record.task_run_logs import TaskRunLogs
 from prefect_tune.orchestration.record.trial_context import TrialContext
 from prefect_tune.orchestration.server.embedded import EmbeddedServer
+from prefect_tune.orchestration.server.without_prefect import ConfiguredServer
 from prefect_tune.orchestration.threads import make_thread
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class EarlyStart:
 
     Args:
         experiment: The opened experiment.
-        server: The server that boots.
+        server: The server that boots or has answered.
 
     Attributes:
         begun: When the sweep began, in the time of `time.monotonic`.
@@ -68,7 +68,9 @@ class EarlyStart:
         logs: Brings what attempts log to the logs of their task runs.
     """
 
-    def __init__(self, experiment: RunningExperiment, server: EmbeddedServer) -> None:
+    def __init__(
+        self, experiment: RunningExperiment, server: EmbeddedServer | ConfiguredServer
+    ) -> None:
         setup = experiment.setup
         self.begun = time.monotonic()
         self.earlier = list(experiment.trials)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from prefect_tune.error import PrefectUnavailable
 from prefect_tune.orchestration.server.place import ServerPlace, ServerSettings
+from prefect_tune.orchestration.server.without_prefect import ConfiguredServer, known_server
 
 _logger = logging.getLogger("prefect_tune")
 
@@ -261,8 +262,11 @@ class ProcessServer:
         os.environ["PREFECT_API_URL"] = self._server.api_url
         return self._server
 
-    def start_by_default(self) -> EmbeddedServer | None:
-        """Start the server without importing Prefect; None if only Prefect can say which."""
+    def start_without_prefect(self) -> EmbeddedServer | ConfiguredServer | None:
+        """Return the server to use, started if it is an embedded one, without importing Prefect.
+
+        Return None if only Prefect can say which, or the configured server does not answer.
+        """
         with self.lock:
             server = self.get()
             if (
@@ -271,8 +275,8 @@ class ProcessServer:
                 and os.environ.get("PREFECT_API_URL") == server.api_url
             ):
                 return server
-            settings = ServerSettings.by_default()
-            return None if settings is None else self.start(settings)
+            known = known_server()
+            return self.start(known) if isinstance(known, ServerSettings) else known
 
 
 process_server = ProcessServer()

@@ -8,7 +8,6 @@ import hashlib
 import importlib.metadata
 import json
 import os
-import re
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,12 +15,6 @@ from pathlib import Path
 
 _LOOPBACK = "127.0.0.1"
 _ANNOUNCEMENT, _MUTEX, _RUNNING, _LOG = "server.json", "mutex", "running", "server.log"
-#: Variables of Prefect that do not decide which server a process uses, or are read here.
-_HARMLESS = re.compile(
-    "PREFECT_(HOME$|TUNE_|(SERVER_)?LOGGING_|SERVER_(ANALYTICS|EPHEMERAL|SERVICES)_)"
-)
-#: Files in the working directory that may set any setting of Prefect, and how such lines look.
-_SETTINGS_FILES = {"prefect.toml": "", ".env": "prefect_", "pyproject.toml": "tool.prefect"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +32,6 @@ class ServerSettings:
     database: str
     auth_string: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def by_default(cls) -> ServerSettings | None:
-        """Return Prefect's defaults without importing it; None if anything may change them.
-
-        Importing Prefect takes seconds, which the first trials need not wait for.
-        """
-        home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
-        known = (name for name in os.environ if name.upper().startswith("PREFECT_"))
-        if not all(map(_HARMLESS.match, known)) or (home / "profiles.toml").exists():
-            return None
-        for name, sign in _SETTINGS_FILES.items():
-            with contextlib.suppress(FileNotFoundError):
-                if sign in Path(name).read_text(errors="replace").lower():
-                    return None
-        return cls(home, f"sqlite+aiosqlite:///{home}/prefect.db")
 
     @property
     def directory(self) -> Path:

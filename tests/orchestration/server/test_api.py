@@ -20,6 +20,7 @@ import psutil
 import pytest
 from prefect import flow
 from prefect.settings import PREFECT_API_URL, Settings, temporary_settings
+from prefect.settings.constants import DEFAULT_PROFILES_PATH
 
 from prefect_tune.error import PrefectUnavailable
 from prefect_tune.orchestration.record.conclusion import Conclusion, Ending, ExperimentFlow
@@ -28,6 +29,7 @@ from prefect_tune.orchestration.server import api as server_api
 from prefect_tune.orchestration.server.api import settings_of_server, start_server_early
 from prefect_tune.orchestration.server.embedded import process_server
 from prefect_tune.orchestration.server.place import ServerSettings
+from prefect_tune.orchestration.server.without_prefect import ConfiguredServer, known_server
 from tests.orchestration.fakes import FakeExecutor
 
 
@@ -74,15 +76,20 @@ def no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("home", [None, "~/here"])
+@pytest.mark.parametrize("has_profiles", [False, True])
 def test_the_defaults_are_those_of_prefect(
-    no_settings: Path, monkeypatch: pytest.MonkeyPatch, home: str | None
+    no_settings: Path, monkeypatch: pytest.MonkeyPatch, home: str | None, has_profiles: bool
 ) -> None:
     monkeypatch.setenv("PREFECT_LOGGING_LEVEL", "DEBUG")
     if home is not None:
         monkeypatch.setenv("PREFECT_HOME", home)
     (no_settings / "pyproject.toml").write_text("[project]\n")
-    assumed = ServerSettings.by_default()
-    assert assumed is not None
+    if has_profiles:
+        profiles = Path(home or "~/.prefect").expanduser() / "profiles.toml"
+        profiles.parent.mkdir()
+        shutil.copy(DEFAULT_PROFILES_PATH, profiles)
+    assumed = known_server()
+    assert isinstance(assumed, ServerSettings)
     monkeypatch.setattr(server_api, "get_current_settings", Settings)
     real = settings_of_server()
     assert (assumed.home, assumed.database) == (real.home, real.database)
@@ -93,6 +100,7 @@ def test_the_defaults_are_those_of_prefect(
     ("name", "text"),
     [
         (".prefect/profiles.toml", "active = 'local'\n"),
+        (".prefect/profiles.toml", "active = 'mine'\n[profiles.mine]\nPREFECT_API_KEY = 'k'\n"),
         ("prefect.toml", "[api]\nurl = 'http://10.0.0.1/api'\n"),
         ("pyproject.toml", "[tool.prefect.api]\nurl = 'http://10.0.0.1/api'\n"),
         (".env", "prefect_api_url=http://10.0.0.1/api\n"),
@@ -101,7 +109,7 @@ def test_the_defaults_are_those_of_prefect(
         (None, "PREFECT_SERVER_DATABASE_CONNECTION_URL"),
     ],
 )
-def test_who_has_configured_prefect_has_it_choose_the_server(
+def test_what_only_prefect_understands_is_left_to_it(
     no_settings: Path, monkeypatch: pytest.MonkeyPatch, name: str | None, text: str
 ) -> None:
     if name is None:
@@ -109,7 +117,46 @@ def test_who_has_configured_prefect_has_it_choose_the_server(
     else:
         (no_settings / name).parent.mkdir(exist_ok=True)
         (no_settings / name).write_text(text)
-    assert ServerSettings.by_default() is None
+    assert known_server() is None
+
+
+@pytest.mark.parametrize("by_profile", [False, True])
+def test_a_configured_server_is_known_if_it_answers_without_a_key(
+    no_settings: Path, monkeypatch: pytest.MonkeyPatch, by_profile: bool
+) -> None:
+    with answering_server() as (url, answers):
+        if by_profile:
+            monkeypatch.setenv("PREFECT_HOME", str(no_settings))
+            profile = f"active = 'mine'\n[profiles.mine]\nPREFECT_API_URL = '{url}'\n"
+            (no_settings / "profiles.toml").write_text(profile)
+        else:
+            monkeypatch.setenv("PREFECT_API_URL", url)
+        assert known_server() == ConfiguredServer(url)
+        assert str(Settings().api.url) == url
+        answers.append(401)
+        assert known_server() is None
+    assert known_server() is None
+
+
+@contextlib.contextmanager
+def answering_server() -> Iterator[tuple[str, list[int]]]:
+    """Serve HTTP; yields the API's address, and the status codes of which the last is sent."""
+    answers = [200]
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(answers[-1])
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/api", answers
+        server.shutdown()
+        thread.join()
 
 
 @pytest.fixture
@@ -239,9 +286,9 @@ _STARTS_WITHOUT_PREFECT = """
     import sys
     from prefect_tune.orchestration.server.embedded import process_server
 
-    server = process_server.start_by_default()
+    server = process_server.start_without_prefect()
     print(server.api_url, flush=True)
-    assert process_server.start_by_default() is server and "prefect" not in sys.modules
+    assert process_server.start_without_prefect() is server and "prefect" not in sys.modules
 
     from prefect_tune.orchestration.server.api import start_server_early
     assert start_server_early().server is server

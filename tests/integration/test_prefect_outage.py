@@ -21,8 +21,6 @@ SCRIPT = """
         for step in range(5):
             tune.report({"score": step})
 
-    RUNNING = {"flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}}}
-
     class KillServer(tune.Callback):
         def on_trial_complete(self, iteration, trials, trial, **info):
             if trial is not trials[0]:
@@ -30,7 +28,8 @@ SCRIPT = """
             # Trials start before their record does.
             api = start_server_early()
             api.wait_ready(print)
-            while not httpx.post(f"{api.ui_url}/api/flow_runs/count", json=RUNNING).json():
+            # The first one is the coordinator's.
+            while httpx.post(f"{api.ui_url}/api/task_runs/count", json={}).json() < 2:
                 time.sleep(0.1)
             for child in psutil.Process().children():
                 if "prefect_tune.orchestration.server.process" in child.cmdline():
@@ -78,8 +77,6 @@ KILLED = """
 
     def killed(process):
         os.kill(process.pid, signal.SIGKILL)
-
-    RUNNING = {"flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}}}
 
     class KillServerAndSelf(tune.Callback):
         ended = 0

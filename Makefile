@@ -1,5 +1,8 @@
 # Everything runs in .venv, which is made on first use from the pinned requirements.
 PYTHON ?= python3
+# Images of containers often set it, and then each of the hundreds of processes that tests start
+# compiles the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 VENV := .venv
 BIN := $(VENV)/bin
 

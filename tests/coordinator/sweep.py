@@ -5,6 +5,7 @@ What must hold at any time is checked at every event; see `Sweep.check_command` 
 
 from __future__ import annotations
 
+import functools
 import pickle
 from collections import Counter, deque
 from collections.abc import Callable
@@ -39,7 +40,7 @@ from prefect_tune.coordinator.events import (
 )
 from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.coordinator.records import decode_event, encode_event
-from prefect_tune.execution.base import TrialPlace
+from prefect_tune.execution.base import ExperimentEnv, TrialPlace
 from prefect_tune.experiment.attempt_error import AttemptError
 from prefect_tune.experiment.trial import RUNNING, Trial
 from prefect_tune.resources import Resources
@@ -59,6 +60,12 @@ ONE = Resources.parse(None)
 def train(config: dict[str, Any]) -> Any:
     for step in range(1, config["n"] + 1):
         yield {"loss": (config["x"] - 0.4) ** 2 + 1 / step}
+
+
+@functools.cache
+def _environment() -> ExperimentEnv:
+    """Made once: it holds the source of all modules of tests."""
+    return make_env(train, "/nowhere", stop_grace_s=10)
 
 
 class Sweep:
@@ -105,7 +112,7 @@ class Sweep:
             checkpoint_at_pause=self._at_pause,
             storage=self.storage,
         )
-        self.executor.open(make_env(train, "/nowhere", stop_grace_s=10), self._inbox.append)
+        self.executor.open(_environment(), self._inbox.append)
         self._suggested = len(coordinator.table)
 
     def _new_node(self) -> Node:

@@ -64,6 +64,7 @@ class EarlyStart:
 
     Attributes:
         begun: When the sweep began, in the time of `time.monotonic`.
+        ended: The same of its end; None until then.
         earlier: The trials that a resumed experiment had then.
         logs: Brings what attempts log to the logs of their task runs.
     """
@@ -73,6 +74,7 @@ class EarlyStart:
     ) -> None:
         setup = experiment.setup
         self.begun = time.monotonic()
+        self.ended: float | None = None
         self.earlier = list(experiment.trials)
         self.logs = TaskRunLogs(keeps_output=setup.keeps_output_in_prefect)
         experiment.output.listen(self.logs.put)
@@ -120,6 +122,7 @@ class EarlyStart:
             contextvars.copy_context().run(self._experiment.run, self, [self._listen])
         except BaseException as error:
             self._error = error
+        self.ended = time.monotonic()
         self._over.set()
         self._has_launched.set()
         by_force = self._error is not None and not isinstance(self._error, Exception)

@@ -114,7 +114,9 @@ def run_experiment_in_flow(
             ending = conclusion_of(error)
             raise
         finally:
-            record.end(ending or Conclusion(Ending.INTERRUPTED, "ended by force"), heartbeat.end())
+            ended = None if early is None else early.ended
+            by_force = Conclusion(Ending.INTERRUPTED, "ended by force")
+            record.end(ending or by_force, heartbeat.end(), ended)
         return experiment.trials
 
     def conclude(trials: list[Trial]) -> Conclusion:
@@ -191,10 +193,10 @@ class _Record:
             self._earlier,
         )
 
-    def end(self, conclusion: Conclusion, last_beat: Event | None) -> None:
-        """Tell that the sweep has ended."""
+    def end(self, conclusion: Conclusion, last_beat: Event | None, ended: float | None) -> None:
+        """Tell that the sweep has ended, at a monotonic time or now."""
         self._news.look(self._experiment.trials, at_once=True)
-        self._news.ended(conclusion, last_beat)
+        self._news.ended(conclusion, last_beat, ended)
 
     def result(self) -> SweepResult:
         """Return the result as it is now."""

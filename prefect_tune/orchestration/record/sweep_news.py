@@ -125,14 +125,17 @@ class SweepNews:
         payload = {"experiment": result.experiment, "directory": result.directory}
         self._emit(CONTROLLED, {**payload, "what": what, "by": by})
 
-    def ended(self, conclusion: Conclusion, follows: Event | None = None) -> None:
+    def ended(
+        self, conclusion: Conclusion, follows: Event | None = None, at: float | None = None
+    ) -> None:
         """Tell how the sweep has ended.
 
         Args:
             conclusion: How the sweep has ended.
             follows: The last sign of life, which must precede the event.
+            at: Monotonic time of the sweep's end; None is now.
         """
-        seconds = time.monotonic() - self._began
+        seconds = (time.monotonic() if at is None else at) - self._began
         result = self._result()
         level = logging.INFO if conclusion.ending is Ending.COMPLETED else logging.WARNING
         self._log.log(

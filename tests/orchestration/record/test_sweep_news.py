@@ -155,6 +155,17 @@ def test_outside_of_flow_runs_no_event_is_sent(events: list[Any]) -> None:
     assert not events
 
 
+def test_a_sweep_lasts_as_long_as_it_ran_and_not_as_its_record(
+    events: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "news")
+    progress, result = SweepProgress("acc", "max", 1), SweepResult(experiment="e", directory="/e")
+    news = SweepNews(FLOW, logging.getLogger("news"), progress, lambda: result, began=100.0)
+    news.ended(Conclusion(Ending.COMPLETED, "done"), at=107.0)
+    assert events[-1][2]["seconds"] == 7.0
+    assert "completed after 7 s" in caplog.text
+
+
 def test_savings_are_told_if_trials_ended_early() -> None:
     full = trial(1, TERMINATED, training_iteration=10)
     early = trial(2, TERMINATED, training_iteration=2)

@@ -95,7 +95,7 @@ class RunningExperiment:
             )
             self._callback_states = CallbackStates(setup.callbacks, self.directory, setup.pickles)
             self._restore_from = (
-                None if setup.restore is None else setup.restore.bring_to(self.directory.path)
+                None if setup.restore is None else setup.restore.copy_to(self.directory.path)
             )
             self.coordinator = self._make_coordinator()
             self._exit = opened.pop_all()

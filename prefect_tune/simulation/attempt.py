@@ -1,4 +1,4 @@
-"""What a simulated trial does, and what is known of an attempt of it."""
+"""`SimulatedAttempt`: does the steps of a simulated trial, and makes its results."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Program = Callable[[dict[str, Any]], Iterable[Step | dict[str, Any]]]
 def constants_of(
     trial_id: str, experiment_id: str, experiment_tag: str, config: dict[str, Any], node: str
 ) -> dict[str, Any]:
-    """What is the same in all results of an attempt."""
+    """Return the metrics that are the same in all results of an attempt."""
     return {
         "trial_id": trial_id,
         "experiment_id": experiment_id,
@@ -48,7 +48,7 @@ def constants_of(
 
 @dataclass(slots=True)
 class Report:
-    """A result that a trial is going to report at a `time`."""
+    """Result that a trial reports at a `time`."""
 
     time: float
     result: dict[str, Any]
@@ -58,7 +58,7 @@ class Report:
 
 @dataclass(slots=True, eq=False)
 class SimulatedAttempt:
-    """An attempt and how far it has got.
+    """Attempt of a simulated trial, and how far it has got.
 
     Attributes:
         slowdown: How many times as long each step takes as its program says.
@@ -143,7 +143,7 @@ class SimulatedAttempt:
         return reports
 
     def waits_at(self, result: dict[str, Any]) -> bool:
-        """Whether it waits for a decision on a result."""
+        """Return True if the trial waits for a decision at this result."""
         until = self.run_until
         if result["done"] or until.every_result:
             return True

@@ -77,7 +77,7 @@ class SimulatedCluster:
         return self.failures_per_hour > 0 or self.losses_per_hour > 0
 
     def node(self, number: int) -> Node:
-        """A machine.
+        """Return one of the machines.
 
         Args:
             number: Which, from 1.
@@ -87,7 +87,7 @@ class SimulatedCluster:
         return Node(f"node-{number}", resources, devices)
 
     def concurrency(self, request: Resources) -> int:
-        """How many trials run at the same time.
+        """Return how many trials run at the same time.
 
         Args:
             request: What each of them asks for.
@@ -102,7 +102,7 @@ class SimulatedCluster:
 
 
 class Mishaps:
-    """Has things go wrong, the same with the same seed.
+    """Makes attempts fail and machines disappear, the same with the same seed.
 
     Args:
         cluster: How often.
@@ -144,7 +144,7 @@ class Mishaps:
             executor.fail_after(seconds, attempt, _CRASHED)
 
     def node_hours(self) -> float:
-        """Hours for which machines have been there, together."""
+        """Return the hours for which machines have been there, summed over them."""
         now = self._executor.now
         return (self._node_s + sum(now - since for since in self._up.values())) / 3600
 

@@ -33,7 +33,7 @@ _OVER: dict[str, tuple[str, Callable[[Incumbent], float], Callable[[SimulationSu
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one way to search, over all seeds.
+    """Results of one way to search (a scheduler or searcher), over all seeds.
 
     Attributes:
         name: Its name.
@@ -53,10 +53,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Several ways to search, in the order in which they were given.
+    """Results of several ways to search, in the order in which these were given.
 
     Attributes:
-        outcomes: What came of each, by its name.
+        outcomes: The results of each, by its name.
         metric: The metric.
         mode: ``min`` or ``max``.
         optimum: What regret is counted from: the known optimum, or the best result of all.
@@ -68,7 +68,7 @@ class Comparison:
     optimum: float
 
     def regret_at(self, name: str, place: float, over: str = "time") -> list[float]:
-        """The regret of each seed when so much was spent; infinite before the first result.
+        """Return the regret of each seed when so much was spent; infinite before the first result.
 
         Args:
             name: Which way to search.

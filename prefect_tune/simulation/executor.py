@@ -99,7 +99,7 @@ class SimulatedExecutor:
     # -- time -------------------------------------------------------------------------------------
 
     def step(self, until: float = math.inf) -> bool:
-        """Let the next thing happen; False if nothing is going to.
+        """Let the next thing happen; return False if nothing is going to.
 
         One thing may emit several events, e.g. a last result and the end of its attempt.
 
@@ -122,7 +122,7 @@ class SimulatedExecutor:
         return len(self._attempts)
 
     def attempt_hours(self) -> float:
-        """Hours that attempts have run by now, all of them together."""
+        """Return the hours that attempts have run by now, summed over them."""
         running = sum(self.now - attempt.launched for attempt in self._attempts.values())
         return self.ended_hours + running / 3600
 
@@ -178,7 +178,7 @@ class SimulatedExecutor:
         """Nodes come by `add_node` only."""
 
     def dashboard(self) -> str | None:
-        """There is none."""
+        """Return None: there is no dashboard."""
         return None
 
     def launch(self, launch: Launch, place: TrialPlace) -> Future[AttemptEnded]:
@@ -221,7 +221,7 @@ class SimulatedExecutor:
         for decision in decisions:
             attempt = self._attempts.get((decision.trial_id, decision.attempt))
             if attempt is not None:
-                self._at(self.now + self._decision_s, attempt, self._obey, decision)
+                self._at(self.now + self._decision_s, attempt, self._apply_decision, decision)
 
     def kill(self, kills: Sequence[Kill]) -> None:
         """See `Executor.kill`."""
@@ -230,7 +230,7 @@ class SimulatedExecutor:
             if attempt is not None:
                 stop = Decide(*kill.key, kill.node, 0, Action.STOP)
                 reached = self.now + self._decision_s
-                self._at(reached, attempt, self._obey, stop)
+                self._at(reached, attempt, self._apply_decision, stop)
                 # The next rung of the ladder, at which real trials get SIGTERM.
                 self._at(reached + self._stop_grace_s, attempt, self._end, Outcome.STOPPED)
 
@@ -343,18 +343,18 @@ class SimulatedExecutor:
         seconds = self.storage.upload_s(path)
         good = seconds is not None
         if seconds == 0:
-            self._settle(attempt, path, result, good)
+            self._finish_upload(attempt, path, result, good)
             return
         attempt.uploading += 1
 
         def arrive() -> None:
             attempt.uploading -= 1
             if attempt.launch.node in self._nodes:
-                self._settle(attempt, path, result, good)
+                self._finish_upload(attempt, path, result, good)
 
         self.at(self.now + (seconds or 0.0), arrive)
 
-    def _settle(
+    def _finish_upload(
         self, attempt: SimulatedAttempt, path: str, result: dict[str, Any], good: bool
     ) -> None:
         key = attempt.key
@@ -364,7 +364,7 @@ class SimulatedExecutor:
         else:
             self._emit(CheckpointFailed(self.now, *key, path, "the upload was given up"))
 
-    def _obey(self, attempt: SimulatedAttempt, decision: Decide) -> None:
+    def _apply_decision(self, attempt: SimulatedAttempt, decision: Decide) -> None:
         ending = _ENDINGS.get(decision.action)
         if ending is not None:
             attempt.ending = ending

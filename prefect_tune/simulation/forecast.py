@@ -65,7 +65,7 @@ class Rung:
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """What a sweep will take.
+    """Forecast of what a sweep will take.
 
     Attributes:
         trials: How many trials there are; None if only the time budget ends the search.
@@ -144,7 +144,7 @@ def forecast(
     if trials is None or cluster.has_mishaps or cluster.straggler_share:
         return work.by_simulation(request, trials)
     if type(scheduler) is FIFOScheduler:
-        return work.summed(trials, (), Bounds(*[float(trials * whole)] * 3), _EXACT)
+        return work.by_total_steps(trials, (), Bounds(*[float(trials * whole)] * 3), _EXACT)
     if (
         isinstance(scheduler, AsyncHyperBandScheduler)
         and scheduler.time_attr == "training_iteration"
@@ -152,7 +152,7 @@ def forecast(
     ):
         rungs = _asha_rungs(trials, scheduler.milestones[0], whole, scheduler.reduction_factor)
         total = _steps_of(rungs)
-        return work.summed(trials, rungs, total, _BY_RULE)
+        return work.by_total_steps(trials, rungs, total, _BY_RULE)
     return work.by_simulation(request, trials)
 
 
@@ -168,8 +168,10 @@ class _Work:
     seconds: float
     budget_h: float | None
 
-    def summed(self, trials: int, rungs: tuple[Rung, ...], steps: Bounds, basis: str) -> SweepPlan:
-        """The plan of a sweep whose trials take so many steps together."""
+    def by_total_steps(
+        self, trials: int, rungs: tuple[Rung, ...], steps: Bounds, basis: str
+    ) -> SweepPlan:
+        """Return the plan of a sweep whose trials take so many steps together."""
         slots, start = self.concurrency, self.cluster.start_s
         held = steps.each(lambda number: (number * self.seconds + trials * start) / 3600)
         longest = (self.steps * self.seconds + start) / 3600
@@ -188,7 +190,7 @@ class _Work:
             basis += "; the time budget may end it before"
             cut = hours.each(lambda number: min(number, budget))
             share = cut.expected / hours.expected
-            steps, held, hours = _cut(steps, share), _cut(held, share), cut
+            steps, held, hours = _cut_short(steps, share), _cut_short(held, share), cut
         resources = self.resources
         return SweepPlan(
             trials,
@@ -204,7 +206,7 @@ class _Work:
         )
 
     def by_simulation(self, request: ExperimentRequest, trials: int | None) -> SweepPlan:
-        """The plan of a sweep as it came out in simulations with trials in random order."""
+        """Return the plan of a sweep as simulated, with trials in random order."""
         if trials is None and self.budget_h is None:
             raise InvalidArgument(
                 "num_samples", "the search never ends.", "Give a time_budget_s or a number."
@@ -244,8 +246,8 @@ class _Work:
         )
 
 
-def _cut(bounds: Bounds, share: float) -> Bounds:
-    """With a lower mean, and nothing less for the most."""
+def _cut_short(bounds: Bounds, share: float) -> Bounds:
+    """Return bounds for a sweep that may be cut short: the mean times `share`, the same most."""
     expected = bounds.expected * share
     return Bounds(min(bounds.low, expected), expected, bounds.high)
 
@@ -266,7 +268,7 @@ def _random_order(names: list[str], steps: int, seconds: float, seed: int) -> Pr
 
 
 def _steps_per_trial(setup: ExperimentSetup, steps: int | None) -> int:
-    """How many steps a trial has that nobody stops for being bad."""
+    """Return the number of steps of a trial that nobody stops for being bad."""
     limits: list[float] = []
     if steps is not None:
         check_count("steps", steps, at_least=1)
@@ -293,7 +295,7 @@ def _steps_per_trial(setup: ExperimentSetup, steps: int | None) -> int:
 def _asha_rungs(
     trials: int, milestones: Sequence[float], whole: int, factor: float
 ) -> tuple[Rung, ...]:
-    """How many trials come to each rung, and to the end."""
+    """Return how many trials come to each rung, and to the end."""
     steps = [milestone for milestone in milestones if milestone < whole]
     expected = _expected_at(trials, len(steps), 1 - 1 / factor)
     # The first trial at a rung always goes on, and all do if each is better than those before.
@@ -305,7 +307,7 @@ def _asha_rungs(
 
 
 def _expected_at(trials: int, rungs: int, quantile: float) -> list[float]:
-    """Mean numbers that come to each rung and pass the last one, in random order.
+    """Return the mean numbers of trials that come to each rung and pass the last one.
 
     Those that come to a higher rung are not in random order: the first ones got there when there
     were few to be compared with. So the rule is played, which no formula gives.

@@ -65,7 +65,7 @@ class ResultTable:
 
     @classmethod
     def of(cls, experiment: Any) -> ResultTable:
-        """The table of an experiment.
+        """Return the table of an experiment.
 
         Args:
             experiment: An `ExperimentAnalysis`, a `ResultGrid`, or the experiment's directory.
@@ -80,7 +80,7 @@ class ResultTable:
         return cls([t.config for t in trials], [trial_results(t) for t in trials])
 
     def __call__(self, config: dict[str, Any]) -> Iterator[Step]:
-        """The steps of a trial."""
+        """Yield the steps of the trial whose configuration is nearest."""
         wanted = flatten_config(config)
         distances = [self._distance(wanted, known) for known in self._configs]
         for row in self._results[distances.index(min(distances))]:
@@ -99,7 +99,7 @@ class ResultTable:
 
 
 def _scales(configs: Sequence[Mapping[str, Any]]) -> dict[str, Callable[[Any], float | None]]:
-    """For each numeric parameter what gives the place of a value in its range."""
+    """Return for each numeric parameter a function that places a value in its range."""
     scales: dict[str, Callable[[Any], float | None]] = {}
     for name in {name for config in configs for name in config}:
         found = [finite_number(config.get(name)) for config in configs]
@@ -133,12 +133,12 @@ _AUTO_FILLED = frozenset(
 
 
 def own_metrics(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A result without what comes by itself."""
+    """Return a result without its automatic metrics."""
     return {name: value for name, value in row.items() if name not in _AUTO_FILLED}
 
 
 def as_program(model: Any, steps: int | None = None) -> Program:
-    """What simulated trials run.
+    """Return the program that simulated trials of a model run.
 
     Args:
         model: As users give it; see `simulate`.

@@ -61,7 +61,7 @@ class PausingScheduler(TrialScheduler):
         self._forget(trial)
 
     def choose_trial_to_run(self, controller: ControllerView) -> Trial | None:
-        """The first of the queue that waits and has resources."""
+        """Return the first trial of the queue that waits and has resources."""
         for trial_id in self._queue:
             trial = controller.get_trial(trial_id)
             if (
@@ -73,11 +73,11 @@ class PausingScheduler(TrialScheduler):
         return None
 
     def run_until(self, trial: Trial) -> RunUntil:
-        """Every result."""
+        """Return `EVERY_RESULT`: a trial may be paused at each."""
         return EVERY_RESULT
 
     def debug_string(self) -> str:
-        """How often it has paused."""
+        """Return a line that says how often it has paused."""
         return f"Using PausingScheduler: num_pauses={self.num_pauses}."
 
     def _forget(self, trial: Trial) -> None:

@@ -51,11 +51,11 @@ _NO_STEPS: Iterator[Any] = iter(())
 
 
 class _Unforeseen(Exception):
-    """Raised where the short way ends."""
+    """Error for something that only a coordinator can handle."""
 
 
 class _Run:
-    """A trial that runs.
+    """Running trial.
 
     Attributes:
         next: What it does next.
@@ -93,7 +93,7 @@ class _Run:
 
 
 class PlainSweep:
-    """One sweep of trials that start, report and end.
+    """Runs one sweep of trials that start, report and end.
 
     Args:
         setup: What is run; its scheduler and stopper stay as they are.
@@ -166,7 +166,7 @@ class PlainSweep:
 
     @staticmethod
     def can_run(setup: ExperimentSetup, options: CoordinatorOptions) -> bool:
-        """Whether a sweep starts out as one of this kind.
+        """Return True if a sweep starts out as one of this kind.
 
         Args:
             setup: What is run.
@@ -218,7 +218,7 @@ class PlainSweep:
         found = self._source.next()
         if not isinstance(found, Suggestion):
             return None
-        trial = new_trial(suggested(found, self._resources, self.now), self._options)
+        trial = new_trial(suggestion_event(found, self._resources, self.now), self._options)
         self.trials.append(trial)
         self._scheduler.on_trial_add(self._controller, trial)
         return trial
@@ -257,13 +257,13 @@ class PlainSweep:
 
     def _go_on(self, run: _Run) -> None:
         if not self._work(run):
-            self._free(run)
+            self._end_attempt(run)
             self._finish(run)
-            self._reuse(run)
+            self._reuse_slot(run)
 
     def _stop(self, run: _Run) -> None:
-        self._free(run)
-        self._reuse(run)
+        self._end_attempt(run)
+        self._reuse_slot(run)
 
     def _work(self, run: _Run) -> bool:
         """Do a trial's next steps, up to the first at which it waits; False at its end.
@@ -370,13 +370,13 @@ class PlainSweep:
         first, last = run.reported, len(run.rows)
         goes_on = self._work(run)
         if not goes_on:
-            self._free(run)
+            self._end_attempt(run)
         self._count_results(run, first, last)
         if self._keeps_results:
-            self._keep(run, self._result(run, last, self.now))
+            self._keep_result(run, self._result(run, last, self.now))
         if not goes_on:
             self._finish(run)
-            self._reuse(run)
+            self._reuse_slot(run)
 
     def _decide(self, run: _Run) -> None:
         """Report what a trial has done, and have stopper and scheduler decide about it."""
@@ -388,7 +388,7 @@ class PlainSweep:
             answer = self._scheduler.on_trial_result(self._controller, trial, result)
             stops = answer == self._scheduler.STOP
         if self._keeps_results:
-            self._keep(run, result)
+            self._keep_result(run, result)
         if stops:
             run.next = self._stop
             self._complete(run, result)
@@ -413,10 +413,10 @@ class PlainSweep:
                 best = Incumbent(now, hours, run.trial.trial_id, float(row[place]))
                 self.summary.incumbents.append(best)
 
-    def _keep(self, run: _Run, result: dict[str, Any]) -> None:
+    def _keep_result(self, run: _Run, result: dict[str, Any]) -> None:
         self.histories.setdefault(run.trial.trial_id, []).append(result)
 
-    def _free(self, run: _Run) -> None:
+    def _end_attempt(self, run: _Run) -> None:
         """End a trial's attempt."""
         hours = (self.now - run.launched) / 3600
         self.hours += hours
@@ -446,7 +446,7 @@ class PlainSweep:
             trial.compact()
         self._scheduler.on_trial_complete(self._controller, trial, result)
 
-    def _reuse(self, run: _Run) -> None:
+    def _reuse_slot(self, run: _Run) -> None:
         """Give the slot of a trial that has ended to the one that waits for it."""
         run.trial.status = TERMINATED
         if self._waiting is None:
@@ -462,7 +462,7 @@ class PlainSweep:
             self._waiting = self._suggest()
 
 
-def suggested(found: Suggestion, resources: Resources, now: float) -> TrialSuggested:
+def suggestion_event(found: Suggestion, resources: Resources, now: float) -> TrialSuggested:
     """Return the event of a suggestion.
 
     Args:

@@ -23,7 +23,7 @@ from prefect_tune.simulation.run import SimulatedAnalysis, setup_simulation, sim
 
 @dataclass(frozen=True)
 class Replay:
-    """What would have become of an experiment.
+    """What another scheduler or stopper would have made of an experiment.
 
     Attributes:
         stopped: Trials that would have ended before they did, and at which step.
@@ -117,7 +117,7 @@ def replay(
 
 
 def _stand_in(config: dict[str, Any]) -> None:
-    """The trainable of a replay, which is never run."""
+    """Stand for the trainable of a replay, which is never run."""
 
 
 class _Recorded:
@@ -145,24 +145,24 @@ class _Recorded:
         )
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Nothing is learnt."""
+        """Do nothing: a replay learns nothing."""
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Nothing is learnt."""
+        """Do nothing: a replay learns nothing."""
 
     def total(self) -> int | None:
         return self._count
 
     def adjust(self, samples: int, max_concurrent: int | None) -> None:
-        """A replay has the trials that there were."""
+        """Do nothing: a replay has the trials that there were."""
 
     def save_state(self) -> bytes:
         return b""
 
     def restore_state(self, state: bytes) -> None:
-        """A replay is not resumed."""
+        """Do nothing: a replay is not resumed."""
 
 
 class _Played:
@@ -180,7 +180,7 @@ class _Played:
 
 
 def _histories(analysis: ExperimentAnalysis) -> dict[str, list[dict[str, Any]]]:
-    """The results of each trial that has some, each iteration once: as it was reported last."""
+    """Return the results of each trial that has some, each iteration as reported last."""
     kept = analysis.histories if isinstance(analysis, SimulatedAnalysis) else {}
     found: dict[str, list[dict[str, Any]]] = {}
     for trial in analysis.trials:
@@ -198,7 +198,7 @@ def _seconds(row: Mapping[str, Any]) -> float:
 def _most_at_once(
     trials: Sequence[Trial], histories: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> int:
-    """How many trials have run at the same time at most."""
+    """Return how many trials have run at the same time at most."""
     changes: list[tuple[float, int]] = []
     for trial in trials:
         if trial.start_time is not None:

@@ -25,7 +25,7 @@ from prefect_tune.validation import check_type
 
 
 class SimulatedAnalysis(ExperimentAnalysis):
-    """What a simulated sweep came to; times are simulated seconds from its beginning.
+    """Results of a simulated sweep; times are simulated seconds from its beginning.
 
     Attributes:
         simulation: What it has taken.

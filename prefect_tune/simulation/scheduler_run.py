@@ -31,7 +31,7 @@ class BrokenPromise(AssertionError):
 
 
 class SimulatedController:
-    """The controller that hooks get (see `ControllerView`).
+    """`ControllerView` for the hooks of a scheduler.
 
     Args:
         slots: How many trials run at once.
@@ -84,7 +84,7 @@ class SimulatedController:
         config: dict[str, Any] | None = None,
         experiment_tag: str = "",
     ) -> bool:
-        """False: trials of a `Simulation` have no checkpoints."""
+        """Return False: trials of a `Simulation` have no checkpoints."""
         return False
 
     def change_trial(
@@ -95,24 +95,24 @@ class SimulatedController:
         resources: Resources | None = None,
         experiment_tag: str = "",
     ) -> bool:
-        """True, and the trial is paused if it runs; nothing else changes."""
+        """Pause the trial if it runs, change nothing else, and return True."""
         if trial.status == RUNNING:
             self.pause_trial(trial)
         return True
 
     def get_node_resources(self) -> list[Resources]:
-        """None is known."""
+        """Return []: no node is known."""
         return []
 
     def save_checkpoint(self, trial: Trial) -> None:
-        """Nothing: trials of a `Simulation` have no checkpoints."""
+        """Do nothing: trials of a `Simulation` have no checkpoints."""
 
     def add(self, trial: Trial) -> None:
-        """A trial came up."""
+        """Add a new trial."""
         self._trials[trial.trial_id] = self._live[trial.trial_id] = trial
 
     def finish(self, trial: Trial) -> None:
-        """A trial will not run again."""
+        """End a trial, which will not run again."""
         trial.status = TERMINATED
         self._live.pop(trial.trial_id, None)
         if not self._keep_finished:
@@ -138,7 +138,7 @@ class _Run:
 
 @dataclass
 class Simulation:
-    """An experiment on simulated trials.
+    """Runs a scheduler and a stopper on simulated trials.
 
     Attributes:
         objective: What trials report.
@@ -189,7 +189,7 @@ class Simulation:
         self._fill_slots()
 
     def run(self, max_results: int | None = None) -> Simulation:
-        """Go on until all trials have ended, or for so many results more.
+        """Run until all trials have ended, or for so many results more.
 
         Raises:
             BrokenPromise: If a trial got a decision where it was not said to wait.

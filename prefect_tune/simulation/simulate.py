@@ -100,13 +100,13 @@ def plan(
 
 
 def _has_metric(arguments: dict[str, Any]) -> bool:
-    """Whether somebody has a metric of his own already."""
+    """Return True if an argument brings a metric."""
     owners = (arguments.get("scheduler"), arguments.get("search_alg"))
     return "metric" in arguments or any(getattr(owner, "metric", None) for owner in owners)
 
 
 def _stand_in(model: Any) -> Callable[[dict[str, Any]], None]:
-    """A trainable by the name of a model, which is never run."""
+    """Return a trainable with the name of a model, which is never run."""
 
     def simulated(config: dict[str, Any]) -> None: ...
 

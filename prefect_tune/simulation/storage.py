@@ -11,7 +11,7 @@ UploadSeconds = Callable[[str], float | None]
 
 
 def at_once(path: str) -> float | None:
-    """As on a shared file system: a checkpoint is in storage when it is complete."""
+    """Return 0, as on a shared file system, where a complete checkpoint is in storage."""
     return 0.0
 
 
@@ -36,7 +36,7 @@ class SimulatedStorage:
         self.overwritten: list[str] = []
 
     def put(self, path: str) -> None:
-        """A checkpoint is complete."""
+        """Add a complete checkpoint."""
         if path in self.stored:
             self.overwritten.append(path)
         self.stored.add(path)
@@ -46,7 +46,7 @@ class SimulatedStorage:
         self.stored.discard(path)
 
     def problem(self, path: str) -> AttemptError | None:
-        """Why an attempt cannot go on from a checkpoint; None if it can."""
+        """Return why an attempt cannot go on from a checkpoint; None if it can."""
         if self.away:
             return AttemptError("storage", "the store does not answer")
         if path not in self.stored:

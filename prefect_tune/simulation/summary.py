@@ -24,7 +24,7 @@ class Incumbent:
 
 @dataclass
 class SimulationSummary:
-    """What a simulated sweep has taken.
+    """Costs of a simulated sweep, and the course of its best result.
 
     Attributes:
         seconds: Simulated seconds from the beginning to the end.

@@ -34,17 +34,17 @@ class Surrogate:
     max_t: int = 81
 
     def __call__(self, config: dict[str, Any], step: int) -> tuple[dict[str, Any], float]:
-        """The metrics of a step, and the seconds that it takes."""
+        """Return the metrics of a step, and the seconds that it takes."""
         return self.curve(config, step)
 
 
 def _noise(config: Mapping[str, Any], step: int, scale: float) -> float:
-    """The same for the same configuration and step, at any time and in any process."""
+    """Return noise that depends on the configuration and the step only."""
     return random.Random(f"{sorted(config.items())}/{step}").gauss(0.0, scale)
 
 
 def _network(config: dict[str, Any], step: int) -> tuple[dict[str, Any], float]:
-    """A network: loss falls by a power law; best at lr=0.01 and 256 units, larger is slower."""
+    """Train a network: best with lr=0.01 and 256 units; larger ones are slower."""
     off = math.log10(config["lr"] / 0.01)
     width = math.log2(config["units"] / 256)
     floor = 0.1 + 0.15 * off**2 + 0.01 * width**2 + 0.5 * (config["dropout"] - 0.2) ** 2
@@ -59,7 +59,7 @@ _NETWORK_T = 81
 
 
 def _branin(config: dict[str, Any], step: int) -> tuple[dict[str, Any], float]:
-    """Branin's function, seen through a bias that vanishes as training goes on."""
+    """Return Branin's function with a bias that vanishes as training goes on."""
     x, y = config["x"], config["y"]
     b, c = 5.1 / (4 * math.pi**2), 5 / math.pi
     value = (y - b * x**2 + c * x - 6) ** 2 + 10 * (1 - 1 / (8 * math.pi)) * math.cos(x) + 10
@@ -71,7 +71,7 @@ _BRANIN_T = 81
 
 
 def _crossing(config: dict[str, Any], step: int) -> tuple[dict[str, Any], float]:
-    """Curves that cross: a high rate leads at first and levels off, a low one wins in the end."""
+    """Return a curve that leads at first with a high rate, and wins with a low one."""
     off = math.log10(config["lr"] / 0.001)
     final = 0.9 - 0.2 * abs(off)
     speed = 0.02 * config["lr"] / 0.001 + 0.02

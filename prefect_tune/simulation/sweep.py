@@ -38,7 +38,7 @@ from prefect_tune.search.source import Suggestion
 from prefect_tune.simulation.attempt import Program
 from prefect_tune.simulation.cluster import Mishaps, SimulatedCluster
 from prefect_tune.simulation.executor import SimulatedExecutor
-from prefect_tune.simulation.plain_sweep import EXPERIMENT_ID, PlainSweep, suggested
+from prefect_tune.simulation.plain_sweep import EXPERIMENT_ID, PlainSweep, suggestion_event
 from prefect_tune.simulation.summary import Incumbent, SimulationSummary
 
 _FIRST_TICK_S = 1.0
@@ -51,7 +51,7 @@ _BATCH = 64
 
 
 class SimulatedSweep:
-    """One sweep.
+    """Runs one sweep on a virtual clock.
 
     Args:
         setup: What is run; its trainable is not.
@@ -242,7 +242,9 @@ class SimulatedSweep:
             if not isinstance(found, Suggestion):
                 self._inbox.append(SearchIdle(now, finished=found is not None))
                 return
-            self._inbox.append(suggested(found, self._setup.resources_for(found.config), now))
+            self._inbox.append(
+                suggestion_event(found, self._setup.resources_for(found.config), now)
+            )
 
     def _abort(self, command: Abort) -> None:
         self._error = self._error or command.error
@@ -252,13 +254,13 @@ class SimulatedSweep:
         if result is not None:
             self.summary.num_results += 1
             if self._metric is not None:
-                self._see(self._metric, command.trial_id, result)
+                self._update_best(self._metric, command.trial_id, result)
             if self._keep_results:
                 self.histories.setdefault(command.trial_id, []).append(result)
         if self._has_callbacks:
             self._call_back(command)
 
-    def _see(self, metric: str, trial_id: str, result: dict[str, Any]) -> None:
+    def _update_best(self, metric: str, trial_id: str, result: dict[str, Any]) -> None:
         """See whether a result is the best so far."""
         value = result.get(metric)
         if type(value) is not float:
@@ -283,7 +285,7 @@ class SimulatedSweep:
 
 @contextmanager
 def _seeded(seed: int | None) -> Iterator[None]:
-    """Seed what draws from the global generators, as many schedulers do; leave them as they were.
+    """Seed the global random generators, from which many schedulers draw; restore them at the end.
 
     Args:
         seed: The seed; None leaves them alone.

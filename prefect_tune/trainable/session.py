@@ -133,7 +133,7 @@ def get_checkpoint() -> Checkpoint | None:
 
 
 def should_checkpoint() -> bool:
-    """Whether the trial is to write a checkpoint now, because its worker is about to end.
+    """Return True if the trial has to write a checkpoint now, because its worker will end.
 
     The worker has got SIGTERM (a spot instance that is taken back, a time limit of SLURM, a pod
     that is moved) or is retired. The trial has `PREFECT_TUNE_PREEMPTION_GRACE_S` seconds: at its

@@ -286,7 +286,7 @@ def test_an_experiment_that_cannot_be_made_is_free_again(tmp_path, monkeypatch):
     )
     setup = make_setup(request, load_settings())
     with monkeypatch.context() as patch:
-        patch.setattr(RestoreFrom, "bring_to", full)
+        patch.setattr(RestoreFrom, "copy_to", full)
         with pytest.raises(OSError, match="No space") as caught:
             RunningExperiment(setup, InlineExecutor())
     # A notebook keeps the last error, and with it everything that it happened in.

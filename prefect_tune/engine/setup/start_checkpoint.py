@@ -43,7 +43,7 @@ class RestoreFrom:
     given: Checkpoint | None = field(default=None, compare=False)
     progress: Progress = NO_PROGRESS
 
-    def bring_to(self, experiment_dir: Path) -> TrialCheckpoint | None:
+    def copy_to(self, experiment_dir: Path) -> TrialCheckpoint | None:
         """Return the checkpoint, copied into the experiment directory if that is needed.
 
         Args:

@@ -33,7 +33,7 @@ class Downloads:
         self._transfers = transfers
         self._under_way: dict[str, asyncio.Task[Path]] = {}
 
-    async def bring(self, location: Location, path: str, sibling: Path | None = None) -> Path:
+    async def download(self, location: Location, path: str, sibling: Path | None = None) -> Path:
         """Download a checkpoint, which stays until its directory is deleted or `close` is called.
 
         Args:
@@ -51,7 +51,7 @@ class Downloads:
         url = str(location / path)
         task = self._under_way.get(url)
         if task is None:
-            task = asyncio.create_task(self._bring(location, path, sibling))
+            task = asyncio.create_task(self._download(location, path, sibling))
             self._under_way[url] = task
             task.add_done_callback(lambda task: self._on_done(url, task))
         # The caller may be cancelled while others still wait for the checkpoint.
@@ -68,7 +68,7 @@ class Downloads:
         if not task.cancelled():
             task.exception()  # marks it as retrieved: all callers may have been cancelled
 
-    async def _bring(self, location: Location, path: str, sibling: Path | None) -> Path:
+    async def _download(self, location: Location, path: str, sibling: Path | None) -> Path:
         # Different locations have checkpoints of the same name.
         place = hashlib.sha256(location.url.encode()).hexdigest()[:8]
         target = self._area / place / path

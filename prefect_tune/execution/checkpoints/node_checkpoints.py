@@ -79,7 +79,7 @@ class NodeCheckpoints:
         if location.is_local:
             return await self._route_of(location.path).fetch(location.path)
         parent, name = posixpath.split(checkpoint)
-        return await self._downloads.bring(self._opened_like_storage(Location(parent)), name)
+        return await self._downloads.download(self._opened_like_storage(Location(parent)), name)
 
     def release(self, checkpoint: str | None) -> None:
         """Allow the deletion of a fetched checkpoint, because its attempt has ended."""

@@ -16,11 +16,11 @@ from prefect_tune.filesystem.retry import Limits
 
 _logger = logging.getLogger(__name__)
 #: Checkpoints transferred in parallel per direction; each is sent in several parallel parts.
-_ABREAST = 4
+_MAX_PARALLEL = 4
 #: Seconds for which storage may be unavailable even if a checkpoint has waited very long already.
 _LEAST_OUTAGE_S = 10.0
 #: How often a transfer is tried if the transfer process dies.
-_LIVES = 3
+_MAX_TRIES = 3
 #: Seconds beyond its time limit after which a transfer counts as hanging.
 _SLACK_S = 10.0
 _MAIN = "from prefect_tune.execution.checkpoints.upload_process import main; main(int(sys.argv[1]))"
@@ -35,7 +35,7 @@ class _Process(HelperProcess):
         super().__init__("that moves checkpoints", _MAIN)
         self._on_outage = on_outage
 
-    def understand(self, message: int, payload: Any) -> Any:
+    def on_message(self, message: int, payload: Any) -> Any:
         if message == Message.FAILED:
             raise payload
         if message == Message.AWAY:
@@ -63,7 +63,7 @@ class TransferService:
         #: The process that has reported an outage of storage.
         self._away: _Process | None = None
         # Separate limits, so that a starting trial does not wait for uploads of others.
-        self._room = {kind: asyncio.Semaphore(_ABREAST) for kind in (Message.PUT, Message.GET)}
+        self._room = {kind: asyncio.Semaphore(_MAX_PARALLEL) for kind in (Message.PUT, Message.GET)}
         self._closed = False
 
     @property
@@ -92,7 +92,7 @@ class TransferService:
             waited = asyncio.get_running_loop().time() - since
             outage = max(self._timeout_s - waited, _LEAST_OUTAGE_S)
             transfer = Transfer(location, path, str(directory), self._timeout_s, outage)
-            await self._do(Message.PUT, transfer)
+            await self._transfer(Message.PUT, transfer)
 
     async def get(self, location: Location, path: str, directory: Path) -> None:
         """Download a checkpoint; its directory appears when it is complete.
@@ -111,7 +111,7 @@ class TransferService:
         outage = min(self._timeout_s, Limits().outage_s)
         transfer = Transfer(location, path, str(directory), self._timeout_s, outage)
         async with self._room[Message.GET]:
-            await self._do(Message.GET, transfer)
+            await self._transfer(Message.GET, transfer)
 
     def close(self) -> None:
         """End the transfer process; running transfers fail."""
@@ -119,9 +119,9 @@ class TransferService:
         if self._process is not None:
             self._process.close()
 
-    async def _do(self, message: Message, transfer: Transfer) -> None:
-        for _ in range(_LIVES):
-            process = self._living()
+    async def _transfer(self, message: Message, transfer: Transfer) -> None:
+        for _ in range(_MAX_TRIES):
+            process = self._live_process()
             try:
                 async with asyncio.timeout(transfer.timeout_s + _SLACK_S):
                     await process.request(message, transfer)
@@ -142,7 +142,7 @@ class TransferService:
         if self._closed:
             raise StorageUnavailable("the experiment on this node was closed before it was moved")
         raise StorageError(
-            f"cannot move {transfer.path}: the transfer process died {_LIVES} times; its "
+            f"cannot move {transfer.path}: the transfer process died {_MAX_TRIES} times; its "
             "output is in the worker's log"
         )
 
@@ -150,7 +150,7 @@ class TransferService:
         self._away = self._process if problem else None
         self._on_outage(problem)
 
-    def _living(self) -> _Process:
+    def _live_process(self) -> _Process:
         if self._closed:
             raise StorageUnavailable("the experiment on this node is closed")
         if self._process is None or not self._process.alive:

@@ -87,6 +87,6 @@ class UploadRoute(CopyingRoute):
             return copy
         # Another worker, or an earlier run on this node, may have written it into this directory.
         sibling = self._directory / path
-        directory = await self._downloads.bring(self._storage, path, sibling)
+        directory = await self._downloads.download(self._storage, path, sibling)
         self._copies.add(path, directory)
         return directory

@@ -32,7 +32,7 @@ from prefect_tune.execution.base import (
 )
 from prefect_tune.execution.cluster.handle import ClusterHandle
 from prefect_tune.execution.driver.attempt_tracker import AttemptTracker
-from prefect_tune.execution.driver.environment import driver_thread_variables, step_aside
+from prefect_tune.execution.driver.environment import driver_thread_variables, secede_from_task
 from prefect_tune.execution.driver.node_pool import NodePool
 from prefect_tune.execution.driver.preflight import (
     check_fits,
@@ -103,7 +103,7 @@ class DaskExecutor(Executor, Paced):
     ) -> None:
         chosen = {**driver_thread_variables(), **env.env_vars}
         env = dataclasses.replace(env, env_vars=chosen)
-        step_aside(self._cluster.address)
+        secede_from_task(self._cluster.address)
         workers = self._cluster.workers_now()
         silent: set[str] = set()
         if not self._cluster.in_process:

@@ -30,7 +30,7 @@ from prefect_tune.filesystem.location import Location, is_absolute
 
 _logger = logging.getLogger(__name__)
 #: Checkpoints that are copied in parallel; others wait, and so do their trials.
-_ABREAST = 4
+_MAX_PARALLEL = 4
 
 
 class DriverFiles:
@@ -57,7 +57,7 @@ class DriverFiles:
             env.storage_timeout_s,
             frozenset((files.stdout, files.stderr)),
         )
-        self._turns = asyncio.Semaphore(_ABREAST)
+        self._turns = asyncio.Semaphore(_MAX_PARALLEL)
         self._nodes: dict[str, NodeClient] = {}
         self._work: dict[str, set[asyncio.Task[None]]] = {}
         self._trials: dict[str, asyncio.Lock] = {}

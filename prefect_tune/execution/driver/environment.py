@@ -45,7 +45,7 @@ def _environment_at_start() -> set[str]:
     return {entry.split(b"=", 1)[0].decode(errors="replace") for entry in content.split(b"\0")}
 
 
-def step_aside(scheduler: str) -> None:
+def secede_from_task(scheduler: str) -> None:
     """Release the thread of a surrounding Dask task on the same cluster.
 
     As `distributed.worker_client` does: the trials may need the worker that waits for them.

@@ -13,7 +13,7 @@ from prefect_tune.execution.files.node_client import NodeClient
 
 _logger = logging.getLogger(__name__)
 #: Trials whose files are fetched in parallel.
-_ABREAST = 8
+_MAX_PARALLEL = 8
 _SHORTEST_PERIOD_S = 0.1
 
 
@@ -43,7 +43,7 @@ class TrialFileCollector:
         self._streams = streams
         self._period_s = max(period_s, _SHORTEST_PERIOD_S)
         self._timeout_s = timeout_s
-        self._turns = asyncio.Semaphore(_ABREAST)
+        self._turns = asyncio.Semaphore(_MAX_PARALLEL)
         self._watched: dict[tuple[str, str], NodeClient] = {}
         self._trials: dict[str, TrialFiles] = {}
         self._work: dict[str, set[asyncio.Task[None]]] = defaultdict(set)

@@ -23,7 +23,7 @@ from prefect_tune.execution.files.confined_directory import (
 )
 
 #: Chunks of one checkpoint that are transferred in parallel.
-_ABREAST = 4
+_MAX_PARALLEL = 4
 #: Parts of files in one batch at most.
 _PIECES = 256
 _DISCARD_S = 3.0
@@ -182,9 +182,9 @@ class Transfers:
         except ValueError as error:
             raise CheckpointUnreadable(f"{source.path}: {error}") from error
         batches = in_batches({**manifest.files, MARKER: len(marker)})
-        await _all(self._work(batches, source, target) for _ in range(_ABREAST))
+        await _run_all(self._copy_batches(batches, source, target) for _ in range(_MAX_PARALLEL))
 
-    async def _work(self, batches: Iterator[list[Piece]], source: At, target: At) -> None:
+    async def _copy_batches(self, batches: Iterator[list[Piece]], source: At, target: At) -> None:
         for batch in batches:
             async with self._room:
                 data = await source.read(batch)
@@ -223,7 +223,7 @@ class Transfers:
                 return
 
 
-async def _all(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+async def _run_all(works: Iterable[Coroutine[Any, Any, None]]) -> None:
     """Run coroutines concurrently; cancel the others when one fails."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:

@@ -42,13 +42,13 @@ class NodeDirectory:
     """
 
     def __init__(self, env: ExperimentEnv) -> None:
-        self.shared = _is_here(env)
+        self.shared = _sees_experiment_dir(env)
         self._lock: int | None = None
         if self.shared:
             self.path = Path(env.experiment_dir)
             return
         parent = user_directory()
-        _sweep(parent)
+        _remove_abandoned(parent)
         # Unique for this agent, because several workers may run on one machine.
         self._lock, lock_file = tempfile.mkstemp(_LOCK, f"{env.experiment_id}-", parent)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
@@ -88,7 +88,7 @@ def in_storage(env: ExperimentEnv, path: str) -> str:
     return str(Path(env.experiment_dir, path) if env.storage is None else env.storage / path)
 
 
-def _is_here(env: ExperimentEnv) -> bool:
+def _sees_experiment_dir(env: ExperimentEnv) -> bool:
     if os.environ.get(SHARED_DIRECTORY) == "0":
         return False
     with contextlib.suppress(OSError, UnicodeDecodeError):
@@ -97,7 +97,7 @@ def _is_here(env: ExperimentEnv) -> bool:
     return False
 
 
-def _sweep(parent: Path) -> None:
+def _remove_abandoned(parent: Path) -> None:
     """Remove directories that killed agents have left, whose locks are free."""
     for lock_file in parent.glob(f"*{_LOCK}"):
         with contextlib.suppress(OSError), open(lock_file, "rb") as file:

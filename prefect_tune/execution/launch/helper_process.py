@@ -75,7 +75,7 @@ class HelperProcess:
             descriptors: File descriptors to send along.
 
         Raises:
-            Exception: If the reply is an error, see `understand`.
+            Exception: If the reply is an error, see `on_message`.
             HelperGone: If the process died.
         """
         loop = asyncio.get_running_loop()
@@ -112,7 +112,7 @@ class HelperProcess:
 
     # -- for derived classes ----------------------------------------------------------------------
 
-    def understand(self, message: int, payload: Any) -> Any:
+    def on_message(self, message: int, payload: Any) -> Any:
         """Convert a reply into the result of its request; called in the order of arrival.
 
         Raises:
@@ -166,7 +166,7 @@ class HelperProcess:
     def _receive(self, frame: Frame) -> None:
         # Replies are converted even if no request waits for them any more.
         try:
-            result, error = self.understand(frame.kind, pickle.loads(frame.payload)), None
+            result, error = self.on_message(frame.kind, pickle.loads(frame.payload)), None
         except Exception as reason:
             result, error = None, reason
         reply = self._replies.get(frame.seq)

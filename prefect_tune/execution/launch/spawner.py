@@ -156,7 +156,9 @@ class AttemptSpawner:
             title=context.launch.trial_id,
             reuse=reuse,
         )
-        process = (await self._reused(request) if reuse else None) or await self._started(request)
+        process = (await self._reuse_idle(request) if reuse else None) or await self._start_new(
+            request
+        )
         keep = functools.partial(self._idle.append, process) if reuse else None
         return AttemptHandle(process.sock, process.pid, process.exited, request.stderr, keep)
 
@@ -170,7 +172,7 @@ class AttemptSpawner:
         """
         paths = str(stdout), str(stderr)
         request = StartRequest(call, with_sister_variables(env), *paths, title, is_call=True)
-        process = await self._started(request)
+        process = await self._start_new(request)
         return AttemptHandle(process.sock, process.pid, process.exited, request.stderr)
 
     def close(self) -> None:
@@ -225,7 +227,7 @@ class AttemptSpawner:
             self._end_idle(self._idle[0])
         return None
 
-    async def _reused(self, request: StartRequest) -> _TrialProcess | None:
+    async def _reuse_idle(self, request: StartRequest) -> _TrialProcess | None:
         """Send the attempt to an idle process and return it; None if there is none."""
         while (process := self._pop_idle(request.env)) is not None:
             frame = encode(Kind.NEXT, 0, pickle.dumps(request))
@@ -237,7 +239,7 @@ class AttemptSpawner:
                 return process
         return None
 
-    async def _started(self, request: StartRequest) -> _TrialProcess:
+    async def _start_new(self, request: StartRequest) -> _TrialProcess:
         ours, theirs = _connection()
         try:
             with theirs:

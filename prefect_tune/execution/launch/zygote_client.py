@@ -54,7 +54,7 @@ class ZygoteClient(HelperProcess):
         return started
 
     @override
-    def understand(self, message: int, payload: Any) -> Any:
+    def on_message(self, message: int, payload: Any) -> Any:
         if message == Message.EXITED:
             pid, status = payload
             # The system may reuse the id, so an ended process is removed at once.

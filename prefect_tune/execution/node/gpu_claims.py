@@ -45,7 +45,7 @@ class GpuClaims:
         if not devices or not declared:
             return ()
         try:
-            with _alone() as directory:
+            with _locked_directory() as directory:
                 for path in directory.glob(f"*{_SUFFIX}"):
                     _remove_if_free(path)
                 return tuple(self._claim(directory, devices, declared))
@@ -75,7 +75,7 @@ class GpuClaims:
         """Give up all claimed GPUs."""
         if not self._locks:
             return
-        with _alone():
+        with _locked_directory():
             while self._locks:
                 path, lock = self._locks.popitem()
                 os.close(lock)
@@ -83,7 +83,7 @@ class GpuClaims:
 
 
 @contextmanager
-def _alone() -> Iterator[Path]:
+def _locked_directory() -> Iterator[Path]:
     """Enter the directory of the locks, in which no other worker makes or removes any meanwhile."""
     directory = user_directory()
     with open(directory / "gpus", "wb") as file:

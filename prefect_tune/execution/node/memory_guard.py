@@ -103,7 +103,7 @@ class MemoryGuard:
             if self._limit and periods % _TOTAL_PERIODS == 0:
                 used = await asyncio.to_thread(_used_by_all, self._limit)
                 if used > self._limit:
-                    self._tell(NodeWarning(_about_total(used, self._limit)))
+                    self._tell(NodeWarning(_total_warning(used, self._limit)))
                     self._limit = None
             periods += 1
             await asyncio.sleep(_PERIOD_S)
@@ -146,7 +146,7 @@ def _error(what: str, resource: str) -> AttemptError:
     )
 
 
-def _about_total(used: int, limit: int) -> str:
+def _total_warning(used: int, limit: int) -> str:
     return (
         f"trials and worker use {_gb(used)} together, more than the worker's memory limit of "
         f"{_gb(limit)}. Dask holds that limit against the worker's own process only. Give trials a "
@@ -166,12 +166,12 @@ def _used_by_all(limit: int) -> int:
 
 
 def _used(processes: Sequence[psutil.Process], limit: int) -> int:
-    used = sum(_of(process, "rss") for process in processes)
+    used = sum(_memory_of(process, "rss") for process in processes)
     # Forks share pages, which only "pss" counts once; it is slow to read.
-    return used if used <= limit else sum(_of(process, "pss") for process in processes)
+    return used if used <= limit else sum(_memory_of(process, "pss") for process in processes)
 
 
-def _of(process: psutil.Process, kind: str) -> int:
+def _memory_of(process: psutil.Process, kind: str) -> int:
     try:
         if kind == "pss":
             info = process.memory_full_info()

@@ -89,7 +89,7 @@ class LoadWatch:
             last = now
 
     def leave(self, reason: str) -> None:
-        """Nothing is to start any more; "" ends that."""
+        """Let nothing start any more, for a reason; "" lets attempts start again."""
         self._leaving = reason
         self._say(self._look())
 

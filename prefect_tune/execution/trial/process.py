@@ -53,7 +53,7 @@ def main(
     started = time.perf_counter()
     code = FAILED_EXIT_CODE
     try:
-        _leave_family(parent, request.title)
+        _detach(parent, request.title)
         channel = SocketChannel(sock)
         with contextlib.suppress(ConnectionError):  # the agent is gone
             code = _serve(channel, request, load, started)
@@ -201,7 +201,7 @@ def prepare() -> None:
     _libc()
 
 
-def _leave_family(parent: int, title: str) -> None:
+def _detach(parent: int, title: str) -> None:
     """Give this process its own group, default signals and name, and let it die with the zygote."""
     with contextlib.suppress(OSError):  # the parent does the same; the first call counts
         os.setpgid(0, 0)

@@ -76,7 +76,7 @@ class OrphanedProcessGroups:
             if _signal(pid, signum):
                 self._deadlines[pid] = time.monotonic() + GRACE_S
 
-    def look(self) -> None:
+    def kill_overdue(self) -> None:
         """Kill processes whose deadline has passed."""
         now = time.monotonic()
         for target, deadline in list(self._deadlines.items()):
@@ -88,11 +88,11 @@ class OrphanedProcessGroups:
                 continue
             del self._deadlines[target]
 
-    def finish(self) -> None:
+    def wait_until_gone(self) -> None:
         """Wait until all of these processes are gone, for about two seconds at most."""
         deadline = time.monotonic() + GRACE_S + _GONE_S
         while self and time.monotonic() < deadline:
-            self.look()
+            self.kill_overdue()
             self.end_orphans()
             time.sleep(_LOOK_S)
 

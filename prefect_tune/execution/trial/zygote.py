@@ -81,7 +81,7 @@ class Zygote:
             while os.getppid() == self._parent:
                 timeout = _ORPHANS_MS if self._orphans else _PARENT_CHECK_MS
                 ready = {descriptor for descriptor, _ in poller.poll(timeout)}
-                self._orphans.look()
+                self._orphans.kill_overdue()
                 if self._wakeup in ready:
                     self._reap()
                 if self._control.fileno() in ready and not self._serve():
@@ -94,7 +94,7 @@ class Zygote:
             for pid in self._children:
                 self._orphans.end(pid)
             self._orphans.end_orphans()
-            self._orphans.finish()
+            self._orphans.wait_until_gone()
 
     def _serve(self) -> bool:
         """Receive and carry out requests; return False once the agent is gone."""

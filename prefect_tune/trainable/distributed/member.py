@@ -70,7 +70,7 @@ def enter(member: Member, exchange: Exchange) -> None:
         os.environ.update(device_variables(member.devices))
 
 
-def entered() -> tuple[Member, Exchange] | None:
+def current_membership() -> tuple[Member, Exchange] | None:
     """Return what `enter` was called with in this process; None if it is no worker."""
     return _current
 

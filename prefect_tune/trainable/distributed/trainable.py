@@ -18,8 +18,8 @@ from prefect_tune.trainable.distributed.member import (
     Invitation,
     Member,
     current_member,
+    current_membership,
     enter,
-    entered,
 )
 from prefect_tune.trainable.distributed.worker import run_worker
 from prefect_tune.trainable.function import run_function, trainable_name, validate_trainable
@@ -116,7 +116,7 @@ class DistributedTrainable:
         # What `run_function` gives to functions that take it.
         given = {key: value for key, value in keywords.items() if key not in _GIVEN}
         function = functools.partial(self._function, **given) if given else self._function
-        worker = entered()
+        worker = current_membership()
         if worker is not None:
             with self._backend(*worker):
                 run_function(function, session)

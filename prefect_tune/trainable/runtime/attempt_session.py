@@ -188,7 +188,7 @@ class Session:
                 raise self._ending
 
     def should_checkpoint(self) -> bool:
-        """Whether the attempt is to checkpoint now, because its worker is about to end."""
+        """Return True if the attempt has to checkpoint now, because its worker is about to end."""
         with self._lock:
             if self._ending is None:
                 try:

@@ -178,7 +178,7 @@ def test_an_upload_is_given_up_after_its_time_and_training_goes_on(experiment, s
 def test_what_queued_up_while_storage_was_away_is_not_given_up_one_after_the_other(
     experiment, shaky, fault_proxy, monkeypatch
 ):
-    monkeypatch.setattr(service, "_ABREAST", 1)
+    monkeypatch.setattr(service, "_MAX_PARALLEL", 1)
     monkeypatch.setattr(service, "_LEAST_OUTAGE_S", 0.0)
     asked = []
     request = service._Process.request

@@ -97,7 +97,7 @@ def test_who_ignores_sigterm_is_killed():
         process.stdout.readline()
         groups.end(process.pid)
         assert groups
-        groups.finish()
+        groups.wait_until_gone()
         assert not groups
         assert process.wait() == -signal.SIGKILL
 

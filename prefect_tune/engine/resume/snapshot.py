@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 import platform
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -19,12 +18,7 @@ from prefect_tune.coordinator.events import TrialSuggested
 from prefect_tune.engine.resume.last_run import RunRecords
 from prefect_tune.engine.resume.result_constants import AttemptConstants
 from prefect_tune.experiment.pickling.large import LargeValues
-from prefect_tune.experiment.pickling.plain import (
-    array_reference,
-    data_reference,
-    is_array_reference,
-    load_plain,
-)
+from prefect_tune.experiment.pickling.plain import Unpickler, array_reference, data_reference
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.schedulers import TrialScheduler
 from prefect_tune.stopper import Stopper
@@ -231,7 +225,7 @@ def load_state(
     Raises:
         Exception: What unpickling raises.
     """
-    return _Unpickler(io.BytesIO(data), parts, trials, large).load()
+    return _Unpickler(data, parts, trials, large).load()
 
 
 #: The module of `stands_for`, and its module in earlier versions.
@@ -269,30 +263,22 @@ class _LargeValuePickler(_Pickler):
         return data_reference(obj, self._large)
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(Unpickler):
     def __init__(
         self,
-        buffer: io.BytesIO,
+        data: bytes,
         parts: Mapping[str, Any],
         trials: Mapping[str, Trial],
         large: LargeValues | None,
     ) -> None:
-        super().__init__(buffer)
-        self._large = large
+        super().__init__(data, large)
         self._parts = parts
         self._trials = trials
 
     def find_class(self, module: str, name: str) -> Any:
         if name == stands_for.__name__ and module in _MODULES_OF_STANDS_FOR:
             return self._find
-        if is_array_reference(module, name) and self._large is not None:
-            return self._large.array
         return super().find_class(module, name)
-
-    def persistent_load(self, name: Any) -> Any:
-        if self._large is None:
-            raise pickle.UnpicklingError(f"its large value {name!r} is elsewhere")
-        return load_plain(self._large.data(name))
 
     def _find(self, name: str) -> Any:
         if name.startswith(_TRIAL):

@@ -13,6 +13,7 @@ import pickle
 from typing import Any
 
 import cloudpickle
+from typing_extensions import override
 
 from prefect_tune.experiment.pickling.large import LARGE, LargeValues, is_large_data
 
@@ -60,7 +61,7 @@ def load_all(data: bytes, large: LargeValues | None = None) -> Any:
     Raises:
         Exception: What unpickling raises.
     """
-    return _Unpickler(data, large).load()
+    return Unpickler(data, large).load()
 
 
 def is_plain(data: bytes) -> bool:
@@ -167,23 +168,27 @@ def _as_file(value: Any) -> tuple[Any, tuple[bytes]] | None:
     return (scalar_from if is_scalar else array_from), (file.getvalue(),)
 
 
-class _Unpickler(pickle.Unpickler):
+class Unpickler(pickle.Unpickler):
+    """Unpickler that finds large values in the files in which they were stored."""
+
     def __init__(self, data: bytes, large: LargeValues | None) -> None:
         super().__init__(io.BytesIO(data))
         self._large = large
 
+    @override
     def find_class(self, module: str, name: str) -> Any:
         if is_array_reference(module, name) and self._large is not None:
             return self._large.array
         return super().find_class(module, name)
 
+    @override
     def persistent_load(self, name: Any) -> Any:
         if self._large is None:
             raise pickle.UnpicklingError(f"its large value {name!r} is elsewhere")
-        return type(self)(self._large.data(name), None).load()
+        return load_plain(self._large.data(name))
 
 
-class _PlainUnpickler(_Unpickler):
+class _PlainUnpickler(Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if is_array_reference(module, name) and self._large is not None:
             return self._large.array

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from prefect_tune.callback import Callback, callbacks_of_environment
@@ -53,23 +53,23 @@ def make_scheduler(tune: TuneConfig) -> TrialScheduler:
 
 def metrics_of(metric: Any, scheduler: TrialScheduler, search_alg: Any) -> tuple[str, ...]:
     """Return all metrics that the experiment, its scheduler or its search optimises."""
-    names: list[str] = []
-    for owner in (metric, scheduler.metric, getattr(search_alg, "metric", None)):
-        for name in owner if isinstance(owner, (list, tuple)) else [owner]:
-            if isinstance(name, str) and name not in names:
-                names.append(name)
-    return tuple(names)
+    given = (metric, scheduler.metric, getattr(search_alg, "metric", None))
+    return tuple(dict.fromkeys(_names_in(given)))
 
 
 def mode_of(mode: Any, scheduler: TrialScheduler, search_alg: Any) -> str | None:
     """Return the mode of the experiment, else that of its scheduler, else that of its search."""
     # A user's scheduler class has no `metric_mode`, but may have a `mode` attribute.
     own = getattr(scheduler, "metric_mode", None) or getattr(scheduler, "mode", None)
-    for owner in (mode, own, getattr(search_alg, "mode", None)):
-        for name in owner if isinstance(owner, (list, tuple)) else [owner]:
+    return next(_names_in((mode, own, getattr(search_alg, "mode", None))), None)
+
+
+def _names_in(given: Iterable[Any]) -> Iterator[str]:
+    """Yield the texts among arguments that are a text, several, or something else."""
+    for one in given:
+        for name in one if isinstance(one, (list, tuple)) else [one]:
             if isinstance(name, str):
-                return name
-    return None
+                yield name
 
 
 def make_callbacks(given: Any, settings: TuneSettings, space: Mapping[str, Any]) -> list[Callback]:

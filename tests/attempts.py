@@ -17,7 +17,7 @@ _OF_LAUNCH = {field.name for field in dataclasses.fields(Launch)} - {"checkpoint
 def make_context(trial_dir: Path | str = "/trial", **changes: Any) -> AttemptContext:
     """The context of the first attempt of a trial, with changes to it or to its launch."""
     launch = Launch("t1", 1, "train_t1", {}, "tcp://node:1", Resources.of(CPU=1.0))
-    context = AttemptContext(launch, "e1", "exp", "train", "0", str(trial_dir))
+    context = AttemptContext(launch, "e1", "exp", "0", str(trial_dir))
     return changed(context, **changes)
 
 

@@ -11,7 +11,6 @@ from prefect_tune.storage.journal.header import JournalHeader, parse_header
 from prefect_tune.storage.journal_repair import repair_lines
 
 _logger = logging.getLogger(__name__)
-_SUGGESTED = (b'{"event":"TrialSuggested"', b'{"event": "TrialSuggested"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +22,6 @@ class RunRecords:
         first: The run's first header.
         latest: The run's last header, written when it was last resumed.
         count: Number of records of the run.
-        suggested: Number of trials that were suggested in the run.
         damaged: True if damaged records were cut off and moved to another file.
     """
 
@@ -31,7 +29,6 @@ class RunRecords:
     first: JournalHeader
     latest: JournalHeader
     count: int
-    suggested: int
     damaged: bool = False
 
 
@@ -53,23 +50,20 @@ def find_last_run(journal: LocalJournal) -> RunRecords | None:
 
 
 def _read(journal: LocalJournal) -> RunRecords | None:
-    start, count, suggested = 0, 0, 0
+    start = count = 0
     first: JournalHeader | None = None
     latest: JournalHeader | None = None
     for record in journal.read():
         count += 1
-        if record.startswith(_SUGGESTED):
-            suggested += 1
-            continue
         header = parse_header(record)
         if header is None:
             continue
         latest = header
         if first is None or header.is_first:
-            start, first, suggested = count - 1, header, 0
+            start, first = count - 1, header
     if first is None or latest is None:
         return None
-    return RunRecords(start, first, latest, count - start, suggested)
+    return RunRecords(start, first, latest, count - start)
 
 
 def _repair_next_line(journal: LocalJournal) -> bool:

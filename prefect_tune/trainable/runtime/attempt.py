@@ -35,14 +35,11 @@ class AttemptContext:
         launch: The command that launched the attempt; its `checkpoint` is a path in the experiment.
         experiment_id: Unique id of this run of the experiment.
         experiment_name: Name of the experiment.
-        trainable_name: Name of the trainable.
         experiment_tag: Experiment tag of the trial.
         trial_dir: Directory of the trial on this node; it exists and is the working directory.
         checkpoint: Directory on this node with the complete checkpoint to restore, if any.
         checkpoint_uri: URL of this checkpoint in storage.
         checkpoint_rules: When checkpoints of class trainables are written.
-        storage_dir: The trial's directory in storage, as users see it: a path or
-            URL. Equal to `trial_dir` without remote storage.
         seed: Seed for `random` and `numpy`; None seeds them randomly.
         env: Environment variables to set before any user code runs.
         export_formats: Formats in which the trial exports its model at its end.
@@ -52,13 +49,11 @@ class AttemptContext:
     launch: Launch
     experiment_id: str
     experiment_name: str
-    trainable_name: str
     experiment_tag: str
     trial_dir: str
     checkpoint: str | None = None
     checkpoint_uri: str | None = None
     checkpoint_rules: CheckpointRules = field(default_factory=CheckpointRules)
-    storage_dir: str = ""
     seed: int | None = None
     env: dict[str, str] = field(default_factory=dict)
     export_formats: tuple[str, ...] = ()

@@ -209,7 +209,7 @@ async def main():
     spawner = AttemptSpawner()
     await spawner.load(pack_trainable(train), "fork")
     launch = Launch("t", 1, "t", {{}}, "", Resources.of(CPU=1))
-    context = AttemptContext(launch, "e", "e", "t", "", {str(agent.directory)!r})
+    context = AttemptContext(launch, "e", "e", "", {str(agent.directory)!r})
     handle = await spawner.spawn(context, "{agent.directory}/out", "{agent.directory}/err")
     print(spawner.zygote_pid, handle.pid, flush=True)
     await handle.wait()

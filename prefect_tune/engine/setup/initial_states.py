@@ -9,6 +9,8 @@ call that fails because of another argument and is made again with a better one.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import logging
 import pickle
 from typing import Any
@@ -16,7 +18,6 @@ from weakref import WeakKeyDictionary
 
 import cloudpickle
 
-from prefect_tune.engine.setup.content_digest import content_digest
 from prefect_tune.error import InvalidArgument
 from prefect_tune.stopper import Stopper
 
@@ -119,11 +120,21 @@ def fingerprint(part: Any) -> str:
         part: A scheduler or stopper that has not been used yet.
 
     Returns:
-        The fingerprint; "" if the part does not tell its state.
+        The fingerprint; "" if the state of the part cannot be pickled.
     """
     try:
-        state = part.get_state()
-    except Exception as error:  # a user's class may raise anything
-        _logger.debug("%r has no fingerprint: %s", part, error)
-        return ""
-    return content_digest((type(part).__qualname__, state))
+        facts = (type(part).__qualname__, part.get_state())
+        buffer = io.BytesIO()
+        pickler = pickle.Pickler(buffer, protocol=5)
+        # Without the memo: whether two equal strings are one object is chance.
+        pickler.fast = True
+        pickler.dump(facts)
+        data = buffer.getvalue()
+    except Exception:
+        # Plain pickle refuses some functions, and without memo objects that refer to each other.
+        try:
+            data = cloudpickle.dumps(facts)
+        except Exception as error:
+            _logger.debug("%r has no fingerprint: %s", part, error)
+            return ""
+    return hashlib.sha256(data).hexdigest()[:32]

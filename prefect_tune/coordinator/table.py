@@ -218,6 +218,9 @@ class TrialTable:
         """Return the trial with the given id; None if there is none."""
         return self._all.get(trial_id)
 
+    def __getitem__(self, trial_id: str) -> Trial:
+        return self._all[trial_id]
+
     def trials(self) -> list[Trial]:
         """Return all trials in order of creation."""
         return list(self._all.values())

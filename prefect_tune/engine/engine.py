@@ -331,9 +331,8 @@ class Engine:
         for event in events:
             # An end with unfinished uploads is recorded again with its fate: write the error then.
             if isinstance(event, AttemptEnded) and event.error is not None and event.fate:
-                trial = self._parts.coordinator.table.get(event.trial_id)
-                if trial is not None:
-                    self._parts.directory.write_error(trial.relative_logdir, event.error)
+                trial = self._parts.coordinator.table[event.trial_id]
+                self._parts.directory.write_error(trial.relative_logdir, event.error)
 
     def _write_policies(self, events: list[Event]) -> None:
         if not self._parts.log_policies:
@@ -342,17 +341,16 @@ class Engine:
         for event in events:
             if not isinstance(event, TrialRedirected) or event.checkpoint is None:
                 continue
-            trial, source = table.get(event.trial_id), table.get(event.source_id)
-            if trial is not None and source is not None:
-                row = (
-                    original_tag(trial.experiment_tag),
-                    original_tag(source.experiment_tag),
-                    int(trial.last_result.get("training_iteration") or 0),
-                    event.checkpoint.progress.iteration,
-                    source.config,
-                    event.config,
-                )
-                self._parts.directory.add_policy(event.trial_id, event.source_id, row)
+            trial, source = table[event.trial_id], table[event.source_id]
+            row = (
+                original_tag(trial.experiment_tag),
+                original_tag(source.experiment_tag),
+                int(trial.last_result.get("training_iteration") or 0),
+                event.checkpoint.progress.iteration,
+                source.config,
+                event.config,
+            )
+            self._parts.directory.add_policy(event.trial_id, event.source_id, row)
 
     def _carry_out(self, commands: list[Command]) -> None:
         parts = self._parts
@@ -390,11 +388,10 @@ class Engine:
             self._parts.executor.kill(kills)
 
     def _launch(self, launch: Launch) -> None:
-        trial = self._parts.coordinator.table.get(launch.trial_id)
-        relative = launch.trial_id if trial is None else trial.relative_logdir
-        tag = "" if trial is None else trial.experiment_tag
-        self._parts.directory.make_trial_dir(relative)
-        self._parts.launcher.launch(launch, TrialPlace(relative, tag))
+        trial = self._parts.coordinator.table[launch.trial_id]
+        self._parts.directory.make_trial_dir(trial.relative_logdir)
+        place = TrialPlace(trial.relative_logdir, trial.experiment_tag)
+        self._parts.launcher.launch(launch, place)
 
     def _explain_waiting(self, now: float) -> None:
         """Warn why no trial runs, once none has run for `warn_pending_s` seconds."""

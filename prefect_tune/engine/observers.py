@@ -179,9 +179,7 @@ class Observers:
         batch: list[tuple[Notify, Trial]] = []
         try:
             for notice in notices:
-                trial = table.get(notice.trial_id)
-                if trial is None:
-                    continue
+                trial = table[notice.trial_id]
                 if notice.checkpoint is not None:
                     if self._logging.wants_checkpoints:
                         self._log(batch, trials)

@@ -229,11 +229,10 @@ class SimulatedSweep:
 
     def _launch(self, launch: Launch) -> None:
         self.summary.num_attempts += 1
-        trial = self.coordinator.get_trial(launch.trial_id)
-        tag = "" if trial is None else trial.experiment_tag
-        if trial is not None and self._has_callbacks:
+        trial = self.coordinator.table[launch.trial_id]
+        if self._has_callbacks:
             trial.init_logdir()
-        self._mishaps.begin(launch, launch.trial_id, tag)
+        self._mishaps.begin(launch, launch.trial_id, trial.experiment_tag)
 
     def _ask(self, command: AskSearch) -> None:
         source, now = self._setup.source, self.executor.now

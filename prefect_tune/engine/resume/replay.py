@@ -70,9 +70,8 @@ def replay(
                 isinstance(command, Notify)
                 and command.notice is Notice.TRIAL_RESULT
                 and command.result is not None
-                and (trial := table.get(command.trial_id)) is not None
             ):
-                on_result(trial, command.result)
+                on_result(table[command.trial_id], command.result)
     coordinator.replay(False)
     search.finish()
     return count

@@ -221,8 +221,8 @@ class Snapshots:
         if not self._can_take:
             return True
         touched = list(itertools.islice(self._unwritten_trials, limit))
-        found = [self._coordinator.get_trial(trial_id) for trial_id in touched]
-        trials = [trial for trial in found if trial is not None and trial.is_finished()]
+        found = [self._coordinator.table[trial_id] for trial_id in touched]
+        trials = [trial for trial in found if trial.is_finished()]
         try:
             if trials:
                 data = dump_state(trials, {}, lambda trial: False, self._large)

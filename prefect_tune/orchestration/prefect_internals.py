@@ -198,8 +198,8 @@ def announced_intent() -> str | None:
 
 
 @contextlib.contextmanager
-def taken_for_prefects(handler: Callable[..., Any]) -> Iterator[None]:
-    """Have Prefect take an installed SIGTERM handler for its own.
+def as_prefects_handler(handler: Callable[..., Any]) -> Iterator[None]:
+    """Let Prefect count the installed SIGTERM handler as its own.
 
     A worker or `serve` announces what its SIGTERM means (cancel, reschedule), and the flow engine
     acknowledges that, but only while its own handler is installed. During a sweep the sweep's

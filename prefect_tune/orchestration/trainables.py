@@ -54,10 +54,10 @@ class StepTrainable:
         """Call the flow or task in a trial."""
         step: Any = self._step
         outcome = step(config=config) if self._takes_config else step(**config)
-        return asyncio.run(_awaited(outcome)) if inspect.isawaitable(outcome) else outcome
+        return asyncio.run(_await(outcome)) if inspect.isawaitable(outcome) else outcome
 
 
-async def _awaited(outcome: Any) -> Any:
+async def _await(outcome: Any) -> Any:
     return await outcome
 
 

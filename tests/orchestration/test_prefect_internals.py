@@ -65,7 +65,7 @@ def test_its_sigterm_handler(monkeypatch: pytest.MonkeyPatch, is_there: bool) ->
     if not is_there:
         monkeypatch.delattr(engine, "_prefect_sigterm_handler")
     before = getattr(engine, "_prefect_sigterm_handler", None)
-    with internals.taken_for_prefects(signal.default_int_handler):
+    with internals.as_prefects_handler(signal.default_int_handler):
         now = getattr(engine, "_prefect_sigterm_handler", None)
         assert now is (signal.default_int_handler if is_there else None)
     assert getattr(engine, "_prefect_sigterm_handler", None) is before

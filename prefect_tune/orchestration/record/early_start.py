@@ -177,7 +177,7 @@ class EarlyStart:
                 set_context(None, *entered.popitem())
 
         if self._directory.is_dir():
-            write_atomic(self._announced, launcher.flow_run_text.encode())
+            write_atomic(self._flow_run_file, launcher.flow_run_text.encode())
         with self._lock:
             for attempt in self._launched:
                 launcher.adopt(*attempt, self._endings.get(attempt[0].key))
@@ -203,7 +203,7 @@ class EarlyStart:
                 task_run = task_run_text(launch, task_run_id)
                 self.logs.expect(launch.key)
             around = TrialContext(
-                self._flow_name, "", task_run, self._server.api_url, self._announced
+                self._flow_name, "", task_run, self._server.api_url, self._flow_run_file
             )
             ended = self._experiment.executor.launch(launch, replace(place, surroundings=around))
             if recorded:
@@ -228,5 +228,5 @@ class EarlyStart:
             listener(coordinator)
 
     @property
-    def _announced(self) -> str:
+    def _flow_run_file(self) -> str:
         return str(self._directory / "flow_run.json")

@@ -22,7 +22,7 @@ from prefect_tune.orchestration.control.flow_watch import FlowWatch
 from prefect_tune.orchestration.control.heartbeat import Heartbeat
 from prefect_tune.orchestration.control.suspension import SuspensionWatch
 from prefect_tune.orchestration.logs import run_log
-from prefect_tune.orchestration.prefect_internals import taken_for_prefects
+from prefect_tune.orchestration.prefect_internals import as_prefects_handler
 from prefect_tune.orchestration.record.artifacts import ArtifactReporter, Snapshot
 from prefect_tune.orchestration.record.conclusion import (
     Conclusion,
@@ -101,7 +101,7 @@ def run_experiment_in_flow(
                 try:
                     listeners = [record.listener(artifacts), suspension]
                     if early is None:
-                        experiment.run(launcher, [*listeners, flow_watch], taken_for_prefects)
+                        experiment.run(launcher, [*listeners, flow_watch], as_prefects_handler)
                     else:
                         early.follow(launcher, listeners)
                 finally:

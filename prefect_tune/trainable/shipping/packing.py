@@ -14,7 +14,7 @@ from typing import Any
 import cloudpickle
 
 from prefect_tune.error import InvalidTrainable
-from prefect_tune.trainable.by_name import register_by_value
+from prefect_tune.trainable.by_value import register_by_value
 from prefect_tune.trainable.function import trainable_name, without_partials
 from prefect_tune.trainable.shipping.large_data import DataParts
 from prefect_tune.trainable.shipping.local_modules import local_modules, register_modules

@@ -9,6 +9,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import reduce
 from itertools import filterfalse
 from operator import add, attrgetter
@@ -62,7 +63,8 @@ class MetricStats:
     __slots__ = ("count", "last", "maximum", "minimum", "recent", "total")
 
     def __init__(self, value: float) -> None:
-        self.maximum = self.minimum = self.total = self.last = value
+        self.maximum = self.minimum = self.last = value
+        self.total = float(value)  # integers could add up to one that is too large for a float
         self.count = 1
         self.recent = [value]  # a deque would take ten times the memory
 
@@ -95,7 +97,7 @@ class MetricStats:
     def values_of(cls, numbers: tuple[float, ...]) -> tuple[Any, ...]:
         """Return what `values` returns for statistics to which these numbers were added in turn."""
         last = numbers[-1]
-        total = reduce(add, numbers)
+        total = reduce(add, numbers[1:], float(numbers[0]))
         if total - total == 0:
             recent = numbers[-_WINDOW:]
             return len(numbers), last, max(numbers), min(numbers), total, recent
@@ -151,7 +153,7 @@ def _mean(values: list[float]) -> float:
     try:
         return math.fsum(values) / len(values)
     except OverflowError:  # the mean itself fits
-        return math.fsum(value / len(values) for value in values)
+        return float(sum(map(Fraction, values)) / len(values))
 
 
 def _can_be_pickled(value: Any) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import threading
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
@@ -38,6 +39,8 @@ def test_truth_values_and_numpy_numbers_have_statistics(number_like: object) -> 
 
 
 @given(st.lists(st.tuples(st.floats(), st.integers(-9, 9)), min_size=1, max_size=25))
+@example([(sys.float_info.max, 0)] * 3)
+@example([(9 * 10**307, 0), (9 * 10**307, 0), (0.5, 0)])
 def test_results_recorded_together_have_the_statistics_of_single_ones(
     rows: list[tuple[float, int]],
 ) -> None:
@@ -51,6 +54,13 @@ def test_results_recorded_together_have_the_statistics_of_single_ones(
     for known in (together, pickle.loads(pickle.dumps(together))):
         assert repr(known.metric_analysis) == repr(singly.metric_analysis)
         assert (known.results_seen, known.last_update_time) == (len(rows), 3.0)
+
+
+def test_the_mean_of_the_largest_numbers_is_not_beyond_them() -> None:
+    trial = Trial("a", {})
+    for _ in range(3):
+        trial.update_last_result({}, {"m": sys.float_info.max}, 0.0)
+    assert trial.metric_value("m", "last-5-avg", "max") == sys.float_info.max
 
 
 def test_a_trial_tells_what_the_experiment_asks_of_it() -> None:

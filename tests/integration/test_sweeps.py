@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import itertools
 import json
 import math
 import os
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -267,3 +271,20 @@ def test_the_tuner_keeps_failed_trials_in_its_grid(cluster, tmp_path):
     assert len(grid) == 2
     assert grid.num_errors == 1
     assert grid.get_best_result("x", "max").metrics["x"] == 1.0
+
+
+def test_a_user_is_told_once_why_trials_start_more_slowly(sweep, tmp_path, monkeypatch, caplog):
+    file = tmp_path / "sample_slow_start.py"
+    train = "import prefect_tune as tune\ndef train(config): tune.report({'score': 1})\n"
+    file.write_text(train)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = importlib.import_module("sample_slow_start")
+    # Only the process that starts trials sees this: the cluster runs in the one of the test.
+    file.write_text(f"import sys, types\nsys.modules['jax'] = types.ModuleType('jax')\n{train}")
+    Path(importlib.util.cache_from_source(str(file))).unlink(missing_ok=True)
+    analysis = sweep(module.train, num_samples=2)
+    assert [trial.status for trial in analysis.trials] == ["TERMINATED"] * 2
+    told = [record.getMessage() for record in caplog.records if "spawn" in record.getMessage()]
+    assert len(told) == 1
+    assert "jax is imported" in told[0]
+    assert "start_method='fork'" in told[0]

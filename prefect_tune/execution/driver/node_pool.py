@@ -95,6 +95,7 @@ class NodePool:
             reports.NodeWarning: self._on_warning,
             reports.NodeLeaving: self._on_leaving,
         }
+        self._warnings: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -283,7 +284,9 @@ class NodePool:
             self._announce()
 
     def _on_warning(self, address: str, warning: reports.NodeWarning) -> None:
-        _logger.warning("At %s, %s", address, warning.text)
+        if warning.text not in self._warnings:  # one line if all nodes say the same
+            self._warnings.add(warning.text)
+            _logger.warning("%s: %s", address, warning.text)
 
     def _on_leaving(self, address: str, report: reports.NodeLeaving) -> None:
         _logger.info(

@@ -148,7 +148,9 @@ class NodeExperiment:
             TuneError: If the trainable cannot be imported.
         """
         env = self.env
-        await self._spawner.load(env.trainable, env.start_method, env.isolation)
+        loaded = await self._spawner.load(env.trainable, env.start_method, env.isolation)
+        if loaded.note is not None:
+            self._outbox.put(NodeWarning(loaded.note))
         self._last_contact = time.monotonic()
         loop = asyncio.get_running_loop()
         watches = [self._watch_lease(), self._load.run()]

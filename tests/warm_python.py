@@ -29,6 +29,8 @@ _MAIN = (
 #: Descriptors of a new process lie below.
 _BEYOND = 500
 _SIZE = 4
+#: Bytes of a request at most.
+_MAX_REQUEST = 1 << 17
 
 
 class WarmPython:
@@ -36,13 +38,22 @@ class WarmPython:
 
     Args:
         preload: Python statements that import modules.
+        control: The socket to a running one; by default, one is started.
     """
 
-    def __init__(self, preload: str) -> None:
+    def __init__(self, preload: str = "", control: socket.socket | None = None) -> None:
         self._preload = preload
         self._lock = threading.Lock()
-        self._control: socket.socket | None = None
+        self._control = control
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def control(self) -> socket.socket:
+        """Where it takes requests; processes that inherit the descriptor may send some, too."""
+        with self._lock:
+            if self._control is None:
+                self._control = self._launch()
+        return self._control
 
     def start(
         self,
@@ -63,24 +74,22 @@ class WarmPython:
         given = (status_end, *streams, *pass_fds)
         request = pickle.dumps((arguments, pass_fds, dict(env or os.environ), os.getcwd()))
         try:
-            with self._lock:
-                if self._control is None:
-                    self._control = self._launch()
-                socket.send_fds(self._control, [len(request).to_bytes(_SIZE)], given)
-                self._control.sendall(request)
-                pid = int.from_bytes(self._control.recv(_SIZE, socket.MSG_WAITALL))
+            socket.send_fds(self.control, [request], given)
         finally:
             os.close(status_end)
-        return ForkedProcess(pid, status)
+        return ForkedProcess(int.from_bytes(os.read(status, _SIZE)), status)
 
     def close(self) -> None:
         """End the process."""
         if self._control is not None and self._process is not None:
+            self._control.shutdown(socket.SHUT_RDWR)  # others may have it, too
             self._control.close()
             self._process.wait()
+            self._control = None
 
     def _launch(self) -> socket.socket:
-        ours, theirs = socket.socketpair()
+        # Each request is a message, so that several processes can send theirs.
+        ours, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
         with theirs:
             arguments = [str(theirs.fileno()), json.dumps(sys.path), self._preload]
             self._process = subprocess.Popen(
@@ -153,10 +162,9 @@ def serve(control_fd: int, preload: str) -> None:
                         os.write(end, str(os.waitstatus_to_exitcode(status)).encode())
                     os.close(end)
         if control in ready:
-            size, descriptors, _, _ = socket.recv_fds(control, _SIZE, 20)
-            if not size:
+            body, descriptors, _, _ = socket.recv_fds(control, _MAX_REQUEST, 20)
+            if not body:
                 os._exit(0)
-            body = control.recv(int.from_bytes(size), socket.MSG_WAITALL)
             pid = os.fork()
             if pid == 0:
                 _run(body, descriptors[1:])
@@ -164,7 +172,8 @@ def serve(control_fd: int, preload: str) -> None:
             children[pid] = status_end
             for descriptor in others:
                 os.close(descriptor)
-            control.sendall(pid.to_bytes(_SIZE))
+            with contextlib.suppress(BrokenPipeError):
+                os.write(status_end, pid.to_bytes(_SIZE))
 
 
 def _run(body: bytes, descriptors: list[int]) -> NoReturn:
@@ -184,6 +193,8 @@ def _run(body: bytes, descriptors: list[int]) -> NoReturn:
         os.chdir(directory)
         os.environ.clear()
         os.environ.update(environment)
+        places = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        sys.path[:0] = [place for place in places if place and place not in sys.path]
         tempfile.tempdir = None  # TMPDIR may be another one
         if "numpy.random" in sys.modules:
             sys.modules["numpy.random"].seed()
@@ -213,14 +224,36 @@ _HELPERS = {
 }
 
 
+_warm = {module: WarmPython(f"{preload}; import {module}") for module, preload in _HELPERS.items()}
+
+
 @contextlib.contextmanager
 def start_helpers_warm() -> Iterator[None]:
     """Fork the helper processes of agents in this process inside."""
     from prefect_tune.execution.launch import helper_process
 
-    warm = {
-        module: WarmPython(f"{preload}; import {module}") for module, preload in _HELPERS.items()
-    }
+    plain = helper_process.subprocess
+    _fork_helpers(_warm)
+    try:
+        yield
+    finally:
+        helper_process.subprocess = plain  # type: ignore[attr-defined]
+        for python in _warm.values():
+            python.close()
+
+
+def controls_of_helpers() -> dict[str, int]:
+    """Descriptors for a process that is to call `share_helpers`."""
+    return {module: python.control.fileno() for module, python in _warm.items()}
+
+
+def share_helpers(controls: dict[str, int]) -> None:
+    """Fork the helper processes of agents in this process from those of another one's."""
+    _fork_helpers({m: WarmPython(control=socket.socket(fileno=fd)) for m, fd in controls.items()})
+
+
+def _fork_helpers(warm: dict[str, WarmPython]) -> None:
+    from prefect_tune.execution.launch import helper_process
 
     def popen(command: list[str], **options: Any) -> Any:
         for module, python in warm.items():
@@ -229,14 +262,7 @@ def start_helpers_warm() -> Iterator[None]:
                     return python.start(command[3:], options["pass_fds"], (nothing.fileno(), 1, 2))
         return subprocess.Popen(command, **options)  # a stand-in of a test
 
-    plain = helper_process.subprocess
     # The name there, not the function of `subprocess`, which others use.
     helper_process.subprocess = SimpleNamespace(  # type: ignore[attr-defined]
         Popen=popen, DEVNULL=subprocess.DEVNULL
     )
-    try:
-        yield
-    finally:
-        helper_process.subprocess = plain  # type: ignore[attr-defined]
-        for python in warm.values():
-            python.close()

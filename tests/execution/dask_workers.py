@@ -7,11 +7,17 @@ import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 
-from tests.warm_python import ForkedProcess, WarmPython
+from tests.warm_python import ForkedProcess, WarmPython, controls_of_helpers
 
 _MAIN = "from distributed.cli.dask_{} import main; main()"
-# No more than Dask: a test may hide the package from its worker.
-_dask = WarmPython("import distributed.cli.dask_worker")
+_DASK = (
+    # Dask's own use of NVML wants more than the stand-in of tests has.
+    "import dask; dask.config.set({'distributed.diagnostics.nvml': False}); "
+    "import distributed.cli.dask_scheduler, distributed.cli.dask_worker"
+)
+_dask = WarmPython(f"{_DASK}, prefect_tune.execution.node.entry, prefect_tune.execution.node.agent")
+#: For tests that hide the package from a worker, or change it.
+_only_dask = WarmPython(_DASK)
 
 
 @contextlib.contextmanager
@@ -44,10 +50,17 @@ def dask_scheduler(before: str = "") -> Iterator[str]:
 def _running(
     program: str, before: str, arguments: Sequence[str], environment: Mapping[str, str]
 ) -> Iterator[ForkedProcess]:
+    controls: dict[str, int] = {}
+    if before:
+        python = _only_dask
+    else:
+        python, controls = _dask, controls_of_helpers()
+        before = f"from tests.warm_python import share_helpers; share_helpers({controls})"
     command = (f"import sys\n{before}\n{_MAIN.format(program)}", "--no-dashboard", *arguments)
     with open(os.devnull, "r+") as nothing:
         streams = (nothing.fileno(), 1, nothing.fileno())
-        process = _dask.start(command, (), streams, {**os.environ, **environment})
+        variables = {**os.environ, **environment}
+        process = python.start(command, tuple(controls.values()), streams, variables)
     try:
         yield process
     finally:

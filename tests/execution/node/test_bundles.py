@@ -18,6 +18,7 @@ from prefect_tune.execution.driver import node_pool
 from prefect_tune.execution.driver.dask_executor import DaskExecutor
 from prefect_tune.execution.node import experiment as node_experiment
 from prefect_tune.resources import PlacementGroupFactory, Resources
+from tests.execution.dask_workers import dask_worker
 from tests.execution.experiments import Experiment, make_env
 
 BUNDLES = [{"CPU": 1.0}, {"CPU": 2.0, "GPU": 1.0}, {"CPU": 1.0}]
@@ -25,14 +26,15 @@ BUNDLES = [{"CPU": 1.0}, {"CPU": 2.0, "GPU": 1.0}, {"CPU": 1.0}]
 
 @pytest.fixture(scope="module")
 def cluster():
-    with LocalCluster(
-        n_workers=3,
-        processes=True,
-        threads_per_worker=2,
-        resources={"GPU": 1},
-        dashboard_address=":0",
-    ) as cluster:
-        yield cluster
+    options = ("--nthreads", "2", "--resources", "GPU=1")
+    with LocalCluster(n_workers=0, processes=True, dashboard_address=":0") as cluster:
+        address = cluster.scheduler_address
+        with (
+            dask_worker(address, *options),
+            dask_worker(address, *options),
+            dask_worker(address, *options),
+        ):
+            yield address
 
 
 @pytest.fixture

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
-import dask
 import pytest
-from distributed import Nanny, Scheduler, SpecCluster
+from distributed import Client, LocalCluster
 
 import prefect_tune as tune
 from prefect_tune.coordinator.events import CapacityChanged
@@ -15,6 +14,7 @@ from prefect_tune.error import InsufficientResources
 from prefect_tune.execution.cluster.api import connect
 from prefect_tune.execution.driver.dask_executor import DaskExecutor
 from prefect_tune.resources import GPU, MEMORY, Resources
+from tests.execution.dask_workers import dask_worker
 from tests.execution.experiments import Experiment, make_env
 
 GPUS = [
@@ -24,20 +24,19 @@ GPUS = [
 
 
 @contextmanager
-def start(*visible, **options):
+def start(*visible, gpus=1):
     """A cluster with a worker for each value of ``CUDA_VISIBLE_DEVICES``; None for none."""
-    workers = {}
-    for number, value in enumerate(visible):
-        env = {} if value is None else {"CUDA_VISIBLE_DEVICES": value}
-        options = {"nthreads": 1, "resources": {"GPU": 1}, "memory_limit": "2GB", **options}
-        workers[number] = {"cls": Nanny, "options": {**options, "env": env}}
-    scheduler = {"cls": Scheduler, "options": {"dashboard_address": ":0", "host": "127.0.0.1"}}
-    # Dask's own use of NVML wants more than the stand-in has.
-    with (
-        dask.config.set({"distributed.diagnostics.nvml": False}),
-        SpecCluster(workers=workers, scheduler=scheduler) as cluster,
-    ):
-        yield cluster
+    options = ("--nthreads", "1", "--memory-limit", "2GB", "--resources", f"GPU={gpus}")
+    with ExitStack() as stack:
+        cluster = stack.enter_context(
+            LocalCluster(n_workers=0, processes=True, dashboard_address=":0")
+        )
+        for value in visible:
+            env = {} if value is None else {"CUDA_VISIBLE_DEVICES": value}
+            stack.enter_context(dask_worker(cluster.scheduler_address, *options, **env))
+        with Client(cluster, set_as_default=False) as client:
+            client.wait_for_workers(len(visible), timeout=60)
+        yield cluster.scheduler_address
 
 
 def devices_of(config):
@@ -69,7 +68,7 @@ def test_two_workers_of_a_host_hand_out_different_gpus(nvml, monkeypatch, tmp_pa
 
 
 def test_workers_of_a_host_without_gpus_make_up_different_ids(tmp_path):
-    with start(None, None, resources={"GPU": 2}) as cluster:
+    with start(None, None, gpus=2) as cluster:
         executor = DaskExecutor(connect(cluster))
         with Experiment(executor, make_env(devices_of, tmp_path)) as run:
             ids = [id for node in capacity(run, 2) for id in node.devices]
@@ -79,7 +78,7 @@ def test_workers_of_a_host_without_gpus_make_up_different_ids(tmp_path):
 def test_a_worker_without_gpus_left_has_none(nvml, monkeypatch, tmp_path, caplog):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     nvml(*GPUS)
-    with start(None, None, resources={"GPU": 2}) as cluster:
+    with start(None, None, gpus=2) as cluster:
         executor = DaskExecutor(connect(cluster))
         with Experiment(executor, make_env(devices_of, tmp_path)) as run:
             nodes = capacity(run, 2)

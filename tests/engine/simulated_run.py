@@ -7,7 +7,9 @@ one, and the search's thread: it is asked and told at once, so that nothing depe
 from __future__ import annotations
 
 import itertools
+import os
 import random
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -56,6 +58,8 @@ from prefect_tune.storage.journal.header import JournalHeader, parse_header
 from prefect_tune.storage.layout import TrialDirNamer
 from prefect_tune.storage.snapshot_files import SnapshotFiles
 
+#: Where files cost less than on a disk; None if there is no such place.
+_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 #: What attempt `n` of a trial reports at each iteration, and whether it fails there.
 Objective = Callable[[dict[str, Any], int, int], tuple[float, bool]]
 
@@ -71,14 +75,16 @@ class Disk:
         path: The experiment directory.
         writes: How often something was written.
         kill_at: Number of the write behind which the process is killed, before any effect of it.
+        copies: If not None, a copy of the disk behind each write is added to it.
         checkpoints: How far each checkpoint that exists is, by path.
     """
 
     def __init__(self) -> None:
-        self._temporary = tempfile.TemporaryDirectory()
+        self._temporary = tempfile.TemporaryDirectory(dir=_MEMORY)
         self.path = Path(self._temporary.name)
         self.writes = 0
         self.kill_at: int | None = None
+        self.copies: list[Disk] | None = None
         self.checkpoints: dict[str, int] = {}
         self.openings = 0
 
@@ -92,6 +98,12 @@ class Disk:
         self.writes += 1
         if self.writes == self.kill_at:
             raise Killed
+        if self.copies is not None:
+            copy = Disk()
+            shutil.copytree(self.path, copy.path, dirs_exist_ok=True)
+            copy.checkpoints = dict(self.checkpoints)
+            copy.openings = self.openings
+            self.copies.append(copy)
 
     def records(self) -> list[bytes]:
         journal = LocalJournal(self.path / JOURNAL_FILE)

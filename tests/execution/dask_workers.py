@@ -37,13 +37,20 @@ def dask_worker(
 
 
 @contextlib.contextmanager
-def dask_scheduler(before: str = "") -> Iterator[str]:
-    """Run a scheduler inside; yields its address, at which it may not answer yet."""
+def dask_scheduler(
+    before: str = "", port: int | None = None
+) -> Iterator[tuple[ForkedProcess, str]]:
+    """Run a scheduler inside; yields it and its address, at which it may not answer yet."""
+    where = ("--host", "127.0.0.1", "--port", str(port or free_port()))
+    with _running("scheduler", before, where, {}) as process:
+        yield process, f"tcp://127.0.0.1:{where[-1]}"
+
+
+def free_port() -> int:
+    """Return a port on which nobody listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    with _running("scheduler", before, ("--host", "127.0.0.1", "--port", port), {}):
-        yield f"tcp://127.0.0.1:{port}"
+        return int(free.getsockname()[1])
 
 
 @contextlib.contextmanager

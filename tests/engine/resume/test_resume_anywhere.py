@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
@@ -238,6 +238,22 @@ def killed_and_resumed(
     return run(make, disk, seed, **options)
 
 
+def resumed_behind_each_write(
+    make: Make, **options: Any
+) -> tuple[list[Trial], Iterator[tuple[int, list[Trial]]]]:
+    """An undisturbed run, and what comes of what was on its disk behind each write."""
+    with Disk() as whole:
+        whole.copies = []
+        trials = run(make, whole, **options)
+
+    def resume() -> Iterator[tuple[int, list[Trial]]]:
+        for cut, disk in enumerate(whole.copies, 1):
+            with disk:
+                yield cut, run(make, disk, **options)
+
+    return trials, resume()
+
+
 def check_journal(disk: Disk, trials: list[Trial]) -> None:
     """Each result once and in order; no finished trial is launched again."""
     results: Counter[str] = Counter()
@@ -351,27 +367,20 @@ ONE_BY_ONE = [
 def test_killed_behind_each_single_write_everything_is_as_without(make, snapshots):
     """One slot: then the order of results does not depend on the interruption."""
     options = {"slots": 1, "iterations": 3, "snapshot_every_s": snapshots}
-    with Disk() as whole:
-        expected = outcomes(run(make, whole, **options))
-        writes = whole.writes
-    for cut in range(1, writes):
-        with Disk() as disk:
-            trials = killed_and_resumed(make, disk, [cut], seed=0, **options)
-            assert outcomes(trials) == expected, f"killed behind write {cut}"
+    trials, resumed = resumed_behind_each_write(make, **options)
+    expected = outcomes(trials)
+    for cut, trials in resumed:
+        assert outcomes(trials) == expected, f"killed behind write {cut}"
 
 
 def test_synchronous_pbt_loses_and_repeats_nothing_behind_any_write():
     """What is copied may differ: a checkpoint that was lost on its way is not copied."""
     make = functools.partial(pbt, synch=True)
     options = {"slots": 1, "iterations": 3, "snapshot_every_s": 0.0}
-    with Disk() as whole:
-        run(make, whole, **options)
-        writes = whole.writes
-    for cut in range(1, writes):
-        with Disk() as disk:
-            trials = killed_and_resumed(make, disk, [cut], seed=0, **options)
-            ends = [(trial.status, trial.last_result["training_iteration"]) for trial in trials]
-            assert ends == [(TERMINATED, 3)] * 4, f"killed behind write {cut}"
+    _, resumed = resumed_behind_each_write(make, **options)
+    for cut, trials in resumed:
+        ends = [(trial.status, trial.last_result["training_iteration"]) for trial in trials]
+        assert ends == [(TERMINATED, 3)] * 4, f"killed behind write {cut}"
 
 
 class Limit(Stopper):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 
@@ -18,29 +16,15 @@ from prefect_tune.error import ClusterError
 from prefect_tune.execution.cluster import existing as connection
 from prefect_tune.execution.cluster.api import connect
 from prefect_tune.execution.driver.dask_executor import DaskExecutor
+from tests.execution.dask_workers import dask_scheduler, dask_worker, free_port
 from tests.execution.experiments import Experiment, make_env
-
-
-@contextlib.contextmanager
-def running(module, *arguments):
-    command = [sys.executable, "-m", f"distributed.cli.{module}", *arguments]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 @contextlib.contextmanager
 def running_cluster(port, directory):
     """A scheduler with a worker, both processes of their own; yields the scheduler's."""
-    address = f"tcp://127.0.0.1:{port}"
-    quiet = ("--no-dashboard", "--host", "127.0.0.1")
-    with (
-        running("dask_scheduler", *quiet, "--port", str(port)) as process,
-        running("dask_worker", address, "--no-nanny", *quiet, "--local-directory", str(directory)),
-    ):
+    place = ("--host", "127.0.0.1", "--local-directory", str(directory))
+    with dask_scheduler(port=port) as (process, address), dask_worker(address, *place):
         with Client(address, timeout=60, set_as_default=False) as client:
             client.wait_for_workers(1, 60)
         yield process
@@ -49,9 +33,7 @@ def running_cluster(port, directory):
 @pytest.fixture
 def scheduler(tmp_path):
     """The process of a scheduler that has a worker, and its port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with running_cluster(port, tmp_path) as process:
         yield process, port
 

@@ -6,7 +6,6 @@ import logging
 import os
 import queue
 import signal
-import socket
 import time
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from prefect_tune.error import ClusterError
 from prefect_tune.execution.cluster.api import connect
 from prefect_tune.execution.driver.dask_executor import DaskExecutor
 from prefect_tune.filesystem.location import Location
-from tests.execution.dask_workers import dask_scheduler, dask_worker
+from tests.execution.dask_workers import dask_scheduler, dask_worker, free_port
 from tests.execution.experiments import Experiment, make_env
 
 
@@ -194,7 +193,7 @@ def test_a_worker_that_joins_and_does_not_fit_is_left_to_others(scheduler, tmp_p
 
 
 def test_a_scheduler_without_the_package_is_told_before_the_first_trial(tmp_path):
-    with dask_scheduler(before=_NO_PACKAGE) as address, dask_worker(address):
+    with dask_scheduler(before=_NO_PACKAGE) as (_, address), dask_worker(address):
         run = Experiment(DaskExecutor(connect(address)), make_env(train, tmp_path))
         with (
             pytest.raises(ClusterError, match=r"scheduler at tcp://.*cannot import.* Install"),
@@ -272,9 +271,7 @@ def test_dask_does_not_run_an_attempt_again_on_a_worker_that_comes_back(schedule
         while config.get("hang"):
             time.sleep(60)
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     log = str(tmp_path / "log")
     options = ("--host", "127.0.0.1", "--worker-port", port)
     with dask_worker(scheduler, *options) as first:

@@ -47,6 +47,16 @@ def warm_helpers() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _modules_of_tests_are_not_sent() -> Iterator[None]:
+    """No node lacks them, and a sweep of one test would read and send those of all."""
+    from prefect_tune.trainable.shipping import local_modules
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local_modules, "_LEFT_OUT", (*local_modules._LEFT_OUT, "tests"))
+        yield
+
+
 @pytest.fixture(scope="session")
 def prefect_api(
     tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config

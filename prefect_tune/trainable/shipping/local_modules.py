@@ -22,7 +22,8 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 _logger = logging.getLogger("prefect_tune")
-_OURS = __name__.partition(".")[0]
+#: Modules that are never sent: nodes have this package, and code of the script is pickled.
+_LEFT_OUT = (__name__.partition(".")[0], "__main__")
 #: Directories of installed modules.
 _INSTALLED = ("site-packages", "dist-packages")
 #: Bytes of source that are sent to each node at most.
@@ -85,7 +86,7 @@ def local_modules() -> tuple[ModuleSource, ...]:
     while unread:
         for name in _imports_in(unread.pop()):
             top = name.partition(".")[0]
-            if name in seen or name in sys.modules or top == _OURS:
+            if name in seen or name in sys.modules or top in _LEFT_OUT:
                 continue
             seen.add(name)
             if top in sys.modules and top not in modules:  # it is installed
@@ -129,7 +130,7 @@ def _modules_in(roots: set[str]) -> Iterator[ModuleSource]:
         file = object.__getattribute__(module, "__dict__").get("__file__")
         if not isinstance(file, str) or not file.startswith(below_roots):
             continue
-        if name.partition(".")[0] in (_OURS, "__main__"):
+        if name.partition(".")[0] in _LEFT_OUT:
             continue
         below = name.replace(".", os.sep)
         is_package = _root(file, os.path.join(below, "__init__.py")) in roots

@@ -52,11 +52,11 @@ def draw_contour(
     values = np.array([curve.values[-1] for _, _, curve in known])
     # A few diverged trials must not take up the whole scale of colours.
     low, high = np.quantile(values, [0.02, 0.98])
-    if high > low:
+    levels = np.linspace(low, high, _LEVELS)
+    if np.all(np.diff(levels) > 0):  # rounded, those of almost equal values are not
         mean = _smooth(x, y, np.clip(values, low, high))
         grid = np.linspace(-0.05, 1.05, _CELLS)
         colors = "YlGnBu" if mode == "max" else "YlGnBu_r"
-        levels = np.linspace(low, high, _LEVELS)
         filled = axes.contourf(grid, grid, mean, levels, cmap=colors, extend="both")
         bar = axes.figure.colorbar(filled, ax=axes, shrink=0.9, pad=0.02, format="%.3g")
         bar.ax.tick_params(labelsize=8, colors=INK)

@@ -8,12 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from prefect_tune.experiment.plain import finite_number
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.json import RESULT_FILE
 from prefect_tune.nested import flatten
 from prefect_tune.results.frames import read_results
-from prefect_tune.results.plots.style import BEST, EARLY, FULL, INK, label, style
+from prefect_tune.results.plots.style import BEST, EARLY, FULL, INK, label, number_on_axis, style
 from prefect_tune.results.ranking import best_of
 
 if TYPE_CHECKING:
@@ -83,9 +82,9 @@ def _read_curve(trial: Trial, metric: str, whole: bool) -> tuple[list[int], list
     values: list[float] = []
     for result in results:
         flat = flatten(result) if result is not None else {}
-        value = finite_number(flat.get(metric))
+        value = number_on_axis(flat.get(metric))
         if value is not None:
-            steps.append(int(finite_number(flat.get("training_iteration")) or len(steps) + 1))
+            steps.append(int(number_on_axis(flat.get("training_iteration")) or len(steps) + 1))
             values.append(float(value))
     if len(steps) > _MAX_POINTS:
         stride = math.ceil(len(steps) / _MAX_POINTS)

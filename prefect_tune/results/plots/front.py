@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.results.pareto import pareto_front
-from prefect_tune.results.plots.style import BEST, EARLY, INK, label, style
+from prefect_tune.results.plots.style import BEST, EARLY, INK, label, number_on_axis, style
 from prefect_tune.results.ranking import score
 
 if TYPE_CHECKING:
@@ -32,7 +32,10 @@ def draw_front(axes: Axes, trials: Sequence[Trial], wanted: Mapping[str, str]) -
     chosen = {trial.trial_id for trial in front}
 
     def points(some: Sequence[Trial]) -> list[tuple[float, float]]:
-        pairs = [(score(t, first, first_mode), score(t, second, second_mode)) for t in some]
+        pairs = [
+            tuple(number_on_axis(score(trial, *objective)) for objective in wanted.items())
+            for trial in some
+        ]
         return [(x, y) for x, y in pairs if x is not None and y is not None]
 
     rest = points([trial for trial in trials if trial.trial_id not in chosen])

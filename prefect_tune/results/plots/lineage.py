@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from prefect_tune.error import TuneError
-from prefect_tune.experiment.plain import finite_number
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.json import RESULT_FILE
 from prefect_tune.nested import flatten_config
 from prefect_tune.results.frames import read_results
 from prefect_tune.results.lineage import Copy
 from prefect_tune.results.plots.scales import MISSING, scale_of
-from prefect_tune.results.plots.style import INK, label, new_figure, style
+from prefect_tune.results.plots.style import INK, label, new_figure, number_on_axis, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,7 +67,7 @@ def _read_history(trial: Trial) -> _History:
         (float(step), flatten_config(result.get("config") or trial.config))
         for result in results
         if result is not None
-        and (step := finite_number(result.get("training_iteration"))) is not None
+        and (step := number_on_axis(result.get("training_iteration"))) is not None
     ]
 
 

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from prefect_tune.experiment.plain import finite_number
 from prefect_tune.results.plots.curves import Curve, group_by_layer, scale_values
-from prefect_tune.results.plots.style import INK, label, style, tilt_labels
+from prefect_tune.results.plots.style import INK, label, number_on_axis, style, tilt_labels
 from prefect_tune.text import in_words
 
 if TYPE_CHECKING:
@@ -115,7 +114,7 @@ def distinct(values: Sequence[Any]) -> tuple[list[Any], list[int]]:
 def is_categorical(values: Sequence[Any]) -> bool:
     """Return True if values are drawn as categories instead of numbers on a scale."""
     numeric = all(
-        not isinstance(value, bool) and finite_number(value) is not None for value in values
+        not isinstance(value, bool) and number_on_axis(value) is not None for value in values
     )
     return not numeric or len(set(values)) <= min(_MAX_CATEGORIES, len(values) // 3)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from prefect_tune.experiment.plain import finite_number
 from prefect_tune.text import as_unicode, in_words, without_controls
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ BEST = "#d1495b"
 FULL = "#2b6777"
 EARLY = "#9fc3c9"
 INK = "#333333"
+_LARGEST = 1e200
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -34,6 +36,12 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure
+
+
+def number_on_axis(value: object) -> float | int | None:
+    """Return a value as a number; None if it is none, not finite, or too large for matplotlib."""
+    number = finite_number(value)
+    return number if number is not None and abs(number) <= _LARGEST else None
 
 
 def style(axes: Axes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.experiment.trial import TERMINATED, Trial
 from prefect_tune.logger import JsonLoggerCallback
 from prefect_tune.results import ExperimentAnalysis
-from prefect_tune.results.plots.draw import Plot, plot_experiment
+from prefect_tune.results.plots.draw import Plot, draw, plot_experiment
 
 
 def experiment(
@@ -95,6 +96,26 @@ def test_every_kind(tmp_path: Path, kind: str) -> None:
     shown = only.to_svg()
     assert "score" in shown
     assert "kind" not in re.findall(r"<text[^>]*>([^<]*)</text>", shown)
+
+
+@pytest.mark.parametrize("kind", ["overview", "curves", "slices", "parallel", "contours"])
+@pytest.mark.parametrize(
+    "scores",
+    [
+        (1.0, 0.5, sys.float_info.max),
+        (1.0, -sys.float_info.max, sys.float_info.max),
+        (1.0, 1.0000000000000002, 1.0),
+        (5e-324, 5e-324, 1e-323),
+    ],
+)
+def test_numbers_at_the_ends_of_what_floats_can_be(scores: tuple[float, ...], kind: str) -> None:
+    trials = []
+    for number, score in enumerate(scores):
+        config = {"a": number, "b": scores[-1 - number]}
+        trial = Trial(f"c0ffe_{number:05d}", config, evaluated_params=config)
+        trial.update_last_result({"score": score}, {"score": score}, 0.0)
+        trials.append(trial)
+    assert draw(trials, kind, {"score": "min"}).to_svg()
 
 
 def test_pareto_and_wrong_arguments(tmp_path: Path) -> None:

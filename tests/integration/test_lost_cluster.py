@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 
 import psutil
 import pytest
@@ -14,6 +12,7 @@ from distributed import Client, LocalCluster
 import prefect_tune as tune
 from prefect_tune.error import ClusterError
 from prefect_tune.execution.cluster import existing as connection
+from tests.execution.dask_workers import dask_scheduler, dask_worker
 
 STEPS = 4
 
@@ -81,30 +80,18 @@ def test_a_lost_trial_goes_on_from_its_newest_checkpoint(on_workers, tmp_path, v
 
 def test_a_lost_scheduler_ends_the_sweep_and_says_how_to_go_on(tmp_path, monkeypatch):
     monkeypatch.setattr(connection, "_TIMEOUT_S", 2.0)
-    file = tmp_path / "scheduler.json"
-    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--no-dashboard"]
-    scheduler = subprocess.Popen(
-        [*command, "--port", "0", "--scheduler-file", str(file)], stderr=subprocess.DEVNULL
-    )
-    worker = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "distributed.cli.dask_worker", "--no-dashboard", "--no-nanny"),
-            *("--scheduler-file", str(file), "--local-directory", str(tmp_path)),
-        ],
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        with Client(scheduler_file=str(file), timeout=60, set_as_default=False) as client:
+    with (
+        dask_scheduler() as (scheduler, address),
+        dask_worker(address, "--local-directory", str(tmp_path)),
+    ):
+        with Client(address, timeout=60, set_as_default=False) as client:
             client.wait_for_workers(1, 60)
-            address = client.scheduler.address
         tune.init(address)
-        with pytest.raises(ClusterError, match=r"(?s)scheduler at tcp.* is lost.*resume=True"):
-            run(tmp_path, str(scheduler.pid))
-    finally:
-        tune.shutdown()
-        for process in (worker, scheduler):
-            process.kill()
-            process.wait()
+        try:
+            with pytest.raises(ClusterError, match=r"(?s)scheduler at tcp.* is lost.*resume=True"):
+                run(tmp_path, str(scheduler.pid))
+        finally:
+            tune.shutdown()
     analysis = run(tmp_path, "nobody", resume=True)
     tune.shutdown()
     (trial,) = analysis.trials

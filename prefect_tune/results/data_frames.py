@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from prefect_tune.error import InvalidArgument
+from prefect_tune.experiment.plain import number_of
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.nested import flatten
 from prefect_tune.results.frames import ByTrial, as_frame, check_file_type, load_pandas, read_frames
@@ -72,7 +73,9 @@ class TrialFrames:
 def _best_row(frame: pd.DataFrame | None, metric: str, mode: str) -> dict[str, Any] | None:
     if frame is None or metric not in frame:
         return None
-    values = load_pandas().to_numeric(frame[metric], errors="coerce").dropna()
+    # pandas raises at integers that no float can hold.
+    given = frame[metric].map(lambda v: number_of(v) if isinstance(v, int) else v)
+    values = load_pandas().to_numeric(given, errors="coerce").dropna()
     if not len(values):
         return None
     (row,) = frame.loc[[values.idxmax() if mode == "max" else values.idxmin()]].to_dict("records")

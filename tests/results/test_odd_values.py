@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
@@ -169,12 +170,14 @@ def record(trial: Trial) -> None:
     assert isinstance(text, str)
 
 
+@pytest.mark.timeout(600)  # hypothesis takes up to five minutes to find the simplest failure
 @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(metrics, min_size=2, max_size=3), st.dictionaries(texts, values, max_size=3))
 @example([{"timestamp": "2024-05-01T10:00:00"}, {"training_iteration": "epoch 3"}], {})
 @example([{"timesteps_total": 2**70, "x": [1]}, {"timesteps_total": "7k", "y": 1}], {"[/b]": 1})
 @example([{"x": 1}, {"x": Odd("widest"), "\ud800": Odd("mute")}], {"\ud800\x1b[2J": "\ud800"})
 @example([{}, {"timesteps_total": Odd("array")}], {"a": {1: Odd("widest")}, "b": Odd("array")})
+@example([{"m": Odd("wider")}, {"m": 1}], {})
 @example([{"training_iteration": [1], "a": "b\rc"}, {"p": [0.1] * 20_000, "late": 1}], {"t": "\0"})
 def test_no_value_ends_anything(reported: list[dict[str, Any]], config: dict[str, Any]) -> None:
     reported, config = real(reported), real(config)

@@ -43,7 +43,7 @@ class Bounds:
     high: float
 
     def each(self, function: Callable[[float], float]) -> Bounds:
-        """Return the bounds with a function applied to each number."""
+        """Return the bounds with `function` applied to each number."""
         return Bounds(function(self.low), function(self.expected), function(self.high))
 
     def __mul__(self, factor: float) -> Bounds:

@@ -216,8 +216,7 @@ def _step(result: Mapping[str, Any]) -> int:
 
 
 def _clock(result: Mapping[str, Any]) -> float:
-    clock = result.get("timestamp")
-    return (clock if type(clock) is int else finite_number(clock)) or time.time()
+    return finite_number(result.get("timestamp")) or time.time()
 
 
 def _as_float(value: Any) -> float:

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from prefect_tune.checkpoint.open import open_checkpoint
+from prefect_tune.experiment.plain import finite_number
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.parse import parse_location
@@ -507,7 +508,9 @@ class ExperimentAnalysis:
             "status": dict(Counter(trial.status for trial in self.trials)),
             "start_time": min(starts, default=None),
             "timestamp": max(updates, default=None),
-            "trial_time_s": sum(t.last_result.get("time_total_s") or 0 for t in self.trials),
+            "trial_time_s": sum(
+                finite_number(trial.last_result.get("time_total_s")) or 0 for trial in self.trials
+            ),
         }
 
     def _root_of(self, trial: Trial) -> Location:

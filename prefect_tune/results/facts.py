@@ -8,6 +8,8 @@ from pathlib import Path
 from prefect_tune.results.analysis import ExperimentAnalysis
 from prefect_tune.storage.experiment_dir import is_abandoned
 
+_LONGEST_S = timedelta.max.total_seconds()
+
 
 def experiment_facts(analysis: ExperimentAnalysis) -> dict[str, str]:
     """Return how an experiment was run and how long it took, as texts.
@@ -47,4 +49,6 @@ def _show_time(time: float | None) -> str | None:
 
 
 def _show_duration(seconds: float) -> str:
-    return f"{seconds:.3g} s" if seconds < 100 else str(timedelta(seconds=round(seconds)))
+    if 100 <= seconds < _LONGEST_S:
+        return str(timedelta(seconds=round(seconds)))
+    return f"{seconds:.3g} s"

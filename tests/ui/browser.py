@@ -68,12 +68,13 @@ def send(page: Any, path: str, click: Callable[[], None]) -> Any:
         path: Part of the request's address.
         click: Has the page send the request.
     """
-    for _ in range(5):
+    for _ in range(20):
         with page.expect_response(lambda answer: path in answer.url) as sent:
             click()
-        # Prefect's answer where two writers of SQLite meet: try again.
+        # Prefect's answer where two writers of SQLite meet: try again in a moment, as people do.
         if sent.value.status != 503:
             break
+        page.wait_for_timeout(1000)
     assert sent.value.ok, sent.value.text()
     return sent.value
 

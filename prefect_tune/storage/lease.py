@@ -89,7 +89,10 @@ class Holder:
         if not self.machine or self.machine != _machine():
             return False
         try:
-            return bool(abs(psutil.Process(self.pid).create_time() - self.started) > 1.0)
+            process = psutil.Process(self.pid)
+            # A killed process stays a zombie until its parent takes notice.
+            is_zombie = process.status() == psutil.STATUS_ZOMBIE
+            return is_zombie or bool(abs(process.create_time() - self.started) > 1.0)
         except psutil.NoSuchProcess:
             return True
 

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
 
+import psutil
 import pytest
 
 from prefect_tune.error import ExperimentLocked
@@ -76,6 +79,20 @@ def test_one_of_a_process_that_ended_here_is_taken(store: DictStore) -> None:
     lease = Lease(store, holder("new"))
     lease.acquire()
     lease.close()
+
+
+def test_one_of_a_killed_process_whose_parent_has_not_noticed_is_taken(store: DictStore) -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    dead = holder("old", pid=process.pid, started=psutil.Process(process.pid).create_time())
+    assert not dead.has_ended()
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and is not reaped
+    assert dead.has_ended()
+    store.files[LEASE_FILE] = replace(dead, expires=time.time() + 3600).encode()
+    lease = Lease(store, holder("new"))
+    lease.acquire()
+    lease.close()
+    process.communicate()
 
 
 def test_one_of_another_machine_is_not(store: DictStore) -> None:

@@ -124,39 +124,21 @@ def test_what_only_prefect_understands_is_left_to_it(
 def test_a_configured_server_is_known_if_it_answers_without_a_key(
     no_settings: Path, monkeypatch: pytest.MonkeyPatch, by_profile: bool
 ) -> None:
-    with answering_server() as (url, answers):
+    def known_as(url: str) -> object:
         if by_profile:
             monkeypatch.setenv("PREFECT_HOME", str(no_settings))
             profile = f"active = 'mine'\n[profiles.mine]\nPREFECT_API_URL = '{url}'\n"
             (no_settings / "profiles.toml").write_text(profile)
         else:
             monkeypatch.setenv("PREFECT_API_URL", url)
-        assert known_server() == ConfiguredServer(url)
         assert str(Settings().api.url) == url
-        answers.append(401)
-        assert known_server() is None
-    assert known_server() is None
+        return known_server()
 
-
-@contextlib.contextmanager
-def answering_server() -> Iterator[tuple[str, list[int]]]:
-    """Serve HTTP; yields the API's address, and the status codes of which the last is sent."""
-    answers = [200]
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(answers[-1])
-            self.end_headers()
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/api", answers
-        server.shutdown()
-        thread.join()
+    with answering(200, also_health=True) as url:
+        assert known_as(url) == ConfiguredServer(url)
+    assert known_as(url) is None
+    with answering(401, also_health=False) as url:
+        assert known_as(url) is None
 
 
 @pytest.fixture
@@ -182,7 +164,7 @@ def test_an_api_that_does_not_answer_is_given_up_soon(silent: str) -> None:
 
 
 @contextlib.contextmanager
-def refusing(status: int, also_health: bool) -> Iterator[str]:
+def answering(status: int, also_health: bool) -> Iterator[str]:
     """Address of a server that answers everything with this status; its health maybe not."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -219,7 +201,7 @@ def test_an_api_that_will_not_have_us_says_what_it_wants(
 ) -> None:
     """A server with a password tells everybody that it is well."""
     with (
-        refusing(status, also_health) as url,
+        answering(status, also_health) as url,
         temporary_settings({PREFECT_API_URL: url}),
         pytest.raises(PrefectUnavailable) as caught,
     ):

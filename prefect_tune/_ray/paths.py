@@ -169,21 +169,28 @@ PATHS: dict[str, dict[str, str]] = {
     for module, names in _SEARCHERS.items()
     for path in (f"search.{module}", f"search.{module}.{module}_search", f"suggest.{module}")
 }
-#: Earlier path of a module -> its path now, for pickles in old experiment directories.
-EARLIER: dict[str, str] = {
-    "coordinator.checkpoint_book": "coordinator.trial_checkpoints",
-    "coordinator.state": "coordinator.table",
-    "engine.attempt_constants": "engine.resume.result_constants",
-    "engine.snapshot_pickle": "engine.resume.snapshot",
-    "engine.snapshot_state": "engine.resume.snapshot",
-    "reporters.debugging": "reporters.plain",
-    "results.tracked_checkpoint": "trainable.tracked_checkpoint",
-    "storage.sync_config": "storage.sync.sync_config",
-    "storage.syncer": "storage.sync.syncer",
-    "testing.pausing": "simulation.pausing_scheduler",
-    "trainable.error_pickling": "trainable.runtime.error_pickling",
-    "trainable.large_data": "trainable.shipping.large_data",
+#: Module -> its earlier paths, also those of modules that it has taken in; see `EARLIER`.
+_EARLIER = {
+    "coordinator.table": "coordinator.state",
+    "coordinator.trial_checkpoints": "coordinator.checkpoint_book",
+    "engine.resume.result_constants": "engine.attempt_constants",
+    "engine.resume.snapshot": "engine.snapshot_pickle engine.snapshot_state",
+    "reporters.plain": "reporters.debugging",
+    "simulation.pausing_scheduler": "testing.pausing",
+    "stopper.criteria": (
+        "stopper.counting stopper.maximum_iteration stopper.non_finite stopper.timeout"
+    ),
+    "stopper.factory": "stopper.dict_stopper stopper.function_stopper",
+    "stopper.plateau": "stopper.experiment_plateau stopper.trial_plateau",
+    "stopper.stopper": "stopper.noop",
+    "storage.sync.sync_config": "storage.sync_config",
+    "storage.sync.syncer": "storage.syncer",
+    "trainable.runtime.error_pickling": "trainable.error_pickling",
+    "trainable.shipping.large_data": "trainable.large_data",
+    "trainable.tracked_checkpoint": "results.tracked_checkpoint",
 }
+#: Earlier path of a module -> its path now, for pickles in old experiment directories.
+EARLIER = {path: module for module, paths in _EARLIER.items() for path in paths.split()}
 
 
 def attribute(module: str, name: str) -> Any:

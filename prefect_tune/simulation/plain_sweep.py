@@ -36,7 +36,7 @@ from prefect_tune.search.variant_source import VariantSource
 from prefect_tune.simulation.attempt import Program, Step, constants_of
 from prefect_tune.simulation.summary import Incumbent, SimulationSummary
 from prefect_tune.stopper import NoopStopper, Stopper
-from prefect_tune.stopper.dict_stopper import DictStopper
+from prefect_tune.stopper.factory import DictStopper
 
 #: These neither pause trials nor ask the controller for anything, and what a trial reports before
 #: its `run_until` leaves nothing behind in them.

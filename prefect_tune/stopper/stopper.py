@@ -1,4 +1,4 @@
-"""Base class of stoppers, and combinations of stoppers."""
+"""Base class of stoppers, one that never stops, and combinations of stoppers."""
 
 from __future__ import annotations
 
@@ -131,7 +131,8 @@ class _CompositeStopper(Stopper):
                     del left[index]
                     break
 
-    def _until(self, trial_id: str) -> RunUntil:
+    def run_until(self, trial_id: str) -> RunUntil:
+        """Return the first point at which one of the stoppers needs a decision."""
         return reduce(or_, (stopper.run_until(trial_id) for stopper in self.stoppers), NEVER)
 
 
@@ -154,9 +155,7 @@ class CombinedStopper(_CompositeStopper):
         """Return True if one of the stoppers ends the experiment."""
         return any(stopper.stop_all() for stopper in self.stoppers)
 
-    def run_until(self, trial_id: str) -> RunUntil:
-        """Return the first point at which one of the stoppers needs a decision."""
-        return self._until(trial_id)
+    run_until = _CompositeStopper.run_until
 
 
 class JointStopper(_CompositeStopper):
@@ -189,11 +188,21 @@ class JointStopper(_CompositeStopper):
         """Return True if all stoppers end the experiment."""
         return all(stopper.stop_all() for stopper in self.stoppers)
 
-    def run_until(self, trial_id: str) -> RunUntil:
-        """Return the first point at which one of the stoppers needs a decision."""
-        return self._until(trial_id)
+    run_until = _CompositeStopper.run_until
 
 
 def _members(stopper: Stopper, kind: type[_CompositeStopper]) -> tuple[Stopper, ...]:
     """Return the members of a stopper of exactly this class, else the stopper itself."""
     return stopper.stoppers if isinstance(stopper, kind) and type(stopper) is kind else (stopper,)
+
+
+class NoopStopper(TrialStopper):
+    """A stopper that never stops a trial or the experiment."""
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Return False."""
+        return False
+
+    def run_until(self, trial_id: str) -> RunUntil:
+        """Return that the trial never waits."""
+        return NEVER

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from prefect_tune.coordinator.commands import Notice
+from prefect_tune.coordinator.control import Shutdown
 from prefect_tune.coordinator.core import Core
-from prefect_tune.coordinator.delays import delay_after
 from prefect_tune.coordinator.events import (
     AttemptEnded,
     CapacityChanged,
@@ -19,6 +19,7 @@ from prefect_tune.coordinator.failure_policy import (
     Blame,
     blame_for,
     casts_doubt,
+    delay_after,
     fate_of,
     is_unsaved,
     original_exception,
@@ -27,7 +28,6 @@ from prefect_tune.coordinator.failure_policy import (
 from prefect_tune.coordinator.lifecycle import Lifecycle
 from prefect_tune.coordinator.options import FailFast
 from prefect_tune.coordinator.retention import CheckpointRetention
-from prefect_tune.coordinator.shutdown import Shutdown
 from prefect_tune.coordinator.table import LiveTrial
 from prefect_tune.coordinator.time_limits import TimeLimits
 from prefect_tune.experiment.attempt_error import AttemptError
@@ -271,7 +271,7 @@ class AttemptEnds:
             lost = live.lost if blame is Blame.NODE else 0
             delay = delay_after(live.setbacks, lost, self._core.options.retry_delay_s)
             if blame is not Blame.CHECKPOINT and delay > 0:
-                self._core.delays.delay(trial.trial_id, self._core.now + delay)
+                self._core.delays[trial.trial_id] = self._core.now + delay
 
     def _doubt_start_checkpoint(self, live: LiveTrial, event: AttemptEnded, blame: Blame) -> None:
         """Let the next attempt use another checkpoint if this one may have caused the failure."""

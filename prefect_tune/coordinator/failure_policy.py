@@ -19,6 +19,11 @@ START = "start"  #: the process could not be started
 EXPORT = "export"  #: the model could not be exported at the end of the trial
 UNSAVED = "checkpoint"  #: the last checkpoint did not get to storage
 
+#: The longest wait between two tries, in seconds.
+LONGEST_S = 300.0
+#: The wait after the second lost attempt in a row, doubled with each further one.
+_LOST_S = 1.0
+
 
 class Blame(StrEnum):
     """What has caused the failure of an attempt."""
@@ -124,3 +129,23 @@ def original_exception(trial: Trial) -> Exception:
             loaded.__cause__ = TrialFailed(f"{trial} failed:\n{error.text()}", [trial])
             return loaded
     return TrialFailed(f"{trial} failed: {trial.error_msg}", [trial])
+
+
+def delay_after(setbacks: int, lost: int, retry_delay_s: float) -> float:
+    """Return the seconds to wait before a trial is tried again.
+
+    Args:
+        setbacks: Attempts that failed or were lost since the trial's last new checkpoint, >= 1.
+        lost: How many of them were lost, if the last one was; else 0.
+        retry_delay_s: The user's delay after the first failure.
+    """
+    delay = _doubled(retry_delay_s, setbacks - 1)
+    if lost > 1:
+        # A lost node or an unreachable store often takes a while to come back.
+        delay = max(delay, _doubled(_LOST_S, lost - 2))
+    return delay
+
+
+def _doubled(delay: float, times: int) -> float:
+    # The exponent is limited because 2.0 ** 1024 overflows.
+    return min(LONGEST_S, delay * 2.0 ** min(times, 30)) if delay > 0 else 0.0

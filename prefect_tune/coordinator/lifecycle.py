@@ -270,7 +270,7 @@ class Lifecycle:
         core = self._core
         core.table.set_status(live, status)
         core.notify(notice, live.trial)
-        core.delays.remove(live.trial.trial_id)
+        core.delays.pop(live.trial.trial_id, None)
         live.start = None
         self._retention.release_all(live)
         core.table.retire(live)

@@ -26,27 +26,13 @@ class Slot:
         node: Address of the node.
         resources: The reserved amounts.
         devices: Ids of the reserved GPUs.
+        others: The slots of the attempt's other bundles, if this is the slot of its first one.
     """
 
     node: str
     resources: Resources
     devices: tuple[str, ...] = ()
-
-    @property
-    def others(self) -> tuple[Slot, ...]:
-        """The slots of the attempt's other bundles; this slot is that of the first one."""
-        return ()
-
-
-@message(frozen=True, slots=True)
-class GroupSlot(Slot):
-    """The slot of an attempt's first bundle, with those of its other bundles."""
-
-    rest: tuple[Slot, ...] = ()
-
-    @property
-    def others(self) -> tuple[Slot, ...]:  # noqa: D102  inherited
-        return self.rest
+    others: tuple[Slot, ...] = ()
 
 
 class NodeSlots:

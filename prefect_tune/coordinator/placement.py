@@ -14,7 +14,6 @@ from dataclasses import replace
 
 from prefect_tune.coordinator.events import Node
 from prefect_tune.coordinator.node_slots import (
-    GroupSlot,
     NodeClass,
     NodesAlike,
     NodeSlots,
@@ -133,7 +132,7 @@ class Placer:
         for slot in slots:
             self._add(slot, -1)
         head, *rest = slots
-        return GroupSlot(head.node, head.resources, head.devices, tuple(rest))
+        return replace(head, others=tuple(rest))
 
     def _lay_out(self, request: Resources, avoided: NodeSlots | None = None) -> list[Slot] | None:
         """Find slots for all bundles of a request, without reserving them."""

@@ -17,14 +17,10 @@ from typing import Any
 
 import orjson
 
+from prefect_tune.coordinator import events
 from prefect_tune.coordinator.events import (
     AttemptEnded,
-    AttemptLaunched,
-    AttemptStarted,
     CapacityChanged,
-    CheckpointBegun,
-    CheckpointFailed,
-    CheckpointSaved,
     CheckpointsDropped,
     Control,
     ControlReceived,
@@ -35,8 +31,7 @@ from prefect_tune.coordinator.events import (
     Outcome,
     ResultReported,
     Resumed,
-    SearchIdle,
-    Tick,
+    SearchSaved,
     TrialRedirected,
     TrialSuggested,
 )
@@ -53,25 +48,11 @@ from prefect_tune.resources import PlacementGroup, Resources
 _CONFIG = "configuration"
 _ERROR = "exception"
 
+#: The events that the journal has.
 _CLASSES: dict[str, type[Event]] = {
-    cls.__name__: cls
-    for cls in (
-        AttemptEnded,
-        AttemptLaunched,
-        AttemptStarted,
-        CapacityChanged,
-        CheckpointBegun,
-        CheckpointFailed,
-        CheckpointSaved,
-        CheckpointsDropped,
-        ControlReceived,
-        ResultReported,
-        Resumed,
-        SearchIdle,
-        Tick,
-        TrialRedirected,
-        TrialSuggested,
-    )
+    name: cls
+    for name, cls in vars(events).items()
+    if isinstance(cls, type) and issubclass(cls, Event) and cls not in (Event, SearchSaved)
 }
 #: Fields that are left out of records if they are None, False, 0 or empty.
 _OPTIONAL = frozenset(

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from prefect_tune.coordinator.commands import Notice, Notify, TellSearch
+from prefect_tune.coordinator.control import Shutdown
 from prefect_tune.coordinator.core import Core
 from prefect_tune.coordinator.events import ResultReported
 from prefect_tune.coordinator.lifecycle import Lifecycle
-from prefect_tune.coordinator.shutdown import Shutdown
 from prefect_tune.coordinator.table import LiveTrial
 from prefect_tune.error import MissingMetric, TuneError
 from prefect_tune.experiment.checkpoints import Progress

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from prefect_tune.coordinator.attempt_ends import AttemptEnds
-from prefect_tune.coordinator.core import Core
+from prefect_tune.coordinator.core import Core, SearchTurns
 from prefect_tune.coordinator.events import Errored, Resumed
 from prefect_tune.coordinator.lifecycle import Lifecycle
 from prefect_tune.coordinator.retention import CheckpointRetention
-from prefect_tune.coordinator.search_turns import SearchTurns
 from prefect_tune.coordinator.table import LiveTrial
 from prefect_tune.experiment.trial import ERROR, PENDING, TERMINATED, Trial
 

@@ -13,11 +13,12 @@ from prefect_tune.coordinator.commands import DeleteCheckpoint
 from prefect_tune.coordinator.core import Core
 from prefect_tune.coordinator.events import CheckpointsDropped
 from prefect_tune.coordinator.table import LiveTrial
-from prefect_tune.coordinator.trial_checkpoints import _MISSING, newest_usable
-from prefect_tune.experiment.checkpoints import TrialCheckpoint
+from prefect_tune.experiment.checkpoints import TrialCheckpoint, newest_usable
 from prefect_tune.experiment.plain import number_of
 from prefect_tune.experiment.trial import AUTO_FILLED, Trial
-from prefect_tune.nested import flatten
+from prefect_tune.nested import flatten, unflattened_lookup
+
+_MISSING = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +74,7 @@ def _lookup(metrics: Mapping[str, Any], name: str) -> Any:
     """Return a metric of a nested result by its flat name; `_MISSING` if there is none."""
     if name in metrics:
         return metrics[name]
-    value: Any = metrics
-    for key in name.split("/"):
-        if not isinstance(value, Mapping) or key not in value:
-            return _MISSING
-        value = value[key]
-    return value
+    return unflattened_lookup(name, metrics, default=_MISSING)
 
 
 #: How many of the newest deletions are repeated when an experiment is resumed.

@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
 from dataclasses import replace
 
-from prefect_tune.experiment.checkpoints import TrialCheckpoint
+from prefect_tune.experiment.checkpoints import TrialCheckpoint, newest_usable
 from prefect_tune.experiment.trial import Trial
 
 #: `TrialCheckpoint.problem` of checkpoints from before a trial was started from scratch.
 SUPERSEDED = "the trial was started from scratch since"
-
-_MISSING = object()
-
-
-def newest_usable(
-    checkpoints: Sequence[TrialCheckpoint], without: Container[str] = ()
-) -> TrialCheckpoint | None:
-    """Return the newest checkpoint that an attempt can start from; None if there is none.
-
-    Args:
-        checkpoints: The checkpoints of a trial, oldest first.
-        without: Paths of checkpoints to leave out.
-    """
-    for checkpoint in reversed(checkpoints):
-        if not checkpoint.problem and checkpoint.path not in without:
-            return checkpoint
-    return None
 
 
 class CheckpointBook:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,6 +58,21 @@ class TrialCheckpoint:
     metrics: dict[str, Any] = field(default_factory=dict, compare=False)
     time: float = 0.0
     problem: str = ""
+
+
+def newest_usable(
+    checkpoints: Sequence[TrialCheckpoint], without: Container[str] = ()
+) -> TrialCheckpoint | None:
+    """Return the newest checkpoint that an attempt can start from; None if there is none.
+
+    Args:
+        checkpoints: The checkpoints of a trial, oldest first.
+        without: Paths of checkpoints to leave out.
+    """
+    for checkpoint in reversed(checkpoints):
+        if not checkpoint.problem and checkpoint.path not in without:
+            return checkpoint
+    return None
 
 
 @dataclass(frozen=True, slots=True)

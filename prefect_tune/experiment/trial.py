@@ -19,7 +19,7 @@ import cloudpickle
 
 from prefect_tune.error import TuneError
 from prefect_tune.experiment.attempt_error import ERROR_FILE, ERROR_PICKLE_FILE, AttemptError
-from prefect_tune.experiment.checkpoints import TrialCheckpoint
+from prefect_tune.experiment.checkpoints import TrialCheckpoint, newest_usable
 from prefect_tune.experiment.plain import number_of
 from prefect_tune.resources import PlacementGroupFactory, Resources
 
@@ -366,10 +366,7 @@ class Trial:
     @property
     def newest_checkpoint(self) -> TrialCheckpoint | None:
         """The record of the trial's newest checkpoint without a `problem`; None without one."""
-        for checkpoint in reversed(self.checkpoints):
-            if not checkpoint.problem:
-                return checkpoint
-        return None
+        return newest_usable(self.checkpoints)
 
     @property
     def checkpoint(self) -> Any:

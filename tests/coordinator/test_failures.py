@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from prefect_tune.coordinator.commands import Notice, Record
-from prefect_tune.coordinator.delays import LONGEST_S, delay_after
 from prefect_tune.coordinator.events import (
     AttemptEnded,
     CapacityChanged,
@@ -18,6 +17,7 @@ from prefect_tune.coordinator.events import (
     Node,
     Tick,
 )
+from prefect_tune.coordinator.failure_policy import LONGEST_S, delay_after
 from prefect_tune.coordinator.options import CoordinatorOptions, FailFast
 from prefect_tune.coordinator.placement import Placer
 from prefect_tune.resources import Resources

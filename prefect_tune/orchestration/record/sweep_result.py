@@ -6,7 +6,6 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from prefect_tune.coordinator.trial_checkpoints import newest_usable
 from prefect_tune.engine.experiment import RunningExperiment
 from prefect_tune.experiment.plain import finite_number, strict_json_value
 from prefect_tune.experiment.trial import AUTO_FILLED, ERROR, Trial
@@ -101,7 +100,7 @@ def api_value(value: Any) -> Any:
 
 
 def _checkpoint(trial: Trial, place: str) -> str | None:
-    newest = newest_usable(trial.checkpoints)
+    newest = trial.newest_checkpoint
     if newest is None or newest.path.startswith("/") or "://" in newest.path:
         return None if newest is None else newest.path
     return f"{place}/{newest.path}"

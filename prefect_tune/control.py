@@ -122,6 +122,6 @@ def _locate(experiment: Any) -> Location:
     except ValueError:
         path = os.path.expanduser(experiment) if isinstance(experiment, str) else experiment
         return parse_location(path, "experiment")
-    from prefect_tune.orchestration.control.find_experiment import directory_of
+    from prefect_tune.orchestration.control.sweep_events import directory_of
 
     return parse_location(directory_of(flow_run_id), "experiment")

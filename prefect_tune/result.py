@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prefect_tune.experiment.attempt_error import ERROR_FILE, ERROR_PICKLE_FILE
+from prefect_tune.experiment.attempt import ERROR_FILE, ERROR_PICKLE_FILE
 
 CONFIG_PREFIX = "config"
 DATE = "date"

@@ -63,9 +63,9 @@ PATHS: dict[str, dict[str, str]] = {
         "resources": "PlacementGroupFactory resource_dict_to_pg_factory",
     },
     "experiment.experiment": {"experiments": "Experiment convert_to_experiment_list"},
-    "integration.docker": {"storage.sync.cluster_syncers": "DockerSyncer"},
+    "integration.docker": {"storage.sync.sync_config": "DockerSyncer"},
     "integration.kubernetes": {
-        "storage.sync.cluster_syncers": "KubernetesSyncer NamespacedKubernetesSyncer",
+        "storage.sync.sync_config": "KubernetesSyncer NamespacedKubernetesSyncer",
     },
     "logger.logger": {
         "logger.base": "LoggerCallback",
@@ -173,8 +173,9 @@ PATHS: dict[str, dict[str, str]] = {
 _EARLIER = {
     "coordinator.table": "coordinator.state",
     "coordinator.trial_checkpoints": "coordinator.checkpoint_book",
-    "engine.resume.result_constants": "engine.attempt_constants",
+    "engine.resume.replay": "engine.attempt_constants engine.resume.result_constants",
     "engine.resume.snapshot": "engine.snapshot_pickle engine.snapshot_state",
+    "experiment.attempt": "experiment.attempt_error",
     "reporters.plain": "reporters.debugging",
     "simulation.pausing_scheduler": "testing.pausing",
     "stopper.criteria": (

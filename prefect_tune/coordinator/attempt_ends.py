@@ -30,7 +30,7 @@ from prefect_tune.coordinator.options import FailFast
 from prefect_tune.coordinator.retention import CheckpointRetention
 from prefect_tune.coordinator.table import LiveTrial
 from prefect_tune.coordinator.time_limits import TimeLimits
-from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.experiment.checkpoints import Progress, TrialCheckpoint
 
 _AGAIN = (Fate.RETRIED, Fate.REQUEUED)

@@ -7,7 +7,7 @@ from typing import Any
 
 from prefect_tune.coordinator.events import Event, Outcome
 from prefect_tune.coordinator.node_slots import Slot
-from prefect_tune.experiment.attempt_key import AttemptKey
+from prefect_tune.experiment.attempt import AttemptKey
 from prefect_tune.experiment.checkpoints import NO_PROGRESS, Progress, TrialCheckpoint
 from prefect_tune.experiment.decision import NEVER, Action, RunUntil
 from prefect_tune.experiment.message import message

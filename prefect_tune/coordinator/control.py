@@ -1,4 +1,4 @@
-"""Handles requests from outside to a running experiment, such as pause, stop or set a limit."""
+"""Ends an experiment or a trial early, and handles requests to a running experiment."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ from prefect_tune.experiment.decision import Action
 from prefect_tune.experiment.trial import RUNNING
 from prefect_tune.stopper import make_stopper
 from prefect_tune.text import in_words
+
+#: The limits that `Control.SET` can set, besides thresholds `stop:<metric>`.
+MAX_CONCURRENT = "max_concurrent"
+TIME_LEFT = "time_left_s"
+STOP = "stop:"
 
 
 class Shutdown:
@@ -86,12 +91,6 @@ class Shutdown:
         core = self._core
         if not core.stopping and not core.replaying and core.stopper.stop_all():
             self.stop("the stopper ended the experiment")
-
-
-#: The limits that `Control.SET` can set, besides thresholds `stop:<metric>`.
-MAX_CONCURRENT = "max_concurrent"
-TIME_LEFT = "time_left_s"
-STOP = "stop:"
 
 
 class Controls:

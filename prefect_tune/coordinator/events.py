@@ -10,7 +10,7 @@ from dataclasses import field, replace
 from enum import StrEnum
 from typing import Any
 
-from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.message import message
 from prefect_tune.resources import Resources

@@ -20,7 +20,7 @@ from prefect_tune.coordinator.node_slots import Slot
 from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.coordinator.retention import CheckpointRetention
 from prefect_tune.coordinator.table import LiveTrial
-from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.experiment.checkpoints import NO_PROGRESS
 from prefect_tune.experiment.decision import NEVER, Action, RunUntil
 from prefect_tune.experiment.trial import (

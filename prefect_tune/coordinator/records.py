@@ -36,7 +36,7 @@ from prefect_tune.coordinator.events import (
     TrialSuggested,
 )
 from prefect_tune.error import StorageError
-from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.experiment.checkpoints import Progress, TrialCheckpoint
 from prefect_tune.experiment.pickling.large import shortened
 from prefect_tune.experiment.pickling.plain import dump, is_plain

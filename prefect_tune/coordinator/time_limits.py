@@ -8,7 +8,7 @@ from prefect_tune.coordinator.commands import Kill
 from prefect_tune.coordinator.core import Core
 from prefect_tune.coordinator.events import AttemptEnded, Fate, Outcome
 from prefect_tune.coordinator.table import LiveTrial
-from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt import AttemptError
 
 #: Kind of the error of a trial that reported nothing within its time limit.
 TIMEOUT = "timeout"

@@ -18,7 +18,7 @@ from typing import Any
 import cloudpickle
 
 from prefect_tune.error import TuneError
-from prefect_tune.experiment.attempt_error import ERROR_FILE, ERROR_PICKLE_FILE, AttemptError
+from prefect_tune.experiment.attempt import ERROR_FILE, ERROR_PICKLE_FILE, AttemptError
 from prefect_tune.experiment.checkpoints import TrialCheckpoint, newest_usable
 from prefect_tune.experiment.plain import number_of
 from prefect_tune.resources import PlacementGroupFactory, Resources

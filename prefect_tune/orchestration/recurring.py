@@ -23,8 +23,8 @@ from prefect_tune.error import InvalidArgument
 from prefect_tune.filesystem.factory import open_store
 from prefect_tune.filesystem.parse import parse_location
 from prefect_tune.orchestration.logs import run_log
-from prefect_tune.orchestration.record.sanitize import show_value
 from prefect_tune.orchestration.record.sweep_result import SweepResult
+from prefect_tune.orchestration.record.texts import show_value
 from prefect_tune.orchestration.spec.experiment import ExperimentSpec, WarmStartExperiment
 from prefect_tune.orchestration.spec.form import FormModel
 from prefect_tune.orchestration.spec.trainable import load_trainable

@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from prefect_tune.error import ExperimentNotFound, StorageError
-from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.experiment.pickling.plain import is_plain
 from prefect_tune.experiment.plain import finite_number
 from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial, TrialTerms

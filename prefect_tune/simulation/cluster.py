@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from prefect_tune.coordinator.commands import Launch
 from prefect_tune.coordinator.events import Node
 from prefect_tune.coordinator.placement import Placer
-from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.resources import Resources
 from prefect_tune.simulation.executor import SimulatedExecutor
 from prefect_tune.validation import check_count, check_number

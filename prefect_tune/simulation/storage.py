@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt import AttemptError
 
 #: Seconds that the upload of a checkpoint takes, by its path; None for one that fails.
 UploadSeconds = Callable[[str], float | None]

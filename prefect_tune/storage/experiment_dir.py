@@ -13,7 +13,7 @@ from typing import Any
 
 from prefect_tune.atomic_write import write_atomic
 from prefect_tune.error import ExperimentLocked, InvalidArgument, StorageError, TrialFailed
-from prefect_tune.experiment.attempt_error import ERROR_FILE, ERROR_PICKLE_FILE, AttemptError
+from prefect_tune.experiment.attempt import ERROR_FILE, ERROR_PICKLE_FILE, AttemptError
 from prefect_tune.experiment.pickling.encryption import is_encrypted
 
 #: Holds the id of the run that uses the directory; a node that reads the same id shares the disk.

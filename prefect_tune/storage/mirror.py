@@ -11,10 +11,9 @@ from pathlib import Path
 
 from prefect_tune.error import StorageError, StorageUnavailable
 from prefect_tune.filesystem.store import Store
-from prefect_tune.storage.fetch import is_mirrored
+from prefect_tune.storage.fetch import UploadMark, changed_at, is_mirrored
 from prefect_tune.storage.journal.background_worker import BackgroundWorker
 from prefect_tune.storage.snapshot_files import SNAPSHOT_FILE, TRIALS_FILE
-from prefect_tune.storage.sync.upload_mark import UploadMark, changed_at
 
 log = logging.getLogger(__name__)
 

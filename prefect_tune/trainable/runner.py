@@ -20,7 +20,7 @@ import numpy as np
 import numpy.random  # otherwise each trial would import it at its first use, for 8 ms
 
 from prefect_tune.coordinator.events import Outcome
-from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.trainable.class_runner import (
     ClassRunner,
     ExportFailed,

@@ -21,7 +21,7 @@ import cloudpickle
 import numpy as np
 
 from prefect_tune.error import InvalidArgument, TrialWorkerFailed, TuneError
-from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.trainable.runner import outcome_of
 from prefect_tune.trainable.runtime.current_session import current_session
 

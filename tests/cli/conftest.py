@@ -9,7 +9,7 @@ import pytest
 
 from prefect_tune.coordinator.events import AttemptEnded, Fate, Outcome, TrialSuggested
 from prefect_tune.coordinator.records import encode_event
-from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.resources import Resources
 from prefect_tune.storage.journal.file import encode_line
 from prefect_tune.storage.journal.header import JournalHeader

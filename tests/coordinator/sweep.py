@@ -41,7 +41,7 @@ from prefect_tune.coordinator.events import (
 from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.coordinator.records import decode_event, encode_event
 from prefect_tune.execution.base import ExperimentEnv, TrialPlace
-from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.experiment.trial import RUNNING, Trial
 from prefect_tune.resources import Resources
 from prefect_tune.results.journal_summary import replay_last_run

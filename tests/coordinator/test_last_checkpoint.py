@@ -20,7 +20,7 @@ from prefect_tune.coordinator.events import (
     ResultReported,
 )
 from prefect_tune.coordinator.options import CoordinatorOptions
-from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.experiment.decision import Action
 from prefect_tune.experiment.trial import ERROR, PENDING, RUNNING, TERMINATED
 from prefect_tune.stopper import MaximumIterationStopper

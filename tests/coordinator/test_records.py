@@ -32,7 +32,7 @@ from prefect_tune.coordinator.events import (
     TrialSuggested,
 )
 from prefect_tune.coordinator.records import decode_event, encode_event
-from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.experiment.checkpoints import Progress, TrialCheckpoint
 from prefect_tune.resources import PlacementGroupFactory, Resources
 

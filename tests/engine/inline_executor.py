@@ -23,7 +23,7 @@ from prefect_tune.engine.launcher import DirectLauncher
 from prefect_tune.engine.setup.make_setup import make_setup
 from prefect_tune.engine.setup.request import ExperimentRequest
 from prefect_tune.execution.base import Emit, ExperimentEnv, TrialPlace
-from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.experiment.decision import Action
 from prefect_tune.resources import Resources
 from prefect_tune.settings import load_settings

@@ -45,7 +45,7 @@ from prefect_tune.engine.search_feed import SearchFeed
 from prefect_tune.engine.setup.initial_states import fingerprint
 from prefect_tune.engine.setup.resume_mode import parse_resume
 from prefect_tune.engine.trial_factory import TrialMaker
-from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.experiment.decision import Action
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.resources import Resources

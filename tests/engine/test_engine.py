@@ -28,7 +28,7 @@ from prefect_tune.engine.setup.make_setup import make_setup
 from prefect_tune.engine.setup.request import ExperimentRequest
 from prefect_tune.engine.setup.start_checkpoint import RestoreFrom
 from prefect_tune.error import StorageError
-from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.schedulers import FIFOScheduler
 from prefect_tune.search import Searcher
 from prefect_tune.settings import load_settings

@@ -11,7 +11,7 @@ from typing import Any
 from prefect_tune.coordinator.commands import Decide, Kill, Launch
 from prefect_tune.coordinator.events import AttemptEnded, Node, Outcome
 from prefect_tune.execution.base import Emit, ExperimentEnv, TrialPlace
-from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.resources import Resources
 
 OUTCOMES = list(Outcome)

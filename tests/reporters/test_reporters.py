@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from prefect_tune.error import InvalidArgument
-from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.experiment.trial import ERROR, PENDING, RUNNING, TERMINATED, Trial
 from prefect_tune.progress_reporter import CLIReporter, ProgressReporter
 from prefect_tune.reporters import make_reporter

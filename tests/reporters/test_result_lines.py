@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial
 from prefect_tune.reporters import TrialProgressCallback, make_result_printer
 

@@ -10,7 +10,7 @@ from prefect_tune.checkpoint.manifest import write_manifest
 from prefect_tune.coordinator.events import AttemptEnded, Fate, Outcome, TrialSuggested
 from prefect_tune.coordinator.records import encode_event
 from prefect_tune.error import InvalidArgument, StorageError
-from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.filesystem.factory import open_store
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.store import Store

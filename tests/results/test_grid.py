@@ -11,7 +11,7 @@ import pytest
 
 from prefect_tune.analysis import ExperimentAnalysis
 from prefect_tune.error import TrialFailed
-from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial
 from prefect_tune.filesystem.location import Location
 from prefect_tune.logger import JsonLoggerCallback

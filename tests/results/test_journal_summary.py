@@ -26,7 +26,7 @@ from prefect_tune.coordinator.events import (
 )
 from prefect_tune.coordinator.records import encode_event
 from prefect_tune.error import StorageError
-from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.resources import Resources
 from prefect_tune.results import ExperimentAnalysis, Result, ResultGrid
 from prefect_tune.storage.journal.file import encode_line

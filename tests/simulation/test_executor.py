@@ -15,7 +15,7 @@ from prefect_tune.coordinator.events import (
     ResultReported,
 )
 from prefect_tune.execution.base import TrialPlace
-from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.experiment.decision import Action
 from prefect_tune.resources import Resources

@@ -11,8 +11,8 @@ from prefect_tune.checkpoint.manifest import write_manifest
 from prefect_tune.error import StorageError
 from prefect_tune.filesystem.location import Location
 from prefect_tune.storage import mirror as mirrors
+from prefect_tune.storage.fetch import MARK_FILE, UploadMark, changed_at
 from prefect_tune.storage.mirror import ChangedFiles, Mirror
-from prefect_tune.storage.sync.upload_mark import MARK_FILE, UploadMark, changed_at
 
 from .stores import DictStore
 

@@ -7,7 +7,7 @@ import pytest
 
 import prefect_tune.trainable as tune
 from prefect_tune.coordinator.events import Outcome
-from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.experiment.decision import Action, RunUntil
 from prefect_tune.trainable.runner import run_attempt

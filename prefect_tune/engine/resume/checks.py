@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prefect_tune._version import __version__
 from prefect_tune.coordinator.coordinator import Coordinator
-from prefect_tune.engine.setup.argument_text import differences, stable_text
+from prefect_tune.engine.setup.digests import differences, stable_text
 from prefect_tune.engine.setup.experiment_setup import ExperimentSetup
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import ERROR, RUNNING

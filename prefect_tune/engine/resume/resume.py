@@ -18,8 +18,7 @@ from prefect_tune.engine.resume.checks import check_same_experiment, report_resu
 from prefect_tune.engine.resume.last_run import RunRecords, find_last_run
 from prefect_tune.engine.resume.log_backlog import BacklogFinder
 from prefect_tune.engine.resume.orphan_checkpoints import OrphanCheckpoints, find_checkpoints
-from prefect_tune.engine.resume.replay import replay
-from prefect_tune.engine.resume.result_constants import AttemptConstants
+from prefect_tune.engine.resume.replay import AttemptConstants, replay
 from prefect_tune.engine.resume.search_replay import SearchReplay
 from prefect_tune.engine.resume.snapshot import (
     Position,

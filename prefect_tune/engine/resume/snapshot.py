@@ -16,7 +16,7 @@ from prefect_tune.coordinator.commands import TellSearch
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.events import TrialSuggested
 from prefect_tune.engine.resume.last_run import RunRecords
-from prefect_tune.engine.resume.result_constants import AttemptConstants
+from prefect_tune.engine.resume.replay import AttemptConstants
 from prefect_tune.experiment.pickling.large import LargeValues
 from prefect_tune.experiment.pickling.plain import Unpickler, array_reference, data_reference
 from prefect_tune.experiment.trial import Trial

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from prefect_tune.config import CheckpointConfig, FailureConfig
-from prefect_tune.engine.setup.argument_text import space_texts, stable_text
-from prefect_tune.engine.setup.content_digest import code_digest
+from prefect_tune.engine.setup.digests import code_digest, space_texts, stable_text
 from prefect_tune.engine.setup.experiment_setup import ExperimentSetup
 from prefect_tune.engine.setup.initial_states import InitialStates, stoppers_in
 from prefect_tune.engine.setup.parts import (
@@ -24,11 +23,9 @@ from prefect_tune.engine.setup.parts import (
     resources_for,
     trials_to_resume,
 )
-from prefect_tune.engine.setup.request import ExperimentRequest
-from prefect_tune.engine.setup.rerun import RerunRecord
+from prefect_tune.engine.setup.request import ExperimentRequest, RerunRecord, identify
 from prefect_tune.engine.setup.resume_mode import parse_resume
 from prefect_tune.engine.setup.start_checkpoint import parse_restore
-from prefect_tune.engine.setup.sweep_identity import identify
 from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.experiment.pickling.key import own_pickles
 from prefect_tune.registry import get_trainable

@@ -23,8 +23,7 @@ from prefect_tune.coordinator.events import (
 )
 from prefect_tune.execution.base import Emit, TakeOutput
 from prefect_tune.execution.protocol import reports
-from prefect_tune.experiment.attempt_error import AttemptError
-from prefect_tune.experiment.attempt_key import AttemptKey
+from prefect_tune.experiment.attempt import AttemptError, AttemptKey
 from prefect_tune.resources import Resources
 from prefect_tune.trainable.output import TrialLog, TrialOutput
 from prefect_tune.trainable.runtime.config_changes import complete

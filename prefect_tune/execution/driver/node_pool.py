@@ -23,7 +23,7 @@ from prefect_tune.execution.driver.storage_outages import StorageOutages
 from prefect_tune.execution.driver.unseen_files import UnseenFiles
 from prefect_tune.execution.node.entry import install_agent
 from prefect_tune.execution.protocol import reports, requests
-from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.resources import Resources
 
 _logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from typing import Any
 from prefect_tune.coordinator.events import Outcome
 from prefect_tune.error import ClusterError
 from prefect_tune.execution.base import Fail
-from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt import AttemptError
 
 _logger = logging.getLogger(__name__)
 _FILE = re.compile(r"No such file or directory: '([^']+)'$")

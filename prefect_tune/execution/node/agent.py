@@ -28,7 +28,7 @@ from prefect_tune.execution.node.sigterm import LeavingAtSigterm
 from prefect_tune.execution.protocol import requests
 from prefect_tune.execution.protocol.reports import encode_reports
 from prefect_tune.execution.protocol.versions import mismatch, versions
-from prefect_tune.experiment.attempt_key import AttemptKey
+from prefect_tune.experiment.attempt import AttemptKey
 from prefect_tune.resources import GPU, MEMORY, canonical_name
 from prefect_tune.trainable.shipping.large_data import DataFile
 from prefect_tune.trainable.shipping.local_modules import import_places

@@ -32,8 +32,7 @@ from prefect_tune.execution.protocol.reports import (
     ProcessStarted,
 )
 from prefect_tune.execution.protocol.zygote_messages import ExitStatus
-from prefect_tune.experiment.attempt_error import AttemptError
-from prefect_tune.experiment.attempt_key import AttemptKey
+from prefect_tune.experiment.attempt import AttemptError, AttemptKey
 from prefect_tune.experiment.decision import Action
 from prefect_tune.trainable.output import TrialLog
 from prefect_tune.trainable.runtime.attempt import Decision

@@ -30,8 +30,7 @@ from prefect_tune.execution.node.pending_attempt import AttemptCancelled, unless
 from prefect_tune.execution.protocol.frames import FrameBuffer, Kind
 from prefect_tune.execution.protocol.requests import CALL, END_CALL, RESERVED
 from prefect_tune.execution.trial.native_threads import OMP
-from prefect_tune.experiment.attempt_error import AttemptError
-from prefect_tune.experiment.attempt_key import AttemptKey
+from prefect_tune.experiment.attempt import AttemptError, AttemptKey
 from prefect_tune.resources import CPU, GPU, Resources
 from prefect_tune.trainable.runtime.device_variables import device_variables
 

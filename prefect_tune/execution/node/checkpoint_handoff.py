@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prefect_tune.execution.checkpoints.route import CheckpointRoute
 from prefect_tune.execution.protocol.reports import CheckpointUploaded, Outbox, UploadFailed
-from prefect_tune.experiment.attempt_key import AttemptKey
+from prefect_tune.experiment.attempt import AttemptKey
 
 
 class CheckpointHandoff:

@@ -48,8 +48,7 @@ from prefect_tune.execution.protocol.reports import (
     Report,
     WorkerLoad,
 )
-from prefect_tune.experiment.attempt_error import AttemptError
-from prefect_tune.experiment.attempt_key import AttemptKey
+from prefect_tune.experiment.attempt import AttemptError, AttemptKey
 from prefect_tune.nvml import Gpu
 from prefect_tune.resources import GPU
 from prefect_tune.trainable.runtime.attempt import AttemptContext, Decision

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from prefect_tune.execution.protocol.zygote_messages import ExitStatus
-from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt import AttemptError
 
 _FULL_BYTES = 1 << 20
 

@@ -15,7 +15,7 @@ import psutil
 
 from prefect_tune.execution.node.trial_cgroup import TrialCgroup
 from prefect_tune.execution.protocol.reports import NodeWarning
-from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.nvml import Gpu, gpu_memory
 from prefect_tune.resources import GPU, MEMORY, MILLI, Resources
 

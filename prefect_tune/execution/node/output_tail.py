@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from prefect_tune.execution.protocol.reports import Outbox
-from prefect_tune.experiment.attempt_key import NO_ATTEMPT, AttemptKey
+from prefect_tune.experiment.attempt import NO_ATTEMPT, AttemptKey
 from prefect_tune.trainable.output import TrialOutput
 
 #: Seconds between two checks of the files.

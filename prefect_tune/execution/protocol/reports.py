@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
 from typing import Any, get_args
 
-from prefect_tune.experiment.attempt_key import AttemptKey
+from prefect_tune.experiment.attempt import AttemptKey
 from prefect_tune.trainable.output import TrialLog, TrialOutput
 
 #: Seconds for which a report that is not urgent may be delayed, to be sent with others.

@@ -27,7 +27,7 @@ from prefect_tune.execution.protocol.frames import Kind, SocketChannel
 from prefect_tune.execution.protocol.zygote_messages import StartRequest
 from prefect_tune.execution.trial.native_threads import resize_loaded_pools
 from prefect_tune.execution.trial.process_groups import TRIAL_PROCESS
-from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.trainable.runtime.node_identity import node_identity
 
 if TYPE_CHECKING:

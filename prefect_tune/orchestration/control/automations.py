@@ -4,7 +4,7 @@ Prefect's open-source server does nothing by itself when the process of a flow r
 machine. Two automations do:
 
 * the first marks a flow run as ``Crashed`` when it gets no more signs of life of its sweep
-  (`prefect_tune.orchestration.control.heartbeat`);
+  (`prefect_tune.orchestration.control.sweep_events`);
 * the second schedules a flow run again that has crashed, or whose process was told to end, during
   a sweep. The run keeps its id, so the sweep is resumed.
 
@@ -30,7 +30,7 @@ from prefect.events.schemas.automations import (
 from prefect.events.schemas.events import ResourceSpecification
 
 from prefect_tune.error import InvalidArgument
-from prefect_tune.orchestration.control.heartbeat import ENDED, HEARTBEAT
+from prefect_tune.orchestration.control.sweep_events import ENDED, HEARTBEAT
 
 NOTICE = "prefect-tune: notice dead sweeps"
 RESUME = "prefect-tune: resume crashed sweeps"

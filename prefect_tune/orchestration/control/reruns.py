@@ -24,14 +24,13 @@ from typing import Any, TypeVar
 
 from prefect.exceptions import Abort
 
-from prefect_tune.engine.setup.content_digest import content_digest
-from prefect_tune.engine.setup.rerun import BegunSweep
-from prefect_tune.engine.setup.sweep_identity import SweepIdentity
+from prefect_tune.engine.setup.digests import content_digest
+from prefect_tune.engine.setup.request import BegunSweep, SweepIdentity
 from prefect_tune.error import ExperimentLocked
 from prefect_tune.filesystem.factory import open_store
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.store import Store
-from prefect_tune.orchestration.control.flow_identity import FlowIdentity, current_flow_identity
+from prefect_tune.orchestration.control.current_flow import FlowIdentity, current_flow_identity
 from prefect_tune.orchestration.logs import run_log
 from prefect_tune.storage.layout import safe_name
 
@@ -133,7 +132,7 @@ _numbers = _Numbers()
 class FlowRunMemory:
     """Record of one call of `run` or `Tuner.fit` inside a flow run.
 
-    Implements `prefect_tune.engine.setup.rerun.RerunRecord`.
+    Implements `prefect_tune.engine.setup.request.RerunRecord`.
 
     Args:
         flow: The surrounding flow run.

@@ -21,7 +21,7 @@ from prefect.context import FlowRunContext, SyncClientContext, TaskRunContext
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from prefect_tune.experiment.plain import finite_number
-from prefect_tune.orchestration.record.sanitize import show_value, showable
+from prefect_tune.orchestration.record.texts import show_value, showable
 from prefect_tune.orchestration.threads import make_thread
 
 _logger = logging.getLogger("prefect_tune")

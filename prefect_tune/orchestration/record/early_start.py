@@ -26,9 +26,9 @@ from prefect_tune.coordinator.events import AttemptEnded
 from prefect_tune.engine.experiment import RunningExperiment
 from prefect_tune.engine.observers import StepListener
 from prefect_tune.execution.base import TrialPlace
-from prefect_tune.experiment.attempt_key import AttemptKey
-from prefect_tune.orchestration.record.run_texts import flow_name, new_task_run_id, task_run_text
+from prefect_tune.experiment.attempt import AttemptKey
 from prefect_tune.orchestration.record.task_run_logs import TaskRunLogs
+from prefect_tune.orchestration.record.texts import flow_name, new_task_run_id, task_run_text
 from prefect_tune.orchestration.record.trial_context import TrialContext
 from prefect_tune.orchestration.server.embedded import EmbeddedServer
 from prefect_tune.orchestration.server.without_prefect import ConfiguredServer

@@ -17,10 +17,9 @@ from prefect_tune.experiment.plain import finite_number
 from prefect_tune.experiment.trial import ERROR, Trial
 from prefect_tune.nested import flatten
 from prefect_tune.orchestration.control.crashed_runs import take_over_experiment
-from prefect_tune.orchestration.control.flow_identity import FlowIdentity, current_flow_identity
-from prefect_tune.orchestration.control.flow_watch import FlowWatch
-from prefect_tune.orchestration.control.heartbeat import Heartbeat
-from prefect_tune.orchestration.control.suspension import SuspensionWatch
+from prefect_tune.orchestration.control.current_flow import FlowIdentity, current_flow_identity
+from prefect_tune.orchestration.control.flow_watch import FlowWatch, SuspensionWatch
+from prefect_tune.orchestration.control.sweep_events import Heartbeat
 from prefect_tune.orchestration.logs import run_log
 from prefect_tune.orchestration.prefect_internals import as_prefects_handler
 from prefect_tune.orchestration.record.artifacts import ArtifactReporter, Snapshot
@@ -33,14 +32,12 @@ from prefect_tune.orchestration.record.conclusion import (
 from prefect_tune.orchestration.record.early_start import EarlyStart
 from prefect_tune.orchestration.record.flow import run_in_flow
 from prefect_tune.orchestration.record.launcher import PrefectLauncher
-from prefect_tune.orchestration.record.pictures import pictures
-from prefect_tune.orchestration.record.run_texts import flow_name
-from prefect_tune.orchestration.record.sanitize import show_value
-from prefect_tune.orchestration.record.summary import summary, trial_page
+from prefect_tune.orchestration.record.summary import pictures, summary, trial_page
 from prefect_tune.orchestration.record.sweep_news import SweepNews
 from prefect_tune.orchestration.record.sweep_result import SweepResult, sweep_result
 from prefect_tune.orchestration.record.tag_limits import tag_limits
 from prefect_tune.orchestration.record.task_run_logs import TaskRunLogs
+from prefect_tune.orchestration.record.texts import flow_name, show_value
 from prefect_tune.orchestration.server.api import start_server_early
 from prefect_tune.reporters.columns import as_cell, parameter_columns, user_metrics
 from prefect_tune.reporters.progress import SweepProgress

@@ -27,9 +27,16 @@ from prefect.utilities.urls import url_for
 
 from prefect_tune.orchestration.control.crashed_runs import end_unfinished_task_runs
 from prefect_tune.orchestration.control.current_flow import experiment_flow_run
-from prefect_tune.orchestration.control.suspension import end_subflow
+from prefect_tune.orchestration.control.flow_watch import end_subflow
 from prefect_tune.orchestration.logs import log_failure, run_log
 from prefect_tune.orchestration.prefect_internals import announced_intent, cancel_senders
+from prefect_tune.orchestration.record.api_waits import (
+    AWAY,
+    LateEnding,
+    await_api,
+    await_final_states,
+    flush_events,
+)
 from prefect_tune.orchestration.record.conclusion import (
     Conclusion,
     Ending,
@@ -37,13 +44,11 @@ from prefect_tune.orchestration.record.conclusion import (
     FlowOutcome,
     conclusion_of,
 )
-from prefect_tune.orchestration.record.flush import await_final_states, flush_events
 from prefect_tune.orchestration.record.launcher import PrefectLauncher
-from prefect_tune.orchestration.record.outage import AWAY, LateEnding, await_api
-from prefect_tune.orchestration.record.sanitize import LONGEST_MESSAGE, showable
 from prefect_tune.orchestration.record.tag_limits import tag_limits, tags_of_caller, without_tags
 from prefect_tune.orchestration.record.task_run_logs import COORDINATOR, silence_our_tasks
 from prefect_tune.orchestration.record.task_runner import BodyTaskRunner
+from prefect_tune.orchestration.record.texts import LONGEST_MESSAGE, showable
 from prefect_tune.orchestration.server.api import (
     PrefectApi,
     api_problem,

@@ -1,15 +1,18 @@
-"""Writes the results of an experiment and its trials as markdown, for the flow run's page."""
+"""Writes the results of an experiment and its trials as markdown and pictures, for the flow run."""
 
 from __future__ import annotations
 
+import base64
+import logging
 import re
 from collections.abc import Sequence
 from typing import Any
 
+from prefect_tune.error import TuneError
 from prefect_tune.experiment.plain import finite_number
 from prefect_tune.experiment.trial import ERROR, Trial
 from prefect_tune.nested import flatten
-from prefect_tune.orchestration.record.sanitize import show_value
+from prefect_tune.orchestration.record.texts import show_value
 from prefect_tune.reporters.columns import user_metrics
 from prefect_tune.reporters.progress import Best
 
@@ -18,6 +21,16 @@ _MOST_METRICS = 20
 _LONGEST_ERROR = 300
 #: Characters with a meaning in markdown or HTML.
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>|#~&$])")
+_logger = logging.getLogger("prefect_tune")
+_KINDS = {
+    "curves": "Learning curves",
+    "parallel": "Parallel coordinates",
+    "importance": "Importance of parameters",
+}
+#: A sweep with fewer trials is not drawn: it has little to show, and would take longer.
+_FEWEST_TRIALS = 4
+#: An artifact is loaded whole wherever it is listed.
+_DPI = 75
 
 
 def summary(
@@ -92,3 +105,34 @@ def trial_page(trial: Trial, metric: str | None, place: str, end: str) -> str:
 def plain(value: Any) -> str:
     """Return a value as one line that markdown shows unchanged."""
     return _MARKUP.sub(r"\\\1", " ".join(show_value(value).split()))
+
+
+def pictures(trials: Sequence[Trial], metric: str | None, mode: str | None) -> str:
+    """Draw a sweep.
+
+    Args:
+        trials: All trials.
+        metric: The metric by which trials are ranked.
+        mode: ``min`` or ``max``.
+
+    Returns:
+        Markdown with the pictures; "" if there is nothing to draw, or no matplotlib.
+    """
+    if metric is None or mode is None or len(trials) < _FEWEST_TRIALS:
+        return ""
+    from prefect_tune.results.plots.draw import draw, read_curves
+    from prefect_tune.results.report.sections import sample
+
+    shown = sample(trials, metric, mode)
+    curves = read_curves(shown, metric, mode)
+    parts = []
+    for kind, title in _KINDS.items():
+        try:
+            png = draw(shown, kind, {metric: mode}, curves=curves).to_png(_DPI)
+        except (ImportError, TuneError) as error:
+            _logger.debug("There is no picture of %s: %s", kind, error)
+            continue
+        parts.append(
+            f"## {title}\n\n![{title}](data:image/png;base64,{base64.b64encode(png).decode()})\n"
+        )
+    return "\n".join(parts)

@@ -12,13 +12,12 @@ from prefect.events import Event, emit_event
 from prefect.exceptions import EventTooLarge
 
 from prefect_tune.experiment.trial import Trial
-from prefect_tune.orchestration.control.find_experiment import STARTED
-from prefect_tune.orchestration.control.flow_identity import FlowIdentity
-from prefect_tune.orchestration.control.heartbeat import ENDED
+from prefect_tune.orchestration.control.current_flow import FlowIdentity
+from prefect_tune.orchestration.control.sweep_events import ENDED, STARTED
 from prefect_tune.orchestration.logs import RunLog, log_failure
 from prefect_tune.orchestration.record.conclusion import Conclusion, Ending
-from prefect_tune.orchestration.record.sanitize import show_value
 from prefect_tune.orchestration.record.sweep_result import SweepResult, api_value
+from prefect_tune.orchestration.record.texts import show_value
 from prefect_tune.reporters.progress import Best, SweepProgress
 
 CONTROLLED = "prefect-tune.sweep.controlled"

@@ -10,7 +10,7 @@ from prefect_tune.engine.experiment import RunningExperiment
 from prefect_tune.experiment.plain import finite_number, strict_json_value
 from prefect_tune.experiment.trial import AUTO_FILLED, ERROR, Trial
 from prefect_tune.nested import flatten
-from prefect_tune.orchestration.record.sanitize import show_value
+from prefect_tune.orchestration.record.texts import show_value
 from prefect_tune.reporters.progress import SweepProgress
 
 _LARGEST = 2**63 - 1

@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
-from prefect_tune.experiment.attempt_key import AttemptKey
-from prefect_tune.orchestration.record.sanitize import showable
+from prefect_tune.experiment.attempt import AttemptKey
+from prefect_tune.orchestration.record.texts import showable
 from prefect_tune.orchestration.record.trial_context import FROM_TRIAL
 from prefect_tune.trainable.output import TrialLog, TrialOutput
 

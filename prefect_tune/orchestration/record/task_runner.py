@@ -24,7 +24,7 @@ from prefect_tune.execution.driver.submit import (
     submit_body,
 )
 from prefect_tune.orchestration.record.engine_loop import EngineLoop
-from prefect_tune.orchestration.record.run_texts import new_task_run_id
+from prefect_tune.orchestration.record.texts import new_task_run_id
 
 
 class Ship(Protocol):

@@ -14,10 +14,9 @@ from prefect.states import Completed, Crashed, Failed
 
 from prefect_tune.coordinator.commands import Decide, Kill
 from prefect_tune.coordinator.events import AttemptEnded, Outcome
-from prefect_tune.experiment.attempt_error import AttemptError
-from prefect_tune.experiment.attempt_key import AttemptKey
-from prefect_tune.orchestration.record.sanitize import LONGEST_MESSAGE, showable
+from prefect_tune.experiment.attempt import AttemptError, AttemptKey
 from prefect_tune.orchestration.record.task_run_logs import TRIAL, TaskRunLog, TaskRunLogs
+from prefect_tune.orchestration.record.texts import LONGEST_MESSAGE, showable
 
 
 class Attempt:

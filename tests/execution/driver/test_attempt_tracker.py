@@ -22,8 +22,7 @@ from prefect_tune.execution.protocol.reports import (
     ResultBatch,
     UploadFailed,
 )
-from prefect_tune.experiment.attempt_error import AttemptError
-from prefect_tune.experiment.attempt_key import AttemptKey
+from prefect_tune.experiment.attempt import AttemptError, AttemptKey
 from prefect_tune.resources import Resources
 from prefect_tune.trainable.output import TrialOutput
 

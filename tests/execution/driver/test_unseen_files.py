@@ -10,7 +10,7 @@ from distributed import LocalCluster
 import prefect_tune as tune
 from prefect_tune.error import ClusterError
 from prefect_tune.execution.driver.unseen_files import only_on_driver
-from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt import AttemptError
 from tests.execution.dask_workers import dask_worker
 
 PLACES = "/usr/bin/python, working in /scratch, looks in /scratch, /lib"

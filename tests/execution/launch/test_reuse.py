@@ -14,7 +14,7 @@ import prefect_tune as tune
 from prefect_tune.coordinator.events import Outcome
 from prefect_tune.execution.launch.spawner import AttemptSpawner
 from prefect_tune.execution.protocol.frames import FrameBuffer, Kind, encode_decision
-from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.experiment.decision import Action
 from prefect_tune.trainable.runtime.attempt import Decision
 from prefect_tune.trainable.runtime.result_codec import decode_line

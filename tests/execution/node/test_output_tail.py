@@ -11,7 +11,7 @@ import pytest
 from prefect_tune.execution.node import output_tail
 from prefect_tune.execution.node.output_tail import OutputTail
 from prefect_tune.execution.protocol.reports import Outbox
-from prefect_tune.experiment.attempt_key import AttemptKey
+from prefect_tune.experiment.attempt import AttemptKey
 
 KEY = AttemptKey("t0", 1)
 

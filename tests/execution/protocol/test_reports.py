@@ -23,7 +23,7 @@ from prefect_tune.execution.protocol.reports import (
     decode_reports,
     encode_reports,
 )
-from prefect_tune.experiment.attempt_key import AttemptKey
+from prefect_tune.experiment.attempt import AttemptKey
 from prefect_tune.trainable.output import TrialLog, TrialOutput
 
 A, B = AttemptKey("a", 1), AttemptKey("b", 1)

@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 from prefect.exceptions import Abort
 
-from prefect_tune.engine.setup.rerun import BegunSweep
-from prefect_tune.engine.setup.sweep_identity import SweepIdentity
+from prefect_tune.engine.setup.request import BegunSweep, SweepIdentity
 from prefect_tune.error import ExperimentLocked
 from prefect_tune.filesystem.location import Location
 from prefect_tune.orchestration.control import reruns as sweep_memory
-from prefect_tune.orchestration.control.flow_identity import Caller, FlowIdentity
+from prefect_tune.orchestration.control.current_flow import Caller, FlowIdentity
 from prefect_tune.orchestration.control.reruns import FlowRunMemory, flow_run_memory
 
 _numbers = itertools.count()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from prefect_tune.experiment.attempt_error import AttemptError
+import base64
+import re
+
+from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial
-from prefect_tune.orchestration.record.summary import plain, summary, trial_page
+from prefect_tune.orchestration.record.summary import pictures, plain, summary, trial_page
 from prefect_tune.reporters.progress import Best
 
 
@@ -61,3 +64,34 @@ def test_so_many_errors_are_named() -> None:
 
 def test_a_text_stays_on_its_line() -> None:
     assert plain("one\n\ntwo") == "one two"
+
+
+def trials(count: int) -> list[Trial]:
+    made = []
+    for number in range(count):
+        params = {"x": number / count, "kind": "ab"[number % 2]}
+        trial = Trial(f"t_{number}", params, trainable_name="t", evaluated_params=params)
+        trial.status = TERMINATED
+        result = {"acc": number / count, "training_iteration": 1}
+        trial.update_last_result(result, result, 0.0)
+        made.append(trial)
+    return made
+
+
+def test_the_pictures_are_in_the_markdown_itself() -> None:
+    text = pictures(trials(12), "acc", "max")
+    assert re.findall("^## (.*)$", text, re.MULTILINE) == [
+        "Learning curves",
+        "Parallel coordinates",
+        "Importance of parameters",
+    ]
+    drawn = re.findall(r"!\[.*\]\(data:image/png;base64,(.*)\)", text)
+    assert len(drawn) == 3
+    for png in drawn:
+        assert base64.b64decode(png).startswith(b"\x89PNG")
+
+
+def test_where_there_is_little_to_see_nothing_is_drawn() -> None:
+    assert pictures(trials(3), "acc", "max") == ""
+    assert pictures(trials(12), None, None) == ""
+    assert pictures(trials(12), "other", "max") == ""

@@ -9,7 +9,7 @@ import pytest
 from prefect.assets import Asset
 
 from prefect_tune.experiment.trial import ERROR, RUNNING, TERMINATED, Trial
-from prefect_tune.orchestration.control.flow_identity import FlowIdentity
+from prefect_tune.orchestration.control.current_flow import FlowIdentity
 from prefect_tune.orchestration.record import sweep_news
 from prefect_tune.orchestration.record.conclusion import Conclusion, Ending
 from prefect_tune.orchestration.record.sweep_news import SweepNews, savings

@@ -4,7 +4,7 @@ import pytest
 
 from prefect_tune.coordinator.commands import Decide, Kill
 from prefect_tune.coordinator.events import AttemptEnded, Outcome
-from prefect_tune.experiment.attempt_error import AttemptError
+from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.experiment.decision import Action
 from prefect_tune.orchestration.record.trial_task import attempt_state
 

@@ -9,8 +9,7 @@ import pytest
 
 import prefect_tune as tune
 from prefect_tune.config import RunConfig, TuneConfig
-from prefect_tune.engine.setup.request import ExperimentRequest
-from prefect_tune.engine.setup.sweep_identity import identify
+from prefect_tune.engine.setup.request import ExperimentRequest, identify
 from prefect_tune.schedulers import ASHAScheduler
 from prefect_tune.search import ConcurrencyLimiter
 

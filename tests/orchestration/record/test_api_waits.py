@@ -13,8 +13,8 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.context import FlowRunContext
 from prefect.states import Completed, Running
 
-from prefect_tune.orchestration.record import outage
-from prefect_tune.orchestration.record.outage import LateEnding, await_api
+from prefect_tune.orchestration.record import api_waits
+from prefect_tune.orchestration.record.api_waits import LateEnding, await_api
 
 
 @task
@@ -28,9 +28,9 @@ REFUSED = httpx.ConnectError("refused")
 def answers(monkeypatch: pytest.MonkeyPatch) -> list[Exception | None]:
     """What the API says, one after the other; in the end it answers."""
     to_come: list[Exception | None] = []
-    monkeypatch.setattr(outage, "api_problem", lambda: to_come.pop(0) if to_come else None)
-    monkeypatch.setattr(outage, "_POLL_S", 0.0)
-    monkeypatch.setattr(outage, "_LATE_POLL_S", 0.0)
+    monkeypatch.setattr(api_waits, "api_problem", lambda: to_come.pop(0) if to_come else None)
+    monkeypatch.setattr(api_waits, "_POLL_S", 0.0)
+    monkeypatch.setattr(api_waits, "_LATE_POLL_S", 0.0)
     return to_come
 
 

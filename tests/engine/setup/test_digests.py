@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import prefect_tune as tune
-from prefect_tune.engine.setup.content_digest import content_digest
+from prefect_tune.engine.setup.digests import content_digest, space_texts
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -107,7 +107,7 @@ def test_objects_that_refer_to_themselves_have_one() -> None:
 
 def test_another_process_has_the_same() -> None:
     code = (
-        "from tests.engine.setup.test_content_digest import *;"
+        "from tests.engine.setup.test_digests import *;"
         "print(content_digest([make() for make in ALIKE]))"
     )
     told = [
@@ -121,3 +121,21 @@ def test_another_process_has_the_same() -> None:
         for seed in ("1", "2")
     ]
     assert told[0] == told[1] == f"{content_digest([make() for make in ALIKE])}\n"
+
+
+def test_each_parameter_is_named_by_its_path():
+    space = {"x": tune.uniform(0, 1), "deep": {"y": 1, "empty": {}}}
+    assert space_texts(space) == {"x": "Float(0, 1)", "deep/y": "1", "deep/empty": "{}"}
+
+
+def test_no_space_has_no_parameters():
+    assert space_texts({}) == {}
+
+
+class Mute:
+    def __repr__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def test_an_object_that_cannot_be_shown_is_named_by_its_class() -> None:
+    assert space_texts({"x": Mute()}) == {"x": "<Mute>"}

@@ -1,24 +1,29 @@
-"""Emits a sweep's signs of life, by which an automation notices that its process has ended.
+"""The events by which others find a sweep, and notice that its process has ended.
 
-Prefect's own heartbeats come every three minutes, at best every 30 seconds, from every flow run.
-These come more often, and only while a sweep runs, so an automation that acts on their absence
-changes no other flow run of the same server.
+An automation acts on the absence of a sweep's signs of life. Prefect's own heartbeats come every
+three minutes, at best every 30 seconds, from every flow run. The sweep's come more often, and only
+while a sweep runs, so the automation changes no other flow run of the same server.
 """
 
 from __future__ import annotations
 
 import threading
 from typing import Self
+from uuid import UUID
 
+from prefect.client.orchestration import get_client
 from prefect.events import Event, emit_event
+from prefect.exceptions import ObjectNotFound
 
-from prefect_tune.orchestration.control.flow_identity import FlowIdentity
+from prefect_tune.error import InvalidArgument
+from prefect_tune.orchestration.control.current_flow import FlowIdentity
 from prefect_tune.orchestration.logs import log_failure
 from prefect_tune.orchestration.threads import make_thread
 
 HEARTBEAT = "prefect-tune.sweep.heartbeat"
 #: The event of a sweep's end, after which no sign of life comes.
 ENDED = "prefect-tune.sweep.ended"
+STARTED = "prefect-tune.sweep.started"
 
 
 class Heartbeat:
@@ -71,3 +76,33 @@ class Heartbeat:
         with log_failure("A heartbeat could not be sent."):
             return emit_event(HEARTBEAT, resource=flow.resource, related=related)
         return None
+
+
+def directory_of(flow_run_id: UUID) -> str:
+    """Return the directory of the newest sweep of a flow run.
+
+    Raises:
+        InvalidArgument: If there is no such flow run, or it has begun no sweep.
+    """
+    which = {
+        "event": {"name": [STARTED]},
+        "any_resource": {"id": [f"prefect.flow-run.{flow_run_id}"]},
+        "order": "DESC",
+    }
+    with get_client(sync_client=True) as client:
+        found = client.request("POST", "/events/filter", json={"filter": which}).json()
+        if found["events"]:
+            return str(found["events"][0]["payload"]["directory"])
+        try:
+            run = client.read_flow_run(flow_run_id)
+        except ObjectNotFound as error:
+            raise InvalidArgument(
+                "experiment",
+                f"there is no flow run {flow_run_id}.",
+                "Its id is in the address of its page.",
+            ) from error
+    what, hint = "has begun no sweep", "A sweep can be found a few seconds after its start."
+    if run.state is not None and run.state.is_final():
+        what = f"has ended without a sweep: {run.state.name}, {run.state.message or 'no message'}"
+        hint = "Start it again, and control it while it runs."
+    raise InvalidArgument("experiment", f"flow run {run.name} ({flow_run_id}) {what}.", hint)

@@ -1,12 +1,29 @@
-"""The error of a failed attempt of a trial."""
+"""The key of an attempt of a trial, and the error of one that has failed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 #: Files in the trial's directory that hold the error as text, and as a pickled exception.
 ERROR_FILE = "error.txt"
 ERROR_PICKLE_FILE = "error.pkl"
+
+
+class AttemptKey(NamedTuple):
+    """The key of one attempt of one trial.
+
+    Attributes:
+        trial_id: Id of the trial.
+        attempt: Number of the attempt: 1 for the first, counted up over retries and resumes.
+    """
+
+    trial_id: str
+    attempt: int
+
+
+#: A key that names no attempt.
+NO_ATTEMPT = AttemptKey("", 0)
 
 
 @dataclass(frozen=True, slots=True)

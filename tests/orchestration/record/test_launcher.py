@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from prefect_tune.coordinator.events import AttemptEnded, Outcome
-from prefect_tune.experiment.attempt_error import AttemptError
-from prefect_tune.orchestration.record.retry_log import RetryLog
+from prefect_tune.experiment.attempt import AttemptError
+from prefect_tune.orchestration.record.launcher import RetryLog
 from tests.orchestration.fakes import launch_of
 
 LOG = logging.getLogger("tests.retries")

@@ -8,7 +8,7 @@ import pytest
 from prefect import flow
 
 from prefect_tune.error import InvalidArgument
-from prefect_tune.orchestration.control.find_experiment import directory_of
+from prefect_tune.orchestration.control.sweep_events import directory_of
 
 
 @pytest.mark.usefixtures("prefect_api")

@@ -1,4 +1,4 @@
-"""Waits for a Prefect API that does not answer at the end of a sweep."""
+"""Waits until the Prefect API has recorded a sweep, also if it does not answer at its end."""
 
 from __future__ import annotations
 
@@ -12,21 +12,69 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import State
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import TERMINAL_STATES, State
+from prefect.events.worker import EventsWorker
 
 from prefect_tune.orchestration.control.crashed_runs import end_unfinished_task_runs
 from prefect_tune.orchestration.logs import log_failure
 from prefect_tune.orchestration.server.api import api_problem
 from prefect_tune.orchestration.threads import make_thread
 
+_POLL_SECONDS = 0.1
 _logger = logging.getLogger("prefect_tune")
-
 #: Message of the final state of a task run whose end is not known.
 AWAY = "It has ended while the Prefect API was away."
 _POLL_S = 1.0
 _LATE_POLL_S = 5.0
 _LATEST_S = 600.0
+
+
+def flush_events(timeout: float) -> bool:
+    """Wait until all events emitted so far have been sent.
+
+    Task runs exist on the server only through their events, which a background worker sends.
+
+    Args:
+        timeout: Seconds to wait.
+
+    Returns:
+        False if some are still queued.
+    """
+    sent = threading.Event()
+
+    def wait() -> None:
+        EventsWorker.instance().wait_until_empty()
+        sent.set()
+
+    threading.Thread(target=wait, name="prefect-events-flush", daemon=True).start()
+    return sent.wait(timeout)
+
+
+def await_final_states(
+    client: SyncPrefectClient, flow_run_id: UUID, expected: int, timeout: float
+) -> int:
+    """Wait until the server has recorded the final states of a flow run's task runs.
+
+    Args:
+        client: A client of the API.
+        flow_run_id: The flow run.
+        expected: How many task runs must be final.
+        timeout: Seconds to wait.
+
+    Returns:
+        How many are not final yet.
+    """
+    wanted = {
+        "flow_runs": {"id": {"any_": [str(flow_run_id)]}},
+        "task_runs": {"state": {"type": {"any_": sorted(TERMINAL_STATES)}}},
+    }
+    deadline = time.monotonic() + timeout
+    while True:
+        final: int = client.request("POST", "/task_runs/count", json=wanted).json()
+        if final >= expected or time.monotonic() >= deadline:
+            return max(expected - final, 0)
+        time.sleep(_POLL_SECONDS)
 
 
 def await_api(problem: Exception, patience_s: float) -> Exception | None:

@@ -22,7 +22,7 @@ from benchmarks import cuda_driver
 from prefect_tune.execution.cluster.gpus import model_label, visible_devices
 from prefect_tune.integration.torch import DistributedTrainableCreator
 from prefect_tune.nvml import list_gpus
-from prefect_tune.trainable.gpu_wait import wait_for_gpu
+from prefect_tune.trainable.node_usage import wait_for_gpu
 
 #: Seconds that one check may take, and all of them.
 CHECK_S = 90.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from prefect_tune._ray.variables import WITHOUT_EFFECT
+from prefect_tune._ray.without_effect import WITHOUT_EFFECT
 from prefect_tune.settings import NODE_VARIABLES, TuneSettings, variables_of
 
 PAGE = Path(__file__).parent / "reference" / "settings.md"

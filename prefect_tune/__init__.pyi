@@ -72,12 +72,11 @@ from .stopper import (
 )
 from .storage.sync.sync_config import SyncConfig as SyncConfig
 from .trainable.command import command as command
-from .trainable.durable import (
+from .trainable.legacy import (
     DurableTrainable as DurableTrainable,
     durable as durable,
+    function as function,
 )
-from .trainable.export import ExportFormat as ExportFormat
-from .trainable.legacy import function as function
 from .trainable.session import (
     TuneContext as TuneContext,
     checkpoint_dir as checkpoint_dir,
@@ -93,7 +92,10 @@ from .trainable.session import (
     save_checkpoint as save_checkpoint,
     should_checkpoint as should_checkpoint,
 )
-from .trainable.trainable import Trainable as Trainable
+from .trainable.trainable import (
+    ExportFormat as ExportFormat,
+    Trainable as Trainable,
+)
 from .trainable.trial_workers import trial_workers as trial_workers
 from .trainable.wrappers import (
     with_parameters as with_parameters,

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, AliasGenerator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from prefect_tune._ray.variables import warn_about_ray_variables
+from prefect_tune._ray.without_effect import warn_about_ray_variables
 from prefect_tune.error import InvalidArgument
 from prefect_tune.trainable.runtime.variables import CHANGE_DIRECTORY, FULL_TRACEBACKS, PRINT_ERRORS
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from prefect_tune._ray.arguments import check_other_arguments
+from prefect_tune._ray.without_effect import check_other_arguments
 from prefect_tune.callback import Callback
 from prefect_tune.config import (
     CheckpointConfig,

@@ -14,9 +14,9 @@ from prefect_tune.config import RunConfig, TuneConfig
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.pickling.encryption import EncryptedWithOtherKey, decrypt
 from prefect_tune.experiment.pickling.signing import Pickles, Untrusted
-from prefect_tune.filesystem.factory import open_store
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.retry import FOREGROUND
+from prefect_tune.filesystem.store import open_store
 from prefect_tune.storage.experiment_dir import TRAINABLE_FILE, TUNER_FILE
 from prefect_tune.storage.fetch import is_resumable
 

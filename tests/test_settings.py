@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 
-from prefect_tune._ray import variables as ray_variables
+from prefect_tune._ray import without_effect
 from prefect_tune.error import InvalidArgument
 from prefect_tune.settings import TuneSettings, load_settings, variables_of
 
@@ -57,7 +57,7 @@ OF_RAY = {
 
 @pytest.fixture(autouse=True)
 def _nobody_was_warned(monkeypatch):
-    monkeypatch.setattr(ray_variables, "_warned", set())
+    monkeypatch.setattr(without_effect, "_warned", set())
 
 
 @pytest.mark.parametrize("variable", OF_RAY)

@@ -51,9 +51,11 @@ PATHS: dict[str, dict[str, str]] = {
     "air.result": {"results": "Result"},
     "air.session": {
         "trainable.air_session": (
-            "get_checkpoint get_dataset_shard get_experiment_name get_local_rank get_trial_dir "
-            "get_trial_id get_trial_name get_trial_resources get_world_rank get_world_size "
-            "report"
+            "get_dataset_shard get_local_rank get_world_rank get_world_size report"
+        ),
+        "trainable.session": (
+            "get_checkpoint get_experiment_name get_trial_dir get_trial_id get_trial_name "
+            "get_trial_resources"
         ),
     },
     "analysis": {"results": "Analysis ExperimentAnalysis"},
@@ -134,15 +136,14 @@ PATHS: dict[str, dict[str, str]] = {
         "checkpoint.checkpoint": "Checkpoint",
         "experiment.trial": "Trial",
         "resources": "Resources",
-        "trainable.export": "ExportFormat",
+        "trainable.trainable": "ExportFormat",
     },
     "tune_config": {"config": "ResumeConfig TuneConfig"},
     "utils": {
         "nested": "deep_update flatten_dict merge_dicts unflatten_dict unflattened_lookup",
         "tools": "date_str warn_if_slow",
-        "trainable.gpu_wait": "wait_for_gpu",
+        "trainable.node_usage": "UtilMonitor wait_for_gpu",
         "trainable.shipping.checks": "diagnose_serialization validate_save_restore",
-        "trainable.system_usage": "UtilMonitor",
     },
     "utils.log": {"reporters.factory": "Verbosity"},
     "utils.nested": {
@@ -160,9 +161,8 @@ PATHS: dict[str, dict[str, str]] = {
             "unflattened_lookup"
         ),
         "tools": "Tee date_str is_nan is_nan_or_inf warn_if_slow",
-        "trainable.gpu_wait": "wait_for_gpu",
+        "trainable.node_usage": "UtilMonitor wait_for_gpu",
         "trainable.shipping.checks": "diagnose_serialization validate_save_restore",
-        "trainable.system_usage": "UtilMonitor",
     },
 } | {
     path: {f"search.libraries.{module}": names}
@@ -186,9 +186,12 @@ _EARLIER = {
     "stopper.stopper": "stopper.noop",
     "storage.sync.sync_config": "storage.sync_config",
     "storage.sync.syncer": "storage.syncer",
-    "trainable.runtime.error_pickling": "trainable.error_pickling",
+    "trainable.legacy": "trainable.durable",
+    "trainable.node_usage": "trainable.gpu_wait trainable.system_usage",
+    "trainable.runner": "trainable.error_pickling trainable.runtime.error_pickling",
     "trainable.shipping.large_data": "trainable.large_data",
     "trainable.tracked_checkpoint": "results.tracked_checkpoint",
+    "trainable.trainable": "trainable.export",
 }
 #: Earlier path of a module -> its path now, for pickles in old experiment directories.
 EARLIER = {path: module for module, paths in _EARLIER.items() for path in paths.split()}

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import cloudpickle
 
-from prefect_tune.checkpoint.dict_form import read_dict, write_dict
+from prefect_tune.checkpoint.conversion import download, read_dict, store_of, upload, write_dict
 from prefect_tune.checkpoint.files import clone_tree, remove_tree
 from prefect_tune.checkpoint.metadata import (
     CheckpointFiles,
@@ -21,9 +21,9 @@ from prefect_tune.checkpoint.metadata import (
     read_metadata,
     write_metadata,
 )
-from prefect_tune.checkpoint.remote import download, store_of, upload
 from prefect_tune.error import InvalidArgument, TuneError
-from prefect_tune.filesystem.location import Location
+from prefect_tune.experiment.checkpoints import TrialCheckpoint
+from prefect_tune.filesystem.location import Location, is_absolute
 
 Self = TypeVar("Self", bound="Checkpoint")
 #: Key of the metadata in a checkpoint that is converted to bytes.
@@ -404,3 +404,15 @@ def _existing(path: str) -> Path:
     if not directory.is_dir():
         raise InvalidArgument("checkpoint", f"there is no directory {path}.")
     return directory
+
+
+def open_checkpoint(saved: TrialCheckpoint, root: Location) -> Checkpoint:
+    """Return a trial's checkpoint as a `Checkpoint` object.
+
+    Args:
+        saved: The trial's record of the checkpoint.
+        root: The experiment directory, local or in storage.
+    """
+    is_outside = is_absolute(saved.path)
+    place = Location(saved.path, root.options, root.block) if is_outside else root / saved.path
+    return Checkpoint.at_location(place)

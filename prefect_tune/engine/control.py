@@ -14,8 +14,8 @@ from prefect_tune.coordinator.control import MAX_CONCURRENT, STOP, TIME_LEFT
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.events import Control, ControlReceived
 from prefect_tune.error import InvalidArgument, StorageError, TuneError
-from prefect_tune.filesystem.factory import open_store
 from prefect_tune.filesystem.location import Location
+from prefect_tune.filesystem.store import open_store
 from prefect_tune.storage.control_requests import (
     ANSWER,
     ANSWER_S,

@@ -14,7 +14,7 @@ from prefect_tune.filesystem.location import Location
 from prefect_tune.resources import Resources
 from prefect_tune.trainable.output import OutputFiles, TrialLog, TrialOutput
 from prefect_tune.trainable.runtime.attempt import Surroundings
-from prefect_tune.trainable.shipping.source import TrainableSource
+from prefect_tune.trainable.shipping.packing import TrainableSource
 
 #: Handles an event; is called from any thread, so it must only put the event into a queue.
 Emit = Callable[[Event], None]

@@ -13,8 +13,8 @@ from prefect_tune.filesystem.backend import Entry, Part, Upload
 from prefect_tune.filesystem.connect import connect, protocol_of
 from prefect_tune.filesystem.failures import TruncatedTransfer, UnfinishedRename
 from prefect_tune.filesystem.location import Location
-from prefect_tune.filesystem.names import is_temporary, temporary_name
 from prefect_tune.filesystem.providers import ARROW_PROTOCOLS, AZURE_PROTOCOLS, GOOGLE_PROTOCOLS
+from prefect_tune.filesystem.store import is_temporary, temporary_name
 
 T = TypeVar("T")
 Options = dict[str, Any]

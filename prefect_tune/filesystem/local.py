@@ -11,9 +11,15 @@ from typing import TypeVar
 
 from prefect_tune.filesystem.failures import NotFound
 from prefect_tune.filesystem.location import Location
-from prefect_tune.filesystem.names import check_relative, is_temporary, temporary_name
 from prefect_tune.filesystem.retry import Call, Limits, OutageWatch, Retry
-from prefect_tune.filesystem.store import Wanted, local_files, split_last
+from prefect_tune.filesystem.store import (
+    Wanted,
+    check_relative,
+    is_temporary,
+    local_files,
+    split_last,
+    temporary_name,
+)
 
 T = TypeVar("T")
 

@@ -12,13 +12,25 @@ from pathlib import Path
 from typing import TypeVar
 
 from prefect_tune.error import StorageError
-from prefect_tune.filesystem.backend import Backend, Entry, Upload
+from prefect_tune.filesystem.backend import (
+    Backend,
+    Entry,
+    Upload,
+    max_parallel_parts,
+    part_ranges,
+    part_size,
+)
 from prefect_tune.filesystem.failures import NotFound, classify
 from prefect_tune.filesystem.location import Location
-from prefect_tune.filesystem.names import check_relative, join, temporary_name
-from prefect_tune.filesystem.parts import max_parallel_parts, part_ranges, part_size
 from prefect_tune.filesystem.retry import Call, Limits, OutageWatch, Retry
-from prefect_tune.filesystem.store import Wanted, local_files, split_last
+from prefect_tune.filesystem.store import (
+    Wanted,
+    check_relative,
+    join,
+    local_files,
+    split_last,
+    temporary_name,
+)
 
 T = TypeVar("T")
 

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from prefect_tune.error import StorageError
-from prefect_tune.filesystem.backend import Entry, Part, Upload
+from prefect_tune.filesystem.backend import SINGLE_REQUEST_SIZE, Entry, Part, Upload, part_ranges
 from prefect_tune.filesystem.connect import connect
 from prefect_tune.filesystem.failures import TruncatedTransfer
 from prefect_tune.filesystem.location import Location
-from prefect_tune.filesystem.parts import SINGLE_REQUEST_SIZE, part_ranges
 
 
 class S3Backend:

@@ -3,15 +3,49 @@
 from __future__ import annotations
 
 import os
+import posixpath
+import re
 import stat
+import threading
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
 from prefect_tune.filesystem.location import Location
+from prefect_tune.filesystem.retry import Limits, OutageWatch
 
+# Strict, because users' files may also begin with a dot and contain ".tmp-".
+_TEMPORARY = re.compile(r"\..*\.tmp-[0-9a-f]{8}")
 #: Decides from a file's path and size whether to copy the file.
 Wanted = Callable[[str, int], bool]
+
+
+def temporary_name(name: str) -> str:
+    """Return a temporary name for a file that will be renamed to `name` when it is complete."""
+    return f".{name}.tmp-{uuid.uuid4().hex[:8]}"
+
+
+def is_temporary(relative: str) -> bool:
+    """Return True if a path is a temporary file or lies in a temporary directory."""
+    return any(_TEMPORARY.fullmatch(part) for part in relative.split("/"))
+
+
+def check_relative(relative: str) -> str:
+    """Return a relative path unchanged after checking that it does not leave its base.
+
+    Raises:
+        ValueError: If the path is absolute, or has ``..`` or empty parts.
+    """
+    parts = relative.split("/")
+    if posixpath.isabs(relative) or ".." in parts or (relative and "" in parts):
+        raise ValueError(f"{relative!r} is not a path below the storage")
+    return relative
+
+
+def join(first: str, second: str) -> str:
+    """Join two relative paths, either of which may be empty."""
+    return f"{first}/{second}" if first and second else first or second
 
 
 class Store(Protocol):
@@ -155,3 +189,39 @@ def walk_files(
                 yield prefix + entry.name, status
             elif stat.S_ISDIR(status.st_mode) and (status.st_dev, status.st_ino) not in above:
                 yield from walk_files(Path(entry.path), f"{prefix}{entry.name}/", above)
+
+
+def open_store(
+    location: Location,
+    limits: Limits | None = None,
+    cancelled: threading.Event | None = None,
+    watch: OutageWatch | None = None,
+) -> Store:
+    """Return the store for a location, without making a request to it.
+
+    Args:
+        location: The directory, local or remote.
+        limits: Time limits of requests; None is `Limits()`.
+        cancelled: Once it is set, requests that wait for a retry fail at once.
+        watch: Is notified of outages.
+
+    Raises:
+        InvalidArgument: If fsspec does not know the URL's protocol, or its package is missing.
+    """
+    limits = limits or Limits()
+    if location.is_local:
+        from prefect_tune.filesystem.local import LocalStore
+
+        return LocalStore(location, limits, cancelled, watch)
+    from prefect_tune.filesystem.connect import S3_PROTOCOLS, check_protocol, protocol_of
+    from prefect_tune.filesystem.remote import RemoteStore
+
+    protocol = protocol_of(location)
+    check_protocol(protocol, "storage_path")
+    if protocol in S3_PROTOCOLS:
+        from prefect_tune.filesystem.s3 import S3Backend
+
+        return RemoteStore(location, S3Backend(location), limits, cancelled, watch)
+    from prefect_tune.filesystem.fsspec_backend import FsspecBackend
+
+    return RemoteStore(location, FsspecBackend(location), limits, cancelled, watch)

@@ -11,7 +11,7 @@ from typing import Any
 
 from prefect_tune.experiment.plain import to_json
 from prefect_tune.text import in_words
-from prefect_tune.trainable.runtime.auto_metrics import CONSTANTS
+from prefect_tune.trainable.runtime.metrics import CONSTANTS
 from prefect_tune.trainable.runtime.result_codec import decode_line, encode_result
 
 _COMPACT = (",", ":")

@@ -20,8 +20,8 @@ from prefect.variables import Variable
 from pydantic import BaseModel, Field
 
 from prefect_tune.error import InvalidArgument
-from prefect_tune.filesystem.factory import open_store
 from prefect_tune.filesystem.parse import parse_location
+from prefect_tune.filesystem.store import open_store
 from prefect_tune.orchestration.logs import run_log
 from prefect_tune.orchestration.record.sweep_result import SweepResult
 from prefect_tune.orchestration.record.texts import show_value

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from prefect_tune.checkpoint.open import open_checkpoint
+from prefect_tune.checkpoint.checkpoint import open_checkpoint
 from prefect_tune.experiment.plain import finite_number
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.location import Location

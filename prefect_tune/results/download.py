@@ -10,9 +10,9 @@ from pathlib import Path
 from prefect_tune.checkpoint.manifest import MARKER
 from prefect_tune.error import StorageError
 from prefect_tune.experiment.pickling.large import DIRECTORY
-from prefect_tune.filesystem.factory import open_store
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.retry import FOREGROUND
+from prefect_tune.filesystem.store import open_store
 from prefect_tune.logger.csv import PROGRESS_FILE
 from prefect_tune.logger.json import PARAMS_FILE, RESULT_FILE
 from prefect_tune.results.read_trials import ERROR_PICKLE, ERROR_TEXT

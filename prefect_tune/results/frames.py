@@ -16,7 +16,7 @@ from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.csv import PROGRESS_FILE, csv_reader
 from prefect_tune.logger.json import RESULT_FILE
 from prefect_tune.nested import flatten
-from prefect_tune.trainable.runtime.auto_metrics import CONSTANTS
+from prefect_tune.trainable.runtime.metrics import CONSTANTS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prefect_tune.checkpoint.open import open_checkpoint
+from prefect_tune.checkpoint.checkpoint import open_checkpoint
 from prefect_tune.error import InvalidArgument, TrialFailed
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.connect import connect

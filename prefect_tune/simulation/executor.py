@@ -27,7 +27,7 @@ from prefect_tune.coordinator.events import (
     ResultReported,
 )
 from prefect_tune.execution.base import Emit, ExperimentEnv, Fail, TakeOutput, TrialPlace
-from prefect_tune.execution.driver.preflight import check_fits
+from prefect_tune.execution.driver.dask_resources import check_fits
 from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.experiment.decision import Action
 from prefect_tune.resources import MILLI, Resources

@@ -13,7 +13,7 @@ from prefect_tune.engine.setup.experiment_setup import ExperimentSetup
 from prefect_tune.engine.setup.make_setup import make_setup
 from prefect_tune.engine.setup.request import ExperimentRequest
 from prefect_tune.engine.wiring import coordinator_options
-from prefect_tune.execution.driver.preflight import check_fits
+from prefect_tune.execution.driver.dask_resources import check_fits
 from prefect_tune.logger import CSVLoggerCallback, JsonLoggerCallback
 from prefect_tune.results import ExperimentAnalysis
 from prefect_tune.settings import load_settings

@@ -13,8 +13,7 @@ from pathlib import Path
 from prefect_tune.checkpoint.files import remove_tree
 from prefect_tune.checkpoint.manifest import MARKER, Manifest, publish, verify
 from prefect_tune.error import CheckpointUnreadable, StorageError
-from prefect_tune.filesystem.names import join
-from prefect_tune.filesystem.store import Store
+from prefect_tune.filesystem.store import Store, join
 
 
 class CheckpointStore:

@@ -17,9 +17,9 @@ import uuid
 from dataclasses import asdict, dataclass, field
 
 from prefect_tune.error import InvalidArgument, TuneError
-from prefect_tune.filesystem.factory import open_store
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.retry import FOREGROUND
+from prefect_tune.filesystem.store import open_store
 from prefect_tune.storage.experiment_dir import is_in_use
 
 CONTROL_DIR = ".control"

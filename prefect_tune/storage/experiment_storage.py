@@ -25,14 +25,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from prefect_tune.checkpoint.checkpoint import Checkpoint
-from prefect_tune.checkpoint.open import open_checkpoint
+from prefect_tune.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from prefect_tune.error import StorageError
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
-from prefect_tune.filesystem.factory import open_store
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.retry import FOREGROUND, Limits
-from prefect_tune.filesystem.store import Store
+from prefect_tune.filesystem.store import Store, open_store
 from prefect_tune.storage.checkpoints import CheckpointStore
 from prefect_tune.storage.deletions import Deletions
 from prefect_tune.storage.fetch import Continuation, begin_run, fetch_experiment

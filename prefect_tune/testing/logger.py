@@ -25,7 +25,7 @@ from prefect_tune.coordinator.commands import Notice
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.base import LoggerCallback
 from prefect_tune.logger.threads import LoggerThreads, LogRecord
-from prefect_tune.trainable.runtime.auto_metrics import CONSTANTS
+from prefect_tune.trainable.runtime.metrics import CONSTANTS
 
 _OPEN_FILES = Path("/proc/self/fd")
 

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from prefect_tune.checkpoint.checkpoint import Checkpoint
 from prefect_tune.trainable.distributed.member import Member, current_member
-from prefect_tune.trainable.session import get_checkpoint as get_checkpoint
-from prefect_tune.trainable.session import get_experiment_name as get_experiment_name
-from prefect_tune.trainable.session import get_trial_dir as get_trial_dir
-from prefect_tune.trainable.session import get_trial_id as get_trial_id
-from prefect_tune.trainable.session import get_trial_name as get_trial_name
-from prefect_tune.trainable.session import get_trial_resources as get_trial_resources
-from prefect_tune.trainable.session import report_as_air as report
+from prefect_tune.trainable.session import session_or_warn
+
+
+def report(metrics: Mapping[str, Any], *, checkpoint: Checkpoint | None = None) -> None:
+    """Report a result of the running trial: ``session.report({"loss": 0.1})``.
+
+    Ends the trial here if a scheduler or stopper decides so. Outside a trial it warns and does
+    nothing.
+
+    Args:
+        metrics: A dict of metrics.
+        checkpoint: As for `tune.report`.
+
+    Raises:
+        InvalidArgument: As for `tune.report`, and if the trial calls ``tune.report(name=1)`` too.
+        StorageError: If the checkpoint cannot be read or written.
+    """
+    session = session_or_warn("report")
+    if session is not None:
+        session.use_style("session.report")
+        session.report(metrics, checkpoint)
 
 
 def get_dataset_shard(dataset_name: str | None = None) -> Any:
@@ -61,18 +77,3 @@ def _not_distributed(name: str) -> RuntimeError:
     return RuntimeError(
         f"`{name}` is for the processes of distributed training; this is not one of them."
     )
-
-
-__all__ = [
-    "get_checkpoint",
-    "get_dataset_shard",
-    "get_experiment_name",
-    "get_local_rank",
-    "get_trial_dir",
-    "get_trial_id",
-    "get_trial_name",
-    "get_trial_resources",
-    "get_world_rank",
-    "get_world_size",
-    "report",
-]

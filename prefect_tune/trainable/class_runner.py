@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
+import os
 from typing import Any
 
-from prefect_tune.error import TuneError
+from prefect_tune.checkpoint.conversion import SAVED_FILE
+from prefect_tune.error import InvalidTrainable, TuneError
+from prefect_tune.trainable.runtime.attempt import TrialEnding, TrialPaused, TrialStopped
 from prefect_tune.trainable.runtime.attempt_session import Session
-from prefect_tune.trainable.runtime.stopping import TrialEnding, TrialPaused, TrialStopped
-from prefect_tune.trainable.trainable import (
-    Trainable,
-    can_save,
-    check_initialized,
-    next_result,
-    save_into,
-)
+from prefect_tune.trainable.trainable import Trainable, can_save, next_result
 
 _logger = logging.getLogger("prefect_tune")
 
@@ -91,7 +88,7 @@ class ClassRunner:
         reusable, self._reusable = self._reusable, None
         if reusable is None:
             training = trainable(session.context.launch.config)
-            check_initialized(training)
+            _check_initialized(training)
             return training
         was_reset = False
         try:
@@ -153,3 +150,59 @@ def _export(training: Trainable, session: Session) -> None:
     except Exception as error:
         raise ExportFailed(f"the model cannot be exported: {error}") from error
     _logger.info("%s: exported %s", session.context.launch.name, exported)
+
+
+def _check_initialized(training: Trainable) -> None:
+    """Check that a class's own `__init__` has called that of `Trainable`.
+
+    Raises:
+        InvalidTrainable: If it has not.
+    """
+    if not hasattr(training, "_metrics"):
+        name = type(training).__name__
+        raise InvalidTrainable(
+            "trainable",
+            f"{name}.__init__() does not call `super().__init__(config)`.",
+            "Call it there, or write `setup(self, config)` in place of `__init__`.",
+        )
+
+
+def save_into(training: Trainable, checkpoint_dir: str) -> str:
+    """Write a checkpoint of a trainable, which may override `save`, into a directory.
+
+    Args:
+        training: The trainable.
+        checkpoint_dir: An empty directory.
+
+    Returns:
+        The directory.
+
+    Raises:
+        InvalidTrainable: If an overriding `save` does not call that of `Trainable`.
+    """
+    if not _overrides_save(type(training)):
+        return training._save_into(checkpoint_dir)
+    training._draft = checkpoint_dir
+    try:
+        training.save()
+    finally:
+        training._draft = None
+    if not os.path.isfile(os.path.join(checkpoint_dir, SAVED_FILE)):
+        name = type(training).__name__
+        raise InvalidTrainable(
+            "trainable",
+            f"{name}.save() does not call `super().save(checkpoint_dir)`.",
+            "Call it there, or override `save_checkpoint` in place of `save`.",
+        )
+    return checkpoint_dir
+
+
+def _overrides_save(trainable: type[Trainable]) -> bool:
+    """Return True if a class overrides `save` with a method that needs no arguments."""
+    if trainable.save is Trainable.save:
+        return False
+    try:
+        inspect.signature(trainable.save).bind(None)
+    except TypeError:
+        return False
+    return True

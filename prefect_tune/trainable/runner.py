@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import inspect
+import logging
 import os
+import pickle
 import random
 import signal
+import sys
+import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import numpy.random  # otherwise each trial would import it at its first use, for 8 ms
 
@@ -28,20 +34,24 @@ from prefect_tune.trainable.class_runner import (
     RestoreFailed,
 )
 from prefect_tune.trainable.function import run_function
-from prefect_tune.trainable.runtime.attempt import AttemptContext, Channel
-from prefect_tune.trainable.runtime.attempt_session import Session
-from prefect_tune.trainable.runtime.current_session import activate
-from prefect_tune.trainable.runtime.error_pickling import pickle_exception
-from prefect_tune.trainable.runtime.stopping import TrialEnding, TrialTerminated
+from prefect_tune.trainable.runtime.attempt import (
+    AttemptContext,
+    Channel,
+    TrialEnding,
+    TrialTerminated,
+)
+from prefect_tune.trainable.runtime.attempt_session import Session, activate
 from prefect_tune.trainable.runtime.variables import (
     CHANGE_DIRECTORY,
     FULL_TRACEBACKS,
     ORIGINAL_DIRECTORY,
     is_on,
 )
-from prefect_tune.trainable.thread_directory import unshare_directory
 from prefect_tune.trainable.trainable import Trainable
 
+_CLONE_FS = 0x200
+_logger = logging.getLogger(__name__)
+_warned = False
 _OURS = str(Path(__file__).resolve().parent.parent) + os.sep
 _MESSAGE_LENGTH = 500
 #: Kind of an error that occurred while restoring a checkpoint.
@@ -184,3 +194,83 @@ def _user_traceback(error: BaseException) -> str:
         frames = frames.tb_next
     kept = frames if frames is not None else error.__traceback__
     return "".join(traceback.format_exception(type(error), error, kept))
+
+
+def pickle_exception(error: BaseException) -> bytes | None:
+    """Pickle an exception so that it can be loaded; None if that is impossible.
+
+    To load an exception, Python calls its class with its `args`: this fails if `__init__` has other
+    parameters; and objects that an exception refers to (a lock, a connection) may not be
+    picklable. Such an exception is rebuilt without calling `__init__`, and without the objects
+    that cannot be pickled.
+    """
+    for is_rebuilt, form in _picklable_forms(error):
+        try:
+            pickled: bytes = cloudpickle.dumps(form)
+            loaded = pickle.loads(pickled)
+            # A class that composes its message would compose it anew from the message.
+            if is_rebuilt or (repr(loaded) == repr(error) and str(loaded) == str(error)):
+                return pickled
+        except Exception:  # objects of users' classes may raise anything
+            continue
+    return None
+
+
+def _picklable_forms(error: BaseException) -> Iterator[tuple[bool, object]]:
+    """Yield forms of an exception to pickle, and True if loading one skips `__init__`."""
+    yield False, error
+    # Python's default form, because Dask registers one without `__init__` for all exceptions.
+    yield False, _ReducedCall(type(error), error.args, error.__dict__ or None)
+    arguments = tuple(arg if _is_picklable(arg) else repr(arg) for arg in error.args)
+    state = {name: value for name, value in error.__dict__.items() if _is_picklable(value)}
+    yield True, _ReducedCall(rebuild, (type(error), arguments, state))
+
+
+class _ReducedCall:
+    """Object that is pickled as a given call, see `object.__reduce__`."""
+
+    def __init__(self, *call: Any) -> None:
+        self._call = call
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._call
+
+
+def rebuild(cls: type[BaseException], arguments: tuple[Any, ...], state: dict[str, Any]) -> Any:
+    """Create an exception of a class without calling its `__init__`."""
+    error = cls.__new__(cls, *arguments)
+    error.args = arguments
+    error.__dict__.update(state)
+    return error
+
+
+def _is_picklable(value: Any) -> bool:
+    try:
+        pickle.loads(cloudpickle.dumps(value))
+    except Exception:
+        return False
+    return True
+
+
+def unshare_directory() -> bool:
+    """Give this thread, and threads that it starts, a working directory of their own.
+
+    Returns:
+        False if the system does not allow it; a warning says so once.
+    """
+    if sys.platform == "linux" and threading.current_thread() is not threading.main_thread():
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.unshare(_CLONE_FS) == 0:
+            return True
+        reason = os.strerror(ctypes.get_errno())
+    else:
+        reason = "only Linux has a working directory for each thread"
+    global _warned
+    if not _warned:
+        _warned = True
+        _logger.warning(
+            "Trials in threads work in the directory of their process, not in their own (%s). Use "
+            "tune.get_trial_dir() for the files that they write.",
+            reason,
+        )
+    return False

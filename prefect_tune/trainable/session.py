@@ -17,12 +17,12 @@ from prefect_tune.error import TuneError
 from prefect_tune.filesystem.location import Location
 from prefect_tune.resources import PlacementGroupFactory
 from prefect_tune.trainable.distributed.member import current_member
-from prefect_tune.trainable.runtime.attempt_session import Session
-from prefect_tune.trainable.runtime.current_session import current_session
+from prefect_tune.trainable.runtime.attempt_session import Session, current_session
 from prefect_tune.trainable.runtime.metrics import as_metrics
 
 
-def _session_or_warn(name: str, stacklevel: int = 3) -> Session | None:
+def session_or_warn(name: str, stacklevel: int = 3) -> Session | None:
+    """Return the current session; outside a trial warn that the function `name` does nothing."""
     session = current_session()
     if session is None:
         warnings.warn(
@@ -49,7 +49,7 @@ def report(_metric: Any = None, *, checkpoint: Checkpoint | None = None, **metri
             checkpoint, its directory does not exist, or the trial calls `air.session.report` too.
         StorageError: If the checkpoint cannot be read or written.
     """
-    session = _session_or_warn("report")
+    session = session_or_warn("report")
     if session is None:
         return
     if metrics or not isinstance(_metric, Mapping):
@@ -62,26 +62,6 @@ def report(_metric: Any = None, *, checkpoint: Checkpoint | None = None, **metri
         session.report({**as_metrics(_metric), **metrics}, checkpoint)
 
 
-def report_as_air(metrics: Mapping[str, Any], *, checkpoint: Checkpoint | None = None) -> None:
-    """Report a result of the running trial: ``session.report({"loss": 0.1})``.
-
-    Ends the trial here if a scheduler or stopper decides so. Outside a trial it warns and does
-    nothing.
-
-    Args:
-        metrics: A dict of metrics.
-        checkpoint: As for `report`.
-
-    Raises:
-        InvalidArgument: As for `report`, and if the trial calls ``tune.report(name=value)`` too.
-        StorageError: If the checkpoint cannot be read or written.
-    """
-    session = _session_or_warn("report")
-    if session is not None:
-        session.use_style("session.report")
-        session.report(metrics, checkpoint)
-
-
 def is_session_enabled() -> bool:
     """Return True inside a trial."""
     return current_session() is not None
@@ -89,19 +69,19 @@ def is_session_enabled() -> bool:
 
 def get_trial_id() -> str | None:
     """Return the id of the running trial; None outside a trial."""
-    session = _session_or_warn("get_trial_id")
+    session = session_or_warn("get_trial_id")
     return session.context.launch.trial_id if session else None
 
 
 def get_trial_name() -> str | None:
     """Return the name of the running trial; None outside a trial."""
-    session = _session_or_warn("get_trial_name")
+    session = session_or_warn("get_trial_name")
     return session.context.launch.name if session else None
 
 
 def get_trial_dir() -> str | None:
     """Return the directory of the running trial on this node; None outside a trial."""
-    session = _session_or_warn("get_trial_dir")
+    session = session_or_warn("get_trial_dir")
     return session.context.trial_dir if session else None
 
 
@@ -110,13 +90,13 @@ def get_trial_resources() -> PlacementGroupFactory | None:
 
     ``get_trial_resources().required_resources`` is a dict in units, e.g. ``{"CPU": 2.0}``.
     """
-    session = _session_or_warn("get_trial_resources")
+    session = session_or_warn("get_trial_resources")
     return session.context.launch.resources.factory if session else None
 
 
 def get_experiment_name() -> str | None:
     """Return the name of the experiment; None outside a trial."""
-    session = _session_or_warn("get_experiment_name")
+    session = session_or_warn("get_experiment_name")
     return session.context.experiment_name if session else None
 
 
@@ -125,7 +105,7 @@ def get_checkpoint() -> Checkpoint | None:
 
     None for a trial that starts from the beginning, and outside a trial.
     """
-    session = _session_or_warn("get_checkpoint")
+    session = session_or_warn("get_checkpoint")
     context = None if session is None else session.context
     if context is None or context.checkpoint is None:
         return None
@@ -160,7 +140,7 @@ def checkpoint_dir(step: int) -> Iterator[str]:
         InvalidArgument: If `step` is no integer, or negative.
         StorageError: If the directory cannot be made.
     """
-    session = _session_or_warn("checkpoint_dir", stacklevel=4)
+    session = session_or_warn("checkpoint_dir", stacklevel=4)
     if session is not None:
         with session.checkpoint_dir(step) as directory:
             yield directory
@@ -181,7 +161,7 @@ def make_checkpoint_dir(step: int | None = None) -> str:
         InvalidArgument: If `step` is no integer, or negative.
         StorageError: If the directory cannot be made.
     """
-    session = _session_or_warn("make_checkpoint_dir")
+    session = session_or_warn("make_checkpoint_dir")
     if session is None:
         return tempfile.mkdtemp(prefix="checkpoint_")
     return session.make_checkpoint_dir(step)
@@ -196,7 +176,7 @@ def save_checkpoint(checkpoint: str) -> None:
     Raises:
         InvalidArgument: If `checkpoint` is no such directory.
     """
-    session = _session_or_warn("save_checkpoint")
+    session = session_or_warn("save_checkpoint")
     if session is not None:
         session.save_checkpoint(checkpoint)
 

@@ -6,8 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from prefect_tune.checkpoint.checkpoint import Checkpoint
-from prefect_tune.checkpoint.open import open_checkpoint
+from prefect_tune.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.filesystem.location import Location
 from prefect_tune.trainable.runtime.saved_state import saved_path

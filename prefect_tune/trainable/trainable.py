@@ -3,35 +3,64 @@
 from __future__ import annotations
 
 import datetime
-import inspect
 import logging
 import os
 import pickle
 import tempfile
 import time
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from prefect_tune.checkpoint.dict_form import SAVED_FILE, read_files, write_files
+from prefect_tune.checkpoint.conversion import SAVED_FILE, read_files, write_files
 from prefect_tune.checkpoint.files import remove_tree
 from prefect_tune.checkpoint.manifest import file_sizes
 from prefect_tune.error import InvalidArgument, InvalidTrainable
 from prefect_tune.resources import PlacementGroupFactory
-from prefect_tune.trainable.export import export_formats as parse_formats
-from prefect_tune.trainable.old_names import adopt_old_names
-from prefect_tune.trainable.runtime.auto_metrics import AutoMetrics
+from prefect_tune.trainable.node_usage import UtilMonitor
+from prefect_tune.trainable.runtime.attempt_session import current_session
 from prefect_tune.trainable.runtime.config_changes import copy_of_containers
-from prefect_tune.trainable.runtime.current_session import current_session
-from prefect_tune.trainable.runtime.node_identity import constant_metrics
+from prefect_tune.trainable.runtime.metrics import AutoMetrics, constant_metrics
 from prefect_tune.trainable.runtime.saved_state import directory_of, read_saved, write_saved
-from prefect_tune.trainable.system_usage import UtilMonitor
 
 _logger = logging.getLogger("prefect_tune")
+#: Names of methods in Ray before 0.8.7, and their names today.
+_CURRENT_NAMES = {
+    "_train": "step",
+    "_setup": "setup",
+    "_save": "save_checkpoint",
+    "_restore": "load_checkpoint",
+    "_stop": "cleanup",
+    "_log_result": "log_result",
+}
 #: Seconds after which a slow `setup` is warned about.
 SLOW_SETUP_S = 10.0
 _DEBUG_METRICS = """
     trial_id experiment_id date timestamp time_this_iter_s time_total_s pid hostname node_ip
 """.split()
+
+
+class ExportFormat:
+    """Names of formats for `Trainable.export_model`."""
+
+    CHECKPOINT = "checkpoint"
+    MODEL = "model"
+    ONNX = "onnx"
+    H5 = "h5"
+
+    @staticmethod
+    def validate(formats: list[str]) -> None:
+        """Check names of formats, and convert the list `formats` to lower case in place.
+
+        Raises:
+            InvalidArgument: If a format is unknown.
+        """
+        formats[:] = parse_export_formats(formats)
+
+
+_KNOWN = (ExportFormat.CHECKPOINT, ExportFormat.MODEL, ExportFormat.ONNX, ExportFormat.H5)
+_RIGHT = f"Known are {', '.join(_KNOWN)}."
 
 
 class Trainable:
@@ -73,7 +102,7 @@ class Trainable:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        adopt_old_names(cls, Trainable)
+        _adopt_old_names(cls)
 
     def _join_session(self) -> None:
         session = current_session()
@@ -155,7 +184,9 @@ class Trainable:
         Raises:
             InvalidArgument: If a format is unknown.
         """
-        formats = list(parse_formats(export_formats, allow_others=has_own_formats(type(self))))
+        formats = list(
+            parse_export_formats(export_formats, allow_others=has_own_formats(type(self)))
+        )
         exported: dict[str, str] = self._export_model(formats, export_dir or self.logdir)
         return exported
 
@@ -387,6 +418,27 @@ class Trainable:
         return self.config
 
 
+def _adopt_old_names(cls: type[Trainable]) -> None:
+    """Add the current method names to a class that has those of Ray before 0.8.7.
+
+    Applies only to a class with `_train` and without `step`: in other classes `_save` is a method
+    of the user's own, which must not be called.
+    """
+    if not hasattr(cls, "_train") or cls.step is not Trainable.step:
+        return
+    for before, today in _CURRENT_NAMES.items():
+        method = getattr(cls, before, None)
+        if method is not None and getattr(cls, today) is getattr(Trainable, today):
+            setattr(cls, today, method)
+    warnings.warn(
+        f"{cls.__name__} has the method names of Ray before 0.8.7. Rename "
+        + ", ".join(f"`{before}` to `{today}`" for before, today in _CURRENT_NAMES.items())
+        + ".",
+        DeprecationWarning,
+        stacklevel=3,
+    )
+
+
 def next_result(training: Trainable) -> dict[str, Any]:
     """Run one iteration of a trainable, which may override `train`.
 
@@ -404,21 +456,6 @@ def next_result(training: Trainable) -> dict[str, Any]:
     return {**result, **{k: v for k, v in metrics.totals().items() if k not in result}}
 
 
-def check_initialized(training: Trainable) -> None:
-    """Check that a class's own `__init__` has called that of `Trainable`.
-
-    Raises:
-        InvalidTrainable: If it has not.
-    """
-    if not hasattr(training, "_metrics"):
-        name = type(training).__name__
-        raise InvalidTrainable(
-            "trainable",
-            f"{name}.__init__() does not call `super().__init__(config)`.",
-            "Call it there, or write `setup(self, config)` in place of `__init__`.",
-        )
-
-
 def runs_steps(trainable: type[Trainable]) -> bool:
     """Return True if a class implements `step` or `train`."""
     return trainable.step is not Trainable.step or trainable.train is not Trainable.train
@@ -434,45 +471,26 @@ def _check_result(training: Trainable, method: str, result: object) -> None:
         )
 
 
-def save_into(training: Trainable, checkpoint_dir: str) -> str:
-    """Write a checkpoint of a trainable, which may override `save`, into a directory.
+def parse_export_formats(given: Any, allow_others: bool = False) -> tuple[str, ...]:
+    """Parse and check names of formats.
 
     Args:
-        training: The trainable.
-        checkpoint_dir: An empty directory.
-
-    Returns:
-        The directory.
+        given: One name, several, or None.
+        allow_others: True if the trainable may have formats of its own.
 
     Raises:
-        InvalidTrainable: If an overriding `save` does not call that of `Trainable`.
+        InvalidArgument: If a format is unknown, or `given` is something else.
     """
-    if not _overrides_save(type(training)):
-        return training._save_into(checkpoint_dir)
-    training._draft = checkpoint_dir
-    try:
-        training.save()
-    finally:
-        training._draft = None
-    if not os.path.isfile(os.path.join(checkpoint_dir, SAVED_FILE)):
-        name = type(training).__name__
-        raise InvalidTrainable(
-            "trainable",
-            f"{name}.save() does not call `super().save(checkpoint_dir)`.",
-            "Call it there, or override `save_checkpoint` in place of `save`.",
-        )
-    return checkpoint_dir
-
-
-def _overrides_save(trainable: type[Trainable]) -> bool:
-    """Return True if a class overrides `save` with a method that needs no arguments."""
-    if trainable.save is Trainable.save:
-        return False
-    try:
-        inspect.signature(trainable.save).bind(None)
-    except TypeError:
-        return False
-    return True
+    if given is None:
+        return ()
+    names = [given] if isinstance(given, str) else given
+    if not isinstance(names, Iterable):
+        raise InvalidArgument("export_formats", f"got {given!r:.80}.", _RIGHT)
+    found = tuple(name.strip().lower() if isinstance(name, str) else name for name in names)
+    for name in found:
+        if name not in _KNOWN and not (allow_others and isinstance(name, str)):
+            raise InvalidArgument("export_formats", f"there is no format {name!r:.80}.", _RIGHT)
+    return found
 
 
 def has_own_formats(trainable: Any) -> bool:

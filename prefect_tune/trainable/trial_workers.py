@@ -23,7 +23,7 @@ import numpy as np
 from prefect_tune.error import InvalidArgument, TrialWorkerFailed, TuneError
 from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.trainable.runner import outcome_of
-from prefect_tune.trainable.runtime.current_session import current_session
+from prefect_tune.trainable.runtime.attempt_session import current_session
 
 _load: Callable[[], Any] | None = None
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from prefect_tune.filesystem.factory import open_store
 from prefect_tune.filesystem.location import Location
+from prefect_tune.filesystem.store import open_store
 from prefect_tune.storage.journal.remote import read_remote
 from tests.s3.endpoint import Bucket
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import prefect_tune as tune
 from prefect_tune import air, train
 from prefect_tune.air.checkpoint import Checkpoint
-from prefect_tune.checkpoint.dict_form import DICT_FILE, FILES_KEY
+from prefect_tune.checkpoint.conversion import DICT_FILE, FILES_KEY
 from prefect_tune.checkpoint.manifest import MARKER, read_manifest, verify, write_manifest
 from prefect_tune.engine.setup.start_checkpoint import parse_restore
 from prefect_tune.error import CheckpointUnreadable, InvalidArgument, TuneError

@@ -35,7 +35,7 @@ from prefect_tune.settings import load_settings
 from prefect_tune.stopper import Stopper
 from prefect_tune.storage.journal.file import JOURNAL_FILE, LocalJournal
 from prefect_tune.storage.journal.header import parse_header
-from prefect_tune.trainable.runtime.error_pickling import pickle_exception
+from prefect_tune.trainable.runner import pickle_exception
 
 from .inline_executor import InlineExecutor, experiment, run, trainable
 

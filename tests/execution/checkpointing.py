@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect_tune.checkpoint.manifest import commit
-from prefect_tune.trainable.runtime.current_session import current_session
+from prefect_tune.trainable.runtime.attempt_session import current_session
 
 
 def write_checkpoint(directory: str, iteration: int, size: int = 3, suffix: str = "") -> str:

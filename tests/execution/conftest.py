@@ -16,13 +16,12 @@ from prefect_tune.coordinator.events import Outcome
 from prefect_tune.execution.launch.handle import AttemptHandle
 from prefect_tune.execution.launch.spawner import AttemptSpawner
 from prefect_tune.execution.protocol.frames import Frame, FrameBuffer, Kind, encode_decision
-from prefect_tune.execution.protocol.zygote_messages import ExitStatus
+from prefect_tune.execution.protocol.helper_messages import ExitStatus
 from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.trainable.runtime.attempt import AttemptContext, Decision
 from prefect_tune.trainable.runtime.result_codec import decode_report
 from prefect_tune.trainable.shipping.large_data import DataParts
-from prefect_tune.trainable.shipping.packing import pack_trainable
-from prefect_tune.trainable.shipping.source import TrainableSource
+from prefect_tune.trainable.shipping.packing import TrainableSource, pack_trainable
 from tests.attempts import make_context
 
 

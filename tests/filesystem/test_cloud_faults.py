@@ -9,10 +9,9 @@ import pytest
 
 from prefect_tune.blocks import TuneStorage
 from prefect_tune.error import StorageError, StorageUnavailable
-from prefect_tune.filesystem.factory import open_store
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.retry import Limits
-from prefect_tune.filesystem.store import Store
+from prefect_tune.filesystem.store import Store, open_store
 from prefect_tune.testing.store import content
 from tests.clouds.azurite import connection_string, read_only_token
 from tests.clouds.bucket import CloudBucket

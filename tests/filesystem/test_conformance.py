@@ -8,10 +8,9 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from prefect_tune.filesystem import fsspec_backend
-from prefect_tune.filesystem.factory import open_store
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.retry import Limits
-from prefect_tune.filesystem.store import Store
+from prefect_tune.filesystem.store import Store, open_store
 from prefect_tune.testing.store import StoreConformance
 from tests.clouds.bucket import CloudBucket
 from tests.clouds.webhdfs import webhdfs_server

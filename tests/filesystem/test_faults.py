@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 
 from prefect_tune.error import StorageError, StorageUnavailable
-from prefect_tune.filesystem.factory import open_store
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.retry import Limits
-from prefect_tune.filesystem.store import Store
+from prefect_tune.filesystem.store import Store, open_store
 from prefect_tune.testing.store import LARGE, content
 from tests.s3.endpoint import Bucket, Endpoint
 from tests.s3.fault_proxy import FaultProxy

@@ -10,11 +10,10 @@ import pytest
 from prefect_tune.blocks import TuneStorage
 from prefect_tune.error import InvalidArgument, StorageError, StorageUnavailable
 from prefect_tune.filesystem import connect
-from prefect_tune.filesystem.factory import open_store
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.parse import parse_location
 from prefect_tune.filesystem.retry import Limits
-from prefect_tune.filesystem.store import Store
+from prefect_tune.filesystem.store import Store, open_store
 from tests.clouds.webhdfs import WebHdfs, webhdfs_server
 
 QUICK = Limits(request_s=10.0, outage_s=20.0, first_delay_s=0.01, max_delay_s=0.1)

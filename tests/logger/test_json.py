@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from prefect_tune.experiment.plain import to_json
 from prefect_tune.logger import JsonLoggerCallback
 from prefect_tune.testing.logger import as_lines, example_results, example_trial
-from prefect_tune.trainable.runtime.auto_metrics import CONSTANTS
+from prefect_tune.trainable.runtime.metrics import CONSTANTS
 
 PRETTY = {"indent": 2, "sort_keys": True}
 json_values = st.recursive(

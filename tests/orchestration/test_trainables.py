@@ -16,7 +16,7 @@ from prefect.states import Cancelling, Completed, Failed, Running
 from prefect_tune.error import InvalidArgument, InvalidTrainable, TuneError
 from prefect_tune.orchestration import trainables
 from prefect_tune.orchestration.trainables import deployment, of_prefect
-from prefect_tune.trainable.runtime.stopping import TrialStopped
+from prefect_tune.trainable.runtime.attempt import TrialStopped
 
 
 @flow

@@ -11,9 +11,8 @@ from prefect_tune.coordinator.events import AttemptEnded, Fate, Outcome, TrialSu
 from prefect_tune.coordinator.records import encode_event
 from prefect_tune.error import InvalidArgument, StorageError
 from prefect_tune.experiment.attempt import AttemptError
-from prefect_tune.filesystem.factory import open_store
 from prefect_tune.filesystem.location import Location
-from prefect_tune.filesystem.store import Store
+from prefect_tune.filesystem.store import Store, open_store
 from prefect_tune.resources import Resources
 from prefect_tune.results import ExperimentAnalysis, ResultGrid
 from prefect_tune.storage.journal.file import encode_line

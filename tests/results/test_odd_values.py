@@ -48,8 +48,8 @@ from prefect_tune.results import ExperimentAnalysis
 from prefect_tune.results.report import write_report
 from prefect_tune.storage.journal.file import encode_line
 from prefect_tune.storage.journal.header import JournalHeader
-from prefect_tune.trainable.runtime.auto_metrics import AutoMetrics
 from prefect_tune.trainable.runtime.config_changes import complete
+from prefect_tune.trainable.runtime.metrics import AutoMetrics
 from prefect_tune.trainable.runtime.result_codec import decode_report, encode_report
 
 

@@ -6,10 +6,9 @@ import pytest
 
 from prefect_tune.checkpoint.manifest import MARKER, verify, write_manifest
 from prefect_tune.error import CheckpointUnreadable, StorageError, StorageUnavailable
-from prefect_tune.filesystem.factory import open_store
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.retry import Limits
-from prefect_tune.filesystem.store import Store
+from prefect_tune.filesystem.store import Store, open_store
 from prefect_tune.storage.checkpoints import CheckpointStore
 from tests.s3.endpoint import Bucket
 from tests.s3.fault_proxy import FaultProxy

@@ -17,10 +17,10 @@ import pytest
 
 from prefect_tune.checkpoint.manifest import write_manifest
 from prefect_tune.error import ExperimentLocked, StorageError, StorageUnavailable
-from prefect_tune.filesystem.factory import open_store
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.remote import RemoteStore
 from prefect_tune.filesystem.retry import Limits
+from prefect_tune.filesystem.store import open_store
 from prefect_tune.storage import experiment_storage, lease
 from prefect_tune.storage.checkpoints import CheckpointStore
 from prefect_tune.storage.experiment_storage import ExperimentStorage

@@ -16,8 +16,8 @@ from prefect_tune.coordinator.events import Outcome
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.checkpoints import CheckpointRules, Progress
 from prefect_tune.experiment.decision import Action
-from prefect_tune.trainable.runtime.current_session import current_session
-from prefect_tune.trainable.runtime.stopping import TrialTerminated
+from prefect_tune.trainable.runtime.attempt import TrialTerminated
+from prefect_tune.trainable.runtime.attempt_session import current_session
 
 
 def write(directory, text="state"):

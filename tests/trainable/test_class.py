@@ -9,7 +9,8 @@ import prefect_tune as tune
 from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.experiment.decision import Action
 from prefect_tune.trainable import trainable as module
-from prefect_tune.trainable.export import ExportFormat
+from prefect_tune.trainable.class_runner import save_into
+from prefect_tune.trainable.trainable import ExportFormat
 from prefect_tune.trainable.wrappers import requested_resources, with_resources
 
 #: What Ray Tune fills in; the last three only where a trial has ended or says so.
@@ -288,7 +289,7 @@ class SavesModels(Saves):
 def test_a_save_of_its_own_writes_the_checkpoints_of_a_trial(tmp_path):
     counts = CountsSaves({})
     counts.train()
-    module.save_into(counts, str(tmp_path / "draft"))
+    save_into(counts, str(tmp_path / "draft"))
     assert counts.saves == 1
     other = CountsSaves({})
     other.restore(tmp_path / "draft")
@@ -300,10 +301,10 @@ def test_a_save_of_its_own_that_writes_nothing_is_said(tmp_path):
     with pytest.raises(
         TuneError, match=r"SavesElsewhere.save\(\) does not call.*`save_checkpoint`"
     ):
-        module.save_into(SavesElsewhere({}), str(tmp_path))
+        save_into(SavesElsewhere({}), str(tmp_path))
 
 
 def test_a_method_for_something_else_that_is_called_save_is_not_called(tmp_path):
-    module.save_into(SavesModels({}), str(tmp_path / "draft"))
+    save_into(SavesModels({}), str(tmp_path / "draft"))
     other = SavesModels({})
     other.restore(tmp_path / "draft")

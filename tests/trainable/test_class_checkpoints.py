@@ -13,7 +13,7 @@ from prefect_tune.coordinator.events import Outcome
 from prefect_tune.error import CheckpointUnreadable, InvalidArgument, InvalidTrainable
 from prefect_tune.experiment.checkpoints import CheckpointRules, Progress
 from prefect_tune.experiment.decision import Action
-from prefect_tune.trainable.runtime.current_session import current_session
+from prefect_tune.trainable.runtime.attempt_session import current_session
 
 
 class Counter(Trainable):

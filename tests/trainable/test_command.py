@@ -16,7 +16,7 @@ import pytest
 
 import prefect_tune as tune
 from prefect_tune.error import InvalidArgument, TuneError
-from prefect_tune.trainable.runtime.stopping import TrialStopped
+from prefect_tune.trainable.runtime.attempt import TrialStopped
 
 PYTHON = sys.executable
 

@@ -1,21 +1,27 @@
 """How attempts end, without a process around them."""
 
+from __future__ import annotations
+
+import os
 import pickle
+import subprocess
 import threading
 
 import pytest
 
-import prefect_tune.trainable as tune
+import prefect_tune as tune
 from prefect_tune.coordinator.events import Outcome
 from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.experiment.decision import Action, RunUntil
-from prefect_tune.trainable.runner import run_attempt
+from prefect_tune.trainable import runner
+from prefect_tune.trainable.runner import pickle_exception, run_attempt, unshare_directory
 from prefect_tune.trainable.runtime.attempt import Decision
 from prefect_tune.trainable.runtime.result_codec import decode_line, decode_report
 from tests.attempts import changed, make_context
 
 CONTEXT = make_context(config={"x": 2})
+_TOGETHER = threading.Barrier(2)
 
 
 class StopWhenAsked:
@@ -129,3 +135,150 @@ def test_the_session_is_gone_after_the_attempt():
     run(lambda config: None)
 
     assert not tune.is_session_enabled()
+
+
+class TwoArguments(Exception):
+    def __init__(self, code, place):
+        super().__init__(f"{code} at {place}")
+        self.code = code
+
+
+class MakesItsMessage(Exception):
+    def __init__(self, what):
+        super().__init__(f"cannot: {what}")
+
+
+class HasALock(Exception):
+    def __init__(self, message):
+        super().__init__(message, threading.Lock())
+        self.lock = threading.Lock()
+        self.code = 3
+
+
+def travelled(error):
+    pickled = pickle_exception(error)
+    assert pickled is not None
+    return pickle.loads(pickled)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("a", 1),
+        KeyError("a"),
+        ExceptionGroup("many", [ValueError("a"), OSError(2, "no such file", "x")]),
+        OSError(28, "No space left on device", "file"),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"),
+        KeyboardInterrupt(),
+        TwoArguments(3, "here"),
+        MakesItsMessage("fly"),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("with_dask", [False, True], ids=["alone", "with_dask"])
+def test_an_exception_is_the_same(error, with_dask):
+    if with_dask:
+        # It changes how all exceptions of the process are pickled.
+        import distributed  # noqa: F401
+    loaded = travelled(error)
+    assert type(loaded) is type(error)
+    assert repr(loaded) == repr(error)
+    assert str(loaded) == str(error)
+
+
+def test_arguments_of_its_own_are_kept():
+    assert travelled(TwoArguments(3, "here")).code == 3
+
+
+def test_what_cannot_travel_is_left_behind():
+    loaded = travelled(HasALock("busy"))
+    assert isinstance(loaded, HasALock)
+    assert loaded.code == 3
+    assert loaded.args[0] == "busy"
+    assert not hasattr(loaded, "lock")
+
+
+def test_notes_are_kept():
+    error = TwoArguments(3, "here")
+    error.add_note("in the third epoch")
+    assert travelled(error).__notes__ == ["in the third epoch"]
+
+
+def test_a_local_class_travels_by_value():
+    class Local(Exception):
+        pass
+
+    assert repr(travelled(Local("x"))) == "Local('x')"
+
+
+def test_a_class_that_makes_trouble_everywhere():
+    class Stubborn(Exception):
+        def __new__(cls, *args):
+            if args != ("the word",):
+                raise RuntimeError("no")
+            return super().__new__(cls, *args)
+
+        def __repr__(self):
+            raise RuntimeError("no")
+
+        def __reduce__(self):
+            raise RuntimeError("no")
+
+    error = Stubborn("the word")
+    error.args = ("other",)
+    assert pickle_exception(error) is None
+
+
+def train(config):
+    _TOGETHER.wait(60)
+    with open("artifact.txt", "w") as file:
+        file.write(str(config["x"]))
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(os.getcwd()))
+    thread.start()
+    thread.join()
+    child = subprocess.run(["pwd", "-P"], capture_output=True, text=True).stdout.strip()
+    _TOGETHER.wait(60)
+    tune.report(dirs=[os.getcwd(), *seen, child], origin=os.environ["TUNE_ORIG_WORKING_DIR"])
+
+
+@pytest.fixture
+def has_directories():
+    found = []
+    thread = threading.Thread(target=lambda: found.append(unshare_directory()))
+    thread.start()
+    thread.join()
+    if not found[0]:
+        pytest.skip("this system gives a thread no directory of its own")
+
+
+def test_trials_in_threads_work_in_their_own_directories(tmp_path, monkeypatch, has_directories):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TUNE_ORIG_WORKING_DIR", raising=False)
+    tune.init(num_cpus=2)
+    try:
+        analysis = tune.run(
+            train,
+            config={"x": tune.grid_search([1, 2])},
+            isolation="thread",
+            storage_path=str(tmp_path / "results"),
+            orchestrate=False,
+            verbose=0,
+        )
+    finally:
+        tune.shutdown()
+    for trial in analysis.trials:
+        where = os.path.realpath(trial.logdir)
+        assert {os.path.realpath(d) for d in trial.last_result["dirs"]} == {where}
+        with open(f"{trial.logdir}/artifact.txt") as file:
+            assert file.read() == str(trial.config["x"])
+        assert trial.last_result["origin"] == str(tmp_path)
+    assert os.getcwd() == str(tmp_path)
+    assert not (tmp_path / "artifact.txt").exists()
+
+
+def test_it_says_once_where_there_is_none(monkeypatch, caplog):
+    monkeypatch.setattr(runner, "_warned", False)
+    monkeypatch.setattr(runner.sys, "platform", "darwin")
+    assert [unshare_directory() for _ in range(2)] == [False, False]
+    assert caplog.text.count("Trials in threads work in the directory of their process") == 1

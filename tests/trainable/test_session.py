@@ -12,11 +12,14 @@ from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.experiment.decision import EVERY_RESULT, NEVER, Action, RunUntil
 from prefect_tune.resources import Resources
-from prefect_tune.trainable.runtime.attempt import Decision
-from prefect_tune.trainable.runtime.attempt_session import Session
-from prefect_tune.trainable.runtime.current_session import activate
+from prefect_tune.trainable.runtime.attempt import (
+    Decision,
+    TrialPaused,
+    TrialStopped,
+    TrialTerminated,
+)
+from prefect_tune.trainable.runtime.attempt_session import Session, activate
 from prefect_tune.trainable.runtime.result_codec import decode_line, decode_report
-from prefect_tune.trainable.runtime.stopping import TrialPaused, TrialStopped, TrialTerminated
 from tests.attempts import changed, make_context
 
 CONTEXT = make_context(resources=Resources.of(CPU=2.0))

@@ -33,8 +33,8 @@ from prefect_tune.coordinator.records import decode_event
 from prefect_tune.coordinator.table import LiveTrial, TrialTable
 from prefect_tune.error import CheckpointUnreadable, StorageError
 from prefect_tune.experiment.checkpoints import Progress
-from prefect_tune.filesystem.factory import open_store
 from prefect_tune.filesystem.location import Location, is_absolute
+from prefect_tune.filesystem.store import open_store
 from prefect_tune.storage.checkpoints import CheckpointStore
 
 _logger = logging.getLogger(__name__)

@@ -26,7 +26,7 @@ from prefect_tune.settings import TuneSettings
 from prefect_tune.stopper import Stopper
 from prefect_tune.storage.journal.header import JournalHeader
 from prefect_tune.storage.storage_plan import StoragePlan
-from prefect_tune.trainable.shipping.source import TrainableSource
+from prefect_tune.trainable.shipping.packing import TrainableSource
 from prefect_tune.trainable.tracked_checkpoint import open_tracked
 from prefect_tune.validation import seconds_from
 

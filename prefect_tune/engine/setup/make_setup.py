@@ -34,11 +34,10 @@ from prefect_tune.search import make_source
 from prefect_tune.settings import TuneSettings
 from prefect_tune.space.value_checks import check_nesting
 from prefect_tune.stopper import make_stopper
-from prefect_tune.trainable.export import export_formats
 from prefect_tune.trainable.function import validate_trainable
 from prefect_tune.trainable.rules import validate_checkpoint_rules
 from prefect_tune.trainable.shipping.packing import pack_trainable
-from prefect_tune.trainable.trainable import has_own_formats
+from prefect_tune.trainable.trainable import has_own_formats, parse_export_formats
 
 
 def make_setup(
@@ -159,7 +158,7 @@ def _make_setup(
             request.trainable, checkpoints.checkpoint_frequency, checkpoints.checkpoint_at_end
         ),
         checkpoints=checkpoints,
-        export_formats=export_formats(
+        export_formats=parse_export_formats(
             request.export_formats,
             allow_others=has_own_formats(request.trainable),
         ),

@@ -20,9 +20,9 @@ from prefect_tune.checkpoint.manifest import (
 )
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.checkpoints import NO_PROGRESS, Progress, TrialCheckpoint
-from prefect_tune.filesystem.factory import open_store
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.parse import parse_location
+from prefect_tune.filesystem.store import open_store
 
 #: Path below the experiment directory of a checkpoint that nodes cannot read at its own place.
 _PLACE = "restored_from/checkpoint_000000"

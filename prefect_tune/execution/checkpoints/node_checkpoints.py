@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import posixpath
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 from prefect_tune.execution.base import ExperimentEnv
@@ -16,7 +18,13 @@ from prefect_tune.execution.checkpoints.upload_route import UploadRoute
 from prefect_tune.execution.files.confined_directory import ConfinedDirectory
 from prefect_tune.execution.files.node_directory import NodeDirectory
 from prefect_tune.execution.files.node_service import NodeFiles
-from prefect_tune.execution.protocol.reports import Outbox, StorageOutage
+from prefect_tune.execution.protocol.reports import (
+    CheckpointUploaded,
+    Outbox,
+    StorageOutage,
+    UploadFailed,
+)
+from prefect_tune.experiment.attempt import AttemptKey
 from prefect_tune.filesystem.location import Location, is_absolute
 
 
@@ -108,3 +116,68 @@ class NodeCheckpoints:
 
 def _protocol(location: Location) -> str:
     return location.url.partition("://")[0]
+
+
+class CheckpointHandoff:
+    """Takes over an attempt's checkpoints, uploads them and reports the outcome.
+
+    Args:
+        key: Key of the attempt.
+        trial_dir: The trial's directory on this node.
+        relative_dir: The trial's directory relative to the experiment directory.
+        route: Uploads the checkpoints.
+        outbox: Queue of reports to the driver.
+    """
+
+    def __init__(
+        self,
+        key: AttemptKey,
+        trial_dir: Path,
+        relative_dir: str,
+        route: CheckpointRoute,
+        outbox: Outbox,
+    ) -> None:
+        self._key = key
+        self._trial_dir = trial_dir
+        self._relative_dir = relative_dir
+        self._route = route
+        self._outbox = outbox
+        self._uploads: dict[asyncio.Future[str], str] = {}
+
+    @property
+    def uploading(self) -> tuple[str, ...]:
+        """Paths of checkpoints that are still uploading, relative to the experiment directory."""
+        return tuple(self._uploads.values())
+
+    async def uploaded(self) -> None:
+        """Wait until none is on its way."""
+        while self._uploads:
+            await asyncio.wait(self._uploads)
+
+    def hand_over(self, name: str, line: bytes, on_done: Callable[[], None]) -> None:
+        """Take over a checkpoint and start its upload.
+
+        Args:
+            name: Name of the checkpoint's directory in the trial's directory.
+            line: The checkpoint's result, as JSON.
+            on_done: Called once the driver knows of the uploaded checkpoint, or the upload failed.
+        """
+        path = f"{self._relative_dir}/{name}"
+        upload = self._route.upload(path, self._trial_dir / name)
+
+        def report(_: asyncio.Future[str]) -> None:
+            self._uploads.pop(upload, None)
+            problem = upload.result()
+            if problem:
+                self._outbox.put(UploadFailed(self._key, path, problem), urgent=False)
+                on_done()
+            else:
+                uploaded = CheckpointUploaded(self._key, path, line)
+                self._outbox.put(uploaded, nbytes=len(line), arrived=on_done)
+
+        if upload.done():
+            # At once, so that this report precedes the trial's next ones.
+            report(upload)
+        else:
+            self._uploads[upload] = path
+            upload.add_done_callback(report)

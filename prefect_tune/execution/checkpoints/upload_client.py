@@ -10,7 +10,7 @@ from typing import Any
 
 from prefect_tune.error import StorageError, StorageUnavailable
 from prefect_tune.execution.launch.helper_process import HelperGone, HelperProcess
-from prefect_tune.execution.protocol.upload_messages import Message, Transfer
+from prefect_tune.execution.protocol.helper_messages import Transfer, TransferMessage
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.retry import Limits
 
@@ -36,11 +36,11 @@ class _Process(HelperProcess):
         self._on_outage = on_outage
 
     def on_message(self, message: int, payload: Any) -> Any:
-        if message == Message.FAILED:
+        if message == TransferMessage.FAILED:
             raise payload
-        if message == Message.AWAY:
+        if message == TransferMessage.AWAY:
             self._on_outage(payload)
-        elif message == Message.BACK:
+        elif message == TransferMessage.BACK:
             self._on_outage("")
         return payload
 
@@ -63,7 +63,10 @@ class TransferService:
         #: The process that has reported an outage of storage.
         self._away: _Process | None = None
         # Separate limits, so that a starting trial does not wait for uploads of others.
-        self._room = {kind: asyncio.Semaphore(_MAX_PARALLEL) for kind in (Message.PUT, Message.GET)}
+        self._room = {
+            kind: asyncio.Semaphore(_MAX_PARALLEL)
+            for kind in (TransferMessage.PUT, TransferMessage.GET)
+        }
         self._closed = False
 
     @property
@@ -88,11 +91,11 @@ class TransferService:
             StorageError: If it cannot be done.
         """
         since = asyncio.get_running_loop().time() - waited_s
-        async with self._room[Message.PUT]:
+        async with self._room[TransferMessage.PUT]:
             waited = asyncio.get_running_loop().time() - since
             outage = max(self._timeout_s - waited, _LEAST_OUTAGE_S)
             transfer = Transfer(location, path, str(directory), self._timeout_s, outage)
-            await self._transfer(Message.PUT, transfer)
+            await self._transfer(TransferMessage.PUT, transfer)
 
     async def get(self, location: Location, path: str, directory: Path) -> None:
         """Download a checkpoint; its directory appears when it is complete.
@@ -110,8 +113,8 @@ class TransferService:
         # The trial that waits for this holds resources that another trial could use meanwhile.
         outage = min(self._timeout_s, Limits().outage_s)
         transfer = Transfer(location, path, str(directory), self._timeout_s, outage)
-        async with self._room[Message.GET]:
-            await self._transfer(Message.GET, transfer)
+        async with self._room[TransferMessage.GET]:
+            await self._transfer(TransferMessage.GET, transfer)
 
     def close(self) -> None:
         """End the transfer process; running transfers fail."""
@@ -119,7 +122,7 @@ class TransferService:
         if self._process is not None:
             self._process.close()
 
-    async def _transfer(self, message: Message, transfer: Transfer) -> None:
+    async def _transfer(self, message: TransferMessage, transfer: Transfer) -> None:
         for _ in range(_MAX_TRIES):
             process = self._live_process()
             try:

@@ -17,9 +17,9 @@ from typing_extensions import override
 
 from prefect_tune.error import StorageError, TuneError
 from prefect_tune.execution.protocol.frames import Frame, FrameBuffer, encode
-from prefect_tune.execution.protocol.upload_messages import Message, Transfer
-from prefect_tune.filesystem.factory import open_store
+from prefect_tune.execution.protocol.helper_messages import Transfer, TransferMessage
 from prefect_tune.filesystem.retry import Limits, OutageWatch
+from prefect_tune.filesystem.store import open_store
 from prefect_tune.storage.checkpoints import CheckpointStore
 from prefect_tune.storage.journal.background_worker import Outage
 
@@ -35,7 +35,7 @@ class OutageReport(OutageWatch):
         say: Sends a message to the agent.
     """
 
-    def __init__(self, say: Callable[[Message, object], None]) -> None:
+    def __init__(self, say: Callable[[TransferMessage, object], None]) -> None:
         self._say = say
         self._outage = Outage()
         self._changing = threading.Lock()
@@ -44,7 +44,7 @@ class OutageReport(OutageWatch):
     def on_failure(self, problem: str) -> None:
         with self._changing:
             if self._outage.begin():
-                self._say(Message.AWAY, problem)
+                self._say(TransferMessage.AWAY, problem)
 
     @override
     def on_success(self) -> None:
@@ -52,7 +52,7 @@ class OutageReport(OutageWatch):
             return
         with self._changing:
             if self._outage.end() is not None:
-                self._say(Message.BACK, None)
+                self._say(TransferMessage.BACK, None)
 
 
 class TransferServer:
@@ -93,26 +93,26 @@ class TransferServer:
     def _carry_out(self, frame: Frame) -> None:
         try:
             transfer: Transfer = pickle.loads(frame.payload)
-            _move(Message(frame.kind), transfer, self._outages[transfer.location.url])
+            _move(TransferMessage(frame.kind), transfer, self._outages[transfer.location.url])
         except TuneError as error:
-            self._reply(Message.FAILED, frame.seq, error)
+            self._reply(TransferMessage.FAILED, frame.seq, error)
         except Exception as error:
             _logger.exception("A checkpoint could not be transferred.")
             unforeseen = StorageError(f"the transfer failed: {type(error).__name__}: {error}")
-            self._reply(Message.FAILED, frame.seq, unforeseen)
+            self._reply(TransferMessage.FAILED, frame.seq, unforeseen)
         else:
-            self._reply(Message.DONE, frame.seq, None)
+            self._reply(TransferMessage.DONE, frame.seq, None)
 
-    def _reply(self, message: Message, seq: int, payload: object) -> None:
+    def _reply(self, message: TransferMessage, seq: int, payload: object) -> None:
         # If the agent is gone, this process ends as well.
         with self._replying, contextlib.suppress(OSError):
             self._control.sendall(encode(message, seq, pickle.dumps(payload)))
 
 
-def _move(message: Message, transfer: Transfer, watch: OutageWatch) -> None:
+def _move(message: TransferMessage, transfer: Transfer, watch: OutageWatch) -> None:
     limits = Limits(outage_s=transfer.outage_s, total_s=transfer.timeout_s)
     checkpoints = CheckpointStore(open_store(transfer.location, limits, watch=watch))
-    if message is Message.PUT:
+    if message is TransferMessage.PUT:
         checkpoints.put(transfer.directory, transfer.path)
     else:
         checkpoints.get(transfer.path, transfer.directory)

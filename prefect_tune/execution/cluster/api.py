@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from prefect_tune.error import ClusterError, InvalidArgument
-from prefect_tune.execution.launch.prestart import discard, prestart
+from prefect_tune.execution.launch.zygote_client import discard_zygote, prestart_zygote
 from prefect_tune.resources import CPU, GPU, MILLI, canonical_name, to_milli
 from prefect_tune.validation import check_count, check_flag, check_not_blank, check_type
 
@@ -119,7 +119,7 @@ class _SharedCluster:
         self.initialized = self.local_mode = False
         self.log_to_driver = True
         if handle is not None:
-            discard()
+            discard_zygote()
             handle.shutdown()
 
     def forked(self) -> None:
@@ -254,7 +254,7 @@ def connect(cluster: Any = None, *, autostart: bool = True) -> ClusterHandle:
         with _shared.lock:
             known = _shared.get()
             if known is not None:
-                prestart()
+                prestart_zygote()
                 return known
             if _shared.make is None:
                 if not autostart:
@@ -265,7 +265,7 @@ def connect(cluster: Any = None, *, autostart: bool = True) -> ClusterHandle:
 
 
 def _start(options: LocalOptions) -> ClusterHandle:
-    prestart()  # boots while this process is still importing Dask
+    prestart_zygote()  # boots while this process is still importing Dask
     from prefect_tune.execution.cluster.local import start_local_cluster
 
     try:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import multiprocessing
+import os
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
 import dask
-from distributed import KilledWorker
+from distributed import KilledWorker, get_worker, secede
 from distributed.client import ClosedClientError
+from distributed.comm import resolve_address
 from typing_extensions import override
 
 from prefect_tune.coordinator.commands import Decide, Kill, Launch
@@ -32,24 +37,71 @@ from prefect_tune.execution.base import (
 )
 from prefect_tune.execution.cluster.handle import ClusterHandle
 from prefect_tune.execution.driver.attempt_tracker import AttemptTracker
-from prefect_tune.execution.driver.environment import driver_thread_variables, secede_from_task
-from prefect_tune.execution.driver.node_pool import NodePool
-from prefect_tune.execution.driver.preflight import (
+from prefect_tune.execution.driver.dask_resources import (
     check_fits,
     check_memory,
     dask_constraint,
     with_offers,
 )
+from prefect_tune.execution.driver.node_pool import NodePool
 from prefect_tune.execution.driver.submit import submit_body
 from prefect_tune.execution.node.entry import execute_attempt, install_agent, reserve_bundles
 from prefect_tune.execution.protocol.requests import ExperimentNotOpen, task_group, unsendable
 from prefect_tune.execution.protocol.versions import check_scheduler, find_silent
+from prefect_tune.execution.trial.native_threads import VARIABLES
 from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.resources import Resources, is_offered
 
+_NANNYS_CHILD = "Dask Worker process"
 #: Dask's own warning about large configurations, which one of this package replaces.
 _NO_WARNING = {"distributed.admin.large-graph-warning-threshold": "1 TiB"}
 _LARGE = 5 * 2**20
+
+
+def driver_thread_variables() -> dict[str, str]:
+    """Return the variables for native thread pools that the user has set for the driver.
+
+    A nanny sets these variables for its worker, in its own process. Variables that it leaves
+    there, and that its worker inherits, were not set by the user.
+    """
+    if multiprocessing.current_process().name.startswith(_NANNYS_CHILD):
+        return {}
+    left_behind = {
+        name: str(value)
+        for name, value in dask.config.get("distributed.nanny.pre-spawn-environ", {}).items()
+        if name not in _environment_at_start()
+    }
+    return {
+        name: os.environ[name]
+        for name in VARIABLES
+        if name in os.environ and os.environ[name] != left_behind.get(name)
+    }
+
+
+def _environment_at_start() -> set[str]:
+    """Return the names of the variables that this process was started with, if known."""
+    try:
+        content = Path("/proc/self/environ").read_bytes()
+    except OSError:
+        return set()
+    return {entry.split(b"=", 1)[0].decode(errors="replace") for entry in content.split(b"\0")}
+
+
+def secede_from_task(scheduler: str) -> None:
+    """Release the thread of a surrounding Dask task on the same cluster.
+
+    As `distributed.worker_client` does: the trials may need the worker that waits for them.
+
+    Args:
+        scheduler: Address of the cluster's scheduler.
+    """
+    try:
+        worker = get_worker()
+    except ValueError:  # not in a task
+        return
+    if resolve_address(worker.scheduler.address) == resolve_address(scheduler):
+        with contextlib.suppress(KeyError):  # an earlier sweep of the same task has
+            secede()
 
 
 class DaskExecutor(Executor, Paced):

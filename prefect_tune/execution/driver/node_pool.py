@@ -15,12 +15,15 @@ from prefect_tune.error import ClusterError
 from prefect_tune.execution.base import Backpressure, Emit, ExperimentEnv, Fail, TakeOutput
 from prefect_tune.execution.cluster.handle import ClusterHandle, WorkerFacts
 from prefect_tune.execution.driver.attempt_tracker import AttemptTracker, Handler
-from prefect_tune.execution.driver.demand import Demand, tasks_for
+from prefect_tune.execution.driver.dask_resources import (
+    Demand,
+    dask_constraint,
+    real_gpus,
+    tasks_for,
+)
 from prefect_tune.execution.driver.driver_files import DriverFiles
 from prefect_tune.execution.driver.node_link import NodeLink
-from prefect_tune.execution.driver.preflight import dask_constraint, real_gpus
-from prefect_tune.execution.driver.storage_outages import StorageOutages
-from prefect_tune.execution.driver.unseen_files import UnseenFiles
+from prefect_tune.execution.driver.node_problems import StorageOutages, UnseenFiles
 from prefect_tune.execution.node.entry import install_agent
 from prefect_tune.execution.protocol import reports, requests
 from prefect_tune.experiment.attempt import AttemptError

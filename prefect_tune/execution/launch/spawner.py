@@ -17,24 +17,22 @@ from typing import Any
 import cloudpickle
 
 from prefect_tune.error import ClusterError, InvalidTrainable
-from prefect_tune.execution.launch.handle import AttemptHandle
+from prefect_tune.execution.launch.handle import AttemptHandle, start_thread
 from prefect_tune.execution.launch.helper_process import HelperGone
-from prefect_tune.execution.launch.thread_attempt import start_thread
 from prefect_tune.execution.launch.zygote_client import Refused, ZygoteClient
 from prefect_tune.execution.protocol.frames import Kind, encode
-from prefect_tune.execution.protocol.zygote_messages import (
+from prefect_tune.execution.protocol.helper_messages import (
     ExitStatus,
     LoadInfo,
     LoadRequest,
-    Message,
     Refusal,
     StartRequest,
+    ZygoteMessage,
 )
 from prefect_tune.execution.trial.native_threads import with_sister_variables
 from prefect_tune.trainable.runtime.attempt import AttemptContext
 from prefect_tune.trainable.shipping.large_data import DataFile
-from prefect_tune.trainable.shipping.packing import load_trainable
-from prefect_tune.trainable.shipping.source import TrainableSource
+from prefect_tune.trainable.shipping.packing import TrainableSource, load_trainable
 
 _logger = logging.getLogger(__name__)
 PROCESS = "process"
@@ -68,12 +66,14 @@ class _TrialProcess:
 class AttemptSpawner:
     """Starts the attempts of one experiment on this node.
 
-    The constructor starts a zygote, which boots before the trainable is known. All methods must be
-    called in one event loop; none of them blocks it.
+    All methods must be called in one event loop; none of them blocks it.
+
+    Args:
+        zygote: A zygote, which boots before the trainable is known; None starts one.
     """
 
-    def __init__(self) -> None:
-        self._zygote = ZygoteClient()
+    def __init__(self, zygote: ZygoteClient | None = None) -> None:
+        self._zygote = zygote or ZygoteClient()
         self._request: LoadRequest | None = None
         self._trainable: Any = None
         self._restarting = asyncio.Lock()
@@ -283,14 +283,14 @@ class AttemptSpawner:
             self._zygote = ZygoteClient()
         try:
             try:
-                info: LoadInfo = await self._zygote.request(Message.LOAD, request)
+                info: LoadInfo = await self._zygote.request(ZygoteMessage.LOAD, request)
             except HelperGone:
                 if self._closed:
                     raise
                 # Killed, mostly because memory ran out. If importing the trainable ends the
                 # process, it does so again.
                 self._zygote = ZygoteClient()
-                info = await self._zygote.request(Message.LOAD, request)
+                info = await self._zygote.request(ZygoteMessage.LOAD, request)
         except Refused as error:
             raise _cannot_load(request.source, error.refusal) from error
         return info

@@ -1,4 +1,4 @@
-"""`ZygoteClient`: the agent's connection to a zygote."""
+"""`ZygoteClient`: the agent's connection to a zygote, which may be started in advance."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import asyncio
 import contextlib
 import os
 import signal
+import threading
 from typing import Any
 
 from typing_extensions import override
 
 from prefect_tune.execution.launch.helper_process import HelperProcess
-from prefect_tune.execution.protocol.zygote_messages import ExitStatus, Message, Refusal
+from prefect_tune.execution.protocol.helper_messages import ExitStatus, Refusal, ZygoteMessage
 
 _MAIN = (
     "from prefect_tune.execution.trial.native_threads import limit_to_one; "
     "before = limit_to_one(); "
     "from prefect_tune.execution.trial.zygote import main; main(int(sys.argv[1]), before)"
 )
+_lock = threading.Lock()
+#: Zygotes that were started in advance.
+_ready: list[ZygoteClient] = []
 
 
 class Refused(Exception):
@@ -49,22 +53,22 @@ class ZygoteClient(HelperProcess):
             HelperGone: If the zygote died.
         """
         started: tuple[int, asyncio.Future[ExitStatus]] = await self.request(
-            Message.START, payload, (descriptor,)
+            ZygoteMessage.START, payload, (descriptor,)
         )
         return started
 
     @override
     def on_message(self, message: int, payload: Any) -> Any:
-        if message == Message.EXITED:
+        if message == ZygoteMessage.EXITED:
             pid, status = payload
             # The system may reuse the id, so an ended process is removed at once.
             _resolve(self._exits.pop(pid), status)
-        elif message == Message.STARTED:
+        elif message == ZygoteMessage.STARTED:
             # Registered before the requester wakes up: the exit may follow in the same read.
             exited = asyncio.get_running_loop().create_future()
             self._exits[payload] = exited
             return payload, exited
-        elif message == Message.REFUSED:
+        elif message == ZygoteMessage.REFUSED:
             raise Refused(payload)
         return payload
 
@@ -82,3 +86,33 @@ class ZygoteClient(HelperProcess):
 def _resolve(exited: asyncio.Future[ExitStatus], status: ExitStatus) -> None:
     if not exited.done():
         exited.set_result(status)
+
+
+def prestart_zygote() -> None:
+    """Start a zygote for the next experiment of this process, unless there is one already."""
+    with _lock:
+        if not _ready:
+            _ready.append(ZygoteClient())
+
+
+def claim_zygote() -> ZygoteClient:
+    """Return the zygote that was started in advance, or a new one."""
+    with _lock:
+        return _ready.pop() if _ready else ZygoteClient()
+
+
+def discard_zygote() -> None:
+    """End a zygote that was started in advance and not used."""
+    with _lock:
+        while _ready:
+            _ready.pop().close()
+
+
+def _clear_in_fork() -> None:
+    """Drop the zygotes and the lock after a fork, because they belong to the parent."""
+    global _lock
+    _lock = threading.Lock()
+    _ready.clear()
+
+
+os.register_at_fork(after_in_child=_clear_in_fork)

@@ -19,11 +19,11 @@ from prefect_tune.execution.base import AttemptRequest, ExperimentEnv
 from prefect_tune.execution.cluster.gpus import made_up_devices, model_label, visible_devices
 from prefect_tune.execution.files.node_directory import NodeDirectory
 from prefect_tune.execution.files.node_service import NodeFiles, file_handlers
-from prefect_tune.execution.launch import prestart
+from prefect_tune.execution.launch.spawner import AttemptSpawner
+from prefect_tune.execution.launch.zygote_client import claim_zygote
 from prefect_tune.execution.node.bundles import NodeBundles
 from prefect_tune.execution.node.experiment import NodeExperiment
-from prefect_tune.execution.node.gpu_allocator import GpuAllocator
-from prefect_tune.execution.node.gpu_claims import GpuClaims
+from prefect_tune.execution.node.gpu_allocator import GpuAllocator, GpuClaims
 from prefect_tune.execution.node.sigterm import LeavingAtSigterm
 from prefect_tune.execution.protocol import requests
 from prefect_tune.execution.protocol.reports import encode_reports
@@ -162,7 +162,7 @@ class TrialAgent:
         experiment = NodeExperiment(
             loaded,
             directory,
-            prestart.claim(),
+            AttemptSpawner(claim_zygote()),
             self._gpus,
             self._real_gpus,
             self._worker,

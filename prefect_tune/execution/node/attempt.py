@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from prefect_tune.coordinator.events import Outcome
+from prefect_tune.execution.checkpoints.node_checkpoints import CheckpointHandoff
 from prefect_tune.execution.launch.handle import AttemptHandle
 from prefect_tune.execution.node.bundles import NodeLost
-from prefect_tune.execution.node.checkpoint_handoff import CheckpointHandoff
 from prefect_tune.execution.node.failure_report import add_details, exit_error
 from prefect_tune.execution.node.memory_guard import MemoryShare
 from prefect_tune.execution.protocol.frames import (
@@ -25,13 +25,13 @@ from prefect_tune.execution.protocol.frames import (
     encode,
     encode_decision,
 )
+from prefect_tune.execution.protocol.helper_messages import ExitStatus
 from prefect_tune.execution.protocol.reports import (
     CheckpointAnnounced,
     Outbox,
     ProcessEnded,
     ProcessStarted,
 )
-from prefect_tune.execution.protocol.zygote_messages import ExitStatus
 from prefect_tune.experiment.attempt import AttemptError, AttemptKey
 from prefect_tune.experiment.decision import Action
 from prefect_tune.trainable.output import TrialLog

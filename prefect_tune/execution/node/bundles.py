@@ -32,7 +32,7 @@ from prefect_tune.execution.protocol.requests import CALL, END_CALL, RESERVED
 from prefect_tune.execution.trial.native_threads import OMP
 from prefect_tune.experiment.attempt import AttemptError, AttemptKey
 from prefect_tune.resources import CPU, GPU, Resources
-from prefect_tune.trainable.runtime.device_variables import device_variables
+from prefect_tune.trainable.runtime.variables import device_variables
 
 _RECEIVE_BYTES = 1 << 18
 #: Seconds after which another node answers that the bundles are not reserved yet.

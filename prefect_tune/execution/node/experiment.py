@@ -22,13 +22,12 @@ from prefect_tune.coordinator.commands import Kill
 from prefect_tune.coordinator.events import Outcome
 from prefect_tune.error import CheckpointUnreadable, StorageError, TuneError
 from prefect_tune.execution.base import AttemptRequest, ExperimentEnv
-from prefect_tune.execution.checkpoints.node_checkpoints import NodeCheckpoints
+from prefect_tune.execution.checkpoints.node_checkpoints import CheckpointHandoff, NodeCheckpoints
 from prefect_tune.execution.files.node_directory import NodeDirectory, in_storage
 from prefect_tune.execution.files.node_service import NodeFiles
 from prefect_tune.execution.launch.spawner import THREAD, AttemptSpawner, DataGone
 from prefect_tune.execution.node.attempt import RunningAttempt
 from prefect_tune.execution.node.bundles import CallNode, NodeBundles, NodeLost, trial_variables
-from prefect_tune.execution.node.checkpoint_handoff import CheckpointHandoff
 from prefect_tune.execution.node.gpu_allocator import GpuAllocator
 from prefect_tune.execution.node.memory_guard import MemoryGuard, MemoryShare
 from prefect_tune.execution.node.output_tail import OutputTail

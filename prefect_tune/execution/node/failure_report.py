@@ -10,7 +10,7 @@ import socket
 from dataclasses import replace
 from pathlib import Path
 
-from prefect_tune.execution.protocol.zygote_messages import ExitStatus
+from prefect_tune.execution.protocol.helper_messages import ExitStatus
 from prefect_tune.experiment.attempt import AttemptError
 
 _FULL_BYTES = 1 << 20

@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 
 from prefect_tune.error import InvalidArgument
-from prefect_tune.execution.protocol.zygote_messages import LoadInfo
+from prefect_tune.execution.protocol.helper_messages import LoadInfo
 
 START_METHODS = ("auto", "fork", "spawn")
 #: Modules whose import alone makes a fork unsafe.

@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from prefect_tune.coordinator.events import Outcome
 from prefect_tune.execution.protocol.frames import Kind, SocketChannel
-from prefect_tune.execution.protocol.zygote_messages import StartRequest
+from prefect_tune.execution.protocol.helper_messages import StartRequest
 from prefect_tune.execution.trial.native_threads import resize_loaded_pools
 from prefect_tune.execution.trial.process_groups import TRIAL_PROCESS
 from prefect_tune.experiment.attempt import AttemptError
-from prefect_tune.trainable.runtime.node_identity import node_identity
+from prefect_tune.trainable.runtime.metrics import node_identity
 
 if TYPE_CHECKING:
     from prefect_tune.trainable.class_runner import ClassRunner
@@ -106,8 +106,8 @@ def _run(
 ) -> int:
     """Run an attempt, send its frames and return its exit status."""
     from prefect_tune.trainable.runner import outcome_of, run_attempt
-    from prefect_tune.trainable.runtime.current_session import current_session
-    from prefect_tune.trainable.runtime.stopping import TrialTerminated
+    from prefect_tune.trainable.runtime.attempt import TrialTerminated
+    from prefect_tune.trainable.runtime.attempt_session import current_session
     from prefect_tune.trainable.runtime.variables import PRINT_ERRORS, is_on
 
     if request.is_call:

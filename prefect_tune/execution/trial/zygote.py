@@ -22,13 +22,13 @@ import tempfile
 from typing import IO, Any
 
 from prefect_tune.execution.protocol.frames import Frame, FrameBuffer, encode
-from prefect_tune.execution.protocol.zygote_messages import (
+from prefect_tune.execution.protocol.helper_messages import (
     ExitStatus,
     LoadInfo,
     LoadRequest,
-    Message,
     Refusal,
     StartRequest,
+    ZygoteMessage,
 )
 from prefect_tune.execution.trial import process as trial_process
 from prefect_tune.execution.trial.fork_safety import choose_start_method
@@ -109,18 +109,18 @@ class Zygote:
     def _carry_out(self, frame: Frame) -> None:
         try:
             request = pickle.loads(frame.payload)
-            if frame.kind == Message.LOAD:
-                self._reply(Message.LOADED, frame.seq, self._load(request))
+            if frame.kind == ZygoteMessage.LOAD:
+                self._reply(ZygoteMessage.LOADED, frame.seq, self._load(request))
             else:
                 pid = self._start(request)
                 self._children.add(pid)
-                self._reply(Message.STARTED, frame.seq, pid)
+                self._reply(ZygoteMessage.STARTED, frame.seq, pid)
         except ConnectionError:
             raise
         except BaseException as error:  # an import may raise anything, even SystemExit
-            self._reply(Message.REFUSED, frame.seq, Refusal.of(error))
+            self._reply(ZygoteMessage.REFUSED, frame.seq, Refusal.of(error))
 
-    def _reply(self, message: Message, seq: int, payload: object) -> None:
+    def _reply(self, message: ZygoteMessage, seq: int, payload: object) -> None:
         self._control.sendall(encode(message, seq, pickle.dumps(payload)))
 
     def _load(self, request: LoadRequest) -> LoadInfo:
@@ -198,7 +198,7 @@ class Zygote:
             self._children.discard(pid)
             code = os.waitstatus_to_exitcode(wait_status)
             status = ExitStatus(code=code) if code >= 0 else ExitStatus(signal=-code)
-            self._reply(Message.EXITED, 0, (pid, status))
+            self._reply(ZygoteMessage.EXITED, 0, (pid, status))
         self._orphans.end_orphans(living=self._children)
 
 

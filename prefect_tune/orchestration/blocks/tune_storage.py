@@ -18,8 +18,8 @@ from prefect_tune.error import InvalidArgument
 from prefect_tune.filesystem.block_options import storage_options
 from prefect_tune.filesystem.blocks import set_block_resolver
 from prefect_tune.filesystem.connect import connect, protocol_of
-from prefect_tune.filesystem.factory import open_store
 from prefect_tune.filesystem.location import Location
+from prefect_tune.filesystem.store import open_store
 from prefect_tune.orchestration.prefect_internals import async_dispatch
 from prefect_tune.orchestration.spec.form import PlainOptionalFields
 

@@ -27,9 +27,8 @@ from prefect.exceptions import Abort
 from prefect_tune.engine.setup.digests import content_digest
 from prefect_tune.engine.setup.request import BegunSweep, SweepIdentity
 from prefect_tune.error import ExperimentLocked
-from prefect_tune.filesystem.factory import open_store
 from prefect_tune.filesystem.location import Location
-from prefect_tune.filesystem.store import Store
+from prefect_tune.filesystem.store import Store, open_store
 from prefect_tune.orchestration.control.current_flow import FlowIdentity, current_flow_identity
 from prefect_tune.orchestration.logs import run_log
 from prefect_tune.storage.layout import safe_name

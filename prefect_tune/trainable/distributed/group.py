@@ -19,7 +19,7 @@ from typing import Any
 
 from prefect_tune.error import TrialWorkerFailed, TuneError
 from prefect_tune.trainable.distributed.member import Invitation, Line, Member
-from prefect_tune.trainable.runtime.stopping import TrialEnding, TrialTerminated
+from prefect_tune.trainable.runtime.attempt import TrialEnding, TrialTerminated
 from prefect_tune.trainable.trial_workers import WorkerCall
 
 _logger = logging.getLogger("prefect_tune")

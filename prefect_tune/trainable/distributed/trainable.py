@@ -24,7 +24,7 @@ from prefect_tune.trainable.distributed.member import (
 from prefect_tune.trainable.distributed.worker import run_worker
 from prefect_tune.trainable.function import run_function, trainable_name, validate_trainable
 from prefect_tune.trainable.runtime.attempt import AttemptContext
-from prefect_tune.trainable.runtime.current_session import current_session
+from prefect_tune.trainable.runtime.attempt_session import current_session
 from prefect_tune.trainable.session import checkpoint_dir
 from prefect_tune.trainable.trial_workers import TrialWorker, WorkerCall, trial_workers
 from prefect_tune.validation import check_count, check_number

@@ -20,9 +20,8 @@ from prefect_tune.trainable.distributed.member import Invitation, Line, enter
 from prefect_tune.trainable.function import run_function
 from prefect_tune.trainable.runner import seed_random_state
 from prefect_tune.trainable.runtime.attempt import AttemptContext, CallEnded, Channel
-from prefect_tune.trainable.runtime.attempt_session import Session
+from prefect_tune.trainable.runtime.attempt_session import Session, activate
 from prefect_tune.trainable.runtime.checkpoint_drafts import valid_step
-from prefect_tune.trainable.runtime.current_session import activate
 from prefect_tune.trainable.runtime.metrics import as_metrics
 from prefect_tune.trainable.trial_workers import loaded_trainable
 

@@ -1,4 +1,8 @@
-"""`AttemptContext` describes an attempt; `Channel` is its connection to its node's agent."""
+"""What an attempt is (`AttemptContext`), how it talks to its node (`Channel`), and what ends it.
+
+The exceptions that end it from inside `report` derive from `SystemExit`, so that ``except
+Exception`` in user code does not swallow them while ``finally`` blocks and context managers run.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from prefect_tune.coordinator.commands import Launch
+from prefect_tune.coordinator.events import Outcome
 from prefect_tune.experiment.checkpoints import CheckpointRules
 from prefect_tune.experiment.decision import NEVER, Action, RunUntil
 
@@ -152,3 +157,26 @@ class Channel(Protocol):
             ConnectionError: If the agent is gone.
         """
         ...
+
+
+class TrialEnding(SystemExit):
+    """Base class of exceptions that end an attempt without an error."""
+
+    outcome = Outcome.STOPPED
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+
+class TrialStopped(TrialEnding):
+    """Ends an attempt whose trial a scheduler or stopper has ended."""
+
+
+class TrialPaused(TrialEnding):
+    """Ends an attempt whose trial a scheduler has paused; a later attempt continues."""
+
+    outcome = Outcome.PAUSED
+
+
+class TrialTerminated(TrialEnding):
+    """Ends an attempt whose process has received SIGTERM."""

@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,18 +15,25 @@ from prefect_tune.checkpoint.checkpoint import Checkpoint
 from prefect_tune.error import InvalidArgument, StorageError
 from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.experiment.decision import Action, RunUntil
-from prefect_tune.trainable.runtime.attempt import AttemptContext, CallEnded, Channel, Decision
-from prefect_tune.trainable.runtime.auto_metrics import AutoMetrics
-from prefect_tune.trainable.runtime.checkpoint_drafts import Draft, Drafts, valid_step
-from prefect_tune.trainable.runtime.config_changes import ConfigChanges
-from prefect_tune.trainable.runtime.metrics import lookup
-from prefect_tune.trainable.runtime.result_codec import decode_line, encode_report, encode_result
-from prefect_tune.trainable.runtime.stopping import (
+from prefect_tune.trainable.runtime.attempt import (
+    AttemptContext,
+    CallEnded,
+    Channel,
+    Decision,
     TrialEnding,
     TrialPaused,
     TrialStopped,
     TrialTerminated,
 )
+from prefect_tune.trainable.runtime.checkpoint_drafts import Draft, Drafts, valid_step
+from prefect_tune.trainable.runtime.config_changes import ConfigChanges
+from prefect_tune.trainable.runtime.metrics import AutoMetrics, lookup
+from prefect_tune.trainable.runtime.result_codec import decode_line, encode_report, encode_result
+
+# A trial process has one session, which all its threads share. Trials that run as threads of one
+# process have one session each, in a context variable.
+_process_session: Session | None = None
+_thread_session: ContextVar[Session | None] = ContextVar("prefect_tune_session", default=None)
 
 
 class Session:
@@ -445,3 +453,27 @@ class Session:
 
 def _awaits_decisions(run_until: RunUntil) -> bool:
     return run_until.every_result or bool(run_until.thresholds)
+
+
+def activate(session: Session | None, whole_process: bool) -> None:
+    """Set the current session of the process or of this thread; None removes it."""
+    global _process_session
+    if whole_process:
+        _process_session = session
+    else:
+        _thread_session.set(session)
+
+
+def _reset_in_child() -> None:
+    # A process that user code forks shares the socket; its reports would corrupt the trial's.
+    activate(None, whole_process=True)
+    activate(None, whole_process=False)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_in_child)
+
+
+def current_session() -> Session | None:
+    """Return the session of the trial that the caller runs in; None outside a trial."""
+    return _thread_session.get() or _process_session

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from prefect_tune.checkpoint.dict_form import DICT_FILE, SAVED_FILE, load_dict, write_dict
+from prefect_tune.checkpoint.conversion import DICT_FILE, SAVED_FILE, load_dict, write_dict
 from prefect_tune.checkpoint.manifest import read_manifest
 from prefect_tune.error import CheckpointUnreadable, InvalidTrainable, StorageError
 from prefect_tune.experiment.checkpoints import NO_PROGRESS, Progress

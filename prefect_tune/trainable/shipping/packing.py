@@ -3,28 +3,65 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import inspect
 import logging
 import os
 import pickle
 import sys
+import types
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import cloudpickle
 
 from prefect_tune.error import InvalidTrainable
-from prefect_tune.trainable.by_value import register_by_value
 from prefect_tune.trainable.function import trainable_name, without_partials
-from prefect_tune.trainable.shipping.large_data import DataParts
-from prefect_tune.trainable.shipping.local_modules import local_modules, register_modules
-from prefect_tune.trainable.shipping.source import TrainableSource
+from prefect_tune.trainable.shipping.large_data import DataFile, DataParts
+from prefect_tune.trainable.shipping.local_modules import (
+    ModuleSource,
+    local_modules,
+    register_modules,
+)
 
+_MAIN = "__main__"
 _logger = logging.getLogger("prefect_tune")
 #: Objects with at least so many bytes are sent separately from the pickle.
 _LARGE = 4 << 20
 #: A function that uses a variable with at least so many bytes is warned about.
 _WARN_BYTES = 10 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class TrainableSource:
+    """Pickled trainable with everything that a node needs to load it.
+
+    Attributes:
+        name: Name of the trainable, for messages.
+        pickled: cloudpickle of the callable (or class), without the objects in `data`.
+        module: Module of the trainable, for error messages.
+        sys_path: The driver's import path, which nodes append to their own.
+        cwd: The driver's working directory.
+        argv: The driver's command line.
+        data: The trainable's large objects, if any: on the driver in memory, on nodes in a
+            file.
+        modules: Sources of modules next to the script, for nodes that lack them.
+    """
+
+    name: str
+    pickled: bytes
+    module: str
+    sys_path: tuple[str, ...]
+    cwd: str
+    argv: tuple[str, ...] = ()
+    data: DataParts | DataFile | None = None
+    modules: tuple[ModuleSource, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the pickle and the large objects."""
+        return len(self.pickled) + (0 if self.data is None else self.data.size)
 
 
 def pack_trainable(trainable: object, name: str | None = None) -> TrainableSource:
@@ -180,3 +217,72 @@ def _is_unpicklable(value: object) -> bool:
     except Exception:
         return True
     return False
+
+
+def register_by_value(trainable: Any) -> None:
+    """Register functions and classes that came with a trainable in the modules that they name."""
+    registered: set[int] = set()
+    for function in _functions_of(trainable):
+        for value in [*function.__globals__.values(), trainable]:
+            if isinstance(value, (types.FunctionType, type)) and _is_by_value(value):
+                setattr(_module(value.__module__), value.__name__, value)
+                registered.add(id(value))
+    if registered:
+        _pickle_by_value(registered)
+
+
+def _functions_of(trainable: Any) -> Iterator[types.FunctionType]:
+    trainable = without_partials(trainable)
+    if isinstance(trainable, (staticmethod, classmethod)):
+        trainable = trainable.__func__
+    if inspect.isfunction(trainable):
+        yield trainable
+    elif inspect.ismethod(trainable):
+        yield from _functions_of(trainable.__func__)
+    else:
+        cls = trainable if inspect.isclass(trainable) else type(trainable)
+        for base in cls.__mro__:
+            yield from filter(inspect.isfunction, vars(base).values())
+
+
+def _is_by_value(value: Any) -> bool:
+    """Return True if a value is not what its module contains under its name."""
+    if value.__qualname__ != value.__name__ or not value.__module__:
+        return False
+    module = sys.modules.get(value.__module__)
+    if module is None:
+        return "." not in value.__module__ and not _is_importable(value.__module__)
+    if value.__module__ == _MAIN:
+        return getattr(module, value.__name__, None) is not value
+    return isinstance(module, _PlaceholderModule) and not hasattr(module, value.__name__)
+
+
+def _is_importable(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+class _PlaceholderModule(types.ModuleType):
+    """Placeholder for a missing module, with the functions and classes that came by value."""
+
+
+def _module(name: str) -> types.ModuleType:
+    return sys.modules.setdefault(name, _PlaceholderModule(name))
+
+
+def _pickle_by_value(registered: set[int]) -> None:
+    """Let `multiprocessing` pickle the objects with these ids by value.
+
+    Its processes that are not forks do not have the placeholder modules.
+    """
+    from multiprocessing.reduction import ForkingPickler
+
+    def reducer_override(_: object, value: object) -> Any:
+        if id(value) in registered:
+            return cloudpickle.loads, (cloudpickle.dumps(value),)
+        return NotImplemented
+
+    # Unlike the reducers of `register`, this method is also called for functions and classes.
+    ForkingPickler.reducer_override = reducer_override  # type: ignore[method-assign]

@@ -18,7 +18,7 @@ from prefect_tune.coordinator.events import (
 )
 from prefect_tune.execution.cluster.api import connect
 from prefect_tune.execution.driver.dask_executor import DaskExecutor
-from prefect_tune.trainable.runtime.current_session import current_session
+from prefect_tune.trainable.runtime.attempt_session import current_session
 from tests.execution.checkpointing import restored_step, train
 from tests.execution.experiments import Experiment, make_env
 

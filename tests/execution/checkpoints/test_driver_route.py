@@ -10,14 +10,13 @@ import pytest
 from prefect_tune.error import CheckpointUnreadable, StorageError
 from prefect_tune.execution.base import ExperimentEnv
 from prefect_tune.execution.checkpoints.driver_route import DriverRoute
-from prefect_tune.execution.checkpoints.local_copies import COPIES_PER_TRIAL
 from prefect_tune.execution.checkpoints.node_checkpoints import NodeCheckpoints
-from prefect_tune.execution.checkpoints.route import NoRoute
+from prefect_tune.execution.checkpoints.route import COPIES_PER_TRIAL, NoRoute
 from prefect_tune.execution.files.node_directory import SHARED_DIRECTORY, NodeDirectory
 from prefect_tune.execution.protocol.reports import CopyToDriver, Outbox
 from prefect_tune.filesystem.location import Location
 from prefect_tune.storage.experiment_dir import MARKER_FILE
-from prefect_tune.trainable.shipping.source import TrainableSource
+from prefect_tune.trainable.shipping.packing import TrainableSource
 from tests.execution.loopback import make_checkpoint
 
 FILES = {"a": b"1"}

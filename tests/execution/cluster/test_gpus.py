@@ -8,8 +8,8 @@ import pytest
 
 from prefect_tune.execution.cluster.gpus import model_label, visible_devices, visible_gpus
 from prefect_tune.execution.node.gpu_allocator import GpuAllocator
-from prefect_tune.trainable.runtime import device_variables as variables
-from prefect_tune.trainable.runtime.device_variables import device_variables
+from prefect_tune.trainable.runtime import variables
+from prefect_tune.trainable.runtime.variables import device_variables
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from prefect_tune.execution.base import ExperimentEnv
 from prefect_tune.execution.driver.driver_files import DriverFiles
 from prefect_tune.execution.files.node_service import PUBLISH_FILES, READ_FILES
 from prefect_tune.execution.protocol.reports import CopyToDriver, CopyToNode
-from prefect_tune.trainable.shipping.source import TrainableSource
+from prefect_tune.trainable.shipping.packing import TrainableSource
 from tests.execution.loopback import Node, content, make_checkpoint
 
 NODE = "tcp://node:1"

@@ -14,9 +14,8 @@ import prefect_tune.trainable as tune
 from prefect_tune.coordinator.events import Outcome
 from prefect_tune.error import ClusterError, InvalidArgument, InvalidTrainable
 from prefect_tune.execution.launch.spawner import AttemptSpawner
-from prefect_tune.execution.protocol.zygote_messages import ExitStatus
-from prefect_tune.trainable.shipping.packing import pack_trainable
-from prefect_tune.trainable.shipping.source import TrainableSource
+from prefect_tune.execution.protocol.helper_messages import ExitStatus
+from prefect_tune.trainable.shipping.packing import TrainableSource, pack_trainable
 
 
 @pytest.fixture

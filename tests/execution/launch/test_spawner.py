@@ -11,7 +11,7 @@ import pytest
 import prefect_tune.trainable as tune
 from prefect_tune.coordinator.events import Outcome
 from prefect_tune.execution.protocol.frames import Kind
-from prefect_tune.execution.protocol.zygote_messages import ExitStatus
+from prefect_tune.execution.protocol.helper_messages import ExitStatus
 from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.experiment.decision import EVERY_RESULT, Action, RunUntil
 from prefect_tune.trainable.runtime.attempt import Decision

@@ -16,7 +16,7 @@ from prefect_tune.error import TrialWorkerFailed, TuneError
 from prefect_tune.trainable.distributed import group as group_module
 from prefect_tune.trainable.distributed.group import WorkerGroup
 from prefect_tune.trainable.distributed.member import Invitation, Line, Member
-from prefect_tune.trainable.runtime.stopping import TrialTerminated
+from prefect_tune.trainable.runtime.attempt import TrialTerminated
 from prefect_tune.trainable.trial_workers import WorkerCall
 
 Worker = Callable[[Invitation], Any]

@@ -8,7 +8,7 @@ import pytest
 
 from prefect_tune.trainable.distributed import member as member_module
 from prefect_tune.trainable.distributed.member import Member, enter
-from prefect_tune.trainable.runtime.device_variables import DEVICE_VARIABLES, device_variables
+from prefect_tune.trainable.runtime.variables import DEVICE_VARIABLES, device_variables
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import prefect_tune as tune
 from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.trainable.distributed.worker import _WorkerSession
 from prefect_tune.trainable.runner import seed_random_state
-from prefect_tune.trainable.runtime.current_session import activate
+from prefect_tune.trainable.runtime.attempt_session import activate
 from tests.attempts import changed, make_context
 
 

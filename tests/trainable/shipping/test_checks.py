@@ -9,7 +9,7 @@ import pytest
 
 import prefect_tune as tune
 from prefect_tune.error import TuneError
-from prefect_tune.trainable import gpu_wait
+from prefect_tune.trainable import node_usage
 from prefect_tune.utils import diagnose_serialization, validate_save_restore, wait_for_gpu
 
 
@@ -94,7 +94,7 @@ def smi(tmp_path, monkeypatch):
 def test_waits_until_the_gpu_is_free(smi, monkeypatch, gpu):
     smi(9000, 9000, 10)
     slept = []
-    monkeypatch.setattr(gpu_wait, "time", SimpleNamespace(sleep=slept.append))
+    monkeypatch.setattr(node_usage, "time", SimpleNamespace(sleep=slept.append))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,0")
 
     assert wait_for_gpu(gpu, delay_s=7) is True
@@ -104,7 +104,7 @@ def test_waits_until_the_gpu_is_free(smi, monkeypatch, gpu):
 
 def test_gives_up_and_says_what_is_in_use(smi, monkeypatch):
     smi(9000)
-    monkeypatch.setattr(gpu_wait, "time", SimpleNamespace(sleep=lambda _: None))
+    monkeypatch.setattr(node_usage, "time", SimpleNamespace(sleep=lambda _: None))
     with pytest.raises(RuntimeError, match=r"after 3 checks: 9000 of 16000 MiB"):
         wait_for_gpu(1, retry=3)
     assert wait_for_gpu(1, gpu_memory_limit=9500)
@@ -121,7 +121,7 @@ def test_nvml_is_asked_first_and_who_uses_the_gpu_is_told(nvml, smi, monkeypatch
         if len(slept) == 3:
             nvml(gpu, {**gpu, "uuid": "GPU-bbbb", "used": 1 << 20})
 
-    monkeypatch.setattr(gpu_wait, "time", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(node_usage, "time", SimpleNamespace(sleep=sleep))
     users = {str(os.getpid()): 900 << 20, "999999999": None}
     gpu = {"uuid": "GPU-aaaa", "name": "x", "total": 1000 << 20, "used": 950 << 20}
     nvml(gpu, {**gpu, "uuid": "GPU-bbbb", "processes": users})

@@ -80,7 +80,7 @@ def test_what_came_from_a_file_that_is_no_module_is_found_by_name():
 def test_functions_of_modules_stay_as_they_are():
     code = (
         "import json.decoder\n"
-        "from prefect_tune.trainable.by_value import register_by_value\n"
+        "from prefect_tune.trainable.shipping.packing import register_by_value\n"
         "before = dict(vars(json.decoder))\n"
         "register_by_value(json.decoder.JSONDecoder)\n"
         "assert vars(json.decoder) == before\n"

@@ -1,7 +1,8 @@
-"""Files and modules that only the driver's machine has."""
+"""What users are told of nodes that lack files, or do not reach storage."""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,16 @@ from distributed import LocalCluster
 
 import prefect_tune as tune
 from prefect_tune.error import ClusterError
-from prefect_tune.execution.driver.unseen_files import only_on_driver
+from prefect_tune.execution.checkpoints.upload_process import OutageReport
+from prefect_tune.execution.driver.node_problems import StorageOutages, only_on_driver
+from prefect_tune.execution.protocol.helper_messages import TransferMessage
+from prefect_tune.execution.protocol.reports import StorageOutage
 from prefect_tune.experiment.attempt import AttemptError
 from tests.execution.dask_workers import dask_worker
 
 PLACES = "/usr/bin/python, working in /scratch, looks in /scratch, /lib"
+AWAY = StorageOutage("cannot write s3://b/x (it took too long).")
+BACK = StorageOutage("")
 
 
 def lacks(error: Exception, cwd: Path) -> str:
@@ -100,3 +106,46 @@ def test_with_results_it_is_told_once_and_the_trials_have_failed(cluster, tmp_pa
     assert len(analysis.trials) == 30
     assert caplog.text.count("is there on the driver's machine") == 1
     assert "is there on the driver's machine" in str(analysis.trials[7].error)
+
+
+def test_an_outage_of_several_nodes_is_told_once_each_way(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    outages = StorageOutages()
+    with caplog.at_level(logging.WARNING):
+        outages.on_report("a", AWAY)
+        outages.on_report("b", AWAY)
+        outages.on_report("a", BACK)
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        assert "from a: cannot write s3://b/x" in caplog.text
+        outages.on_report("b", BACK)
+    assert len(caplog.records) == 2
+    assert "again after 0 s" in caplog.text
+    outages.on_report("b", AWAY)
+    assert len(caplog.records) == 3
+
+
+def test_a_node_that_is_gone_says_nothing_of_storage(caplog: pytest.LogCaptureFixture) -> None:
+    outages = StorageOutages()
+    outages.on_report("a", AWAY)
+    outages.lose_node("a")
+    outages.on_report("b", BACK)
+    assert "again" not in caplog.text
+    outages.on_report("b", AWAY)
+    assert "from b" in caplog.text
+
+
+def test_the_process_that_moves_checkpoints_says_it_once_each_way() -> None:
+    said: list[tuple[TransferMessage, object]] = []
+    report = OutageReport(lambda message, payload: said.append((message, payload)))
+    report.on_success()
+    for problem in ("one", "two"):
+        report.on_failure(problem)
+    for _ in range(2):
+        report.on_success()
+    report.on_failure("three")
+    assert said == [
+        (TransferMessage.AWAY, "one"),
+        (TransferMessage.BACK, None),
+        (TransferMessage.AWAY, "three"),
+    ]

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from prefect_tune.execution.cluster.gpus import Device
-from prefect_tune.execution.node.gpu_claims import GpuClaims
+from prefect_tune.execution.node.gpu_allocator import GpuClaims
 
 ZERO, ONE = Device("0", "GPU-a"), Device("1", "GPU-b")
 
@@ -44,7 +44,7 @@ def test_a_killed_worker_gives_up_its_gpus(tmp_path):
     code = (
         "import sys, tempfile; tempfile.tempdir = sys.argv[1]\n"
         "from prefect_tune.execution.cluster.gpus import Device\n"
-        "from prefect_tune.execution.node.gpu_claims import GpuClaims\n"
+        "from prefect_tune.execution.node.gpu_allocator import GpuClaims\n"
         "claims = GpuClaims('tcp://s:1')\n"
         "print(len(claims.claim((Device('0', 'GPU-a'),), 1)), flush=True)\n"
         "input()\n"

@@ -1,4 +1,7 @@
-"""Messages between the agent of a node and its zygote, in frames like those of trials."""
+"""Messages between the agent of a node and its two helper processes, in frames with pickles.
+
+Replies have the number of their request; what a process says by itself has the number 0.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,20 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Self
 
+from prefect_tune.filesystem.location import Location
 from prefect_tune.trainable.shipping.local_modules import import_places
-from prefect_tune.trainable.shipping.source import TrainableSource
+from prefect_tune.trainable.shipping.packing import TrainableSource
 
 
-class Message(IntEnum):
-    """Type of a frame, with its pickled payload in brackets. Replies have the request's number."""
+class ZygoteMessage(IntEnum):
+    """Type of a frame to or from the zygote, with its payload in brackets."""
 
     LOAD = 32  #: import the trainable [LoadRequest]
     START = 33  #: start an attempt; the trial's socket comes with it [StartRequest]
     LOADED = 48  #: [LoadInfo]
     STARTED = 49  #: [pid]
     REFUSED = 50  #: the request failed [Refusal]
-    EXITED = 51  #: a trial process has ended; no reply, so number 0 [(pid, ExitStatus)]
+    EXITED = 51  #: a trial process has ended; no reply [(pid, ExitStatus)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,3 +112,33 @@ class ExitStatus:
 
     code: int | None = None
     signal: int | None = None
+
+
+class TransferMessage(IntEnum):
+    """Type of a frame to or from the process that transfers checkpoints, with its payload."""
+
+    PUT = 64  #: upload a checkpoint [Transfer]
+    GET = 65  #: download a checkpoint [Transfer]
+    DONE = 80  #: [None]
+    FAILED = 81  #: [the exception]
+    AWAY = 82  #: storage has not answered for a while [the reason, as text]
+    BACK = 83  #: storage answers again [None]
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Description of a checkpoint to upload or download.
+
+    Attributes:
+        location: A directory in storage.
+        path: Path of the checkpoint below `location`.
+        directory: The checkpoint's directory on this node: complete, or to be created.
+        timeout_s: Seconds after which the transfer is given up.
+        outage_s: Seconds for which storage may be unavailable.
+    """
+
+    location: Location
+    path: str
+    directory: str
+    timeout_s: float
+    outage_s: float

@@ -1,12 +1,13 @@
-"""Checks whether any node could run a trial with the requested resources."""
+"""Resources as Dask has them: whether nodes could ever run a trial, and how many trials wait."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
 import logging
-from collections.abc import Collection, Mapping
-from typing import Any
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from prefect_tune.coordinator.events import Node
 from prefect_tune.coordinator.placement import Placer
@@ -22,6 +23,9 @@ from prefect_tune.resources import (
     canonical_name,
 )
 
+if TYPE_CHECKING:
+    from distributed import Client
+
 _logger = logging.getLogger(__name__)
 # Dask adds floats: twenty times 0.05 is more than 1. The coordinator's sums are
 # exact, and a request that the coordinator has placed must also fit for Dask.
@@ -29,6 +33,14 @@ _DRIFT = 1 - 1e-9
 #: Seconds that a worker has to say what it offers.
 _ANSWER_S = 10.0
 _LEAST_MEMORY = 1e6
+#: A resource that no worker has.
+_NOWHERE = {"prefect_tune-another-worker": 1}
+_MOST_TASKS = 200
+#: Tolerance for rounding errors of shares.
+_SLACK = 1e-6
+
+#: The resources of workers, and the number of their threads.
+Workers = Sequence[tuple[Resources, int]]
 
 
 def _hint(name: str, in_process: bool, labels: Collection[str]) -> str:
@@ -168,3 +180,52 @@ def dask_constraint(request: Resources, declared: Mapping[str, float]) -> dict[s
     """Return a request as Dask resources, under the names that a worker has declared."""
     wanted = {name: request.get_milli(canonical_name(name)) for name in declared}
     return {name: milli / MILLI * _DRIFT for name, milli in wanted.items() if milli}
+
+
+def cores(request: Resources, workers: Workers) -> int:
+    """Return how many threads a trial counts for, which is the unit of Dask's scheduler."""
+    if len(request.bundles) > 1:
+        return sum(cores(bundle, workers) for bundle in request.bundles if bundle)
+    takes = [
+        max(amount / has.get_milli(name) for name, amount in request.milli) * threads
+        for has, threads in workers
+        if request.milli and all(has.get_milli(name) >= amount for name, amount in request.milli)
+    ]
+    return max(1, math.ceil(min(takes, default=request.get_milli(CPU) / MILLI) - _SLACK))
+
+
+def tasks_for(
+    waiting: Mapping[Resources, int], running: Iterable[Resources], workers: Workers
+) -> int:
+    """Return how many further tasks represent the resources that waiting trials need."""
+    if not waiting:
+        return 0
+    wanted = sum(cores(request, workers) * count for request, count in waiting.items())
+    return min(_MOST_TASKS, wanted + sum(cores(request, workers) - 1 for request in running))
+
+
+class Demand:
+    """Dask tasks that represent waiting trials.
+
+    Args:
+        client: The client, in whose event loop the methods are called.
+        group: First part of the keys of the experiment's attempts: what Dask has learned about how
+            long they run counts for these.
+    """
+
+    def __init__(self, client: Client, group: str) -> None:
+        self._client = client
+        self._group = group
+        self._tasks: list[Any] = []
+        self._number = 0
+
+    def show(self, count: int) -> None:
+        """Submit or cancel tasks until there are so many."""
+        # Dask drops tasks whose futures are not kept, and ends tasks that wait too long.
+        self._tasks = [task for task in self._tasks if task.status == "pending"][:count]
+        while len(self._tasks) < count:
+            self._number += 1
+            key = (self._group, "waiting", str(self._number))
+            self._tasks.append(
+                self._client.submit(int, key=key, resources=_NOWHERE, pure=False, retries=0)
+            )

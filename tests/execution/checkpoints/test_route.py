@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from prefect_tune.execution.checkpoints.local_copies import LocalCopies
+from prefect_tune.execution.checkpoints.route import LocalCopies
 
 
 class Copies(LocalCopies):

@@ -10,10 +10,9 @@ from typing import Any
 import lazy_loader
 
 from prefect_tune import parse_lock
-from prefect_tune._ray import names_to_come, paths
+from prefect_tune._ray import paths
 
 paths.install()
-names_to_come.install()
 parse_lock.install()
 
 #: Modules that are attributes of the package, as in `tune.schedulers.ASHAScheduler`.

@@ -8,9 +8,6 @@ come, or what to use instead. There are no placeholders that could be imported a
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from importlib.machinery import ModuleSpec
-from types import ModuleType
 
 _TRACKERS = {
     "aim": ("AimLoggerCallback",),
@@ -41,15 +38,7 @@ LATER: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
     ),
 }
 
-_AS_THEY_ARE = "functions are run as they are; no class is made of them"
-_OWN_SUITES = "it tests Ray itself; `prefect_tune.testing` has suites for parts of your own"
-_MACHINERY = "it is a part of Ray Tune's own machinery"
-_OBJECTS = "there is no object store; `with_parameters` gives large objects to trials"
 _TASKS = "it is a part of Ray itself; trials may use processes, threads or a `distributed.Client`"
-_RAY = "it is a part of Ray itself, of which Ray Tune does not need anything here"
-_TENSORBOARD = "`TBXLogger` writes for TensorBoard"
-_VERBOSE = "how much is printed is the argument `verbose` of each run"
-_CLUSTER = "it is a part of Ray itself; a `distributed.Client` tells about the nodes"
 _RETIRED = {
     "dragonfly": (
         "DragonflySearch",
@@ -65,76 +54,56 @@ _RETIRED = {
         "its library is the client of a service, and needs urllib3 before 2; use `OptunaSearch`",
     ),
 }
-#: Module or name of Ray Tune that this package will never have -> why, or what to use instead.
-INSTEAD = {
-    "prefect_tune.ObjectID": _OBJECTS,
-    "prefect_tune.ObjectRef": _OBJECTS,
-    "prefect_tune.actor": _TASKS,
-    "prefect_tune.automl": "Ray has given it up, too",
-    "prefect_tune.available_resources": _CLUSTER,
-    "prefect_tune.cloudpickle": "`import cloudpickle` is the library itself",
-    "prefect_tune.cluster_info": _MACHINERY,
-    "prefect_tune.checkpoint_manager": _MACHINERY,
-    "prefect_tune.cluster_resources": _CLUSTER,
-    "prefect_tune.config_parser": _MACHINERY,
-    "prefect_tune.data": _RAY,
-    "prefect_tune.durable_trainable": "`prefect_tune.durable` is its name here",
-    "prefect_tune.examples": "define the model in your script",
-    "prefect_tune.exceptions": "trials that fail end runs with `prefect_tune.TuneError`",
-    "prefect_tune.execution.class_cache": _MACHINERY,
-    "prefect_tune.execution.cluster_info": _MACHINERY,
-    "prefect_tune.execution.experiment_state": _MACHINERY,
-    "prefect_tune.execution.insufficient_resources_manager": _MACHINERY,
-    "prefect_tune.execution.ray_trial_executor": _MACHINERY,
-    "prefect_tune.execution.trial_runner": _MACHINERY,
-    "prefect_tune.execution.tune_controller": _MACHINERY,
-    "prefect_tune.experimental": "`prefect_tune.progress_reporter` has the reporters",
-    "prefect_tune.function_runner": _AS_THEY_ARE,
-    "prefect_tune.get": _OBJECTS,
-    "prefect_tune.get_actor": _TASKS,
-    "prefect_tune.get_gpu_ids": "`CUDA_VISIBLE_DEVICES` in a trial has the GPUs that are its own",
-    "prefect_tune.get_runtime_context": "`prefect_tune.get_context` tells a trial about itself",
-    "prefect_tune.impl": _MACHINERY,
-    "prefect_tune.kill": _TASKS,
-    "prefect_tune.logger.TF2Logger": _TENSORBOARD,
-    "prefect_tune.logger.TFEagerLogger": _TENSORBOARD,
-    "prefect_tune.logger.TFLogger": _TENSORBOARD,
-    "prefect_tune.method": _TASKS,
-    "prefect_tune.nodes": _CLUSTER,
-    "prefect_tune.put": _OBJECTS,
-    "prefect_tune.ray_trial_executor": _MACHINERY,
-    "prefect_tune.remote": _TASKS,
-    "prefect_tune.rllib": "it is a part of Ray itself; give a function or class that trains",
-    "prefect_tune.serve": _RAY,
-    "prefect_tune.services": _CLUSTER,
-    "prefect_tune.sklearn": "give a function that fits the estimator and reports its score",
-    "prefect_tune.suggest.SuggestionAlgorithm": "`Searcher` took its place in Ray 0.8.7",
-    "prefect_tune.trainable.FunctionTrainable": _AS_THEY_ARE,
-    "prefect_tune.trainable.function_trainable": _AS_THEY_ARE,
-    "prefect_tune.trainable.wrap_function": _AS_THEY_ARE,
-    "prefect_tune.trial_runner": _MACHINERY,
-    "prefect_tune.util": f"{_TASKS}; Ray Tune's own tools are in `prefect_tune.utils`",
-    "prefect_tune.utils.callback": "loggers are chosen with `callbacks` and environment variables",
-    "prefect_tune.utils.file_transfer": _MACHINERY,
-    "prefect_tune.utils.log.has_verbosity": _VERBOSE,
-    "prefect_tune.utils.log.set_verbosity": _VERBOSE,
-    "prefect_tune.utils.mock": _OWN_SUITES,
-    "prefect_tune.utils.mock_trainable": _OWN_SUITES,
-    "prefect_tune.utils.get_pinned_object": _OBJECTS,
-    "prefect_tune.utils.object_cache": _MACHINERY,
-    "prefect_tune.utils.pin_in_object_store": _OBJECTS,
-    "prefect_tune.utils.release_test_util": _OWN_SUITES,
-    "prefect_tune.variant_generator": "`prefect_tune.search.variant_generator` is its name today",
-    "prefect_tune.visual_utils": "`prefect_tune.Analysis(directory).dataframe()` reads results",
-    "prefect_tune.wait": _TASKS,
-    "prefect_tune.web_server": "the Prefect UI and the command `prefect-tune` show runs",
-    "prefect_tune.worker": _RAY,
+#: Why, or what to use instead -> modules and names of Ray Tune that this package will never have.
+_NEVER = {
+    "it is a part of Ray Tune's own machinery": """
+        checkpoint_manager cluster_info config_parser execution.class_cache execution.cluster_info
+        execution.experiment_state execution.insufficient_resources_manager
+        execution.ray_trial_executor execution.trial_runner execution.tune_controller impl
+        ray_trial_executor trial_runner utils.file_transfer utils.object_cache
+    """,
+    "there is no object store; `with_parameters` gives large objects to trials": """
+        ObjectID ObjectRef get put utils.get_pinned_object utils.pin_in_object_store
+    """,
+    _TASKS: "actor get_actor kill method remote wait",
+    f"{_TASKS}; Ray Tune's own tools are in `prefect_tune.utils`": "util",
+    "it is a part of Ray itself; a `distributed.Client` tells about the nodes": """
+        available_resources cluster_resources nodes services
+    """,
+    "it is a part of Ray itself, of which Ray Tune does not need anything here": """
+        data serve worker
+    """,
+    "it is a part of Ray itself; give a function or class that trains": "rllib",
+    "functions are run as they are; no class is made of them": """
+        function_runner trainable.FunctionTrainable trainable.function_trainable
+        trainable.wrap_function
+    """,
+    "it tests Ray itself; `prefect_tune.testing` has suites for parts of your own": """
+        utils.mock utils.mock_trainable utils.release_test_util
+    """,
+    "`TBXLogger` writes for TensorBoard": "logger.TF2Logger logger.TFEagerLogger logger.TFLogger",
+    "how much is printed is the argument `verbose` of each run": """
+        utils.log.has_verbosity utils.log.set_verbosity
+    """,
+    "Ray has given it up, too": "automl",
+    "`import cloudpickle` is the library itself": "cloudpickle",
+    "`prefect_tune.durable` is its name here": "durable_trainable",
+    "define the model in your script": "examples",
+    "trials that fail end runs with `prefect_tune.TuneError`": "exceptions",
+    "`prefect_tune.progress_reporter` has the reporters": "experimental",
+    "`CUDA_VISIBLE_DEVICES` in a trial has the GPUs that are its own": "get_gpu_ids",
+    "`prefect_tune.get_context` tells a trial about itself": "get_runtime_context",
+    "give a function that fits the estimator and reports its score": "sklearn",
+    "`Searcher` took its place in Ray 0.8.7": "suggest.SuggestionAlgorithm",
+    "loggers are chosen with `callbacks` and environment variables": "utils.callback",
+    "`prefect_tune.search.variant_generator` is its name today": "variant_generator",
+    "`prefect_tune.Analysis(directory).dataframe()` reads results": "visual_utils",
+    "the Prefect UI and the command `prefect-tune` show runs": "web_server",
 } | {
-    f"prefect_tune.{package}.{name}": f"{cls} is retired: {why}"
+    f"{cls} is retired: {why}": f"search.{module} search.{cls} suggest.{module} suggest.{cls}"
     for module, (cls, why) in _RETIRED.items()
-    for package in ("search", "suggest")
-    for name in (module, cls)
 }
+INSTEAD = {f"prefect_tune.{name}": why for why, names in _NEVER.items() for name in names.split()}
 
 
 def message(name: str) -> str | None:
@@ -163,22 +132,3 @@ def no_attribute(module: str, name: str) -> AttributeError:
     """Return the `AttributeError` for a module that lacks an attribute."""
     text = message(f"{module}.{name}") or f"module {module!r} has no attribute {name!r}"
     return AttributeError(text, name=name, obj=sys.modules.get(module))
-
-
-class _Finder:
-    """Raises an `ImportError` with a message for modules of Ray Tune that this package lacks."""
-
-    @staticmethod
-    def find_spec(
-        name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        text = message(name) if name.startswith("prefect_tune.") else None
-        if text is not None:
-            raise ImportError(text, name=name)
-        return None
-
-
-def install() -> None:
-    """Add the finder behind all others of the import system, if it is not there yet."""
-    if _Finder not in sys.meta_path:
-        sys.meta_path.append(_Finder)

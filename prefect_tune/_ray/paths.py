@@ -14,7 +14,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from prefect_tune._ray.names_to_come import no_attribute
+from prefect_tune._ray.names_to_come import message, no_attribute
 
 if TYPE_CHECKING:
     from importlib.abc import Loader
@@ -58,12 +58,7 @@ PATHS: dict[str, dict[str, str]] = {
             "get_trial_resources"
         ),
     },
-    "analysis": {"results": "Analysis ExperimentAnalysis"},
-    "analysis.experiment_analysis": {"results": "Analysis ExperimentAnalysis"},
     "context": {"trainable.session": "TuneContext get_context"},
-    "execution.placement_groups": {
-        "resources": "PlacementGroupFactory resource_dict_to_pg_factory",
-    },
     "experiment.experiment": {"experiments": "Experiment convert_to_experiment_list"},
     "integration.docker": {"storage.sync.sync_config": "DockerSyncer"},
     "integration.kubernetes": {
@@ -85,20 +80,6 @@ PATHS: dict[str, dict[str, str]] = {
         ),
     },
     "result_grid": {"results": "ResultGrid"},
-    "sample": {
-        "space": (
-            "Categorical Domain Float Function Grid Integer LogUniform Normal Quantized "
-            "Sampler Uniform choice lograndint loguniform qlograndint qloguniform qrandint "
-            "qrandn quniform randint randn sample_from uniform"
-        ),
-    },
-    "search.sample": {
-        "space": (
-            "Categorical Domain Float Function Grid Integer LogUniform Normal Quantized "
-            "Sampler Uniform choice lograndint loguniform qlograndint qloguniform qrandint "
-            "qrandn quniform randint randn sample_from uniform"
-        ),
-    },
     "search.search_generator": {"search.search_algorithm": "SearchGenerator"},
     "session": {
         "trainable": (
@@ -149,9 +130,6 @@ PATHS: dict[str, dict[str, str]] = {
     "utils.nested": {
         "nested": "deep_update flatten_dict merge_dicts unflatten_dict unflattened_lookup",
     },
-    "utils.placement_groups": {
-        "resources": "PlacementGroupFactory resource_dict_to_pg_factory",
-    },
     "utils.serialization": {"trainable.shipping.checks": "diagnose_serialization"},
     "utils.trainable": {"trainable.wrappers": "with_parameters"},
     "utils.util": {
@@ -168,6 +146,19 @@ PATHS: dict[str, dict[str, str]] = {
     path: {f"search.libraries.{module}": names}
     for module, names in _SEARCHERS.items()
     for path in (f"search.{module}", f"search.{module}.{module}_search", f"suggest.{module}")
+}
+PATHS["analysis"] = PATHS["analysis.experiment_analysis"] = {
+    "results": "Analysis ExperimentAnalysis"
+}
+PATHS["execution.placement_groups"] = PATHS["utils.placement_groups"] = {
+    "resources": "PlacementGroupFactory resource_dict_to_pg_factory",
+}
+PATHS["sample"] = PATHS["search.sample"] = {
+    "space": (
+        "Categorical Domain Float Function Grid Integer LogUniform Normal Quantized Sampler "
+        "Uniform choice lograndint loguniform qlograndint qloguniform qrandint qrandn quniform "
+        "randint randn sample_from uniform"
+    ),
 }
 #: Module -> its earlier paths, also those of modules that it has taken in; see `EARLIER`.
 _EARLIER = {
@@ -219,38 +210,41 @@ def install() -> None:
 
 
 class _Finder:
-    """Finds modules of Ray's import paths, and modules under their earlier paths."""
+    """Finds modules of Ray's import paths, and modules under their earlier paths.
+
+    Raises an `ImportError` with a message for other modules of Ray Tune that this package lacks.
+    """
 
     @staticmethod
     def find_spec(
         name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         below = _below_package(name)
-        if below in PATHS:
+        if below in PATHS or below in EARLIER:
             # Every path is a package, because other paths and missing names may be below it.
-            return ModuleSpec(name, _PathLoader(), origin=__file__, is_package=True)
-        if below in EARLIER:
-            return ModuleSpec(name, _EarlierLoader(), origin=__file__)
+            return ModuleSpec(name, _Loader(), origin=__file__, is_package=below in PATHS)
+        if below and (text := message(name)) is not None:
+            raise ImportError(text, name=name)
         return None
 
 
 class _Loader(Loader):
-    """Base class of the loaders: leaves it to Python to create the module."""
+    """Fills the module of one of Ray's import paths, or loads a module by its earlier path."""
 
     def create_module(self, spec: ModuleSpec) -> None:
         """Return None, so that Python creates an ordinary module."""
 
-
-class _PathLoader(_Loader):
-    """Fills the module of one of Ray's import paths."""
-
     def exec_module(self, module: ModuleType) -> None:
-        """Give the module the names of its path, which are looked up when they are first used."""
-        homes = {
-            name: home
-            for home, names in PATHS[_below_package(module.__name__)].items()
-            for name in names.split()
-        }
+        """Give the module the names of its path, which are looked up when they are first used.
+
+        A module with another path today is put under its earlier name into `sys.modules`.
+        """
+        below = _below_package(module.__name__)
+        if below in EARLIER:
+            today = importlib.import_module(f"{_PACKAGE}.{EARLIER[below]}")
+            sys.modules[module.__name__] = today
+            return
+        homes = {name: home for home, names in PATHS[below].items() for name in names.split()}
 
         def get(name: str) -> Any:
             if name not in homes:
@@ -265,15 +259,6 @@ class _PathLoader(_Loader):
             __getattr__=get,
             __dir__=lambda: sorted({*vars(module), *homes}),
         )
-
-
-class _EarlierLoader(_Loader):
-    """Loads a module by its earlier path, for a pickle that names a class of it."""
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Put the module with its present path under its earlier name into `sys.modules`."""
-        today = f"{_PACKAGE}.{EARLIER[_below_package(module.__name__)]}"
-        sys.modules[module.__name__] = importlib.import_module(today)
 
 
 def _below_package(name: str) -> str:

@@ -12,11 +12,9 @@ from typing import Any, TypeVar
 
 import cloudpickle
 
-from prefect_tune.checkpoint.conversion import download, read_dict, store_of, upload, write_dict
+from prefect_tune.checkpoint.conversion import download, read_dict, upload, write_dict
 from prefect_tune.checkpoint.files import clone_tree, remove_tree
 from prefect_tune.checkpoint.metadata import (
-    CheckpointFiles,
-    LocalFiles,
     encode_metadata,
     read_metadata,
     write_metadata,
@@ -24,6 +22,7 @@ from prefect_tune.checkpoint.metadata import (
 from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.filesystem.location import Location, is_absolute
+from prefect_tune.filesystem.store import open_store
 
 Self = TypeVar("Self", bound="Checkpoint")
 #: Key of the metadata in a checkpoint that is converted to bytes.
@@ -256,7 +255,7 @@ class Checkpoint:
         """
         if self._location is None:
             return dict(self._data_metadata)
-        return read_metadata(self._files(self._location), self._location)
+        return read_metadata(open_store(self._location))
 
     def set_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Attach the dict `metadata` to the checkpoint, replacing its current metadata.
@@ -271,7 +270,7 @@ class Checkpoint:
         else:
             if self._location.is_local:
                 _existing(self._location.path)
-            write_metadata(self._files(self._location), self._location, metadata)
+            write_metadata(open_store(self._location), metadata)
 
     def update_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Add the entries of `metadata` to the checkpoint's metadata.
@@ -366,15 +365,12 @@ class Checkpoint:
         local = self._location is not None and self._location.is_local
         return self.path if local else None
 
-    def _files(self, location: Location) -> CheckpointFiles:
-        return LocalFiles(Path(location.path)) if location.is_local else store_of(location)
-
     def _write(self, target: Path) -> None:
         """Write the content into an existing directory."""
         if self._location is None:
             write_dict(self._data or {}, target)
             if self._data_metadata:
-                write_metadata(LocalFiles(target), target, self._data_metadata)
+                write_metadata(open_store(Location(str(target))), self._data_metadata)
         elif not self._location.is_local:
             download(self._location, target)
         elif (source := _existing(self._location.path)).resolve() != target.resolve():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import Any, TypeGuard
 
 import cloudpickle
 
@@ -14,17 +14,15 @@ from prefect_tune.checkpoint.manifest import (
     file_sizes,
     is_inside,
     is_marker,
-    read_file,
     read_manifest,
     verify,
     write_manifest,
 )
 from prefect_tune.checkpoint.metadata import METADATA_FILE, pop_metadata
 from prefect_tune.error import CheckpointUnreadable
+from prefect_tune.experiment.checkpoints import NO_PROGRESS
 from prefect_tune.filesystem.location import Location
-
-if TYPE_CHECKING:
-    from prefect_tune.filesystem.store import Store
+from prefect_tune.filesystem.store import open_store
 
 #: Name of the file with the pickled dict, as in Ray.
 DICT_FILE = "dict_checkpoint.pkl"
@@ -122,8 +120,8 @@ def download(location: Location, directory: Path) -> None:
         CheckpointUnreadable: If the location is empty, or its files do not match the manifest.
         StorageError: If the storage fails.
     """
-    store_of(location).get_tree("", directory)
-    if is_marker(read_file(directory / MARKER)):
+    open_store(location).get_tree("", directory)
+    if is_marker(open_store(Location(str(directory))).read(MARKER)):
         problem = verify(directory)
         if problem:
             raise CheckpointUnreadable(f"The checkpoint {location} is damaged: {problem}.")
@@ -139,17 +137,9 @@ def upload(directory: Path, location: Location) -> None:
         OSError: If the directory cannot be read.
     """
     known = read_manifest(directory)
-    progress = None if known is None else known.progress
-    write_manifest(directory, metadata=pop_metadata(directory), progress=progress)
-    store = store_of(location)
+    progress = NO_PROGRESS if known is None else known.progress
+    write_manifest(directory, progress, metadata=pop_metadata(directory))
+    store = open_store(location)
     # Without its marker, a checkpoint at the location is incomplete until the new one is uploaded.
     store.delete([MARKER])
     store.put_tree(directory, "", last=(MARKER,))
-
-
-def store_of(location: Location) -> Store:
-    """Return the store for a checkpoint's location."""
-    # Imported here because most trial processes do not need fsspec.
-    from prefect_tune.filesystem.store import open_store
-
-    return open_store(location)

@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeGuard
 
 from prefect_tune.atomic_write import write_atomic
 from prefect_tune.checkpoint.files import remove_tree
@@ -91,21 +91,6 @@ class Manifest:
         attempt = body.get("attempt")
         return cls(files, _progress(body), metadata, attempt if type(attempt) is int else 0)
 
-    @classmethod
-    def decode_foreign(cls, data: bytes | None) -> Manifest | None:
-        """Parse the marker file of a directory that may come from elsewhere, such as Ray Tune.
-
-        Args:
-            data: Content of the file with the marker's name, None if there is no such file.
-
-        Returns:
-            The manifest; None if the file is none of ours, such as Ray Tune's empty ones.
-
-        Raises:
-            ValueError: If the file is a damaged marker file.
-        """
-        return cls.decode(data) if data is not None and is_marker(data) else None
-
     def mismatch(self, sizes: Mapping[str, int]) -> str:
         """Return which files are missing or have a wrong size; "" if all match.
 
@@ -145,27 +130,24 @@ def file_sizes(directory: str | os.PathLike[str]) -> dict[str, int]:
 
 def write_manifest(
     directory: str | os.PathLike[str],
+    progress: Progress = NO_PROGRESS,
     *,
-    iteration: int = 0,
     metadata: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
     attempt: int = 0,
 ) -> Manifest:
     """Write the manifest of a directory, which makes a checkpoint of its current files.
 
     Args:
         directory: A local directory.
-        iteration: `training_iteration` of the checkpoint's result.
+        progress: Iterations, steps and time of the trial.
         metadata: Metadata from the user; JSON types only.
-        progress: Iterations, steps and time of the trial; replaces `iteration`.
         attempt: Number of the trial's attempt that wrote the checkpoint.
 
     Raises:
         TypeError: If the metadata has no JSON form.
         OSError: If the directory cannot be read or written.
     """
-    reached = Progress(iteration) if progress is None else progress
-    manifest = Manifest(file_sizes(directory), reached, dict(metadata or {}), attempt)
+    manifest = Manifest(file_sizes(directory), progress, dict(metadata or {}), attempt)
     write_atomic(Path(directory, MARKER), manifest.encode())
     return manifest
 
@@ -181,21 +163,9 @@ def read_manifest(directory: str | os.PathLike[str]) -> Manifest | None:
         return None
 
 
-def is_marker(data: bytes | None) -> bool:
+def is_marker(data: bytes | None) -> TypeGuard[bytes]:
     """Return True if a marker file's content is ours, though maybe damaged, and not Ray Tune's."""
     return data is not None and data.startswith(b"{")
-
-
-def read_file(path: Path) -> bytes | None:
-    """Read a local file; None if it does not exist.
-
-    Raises:
-        OSError: If it cannot be read.
-    """
-    try:
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return None
 
 
 def verify(directory: str | os.PathLike[str]) -> str:
@@ -211,37 +181,11 @@ def verify(directory: str | os.PathLike[str]) -> str:
         return str(error)
 
 
-def commit(
-    temporary: str | os.PathLike[str],
-    final: str | os.PathLike[str],
-    *,
-    iteration: int = 0,
-    metadata: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
-) -> Manifest:
-    """Turn a temporary directory into a checkpoint with its final name, atomically.
+def publish(temporary: str | os.PathLike[str], final: str | os.PathLike[str]) -> None:
+    """Rename a directory that has its manifest to its final name, replacing an older directory.
 
     Both names must be on one file system. Nothing is synced to disk: a checkpoint survives the
     death of any process, and one that a power failure has truncated does not pass `verify`.
-
-    Args:
-        temporary: The directory with all files of the checkpoint.
-        final: The final name of the directory.
-        iteration: See `write_manifest`.
-        metadata: See `write_manifest`.
-        progress: See `write_manifest`.
-
-    Raises:
-        TypeError: If the metadata has no JSON form.
-        OSError: If the directory cannot be written or renamed.
-    """
-    manifest = write_manifest(temporary, iteration=iteration, metadata=metadata, progress=progress)
-    publish(temporary, final)
-    return manifest
-
-
-def publish(temporary: str | os.PathLike[str], final: str | os.PathLike[str]) -> None:
-    """Rename a directory that has its manifest to its final name, replacing an older directory.
 
     Raises:
         OSError: If the directory cannot be renamed.
@@ -261,14 +205,13 @@ def publish(temporary: str | os.PathLike[str], final: str | os.PathLike[str]) ->
 
 
 def _progress(body: Mapping[str, Any]) -> Progress:
-    def number(name: str) -> Any:
+    def number(name: str, *kinds: type, default: Any = None) -> Any:
         value = body.get(name)
-        return value if type(value) in (int, float) else None
+        return value if type(value) in kinds else default
 
-    iteration, seconds = body.get("iteration"), body.get("time_total_s")
     return Progress(
-        iteration if type(iteration) is int else 0,
-        seconds if type(seconds) is float else 0.0,
-        number("timesteps_total"),
-        number("episodes_total"),
+        number("iteration", int, default=0),
+        number("time_total_s", float, default=0.0),
+        number("timesteps_total", int, float),
+        number("episodes_total", int, float),
     )

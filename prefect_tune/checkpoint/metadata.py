@@ -2,50 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from prefect_tune.atomic_write import write_atomic
-from prefect_tune.checkpoint.manifest import MARKER, Manifest, read_file
+from prefect_tune.checkpoint.manifest import MARKER, Manifest, is_marker
 from prefect_tune.error import CheckpointUnreadable, InvalidArgument
+from prefect_tune.filesystem.location import Location
+from prefect_tune.filesystem.store import Store, open_store
 
 #: Name of the metadata file of a directory without a manifest, as in Ray.
 METADATA_FILE = ".metadata.json"
-
-
-class CheckpointFiles(Protocol):
-    """Files of a checkpoint, in a local directory or in a `Store`."""
-
-    def read(self, path: str, /) -> bytes | None:
-        """Read a file; None if it does not exist."""
-        ...
-
-    def write(self, path: str, data: bytes, /) -> object:
-        """Replace a file, atomically."""
-        ...
-
-
-class LocalFiles:
-    """Files of a checkpoint in a local directory.
-
-    Args:
-        directory: Directory of the checkpoint.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-
-    def read(self, path: str, /) -> bytes | None:
-        """Read a file; None if it does not exist."""
-        return read_file(self._directory / path)
-
-    def write(self, path: str, data: bytes, /) -> None:
-        """Replace a file, atomically."""
-        write_atomic(self._directory / path, data)
 
 
 def encode_metadata(metadata: Mapping[str, Any]) -> bytes:
@@ -66,19 +35,17 @@ def encode_metadata(metadata: Mapping[str, Any]) -> bytes:
         ) from error
 
 
-def read_metadata(files: CheckpointFiles, source: object) -> dict[str, Any]:
+def read_metadata(files: Store) -> dict[str, Any]:
     """Read the metadata of a checkpoint; {} if it has none.
 
     Args:
         files: Its files.
-        source: Where they are, for errors.
 
     Raises:
         CheckpointUnreadable: If it is damaged.
         StorageError: If the storage fails.
-        OSError: If a local file cannot be read.
     """
-    manifest = _manifest(files, source)
+    manifest = _manifest(files)
     if manifest is not None:
         return dict(manifest.metadata)
     data = files.read(METADATA_FILE)
@@ -87,28 +54,26 @@ def read_metadata(files: CheckpointFiles, source: object) -> dict[str, Any]:
     try:
         metadata = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise CheckpointUnreadable(f"{source}/{METADATA_FILE}: {error}") from None
+        raise CheckpointUnreadable(f"{files.location}/{METADATA_FILE}: {error}") from None
     if not isinstance(metadata, dict):
-        raise CheckpointUnreadable(f"{source}/{METADATA_FILE} holds no dict")
+        raise CheckpointUnreadable(f"{files.location}/{METADATA_FILE} holds no dict")
     return metadata
 
 
-def write_metadata(files: CheckpointFiles, source: object, metadata: Mapping[str, Any]) -> None:
+def write_metadata(files: Store, metadata: Mapping[str, Any]) -> None:
     """Attach metadata to a checkpoint, replacing its current metadata.
 
     Args:
         files: Its files.
-        source: Where they are, for errors.
         metadata: The new metadata.
 
     Raises:
         InvalidArgument: If `metadata` cannot be stored as JSON.
         CheckpointUnreadable: If the manifest is damaged.
         StorageError: If the storage fails.
-        OSError: If a local file cannot be written.
     """
     content = encode_metadata(metadata)
-    manifest = _manifest(files, source)
+    manifest = _manifest(files)
     if manifest is None:
         files.write(METADATA_FILE, content)
     else:
@@ -120,16 +85,19 @@ def pop_metadata(directory: Path) -> dict[str, Any]:
 
     Raises:
         CheckpointUnreadable: If it is damaged.
-        OSError: If it cannot be read.
+        StorageError: If it cannot be read.
+        OSError: If it cannot be removed.
     """
-    metadata = read_metadata(LocalFiles(directory), directory)
-    with contextlib.suppress(FileNotFoundError):
-        (directory / METADATA_FILE).unlink()
+    metadata = read_metadata(open_store(Location(str(directory))))
+    (directory / METADATA_FILE).unlink(missing_ok=True)
     return metadata
 
 
-def _manifest(files: CheckpointFiles, source: object) -> Manifest | None:
+def _manifest(files: Store) -> Manifest | None:
+    data = files.read(MARKER)
+    if not is_marker(data):  # a directory may come from Ray Tune, whose file of this name is empty
+        return None
     try:
-        return Manifest.decode_foreign(files.read(MARKER))
+        return Manifest.decode(data)
     except ValueError as error:
-        raise CheckpointUnreadable(f"{source}: {error}") from None
+        raise CheckpointUnreadable(f"{files.location}: {error}") from None

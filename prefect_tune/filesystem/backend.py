@@ -44,21 +44,23 @@ class Part:
     send: Callable[[float], None]
 
 
-class Upload(Protocol):
-    """Upload of one local file, which becomes visible in the store when `finish` is called."""
+def _nothing(timeout: float) -> None:
+    """Do nothing."""
 
-    @property
-    def parts(self) -> Sequence[Part]:
-        """Parts to send, in any order and from any thread."""
-        ...
 
-    def finish(self, timeout: float) -> None:
-        """Complete the upload, so that the file becomes visible."""
-        ...
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """Upload of one local file; each function is called with a time limit in seconds.
 
-    def abort(self, timeout: float) -> None:
-        """Delete the parts that were sent."""
-        ...
+    Attributes:
+        parts: Parts to send, in any order and from any thread.
+        finish: Completes the upload, so that the file becomes visible.
+        abort: Deletes the parts that were sent.
+    """
+
+    parts: Sequence[Part]
+    finish: Callable[[float], None] = _nothing
+    abort: Callable[[float], None] = _nothing
 
 
 class Backend(Protocol):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import posixpath
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -100,7 +101,10 @@ class FsspecBackend:
                 "put_file", target, source=str(local), timeout=timeout, **self._write_options
             )
 
-        return _FileUpload(self, Part(size, send), target, path)
+        parts = [Part(size, send)]
+        if self.is_object_store:
+            return Upload(parts)
+        return Upload(parts, partial(self.move, target, path), partial(self.delete, target))
 
     def move(self, source: str, target: str, timeout: float) -> None:
         """Rename a file and replace an existing one; may be repeated."""
@@ -137,24 +141,6 @@ class FsspecBackend:
         if fs.async_impl:
             return call(*places, *arguments, timeout=timeout, **more)
         return call_with_timeout(timeout, lambda: call(*places, *arguments, **more))
-
-
-class _FileUpload:
-    """Upload of a file in one part, with the file system's own `put_file`."""
-
-    def __init__(self, backend: FsspecBackend, part: Part, target: str, path: str) -> None:
-        self._backend = backend
-        self._target = target
-        self._path = path
-        self.parts: Sequence[Part] = [part]
-
-    def finish(self, timeout: float) -> None:
-        if self._target != self._path:
-            self._backend.move(self._target, self._path, timeout)
-
-    def abort(self, timeout: float) -> None:
-        if self._target != self._path:
-            self._backend.delete(self._target, timeout)
 
 
 def call_with_timeout(timeout: float, call: Callable[[], T]) -> T:

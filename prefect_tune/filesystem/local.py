@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
 from prefect_tune.filesystem.failures import NotFound
 from prefect_tune.filesystem.location import Location
-from prefect_tune.filesystem.retry import Call, Limits, OutageWatch, Retry
+from prefect_tune.filesystem.retry import Call, Retry
 from prefect_tune.filesystem.store import (
     Wanted,
     check_relative,
@@ -29,21 +28,13 @@ class LocalStore:
 
     Args:
         location: A local directory; created when the first file is written.
-        limits: How long to retry while a mounted file system is unavailable.
-        cancelled: Event that ends waiting for a retry.
-        watch: Is notified of outages.
+        retry: Retries requests that fail temporarily.
     """
 
-    def __init__(
-        self,
-        location: Location,
-        limits: Limits,
-        cancelled: threading.Event | None = None,
-        watch: OutageWatch | None = None,
-    ) -> None:
+    def __init__(self, location: Location, retry: Retry) -> None:
         self.location = location
         self._root = Path(location.path)
-        self._retry = Retry(limits, cancelled, watch)
+        self._retry = retry
 
     def read(self, rel: str) -> bytes | None:
         path = self._path(rel)

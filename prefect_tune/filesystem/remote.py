@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from functools import partial
@@ -22,7 +21,7 @@ from prefect_tune.filesystem.backend import (
 )
 from prefect_tune.filesystem.failures import NotFound, classify
 from prefect_tune.filesystem.location import Location
-from prefect_tune.filesystem.retry import Call, Limits, OutageWatch, Retry
+from prefect_tune.filesystem.retry import Call, Retry
 from prefect_tune.filesystem.store import (
     Wanted,
     check_relative,
@@ -43,22 +42,13 @@ class RemoteStore:
     Args:
         location: The remote directory.
         backend: Makes the requests, without retries.
-        limits: Time limits of requests and retries.
-        cancelled: Event that ends waiting for a retry.
-        watch: Is notified of outages.
+        retry: Retries requests that fail temporarily.
     """
 
-    def __init__(
-        self,
-        location: Location,
-        backend: Backend,
-        limits: Limits,
-        cancelled: threading.Event | None = None,
-        watch: OutageWatch | None = None,
-    ) -> None:
+    def __init__(self, location: Location, backend: Backend, retry: Retry) -> None:
         self.location = location
         self._backend = backend
-        self._retry = Retry(limits, cancelled, watch)
+        self._retry = retry
 
     def read(self, rel: str) -> bytes | None:
         check_relative(rel)

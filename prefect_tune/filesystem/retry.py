@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 import time
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from prefect_tune.error import StorageUnavailable
-from prefect_tune.filesystem.failures import Failure, FailureKind, classify
+from prefect_tune.filesystem.failures import FailureKind, classify
 
 T = TypeVar("T")
 
@@ -71,30 +72,24 @@ class Retry:
         cancelled: threading.Event | None = None,
         watch: OutageWatch | None = None,
     ) -> None:
-        self._limits = limits
-        self._cancelled = cancelled or threading.Event()
-        self._watch = watch
+        self.limits = limits
+        self.cancelled = cancelled or threading.Event()
+        self.watch = watch
         self._warned_at = -_WARN_EVERY_S
 
     def begin(self) -> Call:
         """Start the time limit of one call of a store's method."""
-        total = self._limits.total_s
-        deadline = None if total is None else time.monotonic() + total
-        return Call(self, self._limits, self._cancelled, deadline)
+        total = self.limits.total_s
+        return Call(self, math.inf if total is None else time.monotonic() + total)
 
     def warn(self, message: str) -> None:
         """Log why a request takes long, at most once a minute."""
-        if self._watch is not None:
-            self._watch.on_failure(message)
+        if self.watch is not None:
+            self.watch.on_failure(message)
         now = time.monotonic()
         if now - self._warned_at >= _WARN_EVERY_S:
             self._warned_at = now
             log.warning("%s", message)
-
-    def on_success(self) -> None:
-        """Note that a request has succeeded."""
-        if self._watch is not None:
-            self._watch.on_success()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +97,7 @@ class Call:
     """One call of a store's method, which may make many requests in several threads."""
 
     retry: Retry
-    limits: Limits
-    cancelled: threading.Event
-    deadline: float | None
+    deadline: float
 
     def run(self, doing: str, url: str, request: Callable[[float], T], size: int = 0) -> T:
         """Repeat a request until it succeeds, fails permanently, or time is up.
@@ -120,10 +113,12 @@ class Call:
 
         Raises:
             NotFound: If the file does not exist.
-            StorageUnavailable: If time is up.
+            StorageUnavailable: If the call is cancelled or its time is up.
             StorageError: If a retry cannot help; the message says what can.
         """
         begun = time.monotonic()
+        limits = self.retry.limits
+        longest = limits.first_delay_s
         tries = 0
         while True:
             tries += 1
@@ -134,53 +129,34 @@ class Call:
                 failure = classify(error)
                 if failure.kind is not FailureKind.UNAVAILABLE:
                     raise failure.as_error(doing, url) from error
-                delay = self._delay(tries)
-                elapsed = time.monotonic() - begun
-                if self._time_is_up(begun, delay) or self.cancelled.wait(delay):
+                delay = min(longest, limits.max_delay_s) * random.uniform(0.5, 1.0)
+                longest *= 2
+                now = time.monotonic()
+                elapsed = now - begun
+                is_late = elapsed + delay > limits.outage_s or now + delay > self.deadline
+                if is_late or self.retry.cancelled.wait(delay):
                     raise StorageUnavailable(
                         f"cannot {doing} {url}: {failure.text}. Gave up after {tries} "
                         f"{'try' if tries == 1 else 'tries'} in {elapsed:.0f} s."
                     ) from error
-                self._warn(doing, url, failure, elapsed)
+                if elapsed >= _WARN_AFTER_S:
+                    self.retry.warn(
+                        f"Cannot {doing} {url} for {elapsed:.0f} s now ({failure.text}); trying "
+                        f"for up to {limits.outage_s:.0f} s."
+                    )
             else:
-                self.retry.on_success()
+                if self.retry.watch is not None:
+                    self.retry.watch.on_success()
                 return answer
 
-    def check(self) -> None:
-        """Check that the call may make another request.
-
-        Raises:
-            StorageUnavailable: If the call is cancelled or its time is up.
-        """
-        if self.cancelled.is_set():
-            raise StorageUnavailable("the transfer was given up: the run is ending.")
-        if self.deadline is not None and time.monotonic() >= self.deadline:
-            raise StorageUnavailable(
-                f"the transfer was given up: it took longer than {self.limits.total_s:.0f} s."
-            )
-
     def _allowed(self, size: int) -> float:
-        self.check()
-        allowed = max(self.limits.request_s, size / 2**18)
-        if self.deadline is not None:
-            allowed = min(allowed, self.deadline - time.monotonic())
-        return max(allowed, 0.1)
-
-    def _delay(self, tries: int) -> float:
-        longest = min(
-            self.limits.max_delay_s, self.limits.first_delay_s * 2.0 ** min(tries - 1, 30)
-        )
-        return longest * random.uniform(0.5, 1.0)
-
-    def _time_is_up(self, begun: float, delay: float) -> bool:
-        next_try = time.monotonic() + delay
-        if next_try - begun > self.limits.outage_s:
-            return True
-        return self.deadline is not None and next_try > self.deadline
-
-    def _warn(self, doing: str, url: str, failure: Failure, elapsed: float) -> None:
-        if elapsed >= _WARN_AFTER_S:
-            self.retry.warn(
-                f"Cannot {doing} {url} for {elapsed:.0f} s now ({failure.text}); trying for up to "
-                f"{self.limits.outage_s:.0f} s."
+        """Return the seconds that the next try may take, if there may be one."""
+        limits = self.retry.limits
+        left = self.deadline - time.monotonic()
+        if self.retry.cancelled.is_set():
+            raise StorageUnavailable("the transfer was given up: the run is ending.")
+        if left <= 0:
+            raise StorageUnavailable(
+                f"the transfer was given up: it took longer than {limits.total_s:.0f} s."
             )
+        return max(min(max(limits.request_s, size / 2**18), left), 0.1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import mimetypes
 import os
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +79,35 @@ class S3Backend:
 
     def begin_upload(self, local: Path, size: int, path: str, timeout: float) -> Upload:
         if size <= SINGLE_REQUEST_SIZE:
-            return _SingleRequestUpload(self, local, size, path)
+            part = Part(size, lambda timeout: self.write(path, read_part(local, 0, None), timeout))
+            return Upload([part])  # visible at once, and nothing is left of a failed request
         answer = self.call("create_multipart_upload", path, timeout, **_content_type(path))
-        return _MultipartUpload(self, local, size, path, answer["UploadId"])
+        upload = {"UploadId": answer["UploadId"]}
+        etags: dict[int, str] = {}
+
+        def send(number: int, start: int, size: int, timeout: float) -> None:
+            more = {**upload, "PartNumber": number, "Body": read_part(local, start, size)}
+            etags[number] = self.call("upload_part", path, timeout, **more)["ETag"]
+
+        def finish(timeout: float) -> None:
+            parts = {"Parts": [{"PartNumber": n, "ETag": etags[n]} for n in sorted(etags)]}
+            more = {**upload, "MultipartUpload": parts}
+            try:
+                self.call("complete_multipart_upload", path, timeout, **more)
+            except FileNotFoundError:
+                # An earlier try may have succeeded though its answer was lost: then the object
+                # exists, and the upload does not any more.
+                if self.stat(path, timeout).size != size:
+                    raise
+
+        def abort(timeout: float) -> None:
+            self.call("abort_multipart_upload", path, timeout, **upload)
+
+        parts = [
+            Part(end - begin, partial(send, number, begin, end - begin))
+            for number, (begin, end) in enumerate(part_ranges(size), 1)
+        ]
+        return Upload(parts, finish, abort)
 
     def _get(self, path: str, wanted: dict[str, str], timeout: float) -> bytes:
         from fsspec.asyn import sync
@@ -109,67 +135,6 @@ class S3Backend:
         if not path:
             return fs, bucket, prefix
         return fs, bucket, f"{prefix}/{path}" if prefix else path
-
-
-class _SingleRequestUpload:
-    """Upload of a file in one request."""
-
-    def __init__(self, backend: S3Backend, local: Path, size: int, path: str) -> None:
-        self._backend = backend
-        self._local = local
-        self._path = path
-        self.parts: Sequence[Part] = [Part(size, self._send)]
-
-    def _send(self, timeout: float) -> None:
-        self._backend.write(self._path, read_part(self._local, 0, None), timeout)
-
-    def finish(self, timeout: float) -> None:
-        """Do nothing: the request has made the file visible."""
-
-    def abort(self, timeout: float) -> None:
-        """Do nothing: a failed request leaves no parts."""
-
-
-class _MultipartUpload:
-    """Upload of a file in numbered parts, which the store joins at the end."""
-
-    def __init__(
-        self, backend: S3Backend, local: Path, size: int, path: str, upload_id: str
-    ) -> None:
-        self._backend = backend
-        self._local = local
-        self._size = size
-        self._path = path
-        self._id = upload_id
-        self._etags: dict[int, str] = {}
-        self.parts: Sequence[Part] = [
-            self._part(number, begin, end - begin)
-            for number, (begin, end) in enumerate(part_ranges(size), 1)
-        ]
-
-    def _part(self, number: int, start: int, size: int) -> Part:
-        def send(timeout: float) -> None:
-            data = read_part(self._local, start, size)
-            answer = self._call("upload_part", timeout, PartNumber=number, Body=data)
-            self._etags[number] = answer["ETag"]
-
-        return Part(size, send)
-
-    def finish(self, timeout: float) -> None:
-        parts = [{"PartNumber": n, "ETag": self._etags[n]} for n in sorted(self._etags)]
-        try:
-            self._call("complete_multipart_upload", timeout, MultipartUpload={"Parts": parts})
-        except FileNotFoundError:
-            # An earlier try may have succeeded though its answer was lost: then the object
-            # exists, and the upload does not any more.
-            if self._backend.stat(self._path, timeout).size != self._size:
-                raise
-
-    def abort(self, timeout: float) -> None:
-        self._call("abort_multipart_upload", timeout)
-
-    def _call(self, method: str, timeout: float, **arguments: Any) -> Any:
-        return self._backend.call(method, self._path, timeout, UploadId=self._id, **arguments)
 
 
 def read_part(local: Path, start: int, size: int | None) -> bytes:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from prefect_tune.filesystem.location import Location
-from prefect_tune.filesystem.retry import Limits, OutageWatch
+from prefect_tune.filesystem.retry import Limits, OutageWatch, Retry
 
 # Strict, because users' files may also begin with a dot and contain ".tmp-".
 _TEMPORARY = re.compile(r"\..*\.tmp-[0-9a-f]{8}")
@@ -208,11 +208,11 @@ def open_store(
     Raises:
         InvalidArgument: If fsspec does not know the URL's protocol, or its package is missing.
     """
-    limits = limits or Limits()
+    retry = Retry(limits or Limits(), cancelled, watch)
     if location.is_local:
         from prefect_tune.filesystem.local import LocalStore
 
-        return LocalStore(location, limits, cancelled, watch)
+        return LocalStore(location, retry)
     from prefect_tune.filesystem.connect import S3_PROTOCOLS, check_protocol, protocol_of
     from prefect_tune.filesystem.remote import RemoteStore
 
@@ -221,7 +221,7 @@ def open_store(
     if protocol in S3_PROTOCOLS:
         from prefect_tune.filesystem.s3 import S3Backend
 
-        return RemoteStore(location, S3Backend(location), limits, cancelled, watch)
+        return RemoteStore(location, S3Backend(location), retry)
     from prefect_tune.filesystem.fsspec_backend import FsspecBackend
 
-    return RemoteStore(location, FsspecBackend(location), limits, cancelled, watch)
+    return RemoteStore(location, FsspecBackend(location), retry)

@@ -18,6 +18,7 @@ from prefect_tune.checkpoint.conversion import DICT_FILE, FILES_KEY
 from prefect_tune.checkpoint.manifest import MARKER, read_manifest, verify, write_manifest
 from prefect_tune.engine.setup.start_checkpoint import parse_restore
 from prefect_tune.error import CheckpointUnreadable, InvalidArgument, TuneError
+from prefect_tune.experiment.checkpoints import Progress
 
 from .trees import FILES, PLAIN_FILES, on_disk, read_tree, write_tree
 
@@ -96,7 +97,7 @@ def test_a_directory_survives_storage(root, files, metadata):
 
 def test_storing_again_replaces_the_manifest_too(tmp_path):
     source = write_tree(tmp_path / "a", {"model": b"1"})
-    write_manifest(source, iteration=5)
+    write_manifest(source, Progress(5))
     (source / "model").write_bytes(b"trained on")
 
     Checkpoint(source).to_uri("memory://again/c")
@@ -156,7 +157,7 @@ def test_metadata_can_be_had_set_and_updated(tmp_path, kind):
     if kind != "dict":
         checkpoint = Checkpoint(write_tree(tmp_path / "c", {"x": b"1"}))
     if kind == "complete":
-        write_manifest(tmp_path / "c", iteration=4)
+        write_manifest(tmp_path / "c", Progress(4))
     if kind == "remote":
         checkpoint = Checkpoint(checkpoint.to_uri("memory://metadata/c"))
     assert checkpoint.get_metadata() == {}

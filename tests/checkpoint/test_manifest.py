@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from prefect_tune.checkpoint.manifest import (
     MARKER,
     Manifest,
-    commit,
     file_sizes,
     publish,
     read_manifest,
@@ -30,7 +29,7 @@ SOME = FILES.filter(bool)
 @pytest.fixture
 def checkpoint(tmp_path):
     directory = write_tree(tmp_path / "c", {"model.pt": b"12345", "sub/part": b"1"})
-    write_manifest(directory, iteration=3, metadata={"loss": math.nan})
+    write_manifest(directory, Progress(3), metadata={"loss": math.nan})
     return directory
 
 
@@ -40,7 +39,7 @@ def test_what_is_written_is_read(files, iteration, metadata):
     with tempfile.TemporaryDirectory() as directory:
         write_tree(Path(directory), files)
 
-        written = write_manifest(directory, iteration=iteration, metadata=metadata)
+        written = write_manifest(directory, Progress(iteration), metadata=metadata)
 
         assert verify(directory) == ""
         assert read_manifest(directory) == written
@@ -51,7 +50,7 @@ def test_what_is_written_is_read(files, iteration, metadata):
 def test_the_whole_progress_is_kept(tmp_path):
     progress = Progress(7, 1.5, 300, 2)
 
-    write_manifest(tmp_path, progress=progress)
+    write_manifest(tmp_path, progress)
 
     assert read_manifest(tmp_path).progress == progress
 
@@ -100,7 +99,7 @@ def test_a_damaged_list_is_never_good_for_files_that_changed(files, data):
 @given(st.data())
 def test_no_flipped_byte_of_the_list_is_an_unexpected_error(data):
     with tempfile.TemporaryDirectory() as directory:
-        write_manifest(write_tree(Path(directory), {"model.pt": b"12345"}), iteration=3)
+        write_manifest(write_tree(Path(directory), {"model.pt": b"12345"}), Progress(3))
         marker = Path(directory, MARKER)
         content = bytearray(marker.read_bytes())
         content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
@@ -173,7 +172,8 @@ def test_links_count_as_what_they_lead_to_and_loops_end(tmp_path):
 def test_a_commit_makes_the_checkpoint_appear_whole(tmp_path):
     temporary = write_tree(tmp_path / ".c.tmp-1", {"model.pt": b"123"})
 
-    commit(temporary, tmp_path / "c", iteration=2, metadata={"a": 1})
+    write_manifest(temporary, Progress(2), metadata={"a": 1})
+    publish(temporary, tmp_path / "c")
 
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
     assert verify(tmp_path / "c") == ""
@@ -182,7 +182,9 @@ def test_a_commit_makes_the_checkpoint_appear_whole(tmp_path):
 
 def test_a_commit_replaces_what_is_left_there(tmp_path):
     for content in (b"old", b"newer"):
-        commit(write_tree(tmp_path / ".c.tmp-1", {content.decode(): content}), tmp_path / "c")
+        temporary = write_tree(tmp_path / ".c.tmp-1", {content.decode(): content})
+        write_manifest(temporary)
+        publish(temporary, tmp_path / "c")
 
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
     assert read_manifest(tmp_path / "c").files == {"newer": 5}
@@ -192,7 +194,9 @@ def test_a_commit_replaces_what_is_left_there(tmp_path):
 def test_what_a_killed_process_of_the_same_number_left_is_no_obstacle(tmp_path):
     write_tree(tmp_path / f".c.old-{os.getpid()}", {"half": b"removed"})
     for content in (b"old", b"newer"):
-        commit(write_tree(tmp_path / ".c.tmp-1", {content.decode(): content}), tmp_path / "c")
+        temporary = write_tree(tmp_path / ".c.tmp-1", {content.decode(): content})
+        write_manifest(temporary)
+        publish(temporary, tmp_path / "c")
 
     assert read_manifest(tmp_path / "c").files == {"newer": 5}
 

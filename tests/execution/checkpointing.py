@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from prefect_tune.checkpoint.manifest import commit
+from prefect_tune.checkpoint.manifest import publish, write_manifest
+from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.trainable.runtime.attempt_session import current_session
 
 
@@ -18,7 +19,8 @@ def write_checkpoint(directory: str, iteration: int, size: int = 3, suffix: str 
     (temporary / "layers").mkdir(parents=True)
     (temporary / "layers" / "weights.bin").write_bytes(os.urandom(size))
     (temporary / "step.json").write_text(json.dumps(iteration))
-    commit(temporary, Path(directory, name), iteration=iteration)
+    write_manifest(temporary, Progress(iteration))
+    publish(temporary, Path(directory, name))
     return name
 
 

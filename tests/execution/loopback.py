@@ -13,6 +13,7 @@ from prefect_tune.checkpoint.manifest import write_manifest
 from prefect_tune.execution.files.confined_directory import ConfinedDirectory
 from prefect_tune.execution.files.node_client import NodeClient
 from prefect_tune.execution.files.node_service import NodeFiles, file_handlers
+from prefect_tune.experiment.checkpoints import Progress
 
 
 @dataclass
@@ -59,7 +60,7 @@ def make_checkpoint(directory: Path, files: dict[str, bytes]) -> Path:
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    write_manifest(directory, iteration=3)
+    write_manifest(directory, Progress(3))
     return directory
 
 

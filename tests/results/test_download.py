@@ -11,6 +11,7 @@ from prefect_tune.coordinator.events import AttemptEnded, Fate, Outcome, TrialSu
 from prefect_tune.coordinator.records import encode_event
 from prefect_tune.error import InvalidArgument, StorageError
 from prefect_tune.experiment.attempt import AttemptError
+from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.store import Store, open_store
 from prefect_tune.resources import Resources
@@ -86,7 +87,7 @@ def test_checkpoints_are_left_where_they_are(
 ) -> None:
     name = add_trial(store, 1, [1.0, 2.0])
     (tmp_path / "model").write_bytes(b"weights")
-    write_manifest(tmp_path, iteration=2)
+    write_manifest(tmp_path, Progress(2))
     store.put_tree(tmp_path, f"{name}/checkpoint_000002")
     store.write(f"{name}/checkpoint_000003/model", b"never complete")
     analysis = ExperimentAnalysis(location.url, default_metric="score", default_mode="max")

@@ -123,7 +123,7 @@ def test_found_in_a_directory_that_was_moved(tmp_path):
         checkpoint = directory / f"checkpoint_{iteration:06d}"
         checkpoint.mkdir(parents=True)
         (checkpoint / "model").write_text(str(iteration))
-        write_manifest(checkpoint, progress=Progress(iteration))
+        write_manifest(checkpoint, Progress(iteration))
     (directory / "checkpoint_000002").mkdir()  # was never completed
     (directory / "result.json").write_text("".join(json.dumps(row) + "\n" for row in results))
 

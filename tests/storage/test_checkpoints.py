@@ -6,6 +6,7 @@ import pytest
 
 from prefect_tune.checkpoint.manifest import MARKER, verify, write_manifest
 from prefect_tune.error import CheckpointUnreadable, StorageError, StorageUnavailable
+from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.retry import Limits
 from prefect_tune.filesystem.store import Store, open_store
@@ -25,7 +26,7 @@ def checkpoint(tmp_path: Path) -> Path:
     (directory / "sub").mkdir(parents=True)
     (directory / "model").write_bytes(b"weights")
     (directory / "sub" / "state").write_bytes(b"12")
-    write_manifest(directory, iteration=3)
+    write_manifest(directory, Progress(3))
     return directory
 
 
@@ -62,7 +63,7 @@ def test_one_that_is_replaced(
     checkpoints.put(checkpoint, REL)
     (checkpoint / "sub" / "state").unlink()
     (checkpoint / "other").write_bytes(b"3")
-    write_manifest(checkpoint, iteration=3)
+    write_manifest(checkpoint, Progress(3))
     checkpoints.put(checkpoint, REL)
     assert sorted(store.sizes(REL)) == [MARKER, "model", "other"]
     (tmp_path / "got").mkdir()
@@ -127,7 +128,7 @@ def test_wherever_writing_stops_there_is_no_half_checkpoint(checkpoint: Path, ca
     checkpoints = CheckpointStore(store)
     checkpoints.put(checkpoint, REL)
     (checkpoint / "model").write_bytes(b"other weights")
-    write_manifest(checkpoint, iteration=3)
+    write_manifest(checkpoint, Progress(3))
     check, left = store._check, [calls]
 
     def fail_later() -> None:

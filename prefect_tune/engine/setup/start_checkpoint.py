@@ -12,11 +12,11 @@ from prefect_tune.checkpoint.files import remove_tree
 from prefect_tune.checkpoint.manifest import (
     MARKER,
     Manifest,
-    commit,
     is_marker,
-    read_file,
+    publish,
     read_manifest,
     verify,
+    write_manifest,
 )
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.checkpoints import NO_PROGRESS, Progress, TrialCheckpoint
@@ -60,10 +60,11 @@ class RestoreFrom:
         try:
             self.given.to_directory(temporary)
             metadata = self.given.get_metadata()
-            manifest = commit(temporary, target, metadata=metadata, progress=self.progress)
+            write_manifest(temporary, self.progress, metadata=metadata)
+            publish(temporary, target)
         finally:
             remove_tree(temporary)
-        return TrialCheckpoint(str(target), manifest.progress)
+        return TrialCheckpoint(str(target), self.progress)
 
 
 def parse_restore(restore: Any) -> RestoreFrom | None:
@@ -98,7 +99,7 @@ def _local(path: Path) -> RestoreFrom:
         raise InvalidArgument("restore", f"{path} {what}.", _GIVE)
     if not any(path.iterdir()):
         raise InvalidArgument("restore", f"{path} is empty.", _GIVE)
-    if not is_marker(read_file(Path(path, MARKER))):
+    if not is_marker(open_store(Location(str(path))).read(MARKER)):
         # Not written by this package: there is no file list to check it against.
         return RestoreFrom(given=Checkpoint.from_directory(path))
     problem = verify(path)

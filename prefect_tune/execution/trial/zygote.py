@@ -234,6 +234,7 @@ def main(control_fd: int, thread_variables: dict[str, str | None]) -> None:
     """
     gc.disable()
     # Imported now for all trials.
+    import prefect_tune.filesystem.local
     import prefect_tune.trainable.runner
     import prefect_tune.trainable.shipping.packing  # noqa: F401
 

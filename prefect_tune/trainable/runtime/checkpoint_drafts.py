@@ -123,9 +123,7 @@ class Drafts:
         """
         try:
             metadata = pop_metadata(draft.directory)
-            write_manifest(
-                draft.directory, metadata=metadata, progress=progress, attempt=self._attempt
-            )
+            write_manifest(draft.directory, progress, metadata=metadata, attempt=self._attempt)
         except OSError as error:
             raise StorageError(f"A checkpoint cannot be written: {error}") from error
         step = progress.iteration if draft.step is None else draft.step

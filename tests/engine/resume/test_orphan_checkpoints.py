@@ -27,7 +27,7 @@ def checkpoint(directory: Path, name: str, iteration: int, attempt: int = 1) -> 
     path = directory / name
     path.mkdir(parents=True)
     (path / "weights").write_bytes(b"1234")
-    write_manifest(path, iteration=iteration, attempt=attempt)
+    write_manifest(path, Progress(iteration), attempt=attempt)
     return path
 
 

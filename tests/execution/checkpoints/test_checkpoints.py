@@ -18,6 +18,7 @@ from prefect_tune.coordinator.events import (
 )
 from prefect_tune.execution.cluster.api import connect
 from prefect_tune.execution.driver.dask_executor import DaskExecutor
+from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.trainable.runtime.attempt_session import current_session
 from tests.execution.checkpointing import restored_step, train
 from tests.execution.experiments import Experiment, make_env
@@ -90,6 +91,6 @@ def test_a_damaged_checkpoint_fails_the_attempt_before_it_starts(experiment):
 def _make_checkpoint(directory: Path, step: int) -> Path:
     directory.mkdir(parents=True)
     (directory / "step.json").write_text(str(step))
-    write_manifest(directory, iteration=step)
+    write_manifest(directory, Progress(step))
     assert not verify(directory)
     return directory

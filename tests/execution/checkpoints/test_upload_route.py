@@ -24,7 +24,7 @@ from prefect_tune.execution.checkpoints import upload_client as service
 from prefect_tune.execution.cluster.api import connect
 from prefect_tune.execution.driver.dask_executor import DaskExecutor
 from prefect_tune.execution.node.entry import agent_of
-from prefect_tune.experiment.checkpoints import CheckpointRules
+from prefect_tune.experiment.checkpoints import CheckpointRules, Progress
 from prefect_tune.filesystem.location import Location
 from prefect_tune.resources import Resources
 from tests.execution.experiments import Experiment, make_env
@@ -93,7 +93,7 @@ def transfers(run):
 
 def make_checkpoint(directory, step):
     tune.Checkpoint.from_dict({"step": step}).to_directory(directory)
-    write_manifest(directory, iteration=step)
+    write_manifest(directory, Progress(step))
     return directory
 
 

@@ -14,6 +14,7 @@ from prefect_tune.checkpoint.manifest import verify, write_manifest
 from prefect_tune.coordinator.events import CheckpointSaved, Outcome
 from prefect_tune.execution.cluster.api import connect
 from prefect_tune.execution.driver.dask_executor import DaskExecutor
+from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.filesystem.location import Location
 from tests.execution.experiments import Experiment, make_env
 
@@ -86,7 +87,7 @@ def test_a_checkpoint_that_cannot_be_brought_is_nobodys_fault(experiment, small_
     stored = tmp_path / "storage" / "trial_a" / "checkpoint_000001"
     stored.mkdir(parents=True)
     (stored / "weights").write_bytes(bytes(2 * SIZE))
-    write_manifest(stored, iteration=1)
+    write_manifest(stored, Progress(1))
     with experiment(train, storage=Location(str(tmp_path / "storage"))) as run:
         _, end = run.run("a", {"sizes": []}, checkpoint="trial_a/checkpoint_000001")
         assert (end.outcome, end.error.kind) == (Outcome.LOST, "storage")
